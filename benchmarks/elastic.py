@@ -35,7 +35,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deepseek.train import TrainConfig, resume
-from deepseek.train.distributed.launch import launch, restarts
+from deepseek.train.distributed.launch import launch, restart_count
 
 NUM_RANKS, INTERVAL, NAP_S = 4, 50, 0.02
 PATIENCE_S = 120  # for a recovery, before it counts as none
@@ -51,7 +51,7 @@ class Steps:
     def start(self, config: Mapping[str, Any]) -> None: ...
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        self.file.write(f"{restarts()} {step} {time.monotonic()}\n")
+        self.file.write(f"{restart_count()} {step} {time.monotonic()}\n")
         self.file.flush()
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ def slow_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def train(folder: Path) -> None:
     """What each rank runs, until it is told to stop."""
-    (folder / f"pid-{restarts()}-{dist.get_rank()}").write_text(str(os.getpid()))
+    (folder / f"pid-{restart_count()}-{dist.get_rank()}").write_text(str(os.getpid()))
     torch.manual_seed(0)
     model = DistributedDataParallel(nn.Sequential(nn.Linear(256, 1024), nn.ReLU(), nn.Linear(1024, 1024)))
     rows = torch.randn(200, 16, 256, generator=torch.Generator().manual_seed(dist.get_rank()))

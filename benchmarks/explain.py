@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from deepseek.explain import explain, layer_path
 from deepseek.explain.modules.gradient_methods import Limits
-from deepseek.explain.modules.layer_path import Options
-from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of
-from deepseek.explain.shapley.partition import WAVE, Budget, owen
+from deepseek.explain.modules.layer_path import LayerPathOptions
+from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
+from deepseek.explain.shapley.partition import CALLS_PER_UPDATE, Budget, owen_values
 
 NUM_BASELINES, NUM_ROWS = 50, 32
 EVALUATIONS, SHAP_EVALUATIONS = 96, 128  # for the tokens of a sentence by regions
-LEDGER = Options(edges=False, margins=False, ablation=False)
+LEDGER = LayerPathOptions(edges=False, margins=False, ablation=False)
 Claims = list[dict[str, Any]]
 
 
@@ -430,7 +430,7 @@ def regions(plan: Plan) -> Claims:
         coded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
         if len(coded["input_ids"]) != ids.shape[1] - 2:  # the text of the tokens is not the text that they came of
             continue
-        tree = Hierarchy((ids.shape[1] - 2,), borders_of(text, coded["offset_mapping"], coded.word_ids()))
+        tree = Hierarchy((ids.shape[1] - 2,), token_borders(text, coded["offset_mapping"], coded.word_ids()))
         count = [0]
 
         def value(
@@ -445,10 +445,12 @@ def regions(plan: Plan) -> Claims:
 
         peer = shap.PartitionExplainer(value, Players(tree))
         row = np.ones((1, tree.num_players))
-        exact = owen(value, tree, budget=Budget(100_000, 0.0)).values
+        exact = owen_values(value, tree, budget=Budget(100_000, 0.0)).values
         ways: list[Callable[[], Any]] = [
-            lambda value=value, tree=tree: owen(value, tree, budget=Budget(EVALUATIONS, 0.0)).values,
-            lambda peer=peer, row=row: peer(row, max_evals=SHAP_EVALUATIONS, batch_size=WAVE, silent=True).values[0],
+            lambda value=value, tree=tree: owen_values(value, tree, budget=Budget(EVALUATIONS, 0.0)).values,
+            lambda peer=peer, row=row: peer(
+                row, max_evals=SHAP_EVALUATIONS, batch_size=CALLS_PER_UPDATE, silent=True
+            ).values[0],
         ]
         for place, way in enumerate(ways):
             count[0], start = 0, time.process_time()

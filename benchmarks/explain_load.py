@@ -34,11 +34,11 @@ from scipy.stats import t as student
 from serving_run import Bench
 from serving_tree import ONE_EACH, ROW_CONNECTIONS
 
-from deepseek.bench import Ask, Measured, Server, measure
+from deepseek.bench import BenchRequest, LoadResult, Server, measure
 
 NUM_EXPLAINING = 8
 CLAIMS = ("load_p50", "load_p99", "load_rate", "text_load_p50", "text_load_p99", "text_load_rate")
-FIGURES: dict[str, tuple[Callable[[Measured], float], str, str]] = {
+FIGURES: dict[str, tuple[Callable[[LoadResult], float], str, str]] = {
     "load_p50": (lambda run: 1e3 * run.quantile_s(0.5), "ms, the median of predictions", "<="),
     "load_p99": (lambda run: 1e3 * run.quantile_s(0.99), "ms, the 99th percentile of predictions", "<="),
     "load_rate": (lambda run: run.per_s, "predictions/s", ">="),
@@ -46,7 +46,7 @@ FIGURES: dict[str, tuple[Callable[[Measured], float], str, str]] = {
 
 
 @contextmanager
-def explaining(ask: Ask) -> Iterator[None]:
+def explaining(ask: BenchRequest) -> Iterator[None]:
     """Somebody asks for explanations, again and again, until the end of the block."""
     parts = urlsplit(ask.url)
     plan = {
@@ -89,7 +89,7 @@ def pairs(bench: Bench, server: Server, num_pairs: int, kind: str = "") -> list[
     }
     chosen = min(tried, key=lambda count: abs(tried[count] - most / 2))
     load = dataclasses.replace(bench.load(chosen, by_wrk=True), warmup_s=0.0)
-    found: list[list[Measured]] = [[], []]
+    found: list[list[LoadResult]] = [[], []]
     with explaining(why):  # the first explanation starts a process and opens the model
         time.sleep(3.0)
     told = []

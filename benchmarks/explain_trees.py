@@ -28,7 +28,7 @@ from result import claim, finish, options
 from threadpoolctl import threadpool_limits
 from tree_bundle import make
 
-from deepseek.bench import Ask, Load, measure, own_server
+from deepseek.bench import BenchRequest, Load, launch_server, measure
 from deepseek.contracts import Float32
 from deepseek.engines import Runtime
 from deepseek.explain import ModelExplainer, explainer_for
@@ -100,8 +100,10 @@ def endpoint(trees: Trees, quick: bool) -> list[dict[str, Any]]:
     (trees.folder / "keys").write_text(hashlib.sha256(key.encode()).hexdigest() + "\n")
     body = {"instances": [dict(zip(trees.names, row, strict=True)) for row in trees.rows.tolist()]}
     words = ["--api-keys", str(trees.folder / "keys"), "--front-ends", "1", "--workers", "1"]
-    with own_server(str(trees.bundle), words, {"authorization": f"Bearer {key}"}) as server:
-        ask = Ask(f"{server.url}/v1/models/{server.model}:explain", (json.dumps(body).encode(),), server.headers, count)
+    with launch_server(str(trees.bundle), words, {"authorization": f"Bearer {key}"}) as server:
+        ask = BenchRequest(
+            f"{server.url}/v1/models/{server.model}:explain", (json.dumps(body).encode(),), server.headers, count
+        )
         load = Load(NUM_CONNECTIONS, seconds, warmup_s=2.0)
         here, there, failed, used = [], [], 0, []
         for _ in range(3 if quick else 5):

@@ -45,7 +45,7 @@ def make_model(folder: Path) -> None:
 
 def serve(folder: str, cache: str) -> None:
     """The server, in a process of its own: one model, in int8."""
-    from deepseek.cli.serve import answer
+    from deepseek.cli.serve import run_server
     from deepseek.cli.support.serving import read_settings
     from deepseek.serve.openai.generation import GenerativeModel
     from deepseek.serve.run import bind
@@ -53,7 +53,7 @@ def serve(folder: str, cache: str) -> None:
     settings = read_settings(port=0)
     model = GenerativeModel("gpt2", Path(folder), Path(cache), precision="int8")
     with bind(settings.host, 0) as listener:
-        answer({"gpt2": model}, settings, listener)
+        run_server({"gpt2": model}, settings, listener)
 
 
 def cpu_s(pid: int) -> float:

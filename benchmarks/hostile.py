@@ -28,7 +28,7 @@ from hostile_bodies import BODIES, GRPC_BODIES, Sent
 from result import claim, finish, options
 from tree_bundle import make
 
-from deepseek.bench import own_server
+from deepseek.bench import launch_server
 
 MAX_DELAY_MS, MAX_MEMORY_MB = 100.0, 300.0
 QUIET_S = 0.5
@@ -67,7 +67,7 @@ def serving(folder: Path) -> Iterator[tuple[str, int, int, int]]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         grpc_port = probe.getsockname()[1]
     words = ["--workers", "1", "--grpc-port", str(grpc_port), "--log-level", "error"]
-    with own_server(f"tree={made.bundle}", words) as server:
+    with launch_server(f"tree={made.bundle}", words) as server:
         parts = urlsplit(server.url)
         yield str(parts.hostname), int(parts.port or 0), grpc_port, server.pid
 

@@ -2,7 +2,8 @@
 
     python benchmarks/multimodal.py [--quick] [--only CLAIM]
 
-Everything goes through what a user calls: files are read by the readers, fit_fusion trains. Figures are of test rows,
+Everything goes through what a user calls: files are read by the readers, fit_multimodal trains. Figures are of test
+rows,
 five seeds, mean and spread; a finished seed is kept in the cache by the digest of what it depends on, so a run that was
 cut off goes on. One thread; about an hour in all.
 """

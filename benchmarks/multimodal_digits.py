@@ -12,23 +12,25 @@ import numpy as np
 from multimodal_data import Corruption, Rows, digits, preparer, some_of, sums
 from numpy.typing import NDArray
 
-from deepseek.data.samples.preparer import THERE
-from deepseek.nn.fusion import FusionNet, FusionShape
-from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
+from deepseek.data.samples.preparer import PRESENT_SUFFIX
+from deepseek.nn.fusion import MultimodalNet, MultimodalShape
+from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, predict_margins
 from deepseek.train.tabular.calibrate import fit_calibration
 
 THREE = ("spoken", "written", "caption")
 CORRUPTED = Corruption(sound=2.5, picture=105, caption=0.55)
-DIGITS = FusionConfig(epochs=10, alone=3.0, fusion=FusionShape(drop_modality=0.4))
+DIGITS = MultimodalConfig(epochs=10, alone=3.0, fusion=MultimodalShape(drop_modality=0.4))
 NUM_TRAIN, NUM_HELD, NUM_TEST = 5_000, 2_000, 4_000
 #: No modality knows the sum, so none is asked by itself. The weights are those of the best pass on validation rows.
-SUMS = FusionConfig(
-    optimizer="adaptive", epochs=10, alone=0.0, patience=10, fusion=FusionShape(drop_modality=0.15, dropout=0.0)
+SUMS = MultimodalConfig(
+    optimizer="adaptive", epochs=10, alone=0.0, patience=10, fusion=MultimodalShape(drop_modality=0.15, dropout=0.0)
 )
 NUM_SUMS = 8_000
 
 
-def fitted(names: Sequence[str], rows: Rows, config: FusionConfig, seed: int, held: Rows | None = None) -> FusionNet:
+def fitted(
+    names: Sequence[str], rows: Rows, config: MultimodalConfig, seed: int, held: Rows | None = None
+) -> MultimodalNet:
     """A net for these modalities."""
     chosen, num_rows = tuple(names), len(rows.labels)
     arrays, labels, held_rows = rows.only(chosen), rows.labels, None
@@ -36,18 +38,18 @@ def fitted(names: Sequence[str], rows: Rows, config: FusionConfig, seed: int, he
         arrays = {name: np.concatenate([array, held.arrays[name]]) for name, array in arrays.items()}
         labels = np.concatenate([labels, held.labels])
         held_rows = np.arange(num_rows, len(labels))
-    return fit_fusion(
+    return fit_multimodal(
         some_of(preparer(), chosen), arrays, labels, num_outputs=10, rows=np.arange(num_rows), held=held_rows,
         config=config, seed=seed,
     ).net  # fmt: skip
 
 
-def logits(net: FusionNet, rows: Rows, *, without: str | None = None) -> NDArray[np.float64]:
+def logits(net: MultimodalNet, rows: Rows, *, without: str | None = None) -> NDArray[np.float64]:
     """(N, 10), with one modality missing."""
     arrays = rows.only(net.names)
     if without:
-        arrays[without + THERE] = np.zeros(len(rows.labels), bool)
-    return margins(net, arrays, np.arange(len(rows.labels))).astype(np.float64)
+        arrays[without + PRESENT_SUFFIX] = np.zeros(len(rows.labels), bool)
+    return predict_margins(net, arrays, np.arange(len(rows.labels))).astype(np.float64)
 
 
 def percent(scores: NDArray[Any], rows: Rows) -> float:
@@ -55,7 +57,7 @@ def percent(scores: NDArray[Any], rows: Rows) -> float:
     return float(100 * (scores.argmax(1) == rows.labels).mean())
 
 
-def product(nets: Sequence[FusionNet], held: Rows, test: Rows, seed: int) -> float:
+def product(nets: Sequence[MultimodalNet], held: Rows, test: Rows, seed: int) -> float:
     """Percent right of the product of the chances that each net gives by itself, calibrated on held rows. Classes are
     equally frequent, so no prior is divided away."""
     total = np.zeros((len(test.labels), 10))
@@ -90,6 +92,6 @@ def sums_of(seed: int) -> dict[str, float]:
         for rows, part in ((NUM_SUMS, "train"), (NUM_HELD, "validation"), (NUM_TEST, "test"))
     )
     fused = fitted(THREE, train, SUMS, seed, held)
-    alone = [fitted([name], train, FusionConfig(epochs=2), seed) for name in THREE]
+    alone = [fitted([name], train, MultimodalConfig(epochs=2), seed) for name in THREE]
     found = {"fused": percent(logits(fused, test), test), "late": product(alone, held, test, seed)}
     return found | {f"without_{name}": percent(logits(fused, test, without=name), test) for name in THREE}

@@ -20,14 +20,14 @@ from multimodal_data import PARTS, Part, Rows
 from numpy.typing import NDArray
 
 from deepseek.data.media.video import VideoReader
-from deepseek.data.samples.preparer import THERE, MediaColumn, SamplePreparer
-from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, MediaColumn, SamplePreparer
+from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, predict_margins
 
 SIDE, NUM_FRAMES, FRAME_RATE, SECONDS = 32, 8, 8, 1.0
 NEAR, STEP = 18, 2  # pixels: the largest side of the square, and by how much it changes from frame to frame
 RATE_HZ, HEARD_HZ = 48_000, 8_000  # as recorded, and as read
 NUM_TRAIN, NUM_TEST = 600, 400
-FILMS = FusionConfig(epochs=12, batch_size=32)
+FILMS = MultimodalConfig(epochs=12, batch_size=32)
 LOW_HZ, HIGH_HZ, NOISE = 300.0, 1_500.0, 0.1
 
 
@@ -43,15 +43,15 @@ def films_of(seed: int) -> dict[str, float]:
     rows, asked = np.arange(NUM_TRAIN), np.arange(NUM_TEST)
     found = {}
     for name, gone in (("fused", ()), ("film", ("film.sound",)), ("sound", ("film",))):
-        masks = {each + THERE: np.zeros(NUM_TRAIN, bool) for each in gone}
-        net = fit_fusion(
+        masks = {each + PRESENT_SUFFIX: np.zeros(NUM_TRAIN, bool) for each in gone}
+        net = fit_multimodal(
             preparer(), {**train.arrays, **masks}, train.labels, num_outputs=4, rows=rows, config=FILMS, seed=seed
         ).net
-        arrays = {**test.arrays, **{each + THERE: np.zeros(NUM_TEST, bool) for each in gone}}
-        found[name] = 100 * float((margins(net, arrays, asked).argmax(1) == test.labels).mean())
+        arrays = {**test.arrays, **{each + PRESENT_SUFFIX: np.zeros(NUM_TEST, bool) for each in gone}}
+        found[name] = 100 * float((predict_margins(net, arrays, asked).argmax(1) == test.labels).mean())
         if not gone:
             orders = np.random.default_rng(seed).permuted(np.tile(np.arange(NUM_FRAMES), (NUM_TEST, 1)), axis=1)
-            mixed = margins(net, {**arrays, "film": test.arrays["film"][asked[:, None], orders]}, asked)
+            mixed = predict_margins(net, {**arrays, "film": test.arrays["film"][asked[:, None], orders]}, asked)
             found["shuffled"] = 100 * float((mixed.argmax(1) == test.labels).mean())
     return found
 

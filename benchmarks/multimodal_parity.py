@@ -11,8 +11,8 @@ from multimodal_digits import CORRUPTED, DIGITS, THREE, fitted
 
 from deepseek.contracts import Tensors
 from deepseek.data.samples.preparer import SamplePreparer, Samples
-from deepseek.engines.multimodal.runtime import export_fused, run_graph
-from deepseek.nn.multimodal import Answering, array_names
+from deepseek.engines.multimodal.runtime import export_multimodal, run_graph
+from deepseek.nn.multimodal import CalibratedNet, array_names
 
 NUM_SAMPLES = 100
 
@@ -24,10 +24,10 @@ def parity_of(seed: int) -> dict[str, float]:
     test = digits(CORRUPTED, num_rows=NUM_SAMPLES, seed=seed, part="test")
     records, _ = digit_records(CORRUPTED, num_rows=NUM_SAMPLES, seed=seed, part="test")
     net = fitted(THREE, train, replace(DIGITS, epochs=2), seed)
-    answering, names = Answering(net).eval(), array_names(net.names)
+    answering, names = CalibratedNet(net).eval(), array_names(net.names)
     with torch.inference_mode():
         wanted = answering(*(torch.from_numpy(test.arrays[name]) for name in names))[1].numpy()
-    graph = export_fused(answering, Samples(Tensors(test.arrays)[:2]), names)
+    graph = export_multimodal(answering, Samples(Tensors(test.arrays)[:2]), names)
     serving = SamplePreparer.from_bytes(preparer().to_bytes())
     found = np.concatenate([
         run_graph(graph, serving.rows([record]).arrays, np.zeros(1, np.int64))["output"] for record in records

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from deepseek.data.media.image import ImageReader
-from deepseek.data.samples.preparer import THERE, MediaColumn, SamplePreparer
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, MediaColumn, SamplePreparer
 from deepseek.nn.augment import MoveShape
-from deepseek.nn.fusion import FusionShape
-from deepseek.train.multimodal.fusion import FusionConfig, fit_fusion, margins
+from deepseek.nn.fusion import MultimodalShape
+from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, predict_margins
 
-ALONE = FusionShape(drop_modality=0.0)
-SPOKEN = FusionConfig(epochs=24, alone=0.0, batch_size=32, fusion=ALONE)
+ALONE = MultimodalShape(drop_modality=0.0)
+SPOKEN = MultimodalConfig(epochs=24, alone=0.0, batch_size=32, fusion=ALONE)
 #: Test pictures are of other days and machines than the others: light, place and scale vary, and pictures are mixed.
-CHEST = FusionConfig(
-    epochs=24, alone=0.0, fusion=FusionShape(drop_modality=0.0, mixup=0.2),
+CHEST = MultimodalConfig(
+    epochs=24, alone=0.0, fusion=MultimodalShape(drop_modality=0.0, mixup=0.2),
     move=MoveShape(shift=0.1, scale=0.15, rotate_degrees=12, light=0.3),
 )  # fmt: skip
 
@@ -35,9 +35,9 @@ def spoken_of(seed: int) -> dict[str, float]:
     arrays = dict(chosen.rows([{"spoken": wav(samples)} for samples in waves]).arrays)
     train, test = np.flatnonzero(parts != "test"), np.flatnonzero(parts == "test")
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    done = fit_fusion(chosen, arrays, labels, num_outputs=10, rows=train, config=SPOKEN, seed=seed)
+    done = fit_multimodal(chosen, arrays, labels, num_outputs=10, rows=train, config=SPOKEN, seed=seed)
     took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
-    right = float((margins(done.net, arrays, test).argmax(1) == labels[test]).mean())
+    right = float((predict_margins(done.net, arrays, test).argmax(1) == labels[test]).mean())
     return {"right": 100 * right, "wall_s": took_s, "cpu_s": cpu_s}
 
 
@@ -48,10 +48,10 @@ def chest_of(seed: int) -> dict[str, float]:
         labels = {part: file[f"{part}_labels"].ravel().astype(np.int64) for part in images}
     pixels = np.concatenate(list(images.values()))[:, None]
     truth, ends = np.concatenate(list(labels.values())), np.cumsum([len(part) for part in labels.values()])
-    arrays = {"chest": np.ascontiguousarray(pixels), "chest" + THERE: np.ones(len(pixels), bool)}
+    arrays = {"chest": np.ascontiguousarray(pixels), "chest" + PRESENT_SUFFIX: np.ones(len(pixels), bool)}
     chosen = SamplePreparer((MediaColumn("chest", "image", ImageReader((28, 28), 1)),))
-    done = fit_fusion(chosen, arrays, truth, num_outputs=2, rows=np.arange(ends[0]), config=CHEST, seed=seed)
-    logits = margins(done.net, arrays, np.arange(ends[0], ends[2]))
+    done = fit_multimodal(chosen, arrays, truth, num_outputs=2, rows=np.arange(ends[0]), config=CHEST, seed=seed)
+    logits = predict_margins(done.net, arrays, np.arange(ends[0], ends[2]))
     margin, asked = logits[:, 1] - logits[:, 0], truth[ends[0] :]
     held = np.arange(len(margin)) < ends[1] - ends[0]
     threshold = _best_threshold(margin[held], asked[held])

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from deepseek.train.pipeline import parallelize
-from deepseek.train.pipeline.split import measure
+from deepseek.train.pipeline.split import measure_blocks
 
 WORLD, MICRO_BATCHES = 8, 32
 ROWS, WORDS, WIDTH = 4, 128, 512  # of a micro-batch
@@ -105,7 +105,7 @@ def time_layer(_: int, file: str) -> None:
     torch.set_num_threads(1)
     layer = nn.TransformerEncoderLayer(WIDTH, 8, 4 * WIDTH, dropout=0.0, batch_first=True)
     inputs = torch.randn(ROWS, WORDS, WIDTH, requires_grad=True)
-    (cost,) = measure(
+    (cost,) = measure_blocks(
         [("layer", layer)], inputs, num_runs=40
     )  # the least of so many, as other work would make it longer
     share = cost.input_s / (cost.input_s + cost.weight_s)

@@ -17,8 +17,8 @@ from plan_published import CONFIGS, TABLES, Row, Table
 from result import claim, finish, options
 
 from deepseek.engines.parallel.cost import Job, Split, forecast
-from deepseek.engines.parallel.devices import parse
-from deepseek.engines.parallel.shape import Shape, read_shape, shape_of
+from deepseek.engines.parallel.devices import parse_fleet
+from deepseek.engines.parallel.shape import DecoderShape, read_shape, shape_from_config
 
 BAR = 1.2
 #: Claim -> table, row: large models over several devices. None of FasterTransformer's 175B: most rows are missed.
@@ -33,14 +33,14 @@ CITED = {
 UNITS = {"tokens_per_s": "tokens/s", "tokens_per_s_each": "tokens/s of a device"}
 
 
-def shape(model: str) -> Shape:
-    return shape_of(CONFIGS[model], model) if model in CONFIGS else read_shape(model)
+def shape(model: str) -> DecoderShape:
+    return shape_from_config(CONFIGS[model], model) if model in CONFIGS else read_shape(model)
 
 
 def ours(table: Table, row: Row) -> float:
     """The forecast of what the table states."""
     model, tp, batch, prompt, new, _ = row
-    fleet = parse(f"{table.device}x{tp * table.pp}")
+    fleet = parse_fleet(f"{table.device}x{tp * table.pp}")
     cost = forecast(shape(model), fleet, Job(batch, prompt, new, table.dtype), Split(tp, table.pp))
     return {
         "tokens_per_s": cost.tokens_per_s, "tokens_per_s_each": cost.tokens_per_s / fleet.count,

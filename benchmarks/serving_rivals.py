@@ -26,7 +26,7 @@ from typing import Any
 from result import ROOT
 from serving_texts import EXACT, Computing
 
-from deepseek.bench import Ask, Load, measure
+from deepseek.bench import BenchRequest, Load, measure
 
 PYTHON = ROOT / ".venv-serving" / "bin" / "python"
 SCRIPTS = ROOT / "benchmarks" / "rivals"
@@ -75,9 +75,9 @@ class Running:
     pid: int
     url: str
 
-    def ask(self, inputs: Sequence[Any]) -> Ask:
+    def ask(self, inputs: Sequence[Any]) -> BenchRequest:
         bodies = tuple(json.dumps({"input": [each] if self.rival.lists else each}).encode() for each in inputs)
-        return Ask(self.url, bodies)
+        return BenchRequest(self.url, bodies)
 
 
 def is_there() -> bool:
@@ -145,7 +145,7 @@ def _wait(process: subprocess.Popen[bytes], running: Running, example: Any, log:
 def _end(process: subprocess.Popen[bytes]) -> None:
     from deepseek.bench import usage
 
-    processes = list(usage.tree(process.pid))
+    processes = list(usage.process_tree(process.pid))
     process.terminate()
     try:
         process.wait(20)

@@ -19,7 +19,7 @@ from statistics import median
 import serving_texts
 from tree_bundle import Made, make
 
-from deepseek.bench import Ask, Load, Measured, Server, measure, own_server, wrk
+from deepseek.bench import BenchRequest, Load, LoadResult, Server, launch_server, measure, wrk
 
 NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -56,37 +56,37 @@ class Bench:
     @contextmanager
     def server(self, path: Path, *words: str) -> Iterator[Server]:
         """Ours, with all that it does."""
-        with own_server(str(path), ["--api-keys", str(self.folder / "keys"), *words], self.headers) as server:
+        with launch_server(str(path), ["--api-keys", str(self.folder / "keys"), *words], self.headers) as server:
             yield server
 
     def load(self, num_connections: int, *, by_wrk: bool = False, rate: float | None = None) -> Load:
-        client = "wrk" if by_wrk and wrk.is_there() else "own"
+        client = "wrk" if by_wrk and wrk.is_installed() else "own"
         return Load(num_connections, self.seconds, warmup_s=1.0, rate=rate, client=client)
 
-    def rounds(self, asked: Sequence[tuple[Ask, Load, int | None]]) -> list[list[Measured]]:
+    def rounds(self, asked: Sequence[tuple[BenchRequest, Load, int | None]]) -> list[list[LoadResult]]:
         """Each load in turn (A, B, A, B, ...); the list of what was measured for each."""
-        found: list[list[Measured]] = [[] for _ in asked]
+        found: list[list[LoadResult]] = [[] for _ in asked]
         for _ in range(self.num_rounds):
             for at, (ask, load, pid) in enumerate(asked):
                 found[at].append(measure(ask, load, pid))
         return found
 
 
-def middle(runs: Sequence[Measured], figure: Callable[[Measured], float]) -> float:
+def middle(runs: Sequence[LoadResult], figure: Callable[[LoadResult], float]) -> float:
     return median(map(figure, runs))
 
 
-def failed(runs: Sequence[Measured]) -> int:
+def failed(runs: Sequence[LoadResult]) -> int:
     """Requests that were not answered with 200."""
     return sum(run.num_failed for run in runs)
 
 
-def right_cpu_ms(run: Measured) -> float:
+def right_cpu_ms(run: LoadResult) -> float:
     """Milliseconds of the server's CPU for each request that it answered right; infinite where it answered none."""
     return 1e3 * sum((run.used_s or {}).values()) / run.num_right if run.num_right else float("inf")
 
 
-def told(runs: Sequence[Measured]) -> str:
+def told(runs: Sequence[LoadResult]) -> str:
     """The rounds, and who else used the machine's CPU."""
     rates = ", ".join(f"{run.per_s:,.0f}" for run in runs)
     own = middle(runs, lambda run: 1e3 * run.cpu_s())

@@ -18,7 +18,7 @@ from serving_run import NUM_CORES, Bench, middle, right_cpu_ms, told
 from serving_texts import Computing
 from serving_tree import cold
 
-from deepseek.bench import Ask, Measured, Server, measure, resident_bytes
+from deepseek.bench import BenchRequest, LoadResult, Server, measure, resident_bytes
 
 CONNECTIONS = 128
 #: Ratio of requests a second that ours must reach. FastAPI has no batches of its own; its CPU alone is judged.
@@ -28,9 +28,9 @@ DEADLINE_S = 1.0  # of a request under overload
 CLOCK_S = 0.05  # between the server's last word and this client's clock, on a machine where all cores are taken
 
 
-def _ask(server: Server, headers: dict[str, str] | None = None) -> Ask:
+def _ask(server: Server, headers: dict[str, str] | None = None) -> BenchRequest:
     bodies = tuple(json.dumps({"instances": [{"text": text}]}).encode() for text in serving_texts.texts())
-    return Ask(f"{server.url}/v1/models/{server.model}:predict", bodies, {**server.headers, **(headers or {})})
+    return BenchRequest(f"{server.url}/v1/models/{server.model}:predict", bodies, {**server.headers, **(headers or {})})
 
 
 def ceiling(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _computing(bench: Bench, *, lossy: bool) -> Computing | None:
     return None if bench.minilm is None else serving_texts.lossy(bench.minilm, bench.folder)
 
 
-def _without_client(run: Measured) -> float:
+def _without_client(run: LoadResult) -> float:
     """Right answers a second of the time that the client has left to the server: it runs on the same cores."""
     return run.num_right / (run.wall_s - run.client_cpu_s / NUM_CORES)
 
@@ -149,7 +149,7 @@ def overload(bench: Bench) -> Iterator[dict[str, Any]]:
     )
 
 
-def _statuses(run: Measured) -> str:
+def _statuses(run: LoadResult) -> str:
     return ", ".join(f"{number:,} with {name}" for name, number in sorted(run.statuses.items()))
 
 

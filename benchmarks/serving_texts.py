@@ -60,10 +60,10 @@ EXACT = Computing()
 
 def lossy(folder: Path, place: Path) -> Computing | None:
     """What the gate chooses, its ranges as a file in `place`; None where this machine gains nothing by int8."""
-    from deepseek.cli.support.opening import gate_of
+    from deepseek.cli.support.opening import parse_lossy_options
     from deepseek.engines.text import TextModel
 
-    gate = gate_of(LIMITS, None)
+    gate = parse_lossy_options(LIMITS, None)
     if gate is None:
         return None
     found = gate.choose(TextModel.open(folder))

@@ -18,8 +18,8 @@ import serving_rivals
 from result import claim
 from serving_run import Bench, middle, right_cpu_ms, told
 
-from deepseek.bench import Ask, Server, positional
-from deepseek.bench.server import stop
+from deepseek.bench import BenchRequest, Server, positional_body
+from deepseek.bench.server import stop_process
 
 #: On two cores, which the client shares: one process parses, one computes.
 ONE_EACH = ("--front-ends", "1", "--workers", "1")
@@ -69,12 +69,12 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
             )  # fmt: skip
 
 
-def _json(server: Server, bench: Bench, num_rows: int) -> Ask:
-    body = positional(bench.tree.record, num_rows)
-    return Ask(_url(server), (json.dumps(body).encode(),), server.headers, num_rows)
+def _json(server: Server, bench: Bench, num_rows: int) -> BenchRequest:
+    body = positional_body(bench.tree.record, num_rows)
+    return BenchRequest(_url(server), (json.dumps(body).encode(),), server.headers, num_rows)
 
 
-def _arrow(server: Server, bench: Bench, num_rows: int) -> Ask:
+def _arrow(server: Server, bench: Bench, num_rows: int) -> BenchRequest:
     """Float32 columns in, an Arrow stream out."""
     import pyarrow as pa
 
@@ -83,7 +83,7 @@ def _arrow(server: Server, bench: Bench, num_rows: int) -> Ask:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     headers = {**server.headers, "content-type": ARROW, "accept": ARROW}
-    return Ask(_url(server), (sink.getvalue(),), headers, num_rows)
+    return BenchRequest(_url(server), (sink.getvalue(),), headers, num_rows)
 
 
 def _url(server: Server) -> str:
@@ -147,4 +147,4 @@ def first_answer_s(path: Path, body: bytes) -> float:
             answer.read()
         return time.perf_counter() - started_s
     finally:
-        stop(process)
+        stop_process(process)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from deepseek.config import build, merged, read_toml
+from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError, MissingError
 
 
@@ -33,14 +33,16 @@ class Outer:
 def test_sections_and_settings_make_a_dataclass(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('name = "n"\nwords = ["a"]\n[inner]\nrate = 1\n[args]\nwidth = 3\n')
-    found = build(Outer, merged(read_toml(file), ["inner.mode=slow", "inner.shown=true", "args.depth=2", "spare=x=y"]))
+    found = build_dataclass(
+        Outer, merge_settings(read_toml(file), ["inner.mode=slow", "inner.shown=true", "args.depth=2", "spare=x=y"])
+    )
     assert found == Outer("n", Inner(1.0, 3, "slow", True), ("a",), "x=y", {"width": 3, "depth": 2})
     assert isinstance(found.inner.rate, float)
 
 
 def test_the_table_that_is_given_stays_as_it_was() -> None:
     table = {"inner": {"rate": 1}}
-    merged(table, ["inner.rate=2"])
+    merge_settings(table, ["inner.rate=2"])
     assert table == {"inner": {"rate": 1}}
 
 
@@ -61,12 +63,12 @@ def test_the_table_that_is_given_stays_as_it_was() -> None:
 )
 def test_what_is_wrong_is_named(setting: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        build(Outer, merged({"name": "n"}, [setting]))
+        build_dataclass(Outer, merge_settings({"name": "n"}, [setting]))
 
 
 def test_a_missing_value_and_a_broken_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name is missing"):
-        build(Outer, {})
+        build_dataclass(Outer, {})
     with pytest.raises(MissingError, match=r"no file .*none\.toml"):
         read_toml(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[train\n")
@@ -85,7 +87,7 @@ DEEP = (
 @pytest.mark.parametrize("value", DEEP)
 def test_what_is_nested_without_end_is_refused_in_words(value: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.lr is nested too deeply"):
-        merged({}, [f"train.lr={value}"])
+        merge_settings({}, [f"train.lr={value}"])
     path = tmp_path / "run.toml"
     path.write_text(f"[train]\nlr = {value}\n")
     with pytest.raises(InputError, match=r"run\.toml is nested too deeply"):
@@ -94,7 +96,7 @@ def test_what_is_nested_without_end_is_refused_in_words(value: str, tmp_path: Pa
 
 def test_a_key_of_thousands_of_sections_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nested too deeply"):
-        merged({}, ["a." * 5_000 + "b=1"])
+        merge_settings({}, ["a." * 5_000 + "b=1"])
     path = tmp_path / "run.toml"
     path.write_text(f"[{'.'.join('a' * 5_000)}]\nx = 1\n")
     with pytest.raises(InputError, match="nested too deeply"):
@@ -103,7 +105,7 @@ def test_a_key_of_thousands_of_sections_is_refused_in_words(tmp_path: Path) -> N
 
 def test_a_number_of_thousands_of_digits_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train\.seed is 999"):
-        merged({}, [f"train.seed={'9' * 6_000}"])
+        merge_settings({}, [f"train.seed={'9' * 6_000}"])
     path = tmp_path / "run.toml"
     path.write_text(f"seed = {'9' * 6_000}\n")
     with pytest.raises(InputError, match=r"run\.toml cannot be read"):

@@ -25,9 +25,9 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(plugins, "entry_points", lambda group: [p for p in others if p.group == group])
     monkeypatch.setitem(plugins.TABLES, "sinks", f"{__name__}:SINKS")
     monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(SINKS=SINKS))
-    plugins._others.cache_clear()
+    plugins._entry_points.cache_clear()
     yield
-    plugins._others.cache_clear()
+    plugins._entry_points.cache_clear()
 
 
 def test_names_lists_built_ins_first(groups) -> None:

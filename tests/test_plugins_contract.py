@@ -12,11 +12,11 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from deepseek.contracts import Attribution, Engine, Event, Explainer, Sink
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 from deepseek.engines import Runtime, Source, check_parity, export_onnx
 from deepseek.nn.model import Model, Part
 from deepseek.plugins import find, names
-from deepseek.train.candidates import FitData, Fitted
+from deepseek.train.candidates import FitData, FittedCandidate
 
 LOADERS = {"binary": load_breast_cancer, "multiclass": load_wine, "regression": load_diabetes}
 
@@ -29,7 +29,7 @@ def runtime(cancer_bundle: Path):
 
 @pytest.fixture(scope="module")
 def features(runtime: Runtime) -> np.ndarray:
-    table, target, _ = example("cancer")
+    table, target, _ = load_example("cancer")
     return runtime.prepare_table(table.drop([target]).take(np.arange(64))).features
 
 
@@ -112,7 +112,7 @@ def test_a_candidate_gives_weights_that_repeat_its_own_scores(name: str, task: s
     assert np.array_equal(again.margin(validation.features), repeated.margin(validation.features))
 
 
-def check_weights(name: str, fitted: Fitted, data: FitData) -> None:
+def check_weights(name: str, fitted: FittedCandidate, data: FitData) -> None:
     """Whatever kind of part they are: they survive a bundle's files, their graph gives their answers, and their
     explanation adds up."""
     labels = tuple(str(index) for index in range(data.num_classes))

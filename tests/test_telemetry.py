@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 import deepseek
-from deepseek.telemetry import REPORTERS, VARIABLES
+from deepseek.telemetry import OPT_OUT_VARIABLES, REPORTERS
 
 SRC = Path(deepseek.__file__).parent
-SAY = f"import json, os, deepseek; print(json.dumps({{name: os.environ.get(name) for name in {list(VARIABLES)}}}))"
+SAY = f"import json, os, deepseek; print(json.dumps({{name: os.environ.get(name) for name in {list(OPT_OUT_VARIABLES)}}}))"
 IN_A_CHILD = "import deepseek, subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
 CHILD_SAYS = SAY.replace("deepseek", "sys")
 
 
 def python(*words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """A process of its own, whose environment has none of the variables but those of `environ`."""
-    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    kept = {name: value for name, value in os.environ.items() if name not in OPT_OUT_VARIABLES}
     path = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
         [sys.executable, *words], env={**kept, "PYTHONPATH": path, **(environ or {})}, capture_output=True, text=True,
@@ -30,13 +30,13 @@ def python(*words: str, environ: dict[str, str] | None = None) -> subprocess.Com
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("outside", [{}, dict.fromkeys(VARIABLES, "0"), dict.fromkeys(VARIABLES, "")])
+@pytest.mark.parametrize("outside", [{}, dict.fromkeys(OPT_OUT_VARIABLES, "0"), dict.fromkeys(OPT_OUT_VARIABLES, "")])
 def test_what_the_environment_says_is_overruled(outside: dict[str, str]) -> None:
-    assert json.loads(python("-c", SAY, environ=outside).stdout) == VARIABLES
+    assert json.loads(python("-c", SAY, environ=outside).stdout) == OPT_OUT_VARIABLES
 
 
 def test_child_processes_inherit_it() -> None:
-    assert json.loads(python("-c", IN_A_CHILD, CHILD_SAYS).stdout) == VARIABLES
+    assert json.loads(python("-c", IN_A_CHILD, CHILD_SAYS).stdout) == OPT_OUT_VARIABLES
 
 
 def test_the_sender_of_openvinos_reports_cannot_be_imported_by_what_would_use_it() -> None:

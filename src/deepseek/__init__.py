@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepseek.moved import install
-from deepseek.telemetry import switch_off
+from deepseek.telemetry import disable_telemetry
 from deepseek.version import __version__
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from deepseek.engines import open_runtime as load
     from deepseek.explain.bundle import explain_bundle as explain
 
-switch_off()
+disable_telemetry()
 install()
 
 __all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]

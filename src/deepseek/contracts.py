@@ -17,6 +17,8 @@ Task = Literal["binary", "multiclass", "regression"]
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Record = Mapping[str, Any]
+#: A JSON document that is read, passed on or printed whole. What a module computes with is a dataclass.
+JsonObject = dict[str, Any]
 #: Named arrays whose first axis is the rows: what an engine process is given and what it answers.
 Arrays = Mapping[str, NDArray[Any]]
 

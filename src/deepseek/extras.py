@@ -53,10 +53,10 @@ def install_advice(extra: str) -> str:
     return f"in the clone of this project: pip install -e '.[{extra}]'"
 
 
-def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
     """The `__getattr__` of a package whose names are imported when they are first used: name -> its module there.
 
-    >>> lazily("json", {"JSONDecoder": "decoder"})("JSONDecoder").__module__
+    >>> lazy_attributes("json", {"JSONDecoder": "decoder"})("JSONDecoder").__module__
     'json.decoder'
     """
 
@@ -68,6 +68,6 @@ def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
     return find
 
 
-def has(module: str) -> bool:
+def is_installed(module: str) -> bool:
     """Whether `module` could be imported, without importing it."""
     return importlib.util.find_spec(module) is not None

@@ -1,6 +1,6 @@
 """A file written for the user: it appears under its name when all is written; a failure leaves what was there.
 
-check_place(Path("report.html"))            # before any work
+check_writable(Path("report.html"))            # before any work
 with whole(Path("report.html")) as part:
     part.write_text("...")
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from deepseek.errors import InputError, MissingError, TooLargeError
 
 
-def check_place(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """InputError when no file can be written there. Tries it, and leaves nothing behind."""
     if not out.parent.is_dir():
         raise InputError(
@@ -28,7 +28,7 @@ def check_place(out: Path) -> None:
         raise InputError(
             f"{out} is a folder or a device", expected="the name of a file", fix="give the name of a file to write"
         )
-    part = _part(out)
+    part = _temporary_path(out)
     try:
         part.touch(exist_ok=False)
         part.unlink()
@@ -41,14 +41,14 @@ def check_place(out: Path) -> None:
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
+def atomic_file(out: Path) -> Iterator[Path]:
     """The path of a file to fill, which takes the place of `out` at the end, or is gone after an error."""
-    part = _part(out)
+    part = _temporary_path(out)
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(_real(out))
+        part.replace(_resolve_links(out))
     finally:
         part.unlink(missing_ok=True)
 
@@ -66,11 +66,11 @@ def read_bounded(path: Path, most_bytes: int, *, what: str, smaller: str) -> byt
     return data
 
 
-def _part(out: Path) -> Path:
-    real = _real(out)
+def _temporary_path(out: Path) -> Path:
+    real = _resolve_links(out)
     return real.with_name(f".{real.name}.{secrets.token_hex(4)}.part")
 
 
-def _real(out: Path) -> Path:
+def _resolve_links(out: Path) -> Path:
     """What a link leads to is replaced, and not the link."""
     return Path(os.path.realpath(out))

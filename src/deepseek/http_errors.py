@@ -5,7 +5,7 @@ from __future__ import annotations
 from deepseek.errors import BusyError, DeepseekError, InputError, TooLargeError
 
 
-class MethodError(InputError):
+class MethodNotAllowedError(InputError):
     """The route exists, the method does not."""
 
     status = 405
@@ -30,7 +30,7 @@ class UnauthorizedError(InputError):
     code = "unauthorized"
 
 
-class RateError(BusyError):
+class RateLimitError(BusyError):
     """A client has used up what its API key allows, although the server may have time."""
 
     code = "rate_limited"
@@ -42,7 +42,7 @@ class RateError(BusyError):
         self.retry_after_s = retry_after_s
 
 
-class HostError(InputError):
+class MisdirectedHostError(InputError):
     """The request names a host that this server does not answer to."""
 
     status = 421
@@ -56,7 +56,7 @@ class HostError(InputError):
         )
 
 
-class OriginError(InputError):
+class ForeignOriginError(InputError):
     """A web page of another origin asks."""
 
     status = 403
@@ -70,7 +70,7 @@ class OriginError(InputError):
         )
 
 
-class ChangeError(InputError):
+class KeyRequiredError(InputError):
     """The request would change what is served, and anybody could send it."""
 
     status = 403
@@ -84,28 +84,28 @@ class ChangeError(InputError):
         )
 
 
-class CrowdedError(BusyError):
+class TooManyConnectionsError(BusyError):
     """There are as many connections as the server takes."""
 
     status = 503
     code = "too_many_connections"
 
 
-class BodiesError(BusyError):
+class TooManyBodiesError(BusyError):
     """The bodies of other requests fill what there is for bodies."""
 
     status = 503
     code = "too_many_bodies"
 
 
-class LongHeadError(TooLargeError):
+class HeadersTooLargeError(TooLargeError):
     """The request line and the headers are longer than anything needs."""
 
     status = 431
     code = "headers_too_large"
 
 
-class SlowBodyError(InputError):
+class BodyTimeoutError(InputError):
     """The body did not arrive in time."""
 
     status = 408

@@ -37,7 +37,7 @@ TABLES: dict[str, str | dict[str, str]] = {
 
 def find(group: str, name: str) -> Any:
     """The object that `name` stands for in `group`. MissingError names the nearest name that exists."""
-    built_in, others = _built_in(group), _others(group)
+    built_in, others = _built_in_plugins(group), _entry_points(group)
     if name in built_in and name in others:
         raise InputError(
             f"{others[name].value} calls itself {name!r} in deepseek.{group}, which is built in",
@@ -45,9 +45,9 @@ def find(group: str, name: str) -> Any:
             expected="a name of its own",
         )
     if name in built_in:
-        return _load(built_in[name])
+        return _load_target(built_in[name])
     if name in others:
-        return _load(others[name].value)
+        return _load_target(others[name].value)
     known = names(group)
     raise MissingError(
         f"there is no {name!r} in {group}.{did_you_mean(name, known)}",
@@ -58,8 +58,8 @@ def find(group: str, name: str) -> Any:
 
 def names(group: str) -> tuple[str, ...]:
     """Every name in `group`: built-ins first, in the room's order, then those of other packages."""
-    built_in = _built_in(group)
-    return (*built_in, *(name for name in sorted(_others(group)) if name not in built_in))
+    built_in = _built_in_plugins(group)
+    return (*built_in, *(name for name in sorted(_entry_points(group)) if name not in built_in))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -71,23 +71,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _built_in(group: str) -> Mapping[str, Any]:
+def _built_in_plugins(group: str) -> Mapping[str, Any]:
     if group not in TABLES:
         near = did_you_mean(group, TABLES)
         raise MissingError(
             f"there is no plugin group {group!r}.{near}", expected=", ".join(TABLES), fix="take one of these"
         )
-    table = _load(TABLES[group])
+    table = _load_target(TABLES[group])
     return table if isinstance(table, Mapping) else {plugin.name: plugin for plugin in table}
 
 
 @cache
-def _others(group: str) -> dict[str, EntryPoint]:
+def _entry_points(group: str) -> dict[str, EntryPoint]:
     """Entry points of installed packages. Reading them costs milliseconds, so it is done once."""
     return {point.name: point for point in entry_points(group=f"deepseek.{group}")}
 
 
-def _load(target: Any) -> Any:
+def _load_target(target: Any) -> Any:
     """The object behind a "module:attribute" string; anything else is the object itself."""
     if not isinstance(target, str):
         return target

@@ -1,6 +1,6 @@
 """Nothing leaves the machine: libraries that report to their makers are told not to, before any of them is imported.
 
-    switch_off()        # the first line of `import deepseek`
+    disable_telemetry()        # the first line of `import deepseek`
 
 What is set here overrules what the environment says, and child processes inherit it. Each of these libraries reads its
 variable when it is imported, so an import of theirs that came before ours is too late, and warned of. The variables
@@ -14,7 +14,7 @@ import sys
 import warnings
 
 #: Environment variable -> the value that forbids reports, and whose they would be.
-VARIABLES = {
+OPT_OUT_VARIABLES = {
     "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime from 1.32: device id, names of files and graphs, a queue on disk
     "NNCF_CI": "1",  # nncf: each quantization, to an analytics service, without asking
     "HF_HUB_DISABLE_TELEMETRY": "1",  # huggingface_hub, transformers
@@ -29,13 +29,13 @@ SENDERS = ("openvino_telemetry",)
 REPORTERS = {"onnxruntime": "ORT_DISABLE_TELEMETRY", "nncf": "NNCF_CI"}
 
 
-def switch_off() -> None:
-    """Set VARIABLES in this process and those that it starts, and make SENDERS absent.
+def disable_telemetry() -> None:
+    """Set OPT_OUT_VARIABLES in this process and those that it starts, and make SENDERS absent.
 
     Warns (RuntimeWarning) of a library that was imported before and may report.
     """
     too_late = [name for name, variable in REPORTERS.items() if name in sys.modules and variable not in os.environ]
-    os.environ.update(VARIABLES)
+    os.environ.update(OPT_OUT_VARIABLES)
     for sender in SENDERS:
         sys.modules[sender] = None  # type: ignore[assignment]  # the import system's own word for absent
     for name in too_late:

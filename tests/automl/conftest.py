@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from deepseek.automl.ship import ship
-from deepseek.automl.shipped import Shipped
+from deepseek.automl.shipped import ShipResult
 
 
 @pytest.fixture
-def quick_ship(tmp_path: Path) -> Callable[..., Shipped]:
+def quick_ship(tmp_path: Path) -> Callable[..., ShipResult]:
     """`ship` with two cheap families: the yardstick and the linear model."""
 
-    def run(data: Any, *, target: str = "default", **options: Any) -> Shipped:
+    def run(data: Any, *, target: str = "default", **options: Any) -> ShipResult:
         usual = {"out": tmp_path / "bundle", "trials": 2, "candidates": ("linear",), "seed": 0, "overwrite": True}
         return ship(data, target=target, **{**usual, **options})
 

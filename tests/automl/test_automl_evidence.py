@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek.automl.evidence import curves, environment, fairness, groups_of, reliability, segments, too_few
+from deepseek.automl.evidence import (
+    diagnostic_curves,
+    environment,
+    fairness_gaps,
+    reliability_bins,
+    rows_by_group,
+    segment_figures,
+    small_sample_warnings,
+)
 from deepseek.data import Table, read_table
 from deepseek.errors import InputError
 
@@ -22,7 +30,7 @@ def two_groups() -> tuple[Table, np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gaps_are_those_of_the_groups_that_are_large_enough() -> None:
     table, target, output, decided = two_groups()
-    found = fairness("binary", table, "sex", target, output, decided)
+    found = fairness_gaps("binary", table, "sex", target, output, decided)
     by_group = {row["group"]: row for row in found["groups"]}
     assert by_group["a"] == {
         "group": "a", "num_rows": 40, "positive_share": 0.5, "recall": 0.5, "false_positive_rate": 0.5,
@@ -38,7 +46,7 @@ def test_a_group_without_positives_has_no_recall_rather_than_a_wrong_one() -> No
     table, target, output, decided = two_groups()
     target = target.copy()
     target[40:80] = 0
-    found = fairness("binary", table, "sex", target, output, decided)
+    found = fairness_gaps("binary", table, "sex", target, output, decided)
     assert {row["group"]: row.get("recall") for row in found["groups"]}["b"] is None
     assert found["gaps"]["recall"] is None
 
@@ -46,13 +54,13 @@ def test_a_group_without_positives_has_no_recall_rather_than_a_wrong_one() -> No
 def test_mean_errors_by_group_for_values() -> None:
     table, target, _, decided = two_groups()
     output = target[:, None] + np.where(np.arange(85) < 40, 2.0, -1.0)[:, None]
-    found = fairness("regression", table, "sex", target, output, decided)
+    found = fairness_gaps("regression", table, "sex", target, output, decided)
     assert found["gaps"] == {"mean_error": pytest.approx(3.0)}
 
 
 def test_segment_figures_are_of_their_rows() -> None:
     table, target, output, _ = two_groups()
-    rows = {row["group"]: row for row in segments("binary", table, ("sex",), target, output)["sex"]}
+    rows = {row["group"]: row for row in segment_figures("binary", table, ("sex",), target, output)["sex"]}
     assert rows["a"]["metrics"]["accuracy"]["value"] == 0.5
     assert rows["b"]["metrics"]["accuracy"]["value"] == 1.0
     assert "metrics" not in rows["c"]
@@ -61,7 +69,7 @@ def test_segment_figures_are_of_their_rows() -> None:
 def test_numbers_of_many_values_become_quarters_that_hold_every_row() -> None:
     values = np.arange(100.0)
     values[7] = np.nan
-    groups = groups_of(read_table({"x": values}), "x")
+    groups = rows_by_group(read_table({"x": values}), "x")
     assert set(groups) == {"-inf to 25.5", "25.5 to 50", "50 to 74.5", "74.5 to inf", "missing"}
     assert groups["missing"].tolist() == [7]
     assert sorted(np.concatenate(list(groups.values()))) == list(range(100))
@@ -69,7 +77,7 @@ def test_numbers_of_many_values_become_quarters_that_hold_every_row() -> None:
 
 def test_the_rarest_of_many_levels_are_one_group_and_no_row_is_left_out() -> None:
     levels = [f"town {number}" for number in range(30) for _ in range(30 - number)]
-    groups = groups_of(read_table({"town": levels}), "town")
+    groups = rows_by_group(read_table({"town": levels}), "town")
     assert len(groups) == 20
     assert len(groups["town 0"]) == 30
     assert len(groups["11 other values"]) == sum(range(1, 12))
@@ -77,16 +85,16 @@ def test_the_rarest_of_many_levels_are_one_group_and_no_row_is_left_out() -> Non
 
 
 def test_missing_levels_are_a_group() -> None:
-    groups = groups_of(read_table({"x": ["a", None, "b", "a"]}), "x")
+    groups = rows_by_group(read_table({"x": ["a", None, "b", "a"]}), "x")
     assert {name: rows.tolist() for name, rows in groups.items()} == {"a": [0, 3], "b": [2], "missing": [1]}
 
 
 def test_figures_for_want_of_rows_are_warned_of() -> None:
     many = read_table({"x": ["a"] * 30 + ["b"] * 29, "y": ["a"] * 30 + ["b"] * 29})
-    assert too_few(many, ["x"]) == []
-    assert ["'y'" in warning for warning in too_few(many, ["x"], "y")] == [True]
+    assert small_sample_warnings(many, ["x"]) == []
+    assert ["'y'" in warning for warning in small_sample_warnings(many, ["x"], "y")] == [True]
     few = read_table({"x": ["a"] * 29, "y": ["a", "b"] * 14 + ["a"]})
-    warnings = too_few(few, ["x"], "y")
+    warnings = small_sample_warnings(few, ["x"], "y")
     assert len(warnings) == 3
     assert "29 test rows" in warnings[0]
     assert "'x'" in warnings[1]
@@ -95,21 +103,21 @@ def test_figures_for_want_of_rows_are_warned_of() -> None:
 
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(InputError, match="'y'"):
-        groups_of(read_table({"x": [1.0, 2.0]}), "y")
+        rows_by_group(read_table({"x": [1.0, 2.0]}), "y")
 
 
 def test_a_model_that_means_what_it_says_lies_on_the_diagonal() -> None:
     rng = np.random.default_rng(0)
     chance = rng.random(20_000)
     target = (rng.random(20_000) < chance).astype(int)
-    bins = reliability(target, np.stack([1 - chance, chance], axis=1))
+    bins = reliability_bins(target, np.stack([1 - chance, chance], axis=1))
     assert sum(b["num_rows"] for b in bins) == 20_000
     assert all(abs(b["predicted"] - b["observed"]) < 0.04 for b in bins)
 
 
 def test_the_confusion_counts_add_up() -> None:
     _, target, output, decided = two_groups()
-    found = curves("binary", target, output, decided, ("no", "yes"))
+    found = diagnostic_curves("binary", target, output, decided, ("no", "yes"))
     assert found["confusion"] == {"labels": ["no", "yes"], "counts": [[40, 10], [15, 20]]}
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from deepseek.automl import large
 from deepseek.automl.large import StratifiedDraw, bytes_per_row, read_rows
-from deepseek.automl.ship import Shipped, ship
+from deepseek.automl.ship import ShipResult, ship
 from deepseek.data import Table, read_table
 from deepseek.data.batches import sources
 from deepseek.errors import InputError, TooLargeError
@@ -28,11 +28,11 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, float], in
     """Files are read in small parts, and libraries take nothing: the budget in which a share of a file's rows fits."""
     monkeypatch.setattr(large, "FIXED_BYTES", 0)
     monkeypatch.setattr(large, "MIN_ROWS", 10)
-    monkeypatch.setattr(sources, "MOST_ROWS", 64)
+    monkeypatch.setattr(sources, "MAX_BATCH_ROWS", 64)
 
     def budget(path: Path, share: float) -> int:
         table = read_table(path)
-        return int(share * table.num_rows * large.COPIES * bytes_per_row(table.take(np.arange(64))))
+        return int(share * table.num_rows * large.MEMORY_COPIES * bytes_per_row(table.take(np.arange(64))))
 
     return budget
 
@@ -114,7 +114,7 @@ def test_rows_with_texts_that_were_left_out_are_said_too(tmp_path: Path, small_m
 
 
 def test_what_is_used_is_in_the_warnings_and_in_the_evidence(
-    tmp_path: Path, small_machine, quick_ship: Callable[..., Shipped]
+    tmp_path: Path, small_machine, quick_ship: Callable[..., ShipResult]
 ) -> None:
     frame = for_task(make_loans(1_200), "binary", keep=("since",))
     path = write(tmp_path, frame)

@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 from deepseek.automl.evaluate import evaluate_bundle
-from deepseek.automl.shipped import Shipped
+from deepseek.automl.shipped import ShipResult
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError
 from support.rows.loans import for_task, make_loans
 
-Ship = Callable[..., Shipped]
+Ship = Callable[..., ShipResult]
 
 
-def chances(shipped: Shipped, frame: pd.DataFrame) -> np.ndarray:
+def chances(shipped: ShipResult, frame: pd.DataFrame) -> np.ndarray:
     with Runtime.open(shipped.path) as runtime:
         found = runtime.predict(frame)
     output = found.values[:, None] if found.values is not None else found.probabilities
@@ -129,7 +129,7 @@ def test_the_target_cannot_be_its_own_weight(quick_ship: Ship) -> None:
         quick_ship(frame, weights="default")
 
 
-def decision(shipped: Shipped) -> dict:
+def decision(shipped: ShipResult) -> dict:
     return json.loads((shipped.path / "decision.json").read_text())
 
 

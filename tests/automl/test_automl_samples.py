@@ -18,7 +18,7 @@ from deepseek.cli import main
 from deepseek.contracts import Flag
 from deepseek.data import read_table
 from deepseek.data.media.source import BrokenError
-from deepseek.engines import FusedRuntime
+from deepseek.engines import MultimodalRuntime
 from deepseek.errors import CheckError, InputError
 from support.nets.torchless import told_without_torch
 from support.servers.serving import started
@@ -71,7 +71,7 @@ def test_the_bundle_is_whole_and_learned_from_pictures_and_texts(shipped: Any) -
 def test_answers_are_those_of_training_for_paths_and_for_bytes(shipped: Any) -> None:
     root, made = shipped
     with ds.load(made.path) as runtime:
-        assert isinstance(runtime, FusedRuntime)
+        assert isinstance(runtime, MultimodalRuntime)
         whole = runtime.predict(root / "patients.csv")
         record = {"scan": "5.png", "note": "coughs at night", "age": 40, "patient": "p2", "ill": "no"}
         by_path = runtime.predict([record], root=root)
@@ -84,7 +84,7 @@ def test_answers_are_those_of_training_for_paths_and_for_bytes(shipped: Any) -> 
 
 def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped: Any) -> None:
     root, made = shipped
-    with FusedRuntime.open(made.path) as runtime:
+    with MultimodalRuntime.open(made.path) as runtime:
         table = read_table(root / "patients.csv")
         whole = runtime.predict(table, root=root).probabilities
         for row in (0, 5, 77):
@@ -163,7 +163,7 @@ def test_a_value_is_learned_with_its_interval_and_a_broken_file_ends_the_run_or_
 
 def test_flags_name_the_row_of_the_table(shipped: Any) -> None:
     _root, made = shipped
-    with FusedRuntime.open(made.path) as runtime:
+    with MultimodalRuntime.open(made.path) as runtime:
         records: list[dict[str, Any]] = [{"scan": None, "note": "coughs", "age": 50}] * 100
         records[90] = {"scan": None, "note": "coughs", "age": None}
         found = runtime.predict(records)
@@ -173,7 +173,7 @@ def test_flags_name_the_row_of_the_table(shipped: Any) -> None:
 def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> None:
     root, made = shipped
     data = root / "patients.csv"
-    with FusedRuntime.open(made.path) as runtime:
+    with MultimodalRuntime.open(made.path) as runtime:
         found = runtime.predict(data)
     want = read_table(data).column("ill")
     assert main(["evaluate", str(made.path), str(data), "--json"]) == 0
@@ -188,7 +188,7 @@ def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> No
 
 def test_a_server_answers_as_predict_does(shipped: Any) -> None:
     root, made = shipped
-    with FusedRuntime.open(made.path) as runtime, started(made.path, "--workers", "1") as server:
+    with MultimodalRuntime.open(made.path) as runtime, started(made.path, "--workers", "1") as server:
         records = read_table(root / "patients.csv").drop(["ill", "patient"]).records()[:40]
         wanted = runtime.predict(records, root=root).probabilities
         for record in records:

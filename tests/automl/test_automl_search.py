@@ -16,11 +16,11 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
-from deepseek.automl.blend import WORTH, chances, choose_blend
-from deepseek.automl.develop import blend_for
-from deepseek.automl.search import YARDSTICK, Budget, Search
+from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
+from deepseek.automl.develop import select_blend
+from deepseek.automl.search import BASELINE_FAMILY, Budget, Search
 from deepseek.automl.ship import ship
-from deepseek.automl.shipped import Shipped
+from deepseek.automl.shipped import ShipResult
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
 from deepseek.train.candidates import BUILT_IN, FitData
@@ -28,7 +28,7 @@ from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.tabular.metrics import METRICS
 from support.rows.loans import TARGETS, for_task, make_loans
 
-SHALLOW = tuple(c for c in BUILT_IN if c.name in (YARDSTICK, "linear", "xgboost"))
+SHALLOW = tuple(c for c in BUILT_IN if c.name in (BASELINE_FAMILY, "linear", "xgboost"))
 
 
 def evidence(bundle: Path, name: str) -> dict:
@@ -56,7 +56,7 @@ def run(num_trials: int | None, *, budget_s: float | None = None, seed: int = 0,
 
 def test_every_family_is_tried_with_its_defaults_and_the_yardstick_first() -> None:
     trials = run(3)
-    assert trials[0].family == YARDSTICK
+    assert trials[0].family == BASELINE_FAMILY
     assert {t.family for t in trials} == {c.name for c in SHALLOW}
     assert [t.number for t in trials] == [0, 1, 2]
 
@@ -91,7 +91,7 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     trials = search.run(Budget(None), num_trials=25, reserve=lambda _: 0, progress=lambda _: None)
     order = [t.family for t in trials]
     cost = {each.name: each.cost_s(search.data) for each in families}
-    assert order[:2] == [YARDSTICK, "linear"]
+    assert order[:2] == [BASELINE_FAMILY, "linear"]
     first = order.index("dear")
     spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
     assert spent[first - 1] < cost["dear"] <= spent[first]
@@ -134,7 +134,7 @@ def test_trials_end_before_the_reserve_is_touched() -> None:
 
 
 def test_a_budget_that_is_too_small_for_anything_still_gives_the_yardstick() -> None:
-    assert [t.family for t in run(None, budget_s=0.001)] == [YARDSTICK]
+    assert [t.family for t in run(None, budget_s=0.001)] == [BASELINE_FAMILY]
 
 
 def test_on_many_rows_no_blend_is_worse_than_the_best_trial(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_on_many_rows_no_blend_is_worse_than_the_best_trial(monkeypatch: pytest.
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
     blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
-    assert blend.loss <= min(t.loss for t in trials) * (1 + WORTH)
+    assert blend.loss <= min(t.loss for t in trials) * (1 + SIZE_WORTH)
 
 
 def test_few_rows_hedge_between_families() -> None:
@@ -152,7 +152,7 @@ def test_few_rows_hedge_between_families() -> None:
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
     blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
-    assert len({t.family for t in blend.trials} - {YARDSTICK}) >= 2
+    assert len({t.family for t in blend.trials} - {BASELINE_FAMILY}) >= 2
 
 
 def told(data: FitData, number: int, family: str, noise: float, size_bytes: int, *, shared: float = 0.0) -> Trial:
@@ -160,7 +160,7 @@ def told(data: FitData, number: int, family: str, noise: float, size_bytes: int,
     truth = 2.0 * (2 * data.target - 1)
     own, common = (np.random.default_rng(seed).normal(size=len(truth)) for seed in (number, 99))
     margin = (truth + noise * (np.sqrt(1 - shared) * own + np.sqrt(shared) * common))[:, None]
-    loss = METRICS["binary"]["log_loss"].loss(data.target, chances(data, margin), data.weight)
+    loss = METRICS["binary"]["log_loss"].loss(data.target, probabilities_of(data, margin), data.weight)
     return Trial(number, family, {}, "identity", 0, 1.0, margin, None, loss, 1.0, 1.0, size_bytes)
 
 
@@ -168,7 +168,7 @@ def told(data: FitData, number: int, family: str, noise: float, size_bytes: int,
 def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
     """The second family takes some 5 % off the loss: enough for a few bytes, too little for eight halvings."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, YARDSTICK, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
+    trials = [told(data, 0, BASELINE_FAMILY, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
     trials.append(told(data, 2, "xgboost", 1.0, size_bytes, shared=0.8))
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert blend.loss <= (0.98 if kept else 1.01) * min(t.loss for t in trials)
@@ -179,7 +179,7 @@ def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
 def test_a_family_whose_refit_grows_is_refitted_once(growth: float, num_parts: int) -> None:
     """Two trials of a family that err on different rows: both are wanted, unless the budget keeps room for one."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, YARDSTICK, 9.0, 1_000)]
+    trials = [told(data, 0, BASELINE_FAMILY, 9.0, 1_000)]
     trials += [replace(told(data, number, "linear", 3.0, 1_000), refit_s=growth) for number in (1, 2)]
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert [t.family for t in blend.trials if t.number] == ["linear"] * num_parts
@@ -189,7 +189,7 @@ def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
     data, metric = fit_data(40_000), METRICS["binary"]["log_loss"]
     rare = replace(data, target=(np.arange(len(data.target)) % 400 == 0).astype(np.int64))
     for rows, num_families in ((data, 1), (rare, 2)):
-        trials = [told(rows, 0, YARDSTICK, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
+        trials = [told(rows, 0, BASELINE_FAMILY, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
         trials.append(told(rows, 2, "xgboost", 3.0, 1_000))
         blend = choose_blend(trials, rows, metric, "log-odds", seed=0)
         assert len({t.family for t in blend.trials}) == num_families
@@ -231,15 +231,15 @@ def test_a_blend_for_average_precision_minds_the_order_of_all_rows_too() -> None
     top = found & (rng.uniform(size=6_000) < 0.4)
     sharp = np.where(top, 9.0, 0.0) + rng.normal(size=6_000)
     broad = np.where(found, 2.2, 0.0) + rng.normal(size=6_000)
-    assert metric.loss(rare.target, chances(rare, sharp[:, None]), rare.weight) < metric.loss(
-        rare.target, chances(rare, broad[:, None]), rare.weight
+    assert metric.loss(rare.target, probabilities_of(rare, sharp[:, None]), rare.weight) < metric.loss(
+        rare.target, probabilities_of(rare, broad[:, None]), rare.weight
     )
-    trials = [told(rare, 0, YARDSTICK, 30.0, 1_000)]
+    trials = [told(rare, 0, BASELINE_FAMILY, 30.0, 1_000)]
     for number, (family, margin) in enumerate((("linear", sharp), ("xgboost", broad)), 1):
-        loss = metric.loss(rare.target, chances(rare, margin[:, None]), rare.weight)
+        loss = metric.loss(rare.target, probabilities_of(rare, margin[:, None]), rare.weight)
         trials.append(replace(told(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
-    trials[0] = replace(trials[0], loss=metric.loss(rare.target, chances(rare, trials[0].margin), rare.weight))
-    blend = blend_for(trials, rare, metric, "log-odds", 0)
+    trials[0] = replace(trials[0], loss=metric.loss(rare.target, probabilities_of(rare, trials[0].margin), rare.weight))
+    blend = select_blend(trials, rare, metric, "log-odds", 0)
     assert blend.loss == metric.loss(rare.target, blend.held_output(rare), rare.weight)
     alone, by_auc = choose_blend(trials, rare, metric, "log-odds", seed=0), METRICS["binary"]["auc"]
     assert by_auc.loss(rare.target, blend.held_output(rare), rare.weight) < by_auc.loss(
@@ -253,13 +253,13 @@ def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_
     """The steadier judge is turned into one that likes bad blends."""
     data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
     bad = replace(metric, higher_is_better=False)
-    monkeypatch.setattr("deepseek.automl.develop.steadied", lambda _: bad)
-    trials = [told(data, 0, YARDSTICK, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
-    losses = [metric.loss(data.target, chances(data, t.margin), data.weight) for t in trials]
+    monkeypatch.setattr("deepseek.automl.develop.stabilize_metric", lambda _: bad)
+    trials = [told(data, 0, BASELINE_FAMILY, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
+    losses = [metric.loss(data.target, probabilities_of(data, t.margin), data.weight) for t in trials]
     trials = [replace(t, loss=loss) for t, loss in zip(trials, losses, strict=True)]
     by_bad = choose_blend(trials, data, bad, "log-odds", seed=0)
     assert metric.loss(data.target, by_bad.held_output(data), data.weight) > losses[0]
-    assert blend_for(trials, data, metric, "log-odds", 0).loss <= losses[0]
+    assert select_blend(trials, data, metric, "log-odds", 0).loss <= losses[0]
 
 
 def test_equal_seed_and_trials_give_an_equal_digest_in_another_process(tmp_path: Path) -> None:
@@ -294,15 +294,17 @@ def test_a_budgeted_run_records_its_trials_and_repeats_to_the_same_digest(tmp_pa
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(quick_ship: Callable[..., Shipped], task: str) -> None:
+def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(
+    quick_ship: Callable[..., ShipResult], task: str
+) -> None:
     shipped = quick_ship(for_task(make_loans(), task), target=TARGETS[task])
     search = evidence(shipped.path, "search")
     assert search["held_loss"] <= search["yardstick"]["held_loss"]
-    assert search["yardstick"]["family"] == YARDSTICK
+    assert search["yardstick"]["family"] == BASELINE_FAMILY
     assert [entry["number"] for entry in search["trials"]] == [0, 1]
 
 
-def test_the_largest_seed_can_be_shipped(quick_ship: Callable[..., Shipped]) -> None:
+def test_the_largest_seed_can_be_shipped(quick_ship: Callable[..., ShipResult]) -> None:
     shipped = quick_ship(for_task(make_loans(100), "binary"), seed=2**31 - 1, trials=3)
     assert shipped.seed == 2**31 - 1
 

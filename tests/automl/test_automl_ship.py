@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
 
 from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.automl.ship import ship
-from deepseek.automl.shipped import Shipped
+from deepseek.automl.shipped import ShipResult
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
@@ -23,7 +23,7 @@ from support.rows.loans import TARGETS, for_task, make_loans
 EVIDENCE = {"metrics", "validation", "search", "parity", "explanation", "environment", "data"}
 
 
-def read(shipped: Shipped, name: str) -> dict:
+def read(shipped: ShipResult, name: str) -> dict:
     return json.loads((shipped.path / name).read_text())
 
 
@@ -35,7 +35,7 @@ def own() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory, own: tuple[pd.DataFrame, pd.DataFrame]) -> Shipped:
+def shipped(tmp_path_factory: pytest.TempPathFactory, own: tuple[pd.DataFrame, pd.DataFrame]) -> ShipResult:
     """All six families, with every piece of evidence that can be asked for."""
     train, test = own
     return ship(
@@ -45,7 +45,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, own: tuple[pd.DataFrame, p
     )  # fmt: skip
 
 
-def test_the_bundle_verifies_and_says_what_it_is(shipped: Shipped) -> None:
+def test_the_bundle_verifies_and_says_what_it_is(shipped: ShipResult) -> None:
     assert verify_bundle(shipped.path) == []
     manifest = open_bundle(shipped.path).manifest
     assert (manifest.task, manifest.target, manifest.labels) == ("binary", "default", ("no", "yes"))
@@ -56,7 +56,7 @@ def test_the_bundle_verifies_and_says_what_it_is(shipped: Shipped) -> None:
     assert shipped.size_bytes == sum(f.stat().st_size for f in shipped.path.rglob("*") if f.is_file())
 
 
-def test_every_piece_of_evidence_is_json_and_none_is_a_pickle(shipped: Shipped) -> None:
+def test_every_piece_of_evidence_is_json_and_none_is_a_pickle(shipped: ShipResult) -> None:
     names = {f.relative_to(shipped.path).as_posix() for f in shipped.path.rglob("*") if f.is_file()}
     wanted = {f"evidence/{name}.json" for name in EVIDENCE | {"segments", "fairness"}}
     assert wanted <= names
@@ -67,7 +67,9 @@ def test_every_piece_of_evidence_is_json_and_none_is_a_pickle(shipped: Shipped) 
             json.loads((shipped.path / name).read_text())
 
 
-def test_test_figures_are_those_of_the_served_answers(shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_test_figures_are_those_of_the_served_answers(
+    shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
     test = own[1]
     with Runtime.open(shipped.path) as runtime:
         chance = runtime.predict(test.drop(columns="default")).probabilities
@@ -82,7 +84,7 @@ def test_test_figures_are_those_of_the_served_answers(shipped: Shipped, own: tup
     }
 
 
-def test_evaluate_agrees_with_the_shipped_figures(shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_evaluate_agrees_with_the_shipped_figures(shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     found = evaluate_bundle(shipped.path, own[1])
     assert found["digest"] == shipped.digest
     assert found["num_rows"] == len(own[1])
@@ -91,7 +93,7 @@ def test_evaluate_agrees_with_the_shipped_figures(shipped: Shipped, own: tuple[p
 
 
 def test_the_baseline_is_the_default_model_fitted_on_the_same_rows(
-    shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]
+    shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     """HistGradientBoosting with nothing done to it: no temperature."""
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -105,7 +107,7 @@ def test_the_baseline_is_the_default_model_fitted_on_the_same_rows(
     assert shipped.baseline["log_loss"].value == pytest.approx(wanted, rel=1e-4)
 
 
-def test_parity_is_recorded_for_every_engine_and_is_small(shipped: Shipped) -> None:
+def test_parity_is_recorded_for_every_engine_and_is_small(shipped: ShipResult) -> None:
     kinds = [entry.kind for entry in open_bundle(shipped.path).manifest.engines]
     parity = read(shipped, "evidence/parity.json")
     assert "onnxruntime" in kinds
@@ -114,14 +116,14 @@ def test_parity_is_recorded_for_every_engine_and_is_small(shipped: Shipped) -> N
     assert "timings" in parity
 
 
-def test_the_explanation_check_is_exact_and_names_raw_columns(shipped: Shipped) -> None:
+def test_the_explanation_check_is_exact_and_names_raw_columns(shipped: ShipResult) -> None:
     found = read(shipped, "evidence/explanation.json")
     assert set(found["importance"]) == {"debt", "age", "region", "children"}
     assert found["max_residual"] < 1e-3
     assert next(iter(sorted(found["importance"], key=found["importance"].get, reverse=True))) in ("debt", "region")
 
 
-def test_the_environment_names_licences_and_the_exact_command(shipped: Shipped) -> None:
+def test_the_environment_names_licences_and_the_exact_command(shipped: ShipResult) -> None:
     found = read(shipped, "evidence/environment.json")
     assert found["command"] == "deepseek ship loans.csv --target default"
     for name in ("numpy", "scikit-learn", "xgboost-cpu", "torch", "onnxruntime"):
@@ -129,13 +131,13 @@ def test_the_environment_names_licences_and_the_exact_command(shipped: Shipped) 
         assert found["packages"][name]["licence"] != "see the package", name
 
 
-def test_the_evidence_names_no_path_of_this_machine(shipped: Shipped) -> None:
+def test_the_evidence_names_no_path_of_this_machine(shipped: ShipResult) -> None:
     for file in shipped.path.rglob("*.json"):
         assert str(Path.home()) not in file.read_text()
         assert str(shipped.path.parent) not in file.read_text(), file
 
 
-def test_the_example_row_is_not_a_real_row(shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+def test_the_example_row_is_not_a_real_row(shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     example = read(shipped, "example.json")
     rows = pd.concat(own).drop(columns="default").to_dict("records")
     assert set(example) == set(rows[0])
@@ -144,11 +146,11 @@ def test_the_example_row_is_not_a_real_row(shipped: Shipped, own: tuple[pd.DataF
         assert runtime.predict([example]).flags == ()
 
 
-def test_no_training_row_is_kept_unless_it_is_asked_for(shipped: Shipped) -> None:
+def test_no_training_row_is_kept_unless_it_is_asked_for(shipped: ShipResult) -> None:
     assert not (shipped.path / "reference.parquet").exists()
 
 
-def test_the_reference_holds_rows_of_the_inputs_alone(quick_ship: Callable[..., Shipped]) -> None:
+def test_the_reference_holds_rows_of_the_inputs_alone(quick_ship: Callable[..., ShipResult]) -> None:
     frame = for_task(make_loans(), "binary", keep=("household",))
     frame["weight"] = 1.0
     frame["id"] = [f"client-{i:05d}" for i in range(len(frame))]
@@ -162,7 +164,7 @@ def test_the_reference_holds_rows_of_the_inputs_alone(quick_ship: Callable[..., 
 
 
 def test_segment_figures_are_those_of_the_rows_of_the_segment(
-    shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]
+    shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     test = own[1].reset_index(drop=True)
     with Runtime.open(shipped.path) as runtime:
@@ -179,7 +181,7 @@ def test_segment_figures_are_those_of_the_rows_of_the_segment(
 
 
 def test_fairness_gaps_are_those_of_the_served_decisions(
-    shipped: Shipped, own: tuple[pd.DataFrame, pd.DataFrame]
+    shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     test = own[1].reset_index(drop=True)
     with Runtime.open(shipped.path) as runtime:
@@ -196,7 +198,7 @@ def test_fairness_gaps_are_those_of_the_served_decisions(
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-def test_each_task_ships_and_answers(quick_ship: Callable[..., Shipped], task: str) -> None:
+def test_each_task_ships_and_answers(quick_ship: Callable[..., ShipResult], task: str) -> None:
     frame = for_task(make_loans(200), task)
     shipped = quick_ship(frame, target=TARGETS[task])
     assert shipped.task == task
@@ -212,7 +214,7 @@ def test_each_task_ships_and_answers(quick_ship: Callable[..., Shipped], task: s
         np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., Shipped]) -> None:
+def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., ShipResult]) -> None:
     told: list[tuple[str, float]] = []
     quick_ship(for_task(make_loans(100), "binary"), progress=lambda what, share: told.append((what, share)))
     shares = [share for _, share in told]
@@ -221,7 +223,7 @@ def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., Shipped]) -
     assert any("linear" in what for what, _ in told)
 
 
-def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., Shipped], tmp_path: Path) -> None:
+def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., ShipResult], tmp_path: Path) -> None:
     frame = for_task(make_loans(150), "binary")
     frame.to_csv(tmp_path / "loans.csv", index=False)
     assert quick_ship(frame).digest == quick_ship(tmp_path / "loans.csv").digest

@@ -10,19 +10,19 @@ import pandas as pd
 import pytest
 
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.shipped import Shipped
-from deepseek.automl.work import Work, open_data
+from deepseek.automl.shipped import ShipResult
+from deepseek.automl.tabular_run import TabularRun, open_data
 from deepseek.errors import CheckError, InputError
 from support.rows.loans import for_task, make_loans
 
-Ship = Callable[..., Shipped]
+Ship = Callable[..., ShipResult]
 
 
-def read(shipped: Shipped, name: str) -> dict:
+def read(shipped: ShipResult, name: str) -> dict:
     return json.loads((shipped.path / name).read_text())
 
 
-def refusal_of(act: Callable[[], Shipped]) -> InputError | None:
+def refusal_of(act: Callable[[], ShipResult]) -> InputError | None:
     """None when it ships; anything but a refusal with words passes through and fails the test."""
     try:
         act()
@@ -31,9 +31,9 @@ def refusal_of(act: Callable[[], Shipped]) -> InputError | None:
     return None
 
 
-def work(frame: pd.DataFrame, **options: object) -> Work:
+def work(frame: pd.DataFrame, **options: object) -> TabularRun:
     asked = ShipOptions(target="default", trials=1, **options)  # type: ignore[arg-type]
-    return Work.of(open_data(frame, asked), asked)
+    return TabularRun.of(open_data(frame, asked), asked)
 
 
 def test_no_household_is_both_learned_from_and_judged_by() -> None:

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 import deepseek as ds
-from deepseek.automl.towers import bring, image_tower, text_tower
+from deepseek.automl.pretrained_encoders import load_encoders, load_image_encoder, load_text_encoder
 from deepseek.cli import main
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError
-from deepseek.nn.image_towers import LITE, EfficientNetLite, ImageTower, tower_weights
-from deepseek.nn.pretrained import TextTower, remembering, tower_encoder
+from deepseek.nn.pretrained import PretrainedTextEncoder, build_encoder, cache_outputs
+from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite, PretrainedImageEncoder, read_image_weights
 from support.nets.textfolders import make_text_folder
 from support.nets.torchless import told_without_torch
 
@@ -60,9 +60,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 def test_a_text_tower_says_what_transformers_says(family: str, tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / family, family)
     texts = ["the cat sat on a mat", "berlin is big and very happy , not at all bad"]
-    shape, weights, reader = text_tower(folder, texts)
+    shape, weights, reader = load_text_encoder(folder, texts)
     assert shape.text is not None
-    tower = TextTower(shape.text).eval()
+    tower = PretrainedTextEncoder(shape.text).eval()
     tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
     ids = torch.from_numpy(reader.read_many(texts))
     mask = ids != shape.text.pad_id
@@ -74,8 +74,8 @@ def test_a_text_tower_says_what_transformers_says(family: str, tmp_path: Path) -
 
 
 def test_an_image_tower_says_what_torchvision_says(net: Path) -> None:
-    shape, weights = image_tower(f"{NET}:{net}")
-    tower = ImageTower(shape.image, (64, 64)).train()  # its norms keep their statistics all the same
+    shape, weights = load_image_encoder(f"{NET}:{net}")
+    tower = PretrainedImageEncoder(shape.image, (64, 64)).train()  # its norms keep their statistics all the same
     tower.load_state_dict(weights)
     model = torchvision.models.get_model(NET).eval()
     model.load_state_dict(load_file(net))
@@ -92,28 +92,28 @@ def test_weights_of_efficientnet_lite_are_read_by_the_names_of_their_publisher(t
         {".".join(f"_{part}" if not part.isdigit() and part not in _LAST else part for part in name.split(".")): value
          for name, value in state.items()} | {"_fc.bias": torch.zeros(3)}, tmp_path / "lite.safetensors",
     )  # fmt: skip
-    found = tower_weights(LITE, tmp_path / "lite.safetensors")
+    found = read_image_weights(EFFICIENTNET_LITE, tmp_path / "lite.safetensors")
     assert {name.removeprefix("net.") for name in found} == set(state)
-    assert ImageTower(LITE, (65, 33)).grid == (3, 2)  # rounded up
-    cut = ImageTower(f"{LITE}@11", (65, 33))
+    assert PretrainedImageEncoder(EFFICIENTNET_LITE, (65, 33)).grid == (3, 2)  # rounded up
+    cut = PretrainedImageEncoder(f"{EFFICIENTNET_LITE}@11", (65, 33))
     assert (cut.width, cut.grid) == (112, (5, 3))
-    cut.load_state_dict(tower_weights(f"{LITE}@11", tmp_path / "lite.safetensors"))
+    cut.load_state_dict(read_image_weights(f"{EFFICIENTNET_LITE}@11", tmp_path / "lite.safetensors"))
     with pytest.raises(InputError, match="ends at block '17'"):
-        ImageTower(f"{LITE}@17", (65, 33))
+        PretrainedImageEncoder(f"{EFFICIENTNET_LITE}@17", (65, 33))
 
 
 _LAST = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 
 
 def test_a_frozen_tower_learns_nothing_and_remembers_what_it_said(net: Path) -> None:
-    shape, weights = image_tower(f"{NET}:{net}")
-    encoder = tower_encoder(shape, 32, size=(32, 32))
+    shape, weights = load_image_encoder(f"{NET}:{net}")
+    encoder = build_encoder(shape, 32, size=(32, 32))
     encoder.tower.load_state_dict(weights)
     assert not any(p.requires_grad for p in encoder.tower.parameters())
     images = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
     calls: list[int] = []
     encoder.tower.register_forward_hook(lambda *given: calls.append(len(given[2])))
-    with remembering(encoder):
+    with cache_outputs(encoder):
         first, again = encoder.train()(images[:2]), encoder.eval()(images)
     torch.testing.assert_close(again[:2], first)
     assert calls == [2, 1]
@@ -155,7 +155,7 @@ def test_what_is_no_encoder_is_named(net: Path, tmp_path: Path, capsys: Any) -> 
         ({"scan": f"{NET}:{__file__}"}, IntegrityError, "cannot be read"),
     ):
         with pytest.raises(kind, match=words):
-            bring(asked, table)
+            load_encoders(asked, table)
     (tmp_path / "a.csv").write_text("age,ill\n1,0\n2,1\n")
     asked_ship = ["ship", str(tmp_path / "a.csv"), "--target", "ill", "--encoder", "age=x:y", "--train-encoder", "agee"]
     assert main(asked_ship) == 2

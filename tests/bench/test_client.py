@@ -9,11 +9,11 @@ from time import perf_counter
 import pytest
 import uvloop
 
-from deepseek.bench import Ask
-from deepseek.bench.client import Client, Plan
+from deepseek.bench import BenchRequest
+from deepseek.bench.client import LoadClient, LoadPlan
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-REQUEST = Ask("http://127.0.0.1/p", (b"{}",)).requests()
+REQUEST = BenchRequest("http://127.0.0.1/p", (b"{}",)).requests()
 
 
 def answering(*pieces: bytes, pause_s: float = 0.0, close: bool = False) -> Serve:
@@ -35,7 +35,9 @@ def answering(*pieces: bytes, pause_s: float = 0.0, close: bool = False) -> Serv
     return serve
 
 
-async def loaded(serve: Serve, *, num_connections: int = 2, seconds: float = 0.3, rate: float | None = None) -> Client:
+async def loaded(
+    serve: Serve, *, num_connections: int = 2, seconds: float = 0.3, rate: float | None = None
+) -> LoadClient:
     tasks: set[asyncio.Task[None]] = set()
 
     async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -44,7 +46,7 @@ async def loaded(serve: Serve, *, num_connections: int = 2, seconds: float = 0.3
 
     server = await asyncio.start_server(kept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = Client(Plan("127.0.0.1", port, REQUEST, num_connections, seconds, 0.05, rate))
+    client = LoadClient(LoadPlan("127.0.0.1", port, REQUEST, num_connections, seconds, 0.05, rate))
     await client.run()
     server.close()
     if tasks:
@@ -52,7 +54,7 @@ async def loaded(serve: Serve, *, num_connections: int = 2, seconds: float = 0.3
     return client
 
 
-def closed_load(serve: Serve, *, num_counted: int = 1) -> Client:
+def closed_load(serve: Serve, *, num_counted: int = 1) -> LoadClient:
     """What a closed load saw, measured longer where this process was kept waiting until little was left of the time."""
     for seconds in (0.3, 1.0, 5.0):
         client = asyncio.run(loaded(serve, seconds=seconds))
@@ -81,7 +83,7 @@ def test_each_answer_is_counted_once_it_is_whole(pieces: tuple[bytes, ...]) -> N
 
 
 def test_a_closed_load_counts_what_is_answered_in_its_time_whenever_it_was_sent() -> None:
-    client, now_s = Client(Plan("127.0.0.1", 1, REQUEST, 1, 1.0, 0.0, None)), perf_counter()
+    client, now_s = LoadClient(LoadPlan("127.0.0.1", 1, REQUEST, 1, 1.0, 0.0, None)), perf_counter()
     client._start_s, client._stop_s = now_s - 1, now_s + 1_000
     client.answered(200, came_s=now_s - 5, sent_s=now_s - 5)
     assert client.statuses.total() == 1
@@ -136,7 +138,7 @@ def test_a_server_that_turns_connections_away_ends_no_measurement() -> None:
 
 
 def test_requests_are_whole_and_taken_in_turn() -> None:
-    first, second = Ask("http://h:1/p", (b"a", b"bc"), {"authorization": "Bearer k"}).requests()
+    first, second = BenchRequest("http://h:1/p", (b"a", b"bc"), {"authorization": "Bearer k"}).requests()
     assert first == (
         b"POST /p HTTP/1.1\r\nhost: h:1\r\ncontent-type: application/json\r\nauthorization: Bearer k\r\n"
         b"content-length: 1\r\n\r\na"

@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from deepseek.bench import ENGINES, FRONT_ENDS, Measured, usage
+from deepseek.bench import ENGINES, FRONT_ENDS, LoadResult, usage
 
 BURN = "import time; end = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
 
 
-@pytest.mark.skipif(not usage.available(), reason="no schedstat here")
+@pytest.mark.skipif(not usage.can_measure_cpu(), reason="no schedstat here")
 def test_cpu_is_that_of_a_process_and_of_those_that_it_started() -> None:
     code = (
         f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', '''{BURN}\ntime.sleep(60)''']); {BURN}"
@@ -24,7 +24,7 @@ def test_cpu_is_that_of_a_process_and_of_those_that_it_started() -> None:
         try:
             stop_s, found = time.monotonic() + 20, {}
             while (len(found) < 2 or min(found.values())[1] < 0.1) and time.monotonic() < stop_s:
-                found = usage.used(process.pid)
+                found = usage.cpu_by_process(process.pid)
             assert len(found) == 2
             assert min(seconds for _, seconds in found.values()) >= 0.1
             assert {part for part, _ in found.values()} == {FRONT_ENDS}
@@ -36,19 +36,19 @@ def test_cpu_is_that_of_a_process_and_of_those_that_it_started() -> None:
 def test_engines_are_counted_apart_and_processes_that_came_in_between_as_a_whole() -> None:
     before = {1: (FRONT_ENDS, 1.0), 2: (ENGINES, 5.0)}
     after = {1: (FRONT_ENDS, 1.5), 2: (ENGINES, 7.0), 3: (ENGINES, 0.25)}
-    assert usage.between(before, after) == {FRONT_ENDS: 0.5, ENGINES: 2.25}
+    assert usage.cpu_by_part(before, after) == {FRONT_ENDS: 0.5, ENGINES: 2.25}
 
 
 def test_a_process_that_is_gone_used_nothing() -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
-    assert usage.used(done.pid) == {done.pid: (FRONT_ENDS, 0.0)}
+    assert usage.cpu_by_process(done.pid) == {done.pid: (FRONT_ENDS, 0.0)}
     assert usage.resident_bytes(done.pid) == 0
 
 
 def test_figures_are_those_of_the_right_answers_and_cpu_is_of_all() -> None:
     marks = tuple(at / 1_000 for at in range(1_000))
-    found = Measured({"200": 80, "429": 20}, 2.0, 0.1, marks, 1.0, 1.0, {FRONT_ENDS: 0.3, ENGINES: 0.1})
+    found = LoadResult({"200": 80, "429": 20}, 2.0, 0.1, marks, 1.0, 1.0, {FRONT_ENDS: 0.3, ENGINES: 0.1})
     assert (found.num_right, found.num_failed, found.per_s) == (80, 20, 40.0)
     assert (found.quantile_s(0.5), found.quantile_s(0.99), found.quantile_s(1.0)) == (0.5, 0.99, 0.999)
     assert found.cpu_s() == pytest.approx(0.004)
@@ -56,6 +56,6 @@ def test_figures_are_those_of_the_right_answers_and_cpu_is_of_all() -> None:
 
 
 def test_what_was_not_seen_is_not_a_number() -> None:
-    found = Measured({"0": 3}, 1.0, 0.1, (), 0.0, 0.0, None)
+    found = LoadResult({"0": 3}, 1.0, 0.1, (), 0.0, 0.0, None)
     assert math.isnan(found.quantile_s(0.5))
     assert math.isnan(found.cpu_s())

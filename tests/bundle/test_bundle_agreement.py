@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, open_bundle, verify_bundle, write_bundle
-from deepseek.bundle.manifest import canonical
+from deepseek.bundle.manifest import canonical_json
 from deepseek.errors import InputError, IntegrityError
 
 Change = Callable[[dict[str, Any]], None]
@@ -68,8 +68,8 @@ def tampered(path: Path, name: str, data: bytes) -> None:
     del top["manifest_sha256"]
     top["files"][name] = hashlib.sha256(data).hexdigest()
     top["digest"] = Manifest.from_dict(top).model_digest()
-    seal = hashlib.sha256(canonical(top)).hexdigest()
-    (path / "bundle.json").write_bytes(canonical({**top, "manifest_sha256": seal}))
+    seal = hashlib.sha256(canonical_json(top)).hexdigest()
+    (path / "bundle.json").write_bytes(canonical_json({**top, "manifest_sha256": seal}))
 
 
 def all_refuse(path: Path, words: str) -> None:

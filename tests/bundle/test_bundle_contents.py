@@ -16,7 +16,7 @@ import safetensors
 
 from deepseek.bundle import Manifest, verify_bundle, write_bundle
 from deepseek.bundle.contents import MAX_HEADER_BYTES, content_problem
-from deepseek.bundle.manifest import canonical
+from deepseek.bundle.manifest import canonical_json
 from deepseek.errors import InputError
 
 GOOD = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
@@ -137,6 +137,6 @@ def test_a_pickle_is_refused_when_written_and_when_found(
     top.pop("manifest_sha256")
     top["files"]["note"] = hashlib.sha256(data).hexdigest()
     (path / "bundle.json").write_bytes(
-        canonical({**top, "manifest_sha256": hashlib.sha256(canonical(top)).hexdigest()})
+        canonical_json({**top, "manifest_sha256": hashlib.sha256(canonical_json(top)).hexdigest()})
     )
     assert verify_bundle(path) == ["note is a pickle; a bundle never holds one"]

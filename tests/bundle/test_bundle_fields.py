@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.errors import InputError
 
 
@@ -33,7 +33,7 @@ def test_every_kind_of_field_is_read() -> None:
         "name": "风", "kind": "b", "on": False, "inner": {"size": 1, "share": 1}, "many": [{"size": 2}],
         "hashes": {"x": "y"}, "free": {"a": [1, 2.5, None, True, {"b": "c"}]},
     }  # fmt: skip
-    found = parse(Outer, told, "top")
+    found = parse_value(Outer, told, "top")
     assert found == Outer("风", "b", False, Inner(1, 1.0), (Inner(2),), {"x": "y"}, told["free"])
     assert isinstance(found.inner.share, float)
 
@@ -60,4 +60,4 @@ def test_every_kind_of_field_is_read() -> None:
 )
 def test_the_place_that_does_not_fit_is_named(told: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        parse(Outer, told, "top")
+        parse_value(Outer, told, "top")

@@ -91,7 +91,7 @@ def test_a_killed_overwriter_leaves_the_old_bundle_or_the_new_one(
     tmp_path: Path, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, can_exchange: bool
 ) -> None:
     if not can_exchange:
-        monkeypatch.setattr(place, "_exchange", lambda *_: False)
+        monkeypatch.setattr(place, "_swap_folders", lambda *_: False)
     out = tmp_path / "out"
     limit_s, chance = write_time_s(out, manifest, many(files, b"a")), random.Random(8)
     write_bundle(out, replace(manifest, name="n0"), many(files, b"a"))
@@ -104,7 +104,7 @@ def test_a_killed_overwriter_leaves_the_old_bundle_or_the_new_one(
         limit_s *= 1.1 if kill_after(pid, chance.uniform(0.7, 1.0) * limit_s) else 0.9
         if not can_exchange and not out.exists():  # between two renames: the next writer brings the old one back
             assert set(opened_names(tmp_path).values()) == {last}
-            with place.alone(out), place.unfinished(out):
+            with place.exclusive_writer(out), place.temporary_folder(out):
                 pass
         assert verify_bundle(out) == []
         found = open_bundle(out).manifest.name

@@ -15,8 +15,8 @@ import pytest
 import deepseek.contracts
 from deepseek.bundle import FORMAT, Bundle, EngineEntry, Input, Manifest, write_bundle
 from deepseek.bundle import manifest as manifest_module
-from deepseek.bundle.manifest import canonical, decode
-from deepseek.bundle.write import fill
+from deepseek.bundle.manifest import canonical_json, decode_object
+from deepseek.bundle.write import fill_manifest
 from deepseek.errors import DeepseekError, InputError, IntegrityError, TooLargeError
 
 
@@ -26,7 +26,7 @@ def reseal(bundle: Bundle, change: Callable[[dict[str, Any]], None]) -> Path:
     top = json.loads(path.read_bytes())
     top.pop("manifest_sha256")
     change(top)
-    path.write_bytes(canonical({**top, "manifest_sha256": hashlib.sha256(canonical(top)).hexdigest()}))
+    path.write_bytes(canonical_json({**top, "manifest_sha256": hashlib.sha256(canonical_json(top)).hexdigest()}))
     return bundle.path
 
 
@@ -48,7 +48,7 @@ def test_the_file_is_canonical_and_hashes_itself(bundle: Bundle) -> None:
     top = json.loads(data)
     assert data == (json.dumps(top, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
     seal = top.pop("manifest_sha256")
-    assert seal == hashlib.sha256(canonical(top)).hexdigest()
+    assert seal == hashlib.sha256(canonical_json(top)).hexdigest()
     assert "收入" in data.decode()
 
 
@@ -82,7 +82,7 @@ def test_the_digest_covers_what_changes_an_answer(tmp_path: Path, manifest: Mani
     assert len({digest, *digests}) == len(others) + 1
     bare = {name: data for name, data in files.items() if name != "decision.json"}  # which holds the threshold, too
     moved = dataclasses.replace(manifest, threshold=0.5)
-    assert fill(manifest, bare).digest != fill(moved, bare).digest
+    assert fill_manifest(manifest, bare).digest != fill_manifest(moved, bare).digest
 
 
 @pytest.mark.parametrize(
@@ -145,16 +145,16 @@ def test_a_config_nested_without_end_is_refused(tmp_path: Path, manifest: Manife
 def test_a_newer_format_says_to_update_and_an_older_one_to_migrate(bundle: Bundle) -> None:
     top = json.loads((bundle.path / "bundle.json").read_bytes())
     with pytest.raises(InputError, match=r"clone of this project.*git pull"):
-        Manifest.from_bytes(canonical({**top, "format": FORMAT + 1}))
+        Manifest.from_bytes(canonical_json({**top, "format": FORMAT + 1}))
     with pytest.raises(InputError, match=r"deepseek migrate"):
-        Manifest.from_bytes(canonical({**top, "format": 1}))
+        Manifest.from_bytes(canonical_json({**top, "format": 1}))
 
 
 @pytest.mark.parametrize("found", [None, 0, -1, True, 2.0, "2"])
 def test_a_format_that_is_no_number_is_refused(bundle: Bundle, found: object) -> None:
     top = json.loads((bundle.path / "bundle.json").read_bytes())
     with pytest.raises(IntegrityError, match=r"format number"):
-        Manifest.from_bytes(canonical({**top, "format": found}))
+        Manifest.from_bytes(canonical_json({**top, "format": found}))
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_another_order_or_a_field_given_twice_is_refused(bundle: Bundle) -> None
 def test_a_change_in_canonical_form_without_its_hash_is_refused(bundle: Bundle, change: dict[str, Any]) -> None:
     top = json.loads((bundle.path / "bundle.json").read_bytes())
     with pytest.raises(IntegrityError, match=r"does not match its manifest_sha256"):
-        Manifest.from_bytes(canonical({**top, **change}))
+        Manifest.from_bytes(canonical_json({**top, **change}))
     del top["manifest_sha256"]
     with pytest.raises(IntegrityError, match=r"does not match its manifest_sha256"):
-        Manifest.from_bytes(canonical(top))
+        Manifest.from_bytes(canonical_json(top))
 
 
 def test_a_manifest_over_one_mebibyte_is_neither_written_nor_read(
@@ -194,7 +194,7 @@ def test_a_manifest_over_one_mebibyte_is_neither_written_nor_read(
     with pytest.raises(TooLargeError, match=r"bundle.json"):
         write_bundle(tmp_path / "out", large, files)
     with pytest.raises(TooLargeError, match=r"bundle.json"):
-        decode(b" " * (2**20 + 1))
+        decode_object(b" " * (2**20 + 1))
 
 
 def test_a_changed_label_with_a_hash_made_anew_does_not_match_the_digest(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deepseek.bundle import FORMAT, Bundle, open_bundle, verify_bundle
-from deepseek.bundle.migrate import STEPS, migrate_bundle
+from deepseek.bundle.migrate import MIGRATION_STEPS, migrate_bundle
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 
@@ -45,7 +45,7 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def test_there_is_a_step_from_every_older_format() -> None:
-    assert sorted(STEPS) == list(range(1, FORMAT))
+    assert sorted(MIGRATION_STEPS) == list(range(1, FORMAT))
 
 
 def test_an_old_bundle_is_not_opened_but_told_how_to_be(old: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_target_that_no_disk_takes_is_an_input_error(
 def test_without_an_exchange_of_folders_a_bundle_is_still_replaced(
     bundle: Bundle, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "_exchange", lambda *_: False)  # as on a file system that has none
+    monkeypatch.setattr(place, "_swap_folders", lambda *_: False)  # as on a file system that has none
     write_bundle(bundle.path, named(manifest, "other"), files, overwrite=True)
     assert open_bundle(bundle.path).manifest.name == "other"
     assert names_in(bundle.path.parent) == {"loans"}
@@ -173,9 +173,9 @@ def test_a_live_writer_is_waited_for_and_not_cleaned_away(
     tmp_path: Path, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "loans"
-    with place.alone(target), place.unfinished(target) as temporary:
+    with place.exclusive_writer(target), place.temporary_folder(target) as temporary:
         (temporary / "half").touch()
-        with pytest.raises(BusyError, match=r"another process"), place.alone(target, wait_s=0.1):
+        with pytest.raises(BusyError, match=r"another process"), place.exclusive_writer(target, wait_s=0.1):
             pass
         assert (temporary / "half").exists()
         second = threading.Thread(target=write_bundle, args=(target, manifest, files))
@@ -200,9 +200,9 @@ def test_a_lock_that_its_holder_deletes_just_before_it_is_ours_does_not_count(
         real(fd, how)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with place.alone(tmp_path / "loans"):
+    with place.exclusive_writer(tmp_path / "loans"):
         assert len(calls) == 2
-        with pytest.raises(BusyError), place.alone(tmp_path / "loans", wait_s=0.05):
+        with pytest.raises(BusyError), place.exclusive_writer(tmp_path / "loans", wait_s=0.05):
             pass
     assert not names_in(tmp_path)
 

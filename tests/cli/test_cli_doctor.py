@@ -20,7 +20,7 @@ def test_json_holds_what_is_promised(capsys) -> None:
 
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "has", lambda module: module != "torch")
+    monkeypatch.setattr(doctor, "is_installed", lambda module: module != "torch")
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "missing: torch" in out

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import deepseek
-from deepseek.bundle.manifest import canonical
+from deepseek.bundle.manifest import canonical_json
 from deepseek.cli import main
 from support.rows.loans import for_task, make_loans
 
@@ -128,12 +128,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             shutil.copytree("loans", name)
         Path("changed", "model.onnx").unlink()
         top = json.loads(Path("loans/bundle.json").read_bytes())
-        Path("new", "bundle.json").write_bytes(canonical({**top, "format": 99}))
+        Path("new", "bundle.json").write_bytes(canonical_json({**top, "format": 99}))
         Path("old", "decision.json").unlink()
         files = {name: sha256 for name, sha256 in top["files"].items() if name != "decision.json"}
         gone = {"digest", "manifest_sha256"}
         old = {name: value for name, value in top.items() if name not in gone} | {"format": 1, "files": files}
-        Path("old", "bundle.json").write_bytes(canonical(old))
+        Path("old", "bundle.json").write_bytes(canonical_json(old))
         Path("full").mkdir()
         Path("full", "thesis.txt").write_text("years of work")
         yield folder

@@ -13,7 +13,7 @@ import pytest
 from deepseek.cli import main
 from deepseek.contracts import Attribution, Float32
 from deepseek.data import read_table
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.explain.bundle import explain_bundle
@@ -24,7 +24,7 @@ from deepseek.explain.tabular.explainer import ModelExplainer
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pandas as pd
 
-    table, target, _ = example("cancer")
+    table, target, _ = load_example("cancer")
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
     pd.DataFrame(table.drop([target]).records(40)).to_csv(path, index=False)
     return path
@@ -192,7 +192,7 @@ def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys
 
 
 def test_the_page_counts_the_rows_that_were_given(cancer_bundle: Path, tmp_path: Path) -> None:
-    table, target, _ = example("cancer")
+    table, target, _ = load_example("cancer")
     explain_bundle(cancer_bundle, table.drop([target]), html=tmp_path / "why.html")
     assert "500 of 569" in (tmp_path / "why.html").read_text("utf-8")
 
@@ -208,7 +208,7 @@ def report(
     import pandas as pd
 
     folder = tmp_path_factory.mktemp("report")
-    table, _, _ = example("cancer")
+    table, _, _ = load_example("cancer")
     pd.DataFrame(table.records(150)).to_csv(folder / "training.csv", index=False)
     assert main(["keygen", str(folder / "key")]) == 0
     words = [
@@ -248,7 +248,7 @@ def test_the_file_holds_what_is_printed_and_keeps_to_the_schema(report: Any) -> 
 
 
 def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, rows: Path, report: Any) -> None:
-    from deepseek.explain.evaluation.column_faithfulness import column_trust
+    from deepseek.explain.evaluation.column_faithfulness import column_faithfulness
     from deepseek.explain.tabular.explainer import explainer_for
 
     said = report[1]
@@ -266,10 +266,10 @@ def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, 
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
         table = read_table(rows)
         few = table.take(np.array([0, 3]))
-        found = column_trust(runtime, explainer, few, wrong, others=table, limit_s=60.0)
+        found = column_faithfulness(runtime, explainer, few, wrong, others=table, limit_s=60.0)
         assert not any(row["deletion"]["passes"] or row["insertion"]["passes"] for row in found["rows"])
         assert all(row["infidelity"] > 1 for row in found["rows"])
-        short = column_trust(runtime, explainer, few, wrong, others=table, limit_s=1e-9)
+        short = column_faithfulness(runtime, explainer, few, wrong, others=table, limit_s=1e-9)
         assert (short["num_rows"], short["num_others"]) == (1, 1)
         assert "only the first 1 of 2 rows" in short["notes"][0]
 

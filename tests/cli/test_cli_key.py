@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from deepseek.bundle import open_bundle
-from deepseek.bundle.sign import generate_keys, is_public, sign
+from deepseek.bundle.sign import generate_keys, is_public_key_file, sign
 from deepseek.cli import main
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import pandas as pd
 
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    pd.DataFrame(example("cancer")[0].records(40)).to_csv(path, index=False)
+    pd.DataFrame(load_example("cancer")[0].records(40)).to_csv(path, index=False)
     return path
 
 
@@ -65,7 +65,7 @@ def words(verb: str, bundle: Path, rows: Path, tmp_path: Path) -> list[str]:
 
     frame = pd.read_csv(rows)
     if verb != "evaluate":
-        frame = frame.drop(columns=[example("cancer")[1]])
+        frame = frame.drop(columns=[load_example("cancer")[1]])
     frame.to_csv(tmp_path / "given.csv", index=False)
     return [
         verb,
@@ -147,7 +147,7 @@ def test_explain_takes_a_key_to_check_and_one_to_sign_with(
     signed: Path, rows: Path, keys: tuple[Path, Path], other_key: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert [is_public(key) for key in (*keys, tmp_path / "absent")] == [False, True, False]
+    assert [is_public_key_file(key) for key in (*keys, tmp_path / "absent")] == [False, True, False]
     call = [*words("explain", signed, rows, tmp_path), "--json-file", str(tmp_path / "why.json")]
     assert main([*call, "--key", str(keys[1]), "--key", str(keys[0])]) == 0
     assert main(["verify", str(tmp_path / "why.json"), "--key", str(keys[1])]) == 0

@@ -16,14 +16,14 @@ from pyarrow import feather
 
 from deepseek.cli import main
 from deepseek.data.batches import sources
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 from support.rows.loans import for_task, make_loans
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rows") / "rows.parquet"
-    table, target, _ = example("cancer")
+    table, target, _ = load_example("cancer")
     pd.DataFrame(table.drop([target]).records(50)).to_parquet(path)
     return path
 
@@ -60,7 +60,7 @@ def test_a_file_and_json_and_python_say_the_same(cancer_bundle: Path, rows: Path
 def test_parts_change_nothing(cancer_bundle: Path, rows: Path, capsys, monkeypatch) -> None:
     assert main(["predict", str(cancer_bundle), str(rows)]) == 0
     whole = capsys.readouterr().out
-    monkeypatch.setattr(sources, "MOST_ROWS", 7)
+    monkeypatch.setattr(sources, "MAX_BATCH_ROWS", 7)
     assert main(["predict", str(cancer_bundle), str(rows)]) == 0
     chunked = capsys.readouterr().out
     parsed = [np.array([line.split(",")[2:] for line in text.splitlines()[1:]], float) for text in (whole, chunked)]
@@ -106,7 +106,7 @@ def test_a_value_that_does_not_fit_is_named_by_its_row_in_the_file(
     frame.loc[44, "mean_radius"] = late
     bad, out = tmp_path / "bad.csv", tmp_path / "scores.csv"
     frame.to_csv(bad, index=False)
-    monkeypatch.setattr(sources, "MOST_ROWS", 7)
+    monkeypatch.setattr(sources, "MAX_BATCH_ROWS", 7)
     assert main(["predict", str(cancer_bundle), str(bad), "--out", str(out)]) == 2
     assert f"row 44, column 'mean_radius': '{late}' does not fit" in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == [bad]
@@ -117,7 +117,7 @@ def test_a_broken_line_late_in_the_file_is_told_before_the_first_answer(
 ) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text(pd.read_parquet(rows).to_csv(index=False) + "1,2,3\n")
-    monkeypatch.setattr(sources, "MOST_ROWS", 7)
+    monkeypatch.setattr(sources, "MAX_BATCH_ROWS", 7)
     monkeypatch.setattr(sources, "SMALL_BLOCK_BYTES", 500)
     assert main(["predict", str(cancer_bundle), str(bad)]) == 2
     out, err = capsys.readouterr()

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepseek.compress.guard import Measured, best, verdict
+from deepseek.compress.guard import VariantMeasurement, choose_best, refusal_reason
 from deepseek.compress.limits import Limits, check_methods
-from deepseek.compress.subjects.evaluator import Judge, split_rows
-from deepseek.compress.timing import Timing, compare
+from deepseek.compress.subjects.evaluator import Evaluator, split_rows
+from deepseek.compress.timing import Timing, compare_speed
 from deepseek.contracts import Figure
 from deepseek.errors import InputError
 
@@ -46,11 +46,11 @@ def test_a_method_that_is_not_known_names_the_near_one() -> None:
 
 def test_the_judge_measures_what_it_says() -> None:
     outputs = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
-    labels = Judge.labels(np.array([0, 1, 1, 1]))
+    labels = Evaluator.labels(np.array([0, 1, 1, 1]))
     assert labels.score(outputs).value == 0.75
-    assert Judge.fidelity(outputs, are_classes=True).score(1 - outputs).value == 0.0
-    assert Judge.fidelity(outputs, are_classes=False).score(3 * outputs).value == pytest.approx(1.0)
-    values = Judge.values(np.array([1.0, 2.0]))
+    assert Evaluator.fidelity(outputs, are_classes=True).score(1 - outputs).value == 0.0
+    assert Evaluator.fidelity(outputs, are_classes=False).score(3 * outputs).value == pytest.approx(1.0)
+    values = Evaluator.values(np.array([1.0, 2.0]))
     assert values.score(np.array([[1.0], [4.0]])).value == pytest.approx(2**0.5)
     worse, better = np.array([[1.0], [4.0]]), np.array([[1.0], [3.0]])
     assert values.kept(better, worse).value == pytest.approx(0.5)  # twice the error: half is left
@@ -60,7 +60,7 @@ def test_intervals_are_paired() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 400)
     outputs = np.eye(2)[np.where(rng.random(400) < 0.8, truth, 1 - truth)]
-    judge = Judge.labels(truth)
+    judge = Evaluator.labels(truth)
     kept = judge.kept(outputs, outputs.copy())
     assert (kept.low, kept.value, kept.high) == (1.0, 1.0, 1.0)  # the same model on the same resamples
     alone = judge.score(outputs)
@@ -83,7 +83,7 @@ def _busy(seconds: float) -> None:
 
 def test_a_model_that_takes_half_the_time_is_twice_as_fast() -> None:
     runs = {"given": lambda _: _busy(0.008), "small": lambda _: _busy(0.004)}
-    found = compare(runs, lambda number, batch: (number, batch), batch=1, budget_s=0.3)
+    found = compare_speed(runs, lambda number, batch: (number, batch), batch=1, budget_s=0.3)
     assert found["given"].speedup.value == 1.0
     assert found["small"].speedup.value == pytest.approx(2.0, rel=0.25)
     assert found["small"].p50_ms >= 4.0
@@ -91,13 +91,17 @@ def test_a_model_that_takes_half_the_time_is_twice_as_fast() -> None:
 
 def test_each_call_gets_other_rows() -> None:
     seen: list[tuple[int, int]] = []
-    compare({"given": lambda rows: seen.append(rows) or _busy(0.005)}, lambda *rows: rows, batch=16, budget_s=0.01)
+    compare_speed(
+        {"given": lambda rows: seen.append(rows) or _busy(0.005)}, lambda *rows: rows, batch=16, budget_s=0.01
+    )
     assert len({number for number, _ in seen[2:]}) == len(seen) - 2
     assert {batch for _, batch in seen} == {16}
 
 
 TIMING = Timing(1.0, 1.0, 1.0, Figure(2.0, 1.9, 2.1), 7)
-GOOD = Measured("int8", "x", 10_000_000, Figure(0.9, 0.8, 1.0), Figure(0.995, 0.98, 1.0), {1: TIMING, 16: TIMING})
+GOOD = VariantMeasurement(
+    "int8", "x", 10_000_000, Figure(0.9, 0.8, 1.0), Figure(0.995, 0.98, 1.0), {1: TIMING, 16: TIMING}
+)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +117,13 @@ GOOD = Measured("int8", "x", 10_000_000, Figure(0.9, 0.8, 1.0), Figure(0.995, 0.
     ],
 )
 def test_the_guard_says_what_is_wrong(changed: dict[str, object], said: str) -> None:
-    found = verdict(replace(GOOD, **changed), Limits(), given_bytes=40_000_000)
+    found = refusal_reason(replace(GOOD, **changed), Limits(), given_bytes=40_000_000)
     assert found == said if not said else said in found
 
 
 def test_the_guard_says_by_how_much_each_limit_is_missed() -> None:
     limits = Limits(keep=1.0, max_mb=5, min_speedup=3)
-    assert verdict(GOOD, limits, given_bytes=40_000_000) == (
+    assert refusal_reason(GOOD, limits, given_bytes=40_000_000) == (
         "10.0 MB, 5.0 MB over the limit of 5 MB; 99.50% of the score is left, 0.50% below the limit of 100.00%; "
         "2.00x as fast, 1.00x below the limit of 3x"
     )
@@ -127,18 +131,18 @@ def test_the_guard_says_by_how_much_each_limit_is_missed() -> None:
 
 def test_nan_answers_are_never_accepted() -> None:
     nan = Figure(float("nan"), float("nan"), float("nan"))
-    assert verdict(replace(GOOD, kept=nan), Limits(keep=0.01), given_bytes=40_000_000)
+    assert refusal_reason(replace(GOOD, kept=nan), Limits(keep=0.01), given_bytes=40_000_000)
 
 
 def test_of_equally_fast_ones_the_smallest_is_chosen() -> None:
     smaller = replace(GOOD, variant="small", size_bytes=5_000_000)
     slow = replace(GOOD, variant="slow", size_bytes=1, timings={1: replace(TIMING, speedup=Figure(1.2, 1, 1.4))})
-    assert best([GOOD, smaller, slow]).variant == "small"
+    assert choose_best([GOOD, smaller, slow]).variant == "small"
 
 
 def test_measurements_survive_json() -> None:
     import json
 
-    assert Measured.from_dict(json.loads(json.dumps(GOOD.to_dict()))) == GOOD
-    part = Measured("int8", "x", 3, failed="no")
-    assert Measured.from_dict(json.loads(json.dumps(part.to_dict()))) == part
+    assert VariantMeasurement.from_dict(json.loads(json.dumps(GOOD.to_dict()))) == GOOD
+    part = VariantMeasurement("int8", "x", 3, failed="no")
+    assert VariantMeasurement.from_dict(json.loads(json.dumps(part.to_dict()))) == part

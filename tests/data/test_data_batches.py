@@ -232,5 +232,5 @@ def test_paths_that_are_none(tmp_path: Path) -> None:
 
 
 def test_a_wide_table_is_read_in_shorter_parts(tmp_path: Path) -> None:
-    assert sources.rows_at_a_time(1) == 65_536
-    assert sources.rows_at_a_time(5_000) * 5_000 <= sources.MOST_CELLS
+    assert sources.batch_num_rows(1) == 65_536
+    assert sources.batch_num_rows(5_000) * 5_000 <= sources.MAX_BATCH_CELLS

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.contracts import Tensors
-from deepseek.data.samples.preparer import THERE, SamplePreparer, Samples
-from deepseek.engines.checks.edges import edge_samples
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, SamplePreparer, Samples
+from deepseek.engines.checks.edges import make_edge_samples
 from deepseek.engines.checks.gate import check_edges
-from deepseek.engines.export_torch import torch_graph
-from deepseek.engines.multimodal.runtime import GRAPH, TOLERANCE, check_fused, export_fused, run_graph
+from deepseek.engines.export_torch import export_torch_module
+from deepseek.engines.multimodal.runtime import GRAPH, TOLERANCE, check_multimodal_parity, export_multimodal, run_graph
 from deepseek.errors import CheckError
-from deepseek.nn.multimodal import Answering, NetShape, array_names, fusion_net
+from deepseek.nn.multimodal import CalibratedNet, NetShape, array_names, multimodal_net
 from deepseek.nn.spectrogram import LogMel
 from support.rows.sampled import preparer_of
 
@@ -51,7 +51,7 @@ class Whole(nn.Module):
 @torch.no_grad()
 def exported(module: nn.Module, x: Tensor, outputs: Sequence[str]) -> Any:
     """The graph, from its input "x"."""
-    return torch_graph(
+    return export_torch_module(
         module.eval(), (x,), input_names=["x"], output_names=outputs, dynamic_shapes=({0: torch.export.Dim("rows")},)
     )
 
@@ -101,32 +101,32 @@ def random_samples(preparer: SamplePreparer, num_rows: int) -> Samples:
     for name, (shape, dtype) in preparer.shapes.items():
         most = {"uint8": 255, "int64": 5, "float32": 1}[dtype]
         arrays[name] = (most * draw.random((num_rows, *shape))).astype(dtype)
-        arrays[name + THERE] = np.ones(num_rows, bool)
+        arrays[name + PRESENT_SUFFIX] = np.ones(num_rows, bool)
     return Samples(Tensors(arrays))
 
 
-def net_of(*columns: str) -> tuple[Answering, Samples, tuple[str, ...]]:
+def net_of(*columns: str) -> tuple[CalibratedNet, Samples, tuple[str, ...]]:
     """An untrained net of these columns, whose norms have seen the rows that come with it, and its arrays' names."""
     preparer = preparer_of(columns)
     samples = random_samples(preparer, num_rows=6)
     torch.manual_seed(0)
-    fused = fusion_net(preparer, NetShape(num_outputs=2)).train()
+    fused = multimodal_net(preparer, NetShape(num_outputs=2)).train()
     names = array_names(fused.names)
-    Answering(fused)(*(torch.from_numpy(samples.arrays[name]) for name in names))
-    return Answering(fused.eval(), slope=1.5, bias=(0.25,)), samples, names
+    CalibratedNet(fused)(*(torch.from_numpy(samples.arrays[name]) for name in names))
+    return CalibratedNet(fused.eval(), slope=1.5, bias=(0.25,)), samples, names
 
 
 def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_saw() -> None:
     answering, samples, names = net_of("photo", "cough", "ct", "pulse", "film", "note", "age")
-    graph = export_fused(answering, samples, names)
-    told = check_fused(answering, graph, samples, names)
+    graph = export_multimodal(answering, samples, names)
+    told = check_multimodal_parity(answering, graph, samples, names)
     assert told["max_difference"] <= TOLERANCE
     tried = told["edges"]["cases"]
     for name in ("photo", "cough", "ct", "pulse", "film", "film.sound", "note", "table"):
         for case in ("missing", "alone", "zero", "zero alone", "at its largest", "one value throughout alone"):
             assert f"{name} {case}" in tried
     assert {"all missing", "table far above the data", "pulse far below the data, by a slip"} <= set(tried)
-    edges = edge_samples({name: samples.arrays[name] for name in names})
+    edges = make_edge_samples({name: samples.arrays[name] for name in names})
     output = run_graph(graph, edges.arrays, np.arange(len(edges)))["output"]
     # a sound of 1e30 is never read: samples of a file lie within -1..1
     read = [at for at, case in enumerate(edges.cases) if not ("slip" in case and case.startswith(("cough", "film.s")))]
@@ -144,13 +144,13 @@ def test_a_graph_that_fails_on_silence_alone_is_refused(monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patched:
         patched.setattr(LogMel, "forward", without_floor)
-        graph = export_fused(answering, samples, names)
+        graph = export_multimodal(answering, samples, names)
     with pytest.raises(CheckError, match=r"cough missing: margin is not finite|cough zero: margin is not finite"):
-        check_fused(answering, graph, samples, names)
+        check_multimodal_parity(answering, graph, samples, names)
 
 
 def test_an_edge_is_named_where_a_graph_differs_and_where_it_loses_a_number() -> None:
-    edges = edge_samples({"x": np.ones((3, 2), np.float32), "x" + THERE: np.ones(3, bool)})
+    edges = make_edge_samples({"x": np.ones((3, 2), np.float32), "x" + PRESENT_SUFFIX: np.ones(3, bool)})
     wanted = {"y": np.ones((len(edges), 1))}
     check_edges(edges, wanted, wanted, limit=1e-4, what=GRAPH)
     for value, said in ((np.nan, "is not finite"), (1.5, "differs by 0.5")):

@@ -12,12 +12,12 @@ import pytest
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32
 from deepseek.engines import autotune, check_parity, export_onnx
-from deepseek.engines.parity import compare, spread
+from deepseek.engines.parity import compare_scores, spread_indices
 from deepseek.engines.registry import Source
 from deepseek.engines.tabular import tune
 from deepseek.engines.tabular.torch import TorchEngine
 from deepseek.engines.tabular.trees import TreesEngine
-from deepseek.engines.tabular.tune import SIZES, choose
+from deepseek.engines.tabular.tune import BATCH_SIZES, choose_engines
 from deepseek.errors import CheckError
 from deepseek.nn.model import Model
 
@@ -46,11 +46,11 @@ def test_an_engine_that_is_off_does_not_pass(models: dict[str, tuple[Model, Floa
     model, rows = models["boosted"]
     expected = model.score(rows)
     off = replace(expected, output=expected.output + np.float32(2e-5))
-    found = compare(model, expected, off)
+    found = compare_scores(model, expected, off)
     assert not found["passes"]
     assert found["max_abs_difference"]["output"] == pytest.approx(2e-5, rel=0.01)
     broken = replace(expected, output=np.full_like(expected.output, np.nan))
-    assert not compare(model, expected, broken)["passes"]
+    assert not compare_scores(model, expected, broken)["passes"]
 
 
 def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -65,7 +65,7 @@ def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str
     assert tuning.entries[0]["kind"] == "onnxruntime"
     assert tuning.entries[0]["from_rows"] == 1
     assert set(tuning.seconds) == {"onnxruntime", "trees"}
-    assert set(tuning.seconds["trees"]) <= set(SIZES)
+    assert set(tuning.seconds["trees"]) <= set(BATCH_SIZES)
     assert [EngineEntry(**entry) for entry in tuning.entries]
     json.dumps(tuning.to_dict(), allow_nan=False)
 
@@ -82,8 +82,8 @@ def test_no_call_of_a_measurement_gets_the_rows_of_the_one_before(monkeypatch: p
 
     monkeypatch.setattr(tune, "open_engine", lambda *_: Recorder())
     source = Source(dict, bytes, 1)  # type: ignore[arg-type]
-    seconds = tune.measure("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
-    assert list(seconds) == [size for size in SIZES if size in seconds]
+    seconds = tune.measure_engine("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
+    assert list(seconds) == [size for size in BATCH_SIZES if size in seconds]
     assert all(before != after for before, after in itertools.pairwise(seen))
     assert {len(rows) for rows in seen} == set(seconds)
 
@@ -99,7 +99,7 @@ def test_an_engine_that_fails_parity_is_never_chosen(models: dict[str, tuple[Mod
 
 def test_choose_asks_for_a_clear_gain_and_can_change_back() -> None:
     slow = {1: 1.0, 32: 1.0, 1024: 10.0, 16384: 100.0}
-    assert choose({"onnxruntime": slow, "trees": {1: 0.5, 32: 0.9, 1024: 5.0, 16384: 300.0}}) == [
+    assert choose_engines({"onnxruntime": slow, "trees": {1: 0.5, 32: 0.9, 1024: 5.0, 16384: 300.0}}) == [
         ("onnxruntime", 1),
         ("trees", 1024),
         ("onnxruntime", 16384),
@@ -107,5 +107,5 @@ def test_choose_asks_for_a_clear_gain_and_can_change_back() -> None:
 
 
 def test_spread_takes_both_ends() -> None:
-    assert spread(5, 100).tolist() == [0, 1, 2, 3, 4]
-    assert spread(1000, 3).tolist() == [0, 500, 999]
+    assert spread_indices(5, 100).tolist() == [0, 1, 2, 3, 4]
+    assert spread_indices(1000, 3).tolist() == [0, 500, 999]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from deepseek.contracts import Float32
-from deepseek.engines.execution_mode import WAYS, compiled, names, way_of
-from deepseek.engines.parity import check_parity, differences, kinds_for
-from deepseek.engines.registry import AFTER, ENGINES, LOSSY, Source, open_engine
+from deepseek.engines.execution_mode import EXECUTION_MODES, available_modes, compile_module, find_mode
+from deepseek.engines.parity import check_engine, check_parity, exact_kinds
+from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, Source, open_engine
 from deepseek.engines.tabular import tune
 from deepseek.errors import MissingError
 from deepseek.nn.model import Model
@@ -47,7 +47,7 @@ def test_one_program_is_compiled_for_all_numbers_of_rows(
 
 
 def test_what_would_be_compiled_again_is_computed_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    call = compiled(lambda x: x * 2 + 1, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
+    call = compile_module(lambda x: x * 2 + 1, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
     counted = torch._dynamo.utils.counters["frames"]
     before = dict(counted)
     with torch.inference_mode():
@@ -60,16 +60,16 @@ def test_bfloat16_is_lossy_and_near(models: dict[str, tuple[Model, Float32]]) ->
     model, rows = models["perceptron"]
     found, expected = open_engine("torch-bf16", source_of(model, rows)).score(rows), model.score(rows)
     assert 1e-5 < np.abs(found.output - expected.output).max() < 0.05
-    assert not differences(model, expected, rows, "torch-bf16", source_of(model, rows))["passes"]
+    assert not check_engine(model, expected, rows, "torch-bf16", source_of(model, rows))["passes"]
 
 
 def test_lossy_and_slowly_opened_kinds_are_not_among_those_that_are_checked_first(
     models: dict[str, tuple[Model, Float32]],
 ) -> None:
-    assert set(kinds_for(models["perceptron"][0])) >= {"onnxruntime", "torch"}
-    assert not set(kinds_for(models["perceptron"][0])) & (LOSSY | set(AFTER))
-    assert set(AFTER) | LOSSY <= set(ENGINES)
-    assert {kind for kind in ENGINES if kind.startswith("torch")} == set(WAYS)
+    assert set(exact_kinds(models["perceptron"][0])) >= {"onnxruntime", "torch"}
+    assert not set(exact_kinds(models["perceptron"][0])) & (LOSSY_KINDS | set(LATE_KINDS))
+    assert set(LATE_KINDS) | LOSSY_KINDS <= set(ENGINES)
+    assert {kind for kind in ENGINES if kind.startswith("torch")} == set(EXECUTION_MODES)
 
 
 @NO_GPU
@@ -84,16 +84,16 @@ def test_torch_is_not_imported_to_learn_that_there_is_no_gpu() -> None:
 
 @NO_GPU
 def test_a_way_whose_device_is_missing_says_so(models: dict[str, tuple[Model, Float32]]) -> None:
-    assert names() == ["torch", "torch-compile", "torch-bf16"]
+    assert available_modes() == ["torch", "torch-compile", "torch-bf16"]
     with pytest.raises(MissingError, match="needs a GPU"):
-        way_of("torch-cuda")
+        find_mode("torch-cuda")
     model, rows = models["perceptron"]
-    assert not differences(model, model.score(rows), rows, "torch-cuda", source_of(model, rows))["passes"]
+    assert not check_engine(model, model.score(rows), rows, "torch-cuda", source_of(model, rows))["passes"]
 
 
 def test_without_torch_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert names() == []
+    assert available_modes() == []
 
 
 def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypat
         config.patch({"cpp.cxx": ("/nowhere/g++",), "force_disable_caches": True}),
         pytest.raises(MissingError, match="torch cannot compile here"),
     ):
-        compiled(scaled, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
+        compile_module(scaled, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
 
 
 def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(
@@ -126,7 +126,7 @@ def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(
     def measured(kind: str, *_: Any) -> dict[int, float]:
         return {1: timed[kind], 32: timed[kind]}
 
-    monkeypatch.setattr(tune, "measure", measured)
+    monkeypatch.setattr(tune, "measure_engine", measured)
     found = tune.autotune(source, parity, rows)
     assert [entry["kind"] for entry in found.entries] == ["onnxruntime", "torch-compile"]
     assert found.entries[1]["parity"] <= 1e-5

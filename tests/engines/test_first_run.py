@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from deepseek.engines.first_run import FirstRunLimits, current_limits, first_run_limits, limits_of
+from deepseek.engines.first_run import FirstRunLimits, current_limits, use_limits, use_limits_of
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file import open_file
 from deepseek.errors import CheckError, InputError
@@ -34,7 +34,7 @@ def endless(path: Path) -> Path:
 
 
 def test_a_loop_without_an_end_is_ended(tmp_path: Path) -> None:
-    with first_run_limits(FirstRunLimits(seconds=0.5)):
+    with use_limits(FirstRunLimits(seconds=0.5)):
         session = open_session(str(endless(tmp_path / "m.onnx")), "m.onnx", num_threads=1)
     with pytest.raises(CheckError, match=r"m\.onnx was ended in its first run: it took more than 0\.5 s") as told:
         session.run(None, {"x": np.ones((1, 4), np.float32)})
@@ -43,7 +43,7 @@ def test_a_loop_without_an_end_is_ended(tmp_path: Path) -> None:
 
 def test_a_loop_that_fills_the_memory_is_ended(tmp_path: Path) -> None:
     path = loop(tmp_path / "m.onnx", node("Concat", "s_in s_in", "s_out", axis=0))
-    with first_run_limits(FirstRunLimits(seconds=300.0, memory_bytes=256 << 20)):
+    with use_limits(FirstRunLimits(seconds=300.0, memory_bytes=256 << 20)):
         session = open_session(str(path), "m.onnx", num_threads=1)
     with pytest.raises(CheckError, match="MiB more"):
         session.run(None, {"x": np.ones((1 << 10, 4), np.float32)})
@@ -62,7 +62,7 @@ def test_a_loop_with_an_end_answers_and_later_runs_are_not_watched(tmp_path: Pat
 def test_an_onnx_file_that_never_answers_is_refused_with_words(tmp_path: Path) -> None:
     """Tried in a process of its own, to which the limits travel."""
     with (
-        first_run_limits(FirstRunLimits(seconds=1.0)),
+        use_limits(FirstRunLimits(seconds=1.0)),
         pytest.raises(CheckError, match="was ended in its first run"),
     ):
         open_file(endless(tmp_path / "m.onnx"))
@@ -70,9 +70,9 @@ def test_an_onnx_file_that_never_answers_is_refused_with_words(tmp_path: Path) -
 
 def test_limits_hold_within_and_travel_as_plain_values() -> None:
     limits = FirstRunLimits(2.0, 1 << 30)
-    with limits_of({"first_run": limits.to_dict()}):
+    with use_limits_of({"first_run": limits.to_dict()}):
         assert current_limits() == limits
-    with limits_of({}):
+    with use_limits_of({}):
         assert current_limits() == FirstRunLimits()
     for seconds, memory_bytes in ((0.0, 1 << 30), (1e9, 1 << 30), (1.0, 5)):
         with pytest.raises(InputError, match="the first run may take"):

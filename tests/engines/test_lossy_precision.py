@@ -17,11 +17,11 @@ from deepseek.contracts import Float32, Scores
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime
 from deepseek.engines import lossy_precision as gated
-from deepseek.engines.lossy_precision import choose_gated, measure_gated
+from deepseek.engines.lossy_precision import choose_lossy_engines, measure_lossy_engines
 from deepseek.engines.onnx import Int8Engine
 from deepseek.engines.onnx_file.rows import RowsFile
-from deepseek.engines.process.opened import OpenedBundle
-from deepseek.engines.registry import LOSSY
+from deepseek.engines.process.served_model import ServedTable
+from deepseek.engines.registry import LOSSY_KINDS
 from deepseek.engines.tabular.export import export_onnx
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, IntegrityError
@@ -89,16 +89,16 @@ def asked() -> Iterator[list[str]]:
 
     def here(_: str, question: dict[str, Any], **more: Any) -> Any:
         found.append(question["path"])
-        return json.loads(json.dumps(gated._answered(question | {"budget_s": 1.0})))
+        return json.loads(json.dumps(gated._handle_request(question | {"budget_s": 1.0})))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gated, "in_process", here)
+        patch.setattr(gated, "run_in_subprocess", here)
         yield found
 
 
 def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: Path) -> None:
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_gated(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2)
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2)
     table = {row["kind"]: row for row in found["table"]}
     assert {"onnxruntime", "torch", "torch-bf16", "onnxruntime-int8"} <= set(table)
     row = table["onnxruntime-int8"]
@@ -107,16 +107,16 @@ def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: 
     assert row["agreement"] > 0.9
     assert table["torch"]["difference"] < 1e-5
     assert row["seconds"]["256"] < table["onnxruntime"]["seconds"]["256"] / 1.15
-    assert found["engines"][-1][0] in LOSSY
+    assert found["engines"][-1][0] in LOSSY_KINDS
     assert copy.exists()
 
 
 def test_a_tight_gate_lets_nothing_lossy_pass(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
-    found = measure_gated(bundle, TIGHT, rows=csv_of(tmp_path / "rows.csv", 1), int8_file=copy, budget_s=0.5)
+    found = measure_lossy_engines(bundle, TIGHT, rows=csv_of(tmp_path / "rows.csv", 1), int8_file=copy, budget_s=0.5)
     assert {row["kind"] for row in found["table"] if row["passes"]} >= {"onnxruntime"}
-    assert not {row["kind"] for row in found["table"] if row["passes"]} & LOSSY
-    assert not {kind for kind, _ in found["engines"]} & LOSSY
+    assert not {row["kind"] for row in found["table"] if row["passes"]} & LOSSY_KINDS
+    assert not {kind for kind, _ in found["engines"]} & LOSSY_KINDS
     assert (found["int8"], copy.exists()) == (None, False)
 
 
@@ -131,7 +131,7 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
 
     monkeypatch.setattr(Int8Engine, "score", without_zeros)
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_gated(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1)
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1)
     (row,) = (row for row in found["table"] if row["kind"] == "onnxruntime-int8")
     assert (row["passes"], row["says"]) == (False, "zero: output is not finite")
 
@@ -139,7 +139,7 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
 @pytest.mark.parametrize("given", [None, 5])
 def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: Path, tmp_path: Path) -> None:
     rows = None if given is None else csv_of(tmp_path / "rows.csv", 1, given)
-    found = measure_gated(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx")
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx")
     assert found["engines"] == [("onnxruntime", 1)]
     assert "give --lossy-rows" in found["table"][0]["says"]
 
@@ -149,21 +149,21 @@ def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
 ) -> None:
     rows, cache = RowsFile.read(csv_of(tmp_path / "rows.csv", 1)), tmp_path / "a" / "cache"
     with Runtime.open(bundle) as runtime:
-        first = choose_gated(runtime, LOOSE, rows, cache)
-        assert choose_gated(runtime, LOOSE, rows, cache) == first
+        first = choose_lossy_engines(runtime, LOOSE, rows, cache)
+        assert choose_lossy_engines(runtime, LOOSE, rows, cache) == first
         assert len(asked) == 1
         assert first.int8 is not None
         spec = {"path": str(bundle), "digest": runtime.manifest.digest, "gated": first.to_spec()}
         features = runtime.prepare_table(read_table(rows.path)).features
-        opened = OpenedBundle.open(spec)
+        opened = ServedTable.open(spec)
         apart = np.abs(opened.run({"features": features})["output"] - runtime.score(features).output).max()
         assert 1e-5 < apart < 0.1
         Path(first.int8[0]).write_bytes(b"poison")
         with pytest.raises(IntegrityError, match="was changed"):
-            OpenedBundle.open(spec)
-        choose_gated(runtime, LOOSE, rows, cache)
-        choose_gated(runtime, TIGHT, rows, cache)
-        choose_gated(runtime, LOOSE, RowsFile.read(csv_of(tmp_path / "other.csv", 2)), cache)
+            ServedTable.open(spec)
+        choose_lossy_engines(runtime, LOOSE, rows, cache)
+        choose_lossy_engines(runtime, TIGHT, rows, cache)
+        choose_lossy_engines(runtime, LOOSE, RowsFile.read(csv_of(tmp_path / "other.csv", 2)), cache)
     assert len(asked) == 4
 
 
@@ -198,6 +198,6 @@ def test_rows_of_another_table_and_a_cache_that_cannot_be_written_to_are_refused
     (tmp_path / "file").touch()
     with Runtime.open(bundle) as runtime:
         with pytest.raises(DeepseekError):
-            choose_gated(runtime, LOOSE, RowsFile.read(tmp_path / "rows.csv"), tmp_path / "cache")
+            choose_lossy_engines(runtime, LOOSE, RowsFile.read(tmp_path / "rows.csv"), tmp_path / "cache")
         with pytest.raises(DeepseekError, match="cannot be written to"):
-            choose_gated(runtime, LOOSE, None, tmp_path / "file")
+            choose_lossy_engines(runtime, LOOSE, None, tmp_path / "file")

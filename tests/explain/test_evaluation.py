@@ -13,8 +13,8 @@ from torch import nn
 
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
-from deepseek.explain import randomised, trust
-from deepseek.explain.evaluation.masking_curves import Checks, agreement, rank_correlation
+from deepseek.explain import evaluate_faithfulness, randomize_layers
+from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig, attribution_agreement, rank_correlation
 from deepseek.explain.tabular.neighbors import counterfactual, nearest
 from deepseek.explain.values import explain
 from support.nets.explainednets import Tokens
@@ -40,8 +40,10 @@ def test_a_true_explanation_passes_and_noise_does_not(net: nn.Module) -> None:
     found = explain(net, rows, target=0)
     noise = replace(found, values=np.random.default_rng(0).normal(size=(3, 12)))
     again = explain(net, rows, target=0, method="integrated")
-    told = trust(net, rows, found, target=0, explain=lambda given: explain(net, given, target=0), second=again)
-    lost = trust(net, rows, noise, target=0)
+    told = evaluate_faithfulness(
+        net, rows, found, target=0, explain=lambda given: explain(net, given, target=0), second=again
+    )
+    lost = evaluate_faithfulness(net, rows, noise, target=0)
     for true, false in zip(told, lost, strict=True):
         assert true["deletion"].passes
         assert true["insertion"].passes
@@ -60,7 +62,7 @@ def test_a_linear_model_is_explained_without_infidelity_and_the_areas_can_be_wor
     line = nn.Linear(2, 1, bias=False).eval()
     line.weight.data = torch.tensor([[1.0, 3.0]])
     row = torch.ones(1, 2)
-    (told,) = trust(line, row, explain(line, row), checks=Checks(num_random=8))
+    (told,) = evaluate_faithfulness(line, row, explain(line, row), checks=FaithfulnessConfig(num_random=8))
     assert told["infidelity"] == pytest.approx(0, abs=1e-12)
     assert told["deletion"].points == (4.0, 1.0, 0.0)  # the 3 goes first
     assert told["deletion"].area == pytest.approx((4 + 1) / 4 + 1 / 4)
@@ -70,11 +72,11 @@ def test_a_linear_model_is_explained_without_infidelity_and_the_areas_can_be_wor
 def test_tokens_are_taken_away_and_an_attribution_of_other_inputs_is_refused() -> None:
     torch.manual_seed(0)
     tokens, ids = Tokens().eval(), torch.tensor([[3, 7, 5, 9, 2]])
-    (told,) = trust(tokens, ids, explain(tokens, ids, target=1), target=1)
+    (told,) = evaluate_faithfulness(tokens, ids, explain(tokens, ids, target=1), target=1)
     assert told["infidelity"] < 1
     assert told["num_evaluations"] == 2 * 41 * 6 + 41
     with pytest.raises(InputError, match=r"shape \(1, 5\)\. Expected: \(1, 4\)"):
-        trust(tokens, ids[:, :4], explain(tokens, ids, target=1))
+        evaluate_faithfulness(tokens, ids[:, :4], explain(tokens, ids, target=1))
 
 
 def test_an_explanation_of_the_weights_changes_with_them_and_one_of_the_input_alone_does_not(net: nn.Module) -> None:
@@ -87,10 +89,10 @@ def test_an_explanation_of_the_weights_changes_with_them_and_one_of_the_input_al
     def false(module: nn.Module, given: Any) -> Attribution:
         return replace(explain(module, given, target=0), values=given.double().numpy())
 
-    told = randomised(net, rows, true)
+    told = randomize_layers(net, rows, true)
     assert [line["layer"] for line in told] == ["4", "2", "0"]
     assert told[-1]["similarity"] < 0.6
-    assert randomised(net, rows, false)[-1]["similarity"] == pytest.approx(1)
+    assert randomize_layers(net, rows, false)[-1]["similarity"] == pytest.approx(1)
     assert all(torch.equal(one, other) for one, other in zip(before, net.parameters(), strict=True))
 
 
@@ -100,7 +102,7 @@ def test_rank_correlation_is_scipys() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, 5, 20).astype(float), rng.normal(size=20)
     assert rank_correlation(one, other) == pytest.approx(spearmanr(one, other).statistic)
-    assert agreement(np.arange(10.0), np.arange(10.0)[::-1])["shared_of_5"] == 0
+    assert attribution_agreement(np.arange(10.0), np.arange(10.0)[::-1])["shared_of_5"] == 0
 
 
 KINDS = {"income": "number", "age": "number", "job": "category"}

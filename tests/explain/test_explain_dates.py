@@ -12,7 +12,7 @@ import pytest
 
 from deepseek import look
 from deepseek.explain import explainer_for, global_report, write_report
-from deepseek.look.dates import Dates
+from deepseek.look.dates import DateScale
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part
 
@@ -32,7 +32,7 @@ def ms(text: str) -> float:
     ],
 )  # fmt: skip
 def test_ticks_stand_where_the_calendar_turns(start: str, end: str, labels: list[str]) -> None:
-    scale = Dates(ms(start), ms(end), 0, 700)
+    scale = DateScale(ms(start), ms(end), 0, 700)
     ticks = scale.ticks(4)
     assert scale.labels(ticks) == labels
     assert all(tick == ms(label + "-01-01"[len(label) - 4 :]) for tick, label in zip(ticks, labels, strict=True))

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from deepseek.explain import LayerPath, layer_path
-from deepseek.explain.modules.layer_page import MAX_PATHS, write_path
-from deepseek.explain.modules.layer_path import Options
+from deepseek.explain.modules.layer_page import MAX_PATHS, write_layer_page
+from deepseek.explain.modules.layer_path import LayerPathOptions
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
@@ -56,7 +56,7 @@ def test_a_net_with_a_skip_beside_its_layers_is_drawn_whole() -> None:
             return self.last(self.relu(self.hidden(x))) + self.skip(x)
 
     torch.manual_seed(1)
-    found = layer_path(Beside().eval(), torch.randn(1, 4), options=Options(branch_edges=True))
+    found = layer_path(Beside().eval(), torch.randn(1, 4), options=LayerPathOptions(branch_edges=True))
     pairs = {(edge.source, edge.target) for edge in found.edges}
     chain = {("input", "hidden"), ("hidden", "relu"), ("relu", "last"), ("input", "skip")}
     assert pairs == chain | {("last", "answer"), ("skip", "answer")}
@@ -65,7 +65,7 @@ def test_a_net_with_a_skip_beside_its_layers_is_drawn_whole() -> None:
 def test_a_layer_that_does_not_balance_is_said_first(path: LayerPath) -> None:
     found = path.to_dict()
     found["ledger"][1] |= {"passes": False, "relative": 0.25}
-    html = write_path(None, found | {"passes": False})
+    html = write_layer_page(None, found | {"passes": False})
     assert "The ledger does not balance at layer 0: up to 25.0 % of the change is missing." in html
     assert "✕" in html
 

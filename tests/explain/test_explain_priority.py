@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deepseek.explain.priority import NICE, SLICE_NS
+from deepseek.explain.priority import NICE_INCREMENT, SLICE_NS
 
 #: In a process of its own: a priority is never raised again.
 ASK = """
@@ -30,7 +30,7 @@ def asked(number: int) -> list[int]:
 
 
 def test_its_weight_is_lowered_once() -> None:
-    assert asked(0)[0] == NICE
+    assert asked(0)[0] == NICE_INCREMENT
 
 
 @pytest.mark.skipif(
@@ -38,4 +38,4 @@ def test_its_weight_is_lowered_once() -> None:
     reason="slices of single threads are known to Linux from 6.12 on",
 )
 def test_it_runs_a_tenth_of_a_millisecond_at_a_time() -> None:
-    assert asked(READS[platform.machine()]) == [NICE, 0, NICE, SLICE_NS]
+    assert asked(READS[platform.machine()]) == [NICE_INCREMENT, 0, NICE_INCREMENT, SLICE_NS]

@@ -64,7 +64,7 @@ def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
         figure(look.band, [0, 1, 2], [3, 1, 2], [2, 0, 1], [4, 2, 3], title="Band", **axes),
         figure(look.intervals, names[:8], [(0.9, 0.8, 0.95)] * 8, title="Intervals", label="AUC", guide=0.9),
         figure(
-            look.confusion,
+            look.confusion_matrix,
             names[:20],
             [[12345 if i == j else i + j for j in range(20)] for i in range(20)],
             title="Confusion",

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from deepseek.look.palette import DARK, LIGHT, SERIES, STEPS, TEXT, contrast, luminance
+from deepseek.look.palette import DARK, LIGHT, SCALE_COLORS, SERIES_COLORS, TEXT_COLORS, contrast, luminance
 from deepseek.look.style import stylesheet
 
 THEMES = {"light": LIGHT, "dark": DARK}
@@ -22,14 +22,14 @@ def mix(colour: str, ground: str, opacity: float) -> str:
 @pytest.mark.parametrize("ground", ["ground", "wash"])
 def test_text_has_a_contrast_of_four_and_a_half(theme: str, ground: str) -> None:
     colours = THEMES[theme]
-    weak = {name: contrast(colours[name], colours[ground]) for name in TEXT}
+    weak = {name: contrast(colours[name], colours[ground]) for name in TEXT_COLORS}
     assert {name: ratio for name, ratio in weak.items() if ratio < 4.5} == {}
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_marks_have_a_contrast_of_three(theme: str) -> None:
     colours = THEMES[theme]
-    weak = {name: contrast(colours[name], colours["ground"]) for name in (*SERIES, *STEPS, "axis")}
+    weak = {name: contrast(colours[name], colours["ground"]) for name in (*SERIES_COLORS, *SCALE_COLORS, "axis")}
     assert {name: ratio for name, ratio in weak.items() if ratio < 3} == {}
 
 
@@ -43,7 +43,7 @@ def test_a_number_on_the_darkest_cell_and_on_a_button_can_be_read(theme: str) ->
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_steps_from_low_to_high_only_get_lighter(theme: str) -> None:
-    light = [luminance(THEMES[theme][name]) for name in STEPS]
+    light = [luminance(THEMES[theme][name]) for name in SCALE_COLORS]
     assert all(darker < lighter for darker, lighter in itertools.pairwise(light))
 
 

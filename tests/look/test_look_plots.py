@@ -103,7 +103,7 @@ def test_an_axis_has_at_least_three_ticks(low: float, high: float) -> None:
 def test_confusion_sums_up_the_small_classes_and_loses_no_row() -> None:
     num = 30
     counts = [[1000 - 30 * i if i == j else 1 for j in range(num)] for i in range(num)]
-    drawn = look.confusion([f"c{i}" for i in range(num)], counts, title="t", width=680)
+    drawn = look.confusion_matrix([f"c{i}" for i in range(num)], counts, title="t", width=680)
     assert any("other" in word for word in texts(drawn))
     cells = [e.text or "" for e in ET.fromstring(drawn).iter("text") if e.attrib.get("class") == "on-fill"]
     assert sum(int(cell.replace(",", "")) for cell in cells) == sum(map(sum, counts))

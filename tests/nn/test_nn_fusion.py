@@ -12,15 +12,15 @@ from torch import Tensor
 
 from deepseek.errors import InputError
 from deepseek.nn.encoders import (
+    AudioEncoder,
     ImageEncoder,
     SeriesEncoder,
-    SoundEncoder,
     TableEncoder,
     TextEncoder,
     VideoEncoder,
     VolumeEncoder,
 )
-from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, partners
+from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, MultimodalShape, draw_partners, multimodal_loss
 
 WIDTH, NUM = 32, 6
 
@@ -28,7 +28,7 @@ WIDTH, NUM = 32, 6
 def encoders() -> dict[str, torch.nn.Module]:
     return {
         "ct": ImageEncoder((16, 16), 1, WIDTH),
-        "cough": SoundEncoder(8_000, 4_000, 1, WIDTH),
+        "cough": AudioEncoder(8_000, 4_000, 1, WIDTH),
         "record.text": TextEncoder(50, 10, WIDTH),
         "film": VideoEncoder(3, (16, 16), 3, WIDTH),
         "study": VolumeEncoder(2, (16, 16), WIDTH),
@@ -52,9 +52,9 @@ def inputs(seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def net(**knobs: Any) -> FusionNet:
+def net(**knobs: Any) -> MultimodalNet:
     torch.manual_seed(0)
-    made = FusionNet(encoders(), 3, FusionShape(width=WIDTH, **knobs))
+    made = MultimodalNet(encoders(), 3, MultimodalShape(width=WIDTH, **knobs))
     torch.nn.init.normal_(made.head.weight, std=0.3)  # as if it had learned something
     return made.eval()
 
@@ -98,7 +98,7 @@ def test_padding_of_a_text_is_not_looked_at() -> None:
 
 def test_the_fused_net_begins_as_its_late_fusion() -> None:
     torch.manual_seed(0)
-    made = FusionNet(encoders(), 3, FusionShape(width=WIDTH)).eval()
+    made = MultimodalNet(encoders(), 3, MultimodalShape(width=WIDTH)).eval()
     found = made(inputs())
     torch.testing.assert_close(found.logits, made.late(found), rtol=0, atol=0)
 
@@ -113,7 +113,7 @@ def test_training_leaves_modalities_out_but_never_all() -> None:
 
 def test_the_loss_of_a_missing_modality_teaches_its_voice_nothing() -> None:
     made, labels = net(drop_modality=0.0).train(), torch.tensor([0, 1, 2, 0, 1, 2])
-    fusion_loss(made(inputs(), {"ct": torch.zeros(NUM, dtype=torch.bool)}), labels).backward()
+    multimodal_loss(made(inputs(), {"ct": torch.zeros(NUM, dtype=torch.bool)}), labels).backward()
     assert not made.voices["m_ct"].weight.grad.any()  # type: ignore[union-attr, operator]
     assert made.voices["m_cough"].weight.grad.any()  # type: ignore[union-attr, operator]
 
@@ -124,11 +124,11 @@ def test_it_learns_what_no_modality_says_alone() -> None:
     bits = torch.randint(0, 2, (512, 2))
     given = {name: bits[:, at : at + 1] * 2.0 - 1 + 0.1 * torch.randn(512, 1) for at, name in enumerate("ab")}
     labels = bits[:, 0] ^ bits[:, 1]
-    made = FusionNet({n: TableEncoder(1, WIDTH) for n in "ab"}, 2, FusionShape(width=WIDTH, drop_modality=0.0))
+    made = MultimodalNet({n: TableEncoder(1, WIDTH) for n in "ab"}, 2, MultimodalShape(width=WIDTH, drop_modality=0.0))
     optimizer = torch.optim.AdamW(made.parameters(), lr=3e-3)
     for _ in range(60):
         optimizer.zero_grad()
-        fusion_loss(made(given), labels, alone=0.0).backward()
+        multimodal_loss(made(given), labels, alone=0.0).backward()
         optimizer.step()
     found = made.eval()(given)
     assert (found.logits.argmax(1) == labels).float().mean() > 0.99
@@ -149,7 +149,7 @@ def test_what_is_missing_is_not_in_the_statistics_of_the_norms(num_there: int) -
 def test_rows_are_mixed_with_rows_of_the_same_modalities_alone() -> None:
     torch.manual_seed(0)
     given = torch.tensor([[True, True], [True, False]] * 8 + [[False, True]])
-    drawn = torch.stack([partners(given) for _ in range(20)])
+    drawn = torch.stack([draw_partners(given) for _ in range(20)])
     for found in drawn:
         assert (given[found] == given).all()
         assert sorted(found.tolist()) == list(range(17))
@@ -176,9 +176,9 @@ def test_the_loss_of_mixed_rows_is_against_both_labels_in_their_ratio() -> None:
     there = torch.arange(NUM) != 2
     torch.testing.assert_close(got[0][there, 0, 0], wanted[there])
     assert found.partner[2] == 2
-    plain = Fused(*found[:5])
-    parts = [fusion_loss(plain, truth) for truth in (labels, labels[found.partner])]
-    torch.testing.assert_close(fusion_loss(found, labels), found.ratio * parts[0] + (1 - found.ratio) * parts[1])
+    plain = MultimodalOutput(*found[:5])
+    parts = [multimodal_loss(plain, truth) for truth in (labels, labels[found.partner])]
+    torch.testing.assert_close(multimodal_loss(found, labels), found.ratio * parts[0] + (1 - found.ratio) * parts[1])
     assert made.eval()(inputs()).partner is None
 
 
@@ -235,9 +235,9 @@ def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:
 )
 def test_a_knob_out_of_range_is_named(knobs: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"fusion\.{next(iter(knobs))}"):
-        FusionShape(**knobs)
+        MultimodalShape(**knobs)
 
 
 def test_nothing_to_fuse_is_refused() -> None:
     with pytest.raises(InputError, match="no modality"):
-        FusionNet({}, 2)
+        MultimodalNet({}, 2)

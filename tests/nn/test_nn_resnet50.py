@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepseek.errors import InputError
-from deepseek.nn.resnet50 import DEVIATION, MEAN, ResNet50, ResNet50Shape, photo_net
+from deepseek.nn.resnet50 import IMAGENET_DEVIATION, IMAGENET_MEAN, ResNet50, ResNet50Shape, photo_net
 
 
 def test_it_answers_as_torchvisions_with_its_weights() -> None:
@@ -37,7 +37,7 @@ def test_bytes_are_standardised_and_mixed_floats_alike() -> None:
     net.net.register_forward_pre_hook(lambda _, given: got.append(given[0]))
     assert net(images).shape == (2, 4)
     net(images.float())
-    wanted = (images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+    wanted = (images / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1)
     for each in got:
         torch.testing.assert_close(each, wanted)
 

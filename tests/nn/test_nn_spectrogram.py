@@ -12,7 +12,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from deepseek.errors import InputError
-from deepseek.nn.spectrogram import FLOOR, LogMel, SpecAugment, SpecAugmentShape, mel_triangles
+from deepseek.nn.spectrogram import POWER_FLOOR, LogMel, SpecAugment, SpecAugmentShape, mel_filterbank
 
 
 def sound(rate_hz: int = 8_000, channels: int = 2) -> torch.Tensor:
@@ -37,7 +37,7 @@ def test_scipy_computes_the_same(rate_hz: int, num_mels: int, window_ms: float) 
     if front.width // 2 % front.hop == 0:
         again = np.abs(transform.stft(waveform.numpy(), p0=inside, p1=inside + frames)) ** 2
         assert np.allclose(again, power.swapaxes(-1, -2), atol=1e-9)
-    expected = np.log(power @ mel_triangles(rate_hz, num_mels, num_points, 20.0) + FLOOR).swapaxes(-1, -2)
+    expected = np.log(power @ mel_filterbank(rate_hz, num_mels, num_points, 20.0) + POWER_FLOOR).swapaxes(-1, -2)
     assert front(waveform).shape == (3, 2, num_mels, frames)
     assert np.abs(front(waveform).numpy() - expected).max() < 2e-3
 
@@ -53,7 +53,7 @@ def test_a_tone_of_full_scale_lies_in_its_band_with_a_quarter_of_power() -> None
 
 def test_silence_is_the_floor_and_nothing_is_infinite() -> None:
     bands = LogMel(8_000)(torch.zeros(1, 1, 8_000))
-    assert torch.allclose(bands, torch.full_like(bands, float(np.log(FLOOR))))
+    assert torch.allclose(bands, torch.full_like(bands, float(np.log(POWER_FLOOR))))
 
 
 def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Path) -> None:

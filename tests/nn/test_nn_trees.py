@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deepseek.contracts import Float32
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 
 def two_levels() -> TreeTable:
@@ -42,7 +42,7 @@ def test_a_row_on_a_threshold_goes_left(features: Float32) -> None:
 def test_a_leaf_with_one_number_per_margin_adds_to_all_of_them() -> None:
     table = replace(
         two_levels(),
-        output=np.array([ALL], np.int32),
+        output=np.array([ALL_MARGINS], np.int32),
         leaves=np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32),
         bias=np.zeros(3),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepseek.contracts import Event
-from deepseek.observe.live import NUM_SLOTS, SLOT_S, LiveStats, buckets_of, quantile
+from deepseek.observe.live import NUM_SLOTS, SLOT_S, LiveStats, bucket_indices, quantile
 
 
 class Clock:
@@ -79,9 +79,9 @@ def test_probes_and_pages_do_not_count(clock: Clock) -> None:
 @pytest.mark.parametrize("duration_s", [1e-5, 3.3e-4, 0.0123, 1.7, 60.0])
 def test_a_quantile_is_right_within_five_percent(duration_s: float) -> None:
     buckets = [0] * 170
-    buckets[buckets_of([duration_s])[0]] = 1
+    buckets[bucket_indices([duration_s])[0]] = 1
     assert quantile(buckets, 0.5) == pytest.approx(duration_s, rel=0.055)
 
 
 def test_extreme_latencies_stay_in_range() -> None:
-    assert buckets_of([0.0, 1e9]).tolist() == [0, 169]
+    assert bucket_indices([0.0, 1e9]).tolist() == [0, 169]

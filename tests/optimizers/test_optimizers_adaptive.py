@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 from deepseek.errors import InputError
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.optimizers.adaptive_reference import AdaptiveReference
-from deepseek.optimizers.knobs import CLIP_FROM, MAX_RATE, Knobs
+from deepseek.optimizers.config import CLIP_FROM_STEP, MAX_RATE, AdaptiveConfig
 
 
 def small_model(seed: int = 0) -> nn.Sequential:
@@ -84,7 +84,7 @@ def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: 
     params = [nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in shapes]
     twin = [param.detach().clone() for param in params]
     optimizer = AdaptiveOptimizer(params, initial_lr=initial_lr, trust_steps=trust_steps, foreach=foreach)
-    reference = AdaptiveReference(twin, Knobs(initial_lr=initial_lr, trust_steps=trust_steps))
+    reference = AdaptiveReference(twin, AdaptiveConfig(initial_lr=initial_lr, trust_steps=trust_steps))
     goal = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
     for step in range(80):
         if step in (1, 30, 55):  # nothing of such a step may be kept
@@ -93,7 +93,7 @@ def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: 
                 param.grad = grad
             optimizer.step()
             reference.step(broken)
-        spike = 50.0 if step == CLIP_FROM + 5 else 1.0
+        spike = 50.0 if step == CLIP_FROM_STEP + 5 else 1.0
         noise = [0.3 * torch.randn(shape, dtype=torch.float64) for shape in shapes]
         grads = [(2 * (p - g) + n) * spike for p, g, n in zip(twin, goal, noise, strict=True)]
         for param, grad in zip(params, grads, strict=True):

@@ -14,11 +14,11 @@ from deepseek.errors import InputError
 from deepseek.look.palette import LIGHT
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.optimizers import trace as module
-from deepseek.optimizers.trace import Row, Trace
-from deepseek.optimizers.trace_picture import Panel, picture
+from deepseek.optimizers.trace import Trace, TraceRow
+from deepseek.optimizers.trace_image import Panel, draw_panels
 
 
-def train(num_steps: int, **options: Any) -> tuple[Trace, list[Row]]:
+def train(num_steps: int, **options: Any) -> tuple[Trace, list[TraceRow]]:
     """A trace, and the same told from outside."""
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
@@ -34,12 +34,12 @@ def train(num_steps: int, **options: Any) -> tuple[Trace, list[Row]]:
             optimizer.report(train_loss=1.0, val_loss=1.0)
             optimizer.report(train_loss=0.5, val_loss=2.0)  # level 0.1: weight decay times 1.9
         trace.record(loss)
-        expected.append(Row(step, optimizer.get_current_lr(), 0.1 if step < 3 else 0.19, loss.item()))
+        expected.append(TraceRow(step, optimizer.get_current_lr(), 0.1 if step < 3 else 0.19, loss.item()))
     return trace, expected
 
 
 def test_rows_are_what_the_optimizer_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 4)
+    monkeypatch.setattr(module, "FETCH_STEPS", 4)
     trace, expected = train(10)
     np.testing.assert_allclose(trace.rows, expected, rtol=1e-6)
     assert trace.rows[-1].lr != trace.rows[0].lr
@@ -79,7 +79,7 @@ def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:
 def test_a_line_that_rises_is_drawn_rising_and_what_is_not_finite_leaves_a_gap() -> None:
     steps = list(range(1, 101))
     values = [float("nan") if 40 < step < 60 else float(step) for step in steps]
-    drawn = blue(picture("", steps, [Panel("a", values)]))
+    drawn = blue(draw_panels("", steps, [Panel("a", values)]))
     columns = np.flatnonzero(drawn.any(0))
     middles = [np.flatnonzero(drawn[:, column]).mean() for column in columns]
     assert middles[0] > middles[-1] + 200  # rows of pixels count from the top

@@ -15,10 +15,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from deepseek.errors import InputError
-from deepseek.nn.image_towers import LITE, EfficientNetLite
+from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite
 from deepseek.recipes import ct_record
-from deepseek.recipes.ct_record import Brought, Choices, Study, diagnose, run
-from deepseek.recipes.ct_record_page import page
+from deepseek.recipes.ct_record import Choices, PretrainedPaths, Study, diagnose, run_study
+from deepseek.recipes.ct_record_page import render_page
 
 NUM = 96
 QUICK = Choices(small_side=16, epochs=6, align_epochs=6, fusion_epochs=2, num_shown=2)
@@ -48,7 +48,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(study: Path) -> Any:
-    return run(study, choices=QUICK)
+    return run_study(study, choices=QUICK)
 
 
 def test_leaks_are_shown_and_kept_out(found: Any) -> None:
@@ -70,16 +70,16 @@ def test_slices_are_diagnosed_and_reports_find_them(found: Any) -> None:
 def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(EfficientNetLite().state_dict(), tmp_path / "lite.safetensors")
-    brought = Brought(f"{LITE}:{tmp_path / 'lite.safetensors'}")
+    brought = PretrainedPaths(f"{EFFICIENTNET_LITE}:{tmp_path / 'lite.safetensors'}")
     opened = Study.open(study, tmp_path / "images")
     told = diagnose(opened, brought, replace(QUICK, diagnosis_side=32), tmp_path / "slices")
-    assert told["encoder"] == LITE
+    assert told["encoder"] == EFFICIENTNET_LITE
     assert told["test"]["auc"]["value"] > 0.9
     assert not list((tmp_path / "slices").glob("net-*"))  # no net was trained
 
 
 def test_the_page_says_what_was_found(found: Any) -> None:
-    html = page(found, "study", 0)
+    html = render_page(found, "study", 0)
     assert "http" not in html.replace("http-equiv", "")
     assert html.count("<image ") == len(found.shown) == 2
     for each in found.shown:
@@ -90,7 +90,7 @@ def test_the_page_says_what_was_found(found: Any) -> None:
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "index.csv").write_text("image,covid\na.png,1\n")
     with pytest.raises(InputError, match="no column 'patient'"):
-        run(tmp_path)
+        run_study(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         ct_record.main([str(tmp_path)])
     assert stopped.value.code == 2

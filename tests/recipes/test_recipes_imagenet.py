@@ -1,4 +1,4 @@
-"""The ImageNet recipe on a folder of two colours: from pictures to figures, and to the same bits after a kill."""
+"""The ImageNetConfig recipe on a folder of two colours: from pictures to figures, and to the same bits after a kill."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_what_is_set_of_the_training_leaves_the_other_choices(monkeypatch: pytes
         imagenet.main()
     assert ended.value.code == 2
     assert "Did you mean 'train.epochs'?" in capsys.readouterr().err
-    chosen = imagenet.ImageNet("photos", "out")
-    job = imagenet.job_of(chosen, 8)
+    chosen = imagenet.ImageNetConfig("photos", "out")
+    job = imagenet.build_job(chosen, 8)
     assert (chosen.train.precision, chosen.train.ema_decay, chosen.train.warmup) == ("bf16", 0.9998, 0.05)
     assert job.optimizer.args["lr"] == chosen.lr  # 8 ranks of 128 are 1,024 pictures
     assert job.mix.mixup == chosen.mixup

@@ -23,7 +23,7 @@ import tritonclient.http
 from deepseek.engines import Runtime
 from deepseek.engines.onnx_file import open_file
 from deepseek.serve.batching.scheduler import PATIENCE_S
-from deepseek.serve.models.graph import GraphFace
+from deepseek.serve.models.graph import GraphAdapter
 from support.nets.onnxgraphs import FLOAT, lookup, node, save
 from support.nets.textfolders import make_text_folder
 from support.servers.load import engines_of
@@ -276,8 +276,8 @@ def test_a_killed_engine_loses_none_of_them(server: Server, pool: ThreadPoolExec
 def test_a_graph_that_draws_numbers_is_asked_each_time(
     server: Server, pool: ThreadPoolExecutor, graph: Path, noise: Path
 ) -> None:
-    assert GraphFace(open_file(graph), "lookup").repeats
-    assert not GraphFace(open_file(noise), "noise").repeats
+    assert GraphAdapter(open_file(graph), "lookup").repeats
+    assert not GraphAdapter(open_file(noise), "noise").repeats
     before = computed(server, "noise")
     with standing(server):
         answers = [pool.submit(ask, server, {"x": [[0.0, 0.0]]}, "noise") for _ in range(8)]

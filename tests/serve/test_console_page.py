@@ -11,8 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from deepseek.look.numbers import duration, number, plain, signed
-from deepseek.serve.console.page import docs_page, page, script
+from deepseek.look.numbers import duration, format_value, number, signed_number
+from deepseek.serve.console.page import console_page, console_script, docs_page
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
@@ -87,8 +87,8 @@ def test_what_is_typed_is_what_is_asked(open_console: OpenPage, client: httpx.Cl
     assert texts[texts.index("Output") + 1] == number(answer["output"])
     assert texts[texts.index("Base value") + 1] == number(answer["base_value"])
     for column, value in loan.items():
-        label = f"{column} = {value if isinstance(value, str) else plain(value)}"
-        assert texts[texts.index(label) + 1] == signed(answer["values"][column])
+        label = f"{column} = {value if isinstance(value, str) else format_value(value)}"
+        assert texts[texts.index(label) + 1] == signed_number(answer["values"][column])
     assert opened.locator("#why path.fill-positive, #why path.fill-negative").count() >= len(loan)
 
 
@@ -269,17 +269,17 @@ def test_the_console_writes_numbers_as_the_reports_do(open_console: OpenPage) ->
 
 
 def test_the_pages_ask_nothing_of_anyone_else() -> None:
-    found = page() + docs_page({"openapi": "3.1.0", "paths": {}})
+    found = console_page() + docs_page({"openapi": "3.1.0", "paths": {}})
     addresses = set(re.findall(r"https?://[^\s\"'`)$]+", found))
     assert addresses <= {"http://www.w3.org/2000/svg"}
-    assert len(page().encode()) < 200_000
+    assert len(console_page().encode()) < 200_000
 
 
 def test_the_script_never_writes_markup() -> None:
     """innerHTML may be read to compare, never set."""
-    assert re.findall(r"(innerHTML|outerHTML)\s*=[^=]", script()) == []
+    assert re.findall(r"(innerHTML|outerHTML)\s*=[^=]", console_script()) == []
     for forbidden in ("insertAdjacentHTML", "document.write", "eval(", "new Function"):
-        assert forbidden not in script()
+        assert forbidden not in console_script()
 
 
 def test_the_reference_shows_parameters_references_and_errors_once() -> None:

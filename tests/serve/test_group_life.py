@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, IntegrityError
-from deepseek.serve.repository.channel import Channel, GoneError
-from deepseek.serve.repository.group_sync import Everyone
+from deepseek.serve.repository.channel import Channel, PeerGoneError
+from deepseek.serve.repository.group_sync import GroupDeployment
 from support.rows.versions import damaged, other_version
 from support.servers.serving import Server, children, started, until
 
@@ -262,7 +262,7 @@ def opened_by(*members: Member) -> Any:
     """What a group of such members says of a model that it was told to open."""
 
     async def run() -> Any:
-        everyone = Everyone()
+        everyone = GroupDeployment()
         listening = []
         for member in members:
             listening += await member.start()
@@ -311,7 +311,7 @@ def test_an_error_that_is_none_of_ours_is_told_and_whoever_asks_one_that_is_gone
             await member.channel.ask("open")
         member.end()
         await asyncio.gather(*listening)
-        with pytest.raises(GoneError):
+        with pytest.raises(PeerGoneError):
             await member.channel.ask("open")
 
     asyncio.run(run())

@@ -15,7 +15,7 @@ from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import Settings, create_app
 from deepseek.serve.http import connection
-from deepseek.serve.run import SPARE_FILES, make_room
+from deepseek.serve.run import SPARE_FILES, raise_file_limit
 from support.servers.serving import serving
 
 LIVE = b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -84,7 +84,7 @@ def test_a_place_that_becomes_free_is_taken_at_once(runtimes: dict[str, Runtime]
 
 
 def test_those_that_are_told_so_are_bounded_too(runtimes: dict[str, Runtime], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_TURNED_AWAY", 2)
+    monkeypatch.setattr(connection, "MAX_REJECTED_CONNECTIONS", 2)
 
     async def work(connect: Any) -> list[bytes]:
         kept = [await connect() for _ in range(LIMIT)]
@@ -105,11 +105,11 @@ def test_the_system_s_limit_on_open_files_is_raised_as_far_as_it_goes() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
-        make_room(1_000)
+        raise_file_limit(1_000)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1_000 + SPARE_FILES, hard)
-        make_room(10)
+        raise_file_limit(10)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1_000 + SPARE_FILES, hard)
-        make_room(10**6)
+        raise_file_limit(10**6)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] in (hard, 10**6 + SPARE_FILES)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

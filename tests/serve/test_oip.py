@@ -16,9 +16,9 @@ from tritonclient.utils import InferenceServerException
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import create_app
-from deepseek.serve.core.errors import sentence_body, wants_sentence
+from deepseek.serve.core.errors import oip_error_body, wants_oip_error
 from deepseek.serve.protocols import oip
-from deepseek.serve.repository.protocol import index
+from deepseek.serve.repository.protocol import list_repository
 
 INFER = "/v2/models/loans/infer"
 COLUMNS: list[dict[str, Any]] = [
@@ -175,12 +175,12 @@ def test_a_timeout_that_has_passed_is_a_deadline(client: httpx.Client) -> None:
 
 def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str, Runtime]) -> None:
     models = create_app(runtimes).models
-    found = json.loads(oip.config(models["loans"]).body)
+    found = json.loads(oip.model_config(models["loans"]).body)
     assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in found["input"] + found["output"]] == [
         ("age", "TYPE_FP64", [-1]), ("income", "TYPE_FP64", [-1]), ("purpose", "TYPE_STRING", [-1]),
         ("label", "TYPE_STRING", [-1]), ("probabilities", "TYPE_FP32", [-1, 2]),
     ]  # fmt: skip
-    assert asyncio.run(index(models, None, ready=False)) == [
+    assert asyncio.run(list_repository(models, None, ready=False)) == [
         {"name": name, "version": "1", "state": "READY", "reason": ""} for name in runtimes
     ]
 
@@ -195,9 +195,9 @@ def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str
 def test_an_error_is_a_sentence_for_clients_of_the_protocol(
     path: str, headers: dict[bytes, bytes], sentence: bool
 ) -> None:
-    assert wants_sentence(path, headers) is sentence
+    assert wants_oip_error(path, headers) is sentence
     error = InputError("it is wrong", expected="right", fix="mend it")
-    found = json.loads(sentence_body(error))
+    found = json.loads(oip_error_body(error))
     assert found.pop("error") == "it is wrong. Expected: right. To mend it: mend it."
     assert found == error.to_dict()
 

@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from deepseek.errors import InputError
-from deepseek.serve.run import FILES_S, bind, listen
+from deepseek.serve.run import FILE_CHECK_S, bind, listen
 from support.servers.load import engines_of, until
 from support.servers.serving import Server
 
@@ -81,14 +81,14 @@ def test_file_descriptors_that_run_out_are_told_and_the_server_recovers(start: A
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
         held = [connect(server.url) for _ in range(limit + 20)]
         until(lambda: num_files(pid) >= limit)
-        time.sleep(8 * FILES_S)  # until it must have looked, on a busy machine, too
+        time.sleep(8 * FILE_CHECK_S)  # until it must have looked, on a busy machine, too
         before_s = cpu_s(pid)
         time.sleep(2.0)
         assert cpu_s(pid) - before_s < 1.0, "it does not try all the time"
         for connection in held:
             connection.close()
         until(lambda: num_files(pid) < limit - 5)
-        time.sleep(8 * FILES_S)
+        time.sleep(8 * FILE_CHECK_S)
         stats = httpx.get(f"{server.url}/v1/stats").json()["processes"]
         assert stats["out_of_files"] == 1
         assert "deepseek_out_of_files_total 1.0" in httpx.get(f"{server.url}/metrics").text

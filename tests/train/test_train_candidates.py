@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from deepseek.engines.tabular.export import export_onnx
-from deepseek.nn.model import Model, Part, Scale, Weights
+from deepseek.nn.model import MarginScale, Model, Part, PartWeights
 from deepseek.nn.trees import TreeTable
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
 
@@ -49,7 +49,7 @@ def candidate(request: pytest.FixtureRequest) -> Candidate:
     return request.param
 
 
-def mean_margin(weights: list[Weights], data: FitData) -> np.ndarray:
+def mean_margin(weights: list[PartWeights], data: FitData) -> np.ndarray:
     return np.mean([each.margin(data.features) for each in weights], axis=0)
 
 
@@ -202,7 +202,7 @@ def test_a_fit_knows_about_how_much_room_it_takes_in_a_bundle(candidate: Candida
     fitted = candidate.fit(data, knobs, seed=0)
     parts = tuple(Part(f"member {number}", each) for number, each in enumerate(fitted.weights()))
     labels = {"binary": ("a", "b"), "multiclass": ("a", "b", "c")}.get(task, ())
-    scale: Scale = "target units" if task == "regression" else "log-odds"
+    scale: MarginScale = "target units" if task == "regression" else "log-odds"
     model = Model(data.task, labels, scale, parts, bias=(0.0,) * data.num_margins)
     weights = sum(len(file) for name, file in model.to_files().items() if name != "model.json")
     assert fitted.size_bytes == pytest.approx(

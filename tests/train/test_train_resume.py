@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from deepseek.errors import InputError, IntegrityError
 from deepseek.train import ArrayStream, FitResult, TrainConfig, fit, resume
-from deepseek.train.checkpoint.checkpoint import Checkpoints, verified
+from deepseek.train.checkpoint.checkpoint import CheckpointManager, verify_checkpoint
 
 SCRIPT = '''
 import random, sys, time
@@ -184,7 +184,7 @@ def test_every_optimizer_goes_on_with_the_same_bits(name: str, tmp_path: Path) -
     whole = net()
     result = fit(whole, loader(), config, loss=squared, optimizer=make)
     broken_off(tmp_path, config, optimizer=make, step=step)
-    assert Checkpoints(tmp_path, 1).names()
+    assert CheckpointManager(tmp_path, 1).names()
     again = net()
     assert resume(again, loader(), config, loss=squared, optimizer=make, checkpoints=tmp_path).losses == result.losses
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
@@ -332,14 +332,14 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_is_used(how: str, tmp_p
     else:
         file.write_bytes(content[:-7] if how in ("cut", "facts") else content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(IntegrityError, match=file.name):
-        verified(last)
+        verify_checkpoint(last)
     good = before.joinpath("checkpoint.json").read_bytes()
     with pytest.warns(UserWarning, match=file.name):
         result = resume(again, loader(), config, loss=squared, checkpoints=tmp_path)
     assert file.name in result.warnings[0]
     assert before.joinpath("checkpoint.json").read_bytes() == good
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
-    verified(last)  # written anew on the way
+    verify_checkpoint(last)  # written anew on the way
 
 
 @pytest.mark.parametrize("files", [[], {"a": 3}, {"a": {"size": 0}}, {"a": {"size": 0, "sha256": "0"}}])
@@ -347,7 +347,7 @@ def test_facts_of_another_shape_and_a_file_that_cannot_be_read_are_said(files: A
     (tmp_path / "a").symlink_to("/proc/self/mem")  # a file of no bytes, which the system refuses to read
     (tmp_path / "checkpoint.json").write_text(json.dumps({"format": 1, "files": files}))
     with pytest.raises(IntegrityError, match="cannot be read"):
-        verified(tmp_path)
+        verify_checkpoint(tmp_path)
 
 
 def test_when_no_checkpoint_is_whole_all_are_named(tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_a_full_disk_is_said_and_the_last_good_checkpoint_stays(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert f"no checkpoint can be written to {tmp_path}: File too large. Those that are there stay" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000004", "step-00000008"]
-    assert verified(tmp_path / "step-00000008")["step"] == 8
+    assert verify_checkpoint(tmp_path / "step-00000008")["step"] == 8
 
 
 def test_a_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ def test_what_a_checkpoint_holds_comes_back_exactly(tmp_path: Path) -> None:
         "flags": torch.tensor([True]),
         "wide": {(1, "a"): [0.1, float("inf"), None, True], 3: np.float64(1 / 3), "array": np.arange(4)},
     }  # fmt: skip
-    store = Checkpoints(tmp_path, keep=1)
+    store = CheckpointManager(tmp_path, keep=1)
     store.begin()
     store.save(1, {}, shared, {"seed": (1, 2)})
     store.wait()

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
-from deepseek.train.candidates import FitData, Fitted, Params
+from deepseek.train.candidates import FitData, FittedCandidate, Params
 from deepseek.train.candidates.perceptron import robust_scale
 from monotone_splines.part import MonotoneSplines
 
@@ -41,7 +41,7 @@ class MonotoneSplineModel:
             "weight_decay": trial.suggest_float("weight_decay", 1e-2, 1.0, log=True),
         }
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         torch = need("torch", extra="train")
         torch.set_num_threads(1)  # the batches are small, and sums do not differ between runs
         torch.manual_seed(seed)
@@ -65,7 +65,7 @@ class MonotoneSplineModel:
         )
         fit(module, stream, config, loss=loss_of(data.task), progress=False)
         part = to_part(module, data.features, spread=spread, mean=mean)
-        return Fitted(part.margin, lambda: [part], params, size_bytes=4 * part.slopes.size)
+        return FittedCandidate(part.margin, lambda: [part], params, size_bytes=4 * part.slopes.size)
 
 
 CANDIDATE = MonotoneSplineModel()

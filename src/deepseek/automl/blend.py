@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepseek.contracts import Float64
-from deepseek.nn.model import Link, Scale, log_odds, sigmoid, softmax
+from deepseek.nn.model import Link, MarginScale, log_odds, sigmoid, softmax
 from deepseek.train.candidates import FitData
-from deepseek.train.tabular.calibrate import fit_slope, identity, loss_of
+from deepseek.train.tabular.calibrate import calibration_loss, fit_slope, identity_calibration
 from deepseek.train.tabular.metrics import MetricInfo
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 FLOORS = (1e-4, 1e-3, 3e-3, 1e-2)
 MAX_PARTS = 5
-STEPS = 12
+MAX_SELECTION_STEPS = 12
 MAX_RESAMPLES = 12
 MIN_WEIGHT = 0.03
 HEDGE_ROWS = 300
 HEDGE_FAMILIES = 3
-WORTH = 0.01  # share of the loss that half the size is worth: size, latency and explanations cost too
+SIZE_WORTH = 0.01  # share of the loss that half the size is worth: size, latency and explanations cost too
 BASE_BYTES = 200_000  # about what a bundle takes besides its parts
 MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
 
 
-def chances(data: FitData, margin: Float64) -> Float64:
+def probabilities_of(data: FitData, margin: Float64) -> Float64:
     """The output (N, C) or (N, 1) of linked margins (N, K)."""
     if data.task == "regression":
         return margin
@@ -45,7 +45,7 @@ def chances(data: FitData, margin: Float64) -> Float64:
     return np.concatenate([1 - positive, positive], axis=1)
 
 
-def linked(data: FitData, raw: Float64, *, is_share: bool) -> tuple[Link, float, Float64]:
+def to_log_odds(data: FitData, raw: Float64, *, is_share: bool) -> tuple[Link, float, Float64]:
     """A candidate's raw scores as log-odds: the floor of a forest's votes is the one of least loss."""
     if data.task == "regression" or not is_share:
         return "identity", FLOORS[0], raw
@@ -53,18 +53,18 @@ def linked(data: FitData, raw: Float64, *, is_share: bool) -> tuple[Link, float,
     for floor in FLOORS:
         margin = log_odds(raw, floor)
         found = fit_slope(margin, data.target, data.weight, with_bias=False)
-        losses.append(loss_of(found, margin, data.target, data.weight))
+        losses.append(calibration_loss(found, margin, data.target, data.weight))
     floor = FLOORS[int(np.argmin(losses))]
     return "log_odds", floor, log_odds(raw, floor)
 
 
-def tempered(data: FitData, margin: Float64) -> tuple[float, Float64]:
+def fit_temperature(data: FitData, margin: Float64) -> tuple[float, Float64]:
     """The trial's own slope, so that margins of families that are too sure and too shy can be added."""
     if data.task == "regression":
         return 1.0, margin
     slope = fit_slope(margin, data.target, data.weight, with_bias=False)
-    if loss_of(slope, margin, data.target, data.weight) >= loss_of(
-        identity(margin.shape[1]), margin, data.target, data.weight
+    if calibration_loss(slope, margin, data.target, data.weight) >= calibration_loss(
+        identity_calibration(margin.shape[1]), margin, data.target, data.weight
     ):
         return 1.0, margin
     return slope.slope, slope.slope * margin
@@ -76,7 +76,7 @@ class Blend:
 
     trials: tuple[Trial, ...]
     weights: tuple[float, ...]
-    scale: Scale
+    scale: MarginScale
     loss: float
     margin: Float64  # (M, K) on the held rows, on the scale
 
@@ -89,30 +89,32 @@ class Blend:
         return log_odds(self.margin, floor) if self.scale == "probability" else self.margin
 
 
-def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, *, seed: int) -> Blend:
+def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: MarginScale, *, seed: int) -> Blend:
     """The blend of least loss on the held rows; a single trial when no blend is better."""
-    pool = _pool(trials)
-    choices = [_greedy(pool, [t.margin for t in pool], held, metric, scale, seed)]
+    pool = _shortlist(trials)
+    choices = [_greedy_blend(pool, [t.margin for t in pool], held, metric, scale, seed)]
     forests = [t for t in pool if t.shares is not None]
     if forests:
         shares = [t.shares for t in forests if t.shares is not None]
-        choices.append(_greedy(forests, shares, held, metric, "probability", seed))
-    most = _loss_at(trials[0].margin, held, metric, scale, held.weight)
-    return _lightened(min(choices, key=lambda blend: blend.loss), held, metric, most=most)
+        choices.append(_greedy_blend(forests, shares, held, metric, "probability", seed))
+    most = _blend_loss(trials[0].margin, held, metric, scale, held.weight)
+    return _drop_parts(min(choices, key=lambda blend: blend.loss), held, metric, most=most)
 
 
-def _lightened(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
-    """Parts are left out one by one while half the size costs less than WORTH of the loss, which stays at `most` (the
-    yardstick's) or below. The last part of a family is a hedge besides, which the held rows cannot show."""
-    unit, hedge = abs(blend.loss) or 1.0, WORTH * _hedge_share(held.num_effective)
+def _drop_parts(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
+    """Parts are left out one by one while half the size costs less than SIZE_WORTH of the loss, which stays at `most`
+    (the yardstick's) or below. The last part of a family is a hedge besides, which the held rows cannot show."""
+    unit, hedge = abs(blend.loss) or 1.0, SIZE_WORTH * _hedge_share(held.num_effective)
 
     def gain(lighter: Blend) -> float:
         loss = (lighter.loss - blend.loss) / unit
         fewer = len({t.family for t in lighter.trials}) < len({t.family for t in blend.trials})
-        return WORTH * float(np.log2(_size(blend) / _size(lighter))) - max(hedge if fewer else 0.0, loss)
+        return SIZE_WORTH * float(np.log2(_size_bytes(blend) / _size_bytes(lighter))) - max(
+            hedge if fewer else 0.0, loss
+        )
 
     while len(blend.trials) > 1:
-        lighter = [_without(blend, trial, held, metric) for trial in blend.trials]
+        lighter = [_drop_part(blend, trial, held, metric) for trial in blend.trials]
         best = max((each for each in lighter if each.loss <= most), key=gain, default=blend)
         if gain(best) <= 0:
             break
@@ -120,7 +122,7 @@ def _lightened(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) 
     return blend
 
 
-def _size(blend: Blend) -> int:
+def _size_bytes(blend: Blend) -> int:
     return BASE_BYTES + sum(trial.size_bytes for trial in blend.trials)
 
 
@@ -129,23 +131,23 @@ def _hedge_share(num_effective: float) -> float:
     return HEDGE_ROWS / (HEDGE_ROWS + num_effective)
 
 
-def _without(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> Blend:
+def _drop_part(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> Blend:
     """The blend of the other trials, their weights in the same proportions."""
     kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
     total = sum(weight for _, weight in kept)
     weights = tuple(weight / total for _, weight in kept)
     scores = [t.shares if blend.scale == "probability" and t.shares is not None else t.margin for t, _ in kept]
     margin = np.tensordot(np.array(weights), np.stack(scores), axes=1)
-    loss = _loss_at(margin, held, metric, blend.scale, held.weight)
+    loss = _blend_loss(margin, held, metric, blend.scale, held.weight)
     return Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
 
 
-def _pool(trials: Sequence[Trial]) -> list[Trial]:
+def _shortlist(trials: Sequence[Trial]) -> list[Trial]:
     """The three best trials of each family, size counted: enough variety, and a short search. One of a family whose
     refit grows (a forest of many rows): its refit stands for several, and costs as much."""
 
     def price(trial: Trial) -> tuple[float, int]:
-        return trial.loss * (1 + WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
+        return trial.loss * (1 + SIZE_WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
 
     best: list[Trial] = []
     for family in dict.fromkeys(t.family for t in trials):
@@ -154,26 +156,26 @@ def _pool(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(best, key=price)
 
 
-def _greedy(
-    pool: list[Trial], scores: list[Float64], held: FitData, metric: MetricInfo, scale: Scale, seed: int
+def _greedy_blend(
+    pool: list[Trial], scores: list[Float64], held: FitData, metric: MetricInfo, scale: MarginScale, seed: int
 ) -> Blend:
     """Selection on all held rows and on resamples of them, averaged, so that no lucky row decides a weight."""
     random = np.random.default_rng(seed)
     num_rows = len(held.target)
-    votes = _select(scores, held, metric, scale, held.weight)
+    votes = _selection_shares(scores, held, metric, scale, held.weight)
     for _ in range(int(np.clip(300_000 // num_rows, 1, MAX_RESAMPLES))):
         counts = random.multinomial(num_rows, np.full(num_rows, 1 / num_rows))
-        votes += _select(scores, held, metric, scale, held.weight * counts)
+        votes += _selection_shares(scores, held, metric, scale, held.weight * counts)
     votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0
     votes[votes < MIN_WEIGHT * votes.sum()] = 0
     num_effective = held.num_effective
-    weights = _hedged(votes / votes.sum(), pool, num_effective)
-    single = int(np.argmin([_loss_at(score, held, metric, scale, held.weight) for score in scores]))
+    weights = _hedge_weights(votes / votes.sum(), pool, num_effective)
+    single = int(np.argmin([_blend_loss(score, held, metric, scale, held.weight) for score in scores]))
     margin = np.tensordot(weights, np.stack(scores), axes=1)
-    loss = _loss_at(margin, held, metric, scale, held.weight)
-    alone = _loss_at(scores[single], held, metric, scale, held.weight)
+    loss = _blend_loss(margin, held, metric, scale, held.weight)
+    alone = _blend_loss(scores[single], held, metric, scale, held.weight)
     yardsticks = [
-        _loss_at(s, held, metric, scale, held.weight) for t, s in zip(pool, scores, strict=True) if not t.number
+        _blend_loss(s, held, metric, scale, held.weight) for t, s in zip(pool, scores, strict=True) if not t.number
     ]
     if loss > min([np.inf, *yardsticks]) or (alone <= loss and num_effective > HEDGE_ROWS * 10):
         return Blend((pool[single],), (1.0,), scale, alone, scores[single])
@@ -181,7 +183,7 @@ def _greedy(
     return Blend(tuple(pool[i] for i in used), tuple(float(weights[i]) for i in used), scale, loss, margin)
 
 
-def _hedged(weights: Float64, pool: list[Trial], num_effective: float) -> Float64:
+def _hedge_weights(weights: Float64, pool: list[Trial], num_effective: float) -> Float64:
     """Weights (P,) drawn towards an even share of the best trial of the best few families, as if HEDGE_ROWS rows had
     spoken for that: on few rows, or few of a class, the order of good families is luck, and families err on different
     rows."""
@@ -200,23 +202,25 @@ def _hedged(weights: Float64, pool: list[Trial], num_effective: float) -> Float6
     return mixed
 
 
-def _output(total: Float64, held: FitData, scale: Scale) -> Float64:
+def _output(total: Float64, held: FitData, scale: MarginScale) -> Float64:
     if scale == "probability":
         return np.concatenate([1 - total, total], axis=1) if held.task == "binary" else total
-    return chances(held, total)
+    return probabilities_of(held, total)
 
 
-def _loss_at(total: Float64, held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> float:
+def _blend_loss(total: Float64, held: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64) -> float:
     return metric.loss(held.target, _output(total, held, scale), weight)
 
 
-def _select(scores: list[Float64], held: FitData, metric: MetricInfo, scale: Scale, weight: Float64) -> Float64:
+def _selection_shares(
+    scores: list[Float64], held: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64
+) -> Float64:
     """Share of the steps that picked each score (P,)."""
     counts = np.zeros(len(scores))
     total = np.zeros_like(scores[0])
     best = np.inf
-    for step in range(STEPS):
-        losses = [_loss_at((total * step + score) / (step + 1), held, metric, scale, weight) for score in scores]
+    for step in range(MAX_SELECTION_STEPS):
+        losses = [_blend_loss((total * step + score) / (step + 1), held, metric, scale, weight) for score in scores]
         pick = int(np.argmin(losses))
         if losses[pick] > best - MIN_GAIN * abs(best) and step:
             break

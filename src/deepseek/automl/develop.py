@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, chances, choose_blend
-from deepseek.automl.search import YARDSTICK, Budget, Fold, Search
+from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, choose_blend, probabilities_of
+from deepseek.automl.search import BASELINE_FAMILY, Budget, Fold, Search
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64
-from deepseek.nn.model import Model, Part, Scale, smoothed
-from deepseek.train.candidates import Candidate, FitData, Fitted
-from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity
-from deepseek.train.tabular.metrics import MetricInfo, steadied
+from deepseek.nn.model import MarginScale, Model, Part, smooth_probabilities
+from deepseek.train.candidates import Candidate, FitData, FittedCandidate
+from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
+from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
 FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
 
 
 @dataclass(frozen=True)
-class Developed:
+class DevelopedModel:
     """A model and what the held rows say of it."""
 
     model: Model
@@ -46,7 +46,7 @@ def develop(
     budget: Budget,
     num_trials: int | None,
     progress: Callable[[Trial], None],
-) -> Developed:
+) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend."""
     search = Search(data, folds, metric, seed, candidates)
     growth = len(data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
@@ -58,29 +58,29 @@ def develop(
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
     held = data.rows(search.held)
-    scale: Scale = "target units" if data.task == "regression" else "log-odds"
-    blend = blend_for(trials, held, metric, scale, seed)
-    refitted: dict[int, Fitted] = {}
+    scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
+    blend = select_blend(trials, held, metric, scale, seed)
+    refitted: dict[int, FittedCandidate] = {}
     by_name = {c.name: c for c in candidates}
 
-    def refit(trial: Trial) -> Fitted:
+    def refit(trial: Trial) -> FittedCandidate:
         if trial.number not in refitted:  # the yardstick may be in the blend too
             refitted[trial.number] = by_name[trial.family].fit(data, trial.params, seed=seed)
         return refitted[trial.number]
 
-    model, output = _finish(data, blend, held, labels, refit, seed)
+    model, output = _calibrate_and_refit(data, blend, held, labels, refit, seed)
     first = trials[0]
     plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its defaults and nothing else
     alone = Blend((plain,), (1.0,), scale, first.loss, plain.margin)
-    baseline = _model(data, alone, identity(data.num_margins), labels, refit)
+    baseline = _refit_blend(data, alone, identity_calibration(data.num_margins), labels, refit)
     baseline = replace(baseline, smoothing=0.0)
-    baseline_output = chances(held, plain.margin)
-    return Developed(model, baseline, tuple(trials), blend, held, output, baseline_output)
+    baseline_output = probabilities_of(held, plain.margin)
+    return DevelopedModel(model, baseline, tuple(trials), blend, held, output, baseline_output)
 
 
-def blend_for(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: Scale, seed: int) -> Blend:
+def select_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: MarginScale, seed: int) -> Blend:
     """The blend, with its loss by `metric`, which is not above the yardstick's."""
-    for judge in (steadied(metric), metric):
+    for judge in (stabilize_metric(metric), metric):
         blend = choose_blend(trials, held, judge, scale, seed=seed)
         blend = replace(blend, loss=metric.loss(held.target, blend.held_output(held), held.weight))
         if blend.loss <= trials[0].loss:
@@ -88,29 +88,29 @@ def blend_for(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale:
     return blend
 
 
-def _finish(
+def _calibrate_and_refit(
     data: FitData,
     blend: Blend,
     held: FitData,
     labels: tuple[str, ...],
-    refit: Callable[[Trial], Fitted],
+    refit: Callable[[Trial], FittedCandidate],
     seed: int,
 ) -> tuple[Model, Float64]:
     """The refitted model of a blend, and its calibrated output on the held rows."""
     if data.task == "regression":
-        return _model(data, blend, identity(1), labels, refit), blend.margin
+        return _refit_blend(data, blend, identity_calibration(1), labels, refit), blend.margin
     margin = blend.held_log_odds(FLOORS[1])
     calibration = fit_calibration(margin, held.target, held.weight, seed=seed)
-    output = smoothed(calibration.apply(margin), smoothing_of(data))
-    return _model(data, blend, calibration, labels, refit), output
+    output = smooth_probabilities(calibration.apply(margin), smoothing_share(data))
+    return _refit_blend(data, blend, calibration, labels, refit), output
 
 
-def _model(
+def _refit_blend(
     data: FitData,
     blend: Blend,
     calibration: Calibration,
     labels: tuple[str, ...],
-    refit: Callable[[Trial], Fitted],
+    refit: Callable[[Trial], FittedCandidate],
 ) -> Model:
     """Every part of the blend refitted on all rows."""
     parts: list[Part] = []
@@ -122,17 +122,17 @@ def _model(
         parts += [Part(trial.family, each, share, link, trial.floor) for each in weights]
     return Model(
         task=data.task, labels=labels, scale=blend.scale, parts=tuple(parts),
-        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_of(data),
+        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_share(data),
     )  # fmt: skip
 
 
-def smoothing_of(data: FitData) -> float:
+def smoothing_share(data: FitData) -> float:
     """The least chance that N rows can speak for: as if one more had been seen, of each class an equal share (a rule of
     succession). It bounds what one row that is unlike all others can cost."""
     return 0.0 if data.task == "regression" else 1 / ((len(data.target) + 1) * data.num_classes)
 
 
-def describe(developed: Developed) -> dict[str, Any]:
+def search_report(developed: DevelopedModel) -> dict[str, Any]:
     """The search as evidence: every trial, the blend, and how both did on the held rows."""
     blend = developed.blend
     return {
@@ -144,5 +144,5 @@ def describe(developed: Developed) -> dict[str, Any]:
         ],
         "scale": blend.scale,
         "held_loss": blend.loss,
-        "yardstick": {"family": YARDSTICK, "held_loss": developed.trials[0].loss},
+        "yardstick": {"family": BASELINE_FAMILY, "held_loss": developed.trials[0].loss},
     }

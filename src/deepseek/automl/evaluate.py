@@ -7,18 +7,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from deepseek.automl.demands import row_weights
-from deepseek.automl.evidence import segments, too_few
+from deepseek.automl.constraints import row_weights
+from deepseek.automl.evidence import segment_figures, small_sample_warnings
 from deepseek.contracts import Float32, Float64, Task
 from deepseek.data import Table, encode_target, read_table
-from deepseek.data.samples.preparer import Broken, Fault
-from deepseek.engines import FusedRuntime, Runtime, open_runtime
+from deepseek.data.samples.preparer import BrokenPolicy, Fault
+from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
-from deepseek.train.tabular.decide import curve
-from deepseek.train.tabular.metrics import figures
+from deepseek.train.tabular.decide import threshold_curve
+from deepseek.train.tabular.metrics import measure_figures
 
-CHUNK = 50_000  # rows scored at once
-MAX_TOLD = 20  # files that were masked, by name
+CHUNK_ROWS = 50_000  # rows scored at once
+MAX_MASKED_LISTED = 20  # files that were masked, by name
 
 
 def evaluate_bundle(
@@ -28,7 +28,7 @@ def evaluate_bundle(
     by: tuple[str, ...] = (),
     seed: int = 0,
     files: str | Path | None = None,
-    broken: Broken = "fail",
+    broken: BrokenPolicy = "fail",
     key: str | Path | None = None,
 ) -> dict[str, Any]:
     """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
@@ -59,30 +59,35 @@ def evaluate_bundle(
         column = asked if asked in table.names else None
         weight = row_weights(table, column)
         faults: list[Fault] = []
-        root = root_of(data, files)
+        root = files_root(data, files)
         output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
         answer: dict[str, Any] = {
             "bundle": str(path),
             "digest": runtime.bundle.digest,
             "num_rows": table.num_rows,
-            "warnings": [*too_few(table, by), *(f"masked: {fault.message}" for fault in faults[:MAX_TOLD])],
-            "metrics": {name: f.to_dict() for name, f in figures(task, target, output, weight, seed=seed).items()},
+            "warnings": [
+                *small_sample_warnings(table, by),
+                *(f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED]),
+            ],
+            "metrics": {
+                name: f.to_dict() for name, f in measure_figures(task, target, output, weight, seed=seed).items()
+            },
         }
         if column:
             answer["weights"] = column
-        if isinstance(runtime, FusedRuntime):
+        if isinstance(runtime, MultimodalRuntime):
             answer["num_masked"] = len(faults)
         if manifest.task == "binary":
             threshold = 0.5 if manifest.threshold is None else manifest.threshold
-            answer["threshold"] = _at_threshold(target, output, weight, threshold)
-        if manifest.task == "regression" and (interval := _interval(runtime, target, output)):
+            answer["threshold"] = _threshold_rates(target, output, weight, threshold)
+        if manifest.task == "regression" and (interval := _interval_coverage(runtime, target, output)):
             answer["interval"] = interval
         if by:
-            answer["segments"] = segments(task, table, by, target, output)
+            answer["segments"] = segment_figures(task, table, by, target, output)
         return answer
 
 
-def _interval(runtime: Runtime | FusedRuntime, target: Any, output: Float64) -> dict[str, float]:
+def _interval_coverage(runtime: Runtime | MultimodalRuntime, target: Any, output: Float64) -> dict[str, float]:
     """Half the width of the bundle's interval, and the share of answers inside; {} where it has none."""
     intervals = runtime.decision.apply(output[:1].astype(np.float32), ()).intervals
     if intervals is None:
@@ -91,7 +96,7 @@ def _interval(runtime: Runtime | FusedRuntime, target: Any, output: Float64) -> 
     return {"half_width": half, "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half))}
 
 
-def root_of(data: Any, files: str | Path | None) -> Path | None:
+def files_root(data: Any, files: str | Path | None) -> Path | None:
     """The folder that paths in `data` lie below: the one that is named, else that of the data's own file."""
     if files is not None:
         return Path(files)
@@ -99,19 +104,19 @@ def root_of(data: Any, files: str | Path | None) -> Path | None:
 
 
 def _outputs(
-    runtime: Runtime | FusedRuntime, table: Table, root: Path | None, broken: Broken, faults: list[Fault]
+    runtime: Runtime | MultimodalRuntime, table: Table, root: Path | None, broken: BrokenPolicy, faults: list[Fault]
 ) -> Float32:
     """(N, C) or (N, 1). `faults` is given what was masked."""
-    if isinstance(runtime, FusedRuntime):
+    if isinstance(runtime, MultimodalRuntime):
         return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
-    starts = range(0, table.num_rows, CHUNK)
-    pieces = [np.arange(start, min(start + CHUNK, table.num_rows)) for start in starts]
+    starts = range(0, table.num_rows, CHUNK_ROWS)
+    pieces = [np.arange(start, min(start + CHUNK_ROWS, table.num_rows)) for start in starts]
     return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
 
 
-def _at_threshold(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:
+def _threshold_rates(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:
     """Recall, false-positive rate and precision when deciding at `threshold`."""
-    values, recall, fpr, precision = curve(target, output[:, 1], weight)
+    values, recall, fpr, precision = threshold_curve(target, output[:, 1], weight)
     index = int(np.searchsorted(-values, -threshold, side="right")) - 1
     return {
         "value": threshold,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64, Task
 from deepseek.data import Table
-from deepseek.data.table.table import unknown_column
-from deepseek.train.tabular.decide import curve
-from deepseek.train.tabular.metrics import figures
+from deepseek.data.table.table import unknown_column_error
+from deepseek.train.tabular.decide import threshold_curve
+from deepseek.train.tabular.metrics import measure_figures
 
 MIN_ROWS = 30  # a segment below this is listed without figures
 MAX_GROUPS = 20
@@ -28,11 +28,11 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
+def rows_by_group(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
     """Rows by the value of a column: its levels (beyond MAX_GROUPS the rarest together), or quarters of a number with
     many values."""
     if column not in table.names:
-        raise unknown_column(column, table.names, where="the data")
+        raise unknown_column_error(column, table.names, where="the data")
     values = table.column(column)
     if values.dtype.kind == "f" and len(np.unique(values[~np.isnan(values)])) > MAX_GROUPS:
         cuts = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
@@ -41,7 +41,7 @@ def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
         names = np.array([f"{ends[i]} to {ends[i + 1]}" for i in range(len(cuts) + 1)], object)[place]
         names[np.isnan(values)] = "missing"
     else:
-        names = np.array(["missing" if _missing(v) else _plain(v) for v in values.tolist()], object)
+        names = np.array(["missing" if _is_missing(v) else _level_name(v) for v in values.tolist()], object)
     found, counts = np.unique(names.astype(str), return_counts=True)
     by_size = found[np.argsort(-counts, kind="stable")]
     num_kept = MAX_GROUPS if len(found) <= MAX_GROUPS else MAX_GROUPS - 1
@@ -52,39 +52,43 @@ def groups_of(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
     return groups
 
 
-def _missing(value: object) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or value != value  # noqa: PLR0124 - NaN and NaT alone differ from themselves
 
 
-def _plain(value: object) -> str:
+def _level_name(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def segments(task: Task, table: Table, columns: Sequence[str], target: NDArray[Any], output: Float64) -> dict[str, Any]:
+def segment_figures(
+    task: Task, table: Table, columns: Sequence[str], target: NDArray[Any], output: Float64
+) -> dict[str, Any]:
     """Figures of each group of each named column."""
     report: dict[str, Any] = {}
     for column in columns:
         rows = []
-        for name, index in groups_of(table, column).items():
+        for name, index in rows_by_group(table, column).items():
             row: dict[str, Any] = {"group": name, "num_rows": len(index)}
             if len(index) >= MIN_ROWS:
-                row["metrics"] = {k: f.to_dict() for k, f in figures(task, target[index], output[index]).items()}
+                row["metrics"] = {
+                    k: f.to_dict() for k, f in measure_figures(task, target[index], output[index]).items()
+                }
             rows.append(row)
         report[column] = rows
     return report
 
 
-def fairness(
+def fairness_gaps(
     task: Task, table: Table, column: str, target: NDArray[Any], output: Float64, decided: NDArray[Any]
 ) -> dict[str, Any]:
     """Gaps between the groups of a column. Classes: the share decided positive (demographic parity), recall (equal
     opportunity) and false-positive rate (with recall: equalised odds; Hardt et al. 2016); for more than two classes the
     accuracy. Regression: mean error. `decided` is the class number of the decision (N,), unused for regression."""
     rows = []
-    for name, index in groups_of(table, column).items():
+    for name, index in rows_by_group(table, column).items():
         row: dict[str, Any] = {"group": name, "num_rows": len(index)}
         if len(index) >= MIN_ROWS:
-            row |= _rates(task, target[index], output[index], decided[index])
+            row |= _group_rates(task, target[index], output[index], decided[index])
         rows.append(row)
     measures = sorted({key for row in rows for key in row} - {"group", "num_rows"})
     gaps = {}
@@ -94,7 +98,7 @@ def fairness(
     return {"column": column, "groups": rows, "gaps": gaps, "min_rows": MIN_ROWS}
 
 
-def too_few(table: Table, segments: Sequence[str], fairness: str | None = None) -> list[str]:
+def small_sample_warnings(table: Table, segments: Sequence[str], fairness: str | None = None) -> list[str]:
     """Warnings that say which figures of the test rows mean little, or are none for want of rows."""
     found = []
     if table.num_rows < MIN_ROWS:
@@ -104,18 +108,18 @@ def too_few(table: Table, segments: Sequence[str], fairness: str | None = None) 
     found += [
         f"no group of {column!r} has {MIN_ROWS} rows to test on: there are no figures by {column!r}"
         for column in segments
-        if not _num_judged(table, column)
+        if not _num_large_groups(table, column)
     ]
-    if fairness and _num_judged(table, fairness) < 2:
+    if fairness and _num_large_groups(table, fairness) < 2:
         found.append(f"fewer than two groups of {fairness!r} have {MIN_ROWS} rows to test on: fairness was not judged")
     return found
 
 
-def _num_judged(table: Table, column: str) -> int:
-    return sum(len(rows) >= MIN_ROWS for rows in groups_of(table, column).values())
+def _num_large_groups(table: Table, column: str) -> int:
+    return sum(len(rows) >= MIN_ROWS for rows in rows_by_group(table, column).values())
 
 
-def _rates(task: Task, target: NDArray[Any], output: Float64, decided: NDArray[Any]) -> dict[str, float | None]:
+def _group_rates(task: Task, target: NDArray[Any], output: Float64, decided: NDArray[Any]) -> dict[str, float | None]:
     if task == "regression":
         return {"mean_error": float(np.mean(output[:, 0] - target))}
     if task == "multiclass":
@@ -128,7 +132,7 @@ def _rates(task: Task, target: NDArray[Any], output: Float64, decided: NDArray[A
     }
 
 
-def reliability(target: NDArray[Any], output: Float64, *, num_bins: int = 10) -> list[dict[str, float]]:
+def reliability_bins(target: NDArray[Any], output: Float64, *, num_bins: int = 10) -> list[dict[str, float]]:
     """Predicted against observed chance of the positive class (or of the likeliest class), in bins of equal counts."""
     binary = output.shape[1] == 2
     chance = output[:, 1] if binary else output.max(axis=1)
@@ -141,7 +145,7 @@ def reliability(target: NDArray[Any], output: Float64, *, num_bins: int = 10) ->
     ]
 
 
-def curves(
+def diagnostic_curves(
     task: Task, target: NDArray[Any], output: Float64, decided: NDArray[np.int64], labels: Sequence[str]
 ) -> dict[str, Any]:
     """What a person would rather look at: confusion counts, ROC and precision-recall points, or residuals."""
@@ -150,11 +154,11 @@ def curves(
         return {"residuals": {"edges": edges.tolist(), "counts": counts.tolist()}}
     counts = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(counts, (target, decided), 1)
-    drawn: dict[str, Any] = {"reliability": reliability(target, output)}
+    drawn: dict[str, Any] = {"reliability": reliability_bins(target, output)}
     if len(labels) <= MAX_GROUPS:
         drawn["confusion"] = {"labels": list(labels), "counts": counts.tolist()}
     if task == "binary":
-        _, recall, fpr, precision = curve(target, output[:, 1], np.ones(len(target)))
+        _, recall, fpr, precision = threshold_curve(target, output[:, 1], np.ones(len(target)))
         points = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).round().astype(np.int64))
         drawn["roc"] = np.stack([fpr, recall], axis=1)[points].tolist()
         drawn["precision_recall"] = np.stack([recall, precision], axis=1)[points].tolist()
@@ -174,7 +178,7 @@ def environment(command: str | None) -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Installed versions of the parts."""
     return {name: version for name, version, _ in _packages()}
 
@@ -186,11 +190,13 @@ def _packages() -> list[tuple[str, str, str]]:
             meta: Any = importlib.metadata.metadata(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        licence = meta.get("License-Expression") or _classifier(meta.get_all("Classifier") or []) or "see the package"
+        licence = (
+            meta.get("License-Expression") or _license_names(meta.get_all("Classifier") or []) or "see the package"
+        )
         found.append((name, meta["Version"], licence))
     return found
 
 
-def _classifier(classifiers: list[str]) -> str:
+def _license_names(classifiers: list[str]) -> str:
     """'MIT License' from 'License :: OSI Approved :: MIT License'."""
     return ", ".join(c.rsplit(" :: ", 1)[1] for c in classifiers if c.startswith("License ::"))

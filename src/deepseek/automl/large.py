@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from deepseek.data import Table, concat, read_table
 from deepseek.data.batches import open_table
 from deepseek.data.table.memory import free_bytes
-from deepseek.data.table.table import unknown_column
+from deepseek.data.table.table import unknown_column_error
 from deepseek.errors import TooLargeError
 from deepseek.look.numbers import count, size
 
-SHARE_OF_FREE = 0.7  # of the memory that is free: the rest is for libraries and for what else runs
+FREE_MEMORY_SHARE = 0.7  # of the memory that is free: the rest is for libraries and for what else runs
 #: A run takes this much beside its rows, and so many times what they take as a Table: the table and its parts, features
 #: of development and test rows, the folds, a forest's or a booster's own copies.
-FIXED_BYTES, COPIES = 500_000_000, 15
-FILE_GROWTH = 10  # a packed file, or one of Parquet, may hold so many times its size
+FIXED_BYTES, MEMORY_COPIES = 500_000_000, 15
+MAX_DECOMPRESSION_RATIO = 10  # a packed file, or one of Parquet, may hold so many times its size
 MIN_ROWS = 1_000  # fewer of a large table tell nothing of it
 MAX_STRATA = 1_000  # values of a target that are drawn from evenly; of one with more, rows are drawn alike
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RowSample:
     """What was read of a file."""
 
     num_used: int
@@ -61,16 +61,19 @@ def memory_budget(memory_bytes: float | None) -> int | None:
     if memory_bytes is not None:
         return int(memory_bytes)
     free = free_bytes()
-    return None if free is None else int(SHARE_OF_FREE * free)
+    return None if free is None else int(FREE_MEMORY_SHARE * free)
 
 
-def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -> tuple[Table, Reading | None]:
+def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -> tuple[Table, RowSample | None]:
     """The rows of a file that fit into `memory_bytes`, and what share of it they are (None for a small file).
 
     The errors of read_table(); InputError for a target that is not there; TooLargeError where hardly a row fits.
     """
     try:
-        small = memory_bytes is None or path.stat().st_size * FILE_GROWTH * COPIES + FIXED_BYTES < memory_bytes
+        small = (
+            memory_bytes is None
+            or path.stat().st_size * MAX_DECOMPRESSION_RATIO * MEMORY_COPIES + FIXED_BYTES < memory_bytes
+        )
     except (OSError, ValueError):
         small = True  # read_table() says what is wrong with it
     if small or memory_bytes is None:
@@ -78,7 +81,7 @@ def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -
     with open_table(path) as file:
         parts = file.parts()
         first = next(parts)
-        fitting = int((memory_bytes - FIXED_BYTES) / (COPIES * bytes_per_row(first)))
+        fitting = int((memory_bytes - FIXED_BYTES) / (MEMORY_COPIES * bytes_per_row(first)))
         if fitting < min(MIN_ROWS, file.num_rows):
             raise TooLargeError(
                 f"{path.name} has {count(file.num_rows)} rows, of which {count(max(0, fitting))} fit into "
@@ -87,14 +90,14 @@ def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -
                 fix="give the run more memory, or leave columns out of the file",
             )
         if target not in first.columns:
-            raise unknown_column(target, first.names, where=f"the data file {path}")
+            raise unknown_column_error(target, first.names, where=f"the data file {path}")
         if fitting < file.num_rows:
             draw = StratifiedDraw(fitting / file.num_rows, seed)
             drawn = [first.take(draw.rows(first, target)), *(part.take(draw.rows(part, target)) for part in parts)]
             table = concat(drawn, [path.name] * len(drawn))
-            return table, Reading(table.num_rows, file.num_rows, memory_bytes)
+            return table, RowSample(table.num_rows, file.num_rows, memory_bytes)
         num_rows = file.num_rows
-    return read_table(path), Reading(num_rows, num_rows, memory_bytes)
+    return read_table(path), RowSample(num_rows, num_rows, memory_bytes)
 
 
 def bytes_per_row(table: Table) -> float:

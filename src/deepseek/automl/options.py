@@ -12,7 +12,7 @@ from deepseek.errors import InputError
 if TYPE_CHECKING:
     from deepseek.contracts import Task
 
-Progress = Callable[[str, float], None]  # what is going on, and the share of the work that is done
+ProgressCallback = Callable[[str, float], None]  # what is going on, and the share of the work that is done
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ShipOptions:
     reference: bool = False
     key: Path | None = None
     overwrite: bool = False
-    progress: Progress | None = None
+    progress: ProgressCallback | None = None
     command: str | None = None
     allow: Sequence[str] = field(default=())  # findings of the leak check that are accepted, by name
     files: str | Path | None = None  # the folder that paths in the data lie below; by default that of the data's file
@@ -124,11 +124,11 @@ class ShipOptions:
         left_out |= {"files", "workers", "encoders", "memory_bytes"}  # of one machine
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
-            name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _listed(v)
+            name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _array_to_list(v)
             for name, v in plain.items()
         }
 
 
-def _listed(value: Any) -> Any:
+def _array_to_list(value: Any) -> Any:
     """An array as lists; anything else as it is."""
     return value.tolist() if hasattr(value, "tolist") else value

@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.blend import FLOORS, chances, linked, tempered
+from deepseek.automl.blend import FLOORS, fit_temperature, probabilities_of, to_log_odds
 from deepseek.automl.trial import Trial
 from deepseek.extras import need
-from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Fitted, Params
+from deepseek.train.candidates import BUILT_IN, Candidate, FitData, FittedCandidate, Params
 from deepseek.train.tabular.metrics import MetricInfo
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
-YARDSTICK = BUILT_IN[0].name
+BASELINE_FAMILY = BUILT_IN[0].name
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
-TURNS = (0, 1, 0, 2, 0, 1)
+FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Search:
 
     def families(self) -> list[Candidate]:
         """The yardstick, then the others by rising cost."""
-        others = [c for c in self.candidates if c.name != YARDSTICK and c.supports(self.data)]
-        first = [c for c in self.candidates if c.name == YARDSTICK and c.supports(self.data)]
+        others = [c for c in self.candidates if c.name != BASELINE_FAMILY and c.supports(self.data)]
+        first = [c for c in self.candidates if c.name == BASELINE_FAMILY and c.supports(self.data)]
         return first + sorted(others, key=lambda c: c.cost_s(self.data))
 
     def run(
@@ -109,12 +109,12 @@ class Search:
         for family in affordable if trials else families:
             if family.name not in best:
                 return family
-        tunable = [f for f in affordable if f.name != YARDSTICK]
+        tunable = [f for f in affordable if f.name != BASELINE_FAMILY]
         if not tunable:
             return next((f for f in families if f.name not in best), families[-1])
         ranked = sorted(tunable, key=lambda f: (best[f.name], f.name))
         num_tuned = len(trials) - len(best)
-        return ranked[min(TURNS[num_tuned % len(TURNS)], len(ranked) - 1)]
+        return ranked[min(FAMILY_TURNS[num_tuned % len(FAMILY_TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
         """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
@@ -127,22 +127,22 @@ class Search:
             family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=self.data.rows(held_rows))
             for fit_rows, held_rows in self.folds
         ]
-        found = _levelled(found)
+        found = _equalize_rounds(found)
         raw = np.concatenate(
             [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(found, self.folds, strict=True)]
         )
         fit_s = (time.process_time() - start) / len(self.folds)
         held = self.data.rows(self.held)
-        link, floor, margin = linked(held, raw, is_share=found[0].is_share)
-        slope, margin = tempered(held, margin)
-        loss = self.metric.loss(held.target, chances(held, margin), held.weight)
+        link, floor, margin = to_log_odds(held, raw, is_share=found[0].is_share)
+        slope, margin = fit_temperature(held, margin)
+        loss = self.metric.loss(held.target, probabilities_of(held, margin), held.weight)
         return Trial(
             number, family.name, found[0].params, link, floor, slope, margin,
             raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].size_bytes,
         )  # fmt: skip
 
 
-def _levelled(found: Sequence[Fitted]) -> list[Fitted]:
+def _equalize_rounds(found: Sequence[FittedCandidate]) -> list[FittedCandidate]:
     """Early-stopped fits cut to the mean of their rounds, which is what a refit grows. A fold at its own best round is
     judged by the rows that chose it: 2 % too good on tables of 150 to 1,500 rows, up to 9 % on the smallest."""
     rounds = max(1, round(float(np.mean([each.params.get("rounds", 1) for each in found]))))

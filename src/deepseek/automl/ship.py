@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.shipped import Shipped
+from deepseek.automl.shipped import ShipResult
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
     from deepseek.data import Table
 
 
-def ship(data: Any = None, *, target: str | None = None, example: str | None = None, **options: Any) -> Shipped:
+def ship(data: Any = None, *, target: str | None = None, example: str | None = None, **options: Any) -> ShipResult:
     """Train, compare, calibrate, check, explain and pack a model for a table.
 
     `data` is a path (CSV, Parquet, Arrow), a pandas or polars frame or a Table, and `target` its column to predict; or
@@ -41,38 +41,38 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
             "ship.target is missing", expected="the name of the column to predict", fix='add target="COLUMN"'
         )
     asked = ShipOptions(target=target, **options)
-    from deepseek.data.table.memory import naming_the_lack
+    from deepseek.data.table.memory import translate_memory_errors
 
-    with naming_the_lack(
+    with translate_memory_errors(
         "the run", fix="give it less to hold with --memory 1GB, so that rows are drawn; or more memory"
     ):
         return _ship(data, asked, clock)
 
 
-def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> Shipped:
-    from deepseek.automl.pack import pack
-    from deepseek.automl.work import Work, open_data
+def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> ShipResult:
+    from deepseek.automl.pack import write_tabular_bundle
+    from deepseek.automl.tabular_run import TabularRun, open_data
 
     opened = open_data(data, asked)
-    from deepseek.automl.samples import files_in, ship_samples
+    from deepseek.automl.multimodal_run import media_kinds, ship_multimodal
 
-    if media := files_in(opened, asked):
-        return ship_samples(opened, asked, media, clock)
+    if media := media_kinds(opened, asked):
+        return ship_multimodal(opened, asked, media, clock)
     if asked.encoders:
         raise InputError(
             f"{', '.join(asked.encoders)} has an encoder, but no column holds files or texts",
             expected="a column of texts or pictures", fix="name one with kinds, or leave the encoders out",
         )  # fmt: skip
-    work = Work.of(opened, asked)
+    work = TabularRun.of(opened, asked)
     developed = work.develop()
-    return pack(work, developed, clock)
+    return write_tabular_bundle(work, developed, clock)
 
 
 def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
     """The table of an example, and `options` with its target, name and split where they are not given."""
-    from deepseek.data.table.examples import example
+    from deepseek.data.table.examples import load_example
 
-    table, target, _ = example(name)
+    table, target, _ = load_example(name)
     usual = {"target": target, "split": "time:time" if name == "fraud" else "random"}
     if not options.get("out"):  # else the bundle is named like its folder
         usual["name"] = name

@@ -10,7 +10,7 @@ from deepseek.contracts import Figure, Task
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShipResult:
     """The bundle, and the figures that `ship --json` prints."""
 
     path: Path

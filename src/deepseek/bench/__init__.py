@@ -1,6 +1,6 @@
 """Measures a server under load: what it answers a second, how late, and what CPU that takes.
 
-    with own_server("loans") as server:                          # or server_at("http://127.0.0.1:8000")
+    with launch_server("loans") as server:                          # or server_at("http://127.0.0.1:8000")
         ask = server.ask_rows(num_rows=1)
         measured = measure(ask, Load(num_connections=32, seconds=5), server.pid)
         measured.per_s, measured.quantile_s(0.99), measured.cpu_s(ENGINES)
@@ -11,11 +11,21 @@ server's CPU is read from /proc (Linux); it is the sum over all threads of all o
 
 from __future__ import annotations
 
-from deepseek.bench.measure import Ask, Load, Measured, measure
-from deepseek.bench.server import Server, own_server, positional, refusal_of, server_at
+from deepseek.bench.measure import BenchRequest, Load, LoadResult, measure
+from deepseek.bench.server import Server, launch_server, positional_body, refusal_reason, server_at
 from deepseek.bench.usage import ENGINES, FRONT_ENDS, resident_bytes
 
 __all__ = [
-    "ENGINES", "FRONT_ENDS", "Ask", "Load", "Measured", "Server", "measure", "own_server", "positional",
-    "refusal_of", "resident_bytes", "server_at",
+    "ENGINES",
+    "FRONT_ENDS",
+    "BenchRequest",
+    "Load",
+    "LoadResult",
+    "Server",
+    "launch_server",
+    "measure",
+    "positional_body",
+    "refusal_reason",
+    "resident_bytes",
+    "server_at",
 ]  # fmt: skip

@@ -23,15 +23,15 @@ from itertools import cycle
 from time import perf_counter, process_time
 from typing import Any, cast
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 TICK_S = 0.001  # how often an open load looks which requests are due
-PAUSE_S = 0.02  # before a lost connection is made again
+RECONNECT_PAUSE_S = 0.02  # before a lost connection is made again
 DRAIN_S = 35.0  # that an open load waits for its last answers
-LOST = 0  # the status of a request whose connection broke
+LOST_STATUS = 0  # the status of a request whose connection broke
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LoadPlan:
     """What is sent, and for how long."""
 
     host: str
@@ -43,16 +43,16 @@ class Plan:
     rate: float | None  # requests a second; None: closed
 
 
-def read_plan(text: str) -> Plan:
-    """From JSON with the fields of Plan; requests in base64."""
+def read_plan(text: str) -> LoadPlan:
+    """From JSON with the fields of LoadPlan; requests in base64."""
     found = json.loads(text)
-    return Plan(**{**found, "requests": tuple(base64.b64decode(each) for each in found["requests"])})
+    return LoadPlan(**{**found, "requests": tuple(base64.b64decode(each) for each in found["requests"])})
 
 
-class Client:
+class LoadClient:
     """Keeps the connections busy, and remembers when each answer came."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: LoadPlan) -> None:
         self.plan = plan
         self.statuses: Counter[int] = Counter()  # of answers inside of the measured time
         self.latencies_s = array("d")  # of those with 200
@@ -77,7 +77,7 @@ class Client:
             settled_s = perf_counter() + DRAIN_S
             while len(self._free) < self.plan.num_connections and perf_counter() < settled_s:
                 await asyncio.sleep(TICK_S)
-        _say("begin")
+        _print_line("begin")
         started_cpu_s = process_time()
         self._start_s = perf_counter()
         self._stop_s = self._start_s + self.plan.seconds
@@ -131,7 +131,7 @@ class Client:
             return
         if connection.unused and not self._open:  # turned away; an open load counts what no connection took
             now_s = perf_counter()
-            self.answered(LOST, now_s, now_s)
+            self.answered(LOST_STATUS, now_s, now_s)
         self._replace()
 
     def _replace(self) -> None:
@@ -140,7 +140,7 @@ class Client:
         task.add_done_callback(self._tasks.discard)
 
     async def _again(self) -> None:
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(RECONNECT_PAUSE_S)
         try:
             self.free(await self._made())
         except OSError:
@@ -168,7 +168,7 @@ class Client:
             await asyncio.sleep(TICK_S)
         while self.statuses.total() < num_sent and perf_counter() < self._stop_s + DRAIN_S:
             await asyncio.sleep(TICK_S)
-        self.statuses[LOST] += num_sent - self.statuses.total()
+        self.statuses[LOST_STATUS] += num_sent - self.statuses.total()
 
     def _seen(self, wall_s: float, cpu_s: float) -> dict[str, Any]:
         ordered = sorted(self.latencies_s)
@@ -183,7 +183,7 @@ class Client:
 class Connection(asyncio.Protocol):
     """One connection, with one request on its way at most."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: LoadClient) -> None:
         self._client = client
         self._held = b""  # of an answer that is not whole
         self._came_s = self._sent_s = 0.0
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
         if self._held:
             data = self._held + data
         end = data.find(b"\r\n\r\n")
-        if end < 0 or not _is_whole(data, end):
+        if end < 0 or not _is_complete(data, end):
             self._held = data
             return
         self._held = b""
@@ -225,17 +225,17 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waits:
-            self._client.answered(LOST, self._came_s, self._sent_s)
+            self._client.answered(LOST_STATUS, self._came_s, self._sent_s)
         self._client.lost(self)
 
 
-def _is_whole(data: bytes, end: int) -> bool:
+def _is_complete(data: bytes, end: int) -> bool:
     """Whether an answer whose head ends at `end` is there to its last byte."""
-    found = _LENGTH.search(data, 0, end)
+    found = _CONTENT_LENGTH.search(data, 0, end)
     return len(data) >= end + 4 + int(found[1]) if found else data.endswith(b"0\r\n\r\n")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -248,7 +248,7 @@ def main() -> None:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        _say(json.dumps(runner.run(Client(plan).run())))
+        _print_line(json.dumps(runner.run(LoadClient(plan).run())))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from deepseek.bench import usage, wrk
 from deepseek.errors import InputError
 
-CLIENTS = ("own", "wrk")
+CLIENT_NAMES = ("own", "wrk")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class BenchRequest:
     """What is asked, again and again."""
 
     url: str  # with its path
@@ -47,7 +47,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LoadResult:
     """What the client saw, and what the server used."""
 
     statuses: Mapping[str, int]  # "200" -> answers; "0" -> connections that broke
@@ -86,32 +86,32 @@ class Measured:
         return (sum(self.used_s.values()) if part is None else self.used_s[part]) / num_answers
 
 
-def measure(ask: Ask, load: Load, pid: int | None = None) -> Measured:
+def measure(ask: BenchRequest, load: Load, pid: int | None = None) -> LoadResult:
     """Load a server; `pid` is its process, where it runs on this machine. InputError when it cannot be reached."""
-    before: list[usage.Used] = []
+    before: list[usage.CpuByProcess] = []
 
     def begin() -> None:
-        if pid is not None and usage.available():
-            before.append(usage.used(pid))
+        if pid is not None and usage.can_measure_cpu():
+            before.append(usage.cpu_by_process(pid))
 
-    seen = _by_wrk(ask, load, begin) if load.client == "wrk" else _by_own_client(ask, load, begin)
-    spent = usage.between(before[0], usage.used(pid)) if before and pid is not None else None
-    return Measured(
+    seen = _load_by_wrk(ask, load, begin) if load.client == "wrk" else _load_by_own_client(ask, load, begin)
+    spent = usage.cpu_by_part(before[0], usage.cpu_by_process(pid)) if before and pid is not None else None
+    return LoadResult(
         seen["statuses"], seen["wall_s"], seen["client_cpu_s"], tuple(seen["latency_marks_s"]), seen["longest_s"],
         seen["max_s"], spent,
     )  # fmt: skip
 
 
-def _by_wrk(ask: Ask, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
+def _load_by_wrk(ask: BenchRequest, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
     if load.rate is not None:
         raise InputError("wrk cannot send at a rate", expected="a closed load", fix="use the own client")
-    return wrk.run(
+    return wrk.run_wrk(
         ask.url, {"content-type": "application/json", **ask.headers}, ask.bodies,
         num_connections=load.num_connections, seconds=load.seconds, warmup_s=load.warmup_s, begin=begin,
     )  # fmt: skip
 
 
-def _by_own_client(ask: Ask, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
+def _load_by_own_client(ask: BenchRequest, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
     parts = urlsplit(ask.url)
     plan = {
         "host": parts.hostname, "port": parts.port or 80,

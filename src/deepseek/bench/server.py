@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from deepseek.bench.measure import Ask
+from deepseek.bench.measure import BenchRequest
 from deepseek.client.attempts import split_url
-from deepseek.client.errors import UnreachableError, error_of
+from deepseek.client.errors import UnreachableError, error_from_body
 from deepseek.errors import DeepseekError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 
-ANSWER_S = 30.0  # that a server has for a page
-STOP_S = 40.0  # that it has to stop
+ANSWER_TIMEOUT_S = 30.0  # that a server has for a page
+STOP_TIMEOUT_S = 40.0  # that it has to stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +33,26 @@ class Server:
     pid: int | None = None  # where it was started from here
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def ask_rows(self, num_rows: int) -> Ask:
+    def ask_rows(self, num_rows: int) -> BenchRequest:
         """The model's example: one row as a record, more as positional arrays."""
-        example = get(f"{self.url}/v1/models/{self.model}/example", self.headers)["instances"][0]
-        body = {"instances": [example]} if num_rows == 1 else positional(example, num_rows)
-        return Ask(f"{self.url}/v1/models/{self.model}:predict", (json.dumps(body).encode(),), self.headers, num_rows)
+        example = get_json(f"{self.url}/v1/models/{self.model}/example", self.headers)["instances"][0]
+        body = {"instances": [example]} if num_rows == 1 else positional_body(example, num_rows)
+        return BenchRequest(
+            f"{self.url}/v1/models/{self.model}:predict", (json.dumps(body).encode(),), self.headers, num_rows
+        )
 
 
-def positional(record: Mapping[str, Any], num_rows: int) -> dict[str, Any]:
+def positional_body(record: Mapping[str, Any], num_rows: int) -> dict[str, Any]:
     """The same row many times, as :predict takes it by position.
 
-    >>> positional({"age": 61, "income": 48000}, 2)
+    >>> positional_body({"age": 61, "income": 48000}, 2)
     {'columns': ['age', 'income'], 'rows': [[61, 48000], [61, 48000]]}
     """
     return {"columns": list(record), "rows": [list(record.values())] * num_rows}
 
 
 @contextmanager
-def own_server(path: str, options: Sequence[str] = (), headers: Mapping[str, str] | None = None) -> Iterator[Server]:
+def launch_server(path: str, options: Sequence[str] = (), headers: Mapping[str, str] | None = None) -> Iterator[Server]:
     """`deepseek serve PATH`, with `options`, on a port that is free. Its log goes to a file that is thrown away.
 
     What keeps it from starting is raised as InputError, in its own words.
@@ -66,10 +68,10 @@ def own_server(path: str, options: Sequence[str] = (), headers: Mapping[str, str
             ready = json.loads(line) if line.startswith(b"{") else {}
             if "url" not in ready:
                 log.seek(0)
-                raise _not_started(ready.get("error", {}), log.read()[-2_000:].decode(errors="replace"))
+                raise _start_error(ready.get("error", {}), log.read()[-2_000:].decode(errors="replace"))
             yield Server(ready["url"], ready["models"][0], process.pid, headers or {})
         finally:
-            stop(process)
+            stop_process(process)
 
 
 def server_at(url: str, model: str | None = None, headers: Mapping[str, str] | None = None) -> Server:
@@ -78,7 +80,7 @@ def server_at(url: str, model: str | None = None, headers: Mapping[str, str] | N
     if parts.scheme != "http":
         raise InputError(f"{url} is encrypted", expected="http://HOST:PORT", fix="measure the server without TLS")
     url = url.rstrip("/")
-    names = [entry["id"] for entry in get(f"{url}/v1/models", headers or {})["data"]]
+    names = [entry["id"] for entry in get_json(f"{url}/v1/models", headers or {})["data"]]
     if not names:
         raise MissingError(f"{url} serves no model", expected="at least one", fix="load one: deepseek serve BUNDLE")
     if model is not None and model not in names:
@@ -105,21 +107,21 @@ def key_header(file: Path) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def refusal_of(ask: Ask) -> str:
+def refusal_reason(ask: BenchRequest) -> str:
     """Why a request like those of a measurement is not answered with 200, in the server's own words; "" when it is."""
     headers = {"content-type": "application/json", **ask.headers}
     try:
-        get(ask.url, headers, ask.bodies[0])
+        get_json(ask.url, headers, ask.bodies[0])
     except DeepseekError as error:
         return str(error)
     return ""
 
 
-def get(url: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
+def get_json(url: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
     """A page as JSON, or the answer to a body. What the server refuses is raised as the class that it raised;
     UnreachableError otherwise."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request("GET" if body is None else "POST", parts.path, body, dict(headers))
         answer = connection.getresponse()
@@ -134,10 +136,10 @@ def get(url: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
         ) from error
     finally:
         connection.close()
-    raise error_of(answer.status, found, url)
+    raise error_from_body(answer.status, found, url)
 
 
-def _not_started(error: Mapping[str, str], log: str) -> InputError:
+def _start_error(error: Mapping[str, str], log: str) -> InputError:
     said = error.get("message") or log.strip().rpartition("\n")[2] or "it said nothing"
     return InputError(
         f"the server did not start: {said}",
@@ -146,11 +148,11 @@ def _not_started(error: Mapping[str, str], log: str) -> InputError:
     )
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop_process(process: subprocess.Popen[bytes]) -> None:
     """As a service manager does: ask, wait, kill."""
     process.terminate()
     try:
-        process.wait(STOP_S)
+        process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

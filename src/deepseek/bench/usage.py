@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FRONT_ENDS, ENGINES = "front_ends", "engines"
-_ENGINES = ("deepseek.engines.", "deepseek.explain.")  # in the command line of a process that computes
-Used = dict[int, tuple[str, float]]  # process -> its part of the server, seconds of CPU
+_ENGINE_MODULES = ("deepseek.engines.", "deepseek.explain.")  # in the command line of a process that computes
+CpuByProcess = dict[int, tuple[str, float]]  # process -> its part of the server, seconds of CPU
 
 
-def available() -> bool:
+def can_measure_cpu() -> bool:
     """Whether this system tells what its processes use."""
     return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/schedstat").exists()
 
 
-def used(pid: int) -> Used:
+def cpu_by_process(pid: int) -> CpuByProcess:
     """What each process of a server has used until now."""
-    return {each: (part_of(each), cpu_s(each)) for each in tree(pid)}
+    return {each: (server_part(each), cpu_s(each)) for each in process_tree(pid)}
 
 
-def between(before: Used, after: Used) -> dict[str, float]:
+def cpu_by_part(before: CpuByProcess, after: CpuByProcess) -> dict[str, float]:
     """Seconds of CPU by part of the server. A process that was started in between counts with all that it used."""
     found = {FRONT_ENDS: 0.0, ENGINES: 0.0}
     for pid, (part, seconds) in after.items():
@@ -33,33 +33,33 @@ def between(before: Used, after: Used) -> dict[str, float]:
     return found
 
 
-def tree(pid: int) -> Iterator[int]:
+def process_tree(pid: int) -> Iterator[int]:
     """A process and its descendants."""
     yield pid
-    for task in _listed(Path(f"/proc/{pid}/task")):
-        for child in _read(task / "children").split():
-            yield from tree(int(child))
+    for task in _list_folder(Path(f"/proc/{pid}/task")):
+        for child in _read_proc(task / "children").split():
+            yield from process_tree(int(child))
 
 
 def cpu_s(pid: int) -> float:
     """Seconds of a process on a CPU, over its threads; 0 when it is gone."""
-    fields = (_read(task / "schedstat").split() for task in _listed(Path(f"/proc/{pid}/task")))
+    fields = (_read_proc(task / "schedstat").split() for task in _list_folder(Path(f"/proc/{pid}/task")))
     return sum(int(found[0]) for found in fields if found) / 1e9
 
 
 def resident_bytes(pid: int) -> int:
     """Memory of a server in RAM. Pages that its processes share are counted in each of them."""
-    sizes = (_read(Path(f"/proc/{each}/statm")).split() for each in tree(pid))
+    sizes = (_read_proc(Path(f"/proc/{each}/statm")).split() for each in process_tree(pid))
     return sum(int(found[1]) for found in sizes if found) * os.sysconf("SC_PAGE_SIZE")
 
 
-def part_of(pid: int) -> str:
+def server_part(pid: int) -> str:
     """An engine process is known by the module that it runs."""
-    command = _read(Path(f"/proc/{pid}/cmdline"))
-    return ENGINES if any(module in command for module in _ENGINES) else FRONT_ENDS
+    command = _read_proc(Path(f"/proc/{pid}/cmdline"))
+    return ENGINES if any(module in command for module in _ENGINE_MODULES) else FRONT_ENDS
 
 
-def _read(file: Path) -> str:
+def _read_proc(file: Path) -> str:
     """A file of /proc; empty when its process is gone."""
     try:
         return file.read_text()
@@ -67,7 +67,7 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _listed(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except (FileNotFoundError, ProcessLookupError):

@@ -47,11 +47,11 @@ end
 """
 
 
-def is_there() -> bool:
+def is_installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def run(
+def run_wrk(
     url: str,
     headers: dict[str, str],
     bodies: tuple[bytes, ...],
@@ -62,16 +62,16 @@ def run(
     begin: Callable[[], None],
 ) -> dict[str, Any]:
     """What the own client would have said, and InputError when there is no wrk. `begin` is called after the warm-up."""
-    if not is_there():
+    if not is_installed():
         raise InputError("wrk is not installed", expected="the program wrk", fix="install it, or use --client own")
     with tempfile.TemporaryDirectory() as folder:
-        script = _write(Path(folder), headers, bodies[:MAX_BODIES])
+        script = _write_script(Path(folder), headers, bodies[:MAX_BODIES])
         command = ["wrk", "--threads", "1", "--connections", str(num_connections), "--script", str(script), url]
         if warmup_s:
-            _seconds(command, warmup_s)
+            _run_seconds(command, warmup_s)
         begin()
-        before_s = _children_s()
-        text = _seconds(command, seconds)
+        before_s = _children_cpu_s()
+        text = _run_seconds(command, seconds)
     found = re.search(r"FOUND (\{.*\})", text)
     if found is None:
         raise InputError("wrk did not finish", expected="figures", fix=f"see what it says: {text.strip()[-300:]}")
@@ -79,13 +79,13 @@ def run(
     num_right = seen["requests"] - seen["refused"]
     return {
         "statuses": {"200": num_right} | {k: n for k, n in (("4xx", seen["refused"]), ("0", seen["lost"])) if n},
-        "wall_s": seen["us"] / 1e6, "client_cpu_s": _children_s() - before_s,
+        "wall_s": seen["us"] / 1e6, "client_cpu_s": _children_cpu_s() - before_s,
         "latency_marks_s": [mark / 1e6 for mark in seen["marks_us"]], "longest_s": seen["max_us"] / 1e6,
         "max_s": seen["max_us"] / 1e6,
     }  # fmt: skip
 
 
-def _write(folder: Path, headers: dict[str, str], bodies: tuple[bytes, ...]) -> Path:
+def _write_script(folder: Path, headers: dict[str, str], bodies: tuple[bytes, ...]) -> Path:
     for at, body in enumerate(bodies, 1):
         (folder / str(at)).write_bytes(body)
     lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
@@ -95,13 +95,13 @@ def _write(folder: Path, headers: dict[str, str], bodies: tuple[bytes, ...]) -> 
     return script
 
 
-def _seconds(command: list[str], seconds: float) -> str:
+def _run_seconds(command: list[str], seconds: float) -> str:
     """Run wrk for so long, which counts whole seconds."""
     whole = [*command[:1], "--duration", f"{max(1, round(seconds))}s", *command[1:]]
     done = subprocess.run(whole, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
-def _children_s() -> float:
+def _children_cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from deepseek.bundle.fields import json_object
-from deepseek.bundle.manifest import PLAIN_TASKS, THRESHOLD, Manifest, is_threshold
+from deepseek.bundle.fields import parse_json_object
+from deepseek.bundle.manifest import PLAIN_TASKS, THRESHOLD_RANGE, Manifest, is_threshold
 from deepseek.bundle.paths import MANIFEST
 
 DECISION, MODEL, PREPROCESS, SAMPLES = "decision.json", "model.json", "preprocess.json", "samples.json"
@@ -25,24 +25,24 @@ _ABSENT = object()
 Document = Mapping[str, Any]
 
 
-def contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> list[str]:
+def find_contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> list[str]:
     """In words, each naming both files, what the manifest and the files that it lists say differently.
 
     `read` gives the bytes of a file by its name. IntegrityError for a file that is no JSON object.
     """
     checks = _PLAIN_CHECKS if manifest.task in PLAIN_TASKS else _CHECKS
-    found = [*_outputs(manifest), *_positive(manifest)]
+    found = [*_check_outputs(manifest), *_check_positive_class(manifest)]
     for name, check in checks.items():
         if name in manifest.files:
-            found += check(manifest, json_object(read(name), name, finite=name not in _MAY_HOLD_NAN))
+            found += check(manifest, parse_json_object(read(name), name, finite=name not in _MAY_HOLD_NAN))
     return found
 
 
-def _differs(name: str, what: str, said: object, expected: object) -> str:
+def _mismatch(name: str, what: str, said: object, expected: object) -> str:
     return f"{name}: {what} is {repr(said)[:100]}, but {MANIFEST} says {repr(expected)[:100]}"
 
 
-def _outputs(manifest: Manifest) -> Iterator[str]:
+def _check_outputs(manifest: Manifest) -> Iterator[str]:
     """The answers that bundle.json promises, against its own labels."""
     if manifest.task in PLAIN_TASKS:
         return
@@ -58,7 +58,7 @@ def _outputs(manifest: Manifest) -> Iterator[str]:
             yield f"{MANIFEST}: the output {shown[:200]} does not fit its {num_labels} labels"
 
 
-def _positive(manifest: Manifest) -> Iterator[str]:
+def _check_positive_class(manifest: Manifest) -> Iterator[str]:
     """The class that thresholds speak of is the second; the options of ship name it where they were asked to."""
     positive = manifest.lineage.config.get("positive")
     if manifest.task == "binary" and isinstance(positive, str) and positive != manifest.labels[1]:
@@ -68,29 +68,29 @@ def _positive(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _decision(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_decision(manifest: Manifest, document: Document) -> Iterator[str]:
     threshold = document.get("threshold")
     if not (threshold is None or (_is_number(threshold) and is_threshold(threshold))):
-        yield f"{DECISION}: threshold is {repr(threshold)[:100]}, where {THRESHOLD} was expected"
+        yield f"{DECISION}: threshold is {repr(threshold)[:100]}, where {THRESHOLD_RANGE} was expected"
     elif manifest.task != "binary":
         if threshold is not None:
-            yield _differs(DECISION, "threshold", threshold, manifest.threshold)
-    elif _or_half(threshold) != _or_half(manifest.threshold):
-        yield _differs(DECISION, "threshold", threshold, manifest.threshold)
+            yield _mismatch(DECISION, "threshold", threshold, manifest.threshold)
+    elif _threshold_or_half(threshold) != _threshold_or_half(manifest.threshold):
+        yield _mismatch(DECISION, "threshold", threshold, manifest.threshold)
     rule = document.get("threshold_rule")
     if isinstance(rule, dict) and (said := rule.get("value", _ABSENT)) is not _ABSENT and said != threshold:
         yield f"{DECISION}: threshold_rule.value is {repr(said)[:100]}, but threshold is {repr(threshold)[:100]}"
     costs, size = document.get("costs"), len(manifest.labels)
-    if isinstance(costs, list) and [_length(row) for row in costs] != [size] * max(size, 1):
+    if isinstance(costs, list) and [_row_length(row) for row in costs] != [size] * max(size, 1):
         yield f"{DECISION}: costs is not a table of {size} rows and columns, one for each label in {MANIFEST}"
     if document.get("interval") and manifest.task != "regression":
         yield f"{DECISION}: interval is given, but {MANIFEST} says {manifest.task!r}, which has none"
 
 
-def _model(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_model(manifest: Manifest, document: Document) -> Iterator[str]:
     for what, expected in (("task", manifest.task), ("labels", list(manifest.labels))):
         if (said := document.get(what, _ABSENT)) is not _ABSENT and said != expected:
-            yield _differs(MODEL, what, said, expected)
+            yield _mismatch(MODEL, what, said, expected)
     calibration = document.get("calibration")
     num_margins = len(manifest.labels) if manifest.task == "multiclass" else 1
     if isinstance(calibration, dict) and isinstance(bias := calibration.get("bias"), list) and len(bias) != num_margins:
@@ -104,48 +104,48 @@ def _model(manifest: Manifest, document: Document) -> Iterator[str]:
             yield f"{MODEL}: parts[{place}].file is {repr(file)[:100]}, which another part reads, too"
 
 
-def _preprocess(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_preprocess(manifest: Manifest, document: Document) -> Iterator[str]:
     if SAMPLES not in manifest.files:
-        yield from _inputs(PREPROCESS, manifest, document.get("columns"))
+        yield from _check_inputs(PREPROCESS, manifest, document.get("columns"))
 
 
-def _samples(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_samples(manifest: Manifest, document: Document) -> Iterator[str]:
     media, table = document.get("media"), document.get("table")
     columns = table.get("columns") if isinstance(table, dict) else []
     if isinstance(media, list) and isinstance(columns, list):
-        yield from _inputs(SAMPLES, manifest, [*media, *columns])
+        yield from _check_inputs(SAMPLES, manifest, [*media, *columns])
 
 
-def _inputs(name: str, manifest: Manifest, columns: object) -> Iterator[str]:
+def _check_inputs(name: str, manifest: Manifest, columns: object) -> Iterator[str]:
     """The columns of the preprocessing against the inputs that callers are told of."""
     if not isinstance(columns, list) or not all(isinstance(column, dict) for column in columns):
         return
     said = [column.get("name") for column in columns]
     expected = [column.name for column in manifest.inputs]
     if said != expected:
-        yield _differs(name, "the list of columns", said, expected)
+        yield _mismatch(name, "the list of columns", said, expected)
         return
     for column, stated in zip(columns, manifest.inputs, strict=True):
         if column.get("kind", stated.modality) != stated.modality:
-            yield _differs(name, f"the kind of {stated.name!r}", column["kind"], stated.modality)
+            yield _mismatch(name, f"the kind of {stated.name!r}", column["kind"], stated.modality)
 
 
-def _example(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_example(manifest: Manifest, document: Document) -> Iterator[str]:
     unknown = sorted(document.keys() - {column.name for column in manifest.inputs})
     if unknown:
         yield f"{EXAMPLE}: it has a value for {unknown[0][:100]!r}, which is none of the inputs in {MANIFEST}"
 
 
-def _config(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_config(manifest: Manifest, document: Document) -> Iterator[str]:
     """The labels of a text model, as its own tools write them."""
     names = document.get("id2label")
     if manifest.labels and isinstance(names, dict):
         said = [names.get(str(place)) for place in range(len(names))]
         if said != list(manifest.labels):
-            yield _differs(CONFIG, "id2label", said, list(manifest.labels))
+            yield _mismatch(CONFIG, "id2label", said, list(manifest.labels))
 
 
-def _or_half(threshold: float | None) -> float:
+def _threshold_or_half(threshold: float | None) -> float:
     """What is decided by where none is stated."""
     return 0.5 if threshold is None else threshold
 
@@ -154,15 +154,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _length(row: object) -> int:
+def _row_length(row: object) -> int:
     return len(row) if isinstance(row, list) else -1
 
 
 _CHECKS: Mapping[str, Callable[[Manifest, Document], Iterator[str]]] = {
-    DECISION: _decision,
-    MODEL: _model,
-    PREPROCESS: _preprocess,
-    SAMPLES: _samples,
-    EXAMPLE: _example,
+    DECISION: _check_decision,
+    MODEL: _check_model,
+    PREPROCESS: _check_preprocess,
+    SAMPLES: _check_samples,
+    EXAMPLE: _check_example,
 }
-_PLAIN_CHECKS = {CONFIG: _config}
+_PLAIN_CHECKS = {CONFIG: _check_config}

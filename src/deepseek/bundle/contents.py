@@ -36,11 +36,11 @@ def content_problem(name: str, file: BinaryIO, size_bytes: int) -> str | None:
         return f"{name} may be a pickle by its name; a bundle never holds one"
     if name.endswith(".safetensors"):
         return _safetensors_problem(name, file, size_bytes)
-    what = _archive(file.read(_NUM_HEAD_BYTES))
+    what = _pickle_container(file.read(_NUM_HEAD_BYTES))
     return f"{name} is {what}; a bundle never holds one" if what else None
 
 
-def _archive(head: bytes) -> str | None:
+def _pickle_container(head: bytes) -> str | None:
     """What could hold a pickle, by its first bytes."""
     if (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 1) or _OLD_PICKLE.match(head):
         return "a pickle"
@@ -60,7 +60,7 @@ def _safetensors_problem(name: str, file: BinaryIO, size_bytes: int) -> str | No
     try:
         header = json.loads(file.read(length).decode("utf-8"))
         header.pop("__metadata__", None)
-        spans = sorted(_span(entry) for entry in header.values())
+        spans = sorted(_tensor_span(entry) for entry in header.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return f"{name} has a header that does not fit the safetensors format: {str(error)[:100]}"
     end = 0
@@ -73,7 +73,7 @@ def _safetensors_problem(name: str, file: BinaryIO, size_bytes: int) -> str | No
     return None
 
 
-def _span(entry: Any) -> tuple[int, int]:
+def _tensor_span(entry: Any) -> tuple[int, int]:
     """First byte and end of one tensor, which must be as many bytes as its shape needs."""
     first, last = entry["data_offsets"]
     sizes = [first, last, *entry["shape"]]

@@ -12,16 +12,16 @@ from typing import Any
 
 from deepseek.bundle.sign import (
     MAX_SIGNATURE_BYTES,
-    Signed,
+    SignedNames,
     check_own_signature,
     check_signature,
-    public_key,
+    load_public_key,
     sign,
 )
 from deepseek.errors import IntegrityError
-from deepseek.files import read_bounded, whole
+from deepseek.files import atomic_file, read_bounded
 
-MAX_BYTES = 1 << 28
+MAX_SIGNED_FILE_BYTES = 1 << 28
 
 
 def signature_path(path: Path) -> Path:
@@ -32,8 +32,8 @@ def signature_path(path: Path) -> Path:
 def sign_file(path: Path, key: Path) -> Path:
     """Write FILE.sig by the private key in the PEM file `key`. InputError when that is none."""
     out = signature_path(path)
-    signature = sign(_content(path), key)
-    with whole(out) as part:
+    signature = sign(_read_content(path), key)
+    with atomic_file(out) as part:
         part.write_bytes(signature)
     return out
 
@@ -43,9 +43,9 @@ def file_verification(path: Path | str, *, key: Path | str | None = None) -> dic
     The digest is the sha256 of the file. A file without a signature is a problem: nothing else says what it should be.
     """
     path = Path(path)
-    public = None if key is None else public_key(Path(key))
-    content, beside = _content(path), signature_path(path)
-    of = Signed(path.name, beside.name, "file")
+    public = None if key is None else load_public_key(Path(key))
+    content, beside = _read_content(path), signature_path(path)
+    of = SignedNames(path.name, beside.name, "file")
     signature = None
     if beside.is_file():
         signature = read_bounded(
@@ -66,5 +66,5 @@ def file_verification(path: Path | str, *, key: Path | str | None = None) -> dic
     }  # fmt: skip
 
 
-def _content(path: Path) -> bytes:
-    return read_bounded(path, MAX_BYTES, what="a file to sign", smaller="sign its sha256 instead")
+def _read_content(path: Path) -> bytes:
+    return read_bounded(path, MAX_SIGNED_FILE_BYTES, what="a file to sign", smaller="sign its sha256 instead")

@@ -21,11 +21,11 @@ from types import TracebackType
 from deepseek.bundle.paths import MAX_DEPTH, MAX_FILES
 from deepseek.errors import InputError, IntegrityError, MissingError
 
-UNFINISHED = ".writing"  # ends the name of the folder that a writer fills before it is put in place
-_AGAIN = "copy the bundle again from where it was made, or make it again"
-_INSIDE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+UNFINISHED_SUFFIX = ".writing"  # ends the name of the folder that a writer fills before it is put in place
+_COPY_AGAIN = "copy the bundle again from where it was made, or make it again"
+_OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its writer.
-_FILE = _INSIDE | os.O_NONBLOCK
+_OPEN_FILE_FLAGS = _OPEN_FLAGS | os.O_NONBLOCK
 
 
 class Folder:
@@ -34,7 +34,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            unfinished = Path(os.path.realpath(path)).name.endswith(UNFINISHED)
+            unfinished = Path(os.path.realpath(path)).name.endswith(UNFINISHED_SUFFIX)
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MissingError(
@@ -77,16 +77,16 @@ class Folder:
         try:
             fd = self._open_inside(name)
         except FileNotFoundError as error:
-            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}", fix=_AGAIN) from error
+            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}", fix=_COPY_AGAIN) from error
         except OSError as error:
             raise IntegrityError(
-                f"{name} cannot be read as a plain file: {error.strerror}", expected="plain files only", fix=_AGAIN
+                f"{name} cannot be read as a plain file: {error.strerror}", expected="plain files only", fix=_COPY_AGAIN
             ) from error
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             raise IntegrityError(
-                f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=_AGAIN
+                f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=_COPY_AGAIN
             )
         with os.fdopen(fd, "rb") as file:
             yield file, found.st_size
@@ -120,7 +120,7 @@ class Folder:
                     sizes[name] = entry.stat(follow_symlinks=False).st_size
                 elif entry.is_dir(follow_symlinks=False):
                     folders.add(name)
-                    inner = os.open(entry.name, _INSIDE | os.O_DIRECTORY, dir_fd=fd)
+                    inner = os.open(entry.name, _OPEN_FLAGS | os.O_DIRECTORY, dir_fd=fd)
                     try:
                         self._list(inner, f"{name}/", sizes, folders, problems)
                     finally:
@@ -133,9 +133,9 @@ class Folder:
         fd = os.dup(self._fd)
         try:
             for part in parents:
-                inner = os.open(part, _INSIDE | os.O_DIRECTORY, dir_fd=fd)
+                inner = os.open(part, _OPEN_FLAGS | os.O_DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = inner
-            return os.open(last, _FILE, dir_fd=fd)
+            return os.open(last, _OPEN_FILE_FLAGS, dir_fd=fd)
         finally:
             os.close(fd)

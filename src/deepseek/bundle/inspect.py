@@ -13,7 +13,7 @@ from typing import Any
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.errors import IntegrityError
 
-METRICS = "evidence/metrics.json"
+METRICS_FILE = "evidence/metrics.json"
 
 
 def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> dict[s
     "signature"}. Files are checked by name; verification() checks every byte. `key` (a public key) must have signed it.
     """
     opened = open_bundle(path, key=None if key is None else Path(key))
-    metrics, baseline = figures_of(opened)
+    metrics, baseline = read_figures(opened)
     return {
         "bundle": str(path),
         **opened.manifest.to_dict(),
@@ -32,22 +32,22 @@ def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> dict[s
     }
 
 
-def figures_of(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_figures(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
     """The measured figures in the evidence, ours and the baseline's; empty when there are none."""
-    if not bundle.has(METRICS):
+    if not bundle.has(METRICS_FILE):
         return {}, {}
     try:
-        found = json.loads(bundle.read(METRICS))
-        return _figures(found.get("metrics", {})), _figures(found.get("baseline", {}))
+        found = json.loads(bundle.read(METRICS_FILE))
+        return _complete_figures(found.get("metrics", {})), _complete_figures(found.get("baseline", {}))
     except (ValueError, AttributeError, RecursionError) as error:
         raise IntegrityError(
-            f"{METRICS} does not hold figures: {error}",
+            f"{METRICS_FILE} does not hold figures: {error}",
             expected="figures by name, as ship writes them",
             fix="make the bundle again",
         ) from error
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_figures(found: Mapping[str, Any]) -> dict[str, Any]:
     names = ("value", "low", "high")
     return {
         metric: {name: figure[name] for name in names}

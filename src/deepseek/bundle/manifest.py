@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.bundle.paths import MANIFEST, paths_problem
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 FORMAT = 2
 MAX_MANIFEST_BYTES = 2**20
-SEAL = "manifest_sha256"
-THRESHOLD = "a chance from 0 to 1, or null"
+SEAL_FIELD = "manifest_sha256"
+THRESHOLD_RANGE = "a chance from 0 to 1, or null"
 
 #: The same words as contracts.Task, whose module would bring numpy.
 TableTask = Literal["binary", "multiclass", "regression"]
@@ -37,9 +37,9 @@ PLAIN_TASKS: tuple[PlainTask, ...] = get_args(PlainTask)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST_FILES = ("preprocess.json", "samples.json", "model.json", "model.onnx", "decision.json")
-_SAID_OF_IT = ("card.json", "example.json", "README.md")  # of a model that reads no table
+_DESCRIPTION_FILES = ("card.json", "example.json", "README.md")  # of a model that reads no table
 _DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
-_DAMAGED = "copy the bundle again from where it was made, or make it again"
+_FIX_DAMAGED = "copy the bundle again from where it was made, or make it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Canonical bundle.json. InputError for a field that does not fit, TooLargeError over 1 MiB."""
         top = dataclasses.asdict(Manifest.from_dict(dataclasses.asdict(self)))
-        data = canonical({**top, SEAL: _sha256(canonical(top))})
+        data = canonical_json({**top, SEAL_FIELD: _sha256(canonical_json(top))})
         if len(data) > MAX_MANIFEST_BYTES:
             raise TooLargeError(
                 f"{MANIFEST} would have {len(data)} bytes",
@@ -119,26 +119,26 @@ class Manifest:
     def from_bytes(cls, data: bytes) -> Manifest:
         """The manifest of the current format. IntegrityError when it was cut or changed, InputError when it is of
         another format or a field does not fit."""
-        top = decode(data)
+        top = decode_object(data)
         check_format(top)
-        seal = top.pop(SEAL, None)
+        seal = top.pop(SEAL_FIELD, None)
         try:
-            intact = seal == _sha256(canonical(top)) and data == canonical({**top, SEAL: seal})
+            intact = seal == _sha256(canonical_json(top)) and data == canonical_json({**top, SEAL_FIELD: seal})
         except ValueError:  # a number or a letter that JSON's writer would never have made
             intact = False
         if not intact:
             raise IntegrityError(
-                f"{MANIFEST} was changed: it does not match its {SEAL}",
+                f"{MANIFEST} was changed: it does not match its {SEAL_FIELD}",
                 expected="the bytes that its maker wrote",
-                fix=_DAMAGED,
+                fix=_FIX_DAMAGED,
             )
         return cls.from_dict(top)
 
     @classmethod
     def from_dict(cls, top: Mapping[str, Any]) -> Manifest:
         """Check every field. InputError names the one that does not fit."""
-        manifest: Manifest = parse(cls, dict(top), MANIFEST)
-        _check(manifest)
+        manifest: Manifest = parse_value(cls, dict(top), MANIFEST)
+        _check_manifest(manifest)
         return manifest
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,12 +150,12 @@ class Manifest:
         """What `digest` has to be: sha256 over the files and fields that change an answer."""
         files = {name: sha256 for name, sha256 in self.files.items() if self._decides(name)}
         fields = dataclasses.asdict(self)
-        return _sha256(canonical({"files": files, **{name: fields[name] for name in _DIGEST_FIELDS}}))
+        return _sha256(canonical_json({"files": files, **{name: fields[name] for name in _DIGEST_FIELDS}}))
 
     def _decides(self, name: str) -> bool:
         """Whether a file can change an answer."""
         if self.task in PLAIN_TASKS:
-            return not name.startswith("evidence/") and name not in _SAID_OF_IT
+            return not name.startswith("evidence/") and name not in _DESCRIPTION_FILES
         return name in _DIGEST_FILES or name.startswith("weights/")
 
 
@@ -164,25 +164,27 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
+def canonical_json(value: Mapping[str, Any]) -> bytes:
     """The one way in which an object is written: equal objects, equal bytes.
 
-    >>> canonical({"b": 1, "a": "风险"}).decode()
+    >>> canonical_json({"b": 1, "a": "风险"}).decode()
     '{\\n  "a": "风险",\\n  "b": 1\\n}\\n'
     """
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def decode(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
+def decode_object(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
     """The JSON object in `data`, or IntegrityError that names the file."""
     if len(data) > MAX_MANIFEST_BYTES:
-        raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_DAMAGED)
+        raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_FIX_DAMAGED)
     try:
-        top = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        top = json.loads(data.decode("utf-8"), parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{name} was cut or changed: {error}", expected="a JSON object", fix=_DAMAGED) from error
+        raise IntegrityError(
+            f"{name} was cut or changed: {error}", expected="a JSON object", fix=_FIX_DAMAGED
+        ) from error
     if not isinstance(top, dict):
-        raise IntegrityError(f"{name} was changed: it is not a JSON object", expected="a JSON object", fix=_DAMAGED)
+        raise IntegrityError(f"{name} was changed: it is not a JSON object", expected="a JSON object", fix=_FIX_DAMAGED)
     return top
 
 
@@ -190,7 +192,7 @@ def check_format(top: Mapping[str, Any]) -> None:
     """InputError unless the manifest is of the format that this version reads."""
     found = top.get("format")
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=_DAMAGED)
+        raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=_FIX_DAMAGED)
     if found > FORMAT:
         raise InputError(
             f"{MANIFEST} is of format {found}, which a newer deepseek wrote",
@@ -205,7 +207,7 @@ def check_format(top: Mapping[str, Any]) -> None:
         )
 
 
-def check_files(files: Mapping[str, str]) -> None:
+def check_file_table(files: Mapping[str, str]) -> None:
     """IntegrityError for a name that may not be in a bundle, or a hash that is none."""
     problem = paths_problem(files)
     if problem:
@@ -215,14 +217,14 @@ def check_files(files: Mapping[str, str]) -> None:
             fix="do not use this bundle",
         )
     for name, sha256 in files.items():
-        _need(is_hash(sha256), f"files.{name}", sha256, "64 hexadecimal digits")
+        _require(is_sha256(sha256), f"files.{name}", sha256, "64 hexadecimal digits")
 
 
 def check_name(text: str, field_name: str = "name") -> None:
     """InputError unless `text` can stand in a URL's path and as the name of a folder: a model's name, its version."""
     good = 0 < len(text) <= 128 and text.isprintable() and text == text.strip() and not set(text) & set('/\\:?#%"')
     expected = '1 to 128 letters, none of / \\ : ? # % ", no dot at the start'
-    _need(
+    _require(
         good and text[0] != ".",
         field_name,
         text,
@@ -241,48 +243,50 @@ def is_threshold(value: float | None) -> bool:
     return value is None or 0 <= value <= 1 + 1e-6
 
 
-def is_hash(text: object) -> bool:
+def is_sha256(text: object) -> bool:
     return isinstance(text, str) and _HASH.fullmatch(text) is not None
 
 
-def _check(manifest: Manifest) -> None:
+def _check_manifest(manifest: Manifest) -> None:
     """What the types alone do not say."""
-    check_files(manifest.files)
+    check_file_table(manifest.files)
     check_name(manifest.name, "name")
     check_name(manifest.version, "version")
-    _need(_is_time(manifest.created), "created", manifest.created, "a time such as 2026-01-31T12:00:00+00:00")
-    _need(bool(manifest.target), "target", manifest.target, "the name of a column")
-    _need(manifest.digest == "" or is_hash(manifest.digest), "digest", manifest.digest, "64 hexadecimal digits")
+    _require(_is_time(manifest.created), "created", manifest.created, "a time such as 2026-01-31T12:00:00+00:00")
+    _require(bool(manifest.target), "target", manifest.target, "the name of a column")
+    _require(manifest.digest == "" or is_sha256(manifest.digest), "digest", manifest.digest, "64 hexadecimal digits")
     for name in ("parent", "data"):
         text = getattr(manifest.lineage, name)
-        _need(text is None or is_hash(text), f"lineage.{name}", text, "64 hexadecimal digits, or nothing")
+        _require(text is None or is_sha256(text), f"lineage.{name}", text, "64 hexadecimal digits, or nothing")
     _check_labels(manifest)
     for place, rows in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         names = [row.name for row in rows]
-        _need(len(set(names)) == len(names), place, names, "each name once")
+        _require(len(set(names)) == len(names), place, names, "each name once")
         for row in rows:
-            _need(all(size >= -1 for size in row.shape), f"{place}.{row.name}.shape", row.shape, "sizes, or -1 for any")
+            _require(
+                all(size >= -1 for size in row.shape), f"{place}.{row.name}.shape", row.shape, "sizes, or -1 for any"
+            )
     for entry in manifest.engines:
         counts = (entry.num_rows, entry.from_rows)
-        _need(min(counts) >= 0, f"engines.{entry.kind}", counts, "num_rows and from_rows of at least 0")
-        _need(entry.parity >= 0, f"engines.{entry.kind}.parity", entry.parity, "a difference of at least 0")
+        _require(min(counts) >= 0, f"engines.{entry.kind}", counts, "num_rows and from_rows of at least 0")
+        _require(entry.parity >= 0, f"engines.{entry.kind}.parity", entry.parity, "a difference of at least 0")
         known = not manifest.files or entry.file in manifest.files
-        _need(known, f"engines.{entry.kind}.file", entry.file, "one of the files of the bundle")
+        _require(known, f"engines.{entry.kind}.file", entry.file, "one of the files of the bundle")
 
 
 def _check_labels(manifest: Manifest) -> None:
     num_labels = len(manifest.labels)
-    _need(len(set(manifest.labels)) == num_labels, "labels", manifest.labels, "each label once")
+    _require(len(set(manifest.labels)) == num_labels, "labels", manifest.labels, "each label once")
     known = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}
     good = known.get(manifest.task, True)
-    _need(good, "labels", manifest.labels, f"the classes of a {manifest.task} task (two; two or more; none)")
-    _need(
+    _require(good, "labels", manifest.labels, f"the classes of a {manifest.task} task (two; two or more; none)")
+    _require(
         manifest.threshold is None or manifest.task == "binary", "threshold", manifest.threshold, "none but for binary"
     )
-    _need(is_threshold(manifest.threshold), "threshold", manifest.threshold, THRESHOLD)
+    _require(is_threshold(manifest.threshold), "threshold", manifest.threshold, THRESHOLD_RANGE)
 
 
-def _need(good: bool, where: str, value: object, expected: str, fix: str = "give it such a value") -> None:
+def _require(good: bool, where: str, value: object, expected: str, fix: str = "give it such a value") -> None:
     if not good:
         raise InputError(f"{MANIFEST}: {where} is {repr(value)[:100]}", expected=expected, fix=fix)
 
@@ -295,7 +299,7 @@ def _is_time(text: str) -> bool:
     return True
 
 
-def _no_constant(text: str) -> None:
+def _reject_constant(text: str) -> None:
     raise ValueError(f"{text} is not a number in JSON")
 
 

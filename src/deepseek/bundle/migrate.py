@@ -3,7 +3,8 @@
     done = migrate_bundle(Path("loans"))        # writes loans-format2, whose lineage names the old one
     done.changes                                # what was changed, in words
 
-STEPS holds one step for each older format n: it turns format n into n + 1. A later format adds its step at the end.
+MIGRATION_STEPS holds one step for each older format n: it turns format n into n + 1. A later format adds its step at
+the end.
 
 Format 1 differs from 2 in this: bundle.json had neither `digest` nor `manifest_sha256`; the threshold stood in
 bundle.json alone, without decision.json; an engine was used for any number of rows.
@@ -17,18 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.bundle.folder import Folder
-from deepseek.bundle.manifest import FORMAT, Manifest, canonical, check_files, check_format, decode
+from deepseek.bundle.manifest import FORMAT, Manifest, canonical_json, check_file_table, check_format, decode_object
 from deepseek.bundle.paths import MANIFEST, SIGNATURE
-from deepseek.bundle.place import is_free
-from deepseek.bundle.read import compare_listing, content_problems, read_top
-from deepseek.bundle.write import fill, write_bundle
+from deepseek.bundle.place import is_vacant
+from deepseek.bundle.read import compare_with_listing, content_problems, read_manifest_bytes
+from deepseek.bundle.write import fill_manifest, write_bundle
 from deepseek.errors import InputError, IntegrityError
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
+class OldBundle:
     """A whole bundle in memory: the manifest as plain JSON, without hashes, and the files."""
 
     manifest: Mapping[str, Any]
@@ -36,15 +37,15 @@ class Old:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MigrationStep:
     """From one format to the next."""
 
     says: str
-    run: Callable[[Old], Old]
+    run: Callable[[OldBundle], OldBundle]
 
 
 @dataclass(frozen=True, slots=True)
-class Migrated:
+class MigrationResult:
     """What was done, or with dry_run what would be."""
 
     source: Path
@@ -60,7 +61,7 @@ class Migrated:
 
 def migrate_bundle(
     path: Path | str, *, out: Path | None = None, dry_run: bool = False, key: Path | None = None
-) -> Migrated:
+) -> MigrationResult:
     """Write the bundle at `path` in the current format to `out` (default: NAME-formatN beside it); the original stays.
     A signature does not carry over: give the private `key` to sign again.
 
@@ -69,43 +70,43 @@ def migrate_bundle(
     source = Path(path)
     target = out or source.with_name(f"{source.resolve().name}-format{FORMAT}")
     with Folder(source) as folder:
-        data = read_top(folder)
-        top = decode(data)
-        found = _format(top)
+        data = read_manifest_bytes(folder)
+        top = decode_object(data)
+        found = _source_format(top)
         if found == FORMAT:
             digest = Manifest.from_bytes(data).digest
-            return Migrated(source, source, FORMAT, FORMAT, (), digest, digest, False, False)
+            return MigrationResult(source, source, FORMAT, FORMAT, (), digest, digest, False, False)
         old, was_signed = _read_old(folder, top)
-    if not is_free(target):
+    if not is_vacant(target):
         raise InputError(
             f"{target} is not empty", expected="a new folder", fix="name another one (out; in the shell --out DIR)"
         )
     parent = hashlib.sha256(data).hexdigest()
-    steps = [STEPS[number] for number in range(found, FORMAT)]
+    steps = [MIGRATION_STEPS[number] for number in range(found, FORMAT)]
     for step in steps:
         old = step.run(old)
     lineage = {**old.manifest["lineage"], "parent": parent}
-    manifest = fill(Manifest.from_dict({**old.manifest, "format": FORMAT, "lineage": lineage}), old.files)
+    manifest = fill_manifest(Manifest.from_dict({**old.manifest, "format": FORMAT, "lineage": lineage}), old.files)
     if not dry_run:
         write_bundle(target, manifest, old.files, key=key)
     changes = tuple(step.says for step in steps)
-    return Migrated(source, target, found, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run)
+    return MigrationResult(source, target, found, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run)
 
 
-def _format(top: Mapping[str, Any]) -> int:
-    """The format of a manifest, which is the current one or one that STEPS leads away from."""
+def _source_format(top: Mapping[str, Any]) -> int:
+    """The format of a manifest, which is the current one or one that MIGRATION_STEPS leads away from."""
     found = top.get("format")
-    if isinstance(found, bool) or found not in STEPS:
+    if isinstance(found, bool) or found not in MIGRATION_STEPS:
         check_format(top)
     return int(top["format"])
 
 
-def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[Old, bool]:
+def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[OldBundle, bool]:
     """The bundle as it is, every file checked against its hash; and whether it was signed."""
-    files = parse(dict[str, str], top.get("files"), f"{MANIFEST}: files")
-    check_files(files)
-    parse(dict[str, Any], top.get("lineage"), f"{MANIFEST}: lineage")
-    sizes, problems = compare_listing(folder, files)
+    files = parse_value(dict[str, str], top.get("files"), f"{MANIFEST}: files")
+    check_file_table(files)
+    parse_value(dict[str, Any], top.get("lineage"), f"{MANIFEST}: lineage")
+    sizes, problems = compare_with_listing(folder, files)
     problems += list(content_problems(folder, files)) if not problems else []
     if problems:
         raise IntegrityError(f"{folder.path}: {problems[0]}", expected="a whole bundle", fix="find an intact copy")
@@ -119,10 +120,10 @@ def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[Old, bool]:
                 fix="find an intact copy",
             )
     plain = {name: value for name, value in top.items() if name != "files"}
-    return Old(plain, contents), SIGNATURE in sizes
+    return OldBundle(plain, contents), SIGNATURE in sizes
 
 
-def _from_1(old: Old) -> Old:
+def _migrate_from_1(old: OldBundle) -> OldBundle:
     if "decision.json" in old.files:
         raise InputError(
             "decision.json is in a bundle of format 1, which knew none",
@@ -130,9 +131,11 @@ def _from_1(old: Old) -> Old:
             fix="make the bundle again",
         )
     decision = {"threshold": old.manifest.get("threshold"), "costs": None, "interval": None}
-    return Old(old.manifest, {**old.files, "decision.json": canonical(decision)})
+    return OldBundle(old.manifest, {**old.files, "decision.json": canonical_json(decision)})
 
 
-STEPS: dict[int, Step] = {
-    1: Step("decision.json holds the threshold; bundle.json has a digest and a hash of its own", _from_1),
+MIGRATION_STEPS: dict[int, MigrationStep] = {
+    1: MigrationStep(
+        "decision.json holds the threshold; bundle.json has a digest and a hash of its own", _migrate_from_1
+    ),
 }

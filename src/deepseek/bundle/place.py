@@ -2,7 +2,7 @@
 
     with alone(target), unfinished(target) as temporary:
         ...fill temporary...
-        put_in_place(temporary, target)
+        replace_folder(temporary, target)
 
 Beside TARGET stand, while it is written and after a crash: `.TARGET.lock`, which the kernel frees when its holder dies;
 `.TARGET.writing`, which no reader opens; and, only where the file system cannot exchange two folders in one step,
@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepseek.bundle.folder import UNFINISHED
+from deepseek.bundle.folder import UNFINISHED_SUFFIX
 from deepseek.errors import BusyError
 
-WAIT_S = 60.0
+LOCK_WAIT_S = 60.0
 _POLL_S = 0.02
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -31,9 +31,9 @@ _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 @contextmanager
-def alone(target: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+def exclusive_writer(target: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Hold the lock of `target`. BusyError when another writer still holds it after `wait_s` seconds."""
-    lock = _beside(target, ".lock")
+    lock = _sibling_path(target, ".lock")
     end_s = time.monotonic() + wait_s
     while (fd := _try_lock(lock)) is None:
         if time.monotonic() > end_s:
@@ -66,40 +66,40 @@ def _try_lock(lock: Path) -> int | None:
 
 
 @contextmanager
-def unfinished(target: Path) -> Iterator[Path]:
+def temporary_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, gone afterwards whatever happens. Cleans up after a writer that was killed. The
     caller holds the lock."""
-    temporary, old = _beside(target, UNFINISHED), _beside(target, ".old")
-    _remove(temporary)
-    if is_free(target) and old.exists():
+    temporary, old = _sibling_path(target, UNFINISHED_SUFFIX), _sibling_path(target, ".old")
+    _remove_path(temporary)
+    if is_vacant(target) and old.exists():
         old.rename(target)
-    _remove(old)
+    _remove_path(old)
     temporary.mkdir()
     try:
         yield temporary
     finally:
-        _remove(temporary)
+        _remove_path(temporary)
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
+def replace_folder(temporary: Path, target: Path) -> None:
     """Make `temporary` the folder `target` so that at every moment a whole one, old or new, is on the disk. What was
     there before ends under the name of `temporary`, or is gone."""
-    if is_free(target):
+    if is_vacant(target):
         temporary.rename(target)
-    elif not _exchange(temporary, target):
-        old = _beside(target, ".old")
+    elif not _swap_folders(temporary, target):
+        old = _sibling_path(target, ".old")
         target.rename(old)
         temporary.rename(target)
-        _remove(old)
-    sync(target.parent)
+        _remove_path(old)
+    sync_folder(target.parent)
 
 
-def is_free(target: Path) -> bool:
+def is_vacant(target: Path) -> bool:
     """Whether nothing is there but, at most, an empty folder."""
     return not target.exists() or (target.is_dir() and not any(target.iterdir()))
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the names in a folder written to the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -108,7 +108,7 @@ def sync(folder: Path) -> None:
         os.close(fd)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _swap_folders(one: Path, other: Path) -> bool:
     """Swap two folders in one step (Linux renameat2). False where that cannot be done."""
     import ctypes
 
@@ -123,12 +123,12 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.exists():
         shutil.rmtree(path)
 
 
-def _beside(target: Path, ending: str) -> Path:
+def _sibling_path(target: Path, ending: str) -> Path:
     return target.with_name(f".{target.name}{ending}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deepseek.bundle.agreement import contradictions
+from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -21,20 +21,20 @@ from deepseek.bundle.sign import (
     MAX_SIGNATURE_BYTES,
     check_own_signature,
     check_signature,
-    public_key,
+    load_public_key,
     read_signature,
 )
 from deepseek.errors import IntegrityError, MissingError
-from deepseek.extras import has
+from deepseek.extras import is_installed
 
 if TYPE_CHECKING:
     from deepseek.bundle.sign import PublicKey
 
 Signature = Literal["none", "not checked", "good"]
 #: What a person should know of a bundle whose signature is "not checked".
-UNCHECKED = "it is signed, and nobody has checked by whom; give the maker's public key with --key"
-_INTACT = "the files as their maker wrote them"
-_DAMAGED = "do not use this bundle; copy it again from where it was made"
+UNCHECKED_SIGNATURE = "it is signed, and nobody has checked by whom; give the maker's public key with --key"
+_EXPECT_INTACT = "the files as their maker wrote them"
+_FIX_DAMAGED = "do not use this bundle; copy it again from where it was made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Bundle:
                 fix="ask for one of these files",
             )
         with Folder(self.path) as folder:
-            return read_listed(folder, name, self.sizes[name], self.manifest.files[name])
+            return read_listed_file(folder, name, self.sizes[name], self.manifest.files[name])
 
 
 def open_bundle(path: Path | str, *, key: Path | None = None) -> Bundle:
@@ -78,10 +78,10 @@ def open_bundle(path: Path | str, *, key: Path | None = None) -> Bundle:
     MissingError when there is no bundle; IntegrityError, which names the files, when it was cut, changed, contradicts
     itself or is not signed by `key`; InputError for another format.
     """
-    public = None if key is None else public_key(key)
+    public = None if key is None else load_public_key(key)
     with Folder(Path(path)) as folder:
         try:
-            return _open(folder, public)
+            return _open_folder(folder, public)
         except (IntegrityError, MissingError):
             if folder.in_place():
                 raise
@@ -89,41 +89,47 @@ def open_bundle(path: Path | str, *, key: Path | None = None) -> Bundle:
     return open_bundle(path, key=key)
 
 
-def _open(folder: Folder, public: PublicKey | None) -> Bundle:
+def _open_folder(folder: Folder, public: PublicKey | None) -> Bundle:
     manifest, signature = read_manifest(folder, public)
-    sizes, problems = compare_listing(folder, manifest.files)
+    sizes, problems = compare_with_listing(folder, manifest.files)
     if not problems:
         problems = list(content_problems(folder, manifest.files))
     if not problems:
-        problems = contradictions(manifest, lambda name: read_listed(folder, name, sizes[name], manifest.files[name]))
+        problems = find_contradictions(
+            manifest, lambda name: read_listed_file(folder, name, sizes[name], manifest.files[name])
+        )
     if problems:
         more = f" (and {len(problems) - 1} more: deepseek verify)" if len(problems) > 1 else ""
-        raise IntegrityError(f"{folder.path}: {problems[0]}{more}", expected=_INTACT, fix=_DAMAGED)
+        raise IntegrityError(f"{folder.path}: {problems[0]}{more}", expected=_EXPECT_INTACT, fix=_FIX_DAMAGED)
     return Bundle(folder.path, manifest, signature, sizes)
 
 
 def read_manifest(folder: Folder, key: PublicKey | None) -> tuple[Manifest, Signature]:
     """bundle.json with its own checks, its digest, and the state of its signature."""
-    data = read_top(folder)
+    data = read_manifest_bytes(folder)
     manifest = Manifest.from_bytes(data)
     if manifest.digest != manifest.model_digest():
         raise IntegrityError(
-            f"{MANIFEST} was changed: its digest is not that of the files it lists", expected=_INTACT, fix=_DAMAGED
+            f"{MANIFEST} was changed: its digest is not that of the files it lists",
+            expected=_EXPECT_INTACT,
+            fix=_FIX_DAMAGED,
         )
-    return manifest, _signature(folder, data, key)
+    return manifest, _check_signature_state(folder, data, key)
 
 
-def read_listed(folder: Folder, name: str, size_bytes: int, sha256: str) -> bytes:
+def read_listed_file(folder: Folder, name: str, size_bytes: int, sha256: str) -> bytes:
     """The bytes of a listed file. IntegrityError when they are no longer what the manifest says."""
     data = folder.read(name, limit=size_bytes + 1)
     if len(data) != size_bytes or hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(
-            f"{name} in {folder.path} was changed: its sha256 is not the manifest's", expected=_INTACT, fix=_DAMAGED
+            f"{name} in {folder.path} was changed: its sha256 is not the manifest's",
+            expected=_EXPECT_INTACT,
+            fix=_FIX_DAMAGED,
         )
     return data
 
 
-def read_top(folder: Folder) -> bytes:
+def read_manifest_bytes(folder: Folder) -> bytes:
     """The bytes of bundle.json, at most one more than it may have."""
     try:
         return folder.read(MANIFEST, limit=MAX_MANIFEST_BYTES + 1)
@@ -135,7 +141,7 @@ def read_top(folder: Folder) -> bytes:
         ) from error
 
 
-def read_sig(folder: Folder) -> bytes | None:
+def read_signature_bytes(folder: Folder) -> bytes | None:
     """The bytes of bundle.sig; None when the bundle is not signed."""
     try:
         return folder.read(SIGNATURE, limit=MAX_SIGNATURE_BYTES)
@@ -143,7 +149,7 @@ def read_sig(folder: Folder) -> bytes | None:
         return None
 
 
-def compare_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
+def compare_with_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
     """Sizes of all files, and in words what is missing, what is there unasked and what is no plain file."""
     sizes, folders, problems = folder.listing()
     listed = files.keys()
@@ -163,14 +169,14 @@ def content_problems(folder: Folder, files: Mapping[str, str]) -> Iterator[str]:
             yield problem
 
 
-def _signature(folder: Folder, manifest: bytes, key: PublicKey | None) -> Signature:
-    signature = read_sig(folder)
+def _check_signature_state(folder: Folder, manifest: bytes, key: PublicKey | None) -> Signature:
+    signature = read_signature_bytes(folder)
     if key is not None:
         check_signature(manifest, signature, key)
         return "good"
     if signature is None:
         return "none"
-    if has("cryptography"):
+    if is_installed("cryptography"):
         check_own_signature(manifest, signature)
     else:
         read_signature(signature)

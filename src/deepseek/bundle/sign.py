@@ -2,7 +2,7 @@
 
     private, public, _ = generate_keys(Path("release-key"))     # release-key (mode 0600) and release-key.pub, both PEM
     bundle_sig = sign(manifest_bytes, private)
-    check_signature(manifest_bytes, bundle_sig, public_key(public))    # IntegrityError when it is not that key's
+    check_signature(manifest_bytes, bundle_sig, load_public_key(public))    # IntegrityError when it is not that key's
 
 bundle.sig is canonical JSON: `algorithm`, `key` (the public key) and `signature`, both in hexadecimal. The signature
 is over the bytes of bundle.json as they are, so that any Ed25519 tool can check it. The key in bundle.sig proves
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from deepseek.bundle.manifest import canonical, decode
+from deepseek.bundle.manifest import canonical_json, decode_object
 from deepseek.bundle.paths import MANIFEST, SIGNATURE
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 MAX_KEY_BYTES = 2**16
 MAX_SIGNATURE_BYTES = 4096
 _ALGORITHM = "ed25519"
-_HEX_DIGITS = {"key": 64, "signature": 128}
+_NUM_HEX_DIGITS = {"key": 64, "signature": 128}
 _CRYPTOGRAPHY = "cryptography.hazmat.primitives"
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedNames:
     """What errors call the things that belong together."""
 
     content: str  # the file whose bytes are signed
@@ -45,7 +45,7 @@ class Signed:
     whole: str  # what both are part of
 
 
-BUNDLE = Signed(MANIFEST, SIGNATURE, "bundle")
+BUNDLE_NAMES = SignedNames(MANIFEST, SIGNATURE, "bundle")
 
 
 def generate_keys(out: Path) -> tuple[Path, Path, str]:
@@ -56,8 +56,10 @@ def generate_keys(out: Path) -> tuple[Path, Path, str]:
     pem, plain = forms.Encoding.PEM, forms.NoEncryption()
     public = private.public_key()
     with (
-        _new_file(public_path, public.public_bytes(pem, forms.PublicFormat.SubjectPublicKeyInfo), 0o644) as put_public,
-        _new_file(out, private.private_bytes(pem, forms.PrivateFormat.PKCS8, plain), 0o600) as put_private,
+        _new_key_file(
+            public_path, public.public_bytes(pem, forms.PublicFormat.SubjectPublicKeyInfo), 0o644
+        ) as put_public,
+        _new_key_file(out, private.private_bytes(pem, forms.PrivateFormat.PKCS8, plain), 0o600) as put_private,
     ):
         put_public()
         try:
@@ -70,21 +72,21 @@ def generate_keys(out: Path) -> tuple[Path, Path, str]:
 
 def sign(manifest: bytes, key: Path) -> bytes:
     """The bytes of bundle.sig for the bytes of bundle.json, by the private key in the PEM file `key`."""
-    private = _private_key(key)
+    private = _load_private_key(key)
     signed = {
         "algorithm": _ALGORITHM,
         "key": private.public_key().public_bytes_raw().hex(),
         "signature": private.sign(manifest).hex(),
     }
-    return canonical(signed)
+    return canonical_json(signed)
 
 
-def read_signature(data: bytes, of: Signed = BUNDLE) -> dict[str, str]:
+def read_signature(data: bytes, of: SignedNames = BUNDLE_NAMES) -> dict[str, str]:
     """The fields of bundle.sig. IntegrityError unless it is as sign() writes it; no key is asked."""
-    top = decode(data, of.signature)
-    good = top.keys() == {"algorithm", *_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
-    good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _HEX_DIGITS.items())
-    if not good or data != canonical(top):
+    top = decode_object(data, of.signature)
+    good = top.keys() == {"algorithm", *_NUM_HEX_DIGITS} and top["algorithm"] == _ALGORITHM
+    good = good and all(_is_hex(top[name], num_digits) for name, num_digits in _NUM_HEX_DIGITS.items())
+    if not good or data != canonical_json(top):
         raise IntegrityError(
             f"{of.signature} was cut or changed",
             expected="an Ed25519 signature as deepseek writes it",
@@ -93,7 +95,7 @@ def read_signature(data: bytes, of: Signed = BUNDLE) -> dict[str, str]:
     return top
 
 
-def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey, of: Signed = BUNDLE) -> None:
+def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey, of: SignedNames = BUNDLE_NAMES) -> None:
     """IntegrityError unless `key` signed these bytes of bundle.json."""
     wanted = key.public_bytes_raw().hex()
     if signature is None:
@@ -109,17 +111,17 @@ def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey, of
             expected=f"a signature by the key {wanted[:16]}...",
             fix=f"do not use this {of.whole}, or check which key its maker signs with",
         )
-    _check(key, manifest, found["signature"], of)
+    _verify_signature(key, manifest, found["signature"], of)
 
 
-def check_own_signature(manifest: bytes, signature: bytes, of: Signed = BUNDLE) -> None:
+def check_own_signature(manifest: bytes, signature: bytes, of: SignedNames = BUNDLE_NAMES) -> None:
     """IntegrityError when the signature does not fit its own key: it was damaged. Says nothing about who signed."""
     found = read_signature(signature, of)
     own = _ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(found["key"]))
-    _check(own, manifest, found["signature"], of)
+    _verify_signature(own, manifest, found["signature"], of)
 
 
-def _check(public: PublicKey, manifest: bytes, signature: str, of: Signed) -> None:
+def _verify_signature(public: PublicKey, manifest: bytes, signature: str, of: SignedNames) -> None:
     failed = need("cryptography.exceptions", extra="serve").InvalidSignature
     try:
         public.verify(bytes.fromhex(signature), manifest)
@@ -131,7 +133,7 @@ def _check(public: PublicKey, manifest: bytes, signature: str, of: Signed) -> No
         ) from error
 
 
-def is_public(path: Path) -> bool:
+def is_public_key_file(path: Path) -> bool:
     """Whether a file says of itself that it holds a public key, as keygen writes NAME.pub. False for one that is not
     there or cannot be read: whoever uses it says so."""
     try:
@@ -141,9 +143,9 @@ def is_public(path: Path) -> bool:
         return False
 
 
-def public_key(path: Path) -> PublicKey:
+def load_public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. InputError when it is none."""
-    key = _load(path, "public", _serialization().load_pem_public_key)
+    key = _load_key(path, "public", _serialization().load_pem_public_key)
     if not isinstance(key, _ed25519().Ed25519PublicKey):
         raise InputError(
             f"{path} is a key of another kind",
@@ -154,8 +156,8 @@ def public_key(path: Path) -> PublicKey:
     return found
 
 
-def _private_key(path: Path) -> Ed25519PrivateKey:
-    key = _load(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
+def _load_private_key(path: Path) -> Ed25519PrivateKey:
+    key = _load_key(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
         raise InputError(
             f"{path} is a key of another kind",
@@ -166,7 +168,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     return found
 
 
-def _load(path: Path, what: str, parse: Any) -> Any:
+def _load_key(path: Path, what: str, parse: Any) -> Any:
     """A key from a PEM file. cryptography says ValueError, or TypeError for an encrypted key."""
     unsupported = need("cryptography.exceptions", extra="serve").UnsupportedAlgorithm
     try:
@@ -187,26 +189,26 @@ def _load(path: Path, what: str, parse: Any) -> Any:
 
 
 @contextmanager
-def _new_file(path: Path, data: bytes, mode: int) -> Iterator[Callable[[], None]]:
+def _new_key_file(path: Path, data: bytes, mode: int) -> Iterator[Callable[[], None]]:
     """`data` in a file beside `path` that had its mode before it had a byte, and what puts it in place, which refuses
     when something is there. Nothing is left beside `path` afterwards."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with _plain_errors(path):
+        with _input_errors(path):
             if os.path.lexists(path):
                 raise FileExistsError
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        yield lambda: _put(part, path)
+        yield lambda: _link_into_place(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _put(part: Path, path: Path) -> None:
+def _link_into_place(part: Path, path: Path) -> None:
     """Give the file `part` the name `path` in one step, unless it is taken."""
-    with _plain_errors(path):
+    with _input_errors(path):
         try:
             path.hardlink_to(part)
         except FileExistsError:
@@ -218,7 +220,7 @@ def _put(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def _input_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepseek.bundle.agreement import contradictions
+from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.detached import file_verification
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import Manifest
-from deepseek.bundle.read import compare_listing, open_bundle, read_listed, read_manifest
-from deepseek.bundle.sign import public_key
+from deepseek.bundle.read import compare_with_listing, open_bundle, read_listed_file, read_manifest
+from deepseek.bundle.sign import load_public_key
 from deepseek.errors import ExtraError, InputError, IntegrityError
 
 
@@ -25,7 +25,7 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
     """Every problem of the bundle, each naming its file; [] when every byte is as its manifest says, no file
     contradicts another and, when `key` (a public key) is given, that key signed it. MissingError without a folder,
     InputError for a key that is none."""
-    public = None if key is None else public_key(key)
+    public = None if key is None else load_public_key(key)
     with Folder(Path(path)) as folder:
         try:
             manifest, _ = read_manifest(folder, public)
@@ -33,10 +33,10 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
             raise
         except (InputError, IntegrityError) as error:
             return [str(error)]
-        sizes, problems = compare_listing(folder, manifest.files)
+        sizes, problems = compare_with_listing(folder, manifest.files)
         names = [name for name in manifest.files if name in sizes]
         problems += filter(None, (_file_problem(folder, name, manifest.files[name]) for name in names))
-        return problems or _contradictions(folder, manifest, sizes)
+        return problems or _folder_contradictions(folder, manifest, sizes)
 
 
 def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
@@ -70,9 +70,11 @@ def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:
     return f"{name!r} was changed: its sha256 is not the manifest's" if changed else problem
 
 
-def _contradictions(folder: Folder, manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
+def _folder_contradictions(folder: Folder, manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
     """Where whole files say something else than the manifest."""
     try:
-        return contradictions(manifest, lambda name: read_listed(folder, name, sizes[name], manifest.files[name]))
+        return find_contradictions(
+            manifest, lambda name: read_listed_file(folder, name, sizes[name], manifest.files[name])
+        )
     except (InputError, IntegrityError) as error:
         return [str(error)]

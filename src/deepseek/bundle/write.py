@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from deepseek.bundle.agreement import contradictions
+from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.manifest import FORMAT, Manifest
 from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of, paths_problem
-from deepseek.bundle.place import alone, is_free, put_in_place, sync, unfinished
+from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, sync_folder, temporary_folder
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.sign import sign
 from deepseek.errors import InputError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_bundle(
@@ -39,25 +39,25 @@ def write_bundle(
     not a bundle) and for a disk that is full; the target is then as it was. Two writers of one target wait for each
     other (BusyError after a minute).
     """
-    filled = fill(manifest, files)
+    filled = fill_manifest(manifest, files)
     data = filled.to_bytes()
     last = {MANIFEST: data} if key is None else {SIGNATURE: sign(data, key), MANIFEST: data}
-    target = _real(Path(out))
-    with _plain_errors(target, sum(map(len, files.values()))):
+    target = _resolve_links(Path(out))
+    with _input_errors(target, sum(map(len, files.values()))):
         _check_target(target, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with alone(target), unfinished(target) as temporary:
+        with exclusive_writer(target), temporary_folder(target) as temporary:
             _check_target(target, overwrite)
             _write_files(temporary, {**files, **last})
-            put_in_place(temporary, target)
+            replace_folder(temporary, target)
             return open_bundle(out)
 
 
 def check_target(out: Path | str, *, overwrite: bool = False, key: Path | None = None) -> None:
     """InputError when write_bundle would refuse this target or private key, or could not write there: ask before hours
     of training. Leaves nothing behind."""
-    target = _real(Path(out))
-    with _plain_errors(target, 0):
+    target = _resolve_links(Path(out))
+    with _input_errors(target, 0):
         _check_target(target, overwrite)
         above = next(folder for folder in target.parents if folder.exists())
         Path(tempfile.mkdtemp(prefix=f".{target.name}", dir=above)).rmdir()
@@ -65,7 +65,7 @@ def check_target(out: Path | str, *, overwrite: bool = False, key: Path | None =
         sign(b"", key)
 
 
-def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+def fill_manifest(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
     """The manifest as write_bundle would write it, with every check but those of the disk."""
     problem = paths_problem(files)
     if problem:
@@ -86,7 +86,7 @@ def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
             )
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     filled = Manifest.from_dict({**asdict(manifest), "format": FORMAT, "files": hashes, "digest": ""})
-    for contradiction in contradictions(filled, files.__getitem__):
+    for contradiction in find_contradictions(filled, files.__getitem__):
         raise InputError(
             f"a bundle may not contradict itself: {contradiction}",
             expected="the same in the manifest and in the file",
@@ -95,7 +95,7 @@ def fill(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
     return replace(filled, digest=filled.model_digest())
 
 
-def _real(out: Path) -> Path:
+def _resolve_links(out: Path) -> Path:
     """`out` without links, so that what a link names is replaced and not the link."""
     try:
         return Path(os.path.realpath(out))
@@ -114,7 +114,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
             expected="a folder of its own for the bundle",
             fix="give the name of a new folder",
         )
-    if is_free(target):
+    if is_vacant(target):
         return
     if not target.is_dir():
         raise InputError(f"{target} is a file", expected="the name of a new folder", fix="choose another name")
@@ -143,16 +143,16 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
     for path in [*reversed(inner), folder]:
-        sync(path)
+        sync_folder(path)
 
 
 @contextmanager
-def _plain_errors(target: Path, size_bytes: int) -> Iterator[None]:
+def _input_errors(target: Path, size_bytes: int) -> Iterator[None]:
     """What the operating system says, as an InputError that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL_ERRNOS:
             raise InputError(
                 f"{target} cannot be written: {error.strerror}",
                 expected=f"room for {size_bytes / 1e6:.1f} MB on this disk",

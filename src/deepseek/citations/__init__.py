@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.citations.checklist.checklist import Checklist
@@ -91,7 +91,7 @@ _MODULES = {
     "write_page": "page.page",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)
 
 
 class _Room(ModuleType):
@@ -108,9 +108,9 @@ class _Room(ModuleType):
         options: CiteOptions | None = None,
     ) -> CitedText:
         """See check.check()."""
-        from deepseek.citations.support.citing import check
+        from deepseek.citations.support.citing import cite_text
 
-        return check(text, corpus, generator, embedders=embedders, scorer=scorer, options=options)
+        return cite_text(text, corpus, generator, embedders=embedders, scorer=scorer, options=options)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DeepseekError as error:
         return fail(error.to_dict(), error.exit_code, as_json)
     except click.ClickException as error:
-        return fail({"code": "bad_usage", **_usage(error)}, 2, as_json)
+        return fail({"code": "bad_usage", **_usage_error(error)}, 2, as_json)
     except (click.Abort, KeyboardInterrupt):
         return fail({"code": "interrupted", "message": "interrupted", "expected": "", "fix": ""}, 130, as_json)
     except BrokenPipeError:
@@ -112,14 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         return 0
     except OSError as error:
-        return fail({"code": "bad_input", **_trouble(error)}, 2, as_json)
+        return fail({"code": "bad_input", **_os_error(error)}, 2, as_json)
     return 0
 
 
 _WRITABLE = {"expected": "a stdout and files with room", "fix": "send the output elsewhere, or to /dev/null"}
 
 
-def _usage(error: click.ClickException) -> dict[str, str]:
+def _usage_error(error: click.ClickException) -> dict[str, str]:
     context = error.ctx if isinstance(error, click.UsageError) else None
     usage = " ".join((context.command.get_usage(context) if context else "deepseek VERB ...").split())
     path = context.command_path if context else "deepseek"
@@ -130,7 +130,7 @@ def _usage(error: click.ClickException) -> dict[str, str]:
     }
 
 
-def _trouble(error: OSError) -> dict[str, str]:
+def _os_error(error: OSError) -> dict[str, str]:
     """A disk that is full, a folder that may not be written: the user's machine, not our bug."""
     reason = error.strerror or str(error)
     if error.filename is None:

@@ -18,7 +18,7 @@ from deepseek.look.numbers import duration as shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepseek.bench import Measured, Server
+    from deepseek.bench import LoadResult, Server
 
 MAX_CONNECTIONS, MAX_ROWS = 10_000, 100_000
 
@@ -36,7 +36,7 @@ Exit code 3 where no request was answered right.
 """
 
 
-def numbers(most: int) -> Any:
+def whole_numbers(most: int) -> Any:
     """Whole numbers with commas between, from 1 to `most`."""
 
     def read(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
@@ -51,9 +51,9 @@ def numbers(most: int) -> Any:
 @click.command(epilog=EPILOG, short_help="Measure a server under load.")
 @click.argument("what", type=click.Choice(("serve",)), metavar="serve", expose_value=False)
 @click.argument("bundle", required=False)
-@click.option("--concurrency", default="1,32,128", show_default=True, callback=numbers(MAX_CONNECTIONS),
+@click.option("--concurrency", default="1,32,128", show_default=True, callback=whole_numbers(MAX_CONNECTIONS),
               help="Connections, each with one request at a time.")  # fmt: skip
-@click.option("--rows", default="1", show_default=True, callback=numbers(MAX_ROWS), help="Rows of a request.")
+@click.option("--rows", default="1", show_default=True, callback=whole_numbers(MAX_ROWS), help="Rows of a request.")
 @click.option("--seconds", type=duration, default="5", show_default=True, help="Of each measurement.")
 @click.option("--front-ends", type=click.IntRange(1, 64), help="Of the server that is started.  [default: 1]")
 @click.option("--workers", help="Its engine processes, or auto: one a core.  [default: auto]")
@@ -83,17 +83,17 @@ def command(
     """Measure how a bundle or a model folder is served: throughput, latency and CPU for each number of connections."""
     started_only = {"--front-ends": front_ends, "--workers": workers, "--batch-size": batch_size}
     running_only = {"--url": url, "--model": model, "--api-key-file": api_key_file}
-    _one_of(bundle, url, started_only, running_only)
+    _check_options(bundle, url, started_only, running_only)
     from deepseek.extras import need
 
     for module in ("httptools", "msgspec", "orjson", "prometheus_client"):
         need(module, extra="serve")
-    from deepseek.bench import own_server, server_at
+    from deepseek.bench import launch_server, server_at
     from deepseek.bench.server import key_header
 
     if bundle is not None:
         options = [word for name, value in started_only.items() if value is not None for word in (name, str(value))]
-        found: AbstractContextManager[Server] = own_server(bundle, options)
+        found: AbstractContextManager[Server] = launch_server(bundle, options)
     else:
         headers = key_header(api_key_file) if api_key_file else {}
         found = nullcontext(server_at(url or "", model, headers))
@@ -104,16 +104,18 @@ def command(
             "bundle": bundle,
             "options": {name.strip("-").replace("-", "_"): value for name, value in started_only.items()},
             "client": client,
-            "runs": run_all(server, concurrency, rows, seconds, client),
+            "runs": measure_all(server, concurrency, rows, seconds, client),
         }
-    result["warnings"] = warnings_of(result["runs"])
+    result["warnings"] = run_warnings(result["runs"])
     output.warn(result["warnings"])
     output.emit(result, as_json, lambda: report(result))
     if not all(run["num_answers"] for run in result["runs"]):
         ctx.exit(CheckError.exit_code)
 
 
-def _one_of(bundle: str | None, url: str | None, started_only: dict[str, Any], running_only: dict[str, Any]) -> None:
+def _check_options(
+    bundle: str | None, url: str | None, started_only: dict[str, Any], running_only: dict[str, Any]
+) -> None:
     """Refuse options that do not go together."""
     if (bundle is None) == (url is None):
         raise click.UsageError("give a BUNDLE that is served for this, or --url of a server that runs: one of them")
@@ -124,11 +126,11 @@ def _one_of(bundle: str | None, url: str | None, started_only: dict[str, Any], r
         raise click.UsageError(f"{given[0]} cannot be used here: {reason}")
 
 
-def run_all(
+def measure_all(
     server: Server, concurrency: tuple[int, ...], rows: tuple[int, ...], seconds: float, client: Literal["own", "wrk"]
 ) -> list[dict[str, Any]]:
     """One measurement after the other."""
-    from deepseek.bench import Load, measure, refusal_of
+    from deepseek.bench import Load, measure, refusal_reason
 
     progress = Progress()
     runs: list[dict[str, Any]] = []
@@ -139,14 +141,14 @@ def run_all(
                 share = len(runs) / (len(rows) * len(concurrency))
                 progress(f"{count(num_rows)} rows a request, {count(num_connections)} connections", share)
                 load = Load(num_connections, seconds, warmup_s=min(1.0, seconds / 2), client=client)
-                runs.append(facts(measure(ask, load, server.pid), num_rows, num_connections))
-                runs[-1]["refusal"] = None if runs[-1]["num_answers"] else refusal_of(ask)
+                runs.append(run_to_dict(measure(ask, load, server.pid), num_rows, num_connections))
+                runs[-1]["refusal"] = None if runs[-1]["num_answers"] else refusal_reason(ask)
     finally:
         progress.close()
     return runs
 
 
-def facts(found: Measured, num_rows: int, num_connections: int) -> dict[str, Any]:
+def run_to_dict(found: LoadResult, num_rows: int, num_connections: int) -> dict[str, Any]:
     """One measurement as JSON. What is unknown is null there."""
     from deepseek.bench import ENGINES, FRONT_ENDS
 
@@ -168,7 +170,7 @@ def facts(found: Measured, num_rows: int, num_connections: int) -> dict[str, Any
     }
 
 
-def warnings_of(runs: list[dict[str, Any]]) -> list[str]:
+def run_warnings(runs: list[dict[str, Any]]) -> list[str]:
     """What a reader of the figures should know."""
     found = []
     for run in runs:

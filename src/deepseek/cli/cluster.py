@@ -20,11 +20,11 @@ from deepseek.errors import InputError, IntegrityError, MissingError
 
 if TYPE_CHECKING:
     from deepseek.serve import App, Settings
-    from deepseek.serve.cluster.plan import Plan
+    from deepseek.serve.cluster.plan import ClusterPlan
 
 BUILD = "deepseek.cli.cluster:build"
 #: Options that hold on a cluster. All others are refused there, those too that are added later.
-HELD = frozenset(
+CLUSTER_OPTIONS = frozenset(
     [
         "bundles", "host", "port", "batch_size", "workers", "api_keys", "log_level", "timeout", "max_rows", "max_body",
         "engine_timeout", "coalesce", "allowed_hosts", "key", "cluster", "address", "replicas", "config_out",
@@ -33,7 +33,7 @@ HELD = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class OnCluster:
+class ClusterOptions:
     """What the command line says of the cluster."""
 
     address: str | None
@@ -53,7 +53,7 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
         cluster: str | None, address: str | None, replicas: str | None, config_out: Path | None, **others: Any
     ) -> None:
         if cluster is not None:
-            serve_on_cluster(OnCluster(address, replicas, config_out), others)
+            serve_on_cluster(ClusterOptions(address, replicas, config_out), others)
             return
         for option, value in (("--address", address), ("--replicas", replicas), ("--config-out", config_out)):
             if value is not None:
@@ -63,28 +63,28 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def serve_on_cluster(options: OnCluster, given: Mapping[str, Any]) -> None:
+def serve_on_cluster(options: ClusterOptions, given: Mapping[str, Any]) -> None:
     """Write the configuration, or run it until a signal. `given`: the options of the verb."""
-    from deepseek.extras import has, need
+    from deepseek.extras import is_installed, need
     from deepseek.serve.cluster.plan import to_yaml
     from deepseek.serve.cluster.run import check_address, run
 
     check_options(click.get_current_context())
     if options.address is not None:
         check_address(options.address)
-    if options.config_out is None and not has("ray"):  # imported later: it reads its environment when it is
+    if options.config_out is None and not is_installed("ray"):  # imported later: it reads its environment when it is
         need("ray", extra="ray")
-    plan = plan_of(options, given)
+    plan = make_plan(options, given)
     if options.config_out is not None:
         options.config_out.write_text(to_yaml(plan.config()), encoding="utf-8")
     else:
         run(plan, lambda: application(plan), options.address)
 
 
-def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
+def make_plan(options: ClusterOptions, given: Mapping[str, Any]) -> ClusterPlan:
     """What runs where, from the options and the environment. Every model is opened here first."""
     from deepseek.cli.support.serving import read_settings
-    from deepseek.serve.cluster.plan import Plan, Replicas
+    from deepseek.serve.cluster.plan import ClusterPlan, ReplicaRange
     from deepseek.serve.core.cores import num_cores
 
     keys = given["api_keys"]
@@ -100,35 +100,35 @@ def plan_of(options: OnCluster, given: Mapping[str, Any]) -> Plan:
     if not bundles:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
     most = max(1, num_cores() // max(1, settings.workers))
-    replicas = Replicas(1, most) if options.replicas is None else Replicas.parse(options.replicas)
+    replicas = ReplicaRange(1, most) if options.replicas is None else ReplicaRange.parse(options.replicas)
     if settings.api_keys_file:
         settings = replace(settings, api_keys_file=str(Path(settings.api_keys_file).absolute()))
     if settings.port == 0:
         settings = replace(settings, port=free_port(settings.host, options))
-    return Plan(named(bundles, given["key"]), settings, replicas, BUILD)
+    return ClusterPlan(resolve_models(bundles, given["key"]), settings, replicas, BUILD)
 
 
 def check_options(context: click.Context) -> None:
     """InputError for an option that does not hold on a cluster: nothing that was asked for is left out silently."""
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name not in HELD and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise _unheld(parameter.opts[0])
+        if name not in CLUSTER_OPTIONS and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise _unsupported_option(parameter.opts[0])
 
 
 def check_settings(settings: Settings) -> None:
     """The same for what stands in the environment."""
-    from deepseek.serve.cluster.plan import OF_A_REPLICA
+    from deepseek.serve.cluster.plan import REPLICA_SETTINGS
     from deepseek.serve.core.config import ENVIRONMENT
 
     variables = {name: variable for variable, name in ENVIRONMENT.items()}
     for field in fields(settings):
-        held = field.name in ("host", "port", "model_path", *OF_A_REPLICA)
+        held = field.name in ("host", "port", "model_path", *REPLICA_SETTINGS)
         if not held and getattr(settings, field.name) != field.default:
-            raise _unheld(variables.get(field.name, field.name))
+            raise _unsupported_option(variables.get(field.name, field.name))
 
 
-def _unheld(what: str) -> InputError:
+def _unsupported_option(what: str) -> InputError:
     return InputError(
         f"{what} does not hold on a cluster",
         expected="models that are named, over plain HTTP",
@@ -136,7 +136,7 @@ def _unheld(what: str) -> InputError:
     )
 
 
-def free_port(host: str, options: OnCluster) -> int:
+def free_port(host: str, options: ClusterOptions) -> int:
     """A port that nobody has at the moment, of the one machine that there is."""
     from deepseek.serve.run import bind
 
@@ -151,10 +151,10 @@ def free_port(host: str, options: OnCluster) -> int:
     return port
 
 
-def named(bundles: tuple[str, ...], key: Path | None) -> list[dict[str, str]]:
+def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[dict[str, str]]:
     """Name, place and digest of each model, once each was opened here: so what is wrong is said before."""
     from deepseek.cli.support.opening import open_models, split_name
-    from deepseek.serve.models.adapter import face_of
+    from deepseek.serve.models.adapter import adapt_model
     from deepseek.serve.openai.generation import GenerativeModel
 
     found = []
@@ -165,42 +165,42 @@ def named(bundles: tuple[str, ...], key: Path | None) -> list[dict[str, str]]:
                 expected="a bundle, a file of xgboost, or a folder of a model that reads text",
                 fix="serve it without --cluster",
             )
-        face = face_of(model)
+        face = adapt_model(model)
         found.append({"name": name, "path": str(split_name(text)[1].absolute()), "digest": face.card.digest})
         face.close()
     return found
 
 
-def application(plan: Plan) -> Any:
+def application(plan: ClusterPlan) -> Any:
     """What Ray Serve runs."""
-    from deepseek.serve.cluster.replica import application_of
+    from deepseek.serve.cluster.replica import build_application
 
-    return application_of(open_app, plan.config()["applications"][0]["args"], plan.deployment())
+    return build_application(open_app, plan.config()["applications"][0]["args"], plan.deployment())
 
 
 def build(args: dict[str, Any]) -> Any:
     """What Ray Serve runs, made from the arguments of a configuration; its options stand there, too."""
-    from deepseek.serve.cluster.replica import application_of
+    from deepseek.serve.cluster.replica import build_application
 
-    return application_of(open_app, args, {})
+    return build_application(open_app, args, {})
 
 
 def open_app(args: Mapping[str, Any]) -> App:
     """The application of one replica, with logs and explainers. IntegrityError for another model than was meant."""
     from deepseek.cli.support.opening import open_models
-    from deepseek.cli.support.serving import explainer_of, words_for
+    from deepseek.cli.support.serving import explainer_of, reasons_for
     from deepseek.observe.logs import AccessLog
     from deepseek.serve import Pages, create_app
-    from deepseek.serve.cluster.plan import settings_of
-    from deepseek.serve.models.adapter import face_of
+    from deepseek.serve.cluster.plan import read_replica_settings
+    from deepseek.serve.models.adapter import adapt_model
 
-    settings = settings_of(args["settings"])
+    settings = read_replica_settings(args["settings"])
     models: dict[str, Any] = {}
     for wanted in args["models"]:
         name, path = wanted["name"], Path(wanted["path"])
         model: Any
         (model,) = open_models((f"{name}={path}",), None, lazy=settings.workers > 0).values()
-        if face_of(model).card.digest != wanted["digest"]:
+        if adapt_model(model).card.digest != wanted["digest"]:
             raise IntegrityError(
                 f"{path} holds another model than the one that is to be served",
                 expected=wanted["digest"],
@@ -212,12 +212,12 @@ def open_app(args: Mapping[str, Any]) -> App:
         settings=settings,
         sinks=[AccessLog(settings.log_level)],
         explainer_for=explainer_of,
-        reason_codes=words_for,
-        pages=Pages(metrics=_kept_by_ray, stats=_kept_by_ray),
+        reason_codes=reasons_for,
+        pages=Pages(metrics=_refuse_metrics, stats=_refuse_metrics),
     )
 
 
-def _kept_by_ray() -> Any:
+def _refuse_metrics() -> Any:
     """A replica can only say what it has answered itself, which would pass for the whole."""
     raise MissingError(
         "one replica of a cluster does not know what the others have answered",

@@ -13,7 +13,7 @@ from deepseek.cli.support.options import FILE, FOLDER
 from deepseek.errors import CheckError
 
 if TYPE_CHECKING:
-    from deepseek.compress.results import Found
+    from deepseek.compress.results import CompressionResult
 
 EPILOG = """\b
 Examples:
@@ -66,13 +66,13 @@ def command(
     """
     from deepseek.cli.support.cache import cache_folder
     from deepseek.cli.support.progress import Progress
-    from deepseek.compress import Limits, optimise
+    from deepseek.compress import Limits, optimize
 
     limits = Limits(keep, max_mb, min_speedup)
     asked = [name.strip() for name in methods.split(",") if name.strip()] if methods else None
     progress = Progress()
     try:
-        found = optimise(
+        found = optimize(
             model, data, limits, train=train, student=student, methods=asked, out=out, overwrite=overwrite,
             cache=cache_folder(), seed=seed, tell=progress,
         )  # fmt: skip
@@ -85,13 +85,13 @@ def command(
             expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
             fix="see the reasons in the table; loosen the limit that fails by the least",
         )
-        output.emit_unmet(result(found), unmet, as_json, lambda: list(report(found, out)))
-    output.emit(result(found), as_json, lambda: list(report(found, out)))
+        output.emit_unmet(to_json(found), unmet, as_json, lambda: list(report(found, out)))
+    output.emit(to_json(found), as_json, lambda: list(report(found, out)))
 
 
-def result(found: Found) -> Mapping[str, Any]:
+def to_json(found: CompressionResult) -> Mapping[str, Any]:
     """As --json prints it."""
-    from deepseek.compress.report import to_dict
+    from deepseek.compress.report import result_to_dict
 
     chosen = found.chosen
     score = {} if chosen is None or chosen.score is None else {found.metric: chosen.score.to_dict()}
@@ -110,25 +110,25 @@ def result(found: Found) -> Mapping[str, Any]:
         "wall_s": found.wall_s,
         "seed": found.seed,
         "warnings": list(found.warnings),
-        **to_dict(found),
+        **result_to_dict(found),
     }
 
 
-def report(found: Found, out: Path | None) -> Any:
+def report(found: CompressionResult, out: Path | None) -> Any:
     """The table, then what was chosen."""
-    from deepseek.compress.report import cells
-    from deepseek.compress.timing import BATCHES
+    from deepseek.compress.report import measurement_cells
+    from deepseek.compress.timing import BATCH_SIZES
 
-    latencies = [f"p50 / p99 ms at {batch}" for batch in BATCHES]
-    drawn = output.columns("variant", "engine", "MB", found.metric, "left", "x", *latencies, "verdict")
+    latencies = [f"p50 / p99 ms at {batch}" for batch in BATCH_SIZES]
+    drawn = output.make_table("variant", "engine", "MB", found.metric, "left", "x", *latencies, "verdict")
     for one in found.given:
-        drawn.add_row(*map(str, cells(one)), "given")
+        drawn.add_row(*map(str, measurement_cells(one)), "given")
     for row in found.rows:
-        drawn.add_row(*map(str, cells(row.measured)), row.refused or "accepted")
+        drawn.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")
     yield drawn
     if found.chosen is None:
         return
-    yield output.facts(
+    yield output.fact_table(
         [
             ("chosen", f"{found.chosen.variant} in {found.chosen.engine}"),
             ("judged on", f"{found.num_rows:,} rows"),

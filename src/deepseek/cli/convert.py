@@ -60,7 +60,7 @@ def command(hf_folder: Path, out: Path, max_tokens: int | None, overwrite: bool,
         as_json,
         lambda: [
             f"wrote {out}",
-            output.facts(
+            output.fact_table(
                 [
                     ("model", done.architecture),
                     ("task", done.task),

@@ -14,10 +14,10 @@ import click
 
 from deepseek.cli.ship import KINDS
 from deepseek.cli.support import output
-from deepseek.cli.support.options import FILE, FOLDER, pair
+from deepseek.cli.support.options import FILE, FOLDER, assignment_of
 from deepseek.cli.support.progress import Progress
 from deepseek.errors import InputError
-from deepseek.files import check_place, whole
+from deepseek.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,7 @@ A page is one offline file of 2 MB at most: rows are added until it is full.
 @click.argument("data", type=FILE)
 @click.option("--target", metavar="COL", help="What is to be predicted: its classes or numbers are in the card.")
 @click.option("--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]")
-@click.option("--kind", "kinds", multiple=True, metavar="COL=KIND", type=pair(KINDS),
+@click.option("--kind", "kinds", multiple=True, metavar="COL=KIND", type=assignment_of(KINDS),
               help=f"Kind of a column: {', '.join(KINDS)}.")  # fmt: skip
 @click.option("--out", type=FILE, help="card: write it there as JSON.")
 @click.option("--html", type=FILE, help="view: write the page there.")
@@ -70,17 +70,17 @@ def command(
             raise click.UsageError(f"{option} is for deepseek data {'view' if what == 'card' else 'card'}")
     place = html if what == "view" else out
     if place is not None:
-        check_place(place)
-    result, card, text = _made(what, data, target, files, dict(kinds), rows or 24, seed or 0)
+        check_writable(place)
+    result, card, text = _build_output(what, data, target, files, dict(kinds), rows or 24, seed or 0)
     if place is not None:
-        with whole(place) as part:
+        with atomic_file(place) as part:
             part.write_text(text, encoding="utf-8")
     output.emit(result, as_json, lambda: report(card, data.name))
     if place is not None:
         output.note(f"the {'page' if what == 'view' else 'card'} is in {place}")
 
 
-def _made(
+def _build_output(
     what: str, data: Path, target: str | None, files: Path | None, told: dict[str, str], num_rows: int, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """What --json prints, the card, and the text of the file."""
@@ -114,31 +114,33 @@ def _made(
 
 def report(card: Mapping[str, Any], name: str) -> list[object]:
     """The answer in one sentence, what is broken, then a line for each column."""
-    from deepseek.data.view.media_words import broken_rows, copies_words, headline
+    from deepseek.data.view.media_words import broken_rows, describe_copies, headline
 
-    parts: list[object] = [headline(card, output.shown(name)).en]
+    parts: list[object] = [headline(card, output.escape_text(name)).en]
     if found := broken_rows(card):
-        parts += ["", _broken(found)]
+        parts += ["", _broken_table(found)]
         if card["num_broken"] > len(found):
-            parts.append(f"and {output.word(card['num_broken'] - len(found))} more; --json has 20 of each column")
-    parts += ["", _columns(card)]
-    return [*parts, *(output.shown(words.en) for words in copies_words(card))]
+            parts.append(
+                f"and {output.format_value(card['num_broken'] - len(found))} more; --json has 20 of each column"
+            )
+    parts += ["", _column_table(card)]
+    return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
 
-def _broken(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
-    table = output.columns("row", "column", "what is wrong", "what to do", value_justify="left")
+def _broken_table(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
+    table = output.make_table("row", "column", "what is wrong", "what to do", value_justify="left")
     for row, name, each in found:
-        table.add_row(str(row), *(output.shown(text) for text in (name, each["message"], each["fix"])))
+        table.add_row(str(row), *(output.escape_text(text) for text in (name, each["message"], each["fix"])))
     return table
 
 
-def _columns(card: Mapping[str, Any]) -> Table:
-    from deepseek.data.view.media_words import entry_words, missing
+def _column_table(card: Mapping[str, Any]) -> Table:
+    from deepseek.data.view.media_words import describe_entry, missing_count
 
-    table = output.columns("column", "kind", "missing", "broken", "what it holds")
+    table = output.make_table("column", "kind", "missing", "broken", "what it holds")
     table.columns[1].justify = table.columns[4].justify = "left"
     for entry in card["columns"]:
-        broken = output.word(entry["num_broken"]) if "num_broken" in entry else ""
-        words = (output.shown(entry["name"]), entry["kind"], missing(entry, card), broken)
-        table.add_row(*words, output.shown(entry_words(entry).en))
+        broken = output.format_value(entry["num_broken"]) if "num_broken" in entry else ""
+        words = (output.escape_text(entry["name"]), entry["kind"], missing_count(entry, card), broken)
+        table.add_row(*words, output.escape_text(describe_entry(entry).en))
     return table

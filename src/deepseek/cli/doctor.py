@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from deepseek.cli.support import output
-from deepseek.extras import ROOMS, has, install_advice
+from deepseek.extras import ROOMS, install_advice, is_installed
 
 #: What each engine needs beyond the base install.
 ENGINES: dict[str, tuple[str, ...]] = {
@@ -36,11 +36,11 @@ def command(as_json: bool) -> None:
 
 def examine() -> dict[str, Any]:
     """The machine and the installation, found without importing anything heavy."""
-    missing = {room: [module for module in modules if not has(module)] for room, modules in ROOMS.items()}
+    missing = {room: [module for module in modules if not is_installed(module)] for room, modules in ROOMS.items()}
     return {
         "python": platform.python_version(),
         "rooms": {room: {"ok": not modules, "missing": modules} for room, modules in missing.items()},
-        "engines": [engine for engine, modules in ENGINES.items() if all(map(has, modules))],
+        "engines": [engine for engine, modules in ENGINES.items() if all(map(is_installed, modules))],
         "accelerators": accelerators(),
     }
 
@@ -65,7 +65,7 @@ def _report(result: dict[str, Any]) -> list[object]:
         for name, room in result["rooms"].items()
     ]
     return [
-        output.facts(
+        output.fact_table(
             [
                 ("Python", result["python"]),
                 *rooms,

@@ -47,15 +47,15 @@ def command(
 
 def report(result: Mapping[str, Any]) -> Iterator[object]:
     """The figures, then what the decision does, then the groups."""
-    yield f"{result['bundle']} on {output.word(result['num_rows'])} rows"
+    yield f"{result['bundle']} on {output.format_value(result['num_rows'])} rows"
     if result.get("num_masked"):
-        yield f"{output.word(result['num_masked'])} files could not be read and were masked"
-    yield output.figures(result["metrics"], {})
+        yield f"{output.format_value(result['num_masked'])} files could not be read and were masked"
+    yield output.figure_table(result["metrics"], {})
     for name in ("threshold", "interval"):
         if name in result:
             rates = [(key.replace("_", " "), rate) for key, rate in result[name].items() if key != "value"]
-            yield output.facts([(name, result[name].get("value", "")), *rates])
+            yield output.fact_table([(name, result[name].get("value", "")), *rates])
     for column, groups in result.get("segments", {}).items():
         for group in groups:
-            yield f"\n{column} = {group['group']}: {output.word(group['num_rows'])} rows"
-            yield output.figures(group["metrics"], {}) if "metrics" in group else "  too few rows for figures"
+            yield f"\n{column} = {group['group']}: {output.format_value(group['num_rows'])} rows"
+            yield output.figure_table(group["metrics"], {}) if "metrics" in group else "  too few rows for figures"

@@ -10,10 +10,10 @@ import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE, files_options
-from deepseek.look.numbers import number, signed
+from deepseek.look.numbers import number, signed_number
 
 MAX_SHOWN = 15  # columns in the terminal; --json has all
-FEW = 4  # as in explain.mask_trust, which is not imported for the sake of --help
+MIN_PLAYERS = 4  # as in explain.mask_trust, which is not imported for the sake of --help
 
 EPILOG = """\b
 Examples:
@@ -98,7 +98,7 @@ def command(
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.shapley.partition import Budget
 
-    public, private = by_kind(keys)
+    public, private = split_keys(keys)
     result = explain_bundle(
         bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
         training=training, fixed=fixed, json_file=json_file, key=private, bundle_key=public,
@@ -112,11 +112,11 @@ def command(
             output.note(f"the {what} is in {written}{signed}")
 
 
-def by_kind(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
+def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
     """The public key among those of --key, and the private one. UsageError for two of a kind."""
-    from deepseek.bundle.sign import is_public
+    from deepseek.bundle.sign import is_public_key_file
 
-    public = [key for key in keys if is_public(key)]
+    public = [key for key in keys if is_public_key_file(key)]
     private = [key for key in keys if key not in public]
     for kind, found in (("public", public), ("private", private)):
         if len(found) > 1:
@@ -133,32 +133,35 @@ def report(result: Mapping[str, Any]) -> list[object]:
     top = result["importance"][:MAX_SHOWN]
     parts: list[object] = [
         *(f"WARNING: {warning}" for warning in result["warnings"]),
-        f"Mean influence on the {scale}, over {output.word(result['num_rows_explained'])} rows",
-        output.facts([(entry["column"], number(entry["mean_abs"])) for entry in top]),
+        f"Mean influence on the {scale}, over {output.format_value(result['num_rows_explained'])} rows",
+        output.fact_table([(entry["column"], number(entry["mean_abs"])) for entry in top]),
     ]
     if len(result["importance"]) > MAX_SHOWN:
         parts.append(f"and {len(result['importance']) - MAX_SHOWN} more columns: --json lists them all")
     for row in result["explanations"]:
-        sums = f"{signed(row['base_value'])} at the start, {signed(row['output'])} in all"
-        sums += "" if row["adds_up"] else f", {signed(row['residual'])} of it NOT EXPLAINED"
+        sums = f"{signed_number(row['base_value'])} at the start, {signed_number(row['output'])} in all"
+        sums += "" if row["adds_up"] else f", {signed_number(row['residual'])} of it NOT EXPLAINED"
         parts += [
             "",
             f"row {row['row_id']}: {row['prediction']}; {sums}",
             *(f"  {reason}" for reason in row["reasons"]),
-            *(f"  {' with '.join(pair['columns'])}: {signed(pair['value'])}" for pair in row.get("interactions", ())),
+            *(
+                f"  {' with '.join(pair['columns'])}: {signed_number(pair['value'])}"
+                for pair in row.get("interactions", ())
+            ),
             *(f"  {part['column']}: {note}" for part in row.get("parts", ()) for note in part["notes"]),
         ]
     for path in result.get("layers", ()):
-        parts += ["", *ledger(path)]
-    return parts + trusted(result.get("trust"))
+        parts += ["", *ledger_lines(path)]
+    return parts + faithfulness_lines(result.get("trust"))
 
 
-def trusted(trust: Mapping[str, Any] | None) -> list[object]:
+def faithfulness_lines(trust: Mapping[str, Any] | None) -> list[object]:
     """How many rows pass, and the figures of all of them; the page says what they mean."""
     if not trust or not trust["rows"]:
         return []
     rows = trust["rows"]
-    lines: list[tuple[str, object]] = _beyond(rows)
+    lines: list[tuple[str, object]] = _curve_lines(rows)
     for name in ("infidelity", "sensitivity"):
         known = [row[name] for row in rows if row[name] is not None]
         if known:
@@ -169,29 +172,29 @@ def trusted(trust: Mapping[str, Any] | None) -> list[object]:
     parts = [part for row in rows for part in row.get("parts", ())]
     for column in dict.fromkeys(part["column"] for part in parts):
         some = [part for part in parts if part["column"] == column]
-        lines += [(f"{column}, {name}", told) for name, told in _beyond(some)]
+        lines += [(f"{column}, {name}", told) for name, told in _curve_lines(some)]
     if trust["randomised"]:
         lines.append(("likeness with a shuffled model", number(trust["randomised"][-1]["similarity"])))
-    return ["", "how far to trust it", output.facts(lines), *(f"  {note}" for note in trust["notes"])]
+    return ["", "how far to trust it", output.fact_table(lines), *(f"  {note}" for note in trust["notes"])]
 
 
-def _beyond(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
+def _curve_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
     """Of the curves; of few players hardly any order can be told from chance."""
-    told = [row for row in rows if row["num_players"] > FEW]
+    told = [row for row in rows if row["num_players"] > MIN_PLAYERS]
     if not told:
-        return [("deletion and insertion", f"not to be told from chance with {FEW} or fewer")]
+        return [("deletion and insertion", f"not to be told from chance with {MIN_PLAYERS} or fewer")]
     return [
         (name, f"{sum(row[name]['passes'] for row in told)} of {len(told)} rows beyond 95 % of random orders")
         for name in ("deletion", "insertion")
     ]
 
 
-def ledger(path: Mapping[str, Any]) -> list[object]:
+def ledger_lines(path: Mapping[str, Any]) -> list[object]:
     """What each layer of one perceptron sums to, and whether that is the change to be explained."""
     lines = []
     for line in path["ledger"]:
         found = "balances" if line["passes"] else "DOES NOT BALANCE"
         if line["passes"] is None:
-            found = f"{signed(line['bypassed'])} passes it by"
-        lines.append((f"{line['layer']} ({line['kind']})", f"{signed(line['sum'])}, {found}"))
-    return [f"part {path['part']}, layer by layer: {path['method']}", output.facts(lines)]
+            found = f"{signed_number(line['bypassed'])} passes it by"
+        lines.append((f"{line['layer']} ({line['kind']})", f"{signed_number(line['sum'])}, {found}"))
+    return [f"part {path['part']}, layer by layer: {path['method']}", output.fact_table(lines)]

@@ -16,7 +16,7 @@ from deepseek.look.numbers import duration, size
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from deepseek.compress.edge import Done
+    from deepseek.compress.edge import EdgeExport
 
 TIERS = ("onnxruntime", "c", "executorch")
 
@@ -60,10 +60,10 @@ def command(
     with closing(Progress()) as progress:
         done = export_edge(bundle, out, options, data=data, say=lambda message: progress(message, 0.0))
     output.warn(done.notes)
-    output.emit(facts(done), as_json, lambda: [f"wrote {out}", table(done), f"see {out / 'README.md'}"])
+    output.emit(to_json(done), as_json, lambda: [f"wrote {out}", variant_table(done), f"see {out / 'README.md'}"])
 
 
-def facts(done: Done) -> dict[str, Any]:
+def to_json(done: EdgeExport) -> dict[str, Any]:
     """The JSON object."""
     return {
         "bundle": done.subject.name,
@@ -78,7 +78,7 @@ def facts(done: Done) -> dict[str, Any]:
     }
 
 
-def table(done: Done) -> Table:
+def variant_table(done: EdgeExport) -> Table:
     """One row for each variant that was tried."""
     from rich.table import Table
 

@@ -41,32 +41,32 @@ def report(result: Mapping[str, Any]) -> list[object]:
     """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
     parts: list[object] = [_headline(result)]
     if result["metrics"]:
-        parts += ["", output.figures(_marked(result["metrics"]), _marked(result["baseline"]))]
-    parts += ["", _columns(result["inputs"])]
+        parts += ["", output.figure_table(_safe_names(result["metrics"]), _safe_names(result["baseline"]))]
+    parts += ["", _input_table(result["inputs"])]
     if len(result["inputs"]) > MAX_COLUMNS:
         parts.append(f"and {len(result['inputs']) - MAX_COLUMNS} more: --json lists them all")
-    return [*parts, "", _provenance(result)]
+    return [*parts, "", _provenance_table(result)]
 
 
 def _headline(result: Mapping[str, Any]) -> str:
-    labels = [output.shown(label) for label in result["labels"][:MAX_LABELS]]
+    labels = [output.escape_text(label) for label in result["labels"][:MAX_LABELS]]
     if len(result["labels"]) > MAX_LABELS:
         labels.append(f"... {len(result['labels'])} labels in all")
-    what = f"{output.shown(result['target'])} is {', '.join(labels) if labels else 'a number'}"
+    what = f"{output.escape_text(result['target'])} is {', '.join(labels) if labels else 'a number'}"
     sizes = f"{len(result['inputs'])} inputs, {size(result['size_bytes'])}"
     return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
 
 
-def _provenance(result: Mapping[str, Any]) -> Table:
+def _provenance_table(result: Mapping[str, Any]) -> Table:
     from deepseek.cli.verify import SIGNATURES
 
     lineage, threshold = result["lineage"], result["threshold"]
     rows = [
         (
             "threshold",
-            "none" if threshold is None else f"{output.shown(result['labels'][1])} from {number(threshold)} on",
+            "none" if threshold is None else f"{output.escape_text(result['labels'][1])} from {number(threshold)} on",
         ),
-        *[("engine", _engine(entry)) for entry in result["engines"]],
+        *[("engine", _engine_line(entry)) for entry in result["engines"]],
         ("signature", SIGNATURES[result["signature"]]),
         ("created", result["created"]),
         ("format", str(result["format"])),
@@ -75,26 +75,26 @@ def _provenance(result: Mapping[str, Any]) -> Table:
         ("parent", lineage["parent"] or "none"),
         ("digest", result["digest"]),
     ]
-    return output.facts(rows)
+    return output.fact_table(rows)
 
 
-def _marked(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _safe_names(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Figures by names that a table can draw as they are."""
-    return {output.shown(name): figure for name, figure in figures.items()}
+    return {output.escape_text(name): figure for name, figure in figures.items()}
 
 
-def _engine(entry: Mapping[str, Any]) -> str:
+def _engine_line(entry: Mapping[str, Any]) -> str:
     rows = f"from {entry['from_rows']} rows on" if entry["from_rows"] > 1 else "from one row on"
-    return f"{output.shown(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
+    return f"{output.escape_text(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
 
 
-def _columns(inputs: list[dict[str, Any]]) -> Table:
+def _input_table(inputs: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("input", "kind", "type", ""):
         table.add_column(name, overflow="fold")
     for row in inputs[:MAX_COLUMNS]:
-        words = (output.shown(row["name"]), output.shown(row["modality"]), output.shown(row["dtype"]))
+        words = (output.escape_text(row["name"]), output.escape_text(row["modality"]), output.escape_text(row["dtype"]))
         table.add_row(*words, "" if row["required"] else "may be missing")
     return table

@@ -41,6 +41,6 @@ def command(bundle: Path, out: Path | None, dry_run: bool, key: Path | None, as_
         lambda: [
             f"{wrote} {done.out}: format {done.from_format} to {done.to_format}",
             *(f"  {change}" for change in done.changes),
-            output.facts([("digest", done.digest), ("parent", done.parent)]),
+            output.fact_table([("digest", done.digest), ("parent", done.parent)]),
         ],
     )

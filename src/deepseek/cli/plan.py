@@ -50,20 +50,20 @@ def command(
     A forecast from first principles; nothing is loaded. All sequences start at once. Exit code 3: it does not fit.
     """
     from deepseek.engines.parallel.cost import Job
-    from deepseek.engines.parallel.devices import parse
-    from deepseek.engines.parallel.plan import choose
+    from deepseek.engines.parallel.devices import parse_fleet
+    from deepseek.engines.parallel.plan import choose_split
     from deepseek.engines.parallel.shape import read_shape
 
     new = min(256, context // 2) if new_tokens is None else new_tokens
     if new >= context:
         raise click.BadParameter(f"{new} is not below the context of {context}", param_hint="--new-tokens")
-    plan = choose(read_shape(model), parse(gpus), Job(batch, context - new, new, dtype), goal)
-    result = facts(plan)
+    plan = choose_split(read_shape(model), parse_fleet(gpus), Job(batch, context - new, new, dtype), goal)
+    result = to_json(plan)
     output.warn(plan.warnings)
     output.emit(result, as_json, lambda: report(plan, result))
 
 
-def facts(plan: Plan) -> dict[str, Any]:
+def to_json(plan: Plan) -> dict[str, Any]:
     """The JSON object. Bytes are per device, the fullest one; times of the whole batch at once."""
     shape = plan.shape
     return {
@@ -73,15 +73,15 @@ def facts(plan: Plan) -> dict[str, Any]:
         "devices": str(plan.fleet),
         "goal": plan.goal,
         **asdict(plan.job),
-        **_figures(plan.best),
+        **_forecast_to_dict(plan.best),
         "parts_ms": {name.removesuffix("_s"): 1e3 * value for name, value in asdict(plan.best.token).items()},
-        "alternatives": [{**_figures(other.cost), "why_not": other.why} for other in plan.others],
+        "alternatives": [{**_forecast_to_dict(other.cost), "why_not": other.why} for other in plan.others],
         "assumptions": _assumptions(plan),
         "warnings": list(plan.warnings),
     }
 
 
-def _figures(cost: Forecast) -> dict[str, Any]:
+def _forecast_to_dict(cost: Forecast) -> dict[str, Any]:
     memory = cost.memory
     return {
         "split": asdict(cost.split),
@@ -97,7 +97,7 @@ def _figures(cost: Forecast) -> dict[str, Any]:
 
 
 def _assumptions(plan: Plan) -> list[dict[str, str]]:
-    from deepseek.engines.parallel.devices import EFFICIENCY, NETWORK, REASONS
+    from deepseek.engines.parallel.devices import EFFICIENCY, EFFICIENCY_SOURCES, NETWORK_NOTE
 
     device = plan.fleet.device
     peak = device.flops_8 if plan.job.dtype == "fp8" else device.flops_16
@@ -109,7 +109,7 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
     ]
     rows = [{"what": what, "value": value, "source": device.source} for what, value in sheet]
     network = f"{size(device.network_bandwidth)}/s per device"
-    rows.append({"what": "network between machines", "value": network, "source": NETWORK})
+    rows.append({"what": "network between machines", "value": network, "source": NETWORK_NOTE})
     used = {
         "memory": number(EFFICIENCY.memory),
         "compute": number(EFFICIENCY.compute),
@@ -126,7 +126,9 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
         "kernel_s": "start and end of a kernel", "kernels_per_layer": "kernels in a layer",
         "link_latency_s": "latency of a message", "usable": "share of the memory used",
     }  # fmt: skip
-    return rows + [{"what": named[key], "value": value, "source": REASONS[key]} for key, value in used.items()]
+    return rows + [
+        {"what": named[key], "value": value, "source": EFFICIENCY_SOURCES[key]} for key, value in used.items()
+    ]
 
 
 def report(plan: Plan, result: Mapping[str, Any]) -> list[object]:
@@ -136,7 +138,7 @@ def report(plan: Plan, result: Mapping[str, Any]) -> list[object]:
         f"{plan.shape.name} ({number(plan.shape.num_parameters / 1e9)} billion parameters, {plan.job.dtype}) on "
         f"{plan.fleet}: {best.split}, {duration(best.token_s)} a token, {count(best.tokens_per_s)} tokens/s"
     )
-    took = output.facts(
+    took = output.fact_table(
         [
             ("memory per device", f"{size(memory.total)} of {size(memory.usable)} usable"),
             ("  weights", size(memory.weights)),
@@ -154,13 +156,13 @@ def report(plan: Plan, result: Mapping[str, Any]) -> list[object]:
     )
     parts: list[object] = [sentence, "", took]
     if plan.others:
-        parts += ["", _others(plan)]
+        parts += ["", _alternatives_table(plan)]
     if len(plan.others) > MAX_OTHERS:
         parts.append(f"and {len(plan.others) - MAX_OTHERS} more: --json lists them all")
-    return [*parts, "", _assumed(result["assumptions"])]
+    return [*parts, "", _assumptions_table(result["assumptions"])]
 
 
-def _others(plan: Plan) -> Table:
+def _alternatives_table(plan: Plan) -> Table:
     table = _columns("not taken", "memory", "a token", "tokens/s", "why")
     for other in plan.others[:MAX_OTHERS]:
         cost = other.cost
@@ -170,7 +172,7 @@ def _others(plan: Plan) -> Table:
     return table
 
 
-def _assumed(assumptions: list[dict[str, str]]) -> Table:
+def _assumptions_table(assumptions: list[dict[str, str]]) -> Table:
     table = _columns("assumed", "", "source")
     for row in assumptions:
         table.add_row(row["what"], row["value"], row["source"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepseek.contracts import Prediction
     from deepseek.data import Table
     from deepseek.data.samples.preparer import Fault
-    from deepseek.engines import FusedRuntime, Runtime
+    from deepseek.engines import MultimodalRuntime, Runtime
 
 EPILOG = """\b
 Examples:
@@ -60,21 +60,21 @@ def command(
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
-    from deepseek.engines.first_run import FirstRunLimits, first_run_limits
+    from deepseek.engines.first_run import FirstRunLimits, use_limits
 
     limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
     with (
-        first_run_limits(limits),
+        use_limits(limits),
         open_runtime(bundle, key=key) as runtime,
         closing(Progress()) as progress,
     ):
         warn_unchecked(bundle, key)
-        answer = _answering(runtime, files or data.parent, broken)
-        with open_table(data, _checked(progress)) as table:
-            parts = _shown(table.parts(), table.num_rows, progress)
+        answer = _predictor_of(runtime, files or data.parent, broken)
+        with open_table(data, _check_progress(progress)) as table:
+            parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
                 num_flags = score(answer, parts, records)
             else:
@@ -88,29 +88,29 @@ def command(
     else:
         result["out"] = str(out)
     if num_flags:
-        output.note(f"{output.word(num_flags)} values were missing or unseen and were replaced")
+        output.note(f"{output.format_value(num_flags)} values were missing or unseen and were replaced")
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
-        output.note(f"{output.word(num_rows)} rows scored into {out}")
+        output.note(f"{output.format_value(num_rows)} rows scored into {out}")
 
 
-def _checked(progress: Progress) -> Callable[[int], None]:
+def _check_progress(progress: Progress) -> Callable[[int], None]:
     """Says how many rows were checked; how many there are is known at the end of it."""
-    return lambda num_rows: progress(f"{output.word(num_rows)} rows checked", 0.0)
+    return lambda num_rows: progress(f"{output.format_value(num_rows)} rows checked", 0.0)
 
 
-def _shown(parts: Iterable[Table], num_rows: int, progress: Progress) -> Iterator[Table]:
+def _report_parts(parts: Iterable[Table], num_rows: int, progress: Progress) -> Iterator[Table]:
     """The same parts; says how far they are."""
     start = 0
     for part in parts:
-        progress(f"{output.word(start)} of {output.word(num_rows)} rows scored", start / num_rows)
+        progress(f"{output.format_value(start)} of {output.format_value(num_rows)} rows scored", start / num_rows)
         yield part
         start += part.num_rows
 
 
-def _answering(
-    runtime: Runtime | FusedRuntime, root: Path, broken: Literal["fail", "mask"]
+def _predictor_of(
+    runtime: Runtime | MultimodalRuntime, root: Path, broken: Literal["fail", "mask"]
 ) -> Callable[[Table, int], Prediction]:
     """Answers for a part of a table that begins at a row."""
     from deepseek.engines import Runtime

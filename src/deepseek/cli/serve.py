@@ -14,15 +14,15 @@ import click
 
 from deepseek.cli.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import explainer_of, read_settings, words_for
+from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for
 
 if TYPE_CHECKING:
-    from deepseek.engines import FusedRuntime, Runtime
+    from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
-    from deepseek.serve.http.group import Child, Membership
-    from deepseek.serve.models.graph import GraphFace
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.http.group import GroupMember, Membership
+    from deepseek.serve.models.graph import GraphAdapter
+    from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
 EPILOG = """\b
@@ -41,7 +41,7 @@ LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosi
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
-def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
+def parse_workers(_: click.Context, __: click.Parameter, text: str | None) -> str | int | None:
     """A whole number, or auto."""
     if text is None or text == "auto":
         return text
@@ -50,7 +50,7 @@ def workers_of(_: click.Context, __: click.Parameter, text: str | None) -> str |
     return int(text)
 
 
-def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | None:
+def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int | None:
     """MiB in bytes."""
     return None if mib is None else mib << 20
 
@@ -62,7 +62,7 @@ def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | No
 @click.option("--grpc-port", type=click.IntRange(0, 65_535), help="Serve gRPC there, too.  [env: GRPC_PORT]")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows computed together.  [env: BATCH_SIZE; default: 32]")
 @click.option(
-    "--workers", callback=workers_of, help="Engine processes; auto: one a core.  [env: WORKERS; default: auto]"
+    "--workers", callback=parse_workers, help="Engine processes; auto: one a core.  [env: WORKERS; default: auto]"
 )
 @click.option(
     "--front-ends", type=click.IntRange(1, 64), help="Processes that take requests.  [env: FRONT_ENDS; default: 1]"
@@ -83,7 +83,11 @@ def bytes_of(_: click.Context, __: click.Parameter, mib: int | None) -> int | No
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
 @click.option(
-    "--max-body", type=click.IntRange(1, 1_024), callback=bytes_of, metavar="MIB", help="Of a request.  [default: 32]"
+    "--max-body",
+    type=click.IntRange(1, 1_024),
+    callback=mib_to_bytes,
+    metavar="MIB",
+    help="Of a request.  [default: 32]",
 )
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
@@ -144,24 +148,24 @@ def command(
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen and repository is None:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
-    life = life_of(repository, watch, routes, key, lazy=settings.workers > 0)
-    from deepseek.engines.first_run import FirstRunLimits, first_run_limits
+    life = lifecycle_options(repository, watch, routes, key, lazy=settings.workers > 0)
+    from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
 
-    membership, settings = joined(member, settings)
+    membership, settings = join_group(member, settings)
     shared = settings.front_ends > 1
     limits = FirstRunLimits(open_timeout, open_memory << 20)
     listening = bind(settings.host, settings.port, shared=shared, first=member is None)
-    with first_run_limits(limits), listening as listener:
-        try_grpc(settings, first=member is None)
+    with use_limits(limits), listening as listener:
+        check_grpc_port(settings, first=member is None)
         if shared and member is None:
-            lead(settings, listener, life)
+            run_front_ends(settings, listener, life)
         else:
-            models = models_of(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            answer(models, settings, listener, audit_log, membership, life)
+            models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
+            run_server(models, settings, listener, audit_log, membership, life)
 
 
-def models_of(
+def open_served_models(
     chosen: tuple[str, ...],
     key: Path | None,
     settings: Settings,
@@ -169,13 +173,13 @@ def models_of(
     llm_precision: ModelPrecision | None,
 ) -> dict[str, Any]:
     """Models by name, opened; `lossy`: the limits of less precise engines, and texts and rows to measure them on."""
-    from deepseek.cli.support.opening import gate_of, open_models
+    from deepseek.cli.support.opening import open_models, parse_lossy_options
 
-    gate = gate_of(*lossy)
+    gate = parse_lossy_options(*lossy)
     return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
 
 
-def joined(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
+def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
     """What a group has told this process, and the settings with the ports that it holds."""
     if member is None:
         return None, settings
@@ -185,7 +189,7 @@ def joined(member: str | None, settings: Settings) -> tuple[Membership | None, S
     return found, replace(settings, port=found.port, grpc_port=found.grpc_port or None)
 
 
-def try_grpc(settings: Settings, *, first: bool) -> None:
+def check_grpc_port(settings: Settings, *, first: bool) -> None:
     """InputError when the port of gRPC is taken, which gRPC itself would find when the models are open."""
     from deepseek.serve.run import bind
 
@@ -193,10 +197,10 @@ def try_grpc(settings: Settings, *, first: bool) -> None:
         bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
-def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
+def run_front_ends(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
     """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
-    from deepseek.serve.http.group import Group, run_group
-    from deepseek.serve.run import bind, print_ready
+    from deepseek.serve.http.group import FrontEndGroup, run_group
+    from deepseek.serve.run import bind, print_ready_line
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
     port, grpc_port = listener.getsockname()[1], 0
@@ -204,11 +208,13 @@ def lead(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
         if settings.grpc_port is not None:
             grpc = held.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
             grpc_port = grpc.getsockname()[1]
-        run_group(Group(port, settings.front_ends, print_ready, grpc_port=grpc_port, renews=renews, **life))
+        run_group(
+            FrontEndGroup(port, settings.front_ends, print_ready_line, grpc_port=grpc_port, renews=renews, **life)
+        )
 
 
-def answer(
-    models: Mapping[str, Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel],
+def run_server(
+    models: Mapping[str, Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
@@ -222,13 +228,13 @@ def answer(
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
-    from deepseek.serve.http.group import Child
+    from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
 
     metrics, live = Metrics(), LiveStats()
     child = None
     if membership is not None:
-        child = Child(membership)
+        child = GroupMember(membership)
         child.state = lambda: [metrics.exposition().decode(), live.state()]
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
     access = AccessLog(settings.log_level)
@@ -242,14 +248,16 @@ def answer(
         settings=settings,
         sinks=[metrics, live, *logs],
         explainer_for=explainer_of,
-        reason_codes=words_for,
+        reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
-        pages=Pages(metrics=lambda: exposition(metrics, child), stats=lambda: live.snapshot(states(child))),
+        pages=Pages(
+            metrics=lambda: merged_exposition(metrics, child), stats=lambda: live.snapshot(other_states(child))
+        ),
         parent=None if child is None else child.channel,
         **life,
     )
     for name, model in models.items():
-        if (fields := chosen(model)) is not None:
+        if (fields := engine_choice(model)) is not None:
             access.emit(Event("server", name, fields=fields))
     try:
         run(app, listener, child)
@@ -258,17 +266,19 @@ def answer(
             log.close()
 
 
-def chosen(model: Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel) -> dict[str, Any] | None:
+def engine_choice(
+    model: Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel,
+) -> dict[str, Any] | None:
     """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
-    from deepseek.serve.models.graph import GraphFace
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.graph import GraphAdapter
+    from deepseek.serve.models.text import TextAdapter
 
-    if isinstance(model, TextFace):
+    if isinstance(model, TextAdapter):
         if not model.measured:
             return None
         return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
     gated = getattr(model, "gated", None)
-    if isinstance(model, GraphFace):
+    if isinstance(model, GraphAdapter):
         gated = {"engines": model.file.engines, "table": model.file.table}
     if not gated:
         return None
@@ -276,17 +286,17 @@ def chosen(model: Runtime | FusedRuntime | TextFace | GraphFace | GenerativeMode
     return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
 
 
-def life_of(
+def lifecycle_options(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
 ) -> dict[str, Any]:
     """What create_app is told of models that come and go. InputError for what it cannot be told."""
     from deepseek.cli.support.opening import open_checked
     from deepseek.errors import InputError
-    from deepseek.serve.models.routing import read_split
+    from deepseek.serve.models.routing import parse_split
     from deepseek.serve.repository.folder import Repository
 
     splits: dict[str, Any] = {}
-    for name, split in map(read_split, routes):
+    for name, split in map(parse_split, routes):
         if name in splits:
             raise InputError(
                 f"there are two routes for {name!r}", expected="one for each model", fix="write one --route"
@@ -300,12 +310,12 @@ def life_of(
     return {"repository": found, "splits": splits}
 
 
-def states(child: Child | None) -> list[Any]:
+def other_states(child: GroupMember | None) -> list[Any]:
     """The figures of the last minutes of the other front ends."""
     return [] if child is None else [live for _, live in child.others.values()]
 
 
-def exposition(metrics: Metrics, child: Child | None) -> bytes:
+def merged_exposition(metrics: Metrics, child: GroupMember | None) -> bytes:
     """For Prometheus: of this front end, and of the others of its group."""
     from deepseek.observe.merge import merge_expositions
 

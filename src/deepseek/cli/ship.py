@@ -12,10 +12,19 @@ from typing import Any
 import click
 
 from deepseek.cli.support import output
-from deepseek.cli.support.options import BUNDLE, FILE, assignment, duration, json_text, num_bytes, pair, share
+from deepseek.cli.support.options import (
+    BUNDLE,
+    FILE,
+    assignment_of,
+    duration,
+    json_text,
+    num_bytes,
+    parse_assignment,
+    share,
+)
 from deepseek.cli.support.progress import Progress
 from deepseek.errors import InputError, MissingError
-from deepseek.files import check_place
+from deepseek.files import check_writable
 from deepseek.look import numbers
 
 KINDS = (
@@ -69,7 +78,7 @@ Examples:
     "kinds",
     multiple=True,
     metavar="COL=KIND",
-    type=pair(KINDS),
+    type=assignment_of(KINDS),
     help=f"Kind of a column: {', '.join(KINDS)}.",
 )
 @click.option("--drop-missing-target", is_flag=True, help="Leave out rows without a target instead of refusing them.")
@@ -80,7 +89,7 @@ Examples:
     "--monotone",
     multiple=True,
     metavar="COL=+1|-1",
-    type=pair(("+1", "1", "-1")),
+    type=assignment_of(("+1", "1", "-1")),
     help="The answer only rises (or falls) with a column.",
 )
 @click.option(
@@ -103,7 +112,7 @@ Examples:
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(0, 256), default=2, show_default=True, help="Processes that read files.")
 @click.option(
-    "--encoder", "encoders", multiple=True, metavar="COL=WHAT", type=assignment,
+    "--encoder", "encoders", multiple=True, metavar="COL=WHAT", type=parse_assignment,
     help="Encoder of a column: the folder of a text model, or NAME:FILE.safetensors of an image net.",
 )  # fmt: skip
 @click.option("--train-encoder", "train_encoders", multiple=True, metavar="COL", help="Let it go on learning.")
@@ -129,7 +138,7 @@ def command(
     **options: Any,
 ) -> None:
     """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
-    source, options = _source(data, example, options)
+    source, options = _resolve_source(data, example, options)
     options["split"] = options["split"] or "random"
     options["kinds"] = dict(options["kinds"]) or None
     options["encoders"] = dict(options["encoders"]) or None
@@ -145,12 +154,12 @@ def command(
 
             settings = read_settings(host=host, port=port)
             listener = held.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
-        path = _ship(source, options, html, as_json)
+        path = _ship_and_report(source, options, html, as_json)
         if then_serve:
-            from deepseek.cli.serve import answer
+            from deepseek.cli.serve import run_server
             from deepseek.cli.support.opening import open_models
 
-            answer(open_models((path,), None, lazy=settings.workers > 0), settings, listener)
+            run_server(open_models((path,), None, lazy=settings.workers > 0), settings, listener)
 
 
 def _check_report(html: Path, out: Path | None) -> None:
@@ -161,10 +170,10 @@ def _check_report(html: Path, out: Path | None) -> None:
             expected="a file outside of the bundle, to which nothing may be added",
             fix=f"--html {out.resolve().name}.html",
         )
-    check_place(html)
+    check_writable(html)
 
 
-def _ship(source: Any, options: dict[str, Any], html: Path | None, as_json: bool) -> Path:
+def _ship_and_report(source: Any, options: dict[str, Any], html: Path | None, as_json: bool) -> Path:
     """Train and pack, write the report, then say what was made. Returns the bundle's path."""
     from deepseek.automl.ship import ship
 
@@ -181,7 +190,7 @@ def _ship(source: Any, options: dict[str, Any], html: Path | None, as_json: bool
     return shipped.path
 
 
-def _source(data: Path | None, example: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _resolve_source(data: Path | None, example: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What to read, and the options with the target. Says what is missing before anything heavy is imported."""
     if (data is None) == (example is None):
         raise click.UsageError("give either DATA or --example, not both and not neither")
@@ -203,8 +212,8 @@ def summary(result: Mapping[str, Any]) -> list[object]:
     answer = f"{result['bundle']}: {result['model']} predicts {result['target']} ({result['task']})"
     return [
         f"{answer}; {numbers.size(result['size_bytes'])}",
-        output.figures(result["metrics"], result["baseline"]),
-        output.facts(
+        output.figure_table(result["metrics"], result["baseline"]),
+        output.fact_table(
             [
                 ("engine", result["engine"]),
                 ("CPU time", numbers.duration(result["cpu_s"])),

@@ -78,7 +78,7 @@ def summary(result: Mapping[str, Any]) -> list[object]:
     early = ", stopped early" if result["stopped_early"] else ""
     return [
         f"{result['weights']}: {result['model']}, {numbers.size(result['size_bytes'])}",
-        output.facts(
+        output.fact_table(
             [
                 *((name.replace("_", " "), value) for name, value in metrics.items()),
                 ("epochs", f"{result['num_epochs']}{early}"),

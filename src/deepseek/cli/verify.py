@@ -11,7 +11,7 @@ import click
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
 
-NOT_MET = 3
+NOT_MET_EXIT_CODE = 3
 SIGNATURES = {
     "none": "not signed",
     "not checked": "signed; not checked, give the public key with --key",
@@ -39,7 +39,7 @@ def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -
     result = verification(bundle, key=key)
     output.emit(result, as_json, lambda: report(bundle, result))
     if not result["ok"]:
-        ctx.exit(NOT_MET)
+        ctx.exit(NOT_MET_EXIT_CODE)
 
 
 def report(bundle: Path, result: Mapping[str, Any]) -> list[object]:
@@ -47,7 +47,7 @@ def report(bundle: Path, result: Mapping[str, Any]) -> list[object]:
     problems = result["problems"]
     if problems:
         return [f"{bundle}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *(f"  {p}" for p in problems)]
-    whole = f"all {output.word(result['num_files'])} files are as they were written"
+    whole = f"all {output.format_value(result['num_files'])} files are as they were written"
     if bundle.is_file():
         whole = "the file is as it was signed"
     return [f"{bundle}: {whole}; {SIGNATURES[result['signature']]}"]

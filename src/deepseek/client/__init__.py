@@ -17,8 +17,8 @@ from deepseek.extras import need
 need("msgspec", extra="serve")
 
 from deepseek.client.aio import AsyncClient  # noqa: E402  (after the check, so that its message is the one seen)
-from deepseek.client.answers import Answers  # noqa: E402
+from deepseek.client.answers import PredictResponse  # noqa: E402
 from deepseek.client.errors import UnreachableError  # noqa: E402
 from deepseek.client.sync import Client  # noqa: E402
 
-__all__ = ["Answers", "AsyncClient", "Client", "UnreachableError"]
+__all__ = ["AsyncClient", "Client", "PredictResponse", "UnreachableError"]

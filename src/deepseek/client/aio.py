@@ -10,9 +10,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from deepseek.client.answers import Answers
-from deepseek.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, checked_key, headers_of, split_url, trust
-from deepseek.client.verbs import Request, Response, Steps, Verbs
+from deepseek.client.answers import PredictResponse
+from deepseek.client.attempts import (
+    MAX_RETRIES,
+    TIMEOUT_S,
+    Attempts,
+    normalize_key,
+    request_headers,
+    split_url,
+    tls_context,
+)
+from deepseek.client.verbs import ApiMethods, Request, RequestFlow, Response
 from deepseek.contracts import Attribution, Float32
 from deepseek.errors import DeepseekError
 
@@ -21,7 +29,7 @@ MAX_HEAD_BYTES = 64 * 1024  # of an answer's status line and headers
 MAX_IDLE = 64  # connections that are kept
 
 
-class BrokenAnswerError(ConnectionError):
+class BrokenResponseError(ConnectionError):
     """What came back is no HTTP/1.1 answer."""
 
 
@@ -39,16 +47,16 @@ class AsyncClient:
     ) -> None:
         self.url = url.rstrip("/")
         self._parts = split_url(self.url)
-        self._tls = trust(ca_file) if self._parts.scheme == "https" else None
-        self._api_key = checked_key(api_key)
+        self._tls = tls_context(ca_file) if self._parts.scheme == "https" else None
+        self._api_key = normalize_key(api_key)
         self._timeout_s = timeout_s
         self._max_retries = max_retries
-        self._verbs = Verbs()
+        self._verbs = ApiMethods()
         self._idle: list[_Connection] = []
 
     async def predict(
         self, rows: Any, *, model: str | None = None, reasons: int = 0, timeout_s: float | None = None
-    ) -> Answers:
+    ) -> PredictResponse:
         """As Client.predict."""
         return await self._run(self._verbs.predict(rows, model, reasons), timeout_s)
 
@@ -85,7 +93,7 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: Steps[Result], timeout_s: float | None) -> Result:
+    async def _run(self, steps: RequestFlow[Result], timeout_s: float | None) -> Result:
         tries = Attempts(self.url, self._timeout_s if timeout_s is None else timeout_s, self._max_retries)
         try:
             request = next(steps)
@@ -119,7 +127,7 @@ class AsyncClient:
     async def _send(self, request: Request, left_s: float) -> Response:
         connection = self._idle.pop() if self._idle else await self._connect()
         try:
-            response = await connection.ask(request, self._parts, headers_of(request, self._api_key, left_s))
+            response = await connection.ask(request, self._parts, request_headers(request, self._api_key, left_s))
         except BaseException:
             connection.close()
             raise
@@ -168,18 +176,18 @@ class _Connection:
                 raise ValueError(version)
             return int(code), found
         except (ValueError, asyncio.LimitOverrunError) as error:
-            raise BrokenAnswerError("what came back is no HTTP/1.1") from error
+            raise BrokenResponseError("what came back is no HTTP/1.1") from error
 
     async def _body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() == "chunked":
-            return await _chunks(self._reader.readuntil, self._reader.readexactly)
+            return await _read_chunked(self._reader.readuntil, self._reader.readexactly)
         length = headers.get("content-length", "")
         if not length.isdigit():
-            raise BrokenAnswerError("the answer does not say how long it is")
+            raise BrokenResponseError("the answer does not say how long it is")
         return await self._reader.readexactly(int(length))
 
 
-async def _chunks(
+async def _read_chunked(
     until: Callable[[bytes], Awaitable[bytes]], exactly: Callable[[int], Awaitable[bytes]]
 ) -> bytes:  # fmt: skip
     """A body in chunks, as a proxy may send it."""
@@ -189,7 +197,7 @@ async def _chunks(
         try:
             size = int(text, 16)
         except ValueError as error:
-            raise BrokenAnswerError("a chunk does not say how long it is") from error
+            raise BrokenResponseError("a chunk does not say how long it is") from error
         if not size:
             while await until(b"\r\n") != b"\r\n":
                 pass

@@ -20,13 +20,13 @@ Reason = Mapping[str, Any]  # column, value, contribution, text
 
 
 @dataclass(frozen=True, slots=True)
-class Answers(Prediction):
+class PredictResponse(Prediction):
     """A Prediction, as the model itself gives it, and for each row the columns that moved it most."""
 
     reasons: tuple[tuple[Reason, ...], ...] = ()
 
 
-def read(reader: Callable[[bytes], Result], body: bytes) -> Result:
+def parse_body(reader: Callable[[bytes], Result], body: bytes) -> Result:
     """reader(body); UnreachableError when the body is not what the verb's answer is."""
     try:
         return reader(body)
@@ -53,24 +53,24 @@ def takes_tensors(body: bytes) -> bool:
     return any(entry.get("modality") == "tensor" for entry in msgspec.json.decode(body)["inputs"])
 
 
-def read_answers(body: bytes) -> Answers:
+def read_predictions(body: bytes) -> PredictResponse:
     """The answer by column (protocols/rows.py)."""
     found = msgspec.json.decode(body)
     labels = found.get("labels")
     outputs = found.get("outputs")
-    return Answers(
-        tensors=None if outputs is None else Tensors({name: _array(rows) for name, rows in outputs.items()}),
+    return PredictResponse(
+        tensors=None if outputs is None else Tensors({name: _output_array(rows) for name, rows in outputs.items()}),
         labels_known=tuple(found.get("labels_known", ())),
         labels=None if labels is None else np.array(labels, np.str_),
-        probabilities=_floats(found.get("probabilities")),
-        values=_floats(found.get("values")),
-        intervals=_floats(found.get("intervals")),
-        flags=_flags(found.get("flags", ())),
+        probabilities=_float_array(found.get("probabilities")),
+        values=_float_array(found.get("values")),
+        intervals=_float_array(found.get("intervals")),
+        flags=_read_flags(found.get("flags", ())),
         reasons=tuple(tuple(reasons) for reasons in found.get("reasons", ())),
     )
 
 
-def read_arrow(body: bytes) -> Answers:
+def read_arrow(body: bytes) -> PredictResponse:
     """The answer as an Arrow stream (protocols/arrow.py)."""
     pa = need("pyarrow", extra="tabular")
     table = pa.ipc.open_stream(io.BytesIO(body)).read_all()
@@ -79,13 +79,13 @@ def read_arrow(body: bytes) -> Answers:
     prediction = table.column("prediction")
     flags = msgspec.json.decode((table.schema.metadata or {}).get(b"flags", b"[]"))
     ends = [table.column(name).to_numpy() for name in ("lower", "upper") if name in table.column_names]
-    return Answers(
+    return PredictResponse(
         labels_known=tuple(name.removeprefix(start) for name in names),
         labels=np.array(prediction.to_pylist(), np.str_) if names else None,
         probabilities=np.column_stack([table.column(name).to_numpy() for name in names]) if names else None,
         values=None if names else prediction.to_numpy(),
         intervals=np.column_stack(ends) if ends else None,
-        flags=_flags(flags),
+        flags=_read_flags(flags),
     )
 
 
@@ -117,15 +117,15 @@ def read_embeddings(body: bytes) -> Float32:
     )
 
 
-def _array(rows: Any) -> Any:
+def _output_array(rows: Any) -> Any:
     """One output. Where a number is not known it is of floats."""
     found = np.array(rows)
     return found.astype(np.float64) if found.dtype == object else found
 
 
-def _floats(values: Any) -> Float32 | None:
+def _float_array(values: Any) -> Float32 | None:
     return None if values is None else np.array(values, np.float32)
 
 
-def _flags(entries: Sequence[Mapping[str, Any]]) -> tuple[Flag, ...]:
+def _read_flags(entries: Sequence[Mapping[str, Any]]) -> tuple[Flag, ...]:
     return tuple(Flag(entry["row"], entry["column"], entry["what"]) for entry in entries)

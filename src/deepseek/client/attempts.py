@@ -13,7 +13,7 @@ from math import isfinite
 from time import perf_counter
 from urllib.parse import SplitResult, urlsplit
 
-from deepseek.client.errors import UnreachableError, error_of
+from deepseek.client.errors import UnreachableError, error_from_body
 from deepseek.client.verbs import Request, Response
 from deepseek.errors import DeadlineError, InputError
 
@@ -44,7 +44,7 @@ class Attempts:
         """None for an answer, or the seconds after which to ask again. Raises the server's error when that is all."""
         if response.status < 400 or request.any_status:
             return None
-        error = error_of(response.status, response.body, self._url)
+        error = error_from_body(response.status, response.body, self._url)
         wait = response.headers.get("retry-after", "1")
         wait_s = float(wait) if wait.isdigit() else 1.0
         if response.status != 429 or self._retries <= 0 or perf_counter() + wait_s >= self.due_s:
@@ -88,7 +88,7 @@ def split_url(url: str) -> SplitResult:
     return found
 
 
-def checked_key(api_key: str | None) -> str | None:
+def normalize_key(api_key: str | None) -> str | None:
     """The key without the white space around it. InputError for what could end its header; the key is not repeated."""
     found = (api_key or "").strip()
     if not (found.isascii() and found.isprintable()):
@@ -100,7 +100,7 @@ def checked_key(api_key: str | None) -> str | None:
     return found or None
 
 
-def trust(ca_file: str | None) -> ssl.SSLContext:
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """Trust in the system's certificates, or in those of a file. InputError for what holds none."""
     try:
         return ssl.create_default_context(cafile=ca_file)
@@ -113,7 +113,7 @@ def trust(ca_file: str | None) -> ssl.SSLContext:
         ) from error
 
 
-def headers_of(request: Request, api_key: str | None, left_s: float) -> dict[str, str]:
+def request_headers(request: Request, api_key: str | None, left_s: float) -> dict[str, str]:
     """The headers of a request, the time that is left among them."""
     found = {"accept": "application/json", "x-timeout-ms": str(max(1, int(left_s * 1e3))), **request.headers}
     if api_key:

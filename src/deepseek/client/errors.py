@@ -19,10 +19,10 @@ class UnreachableError(DeepseekError):
     code = "unreachable"
 
 
-def error_of(status: int, body: bytes, url: str) -> DeepseekError:
+def error_from_body(status: int, body: bytes, url: str) -> DeepseekError:
     """The error of an answer that is none.
 
-    >>> error = error_of(404, b'{"error": {"code": "not_found", "message": "there is no model"}}', "http://x")
+    >>> error = error_from_body(404, b'{"error": {"code": "not_found", "message": "there is no model"}}', "http://x")
     >>> type(error).__name__, error.message
     ('MissingError', 'there is no model')
     """
@@ -38,26 +38,26 @@ def error_of(status: int, body: bytes, url: str) -> DeepseekError:
     # To OpenAI's clients the message says all, since they show nothing else.
     if fields["expected"]:
         fields["message"] = fields["message"].partition(f" Expected: {fields['expected'].rstrip('.')}")[0]
-    kind = _BY_CODE.get(fields["code"], DeepseekError)
+    kind = _CLASS_BY_CODE.get(fields["code"], DeepseekError)
     error = kind.__new__(kind)  # some have parameters of their own
     DeepseekError.__init__(error, fields["message"], expected=fields["expected"], fix=fields["fix"])
     error.status = status
     return error
 
 
-def _kinds(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
+def _subclass_tree(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
     yield kind
     for each in kind.__subclasses__():
-        yield from _kinds(each)
+        yield from _subclass_tree(each)
 
 
-def _by_code() -> Mapping[str, type[DeepseekError]]:
+def _classes_by_code() -> Mapping[str, type[DeepseekError]]:
     """The class of each code: the one that brought it, not one that inherits it."""
     found: dict[str, Any] = {}
-    for kind in _kinds(DeepseekError):
+    for kind in _subclass_tree(DeepseekError):
         if kind.__module__ in (DeepseekError.__module__, of_http.__name__):
             found.setdefault(kind.code, kind)
     return found
 
 
-_BY_CODE = _by_code()
+_CLASS_BY_CODE = _classes_by_code()

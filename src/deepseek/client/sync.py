@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from deepseek.client.answers import Answers
-from deepseek.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, checked_key, headers_of, split_url, trust
-from deepseek.client.timed import TimedConnection
-from deepseek.client.verbs import Request, Response, Steps, Verbs
+from deepseek.client.answers import PredictResponse
+from deepseek.client.attempts import (
+    MAX_RETRIES,
+    TIMEOUT_S,
+    Attempts,
+    normalize_key,
+    request_headers,
+    split_url,
+    tls_context,
+)
+from deepseek.client.timed import DeadlineConnection
+from deepseek.client.verbs import ApiMethods, Request, RequestFlow, Response
 from deepseek.contracts import Attribution, Float32
 from deepseek.errors import DeepseekError
 
@@ -37,17 +45,17 @@ class Client:
     ) -> None:
         self.url = url.rstrip("/")
         self._parts = split_url(self.url)
-        self._tls = trust(ca_file) if self._parts.scheme == "https" else None
-        self._api_key = checked_key(api_key)
+        self._tls = tls_context(ca_file) if self._parts.scheme == "https" else None
+        self._api_key = normalize_key(api_key)
         self._timeout_s = timeout_s
         self._max_retries = max_retries
-        self._verbs = Verbs()
-        self._idle: list[TimedConnection] = []
+        self._verbs = ApiMethods()
+        self._idle: list[DeadlineConnection] = []
         self._lock = threading.Lock()
 
     def predict(
         self, rows: Any, *, model: str | None = None, reasons: int = 0, timeout_s: float | None = None
-    ) -> Answers:
+    ) -> PredictResponse:
         """Answers for N rows: records, columns by name, a numpy matrix in the order of the model's inputs, or an Arrow
         table. `reasons` is how many columns to name that moved each answer."""
         return self._run(self._verbs.predict(rows, model, reasons), timeout_s)
@@ -85,7 +93,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: Steps[Result], timeout_s: float | None) -> Result:
+    def _run(self, steps: RequestFlow[Result], timeout_s: float | None) -> Result:
         tries = Attempts(self.url, self._timeout_s if timeout_s is None else timeout_s, self._max_retries)
         try:
             request = next(steps)
@@ -119,7 +127,7 @@ class Client:
         connection = self._connection()
         connection.due_s = tries.due_s
         try:
-            headers = headers_of(request, self._api_key, left_s)
+            headers = request_headers(request, self._api_key, left_s)
             connection.request(request.method, self._parts.path + request.path, request.body or None, headers)
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
@@ -134,8 +142,8 @@ class Client:
                 self._idle.append(connection)
         return response
 
-    def _connection(self) -> TimedConnection:
+    def _connection(self) -> DeadlineConnection:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return TimedConnection(self._parts.hostname or "", self._parts.port, self._tls)
+        return DeadlineConnection(self._parts.hostname or "", self._parts.port, self._tls)

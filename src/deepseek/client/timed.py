@@ -1,6 +1,6 @@
 """Connections of http.client that end every wait at one time, which each call sets anew.
 
-    connection = TimedConnection("127.0.0.1", 8000, tls=None)
+    connection = DeadlineConnection("127.0.0.1", 8000, tls=None)
     connection.due_s = perf_counter() + 30
     connection.request(...); connection.getresponse().read()      # TimeoutError when 30 s have passed
 
@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import Any
 
 
-class TimedConnection(HTTPConnection):
+class DeadlineConnection(HTTPConnection):
     """To a host, encrypted where there is a `tls`. `due_s`: on the clock of perf_counter."""
 
     def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
@@ -47,7 +47,7 @@ class TimedConnection(HTTPConnection):
         except BaseException:
             found.close()
             raise
-        self.sock = _TimedSocket(found, self.left_s)
+        self.sock = _DeadlineSocket(found, self.left_s)
 
     def _connected(self) -> socket.socket:
         wrong: OSError = OSError(f"{self.host} has no address")
@@ -63,7 +63,7 @@ class TimedConnection(HTTPConnection):
         raise wrong
 
 
-class _TimedSocket:
+class _DeadlineSocket:
     """A socket as far as http.client uses one."""
 
     def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
@@ -77,13 +77,13 @@ class _TimedSocket:
             rest = rest[self._inner.send(rest) :]
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._inner, self._left_s))
+        return io.BufferedReader(_DeadlineReader(self._inner, self._left_s))
 
     def close(self) -> None:
         self._inner.close()
 
 
-class _TimedReader(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """The socket stays open while this is, also once its connection has let it go."""
 
     def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:

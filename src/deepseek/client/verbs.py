@@ -4,7 +4,8 @@ returns what was wanted. Client and AsyncClient drive the same ones.
     steps = verbs.predict(rows, model=None, reasons=0)
     request = next(steps); steps.send(answer) ...          # StopIteration.value is the result
 
-Rows of arrays and tables go as an Arrow stream where pyarrow is installed on both sides, others as JSON by position.
+Rows of arrays and tables go as an Arrow stream where pyarrow is installed on both sides, others as JSON_TYPE by
+position.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ import msgspec
 import numpy as np
 
 from deepseek.client.answers import (
-    Answers,
-    read,
-    read_answers,
+    PredictResponse,
+    parse_body,
     read_arrow,
     read_attribution,
     read_columns,
     read_embeddings,
     read_models,
+    read_predictions,
     takes_tensors,
 )  # fmt: skip
 from deepseek.contracts import Attribution, Float32
-from deepseek.data.table.values import plain
+from deepseek.data.table.values import to_python
 from deepseek.errors import ExtraError, InputError
-from deepseek.extras import has, need
+from deepseek.extras import is_installed, need
 from deepseek.http_errors import MediaTypeError
 
-ARROW = "application/vnd.apache.arrow.stream"
-JSON = "application/json"
+ARROW_TYPE = "application/vnd.apache.arrow.stream"
+JSON_TYPE = "application/json"
 Result = TypeVar("Result")
 
 
@@ -59,62 +60,62 @@ class Response:
     body: bytes
 
 
-Steps = Generator[Request, Response, Result]
+RequestFlow = Generator[Request, Response, Result]
 
 
-class Verbs:
+class ApiMethods:
     """The verbs, and what they remember of the server: its models and their columns."""
 
     def __init__(self) -> None:
-        self._arrow = has("pyarrow")
+        self._arrow = is_installed("pyarrow")
         self._columns: dict[str, tuple[str, ...]] = {}
         self._tensors: set[str] = set()
         self._only = ""
 
-    def ready(self) -> Steps[bool]:
+    def ready(self) -> RequestFlow[bool]:
         found = yield Request("GET", "/v2/health/ready", any_status=True)
         return found.status == 200
 
-    def models(self) -> Steps[list[dict[str, Any]]]:
+    def models(self) -> RequestFlow[list[dict[str, Any]]]:
         found = yield Request("GET", "/v1/models")
-        return read(read_models, found.body)
+        return parse_body(read_models, found.body)
 
-    def predict(self, rows: Any, model: str | None, reasons: int) -> Steps[Answers]:
+    def predict(self, rows: Any, model: str | None, reasons: int) -> RequestFlow[PredictResponse]:
         name = yield from self._name(model)
         path = f"/v1/models/{quote(name)}:predict"
         if self._arrow and not reasons and _is_columnar(rows) and not (yield from self._takes_tensors(name, rows)):
             table = yield from self._table(rows, name)
             try:
-                headers = {"content-type": ARROW, "accept": ARROW}
-                found = yield Request("POST", path, _stream(table), headers)
-                return read(read_arrow, found.body)
-            except ExtraError:  # the server has no pyarrow: from now on as JSON
+                headers = {"content-type": ARROW_TYPE, "accept": ARROW_TYPE}
+                found = yield Request("POST", path, _arrow_stream(table), headers)
+                return parse_body(read_arrow, found.body)
+            except ExtraError:  # the server has no pyarrow: from now on as JSON_TYPE
                 self._arrow = False
             except MediaTypeError:  # the model has no columns
                 self._tensors.add(name)
-        body = positional(rows) | ({"reasons": reasons} if reasons else {})
-        found = yield Request("POST", path, _json(body), {"content-type": JSON})
-        return read(read_answers, found.body)
+        body = positional_body(rows) | ({"reasons": reasons} if reasons else {})
+        found = yield Request("POST", path, _encode_json(body), {"content-type": JSON_TYPE})
+        return parse_body(read_predictions, found.body)
 
-    def explain(self, rows: Any, model: str | None, target: str | None) -> Steps[Attribution]:
+    def explain(self, rows: Any, model: str | None, target: str | None) -> RequestFlow[Attribution]:
         name = yield from self._name(model)
-        given = positional(rows)
+        given = positional_body(rows)
         names = given.get("columns") or (yield from self._columns_of(name))
         instances = [dict(zip(names, row, strict=True)) for row in given["rows"]]
         body: dict[str, Any] = {"instances": instances} | ({"target": target} if target is not None else {})
         path = f"/v1/models/{quote(name)}:explain"
-        found = yield Request("POST", path, _json(body), {"content-type": JSON})
-        return read(read_attribution, found.body)
+        found = yield Request("POST", path, _encode_json(body), {"content-type": JSON_TYPE})
+        return parse_body(read_attribution, found.body)
 
-    def embed(self, texts: Sequence[str], model: str | None) -> Steps[Float32]:
+    def embed(self, texts: Sequence[str], model: str | None) -> RequestFlow[Float32]:
         name = yield from self._name(model)
         if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
             raise InputError("texts is no list of texts", expected='["...", ...]', fix="give at least one text")
         body = {"model": name, "input": list(texts), "encoding_format": "base64"}
-        found = yield Request("POST", "/v1/embeddings", _json(body), {"content-type": JSON})
-        return read(read_embeddings, found.body)
+        found = yield Request("POST", "/v1/embeddings", _encode_json(body), {"content-type": JSON_TYPE})
+        return parse_body(read_embeddings, found.body)
 
-    def _name(self, model: str | None) -> Steps[str]:
+    def _name(self, model: str | None) -> RequestFlow[str]:
         """The model that is meant: the one that is named, or the only one."""
         if model or self._only:
             return model or self._only
@@ -128,26 +129,26 @@ class Verbs:
         self._only = known[0]
         return self._only
 
-    def _columns_of(self, name: str) -> Steps[tuple[str, ...]]:
+    def _columns_of(self, name: str) -> RequestFlow[tuple[str, ...]]:
         if name not in self._columns:
             found = yield Request("GET", f"/v1/models/{quote(name)}")
-            self._columns[name] = read(read_columns, found.body)
-            if read(takes_tensors, found.body):
+            self._columns[name] = parse_body(read_columns, found.body)
+            if parse_body(takes_tensors, found.body):
                 self._tensors.add(name)
         return self._columns[name]
 
-    def _takes_tensors(self, name: str, rows: Any) -> Steps[bool]:
+    def _takes_tensors(self, name: str, rows: Any) -> RequestFlow[bool]:
         """Whether a model is known to be a bare graph, whose inputs are no columns. For a matrix it is asked."""
         if isinstance(rows, np.ndarray):
             yield from self._columns_of(name)
         return name in self._tensors
 
-    def _table(self, rows: Any, name: str) -> Steps[Any]:
+    def _table(self, rows: Any, name: str) -> RequestFlow[Any]:
         pa = need("pyarrow", extra="tabular")
         if isinstance(rows, np.ndarray):
             names = yield from self._columns_of(name)
             if rows.ndim != 2 or rows.shape[1] != len(names):
-                raise _wrong_shape(rows, names)
+                raise _shape_error(rows, names)
             rows = dict(zip(names, rows.T, strict=True))
         try:
             return pa.table(rows)
@@ -159,22 +160,22 @@ class Verbs:
             ) from error
 
 
-def positional(rows: Any) -> dict[str, Any]:
+def positional_body(rows: Any) -> dict[str, Any]:
     """Rows as {"columns", "rows"}; InputError for what holds none.
 
-    >>> positional([{"age": 61, "income": None}])
+    >>> positional_body([{"age": 61, "income": None}])
     {'columns': ['age', 'income'], 'rows': [[61, None]]}
-    >>> positional({"age": np.array([61.0, np.nan])})
+    >>> positional_body({"age": np.array([61.0, np.nan])})
     {'columns': ['age'], 'rows': [(61.0,), (None,)]}
     """
     if hasattr(rows, "__arrow_c_stream__"):
         rows = need("pyarrow", extra="tabular").table(rows).to_pydict()
     if isinstance(rows, np.ndarray):
         if rows.ndim != 2:
-            raise _wrong_shape(rows, ())
-        return {"rows": [[plain(cell) for cell in row] for row in rows.tolist()]}
+            raise _shape_error(rows, ())
+        return {"rows": [[to_python(cell) for cell in row] for row in rows.tolist()]}
     if isinstance(rows, Mapping):
-        columns = [[_cell(value) for value in column] for column in rows.values()]
+        columns = [[_json_cell(value) for value in column] for column in rows.values()]
         if len({len(column) for column in columns}) != 1:
             raise InputError(
                 "the columns are not of one length", expected="as many values in each", fix="give every row a value"
@@ -183,8 +184,8 @@ def positional(rows: Any) -> dict[str, Any]:
     if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)) and rows:
         names = list(rows[0]) if isinstance(rows[0], Mapping) else None
         if names is None:
-            return {"rows": [[_cell(value) for value in row] for row in rows]}
-        return {"columns": names, "rows": [_values(record, names, place) for place, record in enumerate(rows)]}
+            return {"rows": [[_json_cell(value) for value in row] for row in rows]}
+        return {"columns": names, "rows": [_record_values(record, names, place) for place, record in enumerate(rows)]}
     raise InputError(
         f"rows is {type(rows).__name__}, and holds no row",
         expected="a list of records, columns by name, a numpy matrix or an Arrow table",
@@ -192,27 +193,27 @@ def positional(rows: Any) -> dict[str, Any]:
     )
 
 
-def _values(record: Any, names: list[str], place: int) -> list[Any]:
+def _record_values(record: Any, names: list[str], place: int) -> list[Any]:
     if not isinstance(record, Mapping) or record.keys() != set(names):
         raise InputError(
             f"row {place} has other columns than row 0",
             expected=", ".join(map(str, names[:20])),
             fix="give each row the same columns, None where a value is not known",
         )
-    return [_cell(record[name]) for name in names]
+    return [_json_cell(record[name]) for name in names]
 
 
-def _cell(value: Any) -> Any:
-    """A value as JSON can hold it: dates as ISO text, NaN as null, an array as nested lists."""
+def _json_cell(value: Any) -> Any:
+    """A value as JSON_TYPE can hold it: dates as ISO text, NaN as null, an array as nested lists."""
     if isinstance(value, np.ndarray):
         return value.tolist()
-    value = plain(value)
+    value = to_python(value)
     if isinstance(value, np.datetime64):
         return str(value)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _json(body: Mapping[str, Any]) -> bytes:
+def _encode_json(body: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError) as error:  # half a surrogate pair is a ValueError
@@ -233,7 +234,7 @@ def _is_columnar(rows: Any) -> bool:
     return hasattr(rows, "__arrow_c_stream__")
 
 
-def _stream(table: Any) -> bytes:
+def _arrow_stream(table: Any) -> bytes:
     pa = need("pyarrow", extra="tabular")
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -242,7 +243,7 @@ def _stream(table: Any) -> bytes:
     return found
 
 
-def _wrong_shape(rows: Any, names: Sequence[str]) -> InputError:
+def _shape_error(rows: Any, names: Sequence[str]) -> InputError:
     return InputError(
         f"the matrix has the shape {list(rows.shape)}",
         expected=f"[rows, {len(names) or 'columns'}]: {', '.join(names[:20])}".rstrip(": "),

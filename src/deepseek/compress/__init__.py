@@ -11,40 +11,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
-    from deepseek.compress.distilling import DistillConfig, Distilled, distill, layer_initialised
+    from deepseek.compress.distilling import DistillationResult, DistillConfig, distill, init_student_from_layers
     from deepseek.compress.limits import Limits
-    from deepseek.compress.pruning.apply import GroupReport, Pruned, PruningReport, prune, prune_to
-    from deepseek.compress.pruning.knobs import Pruning
-    from deepseek.compress.pruning.repair import Repaired, Teaching, prune_and_repair, repair
-    from deepseek.compress.results import Found
-    from deepseek.compress.search import optimise
+    from deepseek.compress.pruning.apply import GroupReport, PruningReport, PruningResult, prune, prune_to
+    from deepseek.compress.pruning.config import Pruning
+    from deepseek.compress.pruning.repair import RepairResult, TeacherConfig, prune_and_repair, repair
+    from deepseek.compress.results import CompressionResult
+    from deepseek.compress.search import optimize
 
 __all__ = [
-    "DistillConfig", "Distilled", "Found", "GroupReport", "Limits", "Pruned", "Pruning", "PruningReport", "Repaired",
-    "Teaching", "distill", "layer_initialised", "optimise", "prune", "prune_and_repair", "prune_to", "repair",
+    "CompressionResult",
+    "DistillConfig",
+    "DistillationResult",
+    "GroupReport",
+    "Limits",
+    "Pruning",
+    "PruningReport",
+    "PruningResult",
+    "RepairResult",
+    "TeacherConfig",
+    "distill",
+    "init_student_from_layers",
+    "optimize",
+    "prune",
+    "prune_and_repair",
+    "prune_to",
+    "repair",
 ]  # fmt: skip
 
 _MODULES = {
     "DistillConfig": "distilling",
-    "Distilled": "distilling",
-    "Found": "search",
+    "DistillationResult": "distilling",
+    "CompressionResult": "search",
     "GroupReport": "pruning.apply",
     "Limits": "limits",
-    "Pruned": "pruning.apply",
-    "Pruning": "pruning.knobs",
+    "PruningResult": "pruning.apply",
+    "Pruning": "pruning.config",
     "PruningReport": "pruning.apply",
-    "Repaired": "pruning.repair",
-    "Teaching": "pruning.repair",
+    "RepairResult": "pruning.repair",
+    "TeacherConfig": "pruning.repair",
     "distill": "distilling",
-    "layer_initialised": "distilling",
-    "optimise": "search",
+    "init_student_from_layers": "distilling",
+    "optimize": "search",
     "prune": "pruning.apply",
     "prune_and_repair": "pruning.repair",
     "prune_to": "pruning.apply",
     "repair": "pruning.repair",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

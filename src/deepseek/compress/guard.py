@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deepseek.compress.limits import SAME_SPEED, Limits
+from deepseek.compress.limits import SAME_SPEED_RATIO, Limits
 from deepseek.compress.timing import Timing
 from deepseek.contracts import Figure
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class VariantMeasurement:
     """A variant in an engine. What a cheaper proof made needless is None."""
 
     variant: str
@@ -43,7 +43,7 @@ class Measured:
         return asdict(self) | {"timings": {str(batch): asdict(one) for batch, one in (self.timings or {}).items()}}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Measured:
+    def from_dict(cls, found: Mapping[str, Any]) -> VariantMeasurement:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         timings = {
             int(batch): Timing(**{**one, "speedup": Figure(**one["speedup"])})
@@ -53,21 +53,25 @@ class Measured:
         return cls(**{**found, **figures, "timings": timings or None, "notes": tuple(found["notes"])})
 
 
-def verdict(measured: Measured, limits: Limits, *, given_bytes: int) -> str:
+def refusal_reason(measured: VariantMeasurement, limits: Limits, *, given_bytes: int) -> str:
     """Why it is refused, with by how much; "" when it is accepted. Limits that were not measured because a cheaper one
     failed are not spoken of.
 
-    >>> small = Measured("int8", "openvino-f32", 30_000_000)
+    >>> small = VariantMeasurement("int8", "openvino-f32", 30_000_000)
     >>> verdict(small, Limits(max_mb=20), given_bytes=90_000_000)
     '30.0 MB, 10.0 MB over the limit of 20 MB'
     """
     if measured.failed:
         return measured.failed
-    reasons = [*_size(measured, limits, given_bytes), *_kept(measured, limits), *_speed(measured, limits)]
+    reasons = [
+        *_size_reasons(measured, limits, given_bytes),
+        *_score_reasons(measured, limits),
+        *_speed_reasons(measured, limits),
+    ]
     return "; ".join(reasons)
 
 
-def _size(measured: Measured, limits: Limits, given_bytes: int) -> list[str]:
+def _size_reasons(measured: VariantMeasurement, limits: Limits, given_bytes: int) -> list[str]:
     found = measured.size_bytes / 1e6
     if limits.max_mb is not None and found > limits.max_mb:
         return [f"{found:.1f} MB, {found - limits.max_mb:.1f} MB over the limit of {limits.max_mb:g} MB"]
@@ -76,7 +80,7 @@ def _size(measured: Measured, limits: Limits, given_bytes: int) -> list[str]:
     return []
 
 
-def _kept(measured: Measured, limits: Limits) -> list[str]:
+def _score_reasons(measured: VariantMeasurement, limits: Limits) -> list[str]:
     if measured.kept is None or measured.kept.value >= limits.keep:
         return []
     kept = measured.kept.value
@@ -85,13 +89,13 @@ def _kept(measured: Measured, limits: Limits) -> list[str]:
     return [f"{kept:.2%} of the score is left, {limits.keep - kept:.2%} below the limit of {limits.keep:.2%}"]
 
 
-def _speed(measured: Measured, limits: Limits) -> list[str]:
+def _speed_reasons(measured: VariantMeasurement, limits: Limits) -> list[str]:
     if measured.timings is None or measured.speedup is None:
         return []
     slower = [
         f"slower at batch {batch} ({one.speedup.value:.2f}x)"
         for batch, one in measured.timings.items()
-        if one.speedup.value < SAME_SPEED
+        if one.speedup.value < SAME_SPEED_RATIO
     ]
     if slower:
         return slower
@@ -101,7 +105,7 @@ def _speed(measured: Measured, limits: Limits) -> list[str]:
     return []
 
 
-def best(accepted: Sequence[Measured]) -> Measured:
+def choose_best(accepted: Sequence[VariantMeasurement]) -> VariantMeasurement:
     """The fastest; of those within 3 % of it, the smallest."""
     fastest = max(one.speedup or 0.0 for one in accepted)
     near = [one for one in accepted if (one.speedup or 0.0) >= 0.97 * fastest]

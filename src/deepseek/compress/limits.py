@@ -13,9 +13,16 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 #: The least share of a float32 file that a method alone can reach: bits of a stored number. 0.0: no bound is known.
-LEAST_SHARE: Mapping[str, float] = {"bf16": 0.5, "fp8": 0.25, "int8": 0.25, "int4": 0.125, "prune": 0.0, "distill": 0.0}
+MIN_SIZE_SHARE: Mapping[str, float] = {
+    "bf16": 0.5,
+    "fp8": 0.25,
+    "int8": 0.25,
+    "int4": 0.125,
+    "prune": 0.0,
+    "distill": 0.0,
+}
 #: Two runs of one and the same model differ by so much: below 1 by less than it, nothing is called slower.
-SAME_SPEED = 0.98
+SAME_SPEED_RATIO = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Limits:
         """InputError when no combination of `methods` could make `size_bytes` of float32 weights small enough."""
         if self.max_mb is None:
             return
-        shares = [LEAST_SHARE.get(method, 0.0) for method in methods]
+        shares = [MIN_SIZE_SHARE.get(method, 0.0) for method in methods]
         least = min(shares, default=1.0) * size_bytes
         if size_bytes > self.max_mb * 1e6 and least > self.max_mb * 1e6:
             raise InputError(
@@ -60,7 +67,7 @@ class Limits:
 
 
 #: What a method takes that was not given.
-_NEEDS = {
+_METHOD_FIXES = {
     "distill": "give --train TEXTS for a classifier of texts, --train ROWS.npz --student FILE.py:NAME for a module, or "
     "take some of these",
 }
@@ -73,7 +80,7 @@ def check_methods(asked: Sequence[str], known: Sequence[str], what: str) -> tupl
             raise InputError(
                 f"{what} cannot be compressed by {method!r}.{did_you_mean(method, known)}",
                 expected=", ".join(known),
-                fix=_NEEDS.get(method, "take some of these"),
+                fix=_METHOD_FIXES.get(method, "take some of these"),
             )
     return tuple(dict.fromkeys(asked))
 

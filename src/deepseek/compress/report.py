@@ -11,19 +11,19 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deepseek.compress.timing import BATCHES
+from deepseek.compress.timing import BATCH_SIZES
 from deepseek.contracts import Figure
-from deepseek.extras import has
+from deepseek.extras import is_installed
 from deepseek.look import numbers
-from deepseek.look.charts import Choice, pareto
+from deepseek.look.charts import ParetoPoint, pareto
 from deepseek.look.page import Section, page
 from deepseek.look.tables import Cell, Column, figure, table
 from deepseek.look.words import Text
 
 if TYPE_CHECKING:
-    from deepseek.compress.results import Found
+    from deepseek.compress.results import CompressionResult
 
-SCORES = {
+SCORE_NAMES = {
     "accuracy": Text("accuracy", "准确率"),
     "agreement": Text("agreement with the given model", "与原模型的一致率"),
     "cosine": Text("cosine to the given model", "与原模型的余弦"),
@@ -31,7 +31,7 @@ SCORES = {
 }
 
 
-def to_dict(found: Found) -> dict[str, Any]:
+def result_to_dict(found: CompressionResult) -> dict[str, Any]:
     """Everything, in plain values."""
     return {
         "metric": found.metric,
@@ -44,23 +44,23 @@ def to_dict(found: Found) -> dict[str, Any]:
     }
 
 
-def evidence_files(found: Found) -> dict[str, bytes]:
+def evidence_files(found: CompressionResult) -> dict[str, bytes]:
     """By path inside the bundle; the picture where matplotlib is installed."""
-    plain = json.dumps(_finite(to_dict(found)), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    files = {"evidence/compression.json": plain.encode(), "evidence/compression.html": html(found).encode()}
-    if has("matplotlib"):
-        files["evidence/compression.png"] = png(found)
+    plain = json.dumps(_replace_nonfinite(result_to_dict(found)), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    files = {"evidence/compression.json": plain.encode(), "evidence/compression.html": render_html(found).encode()}
+    if is_installed("matplotlib"):
+        files["evidence/compression.png"] = render_png(found)
     return files
 
 
-def html(found: Found) -> str:
+def render_html(found: CompressionResult) -> str:
     """One offline page: the answer, the picture, the table, the provenance."""
     sections = [
         Section(
             Text("Speed against what is left", "速度与保留程度"),
             figure(
                 pareto,
-                choices(found),
+                pareto_choices(found),
                 title=Text("Each variant in each engine", "各引擎中的各个变体"),
                 caption=Text(
                     "Right is faster, up is better. Dashed lines are the limits.", "越右越快，越上越好。虚线为限制。"
@@ -70,28 +70,28 @@ def html(found: Found) -> str:
                 limits=(found.limits.min_speedup or 1.0, found.limits.keep),
             ),
         ),
-        Section(Text("What was measured", "测量结果"), _table(found)),
+        Section(Text("What was measured", "测量结果"), _result_table(found)),
     ]
-    return page(Text("Compression report", "压缩报告"), _answer(found), sections, provenance=_provenance(found))
+    return page(Text("Compression report", "压缩报告"), _answer_text(found), sections, provenance=_provenance(found))
 
 
-def choices(found: Found) -> list[Choice]:
+def pareto_choices(found: CompressionResult) -> list[ParetoPoint]:
     """What was measured to the end."""
     return [
-        Choice(f"{row.measured.variant}, {row.measured.engine}", row.measured.speedup, row.measured.kept.value,
+        ParetoPoint(f"{row.measured.variant}, {row.measured.engine}", row.measured.speedup, row.measured.kept.value,
                not row.refused)
         for row in found.rows
         if row.measured.speedup is not None and row.measured.kept is not None
     ]  # fmt: skip
 
 
-def png(found: Found) -> bytes:
+def render_png(found: CompressionResult) -> bytes:
     """The picture by itself."""
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(7.2, 4.6), dpi=130, layout="constrained")
     axes = picture.subplots()
-    for number, one in enumerate(sorted(choices(found), key=lambda one: one.x)):
+    for number, one in enumerate(sorted(pareto_choices(found), key=lambda one: one.x)):
         colour = "#2563eb" if one.is_good else "#a1a1aa"
         axes.scatter([one.x], [one.y], s=46, color=colour, marker="o" if one.is_good else "x", zorder=3)
         away = (7, -14)[number % 2]  # neighbours' names would lie on each other
@@ -109,7 +109,7 @@ def png(found: Found) -> bytes:
     return data.getvalue()
 
 
-def _answer(found: Found) -> Text:
+def _answer_text(found: CompressionResult) -> Text:
     if found.chosen is None:
         return Text("Nothing that was tried meets the limits.", "没有任何变体满足限制。")
     one = found.chosen
@@ -120,54 +120,54 @@ def _answer(found: Found) -> Text:
         f"{one.variant} in {one.engine} is {speed} times as fast, has {size} MB instead of {given:.1f} MB, and keeps "
         f"{kept} of the {found.metric}.",
         f"{one.variant}（{one.engine}）速度为 {speed} 倍，大小 {size} MB（原 {given:.1f} MB），保留 {kept} 的"
-        f"{SCORES[found.metric].zh if found.metric in SCORES else found.metric}。",
+        f"{SCORE_NAMES[found.metric].zh if found.metric in SCORE_NAMES else found.metric}。",
     )
 
 
-def _table(found: Found) -> Any:
-    score = SCORES.get(found.metric, Text(found.metric, found.metric))
+def _result_table(found: CompressionResult) -> Any:
+    score = SCORE_NAMES.get(found.metric, Text(found.metric, found.metric))
     columns = [
         Column(Text("variant", "变体"), "text"), Column(Text("engine", "引擎"), "text"),
         Column(Text("verdict", "结论"), "text"), Column("MB"), Column(score),
         Column(Text("left", "保留")), Column(Text("times as fast", "速度倍数")),
-        *(Column(Text(f"p50 / p99 ms, batch {batch}", f"p50 / p99 毫秒，批 {batch}")) for batch in BATCHES),
+        *(Column(Text(f"p50 / p99 ms, batch {batch}", f"p50 / p99 毫秒，批 {batch}")) for batch in BATCH_SIZES),
     ]  # fmt: skip
-    given = [_told(one, Text("given", "原模型")) for one in found.given]
-    rows = [_told(row.measured, row.refused or Text("accepted", "已接受")) for row in found.rows]
-    return table(columns, [*given, *rows], data=to_dict(found))
+    given = [_table_row(one, Text("given", "原模型")) for one in found.given]
+    rows = [_table_row(row.measured, row.refused or Text("accepted", "已接受")) for row in found.rows]
+    return table(columns, [*given, *rows], data=result_to_dict(found))
 
 
-def _told(one: Any, word: Cell) -> list[Cell]:
-    variant, engine, *rest = cells(one)
+def _table_row(one: Any, word: Cell) -> list[Cell]:
+    variant, engine, *rest = measurement_cells(one)
     return [variant, engine, word, *rest]
 
 
-def cells(one: Any) -> list[Cell]:
+def measurement_cells(one: Any) -> list[Cell]:
     """Variant, engine, MB, score, what is left, speed, latencies: the words of a row, also on the terminal."""
     return [
         one.variant,
         one.engine or numbers.UNKNOWN,
         f"{one.size_bytes / 1e6:.2f}" if one.size_bytes else numbers.UNKNOWN,
-        _shown(one.score),
+        _score_cell(one.score),
         f"{one.kept.value:.2%}" if one.kept and math.isfinite(one.kept.value) else numbers.UNKNOWN,
         f"{one.speedup:.2f}" if one.speedup else numbers.UNKNOWN,
-        *(_latency(one.timings, batch) for batch in BATCHES),
+        *(_latency_cell(one.timings, batch) for batch in BATCH_SIZES),
     ]
 
 
-def _shown(score: Figure | None) -> str:
+def _score_cell(score: Figure | None) -> str:
     if score is None or not math.isfinite(score.value):
         return numbers.UNKNOWN
     return f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]"
 
 
-def _latency(timings: Mapping[int, Any] | None, batch: int) -> str:
+def _latency_cell(timings: Mapping[int, Any] | None, batch: int) -> str:
     if not timings or batch not in timings:
         return numbers.UNKNOWN
     return f"{numbers.number(timings[batch].p50_ms)} / {numbers.number(timings[batch].p99_ms)}"
 
 
-def _provenance(found: Found) -> dict[Any, Any]:
+def _provenance(found: CompressionResult) -> dict[Any, Any]:
     limits = found.limits
     return {
         Text("judged on", "评判数据"): f"{found.num_rows:,} rows",
@@ -182,9 +182,9 @@ def _provenance(found: Found) -> dict[Any, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _replace_nonfinite(item) for key, item in value.items()}
+    return [_replace_nonfinite(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepseek.compress.guard import Measured
+from deepseek.compress.guard import VariantMeasurement
 from deepseek.compress.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """One line of the table: what was measured, and the guard's word on it."""
 
-    measured: Measured
+    measured: VariantMeasurement
     refused: str  # why; "" when it is accepted
 
     def to_dict(self) -> dict[str, Any]:
@@ -23,12 +23,14 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CompressionResult:
     """What came of it."""
 
-    given: tuple[Measured, ...]  # the given model in each exact engine; the first is what the others are held against
-    rows: tuple[Row, ...]
-    chosen: Measured | None
+    given: tuple[
+        VariantMeasurement, ...
+    ]  # the given model in each exact engine; the first is what the others are held against
+    rows: tuple[ResultRow, ...]
+    chosen: VariantMeasurement | None
     bundle: Path | None
     limits: Limits
     metric: str

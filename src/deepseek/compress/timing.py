@@ -1,6 +1,6 @@
 """How fast each variant is beside the others: interleaved rounds, CPU time on one thread, wall time for the latency.
 
-    found = compare({"given": run_a, "int8": run_b}, rows_of, batch=16, budget_s=5.0)
+    found = compare_speed({"given": run_a, "int8": run_b}, rows_of, batch=16, budget_s=5.0)
     found["int8"].speedup                 # over the first, as a Figure: median of the rounds and their middle 95 %
 
 Every round calls each once or more with the same new rows, in an order that turns (A B C, B C A, ...): what else the
@@ -18,12 +18,12 @@ import numpy as np
 
 from deepseek.contracts import Figure
 
-BATCHES = (1, 16)
+BATCH_SIZES = (1, 16)
 MIN_ROUNDS, MAX_ROUNDS = 7, 200
 #: A call below this is repeated until a round's part takes so long: the clock of CPU time is coarse.
-LEAST_S = 0.004
+MIN_ROUND_S = 0.004
 
-Run = Callable[[Any], object]
+RunFunction = Callable[[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,13 @@ class Timing:
     num_rounds: int
 
 
-def compare(
-    runs: Mapping[str, Run], rows_of: Callable[[int, int], Any], *, batch: int, budget_s: float = 5.0
+def compare_speed(
+    runs: Mapping[str, RunFunction], rows_of: Callable[[int, int], Any], *, batch: int, budget_s: float = 5.0
 ) -> dict[str, Timing]:
     """Timings by name; the first of `runs` is what the others are held against. `rows_of(number, batch)` gives inputs
     of `batch` rows, others for each number. It ends after `budget_s`, never before MIN_ROUNDS."""
     names = list(runs)
-    repeats = {name: _repeats(runs[name], rows_of, batch) for name in names}
+    repeats = {name: _calls_per_round(runs[name], rows_of, batch) for name in names}
     cpu: dict[str, list[float]] = {name: [] for name in names}
     wall: dict[str, list[float]] = {name: [] for name in names}
     started_s, number = perf_counter(), 0
@@ -60,18 +60,18 @@ def compare(
         if turn + 1 >= MIN_ROUNDS and perf_counter() - started_s > budget_s:
             break
     first = np.array(cpu[names[0]])
-    return {name: _timing(np.array(cpu[name]), np.array(wall[name]), first) for name in names}
+    return {name: _summarize(np.array(cpu[name]), np.array(wall[name]), first) for name in names}
 
 
-def _repeats(run: Run, rows_of: Callable[[int, int], Any], batch: int) -> int:
+def _calls_per_round(run: RunFunction, rows_of: Callable[[int, int], Any], batch: int) -> int:
     """Calls of a round, after one that warms up."""
     run(rows_of(0, batch))
     start_s = perf_counter()
     run(rows_of(1, batch))
-    return int(np.clip(np.ceil(LEAST_S / max(perf_counter() - start_s, 1e-6)), 1, 1_000))
+    return int(np.clip(np.ceil(MIN_ROUND_S / max(perf_counter() - start_s, 1e-6)), 1, 1_000))
 
 
-def _timing(cpu: np.ndarray[Any, Any], wall: np.ndarray[Any, Any], first: np.ndarray[Any, Any]) -> Timing:
+def _summarize(cpu: np.ndarray[Any, Any], wall: np.ndarray[Any, Any], first: np.ndarray[Any, Any]) -> Timing:
     ratios = first / cpu
     low, middle, high = np.quantile(ratios, [0.025, 0.5, 0.975])
     return Timing(

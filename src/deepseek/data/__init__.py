@@ -13,7 +13,7 @@ from deepseek.data.features.kinds import KINDS, Kind, find_kinds
 from deepseek.data.features.prepare import Column, Feature, Preprocessor, fit_preprocessor
 from deepseek.data.features.target import TargetInfo, drop_missing_target, encode_target, infer_task
 from deepseek.data.split.leaks import Finding, check_leaks
-from deepseek.data.split.split import Split, folds, split_table
+from deepseek.data.split.split import Split, make_folds, split_table
 from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table, concat
 from deepseek.data.view.card import make_card
@@ -34,9 +34,9 @@ __all__ = [
     "encode_target",
     "find_kinds",
     "fit_preprocessor",
-    "folds",
     "infer_task",
     "make_card",
+    "make_folds",
     "read_table",
     "split_table",
 ]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
-    from deepseek.engines.multimodal.runtime import FusedRuntime, open_runtime
+    from deepseek.engines.multimodal.runtime import MultimodalRuntime, open_runtime
     from deepseek.engines.parity import check_parity
     from deepseek.engines.registry import ENGINES, Source, open_engine
     from deepseek.engines.tabular.export import export_onnx
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
-    "FusedRuntime",
+    "MultimodalRuntime",
     "Runtime",
     "Source",
     "Tuning",
@@ -36,7 +36,7 @@ __all__ = [
 
 _MODULES = {
     "ENGINES": "registry",
-    "FusedRuntime": "multimodal.runtime",
+    "MultimodalRuntime": "multimodal.runtime",
     "Runtime": "tabular.runtime",
     "Source": "registry",
     "Tuning": "tabular.tune",
@@ -47,4 +47,4 @@ _MODULES = {
     "open_runtime": "multimodal.runtime",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

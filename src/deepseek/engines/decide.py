@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle.agreement import DECISION
-from deepseek.bundle.fields import json_object
-from deepseek.bundle.manifest import THRESHOLD, is_threshold
+from deepseek.bundle.fields import parse_json_object
+from deepseek.bundle.manifest import THRESHOLD_RANGE, is_threshold
 from deepseek.contracts import Flag, Float32, Float64, Prediction, Task
 from deepseek.errors import IntegrityError
 
-LARGEST = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,17 @@ class Decision:
         """From decision.json: {"threshold", "costs", "interval": {"level", "half_width"}}, each null or absent.
         IntegrityError for rules that cannot be followed: a threshold that is no chance, costs that are not one number
         for each pair of labels, an interval without a width."""
-        told = json_object(data, DECISION)
+        told = parse_json_object(data, DECISION)
         threshold, costs, interval = told.get("threshold"), told.get("costs"), told.get("interval")
         if threshold is not None and not (_is_number(threshold) and is_threshold(threshold)):
-            raise _unfit(f"threshold is {repr(threshold)[:80]}", THRESHOLD)
+            raise _invalid_decision_error(f"threshold is {repr(threshold)[:80]}", THRESHOLD_RANGE)
         if interval is not None and not _is_interval(interval):
-            raise _unfit(f"interval is {repr(interval)[:80]}", "a level between 0 and 1 and a half_width from 0 on")
+            raise _invalid_decision_error(
+                f"interval is {repr(interval)[:80]}", "a level between 0 and 1 and a half_width from 0 on"
+            )
         interval = interval or {}
         half_width = None if interval.get("half_width") is None else float(interval["half_width"])
-        matrix = None if costs is None else _cost_matrix(costs, len(labels))
+        matrix = None if costs is None else _parse_cost_matrix(costs, len(labels))
         return cls(task, labels, threshold, matrix, half_width, interval.get("level"))
 
     def apply(self, output: Float32, flags: Sequence[Flag] = ()) -> Prediction:
@@ -87,22 +89,26 @@ def _is_interval(interval: object) -> bool:
     if not isinstance(interval, dict):
         return False
     half_width, level = interval.get("half_width"), interval.get("level")
-    has_width = half_width is None or (_is_number(half_width) and 0 <= half_width <= LARGEST)
+    has_width = half_width is None or (_is_number(half_width) and 0 <= half_width <= MAX_FLOAT32)
     return bool(has_width and (level is None or (_is_number(level) and 0 < level < 1)))
 
 
-def _cost_matrix(costs: Any, size: int) -> Float64:
+def _parse_cost_matrix(costs: Any, size: int) -> Float64:
     """(C, C) finite numbers. IntegrityError for anything else."""
     try:
         matrix = np.asarray(costs, np.float64)
     except (ValueError, TypeError, OverflowError) as error:
-        raise _unfit(f"costs is no table of numbers ({str(error)[:80]})", f"{size} rows of {size} numbers") from error
+        raise _invalid_decision_error(
+            f"costs is no table of numbers ({str(error)[:80]})", f"{size} rows of {size} numbers"
+        ) from error
     if matrix.shape != (size, size) or not np.isfinite(matrix).all():
-        raise _unfit(f"costs has the shape {list(matrix.shape)}", f"{size} rows of {size} finite numbers")
+        raise _invalid_decision_error(
+            f"costs has the shape {list(matrix.shape)}", f"{size} rows of {size} finite numbers"
+        )
     return matrix
 
 
-def _unfit(what: str, expected: str) -> IntegrityError:
+def _invalid_decision_error(what: str, expected: str) -> IntegrityError:
     return IntegrityError(
         f"{DECISION} does not say how to decide: {what}",
         expected=expected,

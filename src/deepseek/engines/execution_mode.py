@@ -1,6 +1,6 @@
 """How torch may compute: on which device, compiled or not, in which numbers.
 
-    ways = names(); way_of("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
+    ways = available_modes(); find_mode("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
     call = compiled(module, lambda: examples)       # MissingError where torch cannot compile
 
 The ways on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.errors import MissingError
-from deepseek.extras import has, need
+from deepseek.extras import is_installed, need
 
 #: Compiling joins what eager torch computes step by step. It was seen to gain a tenth to two thirds, and takes half a
 #: minute, so it is tried only where eager torch is within this factor of the fastest kind.
-NEAR = 2.0
+COMPILE_FACTOR = 2.0
 #: Of a driver: a server, a Jetson, Windows' own Linux, AMD.
-_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
+_DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class ExecutionMode:
     """One of them. On a GPU float32 is whole: torch rounds to TF32 only when it is told to."""
 
     device: str = "cpu"
@@ -34,37 +34,37 @@ class Way:
     bf16: bool = False  # lossy
 
 
-WAYS: dict[str, Way] = {
-    "torch": Way(),
-    "torch-compile": Way(compiled=True),
-    "torch-bf16": Way(bf16=True),
-    "torch-cuda": Way("cuda"),
-    "torch-cuda-bf16": Way("cuda", bf16=True),
+EXECUTION_MODES: dict[str, ExecutionMode] = {
+    "torch": ExecutionMode(),
+    "torch-compile": ExecutionMode(compiled=True),
+    "torch-bf16": ExecutionMode(bf16=True),
+    "torch-cuda": ExecutionMode("cuda"),
+    "torch-cuda-bf16": ExecutionMode("cuda", bf16=True),
 }
-LOSSY_WAYS = frozenset(name for name, way in WAYS.items() if way.bf16)
+LOSSY_MODES = frozenset(name for name, way in EXECUTION_MODES.items() if way.bf16)
 
 
 def has_gpu() -> bool:
     """Whether the driver of a GPU is there, found without importing anything."""
-    return any(Path(place).exists() for place in _DEVICES)
+    return any(Path(place).exists() for place in _DRIVER_FILES)
 
 
 def torch_has_gpu() -> bool:
     """Whether torch finds a GPU that it can use; torch is imported only where there is a driver."""
-    return has("torch") and has_gpu() and bool(need("torch", extra="train").cuda.is_available())
+    return is_installed("torch") and has_gpu() and bool(need("torch", extra="train").cuda.is_available())
 
 
-def names() -> list[str]:
+def available_modes() -> list[str]:
     """The ways of this machine; none without torch."""
-    if not has("torch"):
+    if not is_installed("torch"):
         return []
     gpu = torch_has_gpu()
-    return [name for name, way in WAYS.items() if way.device == "cpu" or gpu]
+    return [name for name, way in EXECUTION_MODES.items() if way.device == "cpu" or gpu]
 
 
-def way_of(name: str) -> Way:
+def find_mode(name: str) -> ExecutionMode:
     """The way of that name. MissingError where its device is not there."""
-    way = WAYS[name]
+    way = EXECUTION_MODES[name]
     if way.device != "cpu" and not torch_has_gpu():
         raise MissingError(
             f"{name} needs a GPU, and torch finds none", expected="a CUDA device", fix="serve with another engine"
@@ -72,13 +72,13 @@ def way_of(name: str) -> Way:
     return way
 
 
-def pin() -> None:
+def limit_torch_threads() -> None:
     """One thread for all of torch in this process, which has to be our own: two threads that wait for each other beside
     other work took 30 ms for eight rows."""
     need("torch", extra="train").set_num_threads(1)
 
 
-def compiled(module: Callable[..., Any], examples: Callable[[], Sequence[tuple[Any, ...]]]) -> Callable[..., Any]:
+def compile_module(module: Callable[..., Any], examples: Callable[[], Sequence[tuple[Any, ...]]]) -> Callable[..., Any]:
     """`module` compiled for all sizes over 1, on what `examples` makes: two inputs that differ in every size. It is
     called in inference mode, whose tensors are of a kind of their own, and so has to be whoever calls what comes back.
     What would have to be compiled again later is computed eagerly instead: no request waits for a compiler.

@@ -1,6 +1,6 @@
 """A torch module as an ONNX graph that keeps every number of the module's own.
 
-    model = torch_graph(module, (rows,), input_names=["x"], output_names=["output"], dynamic_shapes=({0: dim},))
+    model = export_torch_module(module, (rows,), input_names=["x"], output_names=["output"], dynamic_shapes=({0: dim},))
 
 The exporter's optimizer takes a number that it adds for nought where it is below 1e-8, and one that it multiplies with
 for 1 where it is near (onnxscript, rewriter/rules/common/_no_op.py with the tolerances of _pattern_ir.Constant). So
@@ -21,10 +21,10 @@ import numpy as np
 from deepseek.extras import need
 
 #: Wider than the optimizer's tolerances, so that a release that is less exact loses nothing either.
-NEAR_NOUGHT, NEAR_ONE = 1e-5, 1e-3
+ZERO_TOLERANCE, ONE_TOLERANCE = 1e-5, 1e-3
 
 
-def torch_graph(
+def export_torch_module(
     module: Any,
     inputs: tuple[Any, ...],
     *,
@@ -44,21 +44,21 @@ def torch_graph(
             dynamic_shapes=dynamic_shapes,
         )  # fmt: skip
         graph = program.model.graph
-        hidden = _hide(graph)
+        hidden = _constants_to_inputs(graph)
         program.optimize()
-        _show(graph, hidden)
+        _inputs_to_constants(graph, hidden)
         for value, name in zip(graph.outputs, output_names, strict=True):  # by now two that were one are two
             value.name = name
         return program.model_proto
 
 
-def _hide(graph: Any) -> dict[str, Any]:
+def _constants_to_inputs(graph: Any) -> dict[str, Any]:
     """Make inputs of the graph's small numbers, and of those near 1. Returns these tensors by the name of the input."""
     ir = need("onnx_ir", extra="compress")
     hidden: dict[str, Any] = {}
     for node in list(graph):
-        number = None if node.op_type != "Constant" or node.domain else _number(node)
-        if number is None or not _is_near(number.numpy()):
+        number = None if node.op_type != "Constant" or node.domain else _constant_tensor(node)
+        if number is None or not _is_near_identity(number.numpy()):
             continue
         constant = node.outputs[0]
         name = f"kept_{len(hidden)}"
@@ -68,7 +68,7 @@ def _hide(graph: Any) -> dict[str, Any]:
         graph.remove(node, safe=True)
         hidden[name] = number
     for name, value in list(graph.initializers.items()):
-        if value.const_value is not None and _is_near(value.const_value.numpy()):
+        if value.const_value is not None and _is_near_identity(value.const_value.numpy()):
             hidden[name] = value.const_value
             del graph.initializers[name]
             value.const_value = None
@@ -76,7 +76,7 @@ def _hide(graph: Any) -> dict[str, Any]:
     return hidden
 
 
-def _show(graph: Any, hidden: dict[str, Any]) -> None:
+def _inputs_to_constants(graph: Any, hidden: dict[str, Any]) -> None:
     """Make constants of those inputs again."""
     for value in [value for value in graph.inputs if value.name in hidden]:
         graph.inputs.remove(value)
@@ -85,7 +85,7 @@ def _show(graph: Any, hidden: dict[str, Any]) -> None:
             graph.register_initializer(value)
 
 
-def _number(node: Any) -> Any:
+def _constant_tensor(node: Any) -> Any:
     """What a Constant holds, as a tensor; None for texts and lists."""
     ir = need("onnx_ir", extra="compress")
     if (held := node.attributes.get("value")) is not None:
@@ -95,13 +95,13 @@ def _number(node: Any) -> Any:
     return None
 
 
-def _is_near(number: np.ndarray[Any, Any]) -> bool:
+def _is_near_identity(number: np.ndarray[Any, Any]) -> bool:
     """Whether it is one number that is nearly, but not quite, 0 or 1.
 
-    >>> [_is_near(np.array(x)) for x in (0.0, 1e-10, -1e-12, 0.1, 1.0, 1.000001)]
+    >>> [_is_near_identity(np.array(x)) for x in (0.0, 1e-10, -1e-12, 0.1, 1.0, 1.000001)]
     [False, True, True, False, False, True]
     """
     if number.size != 1 or number.dtype.kind != "f":
         return False
     size = abs(float(number.ravel()[0]))
-    return 0 < size < NEAR_NOUGHT or 0 < abs(size - 1) < NEAR_ONE
+    return 0 < size < ZERO_TOLERANCE or 0 < abs(size - 1) < ONE_TOLERANCE

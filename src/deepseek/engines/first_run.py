@@ -1,6 +1,6 @@
 """The first run of a graph that somebody else may have written: a Loop in it may never end, or fill the memory.
 
-    with first_run_limits(FirstRunLimits(seconds=10.0)):
+    with use_limits(FirstRunLimits(seconds=10.0)):
         session = limited(onnxruntime.InferenceSession(path), "model.onnx")
     session.run(names, inputs)           # CheckError when the first one takes longer; later ones are not watched
 
@@ -21,8 +21,8 @@ from typing import Any
 
 from deepseek.errors import CheckError, InputError
 
-LOOK_S = 0.05  # between two looks at time and memory
-_PAGES = Path("/proc/self/statm")
+CHECK_INTERVAL_S = 0.05  # between two looks at time and memory
+_MEMORY_FILE = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def current_limits() -> FirstRunLimits:
 
 
 @contextmanager
-def first_run_limits(limits: FirstRunLimits) -> Iterator[None]:
+def use_limits(limits: FirstRunLimits) -> Iterator[None]:
     """For graphs that are opened within."""
     before = _LIMITS.set(limits)
     try:
@@ -64,10 +64,10 @@ def first_run_limits(limits: FirstRunLimits) -> Iterator[None]:
 
 
 @contextmanager
-def limits_of(spec: Mapping[str, Any]) -> Iterator[None]:
+def use_limits_of(spec: Mapping[str, Any]) -> Iterator[None]:
     """For graphs that are opened within, the limits that another process has put into `spec`, if it has."""
     told = spec.get("first_run")
-    with first_run_limits(current_limits() if told is None else FirstRunLimits(**told)):
+    with use_limits(current_limits() if told is None else FirstRunLimits(**told)):
         yield
 
 
@@ -88,7 +88,7 @@ class LimitedSession:
         options = self._new_options() if options is None else options
         done, reached = threading.Event(), list[str]()
         watch = threading.Thread(
-            target=_watch, args=(options, self._limits, done, reached), name="first run", daemon=True
+            target=_terminate_over_limits, args=(options, self._limits, done, reached), name="first run", daemon=True
         )
         watch.start()
         try:
@@ -109,10 +109,10 @@ class LimitedSession:
         return found
 
 
-def _watch(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
+def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
     """Tell a run to end when it has taken too much."""
     started_s, before = perf_counter(), _resident_bytes()
-    while not done.wait(min(LOOK_S, limits.seconds)):
+    while not done.wait(min(CHECK_INTERVAL_S, limits.seconds)):
         taken = _resident_bytes() - before
         if perf_counter() - started_s > limits.seconds:
             reached.append(f"more than {limits.seconds:g} s")
@@ -126,6 +126,6 @@ def _watch(options: Any, limits: FirstRunLimits, done: threading.Event, reached:
 def _resident_bytes() -> int:
     """Of this process; 0 where the system does not tell."""
     try:
-        return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(_MEMORY_FILE.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0

@@ -2,9 +2,9 @@
 equal bytes. No dates, no versions of this package. What is there already is not written again: members of an ensemble
 share the preparation of their input.
 
-    graph = Graph("features", num_features=3)
+    graph = OnnxGraphBuilder("features", num_features=3)
     graph.output("margin", graph.add("Cast", "features", to=DOUBLE), width=1)
-    graph.to_bytes(ml_version=5)
+    graph.to_bytes(ml_domain_version=5)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IR_VERSION: Final = 10
 ML_DOMAIN: Final = "ai.onnx.ml"
 
 
-class Graph:
+class OnnxGraphBuilder:
     """Collects nodes, constants and outputs; values are known by their names."""
 
     def __init__(self, input_name: str, *, num_features: int) -> None:

@@ -19,25 +19,25 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.contracts import Arrays
-from deepseek.engines.onnx import refusals
+from deepseek.engines.onnx import runtime_errors
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 EXTRA = "tabular"  # brings onnx
-LAYERS = ("Conv", "Gemm", "MatMul")
+QUANTIZED_LAYERS = ("Conv", "Gemm", "MatMul")
 #: Whose int8 kernels keep a picture in int8 from one convolution to the next.
-BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu")
+QUANTIZED_BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu")
 #: What a dense layer gives stays in float32, which costs nothing: the scores of a row that reaches further than those
 #: of the calibration would be cut.
-_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
-_MADE = frozenset(["QuantizeLinear", "DynamicQuantizeLinear"])  # of what goes into a layer
-_RAISED = (
+_STATIC_OPTIONS = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
+_QUANTIZE_OPERATORS = frozenset(["QuantizeLinear", "DynamicQuantizeLinear"])  # of what goes into a layer
+_QUANTIZER_ERRORS = (
     OSError, ValueError, ArithmeticError, RuntimeError, LookupError, TypeError, AttributeError, ImportError,
     AssertionError,
 )  # fmt: skip
 
 
-def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exact: Sequence[str] = ()) -> None:
+def quantize_int8(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exact: Sequence[str] = ()) -> None:
     """Write the graph at `path` in int8 to `out`. `calls`: the inputs of calls, one or more; None: none are known.
     `exact`: names of nodes that stay as they are.
 
@@ -47,25 +47,32 @@ def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exact: Se
     onnx, runtime = need("onnx", extra=EXTRA), need("onnxruntime", extra="serve")
     library = need("onnxruntime.quantization", extra=EXTRA)
     prepare = need("onnxruntime.quantization.shape_inference", extra=EXTRA).quant_pre_process
-    raised = (*_RAISED, *refusals(runtime), onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    raised = (
+        *_QUANTIZER_ERRORS,
+        *runtime_errors(runtime),
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    )
     raised = (*raised, need("google.protobuf.message", extra=EXTRA).Error)
     common = {"per_channel": True, "weight_type": library.QuantType.QInt8, "nodes_to_exclude": list(exact)}
-    with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, quiet():
+    with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, silence_root_logger():
         ready = Path(folder) / "ready.onnx"
         try:
             prepare(str(path), str(ready), skip_symbolic_shape=True)
             kinds = {node.op_type for node in onnx.load(ready, load_external_data=False).graph.node}
-            operators = [name for name in (*LAYERS, *(BETWEEN if "Conv" in kinds else ())) if name in kinds]
-            if not kinds & set(LAYERS):
+            operators = [
+                name for name in (*QUANTIZED_LAYERS, *(QUANTIZED_BETWEEN if "Conv" in kinds else ())) if name in kinds
+            ]
+            if not kinds & set(QUANTIZED_LAYERS):
                 raise ValueError("it has no layer that multiplies matrices")
             if calls is None:
                 library.quantize_dynamic(str(ready), str(out), op_types_to_quantize=operators, **common)
             else:
                 library.quantize_static(
-                    str(ready), str(out), _reader(library, calls), op_types_to_quantize=operators,
-                    activation_type=library.QuantType.QUInt8, extra_options=_OPTIONS, **common,
+                    str(ready), str(out), _calibration_reader(library, calls), op_types_to_quantize=operators,
+                    activation_type=library.QuantType.QUInt8, extra_options=_STATIC_OPTIONS, **common,
                 )  # fmt: skip
-            if not {node.op_type for node in onnx.load(out).graph.node} & _MADE:
+            if not {node.op_type for node in onnx.load(out).graph.node} & _QUANTIZE_OPERATORS:
                 raise ValueError("the quantizer found nothing to do")
         except raised as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -76,7 +83,7 @@ def quantize(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exact: Se
             ) from error
 
 
-def _reader(library: Any, calls: Iterable[Arrays]) -> Any:
+def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
     """The calls as the quantizer asks for them."""
     waiting: Iterator[Arrays] = iter(calls)
 
@@ -88,7 +95,7 @@ def _reader(library: Any, calls: Iterable[Arrays]) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_root_logger() -> Iterator[None]:
     """Without what the quantizer writes to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

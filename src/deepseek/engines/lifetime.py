@@ -18,27 +18,27 @@ import sys
 import threading
 from time import sleep
 
-LOOK_S = 0.5  # between two looks for the parent
-_SET_SIGNAL = 1  # PR_SET_PDEATHSIG
+CHECK_INTERVAL_S = 0.5  # between two looks for the parent
+_PR_SET_PDEATHSIG = 1  # PR_SET_PDEATHSIG
 
 
 def end_with_parent(parent_pid: int, *, by_kernel: bool = True) -> None:
     """From now on. `by_kernel`: the thread that starts this process lives as long as its process."""
-    if not (by_kernel and _asks_kernel()):
-        threading.Thread(target=_watch, args=(parent_pid,), name="lifetime", daemon=True).start()
+    if not (by_kernel and _request_death_signal()):
+        threading.Thread(target=_exit_with_parent, args=(parent_pid,), name="lifetime", daemon=True).start()
     if os.getppid() != parent_pid:  # it ended before this process could ask
         os._exit(1)
 
 
-def _asks_kernel() -> bool:
+def _request_death_signal() -> bool:
     """Whether the kernel will send the signal."""
     if sys.platform != "linux":
         return False
     library = ctypes.CDLL(None, use_errno=True)
-    return bool(library.prctl(_SET_SIGNAL, signal.SIGKILL, 0, 0, 0) == 0)
+    return bool(library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
 
 
-def _watch(parent_pid: int) -> None:
+def _exit_with_parent(parent_pid: int) -> None:
     while os.getppid() == parent_pid:
-        sleep(LOOK_S)
+        sleep(CHECK_INTERVAL_S)
     os._exit(1)

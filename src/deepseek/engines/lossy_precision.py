@@ -1,6 +1,6 @@
 """A bundle in int8 or bfloat16: the engines for this machine, measured behind the gate that the user set.
 
-    found = choose_gated(runtime, tolerance, rows, cache)      # seconds the first time, in a process of its own
+    found = choose_lossy_engines(runtime, tolerance, rows, cache)      # seconds the first time, in a process of its own
     Runtime(bundle, gated=found.to_spec())                     # serves with what was chosen
 
     python -m deepseek.engines.lossy_precision                           # asked over stdin, answers on stdout
@@ -24,34 +24,34 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.bundle.place import alone
+from deepseek.bundle.place import exclusive_writer
 from deepseek.contracts import Float32, Scores
 from deepseek.data import read_table
 from deepseek.engines import int8
-from deepseek.engines.checks.edges import FEATURES, edge_features
-from deepseek.engines.checks.gate import MOST_NAMED, lost_numbers
-from deepseek.engines.execution_mode import names, pin
-from deepseek.engines.measuring import answer, in_process, machine
+from deepseek.engines.checks.edges import FEATURES, make_edge_features
+from deepseek.engines.checks.gate import MAX_CASES_NAMED, nonfinite_faults
+from deepseek.engines.execution_mode import available_modes, limit_torch_threads
+from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
 from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
-from deepseek.engines.parity import compare, kinds_for, spread
-from deepseek.engines.registry import LOSSY, Source, engine_class
+from deepseek.engines.parity import compare_scores, exact_kinds, spread_indices
+from deepseek.engines.registry import LOSSY_KINDS, Source, engine_class
 from deepseek.engines.tabular.runtime import Runtime
-from deepseek.engines.tabular.tune import GAIN, choose, measure
+from deepseek.engines.tabular.tune import MIN_SPEEDUP, choose_engines, measure_engine
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, InputError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
 VERSION = 1
-REFERENCE_ROWS = "reference.parquet"  # of a bundle
+REFERENCE_ROWS_FILE = "reference.parquet"  # of a bundle
 MIN_ROWS, MAX_ROWS = 32, 2_048
-CALL_ROWS = 32  # of a call that calibrates
+CALIBRATION_CALL_ROWS = 32  # of a call that calibrates
 BUDGET_S = 4.0
-LIMIT_S = 300.0
-WAIT_S = 1_000.0  # for another front end that measures the same
+PROCESS_LIMIT_S = 300.0
+LOCK_WAIT_S = 1_000.0  # for another front end that measures the same
 
 
 @dataclass(frozen=True, slots=True)
-class Gated:
+class LossyEngines:
     """What the gate has let pass."""
 
     engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
@@ -63,26 +63,26 @@ class Gated:
         return {"engines": [list(one) for one in self.engines], "int8": None if self.int8 is None else list(self.int8)}
 
 
-def choose_gated(runtime: Runtime, tolerance: Tolerance, rows: RowsFile | None, cache: Path) -> Gated:
+def choose_lossy_engines(runtime: Runtime, tolerance: Tolerance, rows: RowsFile | None, cache: Path) -> LossyEngines:
     """Measured when `cache` does not know it, by machine, bundle, tolerance and rows. InputError for rows that do not
     fit the bundle, or a cache that cannot be written to; errors of opening."""
     rows = None if rows is None or rows.path.suffix == SUFFIX else rows
-    libraries = machine("onnxruntime", "onnx", "torch", "xgboost-cpu", "xgboost")
+    libraries = describe_machine("onnxruntime", "onnx", "torch", "xgboost-cpu", "xgboost")
     asked = [VERSION, runtime.manifest.digest, libraries, asdict(tolerance), rows and rows.digest]
     place = cache / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
-    if (found := _read(place)) is not None:
+    if (found := _read_cached(place)) is not None:
         return found
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with alone(place, WAIT_S):  # side by side, measurements would slow each other down
-            if (found := _read(place)) is not None:
+        with exclusive_writer(place, LOCK_WAIT_S):  # side by side, measurements would slow each other down
+            if (found := _read_cached(place)) is not None:
                 return found
             question = {
                 "path": str(runtime.bundle.path.absolute()), "tolerance": asdict(tolerance), "budget_s": BUDGET_S,
                 "rows": rows and str(rows.path), "int8_file": str(place.with_suffix(".int8.onnx")),
             }  # fmt: skip
-            record = in_process("deepseek.engines.lossy_precision", question, limit_s=LIMIT_S)
-            with whole(place) as part:
+            record = run_in_subprocess("deepseek.engines.lossy_precision", question, limit_s=PROCESS_LIMIT_S)
+            with atomic_file(place) as part:
                 part.write_text(json.dumps(record))
     except OSError as error:
         raise InputError(
@@ -90,13 +90,13 @@ def choose_gated(runtime: Runtime, tolerance: Tolerance, rows: RowsFile | None, 
             expected="a folder for what was measured",
             fix="set XDG_CACHE_HOME to a folder that can be written to",
         ) from error
-    return _gated(record)
+    return _engines_from_record(record)
 
 
-def _read(place: Path) -> Gated | None:
+def _read_cached(place: Path) -> LossyEngines | None:
     """What was found before; None when there is nothing, or not all of it as it was."""
     try:
-        found = _gated(json.loads(place.read_bytes()))
+        found = _engines_from_record(json.loads(place.read_bytes()))
         if found.int8 is not None and hashlib.sha256(Path(found.int8[0]).read_bytes()).hexdigest() != found.int8[1]:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -104,20 +104,20 @@ def _read(place: Path) -> Gated | None:
     return found
 
 
-def _gated(record: Mapping[str, Any]) -> Gated:
+def _engines_from_record(record: Mapping[str, Any]) -> LossyEngines:
     engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
     copy = record["int8"]
-    return Gated(engines, None if copy is None else (str(copy[0]), str(copy[1])), tuple(record["table"]))
+    return LossyEngines(engines, None if copy is None else (str(copy[0]), str(copy[1])), tuple(record["table"]))
 
 
-def measure_gated(
+def measure_lossy_engines(
     path: Path, tolerance: Tolerance, *, rows: Path | None, int8_file: Path, budget_s: float = BUDGET_S
 ) -> dict[str, Any]:
-    """What Gated is made of."""
+    """What LossyEngines is made of."""
     with Runtime.open(path) as runtime:
-        features = _features(runtime, rows)
+        features = _measuring_features(runtime, rows)
         if len(features) < MIN_ROWS:
             says = f"{len(features)} rows to measure on, and {MIN_ROWS} are needed: give --lossy-rows"
             own = [(entry.kind, entry.from_rows) for entry in runtime.manifest.engines]
@@ -126,21 +126,21 @@ def measure_gated(
                 "int8": None,
                 "table": [{"passes": False, "says": says}],
             }
-        no_int8 = _make_int8(runtime, features[::2], int8_file)
+        no_int8 = _write_int8_copy(runtime, features[::2], int8_file)
         source = runtime.source(None if no_int8 else int8_file.read_bytes)
-        kinds = [kind for kind in (*kinds_for(runtime.model), *sorted(LOSSY)) if _fits(kind, runtime)]
+        kinds = [kind for kind in (*exact_kinds(runtime.model), *sorted(LOSSY_KINDS)) if _supports_model(kind, runtime)]
         table: list[dict[str, Any]] = []
         seconds: dict[str, dict[int, float]] = {}
         for kind in kinds:
             if kind == "onnxruntime-int8" and no_int8:
                 table.append({"kind": kind, "passes": False, "says": no_int8})
                 continue
-            row, taken = _measured(kind, runtime, source, features, tolerance, budget_s / len(kinds))
+            row, taken = _measure_kind(kind, runtime, source, features, tolerance, budget_s / len(kinds))
             table.append({"kind": kind, **row})
             if row["passes"]:
                 seconds[kind] = taken
-        first = min(seconds, key=lambda kind: seconds[kind][1] / (GAIN if kind == runtime.reference else 1.0))
-        engines = choose(seconds, first)
+        first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == runtime.reference else 1.0))
+        engines = choose_engines(seconds, first)
     copy = None
     if any(kind == "onnxruntime-int8" for kind, _ in engines):
         copy = [str(int8_file), hashlib.sha256(int8_file.read_bytes()).hexdigest()]
@@ -149,47 +149,50 @@ def measure_gated(
     return {"engines": engines, "int8": copy, "table": table}
 
 
-def _features(runtime: Runtime, rows: Path | None) -> Float32:
+def _measuring_features(runtime: Runtime, rows: Path | None) -> Float32:
     """Prepared rows (N, F), at most MAX_ROWS, evenly spread."""
     if rows is None:
-        if REFERENCE_ROWS not in runtime.manifest.files:
+        if REFERENCE_ROWS_FILE not in runtime.manifest.files:
             return np.empty((0, 0), np.float32)
         with tempfile.TemporaryDirectory(prefix="deepseek-rows-") as folder:
-            place = Path(folder) / REFERENCE_ROWS
-            place.write_bytes(runtime.bundle.read(REFERENCE_ROWS))
+            place = Path(folder) / REFERENCE_ROWS_FILE
+            place.write_bytes(runtime.bundle.read(REFERENCE_ROWS_FILE))
             table = read_table(place)
     else:
         table = read_table(rows)
     features = runtime.prepare_table(table).features
-    return features[spread(len(features), MAX_ROWS)]
+    return features[spread_indices(len(features), MAX_ROWS)]
 
 
-def _fits(kind: str, runtime: Runtime) -> bool:
+def _supports_model(kind: str, runtime: Runtime) -> bool:
     with contextlib.suppress(DeepseekError):  # its library is not installed
         return engine_class(kind).supports(runtime.model)
     return False
 
 
-def _make_int8(runtime: Runtime, features: Float32, out: Path) -> str:
+def _write_int8_copy(runtime: Runtime, features: Float32, out: Path) -> str:
     """Make the copy; the reason where there is none."""
-    calls = [{"features": features[start : start + CALL_ROWS]} for start in range(0, len(features), CALL_ROWS)]
+    calls = [
+        {"features": features[start : start + CALIBRATION_CALL_ROWS]}
+        for start in range(0, len(features), CALIBRATION_CALL_ROWS)
+    ]
     with tempfile.TemporaryDirectory(prefix="deepseek-graph-") as folder:
         try:
             graph = Path(folder) / "model.onnx"
             graph.write_bytes(runtime.bundle.read("model.onnx"))
-            with whole(out) as part:
-                int8.quantize(graph, part, calls)
+            with atomic_file(out) as part:
+                int8.quantize_int8(graph, part, calls)
         except (DeepseekError, OSError) as error:
             return str(error)[:500]
     return ""
 
 
-def _measured(
+def _measure_kind(
     kind: str, runtime: Runtime, source: Source, features: Float32, tolerance: Tolerance, budget_s: float
 ) -> tuple[dict[str, Any], dict[int, float]]:
     """A kind against the model's twin, on the rows that did not calibrate, and the seconds of its calls."""
     rows = features[1::2]
-    edges = edge_features(features)
+    edges = make_edge_features(features)
     at_edges = edges.arrays[FEATURES]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
         expected, expected_there = runtime.model.score(rows), runtime.model.score(at_edges)
@@ -199,40 +202,42 @@ def _measured(
         engine.close()
     except DeepseekError as error:
         return {"passes": False, "says": str(error)[:500]}, {}
-    lost = lost_numbers(edges, {"output": expected_there.output}, {"output": found_there.output})
+    lost = nonfinite_faults(edges, {"output": expected_there.output}, {"output": found_there.output})
     if lost:
-        return {"passes": False, "says": "; ".join(lost[:MOST_NAMED])}, {}
-    row = moved(runtime, expected, found)
-    passes = compare(runtime.model, expected, found)["passes"]
-    if kind in LOSSY:
+        return {"passes": False, "says": "; ".join(lost[:MAX_CASES_NAMED])}, {}
+    row = compare_with_exact(runtime, expected, found)
+    passes = compare_scores(runtime.model, expected, found)["passes"]
+    if kind in LOSSY_KINDS:
         passes = row["difference"] <= tolerance.max_difference
         passes = passes and (row["agreement"] is None or row["agreement"] >= tolerance.min_agreement)
-    seconds = measure(kind, source, features, budget_s) if passes else {}
+    seconds = measure_engine(kind, source, features, budget_s) if passes else {}
     return {"passes": bool(passes), **row, "seconds": {str(size): s for size, s in seconds.items()}}, seconds
 
 
-def moved(runtime: Runtime, expected: Scores, found: Scores) -> dict[str, Any]:
+def compare_with_exact(runtime: Runtime, expected: Scores, found: Scores) -> dict[str, Any]:
     """The largest difference of a probability, or of a value as a share of the standard deviation of those expected;
     the share of rows that get the same label, as the bundle decides it."""
     apart = np.abs(found.output.astype(np.float64) - expected.output)
     if runtime.manifest.task == "regression":
         apart = apart / max(float(expected.output.std()), 1e-12)
-        return {"difference": _largest(apart), "agreement": None}
+        return {"difference": _max_or_infinite(apart), "agreement": None}
     before, after = (np.asarray(runtime.decide(scores).labels) for scores in (expected, found))
-    return {"difference": _largest(apart), "agreement": float((before == after).mean())}
+    return {"difference": _max_or_infinite(apart), "agreement": float((before == after).mean())}
 
 
-def _largest(apart: np.ndarray[Any, Any]) -> float:
+def _max_or_infinite(apart: np.ndarray[Any, Any]) -> float:
     return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
 
 
-def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
-    if names():
-        pin()
+def _handle_request(asked: Mapping[str, Any]) -> dict[str, Any]:
+    if available_modes():
+        limit_torch_threads()
     rows = None if asked["rows"] is None else Path(asked["rows"])
     tolerance, int8_file = Tolerance(**asked["tolerance"]), Path(asked["int8_file"])
-    return measure_gated(Path(asked["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=asked["budget_s"])
+    return measure_lossy_engines(
+        Path(asked["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=asked["budget_s"]
+    )
 
 
 if __name__ == "__main__":
-    answer(_answered)
+    answer_stdin(_handle_request)

@@ -1,6 +1,7 @@
 """What choosing by measurement needs, whatever is measured: a process of its own, the name of the machine, a clock.
 
-    found = in_process("deepseek.engines.text.tuning.gate", {"path": "..."})        # what its main() wrote to stdout
+    found = run_in_subprocess("deepseek.engines.text.tuning.gate", {"path": "..."})        # what its main() wrote to
+    stdout
     machine("openvino")                                                      # what timings hold for
 
 A process gives back what several engines take, and a library that crashes takes no server with it.
@@ -32,7 +33,7 @@ class MeasuringError(DeepseekError):
     """The process that measured has died, or said nothing that can be read."""
 
 
-def in_process(module: str, asked: Mapping[str, Any], *, limit_s: float | None = None) -> Any:
+def run_in_subprocess(module: str, asked: Mapping[str, Any], *, limit_s: float | None = None) -> Any:
     """What `python -m module` answers on stdout to `asked`, both JSON. {"wrong": {...}} is raised as the error that it
     was there; MeasuringError when the process has died, or was killed after `limit_s`."""
     try:
@@ -56,7 +57,7 @@ def in_process(module: str, asked: Mapping[str, Any], *, limit_s: float | None =
     return found
 
 
-def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
+def answer_stdin(work: Callable[[Any], Mapping[str, Any]]) -> None:
     """The other end, which ends with the one that asks: the question from stdin, what `work` makes of it, or what went
     wrong, to stdout. What libraries print there meanwhile goes to stderr."""
     end_with_parent(int(sys.argv[1]))
@@ -70,19 +71,19 @@ def answer(work: Callable[[Any], Mapping[str, Any]]) -> None:
         json.dump(found, file)
 
 
-def machine(*libraries: str) -> str:
+def describe_machine(*libraries: str) -> str:
     """What a timing holds for: the processor, GPUs, and the libraries that compute."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    shown = "".join(f", {library} {_version(library)}" for library in libraries)
-    gpus = "".join(f", GPU {found}" for found in _gpus())
+    shown = "".join(f", {library} {_installed_version(library)}" for library in libraries)
+    gpus = "".join(f", GPU {found}" for found in _gpu_names())
     return f"{platform.machine()} {cpu or platform.processor()}{gpus}{shown}"
 
 
-def _gpus() -> list[str]:
+def _gpu_names() -> list[str]:
     """What NVIDIA's driver says of each, in the order of their places."""
     found = []
     for place in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
@@ -92,14 +93,14 @@ def _gpus() -> list[str]:
     return found
 
 
-def _version(library: str) -> str:
+def _installed_version(library: str) -> str:
     try:
         return version(library)
     except PackageNotFoundError:
         return "none"
 
 
-def usual_s(
+def lower_quartile_s(
     rows_of: Callable[[int], Rows], run: Callable[[Rows], object], limit_s: float, clock: Callable[[], float]
 ) -> float:
     """Lower quartile of the seconds of up to MAX_CALLS calls within `limit_s`, at least 2, after one that warms up.

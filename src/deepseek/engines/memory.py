@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 
-def give_back() -> None:
+def return_freed_memory() -> None:
     """Return freed pages where the C library can (glibc); nothing elsewhere.
 
     onnxruntime reads a graph through several temporary copies. glibc keeps their pages: a forest of 400 deep trees

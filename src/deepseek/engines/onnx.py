@@ -10,7 +10,7 @@ import numpy as np
 
 from deepseek.contracts import Engine, Float32, Scores
 from deepseek.engines.first_run import LimitedSession
-from deepseek.engines.memory import give_back
+from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.registry import Source
 from deepseek.errors import ComputeError, IntegrityError, MissingError
 from deepseek.extras import need
@@ -34,9 +34,9 @@ class OnnxEngine:
         """`source`: the sizes that the graph must have."""
         self._session: Any = open_session(graph, GRAPH, num_threads=num_threads)
         if source is not None:
-            _check(self._session, source)
-        give_back()
-        self._refusals = refusals(need("onnxruntime", extra="serve"))
+            _check_session(self._session, source)
+        return_freed_memory()
+        self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
 
     @classmethod
     def open(cls, source: Source) -> Engine:
@@ -54,7 +54,7 @@ class OnnxEngine:
         try:
             margin, output = self._session.run(_OUTPUTS, {_INPUT: np.ascontiguousarray(features, np.float32)})
         except self._refusals as error:
-            raise failed(GRAPH, error) from error
+            raise compute_error(GRAPH, error) from error
         return Scores(margin=margin, output=output)
 
     def close(self) -> None:
@@ -97,8 +97,8 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = runtime.InferenceSession(graph, options, providers=list(providers))
-        return LimitedSession(session, name, partial(_quiet_options, runtime))
-    except refusals(runtime) as error:
+        return LimitedSession(session, name, partial(_quiet_run_options, runtime))
+    except runtime_errors(runtime) as error:
         raise IntegrityError(
             f"{name} cannot be loaded: {error}",
             expected="a graph that onnxruntime takes",
@@ -106,14 +106,14 @@ def open_session(
         ) from error
 
 
-def _quiet_options(runtime: Any) -> Any:
+def _quiet_run_options(runtime: Any) -> Any:
     """Options of a run that writes nothing to stderr."""
     options = runtime.RunOptions()
     options.log_severity_level = 4
     return options
 
 
-def check_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
+def check_row_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
     """IntegrityError when one input or output of a session states another size of a row than `expected`. A graph need
     not state its shapes."""
     sizes = end.shape[1:]
@@ -121,7 +121,7 @@ def check_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
         not isinstance(size, int) or size == wanted for size, wanted in zip(sizes, expected, strict=True)
     )
     if end.shape and not fits:
-        raise misfit(graph, f"{end.name[:100]!r} has the shape {end.shape}, not {['N', *expected]}")
+        raise graph_mismatch_error(graph, f"{end.name[:100]!r} has the shape {end.shape}, not {['N', *expected]}")
 
 
 def check_outputs(graph: str, session: Any, names: Sequence[str], num_outputs: int) -> None:
@@ -129,11 +129,11 @@ def check_outputs(graph: str, session: Any, names: Sequence[str], num_outputs: i
     outputs = {each.name: each for each in session.get_outputs()}
     absent = [name for name in names if name not in outputs]
     if absent:
-        raise misfit(graph, f"it has no output {absent[0]!r}")
-    check_shape(graph, outputs["output"], (num_outputs,))
+        raise graph_mismatch_error(graph, f"it has no output {absent[0]!r}")
+    check_row_shape(graph, outputs["output"], (num_outputs,))
 
 
-def failed(graph: str, error: Exception) -> ComputeError:
+def compute_error(graph: str, error: Exception) -> ComputeError:
     """The error for a graph that onnxruntime has loaded and cannot run."""
     return ComputeError(
         f"{graph} cannot be computed: {str(error)[:300]}",
@@ -142,7 +142,7 @@ def failed(graph: str, error: Exception) -> ComputeError:
     )
 
 
-def misfit(graph: str, what: str) -> IntegrityError:
+def graph_mismatch_error(graph: str, what: str) -> IntegrityError:
     """The error for a graph that is not the one of its bundle."""
     return IntegrityError(
         f"{graph} does not fit bundle.json and the preprocessing: {what}",
@@ -151,17 +151,17 @@ def misfit(graph: str, what: str) -> IntegrityError:
     )
 
 
-def _check(session: Any, source: Source) -> None:
+def _check_session(session: Any, source: Source) -> None:
     """IntegrityError unless the graph takes the features that are prepared, and answers for every label."""
     inputs = session.get_inputs()
     if [each.name for each in inputs] != [_INPUT]:
-        raise misfit(GRAPH, f"it reads {', '.join(each.name[:50] for each in inputs[:5])}, not {_INPUT}")
-    check_shape(GRAPH, inputs[0], (source.num_features,))
+        raise graph_mismatch_error(GRAPH, f"it reads {', '.join(each.name[:50] for each in inputs[:5])}, not {_INPUT}")
+    check_row_shape(GRAPH, inputs[0], (source.num_features,))
     if source.num_outputs is not None:
         check_outputs(GRAPH, session, _OUTPUTS, source.num_outputs)
 
 
-def refusals(runtime: Any) -> tuple[type[Exception], ...]:
+def runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
     """What onnxruntime raises about a graph or its inputs."""
     raised = runtime.capi.onnxruntime_pybind11_state
     names = (

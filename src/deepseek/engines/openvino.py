@@ -1,6 +1,6 @@
 """OpenVINO's core, and what keeps signals alive beside it.
 
-    with signal_stack():
+    with keep_signal_stack():
         pipeline = openvino_genai.ContinuousBatchingPipeline(...)
 
 A CPU plugin gives the thread that loads it another stack for signal handlers, and when it goes, perhaps on another
@@ -20,19 +20,19 @@ from typing import Any
 from deepseek.extras import need
 
 
-class _Stack(ctypes.Structure):
+class _SignalStack(ctypes.Structure):
     """stack_t of <signal.h> on Linux."""
 
     _fields_ = (("pointer", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextmanager
-def signal_stack() -> Iterator[None]:
+def keep_signal_stack() -> Iterator[None]:
     """Puts this thread's stack for signal handlers back at the end. Around all that may load a CPU plugin."""
     if sys.platform != "linux":
         yield
         return
-    before, sigaltstack = _Stack(), ctypes.CDLL(None).sigaltstack
+    before, sigaltstack = _SignalStack(), ctypes.CDLL(None).sigaltstack
     sigaltstack(None, ctypes.byref(before))
     try:
         yield
@@ -41,9 +41,9 @@ def signal_stack() -> Iterator[None]:
 
 
 @functools.cache
-def core(*, extra: str) -> Any:
+def openvino_core(*, extra: str) -> Any:
     """The process's openvino.Core, its CPU plugin loaded. ExtraError that names `extra` without openvino."""
-    with signal_stack():
+    with keep_signal_stack():
         made = need("openvino", extra=extra).Core()
         made.get_versions("CPU")  # loads the plugin
     return made
@@ -51,7 +51,7 @@ def core(*, extra: str) -> Any:
 
 def has_bf16(*, extra: str) -> bool:
     """Whether the CPU computes in bfloat16; elsewhere OpenVINO would only pretend."""
-    return "BF16" in core(extra=extra).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core(extra=extra).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def cpu_settings(num_threads: int, *, bf16: bool, extra: str = "text") -> dict[str, Any]:

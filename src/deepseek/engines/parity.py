@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Engine, Float32, Scores
-from deepseek.engines.checks.edges import Edges, edge_features
-from deepseek.engines.checks.gate import distances, edge_faults
-from deepseek.engines.registry import AFTER, ENGINES, LOSSY, REFERENCE, Source, engine_class
+from deepseek.engines.checks.edges import EdgeRows, make_edge_features
+from deepseek.engines.checks.gate import absolute_errors, edge_faults
+from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, REFERENCE, Source, engine_class
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
 
@@ -21,7 +21,7 @@ from deepseek.nn.model import Model
 OUTPUT_LIMIT = 1e-5
 MARGIN_LIMIT = 1e-4
 #: The twin walks trees one level at a time: about 1 ms a row for a deep forest.
-MAX_ROWS = 2_000
+MAX_PARITY_ROWS = 2_000
 
 
 def check_parity(
@@ -29,7 +29,7 @@ def check_parity(
     graph: bytes,
     features: Float32,
     *,
-    max_rows: int = MAX_ROWS,
+    max_rows: int = MAX_PARITY_ROWS,
     num_threads: int = 1,
     kinds: Sequence[str] = (),
     missing: Float32 | None = None,
@@ -41,13 +41,13 @@ def check_parity(
     CheckError when the exported graph misses a limit, or gives a number that is not finite where the model gives one:
     it is what a bundle is served from. Another engine that does is reported with "passes" false, and not used.
     """
-    rows = features[spread(len(features), max_rows)]
+    rows = features[spread_indices(len(features), max_rows)]
     if missing is not None:
         rows = np.concatenate([rows, missing])
     expected = model.score(rows)
-    edges = edge_features(features)
+    edges = make_edge_features(features)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    found = {kind: differences(model, expected, rows, kind, source, edges) for kind in kinds or kinds_for(model)}
+    found = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
     report = {
         "num_rows": len(rows),
         "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
@@ -72,11 +72,11 @@ def check_parity(
     return report
 
 
-def kinds_for(model: Model) -> list[str]:
+def exact_kinds(model: Model) -> list[str]:
     """The exact engines that are installed here and can run the model, the reference first; without those that are
     tried after others."""
     found = []
-    checked = [kind for kind in ENGINES if kind not in LOSSY and kind not in AFTER]
+    checked = [kind for kind in ENGINES if kind not in LOSSY_KINDS and kind not in LATE_KINDS]
     for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
@@ -87,15 +87,15 @@ def kinds_for(model: Model) -> list[str]:
     return found
 
 
-def differences(
-    model: Model, expected: Scores, rows: Float32, kind: str, source: Source, edges: Edges | None = None
+def check_engine(
+    model: Model, expected: Scores, rows: Float32, kind: str, source: Source, edges: EdgeRows | None = None
 ) -> dict[str, Any]:
     """One engine against the scores that are expected, and on rows at the edge; what does not hold there is listed as
     "faults". An engine that cannot start counts as not passing."""
     try:
         engine = engine_class(kind).open(source)
         scores = engine.score(rows)
-        faults = _edge_faults(model, engine, edges or edge_features(rows), expected.margin[:1], rows[:1])
+        faults = _engine_edge_faults(model, engine, edges or make_edge_features(rows), expected.margin[:1], rows[:1])
     except DeepseekError as error:
         if kind == REFERENCE:
             raise
@@ -105,32 +105,36 @@ def differences(
             "problem": str(error),
         }
     engine.close()
-    report = compare(model, expected, scores)
+    report = compare_scores(model, expected, scores)
     return report | {"passes": False, "faults": faults} if faults else report
 
 
-def _edge_faults(model: Model, engine: Engine, edges: Edges, margin: Float32, row: Float32) -> list[str]:
+def _engine_edge_faults(model: Model, engine: Engine, edges: EdgeRows, margin: Float32, row: Float32) -> list[str]:
     """What does not hold on rows at the edge, or of one `row` alone, whose margin is known."""
     features = edges.arrays["features"]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
         wanted, found = model.score(features), engine.score(features)
-    alone = distances(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
-    faults = [] if _largest(alone) <= MARGIN_LIMIT else [f"one row alone: margin differs by {_largest(alone):.2g}"]
+    alone = absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
+    faults = (
+        []
+        if _max_or_infinite(alone) <= MARGIN_LIMIT
+        else [f"one row alone: margin differs by {_max_or_infinite(alone):.2g}"]
+    )
     faults += edge_faults(edges, {"margin": wanted.margin}, {"margin": found.margin}, limit=MARGIN_LIMIT)
     limit = MARGIN_LIMIT if model.task == "regression" else OUTPUT_LIMIT
     return faults + edge_faults(edges, {"output": wanted.output}, {"output": found.output}, limit=limit)
 
 
-def compare(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
+def compare_scores(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
     """Largest differences of margin and output, and the share of rows with the same most likely label."""
-    margin, output = (distances(getattr(scores, name), getattr(expected, name)) for name in ("margin", "output"))
+    margin, output = (absolute_errors(getattr(scores, name), getattr(expected, name)) for name in ("margin", "output"))
     relative = margin / np.maximum(1.0, np.abs(expected.margin))
     # a predicted value is a margin; a probability has a scale of its own
-    output_passes = model.task == "regression" or _largest(output) <= OUTPUT_LIMIT
+    output_passes = model.task == "regression" or _max_or_infinite(output) <= OUTPUT_LIMIT
     report = {
-        "max_abs_difference": {"output": _largest(output), "margin": _largest(margin)},
-        "max_relative_difference": {"margin": _largest(relative)},
-        "passes": bool(output_passes and _largest(relative) <= MARGIN_LIMIT),
+        "max_abs_difference": {"output": _max_or_infinite(output), "margin": _max_or_infinite(margin)},
+        "max_relative_difference": {"margin": _max_or_infinite(relative)},
+        "passes": bool(output_passes and _max_or_infinite(relative) <= MARGIN_LIMIT),
     }
     if model.task != "regression":
         same = scores.output.argmax(axis=1) == expected.output.argmax(axis=1)
@@ -138,7 +142,7 @@ def compare(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
     return report
 
 
-def spread(num_rows: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def spread_indices(num_rows: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """At most `most` row numbers, evenly spread and in order.
 
     >>> spread(10, 4).tolist()
@@ -147,6 +151,6 @@ def spread(num_rows: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64
     return np.linspace(0, num_rows - 1, min(num_rows, most)).round().astype(np.int64)
 
 
-def _largest(differences: np.ndarray[Any, np.dtype[Any]]) -> float:
+def _max_or_infinite(differences: np.ndarray[Any, np.dtype[Any]]) -> float:
     """NaN counts as infinite."""
     return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0))

@@ -30,9 +30,9 @@ ENGINES: dict[str, str] = {
 }
 REFERENCE = "onnxruntime"
 #: Not among those that autotune measures: they move the answers.
-LOSSY = frozenset(["onnxruntime-int8", "torch-bf16", "torch-cuda-bf16"])
+LOSSY_KINDS = frozenset(["onnxruntime-int8", "torch-bf16", "torch-cuda-bf16"])
 #: Kinds that take long to open -> what they are built from: tried only where that is near the fastest.
-AFTER = {"torch-compile": "torch"}
+LATE_KINDS = {"torch-compile": "torch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class EngineClass(Protocol):
     def supports(model: Model) -> bool: ...
 
 
-def file_of(kind: str) -> str:
+def engine_file(kind: str) -> str:
     """The file of a bundle that an engine of this kind reads: the graph, or the arrays that model.json lists."""
     return "model.onnx" if kind == REFERENCE else "model.json"
 

@@ -22,12 +22,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
-    from deepseek.data.samples.preparer import Broken
+    from deepseek.data.samples.preparer import BrokenPolicy
     from deepseek.explain.bundle import explain_bundle
-    from deepseek.explain.evaluation.faithfulness import randomised, trust
+    from deepseek.explain.evaluation.faithfulness import evaluate_faithfulness, randomize_layers
     from deepseek.explain.media.texts import TextExplainer
     from deepseek.explain.modules.layer_path import layer_path
     from deepseek.explain.modules.layer_report import LayerPath
@@ -50,17 +50,17 @@ __all__ = [
     "additivity",
     "check_additivity",
     "counterfactual",
+    "evaluate_faithfulness",
     "explain",
     "explain_bundle",
     "explainer_for",
     "global_report",
     "layer_path",
     "nearest",
-    "randomised",
+    "randomize_layers",
     "reason_codes",
     "row_reports",
     "schema",
-    "trust",
     "write_report",
 ]
 
@@ -79,18 +79,18 @@ _MODULES = {
     "global_report": "report.summary",
     "layer_path": "modules.layer_path",
     "nearest": "tabular.neighbors",
-    "randomised": "evaluation.faithfulness",
+    "randomize_layers": "evaluation.faithfulness",
     "reason_codes": "tabular.reasons",
     "row_reports": "report.summary",
     "schema": "report.document",
-    "trust": "evaluation.faithfulness",
+    "evaluate_faithfulness": "evaluation.faithfulness",
     "write_report": "report.page",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)
 
 
-class _Room(ModuleType):
+class _CallablePackage(ModuleType):
     """This room has the name of a verb, and Python sets the package's attribute of that name to the room when it is
     first imported. So the room can be called: deepseek.explain(...) is explain_bundle(...), whatever was imported."""
 
@@ -103,7 +103,7 @@ class _Room(ModuleType):
         target: str | None = None,
         html: str | Path | None = None,
         files: str | Path | None = None,
-        broken: Broken = "fail",
+        broken: BrokenPolicy = "fail",
         layers: bool = False,
         trust: bool | None = None,
         training: Any = None,
@@ -122,4 +122,4 @@ class _Room(ModuleType):
         )  # fmt: skip
 
 
-sys.modules[__name__].__class__ = _Room
+sys.modules[__name__].__class__ = _CallablePackage

@@ -18,45 +18,45 @@ import numpy as np
 from deepseek.bundle.manifest import Manifest
 from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
-from deepseek.data.samples.preparer import Broken
-from deepseek.engines import FusedRuntime, Runtime, open_runtime
+from deepseek.data.samples.preparer import BrokenPolicy
+from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.engines.checks.finite import check_attribution
-from deepseek.engines.parity import spread
+from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
-from deepseek.explain.evaluation.column_faithfulness import column_trust
-from deepseek.explain.evaluation.masking_faithfulness import ASKED_LIMIT_S
+from deepseek.explain.evaluation.column_faithfulness import column_faithfulness
+from deepseek.explain.evaluation.masking_faithfulness import REQUESTED_LIMIT_S
 from deepseek.explain.report import page as report
 from deepseek.explain.report.document import (
-    FORMAT,
-    check_places,
-    command_of,
-    model_of,
-    provenance_of,
-    sign_places,
+    FORMAT_VERSION,
+    build_provenance,
+    check_output_paths,
+    command_line,
+    model_provenance,
+    sign_outputs,
     write_document,
 )
 from deepseek.explain.report.summary import MAX_ROWS, answer_counts, global_report, row_reports
-from deepseek.explain.report.texts import WHY as TEXT_WHY
+from deepseek.explain.report.texts import METHOD_REASON as TEXT_WHY
 from deepseek.explain.report.texts import explain_text_model, is_text_model
 from deepseek.explain.shapley.partition import Budget
-from deepseek.explain.tabular.additivity import sum_warnings
-from deepseek.explain.tabular.bundle_layers import bundle_layers
+from deepseek.explain.tabular.additivity import additivity_warnings
+from deepseek.explain.tabular.bundle_layers import explain_bundle_layers
 from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
 from deepseek.explain.tabular.interactions import interactions as find_interactions
-from deepseek.explain.tabular.interactions import pairs_of
-from deepseek.explain.tabular.row_context import check_fixed
+from deepseek.explain.tabular.interactions import strongest_pairs
+from deepseek.explain.tabular.row_context import check_fixed_columns
 
-NUM_ROWS = 5  # explained one by one unless rows are named
-WHY = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
-_GENERAL = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
-_SINGLE = (
+DEFAULT_NUM_ROWS = 5  # explained one by one unless rows are named
+METHOD_REASON = "every part of the model has a rule whose values sum to its answer, so nothing is sampled"
+_SUMMARY_KEYS = ("method", "scale", "target", "importance", "by_class", "additivity", "ablation")
+_ROW_KEYS = (
     "row_id", "prediction", "target", "scale", "base_value", "values", "output", "residual", "adds_up", "reasons",
     "reasons_zh", "parts", "interactions",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ExplainRequest:
     """What one call asks for."""
 
     rows: list[int]
@@ -77,14 +77,14 @@ class _Asked:
     @property
     def limit_s(self) -> float | None:
         """Of that; None where nobody asked for it."""
-        return ASKED_LIMIT_S if self.trust else None
+        return REQUESTED_LIMIT_S if self.trust else None
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Findings:
     """What one call answers."""
 
-    model: dict[str, Any]  # as provenance_of() takes it
+    model: dict[str, Any]  # as build_provenance() takes it
     general: dict[str, Any]
     single: list[dict[str, Any]]
     shown: list[dict[str, Any]]  # the rows as a page shows them
@@ -104,7 +104,7 @@ def explain_bundle(
     target: str | None = None,
     html: str | Path | None = None,
     files: str | Path | None = None,
-    broken: Broken = "fail",
+    broken: BrokenPolicy = "fail",
     layers: bool = False,
     trust: bool | None = None,
     training: Any = None,
@@ -140,33 +140,35 @@ def explain_bundle(
     InputError for a row or class that is not there, what cannot be written, and a key with nothing to sign.
     """
     places, private = [Path(each) for each in (html, json_file) if each is not None], None if key is None else Path(key)
-    check_places(places, private)
+    check_output_paths(places, private)
     began_s = perf_counter()
     table = read_table(data)
     wanted = True if trust is None and (training is not None or fixed) else trust  # only the panel reads them
-    seen, chosen = None if training is None else read_table(training), _rows(rows, table.num_rows)
-    asked = _Asked(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
+    seen, chosen = None if training is None else read_table(training), _select_rows(rows, table.num_rows)
+    asked = _ExplainRequest(chosen, target, layers, wanted, bool(places), seen, tuple(fixed), budget, interactions)
     public = None if bundle_key is None else Path(bundle_key)
-    of_bundle = partial(_of_bundle, data=data, files=files, broken=broken)
-    found = (_of_texts if is_text_model(path) else of_bundle)(path, table, asked, public)
-    result = _told(path, table, found)
+    of_bundle = partial(_explain_opened_bundle, data=data, files=files, broken=broken)
+    found = (_explain_texts if is_text_model(path) else of_bundle)(path, table, asked, public)
+    result = _build_result(path, table, found)
     if places:  # what is only printed is the same each time
-        command = command_of(Path(path), data, rows, _options(asked, files, broken, training), html)
-        result["provenance"] = _provenance(found, table, perf_counter() - began_s, command)
-        _write(found, result, html, json_file)
-        sign_places(places, private)
+        command = command_line(Path(path), data, rows, _command_options(asked, files, broken, training), html)
+        result["provenance"] = _build_provenance(found, table, perf_counter() - began_s, command)
+        _write_outputs(found, result, html, json_file)
+        sign_outputs(places, private)
     return result
 
 
-def _provenance(found: _Found, table: Table, seconds: float, command: str) -> dict[str, Any]:
+def _build_provenance(found: _Findings, table: Table, seconds: float, command: str) -> dict[str, Any]:
     """Where an explanation comes from, and what it cost."""
-    return provenance_of(
+    return build_provenance(
         found.model, table, method=found.general["method"], why=found.why, evaluations=found.evaluations,
         seconds=seconds, command=command,
     )  # fmt: skip
 
 
-def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_file: str | Path | None) -> None:
+def _write_outputs(
+    found: _Findings, result: dict[str, Any], html: str | Path | None, json_file: str | Path | None
+) -> None:
     """The page and the document."""
     if html is not None:
         origin = result["provenance"]
@@ -178,7 +180,7 @@ def _write(found: _Found, result: dict[str, Any], html: str | Path | None, json_
         write_document(Path(json_file), result)
 
 
-def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str, Any]:
+def _command_options(asked: _ExplainRequest, files: Any, broken: str, training: Any) -> dict[str, Any]:
     """As the command line has them."""
     masked = {"broken": broken} if broken != "fail" else {}
     found = {
@@ -188,27 +190,27 @@ def _options(asked: _Asked, files: Any, broken: str, training: Any) -> dict[str,
     return found | masked | {"files": files, "training": training}
 
 
-def _told(path: str | Path, table: Table, found: _Found) -> dict[str, Any]:
+def _build_result(path: str | Path, table: Table, found: _Findings) -> dict[str, Any]:
     """What explain_bundle() gives."""
     general = found.general
-    warnings = [warning.en for warning in sum_warnings(general["additivity"], found.single, general["scale"])]
+    warnings = [warning.en for warning in additivity_warnings(general["additivity"], found.single, general["scale"])]
     told = {
         "warnings": warnings, "bundle": str(path), "digest": found.model["digest"], "num_rows": table.num_rows,
-        "num_rows_explained": general["num_rows"], **{name: general[name] for name in _GENERAL},
-        "explanations": [{name: row[name] for name in _SINGLE if name in row} for row in found.single],
-        "format": FORMAT, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},
+        "num_rows_explained": general["num_rows"], **{name: general[name] for name in _SUMMARY_KEYS},
+        "explanations": [{name: row[name] for name in _ROW_KEYS if name in row} for row in found.single],
+        "format": FORMAT_VERSION, "summary": {"answers": general.get("answers", {}), "leading": general["leading"]},
     }  # fmt: skip
     told |= {} if found.layers is None else {"layers": found.layers}
     return told | ({} if found.trust is None else {"trust": found.trust})
 
 
-def _of_texts(path: str | Path, table: Table, asked: _Asked, key: Path | None) -> _Found:
+def _explain_texts(path: str | Path, table: Table, asked: _ExplainRequest, key: Path | None) -> _Findings:
     """Of a text model. InputError where a signature is asked for, which its folder cannot have."""
     if key is not None:
         raise InputError(
             f"{path} is no bundle, so nobody has signed it", expected="a signed bundle", fix="leave the public key out"
         )
-    _check_plain(asked, "a text model")
+    _check_table_only_options(asked, "a text model")
     model, general, single, trust = explain_text_model(
         path, table, asked.rows, target=asked.target, budget=asked.budget, with_trust=asked.with_trust,
         limit_s=asked.limit_s,
@@ -216,24 +218,24 @@ def _of_texts(path: str | Path, table: Table, asked: _Asked, key: Path | None) -
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     asked_for = sum(part["num_evaluations"] for row in single for part in row["parts"])
     asked_for += trust["num_evaluations"] if trust and trust["rows"] else 0
-    return _Found(model, general, single, shown, TEXT_WHY, asked_for, trust=trust)
+    return _Findings(model, general, single, shown, TEXT_WHY, asked_for, trust=trust)
 
 
-def _of_bundle(
+def _explain_opened_bundle(
     path: str | Path,
     table: Table,
-    asked: _Asked,
+    asked: _ExplainRequest,
     key: Path | None,
     data: Any,
     files: str | Path | None,
-    broken: Broken,
-) -> _Found:
+    broken: BrokenPolicy,
+) -> _Findings:
     with open_runtime(path, key=key) as runtime:
         if isinstance(runtime, Runtime):
-            found = _of_table(runtime, table, asked)
+            found = _explain_table(runtime, table, asked)
         else:
-            _check_plain(asked, "a bundle of several modalities")
-            from deepseek.explain.report.samples import WHY as BY_MASKS
+            _check_table_only_options(asked, "a bundle of several modalities")
+            from deepseek.explain.report.samples import METHOD_REASON as BY_MASKS
             from deepseek.explain.report.samples import explain_samples
 
             root = Path(data).parent if files is None and isinstance(data, (str, Path)) else files and Path(files)
@@ -241,16 +243,16 @@ def _of_bundle(
                 runtime, table, asked.rows, target=asked.target, root=root or None, broken=broken,
                 budget=asked.budget, with_trust=asked.with_trust, limit_s=asked.limit_s,
             )  # fmt: skip
-            found = _Found(_model(runtime), general, single, shown, BY_MASKS, trust=trust)
-        evidence = report.bundle_evidence(runtime.bundle) if asked.is_written else {}
+            found = _Findings(_model_provenance(runtime), general, single, shown, BY_MASKS, trust=trust)
+        evidence = report.read_evidence(runtime.bundle) if asked.is_written else {}
         return replace(found, manifest=runtime.manifest, evidence=evidence)
 
 
-def _model(runtime: Runtime | FusedRuntime) -> dict[str, Any]:
-    return model_of(runtime.manifest, runtime.bundle.digest)
+def _model_provenance(runtime: Runtime | MultimodalRuntime) -> dict[str, Any]:
+    return model_provenance(runtime.manifest, runtime.bundle.digest)
 
 
-def _check_plain(asked: _Asked, what: str) -> None:
+def _check_table_only_options(asked: _ExplainRequest, what: str) -> None:
     """InputError for what is said of tables alone."""
     if asked.interactions:
         raise InputError(
@@ -270,7 +272,7 @@ def _check_plain(asked: _Asked, what: str) -> None:
         )  # fmt: skip
 
 
-class _Counted:
+class _CountingScore:
     """The engine's score, with the rows that it was asked for."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -281,24 +283,26 @@ class _Counted:
         return self.runtime.score(features)
 
 
-def _layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
+def _explain_layers(runtime: Runtime, table: Table, rows: Sequence[int], target: str | None) -> list[dict[str, Any]]:
     """bundle_layers() of some rows."""
     labels, owners = runtime.model.labels, runtime.preprocessor.owners()
     margin = labels.index(target) if target in labels and runtime.model.task == "multiclass" else 0
-    return bundle_layers(runtime.model, owners, runtime.prepare_table(table.take(np.array(rows))).features, margin)
+    return explain_bundle_layers(
+        runtime.model, owners, runtime.prepare_table(table.take(np.array(rows))).features, margin
+    )
 
 
-def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
+def _explain_table(runtime: Runtime, table: Table, asked: _ExplainRequest) -> _Findings:
     """The general report and those of the rows, of a table's bundle."""
     few = table.take(np.array(asked.rows, int))
     paths = None
-    check_fixed(runtime, asked.fixed)
+    check_fixed_columns(runtime, asked.fixed)
     if asked.layers:  # may refuse: before the work
-        paths = _layers(runtime, table, asked.rows, asked.target)
-    score = _Counted(runtime)
+        paths = _explain_layers(runtime, table, asked.rows, asked.target)
+    score = _CountingScore(runtime)
     owners = runtime.preprocessor.owners()
     explainer = explainer_for(runtime.model, owners, score=score, num_threads=0)  # one reader waits: all cores
-    many = table.take(spread(table.num_rows, MAX_ROWS))
+    many = table.take(spread_indices(table.num_rows, MAX_ROWS))
     dates = [column.name for column in runtime.preprocessor.columns if column.kind == "datetime"]
     batch = runtime.prepare_table(many)
     general = global_report(explainer, batch.features, many.records(), target=asked.target, dates=dates)
@@ -306,19 +310,21 @@ def _of_table(runtime: Runtime, table: Table, asked: _Asked) -> _Found:
     general["answers"] = answer_counts(runtime.decide(score(batch.features), batch.flags))
     single = [
         {"row_id": row_id, **row}
-        for row_id, row in zip(asked.rows, _single(runtime, explainer, few, asked), strict=True)
+        for row_id, row in zip(asked.rows, _explain_rows(runtime, explainer, few, asked), strict=True)
     ]
     shown = [{name: value for name, value in row.items() if name != "values"} for row in single]
     trust = None
     if asked.with_trust:
-        trust = column_trust(
+        trust = column_faithfulness(
             runtime, explainer, few, single, others=table, training=asked.training,
             fixed=asked.fixed, limit_s=asked.limit_s,
         )  # fmt: skip
-    return _Found(_model(runtime), general, single, shown, WHY, score.count, paths, trust)
+    return _Findings(_model_provenance(runtime), general, single, shown, METHOD_REASON, score.count, paths, trust)
 
 
-def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _Asked) -> list[dict[str, Any]]:
+def _explain_rows(
+    runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _ExplainRequest
+) -> list[dict[str, Any]]:
     """row_reports() of every row, with its "prediction" in words and the "values" of all columns. Without a target each
     row of many classes is explained by the class that is predicted for it."""
     target = asked.target
@@ -327,7 +333,7 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _A
     targets = [target] * len(records)
     if target is None and runtime.manifest.task == "multiclass" and prediction.labels is not None:
         targets = prediction.labels.tolist()
-    answers = report.answers(prediction)
+    answers = report.format_answers(prediction)
     found: dict[int, dict[str, Any]] = {}
     for name in dict.fromkeys(targets):
         places = [place for place, wanted in enumerate(targets) if wanted == name]
@@ -339,11 +345,11 @@ def _single(runtime: Runtime, explainer: ModelExplainer, table: Table, asked: _A
             found[place] = {"prediction": answers[place], **row, "values": by_name}
         if asked.interactions:
             for place, matrix in zip(places, find_interactions(explainer, batch.features[places], name), strict=True):
-                found[place]["interactions"] = pairs_of(matrix, explainer.names)
+                found[place]["interactions"] = strongest_pairs(matrix, explainer.names)
     return [found[place] for place in range(len(records))]
 
 
-def _rows(asked: Sequence[int], num_rows: int) -> list[int]:
+def _select_rows(asked: Sequence[int], num_rows: int) -> list[int]:
     """The rows to explain one by one."""
     if len(asked) > report.MAX_ROWS:
         raise InputError(
@@ -356,4 +362,4 @@ def _rows(asked: Sequence[int], num_rows: int) -> list[int]:
                 expected=f"0 to {num_rows - 1}; rows are counted from 0",
                 fix="ask for a row that the file has",
             )
-    return list(asked) or list(range(min(NUM_ROWS, num_rows)))
+    return list(asked) or list(range(min(DEFAULT_NUM_ROWS, num_rows)))

@@ -1,6 +1,6 @@
 """The priority of work that others should not notice.
 
-    give_way()        # this thread, and those that it starts from then on
+    lower_priority()        # this thread, and those that it starts from then on
 
 A tenth of the weight of others, and on the core for a tenth of a millisecond at a time: Linux from 6.12 on lets what
 has begun run for its slice (about 3 ms) before who wakes up gets the core, whatever their weights are. SCHED_IDLE and
@@ -15,14 +15,14 @@ import ctypes
 import os
 import platform
 
-NICE = 10
+NICE_INCREMENT = 10
 SLICE_NS = 100_000  # the least that the kernel takes
 _SCHED_OTHER = 0
-_SYSTEM_CALL = {"x86_64": 314, "aarch64": 274}  # sched_setattr, which glibc has from 2.41 on
-_STARTED_AT = os.getpriority(os.PRIO_PROCESS, 0)
+_SYSTEM_CALL_NUMBERS = {"x86_64": 314, "aarch64": 274}  # sched_setattr, which glibc has from 2.41 on
+_INITIAL_NICE = os.getpriority(os.PRIO_PROCESS, 0)
 
 
-class _Attributes(ctypes.Structure):
+class _SchedulingAttributes(ctypes.Structure):
     """struct sched_attr, version 0."""
 
     _fields_ = (
@@ -32,12 +32,15 @@ class _Attributes(ctypes.Structure):
     )  # fmt: skip
 
 
-def give_way() -> None:
-    """Let others go first from now on. However often it is called, it is NICE below where the process began."""
-    nice = min(19, _STARTED_AT + NICE)
+def lower_priority() -> None:
+    """Let others go first from now on. However often it is called, it is NICE_INCREMENT below where the process
+    began."""
+    nice = min(19, _INITIAL_NICE + NICE_INCREMENT)
     os.setpriority(os.PRIO_PROCESS, 0, nice)
-    number = _SYSTEM_CALL.get(platform.machine())
+    number = _SYSTEM_CALL_NUMBERS.get(platform.machine())
     if number is not None and hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) == _SCHED_OTHER:
         # Kernels that know no slices do not look at it; one that refuses leaves the weight alone.
-        wanted = _Attributes(size=ctypes.sizeof(_Attributes), policy=_SCHED_OTHER, nice=nice, runtime=SLICE_NS)
+        wanted = _SchedulingAttributes(
+            size=ctypes.sizeof(_SchedulingAttributes), policy=_SCHED_OTHER, nice=nice, runtime=SLICE_NS
+        )
         ctypes.CDLL(None).syscall(number, 0, ctypes.byref(wanted), 0)

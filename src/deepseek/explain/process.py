@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines import Runtime
-from deepseek.engines.first_run import limits_of
-from deepseek.engines.process.answering import answer
+from deepseek.engines.first_run import use_limits_of
 from deepseek.engines.process.attributions import explain_rows
-from deepseek.engines.process.opened import Opened, check_digest
-from deepseek.explain.priority import give_way
+from deepseek.engines.process.served_model import ServedModel, check_digest
+from deepseek.engines.process.worker import run_worker
+from deepseek.explain.priority import lower_priority
 from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
 
 if TYPE_CHECKING:
-    from deepseek.engines import FusedRuntime
+    from deepseek.engines import MultimodalRuntime
     from deepseek.engines.text import TextEngine, TextModel
     from deepseek.explain.media.request_rows import PartsExplainer
 
 
-class OpenedExplainer:
+class TableExplainerWorker:
     """Prepared features (N, F) and the classes to explain to attributions, packed as explain_rows() does."""
 
     def __init__(self, runtime: Runtime, explainer: ModelExplainer) -> None:
@@ -34,7 +34,7 @@ class OpenedExplainer:
         self._explainer = explainer
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedExplainer:
+    def open(cls, spec: Mapping[str, Any]) -> TableExplainerWorker:
         """IntegrityError when the folder no longer holds the bundle that is served; ExtraError where trees cannot be
         explained."""
         runtime = Runtime.from_spec(spec)
@@ -51,23 +51,23 @@ class OpenedExplainer:
         self._runtime.close()
 
 
-class OpenedModalities:
+class MultimodalExplainerWorker:
     """Rows of several modalities as data.sent packs them, and the classes to explain, to attributions; with parts of
     files and texts where the texts come beside them."""
 
-    def __init__(self, runtime: FusedRuntime, explainer: PartsExplainer) -> None:
+    def __init__(self, runtime: MultimodalRuntime, explainer: PartsExplainer) -> None:
         self._runtime = runtime
         self._explainer = explainer
         self.close = runtime.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedModalities:
+    def open(cls, spec: Mapping[str, Any]) -> MultimodalExplainerWorker:
         """IntegrityError as above; InputError for a bundle that does not say what it answers to nothing."""
-        from deepseek.engines import FusedRuntime
+        from deepseek.engines import MultimodalRuntime
         from deepseek.explain.media.modalities import ModalityExplainer
         from deepseek.explain.media.request_rows import PartsExplainer
 
-        runtime = FusedRuntime.open(spec["path"])
+        runtime = MultimodalRuntime.open(spec["path"])
         check_digest(runtime, spec)
         return cls(runtime, PartsExplainer(ModalityExplainer(runtime)))
 
@@ -75,19 +75,19 @@ class OpenedModalities:
         return explain_rows(self._explainer, self._runtime.labels, arrays)
 
 
-class OpenedTexts:
+class TextExplainerWorker:
     """Texts as pack_texts() packs them, and the classes to explain, to attributions with the parts of each text."""
 
     def __init__(self, model: TextModel, engine: TextEngine) -> None:
         from deepseek.explain.media.texts import TextExplainer
-        from deepseek.explain.shapley.partition import SERVED
+        from deepseek.explain.shapley.partition import SERVING_BUDGET
 
-        self._labels, self._explainer = model.labels, TextExplainer(model, engine.run, SERVED)
+        self._labels, self._explainer = model.labels, TextExplainer(model, engine.run, SERVING_BUDGET)
         self._explainer.explain([model.example["text"]])  # no request pays for the first time
         self.close = engine.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedTexts:
+    def open(cls, spec: Mapping[str, Any]) -> TextExplainerWorker:
         """With the engine's own precision, so that what is explained is what was answered."""
         from deepseek.engines.text import TextEngine, TextModel
 
@@ -97,19 +97,19 @@ class OpenedTexts:
         return explain_rows(self._explainer, self._labels, arrays)
 
 
-_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
-    "samples": OpenedModalities.open,
-    "text": OpenedTexts.open,
+_WORKERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
+    "samples": MultimodalExplainerWorker.open,
+    "text": TextExplainerWorker.open,
 }
 
 
-def open_explainer(spec: Mapping[str, Any]) -> Opened:
+def open_explainer(spec: Mapping[str, Any]) -> ServedModel:
     """What explains the model that a front end describes."""
-    with limits_of(spec):
-        opened = _KINDS.get(spec["kind"], OpenedExplainer.open)(spec)
-    give_way()
+    with use_limits_of(spec):
+        opened = _WORKERS.get(spec["kind"], TableExplainerWorker.open)(spec)
+    lower_priority()
     return opened
 
 
 if __name__ == "__main__":
-    answer(open_explainer)
+    run_worker(open_explainer)

@@ -21,20 +21,20 @@ from torch import Tensor, nn
 
 from deepseek.contracts import Attribution
 from deepseek.errors import ExplainError, InputError
-from deepseek.explain.modules.gradient_methods import METHODS, Limits, Values
+from deepseek.explain.modules.gradient_methods import GRADIENT_METHODS, AttributionValues, Limits
 from deepseek.explain.modules.problem import (
     ArrayFunction,
-    Given,
-    Question,
+    AttributionProblem,
+    ModelInputs,
     Target,
     as_tuple,
     check_baselines,
     check_inputs,
 )
-from deepseek.explain.shapley.black_box import black_box
+from deepseek.explain.shapley.black_box import explain_black_box
 
 Method = Literal["auto", "deeplift", "integrated", "gradient", "kernel", "partition"]
-BLACK_BOX = {
+BLACK_BOX_METHODS = {
     "kernel": "KernelSHAP, paired coalitions",
     "partition": "Owen values over regions, opened where the value is",
 }
@@ -42,8 +42,8 @@ BLACK_BOX = {
 
 def explain(
     model: Callable[..., Any],
-    inputs: Given | NDArray[np.floating],
-    baselines: Given | NDArray[np.floating] | None = None,
+    inputs: ModelInputs | NDArray[np.floating],
+    baselines: ModelInputs | NDArray[np.floating] | None = None,
     target: Target = None,
     *,
     method: Method = "auto",
@@ -76,103 +76,107 @@ def explain(
         bases = (
             None if baselines is None else torch.from_numpy(np.ascontiguousarray(np.asarray(baselines, inputs.dtype)))
         )
-        if method not in {"auto", *BLACK_BOX}:
+        if method not in {"auto", *BLACK_BOX_METHODS}:
             raise InputError(
                 f"{method!r} needs gradients, and arrays have none", expected="kernel, partition, or tensors",
                 fix="give a torch module and tensors",
             )  # fmt: skip
-        question, many = _ask(ArrayFunction(model, inputs.dtype), as_tensor, bases, target, fixed)
+        question, many = _build_problem(ArrayFunction(model, inputs.dtype), as_tensor, bases, target, fixed)
         found = (
-            _box(question, many, chosen, "the model is a function of arrays, which has no gradients")
+            _explain_black_box(question, many, chosen, "the model is a function of arrays, which has no gradients")
             if method == "auto"
-            else _by(question, many, method, chosen)
+            else _explain_by_method(question, many, method, chosen)
         )
-        return _told(question, many, found[1], found[0], found[2], names)
-    question, many = _ask(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
-    name, values, why = _by(question, many, method, chosen)
-    return _told(question, many, values, name, why, names)
+        return _build_attribution(question, many, found[1], found[0], found[2], names)
+    question, many = _build_problem(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
+    name, values, why = _explain_by_method(question, many, method, chosen)
+    return _build_attribution(question, many, values, name, why, names)
 
 
-def _by(question: Question, baselines: tuple[Tensor, ...], method: str, limits: Limits) -> tuple[str, Values, str]:
+def _explain_by_method(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], method: str, limits: Limits
+) -> tuple[str, AttributionValues, str]:
     """(method in words, values, why)."""
-    if method in METHODS:
-        function, words = METHODS[method]
+    if method in GRADIENT_METHODS:
+        function, words = GRADIENT_METHODS[method]
         return words, function(question, baselines, limits), "asked for"
-    if method in BLACK_BOX:
-        return BLACK_BOX[method], black_box(question, baselines, limits, method), "asked for"
+    if method in BLACK_BOX_METHODS:
+        return BLACK_BOX_METHODS[method], explain_black_box(question, baselines, limits, method), "asked for"
     if method != "auto":
         raise InputError(
-            f"there is no method {method!r}", expected=", ".join(["auto", *METHODS, *BLACK_BOX]),
+            f"there is no method {method!r}", expected=", ".join(["auto", *GRADIENT_METHODS, *BLACK_BOX_METHODS]),
             fix="name one of these",
         )  # fmt: skip
     if not isinstance(question.module, nn.Module):
-        return _box(question, baselines, limits, "the model is a function, not a torch module")
-    return _auto(question, baselines, limits)
+        return _explain_black_box(question, baselines, limits, "the model is a function, not a torch module")
+    return _explain_auto(question, baselines, limits)
 
 
-def _auto(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> tuple[str, Values, str]:
+def _explain_auto(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
+) -> tuple[str, AttributionValues, str]:
     """The first way whose sum is the change of the module's own answers, the cheapest first."""
     reasons, rest = list[str](), None
     for name, words in (("deeplift", "DeepLIFT"), ("integrated", "the integral")):
-        function, method = METHODS[name]
+        function, method = GRADIENT_METHODS[name]
         try:
             found = function(question, baselines, limits)
         except ExplainError as error:
             reasons.append(error.message)
             continue
-        if not _missed(found).any():
+        if not _incomplete_rows(found).any():
             why = f"sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
-            return method, found, _listed(reasons) or f"{words} {why}".replace("%", " %")
-        reasons.append(f"{words} misses {_share(found):.2g} of the change ({_joined(found)})")
-        rest = method, found, _listed(reasons[:-1])
+            return method, found, _join_reasons(reasons) or f"{words} {why}".replace("%", " %")
+        reasons.append(f"{words} misses {_max_relative_delta(found):.2g} of the change ({_delta_causes(found)})")
+        rest = method, found, _join_reasons(reasons[:-1])
         if name == "integrated" and found.is_partial and limits.time_limit_s is not None:
             return rest
     try:
-        return _box(question, baselines, limits, _listed(reasons))
+        return _explain_black_box(question, baselines, limits, _join_reasons(reasons))
     except InputError as error:
         if rest is not None:
             return rest
         raise ExplainError(
-            f"no way of explaining fits this module: {_listed([*reasons, error.message])}",
+            f"no way of explaining fits this module: {_join_reasons([*reasons, error.message])}",
             expected="a module that computes every row by itself, by the same calls of torch for all data",
             fix="write branches by torch.where, or give a function of one tensor of real numbers",
         ) from error
 
 
-def _listed(reasons: Sequence[str]) -> str:
+def _join_reasons(reasons: Sequence[str]) -> str:
     return "; ".join(dict.fromkeys(reasons))
 
 
-def _missed(found: Values) -> NDArray[np.bool_]:
+def _incomplete_rows(found: AttributionValues) -> NDArray[np.bool_]:
     """Rows (N,) whose sum is further from the change than the limit."""
     missed = np.abs(found.output - found.base - found.values.sum(axis=1))
     return np.asarray(~(missed <= (0.0 if found.limit is None else found.limit)))
 
 
-def _within_error(found: Values) -> NDArray[np.bool_]:
+def _within_sampling_error(found: AttributionValues) -> NDArray[np.bool_]:
     """Rows (N,) of which sampling explains what their sum misses: by less than 4 standard errors of all values."""
     missed = np.abs(found.output - found.base - found.values.sum(axis=1))
     return np.asarray(missed <= (0.0 if found.error is None else 4 * found.error.sum(axis=1)))
 
 
-def _share(found: Values) -> float:
+def _max_relative_delta(found: AttributionValues) -> float:
     """The largest part of a change that a sum misses."""
     change = found.output - found.base
     missed = np.abs(change - found.values.sum(axis=1))
     return float((missed / np.maximum(np.abs(change), np.finfo(np.float64).tiny)).max())
 
 
-def _joined(found: Values) -> str:
+def _delta_causes(found: AttributionValues) -> str:
     return "; ".join(found.notes) or "the module does something that has no rule"
 
 
-def _ask(
+def _build_problem(
     model: Callable[..., Any],
-    inputs: Given,
-    baselines: Given | None,
+    inputs: ModelInputs,
+    baselines: ModelInputs | None,
     target: Target,
     fixed: Mapping[str, Any] | None,
-) -> tuple[Question, tuple[Tensor, ...]]:
+) -> tuple[AttributionProblem, tuple[Tensor, ...]]:
     """The question, and baselines (B, ...) for each input."""
     given = as_tuple(inputs)
     check_inputs(model, given)
@@ -184,11 +188,13 @@ def _ask(
     )
     if len({len(base) for base in many}) != 1:
         raise InputError("the inputs have different numbers of baselines", expected="as many for each", fix="cut them")
-    question = Question(model, tuple(each.detach() for each in given), (), dict(fixed or {}), target)
+    question = AttributionProblem(model, tuple(each.detach() for each in given), (), dict(fixed or {}), target)
     return question, many
 
 
-def _box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, why: str) -> tuple[str, Values, str]:
+def _explain_black_box(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, why: str
+) -> tuple[str, AttributionValues, str]:
     """By coalitions where so few evaluations can tell the values apart, else by regions."""
     width = sum(each[0].numel() for each in question.inputs)
     method = "kernel"
@@ -197,11 +203,16 @@ def _box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, why:
     elif 2 * width > limits.num_evaluations:
         method = "partition"
         why = f"{why}; {limits.num_evaluations} evaluations are too few to tell {width} values apart one by one"
-    return BLACK_BOX[method], black_box(question, baselines, limits, method), why
+    return BLACK_BOX_METHODS[method], explain_black_box(question, baselines, limits, method), why
 
 
-def _told(
-    question: Question, baselines: tuple[Tensor, ...], found: Values, method: str, why: str, names: Sequence[str]
+def _build_attribution(
+    question: AttributionProblem,
+    baselines: tuple[Tensor, ...],
+    found: AttributionValues,
+    method: str,
+    why: str,
+    names: Sequence[str],
 ) -> Attribution:
     width = found.values.shape[1]
     if names and len(names) != width:
@@ -210,19 +221,19 @@ def _told(
     notes = list(found.notes)
     if not found.values.any() and np.array_equal(found.output, found.base):
         notes.append("the answer is the same for the inputs and the baselines: every contribution is 0")
-    missed = _missed(found)
-    is_short = bool(missed.any() and (missed & ~_within_error(found)).any())
+    missed = _incomplete_rows(found)
+    is_short = bool(missed.any() and (missed & ~_within_sampling_error(found)).any())
     if is_short:
-        notes.append(f"partial: the contributions leave {_share(found):.2g} of the change unexplained")
+        notes.append(f"partial: the contributions leave {_max_relative_delta(found):.2g} of the change unexplained")
     if found.is_partial:
         notes.append("partial: a limit was reached before the error that was asked for")
     return Attribution(
         names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=found.values, base_value=found.base,
-        output=found.output, scale="the model's output", method=f"{method}; {_counted(len(baselines[0]))}",
+        output=found.output, scale="the model's output", method=f"{method}; {_baseline_count_text(len(baselines[0]))}",
         target=str(targets.pop()) if len(targets) == 1 and not callable(question.target) else None, why=why,
         error=found.error, is_partial=found.is_partial or is_short, notes=tuple(notes),
     )  # fmt: skip
 
 
-def _counted(number: int) -> str:
+def _baseline_count_text(number: int) -> str:
     return "one baseline" if number == 1 else f"{number} baselines"

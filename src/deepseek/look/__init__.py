@@ -11,22 +11,22 @@ from __future__ import annotations
 
 from deepseek.look import flow, numbers, saliency
 from deepseek.look.charts import Bin, Line, band, curve, histogram, reliability, scatter, sparkline, trace
-from deepseek.look.matrix import confusion
+from deepseek.look.matrix import confusion_matrix
 from deepseek.look.page import Section, page
 from deepseek.look.rows import Contribution, bars, beeswarm, intervals, waterfall
-from deepseek.look.saliency import cells, heat, tokens
+from deepseek.look.saliency import grid_regions, image_saliency, text_saliency
 from deepseek.look.tables import (
     Column,
     as_json,
+    bullet_list,
     command,
-    empty,
+    empty_state,
     facts,
     figure,
-    listing,
+    nowrap_options,
     paragraph,
-    state,
     table,
-    unbroken,
+    verdict,
 )
 from deepseek.look.words import Html, Text, Words, escape, inline, join
 
@@ -43,21 +43,22 @@ __all__ = [
     "band",
     "bars",
     "beeswarm",
-    "cells",
+    "bullet_list",
     "command",
-    "confusion",
+    "confusion_matrix",
     "curve",
-    "empty",
+    "empty_state",
     "escape",
     "facts",
     "figure",
     "flow",
-    "heat",
+    "grid_regions",
     "histogram",
+    "image_saliency",
     "inline",
     "intervals",
     "join",
-    "listing",
+    "nowrap_options",
     "numbers",
     "page",
     "paragraph",
@@ -65,10 +66,9 @@ __all__ = [
     "saliency",
     "scatter",
     "sparkline",
-    "state",
     "table",
-    "tokens",
+    "text_saliency",
     "trace",
-    "unbroken",
+    "verdict",
     "waterfall",
 ]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepseek.look import numbers
-from deepseek.look.dates import DAY, Dates
-from deepseek.look.palette import SERIES
+from deepseek.look.dates import DAY, DateScale
+from deepseek.look.palette import SERIES_COLORS
 from deepseek.look.svg import Canvas, Scale, bounds, shorten_words, text_width, x_axis, y_axis, y_margin
 from deepseek.look.words import Html, Text, Words
 
 Point = tuple[float, float]
-_Key = tuple[Words, str]  # a name in the legend and the class of its sample
+_LegendEntry = tuple[Words, str]  # a name in the legend and the class of its sample
 _NUM_CURVE_POINTS = 400  # more cannot be seen and would only make the page larger
 _SQUARE_PX = 420
 ROWS = Text("rows", "行数")
@@ -38,7 +38,7 @@ class Bin:
     num_rows: int
 
 
-class _Whole(Scale):
+class _IntegerScale(Scale):
     """Of things that are counted: no tick stands between two of them."""
 
     __slots__ = ()
@@ -72,14 +72,14 @@ def curve(
 
     A single line needs no name. `guide` is what chance gives; `marked` is where the threshold stands.
     """
-    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES, strict=False) if line.name]
+    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES_COLORS, strict=False) if line.name]
     if marked:
         names.append((marked_name, "big neutral"))
     frame = _frame(min(width, _SQUARE_PX), title, (0.0, 1.0), (0.0, 1.0), x_label, y_label, names, square=True)
     if guide:
         _line(frame, guide, "guide")
-    for line, series in zip(lines, SERIES, strict=False):
-        _line(frame, _thin(line.points), f"curve {series}")
+    for line, series in zip(lines, SERIES_COLORS, strict=False):
+        _line(frame, _thin_points(line.points), f"curve {series}")
     if marked:
         frame.canvas.dots([(frame.x(marked[0]), frame.y(marked[1]))], "big neutral")
     return frame.canvas.svg()
@@ -119,7 +119,7 @@ def scatter(
     y_range = bounds([y for _, y in shown] + ([0.0] if zero_line else []), margin=0.05)
     if diagonal:
         x_range = y_range = bounds([*x_range, *y_range])
-    frame = _frame(width, title, x_range, y_range, x_label, y_label, kind=Dates if dates else Scale)
+    frame = _frame(width, title, x_range, y_range, x_label, y_label, kind=DateScale if dates else Scale)
     if zero_line:
         _line(frame, ((x_range[0], 0.0), (x_range[1], 0.0)), "axis")
     if diagonal:
@@ -167,11 +167,14 @@ def trace(
         after = min(before, value) if minimize else max(before, value)
         best += [(trial, before), (trial, after)]
     y_range = bounds([*values, *([] if rival is None else [rival])], margin=0.06)
-    names: list[_Key] = [(Text("one trial", "单次试验"), "neutral"), (Text("best so far", "目前最佳"), "curve s1")]
+    names: list[_LegendEntry] = [
+        (Text("one trial", "单次试验"), "neutral"),
+        (Text("best so far", "目前最佳"), "curve s1"),
+    ]
     if rival is not None:
         names.append((rival_name, "curve s2"))
     end = max(1, len(values)) + 0.5
-    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names, kind=_Whole)
+    frame = _frame(width, title, (0.5, end), y_range, x_label, y_label, names, kind=_IntegerScale)
     frame.canvas.dots([(frame.x(trial), frame.y(value)) for trial, value in enumerate(values, start=1)], "neutral")
     _line(frame, best, "curve s1")
     if rival is not None:
@@ -199,7 +202,7 @@ def band(
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ParetoPoint:
     """One of several things to choose from, by two numbers of which more is better."""
 
     name: Words
@@ -209,7 +212,7 @@ class Choice:
 
 
 def pareto(
-    choices: Sequence[Choice],
+    choices: Sequence[ParetoPoint],
     *,
     title: Words,
     width: float,
@@ -221,12 +224,12 @@ def pareto(
     xs, ys = [one.x for one in choices], [one.y for one in choices]
     ends = ([limits[0]], [limits[1]]) if limits else ([], [])
     x_range, y_range = bounds([*xs, *ends[0]], margin=0.12), bounds([*ys, *ends[1]], margin=0.12)
-    names: list[_Key] = [(Text("accepted", "已接受"), "big accent"), (Text("refused", "被拒绝"), "big neutral")]
+    names: list[_LegendEntry] = [(Text("accepted", "已接受"), "big accent"), (Text("refused", "被拒绝"), "big neutral")]
     frame = _frame(width, title, x_range, y_range, x_label, y_label, names)
     if limits:
         _line(frame, ((limits[0], y_range[0]), (limits[0], y_range[1])), "guide")
         _line(frame, ((x_range[0], limits[1]), (x_range[1], limits[1])), "guide")
-    front = [one for one in choices if one.is_good and not any(_beats(other, one) for other in choices)]
+    front = [one for one in choices if one.is_good and not any(_dominates(other, one) for other in choices)]
     _line(frame, sorted((one.x, one.y) for one in front), "curve thin s1")
     placed: list[tuple[float, float, float]] = []  # left, right and baseline of the names that stand
     for one in sorted(choices, key=lambda one: -one.y):
@@ -249,7 +252,7 @@ def pareto(
     return frame.canvas.svg()
 
 
-def _beats(one: Choice, other: Choice) -> bool:
+def _dominates(one: ParetoPoint, other: ParetoPoint) -> bool:
     return one.is_good and one.x >= other.x and one.y >= other.y and (one.x, one.y) != (other.x, other.y)
 
 
@@ -269,7 +272,7 @@ def _frame(
     y_range: Point,
     x_label: Words,
     y_label: Words,
-    names: Sequence[_Key] = (),
+    names: Sequence[_LegendEntry] = (),
     *,
     square: bool = False,
     kind: type[Scale] = Scale,
@@ -286,7 +289,7 @@ def _frame(
     return frame
 
 
-def _legend(canvas: Canvas, names: Sequence[_Key]) -> float:
+def _legend(canvas: Canvas, names: Sequence[_LegendEntry]) -> float:
     """Names beside a sample of their mark, wrapped into rows; returns the height used in px."""
     x, y = 0.0, 0.0
     for name, cls in names:
@@ -307,7 +310,7 @@ def _line(frame: _Frame, points: Sequence[Point], cls: str) -> None:
     frame.canvas.polyline([(frame.x(x), frame.y(y)) for x, y in points], cls)
 
 
-def _thin(points: Sequence[Point]) -> Sequence[Point]:
+def _thin_points(points: Sequence[Point]) -> Sequence[Point]:
     """At most _NUM_CURVE_POINTS of them, both ends kept."""
     if len(points) <= _NUM_CURVE_POINTS:
         return points

@@ -1,6 +1,6 @@
 """An axis of time: values are milliseconds since 1970 in UTC, ticks stand where a calendar turns.
 
->>> days = Dates(0.0, 10 * 86_400_000.0, 0, 700)
+>>> days = DateScale(0.0, 10 * 86_400_000.0, 0, 700)
 >>> days.labels(days.ticks(3))
 ['1970-01-01', '1970-01-05', '1970-01-09']
 """
@@ -16,35 +16,35 @@ from deepseek.look.svg import Scale, tick_step
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 _MONTH, _YEAR = 30.436875 * DAY, 365.2425 * DAY  # on average
-_FIXED = [
+_FIXED_STEPS_MS = [
     *(num * SECOND for num in (1, 2, 5, 10, 15, 30)),
     *(num * MINUTE for num in (1, 2, 5, 10, 15, 30)),
     *(num * HOUR for num in (1, 2, 3, 6, 12)),
     *(num * DAY for num in (1, 2, 4, 7, 14)),
 ]
-_MONTHS = (1, 2, 3, 6)
+_MONTH_STEPS = (1, 2, 3, 6)
 _EPOCH = datetime(1970, 1, 1)
-_MS = timedelta(milliseconds=1)
-_FIRST, _LAST = (float((end - _EPOCH) // _MS) for end in (datetime.min, datetime.max))
+_MILLISECOND = timedelta(milliseconds=1)
+_MIN_DATE_MS, _MAX_DATE_MS = (float((end - _EPOCH) // _MILLISECOND) for end in (datetime.min, datetime.max))
 
 
 @dataclass(frozen=True, slots=True)
-class Dates(Scale):
+class DateScale(Scale):
     """A scale from moments to pixels. A moment beyond the years 1 to 9999 gets no tick."""
 
     def ticks(self, num_wanted: int) -> list[float]:
         """Whole seconds, minutes, hours, days, months or years inside the range, about `num_wanted` of them."""
-        low, high = max(self.low, _FIRST), min(self.high, _LAST)
+        low, high = max(self.low, _MIN_DATE_MS), min(self.high, _MAX_DATE_MS)
         found: list[float] = []
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted) if low < high else ():
-            found = _turns(low, high, (self.high - self.low) / max(1, num))
+            found = _calendar_ticks(low, high, (self.high - self.low) / max(1, num))
             if len(found) >= min(3, num_wanted):  # one or two tell little of the scale
                 break
         return found
 
     def labels(self, ticks: Sequence[float]) -> list[str]:
         """As much of each date as tells the ticks apart: a year, a month, a day, or the time too."""
-        moments = [_EPOCH + tick * _MS for tick in ticks]
+        moments = [_EPOCH + tick * _MILLISECOND for tick in ticks]
         length = 19  # of 1970-01-31 12:00:00
         if all(moment.second == 0 for moment in moments):
             length = 16
@@ -55,21 +55,21 @@ class Dates(Scale):
         return [moment.isoformat(" ", "seconds")[:length] for moment in moments]
 
 
-def _turns(low: float, high: float, rough: float) -> list[float]:
+def _calendar_ticks(low: float, high: float, rough: float) -> list[float]:
     """Where the calendar turns between `low` and `high`, by the next unit at or above `rough` milliseconds."""
-    place = bisect.bisect_left(_FIXED, rough)
-    if place < len(_FIXED):
-        step = _FIXED[place]
+    place = bisect.bisect_left(_FIXED_STEPS_MS, rough)
+    if place < len(_FIXED_STEPS_MS):
+        step = _FIXED_STEPS_MS[place]
         first = -(-low // step)
         return [(first + index) * step for index in range(int(high // step - first) + 1)]
-    months = next((num for num in _MONTHS if num * _MONTH >= rough), 0) or 12 * round(tick_step(rough / _YEAR))
-    start, found = _EPOCH + low * _MS, []
+    months = next((num for num in _MONTH_STEPS if num * _MONTH >= rough), 0) or 12 * round(tick_step(rough / _YEAR))
+    start, found = _EPOCH + low * _MILLISECOND, []
     month = -(-(12 * start.year + start.month - 1) // months) * months  # counted from year 0
-    while month // 12 <= datetime.max.year and (turn := _first_of(month)) <= high:
+    while month // 12 <= datetime.max.year and (turn := _month_start_ms(month)) <= high:
         found += [turn] if turn >= low else []
         month += months
     return found
 
 
-def _first_of(month: int) -> float:
-    return float((datetime(month // 12, month % 12 + 1, 1) - _EPOCH) // _MS)
+def _month_start_ms(month: int) -> float:
+    return float((datetime(month // 12, month % 12 + 1, 1) - _EPOCH) // _MILLISECOND)

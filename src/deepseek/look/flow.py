@@ -78,19 +78,21 @@ def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width:
     canvas.height = step * len(layers) - 24
     left, right = name_px, width - note_px
     drawn = [[unit for unit in layer.units if _is_known(unit)][:MAX_UNITS] for layer in layers]
-    places = [{unit.name: _x(index, len(units), left, right) for index, unit in enumerate(units)} for units in drawn]
+    places = [
+        {unit.name: _unit_x(index, len(units), left, right) for index, unit in enumerate(units)} for units in drawn
+    ]
     for place, layer in enumerate(layers):
-        _back(canvas, layer, step * place, step, stacked=stacked)
+        _draw_background(canvas, layer, step * place, step, stacked=stacked)
     first = (_HEAD_PX if stacked else 0.0) + 22
     for place, to in sorted({(link.place, link.end) for link in links}):
         some = [link for link in links if (link.place, link.end) == (place, to)]
         cls = "far" if to > place + 1 else ""
-        _links(canvas, some, places[place], places[to], first + step * place, first + step * to, cls)
+        _draw_links(canvas, some, places[place], places[to], first + step * place, first + step * to, cls)
     for place, units in enumerate(drawn):
         y = first + step * place
         room = (right - left) / max(1, len(units)) - 6
-        _units(canvas, units, places[place], y, min(room, 150.0))
-        _names(canvas, layers[place], step * place, y, name_px, stacked=stacked)
+        _draw_units(canvas, units, places[place], y, min(room, 150.0))
+        _draw_names(canvas, layers[place], step * place, y, name_px, stacked=stacked)
     return canvas.svg()
 
 
@@ -98,7 +100,7 @@ def _is_known(unit: Unit) -> bool:
     return unit.value is None or math.isfinite(unit.value)
 
 
-def _x(index: int, count: int, left: float, right: float) -> float:
+def _unit_x(index: int, count: int, left: float, right: float) -> float:
     return left + (right - left) * (index + 0.5) / count
 
 
@@ -106,14 +108,14 @@ def _note_px(layer: Layer) -> float:
     return max(text_width(layer.note), text_width(layer.mark) + 12)
 
 
-def _back(canvas: Canvas, layer: Layer, top: float, step: float, *, stacked: bool) -> None:
+def _draw_background(canvas: Canvas, layer: Layer, top: float, step: float, *, stacked: bool) -> None:
     if layer.mark:
         canvas.rect(
             0.75, top + (0 if stacked else 4), canvas.width - 1.5, step - (22 if stacked else 36), "marked-layer"
         )
 
 
-def _links(
+def _draw_links(
     canvas: Canvas,
     links: Sequence[Link],
     above: dict[str, float],
@@ -140,22 +142,22 @@ def _links(
         )
 
 
-def _units(canvas: Canvas, units: Sequence[Unit], xs: dict[str, float], y: float, room: float) -> None:
+def _draw_units(canvas: Canvas, units: Sequence[Unit], xs: dict[str, float], y: float, room: float) -> None:
     most = max((abs(unit.value or 0.0) for unit in units), default=0.0)
     for unit in units:
         share = abs(unit.value or 0.0) / most if most else 0.0
         radius = _RADII_PX[0] + (_RADII_PX[1] - _RADII_PX[0]) * math.sqrt(share)
         kind = "none" if not unit.value else "down" if unit.value < 0 else "up"
-        tip = f"{unit.name}: {numbers.signed(unit.value)}"
+        tip = f"{unit.name}: {numbers.signed_number(unit.value)}"
         canvas.circle(xs[unit.name], y, radius - (1 if kind == "down" else 0), f"unit-{kind}", tip=tip)
         shown = shorten(unit.name, room)
         canvas.text(xs[unit.name], y + 28, shown, anchor="middle", cls="tick", full=unit.name)
-        if unit.value is not None and room > text_width(numbers.signed(unit.value)):
+        if unit.value is not None and room > text_width(numbers.signed_number(unit.value)):
             sign = "negative" if unit.value < 0 else "positive" if unit.value else "tick"
-            canvas.text(xs[unit.name], y + 41, numbers.signed(unit.value), anchor="middle", cls=sign)
+            canvas.text(xs[unit.name], y + 41, numbers.signed_number(unit.value), anchor="middle", cls=sign)
 
 
-def _names(canvas: Canvas, layer: Layer, top: float, y: float, name_px: float, *, stacked: bool) -> None:
+def _draw_names(canvas: Canvas, layer: Layer, top: float, y: float, name_px: float, *, stacked: bool) -> None:
     note = join(layer.mark, " · " if layer.mark and layer.note else "", layer.note)
     if stacked:
         shown = shorten_words(note, 0.55 * canvas.width)

@@ -9,7 +9,7 @@ from deepseek.look import numbers
 from deepseek.look.svg import Canvas, shorten_words, text_width
 from deepseek.look.words import Html, Text, Words, join
 
-_MOST_CLASSES = 12
+_MAX_CLASSES = 12
 _LARGEST_CELL_PX = (96.0, 48.0)
 _TOP_PX = 44.0
 _HEADING = Text(
@@ -27,12 +27,12 @@ class _Grid:
     cell_height: float
 
 
-def confusion(labels: Sequence[Words], counts: Sequence[Sequence[int]], *, title: Words, width: float) -> Html:
+def confusion_matrix(labels: Sequence[Words], counts: Sequence[Sequence[int]], *, title: Words, width: float) -> Html:
     """counts[i][j]: rows of true class i that were predicted as class j. Shading: the share of the true class.
 
     The smaller classes are summed into "other" where the numbers would not fit into `width`, at most 12 stay.
     """
-    grid = _fit(labels, counts, width)
+    grid = _fit_grid(labels, counts, width)
     canvas = Canvas(width, _TOP_PX + grid.cell_height * len(grid.labels) + 8, title)
     canvas.text(0, 12, _HEADING if text_width(_HEADING) < width else _HEADING_PHONE, cls="label")
     numbered = any(text_width(label) > grid.cell_width - 4 for label in grid.labels)
@@ -46,11 +46,11 @@ def confusion(labels: Sequence[Words], counts: Sequence[Sequence[int]], *, title
         head = str(index + 1) if numbered else label
         canvas.text(middle, _TOP_PX - 8, head, anchor="middle", cls="soft", full=label)
         canvas.text(right + total_px + 10, y, numbers.count(sum(grid.counts[index])), anchor="end", cls="soft")
-        _row(canvas, grid, index)
+        _draw_row(canvas, grid, index)
     return canvas.svg()
 
 
-def _row(canvas: Canvas, grid: _Grid, index: int) -> None:
+def _draw_row(canvas: Canvas, grid: _Grid, index: int) -> None:
     row = grid.counts[index]
     y, width, height = _TOP_PX + grid.cell_height * index, grid.cell_width - 2, grid.cell_height - 2
     for place, value in enumerate(row):
@@ -63,10 +63,10 @@ def _row(canvas: Canvas, grid: _Grid, index: int) -> None:
             canvas.text(x + width / 2, y + height / 2 + 4, numbers.count(value), anchor="middle", cls="on-fill")
 
 
-def _fit(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: float) -> _Grid:
+def _fit_grid(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: float) -> _Grid:
     """As many classes as can show their numbers."""
-    for num in range(min(_MOST_CLASSES, len(labels)), 0, -1):
-        shown, merged = _merge(labels, counts, num)
+    for num in range(min(_MAX_CLASSES, len(labels)), 0, -1):
+        shown, merged = _merge_classes(labels, counts, num)
         left = min(max(text_width(label) for label in shown) + 36, 0.3 * width) + 12
         total_px = max(text_width(numbers.count(sum(row))) for row in merged)
         cell_width = (width - left - total_px - 12) / num
@@ -77,7 +77,7 @@ def _fit(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: float)
     return _Grid(shown, merged, left, min(cell_width, wide), min(max(cell_width, 24.0), high))
 
 
-def _merge(
+def _merge_classes(
     labels: Sequence[Words], counts: Sequence[Sequence[int]], num_shown: int
 ) -> tuple[Sequence[Words], Sequence[Sequence[int]]]:
     """The largest classes by themselves, the rest as one."""

@@ -30,13 +30,13 @@ def number(value: float | None) -> str:
         return "0"
     if not 1e-4 <= abs(value) < 1e9:
         return _scientific(value)
-    return fixed(value, _decimals(value))
+    return fixed_decimals(value, _decimals(value))
 
 
-def fixed(value: float, num_decimals: int) -> str:
+def fixed_decimals(value: float, num_decimals: int) -> str:
     """`value` with exactly `num_decimals` decimals, thousands and a true minus sign.
 
-    >>> fixed(-12345.678, 1)
+    >>> fixed_decimals(-12345.678, 1)
     '−12,345.7'
     """
     text = f"{value:,.{num_decimals}f}"
@@ -45,10 +45,10 @@ def fixed(value: float, num_decimals: int) -> str:
     return text.replace("-", MINUS)
 
 
-def signed(value: float | None) -> str:
+def signed_number(value: float | None) -> str:
     """A contribution: always with its sign.
 
-    >>> signed(0.52), signed(-0.52), signed(0.0)
+    >>> signed(0.52), signed_number(-0.52), signed(0.0)
     ('+0.520', '−0.520', '0')
     """
     text = number(value)
@@ -59,7 +59,7 @@ def count(value: float | None) -> str:
     """A number of things, in full: 12,345."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
-    return fixed(round(value), 0)
+    return fixed_decimals(round(value), 0)
 
 
 def figure(value: float | None, low: float | None = None, high: float | None = None, unit: str = "") -> str:
@@ -76,7 +76,9 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
     if not 1e-4 <= max(abs(value), abs(low), abs(high)) < 1e9:
         return f"{number(value)} [{number(low)}, {number(high)}]{tail}"
     decimals = _decimals(value) if value else max(_decimals(low), _decimals(high))
-    return f"{fixed(value, decimals)} [{fixed(low, decimals)}, {fixed(high, decimals)}]{tail}"
+    return (
+        f"{fixed_decimals(value, decimals)} [{fixed_decimals(low, decimals)}, {fixed_decimals(high, decimals)}]{tail}"
+    )
 
 
 def ratio(ours: float | None, rival: float | None) -> str:
@@ -134,7 +136,7 @@ def size(num_bytes: float | None) -> str:
     return f"{number(num_bytes / 1000**power)} {'kMGT'[power - 1]}B"
 
 
-def plain(value: object) -> str:
+def format_value(value: object) -> str:
     """A raw value of any kind as a person reads it.
 
     >>> plain(3), plain(61.5), plain(1234.0), plain("red"), plain(None), plain(True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from deepseek.look.style import stylesheet
 from deepseek.look.tables import facts
-from deepseek.look.words import Html, Text, Words, both, escape, inline
+from deepseek.look.words import Html, Text, Words, both_languages, escape, inline
 
 _SCRIPT = """
 (function(){
@@ -85,7 +85,7 @@ def page(
         f'<!doctype html>\n<html lang="en"{_titles(title)}><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(css, scripts, connect)}">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>{escape(both(title))}</title><style>{css}</style><script>{scripts[0]}</script></head>"
+        f"<title>{escape(both_languages(title))}</title><style>{css}</style><script>{scripts[0]}</script></head>"
         f'<body><header class="page"><h1>{inline(title)}</h1>{_switch()}</header><main>'
         f'<p class="answer" id="answer">{inline(answer)}</p>{_lead(lead)}{"".join(parts)}</main>'
         f"{''.join(f'<script>{extra}</script>' for extra in scripts[1:])}</body></html>\n"

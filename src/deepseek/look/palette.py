@@ -9,11 +9,11 @@ Text colours keep a contrast of 4.5:1 to their ground, marks (dots, lines, bars)
 from __future__ import annotations
 
 #: Colours that may carry text.
-TEXT = ("ink", "soft", "accent", "positive", "negative", "good", "warn", "bad")
+TEXT_COLORS = ("ink", "soft", "accent", "positive", "negative", "good", "warn", "bad")
 #: Lines and dots of one category each: Okabe-Ito, in the order in which they stand out from the ground.
-SERIES = ("s1", "s2", "s3", "s4")
+SERIES_COLORS = ("s1", "s2", "s3", "s4")
 #: Steps of viridis from low to high, cut at the end that would vanish into the ground.
-STEPS = ("v0", "v1", "v2", "v3", "v4", "v5", "v6")
+SCALE_COLORS = ("v0", "v1", "v2", "v3", "v4", "v5", "v6")
 
 LIGHT: dict[str, str] = {
     "ground": "#ffffff",
@@ -83,6 +83,6 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def variables(colours: dict[str, str]) -> str:
+def css_variables(colours: dict[str, str]) -> str:
     """CSS custom properties for one ground."""
     return "".join(f"--{name}:{value};" for name, value in colours.items())

@@ -19,7 +19,7 @@ _DOT_PX = 4.4
 
 
 @dataclass(slots=True)
-class Rows:
+class RowLayout:
     """Where the names, the marks and the numbers of each row lie."""
 
     canvas: Canvas
@@ -88,7 +88,7 @@ class Rows:
 
 def bars(names: Sequence[Words], values: Sequence[float], *, title: Words, width: float, label: Words) -> Html:
     """Horizontal bars from zero, one per name, in the given order. Values must not be negative."""
-    rows = Rows(Canvas(width, 0, title), names, [numbers.number(value) for value in values], marks_px=16)
+    rows = RowLayout(Canvas(width, 0, title), names, [numbers.number(value) for value in values], marks_px=16)
     scale = Scale(0.0, max([*values, 0.0]) or 1.0, rows.left, rows.right)
     rows.axis(scale, label)
     for row, value in enumerate(values):
@@ -108,7 +108,7 @@ def intervals(
 ) -> Html:
     """A dot with its interval (value, low, high) per name; `guide` draws a line to compare with, e.g. the whole."""
     texts = [numbers.figure(*figure) for figure in figures]
-    rows = Rows(Canvas(width, 0, title), names, texts, marks_px=14)
+    rows = RowLayout(Canvas(width, 0, title), names, texts, marks_px=14)
     everything = [value for figure in figures for value in figure] + ([] if guide is None else [guide])
     scale = Scale(*bounds(everything, margin=0.05), rows.left, rows.right)
     rows.axis(scale, label)
@@ -138,7 +138,7 @@ def beeswarm(
     """
     points = [[point for point in row if math.isfinite(point[0])] for row in points]
     ordered = any(level is not None for row in points for _, level in row)
-    rows = Rows(Canvas(width, 0, title), names, [""] * len(names), marks_px=26, top=26.0 if ordered else 4.0)
+    rows = RowLayout(Canvas(width, 0, title), names, [""] * len(names), marks_px=26, top=26.0 if ordered else 4.0)
     canvas = rows.canvas
     if ordered:
         _level_legend(canvas, Text("value: low", "取值：低"), Text("high", "高"))
@@ -147,8 +147,8 @@ def beeswarm(
     rows.axis(scale, label)
     rows.upright(scale(0.0), "axis")
     for row, dots in enumerate(points):
-        places = _swarm([scale(value) for value, _ in dots], rows.centre(row), rows.marks_px)
-        for step, members in _by_level(places, [level for _, level in dots]).items():
+        places = _swarm_positions([scale(value) for value, _ in dots], rows.centre(row), rows.marks_px)
+        for step, members in _group_by_level(places, [level for _, level in dots]).items():
             canvas.dots(members, f"fine {step}")
         rows.write(row)
     return canvas.svg()
@@ -178,11 +178,11 @@ def waterfall(
     What is not shown in a row of its own is summed into one, together with `others`: how many columns the caller has
     summed already, and their sum. What all of it leaves of `output` (the residual) is a row where it can be seen.
     """
-    steps = _largest(contributions, num_shown, others)
-    steps += _residual(steps, base, output)
+    steps = _largest_contributions(contributions, num_shown, others)
+    steps += _residual_contribution(steps, base, output)
     labels: list[Words] = [Text("Output", "输出"), *(step.label for step in steps), Text("Base value", "基准值")]
-    values = [numbers.number(output), *(numbers.signed(step.value) for step in steps), numbers.number(base)]
-    rows = Rows(Canvas(width, 0, title), labels, values, marks_px=18)
+    values = [numbers.number(output), *(numbers.signed_number(step.value) for step in steps), numbers.number(base)]
+    rows = RowLayout(Canvas(width, 0, title), labels, values, marks_px=18)
     ends = [output]
     for step in steps:
         ends.append(ends[-1] - step.value)
@@ -194,14 +194,18 @@ def waterfall(
     canvas.dots([(scale(output), rows.centre(0)), (scale(base), rows.centre(len(labels) - 1))], "big neutral")
     for row, step in enumerate(steps, start=1):
         sign = "positive" if step.value >= 0 else "negative"
-        canvas.polyline(_arrow(scale(ends[row]), scale(ends[row - 1]), rows.centre(row)), f"fill-{sign}", close=True)
+        canvas.polyline(
+            _arrow_points(scale(ends[row]), scale(ends[row - 1]), rows.centre(row)), f"fill-{sign}", close=True
+        )
         rows.write(row, cls=sign)
     rows.write(0, strong=True)
     rows.write(len(labels) - 1)
     return canvas.svg()
 
 
-def _largest(contributions: Sequence[Contribution], num_shown: int, others: tuple[int, float]) -> list[Contribution]:
+def _largest_contributions(
+    contributions: Sequence[Contribution], num_shown: int, others: tuple[int, float]
+) -> list[Contribution]:
     """The largest steps, and the sum of the others as one."""
     ordered = sorted(contributions, key=lambda step: -abs(step.value))
     num = max(0, len(ordered) - num_shown) + others[0]
@@ -212,14 +216,14 @@ def _largest(contributions: Sequence[Contribution], num_shown: int, others: tupl
     return [*ordered[:num_shown], Contribution(label, others[1] + sum(step.value for step in rest))]
 
 
-def _residual(steps: Sequence[Contribution], base: float, output: float) -> list[Contribution]:
+def _residual_contribution(steps: Sequence[Contribution], base: float, output: float) -> list[Contribution]:
     """What the explanation leaves open, where it is large enough to be seen."""
     left = output - base - sum(step.value for step in steps)
     span = max((abs(step.value) for step in steps), default=0.0)
     return [Contribution(Text("Not explained", "未解释部分"), left)] if abs(left) > 1e-3 * span else []
 
 
-def _arrow(start: float, end: float, y: float) -> list[tuple[float, float]]:
+def _arrow_points(start: float, end: float, y: float) -> list[tuple[float, float]]:
     """A bar that points where it pushes, so that its sign needs no colour."""
     half, way = 8.0, 1 if end >= start else -1
     neck = end - way * min(6.0, abs(end - start))
@@ -236,7 +240,7 @@ def _level_legend(canvas: Canvas, low: Words, high: Words) -> None:
     canvas.text(x - 12, 12, low, anchor="end", cls="soft")
 
 
-def _by_level(
+def _group_by_level(
     places: Sequence[tuple[float, float]], levels: Sequence[float | None]
 ) -> dict[str, list[tuple[float, float]]]:
     groups: dict[str, list[tuple[float, float]]] = {}
@@ -247,7 +251,7 @@ def _by_level(
     return dict(sorted(groups.items()))
 
 
-def _swarm(xs: Sequence[float], centre: float, height: float) -> list[tuple[float, float]]:
+def _swarm_positions(xs: Sequence[float], centre: float, height: float) -> list[tuple[float, float]]:
     """Dots that would lie on each other move up and down in turn, closer together where the row is full."""
     cells = [round(x / _DOT_PX) for x in xs]
     fullest = max((cells.count(cell) for cell in set(cells)), default=1)

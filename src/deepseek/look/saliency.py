@@ -1,7 +1,8 @@
 """What raised and what lowered an answer, drawn on the text or the picture itself: signed, and readable without colour.
 
     tokens(text, [(0, 5, 0.8, None), (6, 9, -0.3, None)], [(0, 9, 0.5)], title="note")
-    heat([((0, 0, 112, 112), 0.4), ((112, 0, 224, 112), -0.1)], title="scan", picture="data:image/png;base64,...")
+    image_saliency([((0, 0, 112, 112), 0.4), ((112, 0, 224, 112), -0.1)], title="scan",
+    picture="data:image/png;base64,...")
 
 A token that lowers is hatched and one that raises is flat; a sentence that lowers has a dashed line below; a region
 bears its sign. The caption says the strongest of both in words: it is the text alternative. Shades are shares of the
@@ -24,14 +25,14 @@ from deepseek.look.words import Html, Text, Words, escape, inline, join
 Token = tuple[int, int, float, float | None]  # first letter, end, value, its standard error
 Sentence = tuple[int, int, float]
 Region = tuple[Sequence[float], float]  # (left, top, right, bottom) from the upper left, value
-STEPS = 6  # of shade, beside none
+NUM_SHADES = 6  # of shade, beside none
 MAX_TOKENS, MAX_REGIONS = 400, 196  # that are drawn; of regions the strongest
-MAX_LETTERS = 6_000
-_NAMED = 3  # of each sign in the caption
+MAX_CHARACTERS = 6_000
+_NUM_NAMED = 3  # of each sign in the caption
 _SIDE_PX, _WIDE_PX, _GAP_PX = 224.0, 464.0, 16.0
 _SIGN_PX = 15.0  # the smallest side of a region that bears its sign
-_ACROSS = (Text("left", "左"), Text("middle", "中"), Text("right", "右"))
-_DOWN = (Text("upper", "上"), Text("centre", "中"), Text("lower", "下"))
+_COLUMN_NAMES = (Text("left", "左"), Text("middle", "中"), Text("right", "右"))
+_ROW_NAMES = (Text("upper", "上"), Text("centre", "中"), Text("lower", "下"))
 
 STYLE = (
     "p.marked{line-height:2.1;max-width:72ch;white-space:pre-wrap}"
@@ -51,7 +52,7 @@ STYLE = (
         f".flat-{step}{{background:color-mix(in srgb,var(--negative) {10 * step}%,transparent)}}"
         f".over-{step}{{background:color-mix(in srgb,var(--positive) {10 * step}%,transparent)}}"
         f"svg.plot .lit-{step}{{fill-opacity:{0.1 * step:.1f}}}"
-        for step in range(1, STEPS + 1)
+        for step in range(1, NUM_SHADES + 1)
     )
     + "svg.plot .lit-up{fill:var(--positive)}svg.plot .lit-down{fill:var(--negative)}"
     "svg.plot .under{filter:grayscale(1);opacity:.55}"
@@ -62,7 +63,7 @@ STYLE = (
 )
 
 
-def tokens(
+def text_saliency(
     text: str,
     parts: Sequence[Token],
     sentences: Sequence[Sentence] = (),
@@ -74,24 +75,25 @@ def tokens(
     """`text` with its tokens shaded by their values and its sentences underlined, a legend, and the strongest in words.
 
     `label` says what the values are, with their unit. A token without a finite value stays as it is; so does one that
-    overlaps the one before. Texts are shown as far as MAX_TOKENS tokens or MAX_LETTERS letters; the rest is summed up.
+    overlaps the one before. Texts are shown as far as MAX_COUNTERFACTUAL_TOKENS tokens or MAX_CHARACTERS letters; the
+    rest is summed up.
     """
-    good = _in_order(text, parts)
-    drawn = [token for token in good[:MAX_TOKENS] if token[1] <= MAX_LETTERS]
-    end = len(text) if len(drawn) == len(good) and len(text) <= MAX_LETTERS else (drawn[-1][1] if drawn else 0)
-    end = end or min(len(text), MAX_LETTERS)
+    good = _drawable_tokens(text, parts)
+    drawn = [token for token in good[:MAX_TOKENS] if token[1] <= MAX_CHARACTERS]
+    end = len(text) if len(drawn) == len(good) and len(text) <= MAX_CHARACTERS else (drawn[-1][1] if drawn else 0)
+    end = end or min(len(text), MAX_CHARACTERS)
     most = max((abs(value) for _, _, value, _ in good), default=0.0)
-    body = _marked(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], most)
+    body = _mark_sentences(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], most)
     if end < len(text):
-        body += f"<span class=soft>{inline(_rest(good[len(drawn) :]))}</span>"
+        body += f"<span class=soft>{inline(_hidden_tokens_note(good[len(drawn) :]))}</span>"
     named: list[tuple[Words, float]] = [
         (f"“{numbers.clip(text[low:high].strip(), 24)}”", value) for low, high, value, _ in good
     ]
     body = f'<p class="marked">{body}</p>'
-    return _framed(title, body, most, named, label, data, is_text=True, sentences=bool(sentences))
+    return _render_figure(title, body, most, named, label, data, is_text=True, sentences=bool(sentences))
 
 
-def heat(
+def image_saliency(
     regions: Sequence[Region],
     *,
     title: Words,
@@ -116,16 +118,16 @@ def heat(
         float(size[1] if size else max((box[3] for box, _ in good), default=1.0)) or 1.0,
     )
     most = max((abs(value) for _, value in good), default=0.0)
-    called = [names[place] if names else _place(regions[place][0], extent) for place in kept]
+    called = [names[place] if names else _describe_location(regions[place][0], extent) for place in kept]
     named = [(name, value) for name, (_, value) in zip(called, good, strict=True)]
     strongest = sorted(good, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
-    return _framed(title, _pictures(strongest, extent, picture, most, title), most, named, label, data)
+    return _render_figure(title, _draw_regions(strongest, extent, picture, most, title), most, named, label, data)
 
 
-def cells(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]:
+def grid_regions(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]:
     """The regions of a grid[row][column] of values, as of pixels: joined to `most_cells` a side at most, by their sums.
 
-    >>> cells([[1.0, 2.0], [3.0, 4.0]], 1)
+    >>> grid_regions([[1.0, 2.0], [3.0, 4.0]], 1)
     [((0, 0, 2, 2), 10.0)]
     """
     high, wide = len(grid), len(grid[0]) if grid else 0
@@ -137,7 +139,7 @@ def cells(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]
     ]
 
 
-def _in_order(text: str, parts: Sequence[Token]) -> list[Token]:
+def _drawable_tokens(text: str, parts: Sequence[Token]) -> list[Token]:
     found: list[Token] = []
     for token in sorted(parts, key=lambda token: token[:2]):
         start, end, value, _ = token
@@ -146,36 +148,36 @@ def _in_order(text: str, parts: Sequence[Token]) -> list[Token]:
     return found
 
 
-def _marked(text: str, parts: Sequence[Token], sentences: Sequence[Sentence], most: float) -> str:
+def _mark_sentences(text: str, parts: Sequence[Token], sentences: Sequence[Sentence], most: float) -> str:
     """Tokens inside of sentences; a sentence's amount stands behind it."""
     found, at = [], 0
     for start, end, value in sorted(sentences):
         if start < at:
             continue
-        found.append(_shaded(text, at, start, parts, most))
+        found.append(_shade_tokens(text, at, start, parts, most))
         lead = start + len(text[start:end]) - len(text[start:end].lstrip())
         tail = start + len(text[start:end].rstrip())
         if not math.isfinite(value) or lead >= tail:
-            found.append(_shaded(text, start, end, parts, most))
+            found.append(_shade_tokens(text, start, end, parts, most))
         else:
             kind = "down" if value < 0 else "up"
-            inside = _shaded(text, lead, tail, parts, most)
-            found.append(_shaded(text, start, lead, parts, most))
+            inside = _shade_tokens(text, lead, tail, parts, most)
+            found.append(_shade_tokens(text, start, lead, parts, most))
             found.append(f'<span class="said {kind}">{inside}</span>')
-            found.append(f'<span class="amount">{escape(numbers.signed(value))}</span>')
+            found.append(f'<span class="amount">{escape(numbers.signed_number(value))}</span>')
             found.append(escape(text[tail:end]))
         at = end
-    return "".join(found) + _shaded(text, at, len(text), parts, most)
+    return "".join(found) + _shade_tokens(text, at, len(text), parts, most)
 
 
-def _shaded(text: str, low: int, high: int, parts: Sequence[Token], most: float) -> str:
+def _shade_tokens(text: str, low: int, high: int, parts: Sequence[Token], most: float) -> str:
     found, at = [], low
     for start, end, value, error in parts:
         first, last = max(start, low), min(end, high)
-        step = _step(value, most)
+        step = _shade_level(value, most)
         if not step or first >= last:
             continue
-        tip = numbers.signed(value) + (f" ± {numbers.number(error)}" if error else "")
+        tip = numbers.signed_number(value) + (f" ± {numbers.number(error)}" if error else "")
         kind = "down" if value < 0 else "up"
         found.append(escape(text[at:first]))
         found.append(f'<span class="{kind}-{step}" title="{escape(tip)}">{escape(text[first:last])}</span>')
@@ -183,13 +185,15 @@ def _shaded(text: str, low: int, high: int, parts: Sequence[Token], most: float)
     return "".join(found) + escape(text[at:high])
 
 
-def _rest(hidden: Sequence[Token]) -> Text:
-    total = numbers.signed(math.fsum(value for _, _, value, _ in hidden))
+def _hidden_tokens_note(hidden: Sequence[Token]) -> Text:
+    total = numbers.signed_number(math.fsum(value for _, _, value, _ in hidden))
     num = numbers.count(len(hidden))
     return Text(f" … {num} more tokens, {total} in all", f" …… 其余 {num} 个词元，合计 {total}")
 
 
-def _pictures(regions: Sequence[Region], extent: tuple[float, float], picture: str, most: float, title: Words) -> str:
+def _draw_regions(
+    regions: Sequence[Region], extent: tuple[float, float], picture: str, most: float, title: Words
+) -> str:
     """Side by side; a wide one above the other."""
     is_wide = extent[0] > 2 * extent[1]
     width = _WIDE_PX if is_wide or not picture else _SIDE_PX
@@ -209,9 +213,9 @@ def _pictures(regions: Sequence[Region], extent: tuple[float, float], picture: s
     for box, value in regions:
         x, y = left + box[0] * width / extent[0], top + box[1] * height / extent[1]
         wide, high = (box[2] - box[0]) * width / extent[0], (box[3] - box[1]) * height / extent[1]
-        step, kind = _step(value, most), "down" if value < 0 else "up"
+        step, kind = _shade_level(value, most), "down" if value < 0 else "up"
         if step:
-            canvas.rect(x, y, wide, high, f"lit-{kind} lit-{step}", tip=numbers.signed(value))
+            canvas.rect(x, y, wide, high, f"lit-{kind} lit-{step}", tip=numbers.signed_number(value))
         if step and kind not in framed:  # the strongest come first
             canvas.rect(x, y, wide, high, f"most-{kind}")
             framed.add(kind)
@@ -221,7 +225,7 @@ def _pictures(regions: Sequence[Region], extent: tuple[float, float], picture: s
     return canvas.svg()
 
 
-def _framed(
+def _render_figure(
     title: Words,
     body: str,
     most: float,
@@ -232,7 +236,7 @@ def _framed(
     is_text: bool = False,
     sentences: bool = False,
 ) -> Html:
-    said = inline(_in_words(named, label))
+    said = inline(_describe_strongest(named, label))
     legend = _legend(most, is_text=is_text, sentences=sentences) if most else ""
     return Html(
         f'<figure class="parts"><h3>{inline(title)}</h3>{body}{legend}<figcaption>{said}</figcaption>{as_json(data)}'
@@ -241,10 +245,10 @@ def _framed(
 
 
 def _legend(most: float, *, is_text: bool, sentences: bool) -> str:
-    low, high = numbers.signed(-most), numbers.signed(most)
+    low, high = numbers.signed_number(-most), numbers.signed_number(most)
     names = ("down", "up") if is_text else ("flat", "over")
-    down = "".join(f'<i class="{names[0]}-{step}"></i>' for step in range(STEPS, 0, -2))
-    up = "".join(f'<i class="{names[1]}-{step}"></i>' for step in range(2, STEPS + 1, 2))
+    down = "".join(f'<i class="{names[0]}-{step}"></i>' for step in range(NUM_SHADES, 0, -2))
+    up = "".join(f'<i class="{names[1]}-{step}"></i>' for step in range(2, NUM_SHADES + 1, 2))
     lowers, raises = Text("lowers", "降低"), Text("raises", "提高")
     parts = f"<span>{inline(lowers)} {low}</span>{down}<span>0</span>{up}<span>{inline(raises)} {high}</span>"
     if sentences:
@@ -253,10 +257,10 @@ def _legend(most: float, *, is_text: bool, sentences: bool) -> str:
     return f'<div class="legend">{parts}</div>'
 
 
-def _in_words(named: Sequence[tuple[Words, float]], label: Words) -> Words:
+def _describe_strongest(named: Sequence[tuple[Words, float]], label: Words) -> Words:
     """The strongest of both signs, and what is counted."""
-    ups = sorted((pair for pair in named if pair[1] > 0), key=lambda pair: -pair[1])[:_NAMED]
-    downs = sorted((pair for pair in named if pair[1] < 0), key=lambda pair: pair[1])[:_NAMED]
+    ups = sorted((pair for pair in named if pair[1] > 0), key=lambda pair: -pair[1])[:_NUM_NAMED]
+    downs = sorted((pair for pair in named if pair[1] < 0), key=lambda pair: pair[1])[:_NUM_NAMED]
     if not ups and not downs:
         return Text("Nothing here moved the answer.", "此处没有影响结果的部分。")
     said: Words = ""
@@ -268,15 +272,15 @@ def _in_words(named: Sequence[tuple[Words, float]], label: Words) -> Words:
             listed: Words = ""
             for place, (name, value) in enumerate(pairs):
                 comma: Words = Text("; ", "；") if place else ""
-                listed = join(listed, comma, name, f" {numbers.signed(value)}")
+                listed = join(listed, comma, name, f" {numbers.signed_number(value)}")
             said = join(said, words, listed, Text(". ", "。"))
     return join(said, Text("Scale: ", "尺度："), label, Text(".", "。")) if label else said
 
 
-def _place(box: Sequence[float], extent: tuple[float, float]) -> Words:
+def _describe_location(box: Sequence[float], extent: tuple[float, float]) -> Words:
     """Where a region lies, in words."""
-    across = _ACROSS[min(2, int(3 * (box[0] + box[2]) / 2 / extent[0]))]
-    down = _DOWN[min(2, int(3 * (box[1] + box[3]) / 2 / extent[1]))]
+    across = _COLUMN_NAMES[min(2, int(3 * (box[0] + box[2]) / 2 / extent[0]))]
+    down = _ROW_NAMES[min(2, int(3 * (box[1] + box[3]) / 2 / extent[1]))]
     exact = f"{box[0]:.3g}–{box[2]:.3g} × {box[1]:.3g}–{box[3]:.3g}"
     zh = "中央" if down.zh == across.zh == "中" else f"{across.zh}{down.zh}部"
     return Text(f"{down.en} {across.en} ({exact})", f"{zh}（{exact}）")
@@ -286,6 +290,6 @@ def _is_box(box: Sequence[float]) -> bool:
     return len(box) == 4 and all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]
 
 
-def _step(value: float, most: float) -> int:
-    """0 for next to nothing, else 1 to STEPS."""
-    return min(STEPS, round(STEPS * abs(value) / most)) if most > 0 and math.isfinite(value) else 0
+def _shade_level(value: float, most: float) -> int:
+    """0 for next to nothing, else 1 to NUM_SHADES."""
+    return min(NUM_SHADES, round(NUM_SHADES * abs(value) / most)) if most > 0 and math.isfinite(value) else 0

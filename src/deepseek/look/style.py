@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepseek.look.palette import DARK, LIGHT, SERIES, STEPS, variables
+from deepseek.look.palette import DARK, LIGHT, SCALE_COLORS, SERIES_COLORS, css_variables
 
 _BASE = """
 *{box-sizing:border-box}
@@ -110,8 +110,10 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7}
 
 
 def _series() -> str:
-    lines = [f".curve.{name}{{stroke:var(--{name})}}.dots.{name}{{stroke:var(--{name})}}" for name in SERIES]
-    lines += [f".dots.{name}{{stroke:var(--{name})}}svg.plot .fill-{name}{{fill:var(--{name})}}" for name in STEPS]
+    lines = [f".curve.{name}{{stroke:var(--{name})}}.dots.{name}{{stroke:var(--{name})}}" for name in SERIES_COLORS]
+    lines += [
+        f".dots.{name}{{stroke:var(--{name})}}svg.plot .fill-{name}{{fill:var(--{name})}}" for name in SCALE_COLORS
+    ]
     lines += [f"svg.plot .shade-{tenth}{{fill-opacity:{0.025 * tenth:.3f}}}" for tenth in range(11)]
     # Series differ by dash as well: grey print and colour-blind readers keep them apart.
     return (
@@ -123,8 +125,8 @@ def _series() -> str:
 def stylesheet() -> str:
     """All of it, small enough to stand in every page."""
     themes = (
-        f":root{{color-scheme:light dark;{variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}"
-        f"@media print{{:root{{color-scheme:light;{variables(LIGHT)}}}}}"
+        f":root{{color-scheme:light dark;{css_variables(LIGHT)}}}"
+        f"@media (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}"
+        f"@media print{{:root{{color-scheme:light;{css_variables(LIGHT)}}}}}"
     )
     return themes + _BASE + _TABLES + _PLOTS + _series() + _PRINT

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from deepseek.look import numbers
-from deepseek.look.words import Html, Text, Words, both, escape, inline
+from deepseek.look.words import Html, Text, Words, both_languages, escape, inline
 
 FONT_PX = 12
 WIDE_PX, NARROW_PX = 736, 356  # a plot's width on a screen and on a phone of 390 px
 _LARGEST = sys.float_info.max
-_MOST_GLYPHS = 200
+_MAX_GLYPHS = 200
 _NARROW_GLYPHS = frozenset(" ijlfrtI.,:;'|()[]{}-!/`")
 _WIDE_GLYPHS = frozenset("mwMWOQGD@%+=<>−×≤≥~#&")
 
@@ -48,10 +48,10 @@ def shorten(text: str, width: float, font_px: float = FONT_PX) -> str:
     >>> shorten("age", 100), shorten("mean_of_all_the_transactions_in_30_days", 120)
     ('age', 'mean_of…30_days')
     """
-    if text_width(text[:_MOST_GLYPHS], font_px) <= width and len(text) <= _MOST_GLYPHS:
+    if text_width(text[:_MAX_GLYPHS], font_px) <= width and len(text) <= _MAX_GLYPHS:
         return text
-    if len(text) > _MOST_GLYPHS:  # no plot holds more, and a name may have any length
-        text = text[: _MOST_GLYPHS // 2] + text[-_MOST_GLYPHS // 2 :]
+    if len(text) > _MAX_GLYPHS:  # no plot holds more, and a name may have any length
+        text = text[: _MAX_GLYPHS // 2] + text[-_MAX_GLYPHS // 2 :]
     head, tail = (len(text) + 1) // 2, len(text) // 2
     while head + tail > 1 and text_width(text[:head] + "…" + text[len(text) - tail :], font_px) > width:
         head, tail = (head - 1, tail) if head > tail else (head, tail - 1)
@@ -139,7 +139,7 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
         return [numbers.number(tick) for tick in ticks]
     step = ticks[1] - ticks[0]
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [numbers.fixed(tick, decimals) for tick in ticks]
+    return [numbers.fixed_decimals(tick, decimals) for tick in ticks]
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ class Canvas:
         self, x: float, y: float, words: Words, *, anchor: str = "start", cls: str = "", full: Words | None = None
     ) -> None:
         """Text with its baseline at `y`; `full` is shown on hovering where `words` had to be shortened."""
-        tip = f"<title>{escape(both(full))}</title>" if full is not None and full != words else ""
+        tip = f"<title>{escape(both_languages(full))}</title>" if full is not None and full != words else ""
         kind = f' class="{cls}"' if cls else ""
         place = f' text-anchor="{anchor}"' if anchor != "start" else ""
         self.marks.append(f'<text x="{_px(x)}" y="{_px(y)}"{place}{kind}>{tip}{inline(words, "tspan")}</text>')
@@ -164,12 +164,12 @@ class Canvas:
         self.marks.append(f'<path class="{cls}" d="M{_px(x1)} {_px(y1)}L{_px(x2)} {_px(y2)}"/>')
 
     def rect(self, x: float, y: float, width: float, height: float, cls: str, *, tip: Words = "") -> None:
-        label = f"<title>{escape(both(tip))}</title>" if tip else ""
+        label = f"<title>{escape(both_languages(tip))}</title>" if tip else ""
         size = f'width="{_px(max(0.0, width))}" height="{_px(max(0.0, height))}"'
         self.marks.append(f'<rect class="{cls}" x="{_px(x)}" y="{_px(y)}" {size}>{label}</rect>')
 
     def circle(self, x: float, y: float, radius: float, cls: str, *, tip: Words = "") -> None:
-        label = f"<title>{escape(both(tip))}</title>" if tip else ""
+        label = f"<title>{escape(both_languages(tip))}</title>" if tip else ""
         self.marks.append(f'<circle class="{cls}" cx="{_px(x)}" cy="{_px(y)}" r="{_px(radius)}">{label}</circle>')
 
     def polyline(
@@ -177,7 +177,7 @@ class Canvas:
     ) -> None:
         if not points:
             return
-        label = f"<title>{escape(both(tip))}</title>" if tip else ""
+        label = f"<title>{escape(both_languages(tip))}</title>" if tip else ""
         path = "M" + "L".join(f"{_px(x)} {_px(y)}" for x, y in points) + ("Z" if close else "")
         self.marks.append(f'<path class="{cls}" d="{path}">{label}</path>')
 
@@ -189,7 +189,7 @@ class Canvas:
 
     def svg(self) -> Html:
         """The drawing, with its title as text for a screen reader."""
-        label = escape(both(self.title))
+        label = escape(both_languages(self.title))
         size = f'viewBox="0 0 {_px(self.width)} {_px(self.height)}" width="{_px(self.width)}"'
         head = f'<svg class="plot" role="img" aria-label="{label}" {size} height="{_px(self.height)}">'
         return Html(f"{head}<title>{label}</title>{''.join(self.marks)}</svg>")

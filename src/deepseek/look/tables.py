@@ -32,7 +32,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, caption:
     `data` is offered as JSON beneath. A table without rows says so.
     """
     if not rows:
-        return empty(Text("There is nothing to list here.", "此处没有可列出的内容。"))
+        return empty_state(Text("There is nothing to list here.", "此处没有可列出的内容。"))
     heads = "".join(f'<th scope="col"{_kind(column)}>{inline(column.title)}</th>' for column in columns)
     body = "".join(f"<tr>{_row(columns, row)}</tr>" for row in rows)
     title = f"<caption>{inline(caption)}</caption>" if caption else ""
@@ -71,25 +71,25 @@ def as_json(data: Any, title: Words = _JSON) -> Html:
     """The data as JSON behind a disclosure; nothing for None. Not-finite numbers become null."""
     if data is None:
         return Html("")
-    text = json.dumps(plain(data), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(to_json_values(data), ensure_ascii=False, indent=1, allow_nan=False)
     return Html(
         f'<details class="json"><summary>{inline(title)}</summary><pre tabindex="0">{escape(text)}</pre></details>'
     )
 
 
-def empty(what: Words, why: Words = "", do: Words = "") -> Html:
+def empty_state(what: Words, why: Words = "", do: Words = "") -> Html:
     """The state of a part that has nothing to show: what is missing, why, what to do."""
     lines = "".join(f"<p>{inline(part)}</p>" for part in (what, why, do) if part)
     return Html(f'<div class="state">{lines}</div>')
 
 
-def state(kind: Literal["good", "warn", "bad"], words: Words) -> Html:
+def verdict(kind: Literal["good", "warn", "bad"], words: Words) -> Html:
     """A verdict: a sign in its colour, and words that say it without either."""
     sign = {"good": "✓", "warn": "!", "bad": "✕"}[kind]
     return Html(f'<span class="sign {kind}">{sign}</span> {inline(words)}')
 
 
-def listing(items: Sequence[Words | Html], *, plain: bool = False) -> Html:
+def bullet_list(items: Sequence[Words | Html], *, plain: bool = False) -> Html:
     """A list; `plain` where each item brings its own sign."""
     lines = "".join(f"<li>{inline(item)}</li>" for item in items)
     return Html(f"<ul{' class=plain' if plain else ''}>{lines}</ul>")
@@ -102,10 +102,10 @@ def paragraph(words: Words | Html, *, note: bool = False) -> Html:
 
 def command(text: str) -> Html:
     """A command line to copy."""
-    return Html(f'<pre class="command"><code>{unbroken(text)}</code></pre>')
+    return Html(f'<pre class="command"><code>{nowrap_options(text)}</code></pre>')
 
 
-def unbroken(text: str) -> Html:
+def nowrap_options(text: str) -> Html:
     """Text whose options (--split) are not cut at the end of a line."""
     return Html(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', escape(text)))
 
@@ -132,16 +132,16 @@ def _cell(value: Cell) -> str:
     return inline(value)
 
 
-def plain(data: Any) -> Any:
+def to_json_values(data: Any) -> Any:
     """`data` with numpy's scalars and arrays as Python's, and NaN as null."""
     if isinstance(data, Mapping):
-        return {str(key): plain(value) for key, value in data.items()}
+        return {str(key): to_json_values(value) for key, value in data.items()}
     if hasattr(data, "tolist"):
-        return plain(data.tolist())
+        return to_json_values(data.tolist())
     if isinstance(data, str):
         return str(data)
     if isinstance(data, Sequence):
-        return [plain(value) for value in data]
+        return [to_json_values(value) for value in data]
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     return data if data is None or isinstance(data, bool | int) else str(data)

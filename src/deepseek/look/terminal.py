@@ -3,9 +3,9 @@
 A label, a column or a file can hold what drives a terminal (escape sequences, ECMA-48), what makes a line read as
 another (bidirectional controls, CVE-2021-42574), or what a spreadsheet takes for a formula (OWASP, CSV injection).
 
->>> for_terminal("loans\\x1b[2J"), for_terminal("年龄 Zürich")
+>>> escape_for_terminal("loans\\x1b[2J"), escape_for_terminal("年龄 Zürich")
 ('loans\\\\x1b[2J', '年龄 Zürich')
->>> for_spreadsheet("=1+1"), for_spreadsheet("-3.5"), for_spreadsheet("north")
+>>> escape_for_spreadsheet("=1+1"), escape_for_spreadsheet("-3.5"), escape_for_spreadsheet("north")
 ("'=1+1", '-3.5', 'north')
 """
 
@@ -23,20 +23,20 @@ _FORMULA = re.compile("[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-]")  # at the start of
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
-def for_terminal(text: str, *, one_line: bool = False) -> str:
+def escape_for_terminal(text: str, *, one_line: bool = False) -> str:
     """The text with what is not to be seen written as its code. `one_line`: line ends and tabs, too."""
-    clean = _CONTROLS.sub(_code, text)
-    return re.sub(f"[{_LINE_ENDS}]", _code, clean) if one_line else clean
+    clean = _CONTROLS.sub(_escape_code, text)
+    return re.sub(f"[{_LINE_ENDS}]", _escape_code, clean) if one_line else clean
 
 
-def for_spreadsheet(cell: str) -> str:
+def escape_for_spreadsheet(cell: str) -> str:
     """A cell of text of a CSV that no spreadsheet computes: a quote before what could be a formula, and controls as
     their codes. Numbers stay numbers."""
     if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         cell = "'" + cell
-    return _CONTROLS.sub(_code, cell)
+    return _CONTROLS.sub(_escape_code, cell)
 
 
-def _code(found: re.Match[str]) -> str:
+def _escape_code(found: re.Match[str]) -> str:
     """As Python writes it: \\x1b."""
     return found[0].encode("unicode_escape").decode("ascii")

@@ -56,7 +56,7 @@ def inline(words: Words | Html, tag: str = "span") -> Html:
     )
 
 
-def both(words: Words) -> str:
+def both_languages(words: Words) -> str:
     """Both languages in one string, not escaped, for where markup cannot stand: a title, an attribute."""
     if isinstance(words, Text):
         return words.en if words.en == words.zh else f"{words.en} · {words.zh}"

@@ -1,9 +1,10 @@
 """Two modalities in one space, token by token: what belongs together is near, and which token looks at which is said.
 
-    aligner = Aligner(net, "report", "ct")                    # net: FusionNet, whose two encoders it shares
-    one, other = aligner("report", ids), aligner("ct", images)           # Aligned: tokens (N, L, D), weights (N, L)
+    aligner = Aligner(net, "report", "ct")                    # net: MultimodalNet, whose two encoders it shares
+    one, other = aligner("report", ids), aligner("ct", images)           # AlignedTokens: tokens (N, L, D), weights (N,
+    L)
     match(one, other)                                         # (N, N) in -1..1: how well each report fits each slice
-    pair_loss(match(one, other), aligner.scale, same)         # rows that belong together, against all others
+    contrastive_loss(match(one, other), aligner.scale, same)         # rows that belong together, against all others
     associate(aligner, ids, image)                            # which word looks at which region, and back
 
 A fit is the mean of both directions: each token takes the best of the other's tokens, and tokens count by a weight that
@@ -34,12 +35,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.errors import InputError
-from deepseek.nn.fusion import FusionNet
+from deepseek.nn.fusion import MultimodalNet
 
-MOST_SCALE = math.log(100.0)  # as CLIP clips it
+MAX_LOG_SCALE = math.log(100.0)  # as CLIP clips it
 
 
-class Aligned(NamedTuple):
+class AlignedTokens(NamedTuple):
     """Tokens of one modality in the common space."""
 
     tokens: Tensor  # (N, L, D), each of length 1
@@ -49,7 +50,7 @@ class Aligned(NamedTuple):
 class Aligner(nn.Module):
     """The encoders of two modalities of a net, each with a projection of its own."""
 
-    def __init__(self, net: FusionNet, one: str, other: str, width: int = 64) -> None:
+    def __init__(self, net: MultimodalNet, one: str, other: str, width: int = 64) -> None:
         super().__init__()
         for name in (one, other):
             if name not in net.names:
@@ -65,7 +66,7 @@ class Aligner(nn.Module):
         self.weigh = nn.ModuleList(nn.Linear(net.shape.width, 1) for _ in encoders)
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the logarithm of 1 / temperature
 
-    def forward(self, name: str, values: Tensor) -> Aligned:
+    def forward(self, name: str, values: Tensor) -> AlignedTokens:
         """Of the modality `name`, all of whose values are there."""
         at = self.pair.index(name)
         encoder: Any = self.encoders[at]
@@ -73,10 +74,10 @@ class Aligner(nn.Module):
         weights = self.weigh[at](x).squeeze(-1)
         if hasattr(encoder, "mask"):
             weights = weights.masked_fill(~encoder.mask(values), -1e9)
-        return Aligned(functional.normalize(self.projections[at](x), dim=-1), torch.softmax(weights, 1))
+        return AlignedTokens(functional.normalize(self.projections[at](x), dim=-1), torch.softmax(weights, 1))
 
 
-def match(one: Aligned, other: Aligned) -> Tensor:
+def match_scores(one: AlignedTokens, other: AlignedTokens) -> Tensor:
     """(N, N') how well each row of one fits each row of the other, -1 to 1."""
     cosines = torch.einsum("nld,mkd->nmlk", one.tokens, other.tokens)  # (N, N', L, L')
     there = (cosines.masked_fill(other.weights[None, :, None] == 0, -1).amax(3) * one.weights[:, None]).sum(2)
@@ -84,10 +85,10 @@ def match(one: Aligned, other: Aligned) -> Tensor:
     return (there + back) / 2
 
 
-def pair_loss(fits: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+def contrastive_loss(fits: Tensor, scale: Tensor, same: Tensor) -> Tensor:
     """InfoNCE of both directions over fits (N, N). `same` (N, N): rows that belong together, as the diagonal does: two
     slices under one report are no strangers."""
-    logits = fits * scale.clamp(max=MOST_SCALE).exp()
+    logits = fits * scale.clamp(max=MAX_LOG_SCALE).exp()
     share = same.float()
     there = -(functional.log_softmax(logits, 1) * share).sum(1) / share.sum(1)
     back = -(functional.log_softmax(logits, 0) * share).sum(0) / share.sum(0)
@@ -126,14 +127,16 @@ def associate(aligner: Aligner, text: Tensor, image: Tensor, *, grid: tuple[int,
     texts[torch.arange(1, len(texts)), hidable] = pad_id
     together = torch.zeros(text.shape[1], *grid)
     with torch.inference_mode():
-        words, places = aligner.eval()(name, texts), aligner(other, _hidden(image, grid))
-        fits = torch.cat([match(Aligned(*(part[at : at + 1] for part in words)), places) for at in range(len(texts))])
+        words, places = aligner.eval()(name, texts), aligner(other, _occlude_cells(image, grid))
+        fits = torch.cat(
+            [match_scores(AlignedTokens(*(part[at : at + 1] for part in words)), places) for at in range(len(texts))]
+        )
         both = fits[:1, :1] - fits[1:, :1] - fits[:1, 1:] + fits[1:, 1:]  # (L', h * w)
         together[hidable] = both.view(-1, *grid)
     return Association(float(fits[0, 0]), together)
 
 
-def _hidden(image: Tensor, grid: tuple[int, int]) -> Tensor:
+def _occlude_cells(image: Tensor, grid: tuple[int, int]) -> Tensor:
     """(1 + h * w, C, H, W): the picture, and with each cell of the grid under its mean."""
     height, width = image.shape[2:]
     views = image.repeat(1 + grid[0] * grid[1], 1, 1, 1)

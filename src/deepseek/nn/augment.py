@@ -1,6 +1,6 @@
 """Pictures that move a little while a model is trained, or are mixed, and not at all when it answers.
 
-    moved = Moved(MoveShape(shift=0.1, rotate_degrees=10))
+    moved = RandomMove(MoveShape(shift=0.1, rotate_degrees=10))
     images = moved(images)                       # training: each moved by chance; evaluation: the same tensor
     mix = Mix(MixShape(mixup=0.2), num_classes=1_000)
     images, chances = mix((images, labels))      # a batch of training, for a loss that takes chances
@@ -9,7 +9,7 @@ Moving stands inside the encoder, so that no second pipeline for training has to
 bilinear with the border repeated. Of a film all frames move alike, of a volume all slices.
 
 Mixing changes labels, too, so it is not the net's: `fit(..., change=Mix(...))` does it on the device. Each picture is
-mixed with another of the batch, all in one ratio, as the authors do. For a fused net see FusionShape.mixup.
+mixed with another of the batch, all in one ratio, as the authors do. For a fused net see MultimodalShape.mixup.
 
 Sources: affine augmentation as in torchvision's RandomAffine, here a draw for each sample and in one call; mixup, Zhang
 et al. 2018 (arXiv 1710.09412), equation 1; CutMix, Yun et al. 2019 (arXiv 1905.04899), equations 1 and 2.
@@ -46,7 +46,7 @@ class MoveShape:
                 )
 
 
-class Moved(nn.Module):
+class RandomMove(nn.Module):
     """Floats (N, C, H, W) about 0 -> the same shape."""
 
     def __init__(self, shape: MoveShape | None = None) -> None:
@@ -75,8 +75,8 @@ class Moved(nn.Module):
 class MixShape:
     """How batches are mixed. Off by default; where both are on, a coin decides for each batch."""
 
-    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which the ratio is drawn; 0: never. ImageNet: 0.2
-    cutmix: float = 0.0  # the same for a rectangle of the other picture. ImageNet: 1
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which the ratio is drawn; 0: never. ImageNetConfig: 0.2
+    cutmix: float = 0.0  # the same for a rectangle of the other picture. ImageNetConfig: 1
 
     def __post_init__(self) -> None:
         for name in ("mixup", "cutmix"):
@@ -107,7 +107,7 @@ class Mix:
             return images, chances
         partner = torch.randperm(len(images)).to(images.device)
         if self._cuts():
-            images, ratio = _pasted(images, partner, float(draw_ratio(self.shape.cutmix)))
+            images, ratio = _paste_rectangle(images, partner, float(draw_ratio(self.shape.cutmix)))
         else:
             ratio = float(draw_ratio(self.shape.mixup))
             images = ratio * images + (1 - ratio) * images[partner]
@@ -125,7 +125,7 @@ def draw_ratio(alpha: float) -> Tensor:
     return drawn
 
 
-def _pasted(images: Tensor, partner: Tensor, ratio: float) -> tuple[Tensor, float]:
+def _paste_rectangle(images: Tensor, partner: Tensor, ratio: float) -> tuple[Tensor, float]:
     """Images with a rectangle of their partner's, about 1 - ratio of the area, and how much is their own."""
     height, width = images.shape[2:]
     side = math.sqrt(1 - ratio)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32, Float64
 
 #: Scaled numbers are cut here before smooth_clip, where they are at the clip already: the square of more overflows.
-FAR = 1e15
+MAX_SCALED = 1e15
 
 
 def signed_log(numbers: Float32, logged: NDArray[np.bool_]) -> Float32:
@@ -45,12 +45,12 @@ def smooth_clip(numbers: Float32, clip: float) -> Float32:
     """
     if math.isinf(clip):
         return numbers
-    cut = np.clip(numbers, -FAR, FAR)
+    cut = np.clip(numbers, -MAX_SCALED, MAX_SCALED)
     clipped: Float32 = cut / np.sqrt(1 + (cut / np.float32(clip)) ** 2)
     return clipped
 
 
-def narrow(array: Float32) -> NDArray[np.floating]:
+def narrow_to_float16(array: Float32) -> NDArray[np.floating]:
     """The array as float16 if that changes none of its numbers, else as it is.
 
     >>> [narrow(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
@@ -128,9 +128,9 @@ class Perceptron:
         named: dict[str, NDArray[np.generic]] = {
             name: getattr(self, name) for name in ("numeric", "centre", "scale", "codes", "baseline", "logged")
         }
-        named |= {"clip": np.array([self.clip], np.float32), "skip": narrow(self.skip)}
+        named |= {"clip": np.array([self.clip], np.float32), "skip": narrow_to_float16(self.skip)}
         for name, many in (("embedding", self.embeddings), ("weight", self.weights)):
-            named.update({f"{name}_{index}": narrow(array) for index, array in enumerate(many)})
+            named.update({f"{name}_{index}": narrow_to_float16(array) for index, array in enumerate(many)})
         named.update({f"bias_{index}": array for index, array in enumerate(self.biases)})
         return named
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.nn.augment import Moved, MoveShape
+from deepseek.nn.augment import MoveShape, RandomMove
 from deepseek.nn.spectrogram import LogMel, SpecAugment, SpecAugmentShape
 
-HEAD = 32  # width of an attention head
-REACH = 1e6  # deviations from the mean, at which measured numbers end: the squares of more are beyond float32
+HEAD_WIDTH = 32  # width of an attention head
+MAX_DEVIATIONS = 1e6  # deviations from the mean, at which measured numbers end: the squares of more are beyond float32
 Size = tuple[int, int]
 
 
@@ -34,7 +34,7 @@ def num_heads(width: int) -> int:
     >>> num_heads(64), num_heads(48)
     (2, 1)
     """
-    return max(1, width // HEAD) if width % HEAD == 0 else 1
+    return max(1, width // HEAD_WIDTH) if width % HEAD_WIDTH == 0 else 1
 
 
 class Block(nn.Module):
@@ -69,7 +69,7 @@ class Trunk(nn.Module):
         self.stem = _convolution(channels, widths[0])
         self.levels = nn.ModuleList(_Level(a, b) for a, b in pairwise([widths[0], *widths]))
         self.last = nn.Conv2d(widths[-1], width, 1)
-        self.grid = (_halved(size[0], num_levels), _halved(size[1], num_levels))
+        self.grid = (_halve_side(size[0], num_levels), _halve_side(size[1], num_levels))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -98,19 +98,19 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def _halved(side: int, times: int) -> int:
+def _halve_side(side: int, times: int) -> int:
     for _ in range(times):
         side = (side + 1) // 2
     return side
 
 
-def within_reach(x: Tensor) -> Tensor:
-    """Standardised numbers, cut at REACH: one of 1e30 is a slip, and its row still gets an answer by what else is
-    known."""
-    return x.clamp(-REACH, REACH)
+def clamp_outliers(x: Tensor) -> Tensor:
+    """Standardised numbers, cut at MAX_DEVIATIONS: one of 1e30 is a slip, and its row still gets an answer by what
+    else is known."""
+    return x.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
-class Bytes(nn.Module):
+class BytesToFloat(nn.Module):
     """uint8 -> floats in -1..1."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, size: Size, channels: int, width: int, grid: int = 4, move: MoveShape | None = None) -> None:
         super().__init__()
-        self.move = Moved(move) if move else nn.Identity()
-        self.level, self.trunk = Bytes(), Trunk(size, channels, width, grid)
+        self.move = RandomMove(move) if move else nn.Identity()
+        self.level, self.trunk = BytesToFloat(), Trunk(size, channels, width, grid)
         self.grid = self.trunk.grid
         self.num_tokens = self.grid[0] * self.grid[1]
         self.places = nn.Parameter(0.02 * torch.randn(self.num_tokens, width))
@@ -154,8 +154,8 @@ class VideoEncoder(nn.Module):
         level: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.level = level or Bytes()
-        self.move = Moved(move) if move else nn.Identity()
+        self.level = level or BytesToFloat()
+        self.move = RandomMove(move) if move else nn.Identity()
         self.trunk = Trunk(size, channels, width, grid)
         height, wide = self.trunk.grid
         self.grid, self.num_frames = self.trunk.grid, num_frames
@@ -178,7 +178,7 @@ class VideoEncoder(nn.Module):
         return y
 
 
-class SoundEncoder(nn.Module):
+class AudioEncoder(nn.Module):
     """Waveforms float32 (N, C, T) -> (N, L, E): log-mel, levels of convolutions, one token for each stretch of time.
     `stripes`: what training hides of the picture, None for nothing."""
 
@@ -222,7 +222,7 @@ class SeriesEncoder(nn.Module):
         self.places = nn.Parameter(0.02 * torch.randn(num_steps, width))
 
     def forward(self, series: Tensor) -> Tensor:
-        x = within_reach(self.layers[0](series))
+        x = clamp_outliers(self.layers[0](series))
         y: Tensor = self.layers[1:](x).transpose(1, 2) + self.places
         return y
 
@@ -241,12 +241,12 @@ class VolumeEncoder(nn.Module):
         measured: bool = False,
     ) -> None:
         super().__init__()
-        self.level = nn.BatchNorm3d(1) if measured else Bytes()
+        self.level = nn.BatchNorm3d(1) if measured else BytesToFloat()
         self.slices = VideoEncoder(depth, size, 1, width, grid, layers=1, move=move, level=nn.Identity())
         self.num_tokens, self.grid = self.slices.num_tokens, self.slices.grid
 
     def forward(self, volumes: Tensor) -> Tensor:
-        x: Tensor = self.slices(within_reach(self.level(volumes)).transpose(1, 2))  # (N, D, 1, H, W)
+        x: Tensor = self.slices(clamp_outliers(self.level(volumes)).transpose(1, 2))  # (N, D, 1, H, W)
         return x
 
 
@@ -288,5 +288,5 @@ class TableEncoder(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        y: Tensor = self.layers(within_reach(self.norm(features)))
+        y: Tensor = self.layers(clamp_outliers(self.norm(features)))
         return y[:, None]

@@ -1,6 +1,6 @@
 """Several modalities of one sample -> one answer: tokens of each, looked at together, with a gate and with masks.
 
-    net = FusionNet({"ct": ImageEncoder(...), "record": TextEncoder(...)}, width=64, num_outputs=2)
+    net = MultimodalNet({"ct": ImageEncoder(...), "record": TextEncoder(...)}, width=64, num_outputs=2)
     found = net({"ct": images, "record": ids}, {"ct": there})   # there (N,) false: this sample has no such value
     found.logits                                                # (N, K)
 
@@ -39,7 +39,7 @@ from deepseek.nn.encoders import num_heads
 
 
 @dataclass(frozen=True, slots=True)
-class FusionShape:
+class MultimodalShape:
     """How the fused part is built."""
 
     width: int = 64  # of a token, E
@@ -62,7 +62,7 @@ class FusionShape:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
 
 
-class Fused(NamedTuple):
+class MultimodalOutput(NamedTuple):
     """What the net found."""
 
     logits: Tensor  # (N, K)
@@ -74,7 +74,7 @@ class Fused(NamedTuple):
     ratio: Tensor | None = None  # (), of its own tokens in the mixture
 
 
-class Together(Protocol):
+class DistributedEncoding(Protocol):
     """Other processes that encode rows of the same batch (train/multimodal/distributed.py)."""
 
     def totals(self, counts: list[int]) -> list[int]:
@@ -87,32 +87,35 @@ class Together(Protocol):
         ...
 
 
-class FusionNet(nn.Module):
-    """Inputs by name, and which of them are there -> Fused. A name without an entry in `there` is there for all."""
+class MultimodalNet(nn.Module):
+    """Inputs by name, and which of them are there -> MultimodalOutput. A name without an entry in `there` is there for
+    all."""
 
-    def __init__(self, encoders: Mapping[str, nn.Module], num_outputs: int, shape: FusionShape | None = None) -> None:
+    def __init__(
+        self, encoders: Mapping[str, nn.Module], num_outputs: int, shape: MultimodalShape | None = None
+    ) -> None:
         super().__init__()
         if not encoders:
             raise InputError("there is no modality to fuse", expected="one or more", fix="give encoders by name")
-        self.shape = shape or FusionShape()
-        self.together: Together | None = None  # set while several processes train it
+        self.shape = shape or MultimodalShape()
+        self.together: DistributedEncoding | None = None  # set while several processes train it
         self.names = tuple(encoders)
-        self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
+        self.encoders = nn.ModuleDict({_module_key(name): encoder for name, encoder in encoders.items()})
         width = self.shape.width
-        self.pools = nn.ModuleDict({_key(name): Pool(width) for name in self.names})
-        self.voices = nn.ModuleDict({_key(name): nn.Linear(width, num_outputs) for name in self.names})
+        self.pools = nn.ModuleDict({_module_key(name): AttentionPool(width) for name in self.names})
+        self.voices = nn.ModuleDict({_module_key(name): nn.Linear(width, num_outputs) for name in self.names})
         self.kinds = nn.Parameter(0.02 * torch.randn(len(self.names), width))  # what tells the modalities apart
         self.queries = nn.Parameter(0.02 * torch.randn(self.shape.num_queries, width))
-        self.layers = nn.ModuleList(Look(width, self.shape.dropout) for _ in range(self.shape.num_layers))
+        self.layers = nn.ModuleList(CrossAttention(width, self.shape.dropout) for _ in range(self.shape.num_layers))
         self.gate = nn.Linear(width, 1)
         self.norm = nn.LayerNorm((self.shape.num_queries + 1) * width)
         self.head = nn.Linear((self.shape.num_queries + 1) * width, num_outputs)
-        self.pairs = Pairs(len(self.names), width, num_outputs)
+        self.pairs = PairProducts(len(self.names), width, num_outputs)
         self.bias = nn.Parameter(torch.zeros(num_outputs))
         nn.init.zeros_(self.head.weight)  # begins as the late fusion
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> Fused:
+    def forward(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> MultimodalOutput:
         given = self._there(inputs, there or {})  # (N, M)
         counts = self._counts(given) if self.training else [()] * len(self.names)
         found = [self.encode(name, inputs[name], given[:, at], *counts[at]) for at, name in enumerate(self.names)]
@@ -121,22 +124,22 @@ class FusionNet(nn.Module):
     def encode(self, name: str, values: Tensor, given: Tensor, *counts: int) -> tuple[Tensor, Tensor]:
         """Tokens (N, L_m, E) of one modality, and where there is one (N, L_m). `given` (N,): which rows have a value;
         in training `counts`: how many that are, here and in all processes."""
-        encoder: Any = self.encoders[_key(name)]
+        encoder: Any = self.encoders[_module_key(name)]
         x = self._encoded(encoder, values, given, *counts) if counts else encoder(values)
         mask = encoder.mask(values) if hasattr(encoder, "mask") else torch.ones_like(x[..., 0]).bool()
         return x, mask
 
-    def join(self, tokens: Sequence[Tensor], masks: Sequence[Tensor], given: Tensor) -> Fused:
+    def join(self, tokens: Sequence[Tensor], masks: Sequence[Tensor], given: Tensor) -> MultimodalOutput:
         """What is said of the tokens of all modalities."""
         partner = ratio = None
         if self.training and self.shape.mixup:
-            partner, ratio = partners(given), draw_ratio(self.shape.mixup).to(given.device)
-            mixed = [_mixed(x, mask, partner, ratio) for x, mask in zip(tokens, masks, strict=True)]
+            partner, ratio = draw_partners(given), draw_ratio(self.shape.mixup).to(given.device)
+            mixed = [_mix_tokens(x, mask, partner, ratio) for x, mask in zip(tokens, masks, strict=True)]
             tokens, masks = [x for x, _ in mixed], [mask for _, mask in mixed]
         seen = self._dropped(given)
-        pooled = [self.pools[_key(n)](x, m) for n, x, m in zip(self.names, tokens, masks, strict=True)]
+        pooled = [self.pools[_module_key(n)](x, m) for n, x, m in zip(self.names, tokens, masks, strict=True)]
         share = seen.float()  # (N, M)
-        voices = torch.stack([self.voices[_key(n)](p) for n, p in zip(self.names, pooled, strict=True)], 1)
+        voices = torch.stack([self.voices[_module_key(n)](p) for n, p in zip(self.names, pooled, strict=True)], 1)
         voices = voices * given[..., None]  # also of those that chance leaves out: each learns from all of its rows
         everything = torch.cat([x + self.kinds[at] for at, x in enumerate(tokens)], 1)  # (N, L, E)
         mask = torch.cat([mask & seen[:, at : at + 1] for at, mask in enumerate(masks)], 1)  # (N, L)
@@ -148,13 +151,13 @@ class FusionNet(nn.Module):
             x, attention = layer(x, everything, mask)
         summary = torch.cat([x.flatten(1), (gates[..., None] * together).sum(1)], 1)
         added = (voices * share[..., None]).sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
-        return Fused(self.bias + added, voices, gates, attention, given, partner, ratio)
+        return MultimodalOutput(self.bias + added, voices, gates, attention, given, partner, ratio)
 
     def encoder(self, name: str) -> nn.Module:
         """Of a modality by its name."""
-        return self.encoders[_key(name)]
+        return self.encoders[_module_key(name)]
 
-    def late(self, found: Fused) -> Tensor:
+    def late(self, found: MultimodalOutput) -> Tensor:
         """Logits (N, K) of the late-fusion baseline: the voices alone."""
         return self.bias + found.voices.sum(1)
 
@@ -162,7 +165,7 @@ class FusionNet(nn.Module):
     def weigh(self, slopes: Tensor) -> None:
         """Multiply each voice, and what is added to the voices, by its slope (M + 1,), for good: in the weights."""
         rest = (self.head.weight, self.head.bias, self.pairs.out.weight, self.bias)
-        voices = (tuple(self.voices[_key(name)].parameters()) for name in self.names)
+        voices = (tuple(self.voices[_module_key(name)].parameters()) for name in self.names)
         for parts, slope in zip((*voices, rest), slopes, strict=True):
             for part in parts:
                 part.mul_(slope)
@@ -203,7 +206,7 @@ class FusionNet(nn.Module):
         return torch.where(kept.any(1, keepdim=True), kept, seen)
 
 
-class Pool(nn.Module):
+class AttentionPool(nn.Module):
     """Tokens (N, L, E) -> (N, E): their mean, weighted by what is learned."""
 
     def __init__(self, width: int) -> None:
@@ -218,7 +221,7 @@ class Pool(nn.Module):
         return y
 
 
-class Pairs(nn.Module):
+class PairProducts(nn.Module):
     """Pooled modalities (N, M, E) of which share (N, M) is 1 for those that are there -> logits (N, K) of the products
     of each two, zero at first. Attention alone takes many times longer to learn that an answer turns on two modalities
     at once (docs/log.md)."""
@@ -235,7 +238,7 @@ class Pairs(nn.Module):
         return y
 
 
-class Look(nn.Module):
+class CrossAttention(nn.Module):
     """Queries (N, Q, E) look at tokens (N, L, E) where mask (N, L) is true -> queries, and attention (N, Q, L)."""
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -258,7 +261,7 @@ class Look(nn.Module):
         return x, weights.mean(1)
 
 
-def partners(given: Tensor) -> Tensor:
+def draw_partners(given: Tensor) -> Tensor:
     """A row (N,) to mix each row with: by chance, among those with the same modalities (N, M). A row whose set of
     modalities no other has stays alone."""
     num, num_modalities = given.shape
@@ -269,21 +272,21 @@ def partners(given: Tensor) -> Tensor:
     return found
 
 
-def _mixed(x: Tensor, mask: Tensor, partner: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+def _mix_tokens(x: Tensor, mask: Tensor, partner: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens (N, L, E) and masks (N, L) of each row and its partner together. Where only one of them has a token, as at
     the end of a shorter text, it counts in full."""
     share = torch.where(mask == mask[partner], ratio, mask.to(x.dtype))[..., None]
     return share * x + (1 - share) * x[partner], mask | mask[partner]
 
 
-def loss_of_labels(found: Fused, labels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+def mixed_label_loss(found: MultimodalOutput, labels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     """`loss(labels)`; of mixed rows that against both labels, in the ratio of the mixture."""
     if found.partner is None or found.ratio is None:
         return loss(labels)
     return found.ratio * loss(labels) + (1 - found.ratio) * loss(labels[found.partner])
 
 
-def fusion_loss(found: Fused, labels: Tensor, *, alone: float = 0.3) -> Tensor:
+def multimodal_loss(found: MultimodalOutput, labels: Tensor, *, alone: float = 0.3) -> Tensor:
     """Cross entropy (K > 1) of the fused logits, and `alone` times that of each voice, so that no modality is left
     unlearned because another is easier (Wang et al. 2020, arXiv 1905.12681, section 3.1). A mean over rows, so that of
     equal parts of a batch the mean is the loss of the batch."""
@@ -296,17 +299,17 @@ def fusion_loss(found: Fused, labels: Tensor, *, alone: float = 0.3) -> Tensor:
         each = functional.cross_entropy(
             found.voices.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
         ).view(num, num_modalities)
-        return together + alone * mean_of_there(each, found.there)
+        return together + alone * mean_over_present(each, found.there)
 
-    return loss_of_labels(found, labels, loss)
+    return mixed_label_loss(found, labels, loss)
 
 
-def mean_of_there(each: Tensor, there: Tensor) -> Tensor:
+def mean_over_present(each: Tensor, there: Tensor) -> Tensor:
     """Of losses (N, M) the mean over the modalities that a row has, then over rows."""
     share = there.float()
     return ((each * share).sum(1) / share.sum(1).clamp(min=1)).mean()
 
 
-def _key(name: str) -> str:
+def _module_key(name: str) -> str:
     """A column's name as a module's, which may hold no dot. Escaped, so that two names stay two."""
     return "m_" + name.replace("%", "%25").replace(".", "%2E")

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.contracts import Float32
-from deepseek.nn.dense import FAR, Perceptron
+from deepseek.nn.dense import MAX_SCALED, Perceptron
 
 
-def scaled(numbers: Tensor, logged: Tensor, centre: Tensor, scale: Tensor, clip: float) -> Tensor:
+def scale_numbers(numbers: Tensor, logged: Tensor, centre: Tensor, scale: Tensor, clip: float) -> Tensor:
     """Numbers (B, Q) as nn.dense.Perceptron.join scales them: signed_log, centre and scale, smooth_clip."""
     numbers = torch.where(logged, numbers.sign() * torch.log(1 + numbers.abs()), numbers)
     numbers = (numbers - centre) / scale
     if math.isinf(clip):
         return numbers
-    numbers = numbers.clamp(-FAR, FAR)
+    numbers = numbers.clamp(-MAX_SCALED, MAX_SCALED)
     return numbers / torch.sqrt(1 + (numbers / clip) ** 2)
 
 
@@ -82,7 +82,7 @@ class MLP(nn.Module):
 
     def join(self, features: Tensor) -> Tensor:
         """(B, F) -> (E, B, D): scaled numbers beside embeddings."""
-        numbers = scaled(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)
+        numbers = scale_numbers(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)
         parts = [numbers.expand(self.num_members, -1, -1)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()

@@ -25,7 +25,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from deepseek.bundle.agreement import MODEL
-from deepseek.bundle.fields import json_object, parse
+from deepseek.bundle.fields import parse_json_object, parse_value
 from deepseek.contracts import Float32, Float64, Scores, Task
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.dense import Linear, Perceptron
@@ -34,7 +34,7 @@ from deepseek.plugins import find, names
 
 Link = Literal["identity", "log_odds"]
 MAX_PARTS = 64  # of a model; each is a file and an engine's work, and ship blends five at most
-Scale = Literal["log-odds", "probability", "target units"]
+MarginScale = Literal["log-odds", "probability", "target units"]
 
 
 class OtherWeights(Protocol):
@@ -62,9 +62,9 @@ class OtherWeights(Protocol):
 
 
 #: What arrays raise that are not those of their kind of part.
-_UNFIT = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
+_ARRAY_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
 
-Weights = TreeTable | Linear | Perceptron | OtherWeights
+PartWeights = TreeTable | Linear | Perceptron | OtherWeights
 
 #: Built in; find("parts", kind) also knows those of other packages.
 KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
@@ -79,7 +79,7 @@ class Part:
     """One candidate inside a model."""
 
     name: str  # the candidate that grew it: "xgboost", "random_forest", ...
-    weights: Weights
+    weights: PartWeights
     weight: float = 1.0
     link: Link = "identity"
     floor: float = 1e-4  # keeps the logarithm of a forest's share finite; only for link "log_odds"
@@ -96,7 +96,7 @@ class Model:
 
     task: Task
     labels: tuple[str, ...]  # classes in order; empty for regression
-    scale: Scale
+    scale: MarginScale
     parts: tuple[Part, ...]
     slope: float = 1.0
     bias: tuple[float, ...] = (0.0,)  # (K,)
@@ -136,7 +136,7 @@ class Model:
     def from_files(cls, read: Callable[[str], bytes]) -> Model:
         """The inverse of to_files(); `read` returns the bytes of a file by its name in the bundle. IntegrityError for
         files that are not what it writes, ExtraError for a part of a kind that no installed package brings."""
-        top = _read_top(read(MODEL))
+        top = _read_model_file(read(MODEL))
         calibration = top.calibration
         return cls(
             task=top.task,
@@ -159,11 +159,11 @@ class Model:
         for part in self.parts:
             try:
                 with np.errstate(all="ignore"):
-                    found = link_of(part, np.asarray(part.weights.margin(row), np.float64))
-            except _UNFIT as error:
-                raise _unfit(f"the arrays of the part {part.name!r} do not fit together: {error}") from error
+                    found = apply_link(part, np.asarray(part.weights.margin(row), np.float64))
+            except _ARRAY_ERRORS as error:
+                raise _unfit_error(f"the arrays of the part {part.name!r} do not fit together: {error}") from error
             if found.shape != (1, self.num_margins) or not np.isfinite(found).all():
-                raise _unfit(
+                raise _unfit_error(
                     f"the part {part.name!r} answers {found.tolist()} for a row of zeros, "
                     f"where {self.num_margins} finite numbers belong"
                 )
@@ -201,49 +201,49 @@ class _ModelFile:
 
     task: Task
     labels: tuple[str, ...]
-    scale: Scale
+    scale: MarginScale
     parts: tuple[_PartEntry, ...]
     calibration: _Calibration
 
 
-def _read_top(data: bytes) -> _ModelFile:
+def _read_model_file(data: bytes) -> _ModelFile:
     """model.json, with what the types alone do not say."""
     try:
-        top: _ModelFile = parse(_ModelFile, json_object(data, MODEL), MODEL)
+        top: _ModelFile = parse_value(_ModelFile, parse_json_object(data, MODEL), MODEL)
     except InputError as error:
-        raise _unfit(error.message, error.expected) from error
+        raise _unfit_error(error.message, error.expected) from error
     num_labels, calibration = len(top.labels), top.calibration
     good = {"binary": num_labels == 2, "multiclass": num_labels >= 2, "regression": num_labels == 0}[top.task]
     if not good or len(set(top.labels)) != num_labels:
-        raise _unfit(f"{MODEL} names {num_labels} labels for a {top.task} task")
+        raise _unfit_error(f"{MODEL} names {num_labels} labels for a {top.task} task")
     if not top.parts:
-        raise _unfit(f"{MODEL} has no parts")
+        raise _unfit_error(f"{MODEL} has no parts")
     if len(top.parts) > MAX_PARTS:
-        raise _unfit(f"{MODEL} names {len(top.parts):,} parts", f"at most {MAX_PARTS}")
+        raise _unfit_error(f"{MODEL} names {len(top.parts):,} parts", f"at most {MAX_PARTS}")
     num_margins = num_labels if top.task == "multiclass" else 1
     if len(calibration.bias) != num_margins:
-        raise _unfit(f"{MODEL}: calibration.bias has {len(calibration.bias)} numbers for {num_margins} margins")
+        raise _unfit_error(f"{MODEL}: calibration.bias has {len(calibration.bias)} numbers for {num_margins} margins")
     floors = [calibration.floor, *(entry.floor for entry in top.parts)]
     if not all(0 <= floor < 1 / max(2, num_margins) for floor in floors):
-        raise _unfit(f"{MODEL}: a floor is not between 0 and {1 / max(2, num_margins):g}")
+        raise _unfit_error(f"{MODEL}: a floor is not between 0 and {1 / max(2, num_margins):g}")
     if not 0 <= calibration.smoothing * max(1, num_labels) <= 1:
-        raise _unfit(
+        raise _unfit_error(
             f"{MODEL}: calibration.smoothing is {calibration.smoothing:g}, which no {num_labels} labels can be"
         )
     return top
 
 
-def _read_weights(entry: _PartEntry, data: bytes) -> Weights:
+def _read_weights(entry: _PartEntry, data: bytes) -> PartWeights:
     """The arrays of a part."""
     kind = weights_class(entry.kind)
     try:
-        weights: Weights = kind.from_arrays(safetensors.numpy.load(data))
-    except (*_UNFIT, safetensors.SafetensorError) as error:
-        raise _unfit(f"{entry.file} does not hold the arrays of {entry.kind!r}: {str(error)[:200]}") from error
+        weights: PartWeights = kind.from_arrays(safetensors.numpy.load(data))
+    except (*_ARRAY_ERRORS, safetensors.SafetensorError) as error:
+        raise _unfit_error(f"{entry.file} does not hold the arrays of {entry.kind!r}: {str(error)[:200]}") from error
     return weights
 
 
-def _unfit(what: str, expected: str = "weights as ship writes them") -> IntegrityError:
+def _unfit_error(what: str, expected: str = "weights as ship writes them") -> IntegrityError:
     return IntegrityError(what, expected=expected, fix="make the bundle again, or take an unharmed copy")
 
 
@@ -269,7 +269,7 @@ def log_odds(raw: Float64, floor: float) -> Float64:
     return np.asarray(np.log(floor + (1 - num_margins * floor) * raw))
 
 
-def link_of(part: Part, raw: Float64) -> Float64:
+def apply_link(part: Part, raw: Float64) -> Float64:
     """A part's raw score (N, K) as it enters the blend."""
     return raw if part.link == "identity" else log_odds(raw, part.floor)
 
@@ -285,26 +285,26 @@ def sigmoid(z: Float64) -> Float64:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
-def smoothed(chances: Float64, smoothing: float) -> Float64:
+def smooth_probabilities(chances: Float64, smoothing: float) -> Float64:
     """Chances (N, C) of which none is below `smoothing`."""
     raised: Float64 = smoothing + (1 - chances.shape[1] * smoothing) * chances
     return raised
 
 
-def calibrated(model: Model, margin: Float64) -> Float64:
+def calibrate_margin(model: Model, margin: Float64) -> Float64:
     """The output (N, C) or (N, 1) that belongs to margins (N, K)."""
     if model.task == "regression":
         return margin
     z = log_odds(margin, model.floor) if model.scale == "probability" else margin
     z = model.slope * z + np.asarray(model.bias)
     if model.task == "multiclass":
-        return smoothed(softmax(z), model.smoothing)
+        return smooth_probabilities(softmax(z), model.smoothing)
     positive = sigmoid(z)
-    return smoothed(np.concatenate([1 - positive, positive], axis=1), model.smoothing)
+    return smooth_probabilities(np.concatenate([1 - positive, positive], axis=1), model.smoothing)
 
 
 def combine(model: Model, raw: Mapping[int, Float64]) -> Scores:
     """Scores from the raw scores (N, K) of each part, by the index of the part."""
-    linked = [part.weight * link_of(part, np.asarray(raw[i], np.float64)) for i, part in enumerate(model.parts)]
+    linked = [part.weight * apply_link(part, np.asarray(raw[i], np.float64)) for i, part in enumerate(model.parts)]
     margin = np.sum(linked, axis=0)
-    return Scores(margin=margin.astype(np.float32), output=calibrated(model, margin).astype(np.float32))
+    return Scores(margin=margin.astype(np.float32), output=calibrate_margin(model, margin).astype(np.float32))

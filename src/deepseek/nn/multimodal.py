@@ -1,8 +1,8 @@
 """A fitted SamplePreparer -> the fused net that reads its samples, and that net as one flat graph for export.
 
-    net = fusion_net(preparer, NetShape(num_outputs=2))
+    net = multimodal_net(preparer, NetShape(num_outputs=2))
     found = net(*as_tensors(samples.arrays))                 # Fused
-    Answering(net, slope=1.3)                                # arrays in, calibrated chances out: what is exported
+    CalibratedNet(net, slope=1.3)                                # arrays in, calibrated chances out: what is exported
 
 Which encoder a column gets follows from its reader alone, so a bundle that holds readers, shape and weights holds all.
 """
@@ -18,20 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepseek.data.samples.preparer import SOUND, TABLE, THERE, MediaColumn, SamplePreparer
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, SOUND_SUFFIX, TABLE_ARRAY, MediaColumn, SamplePreparer
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.encoders import (
+    AudioEncoder,
     ImageEncoder,
     SeriesEncoder,
-    SoundEncoder,
     TableEncoder,
     TextEncoder,
     VideoEncoder,
     VolumeEncoder,
 )
-from deepseek.nn.fusion import FusionNet, FusionShape
-from deepseek.nn.pretrained import TowerShape, load_tower, tower_encoder
+from deepseek.nn.fusion import MultimodalNet, MultimodalShape
+from deepseek.nn.pretrained import PretrainedEncoderShape, build_encoder, load_encoder_weights
 from deepseek.nn.spectrogram import SpecAugmentShape
 
 
@@ -40,40 +40,42 @@ class NetShape:
     """What the net of a bundle is made of, beside its readers."""
 
     num_outputs: int  # classes, or 1 for a value
-    fusion: FusionShape = field(default_factory=FusionShape)
+    fusion: MultimodalShape = field(default_factory=MultimodalShape)
     move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
     stripes: SpecAugmentShape = field(default_factory=SpecAugmentShape)  # of sounds, in training alone
-    towers: Mapping[str, TowerShape] = field(default_factory=dict)  # columns whose encoder was trained elsewhere
+    towers: Mapping[str, PretrainedEncoderShape] = field(
+        default_factory=dict
+    )  # columns whose encoder was trained elsewhere
 
 
-def fusion_net(
+def multimodal_net(
     preparer: SamplePreparer, shape: NetShape, weights: Mapping[str, Mapping[str, Any]] | None = None
-) -> FusionNet:
+) -> MultimodalNet:
     """An untrained net for the preparer's samples; `weights` by column are those of its towers."""
     encoders: dict[str, nn.Module] = {}
     for column in preparer.media:
         encoders[column.name] = _encoder(column, shape)
-        if (sound := column.name + SOUND) in column.arrays:
+        if (sound := column.name + SOUND_SUFFIX) in column.arrays:
             num_samples, rate_hz = column.arrays[sound][0][1], column.reader.sound_rate
-            encoders[sound] = SoundEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
+            encoders[sound] = AudioEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
     if preparer.table is not None:
-        encoders[TABLE] = TableEncoder(len(preparer.table.feature_names), shape.fusion.width)
+        encoders[TABLE_ARRAY] = TableEncoder(len(preparer.table.feature_names), shape.fusion.width)
     for name, given in (weights or {}).items():
-        load_tower(encoders[name], given)
-    return FusionNet(encoders, shape.num_outputs, shape.fusion)
+        load_encoder_weights(encoders[name], given)
+    return MultimodalNet(encoders, shape.num_outputs, shape.fusion)
 
 
 def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
     reader, width = column.reader, shape.fusion.width
     if (tower := shape.towers.get(column.name)) is not None:
-        _check_tower(column, tower)
+        _check_encoder(column, tower)
         if tower.text is not None:
-            return tower_encoder(tower, width, num_tokens=reader.num_tokens)
-        return tower_encoder(tower, width, size=reader.size, move=shape.move)
+            return build_encoder(tower, width, num_tokens=reader.num_tokens)
+        return build_encoder(tower, width, size=reader.size, move=shape.move)
     if column.kind == "image":
         return ImageEncoder(reader.size, reader.channels, width, move=shape.move)
     if column.kind == "audio":
-        return SoundEncoder(reader.rate_hz, reader.shape[1], reader.channels, width, stripes=shape.stripes)
+        return AudioEncoder(reader.rate_hz, reader.shape[1], reader.channels, width, stripes=shape.stripes)
     if column.kind == "video":
         frames, channels, *size = reader.shape
         return VideoEncoder(frames, tuple(size), channels, width, move=shape.move)
@@ -85,7 +87,7 @@ def _encoder(column: MediaColumn, shape: NetShape) -> nn.Module:
     return TextEncoder(reader.vocab_size, reader.num_tokens, width)
 
 
-def _check_tower(column: MediaColumn, tower: TowerShape) -> None:
+def _check_encoder(column: MediaColumn, tower: PretrainedEncoderShape) -> None:
     needed = "text" if tower.text is not None else "image"
     if column.kind != needed:
         raise InputError(
@@ -95,18 +97,20 @@ def _check_tower(column: MediaColumn, tower: TowerShape) -> None:
 
 
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Values by name, and which are there: what FusionNet is called with. Nothing is copied."""
+    """Values by name, and which are there: what MultimodalNet is called with. Nothing is copied."""
     found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    values = {name: tensor for name, tensor in found.items() if not name.endswith(THERE)}
-    return values, {name.removesuffix(THERE): tensor for name, tensor in found.items() if name.endswith(THERE)}
+    values = {name: tensor for name, tensor in found.items() if not name.endswith(PRESENT_SUFFIX)}
+    return values, {
+        name.removesuffix(PRESENT_SUFFIX): tensor for name, tensor in found.items() if name.endswith(PRESENT_SUFFIX)
+    }
 
 
 def array_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Of the arrays that Answering takes for these modalities: the values, then the masks."""
-    return (*names, *(name + THERE for name in names))
+    """Of the arrays that CalibratedNet takes for these modalities: the values, then the masks."""
+    return (*names, *(name + PRESENT_SUFFIX for name in names))
 
 
-class Answering(nn.Module):
+class CalibratedNet(nn.Module):
     """The net as a bundle serves it, one flat graph: arrays in the order of array_names() -> margin, output, voices,
     gates, attention.
 
@@ -118,7 +122,7 @@ class Answering(nn.Module):
     slope: Tensor
     shift: Tensor
 
-    def __init__(self, net: FusionNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
+    def __init__(self, net: MultimodalNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
         """slope, bias: of the calibration (train/tabular/calibrate.py); for a value, its deviation and mean in
         training."""
         super().__init__()

@@ -1,8 +1,8 @@
 """Encoders that were trained elsewhere, as towers before the fusion: a text model of a Hugging Face folder, or an image
 net.
 
-    tower = TextTower(TextTowerShape(hidden=384, ...))           # weights: engines/text reads the folder
-    encoder = PretrainedEncoder(tower, width=64, trained=False, num_tokens=64)
+    tower = PretrainedTextEncoder(TextEncoderShape(hidden=384, ...))           # weights: engines/text reads the folder
+    encoder = ProjectedEncoder(tower, width=64, trained=False, num_tokens=64)
     tokens = encoder(ids)                                        # int64 (N, L) -> (N, L, E), or pictures
 
 A tower gives tokens of its own width; a norm and a linear layer bring them to that of the fusion. A frozen tower stays
@@ -26,15 +26,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.errors import InputError
-from deepseek.nn.augment import Moved, MoveShape
-from deepseek.nn.image_towers import ImageTower, Size
+from deepseek.nn.augment import MoveShape, RandomMove
+from deepseek.nn.pretrained_image import PretrainedImageEncoder, Size
 
 ACTIVATIONS = ("erf", "tanh", "relu")  # erf, tanh: both forms of GELU
-MEMORY = 2**28  # bytes of answers that a frozen tower remembers
+MAX_MEMORY_BYTES = 2**28  # bytes of answers that a frozen tower remembers
 
 
 @dataclass(frozen=True, slots=True)
-class TextTowerShape:
+class TextEncoderShape:
     """Sizes of a BERT, DistilBERT or RoBERTa without its head."""
 
     hidden: int  # H
@@ -56,27 +56,27 @@ class TextTowerShape:
 
 
 @dataclass(frozen=True, slots=True)
-class TowerShape:
+class PretrainedEncoderShape:
     """What the encoder of one column is made of: of `text` and `image` one is given."""
 
-    text: TextTowerShape | None = None
-    image: str = ""  # a name that image_towers.py knows, such as "efficientnet_lite0" or "resnet18"
+    text: TextEncoderShape | None = None
+    image: str = ""  # a name that pretrained_image.py knows, such as "efficientnet_lite0" or "resnet18"
     trained: bool = False  # False: its weights stay as they are
     digest: str = ""  # sha256 of the weights' files, for the lineage
 
 
 @dataclass(frozen=True)
-class Towers:
+class PretrainedEncoders:
     """The encoders of some columns: what they are made of, and their weights (arrays or tensors by name)."""
 
-    shapes: Mapping[str, TowerShape] = field(default_factory=dict)
+    shapes: Mapping[str, PretrainedEncoderShape] = field(default_factory=dict)
     weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class TextTower(nn.Module):
+class PretrainedTextEncoder(nn.Module):
     """Token ids int64 (N, L) -> (N, L, H): layers with the norm behind each part, as BERT has them."""
 
-    def __init__(self, shape: TextTowerShape) -> None:
+    def __init__(self, shape: TextEncoderShape) -> None:
         super().__init__()
         self.shape, self.width = shape, shape.hidden
         self.words = nn.Embedding(shape.vocab_size, shape.hidden)
@@ -101,7 +101,7 @@ class TextTower(nn.Module):
 class _TextLayer(nn.Module):
     """(N, L, H) -> (N, L, H)."""
 
-    def __init__(self, shape: TextTowerShape) -> None:
+    def __init__(self, shape: TextEncoderShape) -> None:
         super().__init__()
         h = shape.hidden
         self.heads, self.activation = shape.num_heads, shape.activation
@@ -115,18 +115,20 @@ class _TextLayer(nn.Module):
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
         x = self.norm1(x + self.o(y.transpose(1, 2).reshape(num, length, width)))
         up = self.up(x)
-        form = _FORMS.get(self.activation)
+        form = _GELU_FORMS.get(self.activation)
         out: Tensor = self.norm2(x + self.down(functional.gelu(up, approximate=form) if form else functional.relu(up)))
         return out
 
 
-_FORMS = {"erf": "none", "tanh": "tanh"}
+_GELU_FORMS = {"erf": "none", "tanh": "tanh"}
 
 
-class PretrainedEncoder(nn.Module):
+class ProjectedEncoder(nn.Module):
     """A tower, and what brings its tokens (N, L, H) to (N, L, E)."""
 
-    def __init__(self, tower: TextTower | ImageTower, width: int, *, trained: bool, num_tokens: int) -> None:
+    def __init__(
+        self, tower: PretrainedTextEncoder | PretrainedImageEncoder, width: int, *, trained: bool, num_tokens: int
+    ) -> None:
         super().__init__()
         self.tower, self.trained, self.num_tokens = tower, trained, num_tokens
         self.grid: Size | None = getattr(tower, "grid", None)
@@ -134,9 +136,9 @@ class PretrainedEncoder(nn.Module):
         self.places = nn.Parameter(0.02 * torch.randn(num_tokens, width))
         self.known: dict[bytes, Tensor] | None = None  # what a frozen tower said, while it is remembered
         self.tower.requires_grad_(trained)
-        if trained and isinstance(tower, ImageTower):
+        if trained and isinstance(tower, PretrainedImageEncoder):
             tower.learn_late()
-        if isinstance(tower, TextTower):
+        if isinstance(tower, PretrainedTextEncoder):
             self.mask, self.pad_id = tower.mask, tower.shape.pad_id
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +146,7 @@ class PretrainedEncoder(nn.Module):
         y: Tensor = tokens + self.places[: tokens.shape[1]]
         return y
 
-    def train(self, mode: bool = True) -> PretrainedEncoder:
+    def train(self, mode: bool = True) -> ProjectedEncoder:
         """A frozen tower stays as it answers."""
         super().train(mode)
         if not self.trained:
@@ -162,15 +164,16 @@ class PretrainedEncoder(nn.Module):
         if new:
             with torch.no_grad():
                 said = dict(zip(new, self.tower(torch.stack(list(new.values()))).unbind(), strict=True))
-            room = MEMORY // next(iter(said.values())).nbytes - len(self.known)
+            room = MAX_MEMORY_BYTES // next(iter(said.values())).nbytes - len(self.known)
             self.known |= {key: row.clone() for key, row in list(said.items())[: max(0, room)]}
         return torch.stack([said[key] if key in said else self.known[key] for key in keys])
 
 
 @contextmanager
-def remembering(net: nn.Module) -> Iterator[None]:
-    """Frozen towers within `net` remember what they said, MEMORY bytes at most each, and forget it at the end."""
-    towers = [part for part in net.modules() if isinstance(part, PretrainedEncoder)]
+def cache_outputs(net: nn.Module) -> Iterator[None]:
+    """Frozen towers within `net` remember what they said, MAX_MEMORY_BYTES bytes at most each, and forget it at the
+    end."""
+    towers = [part for part in net.modules() if isinstance(part, ProjectedEncoder)]
     if any(tower.known is not None for tower in towers):  # within another one
         yield
         return
@@ -183,18 +186,23 @@ def remembering(net: nn.Module) -> Iterator[None]:
             tower.known = None
 
 
-def tower_encoder(
-    shape: TowerShape, width: int, *, num_tokens: int = 0, size: Size = (0, 0), move: MoveShape | None = None
-) -> PretrainedEncoder:
+def build_encoder(
+    shape: PretrainedEncoderShape,
+    width: int,
+    *,
+    num_tokens: int = 0,
+    size: Size = (0, 0),
+    move: MoveShape | None = None,
+) -> ProjectedEncoder:
     """The encoder of one column: `num_tokens` of a text, `size` of a picture. Pictures are moved by chance only before
     a tower that is trained: a frozen one shall remember them."""
     if shape.text is not None:
-        return PretrainedEncoder(TextTower(shape.text), width, trained=shape.trained, num_tokens=num_tokens)
-    tower = ImageTower(shape.image, size, Moved(move) if move and shape.trained else None)
-    return PretrainedEncoder(tower, width, trained=shape.trained, num_tokens=tower.grid[0] * tower.grid[1])
+        return ProjectedEncoder(PretrainedTextEncoder(shape.text), width, trained=shape.trained, num_tokens=num_tokens)
+    tower = PretrainedImageEncoder(shape.image, size, RandomMove(move) if move and shape.trained else None)
+    return ProjectedEncoder(tower, width, trained=shape.trained, num_tokens=tower.grid[0] * tower.grid[1])
 
 
-def load_tower(encoder: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Put weights into the tower of an encoder that tower_encoder() has made."""
-    assert isinstance(encoder, PretrainedEncoder)  # noqa: S101
+def load_encoder_weights(encoder: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Put weights into the tower of an encoder that build_encoder() has made."""
+    assert isinstance(encoder, ProjectedEncoder)  # noqa: S101
     encoder.tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})

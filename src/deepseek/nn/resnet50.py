@@ -1,9 +1,9 @@
 """ResNet-50 and its like for pictures of some hundred pixels, by the names of torchvision's, whose weights it loads.
 
-    net = Photo(ResNet50(ResNet50Shape(num_classes=1_000)))
+    net = StandardizedNet(ResNet50(ResNet50Shape(num_classes=1_000)))
     logits = net(images)                         # uint8 (N, 3, H, W) -> (N, K)
 
-`Photo` scales the bytes, so that what moves to the device is small and training and serving cannot differ.
+`StandardizedNet` scales the bytes, so that what moves to the device is small and training and serving cannot differ.
 
 Sources: He et al. 2016 (arXiv 1512.03385), table 1 and section 4.1; the stride in the 3 x 3 convolution, and blocks
 that begin as the identity, Goyal et al. 2017 (arXiv 1706.02677), section 5.1; the mean and deviation of ImageNet's
@@ -23,7 +23,7 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 EXPANSION = 4  # channels that a block gives for each one inside
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ResNet50(nn.Module):
         return logits
 
 
-class Photo(nn.Module):
+class StandardizedNet(nn.Module):
     """Levels 0 to 255 (N, 3, H, W), bytes or mixed floats -> what `net` says of them, standardised."""
 
     mean: Tensor
@@ -108,7 +108,7 @@ class Photo(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        for name, values in (("mean", MEAN), ("deviation", DEVIATION)):
+        for name, values in (("mean", IMAGENET_MEAN), ("deviation", IMAGENET_DEVIATION)):
             self.register_buffer(name, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class Photo(nn.Module):
         return found
 
 
-def photo_net(name: str, num_classes: int, width: int = 64) -> Photo:
+def photo_net(name: str, num_classes: int, width: int = 64) -> StandardizedNet:
     """An untrained net by its name: "resnet50" and "resnet101", written here, "tiny" for trials, or one of
     torchvision's as "torchvision/NAME", where that is installed. `width`: of those that are written here."""
     blocks = {"tiny": (1, 1), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -124,10 +124,10 @@ def photo_net(name: str, num_classes: int, width: int = 64) -> Photo:
     if library == "torchvision":
         models = need("torchvision.models", extra="compress")
         if its_name in models.list_models():
-            return Photo(models.get_model(its_name, weights=None, num_classes=num_classes))
+            return StandardizedNet(models.get_model(its_name, weights=None, num_classes=num_classes))
     elif name in blocks:
         net = ResNet50(ResNet50Shape(num_classes, blocks[name], width))
-        return Photo(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        return StandardizedNet(net.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     raise InputError(
         f"there is no net {name!r}", expected=f"{', '.join(blocks)}, or torchvision/NAME such as torchvision/resnet18",
         fix="check the name",

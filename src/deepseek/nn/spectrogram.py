@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.data.media.mel import FLOOR, mel_triangles
+from deepseek.data.media.mel import POWER_FLOOR, mel_filterbank
 from deepseek.errors import InputError
 
 
@@ -49,7 +49,7 @@ class LogMel(nn.Module):
         window = np.hanning(self.width + 1)[:-1]
         angles = 2 * np.pi / num_points * np.outer(np.arange(num_points // 2 + 1), np.arange(self.width))
         basis = np.concatenate([np.cos(angles), np.sin(angles)]) * (window / window.sum())
-        triangles = mel_triangles(rate_hz, num_mels, num_points, low_hz)
+        triangles = mel_filterbank(rate_hz, num_mels, num_points, low_hz)
         self.register_buffer("basis", torch.tensor(basis[:, None], dtype=torch.float32), persistent=False)
         self.register_buffer("triangles", torch.tensor(triangles, dtype=torch.float32), persistent=False)
 
@@ -63,8 +63,8 @@ class LogMel(nn.Module):
         parts = functional.conv1d(waveform.reshape(-1, 1, num_samples), self.basis, stride=self.hop)  # (BC, 2F, N)
         real, imaginary = parts.chunk(2, dim=1)
         power = real * real + imaginary * imaginary  # (BC, F, N)
-        # log(bands + FLOOR), written so that nothing small is added, which exporters take for nought
-        bands = torch.log(self.triangles.T @ power / FLOOR + 1) + math.log(FLOOR)  # (BC, M, N)
+        # log(bands + POWER_FLOOR), written so that nothing small is added, which exporters take for nought
+        bands = torch.log(self.triangles.T @ power / POWER_FLOOR + 1) + math.log(POWER_FLOOR)  # (BC, M, N)
         return bands.reshape(-1, num_channels, bands.shape[1], bands.shape[2])
 
 
@@ -100,12 +100,14 @@ class SpecAugment(nn.Module):
         if not self.training:
             return bands
         stripes, num_bands, num_windows = self.stripes, bands.shape[2], bands.shape[3]
-        hidden = _stripes(bands, stripes.num_band_stripes, stripes.band_share, num_bands)[:, None, :, None]
-        hidden = hidden | _stripes(bands, stripes.num_time_stripes, stripes.time_share, num_windows)[:, None, None, :]
+        hidden = _draw_stripes(bands, stripes.num_band_stripes, stripes.band_share, num_bands)[:, None, :, None]
+        hidden = (
+            hidden | _draw_stripes(bands, stripes.num_time_stripes, stripes.time_share, num_windows)[:, None, None, :]
+        )
         return torch.where(hidden, bands.mean((1, 2, 3), keepdim=True), bands)
 
 
-def _stripes(like: Tensor, num: int, share: float, length: int) -> Tensor:
+def _draw_stripes(like: Tensor, num: int, share: float, length: int) -> Tensor:
     """(B, length) bool: what `num` stripes of at most `share` of the length cover."""
     drawn = torch.rand(2, like.shape[0], num, 1, device=like.device)
     widths = torch.floor(drawn[0] * (math.floor(share * length) + 1))

@@ -3,8 +3,8 @@
 Node i goes left when x[feature[i]] <= threshold[i], compared in float32. A leaf has feature -1, and left[i] is then its
 row in `leaves`. Children are numbered within the whole table, so no offset arithmetic is needed while walking.
 
-`output` says which margin a tree adds to: k for a tree with one number per leaf, ALL for a tree whose leaves hold one
-number per margin (the forests of scikit-learn).
+`output` says which margin a tree adds to: k for a tree with one number per leaf, ALL_MARGINS for a tree whose leaves
+hold one number per margin (the forests of scikit-learn).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
 
-ALL = -1
+ALL_MARGINS = -1
 LEAF = -1
 
 
 @dataclass(frozen=True, slots=True)
 class TreeTable:
-    """T trees, M nodes, L leaves of width W (W = K when output is ALL, else 1)."""
+    """T trees, M nodes, L leaves of width W (W = K when output is ALL_MARGINS, else 1)."""
 
     roots: NDArray[np.int32]  # (T,) index of each tree's root; a tree's nodes lie together, root first
-    output: NDArray[np.int32]  # (T,) the margin that a tree adds to, or ALL
+    output: NDArray[np.int32]  # (T,) the margin that a tree adds to, or ALL_MARGINS
     feature: NDArray[np.int32]  # (M,)
     threshold: NDArray[np.float32]  # (M,)
     left: NDArray[np.int32]  # (M,)
@@ -64,7 +64,7 @@ class TreeTable:
                 goes_left = features[rows, np.maximum(self.feature[node], 0)] <= self.threshold[node]
                 node = np.where(inner, np.where(goes_left, self.left[node], self.right[node]), node)
             values = self.leaves[self.left[node]]
-            if output == ALL:
+            if output == ALL_MARGINS:
                 total += values
             else:
                 total[:, output] += values[:, 0]
@@ -78,12 +78,12 @@ class TreeTable:
         place = np.arange(len(inner))
         filled = table.leaves != 0
         return {
-            "roots": _narrow(table.roots),
-            "output": _narrow(table.output),
-            "feature": _narrow(table.feature),
+            "roots": _narrow_integers(table.roots),
+            "output": _narrow_integers(table.output),
+            "feature": _narrow_integers(table.feature),
             "threshold": table.threshold[inner],
-            "skip": _narrow((table.right - place)[inner]),
-            "cover": _narrow(table.cover),
+            "skip": _narrow_integers((table.right - place)[inner]),
+            "cover": _narrow_integers(table.cover),
             "leaf_width": np.array([table.leaves.shape[1]], np.int32),
             "leaf_filled": np.packbits(filled),
             "leaf_values": table.leaves[filled],
@@ -155,9 +155,9 @@ class TreeTable:
             raise ValueError("the roots of the tree table do not rise, or have no outputs")
         if len(self.roots) and not (self.roots[0] == 0 and self.roots[-1] < len(index)):
             raise ValueError("a root of the tree table points outside its nodes")
-        if not ((self.output >= ALL) & (self.output < num_margins)).all() or (self.feature < LEAF).any():
+        if not ((self.output >= ALL_MARGINS) & (self.output < num_margins)).all() or (self.feature < LEAF).any():
             raise ValueError("the tree table names a margin or a feature that cannot be")
-        if (self.output == ALL).any() and self.leaves.shape[1] != num_margins:
+        if (self.output == ALL_MARGINS).any() and self.leaves.shape[1] != num_margins:
             raise ValueError("the leaves of the tree table are not one number per margin")
         inner = self.feature != LEAF
         for side in (self.left, self.right):
@@ -168,7 +168,7 @@ class TreeTable:
             raise ValueError("a leaf of the tree table points outside the leaf values")
 
 
-def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+def _narrow_integers(array: NDArray[Any]) -> NDArray[Any]:
     """The array in the narrowest of the integer types that holds every value, else as it is."""
     for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32):
         with np.errstate(invalid="ignore"):

@@ -25,8 +25,8 @@ from deepseek.errors import InputError
 from deepseek.observe.ecs import request_line
 from deepseek.observe.lines import LineWriter, write_lines
 
-START = "0" * 64
-BEGIN = b'{"@timestamp":"'  # of every line, so that nothing is ever cut away from another kind of file
+FIRST_HASH = "0" * 64
+LINE_PREFIX = b'{"@timestamp":"'  # of every line, so that nothing is ever cut away from another kind of file
 
 
 class AuditLog:
@@ -42,7 +42,7 @@ class AuditLog:
         self._piece_bytes = 0  # of a line that broke off, at the end of the file
         self._fails = False
         try:
-            self._hash, self._piece_bytes = _resume(self._path)
+            self._hash, self._piece_bytes = _resume_chain(self._path)
             self._stream = self._path.open("ab", buffering=0)
             if self._piece_bytes:
                 tell(self._event(state="an unfinished line is cut away", num_bytes=self._piece_bytes))
@@ -74,7 +74,7 @@ class AuditLog:
         """Write a line per entry; the chain moves on by those that stand whole in the file."""
         lines, hashes = [], [self._hash]
         for event, epoch_s in entries:
-            line = _chained(request_line(event, epoch_s), hashes[-1])
+            line = _append_hash(request_line(event, epoch_s), hashes[-1])
             hashes.append(hashlib.sha256(line).hexdigest())
             lines.append(line + b"\n")
         num_whole = 0
@@ -108,7 +108,7 @@ class AuditLog:
 
 def check_audit(path: str | Path) -> list[str]:
     """Problems of an audit log in words, [] when the chain holds."""
-    return _problems(Path(path).read_bytes())
+    return _chain_problems(Path(path).read_bytes())
 
 
 def last_hash(path: str | Path) -> str:
@@ -116,8 +116,8 @@ def last_hash(path: str | Path) -> str:
     return _last_hash(Path(path).read_bytes())
 
 
-def _problems(data: bytes) -> list[str]:
-    before = START
+def _chain_problems(data: bytes) -> list[str]:
+    before = FIRST_HASH
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
@@ -132,36 +132,36 @@ def _problems(data: bytes) -> list[str]:
 
 def _last_hash(data: bytes) -> str:
     lines = data.split(b"\n")[:-1]
-    return hashlib.sha256(lines[-1]).hexdigest() if lines else START
+    return hashlib.sha256(lines[-1]).hexdigest() if lines else FIRST_HASH
 
 
-def _resume(path: Path) -> tuple[str, int]:
+def _resume_chain(path: Path) -> tuple[str, int]:
     """The hash that the next line must carry, and how many bytes of an unfinished line stand at the end of the file.
 
     A line that lacks nothing but its end of line gets it. InputError when the chain does not hold, or when the end is
     not the beginning of a line of ours.
     """
     if not path.exists():
-        return START, 0
+        return FIRST_HASH, 0
     if not path.is_file():  # a pipe or a device cannot be read again, so no chain could go on
         raise InputError(f"the audit log {path} is no regular file", expected="a file", fix="name another one")
     data = path.read_bytes()
     whole, newline, piece = data.rpartition(b"\n")
-    problems = _problems(whole + newline)
-    if not problems and piece[: len(BEGIN)] != BEGIN[: len(piece)]:
-        problems = _problems(data)
+    problems = _chain_problems(whole + newline)
+    if not problems and piece[: len(LINE_PREFIX)] != LINE_PREFIX[: len(piece)]:
+        problems = _chain_problems(data)
     if problems:
         raise InputError(
             f"the audit log {path} is damaged: {problems[0]}",
             expected="a file whose every line carries the hash of the one before it",
             fix="keep it, and name another file",
         )
-    if piece and not _problems(data + b"\n"):
+    if piece and not _chain_problems(data + b"\n"):
         with path.open("ab") as file:
             file.write(b"\n")
         return _last_hash(data + b"\n"), 0
     return _last_hash(data), len(piece)
 
 
-def _chained(line: bytes, before: str) -> bytes:
+def _append_hash(line: bytes, before: str) -> bytes:
     return b'%b,"previous.hash.sha256":"%b"}' % (line[:-1], before.encode())

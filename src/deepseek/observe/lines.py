@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 Line = TypeVar("Line")
 
-WAIT_S = 0.1  # lines that arrive within it are written together
+FLUSH_INTERVAL_S = 0.1  # lines that arrive within it are written together
 
 
 class RawStream(Protocol):
@@ -63,7 +63,7 @@ class LineWriter(Generic[Line]):
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(WAIT_S):
+        while not self._stop.wait(FLUSH_INTERVAL_S):
             self._flush()
         self._flush()
 
@@ -87,7 +87,7 @@ def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OS
     num_bytes, stopped = 0, None
     try:
         while num_bytes < len(data):
-            num_bytes += stream.write(data[num_bytes:]) or _refused()
+            num_bytes += stream.write(data[num_bytes:]) or _raise_blocked()
     except OSError as error:  # a full disk or a closed pipe: the server goes on, the loss is counted
         stopped = error
     ends = [0, *accumulate(map(len, lines))]
@@ -95,5 +95,5 @@ def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OS
     return num_whole, num_bytes - ends[num_whole], stopped
 
 
-def _refused() -> int:
+def _raise_blocked() -> int:
     raise BlockingIOError("the stream takes nothing")

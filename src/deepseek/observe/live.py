@@ -25,13 +25,13 @@ from deepseek.contracts import Event
 
 SLOT_S = 5
 NUM_SLOTS = 60  # five minutes
-TOGETHER = 512  # requests that are counted at once
-FIRST_S = 1e-5
-GROWTH = 1.1
+MAX_PENDING_EVENTS = 512  # requests that are counted at once
+FIRST_BUCKET_S = 1e-5
+BUCKET_GROWTH = 1.1
 NUM_BUCKETS = 170  # up to about 100 s
 #: Ends of processes that nobody had told to end, others in their place, and times without a free file descriptor.
-CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
-_STEP = math.log(GROWTH)
+PROCESS_CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
+_LOG_GROWTH = math.log(BUCKET_GROWTH)
 
 
 class LiveStats:
@@ -40,15 +40,15 @@ class LiveStats:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._started_s = clock()
-        self._models: dict[tuple[str, str], Window] = {}
-        self._changes: Counter[str] = Counter()  # of processes and files since the start, by CHANGES
+        self._models: dict[tuple[str, str], SlidingWindow] = {}
+        self._changes: Counter[str] = Counter()  # of processes and files since the start, by PROCESS_CHANGES
         self._slot = 0  # of the events that are not counted yet: together they cost a tenth
         self._untold: list[Event] = []
 
     def emit(self, event: Event) -> None:
         if event.kind == "request":
             slot = int(self._clock()) // SLOT_S
-            if slot != self._slot or len(self._untold) >= TOGETHER:
+            if slot != self._slot or len(self._untold) >= MAX_PENDING_EVENTS:
                 self._count()
                 self._slot = slot
             self._untold.append(event)
@@ -63,7 +63,7 @@ class LiveStats:
                 by_model.setdefault((event.model_name, event.model_version), []).append(event)
         self._untold = []
         for key, events in by_model.items():
-            self._models.setdefault(key, Window()).add(self._slot, events)
+            self._models.setdefault(key, SlidingWindow()).add(self._slot, events)
 
     def state(self) -> list[Any]:
         """What was counted, as plain lists: for another process of the same machine, whose clock is the same."""
@@ -78,12 +78,12 @@ class LiveStats:
         """
         now_s = self._clock()
         uptime_s = now_s - self._started_s
-        windows: dict[tuple[str, str], Window] = {}
+        windows: dict[tuple[str, str], SlidingWindow] = {}
         changes: Counter[str] = Counter()
         for found, counted in (self.state(), *others):
             changes.update(counted)
             for name, version, state in found:
-                windows.setdefault((name, version), Window()).merge(state)
+                windows.setdefault((name, version), SlidingWindow()).merge(state)
         models = [
             {"name": name, "version": version} | window.summary(int(now_s) // SLOT_S, uptime_s)
             for (name, version), window in windows.items()
@@ -92,22 +92,22 @@ class LiveStats:
             "uptime_s": uptime_s,
             "window_s": min(uptime_s, SLOT_S * NUM_SLOTS),
             "models": models,
-            "processes": {name: changes[name] for name in CHANGES},
+            "processes": {name: changes[name] for name in PROCESS_CHANGES},
         }
 
 
-class Window:
+class SlidingWindow:
     """A ring of time slots, each with counts and a latency histogram."""
 
     def __init__(self) -> None:
         self.num_requests = self.num_rows = self.num_errors = 0
-        self._slots = [Slot(-1) for _ in range(NUM_SLOTS)]
+        self._slots = [TimeSlot(-1) for _ in range(NUM_SLOTS)]
 
     def add(self, number: int, events: Sequence[Event]) -> None:
         """Requests that were answered in the slot `number`."""
         num_rows = sum([event.num_rows for event in events])
         num_errors = sum([event.status >= 400 for event in events])
-        buckets = np.bincount(buckets_of([event.duration_s for event in events]), minlength=NUM_BUCKETS).tolist()
+        buckets = np.bincount(bucket_indices([event.duration_s for event in events]), minlength=NUM_BUCKETS).tolist()
         self.merge([len(events), num_rows, num_errors, [[number, len(events), num_rows, num_errors, buckets]]])
 
     def state(self) -> list[Any]:
@@ -128,7 +128,7 @@ class Window:
         for number, requests, rows, errors, buckets in slots:
             slot = self._slots[number % NUM_SLOTS]
             if slot.number < number:
-                slot = self._slots[number % NUM_SLOTS] = Slot(number)
+                slot = self._slots[number % NUM_SLOTS] = TimeSlot(number)
             if slot.number == number:
                 slot.num_requests += requests
                 slot.num_rows += rows
@@ -140,7 +140,7 @@ class Window:
         kept = {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
         buckets = [sum(column) for column in zip(*(slot.buckets for slot in kept.values()), strict=True)]
         span_s = min(max(uptime_s, 1.0), SLOT_S * NUM_SLOTS)
-        empty = Slot(-1)
+        empty = TimeSlot(-1)
         return {
             "num_requests": self.num_requests,
             "num_rows": self.num_rows,
@@ -154,7 +154,7 @@ class Window:
         }
 
 
-class Slot:
+class TimeSlot:
     """Counts of one SLOT_S."""
 
     __slots__ = ("buckets", "num_errors", "num_requests", "num_rows", "number")
@@ -172,9 +172,9 @@ class Slot:
         }
 
 
-def buckets_of(durations_s: Sequence[float]) -> NDArray[np.intp]:
+def bucket_indices(durations_s: Sequence[float]) -> NDArray[np.intp]:
     """The buckets of latencies; the first and the last take what lies beyond."""
-    steps = np.log(np.maximum(durations_s, FIRST_S) / FIRST_S) / _STEP
+    steps = np.log(np.maximum(durations_s, FIRST_BUCKET_S) / FIRST_BUCKET_S) / _LOG_GROWTH
     return np.minimum(np.rint(steps), NUM_BUCKETS - 1).astype(np.intp)
 
 
@@ -184,4 +184,4 @@ def quantile(buckets: list[int], share: float) -> float | None:
     if wanted == 0:
         return None
     index = next(i for i, reached in enumerate(itertools.accumulate(buckets)) if reached >= wanted)
-    return float(f"{FIRST_S * GROWTH**index:.3g}")
+    return float(f"{FIRST_BUCKET_S * BUCKET_GROWTH**index:.3g}")

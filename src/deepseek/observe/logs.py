@@ -11,12 +11,12 @@ from time import time
 import msgspec
 
 from deepseek.contracts import Event
-from deepseek.observe.ecs import level_of, request_line, timestamp
+from deepseek.observe.ecs import log_level, request_line, timestamp
 from deepseek.observe.lines import LineWriter, RawStream, write_lines
 
 LEVELS = ("debug", "info", "warning", "error", "off")
-TOGETHER = 64  # lines that are made at once
-_KINDS = frozenset(["request", "server", "model"])
+LINES_PER_BATCH = 64  # lines that are made at once
+_LOGGED_KINDS = frozenset(["request", "server", "model"])
 _encode = msgspec.json.Encoder().encode
 
 
@@ -28,15 +28,15 @@ class AccessLog:
         self._levels = frozenset(LEVELS[LEVELS.index(level) :])
         self._lock = threading.Lock()
         self._events: list[tuple[Event, float]] = []  # that no lines were made of yet, and when they came
-        self._stream = stream or _stderr()
+        self._stream = stream or _open_stderr()
         self._broken_off = False  # whether the stream ends in a piece of a line
         self._writer = LineWriter(self._append, name="access-log", gather=self._gather)
 
     def emit(self, event: Event) -> None:
-        if event.kind in _KINDS:
+        if event.kind in _LOGGED_KINDS:
             with self._lock:
                 self._events.append((event, time()))
-                if len(self._events) >= TOGETHER:
+                if len(self._events) >= LINES_PER_BATCH:
                     self._make()
 
     @property
@@ -54,7 +54,7 @@ class AccessLog:
 
     def _make(self) -> None:
         events, self._events = self._events, []
-        lines = [_line(event, epoch_s) for event, epoch_s in events if level_of(event) in self._levels]
+        lines = [_log_line(event, epoch_s) for event, epoch_s in events if log_level(event) in self._levels]
         self._writer.write(lines)
 
     def _append(self, lines: Sequence[bytes]) -> int:
@@ -66,18 +66,18 @@ class AccessLog:
         return num_whole
 
 
-def _stderr() -> RawStream:
+def _open_stderr() -> RawStream:
     """stderr without Python's buffer, which would try a refused line again and fail at the end of the process."""
     where = os.devnull if sys.stderr is None else sys.stderr.fileno()
     return open(where, "wb", buffering=0, closefd=sys.stderr is None)
 
 
-def _line(event: Event, epoch_s: float) -> bytes:
+def _log_line(event: Event, epoch_s: float) -> bytes:
     if event.kind == "request":
         return request_line(event, epoch_s) + b"\n"
     line = {
         "@timestamp": timestamp(epoch_s),
-        "log.level": level_of(event),
+        "log.level": log_level(event),
         "event.action": event.kind,
         "service.name": "deepseek",
     }

@@ -15,18 +15,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 #: Of these the largest counts, all others are added up.
-LARGEST = frozenset(["deepseek_model_loaded", "process_max_fds", "process_start_time_seconds"])
+MERGED_BY_MAX = frozenset(["deepseek_model_loaded", "process_max_fds", "process_start_time_seconds"])
 
 
 def merge_expositions(texts: Sequence[bytes], ended: Sequence[bytes] = ()) -> bytes:
     """One exposition: what is counted is added up, sample by sample. Of those that have `ended` what they counted is
     kept, and what they were is not."""
     registry = CollectorRegistry()
-    registry.register(Merged(texts, ended))
+    registry.register(MergedCollector(texts, ended))
     return generate_latest(registry)
 
 
-class Merged(Collector):
+class MergedCollector(Collector):
     """The families of several expositions."""
 
     def __init__(self, texts: Sequence[bytes], ended: Sequence[bytes]) -> None:
@@ -47,7 +47,7 @@ class Merged(Collector):
                     before = found.get(key)
                     if before is None:
                         found[key] = sample.value
-                    elif family.name in LARGEST:
+                    elif family.name in MERGED_BY_MAX:
                         found[key] = max(before, sample.value)
                     else:
                         found[key] = before + sample.value

@@ -3,8 +3,8 @@
     metrics = Metrics()
     create_app(models, sinks=[metrics], pages=Pages(metrics=metrics.exposition))
 
-Names end in their unit (_seconds, _rows, _total); labels are model_name, model_version and status. A request for a
-model that does not exist counts under an empty model_name, so that no client can make labels.
+Names end in their unit (_seconds, _rows, _total); labels are read_model_name, model_version and status. A request for a
+model that does not exist counts under an empty read_model_name, so that no client can make labels.
 
 What every request touches is counted here and told when Prometheus asks: prometheus_client's own counters cost more
 CPU per request than decoding and checking a row.
@@ -25,11 +25,11 @@ from prometheus_client.registry import Collector
 
 from deepseek.contracts import Event
 
-MODEL = ("model_name", "model_version")
-DURATION_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-TOGETHER = 512  # requests that are counted at once
-PROCESSES = ("engine", "front_end")
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
+MODEL_LABELS = ("model_name", "model_version")
+DURATION_BOUNDS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+MAX_PENDING_EVENTS = 512  # requests that are counted at once
+PROCESS_KINDS = ("engine", "front_end")
+ROW_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
 #: Fields of ModelCounts, the ends of their names, and what they are.
 HISTOGRAMS = (
     ("request_duration", "_seconds", "From headers to answer"),
@@ -39,7 +39,7 @@ HISTOGRAMS = (
 )
 
 
-class Losing(Protocol):
+class LossyLog(Protocol):
     """A log that may lose lines, and counts them."""
 
     @property
@@ -54,25 +54,26 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._models: dict[tuple[str, str], ModelCounts] = {}
         self._untold: list[Event] = []  # requests that are not counted yet: together they cost a tenth
-        self.registry.register(Requests(self._counted))
-        self.explained_rows = Counter("deepseek_explained_rows", "Rows explained", MODEL, registry=self.registry)
+        self.registry.register(RequestCollector(self._counted))
+        self.explained_rows = Counter("deepseek_explained_rows", "Rows explained", MODEL_LABELS, registry=self.registry)
         self.explain_duration = Histogram(
-            "deepseek_explain_duration_seconds", "Explaining the rows of a request", MODEL, buckets=DURATION_S,
+            "deepseek_explain_duration_seconds", "Explaining the rows of a request", MODEL_LABELS,
+            buckets=DURATION_BOUNDS_S,
             registry=self.registry,
         )  # fmt: skip
         self.flagged_values = Counter(
-            "deepseek_flagged_values", "Values that were imputed or unseen in training", (*MODEL, "column", "what"),
+            "deepseek_flagged_values", "Values that were imputed or unseen in training", (*MODEL_LABELS, "column", "what"),
             registry=self.registry,
         )  # fmt: skip
         self.model_loaded = Gauge(
-            "deepseek_model_loaded", "1 while the model is loaded", (*MODEL, "digest"), registry=self.registry
+            "deepseek_model_loaded", "1 while the model is loaded", (*MODEL_LABELS, "digest"), registry=self.registry
         )
         self.shadow_requests = Counter(
             "deepseek_shadow_requests", "Requests that a shadow answered too, and whether its answer was the same",
-            (*MODEL, "same"), registry=self.registry,
+            (*MODEL_LABELS, "same"), registry=self.registry,
         )  # fmt: skip
         self.coalesced_requests = Counter(
-            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one", MODEL,
+            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one", MODEL_LABELS,
             registry=self.registry,
         )  # fmt: skip
         self.process_deaths = Counter(
@@ -83,7 +84,7 @@ class Metrics:
             "deepseek_process_restarts", "Processes that were started in the place of others", ("process",),
             registry=self.registry,
         )  # fmt: skip
-        for process in PROCESSES:  # a rate needs the zero before the first
+        for process in PROCESS_KINDS:  # a rate needs the zero before the first
             self.process_deaths.labels(process)
             self.process_restarts.labels(process)
         self.out_of_files = Counter(
@@ -100,12 +101,12 @@ class Metrics:
     def emit(self, event: Event) -> None:
         if event.kind == "request":
             self._untold.append(event)
-            if len(self._untold) >= TOGETHER:
+            if len(self._untold) >= MAX_PENDING_EVENTS:
                 self._counted()
         elif (take := self._take.get(event.kind)) is not None:
             take(event)
 
-    def watch_lost(self, name: str, log: Losing) -> None:
+    def watch_lost(self, name: str, log: LossyLog) -> None:
         """Show how many lines a log could not write."""
         self.lost_lines.labels(name).set_function(lambda: log.num_lost)
 
@@ -164,10 +165,10 @@ class Metrics:
         )
 
 
-class Buckets:
+class HistogramBuckets:
     """The counts of one histogram.
 
-    >>> seen = Buckets((1, 2, 4))
+    >>> seen = HistogramBuckets((1, 2, 4))
     >>> for value in (1, 3, 9):
     ...     seen.observe(value)
     >>> seen.cumulative()
@@ -204,10 +205,10 @@ class ModelCounts:
     def __init__(self) -> None:
         self.requests: Counts[int] = Counts()  # by status
         self.num_rows = 0
-        self.request_duration = Buckets(DURATION_S)
-        self.queue_duration = Buckets(DURATION_S)
-        self.batch_rows = Buckets(ROWS)
-        self.batch_duration = Buckets(DURATION_S)
+        self.request_duration = HistogramBuckets(DURATION_BOUNDS_S)
+        self.queue_duration = HistogramBuckets(DURATION_BOUNDS_S)
+        self.batch_rows = HistogramBuckets(ROW_BOUNDS)
+        self.batch_duration = HistogramBuckets(DURATION_BOUNDS_S)
 
     def take_requests(self, events: Sequence[Event]) -> None:
         """Count what was answered."""
@@ -218,7 +219,7 @@ class ModelCounts:
         self.queue_duration.observe_all([event.queue_s for event in computed])
 
 
-class Requests(Collector):
+class RequestCollector(Collector):
     """Tells Prometheus what the ModelCounts hold. Registered first: what is `counted` then others tell."""
 
     def __init__(self, counted: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
@@ -226,8 +227,8 @@ class Requests(Collector):
 
     def collect(self) -> Iterator[Metric]:
         models = self._counted()
-        requests = CounterMetricFamily("deepseek_requests", "Requests answered", labels=(*MODEL, "status"))
-        rows = CounterMetricFamily("deepseek_rows", "Rows of requests that were answered with 200", labels=MODEL)
+        requests = CounterMetricFamily("deepseek_requests", "Requests answered", labels=(*MODEL_LABELS, "status"))
+        rows = CounterMetricFamily("deepseek_rows", "Rows of requests that were answered with 200", labels=MODEL_LABELS)
         for key, counts in models.items():
             rows.add_metric(key, counts.num_rows)
             for status, number in counts.requests.items():
@@ -235,8 +236,8 @@ class Requests(Collector):
         yield requests
         yield rows
         for field, unit, text in HISTOGRAMS:
-            family = HistogramMetricFamily(f"deepseek_{field}{unit}", text, labels=MODEL)
+            family = HistogramMetricFamily(f"deepseek_{field}{unit}", text, labels=MODEL_LABELS)
             for key, counts in models.items():
-                buckets: Buckets = getattr(counts, field)
+                buckets: HistogramBuckets = getattr(counts, field)
                 family.add_metric(key, buckets.cumulative(), buckets.total)
             yield family

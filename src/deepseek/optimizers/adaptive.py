@@ -19,15 +19,16 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
    The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
-3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP n_(t-1) enters the momentum scaled to that.
+3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP_RATIO n_(t-1) enters the momentum scaled to
+that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
-   LEAST_SCALE of their root mean square are rounding errors and are not blown up.
-5. The bounds, per tensor: the step is at most trust_t max(rms(w), LEAST_RMS), trust_t falling as 1 / t at last
+   MIN_SCALE of their root mean square are rounding errors and are not blown up.
+5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
    (knobs.trust_at). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster than
    BOUND_GROWTH a step is pulled back, after constrained parameter regularisation (arXiv 2311.09058, section 4: there by
    a Lagrange multiplier, here by a share BOUND_PULL of the excess).
-6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularisation.py).
+6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularization.py).
 
 A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
 nothing of the state moves.
@@ -52,34 +53,34 @@ from torch.distributed import ProcessGroup
 
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
-from deepseek.optimizers.directions import elementwise, in_eigenbases, pieces
-from deepseek.optimizers.knobs import (
+from deepseek.optimizers.config import (
     BETA1,
     BETA2,
     BETA_ALIGNMENT,
     BETA_NORM,
-    BOUND,
-    BOUND_FROM,
+    BOUND_FROM_STEP,
     BOUND_GROWTH,
     BOUND_PULL,
-    CLIP,
-    CLIP_FROM,
+    BOUND_RATIO,
+    CLIP_FROM_STEP,
+    CLIP_RATIO,
     INITIAL_LR,
-    LEAST_RMS,
     MAX_RATE,
-    TRUST_STEPS,
-    Knobs,
-    pace_at,
-    trust_at,
+    MIN_RMS,
+    TRUST_HALF_LIFE_STEPS,
+    AdaptiveConfig,
+    max_log_rate_change,
+    max_relative_step,
 )  # fmt: skip
-from deepseek.optimizers.regularisation import Regularisation
-from deepseek.optimizers.sharding import local, sum_over_group, sum_over_shards
+from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
+from deepseek.optimizers.regularization import Regularization
+from deepseek.optimizers.sharding import local_part, sum_over_group, sum_over_shards
 
 NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mean square of the cosine, mean norm
 
 
 @dataclass
-class Slice:
+class ParameterSlice:
     """The parameters of one group that have a gradient: local shards, and what belongs to each."""
 
     group: dict[str, Any]
@@ -109,7 +110,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
         weight_decay: float = 0.2,
-        trust_steps: float = TRUST_STEPS,
+        trust_steps: float = TRUST_HALF_LIFE_STEPS,
         *,
         lr: float | None = None,
         betas: tuple[float, float] = (BETA1, BETA2),
@@ -128,9 +129,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     fix="leave lr out",
                 )
             initial_lr = lr
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
+        knobs = AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
         super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
-        self._regularisation = Regularisation()
+        self._regularisation = Regularization()
         self._group = group
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -140,7 +141,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             given["lr"] = given["initial_lr"] = given.get("initial_lr", given.get("lr"))
         super().add_param_group(given)
         group = self.param_groups[-1]
-        Knobs.of(group)
+        AdaptiveConfig.of(group)
         for param in group["params"]:
             if param.is_complex():
                 raise InputError(
@@ -148,7 +149,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     expected="real parameters",
                     fix="give its real and imaginary parts: torch.view_as_real(parameter)",
                 )
-        device = local(group["params"][0]).device
+        device = local_part(group["params"][0]).device
         num = len(group["params"])
         group["bounds"] = torch.full(
             (num,), math.inf, dtype=torch.float32, device=device
@@ -170,12 +171,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group = self.param_groups[0]
         return float(group["lr"]) * math.exp(group["control"][0].item())
 
-    def attach(self, model: nn.Module) -> Regularisation:
+    def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""
         self._regularisation.attach(model)
         return self._regularisation
 
-    def report(self, *, train_loss: float, val_loss: float) -> Regularisation:
+    def report(self, *, train_loss: float, val_loss: float) -> Regularization:
         """Tell how training goes; dropout, label smoothing and weight decay follow the gap. InputError for NaN."""
         self._regularisation.report(train_loss, val_loss)
         return self._regularisation
@@ -202,9 +203,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
-            for name, usual in (("trust_steps", TRUST_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0)):
+            for name, usual in (("trust_steps", TRUST_HALF_LIFE_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0)):
                 group.setdefault(name, usual)  # of a checkpoint from before there was such a thing
-            device = local(group["params"][0]).device
+            device = local_part(group["params"][0]).device
             for name in ("control", "bounds", "norms"):
                 group[name] = group[name].to(device, copy=True)
         self._regularisation.load_state_dict(state_dict.get("regularisation", {}))
@@ -231,12 +232,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         step = head["step"] = head["step"] + 1
         clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
         for each in slices:
-            for part in _parts(each):
-                _find_directions(part, clip)
+            for part in _split_slice(each):
+                _update_directions(part, clip)
                 self._move(part, head["control"], step)
         return loss
 
-    def _slice(self, group: dict[str, Any]) -> Slice | None:
+    def _slice(self, group: dict[str, Any]) -> ParameterSlice | None:
         """What of a group takes part in this step, its state made."""
         places = [place for place, param in enumerate(group["params"]) if param.grad is not None]
         if not places:
@@ -250,17 +251,19 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     fix="make its embedding with sparse=False",
                 )
         states = [self.state[param] for param in whole]
-        params = [local(param) for param in whole]
+        params = [local_part(param) for param in whole]
         for param, inner, state in zip(whole, params, states, strict=True):
             if not state:
-                state["step"], state["eigen"] = 0, inner is param and kronecker.fits(param)
+                state["step"], state["eigen"] = 0, inner is param and kronecker.has_eigenbasis(param)
                 shape = (inner.shape[0], -1) if state["eigen"] else inner.shape
                 for name in ("exp_avg", "exp_avg_sq", "direction"):
                     state[name] = torch.zeros_like(inner, memory_format=torch.contiguous_format).reshape(shape)
-        grads = [local(param.grad).reshape(state["exp_avg"].shape) for param, state in zip(whole, states, strict=True)]
-        return Slice(group, torch.tensor(places, device=group["norms"].device), params, grads, states, whole)
+        grads = [
+            local_part(param.grad).reshape(state["exp_avg"].shape) for param, state in zip(whole, states, strict=True)
+        ]
+        return ParameterSlice(group, torch.tensor(places, device=group["norms"].device), params, grads, states, whole)
 
-    def _sums(self, slices: list[Slice], control: Tensor) -> Tensor:
+    def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
         dots: list[Tensor] = []
         norms: list[Tensor] = []
@@ -271,11 +274,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             norms += torch._foreach_norm(each.grads)
             lengths.append(each.group["norms"][each.at].to(control.device).square().sum())
         squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
-        sums = torch.stack([_total(dots, control), _total(squares, control)])
+        sums = torch.stack([_sum_scalars(dots, control), _sum_scalars(squares, control)])
         sums = sum_over_shards(sums, [param for each in slices for param in each.whole])
-        return sum_over_group(torch.cat([sums, _total(lengths, control)[None]]), self._group)
+        return sum_over_group(torch.cat([sums, _sum_scalars(lengths, control)[None]]), self._group)
 
-    def _skip(self, slices: list[Slice]) -> None:
+    def _skip(self, slices: list[ParameterSlice]) -> None:
         """Count a step that is not taken, and say so the first time. The sums are of all ranks, so all of them skip."""
         head = self.param_groups[0]
         head["num_skipped"] += 1
@@ -295,8 +298,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
         """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
         clip = torch.ones_like(norm)
-        if step > CLIP_FROM:
-            clip = (CLIP * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
+        if step > CLIP_FROM_STEP:
+            clip = (CLIP_RATIO * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
         control[3] = norm if step == 1 else torch.lerp(control[3], norm * clip, 1 - BETA_NORM)
         if step > 1:
             cosine = dot / (norm * length).clamp_min(1e-30)
@@ -307,10 +310,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
-            control[0].add_(change, alpha=pace_at(step, head["lr_decay_rate"])).clamp_max_(top)
+            control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
 
-    def _move(self, part: Slice, control: Tensor, step: int) -> None:
+    def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
         """Take the directions, each within its bounds."""
         group, at = part.group, part.at
         params, directions = part.params, [state["direction"] for state in part.states]
@@ -324,48 +327,49 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group["norms"][at] = squares[1].sqrt()
         rate = group["lr"] * control[0].exp().to(at.device)
         rates = torch.minimum(
-            rate, trust_at(step, group["trust_steps"]) * weight.clamp_min(LEAST_RMS) / length.clamp_min(1e-30)
+            rate, max_relative_step(step, group["trust_steps"]) * weight.clamp_min(MIN_RMS) / length.clamp_min(1e-30)
         )
         keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
-        if step >= BOUND_FROM:
+        if step >= BOUND_FROM_STEP:
             found = (control[1].to(at.device) <= 0) | (rates < rate)
             bounds = group["bounds"][at]
             matrices = torch.tensor([param.ndim > 1 for param in part.whole], device=at.device)
-            bounds = torch.where(matrices & found & bounds.isinf(), weight * BOUND, bounds) * (1 + BOUND_GROWTH)
+            bounds = torch.where(matrices & found & bounds.isinf(), weight * BOUND_RATIO, bounds) * (1 + BOUND_GROWTH)
             group["bounds"][at] = bounds
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
         for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
             scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
-            for (piece,), (step_taken,) in pieces([param], [direction.view_as(param)]):
+            for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
 
 
-def _parts(each: Slice) -> list[Slice]:
+def _split_slice(each: ParameterSlice) -> list[ParameterSlice]:
     """All at once, or one tensor after the other."""
     if each.group["foreach"]:
         return [each]
     return [
-        Slice(each.group, each.at[i : i + 1], each.params[i : i + 1], each.grads[i : i + 1], each.states[i : i + 1],
+        ParameterSlice(each.group, each.at[i : i + 1], each.params[i : i + 1], each.grads[i : i + 1],
+        each.states[i : i + 1],
               each.whole[i : i + 1])
         for i in range(len(each.params))
     ]  # fmt: skip
 
 
-def _find_directions(part: Slice, clip: Tensor) -> None:
+def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
     """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
     betas = part.group["betas"]
     plain: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
     for grad, state in zip(part.grads, part.states, strict=True):
         state["step"] += 1
         if state["eigen"]:
-            in_eigenbases(state["step"], grad, state, clip, betas)
+            update_matrix_direction(state["step"], grad, state, clip, betas)
         else:
             plain.setdefault(state["step"], []).append((grad, state))
     for step, pairs in plain.items():
-        elementwise(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
+        update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
 
 
-def _total(values: list[Tensor], like: Tensor) -> Tensor:
+def _sum_scalars(values: list[Tensor], like: Tensor) -> Tensor:
     if not values:
         return like.new_zeros(())
     return torch.stack([value.to(like.device, like.dtype) for value in values]).sum()

@@ -1,6 +1,6 @@
 """AdaptiveOptimizer once more, slow and to be read: one tensor after the other, plain numbers for what is global.
 
-    reference = AdaptiveReference([weight, bias], Knobs())
+    reference = AdaptiveReference([weight, bias], AdaptiveConfig())
     reference.step([grad_of_weight, grad_of_bias])          # changes weight and bias in place
 
 The steps are numbered as in adaptive.py. Not for training: tests hold the two equal.
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from deepseek.optimizers import knobs as k
-from deepseek.optimizers.knobs import Knobs, pace_at, trust_at
+from deepseek.optimizers import config as k
+from deepseek.optimizers.config import AdaptiveConfig, max_log_rate_change, max_relative_step
 
 
 @dataclass
-class One:
+class TensorState:
     """A tensor and what is known of it."""
 
     param: Tensor
@@ -34,14 +34,14 @@ class One:
 class AdaptiveReference:
     """Parameters of one group, all with a gradient in every step."""
 
-    def __init__(self, params: list[Tensor], knobs: Knobs) -> None:
+    def __init__(self, params: list[Tensor], knobs: AdaptiveConfig) -> None:
         self.knobs = knobs
         self.num_steps = self.num_skipped_steps = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
         for param in params:
             zeros = torch.zeros_like(param).reshape(param.shape[0], -1) if is_matrix(param) else torch.zeros_like(param)
-            self.tensors.append(One(param, zeros, zeros.clone(), zeros.clone()))
+            self.tensors.append(TensorState(param, zeros, zeros.clone(), zeros.clone()))
 
     @property
     def rate(self) -> float:
@@ -73,34 +73,34 @@ class AdaptiveReference:
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
         change = min(max(ratio - self.knobs.dynamic_threshold, -1.0), 1.0)
-        self.log_scale += pace_at(self.num_steps, self.knobs.lr_decay_rate) * change
+        self.log_scale += max_log_rate_change(self.num_steps, self.knobs.lr_decay_rate) * change
         self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.knobs.initial_lr, 1.0)))
 
     def _find_clip(self, norm: float) -> float:
         """3. The clipping norm."""
-        clip = min(1.0, k.CLIP * self.usual_norm / norm) if self.num_steps > k.CLIP_FROM else 1.0
+        clip = min(1.0, k.CLIP_RATIO * self.usual_norm / norm) if self.num_steps > k.CLIP_FROM_STEP else 1.0
         if self.num_steps == 1:
             self.usual_norm = norm
         else:
             self.usual_norm = k.BETA_NORM * self.usual_norm + (1 - k.BETA_NORM) * norm * clip
         return clip
 
-    def _direction(self, one: One, grad: Tensor) -> Tensor:
+    def _direction(self, one: TensorState, grad: Tensor) -> Tensor:
         """4. Adam with a look ahead, in the eigenbases."""
         t, (beta1, beta2) = self.num_steps, self.knobs.betas
         if is_matrix(one.param):
             self._turn_bases(one, grad)
         one.mean = beta1 * one.mean + (1 - beta1) * grad
-        one.square = beta2 * one.square + (1 - beta2) * _into(one, grad) ** 2
+        one.square = beta2 * one.square + (1 - beta2) * _to_eigenbasis(one, grad) ** 2
         ahead = beta1 * one.mean / (1 - beta1 ** (t + 1)) + (1 - beta1) * grad / (1 - beta1**t)
         square = one.square / (1 - beta2**t)
-        least = k.LEAST_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
-        return _out_of(one, _into(one, ahead) / (square.sqrt() + least + k.EPS))
+        least = k.MIN_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
+        return _from_eigenbasis(one, _to_eigenbasis(one, ahead) / (square.sqrt() + least + k.EPS))
 
-    def _turn_bases(self, one: One, grad: Tensor) -> None:
+    def _turn_bases(self, one: TensorState, grad: Tensor) -> None:
         t = self.num_steps
         beta = min(k.BETA_FACTORS, 1 - 1 / (t + 1))
-        for axis in turned_axes(one.param):
+        for axis in eigenbasis_axes(one.param):
             product = grad @ grad.T if axis == 0 else grad.T @ grad
             if t == 1:
                 one.factors[axis] = product
@@ -109,25 +109,26 @@ class AdaptiveReference:
                 one.bases[axis] = torch.linalg.eigh(product.double() + ramp.diag())[1].flip(1).to(product.dtype)
                 continue
             one.factors[axis] = beta * one.factors[axis] + (1 - beta) * product
-            if t < k.EAGER or t % k.REFRESH == 0:
-                shift = k.SHIFT * one.factors[axis].trace() / len(product)
+            if t < k.EAGER_STEPS or t % k.REFRESH_PERIOD_STEPS == 0:
+                shift = k.SPECTRUM_SHIFT * one.factors[axis].trace() / len(product)
                 turned = one.factors[axis] @ one.bases[axis] + shift * one.bases[axis]
                 order = (one.bases[axis] * turned).sum(0).argsort(descending=True)
                 one.square = one.square.index_select(axis, order)
                 one.bases[axis] = torch.linalg.qr(turned[:, order])[0]
 
-    def _move(self, one: One) -> None:
+    def _move(self, one: TensorState) -> None:
         """5. The bounds."""
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
         rate = min(
-            self.rate, trust_at(self.num_steps, self.knobs.trust_steps) * max(weight, k.LEAST_RMS) / max(length, 1e-30)
+            self.rate,
+            max_relative_step(self.num_steps, self.knobs.trust_steps) * max(weight, k.MIN_RMS) / max(length, 1e-30),
         )
         keep = 1 - rate * self.knobs.weight_decay
-        if self.num_steps >= k.BOUND_FROM:
+        if self.num_steps >= k.BOUND_FROM_STEP:
             found = self.alignment <= 0 or rate < self.rate
             if one.param.ndim > 1 and found and one.bound == math.inf:
-                one.bound = k.BOUND * weight
+                one.bound = k.BOUND_RATIO * weight
             one.bound *= 1 + k.BOUND_GROWTH
             if one.bound < weight:
                 keep *= 1 - k.BOUND_PULL * (1 - one.bound / weight)
@@ -136,23 +137,23 @@ class AdaptiveReference:
 
 def is_matrix(param: Tensor) -> bool:
     """Whether a parameter gets an eigenbasis."""
-    return param.ndim >= 2 and bool(turned_axes(param))
+    return param.ndim >= 2 and bool(eigenbasis_axes(param))
 
 
-def turned_axes(param: Tensor) -> list[int]:
+def eigenbasis_axes(param: Tensor) -> list[int]:
     """Which axes of a parameter, as a matrix, get an eigenbasis."""
     rows = param.shape[0]
     sides = (rows, param.numel() // rows)
-    return [axis for axis in (0, 1) if 1 < sides[axis] <= min(k.MAX_SIDE, k.MAX_ASPECT * sides[1 - axis])]
+    return [axis for axis in (0, 1) if 1 < sides[axis] <= min(k.MAX_SIDE_LENGTH, k.MAX_ASPECT * sides[1 - axis])]
 
 
-def _into(one: One, matrix: Tensor) -> Tensor:
+def _to_eigenbasis(one: TensorState, matrix: Tensor) -> Tensor:
     if 0 in one.bases:
         matrix = one.bases[0].T @ matrix
     return matrix @ one.bases[1] if 1 in one.bases else matrix
 
 
-def _out_of(one: One, matrix: Tensor) -> Tensor:
+def _from_eigenbasis(one: TensorState, matrix: Tensor) -> Tensor:
     if 0 in one.bases:
         matrix = one.bases[0] @ matrix
     return matrix @ one.bases[1].T if 1 in one.bases else matrix

@@ -1,6 +1,6 @@
 """The direction of a step: Adam's with Nesterov's look-ahead, in the eigenbases of a matrix or element by element.
 
-    in_eigenbases(step, grad, state, clip, betas)         # one matrix (m, n)
+    update_matrix_direction(step, grad, state, clip, betas)         # one matrix (m, n)
     elementwise(step, grads, states, clip, betas)         # many tensors at once
 
 Both leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps from 1, and
@@ -17,24 +17,26 @@ import torch
 from torch import Tensor
 
 from deepseek.optimizers import kronecker
-from deepseek.optimizers.knobs import EPS, LEAST_SCALE, PIECE
+from deepseek.optimizers.config import EPS, MIN_SCALE, PIECE_ELEMENTS
 
 
-def in_eigenbases(step: int, grad: Tensor, state: dict[str, Any], clip: Tensor, betas: tuple[float, float]) -> None:
+def update_matrix_direction(
+    step: int, grad: Tensor, state: dict[str, Any], clip: Tensor, betas: tuple[float, float]
+) -> None:
     """Adam's direction in the eigenbases of a matrix."""
     beta1, beta2 = betas
     grad = grad * clip.to(grad.device, grad.dtype)
-    kronecker.observe(state, grad, step)
-    grad = kronecker.turn(state, grad)
+    kronecker.update_factors(state, grad, step)
+    grad = kronecker.to_eigenbasis(state, grad)
     state["exp_avg"].lerp_(grad, 1 - beta1)
     state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
     ahead = state["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
     square = state["exp_avg_sq"] / (1 - beta2**step)
-    scale = square.sqrt() + (square.mean().sqrt() * LEAST_SCALE + EPS)
-    state["direction"] = kronecker.turn_back(state, ahead.div_(scale))
+    scale = square.sqrt() + (square.mean().sqrt() * MIN_SCALE + EPS)
+    state["direction"] = kronecker.from_eigenbasis(state, ahead.div_(scale))
 
 
-def elementwise(
+def update_elementwise_directions(
     step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor, betas: tuple[float, float]
 ) -> None:
     """Adam's direction, element by element, for many tensors at once."""
@@ -42,7 +44,7 @@ def elementwise(
     clip = clip.to(grads[0].device, grads[0].dtype)
     kept = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
     root = math.sqrt(1 - beta2**step)
-    for parts, averages, squares, directions in pieces(grads, *kept):
+    for parts, averages, squares, directions in cache_sized_pieces(grads, *kept):
         torch._foreach_copy_(directions, parts)
         torch._foreach_mul_(directions, clip)
         torch._foreach_lerp_(averages, directions, 1 - beta1)
@@ -56,7 +58,7 @@ def elementwise(
         torch._foreach_div_(directions, scales)
 
 
-def pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
+def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
     """Lists of tensors side by side, all at once; on a CPU in pieces that stay in its cache from one operation to the
     next, which is worth more than half of the time of a large model's step."""
     if lists[0][0].device.type != "cpu" or not all(tensor.is_contiguous() for tensors in lists for tensor in tensors):
@@ -65,11 +67,11 @@ def pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
     waiting: list[list[Tensor]] = [[] for _ in lists]
     size = 0
     for tensors in zip(*lists, strict=True):
-        for pieces in zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True):
+        for pieces in zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True):
             for held, piece in zip(waiting, pieces, strict=True):
                 held.append(piece)
             size += len(pieces[0])
-            if size >= PIECE:
+            if size >= PIECE_ELEMENTS:
                 yield tuple(waiting)
                 waiting, size = [[] for _ in lists], 0
     if size:

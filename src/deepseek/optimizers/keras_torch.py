@@ -18,13 +18,13 @@ from torch import nn
 
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
+from deepseek.optimizers.config import BETA1, BETA2, TRUST_HALF_LIFE_STEPS, AdaptiveConfig
 from deepseek.optimizers.keras_backend import keras_on_torch
-from deepseek.optimizers.knobs import BETA1, BETA2, TRUST_STEPS, Knobs
-from deepseek.optimizers.regularisation import Regularisation
+from deepseek.optimizers.regularization import Regularization
 
 keras = keras_on_torch()
-_OF_KERAS = {"lr", "params", "betas"}  # what a group gets from Keras at each step, or from build()
-_BY_COLUMNS = ".columns"  # a matrix that lies column by column comes back so: products round by the layout
+_KERAS_GROUP_KEYS = {"lr", "params", "betas"}  # what a group gets from Keras at each step, or from build()
+_COLUMN_MAJOR_SUFFIX = ".columns"  # a matrix that lies column by column comes back so: products round by the layout
 
 
 @keras.saving.register_keras_serializable(package="deepseek")
@@ -43,7 +43,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         lr_decay_rate: float = 0.95,
         dynamic_threshold: float = 0.8,
         weight_decay: float = 0.2,
-        trust_steps: float = TRUST_STEPS,
+        trust_steps: float = TRUST_HALF_LIFE_STEPS,
         *,
         learning_rate: Any = None,
         betas: tuple[float, float] = (BETA1, BETA2),
@@ -55,7 +55,9 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                 expected="a number, such as 0.001",
                 fix="give a schedule as learning_rate",
             )
-        knobs = Knobs(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1]))
+        knobs = AdaptiveConfig(
+            initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1])
+        )
         rate = float(knobs.initial_lr) if learning_rate is None else learning_rate
         super().__init__(rate, weight_decay=knobs.weight_decay, **kwargs)
         self.knobs = knobs
@@ -104,7 +106,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         if self._torch is not None:
             self._torch.attach(self._dropouts)
 
-    def report(self, *, train_loss: float, val_loss: float) -> Regularisation:
+    def report(self, *, train_loss: float, val_loss: float) -> Regularization:
         """Tell how training goes; weight decay follows the gap, the label smoothing of the handle, and the dropout of
         an attached model."""
         return self.torch_optimizer.report(train_loss=train_loss, val_loss=val_loss)
@@ -122,9 +124,11 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         for place, values in state["state"].items():
             for name, value in values.items():
                 by_columns = isinstance(value, torch.Tensor) and value.ndim == 2 and not value.is_contiguous()
-                store[f"state.{place}.{name}{_BY_COLUMNS * by_columns}"] = _as_array(value.T if by_columns else value)
+                store[f"state.{place}.{name}{_COLUMN_MAJOR_SUFFIX * by_columns}"] = _as_array(
+                    value.T if by_columns else value
+                )
         for place, group in enumerate(state["param_groups"]):
-            for name in group.keys() - _OF_KERAS:
+            for name in group.keys() - _KERAS_GROUP_KEYS:
                 store[f"group.{place}.{name}"] = _as_array(group[name])
         for name, value in state["regularisation"].items():
             store[f"regularisation.{name}"] = _as_array(value)
@@ -139,9 +143,9 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             return
         state, rates = self._torch.state_dict(), dict[int, float]()
         for key in keys:
-            part, *path = key.removesuffix(_BY_COLUMNS).split(".")
+            part, *path = key.removesuffix(_COLUMN_MAJOR_SUFFIX).split(".")
             value = _from_array(np.asarray(store[key]))
-            if key.endswith(_BY_COLUMNS):
+            if key.endswith(_COLUMN_MAJOR_SUFFIX):
                 value = value.T
             if part == "dropout":
                 rates[int(path[0])] = value

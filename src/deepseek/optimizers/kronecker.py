@@ -13,53 +13,60 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepseek.optimizers.knobs import BETA_FACTORS, EAGER, MAX_ASPECT, MAX_SIDE, REFRESH, SHIFT
+from deepseek.optimizers.config import (
+    BETA_FACTORS,
+    EAGER_STEPS,
+    MAX_ASPECT,
+    MAX_SIDE_LENGTH,
+    REFRESH_PERIOD_STEPS,
+    SPECTRUM_SHIFT,
+)
 
 
-def fits(param: Tensor) -> bool:
+def has_eigenbasis(param: Tensor) -> bool:
     """Whether a parameter gets eigenbases: a matrix of full precision with a side that can be turned."""
     if param.ndim < 2 or param.dtype not in (torch.float32, torch.float64):
         return False
     rows = param.shape[0]
-    return bool(_sides(rows, param.numel() // max(rows, 1)))
+    return bool(_eigenbasis_sides(rows, param.numel() // max(rows, 1)))
 
 
-def observe(state: dict[str, Any], grad: Tensor, step: int) -> None:
+def update_factors(state: dict[str, Any], grad: Tensor, step: int) -> None:
     """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1."""
     share = 1 - min(BETA_FACTORS, 1 - 1 / (step + 1))
-    for axis, side in _sides(*grad.shape):
+    for axis, side in _eigenbasis_sides(*grad.shape):
         product = grad @ grad.T if axis == 0 else grad.T @ grad
         if step == 1:
             state[side] = product
             state[f"{side}_basis"] = _eigenvectors(product)
         else:
             state[side].lerp_(product, share)
-    if 1 < step < EAGER or step % REFRESH == 0:
-        _refresh(state)
+    if 1 < step < EAGER_STEPS or step % REFRESH_PERIOD_STEPS == 0:
+        _refresh_bases(state)
 
 
-def _refresh(state: dict[str, Any]) -> None:
+def _refresh_bases(state: dict[str, Any]) -> None:
     """Turn the bases towards the eigenvectors, and with them the moments, which lie in them."""
-    mean = turn_back(state, state["exp_avg"])
-    for axis, side in _sides(*mean.shape):
+    mean = from_eigenbasis(state, state["exp_avg"])
+    for axis, side in _eigenbasis_sides(*mean.shape):
         # The shift leaves eigenvectors as they are, and directions without a gradient to themselves: else QR would fill
         # them with rounding errors.
         basis = state[f"{side}_basis"]
-        turned = state[side] @ basis + basis * (SHIFT * state[side].trace() / len(basis))
+        turned = state[side] @ basis + basis * (SPECTRUM_SHIFT * state[side].trace() / len(basis))
         order = (basis * turned).sum(0).argsort(descending=True)
         state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
         state[f"{side}_basis"] = torch.linalg.qr(turned[:, order])[0].contiguous()
-    state["exp_avg"].copy_(turn(state, mean))
+    state["exp_avg"].copy_(to_eigenbasis(state, mean))
 
 
-def turn(state: dict[str, Any], matrix: Tensor) -> Tensor:
+def to_eigenbasis(state: dict[str, Any], matrix: Tensor) -> Tensor:
     """A matrix in the eigenbases."""
     if "left" in state:
         matrix = state["left_basis"].T @ matrix
     return matrix @ state["right_basis"] if "right" in state else matrix
 
 
-def turn_back(state: dict[str, Any], matrix: Tensor) -> Tensor:
+def from_eigenbasis(state: dict[str, Any], matrix: Tensor) -> Tensor:
     """From the eigenbases to the parameter's own."""
     if "left" in state:
         matrix = state["left_basis"] @ matrix
@@ -78,13 +85,13 @@ def _eigenvectors(product: Tensor) -> Tensor:
     return vectors.to(product.dtype)
 
 
-def _sides(rows: int, columns: int) -> list[tuple[int, str]]:
-    """The axes that are turned: of 2 to MAX_SIDE, and at most MAX_ASPECT times the other.
+def _eigenbasis_sides(rows: int, columns: int) -> list[tuple[int, str]]:
+    """The axes that are turned: of 2 to MAX_SIDE_LENGTH, and at most MAX_ASPECT times the other.
 
     The rows of a long table (an embedding) are seen at different times: mixing them would spread what one has learned.
     """
     sides = []
     for axis, side, length, other in ((0, "left", rows, columns), (1, "right", columns, rows)):
-        if 1 < length <= MAX_SIDE and length <= MAX_ASPECT * other:
+        if 1 < length <= MAX_SIDE_LENGTH and length <= MAX_ASPECT * other:
             sides.append((axis, side))
     return sides

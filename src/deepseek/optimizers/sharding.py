@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor: itself, unless it is sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 

@@ -4,7 +4,7 @@
     ... loss.backward(); optimizer.step(); trace.record(loss)
     trace.draw("trace.png"); trace.write("runs/first")
 
-Recording waits for nothing: figures stay on the device and are fetched BATCH steps at a time.
+Recording waits for nothing: figures stay on the device and are fetched FETCH_STEPS steps at a time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.look import numbers
 from deepseek.optimizers.adaptive import AdaptiveOptimizer
-from deepseek.optimizers.trace_picture import Panel, picture
+from deepseek.optimizers.trace_image import Panel, draw_panels
 
-BATCH = 256
+FETCH_STEPS = 256
 
 
-class Row(NamedTuple):
+class TraceRow(NamedTuple):
     """How things stood after a step, in the first parameter group."""
 
     step: int
@@ -47,7 +47,7 @@ class Trace:
         if every < 1:
             raise InputError(f"every is {every}", expected="a number of steps, at least 1", fix="leave it out")
         self._optimizer, self._every = optimizer, every
-        self._rows: list[Row] = []
+        self._rows: list[TraceRow] = []
         self._waiting: list[tuple[int, float, Tensor]] = []
 
     def record(self, loss: Tensor | float) -> None:
@@ -64,11 +64,11 @@ class Trace:
         figures = torch.stack([head["lr"] * control[0].exp(), value.reshape(()).to(control.device, control.dtype)])
         decay = head["weight_decay"] * self._optimizer._regularisation.decay_factor
         self._waiting.append((head["step"], decay, figures))
-        if len(self._waiting) == BATCH:
+        if len(self._waiting) == FETCH_STEPS:
             self._fetch()
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TraceRow, ...]:
         """All that was recorded, in order."""
         self._fetch()
         return tuple(self._rows)
@@ -98,7 +98,7 @@ class Trace:
         if not (rows := self.rows):
             raise InputError("nothing was recorded", expected="at least one step", fix="call record(loss) in the loop")
         out = Path(path)
-        files.check_place(out)
+        files.check_writable(out)
         last = rows[-1]
         title = (
             f"After {numbers.count(last.step)} steps: loss {numbers.number(last.loss)}, "
@@ -110,8 +110,8 @@ class Trace:
             Panel("weight decay, per unit of learning rate", [row.weight_decay for row in rows]),
             Panel("loss", [row.loss for row in rows]),
         ]
-        with files.whole(out) as part:
-            picture(title, steps, panels).save(part, format="PNG")
+        with files.atomic_file(out) as part:
+            draw_panels(title, steps, panels).save(part, format="PNG")
         return out
 
     def _fetch(self) -> None:
@@ -119,5 +119,5 @@ class Trace:
             return
         values = torch.stack([figures for _, _, figures in self._waiting]).tolist()
         for (step, decay, _), (lr, loss) in zip(self._waiting, values, strict=True):
-            self._rows.append(Row(step, lr, decay, loss))
+            self._rows.append(TraceRow(step, lr, decay, loss))
         self._waiting.clear()

@@ -13,7 +13,7 @@ from deepseek.data.split.leaks import Finding
 
 
 @dataclass(frozen=True)
-class Shown:
+class ExampleRecord:
     """A test record, and which of its words and regions need each other."""
 
     row: int
@@ -33,7 +33,7 @@ class Findings:
     diagnosis: Mapping[str, Any]  # figures on test rows
     retrieval: Mapping[str, Any]
     within: Mapping[str, Any]
-    shown: Sequence[Shown] = field(default=(), repr=False)
+    shown: Sequence[ExampleRecord] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the records."""

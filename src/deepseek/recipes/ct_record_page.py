@@ -12,7 +12,7 @@ from deepseek.look.regions import STYLE
 from deepseek.recipes.ct_record_findings import Findings
 
 
-def page(found: Findings, name: str, seed: int) -> str:
+def render_page(found: Findings, name: str, seed: int) -> str:
     """The whole document."""
     auc = found.diagnosis["test"]["auc"]
     answer = Text(
@@ -21,55 +21,59 @@ def page(found: Findings, name: str, seed: int) -> str:
         f"仅凭切片诊断，在 {found.diagnosis['num_test']} 张未见过的患者切片上 AUC 为 {_interval(auc)}。不可用于临床。",
     )
     sections = [
-        Section(Text("What would have leaked", "泄漏"), _leaks(found), id="leaks"),
-        Section(Text("Diagnosis from the slice alone", "仅凭切片的诊断"), _diagnosis(found.diagnosis), id="diagnosis"),
-        Section(Text("Reports find slices", "报告与切片互检"), _retrieval(found.retrieval), id="retrieval"),
-        Section(Text("Slice and report together", "切片与报告融合"), _within(found.within), id="within"),
-        Section(Text("Which words look where", "词语与区域的对应"), _shown(found), id="association"),
+        Section(Text("What would have leaked", "泄漏"), _leak_section(found), id="leaks"),
+        Section(
+            Text("Diagnosis from the slice alone", "仅凭切片的诊断"),
+            _diagnosis_section(found.diagnosis),
+            id="diagnosis",
+        ),
+        Section(Text("Reports find slices", "报告与切片互检"), _retrieval_section(found.retrieval), id="retrieval"),
+        Section(Text("Slice and report together", "切片与报告融合"), _within_section(found.within), id="within"),
+        Section(Text("Which words look where", "词语与区域的对应"), _example_section(found), id="association"),
     ]
     origin: dict[Words, Words | Html] = {Text("Data", "数据"): name, Text("Seed", "随机种子"): str(seed)}
     return look.page(Text("CT slice and record", "CT 切片与病历"), answer, sections, provenance=origin, style=STYLE)
 
 
-def _leaks(found: Findings) -> Html:
+def _leak_section(found: Findings) -> Html:
     size = Text(
-        f"The original size of a picture alone tells the class with AUC {numbers.fixed(found.size_auc, 2)} (.5 is "
+        f"The original size of a picture alone tells the class with AUC {numbers.fixed_decimals(found.size_auc, 2)} (.5 is "
         "chance): positive and negative slices come from different sources. All slices are brought to one size.",
-        f"仅凭图像原始尺寸即可区分类别，AUC {numbers.fixed(found.size_auc, 2)}（0.5 为随机）：阳性与阴性切片来源不同。"
+        f"仅凭图像原始尺寸即可区分类别，AUC {numbers.fixed_decimals(found.size_auc, 2)}（0.5 为随机）：阳性与阴性切片来源不同。"
         "所有切片统一为同一尺寸。",
     )
-    said: list[Words | Html] = [look.state("warn", size)]
-    said += [look.state("bad" if each.level == "refuse" else "warn", each.message) for each in found.presence]
+    said: list[Words | Html] = [look.verdict("warn", size)]
+    said += [look.verdict("bad" if each.level == "refuse" else "warn", each.message) for each in found.presence]
     kept = Text("None of these columns is an input of the diagnosis.", "诊断不使用上述任何一列。")
-    return Html(look.listing(said, plain=True) + look.paragraph(kept))
+    return Html(look.bullet_list(said, plain=True) + look.paragraph(kept))
 
 
-def _diagnosis(found: Mapping[str, Any]) -> Html:
+def _diagnosis_section(found: Mapping[str, Any]) -> Html:
     parts = {"validation": Text("validation", "验证"), "test": Text("test", "测试")}
     rows: list[list[Words]] = [
         [name, _interval(found[part]["auc"]), _interval(found[part]["accuracy"])] for part, name in parts.items()
     ]
-    columns = [_words("rows", "数据"), Column("AUC"), Column(Text("accuracy at .5", "0.5 处准确率"))]
+    columns = [_text_column("rows", "数据"), Column("AUC"), Column(Text("accuracy at .5", "0.5 处准确率"))]
     table = look.table(columns, rows)
     note = Text(
-        f"Encoder: {found['encoder']}. At the threshold {numbers.fixed(found['threshold'], 2)} of validation, accuracy "
-        f"{numbers.fixed(found['accuracy_at_threshold'], 3)} on test rows. Intervals of 95 % by bootstrap over slices; "
+        f"Encoder: {found['encoder']}. At the threshold {numbers.fixed_decimals(found['threshold'], 2)} of validation, accuracy "
+        f"{numbers.fixed_decimals(found['accuracy_at_threshold'], 3)} on test rows. Intervals of 95 % by bootstrap over slices; "
         "those of one patient are alike, so they are too narrow.",
-        f"编码器：{found['encoder']}。验证集阈值 {numbers.fixed(found['threshold'], 2)} 下测试准确率 "
-        f"{numbers.fixed(found['accuracy_at_threshold'], 3)}。95 % 区间按切片自助法；同一患者切片相似，故偏窄。",
+        f"编码器：{found['encoder']}。验证集阈值 {numbers.fixed_decimals(found['threshold'], 2)} 下测试准确率 "
+        f"{numbers.fixed_decimals(found['accuracy_at_threshold'], 3)}。95 % 区间按切片自助法；同一患者切片相似，故偏窄。",
     )
     return Html(table + look.paragraph(note, note=True))
 
 
-def _retrieval(found: Mapping[str, Any]) -> Html:
+def _retrieval_section(found: Mapping[str, Any]) -> Html:
     rows = []
     for part in ("val", "test"):
         for way, recall in found[part]["recall"].items():
             chance = found[part]["chance"][way]
-            cells = [f"{numbers.fixed(recall[k], 2)} ({numbers.fixed(chance[k], 2)})" for k in recall]
+            cells = [f"{numbers.fixed_decimals(recall[k], 2)} ({numbers.fixed_decimals(chance[k], 2)})" for k in recall]
             rows.append([f"{part}: {way}", *cells])
     ks = list(next(iter(found["test"]["recall"].values())))
-    columns = [_words("rows and direction", "数据与方向"), *(Column(f"R@{k}") for k in ks)]
+    columns = [_text_column("rows and direction", "数据与方向"), *(Column(f"R@{k}") for k in ks)]
     note = Text(
         "In brackets: by chance. Each distinct report and slice of the part is a candidate; patients are on one side "
         "of the split alone, and reports that stand in training rows, too, are left out.",
@@ -78,9 +82,9 @@ def _retrieval(found: Mapping[str, Any]) -> Html:
     return Html(look.table(columns, rows) + look.paragraph(note, note=True))
 
 
-def _within(found: Mapping[str, Any]) -> Html:
+def _within_section(found: Mapping[str, Any]) -> Html:
     rows = [[name, _interval(auc)] for name, auc in found["auc"].items()]
-    table = look.table([_words("answer of", "答案来源"), Column("AUC")], rows)
+    table = look.table([_text_column("answer of", "答案来源"), Column("AUC")], rows)
     note = Text(
         f"Question: {found['question']}; {found['num_train']} training and {found['num_test']} test rows. The report "
         "often says it in words, so this shows that the fusion trusts the report, and nothing about slices.",
@@ -90,7 +94,7 @@ def _within(found: Mapping[str, Any]) -> Html:
     return Html(table + look.paragraph(note, note=True))
 
 
-def _shown(found: Findings) -> Html:
+def _example_section(found: Findings) -> Html:
     how = Text(
         "Shaded is what the fit of slice and report loses when a word and a region are hidden together, beyond what it "
         "loses with each alone. Left: where the sentence looks that needs the slice most. Right: the words that the "
@@ -108,11 +112,9 @@ def _shown(found: Findings) -> Html:
     return Html(look.paragraph(how, note=True) + "".join(figures))
 
 
-def _words(en: str, zh: str) -> Column:
+def _text_column(en: str, zh: str) -> Column:
     return Column(Text(en, zh), "text")
 
 
 def _interval(figure: Mapping[str, float]) -> str:
-    return (
-        f"{numbers.fixed(figure['value'], 3)} [{numbers.fixed(figure['low'], 3)}, {numbers.fixed(figure['high'], 3)}]"
-    )
+    return f"{numbers.fixed_decimals(figure['value'], 3)} [{numbers.fixed_decimals(figure['low'], 3)}, {numbers.fixed_decimals(figure['high'], 3)}]"

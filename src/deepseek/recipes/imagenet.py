@@ -8,7 +8,7 @@ with a cosine after a warm-up, averaged weights, top-1 on the middle of the vali
 again goes on from its last checkpoint. The rate is for 1,024 pictures a step, of all ranks together, and follows it.
 
 Sources: He et al. 2019 (arXiv 1812.01187), table 6, for warm-up, cosine and mixup; Goyal et al. 2017 (arXiv
-1706.02677), section 2.1, for the rate. The figure of 100 epochs on ImageNet was not run here.
+1706.02677), section 2.1, for the rate. The figure of 100 epochs on ImageNetConfig was not run here.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepseek.config import build, merged
+from deepseek.config import build_dataclass, merge_settings
 from deepseek.errors import DeepseekError
 from deepseek.train.loop.config import TrainConfig
-from deepseek.train.loop.job import DataPart, Job, MixPart, ModelPart, OptimizerPart, run_job
+from deepseek.train.loop.job import DataSection, Job, MixSection, ModelSection, OptimizerSection, run_job
 
 #: Over the defaults of TrainConfig.
-TRAIN = {
+TRAIN_DEFAULTS = {
     "epochs": 100, "warmup": 0.05, "schedule": "cosine", "precision": "bf16", "ema_decay": 0.9998, "clip_norm": 5.0,
     "checkpoint_every": 1_000, "metric": "top1", "goal": "max",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ImageNet:
+class ImageNetConfig:
     """What may be chosen."""
 
     data: str  # a folder that holds train/CLASS/*.JPEG and val/CLASS/*.JPEG
@@ -51,29 +51,29 @@ class ImageNet:
     cutmix: float = 0.0
     smoothing: float = 0.1  # of the labels, 0 to 1
     device: str = "auto"
-    train: TrainConfig = field(default_factory=lambda: build(TrainConfig, TRAIN))
+    train: TrainConfig = field(default_factory=lambda: build_dataclass(TrainConfig, TRAIN_DEFAULTS))
 
 
-def job_of(chosen: ImageNet, num_ranks: int) -> Job:
+def build_job(chosen: ImageNetConfig, num_ranks: int) -> Job:
     """The same as `deepseek train` would read it."""
     both = {"size": chosen.size, "batch_size": chosen.batch_size, "workers": chosen.workers}
     root = Path(chosen.data).resolve()
     rate = chosen.lr * chosen.batch_size * num_ranks / 1_024
     return Job(
-        model=ModelPart(
+        model=ModelSection(
             "deepseek.nn.resnet50:photo_net", {"name": chosen.net, "num_classes": chosen.classes, "width": chosen.width}
         ),
-        data=DataPart(
+        data=DataSection(
             "deepseek.train.loop.images:read_batches", "deepseek.train.loop.images:read_accuracy",
             args={**both, "folder": str(root / "train"), "seed": chosen.train.seed},
             validation_args={**both, "folder": str(root / "val"), "precision": chosen.train.precision},
         ),
-        optimizer=OptimizerPart(
+        optimizer=OptimizerSection(
             "torch.optim:SGD",
             {"lr": rate, "momentum": chosen.momentum, "weight_decay": chosen.weight_decay, "nesterov": True},
         ),
         train=chosen.train, loss="torch.nn:CrossEntropyLoss", loss_args={"label_smoothing": chosen.smoothing},
-        mix=MixPart(chosen.classes, chosen.mixup, chosen.cutmix), device=chosen.device,
+        mix=MixSection(chosen.classes, chosen.mixup, chosen.cutmix), device=chosen.device,
     )  # fmt: skip
 
 
@@ -83,9 +83,9 @@ def main() -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
     try:
-        chosen = build(ImageNet, merged({"train": TRAIN}, given.settings))
+        chosen = build_dataclass(ImageNetConfig, merge_settings({"train": TRAIN_DEFAULTS}, given.settings))
         found = run_job(
-            job_of(chosen, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(chosen.out), go_on=True
+            build_job(chosen, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(chosen.out), go_on=True
         )
     except DeepseekError as error:
         parser.exit(error.exit_code, f"{error}\n")

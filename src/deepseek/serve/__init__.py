@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily, need
+from deepseek.extras import lazy_attributes, need
 
 for module in ("msgspec", "orjson"):
     need(module, extra="serve")
@@ -24,4 +24,4 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "AsyncClient", "Client", "Pages", "Settings", "create_app"]
 
-__getattr__ = lazily(__name__, {"AsyncClient": "client", "Client": "client"})  # a server needs no client
+__getattr__ = lazy_attributes(__name__, {"AsyncClient": "client", "Client": "client"})  # a server needs no client

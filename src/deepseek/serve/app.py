@@ -19,37 +19,37 @@ from typing import Any
 
 from deepseek.contracts import Event, Explainer, Sink
 from deepseek.errors import DeepseekError, DrainingError
-from deepseek.http_errors import MethodError
-from deepseek.serve.access.gate import Gate
-from deepseek.serve.batching.processes import Processes
-from deepseek.serve.batching.workers import LocalWorker, Pool, Run
+from deepseek.http_errors import MethodNotAllowedError
+from deepseek.serve.access.gate import AccessPolicy
+from deepseek.serve.batching.processes import EngineProcesses
+from deepseek.serve.batching.workers import LocalWorker, RunBatch, WorkerPool
 from deepseek.serve.console.routes import Pages
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.head_cache import Heads
-from deepseek.serve.core.keys import ApiKeys, Taken
-from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, Budget
-from deepseek.serve.core.request import NOTHING, Answer, Call, Handler, Stream
-from deepseek.serve.core.routes import Route, paths_of
-from deepseek.serve.models.adapter import Model
-from deepseek.serve.models.explanations import Explainers, Explaining, ReasonCodes
-from deepseek.serve.models.missing_route import no_route
-from deepseek.serve.models.registry import Models, ServedModel
-from deepseek.serve.models.routing import Slot, Split, check_loaded
-from deepseek.serve.models.shadows import Shadows
+from deepseek.serve.core.head_cache import HeadCache
+from deepseek.serve.core.keys import ApiKeys, UsageByKey
+from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, BodyBudget
+from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response, StreamingResponse
+from deepseek.serve.core.routes import Route, model_paths
+from deepseek.serve.models.adapter import ServableModel
+from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ReasonCodes
+from deepseek.serve.models.missing_route import missing_route_error
+from deepseek.serve.models.registry import ModelRegistry, ServedModel
+from deepseek.serve.models.routing import ModelVersions, TrafficSplit, check_splits_loaded
+from deepseek.serve.models.shadows import ShadowTraffic
 from deepseek.serve.openai import routes as openai_routes
 from deepseek.serve.openai.generation import GenerativeModel
 from deepseek.serve.protocols import oip, records
 from deepseek.serve.repository.channel import Channel
-from deepseek.serve.repository.deployment import LocalStage
+from deepseek.serve.repository.deployment import LocalDeployment
 from deepseek.serve.repository.folder import Repository
-from deepseek.serve.repository.group_sync import Follower
-from deepseek.serve.repository.loader import Life, Loader
-from deepseek.serve.repository.output_compatibility import check_alike, form_of
-from deepseek.serve.repository.protocol import manage, repository_index
+from deepseek.serve.repository.group_sync import GroupFollower
+from deepseek.serve.repository.loader import ModelLifecycle, RepositoryLoader
+from deepseek.serve.repository.output_compatibility import check_compatible, output_signature
+from deepseek.serve.repository.protocol import load_or_unload, repository_index
 
-REPOSITORY = "/v2/repository/models/"
-SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows
-Work = Callable[[Call, ServedModel], Answer | Awaitable[Answer] | None]
+REPOSITORY_PREFIX = "/v2/repository/models/"
+MAX_SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows
+ModelHandler = Callable[[Request, ServedModel], Response | Awaitable[Response] | None]
 
 
 class App:
@@ -57,43 +57,43 @@ class App:
 
     def __init__(
         self,
-        models: Mapping[str, Model | GenerativeModel],
+        models: Mapping[str, ServableModel | GenerativeModel],
         *,
         settings: Settings,
         sinks: Sequence[Sink],
-        explaining: Explaining,
+        explaining: ExplanationConfig,
         pages: Pages,
         repository: Repository | None = None,
-        splits: Mapping[str, Split] = NOTHING,
+        splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
         parent: Channel | None = None,
     ) -> None:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
-        self._gate = Gate(settings)
-        self.bodies = Budget(MAX_LARGE_BODIES * settings.max_body_bytes)
+        self._gate = AccessPolicy(settings)
+        self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
         if parent is not None:
             parent.told["taken"] = self._others_took
             parent.told["event"] = lambda fields: self.emit(Event("server", fields=fields))
-        self.pool = Pool()
-        self.processes = Processes(self.pool, settings.workers, self.emit) if settings.workers else None
-        self.runs: dict[str, Run] = {}  # what computes in this process, where no other does
-        self.explainers = Explainers(explaining, self.emit, engines=settings.workers > 0)
-        self.models = Models(settings, self.explainers, self.emit, self.pool, splits)
+        self.pool = WorkerPool()
+        self.processes = EngineProcesses(self.pool, settings.workers, self.emit) if settings.workers else None
+        self.runs: dict[str, RunBatch] = {}  # what computes in this process, where no other does
+        self.explainers = ExplainerPool(explaining, self.emit, engines=settings.workers > 0)
+        self.models = ModelRegistry(settings, self.explainers, self.emit, self.pool, splits)
         self.loader = self._life(repository, parent)
-        self._shadows = Shadows(self.begin, self.emit)
+        self._shadows = ShadowTraffic(self.begin, self.emit)
         self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
-        self._tasks: dict[asyncio.Task[None], Call] = {}
-        self.heads = Heads()
+        self._tasks: dict[asyncio.Task[None], Request] = {}
+        self.heads = HeadCache()
         self._routes: dict[str, Route] = {}
-        self._get("/v2/health/live", lambda: Answer.json({"live": True}), needs_key=False, any_host=True)
+        self._get("/v2/health/live", lambda: Response.json({"live": True}), needs_key=False, any_host=True)
         self._get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
         self._get("/v2", oip.server_metadata)
         self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
         self._post(
-            "/v2/repository/index", lambda call: repository_index(call, self.models, self.loader), SMALL_BODY_BYTES
+            "/v2/repository/index", lambda call: repository_index(call, self.models, self.loader), MAX_SMALL_BODY_BYTES
         )
         for path, page in pages.routes(self.models, self.writers).items():
             self._get(path, page, needs_key=path != "/")
@@ -102,17 +102,23 @@ class App:
                 for target in [target for target, split in splits.items() if name in split.versions] or [name]:
                     self.serve(self.models.make(target, model, name if target in splits else ""))
         for name in splits.keys() & self.models.slots.keys():
-            check_alike(name, {each.version: form_of(each) for each in self.models.slots[name].versions.values()})
-        self._post("/v1/embeddings", lambda call: openai_routes.embed(call, self.models))
-        self._post("/v1/completions", lambda call: openai_routes.write(call, self.writers, "completion"))
-        self._post("/v1/chat/completions", lambda call: openai_routes.write(call, self.writers, "chat"))
+            check_compatible(
+                name, {each.version: output_signature(each) for each in self.models.slots[name].versions.values()}
+            )
+        self._post("/v1/embeddings", lambda call: openai_routes.embed_texts(call, self.models))
+        self._post("/v1/completions", lambda call: openai_routes.complete_text(call, self.writers, "completion"))
+        self._post("/v1/chat/completions", lambda call: openai_routes.complete_text(call, self.writers, "chat"))
 
-    def _life(self, repository: Repository | None, parent: Channel | None) -> Life | None:
+    def _life(self, repository: Repository | None, parent: Channel | None) -> ModelLifecycle | None:
         """Who decides which models of a repository are served: this process, or the parent of its group."""
         if repository is None:
             return None
-        stage = LocalStage(self, repository.open_model)
-        return Follower(parent, stage) if parent is not None else Loader(stage, repository, self.models.splits)
+        stage = LocalDeployment(self, repository.open_model)
+        return (
+            GroupFollower(parent, stage)
+            if parent is not None
+            else RepositoryLoader(stage, repository, self.models.splits)
+        )
 
     def emit(self, event: Event) -> None:
         """Tell every sink."""
@@ -145,7 +151,7 @@ class App:
             model.loaded()
         if self.loader is not None:
             await self.loader.start()
-        check_loaded(self.models.splits, self.models.slots, more_may_come=self.loader is not None)
+        check_splits_loaded(self.models.splits, self.models.slots, more_may_come=self.loader is not None)
         for writer in self.writers.values():
             await writer.start(self.emit)
 
@@ -180,7 +186,7 @@ class App:
             keys.share(partial(self._parent.tell, "taken"))
         return keys
 
-    def _others_took(self, taken: Taken) -> None:
+    def _others_took(self, taken: UsageByKey) -> None:
         if self._keys is not None:
             self._keys.owe(taken)
 
@@ -204,41 +210,41 @@ class App:
         """Whether a request that the model has got is not answered yet."""
         return model.scheduler.num_rows > 0 or any(call.model is model for call in self._tasks.values())
 
-    def admit(self, call: Call) -> None:
+    def admit(self, call: Request) -> None:
         """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""
         try:
             call.handler = self._find(call)
         except DeepseekError as error:
             call.refused = error
 
-    def begin(self, call: Call, answered: Callable[[Call, Answer | Stream], None]) -> None:
+    def begin(self, call: Request, answered: Callable[[Request, Response | StreamingResponse], None]) -> None:
         """Answer a call that was admitted or refused: `answered` is called once, now or later. Raises nothing."""
         call.answered = answered
         try:
             if call.client is not None:
                 call.client.take_request()
             if call.refused is not None or call.handler is None:
-                raise call.refused or no_route(call.path, self.models)
+                raise call.refused or missing_route_error(call.path, self.models)
             found = call.handler(call)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
             call.tell(error)
             return
         if found is None:
             return
-        if isinstance(found, (Answer, Stream)):
+        if isinstance(found, (Response, StreamingResponse)):
             call.tell(found)
         else:
-            task = asyncio.get_running_loop().create_task(_finish(found, call))
+            task = asyncio.get_running_loop().create_task(_await_response(found, call))
             self._tasks[task] = call
             task.add_done_callback(self._tasks.pop)
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Request) -> None:
         """The client of a call has gone."""
         call.gone = True
         if call.cancel is not None:
             call.cancel()
 
-    def report(self, call: Call, status: int) -> None:
+    def report(self, call: Request, status: int) -> None:
         """Tell every sink of a call that was answered."""
         fields = {"route": call.route, "method": call.method, "request_id": call.request_id}
         if call.client is not None:
@@ -258,47 +264,51 @@ class App:
         for sink in self._sinks:
             sink.emit(event)
 
-    def _find(self, call: Call) -> Handler:
+    def _find(self, call: Request) -> Handler:
         route = self._routes.get(call.path) or self._manages(call.path)
         self._gate.check(call, route)
         if route is None or route.max_body_bytes is not None:
             limit = None if route is None else route.max_body_bytes
-            call.max_body_bytes = min(call.max_body_bytes, limit or SMALL_BODY_BYTES)
+            call.max_body_bytes = min(call.max_body_bytes, limit or MAX_SMALL_BODY_BYTES)
         if self._keys is not None and (route is None or route.needs_key):
             if route is not None:
                 call.route = route.name
             call.client = self._keys.check(call.headers.get(b"authorization"))
         if route is None:
-            raise no_route(call.path, self.models)
+            raise missing_route_error(call.path, self.models)
         call.route = route.name
         if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
-            raise MethodError(call.method[:20], route.method)
+            raise MethodNotAllowedError(call.method[:20], route.method)
         return route.handler
 
-    def _get(self, path: str, content: Callable[[], Answer], *, needs_key: bool = True, any_host: bool = False) -> None:
+    def _get(
+        self, path: str, content: Callable[[], Response], *, needs_key: bool = True, any_host: bool = False
+    ) -> None:
         """A route whose answer needs nothing of the request."""
 
-        def answer(_: Call) -> Answer:
+        def answer(_: Request) -> Response:
             return content()
 
-        self._routes[path] = Route(path, "GET", answer, needs_key, SMALL_BODY_BYTES, any_host=any_host)
+        self._routes[path] = Route(path, "GET", answer, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)
 
     def _post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:
         self._routes[path] = Route(path, "POST", handler, max_body_bytes=max_body_bytes)
 
     def _manages(self, path: str) -> Route | None:
         """Loading and unloading: models that are not loaded have routes for that, too."""
-        name, slash, verb = path.removeprefix(REPOSITORY).rpartition("/")
-        if not (slash and path.startswith(REPOSITORY) and verb in ("load", "unload")):
+        name, slash, verb = path.removeprefix(REPOSITORY_PREFIX).rpartition("/")
+        if not (slash and path.startswith(REPOSITORY_PREFIX) and verb in ("load", "unload")):
             return None
-        handler = partial(manage, loader=self.loader, name=name, verb=verb)
-        return Route(f"{REPOSITORY}M/{verb}", "POST", handler, max_body_bytes=SMALL_BODY_BYTES, changes=True)
+        handler = partial(load_or_unload, loader=self.loader, name=name, verb=verb)
+        return Route(f"{REPOSITORY_PREFIX}M/{verb}", "POST", handler, max_body_bytes=MAX_SMALL_BODY_BYTES, changes=True)
 
-    def _add(self, slot: Slot[ServedModel], version: str) -> None:
+    def _add(self, slot: ModelVersions[ServedModel], version: str) -> None:
         """The routes of one model, and of one version of it."""
 
-        def add(path: str, name: str, method: str, work: Work, shadowed: bool = False, of: str | None = None) -> None:
-            def answer(call: Call) -> Answer | Awaitable[Answer] | None:
+        def add(
+            path: str, name: str, method: str, work: ModelHandler, shadowed: bool = False, of: str | None = None
+        ) -> None:
+            def answer(call: Request) -> Response | Awaitable[Response] | None:
                 model = slot.pick(call) if of is None else slot.versions.get(of)
                 if model is None:
                     raise self.models.missing(slot.name)
@@ -307,32 +317,32 @@ class App:
                     self._shadows.follow(call, work, slot)
                 return work(call, model)
 
-            limit = SMALL_BODY_BYTES if method == "GET" else None
+            limit = MAX_SMALL_BODY_BYTES if method == "GET" else None
             self._routes[path] = Route(name, method, answer, max_body_bytes=limit)
 
         for of in (None, version):
-            v1, v2 = paths_of(slot.name, of)
-            add(v1, "/v1/models/M", "GET", _getter(records.describe), of=of)
-            add(f"{v1}/example", "/v1/models/M/example", "GET", _getter(records.example), of=of)
+            v1, v2 = model_paths(slot.name, of)
+            add(v1, "/v1/models/M", "GET", _ignore_request(records.describe_model), of=of)
+            add(f"{v1}/example", "/v1/models/M/example", "GET", _ignore_request(records.get_example), of=of)
             add(f"{v1}:predict", "/v1/models/M:predict", "POST", records.predict, of is None, of)
             add(f"{v1}:explain", "/v1/models/M:explain", "POST", records.explain, of=of)
-            add(v2, "/v2/models/M", "GET", _getter(self._metadata), of=of)
-            add(f"{v2}/config", "/v2/models/M/config", "GET", _getter(oip.config), of=of)
-            add(f"{v2}/ready", "/v2/models/M/ready", "GET", _getter(self._model_ready), of=of)
+            add(v2, "/v2/models/M", "GET", _ignore_request(self._metadata), of=of)
+            add(f"{v2}/config", "/v2/models/M/config", "GET", _ignore_request(oip.model_config), of=of)
+            add(f"{v2}/ready", "/v2/models/M/ready", "GET", _ignore_request(self._model_ready), of=of)
             add(f"{v2}/infer", "/v2/models/M/infer", "POST", oip.infer, of is None, of)
 
     def _forget(self, name: str, version: str | None) -> None:
         """Take the routes of a version away, or of a model with all its versions."""
-        v1, v2 = paths_of(name, version)
+        v1, v2 = model_paths(name, version)
         self._routes = {
             path: route for path, route in self._routes.items()
             if not (path in (v1, v2) or path.startswith((f"{v1}/", f"{v1}:", f"{v2}/")))
         }  # fmt: skip
 
-    def _metadata(self, model: ServedModel) -> Answer:
-        return oip.metadata(model, self.models.slots[model.name].versions)
+    def _metadata(self, model: ServedModel) -> Response:
+        return oip.model_metadata(model, self.models.slots[model.name].versions)
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> Response:
         if self.draining:
             raise DrainingError(
                 "the server is stopping", expected="a server that takes requests", fix="ask another server"
@@ -347,20 +357,20 @@ class App:
             raise DrainingError(
                 "no engine process lives", expected="at least one", fix="wait: they are being started again"
             )
-        return Answer.json({"ready": True})
+        return Response.json({"ready": True})
 
-    def _model_ready(self, model: ServedModel) -> Answer:
+    def _model_ready(self, model: ServedModel) -> Response:
         self._ready()
         return oip.model_ready(model)
 
 
-def _getter(content: Callable[[ServedModel], Answer]) -> Work:
+def _ignore_request(content: Callable[[ServedModel], Response]) -> ModelHandler:
     """Work that needs nothing of the request."""
     return lambda _, model: content(model)
 
 
 def create_app(
-    models: Mapping[str, Model | GenerativeModel],
+    models: Mapping[str, ServableModel | GenerativeModel],
     *,
     settings: Settings | None = None,
     sinks: Sequence[Sink] = (),
@@ -369,7 +379,7 @@ def create_app(
     explain_module: str = "",
     pages: Pages | None = None,
     repository: Repository | None = None,
-    splits: Mapping[str, Split] = NOTHING,
+    splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     parent: Channel | None = None,
 ) -> App:
     """An application that serves `models` by name.
@@ -384,13 +394,13 @@ def create_app(
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
-        explaining=Explaining(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
+        explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
     )  # fmt: skip
 
 
-async def _finish(work: Awaitable[Answer | Stream], call: Call) -> None:
+async def _await_response(work: Awaitable[Response | StreamingResponse], call: Request) -> None:
     try:
-        found: Answer | Stream | Exception = await work
+        found: Response | StreamingResponse | Exception = await work
     except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
         found = error
     call.tell(found)

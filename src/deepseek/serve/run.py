@@ -32,20 +32,20 @@ import msgspec
 from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.serve.app import App
-from deepseek.serve.core.tls import HANDSHAKE_S, Tls, context_of, renew
-from deepseek.serve.http.connection import Connection, Hub
-from deepseek.serve.http.group import Child
+from deepseek.serve.core.tls import HANDSHAKE_TIMEOUT_S, TlsCertificate, reload_certificate, server_context
+from deepseek.serve.http.connection import Connection, ServerState
+from deepseek.serve.http.group import GroupMember
 
 if TYPE_CHECKING:
     from deepseek.serve.grpc import GrpcServer
 
 GRACE_S = 1.0
 BACKLOG = 2_048
-FILES_S = 1.0  # between two looks whether a file descriptor is free
+FILE_CHECK_S = 1.0  # between two looks whether a file descriptor is free
 SPARE_FILES = 256  # that are open besides connections: sockets to engines, mapped weights, logs
 
 
-def run(app: App, listener: socket.socket, child: Child | None = None) -> None:
+def run(app: App, listener: socket.socket, child: GroupMember | None = None) -> None:
     """Serve on a bound socket until a signal, printing the ready line once connections are taken.
 
     A `child` of a group tells its parent instead, which prints it once.
@@ -63,7 +63,7 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.new_event_loop
 
 
-def print_ready(line: Mapping[str, Any]) -> None:
+def print_ready_line(line: Mapping[str, Any]) -> None:
     """The ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
     try:
         if sys.stdout is None:
@@ -94,12 +94,12 @@ def bind(host: str, port: int, *, shared: bool = False, first: bool = True, opti
             expected="a name or an address of this machine",
         ) from error
     try:
-        return _bound(family, address, shared=shared, first=first)
+        return _bind_socket(family, address, shared=shared, first=first)
     except OSError as error:
         raise _bind_error(error, host, port, option) from error
 
 
-def _bound(family: int, address: Any, *, shared: bool, first: bool) -> socket.socket:
+def _bind_socket(family: int, address: Any, *, shared: bool, first: bool) -> socket.socket:
     """A socket at the address. OSError.
 
     Connections that were closed a moment ago keep a port for a minute from all but who has SO_REUSEADDR, as they had
@@ -108,17 +108,17 @@ def _bound(family: int, address: Any, *, shared: bool, first: bool) -> socket.so
     second server that had both could take its share of the connections.
     """
     if not shared:
-        return _bound_with(family, address, socket.SO_REUSEADDR)
+        return _bind_with_options(family, address, socket.SO_REUSEADDR)
     if not first:
-        return _bound_with(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
-    _bound_with(family, address, socket.SO_REUSEADDR).close()
+        return _bind_with_options(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+    _bind_with_options(family, address, socket.SO_REUSEADDR).close()
     try:
-        return _bound_with(family, address, socket.SO_REUSEPORT)
+        return _bind_with_options(family, address, socket.SO_REUSEPORT)
     except OSError:  # connections of a server without front ends were closed there a moment ago
-        return _bound_with(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+        return _bind_with_options(family, address, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
 
 
-def _bound_with(family: int, address: Any, *options: int) -> socket.socket:
+def _bind_with_options(family: int, address: Any, *options: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         for option in options:
@@ -139,7 +139,7 @@ def listen(listener: socket.socket, host: str) -> None:
         raise _bind_error(error, host, listener.getsockname()[1], "--port") from error
 
 
-def make_room(num_connections: int) -> None:
+def raise_file_limit(num_connections: int) -> None:
     """Let this process have so many connections open, as far as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = num_connections + SPARE_FILES
@@ -158,7 +158,7 @@ def has_free_file() -> bool:
     return True
 
 
-def url_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
+def listener_url(listener: socket.socket, host: str, scheme: str = "http") -> str:
     """Where a client on this machine reaches the listener."""
     port = listener.getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
@@ -186,7 +186,7 @@ def _bind_error(error: OSError, host: str, port: int, option: str) -> InputError
 class Server:
     """Takes connections until a signal, then drains: nothing that was accepted is lost."""
 
-    def __init__(self, app: App, listener: socket.socket, child: Child | None = None) -> None:
+    def __init__(self, app: App, listener: socket.socket, child: GroupMember | None = None) -> None:
         self._app = app
         self._listener = listener
         self._child = child
@@ -206,12 +206,12 @@ class Server:
             await self._child.join(self._stop)
         settings = self._app.settings
         if settings.tls_cert and settings.tls_key:
-            self._tls = context_of(settings.tls_cert, settings.tls_key)
-            self._warn_of(Tls.read(settings.tls_cert, settings.tls_key))
+            self._tls = server_context(settings.tls_cert, settings.tls_key)
+            self._warn_of(TlsCertificate.read(settings.tls_cert, settings.tls_key))
         if settings.tls_cert or settings.api_keys_file:  # else a terminal that is closed ends the server, as usual
             loop.add_signal_handler(signal.SIGHUP, self._renew)
-        make_room(settings.max_connections)
-        url = url_of(self._listener, settings.host, "https" if self._tls else "http")
+        raise_file_limit(settings.max_connections)
+        url = listener_url(self._listener, settings.host, "https" if self._tls else "http")
         if not await self._started():
             return
         # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
@@ -249,7 +249,7 @@ class Server:
         settings = self._app.settings
         listen(self._listener, settings.host)
         grpc = self._grpc = await self._start_grpc()
-        hub = Hub(self._app)
+        hub = ServerState(self._app)
         server = await asyncio.get_running_loop().create_server(
             lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
         )
@@ -258,7 +258,7 @@ class Server:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
                 line["grpc_port"] = grpc.port
-            (print_ready if self._child is None else self._child.tell_ready)(line)
+            (print_ready_line if self._child is None else self._child.tell_ready)(line)
             await self._signalled.wait()
         finally:
             watching.cancel()
@@ -267,12 +267,12 @@ class Server:
             if stopping is not None:
                 await stopping
 
-    async def _watch_files(self, hub: Hub) -> None:
+    async def _watch_files(self, hub: ServerState) -> None:
         """Tell when no file descriptor is free, and when one is again: meanwhile the event loop takes no connection,
         and who asks for one is cut off or waits."""
         had_free = True
         while True:
-            await asyncio.sleep(FILES_S)
+            await asyncio.sleep(FILE_CHECK_S)
             has_free = has_free_file()
             if has_free == had_free:
                 continue
@@ -292,13 +292,15 @@ class Server:
             return None
         from deepseek.serve.grpc import start_grpc
 
-        tls = Tls.read(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        tls = (
+            TlsCertificate.read(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+        )
         return await start_grpc(self._app, settings.host, settings.grpc_port, tls=tls)
 
     @property
     def _handshake(self) -> dict[str, Any]:
         """What a connection is made with."""
-        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_S} if self._tls else {}
+        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if self._tls else {}
 
     def _renew(self) -> None:
         """Read the files again that may have been renewed."""
@@ -314,14 +316,14 @@ class Server:
         settings = self._app.settings
         if self._tls is None or not settings.tls_cert or not settings.tls_key:
             return False
-        renew(self._tls, settings.tls_cert, settings.tls_key)
-        tls = Tls.read(settings.tls_cert, settings.tls_key)
+        reload_certificate(self._tls, settings.tls_cert, settings.tls_key)
+        tls = TlsCertificate.read(settings.tls_cert, settings.tls_key)
         self._warn_of(tls)
         if self._grpc is not None:
             self._grpc.renew(tls)
         return True
 
-    def _warn_of(self, tls: Tls) -> None:
+    def _warn_of(self, tls: TlsCertificate) -> None:
         if warning := tls.warning(datetime.now(UTC)):
             self._app.emit(Event("server", fields={"state": "the certificate is not valid now", "warning": warning}))
 
@@ -329,7 +331,7 @@ class Server:
         self._signals += 1
         self._signalled.set()
 
-    async def _drain(self, hub: Hub, server: asyncio.Server) -> None:
+    async def _drain(self, hub: ServerState, server: asyncio.Server) -> None:
         self._app.drain()
         await self._stop_listening(hub, server)
         await self._until(lambda: not hub.connections, GRACE_S)
@@ -344,7 +346,7 @@ class Server:
         while not done() and loop.time() < stop_s and self._signals < 2:
             await asyncio.sleep(0.01)
 
-    async def _stop_listening(self, hub: Hub, server: asyncio.Server) -> None:
+    async def _stop_listening(self, hub: ServerState, server: asyncio.Server) -> None:
         """Close the listener, after taking over what the kernel has accepted for it: closing resets the rest."""
         loop = asyncio.get_running_loop()
         copy = self._listener.dup()

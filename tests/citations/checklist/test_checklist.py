@@ -7,7 +7,7 @@ import pytest
 
 from deepseek import citations as cite
 from deepseek.citations import Checklist, CiteOptions, Contract, Corpus
-from deepseek.citations.checklist.verdict import NUM_SUMMED, Readers, Verdicts
+from deepseek.citations.checklist.verdict import NUM_SUMMARY_FEATURES, LabelReaders, VerdictModel
 from deepseek.errors import InputError
 from support.rows.checklists import COPY, FILLER, GIVE, LIST, Hashed, contract
 
@@ -71,7 +71,7 @@ def test_a_reader_knows_from_the_scores_alone_whether_any_clause_is_evidence() -
     labels = [0, 1] * 10
     made = [Contract(clauses, np.array([[label], [0]]), np.array([label])) for label in labels]
     ranked = [np.array([[2.0 if label else -4.0], [-6.0]]) for label in labels]
-    readers = Readers.fit(made, [vectors] * len(made), ranked)
+    readers = LabelReaders.fit(made, [vectors] * len(made), ranked)
     for label, score in ((0, -4.5), (0, -3.0), (1, 1.5), (1, 3.0)):
         chances = readers.probabilities(clauses, vectors, np.array([[score], [-6.0]]))
         assert chances.argmax() == label
@@ -82,11 +82,11 @@ class Sure:
     """Trees that say one label of every sentence."""
 
     def predict_proba(self, table: np.ndarray) -> np.ndarray:
-        assert table.shape == (2, NUM_SUMMED)
+        assert table.shape == (2, NUM_SUMMARY_FEATURES)
         return np.tile(np.array([0, 1, 0], np.float32), (len(table), 1))
 
 
 def test_reader_and_trees_count_the_same() -> None:
-    verdicts = Verdicts(Readers.of([1, 2]), Sure())
+    verdicts = VerdictModel(LabelReaders.of([1, 2]), Sure())
     found = verdicts.probabilities(FILLER[:3], Hashed().passages(FILLER[:3]), np.zeros((3, 2, 15)), np.zeros((3, 2)))
     assert found.tolist() == [[0, 1, 0], [0, 0.5, 0.5]]

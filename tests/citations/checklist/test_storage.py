@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepseek.bundle.manifest import canonical
+from deepseek.bundle.manifest import canonical_json
 from deepseek.citations import Checklist, Contract, Corpus
 from deepseek.citations.checklist import storage as saved
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from support.rows.checklists import COPY, FILLER, LIST, Hashed, contract
 
-DATA = [name for name in saved.LIMITS if name != saved.LISTING]
+DATA = [name for name in saved.MAX_FILE_BYTES if name != saved.LISTING]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def relisted(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     listing = json.loads((folder / saved.LISTING).read_bytes())
     listing["files"][name] = hashlib.sha256(data).hexdigest()
-    (folder / saved.LISTING).write_bytes(canonical(listing))
+    (folder / saved.LISTING).write_bytes(canonical_json(listing))
 
 
 def test_answers_after_opening_equal_those_before_to_the_bit(trained: Checklist, kept: Path) -> None:
@@ -57,8 +57,8 @@ def test_answers_after_opening_equal_those_before_to_the_bit(trained: Checklist,
 
 def test_saving_an_opened_one_gives_the_same_bytes(kept: Path, tmp_path: Path) -> None:
     again = Checklist.open(kept, Hashed()).save(tmp_path / "again")
-    assert sorted(file.name for file in again.iterdir()) == sorted(saved.LIMITS)
-    for name in saved.LIMITS:
+    assert sorted(file.name for file in again.iterdir()) == sorted(saved.MAX_FILE_BYTES)
+    for name in saved.MAX_FILE_BYTES:
         assert (again / name).read_bytes() == (kept / name).read_bytes()
 
 
@@ -101,7 +101,7 @@ def test_any_changed_byte_of_the_listing_is_refused(copy: Path) -> None:
             Checklist.open(copy, Hashed())
 
 
-@pytest.mark.parametrize("name", saved.LIMITS)
+@pytest.mark.parametrize("name", saved.MAX_FILE_BYTES)
 def test_a_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(MissingError, match=name):
@@ -111,12 +111,12 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
         Checklist.open(copy, Hashed())
 
 
-@pytest.mark.parametrize("name", saved.LIMITS)
+@pytest.mark.parametrize("name", saved.MAX_FILE_BYTES)
 def test_a_file_that_is_too_large_is_refused(copy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     size = (copy / name).stat().st_size
-    monkeypatch.setitem(saved.LIMITS, name, size)
+    monkeypatch.setitem(saved.MAX_FILE_BYTES, name, size)
     Checklist.open(copy, Hashed())
-    monkeypatch.setitem(saved.LIMITS, name, size - 1)
+    monkeypatch.setitem(saved.MAX_FILE_BYTES, name, size - 1)
     with pytest.raises(TooLargeError, match=f"{name} is too large"):
         Checklist.open(copy, Hashed())
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_too_large_is_refused(copy: Path, name: str, monkeypatch:
 def test_what_could_not_be_opened_is_not_written(
     trained: Checklist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(saved.LIMITS, saved.ARRAYS, 100)
+    monkeypatch.setitem(saved.MAX_FILE_BYTES, saved.ARRAYS, 100)
     with pytest.raises(TooLargeError, match=r"arrays.safetensors would have \d+ bytes"):
         trained.save(tmp_path / "nda")
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +133,7 @@ def test_what_could_not_be_opened_is_not_written(
 @pytest.mark.parametrize("given", [2, 0, "1", True, None])
 def test_another_format_is_refused(copy: Path, given: object) -> None:
     listing = json.loads((copy / saved.LISTING).read_bytes())
-    (copy / saved.LISTING).write_bytes(canonical(listing | {"format": given}))
+    (copy / saved.LISTING).write_bytes(canonical_json(listing | {"format": given}))
     with pytest.raises(InputError, match=f"is of format {given}"):
         Checklist.open(copy, Hashed())
 

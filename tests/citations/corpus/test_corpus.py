@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepseek.citations import Corpus
-from deepseek.citations.corpus.numerals import chinese, number
+from deepseek.citations.corpus.numerals import parse_number, to_chinese
 from deepseek.errors import InputError, MalformedError, MissingError
 
 LAW = """中华人民共和国示例法
@@ -96,9 +96,9 @@ def test_an_empty_corpus_is_refused_and_files_without_articles_are_named(folder:
 
 
 def test_numbers_are_read_as_they_are_written() -> None:
-    assert all(number(chinese(value)) == value for value in range(1, 2000))
+    assert all(parse_number(to_chinese(value)) == value for value in range(1, 2000))
     with pytest.raises(ValueError, match="no number"):
-        number("条")
+        parse_number("条")
 
 
 def test_zh_law_is_read_whole(shared_data: Path) -> None:

@@ -49,7 +49,7 @@ def done(index: Index) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def batch(index: Index) -> dict[str, Any]:
     drafts = [draft_of(TEXT, "one.txt"), draft_of("A lease must not exceed twenty years.", "b/two.md")]
-    return cite_drafts(drafts, index, skipped=[drafts_module.Skipped("bad.txt", "it is empty")])
+    return cite_drafts(drafts, index, skipped=[drafts_module.SkippedFile("bad.txt", "it is empty")])
 
 
 def as_json(done: dict[str, Any], folder: Path) -> Any:
@@ -126,7 +126,7 @@ def test_the_vectors_of_a_corpus_are_the_same_in_parts(monkeypatch: pytest.Monke
 
     corpus = Corpus.of({"Law": "".join(f"Article {n} {'word ' * (n % 7)}number {n}.\n" for n in range(1, 30))})
     heard: list[float] = []
-    monkeypatch.setattr(retrieve, "ROWS", 8)
+    monkeypatch.setattr(retrieve, "CHUNK_CLAUSES", 8)
     (found,) = Index(corpus, [Hashed()], progress=lambda _, share: heard.append(share)).vectors
     assert found.tobytes() == Hashed().passages([clause.text for clause in corpus]).tobytes()
     assert heard == [8 / 29, 16 / 29, 24 / 29, 1.0]
@@ -170,7 +170,7 @@ def hostile() -> dict[str, Any]:
     law = f"Act {EVIL}"
     corpus = Corpus.of({law: f"Article 1 A lease {EVIL} must not exceed twenty years \u202e now.\n"}, EVIL)
     draft = Draft(f"{EVIL}.txt", f"A lease {EVIL} must not exceed twenty years now. {EVIL} is here.", "0" * 64, 9)
-    return cite_drafts([draft, draft], Index(corpus), command=EVIL, skipped=[drafts_module.Skipped(EVIL, EVIL)])
+    return cite_drafts([draft, draft], Index(corpus), command=EVIL, skipped=[drafts_module.SkippedFile(EVIL, EVIL)])
 
 
 def test_nothing_of_a_text_a_law_or_a_quote_becomes_markup(hostile: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ def test_a_page_has_room_for_what_needs_a_look_first(
 ) -> None:
     text = "A lease must not exceed twenty years. " * 30 + "The parties met in London. " + "B" * 3_000 + " is here."
     made = cite_drafts([draft_of(text)], index)
-    monkeypatch.setattr(page_module, "MOST_BYTES", 6_000)
+    monkeypatch.setattr(page_module, "MAX_SENTENCE_BYTES", 6_000)
     html = write_page(tmp_path / "small.html", made)
     assert 'id="s1-31"' in html
     assert 'id="s1-32"' in html
@@ -256,7 +256,7 @@ def test_drafts_of_folders_and_files_are_read_once_each(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_are_named_all_at_once_or_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts_module, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(drafts_module, "MAX_FILE_BYTES", 1_000)
     (tmp_path / "good.txt").write_text("A lease.", "utf-8")
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xff\xff")
@@ -271,7 +271,7 @@ def test_files_that_cannot_be_used_are_named_all_at_once_or_left_out(
     (tmp_path / "good.txt").unlink()
     with pytest.raises(InputError, match="mend or remove them"):
         read_drafts([tmp_path], "mask")
-    monkeypatch.setattr(drafts_module, "MOST_FILES", 2)
+    monkeypatch.setattr(drafts_module, "MAX_FILES", 2)
     with pytest.raises(TooLargeError, match="more than 2 files"):
         read_drafts([tmp_path])
 

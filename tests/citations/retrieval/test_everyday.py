@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from deepseek.citations import Corpus, Index
-from deepseek.citations.retrieval.everyday import TABLE, legal_words
+from deepseek.citations.retrieval.everyday import TABLE_FILE, legal_words
 
 CORPUS = Corpus.of(
     {"法": "第一条 用人单位应当支付劳动报酬。\n第二条 承揽人应当妥善保管材料。\n第三条 房屋应当登记。\n"}
@@ -28,7 +28,7 @@ def test_what_stands_in_the_text_is_not_asked_for_twice() -> None:
 
 
 def test_the_table_has_words_on_both_sides_and_none_that_only_says_itself() -> None:
-    lines = (files("deepseek.citations.retrieval") / TABLE).read_text(encoding="utf-8").splitlines()
+    lines = (files("deepseek.citations.retrieval") / TABLE_FILE).read_text(encoding="utf-8").splitlines()
     pairs = [tuple(map(str.split, line.split("\t"))) for line in lines]
     assert all(said and meant and not set(meant) <= set(said) for said, meant in pairs)
     words = [word for said, _ in pairs for word in said]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from deepseek.cli.support.options import duration, json_text, pair, share
+from deepseek.cli.support.options import assignment_of, duration, json_text, share
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("120s", 120), ("2m", 120), ("1.5min", 90), ("1h", 3600)])
@@ -22,13 +22,13 @@ def test_a_duration_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_pair_splits_at_the_last_equals_sign() -> None:
-    assert pair(("numeric", "text"))("a=b=text") == ("a=b", "text")
+    assert assignment_of(("numeric", "text"))("a=b=text") == ("a=b", "text")
 
 
 @pytest.mark.parametrize("text", ["age", "=text", "age=", "age=number"])
 def test_a_pair_that_is_none_is_refused_with_the_words_allowed(text: str) -> None:
     with pytest.raises(click.BadParameter, match="numeric, text"):
-        pair(("numeric", "text"))(text)
+        assignment_of(("numeric", "text"))(text)
 
 
 def test_json_is_read_from_the_text_or_from_a_file(tmp_path: Path) -> None:

@@ -39,12 +39,14 @@ def test_a_long_value_is_not_cut_or_wrapped_in_a_pipe(capsys) -> None:
 
 def test_figures_stand_beside_the_baseline(capsys) -> None:
     measured = {"roc_auc": {"value": 0.991, "low": 0.98, "high": 0.997}}
-    output.emit({}, False, lambda: output.figures(measured, {"roc_auc": {"value": 0.98, "low": 0.97, "high": 0.99}}))
+    output.emit(
+        {}, False, lambda: output.figure_table(measured, {"roc_auc": {"value": 0.98, "low": 0.97, "high": 0.99}})
+    )
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split() == ["roc", "auc", "0.991", "[0.980,", "0.997]", "0.980", "[0.970,", "0.990]"]
 
 
-@pytest.mark.parametrize("say", [output.draw, output.note, lambda text: output.warn([text]), output.shown])
+@pytest.mark.parametrize("say", [output.draw, output.note, lambda text: output.warn([text]), output.escape_text])
 def test_text_of_somebody_drives_no_terminal(say, capsys) -> None:
     said = say(HOSTILE) or "".join(capsys.readouterr())
     assert HARMLESS in said
@@ -59,9 +61,9 @@ def test_names_and_cells_of_a_table_drive_no_terminal(capsys) -> None:
 
 
 def test_figures_and_columns_drive_no_terminal(capsys) -> None:
-    table = output.columns(HOSTILE, "b")
+    table = output.make_table(HOSTILE, "b")
     table.add_row(HOSTILE, "c")
-    output.draw([table, output.figures({HOSTILE: {"value": 1.0, "low": 1.0, "high": 1.0}}, {})])
+    output.draw([table, output.figure_table({HOSTILE: {"value": 1.0, "low": 1.0, "high": 1.0}}, {})])
     assert capsys.readouterr().out.count(HARMLESS) == 3
 
 

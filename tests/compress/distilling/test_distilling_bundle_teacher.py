@@ -11,7 +11,7 @@ from torch import nn
 
 from deepseek.compress import DistillConfig, distill
 from deepseek.compress.distilling.bundle_teacher import BundleTeacher
-from deepseek.data.table.examples import example
+from deepseek.data.table.examples import load_example
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, MissingError
 from deepseek.train import TrainConfig
@@ -20,7 +20,9 @@ from deepseek.train import TrainConfig
 @pytest.fixture(scope="module")
 def features(cancer_bundle: Path) -> torch.Tensor:
     with Runtime.open(cancer_bundle) as runtime:
-        return torch.from_numpy(runtime.prepare_table(example("cancer")[0].drop([runtime.manifest.target])).features)
+        return torch.from_numpy(
+            runtime.prepare_table(load_example("cancer")[0].drop([runtime.manifest.target])).features
+        )
 
 
 def test_a_bundles_chances_are_what_is_taught(cancer_bundle: Path, features: torch.Tensor) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from deepseek.compress.distilling.start import layer_initialised
+from deepseek.compress.distilling.start import init_student_from_layers
 from support.nets.textfolders import make_text_folder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from deepseek.compress.distilling.first_place import FirstPlace  # noqa: E402
+from deepseek.compress.distilling.cls_only import ClsOnlyClassifier  # noqa: E402
 
 IDS = torch.tensor([[2, 9, 7, 12, 3], [2, 6, 3, 0, 0]])
 BATCH = {"input_ids": IDS, "attention_mask": (IDS > 0).long()}
@@ -27,12 +27,12 @@ def whole(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_answers_and_gradients_are_those_of_the_whole_model(whole: Any, layers: int) -> None:
-    model = layer_initialised(whole, layers=layers)
+    model = init_student_from_layers(whole, layers=layers)
     expected = model(**BATCH).logits
     expected.square().sum().backward()
     wanted = {name: each.grad.clone() for name, each in model.named_parameters()}
     model.zero_grad()
-    found = FirstPlace(model)(**BATCH)
+    found = ClsOnlyClassifier(model)(**BATCH)
     assert torch.allclose(found, expected, atol=1e-6)
     found.square().sum().backward()
     for name, each in model.named_parameters():
@@ -40,7 +40,7 @@ def test_answers_and_gradients_are_those_of_the_whole_model(whole: Any, layers: 
 
 
 def test_padding_weighs_nothing_and_dropout_is_that_of_training(whole: Any) -> None:
-    module = FirstPlace(whole)
+    module = ClsOnlyClassifier(whole)
     alone = {"input_ids": IDS[1:, :3], "attention_mask": torch.ones(1, 3, dtype=torch.long)}
     assert torch.allclose(module.eval()(**BATCH)[1:], module(**alone), atol=1e-6)
     assert torch.equal(module(**BATCH), module(**BATCH))

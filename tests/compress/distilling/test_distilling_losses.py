@@ -7,15 +7,17 @@ import math
 import pytest
 import torch
 
-from deepseek.compress.distilling.losses import answers_loss, attention_loss, hidden_loss, labels_loss
+from deepseek.compress.distilling.losses import attention_loss, distillation_loss, hidden_loss, labels_loss
 
 
 def test_softened_answers_by_hand() -> None:
     """At temperature 2 the logits 2 log 3 and 0 are chances of 3/4 and 1/4; the student knows nothing."""
     teacher, student = torch.tensor([[2 * math.log(3), 0.0]]), torch.zeros(1, 2)
     wanted = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
-    assert answers_loss(student, teacher, 2.0).item() == pytest.approx(wanted, rel=1e-5)
-    assert answers_loss(student.expand(2, 3, 2), teacher.expand(2, 3, 2), 2.0).item() == pytest.approx(wanted, rel=1e-5)
+    assert distillation_loss(student, teacher, 2.0).item() == pytest.approx(wanted, rel=1e-5)
+    assert distillation_loss(student.expand(2, 3, 2), teacher.expand(2, 3, 2), 2.0).item() == pytest.approx(
+        wanted, rel=1e-5
+    )
 
 
 def test_rows_without_a_label_count_in_nothing() -> None:

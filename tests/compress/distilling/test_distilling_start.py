@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepseek.compress import layer_initialised
+from deepseek.compress import init_student_from_layers
 from deepseek.compress.distilling.start import layer_list
 from deepseek.errors import InputError
 
@@ -30,7 +30,7 @@ class Stack(nn.Module):
 )
 def test_every_kth_layer_is_copied(layers: int, kept: list[int]) -> None:
     teacher, x = Stack(), torch.randn(3, 4)
-    student = layer_initialised(teacher, layers=layers)
+    student = init_student_from_layers(teacher, layers=layers)
     found = [layer.weight for layer in student.net.layers]
     assert all((own == teacher.net.layers[index].weight).all() for own, index in zip(found, kept, strict=True))
     teacher.net.layers = nn.ModuleList(teacher.net.layers[index] for index in kept)
@@ -43,9 +43,9 @@ def test_every_kth_layer_is_copied(layers: int, kept: list[int]) -> None:
 def test_a_number_of_layers_that_cannot_be_is_refused() -> None:
     for layers in (0, 7):
         with pytest.raises(InputError, match=f"layers is {layers}, and the teacher has 6"):
-            layer_initialised(Stack(), layers=layers)
+            init_student_from_layers(Stack(), layers=layers)
     with pytest.raises(InputError, match="Linear has no list of layers"):
-        layer_initialised(nn.Linear(2, 2), layers=1)
+        init_student_from_layers(nn.Linear(2, 2), layers=1)
     assert layer_list(nn.ModuleList([nn.Linear(1, 1), nn.Tanh()])) is None
 
 
@@ -55,7 +55,7 @@ def test_the_config_of_a_bert_says_how_many_are_left() -> None:
         vocab_size=50, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32
     )
     teacher = transformers.BertForSequenceClassification(config).eval()
-    student = layer_initialised(teacher, layers=2)
+    student = init_student_from_layers(teacher, layers=2)
     assert (student.config.num_hidden_layers, teacher.config.num_hidden_layers) == (2, 4)
     ids = torch.tensor([[1, 2, 3]])
     again = transformers.BertForSequenceClassification(student.config).eval()

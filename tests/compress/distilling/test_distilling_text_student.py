@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepseek.compress.distilling.config import NOBODY_KNOWS
-from deepseek.compress.distilling.text_student import StudentRecipe, distil_folder, narrow
-from deepseek.compress.distilling.vocabulary import check_taught
+from deepseek.compress.distilling.config import UNLABELED
+from deepseek.compress.distilling.text_student import StudentRecipe, distill_folder, prune_neurons
+from deepseek.compress.distilling.vocabulary import check_distillable
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
 from support.nets.textfolders import change_json, make_text_folder
@@ -38,7 +38,7 @@ def found_in(folder: Path, of: list[str]) -> list[int]:
 
 def test_a_student_of_the_stated_share_agrees_with_its_teacher(teacher: Path, tmp_path: Path) -> None:
     out, held = tmp_path / "student", texts(200, 9)
-    done = distil_folder(teacher, texts(200, 1), None, out, RECIPE, seed=0)
+    done = distill_folder(teacher, texts(200, 1), None, out, RECIPE, seed=0)
     assert done.share <= RECIPE.share
     assert (out / "model.safetensors").stat().st_size < RECIPE.share * (
         teacher / "model.safetensors"
@@ -64,16 +64,16 @@ def test_the_strongest_neurons_stay(teacher: Path) -> None:
             layer.output.dense.weight[:, weak] = 0
     ids = torch.tensor([[2, 6, 7, 3]])
     before = module(input_ids=ids).logits
-    narrow(module, 64)
+    prune_neurons(module, 64)
     assert module.bert.encoder.layer[1].intermediate.dense.weight.shape == (64, 32)
     assert torch.allclose(module(input_ids=ids).logits, before, atol=1e-5)
 
 
 def test_labels_are_learnt_where_they_are_known(teacher: Path, tmp_path: Path) -> None:
     given = texts(200, 1)
-    labels = [2] * 100 + [NOBODY_KNOWS] * 100
+    labels = [2] * 100 + [UNLABELED] * 100
     recipe = StudentRecipe(share=0.15, made=0, epochs=6, lr=2e-3, batch_size=32, alpha=0.0)
-    distil_folder(teacher, given, labels, tmp_path / "student", recipe)
+    distill_folder(teacher, given, labels, tmp_path / "student", recipe)
     assert set(found_in(tmp_path / "student", texts(50, 9))) == {2}
 
 
@@ -84,15 +84,15 @@ def test_what_cannot_be_taught_is_refused_before_anything_is_written(teacher: Pa
     ):  # fmt: skip
         folder = make_text_folder(tmp_path / name, family, task)
         with pytest.raises(InputError, match="no BERT with WordPiece"):
-            distil_folder(folder, texts(20, 1), None, tmp_path / "out")
+            distill_folder(folder, texts(20, 1), None, tmp_path / "out")
     several = make_text_folder(tmp_path / "several", task="sequence-classification")
     change_json(several, "config.json", problem_type="multi_label_classification")
     with pytest.raises(InputError, match="one label to a text"):
-        check_taught(TextModel.open(several))
+        check_distillable(TextModel.open(several))
     for recipe, words in (
         (StudentRecipe(share=0.01), "has room for"), (StudentRecipe(share=0.08), "no room for neurons"),
         (StudentRecipe(share=0.9, layers=3), "a student of 3 layers"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
-            distil_folder(teacher, texts(20, 1), None, tmp_path / "out", recipe)
+            distill_folder(teacher, texts(20, 1), None, tmp_path / "out", recipe)
     assert not (tmp_path / "out").exists()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, processors
 
-from deepseek.compress.distilling import TextRows, augmented
-from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, with_pieces
+from deepseek.compress.distilling import TextBatches, augment_texts
+from deepseek.compress.distilling.vocabulary import is_wordpiece, needed_pieces, shrink_tokenizer
 from deepseek.errors import InputError
 from support.nets.textfolders import LETTERS, SENTENCE, tokenizer_of
 
@@ -18,21 +18,21 @@ TEXTS = ["the cat sat on a mat and berlin is big", "i am very happy", "not at al
 
 
 def test_made_up_texts_are_of_the_words_of_the_texts_and_set_by_the_seed() -> None:
-    made = augmented(TEXTS, 400, seed=3)
+    made = augment_texts(TEXTS, 400, seed=3)
     words = {word for text in TEXTS for word in text.split()}
     assert len(made) == 400
     assert {word for text in made for word in text.split()} == words
     assert all(text.strip() for text in made)
-    assert made == augmented(TEXTS, 400, seed=3) != augmented(TEXTS, 400, seed=4)
+    assert made == augment_texts(TEXTS, 400, seed=3) != augment_texts(TEXTS, 400, seed=4)
     assert len(set(made)) > 200
     with pytest.raises(InputError, match="no words"):
-        augmented(["  ", ""], 3)
+        augment_texts(["  ", ""], 3)
 
 
 def test_each_row_is_in_one_batch_of_an_epoch_with_what_belongs_to_it() -> None:
     draw = np.random.default_rng(0)
     ids = [[row + 1] * int(draw.integers(1, 30)) for row in range(100)]
-    rows = TextRows(ids, list(range(100)), np.arange(200, dtype=np.float32).reshape(100, 2), batch_size=8, seed=1)
+    rows = TextBatches(ids, list(range(100)), np.arange(200, dtype=np.float32).reshape(100, 2), batch_size=8, seed=1)
     batches = list(rows)
     assert len(batches) == len(rows) == 13
     seen = [int(label) for batch in batches for label in batch["labels"]]
@@ -46,12 +46,12 @@ def test_each_row_is_in_one_batch_of_an_epoch_with_what_belongs_to_it() -> None:
     rows.set_epoch(1)
     again = [int(label) for batch in rows for label in batch["labels"]]
     assert again != seen
-    assert set(next(iter(TextRows(ids)))) == {"input_ids", "attention_mask"}
+    assert set(next(iter(TextBatches(ids)))) == {"input_ids", "attention_mask"}
 
 
 def test_rows_behind_the_first_come_in_turn() -> None:
     ids = [[row + 1] for row in range(13)]
-    rows = TextRows(ids, batch_size=4, always=4, turns=3)
+    rows = TextBatches(ids, batch_size=4, always=4, turns=3)
     seen = []
     for epoch in range(4):
         rows.set_epoch(epoch)
@@ -72,7 +72,7 @@ def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]
     before = tokenizer_of("bert")
     texts = ["the cat is happy", "a big cat", "xylophone!"]
     kept = needed_pieces(whole, [before.encode(text).ids for text in texts], most=80)
-    after = Tokenizer.from_str(json.dumps(with_pieces(whole, kept)))
+    after = Tokenizer.from_str(json.dumps(shrink_tokenizer(whole, kept)))
     assert after.get_vocab_size() == len(kept) < before.get_vocab_size()
     for text in texts:
         assert after.encode(text).tokens == before.encode(text).tokens
@@ -93,7 +93,7 @@ def test_special_tokens_are_found_under_their_new_numbers() -> None:
         made.post_processor = kind
         whole = json.loads(made.to_str())
         kept = needed_pieces(whole, [made.encode("the").ids], most=40)
-        after = Tokenizer.from_str(json.dumps(with_pieces(whole, kept)))
+        after = Tokenizer.from_str(json.dumps(shrink_tokenizer(whole, kept)))
         assert after.encode("the").ids == [number - 1 for number in made.encode("the").ids] == [29, 26, 30]
 
 

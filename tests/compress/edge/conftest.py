@@ -60,7 +60,7 @@ def compiled(tmp_path: Path) -> Callable[..., Iterator[Path]]:
         if sanitised:
             os.environ["CFLAGS"] = SANITISED
         try:
-            with build.built(folder) as made:
+            with build.compile_program(folder) as made:
                 yield made
         finally:
             if sanitised:

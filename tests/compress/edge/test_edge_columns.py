@@ -13,9 +13,9 @@ import pytest
 from deepseek.automl.ship import ship
 from deepseek.compress.edge import EdgeOptions, build, columns, export_edge
 from deepseek.compress.edge.columns import as_numbers
-from deepseek.compress.edge.ctext import text
+from deepseek.compress.edge.ctext import string_literal
 from deepseek.compress.edge.program import bundle_program
-from deepseek.data.features.categories import CategoryCoder
+from deepseek.data.features.categories import CategoryEncoder
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 
@@ -72,8 +72,8 @@ def test_gaps_odd_values_and_unseen_levels_are_as_in_the_bundle(bundle: Path, tm
     folder.mkdir()
     for name, content in program.files.items():
         (folder / name).write_text(content, encoding="utf-8")
-    with build.built(folder) as made:
-        ran = build.run(made, inputs, program)
+    with build.compile_program(folder) as made:
+        ran = build.run_program(made, inputs, program)
     np.testing.assert_allclose(ran.outputs, expected, atol=1e-5)
 
 
@@ -86,8 +86,10 @@ def test_names_and_levels_come_out_as_they_went_in(bundle: Path, tmp_path: Path)
     runtime = Runtime.open(bundle)
     place = list(HOSTILE).index(HOSTILE[2])
     coder = runtime.preprocessor.columns[place].coder
-    assert isinstance(coder, CategoryCoder)
-    asked = "".join(f'    printf("%g\\n", model_code({place}, {text(level)}));\n' for level in (*coder.levels, "other"))
+    assert isinstance(coder, CategoryEncoder)
+    asked = "".join(
+        f'    printf("%g\\n", model_code({place}, {string_literal(level)}));\n' for level in (*coder.levels, "other")
+    )
     (tmp_path / "out" / "main.c").write_text(
         '#include <stdio.h>\n#include "model.h"\nint main(void)\n{\n    for (int i = 0; i < MODEL_NUM_INPUTS; i++)\n'
         '        printf("%s%c", model_input_names[i], 0);\n'
@@ -125,7 +127,7 @@ def test_the_example_reads_text_and_says_what_the_bundle_says(bundle: Path, tmp_
 def test_columns_that_c_does_not_prepare_are_said_and_taken_prepared(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns, "ARITHMETIC", tuple(set(columns.ARITHMETIC) - {CategoryCoder}))
+    monkeypatch.setattr(columns, "ARITHMETIC_CODERS", tuple(set(columns.ARITHMETIC_CODERS) - {CategoryEncoder}))
     done = export_edge(bundle, tmp_path / "out", EdgeOptions(tier="c"))
     names = Runtime.open(bundle).preprocessor.feature_names
     assert done.subject.inputs.shape[1] == len(names)
@@ -137,4 +139,4 @@ def test_columns_that_c_does_not_prepare_are_said_and_taken_prepared(
 def test_a_name_that_no_c_string_holds_is_refused() -> None:
     for name in ("x" * 5000, "a\0b"):
         with pytest.raises(InputError, match="zero byte"):
-            text(name)
+            string_literal(name)

@@ -20,7 +20,7 @@ from torch import nn
 
 from deepseek.compress.edge import EdgeOptions, build, export_edge
 from deepseek.compress.edge import variants as edge_variants
-from deepseek.compress.edge.parity import compare
+from deepseek.compress.edge.parity import compare_outputs
 from deepseek.errors import CheckError, ExtraError, InputError, IntegrityError, MissingError
 from support.nets.edgenets import save_onnx
 
@@ -67,9 +67,9 @@ def test_the_guides_program_compiles_and_runs(cancer_bundle: Path, tmp_path: Pat
 
 
 def test_rows_of_the_users_own_are_what_it_is_held_to(cancer_bundle: Path, tmp_path: Path) -> None:
-    from deepseek.data.table.examples import example
+    from deepseek.data.table.examples import load_example
 
-    table, _, _ = example("cancer")
+    table, _, _ = load_example("cancer")
     path = tmp_path / "rows.csv"
     names, records = table.names, table.records(40)
     path.write_text("\n".join([",".join(names), *(",".join(str(r[n]) for n in names) for r in records)]))
@@ -196,7 +196,7 @@ def test_without_a_compiler_it_says_what_to_install(
 def test_a_model_too_large_for_c_is_refused_before_anything_is_compiled(
     cnn: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_variants, "MAX_NUMBERS", 1_000)
+    monkeypatch.setattr(edge_variants, "MAX_C_WEIGHTS", 1_000)
     with pytest.raises(InputError, match=r"the model has \d,\d+ weights"):
         export_edge(cnn[0], tmp_path / "out", EdgeOptions(tier="c"), data=cnn[1])
 
@@ -205,7 +205,7 @@ def test_not_a_number_counts_as_infinitely_wrong() -> None:
     subject = SimpleNamespace(expected=np.zeros((2, 1), np.float32), runtime=None, is_classes=False)
     outputs = np.array([[0.0], [np.nan]], np.float32)
     for lossy in (False, True):
-        found = compare(subject, outputs, np.zeros(2, np.int32), slice(None), lossy=lossy, keep=0.9)  # type: ignore[arg-type]
+        found = compare_outputs(subject, outputs, np.zeros(2, np.int32), slice(None), lossy=lossy, keep=0.9)  # type: ignore[arg-type]
         assert not found.passes
 
 
@@ -238,7 +238,7 @@ def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: 
     assert done.kept.parity.passes
     assert not list((tmp_path / "out").rglob("*.py"))
     assert done.tried[0].parity.max_difference <= 1e-4
-    with build.built(tmp_path / "out") as made:
+    with build.compile_program(tmp_path / "out") as made:
         used = subprocess.run(["ldd", "measure"], cwd=made, capture_output=True, text=True, check=True).stdout
     assert "libonnxruntime.so.1 => " in used
     assert "not found" not in used

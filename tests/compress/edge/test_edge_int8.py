@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import safetensors.numpy
 
-from deepseek.compress.edge.int8 import weights_in_int8
-from deepseek.compress.edge.variants import _in_int8
+from deepseek.compress.edge.int8 import store_weights_int8
+from deepseek.compress.edge.variants import _quantize_graph
 from deepseek.errors import InputError
 from support.nets.onnxgraphs import FLOAT, node, save
 
@@ -44,7 +44,7 @@ def graph(tmp_path: Path) -> bytes:
 
 
 def test_weights_are_stored_in_int8_by_output_channel(graph: bytes) -> None:
-    small = weights_in_int8(graph)
+    small = store_weights_int8(graph)
     rows = np.random.default_rng(1).normal(size=(50, 60)).astype(np.float32)
     expected, found = answers(graph, rows), answers(small, rows)
     error = np.sqrt(((found - expected) ** 2).mean()) / expected.std()
@@ -53,19 +53,19 @@ def test_weights_are_stored_in_int8_by_output_channel(graph: bytes) -> None:
     assert stored["twice"] == onnx.TensorProto.FLOAT
     assert [stored[f"{name}_int8"] for name in ("turned", "straight", "product")] == [onnx.TensorProto.INT8] * 3
     assert len(small) < len(graph) - 2.5 * 60 * 60 * 3
-    assert weights_in_int8(graph) == small
+    assert store_weights_int8(graph) == small
 
 
 def test_an_old_opset_is_refused(graph: bytes) -> None:
     model = onnx.load_from_string(graph)
     model.opset_import[0].version = 11
     with pytest.raises(InputError, match="opset 11"):
-        weights_in_int8(model.SerializeToString())
+        store_weights_int8(model.SerializeToString())
 
 
 def test_int8_throughout_keeps_the_class(cnn: tuple[Path, Path]) -> None:
     pictures = safetensors.numpy.load_file(cnn[1])["picture"]
-    made = _in_int8(cnn[0].read_bytes(), "picture", pictures[:200])
+    made = _quantize_graph(cnn[0].read_bytes(), "picture", pictures[:200])
     kinds = {each.op_type for each in onnx.load_from_string(made).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     classes = [

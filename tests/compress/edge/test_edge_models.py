@@ -12,10 +12,10 @@ import pytest
 from deepseek.compress.edge import build
 from deepseek.compress.edge.program import Program, model_program
 from deepseek.contracts import Float32
-from deepseek.data.features.numerics import NumberCoder
+from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.prepare import Column, Preprocessor
 from deepseek.engines.decide import Decision
-from deepseek.engines.parity import MARGIN_LIMIT, OUTPUT_LIMIT, spread
+from deepseek.engines.parity import MARGIN_LIMIT, OUTPUT_LIMIT, spread_indices
 from deepseek.nn.model import Model, Part
 from deepseek.nn.trees import TreeTable
 
@@ -25,7 +25,7 @@ ALLOWED = {"exp", "expf", "log", "logf", "sqrtf", "floor", "memset", "memcpy"}
 
 def program_of(model: Model, num_features: int) -> Program:
     """The model behind columns that are plain numbers."""
-    columns = tuple(Column(f"f{i}", "numeric", "number", NumberCoder(0.0)) for i in range(num_features))
+    columns = tuple(Column(f"f{i}", "numeric", "number", NumberEncoder(0.0)) for i in range(num_features))
     costs = None if model.task != "multiclass" else np.abs(np.subtract.outer(np.arange(10.0), np.arange(10.0)))
     threshold = 0.3 if model.task == "binary" else None
     return model_program(model, Decision(model.task, model.labels, threshold, costs), Preprocessor(columns))
@@ -44,11 +44,11 @@ def test_every_kind_of_model_answers_in_c_as_its_twin(
     model_and_rows: tuple[Model, Float32], compiled: Callable
 ) -> None:
     model, features = model_and_rows
-    rows = features[spread(len(features), 300)]
+    rows = features[spread_indices(len(features), 300)]
     expected = model.score(rows).output
     program = program_of(model, rows.shape[1])
     with compiled(program) as folder:
-        ran = build.run(folder, rows.astype(np.float64), program)
+        ran = build.run_program(folder, rows.astype(np.float64), program)
     if model.task == "regression":
         assert (np.abs(ran.outputs - expected) / np.maximum(1, np.abs(expected))).max() <= MARGIN_LIMIT
     else:
@@ -63,7 +63,7 @@ def test_sanitisers_find_nothing(kind: str, models: dict[str, tuple[Model, Float
     odd = features[:40].astype(np.float64)
     odd[0], odd[1], odd[2], odd[3] = np.nan, np.inf, -np.inf, 1e300
     with compiled(program, sanitised=True) as folder:
-        ran = build.run(folder, odd, program)
+        ran = build.run_program(folder, odd, program)
     np.testing.assert_allclose(ran.outputs[4:], model.score(features[4:40]).output, atol=OUTPUT_LIMIT)
     imputed = np.where(np.abs(odd) <= np.finfo(np.float32).max, odd, 0).astype(np.float32)
     np.testing.assert_allclose(ran.outputs[:4], model.score(imputed[:4]).output, atol=OUTPUT_LIMIT)
@@ -98,5 +98,5 @@ def test_a_tree_that_is_one_leaf_and_a_threshold_without_end(compiled: Callable,
     rows = np.array([[0.1], [0.2], [3e38], [-3e38]], np.float32)
     program = program_of(model, 1)
     with compiled(program) as folder:
-        ran = build.run(folder, rows.astype(np.float64), program)
+        ran = build.run_program(folder, rows.astype(np.float64), program)
     np.testing.assert_array_equal(ran.outputs, model.score(rows).output)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from deepseek.compress.edge import build
-from deepseek.compress.edge.layers import plan_arena, rounded
+from deepseek.compress.edge.layers import plan_arena, quantize_channels
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.edge.program import network_program
 from deepseek.errors import InputError, IntegrityError
@@ -36,7 +36,7 @@ def test_a_network_answers_as_onnxruntime(cnn: tuple[Path, Path], compiled: Call
     rows = safetensors.numpy.load_file(cnn[1])["picture"][:200]
     program = network_program(read_network(cnn[0].read_bytes()), int8=False)
     with compiled(program, sanitised=sanitised) as folder:
-        ran = build.run(folder, rows.reshape(200, -1), program)
+        ran = build.run_program(folder, rows.reshape(200, -1), program)
     expected = answers(cnn[0], rows)
     np.testing.assert_allclose(ran.outputs, expected, atol=1e-5)
     np.testing.assert_array_equal(ran.chosen, expected.argmax(axis=1))
@@ -47,12 +47,12 @@ def test_int8_weights_are_a_quarter_and_keep_the_class(cnn: tuple[Path, Path], c
     network = read_network(cnn[0].read_bytes())
     program = network_program(network, int8=True)
     with compiled(program, sanitised=True) as folder:
-        ran = build.run(folder, rows.reshape(300, -1), program)
+        ran = build.run_program(folder, rows.reshape(300, -1), program)
     assert (ran.chosen == answers(cnn[0], rows).argmax(axis=1)).mean() >= 0.98
     weights = [step.weight for step in network.steps if step.weight is not None]
     assert len(weights) == 9  # seven convolutions, two dense layers
     for weight in weights:
-        codes, scale = rounded(weight)
+        codes, scale = quantize_channels(weight)
         error = np.abs(codes * scale[:, None] - weight.reshape(len(weight), -1))
         assert (error <= scale[:, None] * 0.5001).all()
 
@@ -99,7 +99,7 @@ def test_other_shapes_answer_as_onnxruntime(
     rows = np.random.default_rng(0).normal(size=(20, *shape)).astype(np.float32)
     program = network_program(read_network(path.read_bytes()), int8=False)
     with compiled(program, sanitised=True) as folder:
-        ran = build.run(folder, rows.reshape(20, -1), program)
+        ran = build.run_program(folder, rows.reshape(20, -1), program)
     np.testing.assert_allclose(ran.outputs, answers(path, rows), atol=1e-5)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.compress import Pruning, prune, prune_to
-from deepseek.compress.pruning.allocate import allocate
-from deepseek.compress.pruning.trace import trace
+from deepseek.compress.pruning.allocate import allocate_channels
+from deepseek.compress.pruning.trace import trace_module
 from deepseek.errors import InputError
 from deepseek.nn.resnet import ResNet, ResNetShape
 
@@ -50,7 +50,7 @@ def test_the_given_module_is_untouched() -> None:
 
 def test_operations_of_a_convolution_and_a_linear_layer_are_those_counted_by_hand() -> None:
     net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 6 * 6, 5))
-    traced = trace(net, torch.zeros(2, 3, 8, 8))
+    traced = trace_module(net, torch.zeros(2, 3, 8, 8))
     assert traced.cost(traced.sizes).macs == 16 * 3 * 9 * 36 + 16 * 36 * 5
     half = traced.cost({"0": 8})  # a channel of the convolution is 36 inputs of the linear layer
     assert half.macs == 8 * 3 * 9 * 36 + 8 * 36 * 5
@@ -106,18 +106,18 @@ def test_no_group_gives_more_than_the_cap_and_all_are_rounded() -> None:
 
 
 def test_measured_seconds_decide_when_latency_is_asked_for() -> None:
-    traced = trace(small_resnet(), IMAGE)
+    traced = trace_module(small_resnet(), IMAGE)
     slow = "levels.1.block.first.conv"
     for layer in traced.layers.values():
         layer.seconds = 1.0 if layer.name == slow else 1e-9
-    left = allocate(traced, Pruning(drop=0.05, speed=0.0))
+    left = allocate_channels(traced, Pruning(drop=0.05, speed=0.0))
     giving = {name for name, group in traced.groups.items() if left[name] < group.size}
     assert giving
     assert all(slow in traced.groups[name].layers for name in giving)
 
 
 def test_latency_is_measured_on_the_layers_themselves() -> None:
-    traced = trace(small_resnet(), IMAGE, timed=True)
+    traced = trace_module(small_resnet(), IMAGE, timed=True)
     assert all(layer.seconds > 0 for layer in traced.layers.values() if layer.macs)
     assert prune(small_resnet(), IMAGE, Pruning(drop=0.3)).report.dropped >= 0.3
 
@@ -349,13 +349,13 @@ def test_importance_is_the_mean_of_the_layers_norms() -> None:
     net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 1, bias=False))
     net[0].weight.data = torch.tensor([[1.0, -1.0], [2.0, 0.0], [-4.0, 4.0]])  # norms 2, 2, 8
     net[1].weight.data = torch.tensor([[3.0, -6.0, 0.0]])
-    group = trace(net, torch.zeros(1, 2)).groups["0"]
+    group = trace_module(net, torch.zeros(1, 2)).groups["0"]
     assert np.allclose(group.importance, np.array([2 + 3, 2 + 6, 8 + 0]) / 7)
 
 
 def test_a_transposed_convolution_is_counted_by_its_input() -> None:
     net = nn.Sequential(nn.ConvTranspose2d(3, 16, 2, stride=2), nn.Conv2d(16, 2, 1))
-    traced = trace(net, torch.zeros(1, 3, 4, 4))
+    traced = trace_module(net, torch.zeros(1, 3, 4, 4))
     assert traced.layers["0"].macs == 3 * 16 * 4 * 16
     pruned = prune(net, torch.zeros(1, 3, 4, 4), Pruning(drop=0.3, allocation="flops", round_to=8))
     assert pruned.module[0].weight.shape == (3, 8, 2, 2)

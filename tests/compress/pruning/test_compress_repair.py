@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.compress import Pruning, Teaching, prune, prune_and_repair, repair
-from deepseek.compress.distilling.losses import answers_loss
-from deepseek.compress.pruning.repair import Taught
+from deepseek.compress import Pruning, TeacherConfig, prune, prune_and_repair, repair
+from deepseek.compress.distilling.losses import distillation_loss
+from deepseek.compress.pruning.repair import StudentWithTeacher
 from deepseek.errors import InputError
 from deepseek.train import ArrayStream, TrainConfig, fit
 
@@ -36,7 +36,7 @@ def teacher() -> nn.Module:
 
 def distance(one: nn.Module, other: nn.Module) -> float:
     with torch.no_grad():
-        return float(answers_loss(one(stream().tensors[0]), other(stream().tensors[0]), 1.0))
+        return float(distillation_loss(one(stream().tensors[0]), other(stream().tensors[0]), 1.0))
 
 
 def test_repair_brings_the_pruned_network_back_to_its_teacher(teacher: nn.Module) -> None:
@@ -51,7 +51,7 @@ def test_repair_brings_the_pruned_network_back_to_its_teacher(teacher: nn.Module
 
 def test_the_teacher_is_neither_trained_nor_stored(teacher: nn.Module) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    taught = Taught(prune(teacher, ROW, KNOBS).module, teacher).train()
+    taught = StudentWithTeacher(prune(teacher, ROW, KNOBS).module, teacher).train()
     assert all(name.startswith("student.") for name in taught.state_dict())
     repair(prune(teacher, ROW, KNOBS).module, stream(), CONFIG, teacher=teacher, loss=functional.cross_entropy)
     assert all(torch.equal(teacher.state_dict()[name], value) for name, value in before.items())
@@ -65,7 +65,12 @@ def test_with_the_teacher_alone_the_targets_do_not_matter(teacher: nn.Module) ->
         shifted = ArrayStream((data.tensors[0], (data.tensors[1] + shift) % 3), 32, data.generator)
         found.append(
             repair(
-                pruned, shifted, CONFIG, teacher=teacher, loss=functional.cross_entropy, teaching=Teaching(weight=1.0)
+                pruned,
+                shifted,
+                CONFIG,
+                teacher=teacher,
+                loss=functional.cross_entropy,
+                teaching=TeacherConfig(weight=1.0),
             ).module
         )
     for one, two in zip(found[0].parameters(), found[1].parameters(), strict=True):
@@ -75,7 +80,7 @@ def test_with_the_teacher_alone_the_targets_do_not_matter(teacher: nn.Module) ->
 def test_the_teaching_loss_is_that_of_the_formula() -> None:
     student, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[4.0, 0.0]])
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
-    assert torch.isclose(answers_loss(student, teacher, 2.0), 4 * (p * (p / q).log()).sum())
+    assert torch.isclose(distillation_loss(student, teacher, 2.0), 4 * (p * (p / q).log()).sum())
 
 
 def test_rounds_take_together_what_was_asked_for_in_equal_shares(teacher: nn.Module) -> None:
@@ -170,7 +175,7 @@ def test_a_run_that_goes_on_keeps_the_channels_that_were_measured_for_it(teacher
 )
 def test_teaching_out_of_range_is_refused(arguments: dict[str, float], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Teaching(**arguments)
+        TeacherConfig(**arguments)
 
 
 def test_a_teacher_of_another_shape_is_refused_before_any_step(teacher: nn.Module) -> None:

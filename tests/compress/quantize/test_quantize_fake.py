@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.compress.quantize import QuantizeConfig, convert, fake_quantize, fold_batchnorm, quantize_weights
-from deepseek.compress.quantize.grid import GRIDS, Method, best_shares, channel_scales, round_to
+from deepseek.compress.quantize.grid import GRIDS, QuantizeMethod, best_clip_shares, channel_scales, round_to_grid
 from deepseek.errors import InputError
 
-METHODS: tuple[Method, ...] = ("int8", "int4", "fp8", "fp8_e5m2")
+METHODS: tuple[QuantizeMethod, ...] = ("int8", "int4", "fp8", "fp8_e5m2")
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -30,16 +30,16 @@ def slow_round(value: float, method: str) -> float:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rounding_finds_the_nearest_code(method: Method) -> None:
+def test_rounding_finds_the_nearest_code(method: QuantizeMethod) -> None:
     top = GRIDS[method].top
     values = (torch.rand(200, generator=torch.Generator().manual_seed(1)) * 2.2 - 1.1) * top
-    found = round_to(values, GRIDS[method])
+    found = round_to_grid(values, GRIDS[method])
     for value, code in zip(values.tolist(), found.tolist(), strict=True):
         assert abs(code - value) == pytest.approx(abs(slow_round(value, method) - value), rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_forward_pass_sees_weights_of_the_grid_and_convert_leaves_the_same(method: Method) -> None:
+def test_the_forward_pass_sees_weights_of_the_grid_and_convert_leaves_the_same(method: QuantizeMethod) -> None:
     torch.manual_seed(0)
     model = net().eval()
     before = model[1].weight.detach().clone()
@@ -64,7 +64,7 @@ def test_the_forward_pass_sees_weights_of_the_grid_and_convert_leaves_the_same(m
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("size", [1.0, 1e-6, 1e-12])
-def test_the_gradient_is_that_of_the_rounded_weights_however_small(method: Method, size: float) -> None:
+def test_the_gradient_is_that_of_the_rounded_weights_however_small(method: QuantizeMethod, size: float) -> None:
     """By hand: d/dW of sum(size * x W') is size * x, for each weight, whatever W was rounded to."""
     layer = nn.Linear(4, 2, bias=False)
     fake_quantize(layer, QuantizeConfig(method))
@@ -97,12 +97,12 @@ def test_the_end_of_the_range_errs_no_more_than_the_largest_weight_would() -> No
 
     def error(shares: Tensor | float) -> Tensor:
         scales = channel_scales(weight, grid, shares)
-        return (round_to(weight / scales, grid) * scales - weight).square().sum(1)
+        return (round_to_grid(weight / scales, grid) * scales - weight).square().sum(1)
 
-    shares = best_shares(weight, grid)
+    shares = best_clip_shares(weight, grid)
     assert (error(shares) <= error(1.0)).all()
     assert error(shares).sum() < 0.95 * error(1.0).sum()
-    assert torch.equal(best_shares(weight, GRIDS["fp8"]), torch.ones(64, 1))
+    assert torch.equal(best_clip_shares(weight, GRIDS["fp8"]), torch.ones(64, 1))
 
 
 def test_a_weight_that_two_layers_share_is_rounded_once() -> None:

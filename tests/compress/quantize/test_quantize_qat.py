@@ -22,7 +22,7 @@ from deepseek.compress.quantize import (
     unpack,
     worst,
 )
-from deepseek.compress.quantize.grid import Method
+from deepseek.compress.quantize.grid import QuantizeMethod
 from deepseek.errors import CheckError, InputError
 from deepseek.train import ArrayStream, TrainConfig, fit
 
@@ -60,7 +60,7 @@ def trained() -> nn.Module:
 
 @pytest.mark.parametrize("method", ["int8", "int4", "fp8", "fp8_e5m2"])
 @pytest.mark.parametrize("activations", ["none", "token"])
-def test_the_loss_falls_from_the_start_as_in_float32(method: Method, activations: Any) -> None:
+def test_the_loss_falls_from_the_start_as_in_float32(method: QuantizeMethod, activations: Any) -> None:
     config = TrainConfig(epochs=4, lr=3e-3)
     plain = fit(net(), stream(), config, loss=functional.cross_entropy).losses
     quantize = QuantizeConfig(method, activations)
@@ -70,7 +70,7 @@ def test_the_loss_falls_from_the_start_as_in_float32(method: Method, activations
 
 
 @pytest.mark.parametrize("method", ["int4", "fp8_e5m2"])
-def test_training_wins_back_what_rounding_cost(trained: nn.Module, method: Method) -> None:
+def test_training_wins_back_what_rounding_cost(trained: nn.Module, method: QuantizeMethod) -> None:
     rounded, again = copy.deepcopy(trained), copy.deepcopy(trained)
     quantize_weights(rounded, QuantizeConfig(method))
     config = TrainConfig(epochs=2, lr=5e-4)

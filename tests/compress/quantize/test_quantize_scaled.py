@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deepseek.compress.quantize import QuantizeConfig, quantize_weights, use_scaled_mm
-from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to
+from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to_grid
 from deepseek.errors import InputError
 
 
@@ -23,7 +23,7 @@ def test_a_layer_multiplies_what_both_sides_were_rounded_to() -> None:
     assert use_scaled_mm(model, weights) == ("0", "2")
     x = torch.randn(5, 7, 32)
     scales = channel_scales(x.reshape(-1, 32), GRIDS["fp8"])
-    rounded = (round_to(x.reshape(-1, 32) / scales, GRIDS["fp8"]) * scales).reshape(5, 7, 32)
+    rounded = (round_to_grid(x.reshape(-1, 32) / scales, GRIDS["fp8"]) * scales).reshape(5, 7, 32)
     torch.testing.assert_close(model[0](x), rounded @ weight.T + bias, rtol=1e-5, atol=1e-5)
     assert model[0](x.to(torch.bfloat16)).dtype == torch.bfloat16
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.subjects import export_module as export_module_file
-from deepseek.compress.subjects.export_module import INPUT, OUTPUT, export_module
+from deepseek.compress.subjects.export_module import INPUT_NAME, OUTPUT_NAME, export_module
 from deepseek.compress.subjects.user_module import load_module
 from deepseek.errors import InputError
 from support.nets.edgenets import small_cnn
@@ -30,11 +30,13 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, bytes]:
 def test_any_number_of_rows_gets_the_modules_answers(graph: tuple[nn.Module, bytes]) -> None:
     module, data = graph
     session = onnxruntime.InferenceSession(data)
-    assert [end.name for end in (*session.get_inputs(), *session.get_outputs())] == [INPUT, OUTPUT]
+    assert [end.name for end in (*session.get_inputs(), *session.get_outputs())] == [INPUT_NAME, OUTPUT_NAME]
     for num_rows in (1, 5, 40):
         rows = torch.rand(num_rows, 1, 8, 8)
         with torch.inference_mode():
-            np.testing.assert_allclose(session.run(None, {INPUT: rows.numpy()})[0], module(rows).numpy(), atol=1e-6)
+            np.testing.assert_allclose(
+                session.run(None, {INPUT_NAME: rows.numpy()})[0], module(rows).numpy(), atol=1e-6
+            )
 
 
 def test_one_graph_serves_the_c_tier_too(graph: tuple[nn.Module, bytes]) -> None:
@@ -106,13 +108,15 @@ def test_a_floor_of_the_modules_own_is_kept(tmp_path: Path) -> None:
     path, module = tmp_path / "net.onnx", Surprise(1e-10)
     export_module(module, torch.rand(2, 4) + 1, path)
     zeros = torch.zeros(3, 4)
-    found = onnxruntime.InferenceSession(path).run(None, {INPUT: zeros.numpy()})[0]
+    found = onnxruntime.InferenceSession(path).run(None, {INPUT_NAME: zeros.numpy()})[0]
     np.testing.assert_allclose(found, module(zeros).numpy(), rtol=1e-6)
 
 
 def test_a_graph_that_loses_a_floor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers the rows of the data as the module does."""
-    whole = export_module_file.torch_graph
-    monkeypatch.setattr(export_module_file, "torch_graph", lambda _, *given, **more: whole(Surprise(0), *given, **more))
+    whole = export_module_file.export_torch_module
+    monkeypatch.setattr(
+        export_module_file, "export_torch_module", lambda _, *given, **more: whole(Surprise(0), *given, **more)
+    )
     with pytest.raises(InputError, match="zero: output is not finite"):
         export_module(Surprise(1e-10), torch.rand(2, 4) + 1, tmp_path / "net.onnx")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepseek.compress.subjects.export_module import INPUT, export_module
+from deepseek.compress.subjects.export_module import INPUT_NAME, export_module
 from deepseek.compress.subjects.post_training import quantize_onnx
 from deepseek.contracts import Float32
 from deepseek.engines.onnx import open_session
@@ -42,9 +42,9 @@ def test_attention_is_smoothed_first(tmp_path: Path) -> None:
         layer.norm1.weight[3] = layer.norm2.weight[3] = 50.0
     rows = np.random.default_rng(0).standard_normal((40, 12, 32)).astype(np.float32)
     export_module(nn.Sequential(layer, nn.LayerNorm(32)), torch.from_numpy(rows[:2]), tmp_path / "net.onnx")
-    calls = [{INPUT: row[None]} for row in rows[:30]]
+    calls = [{INPUT_NAME: row[None]} for row in rows[:30]]
     quantize_onnx(tmp_path / "net.onnx", calls, tmp_path / "int8.onnx")
-    int8.quantize(tmp_path / "net.onnx", tmp_path / "plain.onnx", calls)
+    int8.quantize_int8(tmp_path / "net.onnx", tmp_path / "plain.onnx", calls)
     given = answers(tmp_path / "net.onnx", rows[30:])
     smoothed, plain = (share(answers(tmp_path / f"{name}.onnx", rows[30:]), given) for name in ("int8", "plain"))
     assert "QuantizeLinear" in kinds(tmp_path / "int8.onnx")

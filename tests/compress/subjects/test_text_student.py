@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from deepseek.bundle import verify_bundle
-from deepseek.compress import Limits, optimise
-from deepseek.compress.subjects.opener import open_subject
-from deepseek.compress.subjects.text import TextSubject
+from deepseek.compress import Limits, optimize
+from deepseek.compress.subjects.opener import open_target
+from deepseek.compress.subjects.text import TextTarget
 from deepseek.engines.text import TextModel
 from deepseek.errors import InputError
 from support.nets.textfolders import make_text_folder
@@ -40,7 +40,7 @@ def test_a_student_is_judged_written_and_served(teacher: Path, tmp_path: Path) -
     held = texts(80, 9)
     data = write(tmp_path / "held.csv", held, classes(held))
     (tmp_path / "train.txt").write_text("\n".join(texts(200, 1)))
-    found = optimise(
+    found = optimize(
         teacher, data, Limits(keep=0.9), train=tmp_path / "train.txt", methods=["distill", "int8"],
         out=tmp_path / "out", cache=tmp_path / "cache", budget_s=0.2,
     )  # fmt: skip
@@ -68,17 +68,17 @@ def test_texts_that_judge_teach_nothing_and_labels_may_be_missing(teacher: Path,
     held, given = texts(40, 9), texts(30, 1)
     data = write(tmp_path / "held.csv", held, classes(held))
     train = write(tmp_path / "train.csv", [*held, *given], [*classes(held), *classes(given)[:10], *[""] * 20])
-    subject = TextSubject.open(teacher, data, train=train)
+    subject = TextTarget.open(teacher, data, train=train)
     pupil = subject._pupil
     assert pupil is not None
     assert pupil.texts == given
     assert pupil.labels == [*classes(given)[:10], *[-100] * 20]
     with pytest.raises(InputError, match="every text to train on"):
-        TextSubject.open(teacher, data, train=data)
-    assert "distill" not in TextSubject.open(teacher, data).methods()
+        TextTarget.open(teacher, data, train=data)
+    assert "distill" not in TextTarget.open(teacher, data).methods()
     other = write(tmp_path / "other.csv", given, ["joy"] * 30)
     with pytest.raises(InputError, match="'joy' is none of the model's"):
-        TextSubject.open(teacher, data, train=other)
+        TextTarget.open(teacher, data, train=other)
 
 
 def test_what_has_no_students_is_refused_at_once(teacher: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_what_has_no_students_is_refused_at_once(teacher: Path, tmp_path: Path) 
     data = write(tmp_path / "held.csv", held, [""] * 40)
     distil = make_text_folder(tmp_path / "distil", "distilbert", "sequence-classification")
     with pytest.raises(InputError, match="no student is made of it"):
-        optimise(distil, data, train=data, cache=tmp_path)
+        optimize(distil, data, train=data, cache=tmp_path)
     (tmp_path / "net.onnx").write_bytes(b"")
     with pytest.raises(InputError, match="not trained while it is compressed"):
-        open_subject(tmp_path / "net.onnx", data, train=data)
+        open_target(tmp_path / "net.onnx", data, train=data)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deepseek.contracts import Batch, Flag
 from deepseek.data import Preprocessor, Table, find_kinds, fit_preprocessor, read_table
-from deepseek.data.features.rows import MANY_ROWS
+from deepseek.data.features.rows import MIN_COLUMNWISE_ROWS
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 
@@ -214,7 +214,7 @@ def test_bytes_that_are_no_preprocessing_are_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("column", "value"), [("age", "abc"), ("age", [1]), ("on", "maybe"), ("city", {"a": 1}), ("when", "x")]
 )
-@pytest.mark.parametrize("num_rows", [1, MANY_ROWS + 1])
+@pytest.mark.parametrize("num_rows", [1, MIN_COLUMNWISE_ROWS + 1])
 def test_a_wrong_type_names_row_column_value_and_what_was_expected(column: str, value: object, num_rows: int) -> None:
     prepared = fit(MIXED)
     records = [prepared.example() for _ in range(num_rows)]
@@ -234,7 +234,7 @@ def test_a_wrong_type_in_a_table_is_named_the_same_way() -> None:
         prepared.table(read_table({**rows, "age": ["3", "4"], "when": [1.0, 2.0]}))
 
 
-@pytest.mark.parametrize("num_rows", [1, MANY_ROWS + 1])
+@pytest.mark.parametrize("num_rows", [1, MIN_COLUMNWISE_ROWS + 1])
 def test_missing_and_unknown_columns_are_named_with_the_near_one(num_rows: int) -> None:
     prepared = fit(MIXED)
     good = prepared.example()
@@ -328,7 +328,7 @@ ANYTHING = st.one_of(
 @settings(max_examples=300, deadline=None)
 @given(
     records=st.lists(st.one_of(st.dictionaries(st.sampled_from([*MIXED, "y", "z"]), ANYTHING), ANYTHING), max_size=3),
-    repeat=st.sampled_from([1, MANY_ROWS]),
+    repeat=st.sampled_from([1, MIN_COLUMNWISE_ROWS]),
 )
 def test_hostile_records_give_features_or_a_named_error(records: list[Any], repeat: int) -> None:
     try:

@@ -12,9 +12,16 @@ import pytest
 from deepseek import plugins
 from deepseek.contracts import Float32
 from deepseek.data import Preprocessor, find_kinds, fit_preprocessor, read_table
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
 from deepseek.data.features.registry import MODALITIES, modalities
-from deepseek.data.table.values import Values, texts
+from deepseek.data.table.values import Values, level_names
 from deepseek.errors import MissingError
 
 
@@ -28,18 +35,18 @@ class LengthCoder:
     expected: ClassVar[str] = "text"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        return (Part(" length", "numeric"),)
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        return (EncodedFeature(" length", "numeric"),)
 
-    def encode(self, values: Values, out: Float32) -> Marks:
-        out[:, 0] = [len(text or "") for text in texts(values)]
-        return Marks()
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
+        out[:, 0] = [len(text or "") for text in level_names(values)]
+        return ReplacedRows()
 
-    def quick(self) -> Callable[[Any], Cells | None]:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
         return lambda value: (float(len(value)),) if type(value) is str else None
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
-        return (float(len(texts([value])[0] or "")),), None
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
+        return (float(len(level_names([value])[0] or "")),), None
 
     def example(self) -> Any:
         return "x" * self.typical
@@ -50,10 +57,10 @@ class Lengths:
     kinds: ClassVar[tuple[str, ...]] = ("text",)
     coder: ClassVar[type] = LengthCoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         return "text" if profile.type == "text" else None
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
         return LengthCoder(int(np.median([len(text) for text in profile.there])))
 
 
@@ -71,9 +78,11 @@ def test_ours_are_offered_columns_first_and_in_order() -> None:
 
 
 def test_a_modality_of_another_package_codes_free_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = plugins._others
-    monkeypatch.setattr(plugins, "_others", lambda group: {"length": Point} if group == "modalities" else others(group))
-    monkeypatch.setattr(plugins, "_load", lambda target: LENGTHS if target == Point.value else MODALITIES)
+    others = plugins._entry_points
+    monkeypatch.setattr(
+        plugins, "_entry_points", lambda group: {"length": Point} if group == "modalities" else others(group)
+    )
+    monkeypatch.setattr(plugins, "_load_target", lambda target: LENGTHS if target == Point.value else MODALITIES)
     notes = [f"note {'x' * (row % 7)} about the row {row}" for row in range(40)]
     table = read_table({"note": notes, "y": [0, 1] * 20})
     kinds = find_kinds(table, target="y")

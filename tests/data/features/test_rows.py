@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepseek.data import Preprocessor, find_kinds, fit_preprocessor, read_table
-from deepseek.data.features.rows import MANY_ROWS
+from deepseek.data.features.rows import MIN_COLUMNWISE_ROWS
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -46,7 +46,7 @@ def test_many_rows_cost_less_each_than_one() -> None:
     one_s = min(timeit.repeat(lambda: prepared.rows(records[:1]), number=200, repeat=10)) / 200
     many_s = min(timeit.repeat(lambda: prepared.rows(records), number=1, repeat=5)) / len(records)
     assert many_s < one_s
-    assert len(records) > MANY_ROWS
+    assert len(records) > MIN_COLUMNWISE_ROWS
 
 
 def test_serving_imports_nothing_heavy(tmp_path: object) -> None:

@@ -307,11 +307,11 @@ def kept_files() -> dict[str, bytes]:
 
 def test_a_decoder_that_is_kept_remembers_nothing_of_the_picture_before() -> None:
     def decode(data: bytes) -> bytes | None:
-        pixels = jpeg.decode(data, (20, 28), channels=3, max_pixels=10**6)
+        pixels = jpeg.decode_jpeg(data, (20, 28), channels=3, max_pixels=10**6)
         return None if pixels is None else pixels.tobytes()
 
     files = kept_files()
-    assert {name for name, data in files.items() if jpeg.own_parts(data) is None} == {
+    assert {name for name, data in files.items() if jpeg.self_contained_parts(data) is None} == {
         "progressive", "bare", "cut", "second",
     }  # fmt: skip
     alone = {}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepseek.data.media.image import ImageReader
-from deepseek.data.media.image_folder import CutShape, ImageFolder, central, drawn
+from deepseek.data.media.image_folder import CropConfig, ImageFolder, center_crop, random_crop
 from deepseek.data.media.source import BrokenError, Source
 from deepseek.errors import InputError, MissingError
 from support.rows.mixed import picture
@@ -28,9 +28,9 @@ def test_classes_are_the_folders_in_their_order(tmp_path: Path) -> None:
     assert folder.classes == ("ant", "cat")
     assert folder.files == ("ant/deep/1.JPEG", "cat/0.jpg", "cat/deep/1.JPEG")
     assert folder.labels.tolist() == [0, 1, 1]
-    assert folder.read(2, ImageReader(size=(8, 6)), central(1.0)).shape == (3, 8, 6)
+    assert folder.read(2, ImageReader(size=(8, 6)), center_crop(1.0)).shape == (3, 8, 6)
     with pytest.raises(BrokenError, match=r"cat/0\.jpg"):
-        folder.read(1, ImageReader(size=(8, 6)), central(1.0))
+        folder.read(1, ImageReader(size=(8, 6)), center_crop(1.0))
 
 
 def test_a_folder_that_is_none_or_holds_too_little_is_refused(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_rectangles_have_the_areas_and_ratios_of_torchvisions() -> None:
     torch = pytest.importorskip("torch")
     transforms = pytest.importorskip("torchvision.transforms")
     random = np.random.default_rng(0)
-    ours = np.array([drawn(CutShape(), random)(HEIGHT, WIDTH) for _ in range(4_000)])
+    ours = np.array([random_crop(CropConfig(), random)(HEIGHT, WIDTH) for _ in range(4_000)])
     torch.manual_seed(0)
     like, shape = torch.empty(3, HEIGHT, WIDTH), ([0.08, 1.0], [3 / 4, 4 / 3])
     theirs = np.array([transforms.RandomResizedCrop.get_params(like, *shape) for _ in range(4_000)])
@@ -62,7 +62,7 @@ def test_rectangles_have_the_areas_and_ratios_of_torchvisions() -> None:
             assert abs(np.quantile(what(ours), share) - np.quantile(what(theirs), share)) < 0.03 * spread
     assert (ours[:, 0] + ours[:, 2] <= HEIGHT).all()
     assert (ours[:, 1] + ours[:, 3] <= WIDTH).all()
-    assert drawn(CutShape(least_share=1.0), random)(10, 100) == (0, 43, 10, 13)  # none fits
+    assert random_crop(CropConfig(least_share=1.0), random)(10, 100) == (0, 43, 10, 13)  # none fits
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -83,4 +83,4 @@ def test_a_cut_is_of_the_upright_picture(orientation: int, form: str) -> None:
 @pytest.mark.parametrize("knobs", [{"least_share": 0.0}, {"widest": 0.5}])
 def test_a_knob_out_of_range_is_named(knobs: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(knobs))):
-        CutShape(**knobs)
+        CropConfig(**knobs)

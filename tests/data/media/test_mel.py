@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepseek.data.media.mel import FLOOR, log_mel, mel
+from deepseek.data.media.mel import POWER_FLOOR, hz_to_mel, log_mel
 from deepseek.nn.spectrogram import LogMel
 
 
@@ -21,10 +21,10 @@ def test_it_is_what_the_layer_of_the_model_gives(rate_hz: int) -> None:
 def test_a_tone_is_loudest_in_its_band() -> None:
     tone = np.sin(2 * np.pi * 1_000 * np.arange(8_000) / 8_000).astype(np.float32)
     band = int(log_mel(tone, 8_000).mean(1).argmax())
-    middle = mel(np.array(20.0)) + (band + 1) * (mel(np.array(4_000.0)) - mel(np.array(20.0))) / 65
+    middle = hz_to_mel(np.array(20.0)) + (band + 1) * (hz_to_mel(np.array(4_000.0)) - hz_to_mel(np.array(20.0))) / 65
     assert abs(middle - 1_000) < 50
 
 
 def test_what_is_shorter_than_a_window_and_silence_have_bands_as_well() -> None:
-    assert log_mel(np.zeros(3, np.float32), 8_000).tolist() == [[pytest.approx(np.log(FLOOR))]] * 64
+    assert log_mel(np.zeros(3, np.float32), 8_000).tolist() == [[pytest.approx(np.log(POWER_FLOOR))]] * 64
     assert log_mel(np.ones(30, np.float32), 1_000, least_points=1_024).shape == (64, 1)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.data.media.source import BrokenError
 from deepseek.data.media.text import TextReader, decode_text
 from deepseek.errors import InputError
@@ -32,7 +32,7 @@ def test_bytes_that_are_no_text_are_named(data: bytes) -> None:
 
 def test_a_text_has_the_same_ids_after_a_round_trip_through_json() -> None:
     reader = TextReader.fit(TEXTS, num_tokens=12)
-    again = parse(TextReader, asdict(reader), "record")
+    again = parse_value(TextReader, asdict(reader), "record")
     assert again == reader
     for text in [*TEXTS, "new words: hologram", "", "   "]:
         np.testing.assert_array_equal(again.read(text), reader.read(text))
@@ -119,7 +119,7 @@ def test_words_that_are_looked_up_give_the_ids_of_the_whole_text() -> None:
 
 
 def test_what_is_kept_of_words_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepseek.data.media.text._MOST_KNOWN", 20)
+    monkeypatch.setattr("deepseek.data.media.text._MAX_CACHED_WORDS", 20)
     reader = TextReader.fit(["a b c d e f"] * 3, num_tokens=30)
     texts = [" ".join(f"w{row}x{at}" for at in range(9)) for row in range(9)]
     whole = TextReader(reader.tokenizer, 30)

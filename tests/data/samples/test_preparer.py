@@ -17,7 +17,7 @@ import pytest
 from deepseek.data import find_kinds
 from deepseek.data.media.kinds import find_media
 from deepseek.data.media.source import BrokenError
-from deepseek.data.samples.decode import CHUNK, DONE, decode
+from deepseek.data.samples.decode import CHUNK_ROWS, DONE_FILE, decode_table
 from deepseek.data.samples.preparer import SamplePreparer, fit_samples
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError
@@ -187,7 +187,7 @@ def test_decoding_to_disk_gives_the_same_arrays(tmp_path: Path, workers: int) ->
     (tmp_path / "data").mkdir()
     table = write(tmp_path / "data")
     preparer = fitted(tmp_path / "data", table)
-    found = decode(preparer, table, tmp_path / "scratch", root=tmp_path / "data", workers=workers)
+    found = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path / "data", workers=workers)
     wanted = preparer.rows(table.records(), root=tmp_path / "data")
     assert set(found.arrays) == set(wanted.arrays)
     for name, array in wanted.arrays.items():
@@ -199,35 +199,37 @@ def test_broken_files_are_masked_and_counted_by_their_rows(tmp_path: Path) -> No
     preparer = fitted(tmp_path, table)
     for row in (40, 97):
         (tmp_path / f"{row}.png").write_bytes(b"no picture")
-    found = decode(preparer, table, tmp_path / "scratch", root=tmp_path, broken="mask", workers=2)
+    found = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, broken="mask", workers=2)
     assert [(fault.row, fault.column) for fault in found.faults] == [(40, "ct"), (97, "ct")]
     with pytest.raises(BrokenError, match="row 40"):
-        decode(preparer, table, tmp_path / "other", root=tmp_path, workers=0)
+        decode_table(preparer, table, tmp_path / "other", root=tmp_path, workers=0)
 
 
 def test_what_was_decoded_is_not_decoded_again_unless_a_file_changed(tmp_path: Path) -> None:
     table = write(tmp_path)
     preparer = fitted(tmp_path, table)
     told: list[float] = []
-    decode(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share))
-    assert len(told) == -(-NUM // CHUNK)
-    decode(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda *_: pytest.fail("decoded again"))
+    decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share))
+    assert len(told) == -(-NUM // CHUNK_ROWS)
+    decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda *_: pytest.fail("decoded again"))
     (tmp_path / "50.png").write_bytes(picture(1_000))
-    again = decode(preparer, table, tmp_path / "scratch", root=tmp_path)
+    again = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path)
     np.testing.assert_array_equal(again.arrays["ct"][50, 0], np.asarray(Image.open(tmp_path / "50.png")))
 
 
 def test_a_note_that_was_cut_off_is_decoded_again(tmp_path: Path) -> None:
     table = write(tmp_path)
     preparer = fitted(tmp_path, table)
-    first = decode(preparer, table, tmp_path / "scratch", root=tmp_path)
-    notes = tmp_path / "scratch" / DONE
+    first = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path)
+    notes = tmp_path / "scratch" / DONE_FILE
     notes.write_text("\n".join(notes.read_text().splitlines()[:2]) + '\n{"chunk": 9')
     told: list[float] = []
-    again = decode(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share))
-    assert len(told) == -(-NUM // CHUNK) - 2
+    again = decode_table(
+        preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share)
+    )
+    assert len(told) == -(-NUM // CHUNK_ROWS) - 2
     np.testing.assert_array_equal(again.arrays["ct"], first.arrays["ct"])
-    assert len(notes.read_text().splitlines()) == -(-NUM // CHUNK)
+    assert len(notes.read_text().splitlines()) == -(-NUM // CHUNK_ROWS)
 
 
 KILLED = """
@@ -297,10 +299,10 @@ own.decode(own.fitted(data, table), table, Path({str(tmp_path / "scratch")!r}), 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2_000:]
     told: list[Any] = []
-    found = decode(
+    found = decode_table(
         preparer, table, tmp_path / "scratch", root=tmp_path / "data", progress=lambda *each: told.append(each)
     )
-    assert 1 <= len(told) < -(-NUM // CHUNK)
+    assert 1 <= len(told) < -(-NUM // CHUNK_ROWS)
     np.testing.assert_array_equal(
         found.arrays["ct"], preparer.rows(table.records(), root=tmp_path / "data").arrays["ct"]
     )
@@ -311,4 +313,4 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     preparer = fitted(tmp_path, table)
     (tmp_path / "20.png").unlink()
     with pytest.raises(MissingError, match=r"row 20, column 'ct': there is no file '20\.png'"):
-        decode(preparer, table, tmp_path / "scratch", root=tmp_path)
+        decode_table(preparer, table, tmp_path / "scratch", root=tmp_path)

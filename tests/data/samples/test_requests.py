@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepseek.data.media.source import BrokenError
-from deepseek.data.samples.requests import fault_of, in_words, pack, read, take
+from deepseek.data.samples.requests import decode_requests, describe_record, encode_records, first_fault, pack_requests
 from deepseek.engines.process import wire
 from deepseek.errors import InputError, TooLargeError
 from support.rows import films, scans
@@ -44,10 +44,10 @@ def rows(slices: list[bytes]) -> list[dict[str, Any]]:
 def test_what_arrives_is_what_training_would_have_read(rows: list[dict[str, Any]]) -> None:
     preparer = preparer_of(COLUMNS)
     wanted = preparer.rows(rows)
-    sent, flags = take(preparer, rows)
+    sent, flags = encode_records(preparer, rows)
     assert flags == wanted.flags
-    found, faults = read(preparer, pack([sent[2:], sent[:2]]))
-    assert fault_of(faults) is None
+    found, faults = decode_requests(preparer, pack_requests([sent[2:], sent[:2]]))
+    assert first_fault(faults) is None
     order = [2, 0, 1]
     assert found.arrays.keys() == wanted.arrays.keys()
     for name, array in wanted.arrays.items():
@@ -60,10 +60,10 @@ def test_rows_without_any_file_arrive_too(columns: tuple[str, ...]) -> None:
     preparer = preparer_of(columns)
     record = {"photo": None, "note": "a", "age": 3.0, "sex": "m"}
     rows = [{name: record[name] for name in preparer.columns()}] * 2
-    frame = wire.pack((1, "run", "m", {}), pack([take(preparer, rows)[0]]))
-    ((_, arrays),) = wire.Frames().feed(frame)
-    found, faults = read(preparer, arrays)
-    assert fault_of(faults) is None
+    frame = wire.pack_frame((1, "run", "m", {}), pack_requests([encode_records(preparer, rows)[0]]))
+    ((_, arrays),) = wire.FrameReader().feed(frame)
+    found, faults = decode_requests(preparer, arrays)
+    assert first_fault(faults) is None
     for name, array in preparer.rows(rows).arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
 
@@ -71,10 +71,10 @@ def test_rows_without_any_file_arrive_too(columns: tuple[str, ...]) -> None:
 def test_faults_name_the_row_of_the_request_and_keep_what_they_were(rows: list[dict[str, Any]]) -> None:
     preparer = preparer_of(COLUMNS)
     other = {**rows[1], "ct": coded(b"no scan"), "photo": coded(b"no picture")}
-    one, two = take(preparer, [rows[0]])[0], take(preparer, [rows[2], other])[0]
-    _, faults = read(preparer, pack([one, two]))
+    one, two = encode_records(preparer, [rows[0]])[0], encode_records(preparer, [rows[2], other])[0]
+    _, faults = decode_requests(preparer, pack_requests([one, two]))
     assert [bool(fault) for fault in faults] == [False, False, True]
-    error = fault_of(faults)
+    error = first_fault(faults)
     assert isinstance(error, BrokenError)
     assert "row 1, column 'ct'" in error.message
     assert error.status == 400
@@ -83,7 +83,7 @@ def test_faults_name_the_row_of_the_request_and_keep_what_they_were(rows: list[d
 def test_rows_are_the_same_where_every_byte_is(rows: list[dict[str, Any]], slices: list[bytes]) -> None:
     preparer = preparer_of(COLUMNS)
     fewer = {**rows[0], "ct": {"files": [coded(each)["b64"] for each in slices[:-1]]}}
-    one, same, other = (take(preparer, [row])[0].identity() for row in (rows[0], dict(rows[0]), fewer))
+    one, same, other = (encode_records(preparer, [row])[0].identity() for row in (rows[0], dict(rows[0]), fewer))
     assert hash(one) == hash(same)
     assert one == same
     assert one != other
@@ -92,12 +92,14 @@ def test_rows_are_the_same_where_every_byte_is(rows: list[dict[str, Any]], slice
 @pytest.mark.parametrize("value", ["a.png", "/etc/hostname", "https://example.org/a.png", {"path": "a.png"}, 7, ["a"]])
 def test_nothing_is_opened_that_a_row_names(rows: list[dict[str, Any]], value: Any) -> None:
     with pytest.raises(InputError, match="row 1, column 'photo'"):
-        take(preparer_of(COLUMNS), [rows[0], {**rows[0], "photo": value}])
+        encode_records(preparer_of(COLUMNS), [rows[0], {**rows[0], "photo": value}])
 
 
 def test_a_row_without_any_value_is_refused() -> None:
     with pytest.raises(InputError, match="row 1 has no value in any of photo, cough"):
-        take(preparer_of(("photo", "cough")), [{"photo": coded(b"x"), "cough": None}, {"photo": None, "cough": ""}])
+        encode_records(
+            preparer_of(("photo", "cough")), [{"photo": coded(b"x"), "cough": None}, {"photo": None, "cough": ""}]
+        )
 
 
 def test_limits_hold_for_all_files_of_a_value_together() -> None:
@@ -105,11 +107,11 @@ def test_limits_hold_for_all_files_of_a_value_together() -> None:
     limits = type(preparer.limits)(max_bytes=10)
     small = type(preparer)(preparer.media, None, (), limits)
     with pytest.raises(TooLargeError, match="row 0, column 'ct'"):
-        take(small, [{"ct": {"files": [coded(b"123456")["b64"]] * 2}}])
+        encode_records(small, [{"ct": {"files": [coded(b"123456")["b64"]] * 2}}])
 
 
 def test_a_record_in_words_holds_no_file(rows: list[dict[str, Any]]) -> None:
-    told = in_words(preparer_of(COLUMNS), {**rows[0], "note": "a" * 100, "photo": "7.png"})
+    told = describe_record(preparer_of(COLUMNS), {**rows[0], "note": "a" * 100, "photo": "7.png"})
     assert told["ct"] == "(volume)"
     assert told["pulse"] == "(series)"
     assert told["photo"] == "7.png"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepseek.data.split.leaks_samples import balanced_accuracy, check_copies, check_presence, told_by
+from deepseek.data.split.leaks_samples import balanced_accuracy, check_copies, check_presence, content_free_auc
 from deepseek.data.split.split import Split
 
 
@@ -72,8 +72,8 @@ def test_what_is_no_content_tells_a_class_or_does_not_and_a_group_is_on_one_side
     groups = np.repeat(np.arange(60), 3)
     target = np.tile([0, 1], 30)[groups]
     told, none = 300.0 + 200 * target, draw.normal(size=180)
-    assert told_by(told[:, None], target, groups) == 1.0
-    assert abs(told_by(none[:, None], target, groups) - 0.5) < 0.15
+    assert content_free_auc(told[:, None], target, groups) == 1.0
+    assert abs(content_free_auc(none[:, None], target, groups) - 0.5) < 0.15
     assert (
-        told_by(groups[:, None], target, groups) < 0.7
+        content_free_auc(groups[:, None], target, groups) < 0.7
     )  # by its own number a row would be told, were it on both sides

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.data import Split, Table, folds, read_table, split_table
+from deepseek.data import Split, Table, make_folds, read_table, split_table
 from deepseek.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_splits_that_cannot_be_made(how: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         cut(how)
     with pytest.raises(InputError, match=words):
-        folds(TABLE, split=how, target="y", task="multiclass")
+        make_folds(TABLE, split=how, target="y", task="multiclass")
 
 
 def test_too_few_rows_moments_or_groups() -> None:
@@ -113,7 +113,7 @@ def test_too_few_rows_moments_or_groups() -> None:
         with pytest.raises(InputError, match="'t'"):
             cut(how, table=small)
         with pytest.raises(InputError, match="'t'"):
-            folds(small, split=how, target="y", task="binary")
+            make_folds(small, split=how, target="y", task="binary")
     with pytest.raises(InputError, match="2 rows"):
         cut(table=small.take(np.arange(2)))
     for bad in ({"test_share": 0.9}, {"test_share": -0.1}, {"validation_share": 1.0}):
@@ -123,7 +123,7 @@ def test_too_few_rows_moments_or_groups() -> None:
 
 @pytest.mark.parametrize("how", ["random", "group:customer"])
 def test_folds_judge_every_row_once(how: str) -> None:
-    found = folds(TABLE, split=how, target="y", task="multiclass", num_folds=4, seed=1)
+    found = make_folds(TABLE, split=how, target="y", task="multiclass", num_folds=4, seed=1)
     assert sorted(np.concatenate([judged for _, judged in found]).tolist()) == list(range(N))
     for train, judged in found:
         assert not np.intersect1d(train, judged).size
@@ -138,7 +138,7 @@ def test_folds_judge_every_row_once(how: str) -> None:
 
 def test_folds_by_time_grow_and_look_ahead() -> None:
     when = TABLE.column("when")
-    found = folds(TABLE, split="time:when", target="y", task="multiclass", num_folds=3)
+    found = make_folds(TABLE, split="time:when", target="y", task="multiclass", num_folds=3)
     assert len(found) == 3
     sizes = [len(train) for train, _ in found]
     assert sizes == sorted(sizes)
@@ -148,11 +148,11 @@ def test_folds_by_time_grow_and_look_ahead() -> None:
 
 def test_fewer_folds_than_asked_when_there_is_less() -> None:
     table = read_table({"g": [1, 1, 2, 2], "y": ["a", "b", "a", "b"]})
-    assert len(folds(table, split="group:g", target="y", task="binary")) == 2
-    assert len(folds(table, split="time:g", target="y", task="binary")) == 1
-    assert len(folds(table, target="y", task="binary")) == 4
+    assert len(make_folds(table, split="group:g", target="y", task="binary")) == 2
+    assert len(make_folds(table, split="time:g", target="y", task="binary")) == 1
+    assert len(make_folds(table, target="y", task="binary")) == 4
     with pytest.raises(InputError, match="at least 2"):
-        folds(table, target="y", task="binary", num_folds=1)
+        make_folds(table, target="y", task="binary", num_folds=1)
 
 
 @settings(max_examples=150, deadline=None)

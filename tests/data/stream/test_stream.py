@@ -22,7 +22,7 @@ import pytest
 from deepseek.data.media.image import ImageReader
 from deepseek.data.media.source import BrokenError
 from deepseek.data.samples.preparer import MediaColumn, SamplePreparer, fit_samples
-from deepseek.data.stream.shard_sampler import Order
+from deepseek.data.stream.shard_sampler import ShardSampler
 from deepseek.data.stream.shards import Shards, open_folder
 from deepseek.data.stream.shards_parquet import open_parquet
 from deepseek.data.stream.shards_tar import open_tars
@@ -136,7 +136,7 @@ def test_without_a_seed_rows_come_as_they_lie(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [None, 5])
 def test_ranks_share_the_rows_out(seed: int | None) -> None:
     for epoch in range(3):
-        ranks = [Order((5, 9, 0, 7, 1), seed, 4, (rank, 3)) for rank in range(3)]
+        ranks = [ShardSampler((5, 9, 0, 7, 1), seed, 4, (rank, 3)) for rank in range(3)]
         found = [list(order.rows(epoch)) for order in ranks]
         assert [len(rows) for rows in found] == [7, 7, 7]
         assert len({row for rows in found for row in rows}) == 21
@@ -144,7 +144,7 @@ def test_ranks_share_the_rows_out(seed: int | None) -> None:
 
 
 def test_the_buffer_bounds_what_is_held_and_mixes_what_lies_together() -> None:
-    order = Order((10_000,), 0, 100)
+    order = ShardSampler((10_000,), 0, 100)
     at = np.array(list(order.rows(0)))
     assert (at <= np.arange(10_000) + 99).all()  # nothing comes that would not have been read yet
     assert sorted(at.tolist()) == list(range(10_000))
@@ -331,7 +331,7 @@ def hashes(batches: Any) -> list[str]:
 
 def test_a_decoder_that_dies_and_a_pass_that_is_killed_change_no_bit(tmp_path: Path) -> None:
     """A decoder dies on a picture in the program, which is killed behind its sixth batch; this process goes on."""
-    row = list(Order((8, 8, 8, 6), 3, 6).rows(0))[5]
+    row = list(ShardSampler((8, 8, 8, 6), 3, 6).rows(0))[5]
     tars(tmp_path, instead={row: b"deadly"})
     (tmp_path / "program.py").write_text(PROGRAM)
     (tmp_path / "sitecustomize.py").write_text(DEADLY)

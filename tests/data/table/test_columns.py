@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepseek.data import Preprocessor, find_kinds, fit_preprocessor, read_table
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def odd_numbers(num_rows: int, dtype: Any) -> np.ndarray[Any, Any]:
 def test_a_matrix_gives_the_bits_and_flags_of_its_records(numeric: Preprocessor, num_rows: int, dtype: Any) -> None:
     matrix = odd_numbers(num_rows, dtype)
     names = [column.name for column in numeric.columns]
-    by_column = numeric.rows(Columns(names, matrix))
+    by_column = numeric.rows(ColumnarRows(names, matrix))
     records = [
         {name: None if np.isnan(value) else value for name, value in zip(names, row, strict=True)}
         for row in matrix.tolist()
@@ -66,7 +66,7 @@ def test_whole_numbers_and_booleans_are_numbers(numeric: Preprocessor, dtype: An
     matrix = np.array([[0, 1, 1, 0, 1]] * 70).astype(dtype)
     names = [column.name for column in numeric.columns]
     records = [dict(zip(names, row, strict=True)) for row in matrix.tolist()]
-    assert numeric.rows(Columns(names, matrix)).features.tobytes() == numeric.rows(records).features.tobytes()
+    assert numeric.rows(ColumnarRows(names, matrix)).features.tobytes() == numeric.rows(records).features.tobytes()
 
 
 @pytest.mark.parametrize("num_rows", [1, 3, 90])
@@ -79,11 +79,11 @@ def test_columns_of_any_type_and_order_give_the_bits_of_records(mixed: Preproces
     }
     columns = {name: values[:num_rows] for name, values in columns.items()}
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    found, expected = mixed.rows(Columns(list(columns), list(columns.values()))), mixed.rows(records)
+    found, expected = mixed.rows(ColumnarRows(list(columns), list(columns.values()))), mixed.rows(records)
     assert found.features.tobytes() == expected.features.tobytes()
     assert sorted(found.flags, key=str) == sorted(expected.flags, key=str)
     arrays = [np.array(columns["x"], np.float64), np.array([1.5] * num_rows), *list(columns.values())[:1]]
-    shorter = Columns(["x", "color", "when"], arrays)
+    shorter = ColumnarRows(["x", "color", "when"], arrays)
     assert len(mixed.rows(shorter)) == num_rows
 
 
@@ -98,20 +98,20 @@ def test_columns_of_any_type_and_order_give_the_bits_of_records(mixed: Preproces
 )
 def test_names_that_do_not_fit_are_said(numeric: Preprocessor, names: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        numeric.rows(Columns(names, np.zeros((3, len(names)))))
+        numeric.rows(ColumnarRows(names, np.zeros((3, len(names)))))
 
 
 @pytest.mark.parametrize("num_rows", [2, 90])
 def test_a_value_that_does_not_fit_is_named_with_its_row(mixed: Preprocessor, num_rows: int) -> None:
     values = [["red"] * num_rows, [0.0] * (num_rows - 1) + ["tall"], [None] * num_rows]
     with pytest.raises(InputError, match=rf"row {num_rows - 1}, column 'x': 'tall'"):
-        mixed.rows(Columns(["color", "x", "when"], values))
+        mixed.rows(ColumnarRows(["color", "x", "when"], values))
 
 
 def test_a_row_is_a_record_of_plain_values() -> None:
-    rows = Columns(("a", "b"), np.array([[1.0, np.nan], [2.0, 3.0]], np.float32))
+    rows = ColumnarRows(("a", "b"), np.array([[1.0, np.nan], [2.0, 3.0]], np.float32))
     assert list(rows) == [{"a": 1.0, "b": None}, {"a": 2.0, "b": 3.0}]
     assert rows[-1:] == [{"a": 2.0, "b": 3.0}]
-    assert len(Columns((), [])) == 0
+    assert len(ColumnarRows((), [])) == 0
     with pytest.raises(IndexError):
         rows[2]

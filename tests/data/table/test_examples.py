@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.data import check_leaks, encode_target, find_kinds, fit_preprocessor, infer_task, split_table
-from deepseek.data.table.examples import EXAMPLES, example
-from deepseek.data.table.synth import FraudWorld, History, simulate_fraud
+from deepseek.data.table.examples import EXAMPLES, load_example
+from deepseek.data.table.synth import FraudWorld, GroupHistory, simulate_fraud
 from deepseek.data.table.values import DAY_MS
 from deepseek.errors import MissingError
 
@@ -20,7 +20,7 @@ SMALL = FraudWorld(num_customers=120, num_terminals=60, num_days=40)
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_can_be_prepared_and_has_no_leak(name: str) -> None:
-    table, target, description = example(name)
+    table, target, description = load_example(name)
     info = infer_task(table, target)
     kinds = find_kinds(table, target=target)
     split = split_table(table, target=target, task=info.task, split="time:time" if name == "fraud" else "random")
@@ -33,7 +33,7 @@ def test_an_example_can_be_prepared_and_has_no_leak(name: str) -> None:
 
 def test_an_unknown_example_names_the_near_one() -> None:
     with pytest.raises(MissingError, match="Did you mean 'fraud'"):
-        example("fruad")
+        load_example("fruad")
 
 
 def test_payments_are_simulated_in_seconds() -> None:
@@ -70,7 +70,7 @@ def test_what_came_before_agrees_with_counting_one_by_one(payments: list[tuple[i
     payments = sorted(payments, key=lambda payment: payment[1])
     group, hours, value = (np.array(column) for column in zip(*payments, strict=True))
     moment = hours * (DAY_MS // 4)
-    counts, sums = History(group, moment, value.astype(float)).past(2, delay_days=1)
+    counts, sums = GroupHistory(group, moment, value.astype(float)).past(2, delay_days=1)
     for row in range(len(payments)):
         ages = (moment[row] - moment[group == group[row]]) / DAY_MS
         before = value[group == group[row]][(ages > 1) & (ages <= 3)]

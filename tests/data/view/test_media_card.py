@@ -14,7 +14,7 @@ from PIL import Image
 from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table
 from deepseek.data.view.media_card import MAX_LISTED, find_all_kinds, make_media_card
-from deepseek.data.view.media_words import broken_rows, copies_words, entry_words, headline
+from deepseek.data.view.media_words import broken_rows, describe_copies, describe_entry, headline
 from support.rows import mixed, scans
 
 
@@ -84,7 +84,7 @@ def test_rows_with_the_same_bytes_are_told_whatever_the_name(card: dict[str, Any
         "num_groups": 1, "num_rows": 2, "groups": [{"num_rows": 2, "rows": [5, 6]}],
     }  # fmt: skip
     assert column(card, "cough")["copies"]["num_groups"] == 0
-    assert "rows 5, 6" in copies_words(card)[0].en
+    assert "rows 5, 6" in describe_copies(card)[0].en
 
 
 def test_a_folder_under_other_names_is_a_copy(tmp_path: Path) -> None:
@@ -150,6 +150,6 @@ def test_the_user_goes_before_and_progress_is_told(tmp_path: Path) -> None:
 
 
 def test_columns_in_words(card: dict[str, Any]) -> None:
-    assert entry_words(column(card, "ct")).en.startswith("DICOM; CT; Maker; axial; slices 12; rows 40; columns 32")
-    assert entry_words(column(card, "cough")).en == "WAV; rate 8,000 Hz; channels 1; length 1.20 s"
-    assert entry_words(column(card, "age")).en == "30–54"
+    assert describe_entry(column(card, "ct")).en.startswith("DICOM; CT; Maker; axial; slices 12; rows 40; columns 32")
+    assert describe_entry(column(card, "cough")).en == "WAV; rate 8,000 Hz; channels 1; length 1.20 s"
+    assert describe_entry(column(card, "age")).en == "30–54"

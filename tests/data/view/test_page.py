@@ -14,7 +14,7 @@ from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table
 from deepseek.data.view import page as view
 from deepseek.data.view.media_card import find_all_kinds, make_media_card
-from deepseek.data.view.previews import FRAMES, LINE, SIDE, envelope, preview_of
+from deepseek.data.view.previews import MAX_FRAMES, NUM_LINE_PARTS, SIDE_PX, envelope, make_preview
 from support.rows import films, mixed, scans
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
@@ -52,7 +52,7 @@ def test_it_reads_well_and_asks_for_nothing(folder: Path, open_page: OpenPage, w
     assert overflow_px(page) <= 0
     assert collisions(page) == []
     assert page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
-    assert page.evaluate("Math.max(...[...document.images].map(i => Math.max(i.width, i.height)))") <= LINE
+    assert page.evaluate("Math.max(...[...document.images].map(i => Math.max(i.width, i.height)))") <= NUM_LINE_PARTS
     assert page.locator(".row figure").count() >= 25
     heads = page.locator("main h2").all_inner_texts()
     assert heads[:3] == ["Broken files", "Columns", "Rows"]
@@ -75,7 +75,7 @@ def test_names_and_texts_are_escaped_and_cut(folder: Path, open_page: OpenPage) 
     assert mixed.HOSTILE_FILE in page.locator(".row").first.inner_text()
     notes = [text for text in page.locator("dd").all_inner_texts() if "病人咳嗽" in text]
     assert len(notes) == 10
-    assert all(len(text) == view.MAX_TEXT and text.endswith("…") for text in notes)
+    assert all(len(text) == view.MAX_TEXT_CHARACTERS and text.endswith("…") for text in notes)
 
 
 def test_no_patient_is_on_it(folder: Path) -> None:
@@ -87,7 +87,7 @@ def test_no_patient_is_on_it(folder: Path) -> None:
 def test_each_kind_is_drawn(folder: Path, open_page: OpenPage) -> None:
     page = open_page(f"file://{folder / 'look.html'}")
     first = page.locator(".row").first.locator("figure")
-    assert [first.nth(k).locator("img").count() for k in range(5)] == [1, 1, FRAMES, 3, 0]
+    assert [first.nth(k).locator("img").count() for k in range(5)] == [1, 1, MAX_FRAMES, 3, 0]
     assert [first.nth(k).locator("svg").count() for k in range(5)] == [0, 1, 0, 0, 2]
     assert first.nth(0).locator("img").get_attribute("width") == "96"  # 8 pixels, enlarged by whole steps
     assert page.locator(".row").nth(8).locator("figure").first.inner_text() == "photo missing"
@@ -107,7 +107,7 @@ def test_rows_are_drawn_by_seed(folder: Path) -> None:
 
 
 def test_a_full_page_says_so_and_stays_below_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "MAX_PAGE", 90_000)
+    monkeypatch.setattr(view, "MAX_PAGE_BYTES", 90_000)
     html, rows = made(folder)
     assert 0 < len(rows) < 10
     assert len(html.encode()) <= 90_000
@@ -132,14 +132,14 @@ def test_pictures_keep_their_shape_and_stand_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     lying.save(tmp_path / "a.jpg", exif=exif)
-    (pixels,) = preview_of(source_of(tmp_path / "a.jpg"), "image").pictures
-    assert pixels.shape[:2] == (SIDE, 40)
+    (pixels,) = make_preview(source_of(tmp_path / "a.jpg"), "image").pictures
+    assert pixels.shape[:2] == (SIDE_PX, 40)
 
 
 def test_a_volume_has_one_scale_in_all_directions_and_the_head_on_top() -> None:
     stored = np.full((10, 40, 20), 24, np.int16)
     stored[8:] = 2_024  # slices ascend to the head
-    axial, coronal, sagittal = preview_of(scan_of(stored, step=4.0), "volume").pictures
+    axial, coronal, sagittal = make_preview(scan_of(stored, step=4.0), "volume").pictures
     assert (axial.shape, coronal.shape, sagittal.shape) == ((128, 64), (128, 64), (128, 128))
     assert coronal[:20].mean() > coronal[-20:].mean() + 50
     assert sagittal[:20].mean() > sagittal[-20:].mean() + 50
@@ -147,7 +147,7 @@ def test_a_volume_has_one_scale_in_all_directions_and_the_head_on_top() -> None:
 
 def test_a_single_slice_and_values_that_are_not_hounsfield_units() -> None:
     stored = np.arange(600, dtype=np.int16).reshape(1, 20, 30)
-    (plane,) = preview_of(scan_of(stored, Modality="MR"), "volume").pictures
+    (plane,) = make_preview(scan_of(stored, Modality="MR"), "volume").pictures
     assert plane.shape == (85, 128)
     assert plane[0].mean() < 40
     assert plane[-1].mean() > 200
@@ -156,34 +156,34 @@ def test_a_single_slice_and_values_that_are_not_hounsfield_units() -> None:
 def test_a_sound_is_shown_to_its_30th_second(tmp_path: Path) -> None:
     wave = np.sin(2 * np.pi * 500 * np.arange(31 * 4_000) / 4_000) * 0.5
     soundfile.write(tmp_path / "a.wav", wave, 4_000)
-    preview = preview_of(source_of(tmp_path / "a.wav"), "audio")
+    preview = make_preview(source_of(tmp_path / "a.wav"), "audio")
     assert preview.shown_s == 30
-    assert preview.lines[0].shape == (2, LINE)
+    assert preview.lines[0].shape == (2, NUM_LINE_PARTS)
     assert np.abs(preview.lines[0]).max() == pytest.approx(0.5, abs=0.01)
     bright = preview.pictures[0].astype(int).sum((1, 2))
-    assert preview.pictures[0].shape == (64, LINE, 3)
+    assert preview.pictures[0].shape == (64, NUM_LINE_PARTS, 3)
     assert 64 - bright.argmax() == pytest.approx(64 * 588 / 1_499, abs=3)  # 500 Hz of 20 to 2,000 Hz, in mel
 
 
 def test_silence_and_a_sound_of_three_samples_are_drawn(tmp_path: Path) -> None:
     for name, samples in (("silent.wav", np.zeros(4_000)), ("short.wav", np.array([0.1, -0.2, 0.3]))):
         soundfile.write(tmp_path / name, samples, 8_000)
-        preview = preview_of(source_of(tmp_path / name), "audio")
+        preview = make_preview(source_of(tmp_path / name), "audio")
         assert np.isfinite(preview.lines[0]).all()
 
 
 def test_a_film_of_one_frame_and_one_that_is_turned() -> None:
     still = Source("a.mp4", (("a.mp4", films.film([0.0], lambda _: films.grey(99))),))
-    assert [frame.shape for frame in preview_of(still, "video").pictures] == [(48, 64, 3)]
+    assert [frame.shape for frame in make_preview(still, "video").pictures] == [(48, 64, 3)]
     turned = Source("b.mp4", (("b.mp4", films.film([k / 25 for k in range(9)], films.grey, turn=90)),))
-    assert {frame.shape for frame in preview_of(turned, "video").pictures} == {(64, 48, 3)}
+    assert {frame.shape for frame in make_preview(turned, "video").pictures} == {(64, 48, 3)}
 
 
 def test_a_series_keeps_its_gaps(tmp_path: Path) -> None:
     values = np.ones((500, 6))
     values[100:200, 0] = np.nan
     np.save(tmp_path / "s.npy", values)
-    preview = preview_of(source_of(tmp_path / "s.npy"), "series")
+    preview = make_preview(source_of(tmp_path / "s.npy"), "series")
     assert (len(preview.lines), preview.hidden) == (4, 2)
     assert 40 <= np.isnan(preview.lines[0][0]).sum() <= 50
     assert np.isnan(envelope(np.full(5, np.nan))).all()

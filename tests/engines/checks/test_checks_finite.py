@@ -13,9 +13,9 @@ from PIL import Image
 from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.cli import main
 from deepseek.contracts import Attribution, Prediction, Tensors
-from deepseek.engines.checks.finite import cause_of, check_answers, check_attribution, check_numbers
+from deepseek.engines.checks.finite import blame_inputs, check_answers, check_attribution, check_numbers
 from deepseek.errors import NonFiniteError
-from deepseek.train.tabular.metrics import figures
+from deepseek.train.tabular.metrics import measure_figures
 from support.rows.sampled import sampled_bundle
 
 
@@ -69,12 +69,12 @@ def test_the_exit_code_is_that_of_a_check_and_the_status_that_of_a_server() -> N
 def test_no_figure_is_made_of_such_an_output(bad: float) -> None:
     """NaN for every row is an accuracy of one half: class 0 is the largest."""
     target, output = np.array([0, 1, 0, 1]), np.full((4, 2), 0.5)
-    assert figures("binary", target, output)["accuracy"].value == 0.5
+    assert measure_figures("binary", target, output)["accuracy"].value == 0.5
     output[2] = bad
     with pytest.raises(NonFiniteError, match="row 2"):
-        figures("binary", target, output)
+        measure_figures("binary", target, output)
     with pytest.raises(NonFiniteError, match="row 2"):
-        figures("regression", target, output[:, :1])
+        measure_figures("regression", target, output[:, :1])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_bundle_is_evaluated_on_the_rows_that_it_answers(table: tuple[Path, Pa
 @pytest.mark.parametrize(("given", "status"), [(0.5, 500), (1e18, 500), (math.nan, 422), (1e20, 422), (-math.inf, 422)])
 def test_who_sends_what_has_no_answer_is_told_so(given: float, status: int) -> None:
     error = NonFiniteError("the model gives NaN as values for row 0")
-    found = cause_of(error, {"word": np.array(["nan"]), "x": np.array([[1, given]], np.float32)})
+    found = blame_inputs(error, {"word": np.array(["nan"]), "x": np.array([[1, given]], np.float32)})
     assert found.status == status
     assert found.message.startswith(error.message)
     assert ("'x'" in found.message) == (status == 422)

@@ -10,10 +10,16 @@ import pytest
 
 from deepseek.contracts import Float32, Scores
 from deepseek.data import find_kinds, fit_preprocessor, read_table
-from deepseek.data.samples.preparer import THERE
+from deepseek.data.samples.preparer import PRESENT_SUFFIX
 from deepseek.engines import check_parity, export_onnx
-from deepseek.engines.checks.edges import FEATURES, edge_features, edge_samples, edge_tensors, missing_features
-from deepseek.engines.checks.gate import check_edges, distances, edge_faults, lost_numbers
+from deepseek.engines.checks.edges import (
+    FEATURES,
+    make_edge_features,
+    make_edge_samples,
+    make_edge_tensors,
+    rows_with_missing_columns,
+)
+from deepseek.engines.checks.gate import absolute_errors, check_edges, edge_faults, nonfinite_faults
 from deepseek.engines.onnx import OnnxEngine
 from deepseek.errors import CheckError
 from deepseek.nn.model import Model
@@ -23,20 +29,20 @@ def test_of_samples_each_modality_is_missing_alone_zero_and_extreme() -> None:
     arrays = {
         "photo": np.array([[[7, 9]], [[3, 8]], [[5, 5]]], np.uint8),
         "cough": np.array([[0.5], [-0.25], [0.1]], np.float32),
-        **{name + THERE: np.ones(3, bool) for name in ("photo", "cough")},
+        **{name + PRESENT_SUFFIX: np.ones(3, bool) for name in ("photo", "cough")},
     }  # fmt: skip
-    edges = edge_samples(arrays)
+    edges = make_edge_samples(arrays)
 
     def of(case: str) -> dict[str, list[Any]]:
         return {name: array[[c == case for c in edges.cases]].tolist() for name, array in edges.arrays.items()}
 
-    assert of("all missing") == {"photo": [[[0, 0]]] * 2, "cough": [[0]] * 2, "photo" + THERE: [False] * 2,
-                                 "cough" + THERE: [False] * 2}  # fmt: skip
+    assert of("all missing") == {"photo": [[[0, 0]]] * 2, "cough": [[0]] * 2, "photo" + PRESENT_SUFFIX: [False] * 2,
+                                 "cough" + PRESENT_SUFFIX: [False] * 2}  # fmt: skip
     assert of("cough missing")["photo"] == [[[7, 9]], [[5, 5]]]
-    assert of("cough missing")["cough" + THERE] == [False, False]
-    assert of("cough alone")["photo" + THERE] == [False, False]
-    assert of("cough zero")["cough" + THERE] == [True]  # silence is no missing sound
-    assert (of("photo zero alone")["photo"], of("photo zero alone")["cough" + THERE]) == ([[[0, 0]]], [False])
+    assert of("cough missing")["cough" + PRESENT_SUFFIX] == [False, False]
+    assert of("cough alone")["photo" + PRESENT_SUFFIX] == [False, False]
+    assert of("cough zero")["cough" + PRESENT_SUFFIX] == [True]  # silence is no missing sound
+    assert (of("photo zero alone")["photo"], of("photo zero alone")["cough" + PRESENT_SUFFIX]) == ([[[0, 0]]], [False])
     assert of("photo at its largest")["photo"] == [[[7, 9]]]
     assert of("photo at its least")["photo"] == [[[3, 5]]]
     assert of("photo one value throughout")["photo"] == [[[255, 255]]]
@@ -52,25 +58,25 @@ def test_of_samples_each_modality_is_missing_alone_zero_and_extreme() -> None:
 
 
 def test_of_tensors_each_and_all_together() -> None:
-    edges = edge_tensors({"ids": np.array([[3], [1]]), "x": np.array([[0.5], [2.0]])})
+    edges = make_edge_tensors({"ids": np.array([[3], [1]]), "x": np.array([[0.5], [2.0]])})
     at = edges.cases.index("zero")
     assert (edges.arrays["ids"][at].tolist(), edges.arrays["x"][at].tolist()) == ([0], [0.0])
     at = edges.cases.index("x zero")
     assert (edges.arrays["ids"][at].tolist(), edges.arrays["x"][at].tolist()) == ([3], [0.0])
     assert edges.arrays["ids"].max() == 3  # a number in a table of words stays one of those that were seen
-    assert "far above the data" in edge_features(np.ones((1, 2), np.float32)).cases
+    assert "far above the data" in make_edge_features(np.ones((1, 2), np.float32)).cases
 
 
 def test_rows_that_lack_a_column_and_all_columns() -> None:
     table = read_table({"age": [20.5, 30.5, 90.0, 41.5] * 10, "sex": ["f", "m"] * 20, "ill": [0, 1] * 20})
     preprocessor = fit_preprocessor(table, find_kinds(table, target="ill"), target="ill")
-    found = missing_features(preprocessor)
+    found = rows_with_missing_columns(preprocessor)
     assert len(found) == 3
     np.testing.assert_array_equal(found[-1], preprocessor.rows([{"age": None, "sex": None}]).features[0])
 
 
 def test_what_is_not_finite_counts_where_the_reference_is() -> None:
-    edges = edge_features(np.ones((2, 1), np.float32))
+    edges = make_edge_features(np.ones((2, 1), np.float32))
     wanted = np.ones((len(edges), 1))
     wanted[edges.cases.index("far above the data")] = math.inf
     found = wanted.copy()
@@ -81,11 +87,11 @@ def test_what_is_not_finite_counts_where_the_reference_is() -> None:
     found[edges.cases.index("at its largest")] = 1.1
     faults = edge_faults(edges, {"y": wanted}, {"y": found}, limit=1e-6)
     assert sorted(faults) == ["at its largest: y differs by 0.1", "zero: y is not finite"]
-    assert lost_numbers(edges, {"y": wanted}, {"y": found}) == ["zero: y is not finite"]
+    assert nonfinite_faults(edges, {"y": wanted}, {"y": found}) == ["zero: y is not finite"]
     with pytest.raises(CheckError, match="it does not answer as the model does"):
         check_edges(edges, {"y": wanted}, {"y": found}, limit=1e-6, what="it")
     assert "shape" in edge_faults(edges, {"y": wanted}, {"y": found[:-1]}, limit=1.0)[0]
-    assert distances(np.array([np.nan]), np.array([1.0])).tolist() == [math.inf]
+    assert absolute_errors(np.array([np.nan]), np.array([1.0])).tolist() == [math.inf]
 
 
 @pytest.mark.parametrize(("bad", "said"), [(math.nan, "zero: margin is not finite"), (7.0, "zero: margin differs")])
@@ -107,4 +113,4 @@ def test_an_engine_that_fails_on_a_row_of_zeros_alone_fails_the_gate(
     monkeypatch.setattr(OnnxEngine, "score", without_zeros)
     with pytest.raises(CheckError, match=said):
         check_parity(model, graph, rows, max_rows=50, kinds=["onnxruntime"])
-    assert FEATURES in edge_features(rows).arrays
+    assert FEATURES in make_edge_features(rows).arrays

@@ -15,7 +15,7 @@ import torch
 
 from deepseek.engines.llm.model.chat import open_template
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.run.base import Piece
+from deepseek.engines.llm.run.base import GenerationChunk
 from deepseek.engines.llm.run.choose import open_engine
 from deepseek.engines.llm.run.torch_engine import TorchEngine
 from deepseek.errors import DeepseekError, InputError
@@ -107,7 +107,7 @@ def test_a_cache_for_one_answer_makes_the_others_wait(models: dict[str, tuple[Pa
     heard = [Heard() for _ in PROMPTS]
     order: list[int] = []
 
-    def told(at: int, piece: Piece) -> None:
+    def told(at: int, piece: GenerationChunk) -> None:
         order.append(at)
         heard[at](piece)
 

@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
-from deepseek.engines.onnx_file.mixing.sizes import N, known, named
-from deepseek.engines.onnx_file.mixing.tensor import Tensor, broadcast
-from deepseek.engines.onnx_file.tune import open_first
+from deepseek.engines.onnx_file.mixing.sizes import NUM_ROWS, known_size, named_size
+from deepseek.engines.onnx_file.mixing.tensor import TracedTensor, broadcast
+from deepseek.engines.onnx_file.tune import measure_file
 from support.nets.onnxgraphs import FLOAT, INT64, node, save
 
 BOOL = TensorProto.BOOL
@@ -282,7 +282,7 @@ def test_random_operators_are_told_and_dropout_only_in_training(tmp_path: Path) 
 @pytest.mark.parametrize("operator", ["Bernoulli", "RandomNormalLike", "RandomUniformLike", "Dropout"])
 def test_a_graph_that_draws_numbers_is_opened_for_calls_of_its_own(operator: str, tmp_path: Path) -> None:
     weights = {"ratio": np.float32(0.5), "mode": np.array(True)} if operator == "Dropout" else {}
-    record = open_first(
+    record = measure_file(
         graph(tmp_path, [node(operator, "x ratio mode" if weights else "x", "y")], weights), limits=None, budget_s=0.1
     )
     assert record["signature"]["rows"] == "whole"
@@ -291,15 +291,15 @@ def test_a_graph_that_draws_numbers_is_opened_for_calls_of_its_own(operator: str
 
 
 def test_sizes_are_followed_by_hand() -> None:
-    assert (N * known(12) / known(4)).of_a_row == known(3)
-    assert (N * known(3) / known(2)).of_a_row is None  # two rows would share a place
-    assert (N * named("t")).of_a_row == named("t")
-    assert (N * N).of_a_row is None
-    assert known(6).of_a_row is None
-    rows, columns = Tensor(0, (N, known(4))), Tensor(None, (known(4),))
+    assert (NUM_ROWS * known_size(12) / known_size(4)).of_a_row == known_size(3)
+    assert (NUM_ROWS * known_size(3) / known_size(2)).of_a_row is None  # two rows would share a place
+    assert (NUM_ROWS * named_size("t")).of_a_row == named_size("t")
+    assert (NUM_ROWS * NUM_ROWS).of_a_row is None
+    assert known_size(6).of_a_row is None
+    rows, columns = TracedTensor(0, (NUM_ROWS, known_size(4))), TracedTensor(None, (known_size(4),))
     assert broadcast([rows, columns]) == rows
     with pytest.raises(Exception, match="it counts on a number of rows"):
-        broadcast([rows, Tensor(None, (known(2), known(4)))])
+        broadcast([rows, TracedTensor(None, (known_size(2), known_size(4)))])
 
 
 def test_constants_are_read_in_every_form(tmp_path: Path) -> None:
@@ -320,4 +320,4 @@ def test_constants_are_read_in_every_form(tmp_path: Path) -> None:
         "whole": [-1, 2**40], "small": [-3], "point": [0.5], "double": [0.25], "truth": [1], "many": None,
         "endless": None, "packed": [-1, 7, 300], "floats": [0.5, -2.0],
     }  # fmt: skip
-    assert constants["many"].shape == (known(300),)
+    assert constants["many"].shape == (known_size(300),)

@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from deepseek.engines.onnx_file import GraphEngines, TensorSpec, open_file, opening
-from deepseek.engines.onnx_file.contents import DOMAINS, examine
-from deepseek.engines.onnx_file.engine import OnnxruntimeGraph, call, kinds
-from deepseek.engines.onnx_file.joining import difference
+from deepseek.engines.onnx_file.contents import STANDARD_DOMAINS, examine_file
+from deepseek.engines.onnx_file.engine import OnnxruntimeGraph, available_kinds, run_rows
+from deepseek.engines.onnx_file.probed_range import ProbedRange
+from deepseek.engines.onnx_file.row_mode import relative_difference
 from deepseek.engines.onnx_file.signature import Signature
-from deepseek.engines.onnx_file.tried import Tried
-from deepseek.engines.onnx_file.tune import moved, open_first
+from deepseek.engines.onnx_file.tune import compare_outputs, measure_file
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
@@ -25,7 +25,7 @@ from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores,
 
 def first(path: Path, **more: Any) -> dict[str, Any]:
     """Opened for the first time, in this process."""
-    return open_first(path, limits=None, budget_s=0.1, **more)
+    return measure_file(path, limits=None, budget_s=0.1, **more)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,9 @@ def test_a_first_axis_of_one_everywhere_is_a_row(tmp_path: Path) -> None:
     signature = Signature.from_dict(record["signature"])
     engine = OnnxruntimeGraph(tmp_path / "m.onnx", signature, ("CPUExecutionProvider",))
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
-    np.testing.assert_allclose(call(engine, signature, {"x": x})["scores"], dense_scores(tmp_path / "m.onnx", x), 1e-5)
+    np.testing.assert_allclose(
+        run_rows(engine, signature, {"x": x})["scores"], dense_scores(tmp_path / "m.onnx", x), 1e-5
+    )
 
 
 def test_outputs_that_the_file_gives_no_shape_are_as_they_came(tmp_path: Path) -> None:
@@ -60,11 +62,11 @@ def test_every_engine_gives_the_answers_of_the_reference_or_is_left_out(tmp_path
     signature = Signature.from_dict(record["signature"])
     x = signature.sample(5)["x"]
     assert record["tried"]["values"] == {}
-    for kind in kinds(signature):
+    for kind in available_kinds(signature):
         engines = GraphEngines.open(
             {
                 "path": str(path),
-                "digest": examine(path).digest,
+                "digest": examine_file(path).digest,
                 "signature": signature.to_dict(),
                 "engines": [[kind, 1]],
                 "tried": record["tried"],
@@ -86,7 +88,7 @@ def test_inputs_that_were_not_tried_are_left_to_the_reference(tmp_path: Path) ->
     assert record["tried"] == {"size": 4096, "values": {"places": 999}}
     rows = {row["kind"]: row for row in record["table"]}
     assert rows["openvino-f32"]["passes"]
-    spec = {"path": str(path), "digest": examine(path).digest, **record, "engines": [["openvino-f32", 1]]}
+    spec = {"path": str(path), "digest": examine_file(path).digest, **record, "engines": [["openvino-f32", 1]]}
     engines, scale = GraphEngines.open(spec), np.ones((1, 1), np.float32)
     assert engines.run({"places": np.array([[0, 999]]), "scale": scale})["y"].tolist() == [[1.0, 1000.0]]
     assert engines.run({"places": np.array([[-1, 0]]), "scale": scale})["y"].tolist() == [[1000.0, 1.0]]
@@ -107,7 +109,7 @@ def test_what_was_tried_by_hand(places: Any, scale: float, covered: bool) -> Non
     inputs = (TensorSpec("places", "int64", ("N", "length")), TensorSpec("scale", "float32", ("N", 1)))
     signature = Signature(inputs, inputs, "joined")
     arrays = {"places": np.array(places, np.int64), "scale": np.array([[scale]], np.float32)}
-    assert Tried(4, {"places": 7}).covers(arrays, signature) == covered
+    assert ProbedRange(4, {"places": 7}).covers(arrays, signature) == covered
 
 
 def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,21 +119,21 @@ def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypat
     path = dense(tmp_path / "m.onnx")
     assert "openvino-bf16" not in [row["kind"] for row in first(path)["table"]]
     limits = {"min_cosine": 1.1, "max_difference": 1.0, "min_agreement": 0.9}  # which no answer meets
-    rows = {row["kind"]: row for row in open_first(path, limits=limits, budget_s=0.1)["table"]}
+    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1)["table"]}
     assert not rows["openvino-bf16"]["passes"]
     limits["min_cosine"] = 0.9
-    rows = {row["kind"]: row for row in open_first(path, limits=limits, budget_s=0.1)["table"]}
+    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1)["table"]}
     assert rows["openvino-bf16"]["passes"]
     assert 0.9 <= rows["openvino-bf16"]["min_cosine"] <= 1.0 + 1e-6
 
 
 def test_differences_by_hand() -> None:
     nan = np.array([np.nan, 2.0])
-    assert difference(nan, nan) == 0.0
-    assert difference(nan, np.array([2.0, 2.0])) > 1e300
-    assert difference(np.array([10.0, 1.0]), np.array([10.0, 1.5])) == pytest.approx(0.05)
-    assert difference(np.array([1.0]), np.array([1])) == float("inf")
-    found = moved({"y": np.array([[3.0, 4.0], [1.0, 0.0]])}, {"y": np.array([[3.0, 4.0], [0.0, 1.0]])})
+    assert relative_difference(nan, nan) == 0.0
+    assert relative_difference(nan, np.array([2.0, 2.0])) > 1e300
+    assert relative_difference(np.array([10.0, 1.0]), np.array([10.0, 1.5])) == pytest.approx(0.05)
+    assert relative_difference(np.array([1.0]), np.array([1])) == float("inf")
+    found = compare_outputs({"y": np.array([[3.0, 4.0], [1.0, 0.0]])}, {"y": np.array([[3.0, 4.0], [0.0, 1.0]])})
     assert found == {"min_cosine": 0.0, "max_difference": 1.0, "min_agreement": 0.5}
 
 
@@ -139,20 +141,20 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = []
-    real = open_first
+    real = measure_file
 
     def here(module: str, asked: dict[str, Any], **_: Any) -> Any:
         measured.append(module)
         return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05)))
 
-    monkeypatch.setattr(opening, "in_process", here)
+    monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, cache = dense(tmp_path / "m.onnx"), tmp_path / "cache"
     found = open_file(path, cache)
     assert found == open_file(path, cache)
     assert found.engines[0][1] == 1
     assert len(measured) == 1
     open_file(path, cache, tolerance=Tolerance())
-    monkeypatch.setattr(opening, "machine", lambda *_: "another")
+    monkeypatch.setattr(opening, "describe_machine", lambda *_: "another")
     open_file(path, cache)
     assert len(measured) == 3
     for broken in (b"{", b"[]", b'{"engines": []}'):
@@ -169,14 +171,14 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path: Path) -> No
 
 
 def test_an_engine_that_kills_the_process_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepseek.engines.measuring import MeasuringError, in_process
+    from deepseek.engines.measuring import MeasuringError, run_in_subprocess
 
     def dies(module: str, asked: dict[str, Any], **more: Any) -> Any:
         if not asked["only"]:
             raise MeasuringError("measuring ended with -11")
-        return in_process(module, asked, **more)
+        return run_in_subprocess(module, asked, **more)
 
-    monkeypatch.setattr(opening, "in_process", dies)
+    monkeypatch.setattr(opening, "run_in_subprocess", dies)
     assert open_file(dense(tmp_path / "m.onnx")).engines == (("onnxruntime", 1),)
 
 
@@ -198,14 +200,14 @@ def test_no_bytes_raise_anything_but_words(tmp_path: Path) -> None:
         path.write_bytes(changed)
         told.append("changed.onnx")
         try:
-            examine(path)
+            examine_file(path)
         except DeepseekError as error:
             told[-1] = error.message
     assert all("changed.onnx" in message for message in told)
     assert len(set(told)) > 3
     path.write_bytes(b"\x3a\x02\x0a\x00" + b"\x0a" * 50)
     with pytest.raises(IntegrityError, match=r"changed\.onnx"):
-        examine(path)
+        examine_file(path)
 
 
 def varint(number: int) -> bytes:
@@ -218,7 +220,7 @@ def test_graphs_in_graphs_end_somewhere(tmp_path: Path) -> None:
         graph = bytes([field << 3 | 2]) + varint(len(graph)) + graph
     (tmp_path / "deep.onnx").write_bytes(b"\x3a" + varint(len(graph)) + graph)
     with pytest.raises(IntegrityError, match="nested too deeply"):
-        examine(tmp_path / "deep.onnx")
+        examine_file(tmp_path / "deep.onnx")
 
 
 def test_operators_of_others_are_refused_by_name_and_own_functions_are_not(tmp_path: Path) -> None:
@@ -234,7 +236,7 @@ def test_operators_of_others_are_refused_by_name_and_own_functions_are_not(tmp_p
     opset = [helper.make_opsetid("", 17)]
     twice = helper.make_function("acme", "Magic", ["a"], ["b"], [node("Add", "a a", "b")], opset)
     assert first(save(tmp_path / "m.onnx", magic, *ends, domains=["acme"], functions=[twice]))["engines"]
-    assert "acme" not in DOMAINS
+    assert "acme" not in STANDARD_DOMAINS
 
 
 def test_an_operator_that_no_engine_knows_is_told_in_its_words(tmp_path: Path) -> None:
@@ -264,18 +266,18 @@ def test_weights_in_other_files_count_and_stay_in_the_folder(tmp_path: Path) -> 
     folder = tmp_path / "model"
     folder.mkdir()
     path = dense(folder / "m.onnx", external="m.data")
-    digest = examine(path).digest
+    digest = examine_file(path).digest
     assert first(path)["engines"]
     data = bytearray((folder / "m.data").read_bytes())
     data[0] ^= 1
     (folder / "m.data").write_bytes(data)
-    assert examine(path).digest != digest
+    assert examine_file(path).digest != digest
     (folder / "m.data").rename(tmp_path / "elsewhere")
     with pytest.raises(MissingError, match=r"m\.data"):
-        examine(path)
+        examine_file(path)
     (folder / "m.data").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="outside of its folder"):
-        examine(path)
+        examine_file(path)
 
 
 @pytest.mark.parametrize("location", ["/etc/passwd", "../m.data", "a/../../m.data", "..\\m.data", "", "."])
@@ -293,7 +295,7 @@ def test_weights_are_never_read_from_elsewhere(location: str, tmp_path: Path) ->
 def test_a_file_that_was_replaced_is_not_opened_for_another(tmp_path: Path) -> None:
     path = dense(tmp_path / "m.onnx")
     record = first(path)
-    spec = {"path": str(path), "digest": examine(path).digest, **record}
+    spec = {"path": str(path), "digest": examine_file(path).digest, **record}
     GraphEngines.open(spec).close()
     dense(tmp_path / "new.onnx", seed=1)
     (tmp_path / "new.onnx").replace(path)
@@ -329,10 +331,10 @@ def test_gpu_engines_come_first_where_they_are(monkeypatch: pytest.MonkeyPatch, 
     there = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
     signature = Signature((TensorSpec("x", "float32", ("N",)),), (TensorSpec("y", "float32", ("N",)),))
-    monkeypatch.setattr(ways, "_DEVICES", (str(tmp_path / "none"),))
-    assert kinds(signature) == ["onnxruntime", "openvino-f32"]
-    monkeypatch.setattr(ways, "_DEVICES", (str(tmp_path),))
-    assert kinds(signature) == ["onnxruntime", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino-f32"]
+    monkeypatch.setattr(ways, "_DRIVER_FILES", (str(tmp_path / "none"),))
+    assert available_kinds(signature) == ["onnxruntime", "openvino-f32"]
+    monkeypatch.setattr(ways, "_DRIVER_FILES", (str(tmp_path),))
+    assert available_kinds(signature) == ["onnxruntime", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino-f32"]
 
 
 def test_a_graph_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +347,7 @@ def test_a_graph_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
     weights = {"most": np.array(2**62), "on": np.array(True)}
     nodes = [node("Loop", "most on x", "y", body=body)]
     path = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])], weights)
-    monkeypatch.setattr(opening, "TRY_S", 2.0)
+    monkeypatch.setattr(opening, "PROCESS_LIMIT_S", 2.0)
     with pytest.raises(IntegrityError, match="did not end within 2 s"):
         open_file(path)
 

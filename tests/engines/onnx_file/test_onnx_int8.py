@@ -12,10 +12,10 @@ import pytest
 
 from deepseek.engines import int8
 from deepseek.engines.onnx_file import GraphEngines, open_file, opening
-from deepseek.engines.onnx_file.engine import INT8, LOSSY
-from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
+from deepseek.engines.onnx_file.engine import INT8_KINDS, LOSSY_KINDS
+from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
 from deepseek.engines.onnx_file.signature import Signature, TensorSpec
-from deepseek.engines.onnx_file.tune import open_first
+from deepseek.engines.onnx_file.tune import measure_file
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from support.nets.onnxgraphs import FLOAT, convnet, dense, lookup, node, pictures, save
@@ -26,32 +26,32 @@ LOOSE: dict[str, float] = {"min_cosine": 0.9, "max_difference": 1.0, "min_agreem
 def opened(path: Path, folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The record and its rows by kind."""
     more = {"limits": LOOSE, "budget_s": 0.3, "int8_file": folder / "copy.onnx"} | more
-    record = open_first(path, **more)
+    record = measure_file(path, **more)
     return record, {row["kind"]: row for row in record["table"]}
 
 
 def test_a_convolution_net_in_int8_is_near_and_faster_and_chosen(tmp_path: Path) -> None:
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
     record, table = opened(path, tmp_path, rows=rows)
-    for kind in INT8:
+    for kind in INT8_KINDS:
         assert table[kind]["passes"]
         assert table[kind]["min_cosine"] > 0.999
         assert 0 < table[kind]["max_difference"] < 0.1
-    assert table[INT8[0]]["seconds"][8] < table["onnxruntime"]["seconds"][8] / 1.15
-    assert record["engines"][-1][0] in LOSSY
+    assert table[INT8_KINDS[0]]["seconds"][8] < table["onnxruntime"]["seconds"][8] / 1.15
+    assert record["engines"][-1][0] in LOSSY_KINDS
 
 
 def test_a_tight_gate_lets_no_int8_pass(tmp_path: Path) -> None:
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
     record, table = opened(path, tmp_path, rows=rows, limits=LOOSE | {"max_difference": 0.0})
-    assert [table[kind]["passes"] for kind in INT8] == [False, False]
-    assert not any(kind in LOSSY for kind, _ in record["engines"])
+    assert [table[kind]["passes"] for kind in INT8_KINDS] == [False, False]
+    assert not any(kind in LOSSY_KINDS for kind, _ in record["engines"])
     assert not (tmp_path / "copy.onnx").exists()
 
 
 def test_there_is_no_int8_without_a_gate(tmp_path: Path) -> None:
     _, table = opened(convnet(tmp_path / "m.onnx"), tmp_path, limits=None)
-    assert not set(table) & LOSSY
+    assert not set(table) & LOSSY_KINDS
 
 
 def test_rows_decide_the_ranges_and_without_them_they_are_measured_in_each_call(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_rows_decide_the_ranges_and_without_them_they_are_measured_in_each_call(
 
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
     signature = Signature.from_dict(opened(path, tmp_path)[0]["signature"])
-    int8.quantize(path, tmp_path / "static.onnx", calls(signature, rows.arrays(signature), 8))
-    int8.quantize(path, tmp_path / "dynamic.onnx", None)
+    int8.quantize_int8(path, tmp_path / "static.onnx", split_into_calls(signature, rows.arrays(signature), 8))
+    int8.quantize_int8(path, tmp_path / "dynamic.onnx", None)
     kinds = {
         name: {each.op_type for each in onnx.load(tmp_path / f"{name}.onnx").graph.node}
         for name in ("static", "dynamic")
@@ -76,7 +76,7 @@ def test_weights_have_a_scale_for_each_channel(tmp_path: Path) -> None:
         tmp_path / "m.onnx", [node("MatMul", "x w", "y")], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])], weights
     )
     given = {"x": np.random.default_rng(0).uniform(-1, 1, (32, 2)).astype(np.float32)}
-    int8.quantize(path, tmp_path / "q.onnx", [given])
+    int8.quantize_int8(path, tmp_path / "q.onnx", [given])
     from deepseek.engines.onnx import open_session
 
     found = open_session(str(tmp_path / "q.onnx"), "q", num_threads=1).run(None, given)[0]
@@ -89,20 +89,20 @@ def test_weights_have_a_scale_for_each_channel(tmp_path: Path) -> None:
 
 def test_what_cannot_be_int8_is_left_out_with_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no layer that multiplies matrices"):
-        int8.quantize(lookup(tmp_path / "m.onnx"), tmp_path / "q.onnx", None)
+        int8.quantize_int8(lookup(tmp_path / "m.onnx"), tmp_path / "q.onnx", None)
     _, table = opened(dense(tmp_path / "d.onnx"), tmp_path, int8_file=None)
-    assert "no folder to keep it in" in table[INT8[0]]["says"]
+    assert "no folder to keep it in" in table[INT8_KINDS[0]]["says"]
 
 
 def test_ranges_of_a_call_are_not_for_rows_that_are_joined(tmp_path: Path) -> None:
     _, table = opened(convnet(tmp_path / "m.onnx"), tmp_path)
-    assert "change each other" in table[INT8[0]]["says"]
+    assert "change each other" in table[INT8_KINDS[0]]["says"]
     _, table = opened(dense(tmp_path / "d.onnx", rows=1), tmp_path)
-    assert "found nothing to do" in table[INT8[0]]["says"]  # Gemm has no such form
+    assert "found nothing to do" in table[INT8_KINDS[0]]["says"]  # Gemm has no such form
     ends = ([("x", FLOAT, [1, 8])], [("y", FLOAT, [1, 8])])
     weights = {"w": np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)}
     _, table = opened(save(tmp_path / "s.onnx", [node("MatMul", "x w", "y")], *ends, weights), tmp_path)
-    assert 0 < table[INT8[0]]["max_difference"] < 0.1
+    assert 0 < table[INT8_KINDS[0]]["max_difference"] < 0.1
 
 
 def test_without_onnx_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,14 +112,14 @@ def test_without_onnx_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     path = dense(tmp_path / "m.onnx", rows=1)
     monkeypatch.setattr(int8, "need", need)
     record, table = opened(path, tmp_path)
-    assert table[INT8[0]]["says"].startswith("onnx is not installed. Expected: the extra 'tabular'")
-    assert record["engines"][0][0] not in INT8
+    assert table[INT8_KINDS[0]]["says"].startswith("onnx is not installed. Expected: the extra 'tabular'")
+    assert record["engines"][0][0] not in INT8_KINDS
 
 
 def test_the_quantizer_leaves_logging_as_it_was(tmp_path: Path) -> None:
     logging.disable(logging.INFO)
     try:
-        int8.quantize(convnet(tmp_path / "m.onnx"), tmp_path / "q.onnx", None)
+        int8.quantize_int8(convnet(tmp_path / "m.onnx"), tmp_path / "q.onnx", None)
         assert logging.root.manager.disable == logging.INFO
     finally:
         logging.disable(logging.NOTSET)
@@ -132,9 +132,9 @@ def test_the_copy_is_kept_and_a_changed_one_is_made_again(tmp_path: Path, monkey
         from deepseek.engines.onnx_file import tune
 
         measured.append(asked["path"])
-        return json.loads(json.dumps(tune._answered(asked | {"budget_s": 0.3})))
+        return json.loads(json.dumps(tune._handle_request(asked | {"budget_s": 0.3})))
 
-    monkeypatch.setattr(opening, "in_process", here)
+    monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
     cache, loose = tmp_path / "cache", Tolerance(0.9, 1.0, 0.5)
     first = open_file(path, cache, tolerance=loose, rows=rows)
@@ -189,11 +189,11 @@ def test_rows_become_calls_by_what_a_row_is() -> None:
     spec = (TensorSpec("x", "float32", (None, 4)),)
 
     def shapes(rows: Any) -> list[Any]:
-        return [each["x"].shape for each in calls(Signature(spec, spec, rows), {"x": x}, 2)]
+        return [each["x"].shape for each in split_into_calls(Signature(spec, spec, rows), {"x": x}, 2)]
 
     assert shapes("joined") == [(2, 4), (2, 4), (1, 4)]
     assert shapes("single") == [(1, 4)] * 5
     assert shapes("whole") == [(4,)] * 5
-    first, second = halves({"x": x})
+    first, second = split_in_halves({"x": x})
     assert (first["x"][:, 0].tolist(), second["x"][:, 0].tolist()) == ([0, 8, 16], [4, 12])
-    assert halves({"x": x[:1]})[1]["x"].shape == (1, 4)
+    assert split_in_halves({"x": x[:1]})[1]["x"].shape == (1, 4)

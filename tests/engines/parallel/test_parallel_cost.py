@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from deepseek.engines.parallel.cost import Job, Split, forecast
-from deepseek.engines.parallel.devices import DEVICES, EFFICIENCY, REASONS, measure_cpu, parse
-from deepseek.engines.parallel.shape import read_shape, shape_of
+from deepseek.engines.parallel.devices import DEVICES, EFFICIENCY, EFFICIENCY_SOURCES, measure_cpu, parse_fleet
+from deepseek.engines.parallel.shape import read_shape, shape_from_config
 from deepseek.errors import InputError
 
 MEGATRON_530B = {"model_type": "gpt2", "n_layer": 105, "n_embd": 20480, "n_head": 128, "vocab_size": 51200,
@@ -14,7 +14,7 @@ MEGATRON_530B = {"model_type": "gpt2", "n_layer": 105, "n_embd": 20480, "n_head"
 
 
 def test_bytes_on_a_device_by_hand() -> None:
-    memory = forecast(read_shape("llama-2-70b"), parse("H100x8"), Job(4, 900, 100, "fp8"), Split(4, 2)).memory
+    memory = forecast(read_shape("llama-2-70b"), parse_fleet("H100x8"), Job(4, 900, 100, "fp8"), Split(4, 2)).memory
     layers = 80 * (8192 * 128 * (64 + 8) * 2 + 3 * 8192 * 28672)
     assert memory.weights == layers / 8 + 2 * 32000 * 8192 / 4  # one byte each; an end at two bytes
     assert memory.kv == 40 * 2 * 8 * 128 / 4 * 4 * 1000
@@ -22,7 +22,7 @@ def test_bytes_on_a_device_by_hand() -> None:
 
 
 def test_a_token_of_one_sequence_takes_the_time_to_read_the_weights_and_to_start_the_kernels() -> None:
-    cost = forecast(read_shape("llama-2-7b"), parse("A100"), Job(1, 1, 1, "bf16"), Split())
+    cost = forecast(read_shape("llama-2-7b"), parse_fleet("A100"), Job(1, 1, 1, "bf16"), Split())
     shape = read_shape("llama-2-7b")
     read_s = 2 * (shape.layer_parameters + shape.head_parameters) / (2.039e12 * EFFICIENCY.memory)
     assert cost.token.weights_s == pytest.approx(read_s)
@@ -33,7 +33,8 @@ def test_a_token_of_one_sequence_takes_the_time_to_read_the_weights_and_to_start
 
 def test_tensors_over_twice_the_devices_halve_what_is_read_and_add_all_reduces() -> None:
     one, two = (
-        forecast(read_shape("llama-2-70b"), parse(f"H100x{tp}"), Job(8, 500, 100, "fp8"), Split(tp)) for tp in (2, 4)
+        forecast(read_shape("llama-2-70b"), parse_fleet(f"H100x{tp}"), Job(8, 500, 100, "fp8"), Split(tp))
+        for tp in (2, 4)
     )
     assert one.token.weights_s == pytest.approx(2 * two.token.weights_s)
     assert one.token.attention_s == pytest.approx(2 * two.token.attention_s)
@@ -43,7 +44,7 @@ def test_tensors_over_twice_the_devices_halve_what_is_read_and_add_all_reduces()
 
 def test_more_devices_than_heads_of_keys_hold_copies_of_the_cache() -> None:
     at_8, at_16 = (
-        forecast(read_shape("llama-3.1-405b"), parse(f"H100x{tp}"), Job(8, 500, 100, "fp8"), Split(tp))
+        forecast(read_shape("llama-3.1-405b"), parse_fleet(f"H100x{tp}"), Job(8, 500, 100, "fp8"), Split(tp))
         for tp in (8, 16)
     )
     assert at_8.memory.kv == at_16.memory.kv
@@ -51,8 +52,8 @@ def test_more_devices_than_heads_of_keys_hold_copies_of_the_cache() -> None:
 
 def test_stages_share_memory_and_not_the_time_of_one_sequence() -> None:
     shape = read_shape("llama-2-70b")
-    one = forecast(shape, parse("H100"), Job(1, 500, 100, "fp8"), Split())
-    four = forecast(shape, parse("H100x4"), Job(1, 500, 100, "fp8"), Split(1, 4))
+    one = forecast(shape, parse_fleet("H100"), Job(1, 500, 100, "fp8"), Split())
+    four = forecast(shape, parse_fleet("H100x4"), Job(1, 500, 100, "fp8"), Split(1, 4))
     assert four.memory.weights < 0.27 * one.memory.weights
     assert four.token_s == pytest.approx(one.token_s, rel=0.01)
     assert four.token.pipeline_s == pytest.approx(3 * (10e-6 + 8192 * 2 / (450e9 * 0.8)))
@@ -60,14 +61,14 @@ def test_stages_share_memory_and_not_the_time_of_one_sequence() -> None:
 
 def test_an_all_reduce_over_machines_waits_for_the_network() -> None:
     shape = read_shape("llama-3.1-405b")
-    within, over = (forecast(shape, parse(f"H100x{tp}"), Job(1, 500, 100, "fp8"), Split(tp)) for tp in (8, 16))
+    within, over = (forecast(shape, parse_fleet(f"H100x{tp}"), Job(1, 500, 100, "fp8"), Split(tp)) for tp in (8, 16))
     assert over.token.reduce_s > 4 * within.token.reduce_s
 
 
 def test_replicas_share_the_batch() -> None:
     shape = read_shape("llama-2-7b")
-    alone = forecast(shape, parse("H100"), Job(4, 500, 100, "bf16"), Split())
-    both = forecast(shape, parse("H100x2"), Job(8, 500, 100, "bf16"), Split(replicas=2))
+    alone = forecast(shape, parse_fleet("H100"), Job(4, 500, 100, "bf16"), Split())
+    both = forecast(shape, parse_fleet("H100x2"), Job(8, 500, 100, "bf16"), Split(replicas=2))
     assert both.token_s == alone.token_s
     assert both.tokens_per_s == pytest.approx(2 * alone.tokens_per_s)
 
@@ -101,8 +102,8 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_forecast_is_within_a_fifth_of_what_was_published(name: str) -> None:
     model, devices, batch, prompt, new, dtype, split, tokens_per_s = PUBLISHED[name]
-    shape = shape_of(model, name) if isinstance(model, dict) else read_shape(model)
-    cost = forecast(shape, parse(devices), Job(batch, prompt, new, dtype), split)
+    shape = shape_from_config(model, name) if isinstance(model, dict) else read_shape(model)
+    cost = forecast(shape, parse_fleet(devices), Job(batch, prompt, new, dtype), split)
     assert cost.tokens_per_s == pytest.approx(tokens_per_s, rel=0.2)
 
 
@@ -120,14 +121,16 @@ def test_a_forecast_is_within_a_fifth_of_what_was_published(name: str) -> None:
 def test_the_first_token_is_within_a_fifth_of_what_was_published(
     model: str, devices: str, prompt: int, dtype: str, published_ms: float
 ) -> None:
-    fleet = parse(devices)
+    fleet = parse_fleet(devices)
     cost = forecast(read_shape(model), fleet, Job(1, prompt, 1, dtype), Split(fleet.count))
     assert 1e3 * cost.first_token_s == pytest.approx(published_ms, rel=0.2)
 
 
 def test_every_device_and_every_factor_names_its_source() -> None:
     assert all(device.source.startswith("https://") for device in DEVICES.values())
-    unexplained = set(EFFICIENCY.__dataclass_fields__) - set(REASONS) - {"network_latency_s", "prefill_chunk"}
+    unexplained = (
+        set(EFFICIENCY.__dataclass_fields__) - set(EFFICIENCY_SOURCES) - {"network_latency_s", "prefill_chunk"}
+    )
     assert not unexplained
 
 
@@ -141,5 +144,5 @@ def test_this_cpu_is_measured() -> None:
 @pytest.mark.parametrize("text", ["", "H100x0", "H100x99999", "H100 x 8", "x8", "H100x8x8", "TPU", "H100x" + "9" * 50])
 def test_devices_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse(text)
+        parse_fleet(text)
     assert caught.value.fix

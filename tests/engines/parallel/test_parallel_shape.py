@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepseek.engines.parallel.shape import BUILT_IN, read_shape, shape_of
+from deepseek.engines.parallel.shape import BUILT_IN_CONFIGS, read_shape, shape_from_config
 from deepseek.errors import InputError, MalformedError, MissingError
 
 TINY = {
@@ -22,7 +22,7 @@ def written(folder: Path, config: object) -> Path:
 
 
 def test_parameters_of_a_tiny_decoder_by_hand() -> None:
-    shape = shape_of(TINY, "tiny")
+    shape = shape_from_config(TINY, "tiny")
     assert shape.attention_parameters == 8 * 8 + 8 * 4 + 8 * 4 + 8 * 8  # q, k, v, o; two heads of keys of two values
     assert shape.mlp_parameters == 3 * 8 * 20
     assert shape.num_parameters == 3 * (192 + 480) + 2 * 80
@@ -31,7 +31,7 @@ def test_parameters_of_a_tiny_decoder_by_hand() -> None:
 
 
 def test_names_stand_for_models_of_that_size() -> None:
-    billions = {name: read_shape(name).num_parameters / 1e9 for name in BUILT_IN}
+    billions = {name: read_shape(name).num_parameters / 1e9 for name in BUILT_IN_CONFIGS}
     want = {
         "100b": 100, "llama-2-7b": 6.74, "llama-2-70b": 68.98, "llama-3.1-8b": 8.03, "llama-3.1-70b": 70.55,
         "llama-3.1-405b": 405.8, "mixtral-8x7b": 46.7, "gpt-j-6b": 6.05, "gpt-3-175b": 174.6,
@@ -67,7 +67,7 @@ def test_counts_are_those_of_transformers(kind: str, config: dict) -> None:
         model = transformers.AutoModelForCausalLM.from_config(made)
     # routers are as small as norms, and counted no more than those
     matrices = sum(p.numel() for name, p in model.named_parameters() if p.ndim > 1 and ".gate.weight" not in name)
-    assert shape_of(made.to_dict(), kind).num_parameters == pytest.approx(matrices, rel=0.01)
+    assert shape_from_config(made.to_dict(), kind).num_parameters == pytest.approx(matrices, rel=0.01)
 
 
 def test_a_step_reads_the_experts_that_its_tokens_choose() -> None:
@@ -85,7 +85,7 @@ def test_latent_attention_keeps_one_vector_for_all_heads(tmp_path: Path) -> None
 
 
 def test_a_text_model_inside_a_larger_one_is_found() -> None:
-    assert shape_of({"model_type": "gemma3", "text_config": TINY}, "tiny").num_layers == 3
+    assert shape_from_config({"model_type": "gemma3", "text_config": TINY}, "tiny").num_layers == 3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.engines.process.wire import ALIGNMENT, Frames, pack
+from deepseek.engines.process.wire import ALIGNMENT, FrameReader, pack_frame
 
 ARRAYS = {
     "one": np.arange(3, dtype=np.float32),
@@ -32,15 +32,19 @@ def check(found: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
 @pytest.mark.parametrize("text", ["", "a", "ab", "abc", "a longer name of a model"])
 def test_arrays_come_as_they_went_and_are_aligned_whatever_stands_before_them(text: str) -> None:
     """A matrix at an odd address is refused by xgboost, and read slowly by all others."""
-    ((head, found),) = Frames().feed(pack((7, "run", text, {"more": [1, None]}), ARRAYS))
+    ((head, found),) = FrameReader().feed(pack_frame((7, "run", text, {"more": [1, None]}), ARRAYS))
     assert head == [7, "run", text, {"more": [1, None]}]
     check(found, ARRAYS)
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 50])
 def test_frames_may_come_in_any_pieces(size: int) -> None:
-    data = pack((1, "run", "a", {}), ARRAYS) + pack((2, "close", "b", {}), {}) + pack((3, "run", "c", {}), ARRAYS)
-    frames, found = Frames(), []
+    data = (
+        pack_frame((1, "run", "a", {}), ARRAYS)
+        + pack_frame((2, "close", "b", {}), {})
+        + pack_frame((3, "run", "c", {}), ARRAYS)
+    )
+    frames, found = FrameReader(), []
     for start in range(0, len(data), size):
         found += list(frames.feed(data[start : start + size]))
     assert [head[:3] for head, _ in found] == [[1, "run", "a"], [2, "close", "b"], [3, "run", "c"]]

@@ -15,7 +15,7 @@ from sklearn.ensemble import (
 )
 
 from deepseek.contracts import Float32, Scores
-from deepseek.engines.graph import Graph
+from deepseek.engines.graph import OnnxGraphBuilder
 from deepseek.engines.onnx import OnnxEngine
 from deepseek.engines.tabular.export import export_onnx
 from deepseek.errors import InputError, IntegrityError
@@ -195,7 +195,7 @@ def test_bytes_that_are_no_graph_are_refused() -> None:
 
 
 def test_an_operator_of_ones_own_is_defined_once_and_in_one_way() -> None:
-    graph = Graph("features", num_features=1)
+    graph = OnnxGraphBuilder("features", num_features=1)
 
     def define(operator: str) -> None:
         graph.function("mine", "Curve", ["x"], ["y"], [onnx.helper.make_node(operator, ["x"], ["y"])])

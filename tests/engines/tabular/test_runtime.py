@@ -134,14 +134,14 @@ def test_small_calls_run_in_onnxruntime_large_ones_in_the_trees_engine(made: Mad
 
 
 def test_without_xgboost_onnxruntime_does_the_work(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libxgboost, "_find", lambda: None)
-    libxgboost._library.cache_clear()
+    monkeypatch.setattr(libxgboost, "_library_path", lambda: None)
+    libxgboost._load_library.cache_clear()
     with Runtime.open(made.path) as runtime:
         found = runtime.predict(made.records)
         assert runtime._engines["trees"] is runtime._engines["onnxruntime"]
     assert len(found) == 569
     monkeypatch.undo()
-    libxgboost._library.cache_clear()
+    libxgboost._load_library.cache_clear()
 
 
 def test_threads_share_a_runtime(made: Made) -> None:

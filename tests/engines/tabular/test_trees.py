@@ -88,14 +88,14 @@ def test_threads_may_share_an_engine(models: dict[str, tuple[Model, Float32]]) -
 def test_without_the_library_the_error_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, models: dict[str, tuple[Model, Float32]]
 ) -> None:
-    monkeypatch.setattr(libxgboost, "_find", lambda: None)
-    libxgboost._library.cache_clear()
+    monkeypatch.setattr(libxgboost, "_library_path", lambda: None)
+    libxgboost._load_library.cache_clear()
     model, _ = models["boosted"]
     with pytest.raises(ExtraError, match=r"pip install -e '\.\[serve\]'"):
         open_engine("trees", Source(lambda: model, lambda: b"", 30))
     monkeypatch.undo()
-    libxgboost._library.cache_clear()
-    assert libxgboost.available()
+    libxgboost._load_library.cache_clear()
+    assert libxgboost.is_available()
 
 
 def test_bytes_that_are_no_booster_are_refused() -> None:

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.engines.tabular.booster import ubjson
+from deepseek.engines.tabular.booster import write_ubjson
 from deepseek.engines.tabular.ubjson import MAX_DEPTH, read_ubjson
 from deepseek.errors import IntegrityError
 
 
 def test_what_the_writer_wrote_is_read_back() -> None:
     value = {"a": [1, -2], "b": "风险", "c": {"d": np.array([1.5, -2], np.float32)}}
-    found = read_ubjson(ubjson(value))
+    found = read_ubjson(write_ubjson(value))
     np.testing.assert_array_equal(found["c"].pop("d"), [1.5, -2])
     assert found == {"a": [1, -2], "b": "风险", "c": {}}
 

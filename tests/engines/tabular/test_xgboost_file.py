@@ -15,12 +15,12 @@ import pytest
 import xgboost
 
 from deepseek.bundle import verify_bundle
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.engines.tabular import xgboost_file
-from deepseek.engines.tabular.booster import ubjson
+from deepseek.engines.tabular.booster import write_ubjson
 from deepseek.engines.tabular.ubjson import read_ubjson
-from deepseek.engines.tabular.xgboost_file import import_xgboost, up_to_best_round
+from deepseek.engines.tabular.xgboost_file import cut_at_best_round, import_xgboost
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError
 from deepseek.explain import explainer_for
 from deepseek.explain.tabular.interactions import interactions
@@ -35,7 +35,7 @@ KNOBS = {"max_depth": 4, "nthread": 1}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xgboost_file, "TUNE_S", 0.02)
+    monkeypatch.setattr(xgboost_file, "TUNING_BUDGET_S", 0.02)
 
 
 def with_gaps(table: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,10 @@ def test_answers_are_those_of_xgboost(
     names = [f"f{place}" for place in range(features.shape[1])]
     with Runtime.open(bundle.path) as runtime:
         assert runtime.name == "cells"
-        for records in (Columns(names, features), [dict(zip(names, row, strict=True)) for row in features.tolist()]):
+        for records in (
+            ColumnarRows(names, features),
+            [dict(zip(names, row, strict=True)) for row in features.tolist()],
+        ):
             found = runtime.predict(records)
             assert not found.flags
             if objective.startswith("reg"):
@@ -107,7 +110,7 @@ def test_without_the_package_onnx_the_trees_run_alone(
     assert [entry.kind for entry in bundle.manifest.engines] == ["trees"]
     assert not bundle.has("model.onnx")
     with Runtime(bundle) as runtime:
-        found = runtime.predict(Columns([f"f{place}" for place in range(30)], features)).probabilities
+        found = runtime.predict(ColumnarRows([f"f{place}" for place in range(30)], features)).probabilities
     np.testing.assert_allclose(found[:, 1], boosters["binary:logistic"].inplace_predict(features), atol=1e-6)
 
 
@@ -190,7 +193,7 @@ def test_trees_that_cannot_be_walked_are_refused(
         ("m.json", b'{"learner": {}}'),
         ("m.ubj", b""),
         ("m.ubj", b"\x80\x04K\x01."),
-        ("m.ubj", ubjson({"learner": {"objective": {"name": "binary:logistic"}}})),
+        ("m.ubj", write_ubjson({"learner": {"objective": {"name": "binary:logistic"}}})),
     ],
 )
 def test_other_files_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
@@ -264,7 +267,7 @@ def test_of_500_mutations_each_is_read_or_refused_in_words(
     def read(*_: object) -> Any:
         raise ReadError("it was read")
 
-    monkeypatch.setattr(xgboost_file, "_contents", read)
+    monkeypatch.setattr(xgboost_file, "_bundle_contents", read)
     draw = random.Random(0)
     tops = [json.loads(bytes(booster.save_raw("json"))) for booster in small.values()]
     if suffix == "ubj":
@@ -279,7 +282,7 @@ def test_of_500_mutations_each_is_read_or_refused_in_words(
         elif suffix == "json":
             data = json.dumps(mutated(draw.choice(tops), draw, ODD)).encode()
         else:
-            data = ubjson(typed(mutated(draw.choice(tops), draw, writable)))
+            data = write_ubjson(typed(mutated(draw.choice(tops), draw, writable)))
         path = tmp_path / f"m.{suffix}"
         path.write_bytes(data)
         with pytest.raises(DeepseekError) as caught:
@@ -361,7 +364,7 @@ def test_a_model_that_stopped_early_answers_by_its_best_round(
     features, _ = with_gaps(cancer)
     names = [f"f{place}" for place in range(features.shape[1])]
     with Runtime(import_xgboost(tmp_path / f"m.{suffix}", tmp_path / "cache")) as runtime:
-        found = runtime.predict(Columns(names, features))
+        found = runtime.predict(ColumnarRows(names, features))
         if objective.startswith("reg"):
             np.testing.assert_allclose(found.values, wrapper.predict(features), atol=1e-6)
             assert np.abs(found.values - booster.inplace_predict(features)).max() > 1e-3
@@ -383,11 +386,11 @@ def test_a_model_that_stopped_early_answers_by_its_best_round(
 def test_the_best_round_of_a_file_that_does_not_say_where_rounds_end(cancer: Any) -> None:
     booster = stopped_early(cancer, "multi:softprob", {"num_class": 2, "num_parallel_tree": 2, "subsample": 0.7})
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    expected = up_to_best_round(learner)["gradient_booster"]["model"]
+    expected = cut_at_best_round(learner)["gradient_booster"]["model"]
     assert len(expected["trees"]) == len(expected["tree_info"]) == 4 * (booster.best_iteration + 1)
     del learner["gradient_booster"]["model"]["iteration_indptr"]
-    assert up_to_best_round(learner)["gradient_booster"]["model"]["trees"] == expected["trees"]
+    assert cut_at_best_round(learner)["gradient_booster"]["model"]["trees"] == expected["trees"]
     for best in ("-1", str(booster.num_boosted_rounds())):
         learner["attributes"]["best_iteration"] = best
         with pytest.raises(IntegrityError, match="best round"):
-            up_to_best_round(learner)
+            cut_at_best_round(learner)

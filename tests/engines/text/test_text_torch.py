@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from deepseek.contracts import Arrays
-from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose
-from deepseek.engines.text.source.library import Library
+from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose_precision
+from deepseek.engines.text.source.library import TransformersLibrary
 from deepseek.engines.text.tuning import tune
 from deepseek.errors import DeepseekError, ExtraError, InputError, IntegrityError, MissingError
 from support.nets.textfolders import make_text_folder
@@ -67,8 +67,8 @@ def test_the_compiled_torch_gives_the_same_at_every_size_with_one_program(
 def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_chance(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tune, "NEAR", 0.0)  # so that it does not hang on this machine's load
-    choice = choose(folder, TEXTS, ANYTHING, budget_s=0)
+    monkeypatch.setattr(tune, "COMPILE_FACTOR", 0.0)  # so that it does not hang on this machine's load
+    choice = choose_precision(folder, TEXTS, ANYTHING, budget_s=0)
     rows = {row.precision: row for row in choice.table}
     assert rows["torch"].passes
     assert rows["torch"].differences.difference <= 1e-4
@@ -85,10 +85,10 @@ def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_cha
         else:
             real(self, key, ranges)
 
-    real = tune._Bench.open
-    monkeypatch.setattr(tune, "NEAR", 1e9)
-    monkeypatch.setattr(tune._Bench, "open", refuse)
-    assert choose(folder, TEXTS, ANYTHING, budget_s=0).left_out == {
+    real = tune._PrecisionBench.open
+    monkeypatch.setattr(tune, "COMPILE_FACTOR", 1e9)
+    monkeypatch.setattr(tune._PrecisionBench, "open", refuse)
+    assert choose_precision(folder, TEXTS, ANYTHING, budget_s=0).left_out == {
         "torch-compile": "torch cannot compile here: no g++"
     }
     assert opened[-1] == "torch-compile"
@@ -96,13 +96,13 @@ def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_cha
 
 def test_what_wins_and_is_not_exact_enough_does_not_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "EXACT_DIFFERENCE", 0.0)
-    rows = {row.precision: row for row in choose(folder, TEXTS, ANYTHING, budget_s=0).table}
+    rows = {row.precision: row for row in choose_precision(folder, TEXTS, ANYTHING, budget_s=0).table}
     assert not rows["torch"].passes
     assert rows["torch-bf16"].passes
 
 
 def test_a_tight_gate_lets_no_torch_pass(folder: Path) -> None:
-    choice = choose(folder, TEXTS, Tolerance(1, 0, 1), budget_s=0)
+    choice = choose_precision(folder, TEXTS, Tolerance(1, 0, 1), budget_s=0)
     assert [row.precision for row in choice.table if row.passes] == ["f32"]
 
 
@@ -114,8 +114,8 @@ def test_without_torch_there_is_no_candidate_and_opening_names_the_extra(
     def need(module: str, *, extra: str) -> Any:
         raise ExtraError(f"{module} is not installed", expected=f"the extra {extra!r}", fix="install it")
 
-    monkeypatch.setattr(tune, "has", lambda module: module != "torch")
-    choice = choose(folder, TEXTS, ANYTHING, budget_s=0)
+    monkeypatch.setattr(tune, "is_installed", lambda module: module != "torch")
+    choice = choose_precision(folder, TEXTS, ANYTHING, budget_s=0)
     assert not [row for row in choice.table if row.precision.startswith("torch")]
     monkeypatch.setattr(torch_engine, "need", need)
     with pytest.raises(ExtraError, match="torch is not installed"):
@@ -157,7 +157,7 @@ def test_what_transformers_raises_is_told_in_words(folder: Path, monkeypatch: py
     def load(*_: Any, **__: Any) -> Any:
         raise KeyError("something of its own")
 
-    monkeypatch.setattr(Library, "load", load)
+    monkeypatch.setattr(TransformersLibrary, "load", load)
     with pytest.raises(DeepseekError, match="cannot be run by transformers"):
         TextEngine.open(folder, precision="torch")
 
@@ -173,5 +173,5 @@ def test_a_model_of_nan_passes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         return real(self, ids, mask) * np.nan
 
     monkeypatch.setattr(TorchTextEngine, "_infer", infer)
-    choice = choose(folder, TEXTS, ANYTHING, budget_s=0)
+    choice = choose_precision(folder, TEXTS, ANYTHING, budget_s=0)
     assert not any(row.passes for row in choice.table if row.precision.startswith("torch"))

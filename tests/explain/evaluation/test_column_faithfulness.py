@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.explain.evaluation.column_faithfulness import randomised_model
+from deepseek.explain.evaluation.column_faithfulness import randomize_model
 from deepseek.explain.tabular.explainer import ModelExplainer
 
 
@@ -26,7 +26,7 @@ def test_the_whole_model_is_shuffled_step_by_step_and_then_explained_otherwise(
 ) -> None:
     model, features = models[kind]
     before = model.to_files()
-    found = randomised_model(ModelExplainer(model, cancer[2]), features[:8])
+    found = randomize_model(ModelExplainer(model, cancer[2]), features[:8])
     assert [line["layer"] for line in found] == layers
     assert found[-1]["similarity"] < 0.8
     assert model.to_files() == before  # it is left as it was
@@ -38,7 +38,7 @@ def test_an_explanation_that_hangs_on_no_weight_stays_as_it_was(models: Any, can
     coef = model.parts[0].weights.coef
     coef_before, coef[:] = coef.copy(), 1.0  # all alike: shuffling changes nothing
     try:
-        (line,) = randomised_model(explainer, features[:8])
+        (line,) = randomize_model(explainer, features[:8])
     finally:
         coef[:] = coef_before
     assert line["similarity"] == pytest.approx(1.0)

@@ -13,14 +13,14 @@ from PIL import Image
 
 from deepseek.contracts import Tensors
 from deepseek.data import read_table
-from deepseek.engines import FusedRuntime
+from deepseek.engines import MultimodalRuntime
 from deepseek.errors import InputError
 from deepseek.explain import explain_bundle, schema
-from deepseek.explain.evaluation.masking_curves import Checks
-from deepseek.explain.evaluation.perturbation import nearby
-from deepseek.explain.evaluation.sample_faithfulness import sample_trust
+from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
+from deepseek.explain.evaluation.perturbation import perturb_sample
+from deepseek.explain.evaluation.sample_faithfulness import sample_faithfulness
 from deepseek.explain.media.modalities import ModalityExplainer
-from deepseek.explain.report.samples import _parted
+from deepseek.explain.report.samples import _explain_parts
 from deepseek.explain.shapley.partition import Budget
 from support.rows.sampled import sampled_bundle
 from support.servers.browser import OpenPage, browser, open_page
@@ -55,13 +55,13 @@ def told(bundle: Path, visits: Path, tmp_path_factory: pytest.TempPathFactory) -
     return explain_bundle(bundle, visits, trust=True, html=out / "why.html", json_file=out / "why.json"), out
 
 
-def explained(runtime: FusedRuntime, visits: Path, told: Any) -> list[Any]:
-    """What sample_trust() takes."""
+def explained(runtime: MultimodalRuntime, visits: Path, told: Any) -> list[Any]:
+    """What sample_faithfulness() takes."""
     explainer = ModalityExplainer(runtime)
     found = []
     for record, row in zip(read_table(visits).records(), told[0]["explanations"], strict=True):
         sample = runtime.prepare([record], root=visits.parent).tensors
-        found.append(_parted(explainer, sample, record, dict(row), Budget()))
+        found.append(_explain_parts(explainer, sample, record, dict(row), Budget()))
     return found
 
 
@@ -86,7 +86,7 @@ def test_the_regions_that_the_model_looks_at_pass_and_others_do_not(bundle: Path
     assert true["deletion"]["passes"]
     assert true["insertion"]["passes"]
     assert true["infidelity"] < 0.3
-    with FusedRuntime.open(bundle) as runtime:
+    with MultimodalRuntime.open(bundle) as runtime:
         (row, _) = explained(runtime, visits, told)
         column, found = row.parts[0]
         draw = np.random.default_rng(1).permutation(len(found.regions))
@@ -94,7 +94,7 @@ def test_the_regions_that_the_model_looks_at_pass_and_others_do_not(bundle: Path
         for wrong in ([-value for value in values], [values[place] for place in draw]):
             regions = tuple(replace(region, value=value) for region, value in zip(found.regions, wrong, strict=True))
             given = replace(row, parts=[(column, replace(found, regions=regions))])
-            (false,) = sample_trust(ModalityExplainer(runtime), [given], limit_s=60.0)["rows"][0]["parts"]
+            (false,) = sample_faithfulness(ModalityExplainer(runtime), [given], limit_s=60.0)["rows"][0]["parts"]
             assert not false["deletion"]["passes"]
             assert not false["insertion"]["passes"]
             assert false["infidelity"] > max(1.0, 3 * true["infidelity"])
@@ -102,11 +102,11 @@ def test_the_regions_that_the_model_looks_at_pass_and_others_do_not(bundle: Path
 
 
 def test_columns_with_values_of_others_are_unfaithful(bundle: Path, visits: Path, told: Any) -> None:
-    with FusedRuntime.open(bundle) as runtime:
+    with MultimodalRuntime.open(bundle) as runtime:
         row = explained(runtime, visits, told)[0]
         turned = {name: -value for name, value in row.told["values"].items()}
         given = replace(row, told=row.told | {"values": turned}, parts=[])
-        (false,) = sample_trust(ModalityExplainer(runtime), [given], limit_s=60.0)["rows"]
+        (false,) = sample_faithfulness(ModalityExplainer(runtime), [given], limit_s=60.0)["rows"]
     assert false["infidelity"] > 1
     assert false["agreement"]["rank_correlation"] < 0
     assert false["deletion"]["area"] > told[0]["trust"]["rows"][0]["deletion"]["area"]
@@ -133,7 +133,7 @@ def test_the_least_columns_are_told_without_which_the_class_changes(visits: Path
     other = found["trust"]["rows"][0]["counterfactual"]
     assert other["from"] == found["explanations"][0]["prediction"].split()[0]
     assert all(pair == [record[name], None] for name, pair in other["changes"].items())
-    with FusedRuntime.open(bundle) as runtime:
+    with MultimodalRuntime.open(bundle) as runtime:
         asked = [{**record, **dict.fromkeys(other["changes"])}]
         asked += [{**asked[0], name: record[name]} for name in other["changes"]]
         answers = runtime.predict(asked, root=visits.parent).labels
@@ -156,9 +156,9 @@ def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_each_column(tol
 
 
 def test_a_short_time_leaves_out_parts_rows_and_the_shuffled_model(bundle: Path, visits: Path, told: Any) -> None:
-    with FusedRuntime.open(bundle) as runtime:
+    with MultimodalRuntime.open(bundle) as runtime:
         rows = explained(runtime, visits, told)
-        found = sample_trust(ModalityExplainer(runtime), rows, limit_s=1e-9)
+        found = sample_faithfulness(ModalityExplainer(runtime), rows, limit_s=1e-9)
     assert found["num_rows"] == 1
     assert found["rows"][0]["parts"] == []
     words = " ".join(found["notes"])
@@ -169,9 +169,9 @@ def test_a_short_time_leaves_out_parts_rows_and_the_shuffled_model(bundle: Path,
 def test_what_nobody_asked_for_is_left_out_where_it_is_dear(
     bundle: Path, visits: Path, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.explain.evaluation.sample_faithfulness.quickest", lambda call: 1.0)
-    with FusedRuntime.open(bundle) as runtime:
-        found = sample_trust(ModalityExplainer(runtime), explained(runtime, visits, told))
+    monkeypatch.setattr("deepseek.explain.evaluation.sample_faithfulness.fastest_call_s", lambda call: 1.0)
+    with MultimodalRuntime.open(bundle) as runtime:
+        found = sample_faithfulness(ModalityExplainer(runtime), explained(runtime, visits, told))
     assert found["rows"] is None
     assert found["expected_s"] > 5
 
@@ -189,9 +189,9 @@ def test_values_and_single_classes_are_measured(
 
 
 def test_neighbours_are_moved_numbers_and_the_same_codes(bundle: Path, visits: Path) -> None:
-    with FusedRuntime.open(bundle) as runtime:
+    with MultimodalRuntime.open(bundle) as runtime:
         sample = runtime.prepare(read_table(visits).records()[:1], root=visits.parent).tensors
-        near = nearby(runtime.preparer, sample, Checks(num_near=4, radius=0.1))
+        near = perturb_sample(runtime.preparer, sample, FaithfulnessConfig(num_near=4, radius=0.1))
         assert near is not None
         assert len(near) == 4
         for name, array in sample.arrays.items():
@@ -204,7 +204,7 @@ def test_neighbours_are_moved_numbers_and_the_same_codes(bundle: Path, visits: P
         np.testing.assert_array_equal(near.arrays["pulse"][:, 2:], np.repeat(sample.arrays["pulse"][:, 2:], 4, axis=0))
         assert np.abs(near.arrays["photo"].astype(int) - sample.arrays["photo"]).max() <= 12
         only = {name: array for name, array in sample.arrays.items() if name.startswith("note")}
-        assert nearby(runtime.preparer, Tensors(only), Checks()) is None
+        assert perturb_sample(runtime.preparer, Tensors(only), FaithfulnessConfig()) is None
 
 
 def test_samples_have_no_rows_to_look_among_and_no_layers(bundle: Path, visits: Path) -> None:

@@ -13,9 +13,9 @@ from deepseek.cli import main
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
 from deepseek.explain import explain_bundle, schema
-from deepseek.explain.evaluation.masking_curves import agreement
-from deepseek.explain.evaluation.minimal_evidence import evidence
-from deepseek.explain.evaluation.text_faithfulness import text_trust
+from deepseek.explain.evaluation.masking_curves import attribution_agreement
+from deepseek.explain.evaluation.minimal_evidence import find_minimal_evidence
+from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
 from deepseek.explain.media.texts import TextExplainer
 from support.nets.textfolders import make_text_folder
 from support.rows.keywords import keyword_folder
@@ -59,7 +59,7 @@ def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: 
     for each in wrong:
         changed = [{**token, "value": value} for token, value in zip(tokens, each, strict=True)]
         given = row | {"parts": [row["parts"][0] | {"tokens": changed}]}
-        (found,) = text_trust(explainer, folder, [given], limit_s=60.0)["rows"]
+        (found,) = text_faithfulness(explainer, folder, [given], limit_s=60.0)["rows"]
         assert not found["deletion"]["passes"]
         assert not found["insertion"]["passes"]
         assert found["infidelity"] > max(0.5, 10 * first["infidelity"])
@@ -118,7 +118,7 @@ def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path,
     engine = TextEngine.open(folder)
     explainer = TextExplainer(TextModel.open(folder), engine.run)
     rows = told[0]["explanations"]
-    found = text_trust(explainer, folder, rows, limit_s=1e-9, open_s=1.0)
+    found = text_faithfulness(explainer, folder, rows, limit_s=1e-9, open_s=1.0)
     assert found["num_rows"] == len(found["rows"]) == 1
     assert found["randomised"] == []
     words = " ".join(found["notes"])
@@ -133,7 +133,7 @@ def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path,
         time.sleep(0.2)
         return run(arrays)
 
-    unasked = text_trust(explainer.with_run(slow), folder, rows)
+    unasked = text_faithfulness(explainer.with_run(slow), folder, rows)
     assert unasked["rows"] is None
     assert unasked["expected_s"] > 5
     engine.close()
@@ -179,7 +179,7 @@ def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) ->
 def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepseek.explain.evaluation.masking_faithfulness.MAX_KERNEL", 8)
+    monkeypatch.setattr("deepseek.explain.evaluation.masking_faithfulness.MAX_KERNEL_PLAYERS", 8)
     found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
     assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
     row = found["explanations"][0]
@@ -189,7 +189,7 @@ def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     lost = row["output"] - masked.value(~np.eye(num, dtype=bool))
     engine.close()
     values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
-    assert found["trust"]["rows"][0]["agreement"] == pytest.approx(agreement(values, lost), abs=0.05)
+    assert found["trust"]["rows"][0]["agreement"] == pytest.approx(attribution_agreement(values, lost), abs=0.05)
 
 
 def test_a_text_has_no_columns_to_fix_no_training_rows_and_no_layers(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_text_has_no_columns_to_fix_no_training_rows_and_no_layers(folder: Pat
 def test_evidence_is_the_least_that_is_needed() -> None:
     """3 + 2 + 1 - 1 with a limit of 2.5: without the first it is 2. The model may need two together, too."""
     line = np.array([3.0, 2.0, 1.0, -1.0])
-    assert evidence(lambda masks: (masks @ line > 2.5).astype(int), line) == ([0], 0, 5)
+    assert find_minimal_evidence(lambda masks: (masks @ line > 2.5).astype(int), line) == ([0], 0, 5)
     either = np.array([1.0, 0.5, 1.0, 0.0])
-    assert evidence(lambda masks: (masks[:, 0] | masks[:, 2]).astype(int), either)[0] == [0, 2]
-    assert evidence(lambda masks: np.ones(len(masks), int), line) is None
+    assert find_minimal_evidence(lambda masks: (masks[:, 0] | masks[:, 2]).astype(int), either)[0] == [0, 2]
+    assert find_minimal_evidence(lambda masks: np.ones(len(masks), int), line) is None

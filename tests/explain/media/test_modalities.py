@@ -13,9 +13,9 @@ from PIL import Image
 
 import deepseek as ds
 from deepseek.cli import main
-from deepseek.engines import FusedRuntime
+from deepseek.engines import MultimodalRuntime
 from deepseek.errors import InputError
-from deepseek.explain.media.modalities import ModalityExplainer, shapley
+from deepseek.explain.media.modalities import ModalityExplainer, shapley_values
 from support.rows.sampled import BIAS, PRIORS, TOGETHER, sampled_bundle
 
 LABELS = {0: (), 2: ("no", "yes"), 3: ("a", "b", "c")}
@@ -50,7 +50,7 @@ def by_hand(said: Any, there: Any, base: float) -> Any:
 
 def test_values_are_those_by_hand_and_a_missing_column_has_none(bundles: dict[int, Path], visits: Path) -> None:
     for num in (0, 2):
-        with FusedRuntime.open(bundles[num]) as runtime:
+        with MultimodalRuntime.open(bundles[num]) as runtime:
             samples = runtime.prepare(ds.data.read_table(visits).records()[:2], root=visits.parent).tensors
             found = ModalityExplainer(runtime).explain(samples)
             outputs = runtime.run(samples)
@@ -66,7 +66,7 @@ def test_values_are_those_by_hand_and_a_missing_column_has_none(bundles: dict[in
 
 
 def test_one_of_many_classes_is_told_against_the_others(bundles: dict[int, Path]) -> None:
-    with FusedRuntime.open(bundles[3]) as runtime:
+    with MultimodalRuntime.open(bundles[3]) as runtime:
         samples = runtime.prepare([{**runtime.example, "photo": None, "note": None, "age": 1}]).tensors
         explainer = ModalityExplainer(runtime)
         shares = runtime.score(samples).output[0].astype(np.float64)
@@ -98,7 +98,7 @@ def test_exact_values_are_the_mean_over_every_order() -> None:
             masks = np.zeros((2, 4), bool)
             masks[0, list(order[:place])] = masks[1, list(order[: place + 1])] = True
             gains[at, player] = np.diff(value(masks))[0]
-    found, error = shapley(value, 4, 0.0, float(value(np.ones((1, 4)))[0]))
+    found, error = shapley_values(value, 4, 0.0, float(value(np.ones((1, 4)))[0]))
     np.testing.assert_allclose(found, gains.mean(0), atol=1e-12)
     assert error == 0
 
@@ -111,7 +111,7 @@ def test_above_eight_columns_orders_are_sampled_within_the_error_that_is_told() 
         return pairs(masks) + 3.0 * masks[:, :3].all(1)
 
     whole = float(value(np.ones((1, 10), bool))[0])
-    found, error = shapley(value, 10, 0.0, whole)
+    found, error = shapley_values(value, 10, 0.0, whole)
     assert found.sum() == pytest.approx(whole)
     unit = np.eye(10, dtype=bool)
     alone = pairs(unit)
@@ -144,8 +144,8 @@ def test_the_verb_tells_rows_by_files_and_masks_what_is_broken(
 def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_was_given(
     bundles: dict[int, Path], visits: Path
 ) -> None:
-    from deepseek.explain.media.previews import pictured
-    from deepseek.explain.report.rows import rows_sections
+    from deepseek.explain.media.previews import add_previews
+    from deepseek.explain.report.rows import row_sections
 
     record = ds.data.read_table(visits).records()[3]
     parts = [
@@ -157,9 +157,9 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
         },
         {"column": "photo", "kind": "image", "regions": [{"box": [0, 0, 4, 4], "value": -0.5}]},
     ]
-    with FusedRuntime.open(bundles[2]) as runtime:
+    with MultimodalRuntime.open(bundles[2]) as runtime:
         samples = runtime.prepare([record], root=visits.parent).tensors
-        shown = pictured(parts, record, runtime.preparer.media, samples, 0)
+        shown = add_previews(parts, record, runtime.preparer.media, samples, 0)
     high, wide = samples.arrays["photo"].shape[-2:]
     sound = {"column": "cough", "kind": "audio", "seconds": 2.0, "cells": [
         {"seconds": [0.0, 1.0], "hertz": [0.0, 1000.0], "value": 0.5},
@@ -168,7 +168,7 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
         {"channels": ["a", "b"], "start": 0, "end": 4, "value": 0.5}]}  # fmt: skip
     shown += [sound, pulse]
     row = {"bars": [], "output": 1.0, "base_value": 0.5, "residual": 0.0, "scale": "log-odds", "parts": shown}
-    (section,) = rows_sections([row])
+    (section,) = row_sections([row])
     assert shown[1]["size"] == [high, wide]
     assert "coughs at <span" in section.body
     assert section.body.count("data:image/jpeg") == 1

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from deepseek.cli import main
-from deepseek.engines import FusedRuntime
+from deepseek.engines import MultimodalRuntime
 from deepseek.explain.media.modalities import ModalityExplainer
-from deepseek.explain.media.parts import _frames, _sound, parts_of
+from deepseek.explain.media.parts import _inverse_stft, _stft, explain_parts
 from deepseek.explain.shapley.partition import Budget
 from support.nets.textfolders import make_text_folder
 from support.rows.sampled import sampled_bundle
@@ -68,13 +68,13 @@ def test_a_sound_falls_into_bands_and_stretches(tmp_path: Path) -> None:
     bundle = sampled_bundle(tmp_path / "alone", ("cough",))
     time_s = np.arange(800) / 8_000
     sound = (0.3 + np.sin(2 * np.pi * 440 * time_s) * (time_s > 0.05))[None].astype(np.float32)
-    np.testing.assert_allclose(_sound(_frames(sound, 64)[None], 64, 800)[0], sound, atol=1e-6)
-    with FusedRuntime.open(bundle) as runtime:
+    np.testing.assert_allclose(_inverse_stft(_stft(sound, 64)[None], 64, 800)[0], sound, atol=1e-6)
+    with MultimodalRuntime.open(bundle) as runtime:
         samples = runtime.prepare([runtime.example]).tensors
         explainer = ModalityExplainer(runtime)
         samples.arrays["cough"][0] = sound
         whole = explainer.explain(samples)
-        (part,) = parts_of(explainer, samples, {}, whole.values[0], whole.target, Budget(150))
+        (part,) = explain_parts(explainer, samples, {}, whole.values[0], whole.target, Budget(150))
     assert part["kind"] == "audio"
     place = whole.names.index("cough")
     assert sum(cell["value"] for cell in part["cells"]) == pytest.approx(whole.values[0, place], abs=1e-6)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepseek.errors import CheckError, ExplainError
 from deepseek.explain import explain, layer_path
-from deepseek.explain.modules.layer_path import Options
+from deepseek.explain.modules.layer_path import LayerPathOptions
 from support.nets.architectures import (
     Formula,
     Gpt,
@@ -42,7 +42,7 @@ from support.nets.architectures import (
 )
 
 torch.set_num_threads(1)
-BARE = Options(edges=False, margins=False, ablation=False)
+BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from torch.nn import functional
 from deepseek.errors import ExplainError
 from deepseek.explain import explain, layer_path
 from deepseek.explain.modules.gradient_methods import Limits
-from deepseek.explain.modules.layer_path import Options
+from deepseek.explain.modules.layer_path import LayerPathOptions
 
 torch.set_num_threads(1)
 F = functional
-BARE = Options(edges=False, margins=False, ablation=False)
+BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
 Function = Callable[[Tensor], Tensor]
 
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from deepseek.errors import CheckError, ExplainError, InputError
 from deepseek.explain import explain, layer_path
-from deepseek.explain.modules.fidelity.signatures import bind
+from deepseek.explain.modules.fidelity.signatures import bind_arguments
 from deepseek.explain.modules.gradient_methods import Limits
-from deepseek.explain.modules.layer_path import Options
+from deepseek.explain.modules.layer_path import LayerPathOptions
 
 torch.set_num_threads(1)
-BARE = Options(edges=False, margins=False, ablation=False)
+BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
 METHODS = ("auto", "deeplift", "integrated", "gradient", "kernel", "partition")
 
 
@@ -302,12 +302,15 @@ X = torch.randn(2, 3)
 def test_arguments_are_read_by_the_signature(
     func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    found = bind(func, name, args, kwargs)
+    found = bind_arguments(func, name, args, kwargs)
     assert found is not None
     assert found["input"] is X
     for key, value in expected.items():
         assert found[key] is value or found[key] == value
-    assert bind(func, name, (X, object(), object(), object(), object(), object(), object(), object()), {}) is None
+    assert (
+        bind_arguments(func, name, (X, object(), object(), object(), object(), object(), object(), object()), {})
+        is None
+    )
 
 
 def test_limits_are_of_pairs_and_of_a_row() -> None:

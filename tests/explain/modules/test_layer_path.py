@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from deepseek.errors import CheckError, InputError
 from deepseek.explain import layer_path
-from deepseek.explain.modules.layer_path import Options
-from deepseek.explain.tabular.bundle_layers import bundle_layers
+from deepseek.explain.modules.layer_path import LayerPathOptions
+from deepseek.explain.tabular.bundle_layers import explain_bundle_layers
 from deepseek.explain.tabular.explainer import explainer_for
 from support.nets.explainednets import NETS, Tokens, made
 
 torch.set_num_threads(1)  # threads of nets this small only wait for each other
-BARE = Options(edges=False, margins=False, ablation=False)
+BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
 
 
 @pytest.mark.parametrize("name", list(NETS))
@@ -107,7 +107,7 @@ def test_steps_that_are_as_many_as_the_rows_are_told_from_them() -> None:
 def test_edges_into_a_unit_sum_to_what_it_contributes(rule: str) -> None:
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 6), nn.Softplus(), nn.Linear(6, 2)).eval()
-    path = layer_path(net, torch.randn(2, 4), target=1, rule=rule, options=Options(num_top=6))  # type: ignore[arg-type]
+    path = layer_path(net, torch.randn(2, 4), target=1, rule=rule, options=LayerPathOptions(num_top=6))  # type: ignore[arg-type]
     for layer in path.layers[1:]:
         for row in range(2):
             for unit, value in layer.units[row]:
@@ -163,14 +163,14 @@ def test_tokens_are_explained_from_where_they_are_looked_up_and_padding_stays_hi
 def test_the_perceptrons_of_a_model_of_columns_are_explained_as_the_verb_explains_them(models: dict[str, Any]) -> None:
     model, features = models["perceptron"]
     owners = [f"column {place}" for place in range(features.shape[1])]
-    (told,) = bundle_layers(model, owners, features[:3])
+    (told,) = explain_bundle_layers(model, owners, features[:3])
     found = explainer_for(model, owners).explain(features[:3])
     assert told["passes"] is True
     assert told["columns"] == owners
     np.testing.assert_allclose(np.subtract(told["output"], told["base_value"]), found.values.sum(axis=1), rtol=1e-4)
     assert [line["layer"] for line in told["ledger"] if line["is_cut"]] == ["input", "answer"]  # a skip passes by
     with pytest.raises(InputError, match="no layers: it is made of trees"):
-        bundle_layers(models["boosted"][0], owners, features)
+        explain_bundle_layers(models["boosted"][0], owners, features)
 
 
 def test_a_path_can_be_written_as_json() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepseek.explain import explain
 from deepseek.explain.modules.gradient_methods import Limits
-from deepseek.explain.modules.sequential import chain_of
+from deepseek.explain.modules.sequential import find_chain
 
 
 class Opaque(nn.Module):
@@ -39,7 +39,7 @@ def test_a_chain_gets_what_the_same_net_gets_that_is_none(target: int | None) ->
     rows[0] = baselines[1]  # no change: slopes stand for secants
     limits = Limits(max_rows=2)  # 16 pairs a run: 4 rows, 4 rows, 1 row
     for _ in range(2):
-        assert chain_of(chain) is not None
+        assert find_chain(chain) is not None
         found = explain(chain, rows, baselines, target, method="deeplift", limits=limits)
         expected = explain(Opaque(chain).eval(), rows, baselines, target, method="deeplift", limits=limits)
         for name in ("values", "base_value", "output", "error"):
@@ -63,7 +63,7 @@ def test_hooks_and_what_is_of_another_kind_make_no_chain() -> None:
     shadowed[0].forward = torch.relu
     normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)))
     for other in (hooked, shadowed, normed, nn.Sequential(Twice(5, 3)), nn.Sequential(nn.Softmax(1)), torch.relu):
-        assert chain_of(other) is None
+        assert find_chain(other) is None
     rows, baselines = torch.randn(3, 5), torch.randn(4, 5)
     found = explain(hooked, rows, baselines, 0, method="deeplift")
     np.testing.assert_allclose(found.output, hooked(rows)[:, 0].detach().numpy(), atol=1e-6)

@@ -12,8 +12,8 @@ import torch
 from deepseek.errors import InputError
 from deepseek.explain import explain
 from deepseek.explain.modules.gradient_methods import Limits
-from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of, sentences_of
-from deepseek.explain.shapley.partition import Budget, owen
+from deepseek.explain.shapley.hierarchy import Hierarchy, sentence_ranges, token_borders
+from deepseek.explain.shapley.partition import Budget, owen_values
 
 EXACTLY = Budget(num_evaluations=100_000, tolerance=0.0)
 
@@ -48,12 +48,12 @@ def _whole(order: tuple[int, ...], group: list[int]) -> bool:
 
 def test_values_are_the_mean_over_the_orders_that_keep_regions_together() -> None:
     value = game(6)
-    found = owen(value, Hierarchy((6,), np.array([1, 2, 1, 3, 1])), budget=EXACTLY)
+    found = owen_values(value, Hierarchy((6,), np.array([1, 2, 1, 3, 1])), budget=EXACTLY)
     expected = by_hand(value, [[0, 1], [2, 3], [0, 1, 2, 3], [4, 5]])
     np.testing.assert_allclose(found.values, expected, atol=1e-12)
     assert not found.error.any()
     assert not found.is_partial
-    beside = owen(lambda masks: value(masks[:, [1, 2, 3, 4, 5, 0]]), Hierarchy((5,)), whole=7.0, budget=EXACTLY)
+    beside = owen_values(lambda masks: value(masks[:, [1, 2, 3, 4, 5, 0]]), Hierarchy((5,)), whole=7.0, budget=EXACTLY)
     assert beside.values.sum() == pytest.approx(7.0)  # one of all columns: its value comes from outside
 
 
@@ -62,8 +62,8 @@ def test_errors_hold_what_was_not_looked_at() -> None:
     far, told = [], []
     for seed in range(3):
         value, tree = game(32, seed), Hierarchy((4, 8))
-        exact = owen(value, tree, budget=EXACTLY)
-        some = owen(value, tree, budget=Budget(160, 0.0))
+        exact = owen_values(value, tree, budget=EXACTLY)
+        some = owen_values(value, tree, budget=Budget(160, 0.0))
         assert some.is_partial
         assert some.num_evaluations <= 160
         assert some.values.sum() == pytest.approx(some.output - some.base)
@@ -109,11 +109,11 @@ def test_a_text_falls_in_sentences_then_clauses_then_words() -> None:
     text = "It is 3.5, not bad. 很好，谢谢。好"
     spans = [(0, 2), (3, 5), (6, 9), (9, 10), (11, 14), (15, 18), (18, 19), (20, 21), (21, 22), (22, 23), (23, 24),
              (24, 25), (25, 26), (26, 27)]  # fmt: skip
-    borders = borders_of(text, spans)
-    assert [text[spans[a][0] : spans[b - 1][1]] for a, b in sentences_of(borders)] == [
+    borders = token_borders(text, spans)
+    assert [text[spans[a][0] : spans[b - 1][1]] for a, b in sentence_ranges(borders)] == [
         "It is 3.5, not bad.",
         "很好，谢谢。",
         "好",
     ]
     assert Hierarchy((14,), borders).halves(((0, 7),)) == (((0, 4),), ((4, 7),))
-    assert borders_of("unhappy man", [(0, 2), (2, 7), (8, 11)], [0, 0, 1]).tolist() == [0, 1]
+    assert token_borders("unhappy man", [(0, 2), (2, 7), (8, 11)], [0, 0, 1]).tolist() == [0, 1]

@@ -13,8 +13,8 @@ from deepseek.contracts import Attribution, Explainer, Float32, Scores
 from deepseek.errors import CheckError, InputError
 from deepseek.explain import ablation, additivity, check_additivity, explainer_for
 from deepseek.explain.tabular import parts
-from deepseek.explain.tabular.explainer import ModelExplainer, carried
-from deepseek.explain.tabular.parts import Explained
+from deepseek.explain.tabular.explainer import ModelExplainer, rescale_link
+from deepseek.explain.tabular.parts import ScoreAttribution
 from deepseek.nn.model import Model, Part, log_odds
 from support.nets.treegames import shapley
 
@@ -62,7 +62,7 @@ def test_features_are_summed_by_the_column_that_owns_them(kind: str, models: dic
 def test_in_trees_a_column_is_one_player_and_no_sum_of_its_features(
     max_bytes: int, models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "MAX_BYTES", max_bytes)
+    monkeypatch.setattr(parts, "MAX_TABLE_BYTES", max_bytes)
     model, rows = models["boosted"]
     found = explainer_for(model, OWNERS).explain(rows[:3])
     column_of = np.array([0, 1, 0, *[2] * 27])
@@ -110,7 +110,7 @@ def test_the_link_keeps_sums_signs_and_order() -> None:
     values = np.array([[0.3, -0.1, 0.05], [0.0, 0.0, 0.0], [-0.25, 0.05, -0.05]])
     base = np.full(3, 0.25)
     part = Part("rf", None, 1.0, "log_odds", 1e-4)  # type: ignore[arg-type]
-    _, found = carried(part, 1, Explained(values, base, base + values.sum(axis=1)))
+    _, found = rescale_link(part, 1, ScoreAttribution(values, base, base + values.sum(axis=1)))
     expected = log_odds((base + values.sum(axis=1))[:, None], 1e-4)[:, 0]
     assert found.base + found.values.sum(axis=1) == pytest.approx(expected)
     assert (np.sign(found.values) == np.sign(values)).all()

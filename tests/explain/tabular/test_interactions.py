@@ -11,7 +11,7 @@ import xgboost
 from deepseek.errors import InputError, TooLargeError
 from deepseek.explain import explainer_for
 from deepseek.explain.tabular import interactions as room
-from deepseek.explain.tabular.interactions import interactions, pairs_of, split_of
+from deepseek.explain.tabular.interactions import interactions, strongest_pairs, unsplit_parts_note
 from deepseek.nn.model import Model
 
 
@@ -34,7 +34,7 @@ def test_they_are_xgboost_s_own(models: dict[str, Any], cancer: Any, cancer_boos
     explainer = explainer_for(model, cancer[2])
     expected = cancer_booster.predict(xgboost.DMatrix(rows[:5]), pred_interactions=True)[:, :-1, :-1]
     np.testing.assert_allclose(interactions(explainer, rows[:5], model.labels[1]), expected, atol=2e-5)
-    assert split_of(explainer) == ""
+    assert unsplit_parts_note(explainer) == ""
 
 
 def test_what_has_no_trees_or_too_many_pairs_says_so(
@@ -44,14 +44,14 @@ def test_what_has_no_trees_or_too_many_pairs_says_so(
     plain = Model(model.task, model.labels, model.scale, tuple(p for p in model.parts if p.kind != "trees"))
     with pytest.raises(InputError, match="no trees"):
         interactions(explainer_for(plain, cancer[2]), rows[:1])
-    assert "mlp" in split_of(explainer_for(model, cancer[2]))
-    monkeypatch.setattr(room, "MAX_VALUES", 10)
+    assert "mlp" in unsplit_parts_note(explainer_for(model, cancer[2]))
+    monkeypatch.setattr(room, "MAX_INTERACTION_VALUES", 10)
     with pytest.raises(TooLargeError, match="pairs"):
         interactions(explainer_for(model, cancer[2]), rows[:1])
 
 
 def test_pairs_are_named_by_their_size() -> None:
     matrix = np.array([[1.0, 0.25, 0.0], [0.25, 2.0, -0.5], [0.0, -0.5, 0.0]])
-    assert pairs_of(matrix, ("a", "b", "c"), most=2) == [
+    assert strongest_pairs(matrix, ("a", "b", "c"), most=2) == [
         {"columns": ["b", "c"], "value": -1.0}, {"columns": ["a", "b"], "value": 0.5},
     ]  # fmt: skip

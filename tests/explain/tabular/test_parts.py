@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.explain.tabular.parts import attribute, linear, rescale
+from deepseek.explain.tabular.parts import attribute_linear, attribute_perceptron, part_attributor
 from deepseek.train.tabular.convert import from_forest, from_xgboost
 from support.nets.treegames import expectation, shapley
 
@@ -20,7 +20,7 @@ def test_trees_equal_the_definition_of_shapley_values(cancer: Any) -> None:
     few = np.ascontiguousarray(features[:, :5])
     booster = xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(few, target), 3)
     table = from_xgboost(booster, num_margins=1)
-    found = attribute(table, 0, column_of=np.arange(5), num_threads=1)(few[:4])
+    found = part_attributor(table, 0, column_of=np.arange(5), num_threads=1)(few[:4])
     for row in range(4):
         assert found.values[row] == pytest.approx(shapley(table, few[row], np.arange(5)), abs=1e-6)
         assert found.base[row] == pytest.approx(expectation(table, few[row], np.arange(5), set()), abs=1e-6)
@@ -32,7 +32,7 @@ def test_boosted_trees_equal_the_booster_that_they_came_from(cancer: Any, cancer
     rows = cancer[0][:50]
     expected = cancer_booster.predict(xgboost.DMatrix(rows), pred_contribs=True)
     table = from_xgboost(cancer_booster, num_margins=1)
-    found = attribute(table, 0, column_of=np.arange(30), num_threads=1)(rows)
+    found = part_attributor(table, 0, column_of=np.arange(30), num_threads=1)(rows)
     assert np.abs(found.values - expected[:, :-1]).max() < 1e-5
     assert np.abs(found.base - expected[:, -1]).max() < 1e-5
 
@@ -44,14 +44,14 @@ def test_forests_equal_the_shap_library(digits: Any, digits_forest: Any, margin:
     rows = digits[0][:20]
     expected = shap.TreeExplainer(digits_forest, feature_perturbation="tree_path_dependent").shap_values(rows)
     table = from_forest(digits_forest, num_margins=10)
-    found = attribute(table, margin, column_of=np.arange(64), num_threads=1)(rows)
+    found = part_attributor(table, margin, column_of=np.arange(64), num_threads=1)(rows)
     assert np.abs(found.values - np.asarray(expected)[:, :, margin]).max() < 1e-5
 
 
 def test_linear_is_the_coefficient_times_the_distance_from_the_mean(cancer: Any, models: Any) -> None:
     weights = models["linear"][0].parts[0].weights
     rows = cancer[0][:3]
-    found = linear(weights, 0, rows)
+    found = attribute_linear(weights, 0, rows)
     by_hand = [[weights.coef[f, 0] * (float(row[f]) - weights.mean[f]) for f in range(30)] for row in rows]
     assert found.values == pytest.approx(np.array(by_hand))
     assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
@@ -85,7 +85,7 @@ def test_perceptrons_equal_captums_deeplift(digits: Any, perceptron: Any, num_co
     by_feature = np.zeros(rows.shape)
     for position, feature in enumerate(weights.owner):
         by_feature[:, feature] += expected.detach().numpy()[:, position]
-    found = rescale(weights, margin, rows)
+    found = attribute_perceptron(weights, margin, rows)
     assert np.abs(found.values - by_feature).max() < 1e-4
     assert np.abs(found.score - weights.margin(rows)[:, margin]).max() < 1e-4
     assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
@@ -95,7 +95,7 @@ def test_a_clipped_number_adds_up_however_far_it_is(cancer: Any, perceptron: Any
     weights = replace(perceptron(cancer[0]), clip=3.0)
     weights = replace(weights, baseline=weights.join(cancer[0]).mean(axis=0))
     rows = np.concatenate([cancer[0][:20], np.full((1, 30), 1e30, np.float32)])
-    found = rescale(weights, 0, rows)
+    found = attribute_perceptron(weights, 0, rows)
     assert np.isfinite(found.values).all()
     assert np.abs(found.score - weights.margin(rows)[:, 0]).max() < 1e-4
     assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
@@ -106,6 +106,6 @@ def test_a_perceptron_at_its_baseline_has_nothing_to_explain(cancer: Any, percep
     weights = perceptron(cancer[0])
     mean = np.zeros((1, 30), np.float32)
     mean[0] = weights.baseline * weights.scale + weights.centre
-    found = rescale(weights, 0, mean)
+    found = attribute_perceptron(weights, 0, mean)
     assert np.isfinite(found.values).all()
     assert np.abs(found.values).max() < 1e-3

@@ -15,9 +15,9 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from deepseek.errors import DeepseekError
-from deepseek.serve.access.gate import Gate
+from deepseek.serve.access.gate import AccessPolicy
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.request import Call
+from deepseek.serve.core.request import Request
 from deepseek.serve.core.routes import Route
 from support.servers.browser import FLAGS
 from support.servers.serving import Server, started
@@ -31,7 +31,7 @@ def refused(settings: Settings, route: Route | None = None, method: str = "POST"
     """The code of what stands against a call, "" for nothing."""
     named = {name.replace("_", "-").encode(): text.encode() for name, text in headers.items()}
     try:
-        Gate(settings).check(Call(method, "/", named, settings), route)
+        AccessPolicy(settings).check(Request(method, "/", named, settings), route)
     except DeepseekError as error:
         return error.code
     return ""

@@ -17,8 +17,8 @@ from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
 from deepseek.serve.batching import processes, scheduler, workers
-from deepseek.serve.batching.latency_model import Pace
-from deepseek.serve.batching.workers import LocalWorker, Pool
+from deepseek.serve.batching.latency_model import LatencyModel
+from deepseek.serve.batching.workers import LocalWorker, WorkerPool
 from support.servers.serving import serving
 
 PREDICT = "/v1/models/loans:predict"
@@ -109,7 +109,7 @@ def test_a_killed_process_leaves_no_zombie_and_is_told_once_with_its_signal(
 def test_a_process_that_opens_a_model_meanwhile_is_given_its_time(
     runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(processes, "OPENING_PATIENCE_S", 1.0)
 
     async def work(app: App, client: httpx.AsyncClient) -> Any:
         assert app.processes is not None
@@ -145,7 +145,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_worker_is_overdue_once_and_not_after_it_has_answered(clock: Clock) -> None:
-    pool = Pool()
+    pool = WorkerPool()
     late, early = LocalWorker({}), LocalWorker({})
     for worker in (late, early):
         pool.watch(worker, 10)
@@ -158,7 +158,7 @@ def test_a_worker_is_overdue_once_and_not_after_it_has_answered(clock: Clock) ->
 
 
 def test_while_the_front_end_stood_still_itself_no_worker_became_overdue(clock: Clock) -> None:
-    pool = Pool()
+    pool = WorkerPool()
     worker = LocalWorker({})
     pool.watch(worker, 10)
     clock.now_s += 3_600
@@ -173,11 +173,11 @@ def test_while_the_front_end_stood_still_itself_no_worker_became_overdue(clock: 
     ids=["nothing is known", "short", "long", "very long"],
 )
 def test_patience_is_several_times_what_is_foreseen_within_limits(batch_s: float, patience_s: float) -> None:
-    pool = Pool()
+    pool = WorkerPool()
     found = scheduler.Scheduler(
         "m", pool, batch_rows=8, limit_rows=100, emit=lambda *_: None, join=lambda _: {}, concat=lambda _: {}
     )
-    found.pace = Pace()
+    found.pace = LatencyModel()
     if batch_s:
         found.pace.learn(8, batch_s)
     assert found._patience_s(8) == pytest.approx(patience_s)

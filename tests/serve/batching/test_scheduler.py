@@ -14,8 +14,8 @@ import pytest
 from deepseek.contracts import Arrays
 from deepseek.errors import BusyError, DeadlineError
 from deepseek.serve.batching.jobs import Job
-from deepseek.serve.batching.scheduler import BATCH_S, JOINED_S, Scheduler
-from deepseek.serve.batching.workers import EngineLostError, LocalWorker, Pool
+from deepseek.serve.batching.scheduler import JOINED_SLICES_S, SLICE_S, Scheduler
+from deepseek.serve.batching.workers import EngineLostError, LocalWorker, WorkerPool
 from support.servers.batching import FAR, Asking, Engine, concat, join, rows, run, tell
 
 
@@ -83,7 +83,7 @@ def test_a_slice_of_a_large_request_is_as_large_as_its_time_allows() -> None:
 
     async def work() -> Any:
         asking = Asking(engine, batch_rows=4, limit_rows=1_000)
-        asking.scheduler.pace.learn(1, BATCH_S / 100)
+        asking.scheduler.pace.learn(1, SLICE_S / 100)
         return await asking.ask(*range(60))
 
     run(work)
@@ -115,7 +115,7 @@ def test_large_requests_that_take_a_short_time_go_together() -> None:
 
     async def work() -> Any:
         asking = Asking(engine, batch_rows=4, limit_rows=1_000)
-        asking.scheduler.pace.learn(1, JOINED_S / 25)
+        asking.scheduler.pace.learn(1, JOINED_SLICES_S / 25)
         jobs = [asking.job(*range(start, start + 10)) for start in (0, 10, 20, 30)]
         for job, _ in jobs:
             asking.scheduler.admit(job)
@@ -435,7 +435,7 @@ def test_the_model_that_waits_longest_gets_the_next_free_worker() -> None:
         return computed
 
     async def work() -> None:
-        pool = Pool()
+        pool = WorkerPool()
         names = ("first", "second", "third")
         pool.add(LocalWorker({name: engine(name) for name in names}))
         waiting = []

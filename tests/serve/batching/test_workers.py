@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepseek.serve.batching.workers import LostWorkerError, Pool
+from deepseek.serve.batching.workers import LostWorkerError, WorkerPool
 
 
 class Idle:
@@ -32,7 +32,7 @@ class Waiting:
 
 def test_a_free_worker_is_taken_at_once_and_the_other_computes() -> None:
     async def check() -> None:
-        pool, one, other, queue = Pool(), Idle(), Idle(), Waiting()
+        pool, one, other, queue = WorkerPool(), Idle(), Idle(), Waiting()
         for worker in (other, one):
             pool.add(worker)
         await pool.take(one)
@@ -47,7 +47,7 @@ def test_a_free_worker_is_taken_at_once_and_the_other_computes() -> None:
 
 def test_a_busy_worker_is_taken_when_its_batch_is_done() -> None:
     async def check() -> None:
-        pool, worker, queue = Pool(), Idle(), Waiting()
+        pool, worker, queue = WorkerPool(), Idle(), Waiting()
         pool.add(worker)
         pool.call(queue)  # it computes
         pool.call(queue)  # and more waits
@@ -65,7 +65,7 @@ def test_a_busy_worker_is_taken_when_its_batch_is_done() -> None:
 
 def test_who_waits_for_a_worker_that_dies_is_told() -> None:
     async def check() -> None:
-        pool, worker, queue = Pool(), Idle(), Waiting()
+        pool, worker, queue = WorkerPool(), Idle(), Waiting()
         pool.add(worker)
         pool.call(queue)
         taking = asyncio.create_task(pool.take(worker))

@@ -17,7 +17,7 @@ import uvicorn
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.cluster.asgi import Door
+from deepseek.serve.cluster.asgi import AsgiApp
 from support.servers.serving import serving
 
 JSON = {"content-type": "application/json"}
@@ -54,7 +54,7 @@ FRONT = {"date", "server", "connection", "transfer-encoding", "x-request-id"}
 @asynccontextmanager
 async def behind_uvicorn(app: App) -> AsyncIterator[str]:
     await app.start()
-    config = uvicorn.Config(Door(app), host="127.0.0.1", port=0, lifespan="on", log_level="error")
+    config = uvicorn.Config(AsgiApp(app), host="127.0.0.1", port=0, lifespan="on", log_level="error")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():

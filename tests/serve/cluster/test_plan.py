@@ -16,15 +16,15 @@ from deepseek.cli.cluster import BUILD
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import Settings
-from deepseek.serve.cluster.plan import Plan, Replicas, settings_of, to_yaml
+from deepseek.serve.cluster.plan import ClusterPlan, ReplicaRange, read_replica_settings, to_yaml
 from deepseek.serve.cluster.run import check_address
 
 SERVE = ("serve", "--cluster", "ray")
 
 
-def plan(settings: Settings, replicas: Replicas | None = None) -> Plan:
+def plan(settings: Settings, replicas: ReplicaRange | None = None) -> ClusterPlan:
     model = {"name": "loans", "path": "/models/loans", "digest": "0" * 64}
-    return Plan([model], settings, replicas or Replicas(1, 4), BUILD)
+    return ClusterPlan([model], settings, replicas or ReplicaRange(1, 4), BUILD)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
@@ -47,7 +47,7 @@ def test_a_configuration_is_written_that_says_all_that_the_options_said(loans: P
     with Runtime.open(loans) as runtime:
         digest = runtime.manifest.digest
     assert application["args"]["models"] == [{"name": "credit", "path": str(loans), "digest": digest}]
-    settings = settings_of(application["args"]["settings"])
+    settings = read_replica_settings(application["args"]["settings"])
     assert (settings.workers, settings.batch_size, settings.timeout_s) == (2, 16, 9.0)
     assert settings.api_keys_file == str(keys)
     (deployment,) = application["deployments"]
@@ -87,7 +87,7 @@ def test_yaml_brings_back_what_went_in() -> None:
 @pytest.mark.parametrize("text", ["", "0", "3:2", "1:2:3", "-1", "a:b", "1:", "1:10001", "٣", "1e3"])
 def test_numbers_of_replicas_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--replicas 1:4"):
-        Replicas.parse(text)
+        ReplicaRange.parse(text)
 
 
 @pytest.mark.parametrize("address", ["", "ray://head:10001", "local", "head", "head:", ":6379", "a b:1", "head:6379/x"])
@@ -107,12 +107,12 @@ def test_addresses_of_head_nodes_are_taken() -> None:
 )
 def test_a_changed_configuration_is_checked(given: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
-        settings_of(given)
+        read_replica_settings(given)
 
 
 def test_a_setting_that_does_not_exist_names_the_near_one() -> None:
     with pytest.raises(InputError, match="batch_size"):
-        settings_of({"batchsize": 32})
+        read_replica_settings({"batchsize": 32})
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ import pytest
 from deepseek.bundle import write_bundle
 from deepseek.cli import main
 from deepseek.engines import Runtime
-from deepseek.extras import has
+from deepseek.extras import is_installed
 from support.servers.serving import Server, started
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ ROWS = {
 @pytest.fixture(scope="module")
 def python() -> Path:
     """A Python with Ray and this package."""
-    if has("ray"):
+    if is_installed("ray"):
         return Path(sys.executable)
     found = ROOT / ".venv-ray" / "bin" / "python"
     if not found.exists():

@@ -17,7 +17,7 @@ from deepseek.engines import Runtime
 from deepseek.observe.live import LiveStats
 from deepseek.observe.metrics import Metrics
 from deepseek.serve import App, Pages, Settings, create_app
-from deepseek.serve.core.request import Call, Stream
+from deepseek.serve.core.request import Request, StreamingResponse
 from support.servers.serving import serving
 
 HEADERS = {
@@ -58,8 +58,8 @@ async def _pieces() -> AsyncGenerator[bytes, None]:
         yield b"data: piece\n\n"
 
 
-def _stream(_: Call) -> Stream:
-    return Stream(_pieces(), b"text/event-stream")
+def _stream(_: Request) -> StreamingResponse:
+    return StreamingResponse(_pieces(), b"text/event-stream")
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ def test_a_refused_head_is_not_remembered(runtimes: dict[str, Runtime], bodies: 
 def test_the_number_of_heads_is_bounded(
     runtimes: dict[str, Runtime], bodies: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "MAX_HEADS", 4)
+    monkeypatch.setattr(heads, "MAX_CACHED_HEADS", 4)
     app = create_app(runtimes)
 
     async def work(ask: Any) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.errors import MalformedError
-from deepseek.serve.core.json_body import num_keys, read_object
+from deepseek.serve.core.json_body import count_keys, decode_object
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -34,7 +34,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 def test_what_is_no_json_object_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedError) as caught:
-        read_object(body)
+        decode_object(body)
     assert caught.value.status == 400
     assert len(caught.value.message) < 200
 
@@ -42,7 +42,7 @@ def test_what_is_no_json_object_is_malformed(body: bytes) -> None:
 @pytest.mark.parametrize("body", [b'{"a": "\xff"}', b'{"instances": [{"age": 1, "\xff": 2}]}', b'{"a": 1, \xff}'])
 def test_a_byte_that_is_no_text_is_named_by_its_place_in_the_body(body: bytes) -> None:
     with pytest.raises(MalformedError, match=rf"byte {body.index(0xFF)}\)"):
-        read_object(body)
+        decode_object(body)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_a_byte_that_is_no_text_is_named_by_its_place_in_the_body(body: bytes) -
 )
 def test_a_key_that_stands_twice_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedError, match="stands twice"):
-        read_object(body)
+        decode_object(body)
 
 
 @given(st.dictionaries(st.text(), JSON_VALUES, max_size=5))
 def test_any_object_that_json_writes_is_read_as_it_was(value: dict[str, Any]) -> None:
-    assert read_object(json.dumps(value).encode()) == value
-    assert read_object(json.dumps(value, ensure_ascii=False, indent=1).encode()) == value
+    assert decode_object(json.dumps(value).encode()) == value
+    assert decode_object(json.dumps(value, ensure_ascii=False, indent=1).encode()) == value
 
 
 def test_keys_are_counted_at_any_depth() -> None:
-    assert num_keys({"a": [{"b": 1, "c": {"d": 2}}, {"e": [[{"f": 3}]]}]}) == 6
+    assert count_keys({"a": [{"b": 1, "c": {"d": 2}}, {"e": [[{"f": 3}]]}]}) == 6

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from deepseek.contracts import Float32
-from deepseek.serve.core.json_body import encode
-from deepseek.serve.core.json_numbers import numbers
+from deepseek.serve.core.json_body import encode_json
+from deepseek.serve.core.json_numbers import encode_floats
 
 
 def drawn(shape: tuple[int, ...]) -> Float32:
@@ -21,9 +21,9 @@ def drawn(shape: tuple[int, ...]) -> Float32:
 
 @pytest.mark.parametrize("array", [drawn((7, 300)), drawn((300, 14))[:, ::2], drawn((2_000,)) * np.float32(1e-3)])
 def test_they_come_back_bit_for_bit(array: Float32) -> None:
-    found = np.array(json.loads(encode({"x": numbers(array)}))["x"], np.float32)
+    found = np.array(json.loads(encode_json({"x": encode_floats(array)}))["x"], np.float32)
     assert found.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
 def test_they_have_the_digits_of_float32() -> None:
-    assert encode({"x": numbers(np.array([[0.1, 1 / 3]], np.float32))}) == b'{"x":[[0.1,0.33333334]]}'
+    assert encode_json({"x": encode_floats(np.array([[0.1, 1 / 3]], np.float32))}) == b'{"x":[[0.1,0.33333334]]}'

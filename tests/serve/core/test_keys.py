@@ -19,9 +19,9 @@ import pytest
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
-from deepseek.http_errors import RateError, UnauthorizedError
+from deepseek.http_errors import RateLimitError, UnauthorizedError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.core.keys import TELL_S, ApiKeys, Taken
+from deepseek.serve.core.keys import SHARE_INTERVAL_S, ApiKeys, UsageByKey
 from support.servers.serving import serving, started
 
 PREDICT = "/v1/models/loans:predict"
@@ -60,7 +60,7 @@ def test_what_one_front_end_lets_through_another_owes(write: Write) -> None:
 
     async def run() -> None:
         here, there = ApiKeys.read(path), ApiKeys.read(path)
-        told: list[Taken] = []
+        told: list[UsageByKey] = []
         here.share(told.append)
         client, other = here.check(b"Bearer alpha"), there.check(b"Bearer alpha")
         for _ in range(2):
@@ -68,14 +68,14 @@ def test_what_one_front_end_lets_through_another_owes(write: Write) -> None:
             client.take_rows(4)
         here.check(b"Bearer beta").take_rows(100)
         assert not told
-        await asyncio.sleep(3 * TELL_S)
+        await asyncio.sleep(3 * SHARE_INTERVAL_S)
         assert told == [{hashed("alpha"): (2, 8)}], "together, and nothing of keys without rates"
         there.owe(msgspec.json.decode(msgspec.json.encode(told[0])))
         there.owe({hashed("gamma"): (1, 1)})  # it is not in the file that was read here
         other.take_request()
-        with pytest.raises(RateError):
+        with pytest.raises(RateLimitError):
             other.take_request()
-        with pytest.raises(RateError):
+        with pytest.raises(RateLimitError):
             other.take_rows(3)
         other.take_rows(2)
 
@@ -104,10 +104,10 @@ def test_rates_of_a_key_are_its_own(write: Write) -> None:
     alpha, beta = found.check(b"Bearer alpha"), found.check(b"Bearer beta")
     for _ in range(6):  # those of three seconds
         alpha.take_request()
-    with pytest.raises(RateError, match="used up its requests"):
+    with pytest.raises(RateLimitError, match="used up its requests"):
         alpha.take_request()
     alpha.take_rows(50)
-    with pytest.raises(RateError, match="used up its rows") as caught:
+    with pytest.raises(RateLimitError, match="used up its rows") as caught:
         alpha.take_rows(50)
     assert caught.value.retry_after_s == 3
     for _ in range(100):

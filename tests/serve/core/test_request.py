@@ -7,15 +7,15 @@ import pytest
 from deepseek.errors import MalformedError
 from deepseek.http_errors import MediaTypeError
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.request import Call, request_id_of, traceparent_of
+from deepseek.serve.core.request import Request, read_request_id, read_traceparent
 
 SETTINGS = Settings()
 TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def call_of(**headers: bytes) -> Call:
+def call_of(**headers: bytes) -> Request:
     named = {name.replace("_", "-").encode(): value for name, value in headers.items()}
-    return Call("POST", "/", named, SETTINGS)
+    return Request("POST", "/", named, SETTINGS)
 
 
 @pytest.mark.parametrize("media", [b"application/json", b"Application/JSON; charset=utf-8", b""])
@@ -39,18 +39,18 @@ def test_other_media_and_compressed_bodies_are_refused(headers: dict[str, bytes]
 
 @pytest.mark.parametrize("given", [b"order-17", b"a" * 128, b"0:1/2+3="])
 def test_a_harmless_request_id_is_kept(given: bytes) -> None:
-    assert request_id_of({b"x-request-id": given}) == given.decode()
+    assert read_request_id({b"x-request-id": given}) == given.decode()
 
 
 @pytest.mark.parametrize("given", [b"", b"a" * 129, b"a b", b'"}', b"a\nb", b"caf\xc3\xa9", b"<script>"])
 def test_another_request_id_is_replaced(given: bytes) -> None:
-    found = request_id_of({b"x-request-id": given})
-    assert found != request_id_of({})
+    found = read_request_id({b"x-request-id": given})
+    assert found != read_request_id({})
     assert found.isalnum()
 
 
 def test_a_valid_traceparent_is_kept() -> None:
-    assert traceparent_of({b"traceparent": TRACE}) == TRACE.decode()
+    assert read_traceparent({b"traceparent": TRACE}) == TRACE.decode()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_valid_traceparent_is_kept() -> None:
     ],
 )  # fmt: skip
 def test_another_traceparent_is_dropped(given: bytes) -> None:
-    assert traceparent_of({b"traceparent": given}) == ""
+    assert read_traceparent({b"traceparent": given}) == ""
 
 
 def test_a_client_can_shorten_the_deadline_but_not_stretch_it() -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 
 from deepseek.errors import InputError
 from deepseek.serve import Client
-from deepseek.serve.core.tls import Tls, context_of
+from deepseek.serve.core.tls import TlsCertificate, server_context
 from support.servers.certificates import make_certificate
 from support.servers.serving import Server, started, until
 
@@ -181,9 +181,9 @@ def test_a_certificate_that_is_not_valid_now_is_served_with_a_warning_that_names
 
 def test_the_chain_below_a_certificate_is_looked_at_too(own: Files) -> None:
     now = dt.datetime.now(dt.UTC)
-    assert Tls.read(str(own.certificate), str(own.key)).warning(now) == ""
+    assert TlsCertificate.read(str(own.certificate), str(own.key)).warning(now) == ""
     own.certificate.write_bytes(own.certificate.read_bytes() + make_certificate(-9, -7)[0])
-    assert "has expired at" in Tls.read(str(own.certificate), str(own.key)).warning(now)
+    assert "has expired at" in TlsCertificate.read(str(own.certificate), str(own.key)).warning(now)
 
 
 def test_both_files_or_neither(loans: Path, own: Files) -> None:
@@ -196,21 +196,21 @@ def test_both_files_or_neither(loans: Path, own: Files) -> None:
 
 def test_a_file_that_is_not_there_or_holds_something_else_is_named(own: Files) -> None:
     with pytest.raises(InputError, match="key no/such/key cannot be read: No such file"):
-        Tls.read(str(own.certificate), "no/such/key")
+        TlsCertificate.read(str(own.certificate), "no/such/key")
     with pytest.raises(InputError, match=r"cert\.pem holds no key in PEM"):
-        Tls.read(str(own.certificate), str(own.certificate))
+        TlsCertificate.read(str(own.certificate), str(own.certificate))
     with pytest.raises(InputError, match=r"key\.pem holds no certificate in PEM"):
-        Tls.read(str(own.key), str(own.key))
+        TlsCertificate.read(str(own.key), str(own.key))
 
 
 def test_a_key_of_another_certificate_or_a_damaged_one_is_refused(own: Files) -> None:
     other = make_certificate()[1]
     own.key.write_bytes(other)
     with pytest.raises(InputError, match="cannot be used: KEY_VALUES_MISMATCH"):
-        context_of(str(own.certificate), str(own.key))
+        server_context(str(own.certificate), str(own.key))
     own.key.write_bytes(other.replace(b"\nM", b"\n!"))
     with pytest.raises(InputError, match="cannot be used"):
-        context_of(str(own.certificate), str(own.key))
+        server_context(str(own.certificate), str(own.key))
 
 
 def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_passphrase(own: Files) -> None:
@@ -219,4 +219,4 @@ def test_a_locked_key_is_refused_and_nobody_is_asked_for_its_passphrase(own: Fil
         locked = serialization.BestAvailableEncryption(b"open sesame")
         own.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, locked))
         with pytest.raises(InputError, match="locked with a passphrase"):
-            Tls.read(str(own.certificate), str(own.key))
+            TlsCertificate.read(str(own.certificate), str(own.key))

@@ -21,12 +21,12 @@ OFFICIAL = {
     "ConfigInput": "ModelInput",
     "ConfigOutput": "ModelOutput",
 }
-NAMES = [name for name in messages.TABLE if not name.startswith("HealthCheck")]
+NAMES = [name for name in messages.MESSAGE_TABLE if not name.startswith("HealthCheck")]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_field_has_the_number_and_the_wire_type_of_the_official_one(name: str) -> None:
-    ours = messages.find(name).DESCRIPTOR
+    ours = messages.message_class(name).DESCRIPTOR
     first, *rest = OFFICIAL.get(name, name).split(".")
     module = model_config_pb2 if "onfig" in ours.name and "Response" not in ours.name else service_pb2
     official = module.DESCRIPTOR.message_types_by_name[first]

@@ -24,7 +24,7 @@ from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.grpc import GrpcServer, Tls, start_grpc
+from deepseek.serve.grpc import GrpcServer, TlsCertificate, start_grpc
 from support.servers.certificates import make_certificate
 
 SERVICE = "/inference.GRPCInferenceService/"
@@ -59,7 +59,7 @@ class Slow:
 class Running:
     """An application whose loop runs in a thread."""
 
-    def __init__(self, app: App, tls: Tls | None = None) -> None:
+    def __init__(self, app: App, tls: TlsCertificate | None = None) -> None:
         self.app = app
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
@@ -399,7 +399,7 @@ def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtim
 def test_a_server_with_a_certificate_is_encrypted(runtimes: dict[str, Runtime], tmp_path: Path) -> None:
     pem, key_pem = make_certificate()
     (tmp_path / "cert.pem").write_bytes(pem)
-    running = Running(create_app({"prices": runtimes["prices"]}), Tls(pem, key_pem))
+    running = Running(create_app({"prices": runtimes["prices"]}), TlsCertificate(pem, key_pem))
     try:
         url = f"localhost:{running.server.port}"
         with triton.InferenceServerClient(url, ssl=True, root_certificates=str(tmp_path / "cert.pem")) as opened:

@@ -14,7 +14,7 @@ import pytest
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.core.request import Stream
+from deepseek.serve.core.request import StreamingResponse
 from deepseek.serve.http import connection
 from support.servers.serving import serving
 
@@ -154,7 +154,7 @@ def test_a_stream_has_no_chunks_for_a_client_of_http_1_0(app: App) -> None:
         wire.send(b"POST /v1/stream HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n")
         return await wire.rest()
 
-    app._post("/v1/stream", lambda _: Stream(pieces(), b"text/event-stream"))
+    app._post("/v1/stream", lambda _: StreamingResponse(pieces(), b"text/event-stream"))
     head, _, body = talk(app, work).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
     assert b"connection: close" in head
@@ -344,7 +344,7 @@ def test_headers_that_do_not_come_are_given_up(runtimes: dict[str, Runtime], mon
 
 
 def test_an_idle_connection_is_closed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.1)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_TIMEOUT_S", 0.1)
 
     async def work(wire: Wire) -> bytes:
         wire.send(MODELS + b"\r\n")
@@ -358,7 +358,7 @@ def test_a_client_that_reads_slowly_gets_all_of_a_large_answer(
     runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes longer than an idle connection may live, but it goes on reading."""
-    monkeypatch.setattr(connection, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_TIMEOUT_S", 0.3)
     app = create_app(runtimes, settings=Settings(body_timeout_s=0.2))
 
     async def work(wire: Wire) -> int:

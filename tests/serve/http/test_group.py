@@ -19,7 +19,7 @@ import pytest
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
 from deepseek.serve.http import group as group_module
-from deepseek.serve.http.group import TELL_S, Group, Member, Membership
+from deepseek.serve.http.group import STATE_INTERVAL_S, FrontEndGroup, MemberProcess, Membership
 from support.servers.serving import Server, children, started, until
 
 PREDICT = "/v1/models/loans:predict"
@@ -59,7 +59,7 @@ def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     assert len(members) == 2
     assert ask(group, loan, 40) == {200}
     until(lambda: answered(group) == 40)
-    time.sleep(1.5 * TELL_S)
+    time.sleep(1.5 * STATE_INTERVAL_S)
     assert [answered(group) for _ in range(5)] == [40.0] * 5
     stats = httpx.get(f"{group.url}/v1/stats").json()["models"]
     assert [(model["name"], model["num_requests"]) for model in stats] == [("loans", 40)]
@@ -67,7 +67,7 @@ def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     os.kill(min(members), signal.SIGKILL)
     until(lambda: len(children(group.process.pid) - members) == 1)
     until(lambda: _asks(group, loan))
-    time.sleep(1.5 * TELL_S)
+    time.sleep(1.5 * STATE_INTERVAL_S)
     assert min(answered(group) for _ in range(12)) >= 60, "the one that came later knows what the dead one counted"
     assert group.stop() == 0
     audits = sorted(audit.parent.glob("audit.log.*"))
@@ -88,7 +88,7 @@ def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, l
             return (found["front_end_died"], found["front_end_restarted"]) == (1, 1)
 
         until(told, 60)
-        time.sleep(1.5 * TELL_S)
+        time.sleep(1.5 * STATE_INTERVAL_S)
         assert all(told() for _ in range(6)), "each front end tells it, not only the one that heard it"
         metrics = httpx.get(f"{group.url}/metrics").text
         assert 'deepseek_process_deaths_total{process="front_end"} 1.0' in metrics
@@ -224,13 +224,13 @@ time.sleep(60)
 
 
 def test_a_front_end_that_says_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_module, "LOOK_S", 0.02)
-    monkeypatch.setattr(group_module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(group_module, "LIVENESS_INTERVAL_S", 0.02)
+    monkeypatch.setattr(group_module, "SILENCE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(
         group_module, "member_command", lambda member: [sys.executable, "-c", SAYS_ONE_THING, str(member.descriptor)]
     )
     lines: list[dict[str, Any]] = []
-    group = Group(8000, 1, lines.append)
+    group = FrontEndGroup(8000, 1, lines.append)
 
     async def run() -> tuple[set[int], set[int]]:
         serving = asyncio.create_task(group.serve())
@@ -264,7 +264,7 @@ def test_a_member_that_was_told_to_stop_is_not_told_again(tmp_path: Path, monkey
     told = tmp_path / "told"
     command = [sys.executable, "-c", COUNTS_SIGNALS, str(told)]
     monkeypatch.setattr("deepseek.serve.http.group.member_command", lambda _: command)
-    member = Member(0, 8000)
+    member = MemberProcess(0, 8000)
     until(told.exists)
     member.signal(signal.SIGTERM)
     until(lambda: told.read_text() == "x")

@@ -9,14 +9,14 @@ import pytest
 
 from deepseek.errors import DeadlineError
 from deepseek.serve.models import explanation_throttle as turns_module
-from deepseek.serve.models.explanation_throttle import Turns
+from deepseek.serve.models.explanation_throttle import ExplanationThrottle
 
 
 def begun(*, predicting: bool, within_s: float = 0.5) -> int:
     """How many of 60 explanations begin in that time."""
 
     async def run() -> int:
-        turns, stop_s, found = Turns(), perf_counter() + within_s, 0
+        turns, stop_s, found = ExplanationThrottle(), perf_counter() + within_s, 0
 
         async def one() -> None:
             nonlocal found
@@ -47,18 +47,18 @@ def test_beside_predictions_they_keep_to_their_share_and_the_rest_is_told_that_i
 ) -> None:
     monkeypatch.setattr(turns_module, "QUIET_S", 1.0)  # a machine that is slow to say that it predicts changes nothing
     monkeypatch.setattr(turns_module, "FULL_GAP_S", 60.0)
-    each_s = (turns_module.REQUEST_S + 200 * turns_module.BYTE_S) / turns_module.SHARE
-    monkeypatch.setattr(turns_module, "SHARE", turns_module.SHARE * each_s / 0.05)  # one in 50 ms
+    each_s = (turns_module.REQUEST_S + 200 * turns_module.BYTE_S) / turns_module.TIME_SHARE
+    monkeypatch.setattr(turns_module, "TIME_SHARE", turns_module.TIME_SHARE * each_s / 0.05)  # one in 50 ms
     # The first, alone, as the others have not come yet; a group after 0.05 s, the next 0.4 s later.
-    assert begun(predicting=True, within_s=0.25) == 1 + turns_module.GROUP
-    assert begun(predicting=True, within_s=0.65) == 1 + 2 * turns_module.GROUP
+    assert begun(predicting=True, within_s=0.25) == 1 + turns_module.GROUP_SIZE
+    assert begun(predicting=True, within_s=0.65) == 1 + 2 * turns_module.GROUP_SIZE
 
 
 def began(gap_s: float) -> list[float]:
     """When three explanations, one after the other, began beside predictions that come so often."""
 
     async def run() -> list[float]:
-        turns, start_s, found = Turns(), perf_counter(), []
+        turns, start_s, found = ExplanationThrottle(), perf_counter(), []
         for number in range(2_000):
             turns.predicted(start_s - gap_s * (2_000 - number))
         for _ in range(3):
@@ -74,7 +74,7 @@ def test_what_comes_after_a_group_has_begun_waits_for_the_next_and_less_where_fe
     monkeypatch: pytest.MonkeyPatch, gap_s: float, interval_s: float
 ) -> None:
     monkeypatch.setattr(turns_module, "QUIET_S", 60.0)
-    monkeypatch.setattr(turns_module, "SHARE", turns_module.REQUEST_S / 0.3)  # one in 0.3 s at full load
+    monkeypatch.setattr(turns_module, "TIME_SHARE", turns_module.REQUEST_S / 0.3)  # one in 0.3 s at full load
     first_s, second_s, third_s = began(gap_s)
     assert first_s < 0.2
     assert second_s - first_s > 0.99 * interval_s

@@ -16,16 +16,16 @@ import httpx
 import numpy as np
 import pytest
 
-from deepseek.cli.support.serving import explainer_of, words_for
+from deepseek.cli.support.serving import explainer_of, reasons_for
 from deepseek.contracts import Attribution, Event, Float32
 from deepseek.engines import Runtime
-from deepseek.engines.process.attributions import explain_rows, read_rows
+from deepseek.engines.process.attributions import explain_rows, unpack_rows
 from deepseek.errors import BusyError, DeadlineError, InputError
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.core.request import Call
+from deepseek.serve.core.request import Request
 from deepseek.serve.models import explanations as explanations_module
-from deepseek.serve.models.adapter import face_of
-from deepseek.serve.models.explanations import Explainers, Explaining, Explanations
+from deepseek.serve.models.adapter import adapt_model
+from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ModelExplanations
 from deepseek.serve.models.names import check_name
 from support.servers.serving import serving
 
@@ -51,7 +51,7 @@ def test_rows_of_one_class_go_together_and_come_back_in_order() -> None:
     echo = Echo()
     arrays = explain_rows(echo, ["a", "b", "c"], {"features": FEATURES, "targets": np.array([0, 1, 0, -1])})
     assert echo.asked == [("a", [1, 3]), ("b", [2]), (None, [4])]
-    found = read_rows(arrays)
+    found = unpack_rows(arrays)
     assert [(attribution.target, attribution.values[at, 0]) for attribution, at in found] == [
         ("a", 1), ("b", 2), ("a", 3), (None, 4),
     ]  # fmt: skip
@@ -63,11 +63,11 @@ def test_rows_of_one_class_go_together_and_come_back_in_order() -> None:
 def explanations(runtime: Runtime, limit: int = 100, pause_s: float = 0.0) -> Callable[[float], Awaitable[int]]:
     """How many rows of FEATURES are explained, once it is asked for with a time limit."""
     settings = Settings(max_queued_rows=limit)
-    explainers = Explainers(Explaining(lambda _: Echo(pause_s)), lambda _: None, engines=False)
-    made = Explanations("loans", face_of(runtime), explainers, settings, lambda *_: None)
+    explainers = ExplainerPool(ExplanationConfig(lambda _: Echo(pause_s)), lambda _: None, engines=False)
+    made = ModelExplanations("loans", adapt_model(runtime), explainers, settings, lambda *_: None)
 
     async def make(limit_s: float) -> int:
-        call = Call("POST", EXPLAIN, {b"x-timeout-ms": str(round(limit_s * 1e3)).encode()}, settings)
+        call = Request("POST", EXPLAIN, {b"x-timeout-ms": str(round(limit_s * 1e3)).encode()}, settings)
         return len(await made.make(call, FEATURES, [None] * 4))
 
     return make
@@ -132,7 +132,7 @@ def ask(
     """What `work` makes of a server with an engine process, and what happened to it."""
     events = Events()
     settings = Settings(workers=1, engine_timeout_s=engine_timeout_s, max_queued_rows=max_queued_rows)
-    app = create_app(runtimes, settings=settings, sinks=[events], reason_codes=words_for, explain_module=module)
+    app = create_app(runtimes, settings=settings, sinks=[events], reason_codes=reasons_for, explain_module=module)
 
     async def run() -> Any:
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
@@ -196,7 +196,7 @@ def test_a_killed_process_is_replaced_and_its_request_answered(
 
 DIES = """
 import os
-from deepseek.engines.process.answering import answer
+from deepseek.engines.process.worker import answer
 
 class Dies:
     def run(self, arrays):
@@ -223,7 +223,7 @@ def test_a_request_with_which_two_processes_die_is_given_up(
 
 HANGS = """
 import os, time
-from deepseek.engines.process.answering import answer
+from deepseek.engines.process.worker import answer
 from deepseek.explain.process import OpenedExplainer
 
 def open_model(spec):
@@ -242,7 +242,7 @@ def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_expla
     been = tmp_path / "been"
     (tmp_path / "hangs.py").write_text(HANGS.replace("BEEN", repr(str(been))))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    monkeypatch.setattr(explanations_module, "OPEN_S", 2.0)
+    monkeypatch.setattr(explanations_module, "OPEN_TIMEOUT_S", 2.0)
     body = {"instances": [loan]}
 
     async def work(app: App, client: httpx.AsyncClient) -> Any:
@@ -267,7 +267,7 @@ def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_expla
 
 
 LACKS = """
-from deepseek.engines.process.answering import answer
+from deepseek.engines.process.worker import answer
 from deepseek.errors import ExtraError
 
 def open_model(spec):

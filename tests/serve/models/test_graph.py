@@ -20,7 +20,7 @@ from deepseek.contracts import Tensors
 from deepseek.engines.onnx_file import open_file
 from deepseek.engines.openvino import has_bf16
 from deepseek.serve import Client
-from deepseek.serve.models.graph import GraphFace
+from deepseek.serve.models.graph import GraphAdapter
 from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 from support.servers.fuzzed import fuzz
 from support.servers.serving import Server, started
@@ -402,7 +402,7 @@ def test_a_front_end_with_engines_apart_has_neither_onnxruntime_nor_openvino(ser
 
 
 def test_rows_of_several_requests_are_joined_when_they_are_small_and_of_one_shape(files: dict[str, Path]) -> None:
-    face = GraphFace(open_file(files["lookup"]), "lookup")
+    face = GraphAdapter(open_file(files["lookup"]), "lookup")
 
     def rows(city: str, length: int) -> Tensors:
         return face.prepare([{"city": city, "places": [1] * length}]).features

@@ -19,12 +19,12 @@ import pytest
 import tritonclient.grpc as triton
 from PIL import Image
 
-from deepseek.engines import FusedRuntime
+from deepseek.engines import MultimodalRuntime
 from deepseek.explain.media.modalities import ModalityExplainer
-from deepseek.explain.shapley.partition import SERVED
+from deepseek.explain.shapley.partition import SERVING_BUDGET
 from deepseek.serve import Client, create_app
 from deepseek.serve.core.config import Settings
-from deepseek.serve.models.multimodal import SamplesFace
+from deepseek.serve.models.multimodal import MultimodalAdapter
 from support.rows.sampled import sampled_bundle
 from support.servers.fuzzed import fuzz
 from support.servers.serving import Server, serving, started
@@ -69,8 +69,8 @@ def server(bundles: dict[str, Path]) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def runtime(bundles: dict[str, Path]) -> FusedRuntime:
-    return FusedRuntime.open(bundles["visits"])
+def runtime(bundles: dict[str, Path]) -> MultimodalRuntime:
+    return MultimodalRuntime.open(bundles["visits"])
 
 
 def post(server: Server, body: Any, model: str = "visits", verb: str = "predict") -> httpx.Response:
@@ -83,7 +83,7 @@ def chances(answer: httpx.Response) -> list[list[float]]:
 
 
 def test_answers_are_those_of_the_runtime_as_records_as_rows_and_by_the_client(
-    server: Server, runtime: FusedRuntime
+    server: Server, runtime: MultimodalRuntime
 ) -> None:
     rows = [visit(9), visit(90, photo=None), visit(200, pulse=None, note=None, age=None)]
     found = runtime.predict(rows)
@@ -156,9 +156,11 @@ def test_no_path_and_no_address_of_a_request_is_opened(server: Server, tmp_path:
             listener.accept()
 
 
-def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(server: Server, runtime: FusedRuntime) -> None:
+def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(
+    server: Server, runtime: MultimodalRuntime
+) -> None:
     """In one batch, and through the server at once."""
-    face = SamplesFace(runtime)
+    face = MultimodalAdapter(runtime)
     parts = [face.prepare([row]).features for row in (visit(1), visit(2, photo=coded(b"hello")), visit(3))]
     outputs = face.run(face.join(parts))
     faults = [face.fault({name: array[at : at + 1] for name, array in outputs.items()}) for at in range(3)]
@@ -182,7 +184,7 @@ def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(server: Ser
     assert np.array(found) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_form_holds_files_as_they_are(server: Server, runtime: FusedRuntime) -> None:
+def test_a_form_holds_files_as_they_are(server: Server, runtime: MultimodalRuntime) -> None:
     url = f"{server.url}/v1/models/visits:predict"
     parts: list[tuple[str, Any]] = []
     for level in (5, 70):
@@ -249,7 +251,7 @@ def test_a_body_over_the_limit_that_the_operator_set_is_refused(server: Server) 
 
 def test_a_runtime_is_served_without_processes_and_equal_requests_once(bundles: dict[str, Path]) -> None:
     async def ask() -> tuple[list[httpx.Response], httpx.Response]:
-        runtime = FusedRuntime.open(bundles["visits"], lazy=True)
+        runtime = MultimodalRuntime.open(bundles["visits"], lazy=True)
         app = create_app({"visits": runtime}, settings=Settings(coalesce=True), explainer_for=ModalityExplainer)
         body = {"instances": [visit(4)]}
         async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
@@ -261,7 +263,7 @@ def test_a_runtime_is_served_without_processes_and_equal_requests_once(bundles: 
     assert explained.json()["explanations"][0]["values"].keys() == {"photo", "pulse", "note", "table"}
 
 
-def test_explanations_add_up_and_name_the_columns(server: Server, runtime: FusedRuntime) -> None:
+def test_explanations_add_up_and_name_the_columns(server: Server, runtime: MultimodalRuntime) -> None:
     rows = [visit(9), visit(90, photo=None)]
     first, second = post(server, {"instances": rows}, verb="explain").json()["explanations"]
     assert list(first["values"]) == ["photo", "pulse", "note", "table"]
@@ -292,7 +294,7 @@ def test_parts_of_files_and_texts_are_explained_where_they_are_asked_for(server:
         for part in row["parts"]:
             told = next(part[name] for name in ("tokens", "regions", "stretches") if name in part)
             assert sum(each["value"] for each in told) == pytest.approx(row["values"][part["column"]], abs=1e-6)
-            assert part["num_evaluations"] <= SERVED.num_evaluations
+            assert part["num_evaluations"] <= SERVING_BUDGET.num_evaluations
 
 
 def test_requests_with_parts_and_without_are_answered_beside_each_other(server: Server) -> None:
@@ -323,7 +325,7 @@ def test_reasons_speak_of_files_without_sending_them_back(server: Server) -> Non
     assert "sex m" in next(each["text"] for each in reasons if each["column"] == "table")
 
 
-def test_tensors_hold_files_as_elements(server: Server, runtime: FusedRuntime) -> None:
+def test_tensors_hold_files_as_elements(server: Server, runtime: MultimodalRuntime) -> None:
     """Raw, as Triton's clients send them, and as data URLs in JSON."""
     wanted = runtime.predict([visit(30, photo=None), visit(99)]).probabilities
     url = f"{server.url}/v2/models/visits/infer"
@@ -349,7 +351,7 @@ def test_tensors_hold_files_as_elements(server: Server, runtime: FusedRuntime) -
     assert httpx.post(url, json=body).status_code == 200
 
 
-def test_tritons_client_sends_files_over_grpc(server: Server, runtime: FusedRuntime) -> None:
+def test_tritons_client_sends_files_over_grpc(server: Server, runtime: MultimodalRuntime) -> None:
     values = {"photo": [picture(99)], "pulse": [b"[[9.9, 1], [null, 2]]"], "note": [b"coughs at night"], "sex": [b"m"]}
     inputs = []
     for name, data in values.items():

@@ -20,9 +20,9 @@ from deepseek.errors import InputError
 from deepseek.observe.metrics import Metrics
 from deepseek.serve import App, create_app
 from deepseek.serve.grpc import start_grpc
-from deepseek.serve.models.routing import Split, read_split
-from deepseek.serve.models.shadows import agree
-from deepseek.serve.repository.output_compatibility import check_alike
+from deepseek.serve.models.routing import TrafficSplit, parse_split
+from deepseek.serve.models.shadows import bodies_agree
+from deepseek.serve.repository.output_compatibility import check_compatible
 from support.rows.versions import other_version
 from support.servers.serving import serving
 
@@ -72,7 +72,7 @@ def test_requests_are_dealt_by_share_and_a_retry_goes_the_same_way(
     models: dict[str, Runtime], loan: dict[str, Any]
 ) -> None:
     async def check() -> None:
-        app = create_app(models, splits={"loans": Split({"v1": 0.9, "v2": 0.1})})
+        app = create_app(models, splits={"loans": TrafficSplit({"v1": 0.9, "v2": 0.1})})
         assert list(app.models) == ["loans", "strict"]
         async with asking(app) as client:
             body = {"instances": [loan]}
@@ -93,7 +93,7 @@ def test_a_version_is_asked_by_its_name_and_v2_answers_say_which_it_was(
     models: dict[str, Runtime], loan: dict[str, Any]
 ) -> None:
     async def check() -> None:
-        app = create_app(models, splits={"loans": Split({"v1": 0.9, "strict": 0.1})})
+        app = create_app(models, splits={"loans": TrafficSplit({"v1": 0.9, "strict": 0.1})})
         async with asking(app) as client:
             for version, label in (("v1", "no"), ("strict", "yes")):
                 path = f"/v1/models/loans/versions/{version}"
@@ -132,7 +132,7 @@ def test_grpc_deals_by_share_too(models: dict[str, Runtime], loan: dict[str, Any
             assert (answer.model_name, answer.model_version) == ("loans", "v2")
 
     async def check() -> None:
-        app = create_app(models, splits={"loans": Split({"v1": 0.5, "v2": 0.5})})
+        app = create_app(models, splits={"loans": TrafficSplit({"v1": 0.5, "v2": 0.5})})
         async with asking(app):
             server = await start_grpc(app, "127.0.0.1", 0)
             await asyncio.to_thread(ask, f"127.0.0.1:{server.port}")
@@ -153,7 +153,7 @@ def test_a_shadow_answers_after_the_client_has_its_answer_and_differences_are_co
     told, metrics = Shadowed(), Metrics()
 
     async def check() -> None:
-        app = create_app(models, sinks=[told, metrics], splits={"loans": Split({"v1": 1.0}, (shadow,))})
+        app = create_app(models, sinks=[told, metrics], splits={"loans": TrafficSplit({"v1": 1.0}, (shadow,))})
         async with asking(app) as client:
             for path, body in ((PREDICT, {"instances": [row]}), (INFER, {"inputs": inputs})):
                 answer = await client.post(path, json=body)
@@ -184,7 +184,7 @@ def test_a_shadow_that_fails_fails_no_request(models: dict[str, Runtime], loan: 
 
     async def check() -> None:
         given: Any = {"v1": models["v1"], "v2": failing}
-        app = create_app(given, sinks=[told], splits={"loans": Split({"v1": 1.0}, ("v2",))})
+        app = create_app(given, sinks=[told], splits={"loans": TrafficSplit({"v1": 1.0}, ("v2",))})
         async with asking(app) as client:
             failing.armed = True
             assert (await client.post(PREDICT, json={"instances": [loan]})).status_code == 200
@@ -195,7 +195,7 @@ def test_a_shadow_that_fails_fails_no_request(models: dict[str, Runtime], loan: 
 
 def test_a_route_none_of_whose_versions_is_loaded_is_refused(models: dict[str, Runtime]) -> None:
     async def check() -> None:
-        await create_app(models, splits={"cards": Split({"v7": 1.0})}).start()
+        await create_app(models, splits={"cards": TrafficSplit({"v7": 1.0})}).start()
 
     with pytest.raises(InputError, match="no version of 'cards'"):
         asyncio.run(check())
@@ -204,21 +204,21 @@ def test_a_route_none_of_whose_versions_is_loaded_is_refused(models: dict[str, R
 @pytest.mark.parametrize(
     ("name", "split", "said"),
     [
-        ("loans", Split({"v1": 0.5, "v9": 0.5}), "names 'v9', which is not there"),
-        ("loans", Split({"v1": 1.0}, ("v9",)), "names 'v9', which is not there"),
-        ("v2", Split({"v1": 1.0}), "'v2' is the name of a model and of a route"),
+        ("loans", TrafficSplit({"v1": 0.5, "v9": 0.5}), "names 'v9', which is not there"),
+        ("loans", TrafficSplit({"v1": 1.0}, ("v9",)), "names 'v9', which is not there"),
+        ("v2", TrafficSplit({"v1": 1.0}), "'v2' is the name of a model and of a route"),
     ],
 )
 def test_a_route_that_would_not_do_what_it_says_is_refused(
-    models: dict[str, Runtime], name: str, split: Split, said: str
+    models: dict[str, Runtime], name: str, split: TrafficSplit, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
         asyncio.run(create_app(models, splits={name: split}).start())
 
 
-@pytest.mark.parametrize("split", [Split({"v1": 0.5, "prices": 0.5}), Split({"prices": 1.0}, ("v1",))])
+@pytest.mark.parametrize("split", [TrafficSplit({"v1": 0.5, "prices": 0.5}), TrafficSplit({"prices": 1.0}, ("v1",))])
 def test_versions_of_different_tasks_share_no_requests(
-    models: dict[str, Runtime], runtimes: dict[str, Runtime], split: Split
+    models: dict[str, Runtime], runtimes: dict[str, Runtime], split: TrafficSplit
 ) -> None:
     given = {"v1": models["v1"], "prices": runtimes["prices"]}
     with pytest.raises(InputError, match=r"the task of .* (is binary|is regression), of .* is ") as caught:
@@ -229,12 +229,12 @@ def test_versions_of_different_tasks_share_no_requests(
 
 def test_labels_in_another_order_and_other_outputs_are_refused() -> None:
     form = {"task": "binary", "labels": ["no", "yes"], "outputs": ["label BYTES [-1]", "probabilities FP32 [-1, 2]"]}
-    check_alike("loans", {"v1": form, "v2": dict(form)})
-    check_alike("loans", {})
+    check_compatible("loans", {"v1": form, "v2": dict(form)})
+    check_compatible("loans", {})
     with pytest.raises(InputError, match="the labels of 'v1' are no, yes, of 'v3' are yes, no"):
-        check_alike("loans", {"v1": form, "v2": form, "v3": form | {"labels": ["yes", "no"]}})
+        check_compatible("loans", {"v1": form, "v2": form, "v3": form | {"labels": ["yes", "no"]}})
     with pytest.raises(InputError, match=r"the outputs of 'v1' are .*, of 'v2' are none"):
-        check_alike("loans", {"v1": form, "v2": form | {"outputs": []}})
+        check_compatible("loans", {"v1": form, "v2": form | {"outputs": []}})
 
 
 @pytest.mark.parametrize(
@@ -248,15 +248,15 @@ def test_labels_in_another_order_and_other_outputs_are_refused() -> None:
 )  # fmt: skip
 def test_a_route_that_is_none_is_refused_in_words(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        read_split(text)
+        parse_split(text)
 
 
 def test_labels_have_to_be_equal_and_values_nearly() -> None:
-    assert agree(b'{"predictions":[{"value":1.0}]}', b'{"predictions":[{"value":1.0000001}]}')
-    assert not agree(b'{"predictions":[{"label":"a"}]}', b'{"predictions":[{"label":"b"}]}')
-    assert not agree(b'{"predictions":[{"label":"a"}]}', b'{"predictions":[]}')
-    assert not agree(b"\x00\x01", b"\x00\x02")
-    assert agree(
+    assert bodies_agree(b'{"predictions":[{"value":1.0}]}', b'{"predictions":[{"value":1.0000001}]}')
+    assert not bodies_agree(b'{"predictions":[{"label":"a"}]}', b'{"predictions":[{"label":"b"}]}')
+    assert not bodies_agree(b'{"predictions":[{"label":"a"}]}', b'{"predictions":[]}')
+    assert not bodies_agree(b"\x00\x01", b"\x00\x02")
+    assert bodies_agree(
         b'{"outputs":[{"name":"label","data":["a"]},{"name":"p","data":[1.0]}]}',
         b'{"outputs":[{"name":"label","data":["a"]},{"name":"p","data":[0.5]}]}',
     )

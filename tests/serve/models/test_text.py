@@ -14,9 +14,9 @@ import pytest
 
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.explain.media.texts import TextExplainer
-from deepseek.explain.shapley.partition import SERVED
+from deepseek.explain.shapley.partition import SERVING_BUDGET
 from deepseek.serve import Client, Settings, create_app
-from deepseek.serve.models.text import TextFace
+from deepseek.serve.models.text import TextAdapter
 from support.nets.textfolders import make_text_folder
 from support.servers.serving import Server, serving, started
 
@@ -142,7 +142,7 @@ def test_texts_are_explained_by_token_and_sentence(
         assert 0 < cut["end_read"] < len(TEXTS[3])
         assert "was cut" in cut["notes"][0]
         assert [row["target"] for row in rows[1:]] == [row.get("label") for row in direct[task][2:]]
-    first = TextExplainer.open(folders["embedding"], SERVED).explain(texts[:1]).parts[0][0]
+    first = TextExplainer.open(folders["embedding"], SERVING_BUDGET).explain(texts[:1]).parts[0][0]
     for mine, other in zip(rows[0]["parts"][0]["tokens"], first["tokens"], strict=True):
         # On a busy machine the limit of time may come first for one of them: then its error says so.
         assert abs(mine["value"] - other["value"]) <= 1e-5 + 4 * (mine["error"] + other["error"])
@@ -166,7 +166,7 @@ def test_a_text_model_is_served_in_this_process_too(folders: dict[str, Path]) ->
     """As in a notebook: many small requests at once, cut into batches of two."""
 
     async def work() -> list[int]:
-        face = TextFace(TextModel.open(folders["embedding"]), {})
+        face = TextAdapter(TextModel.open(folders["embedding"]), {})
         async with (
             serving(create_app({"m": face}, settings=Settings(batch_size=2))) as url,
             httpx.AsyncClient(base_url=url) as client,

@@ -24,12 +24,12 @@ from deepseek.engines.llm.model.folder import ModelFolder
 from deepseek.engines.llm.model.options import EngineLimits
 from deepseek.engines.llm.run.engine import LlmEngine
 from deepseek.errors import BusyError, DeepseekError
-from deepseek.serve.core.errors import openai_body
-from deepseek.serve.core.json_body import read_object
-from deepseek.serve.openai.answers import begin
-from deepseek.serve.openai.embeddings import embeddings, read_embeddings
+from deepseek.serve.core.errors import openai_error_body
+from deepseek.serve.core.json_body import decode_object
+from deepseek.serve.openai.answers import start_completions
+from deepseek.serve.openai.embeddings import encode_embeddings, parse_embeddings
 from deepseek.serve.openai.params import ParamError
-from deepseek.serve.openai.requests import read_chat, read_completion
+from deepseek.serve.openai.requests import parse_chat, parse_completion
 from support.nets.tinylm import trained
 
 VECTORS = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
@@ -68,17 +68,17 @@ class Http:
             yield content
 
         try:
-            parsed = read_object(body)
+            parsed = decode_object(body)
             if path.endswith("/embeddings"):
-                wanted = read_embeddings(parsed, size=6, vocab_size=300)
-                return 200, "application/json", one(embeddings(wanted, VECTORS[: len(wanted)], 7))
-            read = read_chat if "chat" in path else read_completion
-            answers = begin(read(parsed, self.engine), self.engine)
+                wanted = parse_embeddings(parsed, size=6, vocab_size=300)
+                return 200, "application/json", one(encode_embeddings(wanted, VECTORS[: len(wanted)], 7))
+            read = parse_chat if "chat" in path else parse_completion
+            answers = start_completions(read(parsed, self.engine), self.engine)
             if answers.request.stream:
                 return 200, "text/event-stream", answers.chunks()
             return 200, "application/json", one(await answers.whole())
         except DeepseekError as error:
-            return error.status, "application/json", one(openai_body(error))
+            return error.status, "application/json", one(openai_error_body(error))
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.server.close)
@@ -212,7 +212,7 @@ def test_errors_have_both_shapes(client: openai.OpenAI) -> None:
     assert "Expected: 0 to 2. To mend it: correct temperature" in error.message
     assert isinstance(error.body, dict)
     assert set(error.body) == {"code", "message", "expected", "fix", "type", "param"}
-    assert json.loads(openai_body(BusyError("full")))["error"]["type"] == "rate_limit_error"
+    assert json.loads(openai_error_body(BusyError("full")))["error"]["type"] == "rate_limit_error"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_errors_have_both_shapes(client: openai.OpenAI) -> None:
 def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dict[str, Any], param: str) -> None:
     body = {"model": "m", "prompt": "To be", **change}
     with pytest.raises(ParamError) as caught:
-        read_completion(body, engine)
+        parse_completion(body, engine)
     assert caught.value.param == param
     assert caught.value.expected
     assert caught.value.fix
@@ -278,7 +278,7 @@ def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dic
 )
 def test_a_message_that_cannot_be_read_is_named(engine: LlmEngine, messages: Any, param: str) -> None:
     with pytest.raises(ParamError) as caught:
-        read_chat({"model": "m", "messages": messages}, engine)
+        parse_chat({"model": "m", "messages": messages}, engine)
     assert caught.value.param == param
 
 
@@ -295,7 +295,7 @@ NAMES = "prompt messages n max_tokens stop seed temperature logprobs top_logprob
 def test_no_body_does_more_than_be_refused(engine: LlmEngine, body: dict[str, Any], chat: bool) -> None:
     base: dict[str, Any] = {"model": "m", "messages": CHAT} if chat else {"model": "m"}
     with suppress(ParamError):
-        (read_chat if chat else read_completion)({**base, **body}, engine)
+        (parse_chat if chat else parse_completion)({**base, **body}, engine)
 
 
 def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
@@ -310,8 +310,8 @@ def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
 
 
 def test_base64_holds_little_endian_float32() -> None:
-    request = read_embeddings({"model": "m", "input": [7], "encoding_format": "base64"}, size=6, vocab_size=9)
-    found = json.loads(embeddings(request, VECTORS[:1], 1))["data"][0]["embedding"]
+    request = parse_embeddings({"model": "m", "input": [7], "encoding_format": "base64"}, size=6, vocab_size=9)
+    found = json.loads(encode_embeddings(request, VECTORS[:1], 1))["data"][0]["embedding"]
     assert np.frombuffer(base64.b64decode(found), "<f4").tolist() == VECTORS[0].tolist()
 
 
@@ -326,5 +326,5 @@ def test_base64_holds_little_endian_float32() -> None:
 )  # fmt: skip
 def test_embeddings_that_cannot_be_made_are_refused(change: dict[str, Any], param: str) -> None:
     with pytest.raises(ParamError) as caught:
-        read_embeddings({"model": "m", "input": "a", **change}, size=6, vocab_size=9)
+        parse_embeddings({"model": "m", "input": "a", **change}, size=6, vocab_size=9)
     assert caught.value.param == param

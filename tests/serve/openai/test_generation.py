@@ -14,7 +14,7 @@ import numpy as np
 import openai
 import pytest
 
-from deepseek.engines.openvino import core
+from deepseek.engines.openvino import openvino_core
 from support.nets.textfolders import make_text_folder
 from support.nets.tinylm import random_model, trained
 from support.servers.serving import Server, started
@@ -120,7 +120,9 @@ def test_the_list_of_models_says_what_each_is_for(client: openai.OpenAI) -> None
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, precision: str) -> None:
-    if precision == "bfloat16" and "BF16" not in core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bfloat16" and "BF16" not in openvino_core(extra="llm").get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
         pytest.skip("this CPU does not compute in bfloat16")
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     with started(tiny, "--llm-precision", precision, environ=environ) as other:

@@ -14,7 +14,7 @@ import pytest
 import tritonclient.http as triton
 
 from deepseek.errors import MalformedError, TooLargeError
-from deepseek.serve.protocols.content_coding import inflated
+from deepseek.serve.protocols.content_coding import inflate_bytes
 
 PREDICT = "/v1/models/prices:predict"
 INFER = "/v2/models/prices/infer"
@@ -56,11 +56,11 @@ def test_what_swells_is_stopped_at_the_limit() -> None:
     bomb = zlib.compress(bytes(200 << 20))
     tracemalloc.start()
     with pytest.raises(TooLargeError):
-        inflated(bomb, 1 << 20)
+        inflate_bytes(bomb, 1 << 20)
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
     with pytest.raises(MalformedError, match="ends too early"):
-        inflated(bomb[:-1] if len(bomb) < 1 << 20 else b"", 1 << 30)
+        inflate_bytes(bomb[:-1] if len(bomb) < 1 << 20 else b"", 1 << 30)
 
 
 @pytest.mark.parametrize("request_coding", [None, "gzip", "deflate"])

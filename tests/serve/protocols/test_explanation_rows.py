@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from deepseek.contracts import Attribution
-from deepseek.serve.protocols.explanation_rows import encode_explanations, sums_of
+from deepseek.serve.protocols.explanation_rows import check_sums, encode_explanations
 
 FOUND = Attribution(
     ("lat", "alt"), np.array([[3.0, -1.0], [3.0, -1.0]]), np.array([-98.0, -98.0]), np.array([-96.0, -76.1]),
@@ -17,7 +17,7 @@ FOUND = Attribution(
 
 def test_a_row_that_does_not_add_up_says_so() -> None:
     wrong, right = json.loads(encode_explanations([(FOUND, 1), (FOUND, 0)]))["explanations"]
-    assert sums_of([(FOUND, 1), (FOUND, 0)]) == [False, True]
+    assert check_sums([(FOUND, 1), (FOUND, 0)]) == [False, True]
     assert (right["adds_up"], right["residual"]) == (True, 0.0)
     assert "warning" not in right
     assert wrong["adds_up"] is False

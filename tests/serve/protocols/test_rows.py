@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deepseek.serve.protocols.rows import from_body, read_numbers
+from deepseek.serve.protocols.rows import read_columns, read_numeric_columns
 
 PREDICT = "/v1/models/loans:predict"
 NAMES = ("a", "b", "c")
@@ -88,11 +88,11 @@ def test_more_rows_than_the_limit_and_keys_that_stand_twice_are_refused(client: 
 @given(st.lists(st.lists(CELL, min_size=3, max_size=3), min_size=1, max_size=4), st.booleans())
 def test_the_quick_way_reads_what_the_careful_way_reads(rows: list[list[Any]], named: bool) -> None:
     body: dict[str, Any] = {"rows": rows} | ({"columns": ["c", "a:b", "b"]} if named else {})
-    quick = read_numbers(json.dumps(body).encode(), NAMES, 10)
+    quick = read_numeric_columns(json.dumps(body).encode(), NAMES, 10)
     numbers = all(cell is None or (type(cell) in (int, float) and abs(cell) < 2**53) for row in rows for cell in row)
     assert quick is not None or not numbers
     if quick is not None:
-        assert list(quick[0]) == list(from_body(body, NAMES, copy=""))
+        assert list(quick[0]) == list(read_columns(body, NAMES, copy=""))
 
 
 def test_two_hundred_thousand_rows_a_second_are_read() -> None:
@@ -101,6 +101,6 @@ def test_two_hundred_thousand_rows_a_second_are_read() -> None:
     seconds = []
     for _ in range(20):
         started_s = time.process_time()
-        assert read_numbers(body, names, 1_000) is not None
+        assert read_numeric_columns(body, names, 1_000) is not None
         seconds.append(time.process_time() - started_s)
     assert 1_000 / min(seconds) > 200_000

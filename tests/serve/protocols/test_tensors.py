@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.errors import InputError
-from deepseek.serve.protocols.tensors import DTYPES, read_tensor, write_tensor
+from deepseek.serve.protocols.tensors import DTYPES, encode_tensor, read_tensor
 
 NOTHING = memoryview(b"")
 
@@ -37,14 +37,14 @@ def test_null_and_nan_are_missing_values() -> None:
 @pytest.mark.parametrize("datatype", DTYPES)
 def test_raw_numbers_come_back_as_they_were_written(datatype: str) -> None:
     array = np.array([0, 1, 1], DTYPES[datatype])
-    entry, raw = write_tensor("x", array, binary=True)
+    entry, raw = encode_tensor("x", array, binary=True)
     assert entry == {"name": "x", "datatype": datatype, "shape": [3], "parameters": {"binary_data_size": len(raw)}}
     assert read(entry, raw) == array.tolist()
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=6))
 def test_raw_texts_come_back_as_they_were_written(texts: list[str]) -> None:
-    entry, raw = write_tensor("x", np.array(texts, dtype=object), binary=True)
+    entry, raw = encode_tensor("x", np.array(texts, dtype=object), binary=True)
     assert read(entry, raw) == texts
 
 

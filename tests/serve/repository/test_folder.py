@@ -23,9 +23,9 @@ from deepseek.engines import Runtime
 from deepseek.errors import CheckError, DeepseekError, InputError, MissingError
 from deepseek.serve import App, create_app
 from deepseek.serve.grpc import start_grpc
-from deepseek.serve.models.routing import Split
-from deepseek.serve.repository.folder import Held, Repository, latest, stamp_of
-from deepseek.serve.repository.loader import Loader
+from deepseek.serve.models.routing import TrafficSplit
+from deepseek.serve.repository.folder import FolderSnapshot, Repository, folder_state, latest_version
+from deepseek.serve.repository.loader import RepositoryLoader
 from support.rows.versions import damaged, other_version
 from support.servers.serving import Server, serving, started
 
@@ -179,7 +179,7 @@ def test_a_watched_folder_is_followed_and_a_refusal_is_said_once(folder: Path, l
     async def check() -> None:
         app = create_app({}, sinks=[events], repository=repository(folder))
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         assert loaded(app) == {"loans": ["10"]}
         first = app.models["loans"]
         await app.loader.look()
@@ -213,7 +213,7 @@ def test_a_model_that_was_unloaded_stays_so_while_its_folder_does_not_change(fol
     async def check() -> None:
         app = create_app({}, repository=repository(folder))
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         await app.loader.unload("loans")
         await app.loader.look()
         assert loaded(app) == {}
@@ -247,7 +247,7 @@ def test_a_folder_that_cannot_be_read_unloads_nothing(folder: Path) -> None:
     async def check() -> None:
         app = create_app({}, repository=repository(folder))
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         folder.rename(folder.with_name("elsewhere"))
         for _ in range(3):
             with pytest.raises(CheckError, match="cannot be read"):
@@ -260,9 +260,9 @@ def test_a_folder_that_cannot_be_read_unloads_nothing(folder: Path) -> None:
 
 def test_versions_of_a_route_are_all_loaded_and_no_others(folder: Path) -> None:
     async def check() -> None:
-        app = create_app({}, repository=repository(folder), splits={"loans": Split({"9": 0.5, "10": 0.5})})
+        app = create_app({}, repository=repository(folder), splits={"loans": TrafficSplit({"9": 0.5, "10": 0.5})})
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         assert loaded(app) == {"loans": ["9", "10"]}
         await app.loader.unload("loans")
         assert await app.loader.load("loans") == ["9", "10"]
@@ -276,12 +276,12 @@ def test_versions_of_a_route_are_all_loaded_and_no_others(folder: Path) -> None:
 
 def test_a_version_of_another_task_joins_no_route_unless_all_change_together(folder: Path, prices: Path) -> None:
     events = Events()
-    split = {"loans": Split({"9": 0.5, "10": 0.5})}
+    split = {"loans": TrafficSplit({"9": 0.5, "10": 0.5})}
 
     async def check() -> None:
         app = create_app({}, sinks=[events], repository=repository(folder), splits=split)
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         other_version(prices, folder / "loans" / "9", "9")
         with pytest.raises(InputError, match="the task of '10' is binary, of '9' is regression"):
             await app.loader.load("loans", "9")
@@ -294,7 +294,7 @@ def test_a_version_of_another_task_joins_no_route_unless_all_change_together(fol
         assert [model.task for model in app.models.all()] == ["regression"] * 2
         await app.close()
 
-    async def listed(loader: Loader) -> list[tuple[tuple[str, str], str]]:
+    async def listed(loader: RepositoryLoader) -> list[tuple[tuple[str, str], str]]:
         return [((name, version), reason) for name, version, reason in await loader.others()]
 
     asyncio.run(check())
@@ -308,7 +308,7 @@ def test_a_model_of_the_command_line_is_not_replaced(folder: Path, runtimes: dic
         app = create_app(runtimes, sinks=[events], repository=repository(folder))
         await app.start()
         assert loaded(app) == {"loans": ["1"], "prices": ["1"]}
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         with pytest.raises(InputError, match="when it was started"):
             await app.loader.load("loans")
 
@@ -323,7 +323,7 @@ def test_an_engine_that_raises_something_of_its_own_refuses_the_model(folder: Pa
     async def check() -> None:
         app = create_app({}, repository=Repository(folder, broken))
         await app.start()
-        assert isinstance(app.loader, Loader)
+        assert isinstance(app.loader, RepositoryLoader)
         with pytest.raises(DeepseekError, match="RuntimeError: the inside of the engine"):
             await app.loader.load("loans")
         await app.close()
@@ -334,7 +334,7 @@ def test_an_engine_that_raises_something_of_its_own_refuses_the_model(folder: Pa
 def test_a_held_folder_outlives_what_it_was_made_of(loans: Path, tmp_path: Path) -> None:
     folder = tmp_path / "loans"
     shutil.copytree(loans, folder)
-    held = Held(folder)
+    held = FolderSnapshot(folder)
     shutil.rmtree(folder)
     with Runtime.open(held.path) as runtime:
         assert runtime.name == "loans"
@@ -390,19 +390,19 @@ def test_what_a_killed_server_held_goes_with_the_next_start_and_what_another_hol
 
 def test_a_folder_is_told_from_what_it_was_by_its_files(loans: Path, tmp_path: Path) -> None:
     shutil.copytree(loans, tmp_path / "loans")
-    before = stamp_of(tmp_path / "loans")
-    assert stamp_of(tmp_path / "loans") == before
+    before = folder_state(tmp_path / "loans")
+    assert folder_state(tmp_path / "loans") == before
     (tmp_path / "loans" / "model.onnx").touch()
-    assert stamp_of(tmp_path / "loans") != before
+    assert folder_state(tmp_path / "loans") != before
 
 
 def test_the_latest_version_is_that_of_the_largest_number() -> None:
     names = ["1", "2", "10", "v1.9", "v1.10", "candidate"]
-    assert latest(dict.fromkeys(names[:3], Path())) == "10"
-    assert latest(dict.fromkeys(names[3:5], Path())) == "v1.10"
-    assert latest(dict.fromkeys(names, Path())) == "v1.10"
+    assert latest_version(dict.fromkeys(names[:3], Path())) == "10"
+    assert latest_version(dict.fromkeys(names[3:5], Path())) == "v1.10"
+    assert latest_version(dict.fromkeys(names, Path())) == "v1.10"
     # Digits of another script, which are a folder's name as well as any.
-    assert latest(dict.fromkeys(["1", "\u0968", "v2", "\u00b2"], Path())) == "\u0968"
+    assert latest_version(dict.fromkeys(["1", "\u0968", "v2", "\u00b2"], Path())) == "\u0968"
 
 
 @pytest.mark.parametrize("watch_s", [0, -1, float("nan"), 1e9])

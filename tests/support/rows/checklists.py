@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepseek.citations import Contract
-from deepseek.citations.retrieval.bm25 import terms
+from deepseek.citations.retrieval.bm25 import extract_terms
 
 LIST = ("The receiver may copy the data.", "The receiver shall return the data.")
 COPY = ("", "The receiver may copy the data for its own use.", "The receiver shall not copy any of the data.")
@@ -26,7 +26,7 @@ class Hashed:
     def passages(self, texts: Sequence[str]) -> np.ndarray:
         found = np.zeros((len(texts), 32), np.float32)
         for row, text in enumerate(texts):
-            for term in terms(text):
+            for term in extract_terms(text):
                 found[row, sum(map(ord, term)) % 32] += 1
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1)
 

@@ -30,7 +30,7 @@ def make_moods(folder: Path) -> Path:
     import torch
     import transformers
 
-    from deepseek.compress.distilling import TextRows
+    from deepseek.compress.distilling import TextBatches
     from deepseek.engines.text import TextModel
     from deepseek.train import TrainConfig, fit
 
@@ -42,6 +42,6 @@ def make_moods(folder: Path) -> Path:
     save_tensors(folder, {name: each.detach().numpy() for name, each in module.state_dict().items()})
     given = texts(300, 0)
     ids = [row.ids.tolist() for row in TextModel.open(folder).prepare(given)]
-    fit(module, TextRows(ids, classes(given), batch_size=32), TrainConfig(epochs=8, lr=2e-3))
+    fit(module, TextBatches(ids, classes(given), batch_size=32), TrainConfig(epochs=8, lr=2e-3))
     save_tensors(folder, {name: each.numpy() for name, each in module.state_dict().items()})
     return folder

@@ -23,7 +23,7 @@ from deepseek.data.media.series import SeriesReader
 from deepseek.data.media.source import Limits
 from deepseek.data.media.text import TextReader
 from deepseek.data.media.video import VideoReader
-from deepseek.data.samples.preparer import TABLE, THERE, MediaColumn, SamplePreparer
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, TABLE_ARRAY, MediaColumn, SamplePreparer
 from support.nets.onnxgraphs import node
 
 TEXTS = ["sleeps well at night", "coughs at night", "says nothing"]
@@ -96,16 +96,16 @@ def graph_of(preparer: SamplePreparer, num_labels: int, given: Mapping[str, NDAr
     array is times its weights, where some are `given`."""
     shapes = {name: array for column in preparer.media for name, array in column.arrays.items()}
     if preparer.table is not None:
-        shapes[TABLE] = ((len(preparer.table.feature_names),), "float32")
+        shapes[TABLE_ARRAY] = ((len(preparer.table.feature_names),), "float32")
     inputs, nodes, said = [], [], []
     for at, (name, (shape, dtype)) in enumerate(shapes.items()):
         inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], ["N", *shape]))
-        inputs.append(helper.make_tensor_value_info(name + THERE, TensorProto.BOOL, ["N"]))
+        inputs.append(helper.make_tensor_value_info(name + PRESENT_SUFFIX, TensorProto.BOOL, ["N"]))
         nodes += [
             helper.make_node("Cast", [name], [f"w{at}"], to=TensorProto.FLOAT),
             node("Mul", f"w{at} {f'net.{name}.weight' if name in given else 'whole'}", f"f{at}"),
             node("Flatten", f"f{at}", f"v{at}", axis=1), node("ReduceMean", f"v{at}", f"m{at}", axes=[1]),
-            helper.make_node("Cast", [name + THERE], [f"b{at}"], to=TensorProto.FLOAT),
+            helper.make_node("Cast", [name + PRESENT_SUFFIX], [f"b{at}"], to=TensorProto.FLOAT),
             node("Unsqueeze", f"b{at} one", f"t{at}"), node("Mul", f"m{at} t{at}", f"p{at}"),
             node("Mul", f"p{at} scale_{dtype}", f"s{at}"),
         ]  # fmt: skip

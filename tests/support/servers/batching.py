@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Arrays, Float32
-from deepseek.serve.batching.jobs import Job, Part
+from deepseek.serve.batching.jobs import Job, JobOutputs
 from deepseek.serve.batching.scheduler import Scheduler
-from deepseek.serve.batching.workers import Done, LocalWorker, LostWorkerError, Pool, Worker
+from deepseek.serve.batching.workers import BatchCallback, LocalWorker, LostWorkerError, Worker, WorkerPool
 
 FAR = 1e9  # a deadline that never passes
 
@@ -40,11 +40,11 @@ class Engine:
 class Mortal:
     """A worker that dies with every batch that holds the deadly value; another takes its place at once."""
 
-    def __init__(self, pool: Pool, engine: Engine, deadly: float) -> None:
+    def __init__(self, pool: WorkerPool, engine: Engine, deadly: float) -> None:
         self._pool, self._engine, self._deadly = pool, engine, deadly
         self._worker = LocalWorker({"m": engine.run})
 
-    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
         if (arrays["features"] == self._deadly).any():
             self._engine.batches.append(-len(arrays["features"]))
             self._pool.remove(self)
@@ -73,7 +73,7 @@ class Asking:
         self, engine: Engine, *, batch_rows: int = 8, limit_rows: int = 100, num_workers: int = 1,
         deadly: float | None = None, row_units: int = 1,
     ) -> None:  # fmt: skip
-        self.pool = Pool()
+        self.pool = WorkerPool()
         self.emitted: list[int] = []
         self.scheduler = Scheduler(
             "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, row_units=row_units,
@@ -99,7 +99,7 @@ class Asking:
         return await told
 
 
-def tell(told: asyncio.Future[Any], found: Part | Exception) -> None:
+def tell(told: asyncio.Future[Any], found: JobOutputs | Exception) -> None:
     assert not told.done(), "a job is told once"
     if isinstance(found, Exception):
         told.set_exception(found)

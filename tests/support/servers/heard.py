@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from deepseek.engines.llm.run.base import Generation, Piece
+from deepseek.engines.llm.run.base import Generation, GenerationChunk
 
 
 @dataclass
@@ -13,10 +13,10 @@ class Heard:
     """on_piece of one answer."""
 
     generation: Generation | None = None
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[GenerationChunk] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
-    def __call__(self, piece: Piece) -> None:
+    def __call__(self, piece: GenerationChunk) -> None:
         self.pieces.append(piece)
         if piece.finish is not None:
             self.done.set()

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepseek.serve import App
-from deepseek.serve.http.connection import Connection, Hub
+from deepseek.serve.http.connection import Connection, ServerState
 
 
 @asynccontextmanager
 async def serving(app: App) -> AsyncIterator[str]:
     """The URL under which `app` answers."""
     await app.start()
-    hub = Hub(app)
+    hub = ServerState(app)
     server = await asyncio.get_running_loop().create_server(lambda: Connection(hub), "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -23,12 +23,12 @@ from deepseek.errors import InputError
 from deepseek.train.distributed.data_parallel import DataParallel, wrap
 from deepseek.train.distributed.gradient_compression import (
     Compression,
+    ErrorFeedbackMemory,
     Kind,
-    Memory,
     all_reduce_mean,
-    mean_of_few,
-    reduce,
+    reduce_gradients,
     relayed_mean,
+    small_message_mean,
 )
 from support.servers.ranks import num_threads, run_ranks
 
@@ -98,14 +98,14 @@ def gradients(step: int, rank: int) -> dict[str, Tensor]:
 
 def balance(kind: Kind, steps: int) -> float:
     """The largest of |given out + mean memory - true sum|, over all elements of all gradients."""
-    world, memory = dist.get_world_size(), Memory()
+    world, memory = dist.get_world_size(), ErrorFeedbackMemory()
     given = {name: torch.zeros_like(grad) for name, grad in gradients(0, 0).items()}
     true = {name: torch.zeros_like(grad) for name, grad in given.items()}
     group = dist.group.WORLD
     assert group is not None
     for step in range(steps):
         grads = gradients(step, dist.get_rank())
-        reduce(grads, memory, kind, 2, group)
+        reduce_gradients(grads, memory, kind, 2, group)
         for name in given:
             given[name] += grads[name]
             true[name] += sum((gradients(step, rank)[name] for rank in range(world)), torch.zeros(())) / world
@@ -129,16 +129,16 @@ def exact_and_broken() -> dict[str, Any]:
     group = dist.group.WORLD
     assert group is not None
     parts = [torch.outer(torch.arange(1.0, 21) ** power, torch.arange(30.0) + power) for power in (0, 1)]
-    memory, grads = Memory(), {"matrix": parts[dist.get_rank()].clone()}
-    reduce(grads, memory, "powersgd", 2, group)
+    memory, grads = ErrorFeedbackMemory(), {"matrix": parts[dist.get_rank()].clone()}
+    reduce_gradients(grads, memory, "powersgd", 2, group)
     found: dict[str, Any] = {"difference": float((grads["matrix"] - (parts[0] + parts[1]) / 2).abs().max())}
     for kind in LOSSY:
-        memory = Memory()
-        reduce(gradients(0, dist.get_rank()), memory, kind, 2, group)
+        memory = ErrorFeedbackMemory()
+        reduce_gradients(gradients(0, dist.get_rank()), memory, kind, 2, group)
         before = digest(memory.errors.values()), digest(memory.factors.values())
         bad = gradients(1, dist.get_rank())
         bad["kernel"][3, 2, 1, 0] = torch.inf if dist.get_rank() else 1.0
-        reduce(bad, memory, kind, 2, group)
+        reduce_gradients(bad, memory, kind, 2, group)
         found[f"{kind} shows it"] = not bool(torch.isfinite(bad["kernel"]).all())
         found[f"{kind} keeps its memory"] = before == (
             digest(memory.errors.values()), digest(memory.factors.values())
@@ -154,12 +154,16 @@ def test_a_mean_of_low_rank_is_exact_and_a_number_that_is_not_finite_spoils_no_m
 
 def turned() -> list[float]:
     """How far ACP-SGD's mean of a matrix that does not change is from it, step by step, and what it keeps."""
-    matrix, memory, group = torch.randn(64, 48, generator=torch.Generator().manual_seed(0)), Memory(), dist.group.WORLD
+    matrix, memory, group = (
+        torch.randn(64, 48, generator=torch.Generator().manual_seed(0)),
+        ErrorFeedbackMemory(),
+        dist.group.WORLD,
+    )
     assert group is not None
     far, given = [], torch.zeros_like(matrix)
     for step in range(1, 41):
         grads = {"matrix": matrix * (1 + dist.get_rank())}
-        reduce(grads, memory, "acpsgd", 8, group)
+        reduce_gradients(grads, memory, "acpsgd", 8, group)
         given += grads["matrix"]
         far.append(float((given / step - 1.5 * matrix).norm() / (1.5 * matrix).norm()))
     return [far[0], far[-1], *sorted(factor.shape[1] for factor in memory.factors.values())]
@@ -177,7 +181,7 @@ def averaged() -> list[Any]:
     group, rank = dist.group.WORLD, dist.get_rank()
     assert group is not None
     own = torch.randn(100, generator=torch.Generator().manual_seed(rank))
-    found, memory = [], Memory()
+    found, memory = [], ErrorFeedbackMemory()
     for way in (all_reduce_mean, relayed_mean):
         copied = own.clone()
         way(copied, group)
@@ -185,9 +189,9 @@ def averaged() -> list[Any]:
     for choice in (True, False):
         memory.relayed[str(own.numel().bit_length())] = choice
         copied = own.clone()
-        mean_of_few(copied, memory, group)
+        small_message_mean(copied, memory, group)
         found.append(copied)
-    mean_of_few(torch.ones(9), memory, group)
+    small_message_mean(torch.ones(9), memory, group)
     return [[each.tolist() for each in found], memory.relayed]
 
 

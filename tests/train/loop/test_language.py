@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deepseek.errors import InputError
-from deepseek.train.loop.language import END, LanguageOptions, train_language
+from deepseek.train.loop.language import END_TOKEN, LanguageOptions, train_language
 from support.nets.tinylm import TEXT, TINY
 
 
@@ -34,7 +34,7 @@ def test_transformers_loads_the_folder_and_knows_the_text(made: tuple[Path, list
     with torch.no_grad():
         loss = float(model(input_ids=ids, labels=ids).loss)
     assert loss < losses[-1] + 0.5
-    assert tokenizer.eos_token == END
+    assert tokenizer.eos_token == END_TOKEN
 
 
 def test_the_chat_template_makes_lines_of_a_play(made: tuple[Path, list[float]]) -> None:

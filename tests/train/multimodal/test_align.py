@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from deepseek.data.samples.preparer import THERE
+from deepseek.data.samples.preparer import PRESENT_SUFFIX
 from deepseek.errors import InputError
-from deepseek.nn.align import Aligned, Aligner, Association, associate, match, pair_loss
+from deepseek.nn.align import AlignedTokens, Aligner, Association, associate, contrastive_loss, match_scores
 from deepseek.nn.encoders import ImageEncoder, TextEncoder
-from deepseek.nn.fusion import FusionNet, FusionShape
+from deepseek.nn.fusion import MultimodalNet, MultimodalShape
 from deepseek.train.multimodal.align import AlignConfig, prealign, retrieval
 
 NUM, WIDTH = 96, 32
@@ -35,16 +35,16 @@ def arrays() -> dict[str, np.ndarray[Any, Any]]:
         ids[row, :3] = 1, 2, 3 + place
     there = np.ones(NUM, bool)
     there[:3] = False
-    return {"ct": images, "report": ids, "ct" + THERE: np.ones(NUM, bool), "report" + THERE: there}
+    return {"ct": images, "report": ids, "ct" + PRESENT_SUFFIX: np.ones(NUM, bool), "report" + PRESENT_SUFFIX: there}
 
 
-def net() -> FusionNet:
+def net() -> MultimodalNet:
     torch.manual_seed(0)
     encoders = {
         "ct": ImageEncoder((16, 16), 1, WIDTH, grid=2),
         "report": TextEncoder(7, 5, WIDTH, layers=1, dropout=0.0),
     }
-    return FusionNet(encoders, 2, FusionShape(width=WIDTH))
+    return MultimodalNet(encoders, 2, MultimodalShape(width=WIDTH))
 
 
 @pytest.fixture(scope="module")
@@ -84,17 +84,17 @@ def test_the_encoders_of_the_net_are_those_that_learn(arrays: Any) -> None:
 
 
 def test_a_fit_is_the_best_of_the_others_tokens_weighed() -> None:
-    one = Aligned(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0.25, 0.75]]))
-    other = Aligned(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[1.0, 0.0]]))
+    one = AlignedTokens(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[0.25, 0.75]]))
+    other = AlignedTokens(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]), torch.tensor([[1.0, 0.0]]))
     # there: .25 * 1 + .75 * 0, the second token of the other being none; back: 1 * 1
-    torch.testing.assert_close(match(one, other), torch.tensor([[0.625]]))
+    torch.testing.assert_close(match_scores(one, other), torch.tensor([[0.625]]))
 
 
 def test_rows_that_belong_together_are_no_strangers_in_the_loss() -> None:
     fits, scale = torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor(0.0)
-    torch.testing.assert_close(pair_loss(fits, scale, torch.eye(2, dtype=torch.bool)), torch.tensor(math.log(2)))
-    apart = pair_loss(torch.eye(2), scale, torch.eye(2, dtype=torch.bool))
-    together = pair_loss(torch.eye(2), scale, torch.ones(2, 2, dtype=torch.bool))
+    torch.testing.assert_close(contrastive_loss(fits, scale, torch.eye(2, dtype=torch.bool)), torch.tensor(math.log(2)))
+    apart = contrastive_loss(torch.eye(2), scale, torch.eye(2, dtype=torch.bool))
+    together = contrastive_loss(torch.eye(2), scale, torch.ones(2, 2, dtype=torch.bool))
     assert apart < math.log(2) < together
 
 

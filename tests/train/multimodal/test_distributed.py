@@ -12,12 +12,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from deepseek.data.samples.preparer import THERE
+from deepseek.data.samples.preparer import PRESENT_SUFFIX
 from deepseek.errors import InputError
-from deepseek.nn.encoders import ImageEncoder, SoundEncoder, TextEncoder, VideoEncoder
-from deepseek.nn.fusion import FusionNet, FusionShape, fusion_loss
-from deepseek.train.multimodal.fusion import FusionConfig, SampleStream, batch_of, margins, train_net
-from deepseek.train.multimodal.fusion_row import fusion_row, row_inputs, row_loss
+from deepseek.nn.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoEncoder
+from deepseek.nn.fusion import MultimodalNet, MultimodalShape, multimodal_loss
+from deepseek.train.multimodal.fusion import MultimodalConfig, SampleStream, make_batch, predict_margins, train_net
+from deepseek.train.multimodal.fusion_row import pipeline_blocks, pipeline_inputs, pipeline_loss
 from deepseek.train.pipeline import parallelize
 from support.servers.ranks import run_ranks
 
@@ -25,16 +25,18 @@ WIDTH, NUM, BATCH = 16, 20, 4
 ROWS = np.arange(NUM)
 
 
-def make_net() -> FusionNet:
+def make_net() -> MultimodalNet:
     """Nothing in it draws while it is trained."""
     torch.manual_seed(0)
     encoders: dict[str, nn.Module] = {
         "note": TextEncoder(20, 6, WIDTH, layers=1, dropout=0.0),
         "scan": ImageEncoder((8, 8), 1, WIDTH),
         "film": VideoEncoder(2, (8, 8), 3, WIDTH, layers=1),
-        "cough": SoundEncoder(8_000, 1_024, 1, WIDTH, num_mels=16),
+        "cough": AudioEncoder(8_000, 1_024, 1, WIDTH, num_mels=16),
     }
-    return FusionNet(encoders, 2, FusionShape(WIDTH, num_queries=2, num_layers=1, drop_modality=0.0, dropout=0.0))
+    return MultimodalNet(
+        encoders, 2, MultimodalShape(WIDTH, num_queries=2, num_layers=1, drop_modality=0.0, dropout=0.0)
+    )
 
 
 def make_arrays() -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
@@ -54,13 +56,13 @@ def make_arrays() -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]
     }  # fmt: skip
     for name, seen in there.items():
         arrays[name][~seen] = 0
-    return {**arrays, **{name + THERE: seen for name, seen in there.items()}}, labels
+    return {**arrays, **{name + PRESENT_SUFFIX: seen for name, seen in there.items()}}, labels
 
 
 def trained(shards: int, folder: Path | None = None) -> dict[str, Any]:
     """Two epochs of five steps, with a rest: what one process, or this rank, has in the end."""
     arrays, labels = make_arrays()
-    config = FusionConfig(epochs=2, lr=1e-3, batch_size=BATCH, shards=shards)
+    config = MultimodalConfig(epochs=2, lr=1e-3, batch_size=BATCH, shards=shards)
     net, result = train_net(
         make_net(), arrays, labels, rows=ROWS[:18], held=ROWS[15:], config=config, checkpoints=folder
     )
@@ -69,24 +71,24 @@ def trained(shards: int, folder: Path | None = None) -> dict[str, Any]:
         "losses": result.losses,
         "validations": [each["loss"] for each in result.validations],
         "mean": norm.running_mean.tolist(),
-        "answers": margins(net, arrays, ROWS).tolist(),
+        "answers": predict_margins(net, arrays, ROWS).tolist(),
         "names": [type(part).__name__ for part in net.modules()],
     }
 
 
 def batch() -> tuple[tuple[Tensor, ...], Tensor]:
     arrays, labels = make_arrays()
-    values, there = batch_of(arrays, ROWS[:8])
-    return row_inputs(values, there, tuple(values)), torch.from_numpy(labels[:8])
+    values, there = make_batch(arrays, ROWS[:8])
+    return pipeline_inputs(values, there, tuple(values)), torch.from_numpy(labels[:8])
 
 
 def piped() -> dict[str, Any]:
     """Three steps of two stages on two micro-batches."""
     net, (inputs, labels) = make_net(), batch()
-    row = fusion_row(net)
+    row = pipeline_blocks(net)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="batch normalisation")
-        pipe = parallelize(row, stages=2, micro_batches=2, example=(inputs, labels), loss=row_loss())
+        pipe = parallelize(row, stages=2, micro_batches=2, example=(inputs, labels), loss=pipeline_loss())
     optimizer, losses = torch.optim.SGD(pipe.parameters(), lr=0.1), []
     for _ in range(3):
         optimizer.zero_grad()
@@ -97,7 +99,7 @@ def piped() -> dict[str, Any]:
         return {"losses": [float(loss) for loss in losses]}
     row.load_state_dict(state)
     return {
-        "answers": margins(net, make_arrays()[0], ROWS).tolist(),
+        "answers": predict_margins(net, make_arrays()[0], ROWS).tolist(),
         "stages": [len(part) for part in pipe.plan.stages],
     }
 
@@ -112,18 +114,18 @@ def added_up() -> tuple[list[float], Any]:
         for rows in (slice(0, 4), slice(4, 8)):
             there = dict(zip(net.names, inputs[-1][rows].unbind(1), strict=True))
             values = {name: value[rows] for name, value in zip(net.names, inputs[:-1], strict=True)}
-            parts.append(fusion_loss(net(values, there), labels[rows]) / 2)
+            parts.append(multimodal_loss(net(values, there), labels[rows]) / 2)
             parts[-1].backward()
         losses.append(sum(float(part.detach()) for part in parts))
         optimizer.step()
-    return losses, margins(net, make_arrays()[0], ROWS)
+    return losses, predict_margins(net, make_arrays()[0], ROWS)
 
 
 def in_ranks(folder: str) -> dict[str, Any]:
     arrays, labels = make_arrays()
     for knobs, words in (({"batch_size": 7}, "a multiple of 2"), ({"shards": 3}, "do not make up 2 ranks")):
         with pytest.raises(InputError, match=words):
-            train_net(make_net(), arrays, labels, rows=ROWS, config=FusionConfig(**knobs))
+            train_net(make_net(), arrays, labels, rows=ROWS, config=MultimodalConfig(**knobs))
     return {"parallel": trained(1), "sharded": trained(2, Path(folder, "c")), "piped": piped()}
 
 
@@ -144,7 +146,7 @@ def test_two_ranks_train_as_one_process_does(tmp_path: Path) -> None:
 
 def test_a_pipeline_refuses_a_net_that_mixes_rows() -> None:
     with pytest.raises(InputError, match="passes no partners"):
-        fusion_row(FusionNet({"note": TextEncoder(20, 6, 16)}, 2, FusionShape(width=16, mixup=0.2)))
+        pipeline_blocks(MultimodalNet({"note": TextEncoder(20, 6, 16)}, 2, MultimodalShape(width=16, mixup=0.2)))
 
 
 def test_the_rows_of_this_test_are_a_trap_and_each_is_of_one_rank() -> None:
@@ -162,4 +164,4 @@ def test_the_rows_of_this_test_are_a_trap_and_each_is_of_one_rank() -> None:
 def test_shards_without_ranks_are_refused() -> None:
     arrays, labels = make_arrays()
     with pytest.raises(InputError, match="start 2 with torchrun"):
-        train_net(make_net(), arrays, labels, rows=ROWS, config=FusionConfig(shards=2))
+        train_net(make_net(), arrays, labels, rows=ROWS, config=MultimodalConfig(shards=2))

@@ -17,16 +17,23 @@ from deepseek.data.stream.shards import open_folder
 from deepseek.data.stream.stream import ShardStream, StreamConfig
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError
-from deepseek.nn.fusion import FusionShape, fusion_loss
-from deepseek.nn.multimodal import NetShape, fusion_net
+from deepseek.nn.fusion import MultimodalShape, multimodal_loss
+from deepseek.nn.multimodal import NetShape, multimodal_net
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import resume
-from deepseek.train.multimodal.align import pairs_of
-from deepseek.train.multimodal.fusion import FusionConfig, SampleStream, ShardSamples, batch_of, fit_fusion, margins
+from deepseek.train.multimodal.align import text_media_pairs
+from deepseek.train.multimodal.fusion import (
+    MultimodalConfig,
+    SampleStream,
+    ShardSamples,
+    fit_multimodal,
+    make_batch,
+    predict_margins,
+)
 
 Image = pytest.importorskip("PIL.Image")
 NUM = 160
-SMALL = FusionConfig(epochs=6, batch_size=16, fusion=FusionShape(width=32, num_queries=2, num_layers=1))
+SMALL = MultimodalConfig(epochs=6, batch_size=16, fusion=MultimodalShape(width=32, num_queries=2, num_layers=1))
 
 
 def png(pixels: np.ndarray[Any, Any]) -> bytes:
@@ -61,7 +68,7 @@ def made() -> tuple[SamplePreparer, Samples, np.ndarray[Any, Any], np.ndarray[An
 def test_a_batch_holds_its_rows_in_the_order_asked(made: Any) -> None:
     _, samples, _, _ = made
     rows = np.array([7, 3, 99, 3])
-    values, there = batch_of(samples.arrays, rows)
+    values, there = make_batch(samples.arrays, rows)
     for name, value in values.items():
         np.testing.assert_array_equal(value.numpy(), samples.arrays[name][rows])
     assert set(values) == set(there) == {"scan", "note", "table"}
@@ -82,13 +89,13 @@ def test_it_learns_and_is_the_same_for_the_same_seed(made: Any) -> None:
     preparer, samples, labels, rows = made
     told: list[tuple[int, float]] = []
     found = [
-        fit_fusion(
+        fit_multimodal(
             preparer, samples.arrays, labels, num_outputs=2, rows=rows[:120], held=rows[120:], config=SMALL,
             validated=lambda *each: told.append(each),
         )
         for _ in range(2)
     ]  # fmt: skip
-    answers = [margins(each.net, samples.arrays, rows[120:]) for each in found]
+    answers = [predict_margins(each.net, samples.arrays, rows[120:]) for each in found]
     np.testing.assert_array_equal(*answers)
     assert (answers[0].argmax(1) == labels[120:]).mean() > 0.95
     assert [epoch for epoch, _ in told[:6]] == [1, 2, 3, 4, 5, 6]
@@ -98,8 +105,8 @@ def test_it_learns_and_is_the_same_for_the_same_seed(made: Any) -> None:
 def test_a_value_is_learned_too(made: Any) -> None:
     preparer, samples, labels, rows = made
     values = labels * 2.0 - 1
-    found = fit_fusion(preparer, samples.arrays, values, num_outputs=1, rows=rows[:120], config=SMALL)
-    answers = margins(found.net, samples.arrays, rows[120:])
+    found = fit_multimodal(preparer, samples.arrays, values, num_outputs=1, rows=rows[:120], config=SMALL)
+    answers = predict_margins(found.net, samples.arrays, rows[120:])
     assert answers.shape == (40, 1)
     assert np.corrcoef(answers[:, 0], values[120:])[0, 1] > 0.8
 
@@ -115,19 +122,19 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(made: Any, tmp_pat
             raise CutError
 
     given: dict[str, Any] = {"num_outputs": 2, "rows": rows[:120], "held": rows[120:], "config": SMALL}
-    whole = fit_fusion(preparer, samples.arrays, labels, **given)
+    whole = fit_multimodal(preparer, samples.arrays, labels, **given)
     with pytest.raises(CutError):
-        fit_fusion(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c", validated=stop)
-    again = fit_fusion(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c")
+        fit_multimodal(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c", validated=stop)
+    again = fit_multimodal(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c")
     for one, other in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) -> None:
     preparer, samples, labels, rows = made
-    assert pairs_of(preparer) == [("note", "scan")]
+    assert text_media_pairs(preparer) == [("note", "scan")]
     nets = [
-        fit_fusion(
+        fit_multimodal(
             preparer, samples.arrays, labels, num_outputs=2, rows=rows[:32],
             config=replace(SMALL, epochs=1, lr=1e-9, weight_decay=0.0, prealign_epochs=epochs),
         ).net
@@ -143,12 +150,14 @@ def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) ->
 
 def test_a_mirrored_twin_is_answered_too(made: Any) -> None:
     preparer, samples, labels, rows = made
-    net = fit_fusion(
+    net = fit_multimodal(
         preparer, samples.arrays, labels, num_outputs=2, rows=rows[:32], config=replace(SMALL, epochs=1)
     ).net
     turned = {**samples.arrays, "scan": samples.arrays["scan"][..., ::-1]}
-    each = [margins(net, arrays, rows[:4]) for arrays in (samples.arrays, turned)]
-    np.testing.assert_allclose(margins(net, samples.arrays, rows[:4], mirror=["scan"]), np.mean(each, 0), atol=1e-6)
+    each = [predict_margins(net, arrays, rows[:4]) for arrays in (samples.arrays, turned)]
+    np.testing.assert_allclose(
+        predict_margins(net, samples.arrays, rows[:4], mirror=["scan"]), np.mean(each, 0), atol=1e-6
+    )
 
 
 def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp_path: Path) -> None:
@@ -166,13 +175,13 @@ def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp
         if len(steps) == 6:
             raise KeyboardInterrupt
         steps.append(1)
-        return fusion_loss(found, truth)
+        return multimodal_loss(found, truth)
 
     def train(name: str, loss: Any) -> list[torch.Tensor]:
         config = StreamConfig(batch_size=8, buffer=4)
         data = ShardSamples(ShardStream(shards, preparer, target="ill", labels=shards.labels, config=config))
         torch.manual_seed(0)
-        net = fusion_net(preparer, NetShape(2, SMALL.fusion))
+        net = multimodal_net(preparer, NetShape(2, SMALL.fusion))
         resume(
             net, data, TrainConfig(epochs=3, checkpoint_every=3), checkpoints=tmp_path / name, loss=loss, progress=False
         )
@@ -180,16 +189,16 @@ def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp
 
     with pytest.raises(KeyboardInterrupt):
         train("cut", loss)
-    torch.testing.assert_close(train("cut", fusion_loss), train("whole", fusion_loss), rtol=0, atol=0)
+    torch.testing.assert_close(train("cut", multimodal_loss), train("whole", multimodal_loss), rtol=0, atol=0)
 
 
 def test_too_few_rows_are_refused(made: Any) -> None:
     preparer, samples, labels, rows = made
     with pytest.raises(InputError, match="1 rows to train on"):
-        fit_fusion(preparer, samples.arrays, labels, num_outputs=2, rows=rows[:1])
+        fit_multimodal(preparer, samples.arrays, labels, num_outputs=2, rows=rows[:1])
 
 
 @pytest.mark.parametrize("knobs", [{"batch_size": 1}, {"alone": -1.0}])
 def test_a_knob_out_of_range_is_named(knobs: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(knobs))):
-        FusionConfig(**knobs)
+        MultimodalConfig(**knobs)

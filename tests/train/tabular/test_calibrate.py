@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.nn.model import sigmoid, softmax
-from deepseek.train.tabular.calibrate import fit_calibration, fit_slope, identity, loss_of
+from deepseek.train.tabular.calibrate import calibration_loss, fit_calibration, fit_slope, identity_calibration
 
 
 def sure(num_rows: int = 2000, *, slope: float, shift: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,10 @@ def test_the_loss_on_fresh_rows_falls() -> None:
     fresh, truth = sure(slope=0.3, seed=1)
     ones = np.ones(len(target))
     found = fit_calibration(margin, target, ones, seed=0)
-    assert loss_of(found, fresh, truth, ones) < loss_of(identity(1), fresh, truth, ones) - 0.05
+    assert (
+        calibration_loss(found, fresh, truth, ones)
+        < calibration_loss(identity_calibration(1), fresh, truth, ones) - 0.05
+    )
 
 
 def test_a_model_that_is_right_already_is_left_about_as_it_is() -> None:
@@ -40,7 +43,10 @@ def test_a_model_that_is_right_already_is_left_about_as_it_is() -> None:
     found = fit_calibration(margin, target, np.ones(len(target)), seed=0)
     ones = np.ones(len(target))
     fresh, truth = sure(slope=1.0, seed=1)
-    assert loss_of(found, fresh, truth, ones) < loss_of(identity(1), fresh, truth, ones) + 0.002
+    assert (
+        calibration_loss(found, fresh, truth, ones)
+        < calibration_loss(identity_calibration(1), fresh, truth, ones) + 0.002
+    )
 
 
 @settings(max_examples=25, deadline=None)

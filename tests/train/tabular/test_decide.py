@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 
 from deepseek.engines.decide import Decision
 from deepseek.errors import CheckError, InputError
-from deepseek.train.tabular.decide import check_costs, choose_threshold, conformal_half_width, curve
+from deepseek.train.tabular.decide import check_costs, choose_threshold, conformal_half_width, threshold_curve
 
 
 def rows(seed: int, num_rows: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ def test_the_decision_of_an_engine_keeps_the_limit_on_the_rows_it_was_set_on(
 @pytest.mark.parametrize("seed", range(5))
 def test_the_curve_is_that_of_scikit_learn(seed: int) -> None:
     target, chance, weight = rows(seed)
-    _, recall, alarms, _ = curve(target, chance, weight)
+    _, recall, alarms, _ = threshold_curve(target, chance, weight)
     false, true, _ = roc_curve(target, chance, sample_weight=weight, drop_intermediate=False)
     np.testing.assert_allclose(recall, true, atol=1e-12)
     np.testing.assert_allclose(alarms, false, atol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as reference
 
 from deepseek.errors import InputError
-from deepseek.train.tabular.metrics import METRICS, default_metric, figures, metric_named
+from deepseek.train.tabular.metrics import METRICS, default_metric, find_metric, measure_figures
 
 SEEDS = range(4)
 
@@ -96,28 +96,28 @@ def test_a_chance_of_zero_for_the_truth_costs_much_but_not_infinity() -> None:
 
 def test_figures_that_are_undefined_on_these_rows_are_left_out() -> None:
     output = np.array([[0.3, 0.7]] * 5)
-    assert {"auc"}.isdisjoint(figures("binary", np.ones(5, int), output))
-    assert {"auc", "average_precision"}.isdisjoint(figures("binary", np.zeros(5, int), output))
-    assert "r2" not in figures("regression", np.full(5, 2.0), np.zeros((5, 1)))
+    assert {"auc"}.isdisjoint(measure_figures("binary", np.ones(5, int), output))
+    assert {"auc", "average_precision"}.isdisjoint(measure_figures("binary", np.zeros(5, int), output))
+    assert "r2" not in measure_figures("regression", np.full(5, 2.0), np.zeros((5, 1)))
 
 
 def test_rows_without_weight_do_not_break_the_resamples() -> None:
     target, weight = np.array([0, 1, 1, 0]), np.array([1.0, 0.0, 0.0, 0.0])
-    found = figures("binary", target, np.full((4, 2), 0.5), weight)
+    found = measure_figures("binary", target, np.full((4, 2), 0.5), weight)
     assert found["log_loss"].value == pytest.approx(np.log(2))
     assert np.isfinite([found["log_loss"].low, found["log_loss"].high]).all()
 
 
 def test_equal_seeds_give_equal_intervals_and_a_figure_lies_in_its_own() -> None:
     target, output, weight = binary(1)
-    first, again = (figures("binary", target, output, weight, seed=3) for _ in range(2))
+    first, again = (measure_figures("binary", target, output, weight, seed=3) for _ in range(2))
     assert first == again
     assert all(found.low <= found.value <= found.high for found in first.values())
 
 
 def test_an_interval_is_that_of_each_metric_computed_anew_on_each_resample() -> None:
     target, output, weight = binary(1)
-    found, random = figures("binary", target, output, weight, seed=3), np.random.default_rng(3)
+    found, random = measure_figures("binary", target, output, weight, seed=3), np.random.default_rng(3)
     alike = np.full(len(target), 1 / len(target))
     resamples = [weight * random.multinomial(len(target), alike) for _ in range(1_000)]
     for name, info in METRICS["binary"].items():
@@ -132,7 +132,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         rng = np.random.default_rng(run)
         target = np.zeros(80)
         guess = rng.normal(0, truth / np.sqrt(2 / np.pi), (80, 1))
-        found = figures("regression", target, guess, seed=run)["mae"]
+        found = measure_figures("regression", target, guess, seed=run)["mae"]
         hits += found.low <= truth <= found.high
     assert 0.86 <= hits / num_runs <= 0.99
 
@@ -142,7 +142,7 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
     target = rng.integers(0, 2, 1000)
     right = rng.random(1000) < 0.8
     chance = np.where(right, target, 1 - target) * 0.8 + 0.1
-    found = figures("binary", target, np.stack([1 - chance, chance], axis=1))["accuracy"]
+    found = measure_figures("binary", target, np.stack([1 - chance, chance], axis=1))["accuracy"]
     wanted = 2 * 1.96 * np.sqrt(0.8 * 0.2 / 1000)
     assert found.high - found.low == pytest.approx(wanted, rel=0.12)
 
@@ -151,7 +151,7 @@ def test_many_rows_need_no_memory_for_all_resamples_at_once() -> None:
     num_rows = 30_000
     target = np.random.default_rng(0).normal(size=num_rows)
     tracemalloc.start()
-    figures("regression", target, np.zeros((num_rows, 1)))
+    measure_figures("regression", target, np.zeros((num_rows, 1)))
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 40 * 8 * num_rows, f"{peak_bytes / 8 / num_rows:.0f} numbers per row"
@@ -173,7 +173,7 @@ def test_the_metric_follows_the_task_and_how_rare_a_class_is(task: str, target: 
 
 def test_a_metric_of_another_task_is_refused_with_those_that_fit() -> None:
     with pytest.raises(InputError, match=r"rmse.*log_loss, accuracy"):
-        metric_named("binary", "rmse")
+        find_metric("binary", "rmse")
 
 
 def test_lower_is_better_for_every_loss() -> None:

@@ -8,16 +8,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from deepseek.errors import InputError
-from deepseek.nn.image_towers import LITE, ImageTower
+from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, PretrainedImageEncoder
 from deepseek.train.tabular.probe import probe_margins
 
 NUM, SIDE = 80, 32
 
 
 @pytest.fixture(scope="module")
-def tower() -> ImageTower:
+def tower() -> PretrainedImageEncoder:
     torch.manual_seed(0)
-    return ImageTower(LITE, (SIDE, SIDE))
+    return PretrainedImageEncoder(EFFICIENTNET_LITE, (SIDE, SIDE))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def pixels() -> np.ndarray:
 
 
 def test_textures_are_told_apart_and_a_mirrored_picture_is_answered_alike(
-    tower: ImageTower, pixels: np.ndarray
+    tower: PretrainedImageEncoder, pixels: np.ndarray
 ) -> None:
     labels, rows, asked = np.arange(NUM) % 2, np.arange(60), np.arange(60, NUM)
     found = probe_margins(tower, pixels, labels, rows=rows, asked=asked)
@@ -44,7 +44,7 @@ def test_textures_are_told_apart_and_a_mirrored_picture_is_answered_alike(
     assert np.abs(alone - found).max() > 0.01
 
 
-def test_the_middle_is_pooled_behind_its_stages(tower: ImageTower, pixels: np.ndarray) -> None:
+def test_the_middle_is_pooled_behind_its_stages(tower: PretrainedImageEncoder, pixels: np.ndarray) -> None:
     """Of eight stages with the head, the fourth to the sixth: behind blocks 8, 11 and 15."""
     told: list[torch.Tensor] = []
     hooks = [tower.net.blocks[at].register_forward_hook(lambda *given: told.append(given[2])) for at in (7, 10, 14)]
@@ -57,6 +57,6 @@ def test_the_middle_is_pooled_behind_its_stages(tower: ImageTower, pixels: np.nd
     assert found.shape == (3, 2 * (80 + 112 + 192))
 
 
-def test_one_class_is_refused(tower: ImageTower, pixels: np.ndarray) -> None:
+def test_one_class_is_refused(tower: PretrainedImageEncoder, pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match="have one class"):
         probe_margins(tower, pixels, np.zeros(NUM, int), rows=np.arange(9), asked=np.arange(9))

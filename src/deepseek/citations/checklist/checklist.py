@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.citations.checklist.evidence import Contract, Views, features, together
-from deepseek.citations.checklist.verdict import Verdicts
+from deepseek.citations.checklist.evidence import Contract, EvidenceScorer, clause_features, combine_scores
+from deepseek.citations.checklist.verdict import VerdictModel
 from deepseek.citations.corpus.clause import Clause
 from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.contracts import Float64
@@ -31,10 +31,10 @@ from deepseek.extras import need
 LABELS = ("NotMentioned", "Entailment", "Contradiction")
 NUM_FOLDS = 5
 #: Clauses of a contract that the trees rank for each sentence; the others keep their order behind them.
-NUM_RANKED = 12
+NUM_RERANKED = 12
 #: What the first score counts beside the trees' log-odds.
-FIRST = 0.3
-TREES = {
+FIRST_SCORE_WEIGHT = 0.3
+RANKER_PARAMETERS = {
     "n_estimators": 150, "max_depth": 4, "learning_rate": 0.08, "subsample": 0.7, "colsample_bytree": 0.7,
     "min_child_weight": 3, "n_jobs": 1, "random_state": 0,
 }  # fmt: skip
@@ -57,7 +57,7 @@ class Checklist:
     threshold = 0.5
 
     def __init__(
-        self, hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+        self, hypotheses: Sequence[str], embedder: Embedder, views: EvidenceScorer, ranker: Any, verdicts: VerdictModel
     ) -> None:
         self.hypotheses, self._embedder = tuple(hypotheses), embedder
         self._views, self._ranker, self._verdicts = views, ranker, verdicts
@@ -66,24 +66,26 @@ class Checklist:
     @classmethod
     def fit(cls, contracts: Sequence[Contract], hypotheses: Sequence[str], embedder: Embedder) -> Checklist:
         """Train on at least NUM_FOLDS contracts. InputError for too few, or labels that do not fit."""
-        _check(contracts, hypotheses)
+        _check_contracts(contracts, hypotheses)
         vectors = [embedder.passages(contract.clauses) for contract in contracts]
         fold = np.random.default_rng(0).permutation(len(contracts)) % NUM_FOLDS
         tables: list[Any] = [None] * len(contracts)
         for held in range(NUM_FOLDS):
             inside = [place for place in range(len(contracts)) if fold[place] != held]
-            views = Views.fit([contracts[place] for place in inside], [vectors[place] for place in inside])
+            views = EvidenceScorer.fit([contracts[place] for place in inside], [vectors[place] for place in inside])
             for place in np.flatnonzero(fold == held).tolist():
                 clauses = contracts[place].clauses
-                tables[place] = features(*views.scores(clauses, vectors[place]), clauses)
+                tables[place] = clause_features(*views.scores(clauses, vectors[place]), clauses)
         ranked: list[Any] = [None] * len(contracts)
         for held in range(NUM_FOLDS):
             inside = [place for place in range(len(contracts)) if fold[place] != held]
-            ranker = _ranker([tables[place] for place in inside], [contracts[place] for place in inside])
+            ranker = _fit_ranker([tables[place] for place in inside], [contracts[place] for place in inside])
             for place in np.flatnonzero(fold == held).tolist():
-                ranked[place] = _ranked(ranker, tables[place])
-        verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
-        return cls(hypotheses, embedder, Views.fit(contracts, vectors), _ranker(tables, contracts), verdicts)
+                ranked[place] = _rank_clauses(ranker, tables[place])
+        verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
+        return cls(
+            hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), _fit_ranker(tables, contracts), verdicts
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write a new folder of JSON, safetensors and .ubj, no pickle (storage.py); the embedder's weights are not in
@@ -117,8 +119,8 @@ class Checklist:
         if not clauses:
             raise InputError("the contract has no clause", expected="at least one", fix="split it into clauses")
         vectors = self._embedder.passages(clauses)
-        table = features(*self._views.scores(clauses, vectors), clauses)
-        ranked = _ranked(self._ranker, table)
+        table = clause_features(*self._views.scores(clauses, vectors), clauses)
+        ranked = _rank_clauses(self._ranker, table)
         chances = self._verdicts.probabilities(clauses, vectors, table, ranked)
         found = []
         for column, hypothesis in enumerate(self.hypotheses):
@@ -146,33 +148,33 @@ class Checklist:
         return found
 
 
-def _ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
+def _fit_ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
     rows, target = [], []
     for table, contract in zip(tables, contracts, strict=True):
         for column in range(table.shape[1]):
-            places = _first(table, column)
+            places = _top_clauses(table, column)
             rows.append(table[places, column])
             target.append(contract.evidence[places, column] > 0)
-    made = need("xgboost", extra="explain").XGBClassifier(**TREES)
+    made = need("xgboost", extra="explain").XGBClassifier(**RANKER_PARAMETERS)
     return made.fit(np.concatenate(rows), np.concatenate(target).astype(int))
 
 
-def _first(table: Float64, column: int) -> NDArray[np.int64]:
-    return np.argsort(-table[:, column, 0], kind="stable")[:NUM_RANKED]
+def _top_clauses(table: Float64, column: int) -> NDArray[np.int64]:
+    return np.argsort(-table[:, column, 0], kind="stable")[:NUM_RERANKED]
 
 
-def _ranked(ranker: Any, table: Float64) -> Float64:
+def _rank_clauses(ranker: Any, table: Float64) -> Float64:
     """(N, H) log-odds; those that were not ranked stand behind in their order."""
-    first = together(table[:, :, 1], table[:, :, 2])
+    first = combine_scores(table[:, :, 1], table[:, :, 2])
     found = -20 + 0.01 * first
     for column in range(table.shape[1]):
-        places = _first(table, column)
+        places = _top_clauses(table, column)
         chance = np.clip(ranker.predict_proba(table[places, column])[:, 1].astype(np.float64), 1e-6, 1 - 1e-6)
-        found[places, column] = np.log(chance / (1 - chance)) + FIRST * first[places, column]
+        found[places, column] = np.log(chance / (1 - chance)) + FIRST_SCORE_WEIGHT * first[places, column]
     return found
 
 
-def _check(contracts: Sequence[Contract], hypotheses: Sequence[str]) -> None:
+def _check_contracts(contracts: Sequence[Contract], hypotheses: Sequence[str]) -> None:
     wrong = [
         place
         for place, contract in enumerate(contracts)

@@ -1,7 +1,8 @@
 """Which clauses of a contract speak about each of a fixed list of sentences: two views, then trees over both.
 
-    first = Views.fit(contracts, vectors)              # words: logistic regression on TF-IDF; meaning: ridge on vectors
-    table = features(*first.scores(contract, vector))  # (N, H, NUM_FEATURES) for the trees of checklist.py
+    first = EvidenceScorer.fit(contracts, vectors)              # words: logistic regression on TF-IDF; meaning: ridge
+    on vectors
+    table = clause_features(*first.scores(contract, vector))  # (N, H, NUM_FEATURES) for the trees of checklist.py
 
 A clause is seen with the one before it, for the items of a list are understood by the line that opens it.
 """
@@ -15,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.citations.retrieval.tfidf import fitted, opened, vocabulary
+from deepseek.citations.retrieval.tfidf import column_terms, fit_tfidf, restore_tfidf
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 
 #: How much of the clause before stands in the words and in the vector of a clause; what a vector's score counts.
-BEFORE_WORDS, BEFORE_VECTOR, MEANING = 0.4, 0.5, 10.0
-RIDGE, STRENGTH = 1.0, 10.0
+PREVIOUS_WORDS_WEIGHT, PREVIOUS_VECTOR_WEIGHT, MEANING_WEIGHT = 0.4, 0.5, 10.0
+RIDGE_PENALTY, INVERSE_REGULARIZATION = 1.0, 10.0
 NUM_FEATURES = 15
-_NOTHING = -8.0  # the score beyond the first and the last clause
-_FAR = 20
+_NO_EVIDENCE_SCORE = -8.0  # the score beyond the first and the last clause
+_MAX_RANK = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,7 @@ class Contract:
     labels: NDArray[np.int64]  # (H,), 0 to 2
 
 
-class Views:
+class EvidenceScorer:
     """What is fitted on clauses alone."""
 
     def __init__(self, words: Any, weights: Float64, bias: Float64, meaning: Float64) -> None:
@@ -44,56 +45,58 @@ class Views:
         self._meaning = np.ascontiguousarray(meaning)  # the order in memory may change the last bit of a product
 
     @classmethod
-    def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32]) -> Views:
+    def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32]) -> EvidenceScorer:
         """`vectors`: (N, D) of the clauses of each contract."""
         linear = need("sklearn.linear_model", extra="tabular")
         target = (np.concatenate([contract.evidence for contract in contracts]) > 0).astype(np.float64)
-        words = fitted([clause for contract in contracts for clause in contract.clauses])
-        table = _stacked([_table(words, contract.clauses) for contract in contracts])
+        words = fit_tfidf([clause for contract in contracts for clause in contract.clauses])
+        table = _stack_sparse([_tfidf_table(words, contract.clauses) for contract in contracts])
         weights, bias = [], []
         for column in target.T:
             if column.any():
-                made = linear.LogisticRegression(C=STRENGTH, solver="liblinear", tol=1e-2, random_state=0)
+                made = linear.LogisticRegression(C=INVERSE_REGULARIZATION, solver="liblinear", tol=1e-2, random_state=0)
                 made.fit(table, column)
                 weights.append(made.coef_[0])
                 bias.append(made.intercept_[0])
             else:  # no contract has it
                 weights.append(np.zeros(table.shape[1]))
-                bias.append(_NOTHING)
-        rows = np.concatenate([_near(each) for each in vectors]).astype(np.float64)
-        meaning = np.linalg.solve(rows.T @ rows + RIDGE * np.eye(rows.shape[1]), rows.T @ target)
+                bias.append(_NO_EVIDENCE_SCORE)
+        rows = np.concatenate([_with_previous(each) for each in vectors]).astype(np.float64)
+        meaning = np.linalg.solve(rows.T @ rows + RIDGE_PENALTY * np.eye(rows.shape[1]), rows.T @ target)
         return cls(words, np.array(weights), np.array(bias), np.asarray(meaning, np.float64))
 
     def parts(self) -> tuple[list[str], dict[str, Float64]]:
         """All of it as terms (V) and arrays: idf (V,), weights (H, 2 V), bias (H,), meaning (2 D + 1, H)."""
         arrays = {"idf": self._words.idf_, "weights": self._weights, "bias": self._bias, "meaning": self._meaning}
-        return vocabulary(self._words), arrays
+        return column_terms(self._words), arrays
 
     @classmethod
-    def of(cls, terms: Sequence[str], arrays: Mapping[str, Float64]) -> Views:
+    def of(cls, terms: Sequence[str], arrays: Mapping[str, Float64]) -> EvidenceScorer:
         """From parts(). ValueError for terms that do not fit their weights."""
-        return cls(opened(terms, arrays["idf"]), arrays["weights"], arrays["bias"], arrays["meaning"])
+        return cls(restore_tfidf(terms, arrays["idf"]), arrays["weights"], arrays["bias"], arrays["meaning"])
 
     def scores(self, clauses: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
         """(N, H) by words and (N, H) by meaning."""
-        by_words = np.asarray(_table(self._words, clauses) @ self._weights.T + self._bias)
-        return by_words, np.asarray(_near(vectors) @ self._meaning)
+        by_words = np.asarray(_tfidf_table(self._words, clauses) @ self._weights.T + self._bias)
+        return by_words, np.asarray(_with_previous(vectors) @ self._meaning)
 
 
-def together(words: Float64, meaning: Float64) -> Float64:
+def combine_scores(words: Float64, meaning: Float64) -> Float64:
     """Both views as one score."""
-    return words + MEANING * meaning
+    return words + MEANING_WEIGHT * meaning
 
 
-def features(words: Float64, meaning: Float64, clauses: Sequence[str]) -> Float64:
+def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) -> Float64:
     """(N, H, NUM_FEATURES): scores of a clause and its neighbours, its rank, its lead, what else it is evidence of."""
-    score = together(words, meaning)
+    score = combine_scores(words, meaning)
     num_clauses, num_sentences = score.shape
     order = np.argsort(-score, axis=0, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(num_clauses)[:, None], axis=0)
     best = np.take_along_axis(score, order[:1], axis=0)
-    second = np.take_along_axis(score, order[1:2], axis=0) if num_clauses > 1 else np.full_like(best, _NOTHING)
+    second = (
+        np.take_along_axis(score, order[1:2], axis=0) if num_clauses > 1 else np.full_like(best, _NO_EVIDENCE_SCORE)
+    )
     lead = score - np.where(rank == 0, second, best)
     others = np.stack(
         [np.delete(score, column, axis=1).max(axis=1, initial=-99.0) for column in range(num_sentences)], 1
@@ -102,17 +105,30 @@ def features(words: Float64, meaning: Float64, clauses: Sequence[str]) -> Float6
     length = np.log1p([len(clause) for clause in clauses])[:, None] * every
     place = (np.arange(num_clauses) / num_clauses)[:, None] * every
     distance = np.minimum(np.abs(np.arange(num_clauses)[:, None] - order[0]), 10)
-    shifted = [_shifted(score, by) for by in (1, -1, 2, -2)]
+    shifted = [_shift_rows(score, by) for by in (1, -1, 2, -2)]
     kinds = np.arange(num_sentences) * every
     spread = (best - score.mean(axis=0)) * every
     return np.stack(
-        [score, words, meaning, np.minimum(rank, _FAR), lead, spread, *shifted, others, length, place, distance, kinds],
+        [
+            score,
+            words,
+            meaning,
+            np.minimum(rank, _MAX_RANK),
+            lead,
+            spread,
+            *shifted,
+            others,
+            length,
+            place,
+            distance,
+            kinds,
+        ],
         axis=2,
     )
 
 
-def _shifted(score: Float64, by: int) -> Float64:
-    found = np.full_like(score, _NOTHING)
+def _shift_rows(score: Float64, by: int) -> Float64:
+    found = np.full_like(score, _NO_EVIDENCE_SCORE)
     if by > 0:
         found[by:] = score[:-by]
     else:
@@ -120,18 +136,18 @@ def _shifted(score: Float64, by: int) -> Float64:
     return found
 
 
-def _table(words: Any, clauses: Sequence[str]) -> Any:
+def _tfidf_table(words: Any, clauses: Sequence[str]) -> Any:
     sparse = need("scipy.sparse", extra="tabular")
     before = ["", *clauses[:-1]]
-    return sparse.hstack([words.transform(clauses), BEFORE_WORDS * words.transform(before)]).tocsr()
+    return sparse.hstack([words.transform(clauses), PREVIOUS_WORDS_WEIGHT * words.transform(before)]).tocsr()
 
 
-def _stacked(tables: Sequence[Any]) -> Any:
+def _stack_sparse(tables: Sequence[Any]) -> Any:
     return need("scipy.sparse", extra="tabular").vstack(tables).tocsr()
 
 
-def _near(vectors: Float32) -> Float32:
+def _with_previous(vectors: Float32) -> Float32:
     before = np.zeros_like(vectors)
     before[1:] = vectors[:-1]
     constant = np.full((len(vectors), 1), 0.5, np.float32)
-    return np.concatenate([vectors, BEFORE_VECTOR * before, constant], axis=1)
+    return np.concatenate([vectors, PREVIOUS_VECTOR_WEIGHT * before, constant], axis=1)

@@ -27,10 +27,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from deepseek.bundle.manifest import canonical, decode
-from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
-from deepseek.citations.checklist.evidence import NUM_FEATURES, Views
-from deepseek.citations.checklist.verdict import NUM_SCORES, NUM_SUMMED, Readers, Verdicts
+from deepseek.bundle.manifest import canonical_json, decode_object
+from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
+from deepseek.citations.checklist.evidence import NUM_FEATURES, EvidenceScorer
+from deepseek.citations.checklist.verdict import NUM_SCORES, NUM_SUMMARY_FEATURES, LabelReaders, VerdictModel
 from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.engines.tabular.ubjson import read_ubjson
 from deepseek.engines.tabular.xgboost_file import check_learner
@@ -43,37 +43,42 @@ LISTING, WORDS, ARRAYS, RANKER, VERDICTS = (
     "checklist.json", "words.json", "arrays.safetensors", "ranker.ubj", "verdicts.ubj"
 )  # fmt: skip
 #: Bytes of each file. 111 contracts of contract-nli with 17 sentences make 6 MB of arrays, the others less than 1 MB.
-LIMITS = {LISTING: 2**14, WORDS: 2**27, ARRAYS: 2**30, RANKER: 2**27, VERDICTS: 2**27}
+MAX_FILE_BYTES = {LISTING: 2**14, WORDS: 2**27, ARRAYS: 2**30, RANKER: 2**27, VERDICTS: 2**27}
 #: Least cosine of a sentence's vectors then and now: machines and precisions differ by less, models by more.
-LEAST_COSINE = 0.99
+MIN_COSINE = 0.99
 NUM_LABELS = 3
-_CHECK = "check the path"
-_AGAIN = "copy the folder again from where it was made, or train the checklist again"
-Reader = int | tuple[list[str], Mapping[str, Any]]
-Parts = tuple[tuple[str, ...], Views, Any, Verdicts]
+_FIX_PATH = "check the path"
+_FIX_COPY = "copy the folder again from where it was made, or train the checklist again"
+StoredReader = int | tuple[list[str], Mapping[str, Any]]
+ChecklistParts = tuple[tuple[str, ...], EvidenceScorer, Any, VerdictModel]
 
 
 def save(
-    folder: Path, hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+    folder: Path,
+    hypotheses: Sequence[str],
+    embedder: Embedder,
+    views: EvidenceScorer,
+    ranker: Any,
+    verdicts: VerdictModel,
 ) -> Path:
     """Write the folder, whole or not at all. InputError when something is there already."""
-    if not is_free(folder):
+    if not is_vacant(folder):
         raise InputError(f"{folder} is there already", expected="a new folder", fix="give another name")
-    files = _files(hypotheses, embedder, views, ranker, verdicts)
+    files = _serialize(hypotheses, embedder, views, ranker, verdicts)
     for name, data in files.items():
-        if len(data) > LIMITS[name]:
+        if len(data) > MAX_FILE_BYTES[name]:
             raise TooLargeError(
                 f"{name} would have {len(data)} bytes",
-                expected=f"at most {LIMITS[name]}",
+                expected=f"at most {MAX_FILE_BYTES[name]}",
                 fix="train on fewer contracts",
             )
     listing = {"format": FORMAT, "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone(folder), unfinished(folder) as part:
-            for name, data in (files | {LISTING: canonical(listing)}).items():
+        with exclusive_writer(folder), temporary_folder(folder) as part:
+            for name, data in (files | {LISTING: canonical_json(listing)}).items():
                 (part / name).write_bytes(data)
-            put_in_place(part, folder)
+            replace_folder(part, folder)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written: {error.strerror}",
@@ -83,8 +88,8 @@ def save(
     return folder
 
 
-def _files(
-    hypotheses: Sequence[str], embedder: Embedder, views: Views, ranker: Any, verdicts: Verdicts
+def _serialize(
+    hypotheses: Sequence[str], embedder: Embedder, views: EvidenceScorer, ranker: Any, verdicts: VerdictModel
 ) -> dict[str, bytes]:
     terms, own = views.parts()
     arrays: dict[str, NDArray[Any]] = {f"views.{name}": array for name, array in own.items()}
@@ -103,9 +108,9 @@ def _files(
     }
 
 
-def open_parts(folder: Path, embedder: Embedder) -> Parts:
+def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
     """What a Checklist is made of beside its embedder: sentences, views, ranker, verdicts."""
-    files = _read(folder)
+    files = _read_files(folder)
     try:
         words = json.loads(files[WORDS])
         arrays = load_arrays(files[ARRAYS])
@@ -113,16 +118,16 @@ def open_parts(folder: Path, embedder: Embedder) -> Parts:
             raise ValueError("an array holds what is no finite float64")
         hypotheses = tuple(str(each) for each in words["hypotheses"])
         kept = arrays["sentences"]
-        if not _are_same(embedder.passages(list(hypotheses)), kept):
-            raise _other_embedder(folder, words["embedder"], embedder)
-        views = Views.of(words["views"], _of(arrays, "views"))
+        if not _same_vectors(embedder.passages(list(hypotheses)), kept):
+            raise _embedder_mismatch(folder, words["embedder"], embedder)
+        views = EvidenceScorer.of(words["views"], _arrays_of(arrays, "views"))
         readers = [
-            given if isinstance(given, int) else (given, _of(arrays, f"reader{place}"))
+            given if isinstance(given, int) else (given, _arrays_of(arrays, f"reader{place}"))
             for place, given in enumerate(words["readers"])
         ]
         _check_shapes(len(hypotheses), kept.shape[1], words["views"], readers, arrays)
-        ranker = _trees(files[RANKER], NUM_FEATURES)
-        verdicts = Verdicts(Readers.of(readers), _trees(files[VERDICTS], NUM_SUMMED))
+        ranker = _load_trees(files[RANKER], NUM_FEATURES)
+        verdicts = VerdictModel(LabelReaders.of(readers), _load_trees(files[VERDICTS], NUM_SUMMARY_FEATURES))
     except DeepseekError:
         raise
     except (
@@ -137,7 +142,7 @@ def open_parts(folder: Path, embedder: Embedder) -> Parts:
         raise IntegrityError(
             f"{folder} is no checklist: {type(error).__name__}: {str(error)[:120]}",
             expected="the files that Checklist.save wrote",
-            fix=_AGAIN,
+            fix=_FIX_COPY,
         ) from error
     return hypotheses, views, ranker, verdicts
 
@@ -145,17 +150,19 @@ def open_parts(folder: Path, embedder: Embedder) -> Parts:
 def embedder_name(folder: Path) -> str:
     """The name of the embedder that a saved checklist needs."""
     try:
-        return str(json.loads(_read(folder)[WORDS])["embedder"])
+        return str(json.loads(_read_files(folder)[WORDS])["embedder"])
     except (LookupError, ValueError, TypeError) as error:
-        raise _changed(WORDS) from error
+        raise _integrity_error(WORDS) from error
 
 
-def _read(folder: Path) -> dict[str, bytes]:
+def _read_files(folder: Path) -> dict[str, bytes]:
     """The files, as checklist.json says that they are."""
     if not folder.is_dir():
-        raise MissingError(f"there is no folder {folder}", expected="the folder that Checklist.save wrote", fix=_CHECK)
-    top = _bytes(folder, LISTING)
-    listing = decode(top, LISTING)
+        raise MissingError(
+            f"there is no folder {folder}", expected="the folder that Checklist.save wrote", fix=_FIX_PATH
+        )
+    top = _read_file(folder, LISTING)
+    listing = decode_object(top, LISTING)
     if listing.get("format") != FORMAT or isinstance(listing["format"], bool):
         raise InputError(
             f"{folder / LISTING} is of format {str(listing.get('format'))[:40]}",
@@ -163,30 +170,34 @@ def _read(folder: Path) -> dict[str, bytes]:
             fix="open it with the version of deepseek that wrote it, or train the checklist again",
         )
     hashes = listing.get("files")
-    if top != canonical(listing) or not isinstance(hashes, dict) or set(hashes) != set(LIMITS) - {LISTING}:
-        raise _changed(LISTING)
+    if top != canonical_json(listing) or not isinstance(hashes, dict) or set(hashes) != set(MAX_FILE_BYTES) - {LISTING}:
+        raise _integrity_error(LISTING)
     files = {}
     for name in hashes:
-        files[name] = _bytes(folder, name)
+        files[name] = _read_file(folder, name)
         if hashlib.sha256(files[name]).hexdigest() != hashes[name]:
-            raise _changed(name)
+            raise _integrity_error(name)
     return files
 
 
-def _bytes(folder: Path, name: str) -> bytes:
+def _read_file(folder: Path, name: str) -> bytes:
     path = folder / name
     if path.exists() and not path.is_file():
-        raise IntegrityError(f"{path} is no plain file", expected="a file that Checklist.save wrote", fix=_AGAIN)
-    return read_bounded(path, LIMITS[name], what="a file of a checklist", smaller=_AGAIN)
+        raise IntegrityError(f"{path} is no plain file", expected="a file that Checklist.save wrote", fix=_FIX_COPY)
+    return read_bounded(path, MAX_FILE_BYTES[name], what="a file of a checklist", smaller=_FIX_COPY)
 
 
-def _of(arrays: Mapping[str, NDArray[Any]], owner: str) -> dict[str, NDArray[Any]]:
+def _arrays_of(arrays: Mapping[str, NDArray[Any]], owner: str) -> dict[str, NDArray[Any]]:
     own = {name.partition(".")[2]: array for name, array in arrays.items() if name.partition(".")[0] == owner}
     return own | {"classes": own["classes"].astype(np.int64)} if "classes" in own else own
 
 
 def _check_shapes(
-    num_sentences: int, size: int, terms: Sequence[str], readers: Sequence[Reader], arrays: Mapping[str, NDArray[Any]]
+    num_sentences: int,
+    size: int,
+    terms: Sequence[str],
+    readers: Sequence[StoredReader],
+    arrays: Mapping[str, NDArray[Any]],
 ) -> None:
     """ValueError for arrays that do not belong to these words. `size` is that of a vector."""
     num = len(terms)
@@ -215,7 +226,7 @@ def _check_shapes(
         raise ValueError("its arrays do not fit its words")
 
 
-def _trees(data: bytes, num_features: int) -> Any:
+def _load_trees(data: bytes, num_features: int) -> Any:
     """Checked before xgboost, which is C++, reads it."""
     learner = read_ubjson(data)["learner"]
     check_learner(learner)
@@ -226,19 +237,17 @@ def _trees(data: bytes, num_features: int) -> Any:
     return made
 
 
-def _are_same(found: NDArray[Any], kept: NDArray[Any]) -> bool:
+def _same_vectors(found: NDArray[Any], kept: NDArray[Any]) -> bool:
     """Whether an embedder gives the vectors (N, D) that it gave when the checklist was saved; its name may be another,
     for it has the folder's."""
     if found.shape != kept.shape or kept.ndim != 2:
         return False
     lengths, before = np.linalg.norm(found, axis=1), np.linalg.norm(kept, axis=1)
     products = (found * kept).sum(axis=1)
-    return bool(
-        np.allclose(lengths, before, rtol=1 - LEAST_COSINE) and (products >= LEAST_COSINE * lengths * before).all()
-    )
+    return bool(np.allclose(lengths, before, rtol=1 - MIN_COSINE) and (products >= MIN_COSINE * lengths * before).all())
 
 
-def _other_embedder(folder: Path, wanted: object, given: Embedder) -> InputError:
+def _embedder_mismatch(folder: Path, wanted: object, given: Embedder) -> InputError:
     return InputError(
         f"{folder} was trained with the embedder {str(wanted)[:80]}, and {given.name} gives other vectors",
         expected="the embedder that it was trained with",
@@ -246,5 +255,5 @@ def _other_embedder(folder: Path, wanted: object, given: Embedder) -> InputError
     )
 
 
-def _changed(name: str) -> IntegrityError:
-    return IntegrityError(f"{name} was cut or changed", expected="the bytes that Checklist.save wrote", fix=_AGAIN)
+def _integrity_error(name: str) -> IntegrityError:
+    return IntegrityError(f"{name} was cut or changed", expected="the bytes that Checklist.save wrote", fix=_FIX_COPY)

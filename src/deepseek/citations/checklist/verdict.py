@@ -1,6 +1,6 @@
 """What a whole contract says of each sentence of a checklist: nothing, that it holds, or that it does not.
 
-    verdicts = Verdicts.fit(contracts, vectors, tables, ranked, fold)
+    verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
     verdicts.probabilities(clauses, vectors, table, ranked)       # (H, 3)
 
 A logistic regression for each sentence reads the likeliest clause, what all clauses mean and how likely they are
@@ -17,23 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.citations.checklist.evidence import Contract
-from deepseek.citations.retrieval.tfidf import fitted, opened, vocabulary
+from deepseek.citations.retrieval.tfidf import column_terms, fit_tfidf, restore_tfidf
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 
-NUM_SCORES, NUM_CHANCES = 3, 4  # best scores that a reader sees, and that the trees see
-SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
-NO_EVIDENCE = 0.5  # added to the clauses' chances: where none is evidence, the mean of their vectors is near 0
-NUM_SUMMED = NUM_CHANCES + 10  # columns of _summary
-STRENGTH = 5.0
-TREES = {
+NUM_SCORES, NUM_TREE_SCORES = 3, 4  # best scores that a reader sees, and that the trees see
+SCORE_SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
+NO_EVIDENCE_PRIOR = 0.5  # added to the clauses' chances: where none is evidence, the mean of their vectors is near 0
+NUM_SUMMARY_FEATURES = NUM_TREE_SCORES + 10  # columns of _summary
+INVERSE_REGULARIZATION = 5.0
+VERDICT_TREE_PARAMETERS = {
     "n_estimators": 80, "max_depth": 3, "learning_rate": 0.08, "subsample": 0.8, "colsample_bytree": 0.6,
     "min_child_weight": 4, "n_jobs": 1, "random_state": 0,
 }  # fmt: skip
-_TURNS = (" not ", " no ", " except", "unless", "without", "however")
+_NEGATION_WORDS = (" not ", " no ", " except", "unless", "without", "however")
 
 
-class Readers:
+class LabelReaders:
     """One reader for each sentence: a label where all contracts had it, else words and a logistic regression over them,
     a mean vector and the best scores."""
 
@@ -41,17 +41,19 @@ class Readers:
         self._made = list(made)
 
     @classmethod
-    def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> Readers:
+    def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> LabelReaders:
         """`vectors` (N, D) and `ranked` (N, H) of each contract."""
         made: list[Any] = []
         for column in range(ranked[0].shape[1]):
-            read = [_read(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)]
+            read = [
+                _reader_input(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)
+            ]
             labels = np.array([contract.labels[column] for contract in contracts])
             if len(set(labels.tolist())) == 1:
                 made.append(int(labels[0]))
                 continue
-            words = fitted([each[0] for each in read])
-            made.append((words, _regression().fit(_joined(words, read), labels)))
+            words = fit_tfidf([each[0] for each in read])
+            made.append((words, _regression().fit(_reader_table(words, read), labels)))
         return cls(made)
 
     def parts(self) -> list[int | tuple[list[str], dict[str, Any]]]:
@@ -61,7 +63,7 @@ class Readers:
             made
             if isinstance(made, int)
             else (
-                vocabulary(made[0]),
+                column_terms(made[0]),
                 {"idf": made[0].idf_, "coef": made[1].coef_, "intercept": made[1].intercept_}
                 | {"classes": np.asarray(made[1].classes_, np.int64)},
             )
@@ -69,7 +71,7 @@ class Readers:
         ]
 
     @classmethod
-    def of(cls, parts: Sequence[int | tuple[list[str], Mapping[str, Any]]]) -> Readers:
+    def of(cls, parts: Sequence[int | tuple[list[str], Mapping[str, Any]]]) -> LabelReaders:
         """From parts(). ValueError for terms that do not fit their weights."""
         made: list[Any] = []
         for part in parts:
@@ -80,7 +82,7 @@ class Readers:
             model = _regression()
             model.coef_, model.intercept_, model.classes_ = arrays["coef"], arrays["intercept"], arrays["classes"]
             model.n_features_in_ = arrays["coef"].shape[1]
-            made.append((opened(terms, arrays["idf"]), model))
+            made.append((restore_tfidf(terms, arrays["idf"]), model))
         return cls(made)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
@@ -91,15 +93,15 @@ class Readers:
                 found[column, made] = 1
                 continue
             words, model = made
-            table = _joined(words, [_read(clauses, vectors, ranked[:, column])])
+            table = _reader_table(words, [_reader_input(clauses, vectors, ranked[:, column])])
             found[column, model.classes_] = model.predict_proba(table)[0]
         return found
 
 
-class Verdicts:
+class VerdictModel:
     """Readers and the trees over them."""
 
-    def __init__(self, readers: Readers, trees: Any) -> None:
+    def __init__(self, readers: LabelReaders, trees: Any) -> None:
         self.readers, self.trees = readers, trees
 
     @classmethod
@@ -110,13 +112,13 @@ class Verdicts:
         tables: Sequence[Float64],
         ranked: Sequence[Float64],
         fold: NDArray[np.int64],
-    ) -> Verdicts:
+    ) -> VerdictModel:
         """`ranked`: (N, H) of each contract, by rankers that have not seen it. The trees learn from readers of other
         folds."""
         rows: list[Any] = [None] * len(contracts)
         for held in sorted(set(fold.tolist())):
             inside = np.flatnonzero(fold != held).tolist()
-            readers = Readers.fit(
+            readers = LabelReaders.fit(
                 [contracts[place] for place in inside],
                 [vectors[place] for place in inside],
                 [ranked[place] for place in inside],
@@ -124,47 +126,49 @@ class Verdicts:
             for place in np.flatnonzero(fold == held).tolist():
                 clauses = contracts[place].clauses
                 said = readers.probabilities(clauses, vectors[place], ranked[place])
-                rows[place] = _summary(clauses, tables[place], ranked[place], said)
-        trees = need("xgboost", extra="explain").XGBClassifier(**TREES)
+                rows[place] = _contract_features(clauses, tables[place], ranked[place], said)
+        trees = need("xgboost", extra="explain").XGBClassifier(**VERDICT_TREE_PARAMETERS)
         trees.fit(np.concatenate(rows), np.concatenate([contract.labels for contract in contracts]))
-        return cls(Readers.fit(contracts, vectors, ranked), trees)
+        return cls(LabelReaders.fit(contracts, vectors, ranked), trees)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
         """(H, 3) of one contract."""
         said = self.readers.probabilities(clauses, vectors, ranked)
-        return np.asarray((said + self.trees.predict_proba(_summary(clauses, table, ranked, said))) / 2, np.float64)
+        return np.asarray(
+            (said + self.trees.predict_proba(_contract_features(clauses, table, ranked, said))) / 2, np.float64
+        )
 
 
 def _regression() -> Any:
     linear = need("sklearn.linear_model", extra="tabular")
-    return linear.LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-2)
+    return linear.LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=200, tol=1e-2)
 
 
-def _read(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float64]:
+def _reader_input(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float64]:
     """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their chances, and the best scores."""
     order = np.argsort(-scores, kind="stable")
     chances = 1 / (1 + np.exp(-scores))
-    mean = (vectors * chances[:, None]).sum(axis=0) / (chances.sum() + NO_EVIDENCE)
-    return clauses[order[0]], np.concatenate([mean, _best(scores[order], NUM_SCORES) / SCALE])
+    mean = (vectors * chances[:, None]).sum(axis=0) / (chances.sum() + NO_EVIDENCE_PRIOR)
+    return clauses[order[0]], np.concatenate([mean, _top_scores(scores[order], NUM_SCORES) / SCORE_SCALE])
 
 
-def _best(falling: Float64, num: int) -> Float64:
+def _top_scores(falling: Float64, num: int) -> Float64:
     """The first rows, with -20 for clauses that a short contract does not have."""
     first = falling[:num]
     return np.pad(first, [(0, num - len(first)), *[(0, 0)] * (first.ndim - 1)], constant_values=-20.0)
 
 
-def _joined(words: Any, read: Sequence[tuple[str, Float64]]) -> Any:
+def _reader_table(words: Any, read: Sequence[tuple[str, Float64]]) -> Any:
     sparse = need("scipy.sparse", extra="tabular")
     return sparse.hstack(
         [words.transform([each[0] for each in read]), sparse.csr_matrix([each[1] for each in read])]
     ).tocsr()
 
 
-def _summary(clauses: Sequence[str], table: Float64, ranked: Float64, said: Float64) -> Float64:
+def _contract_features(clauses: Sequence[str], table: Float64, ranked: Float64, said: Float64) -> Float64:
     """(H, F): the best scores, the readers' log-chances, and turns such as "except" in the likeliest clause."""
-    best = _best(-np.sort(-ranked, axis=0), NUM_CHANCES).T
+    best = _top_scores(-np.sort(-ranked, axis=0), NUM_TREE_SCORES).T
     texts = [clauses[place].lower() for place in ranked.argmax(axis=0)]
-    turns = [[sum(text.count(word) for word in _TURNS), np.log1p(len(text))] for text in texts]
+    turns = [[sum(text.count(word) for word in _NEGATION_WORDS), np.log1p(len(text))] for text in texts]
     kinds = np.stack([np.full(len(texts), len(clauses)), np.arange(len(texts))], axis=1)
     return np.concatenate([best, table[:, :, :3].max(axis=0), np.log(said + 0.01), turns, kinds], axis=1)

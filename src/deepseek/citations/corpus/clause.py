@@ -36,7 +36,7 @@ class Clause:
         return self.law, self.article, self.version
 
 
-def duplicate(first: Clause, second: Clause) -> InputError:
+def duplicate_error(first: Clause, second: Clause) -> InputError:
     """The error for one article that is there twice."""
     return InputError(
         f"{second.article} of {second.law!r} ({second.version}) is there twice: {first.source} and {second.source}",

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from deepseek.citations.corpus.clause import UNDATED, Clause, duplicate
+from deepseek.citations.corpus.clause import UNDATED, Clause, duplicate_error
 from deepseek.errors import InputError
 
 PREFIX = "中华人民共和国"
@@ -35,12 +35,12 @@ class Corpus:
         self.articles: dict[tuple[str, str, str], list[int]] = {}
         for place, clause in enumerate(self.clauses):
             if clause.id in self._by_id:
-                raise duplicate(self._by_id[clause.id], clause)
+                raise duplicate_error(self._by_id[clause.id], clause)
             self._by_id[clause.id] = clause
             self.articles.setdefault(clause.key, []).append(place)
         self._by_article: dict[str, list[tuple[str, str, str]]] = {}
         for key in self.articles:
-            self._by_article.setdefault(plain(key[1]), []).append(key)
+            self._by_article.setdefault(normalize_article(key[1]), []).append(key)
 
     @classmethod
     def read(cls, path: str | Path) -> Corpus:
@@ -56,9 +56,9 @@ class Corpus:
         >>> [clause.id for clause in Corpus.of({"Rules": "Article 1 Be kind.\\nArticle 2 Be brief."}).clauses]
         ['Rules/Article 1/1@undated', 'Rules/Article 2/1@undated']
         """
-        from deepseek.citations.corpus.law_text import clauses_of
+        from deepseek.citations.corpus.law_text import parse_clauses
 
-        return cls(clause for law, text in laws.items() for clause in clauses_of(text, law, version, source=law))
+        return cls(clause for law, text in laws.items() for clause in parse_clauses(text, law, version, source=law))
 
     @property
     def digest(self) -> str:
@@ -70,18 +70,18 @@ class Corpus:
 
     def find(self, law: str, article: str) -> tuple[Clause, ...]:
         """The clauses of an article of every law whose name has `law` in it, whatever the version."""
-        wanted = short(law)
+        wanted = short_law_name(law)
         return tuple(
             self.clauses[place]
-            for key in self._by_article.get(plain(article), ())
-            if wanted in short(key[0])
+            for key in self._by_article.get(normalize_article(article), ())
+            if wanted in short_law_name(key[0])
             for place in self.articles[key]
         )
 
     def has_law(self, law: str) -> bool:
         """Whether there is a law with that in its name."""
-        wanted = short(law)
-        return any(wanted in short(key[0]) for key in self.articles)
+        wanted = short_law_name(law)
+        return any(wanted in short_law_name(key[0]) for key in self.articles)
 
     def __getitem__(self, name: str) -> Clause:
         """By its id; KeyError when there is none."""
@@ -97,7 +97,7 @@ class Corpus:
         return len(self.clauses)
 
 
-def short(law: str) -> str:
+def short_law_name(law: str) -> str:
     """A law's name as it is mostly written.
 
     >>> short("《中华人民共和国民法典》"), short("The Data Act")
@@ -107,6 +107,6 @@ def short(law: str) -> str:
     return "".join(bare.split())
 
 
-def plain(article: str) -> str:
+def normalize_article(article: str) -> str:
     """A number of an article, however it is spaced."""
     return "".join(article.split()).casefold()

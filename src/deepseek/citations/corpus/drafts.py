@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deepseek.citations.corpus.law_text import MOST_BYTES, decode
-from deepseek.citations.corpus.sentences import split
+from deepseek.citations.corpus.law_text import MAX_FILE_BYTES, decode_text
+from deepseek.citations.corpus.sentences import split_sentences
 from deepseek.errors import InputError, MissingError, TooLargeError
 from deepseek.files import read_bounded
 
 SUFFIXES = (".txt", ".md")
-MOST_FILES = 10_000
+MAX_FILES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedFile:
     """A file that was left out."""
 
     name: str
@@ -44,42 +44,44 @@ class Skipped:
 
 def draft_of(text: str, name: str = "") -> Draft:
     """InputError for a text without words, TooLargeError for one that is too long."""
-    return _draft(text, text.encode("utf-8", "surrogatepass"), name)
+    return _make_draft(text, text.encode("utf-8", "surrogatepass"), name)
 
 
 def draft_from(data: bytes, name: str) -> Draft:
     """From the bytes of a file. MalformedError for those that are no text."""
-    return _draft(decode(data, name), data, name)
+    return _make_draft(decode_text(data, name), data, name)
 
 
 def read_draft(path: Path, name: str = "") -> Draft:
     """One file, whatever its ending. MissingError, MalformedError, TooLargeError, or InputError without a word."""
-    data = read_bounded(path, MOST_BYTES, what="a text", smaller="give it in parts")
+    data = read_bounded(path, MAX_FILE_BYTES, what="a text", smaller="give it in parts")
     return draft_from(data, name or path.name)
 
 
-def read_drafts(places: Sequence[Path], broken: Literal["fail", "mask"] = "fail") -> tuple[list[Draft], list[Skipped]]:
+def read_drafts(
+    places: Sequence[Path], broken: Literal["fail", "mask"] = "fail"
+) -> tuple[list[Draft], list[SkippedFile]]:
     """The files, and those in the folders, in their order; a file that is given twice is read once.
 
     MissingError for what is not there; InputError, which names each, for files that cannot be used where `broken` is
     "fail", and where none is left.
     """
     found: list[Draft] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     seen: set[Path] = set()
-    for file, name in _files(places):
+    for file, name in _list_files(places):
         if (real := file.resolve()) in seen:
             continue
         seen.add(real)
-        if len(seen) > MOST_FILES:
+        if len(seen) > MAX_FILES:
             raise TooLargeError(
-                f"there are more than {MOST_FILES} files", expected="fewer at a time", fix="give them in parts"
+                f"there are more than {MAX_FILES} files", expected="fewer at a time", fix="give them in parts"
             )
         try:
             found.append(read_draft(file, name))
         except InputError as error:
             said = error.message.replace(str(file), name)
-            skipped.append(Skipped(name, said.removeprefix(name).lstrip(": ")))
+            skipped.append(SkippedFile(name, said.removeprefix(name).lstrip(": ")))
     if skipped and (broken == "fail" or not found):
         raise InputError(
             "; ".join(f"{each.name}: {each.problem}" for each in skipped[:10])
@@ -90,7 +92,7 @@ def read_drafts(places: Sequence[Path], broken: Literal["fail", "mask"] = "fail"
     return found, skipped
 
 
-def _files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _list_files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each file with the name that it has in the report."""
     for place in places:
         if place.is_dir():
@@ -110,9 +112,9 @@ def _files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             raise MissingError(f"there is no {place}", expected="a file or a folder of drafts", fix="check the path")
 
 
-def _draft(text: str, data: bytes, name: str) -> Draft:
+def _make_draft(text: str, data: bytes, name: str) -> Draft:
     try:
-        split(text)
+        split_sentences(text)
     except InputError as error:
         if not name:
             raise

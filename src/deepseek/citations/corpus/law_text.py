@@ -14,17 +14,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepseek.citations.corpus.clause import UNDATED, Clause, duplicate
-from deepseek.citations.corpus.numerals import LETTERS, number
+from deepseek.citations.corpus.clause import UNDATED, Clause, duplicate_error
+from deepseek.citations.corpus.numerals import NUMERAL_CHARS, parse_number
 from deepseek.errors import InputError, MalformedError, MissingError
 from deepseek.extras import need
 from deepseek.files import read_bounded
 
-MOST_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64 * 2**20
 SUFFIXES = (".txt", ".md", ".parquet")
-COLUMNS = ("law", "article", "text")
-MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_NUMERAL = f"[{LETTERS}0-9]+"
+PARQUET_COLUMNS = ("law", "article", "text")
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_NUMERAL = f"[{NUMERAL_CHARS}0-9]+"
 _CHINESE = re.compile(rf"(?:\*\*)?(第\s?({_NUMERAL})\s?条(?:\s?之{_NUMERAL})?)(?:\*\*)?([\s　:：]*)(.*)")
 _ENGLISH = re.compile(
     r"(?:\*\*)?((?:Article|Section|Clause|§)\s?\d[\w.\-]*?)(?:\*\*)?([.:)]?(?:\s+|$))(.*)", re.IGNORECASE
@@ -49,26 +49,26 @@ def read_laws(path: Path) -> tuple[list[Clause], list[str]]:
     skipped = []
     for file in files:
         if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith("."):
-            made = list(_parquet(file) if file.suffix.lower() == ".parquet" else _text(file))
+            made = list(_read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file))
             found += made
             skipped += [] if made else [file.name]
     return found, skipped
 
 
-def decode(data: bytes, name: str) -> str:
+def decode_text(data: bytes, name: str) -> str:
     """The text of a file. MalformedError, which says where, for bytes in no encoding, or in two.
 
     >>> decode("第一条".encode("gb18030"), "law.txt"), decode("第一条".encode("utf-16"), "law.txt")
     ('第一条', '第一条')
     """
-    mark = next((encoding for start, encoding in MARKS.items() if data.startswith(start)), None)
+    mark = next((encoding for start, encoding in BYTE_ORDER_MARKS.items() if data.startswith(start)), None)
     for encoding in [mark] if mark else ["utf-8", "gb18030"]:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError as error:
             problem = f"byte {error.start} fits no {encoding}"
             if encoding == "utf-8":
-                _refuse_two(data, name)
+                _refuse_mixed_encodings(data, name)
             continue
         if "\0" in text:
             raise MalformedError(f"{name} is no text: it holds NUL", expected="plain text", fix="leave the file out")
@@ -80,7 +80,7 @@ def decode(data: bytes, name: str) -> str:
     )
 
 
-def _refuse_two(data: bytes, name: str) -> None:
+def _refuse_mixed_encodings(data: bytes, name: str) -> None:
     """Bytes that are no UTF-8 as a whole may hold lines that are: as GB18030 these would read as other letters."""
     for place, line in enumerate(data.splitlines(), 1):
         high = sum(byte > 127 for byte in line)
@@ -96,18 +96,18 @@ def _refuse_two(data: bytes, name: str) -> None:
             )
 
 
-def _text(file: Path) -> Iterator[Clause]:
-    data = read_bounded(file, MOST_BYTES, what="the text of a law", smaller="split it into a file for each law")
-    text = decode(data, file.name)
-    law, version = _head(text, file)
-    yield from clauses_of(text, law, version, source=file.name)
+def _read_text(file: Path) -> Iterator[Clause]:
+    data = read_bounded(file, MAX_FILE_BYTES, what="the text of a law", smaller="split it into a file for each law")
+    text = decode_text(data, file.name)
+    law, version = _law_and_version(text, file)
+    yield from parse_clauses(text, law, version, source=file.name)
 
 
-def _head(text: str, file: Path) -> tuple[str, str]:
+def _law_and_version(text: str, file: Path) -> tuple[str, str]:
     """Name and version."""
     above: list[str] = []
     for line in text.splitlines():
-        if _article(line, None):
+        if _match_article(line, None):
             break
         above += [line.strip()] if line.strip() else []
         if len(above) > 200:
@@ -119,12 +119,12 @@ def _head(text: str, file: Path) -> tuple[str, str]:
     return (first if is_name else _DATE.sub("", file.stem).strip("()（）-_ ") or file.stem), version
 
 
-def _article(line: str, last: float | None) -> tuple[str, str] | None:
+def _match_article(line: str, last: float | None) -> tuple[str, str] | None:
     """(number as it is written, rest of the line) when the line begins an article. `last` is the number before it."""
     stripped = line.strip()
     match = _CHINESE.match(stripped)
     if match:
-        value = number(match[2])
+        value = parse_number(match[2])
         if match[3] or not match[4] or stripped.startswith("**") or value == (last or 0) + 1:
             return "".join(match[1].split()), match[4].strip()
         return None
@@ -132,7 +132,7 @@ def _article(line: str, last: float | None) -> tuple[str, str] | None:
     return (" ".join(match[1].rstrip(".").split()), match[3].strip()) if match else None
 
 
-def clauses_of(text: str, law: str, version: str, *, source: str) -> Iterator[Clause]:
+def parse_clauses(text: str, law: str, version: str, *, source: str) -> Iterator[Clause]:
     """The clauses of one law. InputError for an article that is there twice."""
     section, article, begun = "", "", 0
     last: float | None = None
@@ -140,21 +140,21 @@ def clauses_of(text: str, law: str, version: str, *, source: str) -> Iterator[Cl
     seen: dict[str, Clause] = {}
 
     def close() -> Iterator[Clause]:
-        for place, paragraph in enumerate(paragraphs(lines), 1):
+        for place, paragraph in enumerate(join_paragraphs(lines), 1):
             clause = Clause(law, article, place, version, paragraph, section, f"{source}:{begun}")
             if place == 1:
                 if article in seen:
-                    raise duplicate(seen[article], clause)
+                    raise duplicate_error(seen[article], clause)
                 seen[article] = clause
             yield clause
 
     for place, line in enumerate(text.splitlines(), 1):
-        start = _article(line, last)
+        start = _match_article(line, last)
         if start:
             yield from close()
             article, begun, lines = start[0], place, [start[1]]
             match = _CHINESE.match(line.strip())
-            last = number(match[2]) if match else None
+            last = parse_number(match[2]) if match else None
         elif _HEADING.match(line.strip()):
             yield from close()
             lines = []
@@ -164,10 +164,10 @@ def clauses_of(text: str, law: str, version: str, *, source: str) -> Iterator[Cl
     yield from close()
 
 
-def paragraphs(lines: list[str]) -> list[str]:
+def join_paragraphs(lines: list[str]) -> list[str]:
     """Lines as paragraphs: an item, or a line behind one that did not end, belongs to the paragraph before it.
 
-    >>> paragraphs(["One of these:", "(a) this;", "(b) that.", "Another", "one."])
+    >>> join_paragraphs(["One of these:", "(a) this;", "(b) that.", "Another", "one."])
     ['One of these:\\n(a) this;\\n(b) that.', 'Another one.']
     """
     found: list[str] = []
@@ -184,7 +184,7 @@ def paragraphs(lines: list[str]) -> list[str]:
     return found
 
 
-def _parquet(file: Path) -> Iterator[Clause]:
+def _read_parquet(file: Path) -> Iterator[Clause]:
     parquet = need("pyarrow.parquet", extra="tabular")
     from pyarrow import ArrowException
 
@@ -194,10 +194,10 @@ def _parquet(file: Path) -> Iterator[Clause]:
         raise MalformedError(
             f"{file.name} cannot be read: {str(error)[:100]}", expected="a Parquet file", fix="write it again"
         ) from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    missing = [name for name in PARQUET_COLUMNS if name not in table.column_names]
     if missing:
         raise InputError(
-            f"{file.name} has no column {missing[0]!r}", expected=", ".join(COLUMNS), fix="name the columns so"
+            f"{file.name} has no column {missing[0]!r}", expected=", ".join(PARQUET_COLUMNS), fix="name the columns so"
         )
     seen: dict[tuple[str, str, str], Clause] = {}
     for place, row in enumerate(table.to_pylist()):
@@ -205,10 +205,10 @@ def _parquet(file: Path) -> Iterator[Clause]:
         date = _DATE.search(source)
         version = f"{int(date[1]):04}-{int(date[2]):02}-{int(date[3]):02}" if date else UNDATED
         law, article, section = str(row["law"]), str(row["article"]), str(row.get("section") or "")
-        for number_, paragraph in enumerate(paragraphs(str(row["text"]).splitlines()), 1):
+        for number_, paragraph in enumerate(join_paragraphs(str(row["text"]).splitlines()), 1):
             clause = Clause(law, article, number_, version, paragraph, section, f"{file.name}, row {place}")
             if number_ == 1:
                 if clause.key in seen:
-                    raise duplicate(seen[clause.key], clause)
+                    raise duplicate_error(seen[clause.key], clause)
                 seen[clause.key] = clause
             yield clause

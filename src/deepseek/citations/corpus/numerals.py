@@ -9,38 +9,40 @@ from __future__ import annotations
 import re
 
 DIGITS = {letter: place for place, letter in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
-STEPS = {"十": 10, "百": 100, "千": 1000}
-LARGE = {"万": 10**4, "亿": 10**8}
-LETTERS = "".join((*DIGITS, *STEPS, *LARGE))
+POWERS_OF_TEN = {"十": 10, "百": 100, "千": 1000}
+LARGE_POWERS = {"万": 10**4, "亿": 10**8}
+NUMERAL_CHARS = "".join((*DIGITS, *POWERS_OF_TEN, *LARGE_POWERS))
 #: A number with what it counts or the word before it; a lone 一 is an article ("一方"), no amount.
-_NUMBER = re.compile(rf"(百分之)?([{LETTERS}]+|\d[\d,]*(?:\.\d+)?)\s*(%|[倍年月日天周岁元人次小时个]?)(?:以(上|下))?")
+_NUMBER = re.compile(
+    rf"(百分之)?([{NUMERAL_CHARS}]+|\d[\d,]*(?:\.\d+)?)\s*(%|[倍年月日天周岁元人次小时个]?)(?:以(上|下))?"
+)
 _ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _WORD = re.compile(r"\b(" + "|".join(_ENGLISH) + r")\b", re.IGNORECASE)
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """The value of a number in digits or in Chinese. ValueError for anything else."""
     plain = text.replace(",", "")
     if plain and plain[0].isascii():
         return float(plain)
-    if not plain or any(letter not in LETTERS for letter in plain):
+    if not plain or any(letter not in NUMERAL_CHARS for letter in plain):
         raise ValueError(f"{text!r} is no number")
-    if not any(letter in STEPS or letter in LARGE for letter in plain):
+    if not any(letter in POWERS_OF_TEN or letter in LARGE_POWERS for letter in plain):
         return float("".join(str(DIGITS[letter]) for letter in plain))  # 二〇二三
     whole = part = digit = 0
     for letter in plain:
         if letter in DIGITS:
             digit = DIGITS[letter]
-        elif letter in STEPS:
-            part += (digit or 1) * STEPS[letter]
+        elif letter in POWERS_OF_TEN:
+            part += (digit or 1) * POWERS_OF_TEN[letter]
             digit = 0
         else:
-            whole = (whole + part + digit) * LARGE[letter]
+            whole = (whole + part + digit) * LARGE_POWERS[letter]
             part = digit = 0
     return float(whole + part + digit)
 
 
-def chinese(value: int) -> str:
+def to_chinese(value: int) -> str:
     """A whole number from 0 to 9999 in Chinese.
 
     >>> [chinese(value) for value in (0, 10, 18, 101, 120, 1001)]
@@ -62,7 +64,7 @@ def chinese(value: int) -> str:
     return found[1:] if found.startswith("一十") else found
 
 
-def amounts(text: str) -> frozenset[tuple[float, str, str]]:
+def find_amounts(text: str) -> frozenset[tuple[float, str, str]]:
     """The numbers of a sentence: (value, unit where one follows, + for "以上", - for "以下"); 三年 and 3 年 are one.
 
     >>> sorted(amounts("三年以上徒刑，违约金为百分之二十")), sorted(amounts("within 30 days, or three years"))
@@ -75,6 +77,6 @@ def amounts(text: str) -> frozenset[tuple[float, str, str]]:
         if digits == "一" and unit in ("个", "人", "次", "日", "天"):
             continue  # 一个, 一人: mostly no amount
         kind = "%" if share or unit == "%" else {"天": "日", "周": "岁", "个": "", "小": "时"}.get(unit, unit)
-        found.add((number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
+        found.add((parse_number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
     found |= {(float(_ENGLISH.index(word.lower())), "", "") for word in _WORD.findall(text) if word.lower() != "one"}
     return frozenset(found)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from deepseek.errors import InputError, TooLargeError
 
-MOST_LETTERS = 4 * 2**20
+MAX_CHARS = 4 * 2**20
 #: What closes a sentence in Chinese, or in English before a space; quotes and brackets behind it belong to it.
 _END = re.compile(r"[。！？；…]+[”’」』）)\"']*|[.!?]+[”’)\"']*(?=\s|$)|\n\s*")
 _NO_END = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|Nos|Art|Arts|Sec|para|paras|cf|vs|Inc|Ltd|Co|Corp|e\.g|i\.e|etc|al|v|[A-Z])|^\W*\d+)\.$"
 )
-_ABBREVIATION_LETTERS = 12  # looked at before a dot
+_ABBREVIATION_CHARS = 12  # looked at before a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +29,36 @@ class Sentence:
     end: int
 
 
-def split(text: str) -> list[Sentence]:
-    """The sentences of a text. InputError when it is no text or has no word, TooLargeError above MOST_LETTERS."""
+def split_sentences(text: str) -> list[Sentence]:
+    """The sentences of a text. InputError when it is no text or has no word, TooLargeError above MAX_CHARS."""
     if not isinstance(text, str) or not any(letter.isalnum() for letter in text):
         raise InputError(
             "there is no text", expected="at least one sentence", fix="give the text that is to be checked"
         )
-    if len(text) > MOST_LETTERS:
+    if len(text) > MAX_CHARS:
         raise TooLargeError(
-            f"the text has {len(text)} letters", expected=f"at most {MOST_LETTERS}", fix="give it in parts"
+            f"the text has {len(text)} letters", expected=f"at most {MAX_CHARS}", fix="give it in parts"
         )
     found: list[Sentence] = []
     start = 0
     for match in _END.finditer(text):
-        if _is_no_end(text, start, match):
+        if _is_abbreviation(text, start, match):
             continue
-        _keep(text, start, match.end(), found)
+        _append_sentence(text, start, match.end(), found)
         start = match.end()
-    _keep(text, start, len(text), found)
+    _append_sentence(text, start, len(text), found)
     return found
 
 
-def _is_no_end(text: str, start: int, match: re.Match[str]) -> bool:
+def _is_abbreviation(text: str, start: int, match: re.Match[str]) -> bool:
     """A dot behind an abbreviation or the number of a list."""
     if match[0] != ".":
         return False
-    before = text[max(start, match.start() - _ABBREVIATION_LETTERS) : match.end()]
-    return _NO_END.search(before if match.start() - start > _ABBREVIATION_LETTERS else before.lstrip()) is not None
+    before = text[max(start, match.start() - _ABBREVIATION_CHARS) : match.end()]
+    return _NO_END.search(before if match.start() - start > _ABBREVIATION_CHARS else before.lstrip()) is not None
 
 
-def _keep(text: str, start: int, end: int, found: list[Sentence]) -> None:
+def _append_sentence(text: str, start: int, end: int, found: list[Sentence]) -> None:
     piece = text[start:end]
     bare = piece.strip()
     if any(letter.isalnum() for letter in bare):

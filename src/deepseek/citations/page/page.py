@@ -16,11 +16,11 @@ from typing import Any
 
 from deepseek import look
 from deepseek.citations.page import sentences as page_sentences
-from deepseek.citations.page.sentences import KINDS, NAMES, anchor, dated
-from deepseek.files import whole
+from deepseek.citations.page.sentences import SEVERITY_BY_STATUS, STATUS_NAMES, sentence_anchor, version_text
+from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 
-MOST_BYTES = 1_600_000  # of the sentences
+MAX_SENTENCE_BYTES = 1_600_000  # of the sentences
 _NUM_REVIEWED, _NUM_FILES, _NUM_LAWS = 200, 500, 50  # lines of a list
 _SIGN_OFF = (Text("Checked by", "审核人"), Text("Date", "日期"), Text("Signature", "签名"))
 _COLON = Text(": ", "：")
@@ -33,14 +33,14 @@ STYLE = page_sentences.STYLE + (
 
 def write_page(path: str | Path | None, done: Mapping[str, Any]) -> str:
     """The page of cite_drafts(), written to `path` (None: only returned)."""
-    html = _page(done)
+    html = _render_page(done)
     if path is not None:
-        with whole(Path(path)) as part:
+        with atomic_file(Path(path)) as part:
             part.write_text(html, encoding="utf-8")
     return html
 
 
-def _page(done: Mapping[str, Any]) -> str:
+def _render_page(done: Mapping[str, Any]) -> str:
     many = done["kind"] == "batch"
     documents = done["documents"] if many else [done]
     title: Words = Text("Citation report", "引用核对报告")
@@ -49,19 +49,21 @@ def _page(done: Mapping[str, Any]) -> str:
         title = look.join(title, Text(f": {name} texts", f"：{name} 份文本"))
     elif name:
         title = look.join(title, _COLON, name)
-    shown, dropped = _fitting(documents, done["threshold"], done["scorer"])
-    sections = [_summary(done, documents, many), *_review(documents)]
+    shown, dropped = _select_sentences(documents, done["threshold"], done["scorer"])
+    sections = [_summary_section(done, documents, many), *_review_section(documents)]
     for place, document in enumerate(documents):
-        body = Html("".join([*_problem(document), *shown[place], *_left_out(dropped[place])]))
+        body = Html("".join([*_problem_note(document), *shown[place], *_omission_note(dropped[place])]))
         heading: Words = Text("Every sentence", "逐句核对")
         if many:
-            heading = look.join(document["name"], _COLON, _counted(document))
+            heading = look.join(document["name"], _COLON, _support_count(document))
         sections.append(Section(heading, body, folded=many, id=f"text{place + 1}"))
-    sections += [_how(done), Section(Text("Sign-off", "签署"), _sign_off(), id="sign-off")]
-    return look.page(title, _answer(done), sections, provenance=_origin(done, many), lead=_lead(done), style=STYLE)
+    sections += [_method_section(done), Section(Text("Sign-off", "签署"), _sign_off(), id="sign-off")]
+    return look.page(
+        title, _headline(done), sections, provenance=_provenance_rows(done, many), lead=_lead(done), style=STYLE
+    )
 
 
-def _answer(done: Mapping[str, Any]) -> Text:
+def _headline(done: Mapping[str, Any]) -> Text:
     """How many of the sentences hold."""
     every, good = numbers.count(done["num_sentences"]), numbers.count(done["num_supported"])
     other, none = done["num_misattributed"], done["num_unsupported"]
@@ -87,23 +89,27 @@ def _lead(done: Mapping[str, Any]) -> Words:
         return Text("No law of the corpus was cited.", "没有引用语料中的任何法律。")
     first = done["laws"][:3]
     more = num - len(first)
-    en, zh = ([f"{law['law']} ({dated(law)[tongue]})" for law in first] for tongue in (0, 1))
+    en, zh = ([f"{law['law']} ({version_text(law)[tongue]})" for law in first] for tongue in (0, 1))
     return Text(
         f"Laws cited: {', '.join(en)}{f' and {more} more' if more else ''}.",
         f"引用的法律：{'、'.join(zh)}{f'，另有 {more} 部' if more else ''}。",
     )
 
 
-def _counted(document: Mapping[str, Any]) -> Text:
+def _support_count(document: Mapping[str, Any]) -> Text:
     """The counts of one text, in its heading."""
     good, every = numbers.count(document["num_supported"]), numbers.count(document["num_sentences"])
     return Text(f"{good} of {every} supported", f"{every} 句中 {good} 句得到支持")
 
 
-def _summary(done: Mapping[str, Any], documents: Sequence[Mapping[str, Any]], many: bool) -> Section:
+def _summary_section(done: Mapping[str, Any], documents: Sequence[Mapping[str, Any]], many: bool) -> Section:
     statuses = [
-        [look.state(KINDS[status], NAMES[status]), done[f"num_{status}"], _share(done[f"num_{status}"], done)]
-        for status in KINDS
+        [
+            look.verdict(SEVERITY_BY_STATUS[status], STATUS_NAMES[status]),
+            done[f"num_{status}"],
+            _share(done[f"num_{status}"], done),
+        ]
+        for status in SEVERITY_BY_STATUS
     ]
     columns = [
         Column(Text("Status", "状态"), "text"),
@@ -112,8 +118,8 @@ def _summary(done: Mapping[str, Any], documents: Sequence[Mapping[str, Any]], ma
     ]
     parts = [look.table(columns, statuses)]
     if many:
-        parts += [*_files(documents), *_skipped(done["skipped"]), _most_cited(done["most_cited"])]
-    parts.append(_laws(done["laws"]))
+        parts += [*_file_table(documents), *_skipped_table(done["skipped"]), _most_cited_table(done["most_cited"])]
+    parts.append(_law_table(done["laws"]))
     return Section(Text("Summary", "概要"), Html("".join(parts)), id="summary")
 
 
@@ -121,25 +127,27 @@ def _share(num: int, done: Mapping[str, Any]) -> str:
     return f"{numbers.number(100 * num / done['num_sentences'])} %"
 
 
-def _files(documents: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
+def _file_table(documents: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
     columns = [Column(Text("Text", "文本"), "text"), Column(Text("Sentences", "句数"))]
-    columns += [Column(NAMES[status]) for status in KINDS]
+    columns += [Column(STATUS_NAMES[status]) for status in SEVERITY_BY_STATUS]
     rows = [
         [Html(f'<a href="#text{place}">{look.escape(document["name"])}</a>'), document["num_sentences"]]
-        + [document[f"num_{status}"] for status in KINDS]
+        + [document[f"num_{status}"] for status in SEVERITY_BY_STATUS]
         for place, document in enumerate(documents[:_NUM_FILES], 1)
     ]
-    yield look.table(columns, rows, caption=_first(len(rows), len(documents), Text("Each text", "各文本")))
+    yield look.table(columns, rows, caption=_truncated_caption(len(rows), len(documents), Text("Each text", "各文本")))
 
 
-def _skipped(skipped: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
+def _skipped_table(skipped: Sequence[Mapping[str, Any]]) -> Iterator[Html]:
     if skipped:
         columns = [Column(Text("Left out", "未检查的文件"), "text"), Column(Text("Why", "原因"), "text")]
         rows = [[each["name"], each["problem"]] for each in skipped[:_NUM_FILES]]
-        yield look.table(columns, rows, caption=_first(len(rows), len(skipped), Text("Not checked", "未检查")))
+        yield look.table(
+            columns, rows, caption=_truncated_caption(len(rows), len(skipped), Text("Not checked", "未检查"))
+        )
 
 
-def _most_cited(articles: Sequence[Mapping[str, Any]]) -> Html:
+def _most_cited_table(articles: Sequence[Mapping[str, Any]]) -> Html:
     columns = [
         Column(Text("Most cited article", "引用最多的条文"), "text"),
         Column(Text("Version", "版本"), "text"),
@@ -147,13 +155,13 @@ def _most_cited(articles: Sequence[Mapping[str, Any]]) -> Html:
         Column(Text("Texts", "文本数")),
     ]
     rows = [
-        [f"{one['law']} {one['article']}", _unbroken(one), one["num_sentences"], one["num_documents"]]
+        [f"{one['law']} {one['article']}", _version_cell(one), one["num_sentences"], one["num_documents"]]
         for one in articles
     ]
     return look.table(columns, rows) if rows else Html("")
 
 
-def _laws(laws: Sequence[Mapping[str, Any]]) -> Html:
+def _law_table(laws: Sequence[Mapping[str, Any]]) -> Html:
     if not laws:
         return Html("")
     columns = [
@@ -162,21 +170,21 @@ def _laws(laws: Sequence[Mapping[str, Any]]) -> Html:
         Column(Text("Sentences", "句数")),
         Column(Text("Articles", "条数")),
     ]
-    rows = [[law["law"], _unbroken(law), law["num_sentences"], law["num_articles"]] for law in laws[:_NUM_LAWS]]
-    return look.table(columns, rows, caption=_first(len(rows), len(laws), Text("Laws used", "使用的法律")))
+    rows = [[law["law"], _version_cell(law), law["num_sentences"], law["num_articles"]] for law in laws[:_NUM_LAWS]]
+    return look.table(columns, rows, caption=_truncated_caption(len(rows), len(laws), Text("Laws used", "使用的法律")))
 
 
-def _unbroken(one: Mapping[str, Any]) -> Html:
-    return Html(f'<span class="option">{look.inline(dated(one))}</span>')
+def _version_cell(one: Mapping[str, Any]) -> Html:
+    return Html(f'<span class="option">{look.inline(version_text(one))}</span>')
 
 
-def _first(shown: int, num: int, words: Text) -> Words:
+def _truncated_caption(shown: int, num: int, words: Text) -> Words:
     if shown == num:
         return words
     return look.join(words, Text(f": the first {shown} of {num}", f"：前 {shown} 项，共 {num} 项"))
 
 
-def _review(documents: Sequence[Mapping[str, Any]]) -> list[Section]:
+def _review_section(documents: Sequence[Mapping[str, Any]]) -> list[Section]:
     """What a person has to look at, with links."""
     lines = []
     for place, document in enumerate(documents):
@@ -188,26 +196,26 @@ def _review(documents: Sequence[Mapping[str, Any]]) -> list[Section]:
                 where = look.join(
                     document["name"], Text(", sentence ", "，第 "), str(sentence["number"]), Text("", " 句")
                 )
-            link = f'<a href="#{anchor(place, sentence)}">{look.inline(where)}</a>'
+            link = f'<a href="#{sentence_anchor(place, sentence)}">{look.inline(where)}</a>'
             said = look.inline(numbers.clip(" ".join(sentence["text"].split()), 80))
-            sign = {"warn": "!", "bad": "✕"}[KINDS[sentence["status"]]]
+            sign = {"warn": "!", "bad": "✕"}[SEVERITY_BY_STATUS[sentence["status"]]]
             why = look.inline(Text(sentence["reason"], sentence["reason_zh"]))
             lines.append(
                 Html(
-                    f'<span class="sign {KINDS[sentence["status"]]}">{sign}</span> {link}: {said} '
+                    f'<span class="sign {SEVERITY_BY_STATUS[sentence["status"]]}">{sign}</span> {link}: {said} '
                     f'<span class="soft">({why})</span>'
                 )
             )
     if not lines:
         return []
-    body = look.listing(lines[:_NUM_REVIEWED], plain=True)
+    body = look.bullet_list(lines[:_NUM_REVIEWED], plain=True)
     if len(lines) > _NUM_REVIEWED:
         more = numbers.count(len(lines) - _NUM_REVIEWED)
         body = Html(body + look.paragraph(Text(f"… and {more} more.", f"……另有 {more} 句。"), note=True))
     return [Section(Text("What needs a look", "需要人工查看"), body, id="review")]
 
 
-def _fitting(
+def _select_sentences(
     documents: Sequence[Mapping[str, Any]], threshold: float | None, scorer: str
 ) -> tuple[list[list[Html]], list[list[int]]]:
     """Of each text the sentences that the page has room for, in their order, and the numbers of those it has not."""
@@ -218,9 +226,9 @@ def _fitting(
     dropped: list[list[int]] = [[] for _ in documents]
     used = 0
     for place, sentence in chain(first, then):
-        made = page_sentences.block(sentence, anchor(place, sentence), threshold, scorer)
+        made = page_sentences.sentence_block(sentence, sentence_anchor(place, sentence), threshold, scorer)
         size = len(made.encode("utf-8"))
-        if used + size <= MOST_BYTES:
+        if used + size <= MAX_SENTENCE_BYTES:
             kept[place][sentence["number"]] = Html(made)
             used += size
         else:
@@ -228,12 +236,12 @@ def _fitting(
     return [[each[number] for number in sorted(each)] for each in kept], [sorted(each) for each in dropped]
 
 
-def _left_out(dropped: Sequence[int]) -> list[Html]:
+def _omission_note(dropped: Sequence[int]) -> list[Html]:
     if not dropped:
         return []
     num = numbers.count(len(dropped))
     return [
-        look.empty(
+        look.empty_state(
             Text(f"{num} sentences are not on this page, for which it has no room.", f"本页放不下其余 {num} 句。"),
             Text(
                 f"The first of them is sentence {dropped[0]}; sentences that need a look come in first.",
@@ -244,14 +252,14 @@ def _left_out(dropped: Sequence[int]) -> list[Html]:
     ]
 
 
-def _problem(document: Mapping[str, Any]) -> list[Html]:
+def _problem_note(document: Mapping[str, Any]) -> list[Html]:
     if not document["problem"]:
         return []
     why = Text("Causes are missing: ", "没有成因数据：")
     return [look.paragraph(look.inline(look.join(why, document["problem"])))]
 
 
-def _how(done: Mapping[str, Any]) -> Section:
+def _method_section(done: Mapping[str, Any]) -> Section:
     """What the words mean, and who decided."""
     means = {
         "supported": Text(
@@ -265,7 +273,10 @@ def _how(done: Mapping[str, Any]) -> Section:
             "没有条款这样规定，或者句子写出的条文不在语料中",
         ),
     }
-    lines = [look.state(KINDS[status], look.join(NAMES[status], _COLON, means[status])) for status in KINDS]
+    lines = [
+        look.verdict(SEVERITY_BY_STATUS[status], look.join(STATUS_NAMES[status], _COLON, means[status]))
+        for status in SEVERITY_BY_STATUS
+    ]
     least = numbers.number(done["threshold"])
     notes = Text(
         f"Support is judged by the scorer “{done['scorer']}”, from 0 to 1; a clause is cited from {least} on. A quote "
@@ -274,7 +285,7 @@ def _how(done: Mapping[str, Any]) -> Section:
         f"支持度由评分器“{done['scorer']}”给出，范围 0 到 1，达到 {least} 才会引用。引文逐字出自条款，编号只来自语料。"
         "句子省略的条件无法识别：本页供人参考，不代替人作出决定。",
     )
-    body = Html(look.listing(lines, plain=True) + look.paragraph(notes, note=True))
+    body = Html(look.bullet_list(lines, plain=True) + look.paragraph(notes, note=True))
     return Section(Text("How to read this", "如何阅读"), body, id="how")
 
 
@@ -282,7 +293,7 @@ def _sign_off() -> Html:
     return Html("<dl>" + "".join(f"<dt>{look.inline(words)}</dt>" for words in _SIGN_OFF) + "</dl>")
 
 
-def _origin(done: Mapping[str, Any], many: bool) -> dict[Words, Words | Html]:
+def _provenance_rows(done: Mapping[str, Any], many: bool) -> dict[Words, Words | Html]:
     made = done["provenance"]
     options = made["options"]
     found: dict[Words, Words | Html] = {}

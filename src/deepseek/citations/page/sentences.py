@@ -9,13 +9,17 @@ from deepseek import look
 from deepseek.citations.corpus.clause import UNDATED
 from deepseek.look import Html, Text, numbers
 
-KINDS: dict[str, Literal["good", "warn", "bad"]] = {"supported": "good", "misattributed": "warn", "unsupported": "bad"}
-NAMES = {
+SEVERITY_BY_STATUS: dict[str, Literal["good", "warn", "bad"]] = {
+    "supported": "good",
+    "misattributed": "warn",
+    "unsupported": "bad",
+}
+STATUS_NAMES = {
     "supported": Text("supported", "有依据"),
     "misattributed": Text("cites another article", "引错条文"),
     "unsupported": Text("unsupported", "无依据"),
 }
-_KIND = {
+_KIND_NAMES = {
     "quote": Text("repeats the clause", "原文引用"),
     "entailed": Text("says it in other words", "换言表述"),
 }
@@ -36,31 +40,31 @@ STYLE = (
 )
 
 
-def anchor(place: int, sentence: Mapping[str, Any]) -> str:
+def sentence_anchor(place: int, sentence: Mapping[str, Any]) -> str:
     """The id of a sentence on its page. `place` is that of its text, from 0."""
     return f"s{place + 1}-{sentence['number']}"
 
 
-def dated(one: Mapping[str, Any]) -> Text:
+def version_text(one: Mapping[str, Any]) -> Text:
     """The version of a citation or a law."""
     version = one["version"]
     return Text("undated", "未注明日期") if version == UNDATED else Text(version, version)
 
 
-def block(sentence: Mapping[str, Any], name: str, threshold: float | None, scorer: str) -> str:
+def sentence_block(sentence: Mapping[str, Any], name: str, threshold: float | None, scorer: str) -> str:
     """The sentence, why it is not simply supported, and its citations."""
-    kind = KINDS[sentence["status"]]
-    state = look.state(kind, NAMES[sentence["status"]])
+    kind = SEVERITY_BY_STATUS[sentence["status"]]
+    state = look.verdict(kind, STATUS_NAMES[sentence["status"]])
     why = look.paragraph(Text(sentence["reason"], sentence["reason_zh"]), note=True) if sentence["reason"] else ""
-    cited = "".join(_cited(citation, threshold, scorer) for citation in sentence["citations"])
+    cited = "".join(_citation_block(citation, threshold, scorer) for citation in sentence["citations"])
     return (
         f'<div class="said {kind}" id="{look.escape(name)}">'
         f'<p class="verdict"><span class="soft">{sentence["number"]}</span> {state}</p>'
-        f'<p class="words">{look.escape(sentence["text"])}</p>{why}{cited}{_fit(sentence)}</div>'
+        f'<p class="words">{look.escape(sentence["text"])}</p>{why}{cited}{_fit_note(sentence)}</div>'
     )
 
 
-def _cited(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> str:
+def _citation_block(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> str:
     before, after = citation["before"], citation["after"]
     if citation["quote_start"] > len(before):
         before = f"…{before}"
@@ -68,16 +72,20 @@ def _cited(citation: Mapping[str, Any], threshold: float | None, scorer: str) ->
         after += "…"
     paragraph = Text(f"paragraph {citation['paragraph']}", f"第 {citation['paragraph']} 款")
     where = [f"<b>{look.escape(citation['law'])}</b>", look.escape(citation["article"])]
-    where += [look.inline(paragraph), look.inline(look.join(Text("version ", "版本 "), dated(citation)))]
+    where += [look.inline(paragraph), look.inline(look.join(Text("version ", "版本 "), version_text(citation)))]
     quote = f"{look.escape(before)}<mark>{look.escape(citation['quote'])}</mark>{look.escape(after)}"
-    facts = [_support(citation, threshold, scorer), look.inline(_KIND[citation["kind"]]), *_cause(citation)]
+    facts = [
+        _support_text(citation, threshold, scorer),
+        look.inline(_KIND_NAMES[citation["kind"]]),
+        *_cause_text(citation),
+    ]
     return (
         f'<div class="cited"><p>{" · ".join(where)}</p><blockquote>{quote}</blockquote>'
         f'<p class="note">{" · ".join(facts)}</p><p class="note"><code>{look.escape(citation["id"])}</code></p></div>'
     )
 
 
-def _support(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> Html:
+def _support_text(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> Html:
     score, least = numbers.number(citation["score"]), numbers.number(threshold)
     return look.inline(
         Text(
@@ -87,18 +95,18 @@ def _support(citation: Mapping[str, Any], threshold: float | None, scorer: str) 
     )
 
 
-def _cause(citation: Mapping[str, Any]) -> list[Html]:
+def _cause_text(citation: Mapping[str, Any]) -> list[Html]:
     """Whether the clause made the sentence likelier, where a generator was asked."""
     if citation["cause"] is None:
         return []
-    amount = numbers.signed(citation["cause"])
+    amount = numbers.signed_number(citation["cause"])
     words = Text(f"did not cause the sentence: {amount} log-odds", f"未促成该句：对数几率 {amount}")
     if citation["caused"]:
         words = Text(f"caused the sentence: {amount} log-odds", f"促成该句：对数几率 {amount}")
     return [Html(f'<span class="option">{look.inline(words)}</span>')]
 
 
-def _fit(sentence: Mapping[str, Any]) -> str:
+def _fit_note(sentence: Mapping[str, Any]) -> str:
     if sentence["fit"] is None or not sentence["citations"]:
         return ""
     fit = numbers.number(sentence["fit"])

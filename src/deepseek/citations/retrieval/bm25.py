@@ -19,19 +19,19 @@ import numpy as np
 from deepseek.contracts import Float64
 
 K1, B = 1.2, 0.75
-_RUN = re.compile(r"[一-鿿㐀-䶿]+|[^\W\d_]+|\d+(?:\.\d+)?")
+_TOKEN_RUN = re.compile(r"[一-鿿㐀-䶿]+|[^\W\d_]+|\d+(?:\.\d+)?")
 #: Endings that are dropped from an English word of at least four other letters.
 _ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ed", "es", "s")
 
 
-def terms(text: str) -> list[str]:
+def extract_terms(text: str) -> list[str]:
     """What is counted.
 
     >>> terms("借款利息 3% of Loans")
     ['借款', '款利', '利息', '借', '款', '利', '息', '3', 'of', 'loan']
     """
     found: list[str] = []
-    for run in _RUN.findall(text):
+    for run in _TOKEN_RUN.findall(text):
         if "㐀" <= run[0] <= "鿿":
             found += [run[place : place + 2] for place in range(len(run) - 1)]
             found += run
@@ -50,7 +50,7 @@ class Bm25:
     """An index of documents (N)."""
 
     def __init__(self, documents: Sequence[str], *, k1: float = K1, b: float = B) -> None:
-        counted = [Counter(terms(document)) for document in documents]
+        counted = [Counter(extract_terms(document)) for document in documents]
         lengths = np.array([sum(count.values()) for count in counted], np.float64)
         norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1.0))
         self.num_documents = len(documents)
@@ -74,7 +74,7 @@ class Bm25:
     def scores(self, query: str) -> Float64:
         """(N,) of one query."""
         found = np.zeros(self.num_documents)
-        for term in set(terms(query)):
+        for term in set(extract_terms(query)):
             if term in self._found:
                 rows, values = self._found[term]
                 found[rows] += values

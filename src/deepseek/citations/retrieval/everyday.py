@@ -12,20 +12,20 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-TABLE = "everyday_zh.tsv"
+TABLE_FILE = "everyday_zh.tsv"
 
 
 def legal_words(text: str) -> str:
     """The words of the law for those in a text, but for what stands in it already; "" where there are none."""
     found: dict[str, None] = {}
-    for said, meant in _table():
+    for said, meant in _read_table():
         if any(word in text for word in said):
             found |= dict.fromkeys(word for word in meant if word not in text)
     return " ".join(found)
 
 
 @cache
-def _table() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
-    lines = (files(__package__) / TABLE).read_text(encoding="utf-8").splitlines()
+def _read_table() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    lines = (files(__package__) / TABLE_FILE).read_text(encoding="utf-8").splitlines()
     pairs = (line.split("\t") for line in lines)
     return tuple((tuple(said.split()), tuple(meant.split())) for said, meant in pairs)

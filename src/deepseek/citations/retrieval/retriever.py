@@ -26,16 +26,16 @@ from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.citations.retrieval.everyday import legal_words
 from deepseek.contracts import Float32, Float64
 from deepseek.errors import IntegrityError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
 BM25_WEIGHT, LEGAL_WEIGHT = 0.2, 0.5
-HUB_WEIGHT, NUM_NEIGHBOURS = 0.4, 10
+HUB_WEIGHT, NUM_NEIGHBORS = 0.4, 10
 #: Neighbours are looked for among so many clauses, spread evenly over a larger corpus.
-MOST_BACKGROUND = 8_192
-VECTORS = "vectors"
+MAX_BACKGROUND_CLAUSES = 8_192
+VECTORS_KEY = "vectors"
 #: Queries whose cosines to all clauses are held at once.
-CHUNK = 64
-ROWS = 512
+CHUNK_QUERIES = 64
+CHUNK_CLAUSES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class Index:
         self.bm25 = Bm25(texts)
         self._starts = np.array([places[0] for _, places in self._articles])
         self.vectors = [self._vectors(embedder, cache) for embedder in self.embedders]
-        self._hubs = [HUB_WEIGHT * nearness(vectors) for vectors in self.vectors]
+        self._hubs = [HUB_WEIGHT * mean_neighbor_cosine(vectors) for vectors in self.vectors]
 
     def search(self, queries: Sequence[str], *, most: int = 10) -> list[list[Hit]]:
         """The best articles of each query, best first; never more than there are."""
         found = []
-        for start in range(0, len(queries), CHUNK):
-            for row in self.scores(queries[start : start + CHUNK]):
+        for start in range(0, len(queries), CHUNK_QUERIES):
+            for row in self.scores(queries[start : start + CHUNK_QUERIES]):
                 best = np.argsort(-row, kind="stable")[:most]
                 found.append([self._hit(place, float(row[place])) for place in best.tolist()])
         return found
@@ -85,11 +85,11 @@ class Index:
         lexical = np.stack([self._lexical(query) for query in queries])
         if not self.embedders:
             return lexical
-        total = BM25_WEIGHT * _standard(lexical)
+        total = BM25_WEIGHT * _standardize_rows(lexical)
         for embedder, vectors, hubs in zip(self.embedders, self.vectors, self._hubs, strict=True):
             near = embedder.queries(queries) @ vectors.T - hubs
             # An article is as near as the nearest of its paragraphs.
-            total += embedder.weight * _standard(np.maximum.reduceat(near, self._starts, axis=1))
+            total += embedder.weight * _standardize_rows(np.maximum.reduceat(near, self._starts, axis=1))
         return total
 
     def _lexical(self, query: str) -> Float64:
@@ -105,12 +105,12 @@ class Index:
         """(number of clauses, D), read from the cache where they are there."""
         kept = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
         if kept is not None and kept.is_file():
-            return _read(kept, len(self.corpus))
+            return _read_vectors(kept, len(self.corpus))
         made = self._embedded(embedder)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            with whole(kept) as part:
-                save_file({VECTORS: made}, part)
+            with atomic_file(kept) as part:
+                save_file({VECTORS_KEY: made}, part)
         return made
 
     def _embedded(self, embedder: Embedder) -> Float32:
@@ -118,39 +118,41 @@ class Index:
         texts = [clause.text for clause in self.corpus]
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         parts = []
-        for start in range(0, len(order), ROWS):
-            parts.append(embedder.passages([texts[place] for place in order[start : start + ROWS]]))
+        for start in range(0, len(order), CHUNK_CLAUSES):
+            parts.append(embedder.passages([texts[place] for place in order[start : start + CHUNK_CLAUSES]]))
             if self._progress is not None:
-                self._progress(f"embedding the corpus by {embedder.name}", min(1.0, (start + ROWS) / len(order)))
+                self._progress(
+                    f"embedding the corpus by {embedder.name}", min(1.0, (start + CHUNK_CLAUSES) / len(order))
+                )
         found = np.concatenate(parts)
         made = np.empty_like(found)
         made[order] = found
         return made
 
 
-def nearness(vectors: Float32) -> Float32:
-    """(N, D), each of length 1 -> (N,): the mean cosine to the NUM_NEIGHBOURS nearest others.
+def mean_neighbor_cosine(vectors: Float32) -> Float32:
+    """(N, D), each of length 1 -> (N,): the mean cosine to the NUM_NEIGHBORS nearest others.
 
     >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
     [0.5, 0.5, 0.0]
     """
-    places = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_BACKGROUND)).astype(int))
+    places = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))
     background = vectors[places].T
-    most = min(NUM_NEIGHBOURS, len(places) - 1)
+    most = min(NUM_NEIGHBORS, len(places) - 1)
     found = np.zeros(len(vectors), np.float32)
-    for start in range(0, len(vectors), ROWS):
-        cosines = vectors[start : start + ROWS] @ background
+    for start in range(0, len(vectors), CHUNK_CLAUSES):
+        cosines = vectors[start : start + CHUNK_CLAUSES] @ background
         itself = np.isin(np.arange(start, start + len(cosines)), places)
         best = -np.partition(-cosines, most, axis=1)[:, : most + 1]
         best.sort(axis=1)  # the largest is the clause itself, where it is among them
         chosen = np.where(itself[:, None], best[:, :-1], best[:, 1:])
-        found[start : start + ROWS] = chosen.mean(axis=1) if most else 0.0
+        found[start : start + CHUNK_CLAUSES] = chosen.mean(axis=1) if most else 0.0
     return found
 
 
-def _read(file: Path, num_clauses: int) -> Float32:
+def _read_vectors(file: Path, num_clauses: int) -> Float32:
     try:
-        found = load_file(file).get(VECTORS, np.zeros(0))
+        found = load_file(file).get(VECTORS_KEY, np.zeros(0))
         problem = f"it holds {found.dtype} {list(found.shape)}"
     except (OSError, SafetensorError) as error:
         found, problem = np.zeros(0), str(error)[:100]
@@ -163,7 +165,7 @@ def _read(file: Path, num_clauses: int) -> Float32:
     return np.asarray(found)
 
 
-def _standard(rows: Float64 | Float32) -> Float64:
+def _standardize_rows(rows: Float64 | Float32) -> Float64:
     """(N, M), each row with mean 0 and deviation 1; a row of equal numbers is all 0."""
     centred = np.asarray(rows, np.float64) - rows.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-12))

@@ -15,10 +15,10 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.extras import need
 
-_HOW: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+_VECTORIZER_OPTIONS: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
 
 
-def fitted(texts: Sequence[str]) -> Any:
+def fit_tfidf(texts: Sequence[str]) -> Any:
     """A TfidfVectorizer of scikit-learn; a term must be in two of the texts, unless none is: a handful of short clauses
     may share no word. ValueError for texts without a word."""
     try:
@@ -27,12 +27,12 @@ def fitted(texts: Sequence[str]) -> Any:
         return _vectorizer(min_df=1).fit(texts)
 
 
-def vocabulary(words: Any) -> list[str]:
+def column_terms(words: Any) -> list[str]:
     """Its terms, in the order of its columns."""
     return sorted(words.vocabulary_, key=words.vocabulary_.get)
 
 
-def opened(terms: Sequence[str], idf: Float64) -> Any:
+def restore_tfidf(terms: Sequence[str], idf: Float64) -> Any:
     """The vectorizer with these terms and weights (V,). ValueError where they do not fit each other."""
     made = _vectorizer(vocabulary=list(terms))
     made.idf_ = np.asarray(idf, np.float64)
@@ -40,4 +40,4 @@ def opened(terms: Sequence[str], idf: Float64) -> Any:
 
 
 def _vectorizer(**given: Any) -> Any:
-    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_HOW | given))
+    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_VECTORIZER_OPTIONS | given))

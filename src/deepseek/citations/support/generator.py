@@ -17,17 +17,17 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 EXTRA = "llm-torch"
-HEAD, BETWEEN = "{clauses}\n\n", "\n"
+PROMPT_TEMPLATE, SEPARATOR = "{clauses}\n\n", "\n"
 
 
 class FolderGenerator:
     """`head` is put before the text; {clauses} in it becomes the clauses, each on a line of its own."""
 
-    def __init__(self, folder: str | Path, *, head: str = HEAD, num_threads: int = 1) -> None:
+    def __init__(self, folder: str | Path, *, head: str = PROMPT_TEMPLATE, num_threads: int = 1) -> None:
         path = check_folder(folder)
         self.name = path.resolve().name  # stands in the report
         if "{clauses}" not in head:
-            raise InputError("head has no {clauses}", expected=repr(HEAD), fix="say where the clauses stand")
+            raise InputError("head has no {clauses}", expected=repr(PROMPT_TEMPLATE), fix="say where the clauses stand")
         self._torch, library = need("torch", extra=EXTRA), need("transformers", extra=EXTRA)
         self._tokenizer: Any = need("tokenizers", extra=EXTRA).Tokenizer.from_file(str(path / "tokenizer.json"))
         self._torch.set_num_threads(num_threads)
@@ -39,10 +39,10 @@ class FolderGenerator:
 
     def log_probabilities(self, clauses: Sequence[str], sentences: Sequence[str]) -> list[float]:
         """Of each sentence, given the clauses and the sentences before it. InputError for more tokens than are read."""
-        text = self._head.replace("{clauses}", BETWEEN.join(clauses))
+        text = self._head.replace("{clauses}", SEPARATOR.join(clauses))
         ends = []
         for sentence in sentences:
-            text += sentence + BETWEEN
+            text += sentence + SEPARATOR
             ends.append(len(text))
         encoding = self._tokenizer.encode(text)
         ids = encoding.ids
@@ -54,7 +54,7 @@ class FolderGenerator:
             )
         with self._torch.inference_mode():
             scores = self._model(self._torch.tensor([ids])).logits[0].float().log_softmax(-1)
-        start = ends[0] - len(sentences[0]) - len(BETWEEN)
+        start = ends[0] - len(sentences[0]) - len(SEPARATOR)
         found = [0.0] * len(sentences)
         row = 0
         for place in range(1, len(ids)):

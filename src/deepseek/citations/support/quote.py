@@ -1,7 +1,7 @@
 """Quotes that can be checked by eye: a part of a clause, word for word, and how much of a sentence it says.
 
 >>> clause = "租赁期限不得超过二十年。超过二十年的，超过部分无效。"
->>> quote = quote_of("租赁期限 不得超过二十年", clause)
+>>> quote = find_quote("租赁期限 不得超过二十年", clause)
 >>> clause[quote.start : quote.end], quote.share
 ('租赁期限不得超过二十年。', 1.0)
 
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepseek.citations.retrieval.bm25 import terms
+from deepseek.citations.retrieval.bm25 import extract_terms
 
-MOST_LETTERS = 2_000  # of a sentence that are compared; what is longer is no quote
-MOST_CLAUSE_LETTERS = 20_000  # of a clause that are quoted from: the longest paragraph of zh-law has under 1,000
+MAX_SENTENCE_CHARS = 2_000  # of a sentence that are compared; what is longer is no quote
+MAX_CLAUSE_CHARS = 20_000  # of a clause that are quoted from: the longest paragraph of zh-law has under 1,000
 #: A neighbouring part that says this share of the sentence's terms anew stands in the quote, too.
-WORTH = 0.15
+MIN_NEW_SHARE = 0.15
 _PART = re.compile(r"[^。！？；\n.!?;]*[。！？；.!?;\n]*")
 
 
@@ -35,7 +35,7 @@ class Quote:
     share: float
 
 
-def letters(text: str) -> tuple[str, list[int]]:
+def comparable_chars(text: str) -> tuple[str, list[int]]:
     """What is compared, and the place of each of its letters in `text`."""
     found, places = [], []
     for place, letter in enumerate(text):
@@ -46,19 +46,19 @@ def letters(text: str) -> tuple[str, list[int]]:
     return "".join(found), places
 
 
-def quote_of(sentence: str, clause: str) -> Quote:
+def find_quote(sentence: str, clause: str) -> Quote:
     """The part of a clause that says most of a sentence (parts end at 。；.;): where both share a long piece, the parts
     in which it stands, else the one with the most common terms; and its neighbours that say more of the sentence."""
-    clause = clause[:MOST_CLAUSE_LETTERS]
-    wanted, _ = letters(sentence[:MOST_LETTERS])
-    given, places = letters(clause)
+    clause = clause[:MAX_CLAUSE_CHARS]
+    wanted, _ = comparable_chars(sentence[:MAX_SENTENCE_CHARS])
+    given, places = comparable_chars(clause)
     if not wanted or not given:
         return Quote(0, len(clause), 0.0)
-    place, size = common(wanted, given)
-    share = size / len(wanted) if len(sentence) <= MOST_LETTERS else 0.0
+    place, size = longest_common_run(wanted, given)
+    share = size / len(wanted) if len(sentence) <= MAX_SENTENCE_CHARS else 0.0
     parts = [match.span() for match in _PART.finditer(clause) if match[0].strip()]
-    asked = set(terms(sentence))
-    has = [asked & set(terms(clause[start:end])) for start, end in parts]
+    asked = set(extract_terms(sentence))
+    has = [asked & set(extract_terms(clause[start:end])) for start, end in parts]
     if share >= 0.5:
         start, end = places[place], places[place + size - 1]
         inside = [number for number, part in enumerate(parts) if part[0] <= end and part[1] > start]
@@ -66,28 +66,28 @@ def quote_of(sentence: str, clause: str) -> Quote:
     else:
         first = last = max(range(len(parts)), key=lambda number: len(has[number]))
     seen = set().union(*has[first : last + 1])
-    least = WORTH * len(asked)
+    least = MIN_NEW_SHARE * len(asked)
     while last + 1 < len(parts) and len(has[last + 1] - seen) >= least:
         last += 1
         seen |= has[last]
     while first and len(has[first - 1] - seen) >= least:
         first -= 1
         seen |= has[first]
-    return Quote(*_trimmed(clause, parts[first][0], parts[last][1]), share)
+    return Quote(*_trim_span(clause, parts[first][0], parts[last][1]), share)
 
 
-def with_opening(clause: str, quote: Quote) -> str:
+def prepend_opening(clause: str, quote: Quote) -> str:
     """What is quoted, behind the line that opens the list in which it stands.
 
-    >>> with_opening("无效：\\n（一）欺诈；\\n（二）胁迫。", Quote(11, 18, 1.0))
+    >>> prepend_opening("无效：\\n（一）欺诈；\\n（二）胁迫。", Quote(11, 18, 1.0))
     '无效：\\n（二）胁迫。'
     """
     words = clause[quote.start : quote.end]
-    opening, _, items = clause[:MOST_CLAUSE_LETTERS].partition("\n")
+    opening, _, items = clause[:MAX_CLAUSE_CHARS].partition("\n")
     return f"{opening}\n{words}" if items and quote.start > len(opening) else words
 
 
-def common(first: str, second: str) -> tuple[int, int]:
+def longest_common_run(first: str, second: str) -> tuple[int, int]:
     """The longest run of letters that both texts have: (its place in `second`, its length).
 
     >>> common("abcde", "xbcdy")
@@ -109,6 +109,6 @@ def common(first: str, second: str) -> tuple[int, int]:
     return end - best, best
 
 
-def _trimmed(clause: str, start: int, end: int) -> tuple[int, int]:
+def _trim_span(clause: str, start: int, end: int) -> tuple[int, int]:
     piece = clause[start:end]
     return start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())

@@ -94,7 +94,7 @@ class CitedText:
         made["sentences"] = [
             {
                 **asdict(sentence),
-                "fit": _finite(sentence.fit),
+                "fit": _finite_or_none(sentence.fit),
                 "citations": [{**asdict(citation), "caused": citation.caused} for citation in sentence.citations],
             }
             for sentence in self.sentences
@@ -107,5 +107,5 @@ class CitedText:
         }
 
 
-def _finite(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None

@@ -19,15 +19,15 @@ from typing import Protocol
 import numpy as np
 
 from deepseek.citations.corpus.clause import Clause
-from deepseek.citations.corpus.numerals import LETTERS
-from deepseek.citations.retrieval.bm25 import Bm25, terms
+from deepseek.citations.corpus.numerals import NUMERAL_CHARS
+from deepseek.citations.retrieval.bm25 import Bm25, extract_terms
 from deepseek.citations.support.contradictions import agrees
-from deepseek.citations.support.quote import quote_of, with_opening
+from deepseek.citations.support.quote import find_quote, prepend_opening
 from deepseek.contracts import Float64
 
 #: A reference to a law or an article says nothing about what stands there.
 _REFERENCE = re.compile(
-    rf"(?:根据|依据|依照|按照)?(?:《[^》]{{1,60}}》)?第[{LETTERS}\d]+条(?:之[{LETTERS}]+)?(?:第[{LETTERS}\d]+款)?(?:的?规定)?[，,：:]?"
+    rf"(?:根据|依据|依照|按照)?(?:《[^》]{{1,60}}》)?第[{NUMERAL_CHARS}\d]+条(?:之[{NUMERAL_CHARS}]+)?(?:第[{NUMERAL_CHARS}\d]+款)?(?:的?规定)?[，,：:]?"
     r"|(?:根据|依据|依照|按照)《[^》]{1,60}》(?:的?规定)?[，,：:]?"
     r"|(?:Under|Pursuant to|According to)?\s*\b(?:Article|Section|Clause|§)\s?\d[\w.\-]*"
     r"(?: of the [A-Z]\w*(?: [A-Z]\w*)*)?,?\s*"
@@ -62,25 +62,25 @@ class TermScorer:
         self._index = index
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
-        said = bare(sentence)
-        asked = {term: self._index.weight(term) ** 2 for term in set(terms(said))}
+        said = strip_references(sentence)
+        asked = {term: self._index.weight(term) ** 2 for term in set(extract_terms(said))}
         total = sum(asked.values())
         found = np.zeros(len(clauses))
         for row, clause in enumerate(clauses if total else ()):
             if self._share(asked, clause.text) < self.threshold * total:
                 continue  # less than all of it is no more
-            quoted = with_opening(clause.text, quote_of(said, clause.text))
+            quoted = prepend_opening(clause.text, find_quote(said, clause.text))
             covered = self._share(asked, quoted) / total
             found[row] = covered if covered >= self.threshold and agrees(said, quoted) else 0.0
         return found
 
     @staticmethod
     def _share(asked: Mapping[str, float], text: str) -> float:
-        given = set(terms(text))
+        given = set(extract_terms(text))
         return sum(weight for term, weight in asked.items() if term in given)
 
 
-def bare(sentence: str) -> str:
+def strip_references(sentence: str) -> str:
     """The sentence without its references.
 
     >>> bare("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。"), bare("Under Article 5, fees are due.")

@@ -15,10 +15,10 @@ from deepseek.cli.support.cache import ONNX_FILE, cache_folder
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
-    from deepseek.engines import FusedRuntime, Runtime
-    from deepseek.engines.text.tuning.gate import Gate
-    from deepseek.serve.models.graph import GraphFace
-    from deepseek.serve.models.text import TextFace
+    from deepseek.engines import MultimodalRuntime, Runtime
+    from deepseek.engines.text.tuning.gate import PrecisionGate
+    from deepseek.serve.models.graph import GraphAdapter
+    from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
 
@@ -27,9 +27,9 @@ def open_models(
     key: Path | None,
     *,
     lazy: bool = False,
-    gate: Gate | None = None,
+    gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> dict[str, Runtime | FusedRuntime | TextFace | GraphFace | GenerativeModel]:
+) -> dict[str, Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
@@ -39,16 +39,16 @@ def open_models(
     found: dict[str, Any] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
-        check_there(str(bundle), path)
-        kind = kind_of(path)
+        check_exists(str(bundle), path)
+        kind = model_kind(path)
         if kind == "bundle" and is_plain(path):
             runtime: Any = open_plain(path, key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):
-                runtime = behind_gate(runtime, gate, lazy=lazy)
+                runtime = apply_lossy_precision(runtime, gate, lazy=lazy)
         elif kind == "xgboost":
-            runtime = Runtime(imported(path, key), lazy=lazy)
+            runtime = Runtime(open_xgboost(path, key), lazy=lazy)
         else:
             runtime = open_folder(kind, name, path, key, gate, llm_precision)
         name = name or runtime.name
@@ -60,19 +60,19 @@ def open_models(
     return found
 
 
-def behind_gate(runtime: Runtime, gate: Gate, *, lazy: bool) -> Runtime:
+def apply_lossy_precision(runtime: Runtime, gate: PrecisionGate, *, lazy: bool) -> Runtime:
     """The same bundle with the engines that the gate lets pass on this machine."""
     from deepseek.engines import Runtime
-    from deepseek.engines.lossy_precision import choose_gated
+    from deepseek.engines.lossy_precision import choose_lossy_engines
 
     if gate.tolerance is None:
         return runtime
-    found = choose_gated(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
+    found = choose_lossy_engines(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
     runtime.close()
     return Runtime(runtime.bundle, lazy=lazy, gated=found.to_spec() | {"table": list(found.table)})
 
 
-def kind_of(path: Path) -> str:
+def model_kind(path: Path) -> str:
     """What stands at a path: a bundle, a file of xgboost, or a plain folder of a text model or of one that writes text.
 
     A path that is none of these is left to who opens bundles, who says what is wrong with it.
@@ -84,7 +84,7 @@ def kind_of(path: Path) -> str:
     return describe(path).kind
 
 
-def unsigned(path: Path, key: Path | None) -> None:
+def refuse_key(path: Path, key: Path | None) -> None:
     """InputError when a signature is asked for, which only a bundle can have."""
     from deepseek.errors import InputError
 
@@ -97,18 +97,18 @@ def unsigned(path: Path, key: Path | None) -> None:
 def warn_unchecked(bundle: Path, key: Path | None) -> None:
     """Say on stderr that a bundle which was opened without a key is signed."""
     from deepseek.bundle.paths import SIGNATURE
-    from deepseek.bundle.read import UNCHECKED
+    from deepseek.bundle.read import UNCHECKED_SIGNATURE
     from deepseek.cli.support import output
 
     if key is None and (bundle / SIGNATURE).is_file():
-        output.warn([f"{bundle}: {UNCHECKED}"])
+        output.warn([f"{bundle}: {UNCHECKED_SIGNATURE}"])
 
 
-def imported(path: Path, key: Path | None) -> Bundle:
+def open_xgboost(path: Path, key: Path | None) -> Bundle:
     """A file of xgboost as a bundle in the cache, made once."""
     from deepseek.engines.tabular.xgboost_file import import_xgboost
 
-    unsigned(path, key)
+    refuse_key(path, key)
     return import_xgboost(path, cache_folder() / "xgboost")
 
 
@@ -117,11 +117,11 @@ def open_folder(
     name: str,
     path: Path,
     key: Path | None,
-    gate: Gate | None = None,
+    gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> TextFace | GraphFace | GenerativeModel:
+) -> TextAdapter | GraphAdapter | GenerativeModel:
     """A model from a plain Hugging Face folder or an ONNX file, in float32 unless a gate lets something faster pass."""
-    unsigned(path, key)
+    refuse_key(path, key)
     if kind == "onnx":
         return open_onnx(path, gate)
     if kind == "causal-lm":
@@ -133,33 +133,33 @@ def open_folder(
     from deepseek.engines.execution_mode import has_gpu
     from deepseek.engines.text import TextModel
     from deepseek.errors import DeepseekError
-    from deepseek.extras import has
-    from deepseek.serve.models.text import TextFace
+    from deepseek.extras import is_installed
+    from deepseek.serve.models.text import TextAdapter
 
     model = TextModel.open(path)
-    exact = TextFace(model, {"precision": "f32"})
-    if gate is None and not (has_gpu() and has("torch") and has("transformers")):
+    exact = TextAdapter(model, {"precision": "f32"})
+    if gate is None and not (has_gpu() and is_installed("torch") and is_installed("transformers")):
         return exact
-    from deepseek.engines.text.tuning.gate import Gate
+    from deepseek.engines.text.tuning.gate import PrecisionGate
 
     # What torch compiles lies there, too, and not in the folder for temporary files, which everybody may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
     try:
-        found = (gate or Gate(None, None, cache_folder() / "lossy")).choose(model)
+        found = (gate or PrecisionGate(None, None, cache_folder() / "lossy")).choose(model)
     except DeepseekError:
         if gate is None:  # nobody has asked for more than what runs anywhere
             return exact
         raise
-    return TextFace(model, found.options, found.table)
+    return TextAdapter(model, found.options, found.table)
 
 
-def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
+def open_onnx(path: Path, gate: PrecisionGate | None = None) -> GraphAdapter:
     """A graph by itself: a file, or a folder with a model.onnx. Named after the file, or after the folder."""
     from deepseek.bundle import check_name
     from deepseek.engines.onnx_file import open_file
     from deepseek.engines.onnx_file.rows import SUFFIX
     from deepseek.errors import InputError
-    from deepseek.serve.models.graph import GraphFace
+    from deepseek.serve.models.graph import GraphAdapter
 
     name, file = (path.resolve().name, path / ONNX_FILE) if path.is_dir() else (path.stem, path)
     try:
@@ -168,12 +168,12 @@ def open_onnx(path: Path, gate: Gate | None = None) -> GraphFace:
         name = "model"
     cache = cache_folder() / "onnx"
     if gate is None:
-        return GraphFace(open_file(file, cache), name)
+        return GraphAdapter(open_file(file, cache), name)
     rows = gate.rows if gate.rows is not None and gate.rows.path.suffix == SUFFIX else None
-    return GraphFace(open_file(file, cache, tolerance=gate.tolerance, rows=rows), name)
+    return GraphAdapter(open_file(file, cache, tolerance=gate.tolerance, rows=rows), name)
 
 
-def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> Gate | None:
+def parse_lossy_options(lossy: str | None, texts: Path | None, rows: Path | None = None) -> PrecisionGate | None:
     """What --lossy, --lossy-texts and --lossy-rows allow; nothing without them."""
     if lossy is None:
         for option, given in (("--lossy-texts", texts), ("--lossy-rows", rows)):
@@ -181,9 +181,9 @@ def gate_of(lossy: str | None, texts: Path | None, rows: Path | None = None) -> 
                 raise click.UsageError(f"{option} says what to measure on: give --lossy with the limits, too")
         return None
     from deepseek.engines.onnx_file.rows import RowsFile
-    from deepseek.engines.text.tuning.gate import Gate, parse_tolerance, read_texts
+    from deepseek.engines.text.tuning.gate import PrecisionGate, parse_tolerance, read_texts
 
-    return Gate(
+    return PrecisionGate(
         parse_tolerance(lossy),
         None if texts is None else read_texts(texts),
         cache_folder() / "lossy",
@@ -203,7 +203,7 @@ def split_name(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def check_there(text: str, path: Path) -> None:
+def check_exists(text: str, path: Path) -> None:
     """Raise MissingError unless something is at the path that was given as `text`."""
     from deepseek.errors import MissingError
 
@@ -216,14 +216,16 @@ def check_there(text: str, path: Path) -> None:
         )
 
 
-def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | FusedRuntime | TextFace | GraphFace:
+def open_checked(
+    path: Path, key: Path | None, *, lazy: bool
+) -> Runtime | MultimodalRuntime | TextAdapter | GraphAdapter:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
-    from deepseek.cli.support.opening_plain import is_plain, open_whole
+    from deepseek.cli.support.opening_plain import is_plain, open_verified
     from deepseek.engines import open_runtime
     from deepseek.errors import InputError, IntegrityError
 
-    kind = kind_of(path)
+    kind = model_kind(path)
     if kind == "bundle":
         problems = verify_bundle(path, key=key)
         if problems:
@@ -232,7 +234,7 @@ def open_checked(path: Path, key: Path | None, *, lazy: bool) -> Runtime | Fused
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return open_whole(path, key) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
+        return open_verified(path, key) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

@@ -18,8 +18,8 @@ from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import OnnxFile
-    from deepseek.serve.models.graph import GraphFace
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.graph import GraphAdapter
+    from deepseek.serve.models.text import TextAdapter
 
 RANGES = "int8.safetensors"  # beside the weights of a text model
 
@@ -29,10 +29,10 @@ def is_plain(path: Path) -> bool:
     return open_bundle(path).manifest.task in PLAIN_TASKS
 
 
-def open_plain(path: Path, key: Path | None) -> TextFace | GraphFace:
+def open_plain(path: Path, key: Path | None) -> TextAdapter | GraphAdapter:
     """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
     check_whole(path, key)
-    return open_whole(path, key)
+    return open_verified(path, key)
 
 
 def check_whole(path: Path, key: Path | None) -> None:
@@ -47,11 +47,11 @@ def check_whole(path: Path, key: Path | None) -> None:
         )
 
 
-def open_whole(path: Path, key: Path | None) -> TextFace | GraphFace:
+def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter:
     """A bundle whose bytes were checked."""
     opened = open_bundle(path, key=key)
     manifest = opened.manifest
-    found = _graph(path, manifest) if manifest.task == "tensors" else _text(path, manifest)
+    found = _open_graph(path, manifest) if manifest.task == "tensors" else _open_text(path, manifest)
     found.name = manifest.name
     found.version = manifest.version
     found.bundle_signature = opened.signature
@@ -59,18 +59,18 @@ def open_whole(path: Path, key: Path | None) -> TextFace | GraphFace:
     return found
 
 
-def _graph(path: Path, manifest: Manifest) -> GraphFace:
+def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
     from deepseek.cli.support.cache import ONNX_FILE, cache_folder
     from deepseek.engines.onnx_file import open_file
-    from deepseek.engines.onnx_file.engine import INT8, kinds
-    from deepseek.serve.models.graph import GraphFace
+    from deepseek.engines.onnx_file.engine import INT8_KINDS, available_kinds
+    from deepseek.serve.models.graph import GraphAdapter
 
     file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
     _check_ends(manifest, file)
     judged = [entry.kind for entry in manifest.engines]
-    if judged and judged[0] not in INT8 and judged[0] in kinds(file.signature, lossy=True):
+    if judged and judged[0] not in INT8_KINDS and judged[0] in available_kinds(file.signature, lossy=True):
         file = replace(file, engines=((judged[0], 1),))
-    return GraphFace(file, manifest.name)
+    return GraphAdapter(file, manifest.name)
 
 
 def _check_ends(manifest: Manifest, file: OnnxFile) -> None:
@@ -87,13 +87,13 @@ def _check_ends(manifest: Manifest, file: OnnxFile) -> None:
             )
 
 
-def _text(path: Path, manifest: Manifest) -> TextFace:
+def _open_text(path: Path, manifest: Manifest) -> TextAdapter:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from deepseek.engines.text import TextModel
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.text import TextAdapter
 
     kind = manifest.engines[0].kind if manifest.engines else "openvino-f32"
     options: dict[str, object] = {"precision": kind.removeprefix("openvino-")}
     if kind == "openvino-int8":
         options["ranges"] = (path / RANGES).read_bytes()
-    return TextFace(TextModel.open(path), options)
+    return TextAdapter(TextModel.open(path), options)

@@ -46,10 +46,10 @@ def num_bytes(text: str) -> int:
     return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
 
 
-def pair(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
+def assignment_of(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
     """COLUMN=VALUE, where the value is one of a few words.
 
-    >>> pair(("numeric", "text"))("a=b=text")
+    >>> assignment_of(("numeric", "text"))("a=b=text")
     ('a=b', 'text')
     """
 
@@ -62,7 +62,7 @@ def pair(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
     return read
 
 
-def assignment(text: str) -> tuple[str, str]:
+def parse_assignment(text: str) -> tuple[str, str]:
     """COLUMN=VALUE, whatever the value.
 
     >>> assignment("ct=resnet18:resnet18.safetensors")

@@ -1,6 +1,6 @@
 """What a verb says: one JSON object or one table on stdout, everything else on stderr.
 
-    emit(result, as_json, lambda: facts([("rows", count(12345))]))
+    emit(result, as_json, lambda: fact_table([("rows", count(12345))]))
 
 rich is imported only when a table is drawn. Whatever is no JSON passes look.terminal on its way: names and labels are
 somebody's data.
@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from deepseek.look.numbers import UNKNOWN, count, figure, number
-from deepseek.look.terminal import for_terminal
+from deepseek.look.terminal import escape_for_terminal
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -37,19 +37,19 @@ def emit(
     as_json: bool,
     table: Callable[[], object] | object | None = None,
 ) -> None:
-    """Print `json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function that
-    makes one of them. Without a table the object's own fields are drawn."""
+    """Print `parse_json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function
+    that makes one of them. Without a table the object's own fields are drawn."""
     if as_json:
-        click.echo(json.dumps(_plain(json_object), ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(_to_jsonable(json_object), ensure_ascii=False, allow_nan=False))
         return
     drawn = table() if callable(table) else table
-    draw(facts(json_object.items()) if drawn is None else drawn)
+    draw(fact_table(json_object.items()) if drawn is None else drawn)
 
 
 def draw(what: object) -> None:
     """Print text, a rich renderable or a list of these on stdout."""
     if isinstance(what, str):
-        click.echo(for_terminal(what))
+        click.echo(escape_for_terminal(what))
     elif isinstance(what, Sequence):
         for part in what:
             draw(part)
@@ -61,7 +61,9 @@ def draw(what: object) -> None:
         width = None if sys.stdout.isatty() else 100_000
         console = Console(width=width, highlight=False, markup=False, emoji=False)
         renderable: Any = what
-        parts = [Segment(for_terminal(part.text), part.style, part.control) for part in console.render(renderable)]
+        parts = [
+            Segment(escape_for_terminal(part.text), part.style, part.control) for part in console.render(renderable)
+        ]
         with console.capture() as drawn:
             console.print(Segments(parts), end="")
         click.echo(drawn.get(), nl=False)
@@ -69,7 +71,7 @@ def draw(what: object) -> None:
 
 def note(message: str) -> None:
     """One line for the person, on stderr, so that stdout stays clean for a pipe."""
-    click.echo(for_terminal(message), err=True)
+    click.echo(escape_for_terminal(message), err=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -84,9 +86,9 @@ def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
     lines += [
         f"  {name}: {error[key]}" for key, name in (("expected", "expected"), ("fix", "to mend it")) if error[key]
     ]
-    _last_word(for_terminal("\n".join(lines)), sys.stderr)
+    _print_last(escape_for_terminal("\n".join(lines)), sys.stderr)
     if as_json:
-        _last_word(json.dumps({"error": dict(error)}, ensure_ascii=False), sys.stdout)
+        _print_last(json.dumps({"error": dict(error)}, ensure_ascii=False), sys.stdout)
     return code
 
 
@@ -99,7 +101,7 @@ def emit_unmet(
     raise click.exceptions.Exit(fail(error.to_dict(), error.exit_code, as_json=False))
 
 
-def _last_word(text: str, stream: IO[str]) -> None:
+def _print_last(text: str, stream: IO[str]) -> None:
     """Print a line where that can still be done: an error may be that it cannot."""
     if not is_lost(stream):
         with contextlib.suppress(OSError):
@@ -124,34 +126,34 @@ def silence(stream: IO[str]) -> None:
     os.close(fd)
 
 
-def facts(rows: Iterable[tuple[str, object]]) -> Table:
+def fact_table(rows: Iterable[tuple[str, object]]) -> Table:
     """One line per fact: its name and its value."""
-    table = columns("", "", value_justify="left")
+    table = make_table("", "", value_justify="left")
     table.show_header = False
     for name, value in rows:
-        table.add_row(name, word(value))
+        table.add_row(name, format_value(value))
     return table
 
 
-def figures(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:
+def figure_table(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:
     """Measured figures with their intervals; the baseline's in the same row where there is one."""
-    table = columns("", "this bundle", *(["baseline"] if baseline else []))
+    table = make_table("", "this bundle", *(["baseline"] if baseline else []))
     for name, measured in metrics.items():
-        row = [METRICS.get(name, name.replace("_", " ")), _figure(measured)]
+        row = [METRICS.get(name, name.replace("_", " ")), _format_figure(measured)]
         if baseline:
-            row.append(_figure(baseline[name]) if name in baseline else "")
+            row.append(_format_figure(baseline[name]) if name in baseline else "")
         table.add_row(*row)
     return table
 
 
-def _figure(measured: Figures) -> str:
+def _format_figure(measured: Figures) -> str:
     return figure(measured["value"], measured["low"], measured["high"])
 
 
-def word(value: object) -> str:
+def format_value(value: object) -> str:
     """Any value as a person reads it.
 
-    >>> word(12345), word(0.123456), word(True), word(None), word(["a", "b"])
+    >>> word(12345), word(0.123456), word(True), word(None), format_value(["a", "b"])
     ('12,345', '0.123', 'yes', '–', 'a, b')
     """
     if isinstance(value, bool):
@@ -161,16 +163,16 @@ def word(value: object) -> str:
     if value is None or isinstance(value, float):
         return number(value)
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(word, value)) or UNKNOWN
+        return ", ".join(map(format_value, value)) or UNKNOWN
     return str(value)
 
 
-def shown(text: str) -> str:
+def escape_text(text: str) -> str:
     """A name out of somebody's data on one line; what could drive the terminal is shown as its code."""
-    return for_terminal(text, one_line=True)
+    return escape_for_terminal(text, one_line=True)
 
 
-def columns(*names: str, value_justify: JustifyMethod = "right") -> Table:
+def make_table(*names: str, value_justify: JustifyMethod = "right") -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -179,14 +181,14 @@ def columns(*names: str, value_justify: JustifyMethod = "right") -> Table:
     return table
 
 
-def _plain(value: Any) -> Any:
+def _to_jsonable(value: Any) -> Any:
     """Any value as JSON knows it: numpy's scalars and arrays as numbers and lists, paths as text, NaN as null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_jsonable(item) for key, item in value.items()}
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return _to_jsonable(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (str, int)) else str(value)

@@ -7,7 +7,7 @@ import sys
 import time
 
 from deepseek.look.numbers import duration
-from deepseek.look.terminal import for_terminal
+from deepseek.look.terminal import escape_for_terminal
 
 MIN_SHARE = 0.02  # below it a guess of the rest would jump about
 
@@ -22,7 +22,7 @@ class Progress:
     def __call__(self, message: str, share: float) -> None:
         if self._shown:
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r{for_terminal(self.line(message, share), one_line=True)[:width]:<{width}}")
+            sys.stderr.write(f"\r{escape_for_terminal(self.line(message, share), one_line=True)[:width]:<{width}}")
             sys.stderr.flush()
 
     def line(self, message: str, share: float) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
-    from deepseek.engines import FusedRuntime, Runtime
+    from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.serve import Settings
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.text import TextAdapter
 
 
 def read_settings(**given: Any) -> Settings:
@@ -26,23 +26,23 @@ def read_settings(**given: Any) -> Settings:
 
         ApiKeys.read(settings.api_keys_file)
     if settings.tls_cert and settings.tls_key:
-        from deepseek.serve.core.tls import Tls
+        from deepseek.serve.core.tls import TlsCertificate
 
-        Tls.read(settings.tls_cert, settings.tls_key)
+        TlsCertificate.read(settings.tls_cert, settings.tls_key)
     return settings
 
 
-def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
+def explainer_of(runtime: Runtime | MultimodalRuntime | TextAdapter) -> Any:
     """The explainer of a runtime, made when it is first asked."""
     from deepseek.engines import Runtime
     from deepseek.explain import explainer_for
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.text import TextAdapter
 
-    if isinstance(runtime, TextFace):
+    if isinstance(runtime, TextAdapter):
         from deepseek.explain.media.texts import TextExplainer
-        from deepseek.explain.shapley.partition import SERVED
+        from deepseek.explain.shapley.partition import SERVING_BUDGET
 
-        return TextExplainer(runtime.model, runtime.run, SERVED)
+        return TextExplainer(runtime.model, runtime.run, SERVING_BUDGET)
     if not isinstance(runtime, Runtime):
         from deepseek.explain.media.modalities import ModalityExplainer
         from deepseek.explain.media.request_rows import PartsExplainer
@@ -53,7 +53,7 @@ def explainer_of(runtime: Runtime | FusedRuntime | TextFace) -> Any:
     return explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
 
 
-def words_for(attribution: Attribution, record: Record, num_reasons: int, *, row: int, outcome: str) -> list[str]:
+def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, row: int, outcome: str) -> list[str]:
     """Reason codes; the room that writes them is imported when they are first asked for."""
     from deepseek.explain.tabular.reasons import reason_codes
 

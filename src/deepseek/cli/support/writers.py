@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.files import check_place, whole
-from deepseek.look.terminal import for_spreadsheet
+from deepseek.files import atomic_file, check_writable
+from deepseek.look.terminal import escape_for_spreadsheet
 
 Columns = Mapping[str, NDArray[Any]]
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".arrow", ".feather")
@@ -45,7 +45,7 @@ class CsvWriter:
 
     def write(self, columns: Columns) -> None:
         if not self._has_header:
-            self._rows.writerow(map(for_spreadsheet, columns))
+            self._rows.writerow(map(escape_for_spreadsheet, columns))
             self._has_header = True
         self._rows.writerows(zip(*map(_cells, columns.values()), strict=True))
 
@@ -59,7 +59,7 @@ def _cells(column: NDArray[Any]) -> Sequence[str]:
     cells: list[str] = column.astype(str).tolist()
     if column.dtype.kind in "biuf":
         return cells
-    known = {cell: for_spreadsheet(cell) for cell in set(cells)}
+    known = {cell: escape_for_spreadsheet(cell) for cell in set(cells)}
     return [known[cell] for cell in cells]
 
 
@@ -134,7 +134,7 @@ def open_writer(out: Path | None) -> Iterator[Writer]:
         writer.close()
         return
     check_suffix(out)
-    with whole(out) as part, _writer_at(part, out.suffix.lower()) as writer:
+    with atomic_file(out) as part, _writer_at(part, out.suffix.lower()) as writer:
         yield writer
 
 
@@ -146,7 +146,7 @@ def check_suffix(out: Path) -> None:
             expected=f"a name that ends in {', '.join(SUFFIXES)}",
             fix=f"name it {out.name}.csv",
         )
-    check_place(out)
+    check_writable(out)
 
 
 @contextmanager

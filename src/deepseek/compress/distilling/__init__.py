@@ -1,6 +1,6 @@
 """Distillation: a small module learns what a large one answers, on labelled rows and on rows that nobody labelled.
 
-    student = layer_initialised(teacher, layers=2)                  # every third of six layers, copied
+    student = init_student_from_layers(teacher, layers=2)                  # every third of six layers, copied
     done = distill(teacher, student, batches, DistillConfig(temperature=2.0, alpha=0.9), TrainConfig(epochs=5, lr=5e-4))
     done.share                                                      # of the teacher's parameters that the student has
 
@@ -11,23 +11,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.compress.distilling.config import DistillConfig
-    from deepseek.compress.distilling.start import layer_initialised
-    from deepseek.compress.distilling.texts import TextRows, augmented
-    from deepseek.compress.distilling.training import Distilled, distill
+    from deepseek.compress.distilling.start import init_student_from_layers
+    from deepseek.compress.distilling.texts import TextBatches, augment_texts
+    from deepseek.compress.distilling.training import DistillationResult, distill
 
-__all__ = ["DistillConfig", "Distilled", "TextRows", "augmented", "distill", "layer_initialised"]
+__all__ = ["DistillConfig", "DistillationResult", "TextBatches", "augment_texts", "distill", "init_student_from_layers"]
 
 _MODULES = {
     "DistillConfig": "config",
-    "Distilled": "training",
-    "TextRows": "texts",
-    "augmented": "texts",
+    "DistillationResult": "training",
+    "TextBatches": "texts",
+    "augment_texts": "texts",
     "distill": "training",
-    "layer_initialised": "start",
+    "init_student_from_layers": "start",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 
-LEAST = 1e-7  # chance that a logarithm is taken of
+MIN_PROBABILITY = 1e-7  # chance that a logarithm is taken of
 
 
 class BundleTeacher(nn.Module):
@@ -43,4 +43,4 @@ class BundleTeacher(nn.Module):
             raise ValueError(f"the bundle takes prepared features (N, {self._num_features})")
         rows = np.ascontiguousarray(features.detach().cpu().numpy(), np.float32)
         chances = self._model.score(rows).output
-        return torch.from_numpy(chances).to(features.device).clamp(min=LEAST).log()
+        return torch.from_numpy(chances).to(features.device).clamp(min=MIN_PROBABILITY).log()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from deepseek.errors import InputError
 
-NOBODY_KNOWS = -100  # the label of such a row
+UNLABELED = -100  # the label of such a row
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A student that begins with every k-th layer of its teacher.
 
-student = layer_initialised(teacher, layers=2)       # layers 0 and 3 of six, all else copied
+student = init_student_from_layers(teacher, layers=2)       # layers 0 and 3 of six, all else copied
 
 As DistilBERT began (Sanh et al. 2019, https://arxiv.org/abs/1910.01108, section 3).
 """
@@ -14,10 +14,10 @@ from torch import nn
 
 from deepseek.errors import InputError
 
-_COUNTS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+_LAYER_COUNT_KEYS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 
 
-def layer_initialised(teacher: nn.Module, *, layers: int) -> nn.Module:
+def init_student_from_layers(teacher: nn.Module, *, layers: int) -> nn.Module:
     """A copy of `teacher` with `layers` of its layers, evenly spread and the first among them; a config of Hugging Face
     says so, too. The layers are the longest ModuleList of modules of one class.
 
@@ -28,7 +28,7 @@ def layer_initialised(teacher: nn.Module, *, layers: int) -> nn.Module:
     ...         super().__init__()
     ...         self.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(6))
     >>> teacher = Net()
-    >>> student = layer_initialised(teacher, layers=2)
+    >>> student = init_student_from_layers(teacher, layers=2)
     >>> len(student.blocks), bool((student.blocks[1].weight == teacher.blocks[3].weight).all())
     (2, True)
     """
@@ -54,7 +54,7 @@ def layer_initialised(teacher: nn.Module, *, layers: int) -> nn.Module:
                 part.layer_idx = index
     parent, _, name = place.rpartition(".")
     setattr(student.get_submodule(parent), name, nn.ModuleList(kept))
-    _tell(student, depth, layers)
+    _set_layer_count(student, depth, layers)
     return student
 
 
@@ -68,9 +68,9 @@ def layer_list(module: nn.Module) -> tuple[str, int] | None:
     return max(lists, key=lambda each: each[1]) if lists else None
 
 
-def _tell(student: nn.Module, before: int, now: int) -> None:
+def _set_layer_count(student: nn.Module, before: int, now: int) -> None:
     for part in student.modules():
         config: Any = getattr(part, "config", None)
-        for name in _COUNTS:
+        for name in _LAYER_COUNT_KEYS:
             if getattr(config, name, None) == before:
                 setattr(config, name, now)

@@ -1,6 +1,6 @@
 """A classifier of texts in a Hugging Face folder -> a student of a stated share of its size, in such a folder again.
 
-    made = distil_folder(Path("minilm-banking"), texts, labels, Path("student"), StudentRecipe(share=1 / 9))
+    made = distill_folder(Path("minilm-banking"), texts, labels, Path("student"), StudentRecipe(share=1 / 9))
 
 The student is a BERT of the same width with fewer layers, of whose wide part the neurons with the largest weights are
 kept, and with the pieces of words that the texts need (vocabulary.py): all of it begins as a copy of its teacher. Then
@@ -21,23 +21,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepseek.compress.distilling.config import NOBODY_KNOWS, DistillConfig
-from deepseek.compress.distilling.first_place import FirstPlace
-from deepseek.compress.distilling.start import layer_initialised
-from deepseek.compress.distilling.texts import TextRows, augmented
-from deepseek.compress.distilling.training import Distilled, distill, opened
-from deepseek.compress.distilling.vocabulary import check_taught, needed_pieces, with_pieces
+from deepseek.compress.distilling.cls_only import ClsOnlyClassifier
+from deepseek.compress.distilling.config import UNLABELED, DistillConfig
+from deepseek.compress.distilling.start import init_student_from_layers
+from deepseek.compress.distilling.texts import TextBatches, augment_texts
+from deepseek.compress.distilling.training import DistillationResult, distill, open_network
+from deepseek.compress.distilling.vocabulary import check_distillable, needed_pieces, shrink_tokenizer
 from deepseek.engines.openvino import has_bf16
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.source.architecture import CONFIG
+from deepseek.engines.text.source.architecture import CONFIG_FILE
 from deepseek.engines.text.source.folder import read_json, read_object
-from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER, TokenRow
-from deepseek.engines.text.source.weights import SINGLE
+from deepseek.engines.text.source.tokens import SETTINGS_FILE, TOKENIZER_FILE, TokenRow
+from deepseek.engines.text.source.weights import SINGLE_FILE
 from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig
 
-MIN_POSITIONS, STEP = 64, 64  # of the student: its table of positions, and of neurons
-BATCH = 32
+MIN_POSITIONS, NEURON_STEP = 64, 64  # of the student: its table of positions, and of neurons
+TEXTS_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Student:
     num_parameters: int
 
 
-def distil_folder(
+def distill_folder(
     folder: Path,
     texts: Sequence[str],
     labels: Sequence[int] | None,
@@ -85,37 +85,37 @@ def distil_folder(
     *,
     seed: int = 0,
     **given: Any,
-) -> Distilled:
-    """Write the student of the model in `folder` to `out`, an empty folder. `labels`: class numbers, NOBODY_KNOWS where
+) -> DistillationResult:
+    """Write the student of the model in `folder` to `out`, an empty folder. `labels`: class numbers, UNLABELED where
     nobody does. `given` goes on to fit().
 
     InputError for a model that cannot be taught so, texts that give no row, and a share with no room for a student.
     """
     recipe, model = recipe or StudentRecipe(), TextModel.open(folder)
-    check_taught(model)
+    check_distillable(model)
     num_made = recipe.num_made(len(texts))
-    made = augmented(texts, num_made, seed=seed) if num_made else []
-    all_texts, known = [*texts, *made], list(labels) if labels is not None else [NOBODY_KNOWS] * len(texts)
+    made = augment_texts(texts, num_made, seed=seed) if num_made else []
+    all_texts, known = [*texts, *made], list(labels) if labels is not None else [UNLABELED] * len(texts)
     tokens = list(model.prepare(all_texts))
-    teacher = opened(folder)
+    teacher = open_network(folder)
     torch.manual_seed(seed)
-    student = begun(teacher, model, [row.ids.tolist() for row in tokens[: len(texts)]], recipe)
+    student = build_student(teacher, model, [row.ids.tolist() for row in tokens[: len(texts)]], recipe)
     write_student(student, model, out)
     ids = [row.ids.tolist() for row in TextModel.open(out).prepare(all_texts)]
-    rows = TextRows(
-        ids, known + [NOBODY_KNOWS] * len(made), answers(model, tokens), batch_size=recipe.batch_size,
+    rows = TextBatches(
+        ids, known + [UNLABELED] * len(made), teacher_logits(model, tokens), batch_size=recipe.batch_size,
         pad_id=int(student.module.config.pad_token_id), seed=seed,  # type: ignore[union-attr, arg-type]
         always=len(texts), turns=recipe.turns,
     )  # fmt: skip
     how = DistillConfig(temperature=recipe.temperature, alpha=recipe.alpha)
-    done = distill(teacher, FirstPlace(student.module), rows, how, recipe.train(seed), **given)
+    done = distill(teacher, ClsOnlyClassifier(student.module), rows, how, recipe.train(seed), **given)
     write_student(student, model, out)
     return replace(done, student=student.module)
 
 
-def begun(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], recipe: StudentRecipe) -> Student:
+def build_student(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], recipe: StudentRecipe) -> Student:
     """The student, all of it copied from its teacher. `ids`: of the texts, by the teacher's tokenizer."""
-    tokenizer, config = read_json(model.path, TOKENIZER), model.architecture
+    tokenizer, config = read_json(model.path, TOKENIZER_FILE), model.architecture
     width = config.hidden
     budget = int(recipe.share * sum(weight.numel() for weight in teacher.parameters()))
     if not 1 <= recipe.layers <= config.num_layers:
@@ -130,18 +130,18 @@ def begun(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], re
     fixed = (len(kept) + positions + config.num_types + 2) * width + recipe.layers * (4 * width**2 + 10 * width)
     fixed += width**2 + width + (width + 1) * len(config.labels)
     room = (budget - fixed) // (recipe.layers * (2 * width + 1))
-    neurons = min(config.intermediate, room // STEP * STEP)
-    if neurons < STEP:
+    neurons = min(config.intermediate, room // NEURON_STEP * NEURON_STEP)
+    if neurons < NEURON_STEP:
         raise InputError(
             f"a student of {recipe.layers} layers with {recipe.share:.3g} of the parameters has no room for neurons",
             expected="a larger share, or fewer layers", fix="give one of these",
         )  # fmt: skip
-    student = layer_initialised(teacher, layers=recipe.layers)
-    narrow(student, neurons)
+    student = init_student_from_layers(teacher, layers=recipe.layers)
+    prune_neurons(student, neurons)
     tables = student.get_submodule("bert.embeddings")
     pad = kept.index(config.pad_id)
-    _fewer_rows(tables, "word_embeddings", torch.tensor(kept), pad)
-    _fewer_rows(tables, "position_embeddings", torch.arange(positions), None)
+    _shrink_embedding(tables, "word_embeddings", torch.tensor(kept), pad)
+    _shrink_embedding(tables, "position_embeddings", torch.arange(positions), None)
     for name in ("position_ids", "token_type_ids"):
         setattr(tables, name, getattr(tables, name)[:, :positions])
     for part in student.modules():
@@ -154,16 +154,16 @@ def begun(teacher: nn.Module, model: TextModel, ids: Sequence[Sequence[int]], re
     }  # fmt: skip
     for name, value in told.items():
         setattr(student.config, name, value)
-    return Student(student, with_pieces(tokenizer, kept), sum(weight.numel() for weight in student.parameters()))
+    return Student(student, shrink_tokenizer(tokenizer, kept), sum(weight.numel() for weight in student.parameters()))
 
 
-def narrow(student: nn.Module, neurons: int) -> None:
+def prune_neurons(student: nn.Module, neurons: int) -> None:
     """Keep the neurons of each layer's wide part whose weights before and behind it are the largest (L2)."""
     for layer in student.get_submodule("bert.encoder.layer"):  # type: ignore[attr-defined]
         up, down = layer.intermediate.dense, layer.output.dense
         chosen = (up.weight.norm(dim=1) * down.weight.norm(dim=0)).topk(neurons).indices.sort().values
-        up.weight, up.bias = _weight(up.weight[chosen]), _weight(up.bias[chosen])
-        down.weight = _weight(down.weight[:, chosen])
+        up.weight, up.bias = _parameter(up.weight[chosen]), _parameter(up.bias[chosen])
+        down.weight = _parameter(down.weight[:, chosen])
         up.out_features = down.in_features = neurons
 
 
@@ -172,32 +172,32 @@ def write_student(student: Student, model: TextModel, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config: Any = student.module.config
     tensors = {name: each.detach().contiguous() for name, each in student.module.state_dict().items()}
-    safetensors.torch.save_file(tensors, out / SINGLE, {"format": "pt"})
-    (out / CONFIG).write_text(config.to_json_string(), "utf-8")
-    (out / TOKENIZER).write_text(json.dumps(student.tokenizer, ensure_ascii=False), "utf-8")
-    settings = read_object(model.path, SETTINGS, {})
+    safetensors.torch.save_file(tensors, out / SINGLE_FILE, {"format": "pt"})
+    (out / CONFIG_FILE).write_text(config.to_json_string(), "utf-8")
+    (out / TOKENIZER_FILE).write_text(json.dumps(student.tokenizer, ensure_ascii=False), "utf-8")
+    settings = read_object(model.path, SETTINGS_FILE, {})
     settings |= {"model_max_length": config.max_position_embeddings}
-    (out / SETTINGS).write_text(json.dumps(settings, ensure_ascii=False), "utf-8")
+    (out / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False), "utf-8")
 
 
-def answers(model: TextModel, tokens: Sequence[TokenRow]) -> NDArray[np.float32]:
+def teacher_logits(model: TextModel, tokens: Sequence[TokenRow]) -> NDArray[np.float32]:
     """Logits (N, C) of the model in OpenVINO, in bfloat16 where the CPU can: it is near enough to learn of."""
     engine = TextEngine.open(model.path, precision="bf16" if has_bf16(extra="text") else "f32")
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     found = np.empty((len(tokens), len(model.labels)), np.float32)
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
+    for start in range(0, len(order), TEXTS_PER_BATCH):
+        chosen = order[start : start + TEXTS_PER_BATCH]
         found[chosen] = engine.run(model.join([tokens[row] for row in chosen]))["logits"]
     engine.close()
     return found
 
 
-def _fewer_rows(tables: nn.Module, name: str, kept: Tensor, pad: int | None) -> None:
+def _shrink_embedding(tables: nn.Module, name: str, kept: Tensor, pad: int | None) -> None:
     table: Any = getattr(tables, name)
     setattr(
         tables, name, nn.Embedding(len(kept), table.embedding_dim, pad, _weight=table.weight.detach()[kept].clone())
     )
 
 
-def _weight(tensor: Tensor) -> nn.Parameter:
+def _parameter(tensor: Tensor) -> nn.Parameter:
     return nn.Parameter(tensor.detach().clone())

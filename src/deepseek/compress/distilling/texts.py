@@ -1,7 +1,7 @@
 """Texts that nobody has written, for a teacher to label, and batches of texts of like length.
 
     more = augmented(texts, 30_000, seed=0)              # pieces, crossings, words exchanged, left out or replaced
-    rows = TextRows(ids, labels, logits, batch_size=64, seed=0)         # for distill(), which tells it the epoch
+    rows = TextBatches(ids, labels, logits, batch_size=64, seed=0)         # for distill(), which tells it the epoch
 
 What is made up need not make sense: the student is to agree with its teacher there, too (Tang et al. 2019,
 https://arxiv.org/abs/1903.12136, section 3.2; words come from the texts themselves, so nothing else is needed).
@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepseek.compress.distilling.training import ANSWERED, LABELS, MASK
+from deepseek.compress.distilling.training import LABELS, MASK, TEACHER_LOGITS
 from deepseek.errors import InputError
 
-MOST_CHANGED = 0.3  # share of the words of a text, at the most, that is left out or replaced
-POOL = 50  # batches whose rows are sorted by length together
+MAX_CHANGED_SHARE = 0.3  # share of the words of a text, at the most, that is left out or replaced
+BATCHES_PER_POOL = 50  # batches whose rows are sorted by length together
 
 
-def augmented(texts: Sequence[str], number: int, *, seed: int = 0) -> list[str]:
+def augment_texts(texts: Sequence[str], number: int, *, seed: int = 0) -> list[str]:
     """`number` texts made of `texts`, the same for the same seed. InputError without a word in any text.
 
-    >>> augmented(["the card was lost", "my cash is gone"], 3)
+    >>> augment_texts(["the card was lost", "my cash is gone"], 3)
     ['my is cash gone', 'my is is cash', 'my my is']
     """
     words = [found for text in texts if (found := text.split())]
@@ -35,10 +35,10 @@ def augmented(texts: Sequence[str], number: int, *, seed: int = 0) -> list[str]:
     draw = np.random.default_rng(seed)
     ends = np.cumsum([len(each) for each in words])
     pool = np.array([word for each in words for word in each], dtype=object)
-    return [" ".join(_made(words, pool, int(ends[-1]), draw)) for _ in range(number)]
+    return [" ".join(_augment_one(words, pool, int(ends[-1]), draw)) for _ in range(number)]
 
 
-def _made(
+def _augment_one(
     words: Sequence[list[str]], pool: np.ndarray[tuple[int], np.dtype[np.object_]], size: int, draw: np.random.Generator
 ) -> list[str]:
     """One text: a piece of one, the head of one and the tail of another, or one with words exchanged; then some of its
@@ -46,7 +46,7 @@ def _made(
     made = list(words[int(draw.integers(len(words)))])
     kind = draw.integers(4)
     if kind == 0:
-        length = max(2, int(len(made) * draw.uniform(MOST_CHANGED, 1)))
+        length = max(2, int(len(made) * draw.uniform(MAX_CHANGED_SHARE, 1)))
         start = int(draw.integers(max(1, len(made) - length + 1)))
         made = made[start : start + length]
     elif kind == 1:
@@ -56,7 +56,7 @@ def _made(
         for _ in range(max(1, len(made) // 6)):
             one, two = draw.integers(len(made), size=2)
             made[one], made[two] = made[two], made[one]
-    share, fates = draw.uniform(0, MOST_CHANGED), draw.random(len(made))
+    share, fates = draw.uniform(0, MAX_CHANGED_SHARE), draw.random(len(made))
     # of what changes, half is replaced by a word as frequent as it is in the texts, half is left out
     changed = [
         str(pool[draw.integers(size)]) if fate < share / 2 else word
@@ -66,7 +66,7 @@ def _made(
     return changed or made
 
 
-class TextRows:
+class TextBatches:
     """Batches {input_ids, attention_mask, labels, teacher_logits} of token ids (L,) each: pools are drawn anew in each
     epoch, sorted by length within, so that little is padding. The first `always` rows are in each pass, the others,
     such as those made up, in one of `turns`."""
@@ -97,11 +97,11 @@ class TextRows:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for chosen in self._order():
-            batch = padded([self.ids[row] for row in chosen], self.pad_id)
+            batch = pad_batch([self.ids[row] for row in chosen], self.pad_id)
             if self.labels is not None:
                 batch[LABELS] = torch.tensor([self.labels[row] for row in chosen])
             if self.logits is not None:
-                batch[ANSWERED] = torch.from_numpy(self.logits[chosen])
+                batch[TEACHER_LOGITS] = torch.from_numpy(self.logits[chosen])
             yield batch
 
     def _order(self) -> list[list[int]]:
@@ -110,17 +110,17 @@ class TextRows:
         start = self.always + self.epoch % self.turns * self.each
         rows = draw.permutation([*range(self.always), *range(start, start + self.each)]).tolist()
         pools = [
-            sorted(rows[start : start + POOL * size], key=lambda row: len(self.ids[row]))
-            for start in range(0, len(rows), POOL * size)
+            sorted(rows[start : start + BATCHES_PER_POOL * size], key=lambda row: len(self.ids[row]))
+            for start in range(0, len(rows), BATCHES_PER_POOL * size)
         ]
         batches = [pool[start : start + size] for pool in pools for start in range(0, len(pool), size)]
         return [batches[index] for index in draw.permutation(len(batches))]
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
+def pad_batch(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
     """Token ids as one batch (N, L), filled up to its longest row.
 
-    >>> padded([[5, 6], [7]], 0)["input_ids"].tolist()
+    >>> pad_batch([[5, 6], [7]], 0)["input_ids"].tolist()
     [[5, 6], [7, 0]]
     """
     longest = max(map(len, rows))

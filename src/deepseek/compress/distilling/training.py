@@ -21,19 +21,19 @@ from torch import Tensor, nn
 
 from deepseek.compress.distilling.bundle_teacher import BundleTeacher
 from deepseek.compress.distilling.config import DistillConfig
-from deepseek.compress.distilling.losses import answers_loss, attention_loss, hidden_loss, labels_loss
+from deepseek.compress.distilling.losses import attention_loss, distillation_loss, hidden_loss, labels_loss
 from deepseek.errors import InputError, MissingError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import FitResult, fit
-from deepseek.train.loop.stream import describe, to_device
+from deepseek.train.loop.stream import describe_batch, to_device
 
-LABELS, ANSWERED, MASK = "labels", "teacher_logits", "attention_mask"
+LABELS, TEACHER_LOGITS, MASK = "labels", "teacher_logits", "attention_mask"
 
 
 @dataclass(frozen=True)
-class Distilled:
+class DistillationResult:
     """What came of it."""
 
     student: nn.Module  # trained, in eval mode
@@ -49,7 +49,7 @@ def distill(
     config: DistillConfig | None = None,
     train: TrainConfig | None = None,
     **given: Any,
-) -> Distilled:
+) -> DistillationResult:
     """Train `student`, in place, to answer as `teacher` does. Both are modules, or Hugging Face folders of classifiers,
     whose output is logits (N, ..., C), or something with `.logits` or `["logits"]`. The teacher may also be a bundle of
     classes that `ship` or `train` has made: batches are then its prepared features (N, F), see bundle_teacher.py.
@@ -76,19 +76,19 @@ def distill(
             expected="a torch module, or a Hugging Face folder of a classifier, as the student",
             fix="build the student in torch; a bundle can be the teacher",
         )
-    master, pupil = (opened(one, eager=eager) for one in (teacher, student))
-    before, now = checked_sizes(master, pupil)
-    lesson = Lesson(master, pupil, config)
+    master, pupil = (open_network(one, eager=eager) for one in (teacher, student))
+    before, now = parameter_counts(master, pupil)
+    lesson = DistillationModule(master, pupil, config)
     with ExitStack() as held:
         held.callback(lesson.close)
-        lesson.check(_first(data))
+        lesson.check(_first_batch(data))
         if callable(measure := given.get("validation")):
             given["validation"] = lambda module: measure(module.student)
         found = fit(lesson, data, train, loss=lesson.loss, **given)
-    return Distilled(pupil, found, now, now / before)
+    return DistillationResult(pupil, found, now, now / before)
 
 
-def checked_sizes(teacher: nn.Module, student: nn.Module) -> tuple[int, int]:
+def parameter_counts(teacher: nn.Module, student: nn.Module) -> tuple[int, int]:
     """The parameters of both. InputError for a student that has more."""
     before, now = (
         one.num_weights if isinstance(one, BundleTeacher) else sum(weight.numel() for weight in one.parameters())
@@ -107,7 +107,7 @@ def _is_bundle(model: nn.Module | str | Path) -> bool:
     return not isinstance(model, nn.Module) and (Path(model) / "bundle.json").is_file()
 
 
-def opened(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Module:
+def open_network(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Module:
     """A module as it is; a bundle as a teacher; of a Hugging Face folder its classifier, never with code of the folder.
     `eager`: so that its layers give their weights of attention. MissingError for what is none of these."""
     if isinstance(model, nn.Module):
@@ -127,7 +127,7 @@ def opened(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Module:
     return found
 
 
-class Answers(NamedTuple):
+class DistillationOutputs(NamedTuple):
     """Of both, to one batch."""
 
     logits: Tensor  # of the student
@@ -136,7 +136,7 @@ class Answers(NamedTuple):
     places: tuple[Any, ...]  # inputs without a name
 
 
-class Lesson(nn.Module):
+class DistillationModule(nn.Module):
     """What is trained: the student, and what projects its states to the width of its teacher's."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module, config: DistillConfig) -> None:
@@ -147,24 +147,24 @@ class Lesson(nn.Module):
         self._hooks: list[Any] = []
         self._seen: dict[tuple[str, str, str], Any] = {}
 
-    def forward(self, *places: Any, **named: Any) -> Answers:
-        inputs = {name: value for name, value in named.items() if name not in (LABELS, ANSWERED)}
-        logits, answered = logits_of(self.student(*places, **inputs)), named.get(ANSWERED)
+    def forward(self, *places: Any, **named: Any) -> DistillationOutputs:
+        inputs = {name: value for name, value in named.items() if name not in (LABELS, TEACHER_LOGITS)}
+        logits, answered = logits_of(self.student(*places, **inputs)), named.get(TEACHER_LOGITS)
         if answered is None or self.settings.hidden or self.settings.attention:
             with torch.no_grad():
                 answered = logits_of(self._teacher[0](*places, **inputs))
-        return Answers(logits, answered, inputs.get(MASK), places)
+        return DistillationOutputs(logits, answered, inputs.get(MASK), places)
 
-    def loss(self, found: Answers, *rest: Any) -> Tensor:
+    def loss(self, found: DistillationOutputs, *rest: Any) -> Tensor:
         """As `fit` calls it, with what a batch holds beside the inputs."""
-        config, labels = self.settings, labels_in(found, *rest)
+        config, labels = self.settings, batch_labels(found, *rest)
         losses = []
         if config.alpha > 0:
-            losses.append(config.alpha * answers_loss(found.logits, found.answered, config.temperature))
+            losses.append(config.alpha * distillation_loss(found.logits, found.answered, config.temperature))
         if config.alpha < 1 and labels is not None:
             losses.append((1 - config.alpha) * labels_loss(found.logits, labels))
         for own, other in config.hidden.items():
-            mine = self.projections[_key(own)](self._seen["student", "hidden", own])
+            mine = self.projections[_module_key(own)](self._seen["student", "hidden", own])
             theirs = self._seen["teacher", "hidden", other]
             losses.append(config.hidden_weight * hidden_loss(mine, theirs, found.mask, config.match))
         for own, other in config.attention.items():
@@ -188,7 +188,7 @@ class Lesson(nn.Module):
             found = self.eval()._on(inputs)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise InputError(
-                f"the teacher or the student fails on a batch of {describe(batch)}: {error}",
+                f"the teacher or the student fails on a batch of {describe_batch(batch)}: {error}",
                 expected="a batch that both take, and logits from both",
                 fix="call teacher(inputs) and student(inputs) on one batch by hand",
             ) from error
@@ -198,17 +198,17 @@ class Lesson(nn.Module):
                 f"the student gives {list(found.logits.shape)}, the teacher {list(found.answered.shape)}",
                 expected="the same shape, (N, classes)", fix="give the student as many outputs as its teacher has",
             )  # fmt: skip
-        self._check_labels(labels_in(found, *rest), found.logits)
+        self._check_labels(batch_labels(found, *rest), found.logits)
         self._check_seen()
         for mine, theirs in self.settings.hidden.items():
             sizes = (self._seen["student", "hidden", mine].shape[-1], self._seen["teacher", "hidden", theirs].shape[-1])
-            self.projections[_key(mine)] = nn.Linear(*sizes).to(device)
+            self.projections[_module_key(mine)] = nn.Linear(*sizes).to(device)
 
-    def _on(self, inputs: Any) -> Answers:
+    def _on(self, inputs: Any) -> DistillationOutputs:
         """As `fit` calls a module."""
         if isinstance(inputs, Mapping):
-            return cast("Answers", self(**inputs))
-        return cast("Answers", self(*inputs) if isinstance(inputs, (tuple, list)) else self(inputs))
+            return cast("DistillationOutputs", self(**inputs))
+        return cast("DistillationOutputs", self(*inputs) if isinstance(inputs, (tuple, list)) else self(inputs))
 
     def close(self) -> None:
         """Take the hooks off again."""
@@ -246,7 +246,9 @@ class Lesson(nn.Module):
     def _shape(self, who: str, kind: str, name: str) -> torch.Size:
         found = self._seen.get((who, kind, name))
         if not isinstance(found, Tensor) or (kind == "attention" and found.dim() != 4):
-            raise InputError(_nothing(kind, who, name), expected=_EXPECTED[kind], fix=_FIX[kind])
+            raise InputError(
+                _no_output_message(kind, who, name), expected=_EXPECTED_MODULE[kind], fix=_MODULE_FIX[kind]
+            )
         return found.shape
 
     def _watch(self, who: str, model: nn.Module, kind: str, name: str) -> None:
@@ -259,12 +261,12 @@ class Lesson(nn.Module):
             )
 
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            self._seen[who, kind, name] = _of(kind, output)
+            self._seen[who, kind, name] = _layer_output(kind, output)
 
         self._hooks.append(named[name].register_forward_hook(keep))
 
 
-def labels_in(found: Answers, *rest: Any) -> Tensor | None:
+def batch_labels(found: DistillationOutputs, *rest: Any) -> Tensor | None:
     """Of a batch: in a dict by name, in a tuple behind the inputs; None for a tensor, which is the inputs alone."""
     first = rest[0] if rest else None
     if isinstance(first, Mapping):
@@ -280,33 +282,33 @@ def logits_of(output: Any) -> Tensor:
     return found
 
 
-def _of(kind: str, output: Any) -> Any:
+def _layer_output(kind: str, output: Any) -> Any:
     if kind == "attention":
         return output[1] if isinstance(output, (tuple, list)) and len(output) > 1 else None
     return output[0] if isinstance(output, (tuple, list)) else getattr(output, "last_hidden_state", output)
 
 
-def _nothing(kind: str, who: str, name: str) -> str:
+def _no_output_message(kind: str, who: str, name: str) -> str:
     what = "weights of attention" if kind == "attention" else "states"
     return f"{name!r} of the {who} gives no {what}"
 
 
-_EXPECTED = {
+_EXPECTED_MODULE = {
     "hidden": "a module that runs once for each batch and gives a tensor",
     "attention": "a module that returns (output, weights), the weights (N, heads, L, L)",
 }
-_FIX = {
+_MODULE_FIX = {
     "hidden": "name another module in distill.hidden",
     "attention": "open models of Hugging Face with attn_implementation='eager', call torch's MultiheadAttention with "
     "average_attn_weights=False, or leave distill.attention out",
 }
 
 
-def _key(name: str) -> str:
+def _module_key(name: str) -> str:
     return name.replace(".", "/")  # a name in a ModuleDict may hold no dot
 
 
-def _first(data: Iterable[Any]) -> Any:
+def _first_batch(data: Iterable[Any]) -> Any:
     """The first batch. InputError for data that could then not be read from its start."""
     if isinstance(data, Iterator):
         raise InputError(

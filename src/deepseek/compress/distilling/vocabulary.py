@@ -1,7 +1,7 @@
 """Fewer pieces of words: those that some texts need, with every single letter, so that other texts can be read, too.
 
     kept = needed_pieces(tokenizer, texts, most=3_000)         # ids of the given tokenizer, in their order
-    smaller = with_pieces(tokenizer, kept)                     # the tokenizer.json of a student; id i is kept[i]
+    smaller = shrink_tokenizer(tokenizer, kept)                     # the tokenizer.json of a student; id i is kept[i]
 
 Embeddings are half of a small BERT. WordPiece takes the longest piece that it has, so texts whose pieces are all kept
 are read as before, and other words fall into smaller pieces.
@@ -16,10 +16,10 @@ from typing import Any
 
 from deepseek.engines.text import TextModel
 from deepseek.engines.text.source.folder import read_json
-from deepseek.engines.text.source.tokens import TOKENIZER
+from deepseek.engines.text.source.tokens import TOKENIZER_FILE
 from deepseek.errors import InputError
 
-MIDDLE = "##"  # before a piece within a word
+CONTINUATION_PREFIX = "##"  # before a piece within a word
 
 
 def is_wordpiece(tokenizer: Mapping[str, Any]) -> bool:
@@ -28,11 +28,11 @@ def is_wordpiece(tokenizer: Mapping[str, Any]) -> bool:
     return isinstance(model, Mapping) and model.get("type") == "WordPiece" and isinstance(model.get("vocab"), dict)
 
 
-def check_taught(model: TextModel) -> None:
+def check_distillable(model: TextModel) -> None:
     """InputError unless a student is made of such a model: a BERT that gives one label to a text, with WordPiece."""
     architecture = model.architecture
     known = architecture.family == "bert" and model.task == "sequence-classification" and not architecture.multi_label
-    if not known or not is_wordpiece(read_json(model.path, TOKENIZER)):
+    if not known or not is_wordpiece(read_json(model.path, TOKENIZER_FILE)):
         raise InputError(
             f"{model.path} is no BERT with WordPiece that gives one label to a text, so no student is made of it",
             expected="such a classifier",
@@ -46,7 +46,11 @@ def needed_pieces(tokenizer: Mapping[str, Any], ids: Sequence[Sequence[int]], *,
     vocab: dict[str, int] = tokenizer["model"]["vocab"]
     special = {int(one["id"]) for one in tokenizer.get("added_tokens", ())}
     unknown = vocab.get(tokenizer["model"].get("unk_token", ""))
-    letters = {number for piece, number in vocab.items() if len(piece.removeprefix(MIDDLE)) == 1 and piece.isascii()}
+    letters = {
+        number
+        for piece, number in vocab.items()
+        if len(piece.removeprefix(CONTINUATION_PREFIX)) == 1 and piece.isascii()
+    }
     always = special | letters | ({unknown} if unknown is not None else set())
     if len(always) >= most:
         raise InputError(
@@ -58,11 +62,11 @@ def needed_pieces(tokenizer: Mapping[str, Any], ids: Sequence[Sequence[int]], *,
     return sorted(always | set(often[: most - len(always)]))
 
 
-def with_pieces(tokenizer: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
+def shrink_tokenizer(tokenizer: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     """A tokenizer.json with these pieces alone, numbered anew.
 
     >>> small = {"model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "a": 1, "the": 2}}, "added_tokens": []}
-    >>> with_pieces(small, [0, 2])["model"]["vocab"]
+    >>> shrink_tokenizer(small, [0, 2])["model"]["vocab"]
     {'[UNK]': 0, 'the': 1}
     """
     place = {number: index for index, number in enumerate(kept)}

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.compress.edge.export import export_edge
-    from deepseek.compress.edge.result import Done, EdgeOptions
+    from deepseek.compress.edge.result import EdgeExport, EdgeOptions
 
-__all__ = ["Done", "EdgeOptions", "export_edge"]
+__all__ = ["EdgeExport", "EdgeOptions", "export_edge"]
 
-__getattr__ = lazily(__name__, dict.fromkeys(__all__, "export"))
+__getattr__ = lazy_attributes(__name__, dict.fromkeys(__all__, "export"))

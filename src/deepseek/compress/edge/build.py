@@ -27,12 +27,12 @@ from deepseek.compress.edge.program import Program
 from deepseek.contracts import Float32
 from deepseek.errors import CheckError, ExtraError
 
-NUM_STARTS = 5  # of which the fastest counts: a start is slowed by others and never sped up
-LIMIT_S = 300.0
+NUM_COLD_STARTS = 5  # of which the fastest counts: a start is slowed by others and never sped up
+TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """What came out of one run over N rows."""
 
     outputs: Float32  # (N, O)
@@ -42,7 +42,7 @@ class Ran:
     most_bytes: int  # of RAM that the process held at once
 
 
-def compiler() -> str:
+def find_compiler() -> str:
     """A C compiler. ExtraError when there is none."""
     wanted = [os.environ.get("CC", ""), "gcc", "cc", "clang"]
     found = next((path for name in wanted if name and (path := shutil.which(name))), None)
@@ -55,28 +55,28 @@ def compiler() -> str:
 
 
 @contextmanager
-def built(folder: Path) -> Iterator[Path]:
+def compile_program(folder: Path) -> Iterator[Path]:
     """A copy of `folder` in which the example (model) and the measuring program (measure) are compiled by its own
     Makefile. CheckError, with the compiler's words, when that fails."""
-    cc = compiler()
+    cc = find_compiler()
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / "made"
         shutil.copytree(folder, made, symlinks=True)
-        _make(made, cc)
+        _run_make(made, cc)
         (made / "model").rename(made / "example")
         main = made / "main.c"
         kept = main.read_text("utf-8")
-        main.write_text(ctext.source("measure.c"), encoding="utf-8")
-        _make(made, cc)
+        main.write_text(ctext.read_source("measure.c"), encoding="utf-8")
+        _run_make(made, cc)
         (made / "model").rename(made / "measure")
         main.write_text(kept, encoding="utf-8")
         (made / "example").rename(made / "model")
         yield made
 
 
-def _make(folder: Path, cc: str) -> None:
+def _run_make(folder: Path, cc: str) -> None:
     done = subprocess.run(
-        ["make", "-s", f"CC={cc}"], cwd=folder, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        ["make", "-s", f"CC={cc}"], cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
     )
     if done.returncode:
         raise CheckError(
@@ -85,14 +85,14 @@ def _make(folder: Path, cc: str) -> None:
         )  # fmt: skip
 
 
-def run(folder: Path, inputs: NDArray[Any], program: Program) -> Ran:
+def run_program(folder: Path, inputs: NDArray[Any], program: Program) -> RunResult:
     """Every row through `measure` in `folder`. CheckError when it fails."""
-    done = _measure(folder, inputs, program)
+    done = _run_measure(folder, inputs, program)
     width = program.num_outputs
     kind = np.dtype([("outputs", "<f4", (width,)), ("chosen", "<i4")])
     found = np.frombuffer(done.stdout, kind)
     said = json.loads(done.stderr.splitlines()[-1])
-    return Ran(
+    return RunResult(
         found["outputs"].copy(), found["chosen"].copy(), said["p50_ns"] / 1e9, said["p99_ns"] / 1e9,
         said["most_kb"] * 1024,
     )  # fmt: skip
@@ -101,9 +101,9 @@ def run(folder: Path, inputs: NDArray[Any], program: Program) -> Ran:
 def cold_start_s(folder: Path, inputs: NDArray[Any], program: Program) -> float:
     """Seconds from starting the process to its end after one row."""
     took = []
-    for _ in range(NUM_STARTS):
+    for _ in range(NUM_COLD_STARTS):
         start_s = time.perf_counter()
-        _measure(folder, inputs[:1], program)
+        _run_measure(folder, inputs[:1], program)
         took.append(time.perf_counter() - start_s)
     return min(took)
 
@@ -115,13 +115,13 @@ def stripped_bytes(folder: Path) -> int:
     if tool is None:
         return path.stat().st_size
     small = folder / "stripped"
-    subprocess.run([tool, "-o", str(small), str(path)], check=True, timeout=LIMIT_S)
+    subprocess.run([tool, "-o", str(small), str(path)], check=True, timeout=TIMEOUT_S)
     return small.stat().st_size
 
 
-def _measure(folder: Path, inputs: NDArray[Any], program: Program) -> subprocess.CompletedProcess[bytes]:
+def _run_measure(folder: Path, inputs: NDArray[Any], program: Program) -> subprocess.CompletedProcess[bytes]:
     data = np.ascontiguousarray(inputs, "<f8" if program.number == "double" else "<f4").tobytes()
-    done = subprocess.run(["./measure"], cwd=folder, input=data, capture_output=True, check=False, timeout=LIMIT_S)
+    done = subprocess.run(["./measure"], cwd=folder, input=data, capture_output=True, check=False, timeout=TIMEOUT_S)
     if done.returncode:
         raise CheckError(
             f"the program ended with {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}",

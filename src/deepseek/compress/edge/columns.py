@@ -15,34 +15,34 @@ import numpy as np
 
 from deepseek.compress.edge import ctext
 from deepseek.contracts import Float64
-from deepseek.data.features.booleans import BooleanCoder
-from deepseek.data.features.categories import CategoryCoder
-from deepseek.data.features.datetimes import CALENDAR, DatetimeCoder
-from deepseek.data.features.modality import Coder
-from deepseek.data.features.numerics import NumberCoder
+from deepseek.data.features.booleans import BooleanEncoder
+from deepseek.data.features.categories import CategoryEncoder
+from deepseek.data.features.datetimes import CALENDAR_FEATURES, DatetimeEncoder
+from deepseek.data.features.modality import ColumnEncoder
+from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.prepare import Preprocessor
-from deepseek.data.table.values import Values, boolean_of, moments, numbers
+from deepseek.data.table.values import Values, parse_boolean, parse_numbers, parse_timestamps
 
-ARITHMETIC = (NumberCoder, CategoryCoder, BooleanCoder, DatetimeCoder)
+ARITHMETIC_CODERS = (NumberEncoder, CategoryEncoder, BooleanEncoder, DatetimeEncoder)
 
 
 def is_arithmetic(preprocessor: Preprocessor) -> bool:
     """Whether every column is of a kind that the device can prepare by itself."""
-    return all(isinstance(column.coder, ARITHMETIC) for column in preprocessor.columns)
+    return all(isinstance(column.coder, ARITHMETIC_CODERS) for column in preprocessor.columns)
 
 
 def as_numbers(preprocessor: Preprocessor, values: Mapping[str, Values]) -> Float64:
     """Numbers (N, P) of raw values by column."""
-    return np.stack([_numbers(column.coder, values[column.name]) for column in preprocessor.columns], axis=1)
+    return np.stack([_column_numbers(column.coder, values[column.name]) for column in preprocessor.columns], axis=1)
 
 
-def _numbers(coder: Coder, values: Values) -> Float64:
-    if isinstance(coder, NumberCoder):
-        return numbers(values)
-    if isinstance(coder, BooleanCoder):
-        return numbers(values, boolean_of)
-    if isinstance(coder, DatetimeCoder):
-        given = moments(values)
+def _column_numbers(coder: ColumnEncoder, values: Values) -> Float64:
+    if isinstance(coder, NumberEncoder):
+        return parse_numbers(values)
+    if isinstance(coder, BooleanEncoder):
+        return parse_numbers(values, parse_boolean)
+    if isinstance(coder, DatetimeEncoder):
+        given = parse_timestamps(values)
         return np.where(np.isnat(given.astype("datetime64[ms]")), np.nan, given.astype(np.float64))
     features = np.zeros((len(values), len(coder.parts)), np.float32)
     marks = coder.encode(values, features)
@@ -56,50 +56,58 @@ def _numbers(coder: Coder, values: Values) -> Float64:
 def columns_c(preprocessor: Preprocessor) -> str:
     """The tables of the columns, their names and levels, and prepare(inputs, features)."""
     coders = [column.coder for column in preprocessor.columns]
-    parts = [ctext.names("model_input_names", [column.name for column in preprocessor.columns], public=True)]
+    parts = [ctext.string_array("model_input_names", [column.name for column in preprocessor.columns], public=True)]
     for place, coder in enumerate(coders):
-        if isinstance(coder, NumberCoder) and coder.levels:
-            parts.append(ctext.array(f"values_{place}", np.array(coder.levels, np.float64)))
-        if isinstance(coder, CategoryCoder) and coder.levels:
-            parts.append(ctext.names(f"levels_{place}", coder.levels))
-    rows = ",\n".join(f"    {{{', '.join(_row(coder, place))}}}" for place, coder in enumerate(coders))
+        if isinstance(coder, NumberEncoder) and coder.levels:
+            parts.append(ctext.array_definition(f"values_{place}", np.array(coder.levels, np.float64)))
+        if isinstance(coder, CategoryEncoder) and coder.levels:
+            parts.append(ctext.string_array(f"levels_{place}", coder.levels))
+    rows = ",\n".join(f"    {{{', '.join(_column_struct(coder, place))}}}" for place, coder in enumerate(coders))
     parts.append(f"static const struct column columns[] = {{\n{rows}\n}};\n")
-    parts.append(_levels(coders))
-    parts.append(ctext.source("codes.c"))
+    parts.append(_level_table(coders))
+    parts.append(ctext.read_source("codes.c"))
     parts.append(
         "static void prepare(const model_number *input, float *features)\n{\n    int i;\n"
         "    for (i = 0; i < MODEL_NUM_INPUTS; i++)\n"
         "        features = column_features(columns + i, input[i], features);\n}\n\n"
     )
-    return ctext.source("prepare.c") + "".join(parts)
+    return ctext.read_source("prepare.c") + "".join(parts)
 
 
-def _row(coder: Coder, place: int) -> list[str]:
+def _column_struct(coder: ColumnEncoder, place: int) -> list[str]:
     """The members of struct column."""
     kind, missing = "NUMBER", int(coder.parts[-1].kind == "missing") if coder.parts else 0
     fallback = offset = 0.0
     num_levels = first_hot = used = 0
     hot = sum(part.kind == "onehot" for part in coder.parts)
     values = "0"
-    if isinstance(coder, NumberCoder):
+    if isinstance(coder, NumberEncoder):
         fallback, offset = coder.median, coder.offset
         values = f"values_{place}" if hot else "0"
-    elif isinstance(coder, CategoryCoder):
+    elif isinstance(coder, CategoryEncoder):
         kind, num_levels = "CATEGORY", len(coder.levels)
         first_hot = 2 if num_levels == 2 else 1
-    elif isinstance(coder, BooleanCoder):
+    elif isinstance(coder, BooleanEncoder):
         kind, fallback = "BOOLEAN", coder.mode
-    elif isinstance(coder, DatetimeCoder):
+    elif isinstance(coder, DatetimeEncoder):
         kind, fallback, offset = "MOMENT", float(coder.median_ms), float(coder.start_ms)
-        used = sum(1 << bit for bit, name in enumerate(("days", *CALENDAR)) if name in coder.used)
+        used = sum(1 << bit for bit, name in enumerate(("days", *CALENDAR_FEATURES)) if name in coder.used)
     whole = [str(x) for x in (num_levels, first_hot, hot)]
-    return [kind, str(missing), ctext.double(fallback), ctext.double(offset), *whole, values, f"{used}u"]
+    return [
+        kind,
+        str(missing),
+        ctext.double_literal(fallback),
+        ctext.double_literal(offset),
+        *whole,
+        values,
+        f"{used}u",
+    ]
 
 
-def _levels(coders: Sequence[Any]) -> str:
+def _level_table(coders: Sequence[Any]) -> str:
     rows = [
         f"    {{levels_{place}, {len(coder.levels)}}}"
-        if isinstance(coder, CategoryCoder) and coder.levels
+        if isinstance(coder, CategoryEncoder) and coder.levels
         else "    {0, 0}"
         for place, coder in enumerate(coders)
     ]

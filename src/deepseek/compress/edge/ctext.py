@@ -16,49 +16,49 @@ from numpy.typing import NDArray
 
 from deepseek.errors import InputError
 
-SOURCES = Path(__file__).parent / "c"
-MAX_LITERAL = 4095  # characters that every C99 compiler takes in one string
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+=.,")
-_WIDTH = 118
+SOURCE_FOLDER = Path(__file__).parent / "c"
+MAX_LITERAL_CHARS = 4095  # characters that every C99 compiler takes in one string
+_PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+=.,")
+_LINE_WIDTH_CHARS = 118
 #: numpy's type of an element -> C's.
-TYPES = {
+C_TYPES = {
     "float32": "float", "float64": "double", "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t",
     "uint16": "uint16_t", "int32": "int32_t",
 }  # fmt: skip
 
 
-def source(name: str) -> str:
+def read_source(name: str) -> str:
     """One of our own C files."""
-    return (SOURCES / name).read_text("utf-8")
+    return (SOURCE_FOLDER / name).read_text("utf-8")
 
 
-def text(value: str) -> str:
+def string_literal(value: str) -> str:
     """A string literal of the UTF-8 bytes. Whatever is no letter, digit or harmless sign is an octal escape of three
     digits, which ends where it ends: no quote, newline, comment or trigraph comes through."""
     data = value.encode("utf-8", "surrogatepass")
-    if len(data) > MAX_LITERAL or 0 in data:
+    if len(data) > MAX_LITERAL_CHARS or 0 in data:
         raise InputError(
-            f"the name {value[:60]!r} is longer than {MAX_LITERAL} bytes, or holds a zero byte",
+            f"the name {value[:60]!r} is longer than {MAX_LITERAL_CHARS} bytes, or holds a zero byte",
             expected="names that a C string can hold", fix="rename the column or level, or use --tier onnxruntime",
         )  # fmt: skip
-    return '"' + "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in data) + '"'
+    return '"' + "".join(chr(byte) if byte in _PLAIN_BYTES else f"\\{byte:03o}" for byte in data) + '"'
 
 
-def real(value: float) -> str:
+def float_literal(value: float) -> str:
     """A float32 by its bits."""
-    return _number(float(np.float32(value)), "f", "HUGE_VALF")
+    return _hex_literal(float(np.float32(value)), "f", "HUGE_VALF")
 
 
-def double(value: float) -> str:
+def double_literal(value: float) -> str:
     """A float64 by its bits.
 
-    >>> double(-2.5), double(float("nan"))
+    >>> double_literal(-2.5), double(float("nan"))
     ('-0x1.4p+1', 'NAN')
     """
-    return _number(float(value), "", "HUGE_VAL")
+    return _hex_literal(float(value), "", "HUGE_VAL")
 
 
-def _number(value: float, ending: str, infinity: str) -> str:
+def _hex_literal(value: float, ending: str, infinity: str) -> str:
     if math.isnan(value):
         return "NAN"
     if math.isinf(value):
@@ -69,39 +69,41 @@ def _number(value: float, ending: str, infinity: str) -> str:
     return f"{mantissa}p{exponent}{ending}"
 
 
-def array(name: str, values: NDArray[Any]) -> str:
+def array_definition(name: str, values: NDArray[Any]) -> str:
     """A constant array of the numbers, flat, in the C type of their own; one zero where there are none."""
-    kind = TYPES[values.dtype.name]
-    show = {"float": real, "double": double}.get(kind, str)
-    return f"static const {kind} {name}[] = {{\n{_lines([show(x) for x in values.ravel().tolist()] or ['0'])}\n}};\n"
+    kind = C_TYPES[values.dtype.name]
+    show = {"float": float_literal, "double": double_literal}.get(kind, str)
+    return (
+        f"static const {kind} {name}[] = {{\n{_wrap_lines([show(x) for x in values.ravel().tolist()] or ['0'])}\n}};\n"
+    )
 
 
-def names(name: str, values: Sequence[str], *, public: bool = False) -> str:
+def string_array(name: str, values: Sequence[str], *, public: bool = False) -> str:
     """An array of strings; `public` ones can be seen by other files."""
-    shown = ",\n".join(f"    {text(value)}" for value in values) or "    0"
+    shown = ",\n".join(f"    {string_literal(value)}" for value in values) or "    0"
     return f"{'' if public else 'static '}const char *const {name}[] = {{\n{shown}\n}};\n"
 
 
-def pointers(kind: str, name: str, targets: Sequence[str]) -> str:
+def pointer_array(kind: str, name: str, targets: Sequence[str]) -> str:
     """An array of pointers to constant arrays."""
     return f"static const {kind} *const {name}[] = {{{', '.join(targets) or '0'}}};\n"
 
 
-def struct(kind: str, name: str, values: Iterable[object]) -> str:
+def struct_definition(kind: str, name: str, values: Iterable[object]) -> str:
     return f"static const struct {kind} {name} = {{{', '.join(map(str, values))}}};\n"
 
 
-def _lines(words: Iterable[str]) -> str:
+def _wrap_lines(words: Iterable[str]) -> str:
     lines, line = [], "   "
     for word in words:
-        if len(line) + len(word) + 2 > _WIDTH:
+        if len(line) + len(word) + 2 > _LINE_WIDTH_CHARS:
             lines.append(line)
             line = "   "
         line += f" {word},"
     return "\n".join([*lines, line])
 
 
-def narrowest(values: NDArray[Any], *kinds: str) -> NDArray[Any]:
+def narrow_integers(values: NDArray[Any], *kinds: str) -> NDArray[Any]:
     """The whole numbers in the first of the types that holds them all."""
     for kind in kinds:
         info = np.iinfo(kind)

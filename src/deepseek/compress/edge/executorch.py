@@ -19,33 +19,42 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.compress.edge.parity import compare
-from deepseek.compress.edge.result import Done, EdgeOptions, Tried, chosen, describe, put
-from deepseek.compress.edge.subject import Subject, answers, read_rows
-from deepseek.compress.subjects.user_module import is_module, load_module
+from deepseek.compress.edge.parity import compare_outputs
+from deepseek.compress.edge.result import (
+    EdgeExport,
+    EdgeOptions,
+    MeasuredVariant,
+    choose_variant,
+    install_folder,
+    write_descriptions,
+)
+from deepseek.compress.edge.subject import EdgeTarget, module_outputs, read_rows
+from deepseek.compress.subjects.user_module import is_module_name, load_module
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 
-PTE = "model.pte"
+PTE_FILE = "model.pte"
 
 
-def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None, say: Callable[[str], object]) -> Done:
+def export_pte(
+    path: Path, out: Path, options: EdgeOptions, *, data: Path | None, say: Callable[[str], object]
+) -> EdgeExport:
     """As export_edge(), for a module of the user's own."""
     if importlib.util.find_spec("executorch") is None:
         raise ExtraError(
             "executorch is not installed", expected="the package executorch beside the torch that it asks for",
             fix="in an environment of its own: pip install executorch, then this project with its extra 'compress'",
         )  # fmt: skip
-    if not is_module(path):
+    if not is_module_name(path):
         raise InputError(
             f"{path} is no torch module", expected="FILE.py:NAME of a function that gives one",
             fix="use --tier c or --tier onnxruntime for bundles and ONNX files",
         )  # fmt: skip
     module, rows = load_module(path), read_rows(data)
-    expected = answers(module, rows)
+    expected = module_outputs(module, rows)
     say("float32: lower to ExecuTorch, run, compare with the module")
-    graph = lowered(module, rows[:1])
-    subject = Subject(
+    graph = lower_module(module, rows[:1])
+    subject = EdgeTarget(
         name=path.stem, digest=hashlib.sha256(graph).hexdigest(), graph=graph,
         ends=("input", "output"), shape=rows.shape[1:],
         inputs=rows.reshape(len(rows), -1), expected=expected, rows_from="the rows of --data",
@@ -53,12 +62,12 @@ def export_pte(path: Path, out: Path, options: EdgeOptions, *, data: Path | None
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / PTE).write_bytes(graph)
-        tried = _tried(folder / PTE, subject, options)
-        chosen([(tried, folder)], options, subject)
-        describe(folder, subject, options, tried, [tried])
-        put(folder, out, options)
-    return Done(out, subject, options.tier, tried, (tried,), (RUNTIME_NOTE,))
+        (folder / PTE_FILE).write_bytes(graph)
+        tried = _measure_program(folder / PTE_FILE, subject, options)
+        choose_variant([(tried, folder)], options, subject)
+        write_descriptions(folder, subject, options, tried, [tried])
+        install_folder(folder, out, options)
+    return EdgeExport(out, subject, options.tier, tried, (tried,), (RUNTIME_NOTE,))
 
 
 RUNTIME_NOTE = (
@@ -66,7 +75,7 @@ RUNTIME_NOTE = (
 )
 
 
-def lowered(module: Any, row: Any) -> bytes:
+def lower_module(module: Any, row: Any) -> bytes:
     """The bytes of a program for one row, with XNNPACK where ExecuTorch brings it."""
     torch, exir = need("torch", extra="compress"), need("executorch.exir", extra="compress")
     partitioners = []
@@ -80,7 +89,7 @@ def lowered(module: Any, row: Any) -> bytes:
     return bytes(program.buffer)
 
 
-def _tried(path: Path, subject: Subject, options: EdgeOptions) -> Tried:
+def _measure_program(path: Path, subject: EdgeTarget, options: EdgeOptions) -> MeasuredVariant:
     torch, runtime = need("torch", extra="compress"), need("executorch.runtime", extra="compress")
     start_s = time.perf_counter()
     method = runtime.Runtime.get().load_program(str(path)).load_method("forward")
@@ -94,7 +103,9 @@ def _tried(path: Path, subject: Subject, options: EdgeOptions) -> Tried:
         took_s.append(time.perf_counter() - start_s)
         outputs.append(answer.detach().numpy().reshape(1, -1).copy())
     found = np.concatenate(outputs)
-    parity = compare(subject, found, found.argmax(axis=1).astype(np.int32), slice(None), lossy=False, keep=options.keep)
+    parity = compare_outputs(
+        subject, found, found.argmax(axis=1).astype(np.int32), slice(None), lossy=False, keep=options.keep
+    )
     p50_s, p99_s = np.quantile(took_s, [0.5, 0.99]).tolist()
     most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of this Python, torch and all
-    return Tried("float32", path.stat().st_size, parity, p50_s, p99_s, cold_s, most_bytes, 0)
+    return MeasuredVariant("float32", path.stat().st_size, parity, p50_s, p99_s, cold_s, most_bytes, 0)

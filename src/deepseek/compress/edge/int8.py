@@ -1,6 +1,6 @@
 """A graph whose weights alone are stored in int8: a quarter of the file, the arithmetic stays float32.
 
-    weights_in_int8(graph)
+    store_weights_int8(graph)
 
 That costs almost no accuracy and no speed: they are widened once, when the graph is loaded. It needs no rows and leaves
 activations as they are, so it shares nothing with engines/int8.py, which makes the graph that computes in int8.
@@ -12,29 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.compress.edge.layers import rounded
+from deepseek.compress.edge.layers import quantize_channels
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 EXTRA = "compress"
-LEAST_WEIGHTS = 1_024  # a smaller tensor saves nothing
+MIN_QUANTIZED_WEIGHTS = 1_024  # a smaller tensor saves nothing
 _CHANNEL_AXIS = {"Conv": 0, "Gemm": 0, "MatMul": 1}
 
 
-def weights_in_int8(graph: bytes) -> bytes:
+def store_weights_int8(graph: bytes) -> bytes:
     """The graph with each large stored weight of Conv, Gemm and MatMul as int8 and a scale for each output channel."""
     onnx = need("onnx", extra=EXTRA)
     helper, numpy_helper = need("onnx.helper", extra=EXTRA), need("onnx.numpy_helper", extra=EXTRA)
     model = onnx.load_from_string(graph)
     stored = {each.name: each for each in model.graph.initializer}
-    axes = _axes(model, helper)
+    axes = _channel_axes(model, helper)
     widened = []
     for name, axis in sorted(axes.items()):
         tensor = stored.get(name)
-        if tensor is None or tensor.data_type != 1 or np.prod(tensor.dims) < LEAST_WEIGHTS:
+        if tensor is None or tensor.data_type != 1 or np.prod(tensor.dims) < MIN_QUANTIZED_WEIGHTS:
             continue
         weight = np.moveaxis(numpy_helper.to_array(tensor), axis, 0)
-        codes, scale = rounded(weight.astype(np.float32))
+        codes, scale = quantize_channels(weight.astype(np.float32))
         codes = np.ascontiguousarray(np.moveaxis(codes.reshape(weight.shape), 0, axis))
         model.graph.initializer.remove(tensor)
         for array, ending in ((codes, "int8"), (scale, "scale"), (np.zeros(len(scale), np.int8), "zero")):
@@ -44,12 +44,12 @@ def weights_in_int8(graph: bytes) -> bytes:
     nodes = [*widened, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _at_least(model, 13)  # DequantizeLinear with an axis
+    _check_opset(model, 13)  # DequantizeLinear with an axis
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
-def _axes(model: Any, helper: Any) -> dict[str, int]:
+def _channel_axes(model: Any, helper: Any) -> dict[str, int]:
     """The axis of the output channels of each weight; one that two nodes read differently is left as it is."""
     found: dict[str, set[int]] = {}
     for node in model.graph.node:
@@ -64,7 +64,7 @@ def _axes(model: Any, helper: Any) -> dict[str, int]:
     return {name: axes.pop() for name, axes in found.items() if len(axes) == 1 and -1 not in axes}
 
 
-def _at_least(model: Any, version: int) -> None:
+def _check_opset(model: Any, version: int) -> None:
     for each in model.opset_import:
         if each.domain in ("", "ai.onnx") and each.version < version:
             raise InputError(

@@ -24,24 +24,24 @@ def network_c(network: Network, *, int8: bool) -> str:
     places, size = plan_arena(network)
     kinds = {step.kind for step in network.steps}
     chunks = [f"typedef {'int8_t' if int8 else 'float'} weight_t;\n", f"static float arena[{max(size, 1)}];\n\n"]
-    chunks += [text for kind, text in kernels().items() if kind in kinds]
+    chunks += [text for kind, text in kernel_sources().items() if kind in kinds]
     calls = []
     for number, step in enumerate(network.steps):
-        chunks.append(_data(step, number, int8=int8))
-        names = {name: _at(name, network, places) for name in (*step.inputs, step.output)}
-        calls.append("    " + _call(step, number, names, int8=int8))
+        chunks.append(_step_data(step, number, int8=int8))
+        names = {name: _address(name, network, places) for name in (*step.inputs, step.output)}
+        calls.append("    " + _step_call(step, number, names, int8=int8))
     num_out = network.size(network.output)
     body = "\n".join(calls)
     chunks.append(
         f"static void run_network(const float *input, float *output)\n{{\n    int i;\n{body}\n"
-        f"    for (i = 0; i < {num_out}; i++)\n        output[i] = ({_at(network.output, network, places)})[i];\n}}\n\n"
+        f"    for (i = 0; i < {num_out}; i++)\n        output[i] = ({_address(network.output, network, places)})[i];\n}}\n\n"
     )
     return "".join(chunks)
 
 
-def kernels() -> dict[str, str]:
+def kernel_sources() -> dict[str, str]:
     """The C function of each kind of step, by its kind, from network.c."""
-    _, *parts = re.split(r"^/\*\*\* (\w+) \*\*\*/\n", ctext.source("network.c"), flags=re.MULTILINE)
+    _, *parts = re.split(r"^/\*\*\* (\w+) \*\*\*/\n", ctext.read_source("network.c"), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -65,7 +65,7 @@ def plan_arena(network: Network) -> tuple[dict[str, int], int]:
     return places, total
 
 
-def rounded(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
+def quantize_channels(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
     """int8 weights and the scale of each output channel (the first axis), symmetric."""
     flat = weight.reshape(len(weight), -1)
     scale = np.abs(flat).max(axis=1, initial=0) / np.float32(127)
@@ -73,30 +73,30 @@ def rounded(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
     return np.clip(np.rint(flat / scale[:, None]), -127, 127).astype(np.int8), scale
 
 
-def _data(step: Step, number: int, *, int8: bool) -> str:
+def _step_data(step: Step, number: int, *, int8: bool) -> str:
     text = ""
     if step.kind in ("conv", "pool"):
-        limits = [ctext.real(step.low), ctext.real(step.high)] if step.kind == "conv" else []
-        text += ctext.struct(step.kind, f"step{number}", [*step.numbers, *limits])
+        limits = [ctext.float_literal(step.low), ctext.float_literal(step.high)] if step.kind == "conv" else []
+        text += ctext.struct_definition(step.kind, f"step{number}", [*step.numbers, *limits])
     if step.weight is not None and int8:
-        weight, scale = rounded(step.weight)
-        text += ctext.array(f"weight{number}", weight) + ctext.array(f"scale{number}", scale)
+        weight, scale = quantize_channels(step.weight)
+        text += ctext.array_definition(f"weight{number}", weight) + ctext.array_definition(f"scale{number}", scale)
     elif step.weight is not None:
-        text += ctext.array(f"weight{number}", step.weight.astype(np.float32))
+        text += ctext.array_definition(f"weight{number}", step.weight.astype(np.float32))
     for name, values in (("factor", step.factor), ("bias", step.bias)):
         if values is not None:
-            text += ctext.array(f"{name}{number}", values.astype(np.float32))
+            text += ctext.array_definition(f"{name}{number}", values.astype(np.float32))
     return text + "\n" if text else ""
 
 
-def _at(name: str, network: Network, places: Mapping[str, int]) -> str:
+def _address(name: str, network: Network, places: Mapping[str, int]) -> str:
     return "input" if name == network.input else f"arena + {places[name]}"
 
 
-def _call(step: Step, number: int, names: Mapping[str, str], *, int8: bool) -> str:
+def _step_call(step: Step, number: int, names: Mapping[str, str], *, int8: bool) -> str:
     inputs, out = [names[name] for name in step.inputs], names[step.output]
-    numbers = [ctext.real(x) if isinstance(x, float) else str(x) for x in step.numbers]
-    limits = [ctext.real(step.low), ctext.real(step.high)]
+    numbers = [ctext.float_literal(x) if isinstance(x, float) else str(x) for x in step.numbers]
+    limits = [ctext.float_literal(step.low), ctext.float_literal(step.high)]
     stored = [f"weight{number}", f"scale{number}" if int8 else "0", f"bias{number}"]
     words = {
         "conv": [f"&step{number}", *inputs, *stored, out],

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.compress.edge.nodes import READERS, Reading, Step
-from deepseek.engines.onnx import refusals
+from deepseek.compress.edge.nodes import READERS, GraphContext, Step
+from deepseek.engines.onnx import runtime_errors
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
 EXTRA = "compress"
-_LIMITED = frozenset({"conv", "dense", "add", "affine"})  # steps that can cut what they write
+_CLAMPING_KINDS = frozenset({"conv", "dense", "add", "affine"})  # steps that can cut what they write
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Network:
 def read_network(graph: bytes) -> Network:
     """The network of a graph with one float input and one float output. InputError names the node that the C tier does
     not know, IntegrityError what is no graph."""
-    model = simplified(graph)
-    reading = _reading(model)
+    model = simplify_graph(graph)
+    reading = _graph_context(model)
     steps: list[Step] = []
     for node in model.graph.node:
         reader = READERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -58,11 +58,11 @@ def read_network(graph: bytes) -> Network:
         if step is not None:
             steps.append(step)
     output = reading.resolved(model.graph.output[0].name)
-    limited = _limits_joined(steps, output, reading)
+    limited = _fuse_clamps(steps, output, reading)
     return Network(tuple(limited), reading.shapes, model.graph.input[0].name, reading.resolved(output))
 
 
-def simplified(graph: bytes) -> Any:
+def simplify_graph(graph: bytes) -> Any:
     """The model for one row, constants folded, with the shape of every tensor. As read_network() for errors."""
     onnx = need("onnx", extra=EXTRA)
     need("onnx.shape_inference", extra=EXTRA)
@@ -85,7 +85,7 @@ def simplified(graph: bytes) -> Any:
         options.log_severity_level = 4
         try:
             runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except refusals(runtime) as error:
+        except runtime_errors(runtime) as error:
             raise IntegrityError(
                 f"onnxruntime does not take the graph for one row: {error}", expected="a graph that runs",
                 fix="export it again",
@@ -118,7 +118,7 @@ def _decode_error() -> type[Exception]:
     return error
 
 
-def _reading(model: Any) -> Reading:
+def _graph_context(model: Any) -> GraphContext:
     to_array = need("onnx.numpy_helper", extra=EXTRA).to_array
     shapes = {}
     for each in (*model.graph.input, *model.graph.value_info, *model.graph.output):
@@ -126,10 +126,10 @@ def _reading(model: Any) -> Reading:
         if all(dims):
             shapes[each.name] = tuple(dims[1:])
     constants = {each.name: np.asarray(to_array(each)) for each in model.graph.initializer}
-    return Reading(shapes, constants)
+    return GraphContext(shapes, constants)
 
 
-def _limits_joined(steps: list[Step], output: str, reading: Reading) -> list[Step]:
+def _fuse_clamps(steps: list[Step], output: str, reading: GraphContext) -> list[Step]:
     """Clamps as limits of the steps before them, where nobody else reads those."""
     uses = Counter(name for step in steps for name in step.inputs)
     made: dict[str, int] = {}
@@ -139,7 +139,7 @@ def _limits_joined(steps: list[Step], output: str, reading: Reading) -> list[Ste
         before = made.get(step.inputs[0]) if step.kind == "clamp" else None
         if before is not None and uses[step.inputs[0]] == 1 and step.inputs[0] != output:
             earlier = kept[before]
-            if earlier.kind in _LIMITED and math.isinf(earlier.low) and math.isinf(earlier.high):
+            if earlier.kind in _CLAMPING_KINDS and math.isinf(earlier.low) and math.isinf(earlier.high):
                 kept[before] = replace(earlier, low=step.low, high=step.high)
                 reading.alias(step.output, step.inputs[0])
                 continue

@@ -31,7 +31,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Reading:
+class GraphContext:
     """What is known of the graph while it is read."""
 
     shapes: dict[str, tuple[int, ...]]
@@ -58,37 +58,37 @@ class Reading:
         """An input that has to be stored in the graph."""
         name = node.input[place]
         if name not in self.constants:
-            raise unfit(node, f"its input {name[:60]!r} is computed", "a stored one")
+            raise unsupported_node(node, f"its input {name[:60]!r} is computed", "a stored one")
         return np.asarray(self.constants[name], np.float32)
 
 
-def unfit(node: Any, what: str, expected: str) -> InputError:
+def unsupported_node(node: Any, what: str, expected: str) -> InputError:
     return InputError(
         f"{node.op_type} {(node.name or node.output[0])[:60]!r}: {what}",
         expected=f"for the C tier, {expected}", fix="use --tier onnxruntime",
     )  # fmt: skip
 
 
-def attributes(node: Any) -> dict[str, Any]:
+def node_attributes(node: Any) -> dict[str, Any]:
     value = need("onnx.helper", extra="compress").get_attribute_value
     return {each.name: value(each) for each in node.attribute}
 
 
-def _plane(shape: tuple[int, ...], node: Any) -> tuple[int, int, int]:
+def _plane_shape(shape: tuple[int, ...], node: Any) -> tuple[int, int, int]:
     """(C, H, W) of (C, H, W) or (C, L)."""
     if len(shape) == 2:
         return shape[0], 1, shape[1]
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
-    raise unfit(node, f"a row has the shape {list(shape)}", "channels and one or two more axes")
+    raise unsupported_node(node, f"a row has the shape {list(shape)}", "channels and one or two more axes")
 
 
 def _window(node: Any, given: dict[str, Any], rank: int) -> dict[str, tuple[int, int]]:
     """Strides, first pads and dilations as (y, x)."""
     if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID", b""):
-        raise unfit(node, f"auto_pad is {given['auto_pad'].decode()}", "pads in numbers")
+        raise unsupported_node(node, f"auto_pad is {given['auto_pad'].decode()}", "pads in numbers")
     if given.get("ceil_mode", 0):
-        raise unfit(node, "it rounds its size up", "ceil_mode 0")
+        raise unsupported_node(node, "it rounds its size up", "ceil_mode 0")
 
     def two(values: list[int], fill: int) -> tuple[int, int]:
         return (fill, values[0]) if rank == 1 else (values[0], values[1])
@@ -100,13 +100,13 @@ def _window(node: Any, given: dict[str, Any], rank: int) -> dict[str, tuple[int,
     }
 
 
-def _conv(node: Any, reading: Reading) -> Step:
-    given = attributes(node)
+def _conv(node: Any, reading: GraphContext) -> Step:
+    given = node_attributes(node)
     weight = reading.constant(node, 1)
     rank = weight.ndim - 2
     shape, out_shape = reading.shape(node.input[0]), reading.shape(node.output[0])
-    in_c, in_h, in_w = _plane(shape, node)
-    out_c, out_h, out_w = _plane(out_shape, node)
+    in_c, in_h, in_w = _plane_shape(shape, node)
+    out_c, out_h, out_w = _plane_shape(out_shape, node)
     window = _window(node, given, rank)
     kernel = (1, *weight.shape[2:]) if rank == 1 else weight.shape[2:]
     bias = reading.constant(node, 2) if len(node.input) > 2 and node.input[2] else np.zeros(out_c, np.float32)
@@ -119,25 +119,25 @@ def _conv(node: Any, reading: Reading) -> Step:
     return Step("conv", (node.input[0],), node.output[0], numbers, weight, bias=bias)
 
 
-def _dense(node: Any, reading: Reading) -> Step:
-    given = attributes(node)
+def _dense(node: Any, reading: GraphContext) -> Step:
+    given = node_attributes(node)
     weight = reading.constant(node, 1)
     if given.get("transA", 0) or weight.ndim != 2:
-        raise unfit(node, "it is no product of a row with a stored matrix", "x @ W + b")
+        raise unsupported_node(node, "it is no product of a row with a stored matrix", "x @ W + b")
     weight = weight if given.get("transB", 0) else weight.T
     bias = np.zeros(len(weight), np.float32)
     if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
         bias = bias + reading.constant(node, 2).reshape(-1) * np.float32(given.get("beta", 1.0))
     weight = weight * np.float32(given.get("alpha", 1.0))
     if math.prod(reading.shape(node.input[0])) != weight.shape[1]:
-        raise unfit(node, "it multiplies more than one row of the network", "x @ W + b of one vector")
+        raise unsupported_node(node, "it multiplies more than one row of the network", "x @ W + b of one vector")
     numbers = (weight.shape[1], weight.shape[0])
     return Step("dense", (node.input[0],), node.output[0], numbers, np.ascontiguousarray(weight), bias=bias)
 
 
-def _pool(node: Any, reading: Reading) -> Step:
-    given = attributes(node)
-    channels, in_h, in_w = _plane(reading.shape(node.input[0]), node)
+def _pool(node: Any, reading: GraphContext) -> Step:
+    given = node_attributes(node)
+    channels, in_h, in_w = _plane_shape(reading.shape(node.input[0]), node)
     is_max = node.op_type in ("MaxPool", "GlobalMaxPool")
     if node.op_type.startswith("Global"):
         numbers: tuple[int, ...] = (channels, in_h, in_w, 1, 1, in_h, in_w, 1, 1, 0, 0, int(is_max), 0)
@@ -145,31 +145,31 @@ def _pool(node: Any, reading: Reading) -> Step:
     rank = len(given["kernel_shape"])
     window = _window(node, given, rank)
     if window["dilation"] != (1, 1):
-        raise unfit(node, "its window is dilated", "dilations of 1")
-    _, out_h, out_w = _plane(reading.shape(node.output[0]), node)
+        raise unsupported_node(node, "its window is dilated", "dilations of 1")
+    _, out_h, out_w = _plane_shape(reading.shape(node.output[0]), node)
     kernel = (1, *given["kernel_shape"]) if rank == 1 else tuple(given["kernel_shape"])
     numbers = (channels, in_h, in_w, out_h, out_w, *kernel, *window["stride"], *window["pad"])
     numbers = (*numbers, int(is_max), int(given.get("count_include_pad", 0)))
     return Step("pool", (node.input[0],), node.output[0], numbers)
 
 
-def _mean(node: Any, reading: Reading) -> Step:
+def _global_mean(node: Any, reading: GraphContext) -> Step:
     """ReduceMean over every axis but rows and channels: a pool of all."""
     shape = reading.shape(node.input[0])
-    given = attributes(node)
+    given = node_attributes(node)
     axes = reading.constant(node, 1).tolist() if len(node.input) > 1 else given.get("axes", [])
     if len(shape) < 2 or {int(axis) % (len(shape) + 1) for axis in axes} != set(range(2, len(shape) + 1)):
-        raise unfit(node, "it is no mean over all places of a channel", "a global mean")
-    channels, in_h, in_w = _plane(shape, node)
+        raise unsupported_node(node, "it is no mean over all places of a channel", "a global mean")
+    channels, in_h, in_w = _plane_shape(shape, node)
     numbers = (channels, in_h, in_w, 1, 1, in_h, in_w, 1, 1, 0, 0, 0, 0)
     return Step("pool", (node.input[0],), node.output[0], numbers)
 
 
-def _arithmetic(node: Any, reading: Reading) -> Step:
+def _arithmetic(node: Any, reading: GraphContext) -> Step:
     """Add, Sub, Mul, Div: with a stored number or one for each channel, an affine; of two tensors, add or multiply."""
     stored = [place for place in (0, 1) if node.input[place] in reading.constants]
     if stored:
-        return _with_constant(node, reading, stored[0])
+        return _constant_arithmetic(node, reading, stored[0])
     first, second = (reading.shape(name) for name in node.input)
     if node.op_type == "Add" and first == second:
         return Step("add", tuple(node.input), node.output[0], (math.prod(first),))
@@ -181,31 +181,35 @@ def _arithmetic(node: Any, reading: Reading) -> Step:
         if first == second or per_channel:
             numbers = (first[0], math.prod(first[1:]), int(per_channel and first != second))
             return Step("multiply", names, node.output[0], numbers)
-    raise unfit(node, f"of the shapes {list(first)} and {list(second)}", "two equal shapes, or one number a channel")
+    raise unsupported_node(
+        node, f"of the shapes {list(first)} and {list(second)}", "two equal shapes, or one number a channel"
+    )
 
 
-def _with_constant(node: Any, reading: Reading, place: int) -> Step:
+def _constant_arithmetic(node: Any, reading: GraphContext, place: int) -> Step:
     name = node.input[1 - place]
     shape = reading.shape(name)
     value = reading.constant(node, place)
     if place == 0 and node.op_type in ("Sub", "Div"):
-        raise unfit(node, "it subtracts from, or divides, a stored number", "the stored number second")
+        raise unsupported_node(node, "it subtracts from, or divides, a stored number", "the stored number second")
     try:
         if value.ndim > len(shape):  # with an axis of rows, which has to be 1
             value = value.reshape(value.shape[value.ndim - len(shape) :])
         full = np.broadcast_to(value, shape)
     except ValueError:
-        raise unfit(node, f"stored numbers of the shape {list(value.shape)}", "one for each channel") from None
+        raise unsupported_node(
+            node, f"stored numbers of the shape {list(value.shape)}", "one for each channel"
+        ) from None
     each = full.reshape(shape[0], -1)
     if not (each == each[:, :1]).all():
-        raise unfit(node, "it has other stored numbers for each place", "one for each channel")
+        raise unsupported_node(node, "it has other stored numbers for each place", "one for each channel")
     column = each[:, 0].astype(np.float32)
     one = np.ones_like(column)
     if node.op_type in ("Add", "Sub"):
         return _affine(node, name, shape, one, column if node.op_type == "Add" else -column)
     if node.op_type == "Div":
         if not column.all():
-            raise unfit(node, "it divides by zero", "numbers that are not zero")
+            raise unsupported_node(node, "it divides by zero", "numbers that are not zero")
         column = one / column
     return _affine(node, name, shape, column, np.zeros_like(column))
 
@@ -215,17 +219,17 @@ def _affine(node: Any, name: str, shape: tuple[int, ...], factor: Float32, bias:
     return Step("affine", (name,), node.output[0], numbers, factor=factor, bias=bias.astype(np.float32))
 
 
-def _normalise(node: Any, reading: Reading) -> Step:
+def _batchnorm(node: Any, reading: GraphContext) -> Step:
     gain, shift, mean, variance = (reading.constant(node, place).astype(np.float64) for place in (1, 2, 3, 4))
-    factor = gain / np.sqrt(variance + attributes(node).get("epsilon", 1e-5))
+    factor = gain / np.sqrt(variance + node_attributes(node).get("epsilon", 1e-5))
     shape = reading.shape(node.input[0])
     return _affine(node, node.input[0], shape, factor.astype(np.float32), (shift - mean * factor).astype(np.float32))
 
 
-def _clamp(node: Any, reading: Reading) -> Step:
+def _clamp(node: Any, reading: GraphContext) -> Step:
     low, high = (0.0, math.inf) if node.op_type == "Relu" else (-math.inf, math.inf)
     if node.op_type == "Clip":
-        given = attributes(node)
+        given = node_attributes(node)
         low, high = given.get("min", low), given.get("max", high)
         if len(node.input) > 1 and node.input[1]:
             low = float(reading.constant(node, 1).item())
@@ -235,35 +239,37 @@ def _clamp(node: Any, reading: Reading) -> Step:
     return Step("clamp", (node.input[0],), node.output[0], numbers, low=low, high=high)
 
 
-def _squash(node: Any, reading: Reading) -> Step:
+def _sigmoid(node: Any, reading: GraphContext) -> Step:
     size = math.prod(reading.shape(node.input[0]))
     if node.op_type == "Sigmoid":
         return Step("sigmoid", (node.input[0],), node.output[0], (size,))
-    given = attributes(node)
+    given = node_attributes(node)
     is_swish = node.op_type == "HardSwish"
     alpha = 1 / 6 if is_swish else given.get("alpha", 0.2)
     numbers = (size, float(alpha), 0.5 if is_swish else float(given.get("beta", 0.5)), int(is_swish))
     return Step("hard_sigmoid", (node.input[0],), node.output[0], numbers)
 
 
-def _softmax(node: Any, reading: Reading) -> Step:
+def _softmax(node: Any, reading: GraphContext) -> Step:
     shape = reading.shape(node.input[0])
-    if math.prod(shape) != shape[-1] or attributes(node).get("axis", -1) not in (-1, len(shape)):
-        raise unfit(node, f"over a part of the shape {list(shape)}", "all numbers of a row")
+    if math.prod(shape) != shape[-1] or node_attributes(node).get("axis", -1) not in (-1, len(shape)):
+        raise unsupported_node(node, f"over a part of the shape {list(shape)}", "all numbers of a row")
     return Step("softmax", (node.input[0],), node.output[0], (shape[-1],))
 
 
-def _same(node: Any, reading: Reading) -> None:
+def _alias_output(node: Any, reading: GraphContext) -> None:
     """What changes only the shape."""
     if math.prod(reading.shape(node.input[0])) != math.prod(reading.shape(node.output[0])):
-        raise unfit(node, "it moves numbers between rows", "a new shape of the same row")
+        raise unsupported_node(node, "it moves numbers between rows", "a new shape of the same row")
     reading.alias(node.output[0], node.input[0])
 
 
-READERS: dict[str, Callable[[Any, Reading], Step | None]] = {
-    "Conv": _conv, "Gemm": _dense, "MatMul": _dense, "BatchNormalization": _normalise, "Relu": _clamp, "Clip": _clamp,
-    "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _pool, "GlobalMaxPool": _pool, "ReduceMean": _mean,
-    "Add": _arithmetic, "Sub": _arithmetic, "Mul": _arithmetic, "Div": _arithmetic, "Sigmoid": _squash,
-    "HardSigmoid": _squash, "HardSwish": _squash, "Softmax": _softmax, "Flatten": _same, "Reshape": _same,
-    "Squeeze": _same, "Unsqueeze": _same, "Identity": _same, "Dropout": _same,
+READERS: dict[str, Callable[[Any, GraphContext], Step | None]] = {
+    "Conv": _conv, "Gemm": _dense, "MatMul": _dense, "BatchNormalization": _batchnorm, "Relu": _clamp, "Clip": _clamp,
+    "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _pool, "GlobalMaxPool": _pool,
+    "ReduceMean": _global_mean,
+    "Add": _arithmetic, "Sub": _arithmetic, "Mul": _arithmetic, "Div": _arithmetic,
+    "Sigmoid": _sigmoid,
+    "HardSigmoid": _sigmoid, "HardSwish": _sigmoid, "Softmax": _softmax, "Flatten": _alias_output, "Reshape": _alias_output,
+    "Squeeze": _alias_output, "Unsqueeze": _alias_output, "Identity": _alias_output, "Dropout": _alias_output,
 }  # fmt: skip

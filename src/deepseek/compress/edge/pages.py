@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepseek.compress.edge.subject import Subject
-from deepseek.data.features.categories import CategoryCoder
+from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.data.features.categories import CategoryEncoder
 
-_SENDS = {
+_INPUT_TEXTS = {
     "float64": "the number, NaN where it is missing",
     "str": "the code of its level, 0 for an unknown one, NaN where it is missing",
     "bool": "0 or 1, NaN where it is missing",
     "datetime64[ms]": "milliseconds since 1970 in UTC, NaN where it is missing",
 }
-_TIERS = {
+_TIER_TEXTS = {
     "c": """\
 `model.c` and `model.h` are portable C99: no malloc, no threads, nothing of libc but math.h; every buffer is static and
 its size is known when it is compiled. Compile them into your program with `-lm`.""",
@@ -24,7 +24,7 @@ this one and compile again.""",
 }
 
 
-_PTE = """\
+_EXECUTORCH_README = """\
 # A model for ExecuTorch
 
 `model.pte` is a program for ExecuTorch's runtime, which is built for each device from its own sources. It takes one
@@ -33,10 +33,10 @@ float32 tensor. `edge.json` says its shape, how far the answers may differ from 
 """
 
 
-def readme(subject: Subject, tier: str) -> str:
+def readme(subject: EdgeTarget, tier: str) -> str:
     """README.md. No name of the user's stands in it: those are in edge.json."""
     if tier == "executorch":
-        return _PTE
+        return _EXECUTORCH_README
     what = "raw columns, which are prepared in C" if subject.is_raw else (
         "PREPARED features, not raw columns: this model has columns that C does not prepare"
         if subject.runtime is not None
@@ -45,7 +45,7 @@ def readme(subject: Subject, tier: str) -> str:
     return f"""\
 # A model for the device
 
-{_TIERS[tier]}
+{_TIER_TEXTS[tier]}
 
     make
     ./model < rows.csv      # numbers, {subject.inputs.shape[1]} a row; "nan" is missing
@@ -62,7 +62,7 @@ measured where the folder was made.
 """
 
 
-def inputs(subject: Subject) -> list[dict[str, Any]]:
+def describe_inputs(subject: EdgeTarget) -> list[dict[str, Any]]:
     """One entry for each number of a row, or one for a tensor."""
     if subject.runtime is None:
         return [{"name": subject.ends[0], "shape": list(subject.shape), "sends": "float32 numbers in C order"}]
@@ -71,14 +71,14 @@ def inputs(subject: Subject) -> list[dict[str, Any]]:
         return [{"name": name, "sends": "a prepared feature"} for name in preprocessor.feature_names]
     found = []
     for column in preprocessor.columns:
-        entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "sends": _SENDS[column.coder.dtype]}
-        if isinstance(column.coder, CategoryCoder):
+        entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "sends": _INPUT_TEXTS[column.coder.dtype]}
+        if isinstance(column.coder, CategoryEncoder):
             entry["levels"] = {level: code for code, level in enumerate(column.coder.levels, 1)}
         found.append(entry)
     return found
 
 
-def outputs(subject: Subject) -> dict[str, Any]:
+def describe_outputs(subject: EdgeTarget) -> dict[str, Any]:
     """What the numbers that come out are."""
     if subject.runtime is None:
         return {"name": subject.ends[1], "size": int(subject.expected.shape[1])}

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.compress.edge.subject import Subject
+from deepseek.compress.edge.subject import EdgeTarget
 from deepseek.contracts import Float32
 from deepseek.engines.parity import OUTPUT_LIMIT
 
-LIMIT = 1e-4
+MAX_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Parity:
         return f"largest difference {self.max_difference:.2g}{agreed} of {self.num_rows} rows"
 
 
-def compare(
-    subject: Subject, outputs: Float32, chosen: NDArray[np.int32], rows: slice, *, lossy: bool, keep: float
+def compare_outputs(
+    subject: EdgeTarget, outputs: Float32, chosen: NDArray[np.int32], rows: slice, *, lossy: bool, keep: float
 ) -> Parity:
     """The program's outputs (N, O) and classes (N,) for `rows` of the subject against what is expected."""
     expected = subject.expected[rows].astype(np.float64)
     if len(outputs) != len(expected):
-        return Parity(len(outputs), float("inf"), LIMIT, None, None, float("inf"), False)
+        return Parity(len(outputs), float("inf"), MAX_DIFFERENCE, None, None, float("inf"), False)
     distance = np.abs(outputs - expected)
     is_bundle = subject.runtime is not None
     share = is_bundle and subject.is_classes
@@ -57,9 +57,9 @@ def compare(
     error = float(np.nan_to_num(np.sqrt((distance**2).mean()), nan=np.inf)) / size
     agreement = frequent = None
     if subject.is_classes:
-        decided = classes(subject, rows)
+        decided = expected_classes(subject, rows)
         agreement, frequent = float((chosen == decided).mean()), float(np.bincount(decided).max() / len(decided))
-    limit = None if lossy else (OUTPUT_LIMIT if share else LIMIT)
+    limit = None if lossy else (OUTPUT_LIMIT if share else MAX_DIFFERENCE)
     if limit is not None:
         passes = most <= limit
     elif agreement is None or frequent is None:
@@ -71,7 +71,7 @@ def compare(
     return Parity(len(outputs), most, limit, agreement, frequent, error, bool(passes))
 
 
-def classes(subject: Subject, rows: slice) -> NDArray[np.int64]:
+def expected_classes(subject: EdgeTarget, rows: slice) -> NDArray[np.int64]:
     """The class number of each row, as the model itself decides."""
     expected = subject.expected[rows]
     if subject.runtime is None:

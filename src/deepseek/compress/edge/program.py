@@ -17,15 +17,15 @@ from deepseek.compress.edge import ctext
 from deepseek.compress.edge.columns import columns_c, is_arithmetic
 from deepseek.compress.edge.layers import network_c, plan_arena
 from deepseek.compress.edge.network import Network
-from deepseek.compress.edge.tables import ARGMAX, decide_c, model_c
+from deepseek.compress.edge.tables import ARGMAX_DECIDE, decide_c, model_c
 from deepseek.data import Preprocessor
 from deepseek.engines import Runtime
 from deepseek.engines.decide import Decision
 from deepseek.nn.model import Model
 
-Number = Literal["double", "float"]
+NumberType = Literal["double", "float"]
 INCLUDES = '#include <float.h>\n#include <math.h>\n#include <stdint.h>\n#include "model.h"\n\n'
-LIBRARY = "libonnxruntime.so.1"  # the name that it calls itself
+LIBRARY_NAME = "libonnxruntime.so.1"  # the name that it calls itself
 
 MAKEFILE = """\
 # `make` builds ./model, the example; on a device, add model.c and model.h to your own program.
@@ -51,7 +51,7 @@ class Program:
     """Files by name, and what model_run() takes and gives."""
 
     files: dict[str, str] = field(repr=False)
-    number: Number  # of an input
+    number: NumberType  # of an input
     num_inputs: int
     num_outputs: int
     static_bytes: int = 0  # buffers whose size the compiler knows, beside constants
@@ -68,19 +68,19 @@ def model_program(model: Model, decision: Decision, preprocessor: Preprocessor) 
     raw = is_arithmetic(preprocessor)
     parts = [f"enum {{ NUM_FEATURES = {len(preprocessor.feature_names)} }};\n\n"]
     parts += [columns_c(preprocessor)] if raw else []
-    parts += [model_c(model), decide_c(decision), NOTHING_TO_OPEN]
+    parts += [model_c(model), decide_c(decision), MODEL_OPEN_STUB]
     body = "    static float features[NUM_FEATURES];\n    prepare(input, features);\n    score(features, output);\n"
-    parts.append(_run(body if raw else "    score(input, output);\n"))
-    return _program(parts, decision, preprocessor, libs="-lm")
+    parts.append(_model_run(body if raw else "    score(input, output);\n"))
+    return _tabular_program(parts, decision, preprocessor, libs="-lm")
 
 
 def network_program(network: Network, *, int8: bool) -> Program:
     """A network in C alone: model_run() takes the numbers of one input tensor in its order."""
     num_in, num_out = network.size(network.input), network.size(network.output)
-    parts = [network_c(network, int8=int8), ARGMAX, NOTHING_TO_OPEN]
-    parts.append(_run("    run_network(input, output);\n"))
+    parts = [network_c(network, int8=int8), ARGMAX_DECIDE, MODEL_OPEN_STUB]
+    parts.append(_model_run("    run_network(input, output);\n"))
     header = _header("float", num_in, num_out)
-    files = _files(header, "".join([_head(), *parts]), "-lm")
+    files = _program_files(header, "".join([_file_head(), *parts]), "-lm")
     return Program(files, "float", num_in, num_out, 4 * plan_arena(network)[1])
 
 
@@ -97,30 +97,30 @@ def onnxruntime_program(
     parts = [
         "#include <stdio.h>\n#include \"model.h\"\n", f"enum {{ NUM_FEATURES = {num_features} }};\n",
         f"#define INPUT_SHAPE {{{shapes[0]}}}\n#define OUTPUT_SHAPE {{{shapes[1]}}}\n",
-        f"#define INPUT_NAME {ctext.text(ends[0])}\n#define OUTPUT_NAME {ctext.text(ends[1])}\n",
-        f"#define DISABLE_QDQ \"{int(not qdq)}\"\n\n", ctext.source("ort.c"),
+        f"#define INPUT_NAME {ctext.string_literal(ends[0])}\n#define OUTPUT_NAME {ctext.string_literal(ends[1])}\n",
+        f"#define DISABLE_QDQ \"{int(not qdq)}\"\n\n", ctext.read_source("ort.c"),
     ]  # fmt: skip
     parts += [columns_c(runtime.preprocessor)] if raw and runtime is not None else []
-    parts.append(ARGMAX if runtime is None else decide_c(runtime.decision))
+    parts.append(ARGMAX_DECIDE if runtime is None else decide_c(runtime.decision))
     copy = "    int i;\n    for (i = 0; i < NUM_FEATURES; i++)\n        numbers_in[i] = (float)input[i];\n"
-    parts.append(_run(("    prepare(input, numbers_in);\n" if raw else copy) + "    run_graph(output);\n"))
-    libs = f"-Llib -l:{LIBRARY} -Wl,-rpath,'$$ORIGIN/lib' -lm"
+    parts.append(_model_run(("    prepare(input, numbers_in);\n" if raw else copy) + "    run_graph(output);\n"))
+    libs = f"-Llib -l:{LIBRARY_NAME} -Wl,-rpath,'$$ORIGIN/lib' -lm"
     if runtime is None:
         return Program(
-            _files(_header("float", num_features, num_outputs), "".join([_head(), *parts]), libs),
+            _program_files(_header("float", num_features, num_outputs), "".join([_file_head(), *parts]), libs),
             "float", num_features, num_outputs,
         )  # fmt: skip
-    return _program(parts, runtime.decision, runtime.preprocessor, libs=libs)
+    return _tabular_program(parts, runtime.decision, runtime.preprocessor, libs=libs)
 
 
-NOTHING_TO_OPEN = "\nconst char *model_open(const char *folder)\n{\n    (void)folder;\n    return 0;\n}\n"
+MODEL_OPEN_STUB = "\nconst char *model_open(const char *folder)\n{\n    (void)folder;\n    return 0;\n}\n"
 
 
-def _program(parts: list[str], decision: Decision, preprocessor: Preprocessor, *, libs: str) -> Program:
+def _tabular_program(parts: list[str], decision: Decision, preprocessor: Preprocessor, *, libs: str) -> Program:
     raw = is_arithmetic(preprocessor)
     num_inputs = len(preprocessor.columns if raw else preprocessor.feature_names)
     num_outputs = max(len(decision.labels), 1)
-    number: Number = "double" if raw else "float"
+    number: NumberType = "double" if raw else "float"
     extra = ""
     if raw:
         extra += "extern const char *const model_input_names[MODEL_NUM_INPUTS]; /* UTF-8 */\n"
@@ -130,19 +130,19 @@ def _program(parts: list[str], decision: Decision, preprocessor: Preprocessor, *
         extra += f"extern const char *const model_labels[{len(decision.labels)}]; /* UTF-8 */\n"
     elif decision.half_width is not None:
         extra += "extern const float model_half_width; /* of the interval around output[0] */\n"
-    files = _files(_header(number, num_inputs, num_outputs, extra), "".join([_head(), *parts]), libs)
+    files = _program_files(_header(number, num_inputs, num_outputs, extra), "".join([_file_head(), *parts]), libs)
     return Program(files, number, num_inputs, num_outputs, 4 * len(preprocessor.feature_names))
 
 
-def _head() -> str:
+def _file_head() -> str:
     return f"/* Made by `deepseek export --edge`; do not edit. */\n{INCLUDES}"
 
 
-def _run(body: str) -> str:
+def _model_run(body: str) -> str:
     return f"\nvoid model_run(const model_number *input, float *output)\n{{\n{body}}}\n"
 
 
-def _header(number: Number, num_inputs: int, num_outputs: int, extra: str = "") -> str:
+def _header(number: NumberType, num_inputs: int, num_outputs: int, extra: str = "") -> str:
     return f"""\
 /* Made by `deepseek export --edge`; do not edit. C99. One caller at a time: the buffers are static. */
 #ifndef MODEL_H
@@ -162,7 +162,8 @@ int model_decide(const float *output);
 """
 
 
-def _files(header: str, code: str, libs: str) -> dict[str, str]:
+def _program_files(header: str, code: str, libs: str) -> dict[str, str]:
     return {
-        "model.h": header, "model.c": code, "main.c": ctext.source("main.c"), "Makefile": MAKEFILE.format(libs=libs),
+        "model.h": header, "model.c": code, "main.c": ctext.read_source("main.c"),
+        "Makefile": MAKEFILE.format(libs=libs),
     }  # fmt: skip

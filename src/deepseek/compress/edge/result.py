@@ -10,25 +10,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
+from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
 from deepseek.compress.edge import pages
 from deepseek.compress.edge.parity import Parity
-from deepseek.compress.edge.subject import Subject
+from deepseek.compress.edge.subject import EdgeTarget
 from deepseek.errors import CheckError, InputError
 
 Tier = Literal["onnxruntime", "c", "executorch"]
 
 
-MANIFEST = "edge.json"
+MANIFEST_FILE = "edge.json"
 
 
-MEASURED = "measured.json"
+MEASURED_FILE = "measured.json"
 
 
-FORMAT = 1
+MANIFEST_FORMAT = 1
 
 
-SAME_SIZE = 1.05  # of two variants that are so close in size the one that loses nothing is kept, or the faster one
+SAME_SIZE_RATIO = (
+    1.05  # of two variants that are so close in size the one that loses nothing is kept, or the faster one
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class EdgeOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class MeasuredVariant:
     """One variant, as it was measured here."""
 
     name: str  # "float32", "int8 weights", "int8"
@@ -59,14 +61,14 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class EdgeExport:
     """What was written, and everything that was tried for it."""
 
     out: Path
-    subject: Subject = field(repr=False)
+    subject: EdgeTarget = field(repr=False)
     tier: Tier
-    kept: Tried
-    tried: tuple[Tried, ...]
+    kept: MeasuredVariant
+    tried: tuple[MeasuredVariant, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -74,25 +76,27 @@ class Done:
         return self.kept.size_bytes
 
 
-def check_out(out: Path, *, overwrite: bool) -> None:
+def check_output_folder(out: Path, *, overwrite: bool) -> None:
     """InputError unless `out` is free, or, with `overwrite`, a folder that export has made."""
-    if is_free(out) or (overwrite and (out / MANIFEST).is_file()):
+    if is_vacant(out) or (overwrite and (out / MANIFEST_FILE).is_file()):
         return
-    fix = "choose another --out, or give --overwrite" if (out / MANIFEST).is_file() else "choose another --out"
+    fix = "choose another --out, or give --overwrite" if (out / MANIFEST_FILE).is_file() else "choose another --out"
     raise InputError(f"{out} is there already", expected="a folder that does not exist", fix=fix)
 
 
-def put(made: Path, out: Path, options: EdgeOptions) -> None:
+def install_folder(made: Path, out: Path, options: EdgeOptions) -> None:
     """A copy of the folder `made` as `out`, whole or not at all."""
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(target), unfinished(target) as folder:
-        check_out(out, overwrite=options.overwrite)
+    with exclusive_writer(target), temporary_folder(target) as folder:
+        check_output_folder(out, overwrite=options.overwrite)
         shutil.copytree(made, folder, dirs_exist_ok=True)
-        put_in_place(folder, target)
+        replace_folder(folder, target)
 
 
-def chosen(tried: list[tuple[Tried, Path]], options: EdgeOptions, subject: Subject) -> tuple[Tried, Path]:
+def choose_variant(
+    tried: list[tuple[MeasuredVariant, Path]], options: EdgeOptions, subject: EdgeTarget
+) -> tuple[MeasuredVariant, Path]:
     """The smallest that passes; of those of about one size one that loses nothing, and then the fastest."""
     passing = [each for each in tried if each[0].parity.passes]
     if not passing:
@@ -103,7 +107,7 @@ def chosen(tried: list[tuple[Tried, Path]], options: EdgeOptions, subject: Subje
             fix="report it as a bug of the export, or try another --tier",
         )
     smallest = min(each.size_bytes for each, _ in passing)
-    close = [each for each in passing if each[0].size_bytes <= SAME_SIZE * smallest]
+    close = [each for each in passing if each[0].size_bytes <= SAME_SIZE_RATIO * smallest]
     kept = min(close, key=lambda each: (each[0].parity.limit is None, each[0].p50_s))
     if kept[0].size_bytes > options.max_mb * 1e6:
         sizes = ", ".join(
@@ -117,7 +121,9 @@ def chosen(tried: list[tuple[Tried, Path]], options: EdgeOptions, subject: Subje
     return kept
 
 
-def describe(folder: Path, subject: Subject, options: EdgeOptions, kept: Tried, tried: list[Tried]) -> None:
+def write_descriptions(
+    folder: Path, subject: EdgeTarget, options: EdgeOptions, kept: MeasuredVariant, tried: list[MeasuredVariant]
+) -> None:
     """README.md, edge.json (the same bytes for the same model and rows) and measured.json (of this machine)."""
     (folder / "README.md").write_text(pages.readme(subject, options.tier), encoding="utf-8")
     files = {
@@ -127,16 +133,16 @@ def describe(folder: Path, subject: Subject, options: EdgeOptions, kept: Tried, 
         for path in sorted(folder.rglob("*")) if path.is_file()
     }  # fmt: skip
     manifest: dict[str, Any] = {
-        "format": FORMAT, "name": subject.name, "source": subject.digest, "tier": options.tier,
-        "variant": kept.name, "inputs": pages.inputs(subject), "outputs": pages.outputs(subject),
+        "format": MANIFEST_FORMAT, "name": subject.name, "source": subject.digest, "tier": options.tier,
+        "variant": kept.name, "inputs": pages.describe_inputs(subject), "outputs": pages.describe_outputs(subject),
         "parity": {**asdict(kept.parity), "rows": subject.rows_from}, "files": files,
     }  # fmt: skip
-    _write_json(folder / MANIFEST, manifest)
+    _write_json(folder / MANIFEST_FILE, manifest)
     measured = {
         "machine": f"{platform.system()} {platform.machine()}", "size_bytes": kept.size_bytes,
         "max_bytes": int(options.max_mb * 1e6), "variants": [each.to_dict() for each in tried],
     }  # fmt: skip
-    _write_json(folder / MEASURED, measured)
+    _write_json(folder / MEASURED_FILE, measured)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

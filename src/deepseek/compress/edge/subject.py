@@ -1,7 +1,7 @@
 """What is exported, and the rows that the export is held to.
 
-    subject = open_subject(Path("loans"), data=Path("rows.csv"))     # a bundle
-    subject = open_subject(Path("net.onnx"), data=Path("rows.safetensors"))
+    subject = open_edge_target(Path("loans"), data=Path("rows.csv"))     # a bundle
+    subject = open_edge_target(Path("net.onnx"), data=Path("rows.safetensors"))
     subject.inputs, subject.expected                                 # what the device sends, what it must answer
 
 A bundle without `data` is held to rows drawn from its data card, column by column. Rows of a bundle come a second time
@@ -23,31 +23,31 @@ from numpy.typing import NDArray
 
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
 from deepseek.compress.edge.network import check_ends
-from deepseek.compress.subjects.user_module import is_module, load_module
+from deepseek.compress.subjects.user_module import is_module_name, load_module
 from deepseek.contracts import Float32
 from deepseek.data import read_table
-from deepseek.data.features.booleans import BooleanCoder
-from deepseek.data.features.categories import CategoryCoder
-from deepseek.data.features.datetimes import DatetimeCoder
-from deepseek.data.features.modality import Coder
-from deepseek.data.table.values import Values, moment_text
+from deepseek.data.features.booleans import BooleanEncoder
+from deepseek.data.features.categories import CategoryEncoder
+from deepseek.data.features.datetimes import DatetimeEncoder
+from deepseek.data.features.modality import ColumnEncoder
+from deepseek.data.table.values import Values, format_timestamp
 from deepseek.engines import Runtime
 from deepseek.engines.onnx import open_session
-from deepseek.engines.parity import spread
+from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.extras import need
 from deepseek.files import read_bounded
 
-GRAPH = "model.onnx"
+GRAPH_FILE = "model.onnx"
 MAX_ROWS = 1_000
 CARD_ROWS = 300
 EXAMPLE_ROWS = 8  # that a module is recorded with
 MAX_GRAPH_BYTES = 2**31
-SHARE_HOLES = 0.15  # of the cells of a row that is tried with gaps
+MISSING_SHARE = 0.15  # of the cells of a row that is tried with gaps
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EdgeTarget:
     """A model and real rows: `inputs` (N, I) as a device sends them, and the outputs (N, O) that are expected."""
 
     name: str
@@ -67,44 +67,44 @@ class Subject:
         return self.runtime is not None and is_arithmetic(self.runtime.preprocessor)
 
 
-def open_subject(path: Path, data: Path | None = None) -> Subject:
+def open_edge_target(path: Path, data: Path | None = None) -> EdgeTarget:
     """A bundle, an ONNX file, or FILE.py:NAME of a function that gives a torch module; for the latter two `data` is a
     .safetensors file with rows of the input.
 
     MissingError, IntegrityError or InputError for what cannot be read or does not fit.
     """
-    if is_module(path):
+    if is_module_name(path):
         module, rows = load_module(path), read_rows(data)
-        subject = _open_graph(_exported(module, rows), path.stem, data)
-        return replace(subject, expected=answers(module, rows))  # the program is held to the module on every row
+        subject = _open_graph(_export_graph(module, rows), path.stem, data)
+        return replace(subject, expected=module_outputs(module, rows))  # the program is held to the module on every row
     if path.suffix == ".onnx" and path.is_file():
         graph = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="export a smaller model")
         return _open_graph(graph, path.stem, data)
     return _open_bundle(path, data)
 
 
-def _open_bundle(path: Path, data: Path | None) -> Subject:
+def _open_bundle(path: Path, data: Path | None) -> EdgeTarget:
     runtime = Runtime.open(path)
     preprocessor = runtime.preprocessor
     if data is None:
-        values, where = from_card(runtime), "rows drawn from the bundle's data card, column by column"
+        values, where = rows_from_card(runtime), "rows drawn from the bundle's data card, column by column"
     else:
         table = read_table(data)
         if not table.num_rows:
             raise InputError(f"{data} has no rows", expected="at least one row", fix="give rows of the model's data")
         preprocessor.table(table)  # its errors name what does not fit
-        records = table.take(spread(table.num_rows, MAX_ROWS // 2)).records()
+        records = table.take(spread_indices(table.num_rows, MAX_ROWS // 2)).records()
         values = {c.name: [record[c.name] for record in records] for c in preprocessor.columns}
         where = f"rows of {data.name}"
-    values = with_gaps(values)
+    values = with_missing_values(values)
     num_rows = len(next(iter(values.values())))
     features = preprocessor.rows(
         [{name: column[row] for name, column in values.items()} for row in range(num_rows)]
     ).features
     raw = is_arithmetic(preprocessor)
-    return Subject(
+    return EdgeTarget(
         name=runtime.name, digest=runtime.bundle.digest,
-        graph=runtime.bundle.read(GRAPH) if runtime.bundle.has(GRAPH) else b"",
+        graph=runtime.bundle.read(GRAPH_FILE) if runtime.bundle.has(GRAPH_FILE) else b"",
         ends=("features", "output"), shape=(features.shape[1],),
         inputs=as_numbers(preprocessor, values) if raw else features,
         expected=runtime.score(features).output, rows_from=f"{where}, and the same with gaps",
@@ -112,7 +112,7 @@ def _open_bundle(path: Path, data: Path | None) -> Subject:
     )  # fmt: skip
 
 
-def answers(module: Any, rows: Float32) -> Float32:
+def module_outputs(module: Any, rows: Float32) -> Float32:
     """What the module gives for each row alone (N, O). InputError when it fails, or gives more than one tensor."""
     torch = need("torch", extra="compress")
     try:
@@ -126,16 +126,16 @@ def answers(module: Any, rows: Float32) -> Float32:
         ) from error  # fmt: skip
 
 
-def _exported(module: Any, rows: Float32) -> bytes:
+def _export_graph(module: Any, rows: Float32) -> bytes:
     torch = need("torch", extra="compress")
     from deepseek.compress.subjects.export_module import export_module
 
     with tempfile.TemporaryDirectory() as folder:
-        export_module(module, torch.as_tensor(rows[:EXAMPLE_ROWS]), Path(folder) / GRAPH)
-        return (Path(folder) / GRAPH).read_bytes()
+        export_module(module, torch.as_tensor(rows[:EXAMPLE_ROWS]), Path(folder) / GRAPH_FILE)
+        return (Path(folder) / GRAPH_FILE).read_bytes()
 
 
-def _open_graph(graph: bytes, name: str, data: Path | None) -> Subject:
+def _open_graph(graph: bytes, name: str, data: Path | None) -> EdgeTarget:
     onnx = need("onnx", extra="compress")
     session = open_session(graph, f"{name}.onnx", num_threads=1)
     model = onnx.load_from_string(graph)
@@ -144,7 +144,7 @@ def _open_graph(graph: bytes, name: str, data: Path | None) -> Subject:
     shape = tuple(int(size) for size in session.get_inputs()[0].shape[1:])
     rows = read_rows(data, name_in, shape)
     expected = [session.run([name_out], {name_in: row[None]})[0].reshape(1, -1) for row in rows]
-    return Subject(
+    return EdgeTarget(
         name=name, digest=hashlib.sha256(graph).hexdigest(), graph=graph, ends=(name_in, name_out), shape=shape,
         inputs=rows.reshape(len(rows), -1), expected=np.concatenate(expected).astype(np.float32),
         rows_from="the rows of --data", is_classes=expected[0].shape[1] > 1,
@@ -152,7 +152,7 @@ def _open_graph(graph: bytes, name: str, data: Path | None) -> Subject:
 
 
 def read_rows(path: Path | None, name: str = "", shape: tuple[int, ...] | None = None) -> Float32:
-    """At most MAX_ROWS rows (N, *shape) of the tensor `name`, or of the only one. Errors as of open_subject()."""
+    """At most MAX_ROWS rows (N, *shape) of the tensor `name`, or of the only one. Errors as of open_edge_target()."""
     shown = f"[N, {', '.join(map(str, shape))}]" if shape else "[N, ...]"
     if path is None:
         raise InputError(
@@ -180,7 +180,7 @@ def read_rows(path: Path | None, name: str = "", shape: tuple[int, ...] | None =
             f"the tensor in {path.name} is {rows.dtype} {list(rows.shape)}",
             expected=f"numbers of the shape {shown}, N at least 1", fix="save such rows",
         )  # fmt: skip
-    kept = rows[spread(len(rows), MAX_ROWS)].astype(np.float32)
+    kept = rows[spread_indices(len(rows), MAX_ROWS)].astype(np.float32)
     if not np.isfinite(kept).all():
         raise InputError(
             f"{path.name} holds NaN or infinite numbers", expected="finite numbers",
@@ -189,38 +189,38 @@ def read_rows(path: Path | None, name: str = "", shape: tuple[int, ...] | None =
     return np.ascontiguousarray(kept)
 
 
-def with_gaps(values: Mapping[str, Values], *, seed: int = 0) -> dict[str, list[Any]]:
+def with_missing_values(values: Mapping[str, Values], *, seed: int = 0) -> dict[str, list[Any]]:
     """The rows, and behind them the same rows with some cells missing, the last one with all of them."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[Any]] = {}
     for name, column in values.items():
         given = list(column)
-        holes = rng.random(len(given)) < SHARE_HOLES
+        holes = rng.random(len(given)) < MISSING_SHARE
         holes[-1] = True
         found[name] = given + [None if hole else value for value, hole in zip(given, holes, strict=True)]
     return found
 
 
-def from_card(runtime: Runtime, num_rows: int = CARD_ROWS) -> dict[str, list[Any]]:
+def rows_from_card(runtime: Runtime, num_rows: int = CARD_ROWS) -> dict[str, list[Any]]:
     """Values by column as card.json describes them: numbers by their histogram, categories by their levels, moments
     between the first and the last. A column that the card does not describe has its typical value."""
     card = {column["name"]: column for column in json.loads(runtime.bundle.read("card.json"))["columns"]}
     rng = np.random.default_rng(0)
     return {
-        column.name: _drawn(column.coder, card.get(column.name, {}), num_rows, rng)
+        column.name: _draw_column(column.coder, card.get(column.name, {}), num_rows, rng)
         for column in runtime.preprocessor.columns
     }
 
 
-def _drawn(coder: Coder, card: Mapping[str, Any], num_rows: int, rng: np.random.Generator) -> list[Any]:
-    if isinstance(coder, CategoryCoder):
+def _draw_column(coder: ColumnEncoder, card: Mapping[str, Any], num_rows: int, rng: np.random.Generator) -> list[Any]:
+    if isinstance(coder, CategoryEncoder):
         levels: Sequence[str] = [*coder.levels, "a level that training did not see"]
         return [levels[place] for place in rng.integers(0, len(levels), num_rows)]
-    if isinstance(coder, BooleanCoder):
+    if isinstance(coder, BooleanEncoder):
         return [bool(value) for value in rng.integers(0, 2, num_rows)]
-    if isinstance(coder, DatetimeCoder):
+    if isinstance(coder, DatetimeEncoder):
         span = max(2 * (coder.median_ms - coder.start_ms), 1)
-        return [moment_text(int(coder.start_ms + share * span)) for share in rng.random(num_rows)]
+        return [format_timestamp(int(coder.start_ms + share * span)) for share in rng.random(num_rows)]
     counts = np.asarray(card.get("histogram", {}).get("counts", []), np.float64)
     if not counts.sum():
         return [coder.example()] * num_rows

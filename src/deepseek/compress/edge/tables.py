@@ -15,7 +15,7 @@ from deepseek.engines.decide import Decision
 from deepseek.errors import InputError
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Model
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 
 def model_c(model: Model) -> str:
@@ -24,19 +24,19 @@ def model_c(model: Model) -> str:
     chunks = [f"enum {{ NUM_MARGINS = {model.num_margins} }};\n\n"]
     tables = [each.in_preorder() for each in weights if isinstance(each, TreeTable)]
     if tables:
-        chunks += [_skip_type(tables), ctext.source("trees.c")]
+        chunks += [_skip_type(tables), ctext.read_source("trees.c")]
     if any(isinstance(each, Linear) for each in weights):
-        chunks.append(ctext.source("linear.c"))
+        chunks.append(ctext.read_source("linear.c"))
     networks = [each for each in weights if isinstance(each, Perceptron)]
     if networks:
-        widest = max(max(_sizes(each)) for each in networks)
-        chunks += [f"enum {{ MAX_WIDTH = {max(widest, 1)} }};\n\n", ctext.source("perceptron.c")]
+        widest = max(max(_layer_widths(each)) for each in networks)
+        chunks += [f"enum {{ MAX_WIDTH = {max(widest, 1)} }};\n\n", ctext.read_source("perceptron.c")]
     if any(part.link == "log_odds" for part in model.parts) or (
         model.scale == "probability" and model.task != "regression"
     ):
-        chunks.append(ctext.source("score.c"))
-    chunks += [_part(each, f"part{place}") for place, each in enumerate(weights)]
-    return "".join([*chunks, _score(model)])
+        chunks.append(ctext.read_source("score.c"))
+    chunks += [_part_c(each, f"part{place}") for place, each in enumerate(weights)]
+    return "".join([*chunks, _score_c(model)])
 
 
 def decide_c(decision: Decision) -> str:
@@ -45,15 +45,15 @@ def decide_c(decision: Decision) -> str:
         half = (
             ""
             if decision.half_width is None
-            else f"const float model_half_width = {ctext.real(decision.half_width)};\n"
+            else f"const float model_half_width = {ctext.float_literal(decision.half_width)};\n"
         )
         return half + "int model_decide(const float *output)\n{\n    (void)output;\n    return 0;\n}\n"
-    labels = ctext.names("model_labels", decision.labels, public=True)
+    labels = ctext.string_array("model_labels", decision.labels, public=True)
     if decision.task == "binary":
-        least = ctext.real(0.5 if decision.threshold is None else decision.threshold)
+        least = ctext.float_literal(0.5 if decision.threshold is None else decision.threshold)
         return labels + f"\nint model_decide(const float *output)\n{{\n    return output[1] >= {least};\n}}\n"
     if decision.costs is None:
-        return labels + ARGMAX
+        return labels + ARGMAX_DECIDE
     body = """
 int model_decide(const float *output)
 {
@@ -71,10 +71,10 @@ int model_decide(const float *output)
     return best;
 }
 """
-    return labels + ctext.array("costs", np.asarray(decision.costs, np.float64)) + body
+    return labels + ctext.array_definition("costs", np.asarray(decision.costs, np.float64)) + body
 
 
-ARGMAX = """
+ARGMAX_DECIDE = """
 int model_decide(const float *output)
 {
     int i, best = 0;
@@ -86,7 +86,7 @@ int model_decide(const float *output)
 """
 
 
-def _sizes(network: Perceptron) -> list[int]:
+def _layer_widths(network: Perceptron) -> list[int]:
     joined = len(network.numeric) + sum(table.shape[1] for table in network.embeddings)
     return [joined, *(weight.shape[1] for weight in network.weights)]
 
@@ -94,67 +94,69 @@ def _sizes(network: Perceptron) -> list[int]:
 def _skip_type(tables: list[TreeTable]) -> str:
     """The narrowest type for the way to a right child and the number of a leaf."""
     most = max(max(int((t.right - np.arange(len(t.right))).max(initial=0)), len(t.leaves)) for t in tables)
-    return f"typedef {ctext.TYPES[ctext.narrowest(np.array([most]), 'uint16', 'int32').dtype.name]} skip_t;\n\n"
+    return f"typedef {ctext.C_TYPES[ctext.narrow_integers(np.array([most]), 'uint16', 'int32').dtype.name]} skip_t;\n\n"
 
 
-def _part(weights: object, name: str) -> str:
+def _part_c(weights: object, name: str) -> str:
     if isinstance(weights, TreeTable):
-        return _trees(weights.in_preorder(), name)
+        return _trees_c(weights.in_preorder(), name)
     if isinstance(weights, Linear):
         return "".join(
-            ctext.array(f"{name}_{key}", np.asarray(getattr(weights, key), np.float64)) for key in ("coef", "bias")
+            ctext.array_definition(f"{name}_{key}", np.asarray(getattr(weights, key), np.float64))
+            for key in ("coef", "bias")
         )
     if isinstance(weights, Perceptron):
-        return _perceptron(weights, name)
+        return _perceptron_c(weights, name)
     raise InputError(
         f"the C tier knows no part of the kind {getattr(weights, 'kind', type(weights).__name__)!r}",
         expected="trees, linear parts and perceptrons", fix="use --tier onnxruntime",
     )  # fmt: skip
 
 
-def _trees(table: TreeTable, name: str) -> str:
+def _trees_c(table: TreeTable, name: str) -> str:
     leaf = table.feature == LEAF
-    single = np.repeat(table.output, np.diff([*table.roots, len(table.feature)])) != ALL
+    single = np.repeat(table.output, np.diff([*table.roots, len(table.feature)])) != ALL_MARGINS
     value = table.threshold.astype(np.float32).copy()
     value[leaf & single] = table.leaves[table.left[leaf & single], 0]
     skip = np.where(leaf, np.where(single, 0, table.left), table.right - np.arange(len(leaf)))
     wide = table.leaves if not single.all() else np.zeros(0, np.float32)
     arrays = {
-        "root": table.roots.astype(np.int32), "output": ctext.narrowest(table.output, "int16"),
-        "feature": ctext.narrowest(table.feature, "int16"), "value": value,
+        "root": table.roots.astype(np.int32), "output": ctext.narrow_integers(table.output, "int16"),
+        "feature": ctext.narrow_integers(table.feature, "int16"), "value": value,
         "leaves": wide.astype(np.float32), "bias": table.bias.astype(np.float64),
     }  # fmt: skip
-    text = "".join(ctext.array(f"{name}_{key}", array) for key, array in arrays.items())
-    text += ctext.array(f"{name}_skip", skip.astype(np.int32)).replace("const int32_t", "const skip_t", 1)
+    text = "".join(ctext.array_definition(f"{name}_{key}", array) for key, array in arrays.items())
+    text += ctext.array_definition(f"{name}_skip", skip.astype(np.int32)).replace("const int32_t", "const skip_t", 1)
     keys = ("root", "output", "feature", "skip", "value", "leaves", "bias")
-    return text + ctext.struct("trees", name, [table.num_trees, *(f"{name}_{key}" for key in keys)]) + "\n"
+    return text + ctext.struct_definition("trees", name, [table.num_trees, *(f"{name}_{key}" for key in keys)]) + "\n"
 
 
-def _perceptron(network: Perceptron, name: str) -> str:
-    sizes = _sizes(network)
+def _perceptron_c(network: Perceptron, name: str) -> str:
+    sizes = _layer_widths(network)
     logged = np.asarray(network.logged).astype(np.uint8)
     arrays = {
-        "number": ctext.narrowest(network.numeric, "int16"), "code": ctext.narrowest(network.codes, "int16"),
+        "number": ctext.narrow_integers(network.numeric, "int16"), "code": ctext.narrow_integers(network.codes,
+        "int16"),
         "logged": logged, "centre": network.centre.astype(np.float32), "scale": network.scale.astype(np.float32),
         "levels": np.array([len(table) for table in network.embeddings], np.int16),
         "width": np.array([table.shape[1] for table in network.embeddings], np.int16),
-        "size": ctext.narrowest(np.array(sizes), "int16"), "skip": network.skip.astype(np.float32),
+        "size": ctext.narrow_integers(np.array(sizes), "int16"), "skip": network.skip.astype(np.float32),
     }  # fmt: skip
-    text = "".join(ctext.array(f"{name}_{key}", array) for key, array in arrays.items())
+    text = "".join(ctext.array_definition(f"{name}_{key}", array) for key, array in arrays.items())
     many = {"embedding": network.embeddings, "weight": network.weights, "bias": network.biases}
     for key, each in many.items():
         text += "".join(
-            ctext.array(f"{name}_{key}{place}", array.astype(np.float32)) for place, array in enumerate(each)
+            ctext.array_definition(f"{name}_{key}{place}", array.astype(np.float32)) for place, array in enumerate(each)
         )
-        text += ctext.pointers("float", f"{name}_{key}", [f"{name}_{key}{place}" for place in range(len(each))])
-    clip = "0" if math.isinf(network.clip) else ctext.real(network.clip)
+        text += ctext.pointer_array("float", f"{name}_{key}", [f"{name}_{key}{place}" for place in range(len(each))])
+    clip = "0" if math.isinf(network.clip) else ctext.float_literal(network.clip)
     counts = [len(network.numeric), len(network.codes), len(network.weights)]
     first = [f"{name}_{key}" for key in ("number", "code", "logged", "centre", "scale")]
     rest = [f"{name}_{key}" for key in ("levels", "width", "embedding", "size", "weight", "bias", "skip")]
-    return text + ctext.struct("perceptron", name, [*counts, *first, clip, *rest]) + "\n"
+    return text + ctext.struct_definition("perceptron", name, [*counts, *first, clip, *rest]) + "\n"
 
 
-def _score(model: Model) -> str:
+def _score_c(model: Model) -> str:
     lines = ["static void score(const float *features, float *output)", "{"]
     lines += ["    static double margin[NUM_MARGINS], raw[NUM_MARGINS];", "    int k;"]
     lines += ["    for (k = 0; k < NUM_MARGINS; k++)", "        margin[k] = 0;"]
@@ -167,26 +169,26 @@ def _score(model: Model) -> str:
         else:
             lines.append(f"    run_perceptron(&{name}, features, raw);")
         if part.link == "log_odds":
-            lines.append(f"    to_log_odds(raw, {ctext.double(part.floor)});")
+            lines.append(f"    to_log_odds(raw, {ctext.double_literal(part.floor)});")
         lines += ["    for (k = 0; k < NUM_MARGINS; k++)"]
-        lines += [f"        margin[k] += {ctext.double(part.weight)} * raw[k];"]
-    return "\n".join([*lines, *_output(model), "}", "", ""])
+        lines += [f"        margin[k] += {ctext.double_literal(part.weight)} * raw[k];"]
+    return "\n".join([*lines, *_output_lines(model), "}", "", ""])
 
 
-def _output(model: Model) -> list[str]:
+def _output_lines(model: Model) -> list[str]:
     """nn.model.calibrated: from margin to output."""
     if model.task == "regression":
         return ["    output[0] = (float)margin[0];"]
     lines = []
     if model.scale == "probability":
-        lines.append(f"    to_log_odds(margin, {ctext.double(model.floor)});")
-    bias = ", ".join(map(ctext.double, model.bias))
+        lines.append(f"    to_log_odds(margin, {ctext.double_literal(model.floor)});")
+    bias = ", ".join(map(ctext.double_literal, model.bias))
     lines.append(f"    static const double bias[NUM_MARGINS] = {{{bias}}};")
     lines += [
         "    for (k = 0; k < NUM_MARGINS; k++)",
-        f"        margin[k] = {ctext.double(model.slope)} * margin[k] + bias[k];",
+        f"        margin[k] = {ctext.double_literal(model.slope)} * margin[k] + bias[k];",
     ]
-    low, rest = ctext.double(model.smoothing), ctext.double(1 - len(model.labels) * model.smoothing)
+    low, rest = ctext.double_literal(model.smoothing), ctext.double_literal(1 - len(model.labels) * model.smoothing)
     if model.task == "binary":
         lines.append("    const double z = margin[0], e = exp(-fabs(z)), share = z > 0 ? 1 / (1 + e) : e / (1 + e);")
         lines.append(f"    output[0] = (float)({low} + {rest} * (1 - share));")

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from deepseek.compress.edge.int8 import weights_in_int8
+from deepseek.compress.edge.int8 import store_weights_int8
 from deepseek.compress.edge.network import read_network
-from deepseek.compress.edge.program import LIBRARY, Program, bundle_program, network_program, onnxruntime_program
-from deepseek.compress.edge.subject import Subject
+from deepseek.compress.edge.program import LIBRARY_NAME, Program, bundle_program, network_program, onnxruntime_program
+from deepseek.compress.edge.subject import EdgeTarget
 from deepseek.contracts import Float32
-from deepseek.engines.int8 import quantize
+from deepseek.engines.int8 import quantize_int8
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 #: Rows that an int8 variant is held to; with fewer, one row more or less would decide.
-LEAST_HELD = 100
-MAX_CALIBRATION = 200
+MIN_PARITY_ROWS = 100
+MAX_CALIBRATION_ROWS = 200
 #: Constants of one C file: gcc takes 4 s and 0.3 GB for each million floats.
-MAX_NUMBERS = 2_000_000
+MAX_C_WEIGHTS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,19 @@ class Variant:
     rows: slice  # of the subject that it is held to: never those that it was calibrated on
 
 
-def variants(subject: Subject, tier: Literal["onnxruntime", "c"] | str) -> tuple[list[Variant], list[str]]:
+def build_variants(subject: EdgeTarget, tier: Literal["onnxruntime", "c"] | str) -> tuple[list[Variant], list[str]]:
     """What to try, and in words what was left out and why."""
     num_rows = len(subject.inputs)
     held = slice(num_rows // 2, num_rows)
     lossless = subject.runtime is not None
     notes = []
-    if not lossless and num_rows - held.start < LEAST_HELD:
-        notes.append(f"int8 was not tried: it is held to at least {LEAST_HELD} rows, which takes {2 * LEAST_HELD}")
+    if not lossless and num_rows - held.start < MIN_PARITY_ROWS:
+        notes.append(
+            f"int8 was not tried: it is held to at least {MIN_PARITY_ROWS} rows, which takes {2 * MIN_PARITY_ROWS}"
+        )
         lossless = True
     if tier == "c":
-        return _in_c(subject, held, lossless=lossless), notes
+        return _c_variants(subject, held, lossless=lossless), notes
     if not subject.graph:
         raise InputError(
             f"the bundle {subject.name!r} has no ONNX graph: it was made of another library's model",
@@ -54,63 +56,63 @@ def variants(subject: Subject, tier: Literal["onnxruntime", "c"] | str) -> tuple
         )
     graphs: list[tuple[str, bytes]] = [("float32", subject.graph)]
     if not lossless:
-        graphs.append(("int8 weights", weights_in_int8(subject.graph)))
-        rows = subject.inputs[: held.start][:MAX_CALIBRATION].reshape(-1, *subject.shape)
+        graphs.append(("int8 weights", store_weights_int8(subject.graph)))
+        rows = subject.inputs[: held.start][:MAX_CALIBRATION_ROWS].reshape(-1, *subject.shape)
         try:
-            graphs.append(("int8", _in_int8(subject.graph, subject.ends[0], rows)))
+            graphs.append(("int8", _quantize_graph(subject.graph, subject.ends[0], rows)))
         except InputError as error:
             notes.append(error.message)
-    return [_in_onnxruntime(subject, name, graph, held) for name, graph in graphs], notes
+    return [_onnxruntime_variant(subject, name, graph, held) for name, graph in graphs], notes
 
 
-def _in_int8(graph: bytes, name: str, rows: Float32) -> bytes:
+def _quantize_graph(graph: bytes, name: str, rows: Float32) -> bytes:
     """Calibrated on `rows` (N, ...) of the input `name`, a row a call, as on the device."""
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
         given.write_bytes(graph)
-        quantize(given, made, [{name: row[None]} for row in rows])
+        quantize_int8(given, made, [{name: row[None]} for row in rows])
         return made.read_bytes()
 
 
-def _in_c(subject: Subject, held: slice, *, lossless: bool) -> list[Variant]:
+def _c_variants(subject: EdgeTarget, held: slice, *, lossless: bool) -> list[Variant]:
     if subject.runtime is not None:
         arrays = [array for part in subject.runtime.model.parts for array in part.weights.arrays().values()]
         _check_size(sum(array.size for array in arrays))
-        return [_variant("float32", bundle_program(subject.runtime), slice(None))]
+        return [_c_variant("float32", bundle_program(subject.runtime), slice(None))]
     network = read_network(subject.graph)
     _check_size(sum(step.weight.size for step in network.steps if step.weight is not None))
-    found = [_variant("float32", network_program(network, int8=False), slice(None))]
+    found = [_c_variant("float32", network_program(network, int8=False), slice(None))]
     if not lossless:
-        found.append(_variant("int8 weights", network_program(network, int8=True), held))
+        found.append(_c_variant("int8 weights", network_program(network, int8=True), held))
     return found
 
 
 def _check_size(num_numbers: int) -> None:
-    if num_numbers > MAX_NUMBERS:
+    if num_numbers > MAX_C_WEIGHTS:
         raise InputError(
             f"the model has {num_numbers:,} weights, which is too large for the C tier",
-            expected=f"at most {MAX_NUMBERS:,}",
+            expected=f"at most {MAX_C_WEIGHTS:,}",
             fix="use --tier onnxruntime, or prune or distil the model first",
         )
 
 
-def _variant(name: str, program: Program, rows: slice) -> Variant:
+def _c_variant(name: str, program: Program, rows: slice) -> Variant:
     files: dict[str, bytes | Path] = {file: text.encode() for file, text in program.files.items()}
     return Variant(name, program, files, (), name != "float32", rows)
 
 
-def _in_onnxruntime(subject: Subject, name: str, graph: bytes, held: slice) -> Variant:
+def _onnxruntime_variant(subject: EdgeTarget, name: str, graph: bytes, held: slice) -> Variant:
     program = onnxruntime_program(
         subject.ends, subject.shape, subject.expected.shape[1], subject.runtime, qdq=name == "int8"
     )
     files: dict[str, bytes | Path] = {file: text.encode() for file, text in program.files.items()}
-    files |= {"model.onnx": graph, **library()}
-    on_device = ("model.onnx", *library())
+    files |= {"model.onnx": graph, **library_files()}
+    on_device = ("model.onnx", *library_files())
     is_lossy = name != "float32"
     return Variant(name, program, files, on_device, is_lossy, held if is_lossy else slice(None))
 
 
-def library() -> dict[str, Path]:
+def library_files() -> dict[str, Path]:
     """The runtime and its licences out of the installed package. InputError where the package brings no library that
     C programs can use."""
     package = Path(str(need("onnxruntime", extra="edge").__file__)).parent
@@ -121,4 +123,4 @@ def library() -> dict[str, Path]:
             expected="onnxruntime for Linux from its own wheel, 1.30 or later", fix="use --tier c, or export on Linux",
         )  # fmt: skip
     licences = {f"lib/{name}": package / name for name in ("LICENSE", "ThirdPartyNotices.txt")}
-    return {f"lib/{LIBRARY}": found[-1]} | {name: path for name, path in licences.items() if path.is_file()}
+    return {f"lib/{LIBRARY_NAME}": found[-1]} | {name: path for name, path in licences.items() if path.is_file()}

@@ -22,21 +22,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from deepseek.compress.pruning.knobs import Pruning
-from deepseek.compress.pruning.trace import Cost, Group, Traced
+from deepseek.compress.pruning.config import Pruning
+from deepseek.compress.pruning.trace import ChannelGroup, NetworkCost, TracedModule
 from deepseek.errors import InputError
 
 
-def allocate(traced: Traced, knobs: Pruning, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+def allocate_channels(traced: TracedModule, knobs: Pruning, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
     """Channels that stay, by group. `sizes`: those that `cap` is a share of, where they are not those of now.
 
     InputError when nothing can go, or not as much as `drop` within `cap`.
     """
     of = {**traced.sizes, **(sizes or {})}
-    least = {name: min(group.size, floor_of(of[name], knobs)) for name, group in traced.groups.items()}
+    least = {name: min(group.size, min_channels(of[name], knobs)) for name, group in traced.groups.items()}
     if all(least[name] == group.size for name, group in traced.groups.items()):
         raise InputError(
-            "nothing can be pruned: " + _why(traced, knobs), expected="channels that lead to other layers",
+            "nothing can be pruned: " + _refusal_text(traced, knobs), expected="channels that lead to other layers",
             fix="lower prune.round_to, raise prune.cap, or leave pruning out of the plan",
         )  # fmt: skip
     whole = traced.cost(traced.sizes)
@@ -48,25 +48,25 @@ def allocate(traced: Traced, knobs: Pruning, sizes: Mapping[str, int] | None = N
             fix=f"lower prune.drop to {np.floor(100 * most) / 100:g} or raise prune.cap",
         )  # fmt: skip
     if knobs.allocation == "uniform":
-        return _uniform(traced, knobs, least, whole)
-    return _greedy(traced, knobs, least, whole)
+        return _allocate_uniform(traced, knobs, least, whole)
+    return _allocate_greedy(traced, knobs, least, whole)
 
 
-def floor_of(size: int, knobs: Pruning) -> int:
+def min_channels(size: int, knobs: Pruning) -> int:
     """The fewest channels that a group of `size` may be left with.
 
-    >>> floor_of(64, Pruning(cap=0.75)), floor_of(60, Pruning(round_to=8)), floor_of(6, Pruning())
+    >>> min_channels(64, Pruning(cap=0.75)), min_channels(60, Pruning(round_to_grid=8)), min_channels(6, Pruning())
     (16, 16, 6)
     """
-    return min(size, _up(size * (1 - knobs.cap), knobs.round_to))
+    return min(size, _round_up(size * (1 - knobs.cap), knobs.round_to))
 
 
-def _up(value: float, unit: int) -> int:
+def _round_up(value: float, unit: int) -> int:
     """The next multiple of `unit`, at least one of them."""
     return unit * max(1, int(np.ceil(round(value, 6) / unit)))
 
 
-def _why(traced: Traced, knobs: Pruning) -> str:
+def _refusal_text(traced: TracedModule, knobs: Pruning) -> str:
     if not traced.groups:
         return "each layer's channels are the output of the network, or are kept"
     largest = max(traced.groups.values(), key=lambda group: group.size)
@@ -76,7 +76,9 @@ def _why(traced: Traced, knobs: Pruning) -> str:
     )
 
 
-def _uniform(traced: Traced, knobs: Pruning, least: Mapping[str, int], whole: Cost) -> dict[str, int]:
+def _allocate_uniform(
+    traced: TracedModule, knobs: Pruning, least: Mapping[str, int], whole: NetworkCost
+) -> dict[str, int]:
     """The same share everywhere: the smallest, in thousandths, at which enough parameters are gone."""
     for share in np.arange(0, 1.001, 0.001):
         left = {
@@ -88,7 +90,9 @@ def _uniform(traced: Traced, knobs: Pruning, least: Mapping[str, int], whole: Co
     return left
 
 
-def _greedy(traced: Traced, knobs: Pruning, least: Mapping[str, int], whole: Cost) -> dict[str, int]:
+def _allocate_greedy(
+    traced: TracedModule, knobs: Pruning, least: Mapping[str, int], whole: NetworkCost
+) -> dict[str, int]:
     left = traced.sizes
     totals = {name: np.concatenate([[0.0], np.cumsum(np.sort(g.importance))]) for name, g in traced.groups.items()}
     touching = {
@@ -98,13 +102,13 @@ def _greedy(traced: Traced, knobs: Pruning, least: Mapping[str, int], whole: Cos
     gains = {name: _gain(traced, name, left, knobs, least, totals[name], whole) for name in traced.groups}
     while 1 - traced.cost(left).params / whole.params < knobs.drop:
         name = max(gains, key=gains.__getitem__)
-        left[name] = _next(left[name], knobs.round_to)
+        left[name] = _next_smaller(left[name], knobs.round_to)
         for other in touching[name]:
             gains[other] = _gain(traced, other, left, knobs, least, totals[other], whole)
     return left
 
 
-def _next(channels: int, unit: int) -> int:
+def _next_smaller(channels: int, unit: int) -> int:
     """The next smaller multiple of `unit`.
 
     >>> _next(64, 8), _next(60, 8)
@@ -114,12 +118,12 @@ def _next(channels: int, unit: int) -> int:
 
 
 def _gain(
-    traced: Traced, name: str, left: Mapping[str, int], knobs: Pruning, least: Mapping[str, int],
-    totals: np.ndarray, whole: Cost,
+    traced: TracedModule, name: str, left: Mapping[str, int], knobs: Pruning, least: Mapping[str, int],
+    totals: np.ndarray, whole: NetworkCost,
 ) -> float:  # fmt: skip
     """See the module; minus infinity where no more may go. totals[i]: importance of the i least important channels."""
-    group: Group = traced.groups[name]
-    after = _next(left[name], knobs.round_to)
+    group: ChannelGroup = traced.groups[name]
+    after = _next_smaller(left[name], knobs.round_to)
     if after < least[name]:
         return -np.inf
     now = traced.cost(left, group.layers)

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepseek.compress.pruning.allocate import allocate
-from deepseek.compress.pruning.knobs import Pruning
-from deepseek.compress.pruning.layers import forward
-from deepseek.compress.pruning.trace import Cost, Traced, trace
+from deepseek.compress.pruning.allocate import allocate_channels
+from deepseek.compress.pruning.config import Pruning
+from deepseek.compress.pruning.layers import call_module
+from deepseek.compress.pruning.trace import NetworkCost, TracedModule, trace_module
 from deepseek.errors import InputError
 
 
@@ -58,18 +58,20 @@ class PruningReport:
 
     def __str__(self) -> str:
         lines = [f"{'group':<32}{'channels':>14}{'params':>24}{'MMACs':>20}"]
-        lines += [_line(each.name, f"{each.channels_before} -> {each.channels_after}", each) for each in self.groups]
-        return "\n".join([*lines, _line("all", "", self)])
+        lines += [
+            _table_line(each.name, f"{each.channels_before} -> {each.channels_after}", each) for each in self.groups
+        ]
+        return "\n".join([*lines, _table_line("all", "", self)])
 
 
-def _line(name: str, channels: str, each: GroupReport | PruningReport) -> str:
+def _table_line(name: str, channels: str, each: GroupReport | PruningReport) -> str:
     params = f"{each.params_before} -> {each.params_after}"
     macs = f"{each.macs_before / 1e6:.1f} -> {each.macs_after / 1e6:.1f}"
     return f"{name:<32}{channels:>14}{params:>24}{macs:>20}"
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruningResult:
     """The smaller module, in eval mode, and the report."""
 
     module: nn.Module
@@ -78,7 +80,7 @@ class Pruned:
 
 def prune(
     module: nn.Module, example: Any, knobs: Pruning | None = None, *, sizes: Mapping[str, int] | None = None
-) -> Pruned:
+) -> PruningResult:
     """A copy of `module` without its least important channels.
 
     example: a tensor (N, ...), a tuple for module(*example) or a dict for module(**example), in the shape and of the
@@ -95,14 +97,14 @@ def prune(
     (True, torch.Size([2, 10]))
     """
     knobs = knobs or Pruning()
-    traced = trace(module, example, knobs.keep, timed=knobs.allocation == "latency")
-    return _pruned(module, example, traced, allocate(traced, knobs, sizes))
+    traced = trace_module(module, example, knobs.keep, timed=knobs.allocation == "latency")
+    return _prune_traced(module, example, traced, allocate_channels(traced, knobs, sizes))
 
 
-def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> Pruned:
+def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> PruningResult:
     """Prune to given numbers of channels: `left` is {group: channels that stay}, as in a report; other groups stay
     whole. What was allocated by measured time is made again so. InputError for a group that is not there."""
-    traced = trace(module, example)
+    traced = trace_module(module, example)
     for name, channels in left.items():
         size = traced.sizes.get(name, 0)
         if not 1 <= channels <= size:
@@ -111,23 +113,23 @@ def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> Pruned
                 expected=f"groups among {', '.join(traced.groups)}, and a part of their channels",
                 fix="give the numbers of a report about this network",
             )
-    return _pruned(module, example, traced, {**traced.sizes, **left})
+    return _prune_traced(module, example, traced, {**traced.sizes, **left})
 
 
-def _pruned(module: nn.Module, example: Any, traced: Traced, left: Mapping[str, int]) -> Pruned:
-    report = _report(traced, left)
+def _prune_traced(module: nn.Module, example: Any, traced: TracedModule, left: Mapping[str, int]) -> PruningResult:
+    report = _build_report(traced, left)
     with torch.no_grad():
-        shapes = _shapes(forward(traced.module, example))
-    _cut(traced, left)
+        shapes = _output_shapes(call_module(traced.module, example))
+    _cut_channels(traced, left)
     _check_output(traced.module, example, shapes)
     traced.module.zero_grad(set_to_none=True)
     flags = {name: p.requires_grad for name, p in module.named_parameters()}
     for name, p in traced.module.named_parameters():
         p.requires_grad_(flags[name])
-    return Pruned(traced.module, report)
+    return PruningResult(traced.module, report)
 
 
-def _cut(traced: Traced, left: Mapping[str, int]) -> None:
+def _cut_channels(traced: TracedModule, left: Mapping[str, int]) -> None:
     for name, group in traced.groups.items():
         order = np.argsort(group.importance, kind="stable")
         idxs = sorted(order[: group.size - left[name]].tolist())
@@ -143,7 +145,7 @@ def _check_output(module: nn.Module, example: Any, shapes: list[tuple[int, ...]]
     fix = "name in prune.keep the module whose channels forward() relies on"
     try:
         with torch.no_grad():
-            found = _shapes(forward(module, example))
+            found = _output_shapes(call_module(module, example))
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f"the pruned network does not run: {error}", expected="a forward pass without fixed numbers of channels",
@@ -155,15 +157,15 @@ def _check_output(module: nn.Module, example: Any, shapes: list[tuple[int, ...]]
         )
 
 
-def _shapes(output: Any) -> list[tuple[int, ...]]:
+def _output_shapes(output: Any) -> list[tuple[int, ...]]:
     if isinstance(output, Tensor):
         return [tuple(output.shape)]
     values = list(output.values()) if isinstance(output, Mapping) else output
-    return [shape for each in values for shape in _shapes(each)] if isinstance(values, tuple | list) else []
+    return [shape for each in values for shape in _output_shapes(each)] if isinstance(values, tuple | list) else []
 
 
-def _report(traced: Traced, left: Mapping[str, int]) -> PruningReport:
-    def numbers(layers: tuple[str, ...] | None) -> tuple[Cost, Cost]:
+def _build_report(traced: TracedModule, left: Mapping[str, int]) -> PruningReport:
+    def numbers(layers: tuple[str, ...] | None) -> tuple[NetworkCost, NetworkCost]:
         return traced.cost(traced.sizes, layers), traced.cost(left, layers)
 
     groups = []

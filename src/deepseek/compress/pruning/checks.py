@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from deepseek.compress.pruning.layers import MATRICES, VECTORS, Layer
+from deepseek.compress.pruning.layers import MATRIX_LAYERS, VECTOR_LAYERS, Layer
 from deepseek.errors import InputError
 
 
@@ -27,11 +27,11 @@ def _check_layers(module: nn.Module) -> None:
             fix="give the module that was scripted",
         )  # fmt: skip
     for name, each in module.named_modules():
-        if isinstance(each, MATRICES + VECTORS) or not list(each.parameters(recurse=False)):
+        if isinstance(each, MATRIX_LAYERS + VECTOR_LAYERS) or not list(each.parameters(recurse=False)):
             continue
         raise InputError(
             f"the pruner does not know the layer type {type(each).__name__} ({name or 'the module itself'})",
-            expected=f"weights in {', '.join(kind.__name__ for kind in MATRICES + VECTORS)}",
+            expected=f"weights in {', '.join(kind.__name__ for kind in MATRIX_LAYERS + VECTOR_LAYERS)}",
             fix="build it of such layers, or leave pruning out of the plan",
         )
 
@@ -49,7 +49,7 @@ def _check_shared(module: nn.Module) -> None:
             owners[p] = f"{name}.{key}"
 
 
-def check_all_seen(module: nn.Module, graph: Any, layers: Mapping[str, Layer], ran: list[str]) -> None:
+def check_layers_traced(module: nn.Module, graph: Any, layers: Mapping[str, Layer], ran: list[str]) -> None:
     """Each layer runs, and gradients come back to it: else it would be left with channels that no longer fit."""
     idle = next((name for name in layers if name not in ran), None)
     if idle is not None:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from deepseek.errors import InputError
 
 #: Layers whose weights the pruner knows how to cut. What else holds weights is refused by name.
-MATRICES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
-VECTORS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
+MATRIX_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
+VECTOR_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
 NUM_TIMINGS = 5  # forward passes in which layers are timed; the fastest counts
 
 
@@ -44,7 +44,7 @@ class Layer:
         return found[0], found[1]
 
 
-def forward(module: nn.Module, example: Any) -> Any:
+def call_module(module: nn.Module, example: Any) -> Any:
     """The output for an example of any of the three kinds."""
     if isinstance(example, Mapping):
         return module(**example)
@@ -53,38 +53,46 @@ def forward(module: nn.Module, example: Any) -> Any:
 
 def layers_of(module: nn.Module) -> dict[str, Layer]:
     """By name, in the module's order."""
-    return {name: _layer(name, each) for name, each in module.named_modules() if isinstance(each, MATRICES + VECTORS)}
+    return {
+        name: _layer_entry(name, each)
+        for name, each in module.named_modules()
+        if isinstance(each, MATRIX_LAYERS + VECTOR_LAYERS)
+    }
 
 
-def _layer(name: str, module: nn.Module) -> Layer:
+def _layer_entry(name: str, module: nn.Module) -> Layer:
     biases = sum(p.numel() for p in module.parameters(recurse=False))
-    if not isinstance(module, MATRICES):
+    if not isinstance(module, MATRIX_LAYERS):
         return Layer(name, 0, biases)
     weights = module.weight.numel()
     return Layer(name, weights, biases - weights)
 
 
-def measure(module: nn.Module, example: Any, layers: dict[str, Layer], timed: bool) -> list[str]:
+def measure_layers(module: nn.Module, example: Any, layers: dict[str, Layer], timed: bool) -> list[str]:
     """Fill in operations and seconds of the layers; the names of those that run, in their order."""
     ran: list[str] = []
-    with _watching(module, layers, lambda name, each, inputs, output: _count(ran, layers, name, each, inputs, output)):
+    with _layer_hooks(
+        module, layers, lambda name, each, inputs, output: _count_macs(ran, layers, name, each, inputs, output)
+    ):
         try:
             with torch.no_grad():
-                forward(module, example)
+                call_module(module, example)
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             raise InputError(
-                f"the module fails on the example of {_shape(example)}: {error}",
+                f"the module fails on the example of {_describe_shape(example)}: {error}",
                 expected="an example that the module can be called with, its rows in front",
                 fix="give a tensor, a tuple of tensors or a dict of them in the shape that forward wants",
             ) from error
     if timed:
-        _time(module, example, layers)
+        _time_layers(module, example, layers)
     return list(dict.fromkeys(ran))
 
 
-def _count(ran: list[str], layers: dict[str, Layer], name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+def _count_macs(
+    ran: list[str], layers: dict[str, Layer], name: str, module: nn.Module, inputs: Any, output: Any
+) -> None:
     ran.append(name)
-    if not isinstance(module, MATRICES) or not isinstance(output, Tensor):
+    if not isinstance(module, MATRIX_LAYERS) or not isinstance(output, Tensor):
         return
     if isinstance(module, nn.Linear):
         places = output.numel() / module.out_features
@@ -95,7 +103,7 @@ def _count(ran: list[str], layers: dict[str, Layer], name: str, module: nn.Modul
     layers[name].macs += layers[name].weights * places / max(1, len(output))
 
 
-def _time(module: nn.Module, example: Any, layers: dict[str, Layer]) -> None:
+def _time_layers(module: nn.Module, example: Any, layers: dict[str, Layer]) -> None:
     """The fastest of a few passes, for what else runs on the machine only adds."""
     fastest: dict[str, float] = {}
     for _ in range(NUM_TIMINGS + 1):
@@ -108,8 +116,8 @@ def _time(module: nn.Module, example: Any, layers: dict[str, Layer]) -> None:
         def stop(name: str, *_: Any) -> None:
             took[name] = took.get(name, 0.0) + time.perf_counter() - began[name]  # noqa: B023
 
-        with _watching(module, layers, stop, start), torch.no_grad():
-            forward(module, example)
+        with _layer_hooks(module, layers, stop, start), torch.no_grad():
+            call_module(module, example)
         for name, seconds in took.items():
             fastest[name] = min(seconds, fastest.get(name, seconds))
     for name, seconds in fastest.items():
@@ -118,7 +126,7 @@ def _time(module: nn.Module, example: Any, layers: dict[str, Layer]) -> None:
 
 
 @contextmanager
-def _watching(
+def _layer_hooks(
     module: nn.Module, names: Mapping[str, Any], after: Callable[..., None], before: Callable[..., None] | None = None
 ) -> Iterator[None]:
     """Call after(name, module, inputs, output) and before(name, ...) around each of the named modules."""
@@ -135,11 +143,11 @@ def _watching(
             handle.remove()
 
 
-def _shape(example: Any) -> str:
+def _describe_shape(example: Any) -> str:
     if isinstance(example, Tensor):
         return f"shape {tuple(example.shape)}"
     if isinstance(example, Mapping):
-        return "shapes " + ", ".join(f"{key}={_shape(value)[6:]}" for key, value in example.items())
+        return "shapes " + ", ".join(f"{key}={_describe_shape(value)[6:]}" for key, value in example.items())
     if isinstance(example, tuple | list):
-        return "shapes " + ", ".join(_shape(each)[6:] for each in example)
+        return "shapes " + ", ".join(_describe_shape(each)[6:] for each in example)
     return f"type  {type(example).__name__}"

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepseek.compress.distilling.losses import answers_loss
-from deepseek.compress.pruning.apply import Pruned, PruningReport, prune, prune_to
-from deepseek.compress.pruning.knobs import Pruning
-from deepseek.compress.pruning.layers import forward
+from deepseek.compress.distilling.losses import distillation_loss
+from deepseek.compress.pruning.apply import PruningReport, PruningResult, prune, prune_to
+from deepseek.compress.pruning.config import Pruning
+from deepseek.compress.pruning.layers import call_module
 from deepseek.errors import InputError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import FitResult, resume
 from deepseek.train.loop.loop import fit as train
@@ -34,7 +34,7 @@ from deepseek.train.loop.stream import Loss
 
 
 @dataclass(frozen=True, slots=True)
-class Teaching:
+class TeacherConfig:
     """How much is learnt from the teacher."""
 
     weight: float = 0.9  # of the teacher's part of the loss, 0 to 1; the rest is that of the targets
@@ -52,7 +52,7 @@ class Teaching:
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class RepairResult:
     """The trained module, in eval mode; what training reported and what pruning took, a round each."""
 
     module: nn.Module
@@ -60,7 +60,7 @@ class Repaired:
     reports: tuple[PruningReport, ...] = ()
 
 
-class Taught(nn.Module):
+class StudentWithTeacher(nn.Module):
     """inputs -> (the student's logits, the teacher's). Trained and stored is the student alone."""
 
     def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
@@ -81,10 +81,10 @@ def repair(
     *,
     teacher: nn.Module,
     loss: Loss,
-    teaching: Teaching | None = None,
+    teaching: TeacherConfig | None = None,
     checkpoints: str | Path | None = None,
     **fit: Any,
-) -> Repaired:
+) -> RepairResult:
     """Train a copy of `module` on `data` with the logits of `teacher` beside the targets.
 
     data, config, loss: as of deepseek.train.fit; both networks put out one tensor of logits.
@@ -93,17 +93,17 @@ def repair(
 
     Raises InputError when the two do not put out the same shape, before any step.
     """
-    teaching = teaching or Teaching()
-    student = Taught(copy.deepcopy(module), teacher)
+    teaching = teaching or TeacherConfig()
+    student = StudentWithTeacher(copy.deepcopy(module), teacher)
     _check_shapes(student, data)
     if callable(validation := fit.get("validation")):
         fit["validation"] = lambda taught: validation(taught.student)
-    arguments = {**fit, "loss": _Both(loss, teaching)}
+    arguments = {**fit, "loss": _RepairLoss(loss, teaching)}
     if checkpoints is None:
         result = train(student, data, config, **arguments)
     else:
         result = resume(student, data, config, checkpoints=checkpoints, **arguments)
-    return Repaired(student.student.eval(), (result,))
+    return RepairResult(student.student.eval(), (result,))
 
 
 def prune_and_repair(
@@ -117,7 +117,7 @@ def prune_and_repair(
     rounds: int = 1,
     checkpoints: str | Path | None = None,
     **fit: Any,
-) -> Repaired:
+) -> RepairResult:
     """Prune a part and repair, `rounds` times; config.epochs are those of one round. The teacher is `module`.
 
     The rounds leave equal shares of what the one before left, so that together they take knobs.drop of the parameters
@@ -129,7 +129,7 @@ def prune_and_repair(
     fits: list[FitResult] = []
     reports: list[PruningReport] = []
     for index in range(rounds):
-        part = _part(knobs, rounds, index, reports)
+        part = _round_config(knobs, rounds, index, reports)
         sizes = {group.name: group.channels_before for group in reports[0].groups} if reports else None
         folder = Path(checkpoints) / f"round-{index}" if checkpoints else None
         pruned = _prune_once(left, example, part, folder, sizes)
@@ -137,12 +137,12 @@ def prune_and_repair(
         repaired = repair(pruned.module, data, config, teacher=module, loss=loss, checkpoints=folder, **fit)
         left = repaired.module
         fits += repaired.fits
-    return Repaired(left, tuple(fits), tuple(reports))
+    return RepairResult(left, tuple(fits), tuple(reports))
 
 
 def _prune_once(
     module: nn.Module, example: Any, knobs: Pruning, folder: Path | None, sizes: Mapping[str, int] | None
-) -> Pruned:
+) -> PruningResult:
     """As in the run that is gone on with: measured times differ, and weights of other shapes would not fit."""
     if folder is None:
         return prune(module, example, knobs, sizes=sizes)
@@ -157,12 +157,12 @@ def _prune_once(
         return prune_to(module, example, before["left"])
     pruned = prune(module, example, knobs, sizes=sizes)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole(kept) as part:
+    with atomic_file(kept) as part:
         part.write_text(json.dumps({"knobs": settings, "left": pruned.report.left}))
     return pruned
 
 
-def _part(knobs: Pruning, rounds: int, index: int, reports: list[PruningReport]) -> Pruning:
+def _round_config(knobs: Pruning, rounds: int, index: int, reports: list[PruningReport]) -> Pruning:
     """What a round takes of the parameters that are there. Its share is not that of the rounds before where their
     rounding took too much."""
     kept = 1.0 if not reports else reports[-1].params_after / reports[0].params_before
@@ -171,20 +171,20 @@ def _part(knobs: Pruning, rounds: int, index: int, reports: list[PruningReport])
 
 
 @dataclass(frozen=True, slots=True)
-class _Both:
-    """The loss of a Taught module's two outputs and the rest of the batch."""
+class _RepairLoss:
+    """The loss of a StudentWithTeacher module's two outputs and the rest of the batch."""
 
     loss: Loss
-    teaching: Teaching
+    teaching: TeacherConfig
 
     def __call__(self, outputs: tuple[Tensor, Tensor], *rest: Any) -> Tensor:
         student, teacher = outputs
         own = self.loss(student, *rest)
-        taught = answers_loss(student, teacher, self.teaching.temperature)
+        taught = distillation_loss(student, teacher, self.teaching.temperature)
         return (1 - self.teaching.weight) * own + self.teaching.weight * taught
 
 
-def _check_shapes(taught: Taught, data: Iterable[Any]) -> None:
+def _check_shapes(taught: StudentWithTeacher, data: Iterable[Any]) -> None:
     """On the first batch, when that can be read without using it up."""
     if isinstance(data, Iterator):
         return
@@ -193,7 +193,7 @@ def _check_shapes(taught: Taught, data: Iterable[Any]) -> None:
     if inputs is None:
         return
     with torch.no_grad():
-        outputs = forward(taught.eval(), inputs)
+        outputs = call_module(taught.eval(), inputs)
     shapes = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in outputs]
     if shapes[0] != shapes[1] or not isinstance(outputs[0], Tensor):
         raise InputError(

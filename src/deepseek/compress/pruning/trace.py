@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from deepseek.compress.pruning.checks import check_all_seen, check_module
-from deepseek.compress.pruning.layers import MATRICES, Layer, layers_of, measure
+from deepseek.compress.pruning.checks import check_layers_traced, check_module
+from deepseek.compress.pruning.layers import MATRIX_LAYERS, Layer, layers_of, measure_layers
 from deepseek.contracts import Float64
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 
 @dataclass(frozen=True)
-class Group:
+class ChannelGroup:
     """Channels that go together. Named by the first layer that puts them out."""
 
     name: str
@@ -43,7 +43,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Cost:
+class NetworkCost:
     """Of a whole network; the example's rows count as one."""
 
     params: float
@@ -52,12 +52,12 @@ class Cost:
 
 
 @dataclass
-class Traced:
+class TracedModule:
     """A private copy of the module with its groups. `graph` is torch_pruning's, over `module`."""
 
     module: nn.Module
     graph: Any
-    groups: dict[str, Group]
+    groups: dict[str, ChannelGroup]
     layers: dict[str, Layer]
     whole: tuple[str, ...] = ()  # groups that cannot give channels: they reach the output or are tied to others
 
@@ -65,7 +65,7 @@ class Traced:
     def sizes(self) -> dict[str, int]:
         return {name: group.size for name, group in self.groups.items()}
 
-    def cost(self, left: Mapping[str, int], only: tuple[str, ...] | None = None) -> Cost:
+    def cost(self, left: Mapping[str, int], only: tuple[str, ...] | None = None) -> NetworkCost:
         """With `left` channels in each group; of the layers in `only`, or of all."""
         params = macs = seconds = 0.0
         sizes = self.sizes
@@ -75,10 +75,10 @@ class Traced:
             params += layer.weights * out * into + layer.biases * out
             macs += layer.macs * out * into
             seconds += layer.seconds * out * into
-        return Cost(params, macs, seconds)
+        return NetworkCost(params, macs, seconds)
 
 
-def trace(module: nn.Module, example: Any, keep: tuple[str, ...] = (), *, timed: bool = False) -> Traced:
+def trace_module(module: nn.Module, example: Any, keep: tuple[str, ...] = (), *, timed: bool = False) -> TracedModule:
     """Groups and costs of a copy of `module`. `example` is a tensor (N, ...), a tuple for module(*example) or a dict
     for module(**example). `keep`: modules whose output channels stay. `timed`: measure the layers' seconds.
 
@@ -86,19 +86,19 @@ def trace(module: nn.Module, example: Any, keep: tuple[str, ...] = (), *, timed:
     type.
     """
     check_module(module, keep)
-    copied = _copied(module).eval()
+    copied = _copy_module(module).eval()
     layers = layers_of(copied)
-    ran = measure(copied, example, layers, timed)
-    with _in_words():
-        graph = _graph(copied, example)
-    check_all_seen(copied, graph, layers, ran)
-    traced = Traced(copied, graph, {}, layers)
-    with _in_words():
+    ran = measure_layers(copied, example, layers, timed)
+    with _translate_errors():
+        graph = _dependency_graph(copied, example)
+    check_layers_traced(copied, graph, layers, ran)
+    traced = TracedModule(copied, graph, {}, layers)
+    with _translate_errors():
         _find_groups(traced, keep)
     return traced
 
 
-def _copied(module: nn.Module) -> nn.Module:
+def _copy_module(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module).requires_grad_()
     except (RuntimeError, TypeError) as error:
@@ -108,7 +108,7 @@ def _copied(module: nn.Module) -> nn.Module:
         ) from error  # fmt: skip
 
 
-def _graph(module: nn.Module, example: Any) -> Any:
+def _dependency_graph(module: nn.Module, example: Any) -> Any:
     pruning = need("torch_pruning", extra="compress")
     given = dict(example) if isinstance(example, Mapping) else example
     with torch.enable_grad():
@@ -116,7 +116,7 @@ def _graph(module: nn.Module, example: Any) -> Any:
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """What torch_pruning stumbles over, as an error of ours."""
     try:
         yield
@@ -128,28 +128,28 @@ def _in_words() -> Iterator[None]:
         ) from error
 
 
-def _find_groups(traced: Traced, keep: tuple[str, ...]) -> None:
+def _find_groups(traced: TracedModule, keep: tuple[str, ...]) -> None:
     """Fill in the groups, and each layer's sides and cuts."""
     pruning = need("torch_pruning", extra="compress")
     names = {each: name for name, each in traced.module.named_modules()}
     score = pruning.importance.GroupMagnitudeImportance(p=1, group_reduction="mean", normalizer="mean")
     kept = {each for name in keep for each in traced.module.get_submodule(name).modules()}
     whole = []
-    for found in traced.graph.get_all_groups(root_module_types=MATRICES):
+    for found in traced.graph.get_all_groups(root_module_types=MATRIX_LAYERS):
         root = names[found[0].dep.target.module]
-        if _is_whole(traced.graph, found, kept):
+        if _is_uncuttable(traced.graph, found, kept):
             whole.append(root)
             continue
         values = score(found)
         importance = np.ones(len(found[0].idxs)) if values is None else values.double().cpu().numpy()
         sides = _add_cuts(traced, found, names, root, len(importance))
         layers = tuple(dict.fromkeys(sides))
-        num_matrices = sum(isinstance(traced.module.get_submodule(name), MATRICES) for name in sides)
-        traced.groups[root] = Group(root, len(importance), layers, num_matrices, importance)
+        num_matrices = sum(isinstance(traced.module.get_submodule(name), MATRIX_LAYERS) for name in sides)
+        traced.groups[root] = ChannelGroup(root, len(importance), layers, num_matrices, importance)
     traced.whole = tuple(whole)
 
 
-def _is_whole(graph: Any, group: Any, kept: set[nn.Module]) -> bool:
+def _is_uncuttable(graph: Any, group: Any, kept: set[nn.Module]) -> bool:
     """Whether the channels are the network's output, are kept, or are tied to their place by a grouped layer."""
     for dep, _ in group:
         module, puts_out = dep.target.module, graph.is_out_channel_pruning_fn(dep.handler)
@@ -160,7 +160,7 @@ def _is_whole(graph: Any, group: Any, kept: set[nn.Module]) -> bool:
     return False
 
 
-def _add_cuts(traced: Traced, group: Any, names: Mapping[nn.Module, str], root: str, size: int) -> list[str]:
+def _add_cuts(traced: TracedModule, group: Any, names: Mapping[nn.Module, str], root: str, size: int) -> list[str]:
     """Write the group into its layers; their names, once for each side."""
     sides = []
     for dep, idxs in group:

@@ -11,28 +11,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
-    from deepseek.compress.quantize.container import Packed, pack, unpack
-    from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
+    from deepseek.compress.quantize.container import PackResult, pack, unpack
+    from deepseek.compress.quantize.fake import QuantizedWeight, convert, fake_quantize
     from deepseek.compress.quantize.fold import fold_batchnorm
     from deepseek.compress.quantize.grid import QuantizeConfig
     from deepseek.compress.quantize.qat import QatResult, quantize_weights, train_quantized
     from deepseek.compress.quantize.scaled import use_scaled_mm
-    from deepseek.compress.quantize.sensitivity import LayerChange, scan, worst
+    from deepseek.compress.quantize.sensitivity import LayerSensitivity, scan, worst
 
 __all__ = [
-    "LayerChange", "Packed", "QatResult", "QuantizeConfig", "Quantized", "convert", "fake_quantize", "fold_batchnorm",
+    "LayerSensitivity", "PackResult", "QatResult", "QuantizeConfig", "QuantizedWeight", "convert", "fake_quantize",
+    "fold_batchnorm",
     "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
 ]  # fmt: skip
 
 _MODULES = {
-    "LayerChange": "sensitivity",
-    "Packed": "container",
+    "LayerSensitivity": "sensitivity",
+    "PackResult": "container",
     "QatResult": "qat",
     "QuantizeConfig": "grid",
-    "Quantized": "fake",
+    "QuantizedWeight": "fake",
     "convert": "fake",
     "fake_quantize": "fake",
     "fold_batchnorm": "fold",
@@ -45,4 +46,4 @@ _MODULES = {
     "worst": "sensitivity",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

@@ -22,23 +22,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
-from deepseek.compress.quantize.grid import GRIDS, channel_scales, fits_half, round_to
-from deepseek.engines.text.source.architecture import CONFIG
+from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
+from deepseek.compress.quantize.grid import GRIDS, channel_scales, fits_float16, round_to_grid
+from deepseek.engines.text.source.architecture import CONFIG_FILE
 from deepseek.engines.text.source.folder import check_folder, has_file, read_object
-from deepseek.engines.text.source.packed import PACKED, SCALE, note
-from deepseek.engines.text.source.weights import INDEX, SINGLE, Weights
+from deepseek.engines.text.source.packed import PACKED_DTYPES, SCALE_SUFFIX, packed_config
+from deepseek.engines.text.source.weights import INDEX_FILE, SINGLE_FILE, Weights
 from deepseek.errors import InputError
 
-Dtype = Literal["e4m3fn", "e5m2", "int8"]
-_METHODS = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2", "int8": "int8"}
-_HEADERS = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2", "int8": "I8"}
+PackedDtype = Literal["e4m3fn", "e5m2", "int8"]
+_GRID_NAMES = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2", "int8": "int8"}
+_SAFETENSORS_DTYPES = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2", "int8": "I8"}
 #: Of a source folder, what goes along: settings and tokenizers, and the modules of sentence-transformers.
-_BESIDES = frozenset({".json", ".txt", ".model", ".jinja", ".md"})
+_COPIED_SUFFIXES = frozenset({".json", ".txt", ".model", ".jinja", ".md"})
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackResult:
     """What was written."""
 
     out: Path
@@ -56,11 +56,11 @@ def pack(
     source: Mapping[str, Any] | str | Path,
     out: str | Path,
     *,
-    dtype: Dtype = "e4m3fn",
+    dtype: PackedDtype = "e4m3fn",
     keep: Iterable[str] = (),
     drop: Iterable[str] = (),
     overwrite: bool = False,
-) -> Packed:
+) -> PackResult:
     """Write the folder `out`: model.safetensors and, from a folder, config.json, the tokenizer and what goes with it.
 
     source: a state dict (tensors or arrays by name), or a Hugging Face folder with safetensors.
@@ -75,59 +75,59 @@ def pack(
     >>> packed.packed, packed.kept
     (('up.weight',), ('up.bias',))
     """
-    if dtype not in _METHODS:
-        raise InputError(f"dtype is {repr(dtype)[:60]}", expected=", ".join(_METHODS), fix="give one of these")
+    if dtype not in _GRID_NAMES:
+        raise InputError(f"dtype is {repr(dtype)[:60]}", expected=", ".join(_GRID_NAMES), fix="give one of these")
     folder = None if isinstance(source, Mapping) else check_folder(source)
     target = Path(out).resolve()
     _check_target(target, folder, overwrite=overwrite)
-    given = _read(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
-    gone = _kept(given, tuple(drop))
+    given = _read_tensors(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
+    gone = _select_tensors(given, tuple(drop))
     given = {name: each for name, each in given.items() if name not in gone}
-    stay = _kept(given, tuple(keep))
-    tensors = _packed(given, stay, dtype)
-    packed = tuple(name for name in given if name + SCALE in tensors)
+    stay = _select_tensors(given, tuple(keep))
+    tensors = _pack_tensors(given, stay, dtype)
+    packed = tuple(name for name in given if name + SCALE_SUFFIX in tensors)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with alone(target), unfinished(target) as temporary:
-        safetensors.torch.save_file(tensors, temporary / SINGLE, {"format": "pt"})
+    with exclusive_writer(target), temporary_folder(target) as temporary:
+        safetensors.torch.save_file(tensors, temporary / SINGLE_FILE, {"format": "pt"})
         if folder:
             layers = sorted(name.removesuffix(".weight") for name in stay if given[name].dim() > 1)
-            _copy(folder, temporary, note(_HEADERS[dtype], layers))
-        size_bytes = (temporary / SINGLE).stat().st_size
+            _copy_folder(folder, temporary, packed_config(_SAFETENSORS_DTYPES[dtype], layers))
+        size_bytes = (temporary / SINGLE_FILE).stat().st_size
         _check_target(target, folder, overwrite=overwrite)
-        put_in_place(temporary, target)
+        replace_folder(temporary, target)
     numbers = sum(4 * each.numel() if each.is_floating_point() else each.nbytes for each in given.values())
-    return Packed(target, packed, tuple(name for name in given if name not in packed), size_bytes, numbers)
+    return PackResult(target, packed, tuple(name for name in given if name not in packed), size_bytes, numbers)
 
 
 def unpack(folder: str | Path) -> dict[str, Tensor]:
     """All tensors of a folder that pack() wrote, floats as float32, for load_state_dict(). IntegrityError for a file
     that is not whole, a scale that is missing or not above 0, and a value that is not finite."""
     weights = Weights.open(check_folder(folder))
-    scales = {name + SCALE for name in weights.names if weights.dtype(name) in PACKED}
+    scales = {name + SCALE_SUFFIX for name in weights.names if weights.dtype(name) in PACKED_DTYPES}
     whole = {name for name in weights.names if not weights.is_float(name)}
     found = {
         name: torch.from_numpy(weights.array(name, weights.shape(name)).copy())
         for name in weights.names
         if name not in scales | whole
     }
-    return found | (_load(weights, whole) if whole else {})
+    return found | (_load_tensors(weights, whole) if whole else {})
 
 
-def _read(folder: Path) -> dict[str, Tensor]:
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
     weights = Weights.open(folder)
-    return _load(weights, set(weights.names))
+    return _load_tensors(weights, set(weights.names))
 
 
-def _load(weights: Weights, names: set[str]) -> dict[str, Tensor]:
+def _load_tensors(weights: Weights, names: set[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in weights.files:
-        if file != INDEX:
+        if file != INDEX_FILE:
             with safetensors.safe_open(weights.folder / file, "pt") as opened:
                 found |= {name: opened.get_tensor(name) for name in opened.keys() if name in names}  # noqa: SIM118
     return found
 
 
-def _kept(given: Mapping[str, Tensor], keep: tuple[str, ...]) -> set[str]:
+def _select_tensors(given: Mapping[str, Tensor], keep: tuple[str, ...]) -> set[str]:
     """The tensors that `keep` names."""
     found: set[str] = set()
     for each in keep:
@@ -142,8 +142,8 @@ def _kept(given: Mapping[str, Tensor], keep: tuple[str, ...]) -> set[str]:
     return found
 
 
-def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[str, Tensor]:
-    grid = GRIDS[_METHODS[dtype]]
+def _pack_tensors(given: Mapping[str, Tensor], stay: set[str], dtype: PackedDtype) -> dict[str, Tensor]:
+    grid = GRIDS[_GRID_NAMES[dtype]]
     made: dict[str, Tensor] = {}
     for name, each in given.items():
         _check_tensor(name, each, given)
@@ -153,28 +153,28 @@ def _packed(given: Mapping[str, Tensor], stay: set[str], dtype: Dtype) -> dict[s
         elif name in stay:
             made[name] = tensor.to(torch.bfloat16).contiguous()
         else:
-            scales = _short(channel_scales(tensor, grid))
-            made[name] = round_to(tensor.float() / scales.float(), grid).to(grid.dtype)
-            made[name + SCALE] = scales.flatten(1)
+            scales = _shorten_scales(channel_scales(tensor, grid))
+            made[name] = round_to_grid(tensor.float() / scales.float(), grid).to(grid.dtype)
+            made[name + SCALE_SUFFIX] = scales.flatten(1)
     return made
 
 
-def _short(scales: Tensor) -> Tensor:
+def _shorten_scales(scales: Tensor) -> Tensor:
     """In float16 where all are normal numbers there: codes are rounded by what is stored, so nothing is lost."""
     half = scales.to(torch.float16)
-    return half if bool(fits_half(half)) else scales
+    return half if bool(fits_float16(half)) else scales
 
 
 def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:
     if (
-        name + SCALE in given
+        name + SCALE_SUFFIX in given
         or tensor.dtype == torch.int8
         or (tensor.is_floating_point() and tensor.itemsize == 1)
         or tensor.is_complex()
     ):
         raise InputError(
             f"the tensor {name[:100]!r} is {str(tensor.dtype).removeprefix('torch.')}"
-            + (" and has scales" if name + SCALE in given else ""),
+            + (" and has scales" if name + SCALE_SUFFIX in given else ""),
             expected="weights in float32, bfloat16 or float16",
             fix="give the model that this one was made of",
         )
@@ -192,21 +192,21 @@ def _check_target(target: Path, source: Path | None, *, overwrite: bool) -> None
         raise InputError(f"{target} is the source itself", expected="a folder of its own", fix="give another name")
     if target == here or target in here.parents or (target.exists() and not target.is_dir()):
         raise InputError(f"{target} cannot be replaced", expected="the name of a new folder", fix="give another name")
-    if not is_free(target) and not (overwrite and has_file(target, SINGLE)):
+    if not is_vacant(target) and not (overwrite and has_file(target, SINGLE_FILE)):
         raise InputError(
             f"{target} is not empty", expected="a new folder", fix="choose another, or give overwrite=True for a model"
         )
 
 
-def _copy(folder: Path, out: Path, quantised: dict[str, Any]) -> None:
+def _copy_folder(folder: Path, out: Path, quantised: dict[str, Any]) -> None:
     """Everything of a Hugging Face folder but its weights; links are followed, for Hugging Face's cache is made of
     them. The note goes into config.json."""
     for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
         inner = path.relative_to(folder)
         is_weight = path.suffix == ".safetensors" and len(inner.parts) > 1  # of a module beside the transformer
         hidden = any(part.startswith(".") for part in inner.parts)
-        if path.is_file() and not hidden and (is_weight or path.suffix in _BESIDES) and path.name != INDEX:
+        if path.is_file() and not hidden and (is_weight or path.suffix in _COPIED_SUFFIXES) and path.name != INDEX_FILE:
             (out / inner).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, out / inner)
-    config = read_object(folder, CONFIG) | {"quantization_config": quantised}
-    (out / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    config = read_object(folder, CONFIG_FILE) | {"quantization_config": quantised}
+    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -23,21 +23,21 @@ from torch.nn.utils import parametrize
 from deepseek.compress.quantize.grid import (
     Grid,
     QuantizeConfig,
-    best_shares,
+    best_clip_shares,
     channel_scales,
     round_in_place,
-    round_to,
+    round_to_grid,
     stored_scales,
 )
 from deepseek.errors import InputError
 
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TABLES = (nn.Embedding, nn.EmbeddingBag)
-_HOOK = "_deepseek_fake_input"
+_WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_EMBEDDING_LAYERS = (nn.Embedding, nn.EmbeddingBag)
+_INPUT_HOOK = "_deepseek_fake_input"
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizedWeight:
     """A weight as it is stored: codes (out, ...), int8 or an 8-bit float, times scales (out, 1, ...)."""
 
     codes: Tensor
@@ -54,7 +54,7 @@ class Quantized:
         return (self.codes.numel() * self.num_bits + 7) // 8 + 4 * self.scales.numel()
 
 
-class _Straight(torch.autograd.Function):
+class _StraightThrough(torch.autograd.Function):
     """round(x / scales) * scales forward; the gradient as it is backward."""
 
     @staticmethod
@@ -66,7 +66,7 @@ class _Straight(torch.autograd.Function):
         return gradients[0], None, None
 
 
-class FakeWeight(nn.Module):
+class FakeQuantizeWeight(nn.Module):
     """A parametrization (torch.nn.utils.parametrize) of a weight (out, ...)."""
 
     shares: Tensor
@@ -77,7 +77,7 @@ class FakeWeight(nn.Module):
         self.register_buffer("shares", shares)
 
     def forward(self, weight: Tensor) -> Tensor:
-        rounded: Tensor = _Straight.apply(weight, self.scales(weight), self.grid)  # type: ignore[no-untyped-call]
+        rounded: Tensor = _StraightThrough.apply(weight, self.scales(weight), self.grid)  # type: ignore[no-untyped-call]
         return rounded
 
     def scales(self, weight: Tensor) -> Tensor:
@@ -95,50 +95,50 @@ def fake_quantize(module: nn.Module, config: QuantizeConfig) -> tuple[str, ...]:
     >>> fake_quantize(net, QuantizeConfig("int8", keep=("2",)))
     ('0.weight',)
     """
-    chosen = list(weights_of(module, config))
+    chosen = list(quantizable_weights(module, config))
     if not chosen:
         raise InputError(
             "there is no layer to quantise", expected="a Linear, Conv or Embedding layer that `keep` does not name",
             fix="give a module with such layers",
         )  # fmt: skip
     for name, layer, kind in chosen:
-        _check(name, layer, kind)
+        _check_weight(name, layer, kind)
     for _, layer, kind in chosen:
-        round_layer(layer, kind, config)
+        fake_quantize_layer(layer, kind, config)
     return tuple(name for name, _, _ in chosen)
 
 
-def round_layer(layer: nn.Module, kind: str, config: QuantizeConfig) -> None:
+def fake_quantize_layer(layer: nn.Module, kind: str, config: QuantizeConfig) -> None:
     """fake_quantize() of the weight `kind` of one layer."""
     weight = getattr(layer, kind)
-    shares = best_shares(weight, config.grid) if config.clip == "mse" else torch.ones((), device=weight.device)
-    parametrize.register_parametrization(layer, kind, FakeWeight(config.grid, shares))
-    if config.activations != "none" and isinstance(layer, _LAYERS):
-        setattr(layer, _HOOK, layer.register_forward_pre_hook(_rounds_input(config)))
+    shares = best_clip_shares(weight, config.grid) if config.clip == "mse" else torch.ones((), device=weight.device)
+    parametrize.register_parametrization(layer, kind, FakeQuantizeWeight(config.grid, shares))
+    if config.activations != "none" and isinstance(layer, _WEIGHT_LAYERS):
+        setattr(layer, _INPUT_HOOK, layer.register_forward_pre_hook(_input_rounding_hook(config)))
 
 
-def convert(module: nn.Module) -> dict[str, Quantized]:
+def convert(module: nn.Module) -> dict[str, QuantizedWeight]:
     """End the rounding, in place: layers are plain again and hold what fake_quantize() made of their weights, to the
     bit. What an engine for such weights loads, by the names of the weights. InputError without fake_quantize()."""
-    found: dict[str, Quantized] = {}
+    found: dict[str, QuantizedWeight] = {}
     rounded = [
         (f"{prefix}.{kind}".lstrip("."), layer, kind, fake)
         for prefix, layer in module.named_modules()
-        for kind, fake in _fakes(layer)
+        for kind, fake in _fake_weights(layer)
     ]
     for name, layer, kind, fake in rounded:  # all before any is changed: two layers may share one weight
         weight = layer.parametrizations[kind].original
         with torch.no_grad():
             scales = fake.scales(weight)
-            codes = round_to(weight.float() / scales, fake.grid).to(fake.grid.dtype)
-        found[name] = Quantized(codes, scales, fake.grid.num_bits)
+            codes = round_to_grid(weight.float() / scales, fake.grid).to(fake.grid.dtype)
+        found[name] = QuantizedWeight(codes, scales, fake.grid.num_bits)
     for name, layer, kind, _ in rounded:
         parametrize.remove_parametrizations(layer, kind, leave_parametrized=False)
         with torch.no_grad():
             getattr(layer, kind).copy_(found[name].dequantized())
-        if hasattr(layer, _HOOK):
-            getattr(layer, _HOOK).remove()
-            delattr(layer, _HOOK)
+        if hasattr(layer, _INPUT_HOOK):
+            getattr(layer, _INPUT_HOOK).remove()
+            delattr(layer, _INPUT_HOOK)
     if not found:
         raise InputError(
             "no layer of this module is rounded", expected="a module after fake_quantize()", fix="call that first"
@@ -146,7 +146,7 @@ def convert(module: nn.Module) -> dict[str, Quantized]:
     return found
 
 
-def weights_of(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str, nn.Module, str]]:
+def quantizable_weights(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str, nn.Module, str]]:
     """(name of the weight, its layer, its name there) of all that `config` rounds."""
     names = [name for name, _ in module.named_modules()]
     unknown = next((each for each in config.keep if each not in names), None)
@@ -155,7 +155,7 @@ def weights_of(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str,
             f"quantize.keep names {unknown[:100]!r}, which is no part of this module",
             expected=", ".join(names[1:6]) or "nothing", fix="correct the name",
         )  # fmt: skip
-    kinds = (*_LAYERS, *_TABLES) if config.embeddings else _LAYERS
+    kinds = (*_WEIGHT_LAYERS, *_EMBEDDING_LAYERS) if config.embeddings else _WEIGHT_LAYERS
     for name, layer in module.named_modules():
         if any(name == each or name.startswith(f"{each}.") for each in config.keep):
             continue
@@ -165,8 +165,8 @@ def weights_of(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str,
             yield f"{name}.in_proj_weight".lstrip("."), layer, "in_proj_weight"
 
 
-def _check(name: str, layer: nn.Module, kind: str) -> None:
-    if next(_fakes(layer), None) is not None:
+def _check_weight(name: str, layer: nn.Module, kind: str) -> None:
+    if next(_fake_weights(layer), None) is not None:
         raise InputError(f"{name} is rounded already", expected="a plain layer", fix="call convert() first")
     if not getattr(layer, kind).isfinite().all():
         raise InputError(
@@ -174,14 +174,14 @@ def _check(name: str, layer: nn.Module, kind: str) -> None:
         )
 
 
-def _fakes(layer: nn.Module) -> Iterator[tuple[str, FakeWeight]]:
+def _fake_weights(layer: nn.Module) -> Iterator[tuple[str, FakeQuantizeWeight]]:
     if parametrize.is_parametrized(layer):
         for kind, found in layer.parametrizations.items():  # type: ignore[union-attr, operator]
-            if isinstance(found[0], FakeWeight):
+            if isinstance(found[0], FakeQuantizeWeight):
                 yield kind, found[0]
 
 
-def _rounds_input(config: QuantizeConfig) -> Any:
+def _input_rounding_hook(config: QuantizeConfig) -> Any:
     grid, each = config.grid, config.activations
 
     def hook(_layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -189,6 +189,6 @@ def _rounds_input(config: QuantizeConfig) -> Any:
         largest = x.detach().float().abs()
         largest = largest.amax(-1, keepdim=True) if each == "token" else largest.amax()
         scales = torch.where(largest > 0, (largest / grid.top).clamp_min(torch.finfo(torch.float32).tiny), 1.0)
-        return (_Straight.apply(x, scales, grid), *given[1:])  # type: ignore[no-untyped-call]
+        return (_StraightThrough.apply(x, scales, grid), *given[1:])  # type: ignore[no-untyped-call]
 
     return hook

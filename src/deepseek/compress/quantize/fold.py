@@ -47,7 +47,7 @@ def fold_batchnorm(module: nn.Module) -> list[str]:
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     folded = []
     for node in graph.nodes:
-        before = _before(node, layers, calls)
+        before = _foldable_layer(node, layers, calls)
         if before is None:
             continue
         norm, layer = layers[str(node.target)], layers[before]
@@ -61,7 +61,7 @@ def fold_batchnorm(module: nn.Module) -> list[str]:
     return folded
 
 
-def _before(node: fx.Node, layers: dict[str, nn.Module], calls: Counter[str]) -> str | None:
+def _foldable_layer(node: fx.Node, layers: dict[str, nn.Module], calls: Counter[str]) -> str | None:
     """The layer that a call of a BatchNorm can be folded into."""
     if node.op != "call_module" or not isinstance(layers[str(node.target)], _NORMS):
         return None

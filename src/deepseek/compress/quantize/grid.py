@@ -2,7 +2,7 @@
 
     grid = GRIDS["int4"]
     scales = channel_scales(weight, grid)               # (out, 1, ...)
-    codes = round_to(weight / scales, grid)             # whole numbers -8..7, still as float32
+    codes = round_to_grid(weight / scales, grid)             # whole numbers -8..7, still as float32
     weight_as_served = codes * scales
 
 Integers are symmetric about 0, without a zero point. The 8-bit floats are those of Micikevicius et al. 2022, "FP8
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deepseek.errors import InputError
 
-Method = Literal["int8", "int4", "fp8", "fp8_e5m2"]
+QuantizeMethod = Literal["int8", "int4", "fp8", "fp8_e5m2"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ GRIDS: dict[str, Grid] = {
     "fp8_e5m2": Grid(torch.float8_e5m2, 57344, -57344, 8),
 }
 #: Shares of a channel's largest weight that are tried as its end: with few bits finer steps gain more than a cut costs.
-SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+CLIP_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 
 
 @dataclass(frozen=True)
 class QuantizeConfig:
     """What is rounded, and to what."""
 
-    method: Method = "int8"
+    method: QuantizeMethod = "int8"
     activations: Literal["none", "token", "tensor"] = "none"  # what goes into Linear and Conv: one scale per token (the
     # last axis) or for all of it, measured anew on each batch
     embeddings: bool = True
@@ -87,20 +87,20 @@ def stored_scales(scales: Tensor) -> Tensor:
     ([0.0999755859375, 1.0], 1.0)
     """
     half = scales.to(torch.float16)
-    return torch.where(fits_half(half), half.float(), scales)
+    return torch.where(fits_float16(half), half.float(), scales)
 
 
-def fits_half(half: Tensor) -> Tensor:
+def fits_float16(half: Tensor) -> Tensor:
     """Whether float16 scales are all normal numbers; a tensor, so that no step waits for it."""
     return ((half >= torch.finfo(torch.float16).tiny) & half.isfinite()).all()
 
 
-def round_to(scaled: Tensor, grid: Grid) -> Tensor:
+def round_to_grid(scaled: Tensor, grid: Grid) -> Tensor:
     """The nearest values of the grid (to even at a tie), as float32; what lies outside becomes its end.
 
-    >>> round_to(torch.tensor([0.4, 1.5, 9.0, -9.0]), GRIDS["int4"]).tolist()
+    >>> round_to_grid(torch.tensor([0.4, 1.5, 9.0, -9.0]), GRIDS["int4"]).tolist()
     [0.0, 2.0, 7.0, -8.0]
-    >>> round_to(torch.tensor([0.3, 17.2, 500.0]), GRIDS["fp8"]).tolist()
+    >>> round_to_grid(torch.tensor([0.3, 17.2, 500.0]), GRIDS["fp8"]).tolist()
     [0.3125, 18.0, 448.0]
     """
     return round_in_place(scaled.clone(), grid)
@@ -112,7 +112,7 @@ def round_in_place(scaled: Tensor, grid: Grid) -> Tensor:
     return inside.round_() if grid.dtype == torch.int8 else inside.to(grid.dtype).float()
 
 
-def best_shares(weight: Tensor, grid: Grid, tried: Sequence[float] = SHARES) -> Tensor:
+def best_clip_shares(weight: Tensor, grid: Grid, tried: Sequence[float] = CLIP_SHARES) -> Tensor:
     """The share of each channel's largest weight, (out, 1, ...), at which its squared error is least. Floats are as
     fine wherever the end is, and keep all of it."""
     weight = weight.detach().float()

@@ -18,13 +18,13 @@ from typing import Any
 
 from torch import nn
 
-from deepseek.compress.quantize.fake import Quantized, convert, fake_quantize
+from deepseek.compress.quantize.fake import QuantizedWeight, convert, fake_quantize
 from deepseek.compress.quantize.fold import fold_batchnorm, has_batchnorm
 from deepseek.compress.quantize.grid import QuantizeConfig
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import FitResult, fit
-from deepseek.train.loop.run import Run
+from deepseek.train.loop.run import TrainingRun
 from deepseek.train.loop.stream import Loss
 from deepseek.train.loop.validate import Validation, validate
 
@@ -33,7 +33,7 @@ from deepseek.train.loop.validate import Validation, validate
 class QatResult:
     """What came of it."""
 
-    weights: Mapping[str, Quantized]  # by the name of the weight
+    weights: Mapping[str, QuantizedWeight]  # by the name of the weight
     fit: FitResult
     folded: tuple[str, ...]  # BatchNorm layers that went into the layer before
     is_kept: bool = True  # False: it was no better on the validation, and the weights are those given, rounded
@@ -67,38 +67,38 @@ def train_quantized(
     (200, ['weight'], torch.int8)
     """
     config = config or TrainConfig()
-    folded = _folded(module)
+    folded = _fold_batchnorms(module)
     fake_quantize(module, quantize)
     if validation is None:
         result = fit(module, data, config, loss=loss, **given)
         return QatResult(convert(module), result, folded)
     before = {name: each.detach().clone() for name, each in module.state_dict().items()}
-    rounded = _measured(module, data, config, loss, validation)
+    rounded = _validate_weights(module, data, config, loss, validation)
     result = fit(module, data, config, loss=loss, validation=validation, **given)
-    trained = _measured(module, data, config, loss, validation)
+    trained = _validate_weights(module, data, config, loss, validation)
     is_kept = config.is_better(trained, rounded)
     if not is_kept:
         module.load_state_dict(before)
     return QatResult(convert(module), result, folded, is_kept, rounded, trained)
 
 
-def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, Quantized]:
+def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, QuantizedWeight]:
     """Round the weights of `module`, in place, without training; BatchNorm layers are folded first."""
-    _folded(module)
+    _fold_batchnorms(module)
     fake_quantize(module, quantize)
     return convert(module)
 
 
-def _measured(
+def _validate_weights(
     module: nn.Module, data: Iterable[Any], config: TrainConfig, loss: Loss | None, validation: Validation
 ) -> float:
     """The watched metric of the weights as they are, averages of a run put in their place already."""
-    run = Run(module, data, replace(config, ema_decay=0.0), loss, None, None, validation, (), None)
+    run = TrainingRun(module, data, replace(config, ema_decay=0.0), loss, None, None, validation, (), None)
     try:
         return validate(run)[config.metric]
     finally:
-        ranks.release(run.group)
+        ranks.destroy_group(run.group)
 
 
-def _folded(module: nn.Module) -> tuple[str, ...]:
+def _fold_batchnorms(module: nn.Module) -> tuple[str, ...]:
     return tuple(fold_batchnorm(module)) if has_batchnorm(module) else ()

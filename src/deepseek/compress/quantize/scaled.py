@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.compress.quantize.fake import Quantized
-from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to
+from deepseek.compress.quantize.fake import QuantizedWeight
+from deepseek.compress.quantize.grid import GRIDS, channel_scales, round_to_grid
 from deepseek.errors import InputError
 
-MULTIPLE = 16  # of both sizes of a weight
+SIZE_MULTIPLE = 16  # of both sizes of a weight
 MIN_CAPABILITY = (8, 9)
 _GRID = GRIDS["fp8"]
 
@@ -31,7 +31,7 @@ class ScaledLinear(nn.Module):
     scales: Tensor  # (1, out)
     bias: Tensor | None
 
-    def __init__(self, weight: Quantized, bias: Tensor | None) -> None:
+    def __init__(self, weight: QuantizedWeight, bias: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("codes", weight.codes)
         self.register_buffer("scales", weight.scales.reshape(1, -1))
@@ -41,7 +41,7 @@ class ScaledLinear(nn.Module):
         """(..., in) -> (..., out), in the type of x: bfloat16 or float32 (on a GPU the product is bfloat16)."""
         rows = x.reshape(-1, x.shape[-1])
         scales = channel_scales(rows, _GRID)
-        codes = round_to(rows.float() / scales, _GRID).to(_GRID.dtype)
+        codes = round_to_grid(rows.float() / scales, _GRID).to(_GRID.dtype)
         by_row = functional.ScalingType.RowWise
         out = functional.scaled_mm(
             codes, self.codes.t(), scales, by_row, self.scales, by_row,
@@ -56,7 +56,7 @@ def is_fast(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
 
 
-def use_scaled_mm(module: nn.Module, weights: Mapping[str, Quantized]) -> tuple[str, ...]:
+def use_scaled_mm(module: nn.Module, weights: Mapping[str, QuantizedWeight]) -> tuple[str, ...]:
     """Put a ScaledLinear in the place of each Linear layer that `weights` holds as float8_e4m3fn; their names. For
     inference: the new layers are not trained.
 
@@ -74,7 +74,7 @@ def use_scaled_mm(module: nn.Module, weights: Mapping[str, Quantized]) -> tuple[
         weight = weights.get(f"{name}.weight")
         if type(layer) is not nn.Linear or weight is None or weight.codes.dtype != _GRID.dtype:
             continue
-        if layer.in_features % MULTIPLE or layer.out_features % MULTIPLE:
+        if layer.in_features % SIZE_MULTIPLE or layer.out_features % SIZE_MULTIPLE:
             continue
         bias = None if layer.bias is None else layer.bias.detach()
         parent, _, last = name.rpartition(".")
@@ -83,7 +83,7 @@ def use_scaled_mm(module: nn.Module, weights: Mapping[str, Quantized]) -> tuple[
     if not found:
         raise InputError(
             "no layer has a weight in float8_e4m3fn",
-            expected=f"the weights that convert() gave for this module, sizes in multiples of {MULTIPLE}",
+            expected=f"the weights that convert() gave for this module, sizes in multiples of {SIZE_MULTIPLE}",
             fix='quantise it with QuantizeConfig("fp8")',
         )
     return tuple(found)

@@ -18,13 +18,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from deepseek.compress.quantize.fake import convert, round_layer, weights_of
+from deepseek.compress.quantize.fake import convert, fake_quantize_layer, quantizable_weights
 from deepseek.compress.quantize.grid import QuantizeConfig
 from deepseek.errors import CheckError
 
 
 @dataclass(frozen=True)
-class LayerChange:
+class LayerSensitivity:
     """One layer, quantised alone."""
 
     layer: str
@@ -39,13 +39,13 @@ def scan(
     quantize: QuantizeConfig,
     *,
     goal: Literal["max", "min"] = "max",
-) -> list[LayerChange]:
+) -> list[LayerSensitivity]:
     """Worst layer first. `evaluate(module)` gives a number, better the larger (`goal` "max") or the smaller ("min");
     it is called once for each layer and once before. `module` is as it was afterwards.
 
     InputError as of fake_quantize(); CheckError when `evaluate` gives no number without quantisation.
     """
-    layers = [(name, layer, kind) for name, layer, kind in weights_of(module, quantize)]
+    layers = [(name, layer, kind) for name, layer, kind in quantizable_weights(module, quantize)]
     was_training = module.training
     module.eval()
     base = float(evaluate(module))
@@ -57,7 +57,7 @@ def scan(
     for name, layer, kind in layers:
         weight = getattr(layer, kind)
         before = weight.detach().clone()
-        round_layer(layer, kind, quantize)
+        fake_quantize_layer(layer, kind, quantize)
         try:
             score = float(evaluate(module))
         finally:
@@ -66,16 +66,16 @@ def scan(
                 getattr(layer, kind).copy_(before)
         worse = base - score if goal == "max" else score - base
         found.append(
-            LayerChange(_layer_of(name, kind), score, math.inf if math.isnan(worse) else worse, before.numel())
+            LayerSensitivity(_layer_of(name, kind), score, math.inf if math.isnan(worse) else worse, before.numel())
         )
     module.train(was_training)
     return sorted(found, key=lambda each: -each.loss)
 
 
-def worst(found: Sequence[LayerChange], *, most: float) -> tuple[str, ...]:
+def worst(found: Sequence[LayerSensitivity], *, most: float) -> tuple[str, ...]:
     """The layers that lose more than `most`, for `keep` of QuantizeConfig and of pack().
 
-    >>> worst([LayerChange("a", 0.80, 0.10, 9), LayerChange("b", 0.89, 0.01, 9)], most=0.02)
+    >>> worst([LayerSensitivity("a", 0.80, 0.10, 9), LayerSensitivity("b", 0.89, 0.01, 9)], most=0.02)
     ('a',)
     """
     return tuple(each.layer for each in found if each.loss > most)

@@ -1,6 +1,6 @@
 """A bundle that reads a table as a subject of compression: fewer trees, calibrated and decided anew.
 
-    subject = BundleSubject.open(Path("loans"), Path("validation.csv"))
+    subject = BundleTarget.open(Path("loans"), Path("validation.csv"))
 
 A quarter of the rows calibrates what was made smaller and sets its threshold again by the rule of the bundle; the
 others judge, by the metric that the bundle was made for. What comes out is a whole bundle, as `ship` writes it.
@@ -19,25 +19,25 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Manifest, now
 from deepseek.bundle.manifest import PLAIN_TASKS
-from deepseek.compress.subjects.evaluator import Judge, split_rows
-from deepseek.compress.subjects.subject import Plan, Variant, Way
-from deepseek.compress.subjects.tree_pruning import num_trees, thinned
+from deepseek.compress.subjects.evaluator import Evaluator, split_rows
+from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.tree_pruning import num_trees, prune_trees
 from deepseek.contracts import Engine, Float32, Float64, Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
-from deepseek.engines.checks.edges import missing_features
+from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.errors import InputError, MissingError
 from deepseek.nn.model import Model, log_odds
 from deepseek.train.tabular.calibrate import fit_calibration
 from deepseek.train.tabular.decide import choose_threshold, conformal_half_width
 from deepseek.train.tabular.metrics import METRICS, default_metric
 
-SHARES = {"prune": (0.75, 0.5, 0.25)}
+TREE_SHARES = {"prune": (0.75, 0.5, 0.25)}
 #: What decides an answer, or is read to give it.
-_FILES = ("preprocess.json", "card.json", "example.json")
+_COPIED_FILES = ("preprocess.json", "card.json", "example.json")
 
 
-class BundleSubject:
+class BundleTarget:
     """See the module. The bundle's own engines compute on one thread."""
 
     kind = "bundle"
@@ -54,13 +54,13 @@ class BundleSubject:
         asked = self.manifest.lineage.config.get("metric")
         metric = asked if asked in METRICS[self.task] else default_metric(self.task, target)
         info = METRICS[self.task][metric]
-        self.judge = Judge(metric, self._target, info.function, info.higher_is_better, seed)
+        self.judge = Evaluator(metric, self._target, info.function, info.higher_is_better, seed)
         files = [name for name in self.manifest.files if not name.startswith("evidence/") and name != "card.json"]
         size = sum((runtime.bundle.path / name).stat().st_size for name in files)
         self.given = Variant("given", runtime.bundle.path, size)
 
     @classmethod
-    def open(cls, path: Path, data: Path, *, seed: int = 0) -> BundleSubject:
+    def open(cls, path: Path, data: Path, *, seed: int = 0) -> BundleTarget:
         """InputError for a bundle that reads no table, MissingError for rows without the target."""
         table = read_table(data)
         runtime = Runtime.open(path)
@@ -83,11 +83,11 @@ class BundleSubject:
         return ("prune",) if num_trees(self.model) > 1 else ()
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        return [Plan((f"{method}-{round(100 * share)}",)) for method in methods for share in SHARES[method]]
+        return [Plan((f"{method}-{round(100 * share)}",)) for method in methods for share in TREE_SHARES[method]]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         share = float(plan.steps[0].rpartition("-")[2]) / 100
-        before, model = num_trees(self.model), self._calibrated(thinned(self.model, share))
+        before, model = num_trees(self.model), self._calibrated(prune_trees(self.model, share))
         files = self._files(model)
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -97,15 +97,15 @@ class BundleSubject:
         )
         return Variant(plan.name, folder, size, (f"{num_trees(model)} of {before} trees",))
 
-    def ways(self, variant: Variant) -> list[Way]:
+    def ways(self, variant: Variant) -> list[Backend]:
         source, kinds = self._source(variant)
         found = []
         for kind in dict.fromkeys(kinds):
             engine = open_engine(kind, source)
-            found.append(Way(kind, True, _runner(engine), engine.close))
+            found.append(Backend(kind, True, _score_function(engine), engine.close))
         return found
 
-    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
         return np.asarray(way.run(self._features[:num_rows]), np.float64)
 
     def rows(self, number: int, batch: int) -> Float32:
@@ -143,13 +143,13 @@ class BundleSubject:
     def _files(self, model: Model) -> dict[str, bytes]:
         features, _ = self._held
         graph = export_onnx(model, features.shape[1])
-        missing = missing_features(self.runtime.preprocessor)
+        missing = rows_with_missing_columns(self.runtime.preprocessor)
         parity = check_parity(model, graph, features, missing=missing)
         tuning = autotune(Source(lambda: model, lambda: graph, features.shape[1], 1), parity, features, budget_s=0.5)
-        kept = {name: self.runtime.bundle.read(name) for name in _FILES if self.runtime.bundle.has(name)}
+        kept = {name: self.runtime.bundle.read(name) for name in _COPIED_FILES if self.runtime.bundle.has(name)}
         return {
-            **model.to_files(), **kept, "model.onnx": graph, "decision.json": _json(self._decision(model)),
-            "evidence/parity.json": _json({**parity, "timings": tuning.to_dict()}),
+            **model.to_files(), **kept, "model.onnx": graph, "decision.json": _json_bytes(self._decision(model)),
+            "evidence/parity.json": _json_bytes({**parity, "timings": tuning.to_dict()}),
         }  # fmt: skip
 
     def _decision(self, model: Model) -> dict[str, Any]:
@@ -181,12 +181,12 @@ class BundleSubject:
         return Source(lambda: made, lambda: graph, self._features.shape[1], 1), [entry["kind"] for entry in tuning]
 
 
-def _runner(engine: Engine) -> Any:
+def _score_function(engine: Engine) -> Any:
     def run(features: Float32) -> Float64:
         return engine.score(features).output  # type: ignore[return-value]
 
     return run
 
 
-def _json(document: Any) -> bytes:
+def _json_bytes(document: Any) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()

@@ -1,7 +1,7 @@
 """How good answers are, and how much of it is left: one score, with paired bootstrap intervals.
 
-    judge = Judge.labels(answers)                       # accuracy on labelled rows
-    judge = Judge.fidelity(outputs_of_the_given_model)  # agreement or cosine, where nobody knows the answers
+    judge = Evaluator.labels(answers)                       # accuracy on labelled rows
+    judge = Evaluator.fidelity(outputs_of_the_given_model)  # agreement or cosine, where nobody knows the answers
     judge.score(outputs), judge.kept(given, outputs)    # Figure, Figure
 
 The resamples are drawn once, so that two models are compared on the same ones (Efron and Tibshirani 1993, chapter 13).
@@ -23,35 +23,35 @@ NUM_RESAMPLES = 400
 CALIBRATION_ROWS = 300
 MIN_ROWS = 16
 #: Truth (N, ...), outputs (N, ...) and the weight of each row (N,) to one number.
-Measure = Callable[[NDArray[Any], NDArray[Any], Float64], float]
+ScoreFunction = Callable[[NDArray[Any], NDArray[Any], Float64], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Evaluator:
     """Of one data set. `name` is what is measured against `truth`, whose first axis is the rows."""
 
     name: str
     truth: NDArray[Any]
-    measure: Measure
+    measure: ScoreFunction
     higher_is_better: bool = True
     seed: int = 0
     _weights: list[Float64] = field(default_factory=list, repr=False)
 
     @classmethod
-    def labels(cls, target: NDArray[np.int64], seed: int = 0) -> Judge:
+    def labels(cls, target: NDArray[np.int64], seed: int = 0) -> Evaluator:
         """Accuracy: the share of rows whose largest output (N, C) is that of the class `target` (N,)."""
         return cls("accuracy", target, _share_equal, seed=seed)
 
     @classmethod
-    def fidelity(cls, given: NDArray[Any], *, are_classes: bool, seed: int = 0) -> Judge:
+    def fidelity(cls, given: NDArray[Any], *, are_classes: bool, seed: int = 0) -> Evaluator:
         """Where nobody knows the answers: the share of rows whose largest output is the given model's, or the mean
         cosine between outputs (N, ...) and the given model's."""
         if are_classes:
             return cls("agreement", given.reshape(len(given), -1).argmax(axis=1), _share_equal, seed=seed)
-        return cls("cosine", _unit(given), _mean_cosine, seed=seed)
+        return cls("cosine", _unit_rows(given), _mean_cosine, seed=seed)
 
     @classmethod
-    def values(cls, target: NDArray[Any], seed: int = 0) -> Judge:
+    def values(cls, target: NDArray[Any], seed: int = 0) -> Evaluator:
         """Root of the mean squared error of values (N, 1), in the target's units: lower is better."""
         return cls("rmse", target.astype(np.float64), _rmse, higher_is_better=False, seed=seed)
 
@@ -59,7 +59,7 @@ class Judge:
     def num_rows(self) -> int:
         return len(self.truth)
 
-    def first(self, num_rows: int) -> Judge:
+    def first(self, num_rows: int) -> Evaluator:
         """Of the first rows alone."""
         return replace(self, truth=self.truth[:num_rows], _weights=[])
 
@@ -107,22 +107,22 @@ def _figure(value: float, resampled: list[float]) -> Figure:
 
 
 def _share_equal(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
-    return _mean(outputs.reshape(len(truth), -1).argmax(axis=1) == truth, weight)
+    return _weighted_mean(outputs.reshape(len(truth), -1).argmax(axis=1) == truth, weight)
 
 
 def _mean_cosine(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
-    return _mean((_unit(outputs) * truth).sum(axis=1), weight)
+    return _weighted_mean((_unit_rows(outputs) * truth).sum(axis=1), weight)
 
 
 def _rmse(truth: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
-    return float(np.sqrt(_mean((outputs.reshape(len(truth), -1)[:, 0] - truth) ** 2, weight)))
+    return float(np.sqrt(_weighted_mean((outputs.reshape(len(truth), -1)[:, 0] - truth) ** 2, weight)))
 
 
-def _mean(values: NDArray[Any], weight: Float64) -> float:
+def _weighted_mean(values: NDArray[Any], weight: Float64) -> float:
     return float(values @ weight / weight.sum())
 
 
-def _unit(rows: NDArray[Any]) -> Float64:
+def _unit_rows(rows: NDArray[Any]) -> Float64:
     flat = rows.reshape(len(rows), -1).astype(np.float64)
     unit: Float64 = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
     return unit

@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepseek.engines.checks.edges import edge_tensors
-from deepseek.engines.checks.gate import MOST_NAMED, edge_faults
-from deepseek.engines.export_torch import torch_graph
+from deepseek.engines.checks.edges import make_edge_tensors
+from deepseek.engines.checks.gate import MAX_CASES_NAMED, edge_faults
+from deepseek.engines.export_torch import export_torch_module
 from deepseek.engines.onnx import open_session
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-INPUT, OUTPUT = "x", "output"
+INPUT_NAME, OUTPUT_NAME = "x", "output"
 #: Largest difference to the module, as a share of the largest answer.
-TOLERANCE = 1e-4
+MAX_RELATIVE_DIFFERENCE = 1e-4
 PARITY_ROWS = (1, 3, 8)  # an axis that was baked in shows at another number of rows
 #: What torch.export and the exporter raise about a module that cannot be traced.
-_FAULTS = (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, KeyError, AssertionError)
+_TRACE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, KeyError, AssertionError)
 
 
 def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
@@ -42,9 +42,9 @@ def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
     try:
         with torch.inference_mode():
             answer = module(rows)
-    except _FAULTS as error:
+    except _TRACE_ERRORS as error:
         raise InputError(
-            f"the module does not take rows of the data: {_said(error)}",
+            f"the module does not take rows of the data: {_first_line(error)}",
             expected=f"one tensor {list(example.shape)} in",
             fix="check the data's shape, or give the module a forward() of one tensor",
         ) from error
@@ -55,26 +55,26 @@ def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
             expected="one tensor with a row of answers for each row",
             fix="wrap it in a module that gives that",
         )
-    _write(module, rows[:2], out)
-    _check(module, rows, out)
+    _write_graph(module, rows[:2], out)
+    _check_graph(module, rows, out)
 
 
-def _write(module: nn.Module, rows: Tensor, out: Path) -> None:
+def _write_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
     try:
-        model = torch_graph(
-            module, (rows,), input_names=[INPUT], output_names=[OUTPUT],
+        model = export_torch_module(
+            module, (rows,), input_names=[INPUT_NAME], output_names=[OUTPUT_NAME],
             dynamic_shapes=({0: torch.export.Dim("rows")},),
         )  # fmt: skip
-        need("onnx", extra="compress").save(_without_notes(model), out)
-    except (*_FAULTS, torch.onnx.errors.OnnxExporterError) as error:
+        need("onnx", extra="compress").save(_strip_metadata(model), out)
+    except (*_TRACE_ERRORS, torch.onnx.errors.OnnxExporterError) as error:
         raise InputError(
-            f"the module cannot be traced: {_said(error)}",
+            f"the module cannot be traced: {_first_line(error)}",
             expected="a forward() whose way does not hang on the values of its input",
             fix="write such branches with torch.where, or give an ONNX file of your own",
         ) from error
 
 
-def _without_notes(model: Any) -> Any:
+def _strip_metadata(model: Any) -> Any:
     """They are two thirds of the file of a small network."""
     graph = model.graph
     nodes = [*graph.node, *(node for function in model.functions for node in function.node)]
@@ -85,33 +85,36 @@ def _without_notes(model: Any) -> Any:
     return model
 
 
-def _check(module: nn.Module, rows: Tensor, out: Path) -> None:
+def _check_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
     session: Any = open_session(str(out), "the exported module", num_threads=1)
     for num_rows in PARITY_ROWS:
         with torch.inference_mode():
             expected = module(rows[:num_rows]).numpy()
-        found = session.run(None, {INPUT: rows[:num_rows].numpy()})[0]
+        found = session.run(None, {INPUT_NAME: rows[:num_rows].numpy()})[0]
         largest = float(np.abs(expected).max(initial=1e-6))
-        if found.shape != expected.shape or not float(np.abs(found - expected).max()) <= TOLERANCE * largest:
+        if (
+            found.shape != expected.shape
+            or not float(np.abs(found - expected).max()) <= MAX_RELATIVE_DIFFERENCE * largest
+        ):
             raise InputError(
                 f"the exported module gives other answers for {num_rows} rows than the module itself",
-                expected=f"a difference of at most {TOLERANCE:g} of the largest answer",
+                expected=f"a difference of at most {MAX_RELATIVE_DIFFERENCE:g} of the largest answer",
                 fix="look for shapes or values that forward() takes from the example",
             )
-    edges = edge_tensors({INPUT: rows.numpy()})
+    edges = make_edge_tensors({INPUT_NAME: rows.numpy()})
     with torch.inference_mode():
-        wanted = {OUTPUT: module(torch.from_numpy(edges.arrays[INPUT])).numpy()}
-    found = {OUTPUT: session.run(None, dict(edges.arrays))[0]}
-    faults = edge_faults(edges, wanted, found, limit=TOLERANCE)
+        wanted = {OUTPUT_NAME: module(torch.from_numpy(edges.arrays[INPUT_NAME])).numpy()}
+    found = {OUTPUT_NAME: session.run(None, dict(edges.arrays))[0]}
+    faults = edge_faults(edges, wanted, found, limit=MAX_RELATIVE_DIFFERENCE)
     if faults:
         raise InputError(
-            f"the exported module does not answer as the module itself ({'; '.join(faults[:MOST_NAMED])})",
+            f"the exported module does not answer as the module itself ({'; '.join(faults[:MAX_CASES_NAMED])})",
             expected="finite numbers wherever the module gives them, for zeros and far beyond the data, too",
             fix="look in forward() for a division, a root or a logarithm without a floor such as clamp(min=1e-6)",
         )
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first sentence of what torch says, which may go on for pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

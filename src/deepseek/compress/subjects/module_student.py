@@ -1,6 +1,6 @@
 """What a torch module of the user's may learn on, and the student that learns of it.
 
-    lesson = read_lesson(Path("train.npz"), values)
+    lesson = read_training_rows(Path("train.npz"), values)
     student = begun("net.py:small", module, example, seed=0)
     taught(module, student, lesson, seed=0)         # a copy of the student that answers as the module does
 
@@ -22,21 +22,21 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from deepseek.compress.distilling.config import DistillConfig
-from deepseek.compress.distilling.training import Lesson as Fitting
-from deepseek.compress.distilling.training import checked_sizes, distill
-from deepseek.compress.subjects.onnx import TARGET, check_target, digest_of_arrays
+from deepseek.compress.distilling.training import DistillationModule as Fitting
+from deepseek.compress.distilling.training import distill, parameter_counts
+from deepseek.compress.subjects.onnx import TARGET_NAME, check_target, digest_of_arrays
 from deepseek.compress.subjects.user_module import load_module
 from deepseek.data.table.npz import read_npz
 from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig
 
-BATCH = 64
+ROWS_PER_BATCH = 64
 #: A student begins with weights that know nothing: so many passes, and of few rows as many as make so many steps.
-EPOCHS, STEPS, RATE = 10, 2_000, 2e-3
+MIN_EPOCHS, MIN_STEPS, LEARNING_RATE = 10, 2_000, 2e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingRows:
     """Rows to train on. Where their answers are not known, the given module's own are learnt."""
 
     inputs: torch.Tensor  # (N, ...)
@@ -48,19 +48,19 @@ class Lesson:
         rows = TensorDataset(self.inputs, *(() if target is None else (target,)))
         drawn = torch.Generator().manual_seed(seed)
         return DataLoader(
-            rows, batch_size=BATCH, shuffle=True, generator=drawn, drop_last=len(rows) > BATCH,
-            collate_fn=None if target is not None else _alone,
+            rows, batch_size=ROWS_PER_BATCH, shuffle=True, generator=drawn, drop_last=len(rows) > ROWS_PER_BATCH,
+            collate_fn=None if target is not None else _stack_inputs,
         )  # fmt: skip
 
 
-def _alone(rows: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
+def _stack_inputs(rows: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
     return torch.stack([row[0] for row in rows])
 
 
-def read_lesson(path: Path, like: NDArray[Any]) -> Lesson:
+def read_training_rows(path: Path, like: NDArray[Any]) -> TrainingRows:
     """A .npz with rows such as `like` and, if they are known, their classes as "y"."""
     arrays = read_npz(path, "train")
-    target = arrays.pop(TARGET, None)
+    target = arrays.pop(TARGET_NAME, None)
     (values,) = arrays.values() if len(arrays) == 1 else (None,)
     if values is None or values.shape[1:] != like.shape[1:] or not len(values) or values.dtype.kind not in "biuf":
         raise InputError(
@@ -72,29 +72,29 @@ def read_lesson(path: Path, like: NDArray[Any]) -> Lesson:
         raise InputError(f"{path} holds numbers that are not finite", expected="numbers", fix="drop those rows")
     classes = check_target(target, len(values), path)
     if classes is not None and classes.dtype.kind not in "iu":
-        raise InputError(f"{path}: {TARGET!r} is {classes.dtype}", expected="class numbers", fix="leave it out")
-    digest = digest_of_arrays({"x": values, **({} if classes is None else {TARGET: classes})})
+        raise InputError(f"{path}: {TARGET_NAME!r} is {classes.dtype}", expected="class numbers", fix="leave it out")
+    digest = digest_of_arrays({"x": values, **({} if classes is None else {TARGET_NAME: classes})})
     target_of = None if classes is None else torch.from_numpy(classes.astype(np.int64))
-    return Lesson(torch.from_numpy(values.astype(np.float32)), target_of, digest)
+    return TrainingRows(torch.from_numpy(values.astype(np.float32)), target_of, digest)
 
 
-def begun(name: str, teacher: nn.Module, example: torch.Tensor, *, seed: int) -> nn.Module:
+def load_student(name: str, teacher: nn.Module, example: torch.Tensor, *, seed: int) -> nn.Module:
     """The student that FILE.py:NAME builds. InputError for one that does not take `example` (N, ...), answers in
     another shape than its teacher, or has more parameters."""
     torch.manual_seed(seed)
     student = load_module(name, "--student")
-    checked_sizes(teacher, student)
+    parameter_counts(teacher, student)
     fitting = Fitting(teacher, student, DistillConfig(alpha=1.0))
     fitting.check(example)
     fitting.close()
     return student.eval()
 
 
-def taught(teacher: nn.Module, student: nn.Module, lesson: Lesson, *, seed: int) -> nn.Module:
+def train_student(teacher: nn.Module, student: nn.Module, lesson: TrainingRows, *, seed: int) -> nn.Module:
     """A copy of the student that has learnt what the teacher answers to the lesson, and its labels."""
-    num_batches = max(1, len(lesson.inputs) // BATCH)
-    epochs = max(EPOCHS, math.ceil(STEPS / num_batches))
+    num_batches = max(1, len(lesson.inputs) // ROWS_PER_BATCH)
+    epochs = max(MIN_EPOCHS, math.ceil(MIN_STEPS / num_batches))
     config = DistillConfig(alpha=1.0 if lesson.target is None else 0.9)
-    train = TrainConfig(epochs=epochs, lr=RATE, seed=seed)
+    train = TrainConfig(epochs=epochs, lr=LEARNING_RATE, seed=seed)
     batches = lesson.batches(lesson.target, seed)
     return distill(teacher, copy.deepcopy(student), batches, config, train, progress=False).student

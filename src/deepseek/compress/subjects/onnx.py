@@ -1,6 +1,6 @@
 """An ONNX file as a subject of compression, judged on the arrays of a .npz.
 
-    subject = OnnxSubject.open(Path("resnet.onnx"), Path("validation.npz"))     # arrays by the inputs' names, and "y"
+    subject = OnnxTarget.open(Path("resnet.onnx"), Path("validation.npz"))     # arrays by the inputs' names, and "y"
 
 "y" holds class numbers or values; without it variants are held to the given model's own answers. What is served is
 the graph in the engine that it was judged in.
@@ -19,23 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
-from deepseek.compress.subjects.evaluator import Judge, split_rows
+from deepseek.compress.subjects.evaluator import Evaluator, split_rows
 from deepseek.compress.subjects.graph_scan import worst_nodes
 from deepseek.compress.subjects.post_training import quantize_onnx
-from deepseek.compress.subjects.subject import Plan, Variant, Way
+from deepseek.compress.subjects.subject import Backend, Plan, Variant
 from deepseek.contracts import Arrays, Tensors
 from deepseek.data.table.npz import read_npz
 from deepseek.engines.onnx_file import OnnxFile, open_file
-from deepseek.engines.onnx_file.engine import INT8, LOSSY, call, kinds, open_kind
+from deepseek.engines.onnx_file.engine import INT8_KINDS, LOSSY_KINDS, available_kinds, open_kind, run_rows
 from deepseek.errors import InputError
 
-TARGET = "y"
-LEFT_OUT = (2, 4, 8)  # operators that are not computed in int8, where all of them lose too much
-CALL_ROWS = 64  # of a call when outputs are gathered
-FILE = "model.onnx"
+TARGET_NAME = "y"
+EXACT_OPERATOR_COUNTS = (2, 4, 8)  # operators that are not computed in int8, where all of them lose too much
+ROWS_PER_CALL = 64  # of a call when outputs are gathered
+GRAPH_FILE = "model.onnx"
 
 
-class OnnxSubject:
+class OnnxTarget:
     """See the module. Engines compute on one thread."""
 
     kind = "onnx"
@@ -55,20 +55,24 @@ class OnnxSubject:
         self.judge = self._judge(None if target is None else target[judged])
 
     @classmethod
-    def open(cls, path: Path, data: Path, *, seed: int = 0) -> OnnxSubject:
+    def open(cls, path: Path, data: Path, *, seed: int = 0) -> OnnxTarget:
         """Errors as those of open_file(), and InputError for arrays that do not fit the graph."""
         file = open_file(path, None)
         arrays = read_npz(data, "data")
-        target = arrays.pop(TARGET, None)
+        target = arrays.pop(TARGET_NAME, None)
         inputs = check_inputs(file, arrays, data)
         return cls(path.stem, file, inputs, check_target(target, len(next(iter(inputs.values()))), data),
-                   digest_of_arrays({**inputs, **({} if target is None else {TARGET: target})}), seed)  # fmt: skip
+                   digest_of_arrays({**inputs, **({} if target is None else {TARGET_NAME: target})}), seed)  # fmt: skip
 
     def methods(self) -> tuple[str, ...]:
         return ("int8",)
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        return [Plan((name,)) for method in methods for name in (method, *(f"{method}-but-{one}" for one in LEFT_OUT))]
+        return [
+            Plan((name,))
+            for method in methods
+            for name in (method, *(f"{method}-but-{one}" for one in EXACT_OPERATOR_COUNTS))
+        ]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         num_exact = int(plan.name.rpartition("-")[2]) if "-but-" in plan.name else 0
@@ -77,15 +81,15 @@ class OnnxSubject:
             raise InputError(
                 f"the graph has {len(exact)} operators in int8", expected=f"more than {num_exact}", fix="see the others"
             )
-        quantize_onnx(self.file.path, calls, folder / FILE, exact=exact)
+        quantize_onnx(self.file.path, calls, folder / GRAPH_FILE, exact=exact)
         notes = (f"not in int8: {', '.join(exact)}",) if exact else ()
-        return Variant(plan.name, folder, (folder / FILE).stat().st_size, notes)
+        return Variant(plan.name, folder, (folder / GRAPH_FILE).stat().st_size, notes)
 
     def _worst(self) -> list[str]:
         """Operators by what they lose in int8, scanned once."""
         if self._scanned is None:
             with tempfile.TemporaryDirectory(prefix="deepseek-scan-") as folder:
-                path = Path(folder) / FILE
+                path = Path(folder) / GRAPH_FILE
                 quantize_onnx(self.file.path, self.calibration(), path)
                 self._scanned = worst_nodes(self.file.path, path, self.calibration())
         return self._scanned
@@ -98,23 +102,27 @@ class OnnxSubject:
             for row in range(num_rows)
         ]
 
-    def ways(self, variant: Variant) -> list[Way]:
+    def ways(self, variant: Variant) -> list[Backend]:
         is_given = variant.name == "given"
-        path = self.file.path if is_given else variant.folder / FILE
+        path = self.file.path if is_given else variant.folder / GRAPH_FILE
         found = []
-        for kind in kinds(self.signature, lossy=not is_given):
-            if kind in INT8:  # which make a copy of their own: here the copy is the variant
+        for kind in available_kinds(self.signature, lossy=not is_given):
+            if kind in INT8_KINDS:  # which make a copy of their own: here the copy is the variant
                 continue
             engine = open_kind(kind, path, self.signature)
-            found.append(Way(kind, kind not in LOSSY, partial(call, engine, self.signature), engine.close))
+            found.append(
+                Backend(kind, kind not in LOSSY_KINDS, partial(run_rows, engine, self.signature), engine.close)
+            )
         return found
 
-    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
         size = self.num_rows if num_rows is None else num_rows
         first = self.signature.outputs[0].name
         parts = [
-            way.run({name: array[start : min(start + CALL_ROWS, size)] for name, array in self._inputs.items()})[first]
-            for start in range(0, size, CALL_ROWS)
+            way.run({name: array[start : min(start + ROWS_PER_CALL, size)] for name, array in self._inputs.items()})[
+                first
+            ]
+            for start in range(0, size, ROWS_PER_CALL)
         ]
         return np.concatenate(parts)
 
@@ -125,20 +133,21 @@ class OnnxSubject:
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
         signature = self.signature
         manifest = Manifest(
-            name=_plain_name(self.name),
+            name=_bundle_name(self.name),
             version="1",
             created=now(),
             task="tensors",
             target=signature.outputs[0].name,
-            inputs=tuple(Input(spec.name, "tensor", spec.dtype, _sizes(spec.shape[1:])) for spec in signature.inputs),
-            outputs=tuple(Output(spec.name, spec.dtype, _sizes(spec.shape[1:])) for spec in signature.outputs),
-            engines=(EngineEntry(engine, FILE, 0.0, self.num_rows),),
+            inputs=tuple(Input(spec.name, "tensor", spec.dtype,
+            _axis_sizes(spec.shape[1:])) for spec in signature.inputs),
+            outputs=tuple(Output(spec.name, spec.dtype, _axis_sizes(spec.shape[1:])) for spec in signature.outputs),
+            engines=(EngineEntry(engine, GRAPH_FILE, 0.0, self.num_rows),),
             lineage=Lineage(
                 parent=self.file.digest.removeprefix("sha256:"), data=self.data_digest, seed=self.seed,
                 config={"compress": list(variant.name.split("+"))},
             ),
         )  # fmt: skip
-        return manifest, {FILE: (variant.folder / FILE).read_bytes()}
+        return manifest, {GRAPH_FILE: (variant.folder / GRAPH_FILE).read_bytes()}
 
     def close(self) -> None:
         """Nothing is held between calls."""
@@ -147,14 +156,18 @@ class OnnxSubject:
         """One row as the graph takes it."""
         return {name: array[0] for name, array in arrays.items()} if self.signature.rows == "whole" else arrays
 
-    def _judge(self, target: NDArray[Any] | None) -> Judge:
+    def _judge(self, target: NDArray[Any] | None) -> Evaluator:
         if target is not None:
             is_class = target.dtype.kind in "iu"
-            return Judge.labels(target.astype(np.int64), self.seed) if is_class else Judge.values(target, self.seed)
+            return (
+                Evaluator.labels(target.astype(np.int64), self.seed)
+                if is_class
+                else Evaluator.values(target, self.seed)
+            )
         way = self.ways(self.given)[0]
         outputs = self.outputs(way)
         way.close()
-        return Judge.fidelity(outputs, are_classes=outputs.ndim == 2 and outputs.shape[1] in range(2, 10_001),
+        return Evaluator.fidelity(outputs, are_classes=outputs.ndim == 2 and outputs.shape[1] in range(2, 10_001),
                               seed=self.seed)  # fmt: skip
 
 
@@ -169,7 +182,7 @@ def check_inputs(file: OnnxFile, arrays: dict[str, NDArray[Any]], data: Path) ->
     if unknown or missing:
         raise InputError(
             f"{data} has {', '.join(sorted(arrays)) or 'no arrays'}",
-            expected=f"arrays for the inputs {', '.join(names)}, and {TARGET!r} with the true answers",
+            expected=f"arrays for the inputs {', '.join(names)}, and {TARGET_NAME!r} with the true answers",
             fix="name the arrays as the graph names its inputs",
         )
     fitting = {}
@@ -195,13 +208,13 @@ def check_target(target: NDArray[Any] | None, num_rows: int, data: Path) -> NDAr
     flat = target.reshape(-1) if target.ndim == 2 and target.shape[1] == 1 else target
     if flat.ndim != 1 or len(flat) != num_rows or flat.dtype.kind not in "biuf":
         raise InputError(
-            f"{data}: {TARGET!r} is {target.dtype} of the shape {list(target.shape)}",
+            f"{data}: {TARGET_NAME!r} is {target.dtype} of the shape {list(target.shape)}",
             expected=f"one class number or value for each of {num_rows} rows",
-            fix=f"leave {TARGET!r} out to hold variants to the given model's own answers",
+            fix=f"leave {TARGET_NAME!r} out to hold variants to the given model's own answers",
         )
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         row = int(np.argwhere(~np.isfinite(flat))[0][0])
-        raise InputError(f"{data}: {TARGET!r} is not finite in row {row}", expected="numbers", fix="drop that row")
+        raise InputError(f"{data}: {TARGET_NAME!r} is not finite in row {row}", expected="numbers", fix="drop that row")
     return flat.astype(np.int64) if flat.dtype.kind == "b" else flat
 
 
@@ -215,11 +228,11 @@ def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
     return found.hexdigest()
 
 
-def _sizes(shape: Sequence[Any]) -> tuple[int, ...]:
+def _axis_sizes(shape: Sequence[Any]) -> tuple[int, ...]:
     return tuple(dim if isinstance(dim, int) else -1 for dim in shape)
 
 
-def _plain_name(name: str) -> str:
+def _bundle_name(name: str) -> str:
     try:
         check_name(name)
     except InputError:  # which neither a route nor a folder can hold

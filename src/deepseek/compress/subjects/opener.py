@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepseek.compress.subjects.subject import Subject
-from deepseek.compress.subjects.user_module import is_module
+from deepseek.compress.subjects.subject import CompressionTarget
+from deepseek.compress.subjects.user_module import is_module_name
 from deepseek.errors import InputError, MissingError
 
 
-def open_subject(
+def open_target(
     model: str | Path,
     data: str | Path | None,
     *,
     seed: int = 0,
     train: str | Path | None = None,
     student: str | None = None,
-) -> Subject:
+) -> CompressionTarget:
     """The model at a path, or `FILE.py:NAME` of a function that builds a torch module. `train`: rows to train on;
     `student`: `FILE.py:NAME` of a smaller module that may learn on them.
 
@@ -30,21 +30,21 @@ def open_subject(
         )
     path, text = Path(model), str(model)
     place, lesson = Path(data), None if train is None else Path(train)
-    if lesson is not None and not is_module(text) and not (path.is_dir() and not (path / "bundle.json").exists()):
+    if lesson is not None and not is_module_name(text) and not (path.is_dir() and not (path / "bundle.json").exists()):
         raise InputError(
             f"{text} is not trained while it is compressed",
             expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
-    if student is not None and (lesson is None or not is_module(text)):
+    if student is not None and (lesson is None or not is_module_name(text)):
         raise InputError(
-            "a student is given" + ("" if is_module(text) else f", and {text} is no torch module"),
+            "a student is given" + ("" if is_module_name(text) else f", and {text} is no torch module"),
             expected="a module as its teacher, and rows to learn on: FILE.py:NAME --train TRAIN.npz",
             fix="give --train, or leave --student out: a Hugging Face folder makes a student of its own",
         )
-    if is_module(text):
-        from deepseek.compress.subjects.module import ModuleSubject
+    if is_module_name(text):
+        from deepseek.compress.subjects.module import ModuleTarget
 
-        return ModuleSubject.open(text, place, seed=seed, train=lesson, student=student)
+        return ModuleTarget.open(text, place, seed=seed, train=lesson, student=student)
     if not path.exists():
         raise MissingError(
             f"there is no model at {text}",
@@ -52,17 +52,17 @@ def open_subject(
             fix="check the path",
         )
     if path.suffix == ".onnx":
-        from deepseek.compress.subjects.onnx import OnnxSubject
+        from deepseek.compress.subjects.onnx import OnnxTarget
 
-        return OnnxSubject.open(path, place, seed=seed)
+        return OnnxTarget.open(path, place, seed=seed)
     if (path / "bundle.json").is_file():
-        from deepseek.compress.subjects.bundle import BundleSubject
+        from deepseek.compress.subjects.bundle import BundleTarget
 
-        return BundleSubject.open(path, place, seed=seed)
+        return BundleTarget.open(path, place, seed=seed)
     if (path / "config.json").is_file():
-        from deepseek.compress.subjects.text import TextSubject
+        from deepseek.compress.subjects.text import TextTarget
 
-        return TextSubject.open(path, place, seed=seed, train=lesson)
+        return TextTarget.open(path, place, seed=seed, train=lesson)
     raise InputError(
         f"{path} is nothing that can be compressed",
         expected="a bundle, an ONNX file, a Hugging Face folder, or FILE.py:NAME of a function that builds a module",

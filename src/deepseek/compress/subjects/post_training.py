@@ -27,7 +27,7 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 MIN_OPSET = 13  # of per-channel quantisation in ONNX
-_ATTENTION = frozenset(["Softmax", "LayerNormalization"])
+_ATTENTION_OPS = frozenset(["Softmax", "LayerNormalization"])
 
 
 def quantize_onnx(path: Path, calibration: Sequence[Arrays], out: Path, *, exact: Sequence[str] = ()) -> None:
@@ -40,22 +40,22 @@ def quantize_onnx(path: Path, calibration: Sequence[Arrays], out: Path, *, exact
     model = onnx.load(path)
     opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
-        model = _raised(onnx, model, path)
-    if {node.op_type for node in model.graph.node} >= _ATTENTION:
-        onnx.save(_smoothed(model, calibration, exact), out)
+        model = _upgrade_opset(onnx, model, path)
+    if {node.op_type for node in model.graph.node} >= _ATTENTION_OPS:
+        onnx.save(_quantize_with_nncf(model, calibration, exact), out)
         return
     with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder:
         if opset < MIN_OPSET:
             path = Path(folder) / path.name
             onnx.save(model, path)
-        int8.quantize(path, out, calibration, exact=exact)
+        int8.quantize_int8(path, out, calibration, exact=exact)
 
 
-def _smoothed(model: Any, calibration: Sequence[Arrays], exact: Sequence[str]) -> Any:
+def _quantize_with_nncf(model: Any, calibration: Sequence[Arrays], exact: Sequence[str]) -> Any:
     nncf = need("nncf", extra="compress")
     settings = {"ignored_scope": nncf.IgnoredScope(names=list(exact))} if exact else {}
     try:
-        with _quietly():
+        with _silence_nncf():
             return nncf.quantize(
                 model, nncf.Dataset(list(calibration)), subset_size=len(calibration),
                 model_type=nncf.ModelType.TRANSFORMER, **settings,
@@ -68,7 +68,7 @@ def _smoothed(model: Any, calibration: Sequence[Arrays], exact: Sequence[str]) -
         ) from error
 
 
-def _raised(onnx: Any, model: Any, path: Path) -> Any:
+def _upgrade_opset(onnx: Any, model: Any, path: Path) -> Any:
     try:
         return onnx.version_converter.convert_version(model, MIN_OPSET)
     except (RuntimeError, ValueError) as error:
@@ -80,7 +80,7 @@ def _raised(onnx: Any, model: Any, path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _quietly() -> Any:
+def _silence_nncf() -> Any:
     """NNCF logs and draws bars of its own; ours says what is tried."""
     log = logging.getLogger("nncf")
     level = log.level

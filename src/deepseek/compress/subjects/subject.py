@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from deepseek.bundle import Manifest
-from deepseek.compress.subjects.evaluator import Judge
+from deepseek.compress.subjects.evaluator import Evaluator
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Backend:
     """A variant opened in one engine."""
 
     engine: str
@@ -62,14 +62,14 @@ class Way:
     close: Callable[[], None]
 
 
-class Subject(Protocol):
+class CompressionTarget(Protocol):
     """A model with the data that it is judged on."""
 
     kind: str
     name: str
     seed: int
     digest: str  # of the model and the data: what measurements hold for
-    judge: Judge
+    judge: Evaluator
     given: Variant
 
     def methods(self) -> tuple[str, ...]:
@@ -84,11 +84,11 @@ class Subject(Protocol):
         """The files of a plan, in an empty folder. InputError when this model cannot take it, in words."""
         ...
 
-    def ways(self, variant: Variant) -> list[Way]:
+    def ways(self, variant: Variant) -> list[Backend]:
         """The engines that run it here."""
         ...
 
-    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
         """On the judged rows, or on the first of them."""
         ...
 

@@ -1,6 +1,6 @@
 """A Hugging Face folder of a text model as a subject of compression.
 
-    subject = TextSubject.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
+    subject = TextTarget.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
 
 Embeddings are held to the given model's own by cosine; classes to the labels, or to the given model's answers without
 any. A quarter of the texts shows the ranges of int8; the others judge. Each variant is a Hugging Face folder again:
@@ -28,78 +28,78 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
 from deepseek.bundle.manifest import PlainTask
-from deepseek.compress.distilling.config import NOBODY_KNOWS
-from deepseek.compress.distilling.vocabulary import check_taught
-from deepseek.compress.subjects.evaluator import Judge, split_rows
-from deepseek.compress.subjects.subject import Plan, Variant, Way
-from deepseek.compress.subjects.text_scan import worst_places
-from deepseek.compress.subjects.text_student import FIRST, TextPupil
-from deepseek.compress.subjects.text_student import PLANS as TAUGHT
+from deepseek.compress.distilling.config import UNLABELED
+from deepseek.compress.distilling.vocabulary import check_distillable
+from deepseek.compress.subjects.evaluator import Evaluator, split_rows
+from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.text_scan import worst_layers
+from deepseek.compress.subjects.text_student import DISTILL_PLANS as TAUGHT
+from deepseek.compress.subjects.text_student import DISTILL_STEP, TextStudent
 from deepseek.contracts import Arrays
 from deepseek.data import read_table
 from deepseek.engines.openvino import has_bf16
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.serve.calibrate import calibrate
 from deepseek.engines.text.serve.engine import Precision
-from deepseek.engines.text.serve.quantize import Range, from_bytes, to_bytes
+from deepseek.engines.text.serve.quantize import ActivationRange, ranges_from_bytes, ranges_to_bytes
 from deepseek.engines.text.source.converted_folder import is_converted
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.engines.text.source.weights import Weights
 from deepseek.engines.text.tuning.gate import read_texts
 from deepseek.errors import InputError
-from deepseek.extras import has
+from deepseek.extras import is_installed
 
-Stored = Literal["e4m3fn", "int8"]
-TEXT, LABEL = "text", "label"
-RANGES = "int8.safetensors"
-BATCH = 32
+StoredDtype = Literal["e4m3fn", "int8"]
+TEXT_COLUMN, LABEL_COLUMN = "text", "label"
+RANGES_FILE = "int8.safetensors"
+TEXTS_PER_BATCH = 32
 GIVEN = "given"
 #: Plan -> how weights are stored, and how many layers int8 leaves out; None: not computed in int8.
-PLANS: dict[str, tuple[Stored, int | None]] = {
+PLANS: dict[str, tuple[StoredDtype, int | None]] = {
     "fp8": ("e4m3fn", None), "int8-weights": ("int8", None), "int8": ("int8", 0),
     **{f"int8-but-{count}": ("int8", count) for count in (1, 2, 4, 8)},
 }  # fmt: skip
 METHODS = {method: tuple(name for name in PLANS if name.startswith(method)) for method in ("fp8", "int8")}
 #: Small, and added to every token: rounded to 8 bits they cost a fifth of the whole loss.
-_ADDED = ("position_embeddings.weight", "token_type_embeddings.weight")
+_ADDED_TENSORS = ("position_embeddings.weight", "token_type_embeddings.weight")
 #: What no answer needs, by task.
-_UNUSED: Mapping[str, tuple[str, ...]] = {
+_UNUSED_TENSORS: Mapping[str, tuple[str, ...]] = {
     "embedding": ("pooler.dense.weight", "pooler.dense.bias", "position_ids"),
     "sequence-classification": ("position_ids",),
 }  # fmt: skip
 #: What lies in a folder and is not needed to answer.
-_NOT_NEEDED = (".md", ".txt", ".gitattributes", "data_config.json")
+_UNNEEDED_SUFFIXES = (".md", ".txt", ".gitattributes", "data_config.json")
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
+class _TextData:
     texts: list[str]
     labels: list[str] | None
     digest: str
 
 
-class TextSubject:
+class TextTarget:
     """See the module. Engines compute on one thread."""
 
     kind = "text"
 
-    def __init__(self, model: TextModel, data: _Data, seed: int, train: _Data | None = None) -> None:
+    def __init__(self, model: TextModel, data: _TextData, seed: int, train: _TextData | None = None) -> None:
         self.model, self.seed, self.name = model, seed, model.name
         self.digest = f"{model.digest} {data.digest} {seed}" + (f" {train.digest}" if train else "")
         self.data_digest = data.digest
         calibrating, judged = split_rows(len(data.texts), seed)
         self._calibrating = [data.texts[row] for row in calibrating]
         self._texts = [data.texts[row] for row in judged]
-        self._pupil = None if train is None else _pupil(model, train, seed, held=data.texts)
+        self._pupil = None if train is None else _open_student(model, train, seed, held=data.texts)
         #: Who reads the judged texts, by name: a student has a tokenizer of its own.
         self._readers: dict[str, tuple[TextModel, list[TokenRow]]] = {GIVEN: (model, list(model.prepare(self._texts)))}
         self._order = np.argsort([len(row) for row in self._readers[GIVEN][1]], kind="stable")
-        self.given = Variant(GIVEN, model.path, _size(model.path))
+        self.given = Variant(GIVEN, model.path, _needed_bytes(model.path))
         target = None if data.labels is None else class_numbers([data.labels[row] for row in judged], model.labels)
         self.judge = self._judge(target)
 
     @classmethod
-    def open(cls, path: Path, data: Path, *, seed: int = 0, train: Path | None = None) -> TextSubject:
+    def open(cls, path: Path, data: Path, *, seed: int = 0, train: Path | None = None) -> TextTarget:
         """Errors as those of TextModel.open(); InputError for a model or texts that cannot be compressed or judged."""
         model = TextModel.open(path)
         if is_converted(path) or model.task == "token-classification":
@@ -109,61 +109,65 @@ class TextSubject:
                 expected="a folder of an encoder that embeds or classifies texts, as Hugging Face writes it",
                 fix="serve it with --lossy instead",
             )
-        found = read_rows(data)
+        found = read_text_rows(data)
         if model.task == "embedding" and found.labels is not None:
-            found = _Data(found.texts, None, found.digest)
-        return cls(model, found, seed, None if train is None else read_rows(train))
+            found = _TextData(found.texts, None, found.digest)
+        return cls(model, found, seed, None if train is None else read_text_rows(train))
 
     def methods(self) -> tuple[str, ...]:
-        return (*METHODS, FIRST) if self._pupil else tuple(METHODS)
+        return (*METHODS, DISTILL_STEP) if self._pupil else tuple(METHODS)
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
         quick = [Plan((name,)) for method in methods if method in METHODS for name in METHODS[method]]
-        taught = [Plan(steps) for steps in TAUGHT if FIRST in methods and (len(steps) == 1 or "int8" in methods)]
+        taught = [Plan(steps) for steps in TAUGHT if DISTILL_STEP in methods and (len(steps) == 1 or "int8" in methods)]
         return quick + taught
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         source, notes = self.model.path, cast("tuple[str, ...]", ())
-        if plan.steps[0] == FIRST:
+        if plan.steps[0] == DISTILL_STEP:
             assert self._pupil is not None  # noqa: S101 - else there is no such plan
             source, notes = self._pupil.folder(), (self._pupil.note(),)
             if len(plan.steps) == 1:
                 shutil.copytree(source, folder, dirs_exist_ok=True)
-                return Variant(plan.name, folder, _size(folder), notes)
+                return Variant(plan.name, folder, _needed_bytes(folder), notes)
         return self._packed(plan, source, folder, notes)
 
     def _packed(self, plan: Plan, source: Path, folder: Path, notes: tuple[str, ...]) -> Variant:
         from deepseek.compress.quantize import pack
 
         stored, num_exact = PLANS[plan.steps[-1]]
-        added, unused = (_named(source, ends) for ends in (_ADDED, _UNUSED[self.model.task]))
+        added, unused = (_tensors_ending(source, ends) for ends in (_ADDED_TENSORS, _UNUSED_TENSORS[self.model.task]))
         pack(source, folder, dtype=stored, keep=added, drop=unused)
         if num_exact is not None:
             ranges = self._ranges
             left_out = self._worst[:num_exact] if num_exact else []
-            (folder / RANGES).write_bytes(to_bytes({key: one for key, one in ranges.items() if key not in left_out}))
+            (folder / RANGES_FILE).write_bytes(
+                ranges_to_bytes({key: one for key, one in ranges.items() if key not in left_out})
+            )
             notes = (f"not in int8: {', '.join(left_out) or 'none'} of {len(ranges)} dense layers",)
-        return Variant(plan.name, folder, _size(folder), notes)
+        return Variant(plan.name, folder, _needed_bytes(folder), notes)
 
-    def ways(self, variant: Variant) -> list[Way]:
+    def ways(self, variant: Variant) -> list[Backend]:
         if variant.name == GIVEN:
-            eager = [_torch_way(self.model)] if has("torch") and has("transformers") else []
+            eager = [_torch_backend(self.model)] if is_installed("torch") and is_installed("transformers") else []
             return [self._way("openvino-f32", variant.folder, "f32"), *eager]
         first, _, last = variant.name.rpartition("+")
-        reader = FIRST if FIRST in (first, last) else GIVEN
-        if reader == FIRST:
+        reader = DISTILL_STEP if DISTILL_STEP in (first, last) else GIVEN
+        if reader == DISTILL_STEP:
             model = TextModel.open(variant.folder)
-            self._readers[FIRST] = model, list(model.prepare(self._texts))
-        if last != FIRST and PLANS[last][1] is not None:
+            self._readers[DISTILL_STEP] = model, list(model.prepare(self._texts))
+        if last != DISTILL_STEP and PLANS[last][1] is not None:
             return [self._way("openvino-int8", variant.folder, "int8")]
-        if last != FIRST and has_bf16(extra="text"):
+        if last != DISTILL_STEP and has_bf16(extra="text"):
             return [self._way("openvino-bf16", variant.folder, "bf16", reader)]
         return [self._way("openvino-f32", variant.folder, "f32", reader)]
 
-    def outputs(self, way: Way, num_rows: int | None = None) -> NDArray[Any]:
+    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
         size = len(self._texts) if num_rows is None else num_rows
         chosen = [row for row in self._order if row < size]
-        parts = [way.run(self._batch(chosen[start : start + BATCH])) for start in range(0, size, BATCH)]
+        parts = [
+            way.run(self._batch(chosen[start : start + TEXTS_PER_BATCH])) for start in range(0, size, TEXTS_PER_BATCH)
+        ]
         found: NDArray[Any] = np.concatenate([next(iter(part.values())) for part in parts])
         return found[np.argsort(chosen)]
 
@@ -186,8 +190,9 @@ class TextSubject:
         paths = [path for path in sorted(variant.folder.rglob("*")) if path.is_file() and _is_needed(path)]
         files = {path.relative_to(variant.folder).as_posix(): path.read_bytes() for path in paths}
         manifest = Manifest(
-            name=_plain_name(self.name), version="1", created=now(), task=cast("PlainTask", self.model.task),
-            target=output.name, inputs=(Input(TEXT, "text", "str"),), outputs=(output,), labels=self.model.labels,
+            name=_bundle_name(self.name), version="1", created=now(), task=cast("PlainTask", self.model.task),
+            target=output.name, inputs=(Input(TEXT_COLUMN, "text", "str"),), outputs=(output,),
+            labels=self.model.labels,
             engines=(EngineEntry(engine, "model.safetensors", 0.0, len(self._texts)),),
             lineage=Lineage(
                 parent=self.model.digest, data=self.data_digest, seed=self.seed, config={"compress": variant.name}
@@ -196,55 +201,55 @@ class TextSubject:
         return manifest, files
 
     @cached_property
-    def _ranges(self) -> dict[str, Range]:
+    def _ranges(self) -> dict[str, ActivationRange]:
         return calibrate(self.model.path, self._calibrating)
 
     @cached_property
     def _worst(self) -> list[str]:
-        return worst_places(self.model, self._ranges, self._calibrating)
+        return worst_layers(self.model, self._ranges, self._calibrating)
 
-    def _way(self, engine: str, folder: Path, precision: Precision, reader: str = GIVEN) -> Way:
-        ranges = from_bytes((folder / RANGES).read_bytes()) if precision == "int8" else None
+    def _way(self, engine: str, folder: Path, precision: Precision, reader: str = GIVEN) -> Backend:
+        ranges = ranges_from_bytes((folder / RANGES_FILE).read_bytes()) if precision == "int8" else None
         opened = TextEngine.open(folder, precision=precision, ranges=ranges)
-        return Way(engine, precision == "f32", lambda inputs: opened.run(inputs[reader]), opened.close)
+        return Backend(engine, precision == "f32", lambda inputs: opened.run(inputs[reader]), opened.close)
 
-    def _judge(self, target: NDArray[np.int64] | None) -> Judge:
+    def _judge(self, target: NDArray[np.int64] | None) -> Evaluator:
         if target is not None:
-            return Judge.labels(target, self.seed)
+            return Evaluator.labels(target, self.seed)
         way = self._way("openvino-f32", self.model.path, "f32")
         given = self.outputs(way)
         way.close()
-        return Judge.fidelity(given, are_classes=self.model.task != "embedding", seed=self.seed)
+        return Evaluator.fidelity(given, are_classes=self.model.task != "embedding", seed=self.seed)
 
 
-def read_rows(path: Path) -> _Data:
+def read_text_rows(path: Path) -> _TextData:
     """Texts and their labels: a table with the columns text and, where known, label; or a text on each line of a .txt.
 
     InputError for a table without texts.
     """
     if path.suffix == ".txt":
         texts = read_texts(path)
-        return _Data(texts, None, _digest(texts))
+        return _TextData(texts, None, _texts_digest(texts))
     table = read_table(path)
-    if TEXT not in table.names:
+    if TEXT_COLUMN not in table.names:
         raise InputError(
-            f"{path} has no column {TEXT!r}",
-            expected=f"a column {TEXT!r} and, where the answers are known, {LABEL!r}",
+            f"{path} has no column {TEXT_COLUMN!r}",
+            expected=f"a column {TEXT_COLUMN!r} and, where the answers are known, {LABEL_COLUMN!r}",
             fix="rename the columns",
         )
-    texts = [value if isinstance(value, str) else "" for value in table.column(TEXT).tolist()]
+    texts = [value if isinstance(value, str) else "" for value in table.column(TEXT_COLUMN).tolist()]
     empty = next((row for row, text in enumerate(texts) if not text.strip()), None)
     if empty is not None:
         raise InputError(f"{path}: row {empty} has no text", expected="a text in each row", fix="drop that row")
     labels = None
-    if LABEL in table.names:
-        labels = [_word(value) for value in table.column(LABEL).tolist()]
-    return _Data(texts, labels, table.digest())
+    if LABEL_COLUMN in table.names:
+        labels = [_label_text(value) for value in table.column(LABEL_COLUMN).tolist()]
+    return _TextData(texts, labels, table.digest())
 
 
-def _pupil(model: TextModel, train: _Data, seed: int, *, held: Sequence[str]) -> TextPupil:
+def _open_student(model: TextModel, train: _TextData, seed: int, *, held: Sequence[str]) -> TextStudent:
     """Texts that judge teach nothing. InputError for a model that has no students, and labels of other models."""
-    check_taught(model)
+    check_distillable(model)
     judged = set(held)
     free = [row for row, text in enumerate(train.texts) if text not in judged]
     if not free:
@@ -254,10 +259,10 @@ def _pupil(model: TextModel, train: _Data, seed: int, *, held: Sequence[str]) ->
         )  # fmt: skip
     texts = [train.texts[row] for row in free]
     if train.labels is None:
-        return TextPupil(model, texts, None, seed)
+        return TextStudent(model, texts, None, seed)
     known = [row for row in free if train.labels[row]]
     numbers = dict(zip(known, class_numbers([train.labels[row] for row in known], model.labels).tolist(), strict=True))
-    return TextPupil(model, texts, [numbers.get(row, NOBODY_KNOWS) for row in free], seed)
+    return TextStudent(model, texts, [numbers.get(row, UNLABELED) for row in free], seed)
 
 
 def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
@@ -279,7 +284,7 @@ def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int
     return np.array([place[label] for label in labels], np.int64)
 
 
-def _torch_way(model: TextModel) -> Way:
+def _torch_backend(model: TextModel) -> Backend:
     """The folder as transformers runs it: what users hold us against. Never with code of the folder."""
     import torch
     import transformers
@@ -301,34 +306,34 @@ def _torch_way(model: TextModel) -> Way:
         pooled = (found.last_hidden_state * weight).sum(1) / weight.sum(1)
         return {"embedding": torch.nn.functional.normalize(pooled, dim=1).numpy()}
 
-    return Way("torch", True, run, lambda: None)
+    return Backend("torch", True, run, lambda: None)
 
 
-def _named(folder: Path, ends: Sequence[str]) -> list[str]:
+def _tensors_ending(folder: Path, ends: Sequence[str]) -> list[str]:
     """Tensors of the folder whose name ends so."""
     return [name for name in Weights.open(folder).names if name.endswith(tuple(ends))]
 
 
-def _size(folder: Path) -> int:
+def _needed_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and _is_needed(path))
 
 
 def _is_needed(path: Path) -> bool:
-    return not path.name.endswith(_NOT_NEEDED) and not path.name.startswith(".")
+    return not path.name.endswith(_UNNEEDED_SUFFIXES) and not path.name.startswith(".")
 
 
-def _digest(texts: Sequence[str]) -> str:
+def _texts_digest(texts: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def _word(value: Any) -> str:
+def _label_text(value: Any) -> str:
     """ "" where nothing stands."""
     if value is None or value != value:  # noqa: PLR0124 - NaN alone is not itself
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _plain_name(name: str) -> str:
+def _bundle_name(name: str) -> str:
     try:
         check_name(name)
     except InputError:

@@ -1,6 +1,6 @@
 """Which dense layers of a text model lose most in int8: each is left out alone, and what that gains is measured.
 
-worst_places(model, ranges, texts)        # ["layer5.down", "layer4.down", ...], the worst first
+worst_layers(model, ranges, texts)        # ["layer5.down", "layer4.down", ...], the worst first
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import numpy as np
 
 from deepseek.contracts import Float64
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.serve.quantize import Range
+from deepseek.engines.text.serve.quantize import ActivationRange
 
 MAX_TEXTS = 64
-BATCH = 32
+TEXTS_PER_BATCH = 32
 
 
-def worst_places(model: TextModel, ranges: Mapping[str, Range], texts: Sequence[str]) -> list[str]:
+def worst_layers(model: TextModel, ranges: Mapping[str, ActivationRange], texts: Sequence[str]) -> list[str]:
     """Places by how much nearer the exact answers all the others bring the model, the largest first."""
     rows = sorted(model.prepare(list(texts[:MAX_TEXTS])), key=len)
-    batches = [model.join(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]
+    batches = [model.join(rows[start : start + TEXTS_PER_BATCH]) for start in range(0, len(rows), TEXTS_PER_BATCH)]
 
-    def answers(kept: Mapping[str, Range] | None) -> Float64:
+    def answers(kept: Mapping[str, ActivationRange] | None) -> Float64:
         engine = TextEngine.open(model.path, precision="f32" if kept is None else "int8", ranges=kept)
         found = [next(iter(engine.run(batch).values())) for batch in batches]
         engine.close()

@@ -1,6 +1,6 @@
 """The student of a text model, made once when a plan asks for it, of texts that the user gives to train on.
 
-pupil = TextPupil(model, texts, labels, seed)
+pupil = TextStudent(model, texts, labels, seed)
 pupil.folder()          # a Hugging Face folder of a ninth of the parameters; the first call trains
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from deepseek.engines.text import TextModel
 from deepseek.extras import need
 
-FIRST = "distill"  # of the steps of such a plan
-PLANS = ((FIRST,), (FIRST, "int8-weights"))
+DISTILL_STEP = "distill"  # of the steps of such a plan
+DISTILL_PLANS = ((DISTILL_STEP,), (DISTILL_STEP, "int8-weights"))
 
 
-class TextPupil:
+class TextStudent:
     """Give it back with close()."""
 
     def __init__(self, model: TextModel, texts: Sequence[str], labels: Sequence[int] | None, seed: int) -> None:
@@ -28,14 +28,14 @@ class TextPupil:
         self._note = ""
 
     def folder(self) -> Path:
-        """Errors as those of distil_folder()."""
+        """Errors as those of distill_folder()."""
         if self._place is None:
             need("torch", extra="compress"), need("transformers", extra="compress")
-            from deepseek.compress.distilling.text_student import distil_folder
+            from deepseek.compress.distilling.text_student import distill_folder
 
             with ExitStack() as held:
                 place = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="deepseek-")))
-                done = distil_folder(
+                done = distill_folder(
                     self.model.path, self.texts, self.labels, place / "student", seed=self.seed, progress=False
                 )
                 self._place, self._held = place, held.pop_all()

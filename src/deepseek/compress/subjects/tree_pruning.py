@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from deepseek.nn.model import Model, Part
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 #: Parts whose score is a mean of votes, so that fewer votes weigh more each.
-FORESTS = frozenset(["random_forest", "extra_trees"])
+FOREST_NAMES = frozenset(["random_forest", "extra_trees"])
 
 
 def num_trees(model: Model) -> int:
@@ -24,23 +24,23 @@ def num_trees(model: Model) -> int:
     return sum(part.weights.num_trees for part in model.parts if isinstance(part.weights, TreeTable))
 
 
-def thinned(model: Model, share: float) -> Model:
+def prune_trees(model: Model, share: float) -> Model:
     """The model with `share` (0..1) of the trees of each of its parts, at least one round of each."""
-    return replace(model, parts=tuple(_thinned(part, share) for part in model.parts))
+    return replace(model, parts=tuple(_prune_part(part, share) for part in model.parts))
 
 
-def _thinned(part: Part, share: float) -> Part:
+def _prune_part(part: Part, share: float) -> Part:
     table = part.weights
     if not isinstance(table, TreeTable):
         return part
     # a round has a tree for each margin, and a forest's tree serves all of them
-    width = 1 if (table.output == ALL).any() else max(1, len(np.unique(table.output)))
+    width = 1 if (table.output == ALL_MARGINS).any() else max(1, len(np.unique(table.output)))
     kept = max(width, round(share * table.num_trees / width) * width)
-    worth = table.num_trees / kept if part.name in FORESTS else 1.0
-    return replace(part, weights=first_trees(table, kept, worth))
+    worth = table.num_trees / kept if part.name in FOREST_NAMES else 1.0
+    return replace(part, weights=keep_first_trees(table, kept, worth))
 
 
-def first_trees(table: TreeTable, num_kept: int, worth: float = 1.0) -> TreeTable:
+def keep_first_trees(table: TreeTable, num_kept: int, worth: float = 1.0) -> TreeTable:
     """The first trees, whose leaves weigh `worth` times as much."""
     if num_kept >= table.num_trees:
         return table

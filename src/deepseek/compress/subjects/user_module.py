@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def is_module(name: str | Path) -> bool:
+def is_module_name(name: str | Path) -> bool:
     """Whether what was given names an object in a Python file.
 
-    >>> is_module("net.py:build"), is_module("net.onnx")
+    >>> is_module_name("net.py:build"), is_module_name("net.onnx")
     (True, False)
     """
     return str(name).rpartition(":")[0].endswith(".py")

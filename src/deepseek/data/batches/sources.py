@@ -11,31 +11,31 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepseek.data.batches.spool import spooled
-from deepseek.data.batches.window import Window, buffered
-from deepseek.data.table.arrow import TableReader, without_index
+from deepseek.data.batches.spool import spool_to_file
+from deepseek.data.batches.window import FileWindow, open_buffered
+from deepseek.data.table.arrow import TableReader, drop_pandas_index
 from deepseek.data.table.delimited import (
     BLOCK_BYTES,
     PART_BYTES,
-    broken,
-    check_closed,
-    check_nul,
+    broken_line_error,
+    check_no_nul,
+    check_quotes_closed,
     csv_options,
-    encoding_of,
+    find_file_encoding,
     find_layout,
-    header_alone,
-    transcoded,
+    header_only_error,
+    transcode_file,
 )
-from deepseek.data.table.read import Form, cannot_be_read, no_rows
+from deepseek.data.table.read import FileFormat, broken_file_error, no_rows_error
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 SMALL_BLOCK_BYTES = 2**20  # of a CSV that are read together, where no row is longer
-MOST_ROWS, MOST_CELLS = 2**16, 2**24  # of a table that are held together
+MAX_BATCH_ROWS, MAX_BATCH_CELLS = 2**16, 2**24  # of a table that are held together
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Source(Protocol):
+class TableSource(Protocol):
     path: Path
 
     def reader(self) -> TableReader:
@@ -54,16 +54,16 @@ class DelimitedSource:
 
     def __init__(self, descriptor: int, path: Path, held: ExitStack) -> None:
         self.path, self._descriptor, self._start = path, descriptor, 0
-        encoding = encoding_of(buffered(descriptor))
+        encoding = find_file_encoding(open_buffered(descriptor))
         if encoding == "utf-8-sig":
-            for _ in transcoded(buffered(descriptor), encoding, path.name):
+            for _ in transcode_file(open_buffered(descriptor), encoding, path.name):
                 pass  # that it is UTF-8 throughout
             self._start = len(_BYTE_ORDER_MARK)
         elif encoding != "utf-8":
-            self._descriptor = spooled(transcoded(buffered(descriptor), encoding, path.name), path, held)
-        check_nul(buffered(self._descriptor, self._start), path.name)
-        self._start += _num_leading(self._descriptor, self._start, b"\r\n")
-        self._layout = find_layout(buffered(self._descriptor, self._start), path.name)
+            self._descriptor = spool_to_file(transcode_file(open_buffered(descriptor), encoding, path.name), path, held)
+        check_no_nul(open_buffered(self._descriptor, self._start), path.name)
+        self._start += _count_leading_bytes(self._descriptor, self._start, b"\r\n")
+        self._layout = find_layout(open_buffered(self._descriptor, self._start), path.name)
         self._num_quotes = self._count(b'"')
         self._block_bytes = SMALL_BLOCK_BYTES
 
@@ -85,19 +85,19 @@ class DelimitedSource:
                         yield fresh
             except pa.ArrowInvalid as error:  # a row that is longer than a small block, or one that does not fit
                 if self._block_bytes == BLOCK_BYTES:
-                    file = buffered(self._descriptor, self._start)
-                    raise broken(file, self._layout, self.path.name, str(error)) from error
+                    file = open_buffered(self._descriptor, self._start)
+                    raise broken_line_error(file, self._layout, self.path.name, str(error)) from error
             else:
                 break
         if check and self._num_quotes % 2:
-            check_closed(buffered(self._descriptor, self._start), self._layout, self.path.name)
+            check_quotes_closed(open_buffered(self._descriptor, self._start), self._layout, self.path.name)
 
     def no_rows(self) -> InputError:
-        return header_alone(self.path.name)
+        return header_only_error(self.path.name)
 
     def _parsed(self) -> Iterator[Any]:
         pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
-        window = Window(self._descriptor, self._start)
+        window = FileWindow(self._descriptor, self._start)
         block_bytes = min(window.num_bytes + 1, self._block_bytes)
         options = csv_options(self._layout, block_bytes=block_bytes, has_quotes=self._num_quotes > 0)
         names = list(self._layout.names)
@@ -106,14 +106,14 @@ class DelimitedSource:
                 yield pa.Table.from_batches([batch]).rename_columns(names)
 
     def _count(self, byte: bytes) -> int:
-        file = buffered(self._descriptor, self._start)
+        file = open_buffered(self._descriptor, self._start)
         return sum(part.count(byte) for part in iter(lambda: file.read(PART_BYTES), b""))
 
 
 class ArrowSource:
     """A Parquet file, or one of Arrow. What is held of it is a row group's page of each column, or one batch."""
 
-    def __init__(self, descriptor: int, path: Path, form: Form) -> None:
+    def __init__(self, descriptor: int, path: Path, form: FileFormat) -> None:
         self.path, self._descriptor, self._form = path, descriptor, form
 
     def reader(self) -> TableReader:
@@ -122,8 +122,8 @@ class ArrowSource:
             with ExitStack() as held:
                 empty = self._open(held)[0].empty_table()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise cannot_be_read(self.path, self._form, error) from error
-        return TableReader(without_index(empty)[0].column_names)
+            raise broken_file_error(self.path, self._form, error) from error
+        return TableReader(drop_pandas_index(empty)[0].column_names)
 
     def tables(self, *, check: bool) -> Iterator[Any]:
         pa = need("pyarrow", extra="tabular")
@@ -134,23 +134,23 @@ class ArrowSource:
                     table = pa.Table.from_batches([batch])
                     if check:
                         table.validate(full=True)
-                    yield without_index(table)[0]
+                    yield drop_pandas_index(table)[0]
             except pa.ArrowMemoryError:
                 raise
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise cannot_be_read(self.path, self._form, error) from error
+                raise broken_file_error(self.path, self._form, error) from error
 
     def no_rows(self) -> InputError:
-        return no_rows(self.path.name)
+        return no_rows_error(self.path.name)
 
     def _open(self, held: ExitStack) -> tuple[Any, Iterator[Any]]:
         """Schema and batches."""
         pa = need("pyarrow", extra="tabular")
-        data = held.enter_context(pa.PythonFile(Window(self._descriptor), "r"))
+        data = held.enter_context(pa.PythonFile(FileWindow(self._descriptor), "r"))
         if self._form == "Parquet":
             parquet = need("pyarrow.parquet", extra="tabular")
             file = held.enter_context(parquet.ParquetFile(data, buffer_size=PART_BYTES))
-            return file.schema_arrow, file.iter_batches(rows_at_a_time(len(file.schema_arrow.names)))
+            return file.schema_arrow, file.iter_batches(batch_num_rows(len(file.schema_arrow.names)))
         if self._form == "Arrow":
             ipc = held.enter_context(pa.ipc.open_file(data))
             return ipc.schema, (ipc.get_batch(place) for place in range(ipc.num_record_batches))
@@ -158,16 +158,16 @@ class ArrowSource:
         return stream.schema, iter(stream)
 
 
-def rows_at_a_time(num_columns: int) -> int:
+def batch_num_rows(num_columns: int) -> int:
     """Rows that are held together: fewer of a wide table.
 
-    >>> rows_at_a_time(30), rows_at_a_time(5_000)
+    >>> batch_num_rows(30), batch_num_rows(5_000)
     (65536, 3355)
     """
-    return min(MOST_ROWS, MOST_CELLS // max(num_columns, 1))
+    return min(MAX_BATCH_ROWS, MAX_BATCH_CELLS // max(num_columns, 1))
 
 
-def _num_leading(descriptor: int, start: int, these: bytes) -> int:
+def _count_leading_bytes(descriptor: int, start: int, these: bytes) -> int:
     """How many of `these` bytes stand before any other."""
     num = 0
     while part := os.pread(descriptor, PART_BYTES, start + num):

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from deepseek.data.batches.sources import ArrowSource, DelimitedSource, Source, rows_at_a_time
-from deepseek.data.batches.spool import plain_file
-from deepseek.data.table.read import HEAD_BYTES, form_of
+from deepseek.data.batches.sources import ArrowSource, DelimitedSource, TableSource, batch_num_rows
+from deepseek.data.batches.spool import open_plain_file
+from deepseek.data.table.read import SIGNATURE_BYTES, detect_format
 from deepseek.data.table.table import Table
 from deepseek.extras import need
 
@@ -20,7 +20,7 @@ Progress = Callable[[int], None]  # how many rows have been looked at
 class TableFile:
     """A file that was checked, and whose types are known. `num_rows`: of all of it."""
 
-    def __init__(self, source: Source, progress: Progress | None = None) -> None:
+    def __init__(self, source: TableSource, progress: Progress | None = None) -> None:
         self._source = source
         self._reader = source.reader()
         self.num_rows, check = 0, True
@@ -29,7 +29,7 @@ class TableFile:
             num_seen = 0
             for table in source.tables(check=check):
                 self._reader.see(table)
-                _release()
+                _release_memory()
                 num_seen += len(table)
                 if progress:
                     progress(num_seen)
@@ -42,25 +42,25 @@ class TableFile:
 
         By default 65,536, and fewer of a table of more than 256 columns.
         """
-        num_rows = num_rows or rows_at_a_time(len(self._reader.names))
-        for table in _rechunked(self._source.tables(check=False), num_rows):
+        num_rows = num_rows or batch_num_rows(len(self._reader.names))
+        for table in _rechunk_tables(self._source.tables(check=False), num_rows):
             yield self._reader.read(table)
-            _release()
+            _release_memory()
 
 
 @contextmanager
 def open_table(path: Path, progress: Progress | None = None) -> Iterator[TableFile]:
     """A file as read_table() takes it, with its errors; `progress` is told how many rows were checked."""
     with ExitStack() as held:
-        descriptor, path = plain_file(path, held)
-        form = form_of(os.pread(descriptor, HEAD_BYTES, 0), path)
-        source: Source = (
+        descriptor, path = open_plain_file(path, held)
+        form = detect_format(os.pread(descriptor, SIGNATURE_BYTES, 0), path)
+        source: TableSource = (
             DelimitedSource(descriptor, path, held) if form == "delimited" else ArrowSource(descriptor, path, form)
         )
         yield TableFile(source, progress)
 
 
-def _rechunked(tables: Iterator[Any], num_rows: int) -> Iterator[Any]:
+def _rechunk_tables(tables: Iterator[Any], num_rows: int) -> Iterator[Any]:
     """The same rows in tables of `num_rows` each, but for the last."""
     pa = need("pyarrow", extra="tabular")
     held: list[Any] = []
@@ -78,6 +78,6 @@ def _rechunked(tables: Iterator[Any], num_rows: int) -> Iterator[Any]:
         yield pa.concat_tables(held)
 
 
-def _release() -> None:
+def _release_memory() -> None:
     """Give back what Arrow has freed: kept for later, it piles up to several times what is in use."""
     need("pyarrow", extra="tabular").default_memory_pool().release_unused()

@@ -6,7 +6,7 @@ import io
 import os
 
 
-class Window(io.RawIOBase):
+class FileWindow(io.RawIOBase):
     """A file by its descriptor, which stays open when this is closed. `start`: where its first byte lies."""
 
     def __init__(self, descriptor: int, start: int = 0) -> None:
@@ -38,6 +38,6 @@ class Window(io.RawIOBase):
         return max(0, os.fstat(self._descriptor).st_size - self._start)
 
 
-def buffered(descriptor: int, start: int = 0) -> io.BufferedReader:
+def open_buffered(descriptor: int, start: int = 0) -> io.BufferedReader:
     """A buffered reader of its own for a descriptor."""
-    return io.BufferedReader(Window(descriptor, start))
+    return io.BufferedReader(FileWindow(descriptor, start))

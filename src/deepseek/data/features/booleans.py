@@ -10,14 +10,21 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.table.values import Values, boolean_of, numbers
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
+from deepseek.data.table.values import Values, parse_boolean, parse_numbers
 
-_PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})
+_WORD_PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})
 
 
 @dataclass(frozen=True)
-class BooleanCoder:
+class BooleanEncoder:
     """A missing value, or a number other than 0 and 1, becomes the more frequent one of training."""
 
     mode: float  # 0.0 or 1.0
@@ -28,24 +35,27 @@ class BooleanCoder:
     expected: ClassVar[str] = "true or false (or 1, 0, yes, no), or null where it is missing"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        return (Part("", "code", 2), *((Part(" is missing", "missing"),) if self.seen_missing else ()))
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        return (
+            EncodedFeature("", "code", 2),
+            *((EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()),
+        )
 
-    def encode(self, values: Values, out: Float32) -> Marks:
-        given = numbers(values, boolean_of)
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
+        given = parse_numbers(values, parse_boolean)
         missing = np.isnan(given)
         unseen = ~missing & (given != 0) & (given != 1)
         out[:, 0] = np.where(missing | unseen, self.mode, given) + 0.0
         if self.seen_missing:
             out[:, 1] = missing
         imputed = () if self.seen_missing or not missing.any() else np.flatnonzero(missing).tolist()
-        return Marks(imputed, np.flatnonzero(unseen).tolist())
+        return ReplacedRows(imputed, np.flatnonzero(unseen).tolist())
 
-    def quick(self) -> Callable[[Any], Cells | None]:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
         return {value: self._cells(value, 0.0) for value in (0.0, 1.0)}.get  # True is 1 and False is 0 to a dict
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
-        given = boolean_of(value)
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
+        given = parse_boolean(value)
         if math.isnan(given):
             return self._cells(self.mode, 1.0), None if self.seen_missing else "imputed"
         return (self._cells(given, 0.0), None) if given in (0.0, 1.0) else (self._cells(self.mode, 0.0), "unseen")
@@ -53,7 +63,7 @@ class BooleanCoder:
     def example(self) -> Any:
         return self.words[int(self.mode)] if self.words else bool(self.mode)
 
-    def _cells(self, value: float, missing: float) -> Cells:
+    def _cells(self, value: float, missing: float) -> FeatureValues:
         return (value + 0.0, missing) if self.seen_missing else (value + 0.0,)
 
 
@@ -62,22 +72,22 @@ class Booleans:
 
     name: ClassVar[str] = "boolean"
     kinds: ClassVar[tuple[str, ...]] = ("boolean",)
-    coder: ClassVar[type] = BooleanCoder
+    coder: ClassVar[type] = BooleanEncoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         if profile.type == "text":
             words = {text.lower() for text in profile.counts} if len(profile.counts) <= 6 else set()
-            return "boolean" if words in _PAIRS else None
+            return "boolean" if words in _WORD_PAIRS else None
         binary = profile.type in ("number", "boolean") and set(profile.counts) <= {0.0, 1.0}
         return "boolean" if binary or profile.type == "boolean" else None
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
-        given = numbers(profile.values, boolean_of)
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
+        given = parse_numbers(profile.values, parse_boolean)
         mode = float(np.sum(given == 1) > np.sum(given == 0))
-        return BooleanCoder(mode, bool(np.isnan(given).any()), self._words(profile))
+        return BooleanEncoder(mode, bool(np.isnan(given).any()), self._words(profile))
 
-    def _words(self, profile: Profile) -> tuple[str, ...]:
+    def _words(self, profile: ColumnProfile) -> tuple[str, ...]:
         if profile.type != "text":
             return ()
-        by_value = {boolean_of(text): text for text in reversed(profile.counts)}
+        by_value = {parse_boolean(text): text for text in reversed(profile.counts)}
         return (by_value.get(0.0, "false"), by_value.get(1.0, "true"))

@@ -11,20 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.table.values import BadValueError, Values, each, listed, text_of
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
+from deepseek.data.table.values import BadValueError, Values, level_name, map_distinct, to_list
 
 MAX_LEVELS = 255  # with a code of their own
 MAX_ONEHOTS = 24
 #: A level is known from so many training rows on. A rarer one teaches nothing, and may name a person.
-MIN_ROWS = 5
-SMALL_TABLE = 1_000  # rows below which 2 are enough
-MIN_REPEATS = 2  # rows for each level, on average, of text that is a category
-FREE_WORDS = 3  # text of so many words that seldom repeats is free text, not a category
+MIN_LEVEL_ROWS = 5
+SMALL_TABLE_ROWS = 1_000  # rows below which 2 are enough
+MIN_ROWS_PER_LEVEL = 2  # rows for each level, on average, of text that is a category
+MIN_FREE_TEXT_WORDS = 3  # text of so many words that seldom repeats is free text, not a category
 
 
 @dataclass(frozen=True)
-class CategoryCoder:
+class CategoryEncoder:
     """Levels are numbered from 1, the most frequent first; 0 is missing, unseen or rare."""
 
     levels: tuple[str, ...]
@@ -36,12 +43,12 @@ class CategoryCoder:
     expected: ClassVar[str] = "text or a number, or null where it is missing"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        onehots = (Part(f" = {level}", "onehot") for level in self._hot)
-        missing = (Part(" is missing", "missing"),) if self.seen_missing else ()
-        return (Part("", "code", len(self.levels) + 1), *onehots, *missing)
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        onehots = (EncodedFeature(f" = {level}", "onehot") for level in self._hot)
+        missing = (EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()
+        return (EncodedFeature("", "code", len(self.levels) + 1), *onehots, *missing)
 
-    def encode(self, values: Values, out: Float32) -> Marks:
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
         codes, missing, unseen = self._codes(values)
         out[:, 0] = codes
         first = self.levels.index(self._hot[0]) + 1 if self._hot else 0
@@ -50,12 +57,12 @@ class CategoryCoder:
         if self.seen_missing:
             out[:, -1] = 0.0
             out[missing, -1] = 1.0
-        return Marks(() if self.seen_missing else missing, unseen)
+        return ReplacedRows(() if self.seen_missing else missing, unseen)
 
-    def quick(self) -> Callable[[Any], Cells | None]:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
         return {level: self._cells(code, 0.0) for level, code in self._code_of.items()}.get
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
         code = self._code(value)
         if code is None:
             return self._cells(0, 1.0), None if self.seen_missing else "imputed"
@@ -73,9 +80,9 @@ class CategoryCoder:
         return {level: code for code, level in enumerate(self.levels, 1)}
 
     def _code(self, value: Any) -> int | None:
-        """0 for a level that is not known, None for a missing value. What a file holds as 1.0 or true is read back as a
-        number or a boolean where a whole column is so: their other spellings are tried."""
-        level = text_of(value)
+        """0 for a level that is not known, None for a missing value. ReplacementReason a file holds as 1.0 or true is
+        read back as a number or a boolean where a whole column is so: their other spellings are tried."""
+        level = level_name(value)
         if level is None:
             return None
         spellings = [level]
@@ -83,14 +90,14 @@ class CategoryCoder:
             spellings += [level.lower(), level.upper(), repr(value)]
         return next((self._code_of[spelling] for spelling in spellings if spelling in self._code_of), 0)
 
-    def _cells(self, code: int, missing: float) -> Cells:
+    def _cells(self, code: int, missing: float) -> FeatureValues:
         level = self.levels[code - 1] if code else None
         onehots = (float(level == hot) for hot in self._hot)
         return (float(code), *onehots, *((missing,) if self.seen_missing else ()))
 
     def _codes(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
         """Codes (N,), and the rows that are missing and that are unseen."""
-        values = listed(values)
+        values = to_list(values)
         get = self._code_of.get
         try:
             found = [get(value, -1) for value in values]
@@ -99,7 +106,7 @@ class CategoryCoder:
         odd = [row for row, code in enumerate(found) if code < 0]
         missing, unseen = [], []
         try:
-            codes = each([values[row] for row in odd], self._code)
+            codes = map_distinct([values[row] for row in odd], self._code)
         except BadValueError as error:
             raise BadValueError(odd[error.row], error.value) from error
         for row, code in zip(odd, codes, strict=True):
@@ -116,20 +123,20 @@ class Categories:
 
     name: ClassVar[str] = "category"
     kinds: ClassVar[tuple[str, ...]] = ("category",)
-    coder: ClassVar[type] = CategoryCoder
+    coder: ClassVar[type] = CategoryEncoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         if profile.type != "text":
             return None
         distinct = list(profile.counts)
-        repeats = len(distinct) * MIN_REPEATS <= len(profile.there)
+        repeats = len(distinct) * MIN_ROWS_PER_LEVEL <= len(profile.there)
         words = sorted(len(text.split()) for text in distinct)[len(distinct) // 2]
-        return "category" if repeats or words < FREE_WORDS else None
+        return "category" if repeats or words < MIN_FREE_TEXT_WORDS else None
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
-        least = MIN_ROWS if profile.num_rows >= SMALL_TABLE else 2
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
+        least = MIN_LEVEL_ROWS if profile.num_rows >= SMALL_TABLE_ROWS else 2
         counts = profile.level_counts()
         levels = tuple(level for level, count in counts.items() if count >= least)[:MAX_LEVELS]
-        return CategoryCoder(
+        return CategoryEncoder(
             levels, min(len(levels), MAX_ONEHOTS), bool(profile.missing.any()), levels[0] if levels else ""
         )

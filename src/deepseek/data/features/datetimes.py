@@ -13,16 +13,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.table.values import DAY_MS, Values, moment_of, moment_text, moments, since_epoch
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
+from deepseek.data.table.values import DAY_MS, Values, epoch_ms, format_timestamp, parse_timestamp, parse_timestamps
 
 YEAR_DAYS = 365
-_NAT = int(np.datetime64("NaT").astype(np.int64))
-_SAMPLE = 50
+_NAT_MS = int(np.datetime64("NaT").astype(np.int64))
+_NUM_SAMPLED_VALUES = 50
 
 
 @dataclass(frozen=True)
-class DatetimeCoder:
+class DatetimeEncoder:
     """A missing moment becomes the training median."""
 
     start_ms: int  # the first moment of training
@@ -31,57 +38,57 @@ class DatetimeCoder:
     seen_missing: bool = False
 
     def __post_init__(self) -> None:
-        if not set(self.used) <= {"days", *CALENDAR} or max(abs(self.start_ms), abs(self.median_ms)) > 2**60:
+        if not set(self.used) <= {"days", *CALENDAR_FEATURES} or max(abs(self.start_ms), abs(self.median_ms)) > 2**60:
             raise ValueError(f"no dates: {self}")
 
     dtype: ClassVar[str] = "datetime64[ms]"
     expected: ClassVar[str] = "a date such as 2026-01-31 or 2026-01-31T12:00:00, or null where it is missing"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        dates = (Part(f" {name}", "datetime") for name in self.used)
-        return (*dates, *((Part(" is missing", "missing"),) if self.seen_missing else ()))
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        dates = (EncodedFeature(f" {name}", "datetime") for name in self.used)
+        return (*dates, *((EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()))
 
-    def encode(self, values: Values, out: Float32) -> Marks:
-        given = moments(values)
-        missing = given == _NAT
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
+        given = parse_timestamps(values)
+        missing = given == _NAT_MS
         known = np.where(missing, self.median_ms, given)
         for place, name in enumerate(self.used):
-            out[:, place] = _feature(name, known, self.start_ms)
+            out[:, place] = _calendar_feature(name, known, self.start_ms)
         if self.seen_missing:
             out[:, -1] = missing
         imputed = () if self.seen_missing or not missing.any() else np.flatnonzero(missing).tolist()
-        return Marks(imputed)
+        return ReplacedRows(imputed)
 
-    def quick(self) -> Callable[[Any], Cells | None]:
-        def moment(value: Any) -> Cells | None:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
+        def moment(value: Any) -> FeatureValues | None:
             if type(value) is not str or not value.isascii():
                 return None
             try:
                 given = datetime.fromisoformat(value)
             except ValueError:
                 return None
-            return self._cells(since_epoch(given), 0.0) if given.tzinfo is None else None
+            return self._cells(epoch_ms(given), 0.0) if given.tzinfo is None else None
 
         return moment
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
-        given = moment_of(value)
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
+        given = parse_timestamp(value)
         if given is not None:
             return self._cells(given, 0.0), None
         return self._cells(self.median_ms, 1.0), None if self.seen_missing else "imputed"
 
     def example(self) -> Any:
-        return moment_text(self.median_ms)
+        return format_timestamp(self.median_ms)
 
-    def _cells(self, moment_ms: int, missing: float) -> Cells:
-        dates = (_feature(name, moment_ms, self.start_ms) for name in self.used)
+    def _cells(self, moment_ms: int, missing: float) -> FeatureValues:
+        dates = (_calendar_feature(name, moment_ms, self.start_ms) for name in self.used)
         return (*dates, missing) if self.seen_missing else tuple(dates)
 
 
-def _feature(name: str, moment: Any, start_ms: int) -> Any:
+def _calendar_feature(name: str, moment: Any, start_ms: int) -> Any:
     """One feature of an int or of an int64 array (N,) of milliseconds since 1970."""
-    return (moment - start_ms) / DAY_MS if name == "days" else CALENDAR[name](moment)
+    return (moment - start_ms) / DAY_MS if name == "days" else CALENDAR_FEATURES[name](moment)
 
 
 def _hour(moment: Any) -> Any:
@@ -101,7 +108,7 @@ def _month(moment: Any) -> Any:
     return ((5 * of_year + 2) // 153 + 2) % 12 + 1.0
 
 
-CALENDAR: dict[str, Callable[[Any], Any]] = {"hour": _hour, "weekday": _weekday, "month": _month}
+CALENDAR_FEATURES: dict[str, Callable[[Any], Any]] = {"hour": _hour, "weekday": _weekday, "month": _month}
 
 
 class Datetimes:
@@ -109,32 +116,34 @@ class Datetimes:
 
     name: ClassVar[str] = "datetime"
     kinds: ClassVar[tuple[str, ...]] = ("datetime",)
-    coder: ClassVar[type] = DatetimeCoder
+    coder: ClassVar[type] = DatetimeEncoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         if profile.type == "datetime":
             return "datetime"
         if profile.type != "text":
             return None
         distinct = list(profile.counts)
-        return "datetime" if _are_dates(distinct[:_SAMPLE]) and _are_dates(distinct) else None
+        return "datetime" if _are_dates(distinct[:_NUM_SAMPLED_VALUES]) and _are_dates(distinct) else None
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
-        given = moments(profile.values)
-        known = np.sort(given[given != _NAT])
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
+        given = parse_timestamps(profile.values)
+        known = np.sort(given[given != _NAT_MS])
         if not len(known):
             known = np.zeros(1, np.int64)
         start, end = int(known[0]), int(known[-1])
-        used = [name for name in ("days", *CALENDAR) if len(np.unique(_feature(name, known, start))) > 1]
+        used = [
+            name for name in ("days", *CALENDAR_FEATURES) if len(np.unique(_calendar_feature(name, known, start))) > 1
+        ]
         if end - start < YEAR_DAYS * DAY_MS and "month" in used:
             used.remove("month")  # within a year it says no more than the days, and says it wrongly of the next year
-        return DatetimeCoder(start, int(known[(len(known) - 1) // 2]), tuple(used), bool((given == _NAT).any()))
+        return DatetimeEncoder(start, int(known[(len(known) - 1) // 2]), tuple(used), bool((given == _NAT_MS).any()))
 
 
 def _are_dates(given: list[str]) -> bool:
     try:
         for text in given:
-            moment_of(text)
+            parse_timestamp(text)
     except (ValueError, OverflowError):
         return False
     return True

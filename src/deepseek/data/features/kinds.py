@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from deepseek.data.features.modality import Profile
+from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.features.registry import modalities, modality
-from deepseek.data.table.table import Table, integral
+from deepseek.data.table.table import Table, is_integral
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -29,9 +29,9 @@ Kind = Literal[
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 
-MIN_ROWS = 20  # below, all different says nothing
+MIN_IDENTIFIER_ROWS = 20  # below, all different says nothing
 MIN_DISTINCT = 50  # values of a column that is named like an identifier and is one
-NEARLY_ALL = 0.95  # share of different values
+MIN_DISTINCT_SHARE = 0.95  # share of different values
 _ID_NAME = re.compile(
     r"(?i:(^|[_\s.-])(id|ids|uuid|guid|rowid|hash)$|^index$|^unnamed(_|: )\d+$)|[a-z](Id|ID|Uuid|UUID)$"
     r"|(编号|序号|流水号|身份证号?)$",
@@ -59,14 +59,16 @@ def find_kinds(table: Table, *, target: str | None, overrides: Mapping[str, str]
                 fix="choose one of these",
             )
     chosen = dict(overrides or {})
-    found = {name: chosen.get(name) or find_kind(Profile.of(table, name)) for name in table.names if name != target}
+    found = {
+        name: chosen.get(name) or find_kind(ColumnProfile.of(table, name)) for name in table.names if name != target
+    }
     if not set(found.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
         counters = (name for name in found if found[name] == "identifier" and table.types[name] == "number")
         found.update((name, "numeric") for name in counters if name not in chosen)
     return found
 
 
-def find_kind(profile: Profile) -> str:
+def find_kind(profile: ColumnProfile) -> str:
     """The kind of one column, by its values and its name."""
     if len(profile.counts) == 0 or (len(profile.counts) == 1 and not profile.missing.any()):
         return "constant"
@@ -76,25 +78,27 @@ def find_kind(profile: Profile) -> str:
     return next((kind for kind in claims if kind is not None), "text")
 
 
-def _is_identifier(profile: Profile) -> bool:
-    if profile.type not in ("number", "text") or len(profile.there) < MIN_ROWS:
+def _is_identifier(profile: ColumnProfile) -> bool:
+    if profile.type not in ("number", "text") or len(profile.there) < MIN_IDENTIFIER_ROWS:
         return False
     num_distinct, num_there = len(profile.counts), len(profile.there)
-    nearly_all = num_distinct >= NEARLY_ALL * num_there
-    named = _ID_NAME.search(profile.name) is not None and num_distinct >= min(MIN_DISTINCT, NEARLY_ALL * num_there)
+    nearly_all = num_distinct >= MIN_DISTINCT_SHARE * num_there
+    named = _ID_NAME.search(profile.name) is not None and num_distinct >= min(
+        MIN_DISTINCT, MIN_DISTINCT_SHARE * num_there
+    )
     if profile.type == "number":
-        return integral(profile.there) and (named or (num_distinct == num_there and _counts_rows(profile)))
-    one_word = np.mean([len(text.split()) <= 1 for text in profile.counts]) > NEARLY_ALL
+        return is_integral(profile.there) and (named or (num_distinct == num_there and _is_row_counter(profile)))
+    one_word = np.mean([len(text.split()) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
     return bool(one_word) and (named or nearly_all) and not _reads_as_values(profile)
 
 
-def _counts_rows(profile: Profile) -> bool:
+def _is_row_counter(profile: ColumnProfile) -> bool:
     """Whole numbers that are all different and rise row by row, or that fill a range without a gap."""
     steps = np.diff(profile.there)
     full = profile.there.max() - profile.there.min() + 1 == len(profile.there)
     return bool(full or (np.all(steps > 0) and np.all(steps == steps[0])))
 
 
-def _reads_as_values(profile: Profile) -> bool:
+def _reads_as_values(profile: ColumnProfile) -> bool:
     """Text that is all numbers or all dates is more than a name."""
     return any(modality(name).claims(profile) for name in ("datetime", "number"))

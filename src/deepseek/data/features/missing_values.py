@@ -16,13 +16,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.table.values import LARGEST, Values, number_of, numbers
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
+from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
 from deepseek.errors import InputError
 
 
 @dataclass(frozen=True)
-class GapCoder:
+class MissingValueEncoder:
     """A missing number goes left where `low`, right where `high`; one feature each. One beyond float32 counts as
     missing, and is flagged."""
 
@@ -34,39 +41,39 @@ class GapCoder:
     expected: ClassVar[str] = "a number, or null where it is missing"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        low = (Part("", "numeric"),) if self.low else ()
-        high = (Part(" (missing last)" if self.low else "", "numeric"),) if self.high else ()
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        low = (EncodedFeature("", "numeric"),) if self.low else ()
+        high = (EncodedFeature(" (missing last)" if self.low else "", "numeric"),) if self.high else ()
         return low + high
 
     @property
-    def _gaps(self) -> Cells:
-        return ((-LARGEST,) if self.low else ()) + ((LARGEST,) if self.high else ())
+    def _gaps(self) -> FeatureValues:
+        return ((-FLOAT32_MAX,) if self.low else ()) + ((FLOAT32_MAX,) if self.high else ())
 
-    def encode(self, values: Values, out: Float32) -> Marks:
-        given = numbers(values)
-        gone = ~(np.abs(given) <= LARGEST)
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
+        given = parse_numbers(values)
+        gone = ~(np.abs(given) <= FLOAT32_MAX)
         for place, gap in enumerate(self._gaps):
             out[:, place] = np.where(gone, gap, given) + 0.0
         flagged = gone & ~np.isnan(given)
-        return Marks(imputed=np.flatnonzero(flagged).tolist() if flagged.any() else ())
+        return ReplacedRows(imputed=np.flatnonzero(flagged).tolist() if flagged.any() else ())
 
-    def quick(self) -> Callable[[Any], Cells | None]:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
         gaps = self._gaps
         width = len(gaps)
 
-        def number(value: Any) -> Cells | None:
+        def number(value: Any) -> FeatureValues | None:
             if value is None:
                 return gaps
-            if (type(value) is not float and type(value) is not int) or not -LARGEST <= value <= LARGEST:
+            if (type(value) is not float and type(value) is not int) or not -FLOAT32_MAX <= value <= FLOAT32_MAX:
                 return None
             return (value + 0.0,) * width
 
         return number
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
-        given = number_of(value)
-        if abs(given) <= LARGEST:
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
+        given = parse_number(value)
+        if abs(given) <= FLOAT32_MAX:
             return (given + 0.0,) * len(self._gaps), None
         return self._gaps, None if np.isnan(given) else "imputed"
 
@@ -74,17 +81,17 @@ class GapCoder:
         return self.usual
 
 
-class Gaps:
+class MissingValueNumbers:
     """number_with_gaps."""
 
     name: ClassVar[str] = "gaps"
     kinds: ClassVar[tuple[str, ...]] = ("number_with_gaps",)
-    coder: ClassVar[type] = GapCoder
+    coder: ClassVar[type] = MissingValueEncoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         return None
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
         raise InputError(
             f"column {profile.name!r} cannot be fitted as {kind}: a finished model brings such columns",
             expected="numeric",

@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.data.table.table import Table, Type
-from deepseek.data.table.values import Values, texts
+from deepseek.data.table.table import ColumnType, Table
+from deepseek.data.table.values import Values, level_names
 
 FeatureKind = Literal["numeric", "code", "onehot", "missing", "datetime"]
-Cells = tuple[float, ...]  # the features of one value
-What = Literal["imputed", "unseen"]
+FeatureValues = tuple[float, ...]  # the features of one value
+ReplacementReason = Literal["imputed", "unseen"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class EncodedFeature:
     """One feature of a column. `label` tells it from the column's others."""
 
     label: str
@@ -37,33 +37,33 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ReplacedRows:
     """Rows whose value was replaced."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()
 
 
-class Coder(Protocol):
+class ColumnEncoder(Protocol):
     """A fitted column: a frozen dataclass of JSON values, whose fields are its whole state."""
 
     dtype: ClassVar[str]  # what a request sends: "float64", "bool", "str", "datetime64[ms]"
     expected: ClassVar[str]  # in words, for the error of a value that does not fit
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[EncodedFeature, ...]:
         """Its f features."""
         ...
 
-    def encode(self, values: Values, out: Float32) -> Marks:
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
         """Write the features of N values into out (N, f). BadValueError for a value that does not fit."""
         ...
 
-    def quick(self) -> Callable[[Any], Cells | None]:
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
         """A function for the usual values of one row; None sends a value to careful()."""
         ...
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
         """The features of any one value. ValueError, TypeError or OverflowError when it does not fit."""
         ...
 
@@ -79,26 +79,26 @@ class Modality(Protocol):
     kinds: ClassVar[tuple[str, ...]]  # those that it codes
     coder: ClassVar[type]  # of its coders, which bundle.fields.parse can build from JSON
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         """The kind of a column that this modality wants, or None."""
         ...
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
         """A coder for a training column. BadValueError when a value is not of the kind."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class ColumnProfile:
     """A training column and what is often asked of it."""
 
     name: str
-    type: Type
+    type: ColumnType
     values: NDArray[Any]  # (N,)
     missing: NDArray[np.bool_]  # (N,)
 
     @classmethod
-    def of(cls, table: Table, name: str) -> Profile:
+    def of(cls, table: Table, name: str) -> ColumnProfile:
         values = table.column(name)
         return cls(name, table.types[name], values, table.missing(name))
 
@@ -128,6 +128,6 @@ class Profile:
             distinct = list(np.array(distinct, "datetime64[ms]"))
         if self.type == "boolean":
             distinct = [bool(value) for value in distinct]
-        for level, count in zip(texts(distinct), counts, strict=True):
+        for level, count in zip(level_names(distinct), counts, strict=True):
             found[level or ""] += count
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

@@ -10,18 +10,25 @@ from typing import Any, ClassVar
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.features.modality import Cells, Coder, Marks, Part, Profile, What
-from deepseek.data.table.table import integral
-from deepseek.data.table.values import LARGEST, Values, number_of, numbers
+from deepseek.data.features.modality import (
+    ColumnEncoder,
+    ColumnProfile,
+    EncodedFeature,
+    FeatureValues,
+    ReplacedRows,
+    ReplacementReason,
+)
+from deepseek.data.table.table import is_integral
+from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
 
-MAX_VALUES = 10  # distinct whole numbers of an integer category
-MIN_ROWS = 20  # rows for each of them, on average
+MAX_CATEGORY_VALUES = 10  # distinct whole numbers of an integer category
+MIN_ROWS_PER_VALUE = 20  # rows for each of them, on average
 #: Text that is all numbers is a numeric column from so many distinct ones on; below, it is a category such as "1", "2".
 MIN_TEXT_NUMBERS = 25
 
 
 @dataclass(frozen=True)
-class NumberCoder:
+class NumberEncoder:
     """A missing or infinite number, or one too large for float32, becomes the training median."""
 
     median: float
@@ -34,14 +41,14 @@ class NumberCoder:
     expected: ClassVar[str] = "a number, or null where it is missing"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        onehots = (Part(f" = {level:g}", "onehot") for level in self.levels)
-        missing = (Part(" is missing", "missing"),) if self.seen_missing else ()
-        return (Part("", "numeric"), *onehots, *missing)
+    def parts(self) -> tuple[EncodedFeature, ...]:
+        onehots = (EncodedFeature(f" = {level:g}", "onehot") for level in self.levels)
+        missing = (EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()
+        return (EncodedFeature("", "numeric"), *onehots, *missing)
 
-    def encode(self, values: Values, out: Float32) -> Marks:
-        given = numbers(values)
-        bad = ~(np.abs(given - self.offset) <= LARGEST)
+    def encode(self, values: Values, out: Float32) -> ReplacedRows:
+        given = parse_numbers(values)
+        bad = ~(np.abs(given - self.offset) <= FLOAT32_MAX)
         known = np.where(bad, self.median, given)
         out[:, 0] = (known - self.offset) + 0.0  # + 0.0 makes one zero of two
         for place, level in enumerate(self.levels, 1):
@@ -49,16 +56,16 @@ class NumberCoder:
         if self.seen_missing:
             out[:, -1] = bad
             bad = bad & ~np.isnan(given)
-        return Marks(imputed=np.flatnonzero(bad).tolist() if bad.any() else ())
+        return ReplacedRows(imputed=np.flatnonzero(bad).tolist() if bad.any() else ())
 
-    def quick(self) -> Callable[[Any], Cells | None]:
-        offset, largest = self.offset, LARGEST
+    def quick(self) -> Callable[[Any], FeatureValues | None]:
+        offset, largest = self.offset, FLOAT32_MAX
         rest = (0.0,) * (len(self.parts) - 1)
-        usual: dict[Any, Cells] = {level: self._cells(level, 0.0) for level in self.levels}
+        usual: dict[Any, FeatureValues] = {level: self._cells(level, 0.0) for level in self.levels}
         if self.seen_missing:
             usual[None] = self._cells(self.median, 1.0)
 
-        def number(value: Any) -> Cells | None:
+        def number(value: Any) -> FeatureValues | None:
             if type(value) is not float and type(value) is not int:
                 return None
             centred = value - offset
@@ -66,9 +73,9 @@ class NumberCoder:
 
         return (lambda value: usual.get(value) or number(value)) if usual else number
 
-    def careful(self, value: Any) -> tuple[Cells, What | None]:
-        given = number_of(value)
-        if abs(given - self.offset) <= LARGEST:
+    def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
+        given = parse_number(value)
+        if abs(given - self.offset) <= FLOAT32_MAX:
             return self._cells(given, 0.0), None
         flagged = not self.seen_missing or not math.isnan(given)
         return self._cells(self.median, 1.0), "imputed" if flagged else None
@@ -76,7 +83,7 @@ class NumberCoder:
     def example(self) -> Any:
         return int(self.median) if self.whole else self.median
 
-    def _cells(self, value: float, missing: float) -> Cells:
+    def _cells(self, value: float, missing: float) -> FeatureValues:
         onehots = (float(value == level) for level in self.levels)
         return ((value - self.offset) + 0.0, *onehots, *((missing,) if self.seen_missing else ()))
 
@@ -86,37 +93,37 @@ class Numerics:
 
     name: ClassVar[str] = "number"
     kinds: ClassVar[tuple[str, ...]] = ("numeric", "integer_category")
-    coder: ClassVar[type] = NumberCoder
+    coder: ClassVar[type] = NumberEncoder
 
-    def claims(self, profile: Profile) -> str | None:
+    def claims(self, profile: ColumnProfile) -> str | None:
         if profile.type == "text":
             many = len(profile.counts) >= MIN_TEXT_NUMBERS
             return "numeric" if many and all(_is_number(text) for text in profile.counts) else None
         if profile.type not in ("number", "boolean"):
             return None
         num_values = len(profile.counts)
-        few = 3 <= num_values <= MAX_VALUES and num_values * MIN_ROWS <= len(profile.there)
-        return "integer_category" if few and integral(profile.there) else "numeric"
+        few = 3 <= num_values <= MAX_CATEGORY_VALUES and num_values * MIN_ROWS_PER_VALUE <= len(profile.there)
+        return "integer_category" if few and is_integral(profile.there) else "numeric"
 
-    def fit(self, profile: Profile, kind: str) -> Coder:
-        given = numbers(profile.values)
-        known = np.sort(given[np.abs(given) <= LARGEST])
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
+        given = parse_numbers(profile.values)
+        known = np.sort(given[np.abs(given) <= FLOAT32_MAX])
         # The lower median is a value that was there: a whole number stays whole
         median = float(known[(len(known) - 1) // 2]) if len(known) else 0.0
         levels: tuple[float, ...] = ()
         if kind == "integer_category":
             distinct, counts = np.unique(known, return_counts=True)
-            levels = tuple(distinct[np.argsort(-counts, kind="stable")][:MAX_VALUES].tolist())
-        return NumberCoder(
+            levels = tuple(distinct[np.argsort(-counts, kind="stable")][:MAX_CATEGORY_VALUES].tolist())
+        return NumberEncoder(
             median=median,
-            offset=median if _merges(known) else 0.0,
+            offset=median if _is_merged_by_float32(known) else 0.0,
             levels=levels,
             seen_missing=bool(np.isnan(given).any()),
-            whole=integral(known),
+            whole=is_integral(known),
         )
 
 
-def _merges(known: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+def _is_merged_by_float32(known: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
     """Whether float32 makes equal what was different: times in seconds, coordinates in metres."""
     if not len(known):
         return False
@@ -127,7 +134,7 @@ def _merges(known: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        number_of(text)
+        parse_number(text)
     except ValueError:
         return False
     return not (text.lstrip("+-")[:1] == "0" and text.lstrip("+-")[1:2].isdigit())

@@ -16,18 +16,18 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.contracts import Batch, Record
-from deepseek.data.features.modality import Coder, FeatureKind, Modality, Profile
-from deepseek.data.features.registry import coded_by, modality
+from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
+from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
-from deepseek.data.table.table import Table, unknown_column
+from deepseek.data.table.table import Table, unknown_column_error
 from deepseek.data.table.values import BadValueError, Values
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 VERSION = 1
 MAX_FEATURES = 20_000
-_WHY = {
+_REASONS_LEFT_OUT = {
     "identifier": "names each row, which says nothing of a new one",
     "constant": "has the same value in every row",
     "text": "is free text, which this model does not read",
@@ -41,7 +41,7 @@ class Column:
     name: str
     kind: str
     modality: str
-    coder: Coder
+    coder: ColumnEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Preprocessor:
         found: list[Feature] = []
         for column in self.columns:
             for part in column.coder.parts:
-                name = _unused(column.name + part.label, taken)
+                name = _unique_name(column.name + part.label, taken)
                 found.append(Feature(name, column.name, part.kind, part.num_levels))
         return tuple(found)
 
@@ -86,14 +86,16 @@ class Preprocessor:
         does not fit, by its row: `first_row` is the number of the table's first."""
         for column in self.columns:
             if column.name not in table.columns:
-                raise unknown_column(column.name, table.names, where="the data", fix=f"add {column.name!r} to the data")
+                raise unknown_column_error(
+                    column.name, table.names, where="the data", fix=f"add {column.name!r} to the data"
+                )
         known = {column.name for column in self.columns} | set(self.ignored)
         for name in table.names:
             if name not in known:
-                raise unknown_column(
+                raise unknown_column_error(
                     name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
                 )
-        columns = [_values(table, column) for column in self.columns]
+        columns = [_column_values(table, column) for column in self.columns]
         return self._encoder.encode_columns(columns, table.num_rows, first_row)
 
     def rows(self, records: Sequence[Record]) -> Batch:
@@ -131,7 +133,7 @@ class Preprocessor:
                     expected=str(VERSION),
                     fix="update the clone of this project",
                 )
-            columns = tuple(_column(item) for item in top["columns"])
+            columns = tuple(_column_from_json(item) for item in top["columns"])
             return cls(columns, tuple(map(str, top["ignored"])), tuple(map(str, top["notes"])))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(
@@ -161,12 +163,12 @@ def fit_preprocessor(
         if name == target or name in drop or name not in kinds:
             continue
         kind = kinds[name]
-        coding = coded_by(kind)
+        coding = modality_of_kind(kind)
         if coding is None:
-            why = _WHY.get(kind, f"is of the kind {kind!r}")
+            why = _REASONS_LEFT_OUT.get(kind, f"is of the kind {kind!r}")
             notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
         else:
-            used.append(_fit(Profile.of(table, name), kind, coding))
+            used.append(_fit_column(ColumnProfile.of(table, name), kind, coding))
     if not any(column.coder.parts for column in used):
         raise InputError(
             "no column is left to learn from",
@@ -185,7 +187,7 @@ def fit_preprocessor(
     return Preprocessor(tuple(used), ignored, tuple(notes))
 
 
-def _fit(profile: Profile, kind: str, coding: Modality) -> Column:
+def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:
     try:
         return Column(profile.name, kind, coding.name, coding.fit(profile, kind))
     except BadValueError as error:
@@ -197,12 +199,12 @@ def _fit(profile: Profile, kind: str, coding: Modality) -> Column:
         ) from error
 
 
-def _column(item: Any) -> Column:
+def _column_from_json(item: Any) -> Column:
     name, coding = str(item["name"]), modality(str(item["modality"]))
-    return Column(name, str(item["kind"]), coding.name, parse(coding.coder, item["coder"], f"column {name!r}"))
+    return Column(name, str(item["kind"]), coding.name, parse_value(coding.coder, item["coder"], f"column {name!r}"))
 
 
-def _values(table: Table, column: Column) -> Values:
+def _column_values(table: Table, column: Column) -> Values:
     """A column's values; true and false as such where they are the levels of a category."""
     values = table.column(column.name)
     if table.types[column.name] == "boolean" and column.coder.dtype == "str":
@@ -210,7 +212,7 @@ def _values(table: Table, column: Column) -> Values:
     return values
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def _unique_name(name: str, taken: set[str]) -> str:
     """`name`, or with marks behind it where a column is called that already."""
     while name in taken:
         name += "'"

@@ -2,7 +2,7 @@
 
 >>> [modality.name for modality in modalities()][:4]
 ['datetime', 'boolean', 'number', 'category']
->>> coded_by("category").name, coded_by("identifier")
+>>> modality_of_kind("category").name, modality_of_kind("identifier")
 ('category', None)
 """
 
@@ -13,13 +13,13 @@ from typing import cast
 from deepseek.data.features.booleans import Booleans
 from deepseek.data.features.categories import Categories
 from deepseek.data.features.datetimes import Datetimes
-from deepseek.data.features.missing_values import Gaps
+from deepseek.data.features.missing_values import MissingValueNumbers
 from deepseek.data.features.modality import Modality
 from deepseek.data.features.numerics import Numerics
 from deepseek.plugins import find, names
 
 MODALITIES: dict[str, Modality] = {
-    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), Gaps())
+    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), MissingValueNumbers())
 }
 
 
@@ -34,6 +34,6 @@ def modality(name: str) -> Modality:
     return found if found is not None else cast("Modality", find("modalities", name))
 
 
-def coded_by(kind: str) -> Modality | None:
+def modality_of_kind(kind: str) -> Modality | None:
     """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant, text)."""
     return next((modality for modality in modalities() if kind in modality.kinds), None)

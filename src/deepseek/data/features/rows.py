@@ -19,25 +19,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Batch, Flag, Float32, Record
-from deepseek.data.features.modality import Cells, Coder
-from deepseek.data.features.numerics import NumberCoder
-from deepseek.data.table.columns import Columns
-from deepseek.data.table.values import LARGEST, BadValueError, Values, listed
+from deepseek.data.features.modality import ColumnEncoder, FeatureValues
+from deepseek.data.features.numerics import NumberEncoder
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.data.table.values import FLOAT32_MAX, BadValueError, Values, to_list
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 #: From here on a column at a time is faster: 30 numbers cost 5 us a row, or 200 us and then 0.6 us a row.
-MANY_ROWS = 64
+MIN_COLUMNWISE_ROWS = 64
 #: From here on a matrix is faster where all columns are numbers: 30 of them cost 20 us and then 1 us a row.
-SOME_ROWS = 6
-_NUMBERS = frozenset([float, int])
-_UNFIT = (ValueError, TypeError, OverflowError)
+MIN_MATRIX_ROWS = 6
+_NUMBER_TYPES = frozenset([float, int])
+_VALUE_ERRORS = (ValueError, TypeError, OverflowError)
 
 
 class RowEncoder:
     """Compiled once from the fitted columns. `ignored`: names that a record may hold and that are not read."""
 
-    def __init__(self, coders: Mapping[str, Coder], ignored: Iterable[str]) -> None:
+    def __init__(self, coders: Mapping[str, ColumnEncoder], ignored: Iterable[str]) -> None:
         self.names = tuple(coders)
         self._coders = tuple(coders.values())
         self._known = frozenset(self.names) | frozenset(ignored)
@@ -45,7 +45,7 @@ class RowEncoder:
         self._num_features = sum(sizes)
         self._starts = np.cumsum([0, *sizes])  # (P + 1,) where the features of each column begin
         # Of each column: what to subtract, and whether that is all there is to do for a number that is not missing.
-        numeric = [coder if isinstance(coder, NumberCoder) else None for coder in self._coders]
+        numeric = [coder if isinstance(coder, NumberEncoder) else None for coder in self._coders]
         self._offsets = np.array([coder.offset if coder else 0.0 for coder in numeric])
         self._plain = np.array([coder is not None and not coder.levels for coder in numeric])
         self._all_plain = bool(self._plain.all())
@@ -55,13 +55,17 @@ class RowEncoder:
 
     def encode(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of N records. InputError names the row and the column that does not fit."""
-        if type(records) is Columns:  # isinstance would go through an abstract base class
+        if type(records) is ColumnarRows:  # isinstance would go through an abstract base class
             return self._by_column(records)
         rows = [self._values(record, row) for row, record in enumerate(records)]
-        if len(rows) >= SOME_ROWS and self._all_plain and set(map(type, chain.from_iterable(rows))) <= _NUMBERS:
+        if (
+            len(rows) >= MIN_MATRIX_ROWS
+            and self._all_plain
+            and set(map(type, chain.from_iterable(rows))) <= _NUMBER_TYPES
+        ):
             with suppress(OverflowError):  # a whole number beyond float64
                 return self.encode_matrix(np.array(rows, np.float64))
-        if len(rows) < MANY_ROWS:
+        if len(rows) < MIN_COLUMNWISE_ROWS:
             return self._by_row(rows, len(rows))
         return self.encode_columns(list(zip(*rows, strict=True)), len(rows))
 
@@ -79,7 +83,7 @@ class RowEncoder:
         bits as encode_columns() gives."""
         given = matrix.astype(np.float64, copy=False)
         centred = given - self._offsets
-        fits = np.abs(centred) <= LARGEST
+        fits = np.abs(centred) <= FLOAT32_MAX
         features = np.zeros((len(given), self._num_features), np.float32)
         flags: list[Flag] = []
         with np.errstate(over="ignore"):  # the columns with numbers that do not fit are written again
@@ -88,7 +92,7 @@ class RowEncoder:
             flags += self._encode(place, given[:, place], features)
         return Batch(features, tuple(flags))
 
-    def _by_column(self, given: Columns) -> Batch:
+    def _by_column(self, given: ColumnarRows) -> Batch:
         if given.names != self.names:
             if len(set(given.names)) < len(given.names) or not self._known.issuperset(given.names):
                 raise self._wrong_names(given.names)
@@ -96,13 +100,13 @@ class RowEncoder:
                 given = given.arranged(self.names)
             except KeyError as error:
                 raise self._wrong_names(given.names) from error
-        few = len(given) < MANY_ROWS
+        few = len(given) < MIN_COLUMNWISE_ROWS
         if isinstance(given.values, np.ndarray):
             if not few or self._all_plain:
                 return self.encode_matrix(given.values)
             return self._by_row(given.values.tolist(), len(given))
         if few:
-            return self._by_row(zip(*map(listed, given.values), strict=True), len(given))
+            return self._by_row(zip(*map(to_list, given.values), strict=True), len(given))
         return self.encode_columns(given.values, len(given))
 
     def _by_row(self, rows: Iterable[Sequence[Any]], num_rows: int) -> Batch:
@@ -165,22 +169,22 @@ class RowEncoder:
         try:
             marks = coder.encode(values, features[:, self._starts[place] : self._starts[place + 1]])
         except BadValueError as error:
-            raise _bad_value(name, coder, first_row + error.row, error.value) from error
+            raise _bad_value_error(name, coder, first_row + error.row, error.value) from error
         flags = [Flag(row, name, "imputed") for row in marks.imputed]
         return flags + [Flag(row, name, "unseen") for row in marks.unseen]
 
-    def _careful(self, value: Any, place: int, row: int, flags: list[Flag]) -> Cells:
+    def _careful(self, value: Any, place: int, row: int, flags: list[Flag]) -> FeatureValues:
         name, coder = self.names[place], self._coders[place]
         try:
             cells, what = coder.careful(value)
-        except _UNFIT as error:
-            raise _bad_value(name, coder, row, value) from error
+        except _VALUE_ERRORS as error:
+            raise _bad_value_error(name, coder, row, value) from error
         if what is not None:
             flags.append(Flag(row, name, what))
         return cells
 
 
-def _bad_value(name: str, coder: Coder, row: int, value: Any) -> InputError:
+def _bad_value_error(name: str, coder: ColumnEncoder, row: int, value: Any) -> InputError:
     return InputError(
         f"row {row}, column {name!r}: {repr(value)[:80]} does not fit",
         expected=coder.expected,

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Task
-from deepseek.data.features.modality import Profile
-from deepseek.data.table.table import Table, integral
-from deepseek.data.table.values import boolean_of, number_of, text_of
+from deepseek.data.features.modality import ColumnProfile
+from deepseek.data.table.table import Table, is_integral
+from deepseek.data.table.values import level_name, parse_boolean, parse_number
 from deepseek.errors import InputError
 
 MAX_NUMBER_CLASSES = 20
@@ -42,7 +42,7 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
 
     InputError for missing values, a single class, a column of dates or of free text, or a `task` that does not fit.
     """
-    profile = Profile.of(table, target)
+    profile = ColumnProfile.of(table, target)
     _check_complete(profile, "leave these rows out with drop_missing_target=True (--drop-missing-target in the shell)")
     if profile.type == "datetime":
         raise InputError(
@@ -50,7 +50,7 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
             expected="classes or numbers",
             fix="predict a number, such as days until then",
         )
-    task = task or _guess(profile)
+    task = task or _guess_task(profile)
     if task == "regression":
         _check_numbers(profile)
         return TargetInfo("regression", ())
@@ -76,7 +76,7 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
         )
     alone = [label for label, count in counts.items() if count == 1]
     notes = [f"class {label!r} of {target!r} has a single row: it is learned from, never tested" for label in alone[:5]]
-    return TargetInfo("binary" if len(counts) == 2 else "multiclass", _ordered(counts), tuple(notes))
+    return TargetInfo("binary" if len(counts) == 2 else "multiclass", _sort_labels(counts), tuple(notes))
 
 
 def encode_target(table: Table, target: str, labels: Sequence[str]) -> NDArray[Any]:
@@ -85,17 +85,17 @@ def encode_target(table: Table, target: str, labels: Sequence[str]) -> NDArray[A
     InputError for a missing value or a class that is not among the labels. 1 and "1", true and "True", yes and "Yes"
     are the same class.
     """
-    profile = Profile.of(table, target)
+    profile = ColumnProfile.of(table, target)
     _check_complete(profile, "leave these rows out of the data, or fill in the answers")
     if not labels:
         return _check_numbers(profile)
     place = {label: at for at, label in enumerate(labels)}
-    truths = {boolean_of(label): at for label, at in place.items() if _is_boolean(label)} if len(labels) == 2 else {}
+    truths = {parse_boolean(label): at for label, at in place.items() if _is_boolean(label)} if len(labels) == 2 else {}
     values = [bool(value) for value in profile.values] if profile.type == "boolean" else profile.values.tolist()
     found: dict[Any, int] = {}
     for value in dict.fromkeys(values):
-        at = place.get(text_of(value) or "")
-        at = truths.get(boolean_of(value)) if at is None and _is_boolean(value) else at
+        at = place.get(level_name(value) or "")
+        at = truths.get(parse_boolean(value)) if at is None and _is_boolean(value) else at
         if at is None:
             raise InputError(
                 f"the target {target!r} has a class {value!r} that is not known",
@@ -115,7 +115,7 @@ def drop_missing_target(table: Table, target: str) -> Table:
     return Table(kept.columns, kept.types, (*kept.notes, f"{int(missing.sum())} rows without {target!r} were left out"))
 
 
-def _check_complete(profile: Profile, fix: str) -> None:
+def _check_complete(profile: ColumnProfile, fix: str) -> None:
     num_missing = int(profile.missing.sum())
     if num_missing:
         raise InputError(
@@ -125,7 +125,7 @@ def _check_complete(profile: Profile, fix: str) -> None:
         )
 
 
-def _check_numbers(profile: Profile) -> NDArray[np.float64]:
+def _check_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     """The target as float64. InputError for text that is no number and for numbers that float32 could not answer."""
     values = profile.values
     if profile.type == "text":
@@ -136,7 +136,7 @@ def _check_numbers(profile: Profile) -> NDArray[np.float64]:
                 expected="numbers for a regression",
                 fix="mend the value, or choose another task",
             )
-        values = np.array([number_of(text) for text in values.tolist()], np.float64)
+        values = np.array([parse_number(text) for text in values.tolist()], np.float64)
     wrong = np.flatnonzero(~(np.abs(values) <= LARGEST_TARGET))
     if len(wrong):
         value = float(values[wrong[0]])
@@ -149,7 +149,7 @@ def _check_numbers(profile: Profile) -> NDArray[np.float64]:
     return np.asarray(values, np.float64)
 
 
-def _guess(profile: Profile) -> Task:
+def _guess_task(profile: ColumnProfile) -> Task:
     num_values = len(profile.counts)
     if profile.type == "boolean" or num_values <= 2:
         return "binary"
@@ -157,18 +157,18 @@ def _guess(profile: Profile) -> Task:
         numbers = num_values > MAX_NUMBER_CLASSES and all(map(_is_number, profile.counts))
         return "regression" if numbers else "multiclass"
     few = num_values <= MAX_NUMBER_CLASSES and num_values * MIN_CLASS_ROWS <= profile.num_rows
-    return "multiclass" if few and integral(profile.values) else "regression"
+    return "multiclass" if few and is_integral(profile.values) else "regression"
 
 
-def _ordered(labels: Sequence[str] | dict[str, int]) -> tuple[str, ...]:
+def _sort_labels(labels: Sequence[str] | dict[str, int]) -> tuple[str, ...]:
     if all(map(_is_number, labels)):
-        return tuple(sorted(labels, key=lambda label: (number_of(label), label)))
+        return tuple(sorted(labels, key=lambda label: (parse_number(label), label)))
     return tuple(sorted(labels))
 
 
 def _is_number(text: str) -> bool:
     try:
-        number_of(text)
+        parse_number(text)
     except ValueError:
         return False
     return True
@@ -176,6 +176,6 @@ def _is_number(text: str) -> bool:
 
 def _is_boolean(value: Any) -> bool:
     try:
-        return boolean_of(value) in (0.0, 1.0)
+        return parse_boolean(value) in (0.0, 1.0)
     except ValueError:
         return False

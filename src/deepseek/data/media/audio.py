@@ -23,16 +23,16 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.data.media import wav
-from deepseek.data.media.magic_bytes import looks_like
+from deepseek.data.media.magic_bytes import detect_media_format
 from deepseek.data.media.source import BrokenError, Source
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
 _FORMATS: Final = frozenset(["WAV", "FLAC", "OGG", "MP3"])
-_RATES: Final = (1_000, 768_000)  # Hz: below and above, a header is nonsense
+_RATE_RANGE_HZ: Final = (1_000, 768_000)  # Hz: below and above, a header is nonsense
 _MAX_CHANNELS = 64
-_LOUD = 8.0  # of full scale: float samples beyond it are integers that nobody scaled
-_UNKNOWN = 2**62  # frames; libsndfile says 2^63 - 1 where a stream does not say its length
+_MAX_PEAK = 8.0  # of full scale: float samples beyond it are integers that nobody scaled
+_UNKNOWN_NUM_FRAMES = 2**62  # frames; libsndfile says 2^63 - 1 where a stream does not say its length
 _TAIL_S = 0.05  # decoded beyond what is kept, so that the last samples at the new rate have both neighbours
 _MAX_FIT_S = 30.0
 
@@ -52,7 +52,7 @@ class AudioReader:
     suffixes: ClassVar[tuple[str, ...]] = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
     def __post_init__(self) -> None:
-        if not _RATES[0] <= self.rate_hz <= _RATES[1]:
+        if not _RATE_RANGE_HZ[0] <= self.rate_hz <= _RATE_RANGE_HZ[1]:
             raise InputError(f"rate_hz is {self.rate_hz}", expected="1,000 to 768,000", fix="write 16000")
         if not 1 <= self.seconds * self.rate_hz <= 2**31 or not math.isfinite(self.seconds):
             raise InputError(f"seconds is {self.seconds}", expected="1 sample to 2^31 samples", fix="write 1.0")
@@ -66,7 +66,7 @@ class AudioReader:
         rates: Counter[int] = Counter()
         seconds, channels = 0.0, 1
         for source in sources:
-            with _Sound(source) as sound:
+            with _AudioFile(source) as sound:
                 rates[sound.rate_hz] += 1
                 samples = sound.first(_MAX_FIT_S)
                 seconds = max(seconds, len(samples) / sound.rate_hz)
@@ -93,7 +93,7 @@ class AudioReader:
 
     def read_with_length(self, source: Source) -> tuple[Float32, int]:
         """One sound as read() gives it, and how many of its samples are not padding."""
-        with _Sound(source) as sound:
+        with _AudioFile(source) as sound:
             samples = self._mixed(sound.first(self.seconds + _TAIL_S))
             if sound.rate_hz != self.rate_hz:
                 samples = need("soxr", extra="media").resample(samples, sound.rate_hz, self.rate_hz, quality="HQ")
@@ -116,10 +116,10 @@ class AudioReader:
 
 def describe(source: Source) -> dict[str, Any]:
     """Facts for a card; decodes the whole sound. BrokenError and TooLargeError as AudioReader.read raises them."""
-    with _Sound(source) as sound:
+    with _AudioFile(source) as sound:
         samples = sound.first(source.limits.max_seconds)
         return {
-            "format": looks_like(source.data),
+            "format": detect_media_format(source.data),
             "rate_hz": sound.rate_hz,
             "channels": samples.shape[1],
             "seconds": len(samples) / sound.rate_hz,
@@ -127,13 +127,13 @@ def describe(source: Source) -> dict[str, Any]:
         }
 
 
-class _Sound:
+class _AudioFile:
     """An open file: its header checked, nothing decoded yet."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.file: Any = None
-        found = looks_like(source.data)
+        found = detect_media_format(source.data)
         if found not in _FORMATS:
             raise BrokenError(
                 f"{source.name} is no sound but {found}", expected="WAV, FLAC, OGG or MP3",
@@ -165,15 +165,15 @@ class _Sound:
         try:
             return soundfile.SoundFile(io.BytesIO(self.source.data))
         except (soundfile.SoundFileError, ValueError) as error:
-            raise self._broken(f"cannot be decoded: {_reason(error)}") from error
+            raise self._broken(f"cannot be decoded: {_error_reason(error)}") from error
 
     def _check(self, channels: int) -> None:
-        if not _RATES[0] <= self.rate_hz <= _RATES[1] or not 1 <= channels <= _MAX_CHANNELS:
+        if not _RATE_RANGE_HZ[0] <= self.rate_hz <= _RATE_RANGE_HZ[1] or not 1 <= channels <= _MAX_CHANNELS:
             raise self._broken(f"says that it has {channels:,} channels of {self.rate_hz:,} Hz")
         if not self.num_frames:
             raise self._broken("has no samples")
         limit_s, seconds = self.source.limits.max_seconds, self.num_frames / self.rate_hz
-        if self.num_frames < _UNKNOWN and seconds > limit_s:
+        if self.num_frames < _UNKNOWN_NUM_FRAMES and seconds > limit_s:
             raise TooLargeError(
                 f"{self.source.name} has {seconds:,.0f} s", expected=f"at most {limit_s:,.0f} s",
                 fix="cut it, or raise the limit",
@@ -195,7 +195,7 @@ class _Sound:
         peak = float(np.abs(samples).max()) if samples.size else 0.0
         if not math.isfinite(peak):
             raise self._broken("has samples that are no numbers")
-        if peak > _LOUD:
+        if peak > _MAX_PEAK:
             raise self._broken(f"has samples up to {peak:,.0f}, where full scale is 1")
         return samples
 
@@ -204,8 +204,8 @@ class _Sound:
         try:
             samples: Float32 = self.file.read(wanted, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, ValueError) as error:
-            raise self._broken(f"cannot be decoded: {_reason(error)}") from error
-        if len(samples) < wanted and self.num_frames < _UNKNOWN:
+            raise self._broken(f"cannot be decoded: {_error_reason(error)}") from error
+        if len(samples) < wanted and self.num_frames < _UNKNOWN_NUM_FRAMES:
             raise self._broken(f"ends after {len(samples):,} of {self.num_frames:,} samples")
         if not len(samples):
             raise self._broken("has no samples")
@@ -215,6 +215,6 @@ class _Sound:
         return BrokenError(f"{self.source.name} {what}", expected="a whole sound", fix="copy or record it again")
 
 
-def _reason(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     """libsndfile's own words, without the address of the object that it was given."""
     return str(getattr(error, "error_string", error)).rstrip(".")

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.media import jpeg
-from deepseek.data.media.magic_bytes import looks_like
+from deepseek.data.media.magic_bytes import detect_media_format
 from deepseek.data.media.source import BrokenError, Source, check_size
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
@@ -43,19 +43,19 @@ _FORMATS: Final = {
     "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
 }
 #: What Pillow raises for bytes that are not what they should be.
-_FAULTS: Final = (
+_DECODE_ERRORS: Final = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, struct.error, ArithmeticError,
     RuntimeError, MemoryError, AssertionError, zlib.error,
 )  # fmt: skip
-_DEPTHS: Final = (255, 1_023, 4_095, 16_383, 65_535)  # the largest number of 8, 10, 12, 14 and 16 bits
-_SIDE = 224  # pixels that fit() asks for at most
-_ORIENTATION = 0x0112  # of EXIF
-_GAP = (
+_WHITE_LEVELS: Final = (255, 1_023, 4_095, 16_383, 65_535)  # the largest number of 8, 10, 12, 14 and 16 bits
+_MAX_SIDE_PX = 224  # pixels that fit() asks for at most
+_ORIENTATION_TAG = 0x0112  # of EXIF
+_REDUCING_GAP = (
     2.0  # pixels on the way for one in the end: shrinking by whole steps up to there is not seen (Pillow's thumbnail)
 )
-_TINT = 12  # how far the channels of a grey picture may lie apart, stored as colour JPEG
+_MIN_TINT = 12  # how far the channels of a grey picture may lie apart, stored as colour JPEG
 
-Choose = Callable[[int, int], jpeg.Cut]  # height and width of a picture -> the part of it that is wanted
+ChooseCrop = Callable[[int, int], jpeg.CropBox]  # height and width of a picture -> the part of it that is wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class ImageReader:
     (1, 32, 48)
     """
 
-    size: tuple[int, int] = (_SIDE, _SIDE)  # height and width in pixels
+    size: tuple[int, int] = (_MAX_SIDE_PX, _MAX_SIDE_PX)  # height and width in pixels
     channels: int = 3  # 1: grey; 3: red, green, blue
     aspect: str = "squash"  # of another shape: "squash" it, "crop" to the centre, "pad" with black
     white: int = 65_535  # of grey files of 16 bits: what becomes 255
@@ -92,13 +92,13 @@ class ImageReader:
             image, orientation = _open(source)
             sizes.append(image.size if orientation >= 5 else image.size[::-1])
             if image.mode.startswith("I;16"):
-                white = max(white, int(np.asarray(_loaded(image, source)).max()))
+                white = max(white, int(np.asarray(_load_pixels(image, source)).max()))
             pixels = cls().read(source)
-            colour = colour or bool(np.ptp(pixels, axis=0).max() > _TINT)
+            colour = colour or bool(np.ptp(pixels, axis=0).max() > _MIN_TINT)
         if not sizes:
             return cls()
-        height, width = (min(_SIDE, round(median(sides))) for sides in zip(*sizes, strict=True))
-        depth = next(depth for depth in _DEPTHS if depth >= white) if white else 65_535
+        height, width = (min(_MAX_SIDE_PX, round(median(sides))) for sides in zip(*sizes, strict=True))
+        depth = next(depth for depth in _WHITE_LEVELS if depth >= white) if white else 65_535
         return cls(size=(height, width), channels=3 if colour else 1, white=depth)
 
     @property
@@ -121,32 +121,32 @@ class ImageReader:
         pixels = None
         if self._quick(image, stored):
             limit = source.limits.max_pixels
-            pixels = jpeg.decode(source.data, stored, channels=self.channels, max_pixels=limit)
+            pixels = jpeg.decode_jpeg(source.data, stored, channels=self.channels, max_pixels=limit)
         if pixels is None:
             pixels = self._by_pillow(image, source, stored, window)
-        return self._placed(_turned(pixels, orientation))
+        return self._placed(_apply_orientation(pixels, orientation))
 
-    def read_cut(self, source: Source, choose: Choose) -> NDArray[np.uint8]:
+    def read_cut(self, source: Source, choose: ChooseCrop) -> NDArray[np.uint8]:
         """A rectangle of the picture, scaled to `size`: what `choose` answers to the picture's height and width.
         Errors as read() raises them."""
         image, orientation = _open(source)
         lies = orientation >= 5
         upright = image.size if lies else image.size[::-1]
-        cut = _as_stored(choose(*upright), upright, orientation)
+        cut = _crop_as_stored(choose(*upright), upright, orientation)
         size = self.size[::-1] if lies else self.size
         pixels, shrink = None, min(old / new for old, new in zip(cut[2:], size, strict=True))
-        if image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _GAP:
+        if image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _REDUCING_GAP:
             limit = source.limits.max_pixels
-            pixels = jpeg.decode(source.data, size, channels=self.channels, max_pixels=limit, cut=cut)
+            pixels = jpeg.decode_jpeg(source.data, size, channels=self.channels, max_pixels=limit, cut=cut)
         if pixels is None:
             mode = "L" if self.channels == 1 else "RGB"
-            flat = _flat(_loaded(image, source), source, self.white).convert(mode)
+            flat = _flatten_image(_load_pixels(image, source), source, self.white).convert(mode)
             top, left, height, width = cut
             bilinear = need("PIL.Image", extra="media").Resampling.BILINEAR
             box = (left, top, left + width, top + height)
-            array = np.asarray(flat.resize(size[::-1], bilinear, box=box, reducing_gap=_GAP))
+            array = np.asarray(flat.resize(size[::-1], bilinear, box=box, reducing_gap=_REDUCING_GAP))
             pixels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-        return np.ascontiguousarray(_turned(pixels, orientation))
+        return np.ascontiguousarray(_apply_orientation(pixels, orientation))
 
     def _inner(self, upright: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole picture, scaled, before it is cropped or padded."""
@@ -164,7 +164,7 @@ class ImageReader:
         that would become huge before it is cropped."""
         shrink = min(old / new for old, new in zip(image.size[::-1], stored, strict=True))
         whole = stored[0] * stored[1] <= 4 * self.size[0] * self.size[1]
-        return image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _GAP and whole
+        return image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _REDUCING_GAP and whole
 
     def _by_pillow(
         self, image: Any, source: Source, stored: tuple[int, int], window: tuple[int, int]
@@ -172,8 +172,8 @@ class ImageReader:
         """The picture as it is stored, scaled to `stored`, or for crop the `window` in its centre."""
         mode = "L" if self.channels == 1 else "RGB"
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
-            image.draft(mode, [round(side * _GAP) for side in stored[::-1]])
-        flat = _flat(_loaded(image, source), source, self.white).convert(mode)
+            image.draft(mode, [round(side * _REDUCING_GAP) for side in stored[::-1]])
+        flat = _flatten_image(_load_pixels(image, source), source, self.white).convert(mode)
         box = None
         if self.aspect == "crop":  # of the source, so that a long strip costs no more than what is kept of it
             margins = [s * (1 - w / i) / 2 for s, w, i in zip(flat.size, window[::-1], stored[::-1], strict=True)]
@@ -181,7 +181,7 @@ class ImageReader:
             stored = window
         if flat.size != stored[::-1] or box is not None:
             bilinear = need("PIL.Image", extra="media").Resampling.BILINEAR
-            flat = flat.resize(stored[::-1], bilinear, box=box, reducing_gap=_GAP)
+            flat = flat.resize(stored[::-1], bilinear, box=box, reducing_gap=_REDUCING_GAP)
         pixels = np.asarray(flat)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -201,14 +201,14 @@ def describe(source: Source) -> dict[str, Any]:
     image, orientation = _open(source)
     width, height = image.size if orientation < 5 else image.size[::-1]
     facts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
-    _flat(_loaded(image, source), source, 65_535)
+    _flatten_image(_load_pixels(image, source), source, 65_535)
     return facts
 
 
 def _open(source: Source) -> tuple[Any, int]:
     """The picture, its header alone read, and its EXIF orientation: 1 to 8, from 5 on it lies on its side."""
     data = source.data
-    found = looks_like(data)
+    found = detect_media_format(data)
     if found not in _FORMATS:
         raise BrokenError(
             f"{source.name} is no picture but {found}", expected="JPEG, PNG, WebP, GIF, BMP or TIFF",
@@ -219,8 +219,8 @@ def _open(source: Source) -> tuple[Any, int]:
         image = getattr(need(module, extra="media"), name)(io.BytesIO(data))
     except need("PIL.Image", extra="media").DecompressionBombError as error:
         raise TooLargeError(f"{source.name}: {error}", expected="fewer pixels", fix="make it smaller") from error
-    except _FAULTS as error:
-        raise _broken(source, error) from error
+    except _DECODE_ERRORS as error:
+        raise _broken_error(source, error) from error
     check_size(source, source.name, image.size)
     return image, _orientation(image)
 
@@ -230,13 +230,13 @@ def _orientation(image: Any) -> int:
     if image.format == "TIFF" or not ("exif" in image.info or image.format in ("PNG", "WebP")):
         return 1
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except _FAULTS:  # a picture is no worse for a note that cannot be read
+        found = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DECODE_ERRORS:  # a picture is no worse for a note that cannot be read
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """(C, H, W) the right way up. Source: EXIF 2.3, 4.6.4 A: which row and column of the scene come first."""
     if orientation >= 5:
         pixels = pixels.transpose(0, 2, 1)
@@ -247,9 +247,9 @@ def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _as_stored(cut: jpeg.Cut, upright: tuple[int, int], orientation: int) -> jpeg.Cut:
-    """The cut of an upright picture, in the picture as it is stored: the inverse of _turned(). It begins at even
-    pixels, where the colours of a JPEG do."""
+def _crop_as_stored(cut: jpeg.CropBox, upright: tuple[int, int], orientation: int) -> jpeg.CropBox:
+    """The cut of an upright picture, in the picture as it is stored: the inverse of _apply_orientation(). It begins at
+    even pixels, where the colours of a JPEG do."""
     (top, left, height, width), (whole_height, whole_width) = cut, upright
     if orientation in (2, 3, 6, 7):
         left = whole_width - left - width
@@ -260,16 +260,16 @@ def _as_stored(cut: jpeg.Cut, upright: tuple[int, int], orientation: int) -> jpe
     return top - top % 2, left - left % 2, height, width
 
 
-def _loaded(image: Any, source: Source) -> Any:
+def _load_pixels(image: Any, source: Source) -> Any:
     """The same picture, decoded."""
     try:
         image.load()
-    except _FAULTS as error:
-        raise _broken(source, error) from error
+    except _DECODE_ERRORS as error:
+        raise _broken_error(source, error) from error
     return image
 
 
-def _flat(image: Any, source: Source, white: int) -> Any:
+def _flatten_image(image: Any, source: Source, white: int) -> Any:
     """Of 8 bits a channel, and nothing transparent."""
     library = need("PIL.Image", extra="media")
     if image.mode.startswith("I;16"):
@@ -287,7 +287,7 @@ def _flat(image: Any, source: Source, white: int) -> Any:
     return solid
 
 
-def _broken(source: Source, error: BaseException) -> BrokenError:
+def _broken_error(source: Source, error: BaseException) -> BrokenError:
     return BrokenError(
         f"{source.name} cannot be decoded: {error or type(error).__name__}",
         expected="a whole picture",

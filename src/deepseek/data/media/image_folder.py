@@ -1,7 +1,7 @@
-"""A folder of pictures with one folder for each class, as ImageNet comes, and the part of a picture that is read.
+"""A folder of pictures with one folder for each class, as ImageNetConfig comes, and the part of a picture that is read.
 
     folder = ImageFolder.open(Path("imagenet/train"))        # n01440764/..., n01443537/...
-    folder.read(7, ImageReader(size=(224, 224)), drawn(CutShape(), np.random.default_rng((seed, epoch, 7))))
+    folder.read(7, ImageReader(size=(224, 224)), drawn(CropConfig(), np.random.default_rng((seed, epoch, 7))))
     folder.read(7, reader, central(0.875))                   # the middle, as it is done for validation
 
 Training reads a rectangle by chance, of another size and shape each time; a mirrored one is left to who calls.
@@ -18,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.media.image import Choose, ImageReader
-from deepseek.data.media.jpeg import Cut
+from deepseek.data.media.image import ChooseCrop, ImageReader
+from deepseek.data.media.jpeg import CropBox
 from deepseek.data.media.source import open_source
 from deepseek.errors import InputError, MissingError
 
-_TRIES = 10
+_NUM_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class CutShape:
+class CropConfig:
     """Which rectangles are drawn."""
 
     least_share: float = 0.08  # of the picture's area, 0 to 1; the largest is all of it
@@ -77,18 +77,18 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.files)
 
-    def read(self, row: int, reader: ImageReader, choose: Choose) -> NDArray[np.uint8]:
+    def read(self, row: int, reader: ImageReader, choose: ChooseCrop) -> NDArray[np.uint8]:
         """A part of picture `row`, (channels, height, width). BrokenError with the file's name where it is broken."""
         return reader.read_cut(open_source(self.files[row], root=self.root, row=row, column="image"), choose)
 
 
-def drawn(shape: CutShape, random: np.random.Generator) -> Choose:
+def random_crop(shape: CropConfig, random: np.random.Generator) -> ChooseCrop:
     """A rectangle by chance: its area even between the shares, the logarithm of its ratio even, its place even. Where
     none of ten fits, the largest in the middle whose ratio is allowed."""
 
-    def choose(height: int, width: int) -> Cut:
+    def choose(height: int, width: int) -> CropBox:
         limit = math.log(shape.widest)
-        for _ in range(_TRIES):
+        for _ in range(_NUM_TRIES):
             area = height * width * random.uniform(shape.least_share, 1)
             ratio = math.exp(random.uniform(-limit, limit))
             wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
@@ -100,14 +100,14 @@ def drawn(shape: CutShape, random: np.random.Generator) -> Choose:
     return choose
 
 
-def central(share: float) -> Choose:
+def center_crop(share: float) -> ChooseCrop:
     """The square in the middle whose side is this share of the shorter one.
 
     >>> central(0.875)(256, 400)
     (16, 88, 224, 224)
     """
 
-    def choose(height: int, width: int) -> Cut:
+    def choose(height: int, width: int) -> CropBox:
         side = max(1, round(share * min(height, width)))
         return (height - side) // 2, (width - side) // 2, side, side
 

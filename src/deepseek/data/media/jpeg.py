@@ -27,18 +27,18 @@ from numpy.typing import NDArray
 from deepseek.extras import need
 
 #: Brightness and two colour planes of full range, or brightness alone: what JFIF knows.
-_PLAIN: Final = frozenset(["yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p", "gray"])
+_PLAIN_FORMATS: Final = frozenset(["yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p", "gray"])
 #: What ends the coded data of a scan: a marker that is neither a stuffed byte nor a restart (T.81, B.1.1.2).
-_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SOF0, _SOF1, _DHT, _SOI, _EOI, _SOS, _DQT, _DRI, _APP0, _APP14, _APP15, _COM = (
     0xC0, 0xC1, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE, 0xEF, 0xFE,
 )  # fmt: skip
-_local = threading.local()
-Cut = tuple[int, int, int, int]  # top, left, height and width in pixels
+_thread_state = threading.local()
+CropBox = tuple[int, int, int, int]  # top, left, height and width in pixels
 
 
-def decode(
-    data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int, cut: Cut | None = None
+def decode_jpeg(
+    data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int, cut: CropBox | None = None
 ) -> NDArray[np.uint8] | None:
     """The picture, or the `cut` of it, at `size` (height, width) as (channels, height, width). None where it is not
     plain or not whole. A cut begins at even pixels, where the colours do.
@@ -46,16 +46,16 @@ def decode(
     Scaled by triangles as wide as two of the new pixels, like Pillow's and torch's antialiased bilinear.
     """
     av = need("av", extra="media")
-    scaler, way = _scaler()
-    own = own_parts(data)
-    codec = _decoder(max_pixels, is_kept=own is not None)
+    scaler, way = _get_scaler()
+    own = self_contained_parts(data)
+    codec = _get_decoder(max_pixels, is_kept=own is not None)
     height, width = size
     try:
         frames = codec.decode(av.Packet(own or data))
-        if len(frames) != 1 or frames[0].format.name not in _PLAIN:
+        if len(frames) != 1 or frames[0].format.name not in _PLAIN_FORMATS:
             return None
         small = scaler.reformat(
-            frames[0] if cut is None else _cut_out(frames[0], cut),
+            frames[0] if cut is None else _crop_frame(frames[0], cut),
             width,
             height,
             "gray" if channels == 1 else "gbrp",
@@ -63,7 +63,7 @@ def decode(
             threads=1,
         )
     except (av.FFmpegError, ValueError, MemoryError):
-        _local.__dict__.pop("decoder", None)  # what it has half done is not for the next picture
+        _thread_state.__dict__.pop("decoder", None)  # what it has half done is not for the next picture
         return None
     order = (0,) if channels == 1 else (2, 0, 1)  # FFmpeg keeps green first
     out = np.empty((channels, height, width), np.uint8)
@@ -73,7 +73,7 @@ def decode(
     return out
 
 
-def _cut_out(frame: Any, cut: Cut) -> Any:
+def _crop_frame(frame: Any, cut: CropBox) -> Any:
     """A frame of its own, of the planes' parts below the cut."""
     top, left, height, width = cut
     found = need("av", extra="media").VideoFrame(width, height, frame.format.name)
@@ -86,10 +86,10 @@ def _cut_out(frame: Any, cut: Cut) -> Any:
     return found
 
 
-def own_parts(data: bytes) -> bytes | None:
+def self_contained_parts(data: bytes) -> bytes | None:
     """The file without its notes, if it is one scan of all components whose tables all stand before it; else None.
 
-    >>> own_parts(bytes.fromhex("ffd8ffd9")) is None
+    >>> self_contained_parts(bytes.fromhex("ffd8ffd9")) is None
     True
     """
     parts, tables, wanted, at = [data[:2]], set[tuple[int, int]](), list[tuple[int, int]](), 2
@@ -99,12 +99,12 @@ def own_parts(data: bytes) -> bytes | None:
         if len(body) != end - at - 4:
             return None
         if marker in (_DHT, _DQT):
-            if not _note_tables(marker, body, tables):
+            if not _collect_tables(marker, body, tables):
                 return None
         elif marker in (_SOF0, _SOF1) and not wanted and len(body) >= 6:
             wanted = [(_DQT, which) for which in body[8::3]]
         elif marker == _SOS:
-            return _with_scan(data, at, body, parts, tables, wanted)
+            return _append_scan(data, at, body, parts, tables, wanted)
         elif marker not in (_DRI, _APP14):
             if not (_APP0 <= marker <= _APP15 or marker == _COM):
                 return None
@@ -115,7 +115,7 @@ def own_parts(data: bytes) -> bytes | None:
     return None
 
 
-def _note_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool:
+def _collect_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool:
     """Add the tables of one segment (T.81, B.2.4.1 and B.2.4.2). False when it does not hold what it says."""
     at = 0
     while at < len(body):
@@ -128,7 +128,7 @@ def _note_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool
     return at == len(body)
 
 
-def _with_scan(
+def _append_scan(
     data: bytes, at: int, body: bytes, parts: list[bytes], tables: set[tuple[int, int]], wanted: list[tuple[int, int]]
 ) -> bytes | None:
     """All parts, if the scan has every component and nothing but the end behind it."""
@@ -137,30 +137,30 @@ def _with_scan(
         return None
     for selector in body[2 : 2 + 2 * num : 2]:  # the tables of each: DC (class 0) and AC (class 1)
         wanted = [*wanted, (_DHT, selector >> 4), (_DHT, 16 | selector & 15)]
-    end = _END.search(data, at + 4 + len(body))
+    end = _SCAN_END.search(data, at + 4 + len(body))
     if end is None or data[end.end() - 1] != _EOI or not tables.issuperset(wanted):
         return None
     return b"".join([*parts, data[at : end.end()]])
 
 
-def _decoder(max_pixels: int, *, is_kept: bool) -> Any:
+def _get_decoder(max_pixels: int, *, is_kept: bool) -> Any:
     """A new one, or that of the thread."""
-    held: tuple[int, Any] | None = getattr(_local, "decoder", None)
+    held: tuple[int, Any] | None = getattr(_thread_state, "decoder", None)
     if is_kept and held is not None and held[0] == max_pixels:
         return held[1]
     codec = need("av", extra="media").CodecContext.create("mjpeg", "r")
     codec.thread_count = 1
     codec.options = {"err_detect": "explode", "max_pixels": str(max_pixels)}
     if is_kept:
-        _local.decoder = max_pixels, codec
+        _thread_state.decoder = max_pixels, codec
     return codec
 
 
-def _scaler() -> tuple[Any, Any]:
+def _get_scaler() -> tuple[Any, Any]:
     """One for each thread: its filters are made once for pictures of one size. The same numbers on any processor."""
-    if not hasattr(_local, "scaler"):
+    if not hasattr(_thread_state, "scaler"):
         reformatter = need("av.video.reformatter", extra="media")
         kinds = reformatter.Interpolation
-        _local.scaler = reformatter.VideoReformatter(), kinds.BILINEAR | kinds.ACCURATE_RND | kinds.BITEXACT
-    found: tuple[Any, Any] = _local.scaler
+        _thread_state.scaler = reformatter.VideoReformatter(), kinds.BILINEAR | kinds.ACCURATE_RND | kinds.BITEXACT
+    found: tuple[Any, Any] = _thread_state.scaler
     return found

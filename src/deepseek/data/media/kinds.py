@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from deepseek.data.media.readers import suffixes
+from deepseek.data.media.readers import suffix_kinds
 from deepseek.data.media.source import is_address, is_missing
 from deepseek.data.table.table import Table
 
-NUM_LOOKED_AT = 200  # values of a column whose names tell its kind
-SHARE = 0.9
+NUM_SAMPLED_VALUES = 200  # values of a column whose names tell its kind
+MIN_KIND_SHARE = 0.9
 
 
 def find_media(table: Table, *, root: Path) -> dict[str, str]:
     """The kind of each column of text that names files below `root`: by their suffix, or for folders by what lies in
-    them. A column is of a kind when SHARE of its values are and one of them is there: a table may hold names of files
-    that are elsewhere.
+    them. A column is of a kind when MIN_KIND_SHARE of its values are and one of them is there: a table may hold names
+    of files that are elsewhere.
 
     >>> import numpy as np
     >>> table = Table({"ct": np.array(["a.png", "b.PNG", None], object)}, {"ct": "text"})
@@ -30,15 +30,19 @@ def find_media(table: Table, *, root: Path) -> dict[str, str]:
     for name in table.names:
         if table.types[name] != "text":
             continue
-        values = [value for value in table.column(name).tolist() if not is_missing(value)][:NUM_LOOKED_AT]
+        values = [value for value in table.column(name).tolist() if not is_missing(value)][:NUM_SAMPLED_VALUES]
         kinds = Counter(_kind_of_path(value, root) for value in values)
         for kind, count in kinds.items():
-            if kind is not None and count >= SHARE * len(values) and any(_is_told(value, root) for value in values):
+            if (
+                kind is not None
+                and count >= MIN_KIND_SHARE * len(values)
+                and any(_names_file(value, root) for value in values)
+            ):
                 found[name] = kind
     return found
 
 
-def _is_told(value: str, root: Path) -> bool:
+def _names_file(value: str, root: Path) -> bool:
     """Whether a value is a file that is there, or an address, which is refused by name when it is opened."""
     try:
         return is_address(value) or (root / value).exists()
@@ -50,7 +54,7 @@ def _kind_of_path(value: str, root: Path) -> str | None:
     if "\n" in value or len(value) > 1_000:
         return None
     name = value.lower()
-    kind = next((kind for suffix, kind in suffixes().items() if name.endswith(suffix)), None)
+    kind = next((kind for suffix, kind in suffix_kinds().items() if name.endswith(suffix)), None)
     if kind or "." in name[-5:]:
         return kind
     try:

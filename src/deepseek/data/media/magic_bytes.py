@@ -1,7 +1,7 @@
 """What a file is, by its first bytes and never by its name.
 
-    looks_like(b"\\x89PNG\\r\\n\\x1a\\n...")       # "PNG"
-    looks_like(b"name,age\\nAnn,7\\n")            # "text"
+    detect_media_format(b"\\x89PNG\\r\\n\\x1a\\n...")       # "PNG"
+    detect_media_format(b"name,age\\nAnn,7\\n")            # "text"
 
 Source: the formats' own specifications, as collected in the `file` program's magic.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_STARTS: Final = (
+_SIGNATURES: Final = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
@@ -28,25 +28,25 @@ _STARTS: Final = (
     (b"\x7fELF", "program"),
     (b"version https://git-lfs", "Git LFS pointer"),
 )
-_BOXED: Final = {(b"RIFF", b"WEBP"): "WebP", (b"RIFF", b"WAVE"): "WAV", (b"RF64", b"WAVE"): "WAV"}
-_SEEN = 512  # bytes that are looked at to tell text
+_RIFF_FORMATS: Final = {(b"RIFF", b"WEBP"): "WebP", (b"RIFF", b"WAVE"): "WAV", (b"RF64", b"WAVE"): "WAV"}
+_NUM_SNIFFED_BYTES = 512  # bytes that are looked at to tell text
 
 
-def looks_like(data: bytes) -> str:
+def detect_media_format(data: bytes) -> str:
     """The format's name, "text", or "unknown bytes".
 
-    >>> looks_like(b"RIFF\\x24\\0\\0\\0WAVEfmt "), looks_like("姓名,年龄".encode()), looks_like(b"\\0" * 40)
-    ('WAV', 'text', 'unknown bytes')
+    >>> detect_media_format(b"RIFF\\x24\\0\\0\\0WAVEfmt "), detect_media_format("姓名,年龄".encode()),
+    detect_media_format(b"\\0" * 40) ('WAV', 'text', 'unknown bytes')
     """
     if not data:
         return "nothing"
-    if (boxed := _BOXED.get((data[:4], data[8:12]))) is not None:
+    if (boxed := _RIFF_FORMATS.get((data[:4], data[8:12]))) is not None:
         return boxed
     if data[4:8] == b"ftyp":
         return "AVIF or HEIF" if data[8:12] in (b"avif", b"heic", b"heix", b"mif1") else "MP4"
     if data[128:132] == b"DICM":
         return "DICOM"
-    for start, name in _STARTS:
+    for start, name in _SIGNATURES:
         if data.startswith(start) and not (name == "BMP" and _is_text(data)):
             return name
     if data[0] == 0xFF and len(data) > 1 and data[1] & 0xE6 == 0xE2:  # a frame of MPEG audio, layer III
@@ -56,7 +56,7 @@ def looks_like(data: bytes) -> str:
 
 def _is_text(data: bytes) -> bool:
     """Whether the first bytes are UTF-8 without control characters; what was cut at the end does not count."""
-    seen = data[:_SEEN]
+    seen = data[:_NUM_SNIFFED_BYTES]
     try:
         text = seen.decode("utf-8")
     except UnicodeDecodeError as error:

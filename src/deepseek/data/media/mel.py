@@ -17,10 +17,10 @@ import numpy as np
 from deepseek.contracts import Float32, Float64
 from deepseek.errors import InputError
 
-FLOOR = 1e-10  # of power, where a sine of full scale has 0.25: -96 dB below it, the noise of 16 bits
+POWER_FLOOR = 1e-10  # of power, where a sine of full scale has 0.25: -96 dB below it, the noise of 16 bits
 
 
-def mel(hz: Float64) -> Float64:
+def hz_to_mel(hz: Float64) -> Float64:
     """O'Shaughnessy's scale: 1000 Hz are 1000 mel.
 
     >>> mel(np.array([0.0, 1000.0])).round(2).tolist()
@@ -29,11 +29,11 @@ def mel(hz: Float64) -> Float64:
     return 2595 * np.log10(1 + hz / 700)
 
 
-def mel_triangles(rate_hz: int, num_mels: int, num_points: int, low_hz: float) -> Float64:
+def mel_filterbank(rate_hz: int, num_mels: int, num_points: int, low_hz: float) -> Float64:
     """(F, M): how much each frequency of a transform of `num_points` counts in each band. Bands are evenly wide in mel
     between low_hz and half of the rate; each overlaps the next by half. InputError where one holds no frequency."""
-    edges = np.linspace(mel(np.array(low_hz)), mel(np.array(rate_hz / 2)), num_mels + 2)
-    at = mel(np.arange(num_points // 2 + 1) * rate_hz / num_points)[:, None]
+    edges = np.linspace(hz_to_mel(np.array(low_hz)), hz_to_mel(np.array(rate_hz / 2)), num_mels + 2)
+    at = hz_to_mel(np.arange(num_points // 2 + 1) * rate_hz / num_points)[:, None]
     rising = (at - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - at) / (edges[2:] - edges[1:-1])
     triangles: Float64 = np.maximum(0, np.minimum(rising, falling))
@@ -64,5 +64,5 @@ def log_mel(
     window = np.hanning(width + 1)[:-1]
     frames = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop] * (window / window.sum())
     power = np.abs(np.fft.rfft(frames, num_points, axis=1)) ** 2  # (N, F)
-    bands: Float64 = np.log(power @ mel_triangles(rate_hz, num_mels, num_points, low_hz) + FLOOR).T
+    bands: Float64 = np.log(power @ mel_filterbank(rate_hz, num_mels, num_points, low_hz) + POWER_FLOOR).T
     return bands

@@ -1,8 +1,8 @@
 """The readers of media by the kind of column that they read; each module is imported when its kind is first asked for.
 
->>> reader_of("text").__name__
+>>> reader_class("text").__name__
 'TextReader'
->>> reader_of("hologram")
+>>> reader_class("hologram")
 Traceback (most recent call last):
     ...
 deepseek.errors.InputError: there is no reader for columns of the kind 'hologram'. Expected: text, image, audio, \
@@ -24,7 +24,7 @@ READERS = {
 }  # fmt: skip
 
 
-def reader_of(kind: str) -> Any:
+def reader_class(kind: str) -> Any:
     """The class of the reader for a kind of column. InputError names the near one when there is none."""
     if kind not in READERS:
         hint = did_you_mean(kind, READERS)
@@ -37,7 +37,7 @@ def reader_of(kind: str) -> Any:
 
 
 @cache
-def suffixes() -> dict[str, str]:
+def suffix_kinds() -> dict[str, str]:
     """Kinds by the suffixes of file names, the longest first: ".nii.gz" before ".gz"."""
-    found = {suffix: kind for kind in READERS for suffix in reader_of(kind).suffixes if kind != "text"}
+    found = {suffix: kind for kind in READERS for suffix in reader_class(kind).suffixes if kind != "text"}
     return dict(sorted(found.items(), key=lambda item: -len(item[0])))

@@ -28,9 +28,9 @@ from deepseek.data.media.scan_volume import Axes, Scan, Triple
 from deepseek.data.media.source import BrokenError, Source
 from deepseek.errors import InputError
 
-CT_WINDOW = (0.0, 2000.0)  # all between air and dense bone, 7.8 HU a step
-LARGEST = (32, 128, 128)  # what fit() makes of the size unless told: .5 MB a volume
-PLANES = ("axial", "coronal", "sagittal")
+CT_WINDOW_HU = (0.0, 2000.0)  # all between air and dense bone, 7.8 HU a step
+MAX_VOLUME_SIZE = (32, 128, 128)  # what fit() makes of the size unless told: .5 MB a volume
+PLANE_NAMES = ("axial", "coronal", "sagittal")
 _T = TypeVar("_T")
 
 
@@ -54,7 +54,7 @@ def describe(source: Source) -> dict[str, Any]:
         "num_slices": scan.size[0],
         "size": list(scan.size),
         "spacing_mm": [None if step is None else round(step, 4) for step in scan.spacing_mm],
-        "plane": PLANES[scan.axes[0][0]] if scan.size[0] > 1 and scan.oriented else None,
+        "plane": PLANE_NAMES[scan.axes[0][0]] if scan.size[0] > 1 and scan.oriented else None,
     }
 
 
@@ -97,8 +97,8 @@ class ScanReader:
         spacing_mm: Triple | None = None,
     ) -> Self:
         """What is not given comes from the scans: the largest extent in each direction, in mm where every scan says so,
-        sampled by at most `LARGEST`; for CT a window from -1,000 to 1,000 HU. Reads headers, and without a window the
-        first scan."""
+        sampled by at most `MAX_VOLUME_SIZE`; for CT a window from -1,000 to 1,000 HU. Reads headers, and without a
+        window the first scan."""
         if not sources:
             raise InputError("there are no scans to fit a reader to", expected="one or more", fix="name scans")
         scans = [open_scan(source) for source in sources]
@@ -110,14 +110,14 @@ class ScanReader:
             )  # fmt: skip
         modalities = {scan.modality for scan in scans}
         modality = modalities.pop() if len(modalities) == 1 else ""
-        window = window or (CT_WINDOW if modality == "CT" else None)
-        cells = np.max([_turn(scan.size, scan.axes) for scan in scans], 0)
-        shape = tuple(int(min(each)) for each in zip(cells, LARGEST, strict=True)) if size is None else size
+        window = window or (CT_WINDOW_HU if modality == "CT" else None)
+        cells = np.max([_to_volume_order(scan.size, scan.axes) for scan in scans], 0)
+        shape = tuple(int(min(each)) for each in zip(cells, MAX_VOLUME_SIZE, strict=True)) if size is None else size
         if spacing_mm is None:
             spacing_mm = _common_spacing(scans, shape)
         outside = 0.0
         if window is None:
-            outside = float(min(_least(scans[0].plane(k)) for k in range(scans[0].size[0])))
+            outside = float(min(_min_finite(scans[0].plane(k)) for k in range(scans[0].size[0])))
         return cls(shape, window, spacing_mm, outside, modality)  # type: ignore[arg-type]  # three numbers
 
     @property
@@ -131,10 +131,10 @@ class ScanReader:
     def read(self, source: Source) -> NDArray[Any]:
         scan = open_scan(source)
         self._check(scan)
-        size = _back(self.size, scan.axes)
-        wanted = None if self.spacing_mm is None else _back(self.spacing_mm, scan.axes)
+        size = _to_stored_order(self.size, scan.axes)
+        wanted = None if self.spacing_mm is None else _to_stored_order(self.spacing_mm, scan.axes)
         weights = [
-            blend(
+            resampling_weights(
                 have, want, have / want if wanted is None or (step := scan.spacing_mm[k]) is None else wanted[k] / step
             )
             for k, (have, want) in enumerate(zip(scan.size, size, strict=True))
@@ -154,7 +154,7 @@ class ScanReader:
     def _gather(self, scan: Scan, weights: list[Float32], size: tuple[int, ...], outside: float) -> Float32:
         volume = np.zeros(size, np.float32)
         anything = False
-        down, rows, columns = weights[0], *(None if _is_same(each) else each for each in weights[1:])
+        down, rows, columns = weights[0], *(None if _is_identity(each) else each for each in weights[1:])
         for k in np.flatnonzero(down.any(0)).tolist():
             plane = scan.plane(k)
             given = np.isfinite(plane)
@@ -191,7 +191,7 @@ class ScanReader:
             )  # fmt: skip
 
 
-def blend(have: int, want: int, step: float) -> Float32:
+def resampling_weights(have: int, want: int, step: float) -> Float32:
     """(want, have) weights of linear resampling about the middle, one line for each new sample; zeros where it lies
     beyond the edge. `step`: old samples for each new one.
 
@@ -209,12 +209,12 @@ def blend(have: int, want: int, step: float) -> Float32:
     return weights.astype(np.float32)
 
 
-def _turn(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
+def _to_volume_order(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
     """From the order of stored axes to that of the volume."""
     return tuple(values[k] for k in np.argsort([axis for axis, _ in axes]))
 
 
-def _back(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
+def _to_stored_order(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
     """From the order of the volume to that of stored axes."""
     return tuple(values[axis] for axis, _ in axes)
 
@@ -228,15 +228,15 @@ def _common_spacing(scans: Sequence[Scan], shape: Sequence[int]) -> Triple | Non
         known = [step for step in steps if step is not None]
         if len(known) < 3:
             return None
-        extents.append(_turn([n * step for n, step in zip(scan.size, known, strict=True)], scan.axes))
+        extents.append(_to_volume_order([n * step for n, step in zip(scan.size, known, strict=True)], scan.axes))
     depth, height, width = (float(most / n) for most, n in zip(np.max(extents, 0), shape, strict=True))
     return depth, height, width
 
 
-def _least(plane: Float32) -> float:
+def _min_finite(plane: Float32) -> float:
     given = plane[np.isfinite(plane)]
     return float(given.min()) if given.size else math.inf
 
 
-def _is_same(weights: Float32) -> bool:
+def _is_identity(weights: Float32) -> bool:
     return weights.shape[0] == weights.shape[1] and bool(np.array_equal(weights, np.eye(len(weights))))

@@ -24,21 +24,21 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.media.scan_volume import AS_STORED, Axes, Scan, turns
+from deepseek.data.media.scan_volume import AS_STORED, Axes, Scan, volume_axes
 from deepseek.data.media.source import BrokenError, Source, check_size
 from deepseek.errors import TooLargeError
 from deepseek.extras import need
 
 #: What pydicom and its decoders raise on bytes that are not what they should be.
-FAULTS = (
+DECODE_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OSError,
     RuntimeError, StopIteration, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
-DEFLATED = b"1.2.840.10008.1.2.1.99"
-DIRECTORY = b"1.2.840.10008.1.3.10"  # a DICOMDIR, which lists the files beside it
-EVEN = 0.25  # a step between slices may differ by this share from the usual one
-_reading: ContextVar[bool] = ContextVar("_reading", default=False)
-SAME = 1e-3  # unit vectors that differ by less are one direction
+DEFLATED_SYNTAX_UID = b"1.2.840.10008.1.2.1.99"
+DICOMDIR_CLASS_UID = b"1.2.840.10008.1.3.10"  # a DICOMDIR, which lists the files beside it
+MAX_STEP_DEVIATION = 0.25  # a step between slices may differ by this share from the usual one
+_is_reading: ContextVar[bool] = ContextVar("_reading", default=False)
+DIRECTION_TOLERANCE = 1e-3  # unit vectors that differ by less are one direction
 
 
 @dataclass(frozen=True)
@@ -57,44 +57,44 @@ class _Slice:
 def open_dicom(source: Source) -> Scan:
     """BrokenError for anything that is not one series with evenly spaced slices of one size."""
     need("pydicom", extra="media")
-    heads = _heads(source)
+    heads = _read_headers(source)
     slices: list[_Slice] = []
     for file, head in heads:
-        with _quiet(_called(source, source.files[file][0])):
-            slices += _slices(source, file, head)
-    with _quiet(source.name):
-        series = Counter(_raw(head, "SeriesInstanceUID") for _, head in heads)
-        modality, maker = (_word(heads[0][1], name) for name in ("Modality", "Manufacturer"))
-        between = _numbers(heads[0][1], "SpacingBetweenSlices", 1)
+        with _translate_errors(_display_name(source, source.files[file][0])):
+            slices += _read_slices(source, file, head)
+    with _translate_errors(source.name):
+        series = Counter(_raw_value(head, "SeriesInstanceUID") for _, head in heads)
+        modality, maker = (_read_word(heads[0][1], name) for name in ("Modality", "Manufacturer"))
+        between = _read_numbers(heads[0][1], "SpacingBetweenSlices", 1)
     if len(series) > 1:
-        firsts = [next(file for file, head in heads if _raw(head, "SeriesInstanceUID") == uid) for uid in series]
+        firsts = [next(file for file, head in heads if _raw_value(head, "SeriesInstanceUID") == uid) for uid in series]
         parts = [f"{n:,} like {source.files[file][0]}" for n, file in zip(series.values(), firsts, strict=True)]
         raise BrokenError(
-            f"{source.name} mixes {len(series)} series: {_some(parts)}", expected="the files of one series",
+            f"{source.name} mixes {len(series)} series: {_shorten_list(parts)}", expected="the files of one series",
             fix="put each series into a folder of its own",
         )  # fmt: skip
-    _check_alike(source.name, slices)
+    _check_uniform(source.name, slices)
     first = slices[0]
-    slices, step = _in_order(source.name, slices)
+    slices, step = _sort_slices(source.name, slices)
     if step is None and between and len(slices) > 1:
         step = abs(between[0]) or None
     height, width = first.spacing or (None, None)
     return Scan(
         source.name, "DICOM", modality, maker, (len(slices), first.rows, first.columns), (step, height, width),
-        _axes(slices), len(slices) > 1 and slices[0].directions is not None, _planes(source, slices),
+        _axes(slices), len(slices) > 1 and slices[0].directions is not None, _plane_reader(source, slices),
     )  # fmt: skip
 
 
-def _heads(source: Source) -> list[tuple[int, Any]]:
+def _read_headers(source: Source) -> list[tuple[int, Any]]:
     """Each file that may hold slices, with what stands before its pixels."""
-    logging.getLogger("pydicom").addFilter(_unless_reading)  # once: adding it again does nothing
+    logging.getLogger("pydicom").addFilter(_drop_while_reading)  # once: adding it again does nothing
     heads = []
     for file, (name, _) in enumerate(source.files):
         if len(source.files) > 1 and name.startswith("."):
             continue  # what file managers leave behind
-        head = _dataset(source, file, pixels=False)
-        with _quiet(_called(source, name)):
-            listing = _raw(head.file_meta, "MediaStorageSOPClassUID").rstrip(b"\0") == DIRECTORY
+        head = _read_dataset(source, file, pixels=False)
+        with _translate_errors(_display_name(source, name)):
+            listing = _raw_value(head.file_meta, "MediaStorageSOPClassUID").rstrip(b"\0") == DICOMDIR_CLASS_UID
         if not listing:
             heads.append((file, head))
     if not heads:
@@ -102,30 +102,30 @@ def _heads(source: Source) -> list[tuple[int, Any]]:
     return heads
 
 
-def _dataset(source: Source, file: int, *, pixels: bool) -> Any:
+def _read_dataset(source: Source, file: int, *, pixels: bool) -> Any:
     import pydicom
 
     name, data = source.files[file]
-    called = _called(source, name)
+    called = _display_name(source, name)
     if data[128:132] != b"DICM":
         raise BrokenError(
             f"{called} is not DICOM", expected='"DICM" after 128 bytes, or a NIfTI file (.nii, .nii.gz)',
             fix="take it out of the folder, or export the scan again",
         )  # fmt: skip
     _check_inflated(called, data, source)
-    with _quiet(called):
+    with _translate_errors(called):
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
 
 
 def _check_inflated(called: str, data: bytes, source: Source) -> None:
     """A deflated file may unpack to a thousand times its size, and pydicom unpacks the whole of it."""
-    if DEFLATED not in data[132:1024]:
+    if DEFLATED_SYNTAX_UID not in data[132:1024]:
         return
     start = 144 + int.from_bytes(data[140:144], "little")  # group 2 says its length in its first element
     try:
         unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], source.limits.max_bytes + 1)
     except zlib.error:
-        raise _broken(called) from None
+        raise _broken_error(called) from None
     if len(unpacked) > source.limits.max_bytes:
         raise TooLargeError(
             f"{called} unpacks to more than {source.limits.max_bytes / 2**20:,.0f} MiB", expected="a scan below that",
@@ -134,40 +134,40 @@ def _check_inflated(called: str, data: bytes, source: Source) -> None:
 
 
 @contextmanager
-def _quiet(called: str) -> Iterator[None]:
+def _translate_errors(called: str) -> Iterator[None]:
     """Faults of pydicom under our name, without its words."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    token = _reading.set(True)
+    token = _is_reading.set(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (*FAULTS, BytesLengthException, InvalidDicomError):
-        raise _broken(called) from None
+    except (*DECODE_ERRORS, BytesLengthException, InvalidDicomError):
+        raise _broken_error(called) from None
     finally:
-        _reading.reset(token)
+        _is_reading.reset(token)
 
 
-def _unless_reading(_: logging.LogRecord) -> bool:
-    return not _reading.get()
+def _drop_while_reading(_: logging.LogRecord) -> bool:
+    return not _is_reading.get()
 
 
-def _broken(called: str) -> BrokenError:
+def _broken_error(called: str) -> BrokenError:
     return BrokenError(
         f"{called} cannot be read as DICOM: it is cut off or damaged", expected="a whole file",
         fix="copy or export it again",
     )  # fmt: skip
 
 
-def _slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
+def _read_slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
     """One entry a frame, all checks of a single file made."""
     name, data = source.files[file]
-    called = _called(source, name)
+    called = _display_name(source, name)
     rows, columns = (int(head.get(each) or 0) for each in ("Rows", "Columns"))
     if rows < 1 or columns < 1:
         raise BrokenError(
-            f"{called} has no pixel data" + (f" (modality {word})" if (word := _word(head, "Modality")) else ""),
+            f"{called} has no pixel data" + (f" (modality {word})" if (word := _read_word(head, "Modality")) else ""),
             expected="a picture: rows, columns and pixel data", fix="take reports, plans and annotations out",
         )  # fmt: skip
     check_size(source, called, (rows, columns), "pixels a slice")
@@ -181,7 +181,7 @@ def _slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
     packed = head.file_meta.TransferSyntaxUID.is_compressed
     least = frames * 8 if packed else frames * rows * columns * int(head.BitsAllocated) // 8
     if frames < 1 or least > len(data):
-        raise _broken(called)
+        raise _broken_error(called)
     check_size(source, called, (rows, columns, frames), "pixels a slice")
     for frame in range(frames):
         place, directions, spacing, rescale = _geometry(head, frame, frames)
@@ -218,14 +218,14 @@ def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
 
     def find(group: str, tag: str, count: int) -> tuple[float, ...] | None:
         for each in groups:
-            if (inner := each.get(group)) and (found := _numbers(inner[0], tag, count)):
+            if (inner := each.get(group)) and (found := _read_numbers(inner[0], tag, count)):
                 return found
-        return _numbers(head, tag, count)
+        return _read_numbers(head, tag, count)
 
     place = find("PlanePositionSequence", "ImagePositionPatient", 3)
     directions = find("PlaneOrientationSequence", "ImageOrientationPatient", 6)
     if frames > 1 and not groups and place is not None:
-        offsets = _numbers(head, "GridFrameOffsetVector", frames)  # of a dose
+        offsets = _read_numbers(head, "GridFrameOffsetVector", frames)  # of a dose
         place = (
             None
             if offsets is None or directions is None
@@ -238,7 +238,7 @@ def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
     return place, directions, spacing if spacing and min(spacing) > 0 else None, rescale
 
 
-def _check_alike(name: str, slices: Sequence[_Slice]) -> None:
+def _check_uniform(name: str, slices: Sequence[_Slice]) -> None:
     """One size, one orientation, one spacing; places for all that must be ordered."""
     for what, key in (
         ("sizes", lambda each: f"{each.rows} x {each.columns} pixels"),
@@ -251,19 +251,19 @@ def _check_alike(name: str, slices: Sequence[_Slice]) -> None:
         if len(found) > 1:
             parts = [f"{value} ({len(names):,} slices, {names[0]} first)" for value, names in found.items()]
             raise BrokenError(
-                f"{name} has slices of {len(found)} {what}: {_some(parts)}", expected="slices that are alike",
+                f"{name} has slices of {len(found)} {what}: {_shorten_list(parts)}", expected="slices that are alike",
                 fix="take out those of another kind, such as scouts",
             )  # fmt: skip
     without = [each.name for each in slices if each.place is None or each.directions is None]
     if len(slices) > 1 and without and (len(without) < len(slices) or len({each.file for each in slices}) > 1):
         raise BrokenError(
-            f"{name}: {_some(without)} say{'s' * (len(without) == 1)} no position or no orientation",
+            f"{name}: {_shorten_list(without)} say{'s' * (len(without) == 1)} no position or no orientation",
             expected="ImagePositionPatient and ImageOrientationPatient, which give the order of the slices",
             fix="export the series again, or write it as one NIfTI file",
         )  # fmt: skip
 
 
-def _in_order(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | None]:
+def _sort_slices(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | None]:
     """Along the normal, and the step in mm; as stored, and None, where no places are said."""
     if len(slices) < 2 or slices[0].place is None or slices[0].directions is None:
         return slices, None
@@ -271,12 +271,12 @@ def _in_order(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | No
     order = np.argsort(heights, kind="stable")
     slices, heights = [slices[k] for k in order], heights[order]
     steps = np.diff(heights)
-    real = np.sort(steps[steps > SAME])
+    real = np.sort(steps[steps > DIRECTION_TOLERANCE])
     step = float(real[(len(real) - 1) // 2]) if len(real) else 0.0  # the lower median: gaps are the wider ones
-    if (twice := np.flatnonzero(steps <= max(SAME, 0.05 * step))).size:
+    if (twice := np.flatnonzero(steps <= max(DIRECTION_TOLERANCE, 0.05 * step))).size:
         parts = [f"{slices[k].name} and {slices[k + 1].name} at {heights[k]:.2f} mm" for k in twice]
         raise BrokenError(
-            f"{name} has slices at the same place: {_some(parts)}", expected="one slice at each place",
+            f"{name} has slices at the same place: {_shorten_list(parts)}", expected="one slice at each place",
             fix="take out copies, or put each phase or echo into a folder of its own",
         )  # fmt: skip
     if (wide := np.flatnonzero(steps > 1.5 * step)).size:
@@ -286,14 +286,14 @@ def _in_order(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | No
             for k in wide
         ]
         raise BrokenError(
-            f"{name} misses slices: {_some(parts)}",
+            f"{name} misses slices: {_shorten_list(parts)}",
             expected=f"a slice every {step:.2f} mm",
             fix="copy the whole series, or resample it into a NIfTI file",
         )
-    if (uneven := np.flatnonzero(abs(steps - step) > EVEN * step)).size:
+    if (uneven := np.flatnonzero(abs(steps - step) > MAX_STEP_DEVIATION * step)).size:
         parts = [f"{steps[k]:.2f} mm between {slices[k].name} and {slices[k + 1].name}" for k in uneven]
         raise BrokenError(
-            f"{name} has uneven slices: {_some(parts)}",
+            f"{name} has uneven slices: {_shorten_list(parts)}",
             expected=f"a slice every {step:.2f} mm",
             fix="take out slices of another kind, or resample the series into a NIfTI file",
         )
@@ -304,28 +304,28 @@ def _axes(slices: Sequence[_Slice]) -> Axes:
     directions = slices[0].directions
     if len(slices) < 2 or directions is None:
         return AS_STORED
-    return turns([_normal(directions), directions[3:], directions[:3]])
+    return volume_axes([_normal(directions), directions[3:], directions[:3]])
 
 
-def _planes(source: Source, slices: Sequence[_Slice]) -> Any:
+def _plane_reader(source: Source, slices: Sequence[_Slice]) -> Any:
     @lru_cache(maxsize=1)  # the frames of a file come one after the other
     def load(file: int) -> Any:
-        return _dataset(source, file, pixels=True)
+        return _read_dataset(source, file, pixels=True)
 
     def plane(k: int) -> Float32:
         each = slices[k]
-        with _quiet(_called(source, each.name)):
-            return _plane(load(each.file), each)
+        with _translate_errors(_display_name(source, each.name)):
+            return _rescale_plane(load(each.file), each)
 
     return plane
 
 
-def _plane(dataset: Any, each: _Slice) -> Float32:
+def _rescale_plane(dataset: Any, each: _Slice) -> Float32:
     """(rows, columns): rescaled, padding as NaN, and dark where little passes even if it was stored the other way."""
     from pydicom.pixels import apply_modality_lut, get_decoder
 
     stored = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=each.frame, raw=True)[0]
-    padding = _numbers(dataset, "PixelPaddingValue", 1)
+    padding = _read_numbers(dataset, "PixelPaddingValue", 1)
     values: Float32 = stored.astype(np.float32)
     if dataset.PhotometricInterpretation == "MONOCHROME1" and str(dataset.get("Modality")) != "CT":  # HU are HU
         bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation") or 0)
@@ -335,7 +335,7 @@ def _plane(dataset: Any, each: _Slice) -> Float32:
     if each.rescale is not None:
         values = values * np.float32(each.rescale[0]) + np.float32(each.rescale[1])
     if padding is not None:
-        last = (_numbers(dataset, "PixelPaddingRangeLimit", 1) or padding)[0]
+        last = (_read_numbers(dataset, "PixelPaddingRangeLimit", 1) or padding)[0]
         values[(stored >= min(padding[0], last)) & (stored <= max(padding[0], last))] = np.nan
     return values
 
@@ -344,7 +344,7 @@ def _normal(directions: Sequence[float]) -> Any:
     return np.cross(directions[:3], directions[3:])
 
 
-def _numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | None:
+def _read_numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | None:
     """None where the tag is not there, is empty or has another number of values."""
     value = dataset.get(tag)
     if value is None or value == "":
@@ -353,22 +353,22 @@ def _numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | None:
     return values if len(values) == count and bool(np.isfinite(values).all()) else None
 
 
-def _raw(dataset: Any, tag: str) -> bytes:
+def _raw_value(dataset: Any, tag: str) -> bytes:
     """As it stands in the file: what identifies is compared, never turned into text."""
     element = dataset.get_item(tag)
     value = b"" if element is None or element.value is None else element.value
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _word(dataset: Any, tag: str) -> str:
+def _read_word(dataset: Any, tag: str) -> str:
     """Of a tag with few values; "" for anything that might be more than a word."""
     value = str(dataset.get(tag) or "").strip()
     return value if re.fullmatch(r"[A-Za-z0-9_ .,&+/-]{1,48}", value) else ""
 
 
-def _called(source: Source, name: str) -> str:
+def _display_name(source: Source, name: str) -> str:
     return source.name if len(source.files) == 1 and ", frame" not in name else f"{source.name}: {name}"
 
 
-def _some(parts: Sequence[str], most: int = 4) -> str:
+def _shorten_list(parts: Sequence[str], most: int = 4) -> str:
     return ", ".join(parts[:most]) + (f" and {len(parts) - most:,} more" if len(parts) > most else "")

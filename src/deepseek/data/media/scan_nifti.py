@@ -15,49 +15,50 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.data.media.scan_volume import AS_STORED, Scan, turns
+from deepseek.data.media.scan_volume import AS_STORED, Scan, volume_axes
 from deepseek.data.media.source import BrokenError, Source, check_size
 from deepseek.errors import TooLargeError
 from deepseek.extras import need
 
-GZIP = b"\x1f\x8b"
-FAULTS = (ArithmeticError, LookupError, OSError, TypeError, ValueError)
-PAIRS = (b"ni1\0", b"ni2\0")  # header and data in two files
-MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+GZIP_MAGIC = b"\x1f\x8b"
+DECODE_ERRORS = (ArithmeticError, LookupError, OSError, TypeError, ValueError)
+PAIR_MAGICS = (b"ni1\0", b"ni2\0")  # header and data in two files
+UNIT_MM = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
 
 
 def is_nifti(data: bytes) -> bool:
     """NIfTI-1 says 348, NIfTI-2 says 540, in either order of bytes; one in gzip is seen when it is unpacked."""
     return (
-        data[:2] == GZIP or {348, 540} & {int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big")} != set()
+        data[:2] == GZIP_MAGIC
+        or {348, 540} & {int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big")} != set()
     )
 
 
 def open_nifti(source: Source) -> Scan:
     """BrokenError for what is not three-dimensional, or cut off; TooLargeError above the limits."""
     nibabel = need("nibabel", extra="media")
-    data = _unpacked(source)
+    data = _decompress(source)
     magic = data[344:348] if 348 in (int.from_bytes(data[:4], order) for order in ("little", "big")) else data[4:8]
-    if magic in PAIRS:
+    if magic in PAIR_MAGICS:
         raise BrokenError(
             f"{source.name} is the header of a pair (.hdr and .img)", expected="one file, .nii or .nii.gz",
             fix="save the pair as one file: nibabel.save(nibabel.load(...), 'scan.nii.gz')",
         )  # fmt: skip
     kind = nibabel.Nifti2Image if magic == b"n+2\0" else nibabel.Nifti1Image
-    with _named(source.name):
+    with _translate_errors(source.name):
         image = kind.from_bytes(data)
         header = image.header
         shape, dtype, offset = image.shape, header.get_data_dtype(), int(image.dataobj.offset)
         affine = np.asarray(image.affine, float)
         placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-        unit = MM.get(header.get_xyzt_units()[0], 1.0)
+        unit = UNIT_MM.get(header.get_xyzt_units()[0], 1.0)
         zooms = np.asarray(header.get_zooms()[:3], float) * unit
     _check(source, shape, dtype, offset, len(data))
     size = tuple(int(n) for n in (*shape[:3], 1, 1)[:3])
     steps, axes = _geometry(source.name, affine * unit) if placed and size[2] > 1 else (zooms, AS_STORED)
 
     def plane(k: int) -> Float32:
-        with _named(source.name):
+        with _translate_errors(source.name):
             values = np.asarray(image.dataobj[(slice(None), slice(None), k, *(0,) * (len(shape) - 3))[: len(shape)]])
         with np.errstate(over="ignore"):  # beyond float32: not finite, and masked with the rest
             return values.reshape(size[:2]).T.astype(np.float32)
@@ -78,7 +79,7 @@ def open_nifti(source: Source) -> Scan:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """Faults of nibabel under our name, without its words, also about what it mends by itself."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.imageglobals import LoggingOutputSuppressor
@@ -88,16 +89,16 @@ def _named(name: str) -> Iterator[None]:
     try:
         with LoggingOutputSuppressor():
             yield
-    except (*FAULTS, HeaderDataError, ImageFileError, WrapStructError):
+    except (*DECODE_ERRORS, HeaderDataError, ImageFileError, WrapStructError):
         raise BrokenError(
             f"{name} cannot be read as NIfTI: its header is damaged", expected="a whole .nii or .nii.gz file",
             fix="copy or export it again",
         ) from None  # fmt: skip
 
 
-def _unpacked(source: Source) -> bytes:
+def _decompress(source: Source) -> bytes:
     data, most = source.data, source.limits.max_bytes
-    if data[:2] != GZIP:
+    if data[:2] != GZIP_MAGIC:
         return data
     try:
         data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most + 1)
@@ -145,4 +146,4 @@ def _geometry(name: str, affine: Any) -> tuple[Any, Any]:
             f"{name} has an affine that is no turn and scaling", expected="three directions in space, in mm",
             fix="write it again with a right affine",
         )  # fmt: skip
-    return steps, turns((columns / steps).T[::-1])
+    return steps, volume_axes((columns / steps).T[::-1])

@@ -29,16 +29,16 @@ from deepseek.contracts import Float32
 from deepseek.data.media.source import BrokenError, Limits, Source, open_source
 from deepseek.errors import InputError
 
-NPY: Final = b"\x93NUMPY"
-LONGEST: Final = 4_096  # moments that fit() asks for at most
-MISSING: Final = frozenset(["", "na", "n/a", "nan", "null", "none", "-", "?"])  # cells of CSV, in lower case
-_LARGEST: Final = float(np.finfo(np.float32).max)
+NPY_MAGIC: Final = b"\x93NUMPY"
+MAX_FITTED_LENGTH: Final = 4_096  # moments that fit() asks for at most
+MISSING_WORDS: Final = frozenset(["", "na", "n/a", "nan", "null", "none", "-", "?"])  # cells of CSV, in lower case
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 #: What numpy raises on a damaged header.
-FAULTS: Final = (
+HEADER_ERRORS: Final = (
     ArithmeticError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
     tokenize.TokenError,
 )  # fmt: skip
-LISTS: Final = (list, tuple, np.ndarray)
+LIST_TYPES: Final = (list, tuple, np.ndarray)
 Float64 = NDArray[np.float64]
 
 
@@ -53,7 +53,7 @@ def open_series(value: Any, *, root: Path | None, row: int, column: str, limits:
         value = value.encode()
     elif isinstance(value, (list, tuple, np.ndarray)):
         file = io.BytesIO()
-        np.save(file, _of_lists(value, f"the value in row {row}, column {column!r}"), allow_pickle=False)
+        np.save(file, _parse_lists(value, f"the value in row {row}, column {column!r}"), allow_pickle=False)
         value = file.getvalue()
     return open_source(value, root=root, row=row, column=column, limits=limits)
 
@@ -92,15 +92,15 @@ class SeriesReader:
         """Channels and names as in the first; the longest of all, at most 4,096 moments; means of what is there."""
         if not sources:
             raise InputError("there are no series to fit a reader to", expected="one or more", fix="name series")
-        names, first = parse(sources[0])
+        names, first = parse_series(sources[0])
         longest, sums, counts = 1, np.zeros(first.shape[1]), np.zeros(first.shape[1])
         for source in sources:
-            values = _like(source, names, first.shape[1])
+            values = _match_channels(source, names, first.shape[1])
             longest = max(longest, len(values))
             sums += np.nansum(values, 0)
             counts += np.isfinite(values).sum(0)
         fill = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
-        return cls(min(longest, LONGEST) if length is None else length, tuple(fill.tolist()), names, keep)
+        return cls(min(longest, MAX_FITTED_LENGTH) if length is None else length, tuple(fill.tolist()), names, keep)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ class SeriesReader:
         return "float32"
 
     def read(self, source: Source) -> Float32:
-        values = _like(source, self.names, len(self.fill))
+        values = _match_channels(source, self.names, len(self.fill))
         values = values[-self.length :] if self.keep == "last" else values[: self.length]
         there = np.isfinite(values).T
         array = np.zeros(self.shape, np.float32)
@@ -124,51 +124,51 @@ class SeriesReader:
 
 def describe(source: Source) -> dict[str, Any]:
     """Facts for a card. BrokenError as SeriesReader.read raises it."""
-    _, values = parse(source)
+    _, values = parse_series(source)
     missing = float(np.isnan(values).mean())
     return {"moments": values.shape[0], "channels": values.shape[1], "missing_share": missing}
 
 
-def parse(source: Source) -> tuple[tuple[str, ...], Float64]:
+def parse_series(source: Source) -> tuple[tuple[str, ...], Float64]:
     """Names of the channels, () without a header, and (moments, channels) with NaN where a value is missing.
     BrokenError for anything else than numbers, for moments of different lengths and for infinite numbers."""
     data, called = source.data, source.name
     names: tuple[str, ...] = ()
-    if data[: len(NPY)] == NPY:
-        values = _of_npy(data, called)
+    if data[: len(NPY_MAGIC)] == NPY_MAGIC:
+        values = _parse_npy(data, called)
     elif data.lstrip()[:1] == b"[":
         try:
             nested = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise _broken(called, f"is no JSON: {_first(error)}") from None
-        values = _of_lists(nested, called)
+            raise _broken_error(called, f"is no JSON: {_first_line(error)}") from None
+        values = _parse_lists(nested, called)
     else:
-        names, values = _of_csv(data, called)
+        names, values = _parse_csv(data, called)
     if not values.size:
-        raise _broken(called, "has no moment")
-    beyond = np.isinf(values) | (np.abs(values) > _LARGEST)
+        raise _broken_error(called, "has no moment")
+    beyond = np.isinf(values) | (np.abs(values) > _FLOAT32_MAX)
     if beyond.any():
         moment, channel = np.argwhere(beyond)[0].tolist()
         number = values[moment, channel]
-        raise _broken(called, f"holds {number:g} at moment {moment}, channel {channel} (from 0)")
+        raise _broken_error(called, f"holds {number:g} at moment {moment}, channel {channel} (from 0)")
     return names, values
 
 
-def _like(source: Source, names: tuple[str, ...], channels: int) -> Float64:
+def _match_channels(source: Source, names: tuple[str, ...], channels: int) -> Float64:
     """Of these channels, in this order."""
-    found, values = parse(source)
+    found, values = parse_series(source)
     if names and found and found != names:
         if lost := [name for name in names if name not in found]:
-            raise _broken(
+            raise _broken_error(
                 source.name, f"has no column {lost[0]!r}", "the columns of training: " + ", ".join(names[:20])
             )
         values = values[:, [found.index(name) for name in names]]
     if values.shape[1] != channels:
-        raise _broken(source.name, f"has {values.shape[1]} channels", f"{channels}, as in training")
+        raise _broken_error(source.name, f"has {values.shape[1]} channels", f"{channels}, as in training")
     return values
 
 
-def _of_npy(data: bytes, called: str) -> Float64:
+def _parse_npy(data: bytes, called: str) -> Float64:
     """Never unpickled, and never more memory than the bytes that are there."""
     file = io.BytesIO(data)
     try:
@@ -177,32 +177,32 @@ def _of_npy(data: bytes, called: str) -> Float64:
             raise ValueError(f"version {version}")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except FAULTS as error:
-        raise _broken(called, f"is no .npy file: {_first(error)}") from None
+    except HEADER_ERRORS as error:
+        raise _broken_error(called, f"is no .npy file: {_first_line(error)}") from None
     if dtype.kind not in "iufb":
-        raise _broken(called, f"holds {'Python objects' if dtype.hasobject else dtype}", "real numbers")
+        raise _broken_error(called, f"holds {'Python objects' if dtype.hasobject else dtype}", "real numbers")
     if len(shape) not in (1, 2) or min(shape) < 0:
-        raise _broken(called, f"has the shape {shape}", "(moments,) or (moments, channels)")
+        raise _broken_error(called, f"has the shape {shape}", "(moments,) or (moments, channels)")
     start = file.tell()
     if math.prod(shape) * dtype.itemsize > len(data) - start:
-        raise _broken(
+        raise _broken_error(
             called, f"is cut off: {len(data) - start:,} of {math.prod(shape) * dtype.itemsize:,} bytes of values"
         )
     flat = np.frombuffer(data, dtype, math.prod(shape), start)
-    return _columns(flat.reshape(shape, order="F" if fortran else "C"))
+    return _as_columns(flat.reshape(shape, order="F" if fortran else "C"))
 
 
-def _of_lists(nested: Any, called: str) -> Float64:
+def _parse_lists(nested: Any, called: str) -> Float64:
     """None is a missing value."""
     if isinstance(nested, np.ndarray) and nested.dtype.kind in "iufb":
         if nested.ndim not in (1, 2):
-            raise _broken(called, f"has the shape {nested.shape}", "(moments,) or (moments, channels)")
-        return _columns(nested)
-    flat = not any(isinstance(row, LISTS) for row in nested)
+            raise _broken_error(called, f"has the shape {nested.shape}", "(moments,) or (moments, channels)")
+        return _as_columns(nested)
+    flat = not any(isinstance(row, LIST_TYPES) for row in nested)
     rows: Any = [[value] for value in nested] if flat else nested
-    if not all(isinstance(row, LISTS) for row in rows) or len(set(map(len, rows))) > 1:
-        raise _broken(called, f"is ragged: {_ragged(rows)}")
-    wrong = {kind for kind in set(map(type, chain.from_iterable(rows))) if not _counts(kind)}
+    if not all(isinstance(row, LIST_TYPES) for row in rows) or len(set(map(len, rows))) > 1:
+        raise _broken_error(called, f"is ragged: {_describe_ragged(rows)}")
+    wrong = {kind for kind in set(map(type, chain.from_iterable(rows))) if not _is_number_type(kind)}
     if wrong:
         moment, channel, value = next(
             (moment, channel, value)
@@ -210,66 +210,66 @@ def _of_lists(nested: Any, called: str) -> Float64:
             for channel, value in enumerate(row)
             if type(value) in wrong
         )
-        raise _broken(called, f"holds {repr(value)[:40]} at moment {moment}, channel {channel} (from 0)")
+        raise _broken_error(called, f"holds {repr(value)[:40]} at moment {moment}, channel {channel} (from 0)")
     try:
         return np.array(rows, np.float64).reshape(len(rows), -1 if len(rows) else 1)  # None becomes NaN
     except OverflowError:
-        raise _broken(called, "holds a number beyond 1e308") from None
+        raise _broken_error(called, "holds a number beyond 1e308") from None
 
 
-def _counts(kind: type) -> bool:
+def _is_number_type(kind: type) -> bool:
     return kind in (int, float, type(None)) or (
         issubclass(kind, np.number) and not issubclass(kind, np.complexfloating)
     )
 
 
-def _ragged(rows: Sequence[Any]) -> str:
-    sizes = [f"{len(row):,} values" if isinstance(row, LISTS) else repr(row)[:40] for row in rows]
+def _describe_ragged(rows: Sequence[Any]) -> str:
+    sizes = [f"{len(row):,} values" if isinstance(row, LIST_TYPES) else repr(row)[:40] for row in rows]
     moment = next(moment for moment, size in enumerate(sizes) if size != sizes[0])
     return f"moment {moment} (from 0) has {sizes[moment]}, the first has {sizes[0]}"
 
 
-def _of_csv(data: bytes, called: str) -> tuple[tuple[str, ...], Float64]:
+def _parse_csv(data: bytes, called: str) -> tuple[tuple[str, ...], Float64]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _broken(called, "is neither .npy, JSON nor text in UTF-8") from None
+        raise _broken_error(called, "is neither .npy, JSON nor text in UTF-8") from None
     head = text.lstrip("\n\r").split("\n", 1)[0]
     mark = max("\t;,", key=head.count)
     try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise _broken(called, f"is no CSV: {error}") from None
+        raise _broken_error(called, f"is no CSV: {error}") from None
     if not rows:
-        raise _broken(called, "has no moment")
-    names = () if all(map(_is_number, rows[0])) else tuple(cell.strip() for cell in rows[0])
+        raise _broken_error(called, "has no moment")
+    names = () if all(map(_is_number_or_missing, rows[0])) else tuple(cell.strip() for cell in rows[0])
     if len(set(names)) < len(names):
-        raise _broken(called, "has two columns of one name", "one name for each")
+        raise _broken_error(called, "has two columns of one name", "one name for each")
     moments = rows[1:] if names else rows
     for moment, row in enumerate(moments):
         if len(row) != len(rows[0]):
-            raise _broken(
+            raise _broken_error(
                 called, f"is ragged: line {moment + 1 + bool(names)} has {len(row)} cells, not {len(rows[0])}"
             )
     try:
         return names, np.array(moments, np.float64).reshape(len(moments), len(rows[0]))
     except ValueError:  # an empty cell, or one that is no number
-        return names, _cell_by_cell(moments, called, 1 + bool(names))
+        return names, _parse_cells(moments, called, 1 + bool(names))
 
 
-def _cell_by_cell(moments: Sequence[Sequence[str]], called: str, first: int) -> Float64:
+def _parse_cells(moments: Sequence[Sequence[str]], called: str, first: int) -> Float64:
     values = np.empty((len(moments), len(moments[0])))
     for moment, row in enumerate(moments):
         for channel, cell in enumerate(row):
-            if not _is_number(cell):
-                raise _broken(called, f"holds {cell[:40]!r} in line {moment + first}, column {channel + 1}")
-            values[moment, channel] = math.nan if cell.strip().lower() in MISSING else float(cell)
+            if not _is_number_or_missing(cell):
+                raise _broken_error(called, f"holds {cell[:40]!r} in line {moment + first}, column {channel + 1}")
+            values[moment, channel] = math.nan if cell.strip().lower() in MISSING_WORDS else float(cell)
     return values
 
 
-def _is_number(cell: str) -> bool:
+def _is_number_or_missing(cell: str) -> bool:
     """Or missing."""
-    if cell.strip().lower() in MISSING:
+    if cell.strip().lower() in MISSING_WORDS:
         return True
     try:
         float(cell)
@@ -278,14 +278,16 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _columns(values: NDArray[Any]) -> Float64:
+def _as_columns(values: NDArray[Any]) -> Float64:
     with np.errstate(over="ignore"):  # of longdouble: infinite then, and named as such
         return np.asarray(values, np.float64).reshape(len(values), -1 if values.size else 1)
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).split("\n")[0][:120]
 
 
-def _broken(called: str, what: str, expected: str = "numbers: rows of moments, columns of channels") -> BrokenError:
+def _broken_error(
+    called: str, what: str, expected: str = "numbers: rows of moments, columns of channels"
+) -> BrokenError:
     return BrokenError(f"{called} {what}", expected=expected, fix="write the series again as .npy, CSV or nested lists")

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from deepseek.errors import InputError, MalformedError, MissingError, TooLargeError
 
 _SCHEMES = ("http:", "https:", "ftp:", "s3:", "gs:", "file:", "hdfs:")
-_DATA = "data:"
+_DATA_SCHEME = "data:"
 _PLAIN_NAME = re.compile(r"[\w .+=@-]+(?:/[\w .+=@-]+)*")
-_AT_ONCE = 2**24  # bytes that one call reads
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_MAX_PLAIN_READ_BYTES = 2**24  # bytes that one call reads
+_OPEN_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class BrokenError(MalformedError):
@@ -138,17 +138,17 @@ the folder of the data; addresses are not fetched. To mend it: download the file
     """
     limits, place = limits or Limits(), f"row {row}, column {column!r}"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _of_bytes(bytes(value), place, limits)
+        return _source_from_bytes(bytes(value), place, limits)
     if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
-        return _of_several([_of_bytes(each, place, limits) for each in value], place, limits)
+        return _source_from_files([_source_from_bytes(each, place, limits) for each in value], place, limits)
     if isinstance(value, Source):  # a member of an archive
-        return _of_bytes(value.data, place, limits, value.name)
+        return _source_from_bytes(value.data, place, limits, value.name)
     if isinstance(value, Mapping):
         files = value.get("files")
         if isinstance(files, list) and files:
             _check_count(f"the value in {place}", len(files), limits)
-            return _of_several([_of_base64(each, place, limits) for each in files], place, limits)
-        return _of_base64(value.get("b64"), place, limits)
+            return _source_from_files([_source_from_base64(each, place, limits) for each in files], place, limits)
+        return _source_from_base64(value.get("b64"), place, limits)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
@@ -156,13 +156,13 @@ the folder of the data; addresses are not fetched. To mend it: download the file
             f"{place}: {type(value).__name__} is no file", expected='a path, bytes, or {"b64": "..."}',
             fix="give one of these",
         )  # fmt: skip
-    if value[:5].lower() == _DATA:
+    if value[:5].lower() == _DATA_SCHEME:
         head, _, coded = value.partition(",")
         if not head.lower().endswith(";base64"):
             raise MalformedError(
                 f"{place}: a data URL that is not base64", expected="data:TYPE;base64,...", fix="code it as base64"
             )
-        return _of_base64(coded, place, limits)
+        return _source_from_base64(coded, place, limits)
     if is_address(value):
         raise InputError(
             f"{place}: {value[:100]!r} is an address",
@@ -174,40 +174,40 @@ the folder of the data; addresses are not fetched. To mend it: download the file
             f"{place}: {value[:100]!r} is a path or plain text", expected='{"b64": "..."}: a server reads no files',
             fix="send the bytes of the file",
         )  # fmt: skip
-    return _of_path(value, root, place, limits)
+    return _source_from_path(value, root, place, limits)
 
 
-def _of_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source:
+def _source_from_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source:
     called = f"{name} ({place})" if name else f"the value in {place}"
     if not data:
         raise BrokenError(f"{called} is empty", expected="a file with something in it", fix="copy or record it again")
     if len(data) > limits.max_bytes:
-        raise _too_large(called, len(data), limits)
-    return Source(called, ((name or column_file(place), data),), limits)
+        raise _too_large_error(called, len(data), limits)
+    return Source(called, ((name or unnamed_file(place), data),), limits)
 
 
-def _of_several(sources: Sequence[Source], place: str, limits: Limits) -> Source:
+def _source_from_files(sources: Sequence[Source], place: str, limits: Limits) -> Source:
     """The files of one value, by the order in which they came."""
     if len(sources) == 1:
         return sources[0]
     if (size := sum(len(source.data) for source in sources)) > limits.max_bytes:
-        raise _too_large(f"the value in {place}", size, limits)
+        raise _too_large_error(f"the value in {place}", size, limits)
     files = tuple((f"{number:06}", source.data) for number, source in enumerate(sources))
     return Source(f"the value in {place}", files, limits)
 
 
-def column_file(place: str) -> str:
+def unnamed_file(place: str) -> str:
     """The name of a file that came without one."""
     return place.replace("'", "")
 
 
-def _of_base64(coded: Any, place: str, limits: Limits) -> Source:
+def _source_from_base64(coded: Any, place: str, limits: Limits) -> Source:
     if not isinstance(coded, str):
         raise MalformedError(f"{place} is no file", expected='{"b64": "..."}', fix="send the file's bytes as base64")
     if len(coded) * 3 // 4 > limits.max_bytes + 2:
-        raise _too_large(f"the value in {place}", len(coded) * 3 // 4, limits)
+        raise _too_large_error(f"the value in {place}", len(coded) * 3 // 4, limits)
     try:
-        return _of_bytes(base64.b64decode(coded, validate=True), place, limits)
+        return _source_from_bytes(base64.b64decode(coded, validate=True), place, limits)
     except (binascii.Error, ValueError) as error:
         raise MalformedError(
             f"{place} is not base64: {error}", expected="letters, digits, '+', '/' and '=' at the end",
@@ -215,16 +215,16 @@ def _of_base64(coded: Any, place: str, limits: Limits) -> Source:
         ) from error  # fmt: skip
 
 
-def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
-    data = _read_plain(value, root, limits)
+def _source_from_path(value: str, root: Path, place: str, limits: Limits) -> Source:
+    data = _read_plain_file(value, root, limits)
     if data is not None:
-        return _of_bytes(data, place, limits, value)
+        return _source_from_bytes(data, place, limits, value)
     try:
         real = (root / value).resolve(strict=True)
         _check_below(real, value, root, place)
         if not real.is_dir():
             _check_files([real], f"{value} ({place})", limits)
-            return _of_bytes(real.read_bytes(), place, limits, value)
+            return _source_from_bytes(real.read_bytes(), place, limits, value)
         paths = sorted(each for each in real.iterdir() if not each.is_dir())
         for path in paths:
             _check_below(path.resolve(strict=True), f"{value}/{path.name}", root, place)
@@ -242,7 +242,7 @@ def _of_path(value: str, root: Path, place: str, limits: Limits) -> Source:
         ) from error  # fmt: skip
 
 
-def _read_plain(value: str, root: Path, limits: Limits) -> bytes | None:
+def _read_plain_file(value: str, root: Path, limits: Limits) -> bytes | None:
     """A file whose name cannot lead out of `root`: no link on the way down from it, and no way up. None for all else,
     which takes three times as long."""
     parts = value.split("/")
@@ -255,9 +255,9 @@ def _read_plain(value: str, root: Path, limits: Limits) -> bytes | None:
             state = os.lstat(path)
             if stat.S_ISLNK(state.st_mode):
                 return None
-        if not stat.S_ISREG(state.st_mode) or not 0 < state.st_size <= min(limits.max_bytes, _AT_ONCE):
+        if not stat.S_ISREG(state.st_mode) or not 0 < state.st_size <= min(limits.max_bytes, _MAX_PLAIN_READ_BYTES):
             return None
-        handle = os.open(path, os.O_RDONLY | _NO_LINK)
+        handle = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
         try:
             data = os.read(handle, state.st_size + 1)
         finally:
@@ -289,7 +289,7 @@ def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
                 f"{called}: {path.name} is a device or a pipe", expected="plain files", fix="copy the data into files"
             )
     if (size := sum(state.st_size for state in states)) > limits.max_bytes:
-        raise _too_large(called, size, limits)
+        raise _too_large_error(called, size, limits)
 
 
 def _check_count(called: str, num_files: int, limits: Limits) -> None:
@@ -300,7 +300,7 @@ def _check_count(called: str, num_files: int, limits: Limits) -> None:
         )  # fmt: skip
 
 
-def _too_large(called: str, size: int, limits: Limits) -> TooLargeError:
+def _too_large_error(called: str, size: int, limits: Limits) -> TooLargeError:
     return TooLargeError(
         f"{called} has {size / 2**20:,.1f} MiB",
         expected=f"at most {limits.max_bytes / 2**20:,.0f} MiB",

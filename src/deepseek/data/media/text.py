@@ -31,10 +31,15 @@ from deepseek.extras import need
 MAX_CHARACTERS = 1_000_000  # of one text; what lies behind the last token is never read
 #: Tried in this order. GB 18030 holds what GBK and GB 2312 can say; Latin-1 would take anything, so it is not tried.
 ENCODINGS = ("utf-8-sig", "gb18030")
-_MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_BYTE_ORDER_MARKS = {
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 #: The blanks that the normaliser knows: it drops all other marks of control, and parts words at other spaces itself.
 _WORD = re.compile(r"[^ \t\n\r]+")
-_MOST_KNOWN, _LONGEST_KNOWN = 100_000, 32  # words whose ids are kept, and their letters
+_MAX_CACHED_WORDS, _MAX_CACHED_WORD_CHARACTERS = 100_000, 32  # words whose ids are kept, and their letters
 _PAD, _UNKNOWN, _START = "[PAD]", "[UNK]", "[CLS]"
 
 
@@ -45,7 +50,7 @@ def decode_text(data: bytes, name: str = "the text") -> str:
     >>> decode_text("卡丢了".encode("gbk")), decode_text("Grüße".encode("utf-16"))
     ('卡丢了', 'Grüße')
     """
-    marked = next((coding for mark, coding in _MARKS.items() if data.startswith(mark)), None)
+    marked = next((coding for mark, coding in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
     for coding in (marked,) if marked else ENCODINGS:
         try:
             text = data.decode(coding)
@@ -145,13 +150,13 @@ class TextReader:
         for start in range(0, len(words), self.num_tokens):
             some = words[start : start + self.num_tokens]
             new = [word for word in dict.fromkeys(some) if word not in known]
-            if len(known) + len(new) > _MOST_KNOWN:
+            if len(known) + len(new) > _MAX_CACHED_WORDS:
                 known = self.__dict__["_known"] = {}  # another one: a thread may be looking into the old one
                 new = list(dict.fromkeys(some))
             if new:
                 for word, coded in zip(new, self._tokenizer.encode_batch(new, add_special_tokens=False), strict=True):
-                    (known if len(word) <= _LONGEST_KNOWN else once)[word] = coded.ids
-            look = partial(_either, known, once) if once else known.__getitem__
+                    (known if len(word) <= _MAX_CACHED_WORD_CHARACTERS else once)[word] = coded.ids
+            look = partial(_cached_ids, known, once) if once else known.__getitem__
             ids.extend(chain.from_iterable(map(look, some)))
             if len(ids) >= self.num_tokens:
                 break
@@ -171,13 +176,13 @@ class TextReader:
             found = tokenizers.Tokenizer.from_str(self.tokenizer)
         except BaseException as error:
             if is_tokenizer_fault(error):
-                raise _no_tokenizer(str(error)[:200]) from error
+                raise _tokenizer_error(str(error)[:200]) from error
             raise
         if self.own_ends:
             found.no_padding()  # the files of all-MiniLM would pad every text to 128 tokens
             found.enable_truncation(self.num_tokens)
         elif found.token_to_id(_START) is None:
-            raise _no_tokenizer(f"it has no {_START}")
+            raise _tokenizer_error(f"it has no {_START}")
         return found
 
     @cached_property
@@ -199,7 +204,7 @@ class TextReader:
         return int(self._tokenizer.token_to_id(_START))
 
 
-def _either(known: dict[str, list[int]], once: dict[str, list[int]], word: str) -> list[int]:
+def _cached_ids(known: dict[str, list[int]], once: dict[str, list[int]], word: str) -> list[int]:
     return once[word] if word in once else known[word]
 
 
@@ -209,7 +214,7 @@ def is_tokenizer_fault(error: BaseException) -> bool:
     return type(error) in (Exception, ValueError) or type(error).__name__ == "PanicException"
 
 
-def _no_tokenizer(why: str) -> InputError:
+def _tokenizer_error(why: str) -> InputError:
     return InputError(
         f"the tokenizer cannot be read: {why}", expected="JSON of the package tokenizers", fix="make the bundle again"
     )

@@ -31,21 +31,21 @@ from deepseek.data.media.source import BrokenError, Source, check_size
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
-SIDE: Final = 112  # pixels that fit() asks for at most
-RATE: Final = 16_000  # samples a second, as most models of sound take
-GAP_S: Final = 0.05  # sound that comes later or earlier than it should by more is put where its time says
+MAX_SIDE_PX: Final = 112  # pixels that fit() asks for at most
+SOUND_RATE_HZ: Final = 16_000  # samples a second, as most models of sound take
+MAX_SOUND_GAP_S: Final = 0.05  # sound that comes later or earlier than it should by more is put where its time says
 #: Signature, where it stands -> FFmpeg's name of the format.
-FORMATS: Final = (
+FORMAT_SIGNATURES: Final = (
     (4, b"ftyp", "mov"), (4, b"moov", "mov"), (4, b"mdat", "mov"), (4, b"wide", "mov"), (4, b"free", "mov"),
     (0, b"\x1aE\xdf\xa3", "matroska"), (8, b"AVI ", "avi"), (0, b"OggS", "ogg"), (0, b"FLV\1", "flv"),
     (0, b"\x30\x26\xb2\x75", "asf"), (0, b"\0\0\1\xba", "mpeg"), (0, b"GIF8", "gif"),
 )  # fmt: skip
-_A_FRAME: Final = "pixels a frame"
-_CALLED: Final = {"mov": "MP4/MOV", "matroska": "Matroska/WebM", "avi": "AVI"}  # FFmpeg's name -> the user's
+_FRAME_UNIT: Final = "pixels a frame"
+_FORMAT_NAMES: Final = {"mov": "MP4/MOV", "matroska": "Matroska/WebM", "avi": "AVI"}  # FFmpeg's name -> the user's
 
 
 @dataclass(frozen=True)
-class _Film:
+class _VideoFile:
     """An open film; times in units of the stream's time base."""
 
     called: str
@@ -70,7 +70,7 @@ class VideoReader:
     """
 
     num_frames: int = 16
-    size: tuple[int, int] = (SIDE, SIDE)  # height, width in pixels
+    size: tuple[int, int] = (MAX_SIDE_PX, MAX_SIDE_PX)  # height, width in pixels
     seconds: float | None = None  # the first so many of a film; None: all of it
     sound_rate: int | None = None  # samples a second of what read_sound() gives; None: it gives nothing
 
@@ -95,13 +95,13 @@ class VideoReader:
         """The median size, at most 112 x 112, and sound if any film has it. Looks at packets, decodes nothing."""
         sizes, sound = [], False
         for source in sources:
-            with _opened(source) as film:
+            with _open_video(source) as film:
                 sizes.append((film.stream.codec_context.height, film.stream.codec_context.width))
                 sound |= bool(film.container.streams.audio)
         if not sizes:
             return cls(num_frames, seconds=seconds)
-        height, width = (min(SIDE, round(median(sides))) for sides in zip(*sizes, strict=True))
-        return cls(num_frames, (height, width), seconds, RATE if sound else None)
+        height, width = (min(MAX_SIDE_PX, round(median(sides))) for sides in zip(*sizes, strict=True))
+        return cls(num_frames, (height, width), seconds, SOUND_RATE_HZ if sound else None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,11 +122,11 @@ class VideoReader:
 
     def read(self, source: Source) -> NDArray[np.uint8]:
         frames = np.empty(self.shape, np.uint8)
-        with _opened(source) as film:
+        with _open_video(source) as film:
             moments = film.shown[0] + self.times(film.seconds) / film.unit_s
             wanted = film.shown[np.searchsorted(film.shown, moments + 1e-3, "right") - 1]  # rounding hides no frame
             last, moment = np.empty(0, np.uint8), None
-            for k, (frame, when) in enumerate(zip(_decoded(film, wanted.tolist()), wanted.tolist(), strict=True)):
+            for k, (frame, when) in enumerate(zip(_decode_frames(film, wanted.tolist()), wanted.tolist(), strict=True)):
                 if when != moment:
                     last, moment = self._scaled(frame, film, source), when
                 frames[k] = last
@@ -137,25 +137,25 @@ class VideoReader:
         sound track, or where the reader has no rate. Channels become their mean; silence where nothing was recorded."""
         if self.sound_rate is None:
             return None
-        with _opened(source) as film:
+        with _open_video(source) as film:
             if not film.container.streams.audio:
                 return None
             span = film.seconds if self.seconds is None else min(self.seconds, film.seconds)
             sound = np.zeros((1, max(1, round(span * self.sound_rate))), np.float32)
             start, heard = film.shown[0] * film.unit_s, False
-            for when, samples in _heard(film.container, start + span, self.sound_rate):
+            for when, samples in _decode_sound(film.container, start + span, self.sound_rate):
                 first = round((when - start) * self.sound_rate)
                 within = samples[max(0, -first) : max(0, sound.shape[1] - first)]
                 sound[0, max(0, first) : max(0, first) + len(within)] = within
                 heard |= len(within) > 0
             if not np.isfinite(sound).all():
-                raise _broken(film.called)
+                raise _broken_error(film.called)
             return sound if heard else None
 
-    def _scaled(self, frame: Any, film: _Film, source: Source) -> NDArray[np.uint8]:
-        check_size(source, film.called, (frame.width, frame.height), _A_FRAME)
+    def _scaled(self, frame: Any, film: _VideoFile, source: Source) -> NDArray[np.uint8]:
+        check_size(source, film.called, (frame.width, frame.height), _FRAME_UNIT)
         if frame.is_corrupt:
-            raise _broken(film.called)
+            raise _broken_error(film.called)
         turns = round(frame.rotation / 90) % 4  # counter-clockwise
         height, width = self.size[::-1] if turns % 2 else self.size
         pixels = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
@@ -166,14 +166,14 @@ class VideoReader:
 def describe(source: Source) -> dict[str, Any]:
     """Facts for a card; looks at all packets and decodes the first, the middle and the last frame. BrokenError and
     TooLargeError as VideoReader.read raises them."""
-    with _opened(source) as film:
+    with _open_video(source) as film:
         num = len(film.shown)
-        for frame in _decoded(film, film.shown[[0, num // 2, num - 1]].tolist()):
+        for frame in _decode_frames(film, film.shown[[0, num // 2, num - 1]].tolist()):
             if frame.is_corrupt:
-                raise _broken(film.called)
+                raise _broken_error(film.called)
             width, height = (frame.width, frame.height)[:: -1 if round(frame.rotation / 90) % 2 else 1]
         return {
-            "format": _CALLED.get(name := film.container.format.name.split(",")[0], name),
+            "format": _FORMAT_NAMES.get(name := film.container.format.name.split(",")[0], name),
             "codec": film.stream.codec_context.name,
             "width_px": width,
             "height_px": height,
@@ -185,11 +185,11 @@ def describe(source: Source) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[_Film]:
+def _open_video(source: Source) -> Iterator[_VideoFile]:
     """BrokenError for what is no film or is cut off, also where that shows while it is decoded."""
     av = need("av", extra="media")
     name, data = source.name, source.data
-    kind = _kind(data)
+    kind = _detect_format(data)
     if kind is None:
         raise BrokenError(
             f"{name} is no film", expected="MP4, MOV, WebM, MKV, AVI, MPEG, Ogg, FLV, WMV or GIF, told by its bytes",
@@ -199,19 +199,19 @@ def _opened(source: Source) -> Iterator[_Film]:
         with av.open(
             io.BytesIO(data), format=kind, options={"protocol_whitelist": ""}, metadata_errors="ignore"
         ) as container:
-            yield _looked_through(container, source)
+            yield _read_packets(container, source)
     except (av.FFmpegError, IndexError):  # PyAV's own, where a track begins that no header has
-        raise _broken(name) from None
+        raise _broken_error(name) from None
 
 
-def _kind(data: bytes) -> str | None:
-    for place, mark, kind in FORMATS:
+def _detect_format(data: bytes) -> str | None:
+    for place, mark, kind in FORMAT_SIGNATURES:
         if data[place : place + len(mark)] == mark:
             return kind
     return "mpegts" if len(data) > 376 and data[0] == data[188] == data[376] == 0x47 else None
 
 
-def _looked_through(container: Any, source: Source) -> _Film:
+def _read_packets(container: Any, source: Source) -> _VideoFile:
     if any(each.codec_context is None for each in (*container.streams.video, *container.streams.audio)):
         raise BrokenError(
             f"{source.name} is in a codec that FFmpeg does not know here", expected="H.264, VP9 or another common one",
@@ -224,7 +224,7 @@ def _looked_through(container: Any, source: Source) -> _Film:
             fix="put it into a column of sounds" if container.streams.audio else "export it as MP4",
         )  # fmt: skip
     context = stream.codec_context
-    check_size(source, source.name, (context.width, context.height), _A_FRAME)
+    check_size(source, source.name, (context.width, context.height), _FRAME_UNIT)
     context.thread_count = 1  # readers run beside each other; see data loading
     context.options = {"max_pixels": str(source.limits.max_pixels)}  # where the frames are larger than they should be
     shown: list[int] = []
@@ -250,15 +250,15 @@ def _looked_through(container: Any, source: Source) -> _Film:
         raise BrokenError(f"{source.name} has no frame", expected="a film with frames", fix="record or export it again")
     times = np.unique(np.array(shown, np.int64))
     last = last or int(np.median(np.diff(times))) if len(times) > 1 else last
-    film = _Film(
+    film = _VideoFile(
         source.name, container, stream, times, np.unique(np.array([*seeks], np.int64)), seeks,
         float((int(times[-1] - times[0]) + last) * stream.time_base),
     )  # fmt: skip
-    _check(film, counts, end_s, source)
+    _check_container(film, counts, end_s, source)
     return film
 
 
-def _check(film: _Film, counts: Counter[int], end_s: float, source: Source) -> None:
+def _check_container(film: _VideoFile, counts: Counter[int], end_s: float, source: Source) -> None:
     """What the container says against what is there."""
     container, most = film.container, source.limits.max_seconds
     if film.seconds > most:
@@ -281,7 +281,7 @@ def _check(film: _Film, counts: Counter[int], end_s: float, source: Source) -> N
         )  # fmt: skip
 
 
-def _decoded(film: _Film, wanted: Sequence[int]) -> Iterator[Any]:
+def _decode_frames(film: _VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
     """The frame that is shown at each of these times, which ascend."""
     frame: Any = None
     ahead: Any = None
@@ -307,7 +307,7 @@ def _decoded(film: _Film, wanted: Sequence[int]) -> Iterator[Any]:
         yield frame
 
 
-def _heard(container: Any, end_s: float, rate: int) -> Iterator[tuple[float, Float32]]:
+def _decode_sound(container: Any, end_s: float, rate: int) -> Iterator[tuple[float, Float32]]:
     """Runs of sound with the second at which each begins."""
     import av
 
@@ -322,20 +322,20 @@ def _heard(container: Any, end_s: float, rate: int) -> Iterator[tuple[float, Flo
         if when > end_s:
             break
         sort = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if sort != before or abs(when - following) > GAP_S:  # broadcasts change from stereo to mono and back
+        if sort != before or abs(when - following) > MAX_SOUND_GAP_S:  # broadcasts change from stereo to mono and back
             if resampler is not None:
-                yield from _drained(resampler, None, begin)
+                yield from _resample_frame(resampler, None, begin)
             resampler, begin, before = av.AudioResampler(format="flt", layout="mono", rate=rate), when, sort
         following = when + frame.samples / frame.sample_rate
         frame.pts = None  # places are ours
-        for at, samples in _drained(resampler, frame, begin):
+        for at, samples in _resample_frame(resampler, frame, begin):
             yield at, samples
             begin = at + len(samples) / rate
     if resampler is not None:
-        yield from _drained(resampler, None, begin)
+        yield from _resample_frame(resampler, None, begin)
 
 
-def _drained(resampler: Any, frame: Any, begin: float) -> Iterator[tuple[float, Float32]]:
+def _resample_frame(resampler: Any, frame: Any, begin: float) -> Iterator[tuple[float, Float32]]:
     for each in resampler.resample(frame):
         samples = each.to_ndarray().ravel()
         yield begin, samples
@@ -346,7 +346,7 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def _broken(called: str) -> BrokenError:
+def _broken_error(called: str) -> BrokenError:
     return BrokenError(
         f"{called} cannot be decoded: it is cut off or damaged", expected="a whole film", fix="copy or export it again"
     )

@@ -22,9 +22,9 @@ from deepseek.contracts import Float32
 from deepseek.data.media.source import BrokenError
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_UNKNOWN: Final = frozenset([0, 0xFFFFFFFF, 0x7FFFFFFF])  # what a recorder writes that does not know the end yet
-_CHUNK = struct.Struct("<4sI")
-_FORMAT = struct.Struct("<HHIIHH")
+_UNKNOWN_SIZES: Final = frozenset([0, 0xFFFFFFFF, 0x7FFFFFFF])  # what a recorder writes that does not know the end yet
+_CHUNK_STRUCT = struct.Struct("<4sI")
+_FORMAT_STRUCT = struct.Struct("<HHIIHH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +63,30 @@ def read_header(data: bytes, name: str) -> WavHeader | None:
     """None for samples that are not plain. BrokenError where the header is cut off, or promises more than there is."""
     at, layout = 12, None
     while at + 8 <= len(data):
-        tag, size = _CHUNK.unpack_from(data, at)
+        tag, size = _CHUNK_STRUCT.unpack_from(data, at)
         at += 8
         if tag == b"fmt " and size >= 16 and at + 16 <= len(data):
-            layout = list(_FORMAT.unpack_from(data, at))
+            layout = list(_FORMAT_STRUCT.unpack_from(data, at))
             if layout[0] == _EXTENSIBLE and size >= 26 and at + 26 <= len(data):
                 layout[0] = int.from_bytes(data[at + 24 : at + 26], "little")
         elif tag == b"data":
-            return _of_data(layout, at, size, len(data), name)
+            return _header_from_data(layout, at, size, len(data), name)
         at += size + size % 2
-    raise _broken(name, "its header ends before any samples")
+    raise _broken_error(name, "its header ends before any samples")
 
 
-def _of_data(layout: list[int] | None, start: int, size: int, end: int, name: str) -> WavHeader | None:
+def _header_from_data(layout: list[int] | None, start: int, size: int, end: int, name: str) -> WavHeader | None:
     if layout is None:
-        raise _broken(name, "its header does not say what the samples are")
+        raise _broken_error(name, "its header does not say what the samples are")
     code, channels, rate_hz, _, block, bits = layout
-    if size not in _UNKNOWN and start + size > end:
-        raise _broken(name, f"its header promises {size:,} bytes of samples and {end - start:,} are there")
+    if size not in _UNKNOWN_SIZES and start + size > end:
+        raise _broken_error(name, f"its header promises {size:,} bytes of samples and {end - start:,} are there")
     plain = (code == _PCM and bits in (8, 16, 24, 32)) or (code == _FLOAT and bits in (32, 64))
     if not plain or not channels or block != channels * bits // 8:
         return None
-    there = end - start if size in _UNKNOWN else size
+    there = end - start if size in _UNKNOWN_SIZES else size
     return WavHeader(rate_hz, channels, there // block, start, bits, code == _FLOAT)
 
 
-def _broken(name: str, what: str) -> BrokenError:
+def _broken_error(name: str, what: str) -> BrokenError:
     return BrokenError(f"{name}: {what}", expected="a whole WAV file", fix="copy or record it again")

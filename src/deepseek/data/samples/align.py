@@ -41,10 +41,10 @@ def align(
     """
     if not tolerance_s >= 0:
         raise InputError(f"tolerance_s is {tolerance_s}", expected="seconds, 0 or more", fix="write 0.05 for 50 ms")
-    a, b = _seconds(times_a, times_b)
+    a, b = _to_seconds(times_a, times_b)
     if keys is None:
-        return _nearest(a, b, tolerance_s)
-    codes_a, codes_b = _codes(*keys)
+        return _nearest_rows(a, b, tolerance_s)
+    codes_a, codes_b = _key_codes(*keys)
     for name, codes, times in (("a", codes_a, a), ("b", codes_b, b)):
         if len(codes) != len(times):
             raise InputError(
@@ -63,7 +63,7 @@ def align(
     ]
     for from_a, to_a, from_b, to_b in zip(*bounds, strict=True):
         here, there = order_a[from_a:to_a], order_b[from_b:to_b]
-        found = _nearest(a[here], b[there], tolerance_s)
+        found = _nearest_rows(a[here], b[there], tolerance_s)
         rows[here] = np.where(found < 0, -1, there[found])
     return rows
 
@@ -75,7 +75,7 @@ def by_key(keys_a: Keys, keys_b: Keys) -> Rows:
     >>> by_key(["p2", "p1", "p2", "p9"], ["p1", "p2"]).tolist()
     [1, 0, 1, -1]
     """
-    codes_a, codes_b = _codes(keys_a, keys_b)
+    codes_a, codes_b = _key_codes(keys_a, keys_b)
     order = np.argsort(codes_b, kind="stable")
     ordered = codes_b[order]
     twice = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0))
@@ -92,7 +92,7 @@ def by_key(keys_a: Keys, keys_b: Keys) -> Rows:
     return rows
 
 
-def _seconds(times_a: ArrayLike, times_b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _to_seconds(times_a: ArrayLike, times_b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """As seconds since the first, where both are dates: as float64 they keep a microsecond for a century."""
     a, b = np.asarray(times_a), np.asarray(times_b)
     for name, times in (("a", a), ("b", b)):
@@ -117,7 +117,7 @@ def _seconds(times_a: ArrayLike, times_b: ArrayLike) -> tuple[NDArray[np.float64
     return first, second
 
 
-def _nearest(a: NDArray[np.float64], b: NDArray[np.float64], tolerance_s: float) -> Rows:
+def _nearest_rows(a: NDArray[np.float64], b: NDArray[np.float64], tolerance_s: float) -> Rows:
     usable = np.flatnonzero(np.isfinite(b))
     if not usable.size:
         return np.full(len(a), -1, np.int64)
@@ -134,7 +134,7 @@ def _nearest(a: NDArray[np.float64], b: NDArray[np.float64], tolerance_s: float)
     return rows
 
 
-def _codes(keys_a: Keys, keys_b: Keys) -> tuple[Rows, Rows]:
+def _key_codes(keys_a: Keys, keys_b: Keys) -> tuple[Rows, Rows]:
     """Whole numbers that are equal where the keys are, -1 where one is missing."""
     known: dict[Any, int] = {}
     kinds: list[set[str]] = []
@@ -147,7 +147,7 @@ def _codes(keys_a: Keys, keys_b: Keys) -> tuple[Rows, Rows]:
             raise InputError(
                 f"a key of {name} is a list or a dict", expected="text or numbers", fix="name another column"
             ) from None
-        kinds.append({_kind(key) for key, code in zip(listed, found, strict=True) if code >= 0})
+        kinds.append({_key_type(key) for key, code in zip(listed, found, strict=True) if code >= 0})
         codes.append(np.array(found, np.int64))
     if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
         raise InputError(
@@ -167,7 +167,7 @@ def _is_missing(key: Any) -> bool:
     )
 
 
-def _kind(key: Any) -> str:
+def _key_type(key: Any) -> str:
     if isinstance(key, (int, float, np.number)):
         return "numbers"
     return "text" if isinstance(key, str) else type(key).__name__

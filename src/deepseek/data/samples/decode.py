@@ -4,8 +4,8 @@
     decoded.arrays["ct"][rows]                   # memory-mapped: a set larger than memory is no trouble
     decoded.faults                               # what was masked
 
-Decoders run in processes of their own, a chunk of rows at a time (decoders.py), so that one that dies on a hostile file
-takes nothing with it. A chunk that is done is noted behind it, so a run that was killed goes on there; another
+DecoderPool run in processes of their own, a chunk of rows at a time (decoders.py), so that one that dies on a hostile
+file takes nothing with it. A chunk that is done is noted behind it, so a run that was killed goes on there; another
 preparer, table or file (by size and time of change) begins anew.
 
 Shapes: N rows.
@@ -24,21 +24,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.samples.decoders import Chunk, Decoders
-from deepseek.data.samples.preparer import THERE, Broken, Fault, SamplePreparer, records_of
+from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, table_records
 from deepseek.data.table.table import Table
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
-CHUNK = 32  # rows that a process decodes at a time
-DONE = "done.json"  # lines of {"chunk", "faults"}
+CHUNK_ROWS = 32  # rows that a process decodes at a time
+DONE_FILE = "done.json"  # lines of {"chunk", "faults"}
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedSamples:
     """N samples on disk."""
 
-    arrays: Mapping[str, NDArray[Any]]  # by name, and by name with THERE behind it
+    arrays: Mapping[str, NDArray[Any]]  # by name, and by name with PRESENT_SUFFIX behind it
     faults: tuple[Fault, ...]
     num_rows: int
 
@@ -46,33 +46,33 @@ class Decoded:
         return self.num_rows
 
 
-def decode(
+def decode_table(
     preparer: SamplePreparer,
     table: Table,
     folder: Path,
     *,
     root: Path | None,
-    broken: Broken = "fail",
+    broken: BrokenPolicy = "fail",
     workers: int = 0,
     progress: Progress | None = None,
-) -> Decoded:
+) -> DecodedSamples:
     """Decode every row of `table` into `folder` (made where it is not there), or go on where that was cut off.
 
     workers: processes that decode; 0 decodes here. InputError as SamplePreparer.rows() raises it, with the row of the
     table.
     """
-    key = _key(preparer, table, root, broken)
+    key = _samples_key(preparer, table, root, broken)
     stamp = folder / "key"
     if not stamp.exists() or stamp.read_text() != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     arrays = _open_arrays(preparer, table.num_rows, folder)
     stamp.write_text(key)
-    done = _read_done(folder / DONE)
-    chunks = [start for start in range(0, table.num_rows, CHUNK) if start not in done]
-    with (folder / DONE).open("a") as notes:
-        decoders = Decoders(preparer, root=root, broken=broken, workers=workers if len(chunks) > 1 else 0)
-        for start, samples in zip(chunks, decoders.decoded(_chunk(table, start) for start in chunks), strict=True):
+    done = _read_done_chunks(folder / DONE_FILE)
+    chunks = [start for start in range(0, table.num_rows, CHUNK_ROWS) if start not in done]
+    with (folder / DONE_FILE).open("a") as notes:
+        decoders = DecoderPool(preparer, root=root, broken=broken, workers=workers if len(chunks) > 1 else 0)
+        for start, samples in zip(chunks, decoders.decoded(_make_chunk(table, start) for start in chunks), strict=True):
             for name, array in arrays.items():
                 array[start : start + len(samples)] = samples.arrays[name]
                 array.flush()  # to the disk before the note says so
@@ -81,14 +81,14 @@ def decode(
             notes.write(json.dumps({"chunk": start, "faults": [asdict(each) for each in faults]}) + "\n")
             notes.flush()
             if progress:
-                progress("decoding", min(1.0, len(done) * CHUNK / table.num_rows))
+                progress("decoding", min(1.0, len(done) * CHUNK_ROWS / table.num_rows))
         decoders.close()
     faults = [fault for start in sorted(done) for fault in done[start]]
-    return Decoded(arrays, tuple(faults), table.num_rows)
+    return DecodedSamples(arrays, tuple(faults), table.num_rows)
 
 
-def _chunk(table: Table, start: int) -> Chunk:
-    records = records_of(table, start, CHUNK)
+def _make_chunk(table: Table, start: int) -> Chunk:
+    records = table_records(table, start, CHUNK_ROWS)
     return Chunk(range(start, start + len(records)), records)
 
 
@@ -96,8 +96,8 @@ def _open_arrays(preparer: SamplePreparer, num_rows: int, folder: Path) -> dict[
     """Files of the samples' arrays, made where they are not there."""
     found: dict[str, np.memmap[Any, Any]] = {}
     for at, (name, (shape, dtype)) in enumerate(preparer.shapes.items()):
-        for key, size, kind in ((name, shape, dtype), (name + THERE, (), "bool")):
-            file = folder / f"{at}{'.there' if key.endswith(THERE) else ''}.npy"
+        for key, size, kind in ((name, shape, dtype), (name + PRESENT_SUFFIX, (), "bool")):
+            file = folder / f"{at}{'.there' if key.endswith(PRESENT_SUFFIX) else ''}.npy"
             if file.exists():
                 found[key] = np.lib.format.open_memmap(file, mode="r+")
             else:
@@ -105,7 +105,7 @@ def _open_arrays(preparer: SamplePreparer, num_rows: int, folder: Path) -> dict[
     return found
 
 
-def _read_done(file: Path) -> dict[int, list[Fault]]:
+def _read_done_chunks(file: Path) -> dict[int, list[Fault]]:
     """What was decoded before. A last line that was cut off is taken away."""
     done: dict[int, list[Fault]] = {}
     lines = file.read_text().splitlines() if file.exists() else []
@@ -114,13 +114,13 @@ def _read_done(file: Path) -> dict[int, list[Fault]]:
             note = json.loads(line)
             done[int(note["chunk"])] = [Fault(**fault) for fault in note["faults"]]
         except (ValueError, KeyError, TypeError):
-            with whole(file) as part:
+            with atomic_file(file) as part:
                 part.write_text("".join(f"{each}\n" for each in lines[:at]))
             break
     return done
 
 
-def _key(preparer: SamplePreparer, table: Table, root: Path | None, broken: Broken) -> str:
+def _samples_key(preparer: SamplePreparer, table: Table, root: Path | None, broken: BrokenPolicy) -> str:
     """Of all that decides what the arrays hold: readers, rows, and the files by size and time of change."""
     sha = hashlib.sha256(preparer.to_bytes() + table.digest().encode() + broken.encode() + str(root).encode())
     for column in preparer.media:
@@ -128,11 +128,11 @@ def _key(preparer: SamplePreparer, table: Table, root: Path | None, broken: Brok
             continue
         for value in table.column(column.name).tolist():
             if isinstance(value, str) and len(value) < 4_096:
-                sha.update(_changed(root / value))
+                sha.update(_file_stamp(root / value))
     return sha.hexdigest()
 
 
-def _changed(path: Path) -> bytes:
+def _file_stamp(path: Path) -> bytes:
     try:
         state = path.stat()
         inside = [path, *sorted(path.iterdir())] if path.is_dir() else [path]

@@ -1,6 +1,6 @@
 """Records to samples in processes that may die: what decodes a whole table to disk, and a stream batch by batch.
 
-    decoders = Decoders(preparer, root=Path("patients"), broken="mask", workers=2)
+    decoders = DecoderPool(preparer, root=Path("patients"), broken="mask", workers=2)
     for samples in decoders.decoded(chunks):     # in the order of the chunks, a few of them ahead
         ...
 
@@ -26,7 +26,7 @@ from typing import Any
 
 from deepseek.contracts import Record, Tensors
 from deepseek.data.media.source import BrokenError, Source, is_missing
-from deepseek.data.samples.preparer import Broken, Fault, SamplePreparer, Samples
+from deepseek.data.samples.preparer import BrokenPolicy, Fault, SamplePreparer, Samples
 from deepseek.errors import InputError
 
 
@@ -38,11 +38,17 @@ class Chunk:
     records: Sequence[Record]
 
 
-class Decoders:
+class DecoderPool:
     """`workers` processes; 0 decodes here. `keep_empty`: as SamplePreparer.rows() has it."""
 
     def __init__(
-        self, preparer: SamplePreparer, *, root: Path | None, broken: Broken, workers: int, keep_empty: bool = False
+        self,
+        preparer: SamplePreparer,
+        *,
+        root: Path | None,
+        broken: BrokenPolicy,
+        workers: int,
+        keep_empty: bool = False,
     ) -> None:
         self.preparer, self.workers = preparer, workers
         self._given: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
@@ -77,7 +83,7 @@ class Decoders:
 
     def here(self, chunk: Chunk) -> Samples:
         """The samples of one chunk, decoded in this process."""
-        return _rows(self.preparer, chunk, self._given)
+        return _decode_chunk(self.preparer, chunk, self._given)
 
     def close(self) -> None:
         """End the processes."""
@@ -87,11 +93,11 @@ class Decoders:
 
     def _asked(self, chunk: Chunk) -> Future[Samples]:
         if not chunk.records:  # nothing to do, but it has its place in the order
-            return _told(lambda: self.here(chunk))
+            return _completed_future(lambda: self.here(chunk))
         if self._pool is None:
-            self._pool = _pool(self.workers, self.preparer, self._given)
+            self._pool = _make_pool(self.workers, self.preparer, self._given)
         try:
-            return self._pool.submit(_work, chunk)
+            return self._pool.submit(_decode_in_worker, chunk)
         except BrokenProcessPool as error:  # it died since the last one
             future: Future[Samples] = Future()
             future.set_exception(error)
@@ -106,7 +112,7 @@ class Decoders:
                 found.append((chunk, future))
             elif num_suspects <= self.workers:  # one for each process, and the one that was handed over
                 num_suspects += 1
-                found.append((chunk, _told(lambda chunk=chunk: self._one_by_one(chunk))))
+                found.append((chunk, _completed_future(lambda chunk=chunk: self._one_by_one(chunk))))
             else:
                 found.append((chunk, self._asked(chunk)))
         return found
@@ -138,7 +144,7 @@ class Decoders:
     def _first_death(self, alone: SamplePreparer, rows: Sequence[int], values: Sequence[Any]) -> int | None:
         """The first of the rows whose value kills the process that decodes it; None when all are survived."""
         (name,) = alone.columns()
-        with _pool(1, alone, {**self._given, "broken": "mask"}) as pool:
+        with _make_pool(1, alone, {**self._given, "broken": "mask"}) as pool:
             try:
                 pool.submit(os.getpid).result()
             except BrokenProcessPool as error:
@@ -148,7 +154,7 @@ class Decoders:
                 ) from error  # fmt: skip
             for row, value in zip(rows, values, strict=True):
                 try:
-                    pool.submit(_work, Chunk((0,), ({name: value},))).result()
+                    pool.submit(_decode_in_worker, Chunk((0,), ({name: value},))).result()
                 except BrokenProcessPool:
                     return row
                 except InputError:  # told with the others, when the chunk is decoded without those that kill
@@ -156,7 +162,7 @@ class Decoders:
         return None
 
 
-def _told(work: Any) -> Future[Samples]:
+def _completed_future(work: Any) -> Future[Samples]:
     """What a function gives or raises, as a future that is done."""
     future: Future[Samples] = Future()
     try:
@@ -166,19 +172,19 @@ def _told(work: Any) -> Future[Samples]:
     return future
 
 
-def _pool(workers: int, preparer: SamplePreparer, given: dict[str, Any]) -> ProcessPoolExecutor:
+def _make_pool(workers: int, preparer: SamplePreparer, given: dict[str, Any]) -> ProcessPoolExecutor:
     # spawned: a fork of a process with threads may hang
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, _begin, (preparer.to_bytes(), given))
+    return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), given))
 
 
-_STATE: dict[str, Any] = {}
+_WORKER_STATE: dict[str, Any] = {}
 
 
-def _begin(preparer: bytes, given: dict[str, Any]) -> None:
+def _init_worker(preparer: bytes, given: dict[str, Any]) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _STATE.update(preparer=SamplePreparer.from_bytes(preparer), given=given)
+    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), given=given)
 
 
 def _end_with_parent() -> None:
@@ -189,11 +195,11 @@ def _end_with_parent() -> None:
         os._exit(0)
 
 
-def _work(chunk: Chunk) -> Samples:
-    return _rows(_STATE["preparer"], chunk, _STATE["given"])
+def _decode_in_worker(chunk: Chunk) -> Samples:
+    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["given"])
 
 
-def _rows(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
+def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
     if not chunk.records:
         return Samples(Tensors({}))
     return preparer.rows(chunk.records, numbers=chunk.numbers, **given)

@@ -20,23 +20,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.bundle.fields import parse
+from deepseek.bundle.fields import parse_value
 from deepseek.contracts import Flag, Float32, Record, Tensors
 from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
-from deepseek.data.features.registry import coded_by
-from deepseek.data.media.readers import READERS, reader_of
+from deepseek.data.features.registry import modality_of_kind
+from deepseek.data.media.readers import READERS, reader_class
 from deepseek.data.media.source import BrokenError, Limits, Source, is_missing, open_source
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.plugins import did_you_mean
 
-TABLE = "table"  # the name of the array of all columns that are no media
-THERE = ".there"  # behind a name: which rows have a value
-SOUND = ".sound"  # behind the name of a column of films
-FILM_S = 10.0  # of a film that are seen and heard, unless a reader says otherwise
+TABLE_ARRAY = "table"  # the name of the array of all columns that are no media
+PRESENT_SUFFIX = ".there"  # behind a name: which rows have a value
+SOUND_SUFFIX = ".sound"  # behind the name of a column of films
+MAX_VIDEO_S = 10.0  # of a film that are seen and heard, unless a reader says otherwise
 VERSION = 1
-NUM_FITTED = 64  # files that a reader is fitted on
-Broken = Literal["fail", "mask"]
+MAX_FITTED_FILES = 64  # files that a reader is fitted on
+BrokenPolicy = Literal["fail", "mask"]
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,16 @@ class MediaColumn:
         """Shape and dtype of one sample, by modality. A film with sound is two: NAME and NAME.sound."""
         found = {self.name: (self.reader.shape, self.reader.dtype)}
         if self.kind == "video" and self.reader.sound_rate and self.reader.seconds:
-            found[self.name + SOUND] = ((1, round(self.reader.seconds * self.reader.sound_rate)), "float32")
+            found[self.name + SOUND_SUFFIX] = ((1, round(self.reader.seconds * self.reader.sound_rate)), "float32")
         return found
 
     def read(self, value: Any, *, root: Path | None, row: int, limits: Limits) -> dict[str, NDArray[Any]]:
         """The arrays of one value; those that it does not have, a film's sound, are left out."""
         if self.kind == "text":
             return {self.name: self.read_text(value, row)}
-        source = opened(value, self.kind, root=root, row=row, column=self.name, limits=limits)
+        source = open_cell(value, self.kind, root=root, row=row, column=self.name, limits=limits)
         found = {self.name: self.reader.read(source)}
-        if (key := self.name + SOUND) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
+        if (key := self.name + SOUND_SUFFIX) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
             found[key] = np.zeros(self.arrays[key][0], np.float32)
             length = min(sound.shape[1], found[key].shape[1])
             found[key][:, :length] = sound[:, :length]
@@ -131,7 +131,7 @@ class SamplePreparer:
         """Shape and dtype of one sample, by modality."""
         found = {name: of for column in self.media for name, of in column.arrays.items()}
         if self.table is not None:
-            found[TABLE] = ((len(self.table.feature_names),), "float32")
+            found[TABLE_ARRAY] = ((len(self.table.feature_names),), "float32")
         return found
 
     def rows(
@@ -139,7 +139,7 @@ class SamplePreparer:
         records: Sequence[Record],
         *,
         root: Path | None = None,
-        broken: Broken = "fail",
+        broken: BrokenPolicy = "fail",
         first_row: int = 0,
         numbers: Sequence[int] | None = None,
         keep_empty: bool = False,
@@ -159,8 +159,8 @@ class SamplePreparer:
             arrays |= self._column(column, records, root, broken, faults, numbers)
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
-            arrays[TABLE], flags = self.table_rows(records, numbers=numbers)
-            arrays[TABLE + THERE] = np.ones(len(records), bool)
+            arrays[TABLE_ARRAY], flags = self.table_rows(records, numbers=numbers)
+            arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
         if not keep_empty:
             self._check_some(arrays, faults, numbers)
         return Samples(Tensors(arrays), tuple(faults), flags)
@@ -205,7 +205,7 @@ class SamplePreparer:
         column: MediaColumn,
         records: Sequence[Record],
         root: Path | None,
-        broken: Broken,
+        broken: BrokenPolicy,
         faults: list[Fault],
         numbers: Sequence[int],
     ) -> dict[str, NDArray[Any]]:
@@ -222,13 +222,13 @@ class SamplePreparer:
                 if broken == "fail":
                     raise
                 faults.append(Fault(row, column.name, str(error)))
-        return {**found, **{name + THERE: seen for name, seen in there.items()}}
+        return {**found, **{name + PRESENT_SUFFIX: seen for name, seen in there.items()}}
 
     def _check_some(self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], numbers: Sequence[int]) -> None:
         """A sample needs at least one modality. The columns of the table always say something."""
         if self.table is not None:
             return
-        empty = np.flatnonzero(~np.any([arrays[name + THERE] for name in self.names], axis=0))
+        empty = np.flatnonzero(~np.any([arrays[name + PRESENT_SUFFIX] for name in self.names], axis=0))
         if len(empty):
             row = int(empty[0])
             why = next((f": {fault.message}" for fault in faults if fault.row == row), "")
@@ -274,11 +274,13 @@ class SamplePreparer:
                     fix="update the clone of this project",
                 )  # fmt: skip
             media = tuple(
-                MediaColumn(str(m["name"]), str(m["kind"]), parse(reader_of(m["kind"]), m["reader"], m["name"]))
+                MediaColumn(
+                    str(m["name"]), str(m["kind"]), parse_value(reader_class(m["kind"]), m["reader"], m["name"])
+                )
                 for m in top["media"]
             )
             table = Preprocessor.from_bytes(json.dumps(top["table"]).encode()) if top["table"] else None
-            return cls(media, table, tuple(map(str, top["ignored"])), parse(Limits, top["limits"], "limits"))
+            return cls(media, table, tuple(map(str, top["ignored"])), parse_value(Limits, top["limits"], "limits"))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(
                 f"the preprocessing of samples cannot be read: {error!r}", expected="samples.json as ship wrote it",
@@ -304,13 +306,13 @@ def fit_samples(
     given, limits = readers or {}, limits or Limits()
     used = [name for name in table.names if name != target and name not in drop and name in kinds]
     media = tuple(
-        MediaColumn(name, kinds[name], given.get(name) or _fitted(table, name, kinds[name], root, limits))
+        MediaColumn(name, kinds[name], given.get(name) or _fit_reader(table, name, kinds[name], root, limits))
         for name in used
         if kinds[name] in READERS
     )
-    _check_media(media)
+    _check_array_names(media)
     rest = {name: kinds[name] for name in used if kinds[name] not in READERS}
-    coded = any(coded_by(kind) for kind in rest.values())
+    coded = any(modality_of_kind(kind) for kind in rest.values())
     if not media and not coded:
         raise InputError(
             "no column is left to learn from", expected="at least one column besides the target",
@@ -323,47 +325,47 @@ def fit_samples(
     return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read), limits)
 
 
-def _check_media(media: Sequence[MediaColumn]) -> None:
+def _check_array_names(media: Sequence[MediaColumn]) -> None:
     """Names that would be those of our own arrays are refused."""
-    taken = {TABLE}
+    taken = {TABLE_ARRAY}
     for column in media:
         for name in column.arrays:
-            if name in taken or name.endswith(THERE):
+            if name in taken or name.endswith(PRESENT_SUFFIX):
                 raise InputError(
                     f"a column of files or texts is called {column.name!r}",
-                    expected=f"another name than {TABLE!r}, one in {THERE!r}, or NAME{SOUND} beside films in NAME",
+                    expected=f"another name than {TABLE_ARRAY!r}, one in {PRESENT_SUFFIX!r}, or NAME{SOUND_SUFFIX} beside films in NAME",
                     fix=f"rename {column.name!r}",
                 )
             taken.add(name)
 
 
-def records_of(table: Table, start: int, most: int) -> list[dict[str, Any]]:
+def table_records(table: Table, start: int, most: int) -> list[dict[str, Any]]:
     """Up to `most` rows of a table from `start` on, as records."""
     return table.take(np.arange(start, min(start + most, table.num_rows))).records()
 
 
-def _fitted(table: Table, name: str, kind: str, root: Path | None, limits: Limits) -> Any:
+def _fit_reader(table: Table, name: str, kind: str, root: Path | None, limits: Limits) -> Any:
     values = [value for value in table.column(name).tolist() if not is_missing(value)]
     if not values:
         raise InputError(
             f"column {name!r} has no value in the training rows", expected="some to learn from",
             fix=f"leave {name!r} out, or bring rows that have it",
         )  # fmt: skip
-    reader = reader_of(kind)
+    reader = reader_class(kind)
     if kind == "text":
         return reader.fit([str(value) for value in values])
-    sources = _sources(table.column(name).tolist(), name, kind, root, limits)
-    given = {"seconds": FILM_S} if kind == "video" else {}
+    sources = _open_sources(table.column(name).tolist(), name, kind, root, limits)
+    given = {"seconds": MAX_VIDEO_S} if kind == "video" else {}
     try:
         return reader.fit(sources, **given)
     except (BrokenError, TooLargeError):
-        whole = [source for source in sources if _fits(reader, source)]
+        whole = [source for source in sources if _can_fit(reader, source)]
         if not whole:
             raise
         return reader.fit(whole, **given)
 
 
-def _fits(reader: Any, source: Source) -> bool:
+def _can_fit(reader: Any, source: Source) -> bool:
     """Whether a reader can be fitted on it. What cannot be read is told when it is decoded, or masked."""
     try:
         reader.fit([source])
@@ -372,7 +374,7 @@ def _fits(reader: Any, source: Source) -> bool:
     return True
 
 
-def opened(value: Any, kind: str, **given: Any) -> Source:
+def open_cell(value: Any, kind: str, **given: Any) -> Source:
     """The bytes behind one cell of a column of this kind, as open_source() or open_series() finds them."""
     if kind == "series":
         from deepseek.data.media.series import open_series
@@ -381,16 +383,16 @@ def opened(value: Any, kind: str, **given: Any) -> Source:
     return open_source(value, **given)
 
 
-def _sources(values: Sequence[Any], column: str, kind: str, root: Path | None, limits: Limits) -> list[Source]:
-    """Up to NUM_FITTED of the values that are there, evenly chosen. Those that cannot be opened are passed over, unless
-    that is all of them."""
+def _open_sources(values: Sequence[Any], column: str, kind: str, root: Path | None, limits: Limits) -> list[Source]:
+    """Up to MAX_FITTED_FILES of the values that are there, evenly chosen. Those that cannot be opened are passed over,
+    unless that is all of them."""
     there = [row for row, value in enumerate(values) if not is_missing(value)]
-    step = max(1, len(there) // NUM_FITTED)
+    step = max(1, len(there) // MAX_FITTED_FILES)
     sources: list[Source] = []
     first: InputError | None = None
-    for row in there[::step][:NUM_FITTED]:
+    for row in there[::step][:MAX_FITTED_FILES]:
         try:
-            sources.append(opened(values[row], kind, root=root, row=row, column=column, limits=limits))
+            sources.append(open_cell(values[row], kind, root=root, row=row, column=column, limits=limits))
         except (BrokenError, TooLargeError, MissingError) as error:
             first = first or error
     if not sources and first is not None:

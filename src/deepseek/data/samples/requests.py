@@ -1,9 +1,9 @@
 """Rows as a server is sent them: what is cheap is prepared at once, files are bytes until an engine process reads them.
 
     sent, flags = take(preparer, records)           # a front end: columns, base64, texts, the table; no decoder runs
-    arrays = pack([sent, more])                     # to the wire
+    arrays = pack_requests([sent, more])                     # to the wire
     samples, faults = read(preparer, arrays)        # an engine process: decoded as in training
-    error = fault_of(faults)                        # of a request's own rows: None, or why one has no answer
+    error = first_fault(faults)                        # of a request's own rows: None, or why one has no answer
 
 A file that kills its decoder so kills an engine process, never a front end; and a row that cannot be read costs its own
 request an answer, while the rows of others in the same batch get theirs.
@@ -25,32 +25,34 @@ from numpy.typing import NDArray
 from deepseek import errors
 from deepseek.contracts import Arrays, Flag, Record, Tensors
 from deepseek.data.media.source import BrokenError, is_missing
-from deepseek.data.samples.preparer import TABLE, THERE, MediaColumn, SamplePreparer, opened
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, TABLE_ARRAY, MediaColumn, SamplePreparer, open_cell
 from deepseek.errors import DeepseekError, InputError, MissingError, TooLargeError
 
-PRIVATE = "\0"  # before the names of what travels beside the prepared arrays: no column has it
-PLACES, COUNTS, SIZES, BYTES, TEXTS = (PRIVATE + name for name in ("rows", "files", "sizes", "bytes", "texts"))
-SHOWN = 60  # characters of a text in a sentence
-Files = tuple[bytes, ...]  # of one value; none where it is missing
+PRIVATE_PREFIX = "\0"  # before the names of what travels beside the prepared arrays: no column has it
+ROW_NUMBERS, FILE_COUNTS, FILE_SIZES, FILE_BYTES, TEXTS_ARRAY = (
+    PRIVATE_PREFIX + name for name in ("rows", "files", "sizes", "bytes", "texts")
+)
+MAX_SHOWN_CHARACTERS = 60  # characters of a text in a sentence
+FileContents = tuple[bytes, ...]  # of one value; none where it is missing
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class RequestSamples:
     """N rows. `files`: of each column of files, in the preparer's order; `arrays`: of texts and of the table, with
     their masks; `places` (N,): what each row is called in its request."""
 
     places: NDArray[np.int64]
-    files: tuple[tuple[Files, ...], ...]
+    files: tuple[tuple[FileContents, ...], ...]
     arrays: Arrays
 
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, rows: slice) -> Sent:
+    def __getitem__(self, rows: slice) -> RequestSamples:
         arrays = {name: array[rows] for name, array in self.arrays.items()}
-        return Sent(self.places[rows], tuple(column[rows] for column in self.files), arrays)
+        return RequestSamples(self.places[rows], tuple(column[rows] for column in self.files), arrays)
 
-    def __iter__(self) -> Iterator[Sent]:
+    def __iter__(self) -> Iterator[RequestSamples]:
         return (self[row : row + 1] for row in range(len(self)))
 
     @property
@@ -63,7 +65,7 @@ class Sent:
         return self.places.tobytes(), self.files, *(self.arrays[name].tobytes() for name in sorted(self.arrays))
 
 
-def take(preparer: SamplePreparer, records: Sequence[Record]) -> tuple[Sent, tuple[Flag, ...]]:
+def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple[RequestSamples, tuple[Flag, ...]]:
     """Rows by column name, checked as far as that needs no decoder, and what was replaced in the table.
 
     InputError for a column that is not known or not there, for a path, an address or a text where a file belongs, and
@@ -76,37 +78,37 @@ def take(preparer: SamplePreparer, records: Sequence[Record]) -> tuple[Sent, tup
     for column in preparer.media:
         values = [column.value_of(record, row, preparer.columns()) for row, record in enumerate(records)]
         if column.kind == "text":
-            arrays |= _texts(column, values)
+            arrays |= _encode_texts(column, values)
         else:
-            files.append(tuple(_files(column, value, row, preparer) for row, value in enumerate(values)))
+            files.append(tuple(_read_files(column, value, row, preparer) for row, value in enumerate(values)))
     flags: tuple[Flag, ...] = ()
     if preparer.table is not None:
-        arrays[TABLE], flags = preparer.table_rows(records)
-        arrays[TABLE + THERE] = np.ones(len(records), bool)
-    sent = Sent(np.arange(len(records)), tuple(files), arrays)
-    _check_some(preparer, sent)
+        arrays[TABLE_ARRAY], flags = preparer.table_rows(records)
+        arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
+    sent = RequestSamples(np.arange(len(records)), tuple(files), arrays)
+    _check_not_empty(preparer, sent)
     return sent, flags
 
 
-def _texts(column: MediaColumn, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
+def _encode_texts(column: MediaColumn, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
     shape, dtype = column.arrays[column.name]
     found, there = np.zeros((len(values), *shape), dtype), np.zeros(len(values), bool)
     for row, value in enumerate(values):
         if not is_missing(value):
             found[row], there[row] = column.read_text(value, row), True
-    return {column.name: found, column.name + THERE: there}
+    return {column.name: found, column.name + PRESENT_SUFFIX: there}
 
 
-def _files(column: MediaColumn, value: Any, row: int, preparer: SamplePreparer) -> Files:
+def _read_files(column: MediaColumn, value: Any, row: int, preparer: SamplePreparer) -> FileContents:
     if is_missing(value):
         return ()
-    source = opened(value, column.kind, root=None, row=row, column=column.name, limits=preparer.limits)
+    source = open_cell(value, column.kind, root=None, row=row, column=column.name, limits=preparer.limits)
     return tuple(data for _, data in source.files)
 
 
-def _check_some(preparer: SamplePreparer, sent: Sent) -> None:
+def _check_not_empty(preparer: SamplePreparer, sent: RequestSamples) -> None:
     there = [np.array([bool(files) for files in column]) for column in sent.files]
-    there += [array for name, array in sent.arrays.items() if name.endswith(THERE)]
+    there += [array for name, array in sent.arrays.items() if name.endswith(PRESENT_SUFFIX)]
     empty = np.flatnonzero(~np.any(there, axis=0))
     if len(empty):
         raise InputError(
@@ -115,16 +117,16 @@ def _check_some(preparer: SamplePreparer, sent: Sent) -> None:
         )  # fmt: skip
 
 
-def pack(parts: Sequence[Sent]) -> dict[str, NDArray[Any]]:
-    """The rows of several requests as one set of arrays, which read() takes apart again."""
+def pack_requests(parts: Sequence[RequestSamples]) -> dict[str, NDArray[Any]]:
+    """The rows of several requests as one set of arrays, which decode_requests() takes apart again."""
     files = [files for part in parts for column in zip(*part.files, strict=True) for files in column]
     data = [each for every in files for each in every]
     places = np.concatenate([part.places for part in parts])
     found: dict[str, NDArray[Any]] = {
-        PLACES: places,
-        COUNTS: np.array([len(each) for each in files], np.int64).reshape(len(places), len(parts[0].files)),
-        SIZES: np.array([len(each) for each in data], np.int64),
-        BYTES: np.frombuffer(b"".join(data), np.uint8),
+        ROW_NUMBERS: places,
+        FILE_COUNTS: np.array([len(each) for each in files], np.int64).reshape(len(places), len(parts[0].files)),
+        FILE_SIZES: np.array([len(each) for each in data], np.int64),
+        FILE_BYTES: np.frombuffer(b"".join(data), np.uint8),
     }
     return found | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
 
@@ -136,15 +138,18 @@ def pack_texts(preparer: SamplePreparer, records: Sequence[Record]) -> NDArray[n
     return np.array([json.dumps({name: record.get(name) for name in columns}).encode() for record in records])
 
 
-def read(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:
+def decode_requests(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:
     """Samples, and (N,) why a row has none: b"", or the error as JSON."""
-    places, counts = arrays[PLACES], arrays[COUNTS]
+    places, counts = arrays[ROW_NUMBERS], arrays[FILE_COUNTS]
     columns = [column for column in preparer.media if column.kind != "text"]
-    files = _unpacked(arrays[SIZES].tolist(), arrays[BYTES].data)
-    found = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE)}
+    files = _split_files(arrays[FILE_SIZES].tolist(), arrays[FILE_BYTES].data)
+    found = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE_PREFIX)}
     for column in columns:
         for name, (shape, dtype) in column.arrays.items():
-            found[name], found[name + THERE] = np.zeros((len(places), *shape), dtype), np.zeros(len(places), bool)
+            found[name], found[name + PRESENT_SUFFIX] = (
+                np.zeros((len(places), *shape), dtype),
+                np.zeros(len(places), bool),
+            )
     faults = [b""] * len(places)
     for row, place in enumerate(places.tolist()):
         for column, count in zip(columns, counts[row].tolist(), strict=True):
@@ -155,22 +160,22 @@ def read(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.
                 one = data[0] if len(data) == 1 else data
                 read_files = column.read(one, root=None, row=place, limits=preparer.limits)
             except (BrokenError, TooLargeError, MissingError) as error:
-                faults[row] = _told(error)
+                faults[row] = _serialize_error(error)
                 continue
             for name, array in read_files.items():
-                found[name][row], found[name + THERE][row] = array, True
+                found[name][row], found[name + PRESENT_SUFFIX][row] = array, True
     return Tensors(found), np.array(faults)
 
 
-def _unpacked(sizes: Sequence[int], data: memoryview) -> Iterator[bytes]:
+def _split_files(sizes: Sequence[int], data: memoryview) -> Iterator[bytes]:
     return (bytes(data[end - size : end]) for size, end in zip(sizes, accumulate(sizes), strict=True))
 
 
-def _told(error: InputError) -> bytes:
+def _serialize_error(error: InputError) -> bytes:
     return json.dumps(error.to_dict() | {"kind": type(error).__name__}).encode()
 
 
-def fault_of(faults: NDArray[np.bytes_]) -> DeepseekError | None:
+def first_fault(faults: NDArray[np.bytes_]) -> DeepseekError | None:
     """The first of them, as the error that it was."""
     told = next((fault for fault in faults.tolist() if fault), None)
     if told is None:
@@ -181,22 +186,24 @@ def fault_of(faults: NDArray[np.bytes_]) -> DeepseekError | None:
     return error
 
 
-def in_words(preparer: SamplePreparer, record: Record) -> dict[str, Any]:
+def describe_record(preparer: SamplePreparer, record: Record) -> dict[str, Any]:
     """A record as sentences on it speak of it, by modality: the names of files, or their kinds where they are bytes,
     the beginnings of texts, and of the table what is there; None for what is missing."""
-    found = {column.name: _in_words(record.get(column.name), column.kind) for column in preparer.media}
+    found = {column.name: _describe_value(record.get(column.name), column.kind) for column in preparer.media}
     if preparer.table is not None:
         values = ((column.name, record.get(column.name)) for column in preparer.table.columns)
-        found[TABLE] = _cut(", ".join(f"{name} {value}" for name, value in values if not is_missing(value))) or None
+        found[TABLE_ARRAY] = (
+            _shorten(", ".join(f"{name} {value}" for name, value in values if not is_missing(value))) or None
+        )
     return found
 
 
-def _in_words(value: Any, kind: str) -> str | None:
+def _describe_value(value: Any, kind: str) -> str | None:
     if not isinstance(value, (Mapping, list, tuple, np.ndarray)) and is_missing(value):
         return None
     is_text = isinstance(value, str) and (kind == "text" or value[:5].lower() != "data:")
-    return _cut(value) if is_text else f"({kind})"
+    return _shorten(value) if is_text else f"({kind})"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else text[:SHOWN] + " ..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + " ..."

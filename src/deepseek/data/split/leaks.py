@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from deepseek.contracts import Task
 from deepseek.data.split.split import Rows, Split, parse_split
 from deepseek.data.table.table import Table
-from deepseek.data.table.values import moment_text, moments
+from deepseek.data.table.values import format_timestamp, parse_timestamps
 
-TOO_LIKE = 0.9999  # |correlation| with the target from which a column is taken for it
+MIN_COPY_CORRELATION = 0.9999  # |correlation| with the target from which a column is taken for it
 MIN_ROWS = 20  # below, a column may equal the target by chance
-MANY_ROWS = 200  # below, a number may separate the classes by chance
+MIN_SEPARATION_ROWS = 200  # below, a number may separate the classes by chance
 SAMPLE_ROWS = 4_000
 MAX_LEVELS = 20  # of a column whose every level has one class
-MAX_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
+MAX_SHARED_ROWS_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ def check_leaks(
 ) -> list[Finding]:
     """Findings over the parts of a table, refusals first. `kinds` names the columns that are read: those that a user
     drops are not in it. `method` is how the rows were split; `own_files` says that the user did it."""
-    found = _same_rows(table, split, kinds)
-    found += [finding for name in kinds if (finding := _is_target(table, name, target, task)) is not None]
-    found += _backwards(table, split, kinds, method, own_files) + _shared_groups(table, split, method)
+    found = _find_shared_rows(table, split, kinds)
+    found += [finding for name in kinds if (finding := _find_target_copy(table, name, target, task)) is not None]
+    found += _find_time_leaks(table, split, kinds, method, own_files) + _find_shared_groups(table, split, method)
     return sorted(found, key=lambda finding: finding.level)
 
 
-def _same_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> list[Finding]:
+def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> list[Finding]:
     """Rows of a later part that are also training rows, in every column that is read."""
     names = [name for name, kind in kinds.items() if kind not in ("identifier", "constant")]
     if not names:
@@ -72,7 +72,7 @@ def _same_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> list[Fin
         if not num_same:
             continue
         share = num_same / len(rows)
-        level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARE else "warn"
+        level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARED_ROWS_SHARE else "warn"
         message = (
             f"{num_same} of {len(rows)} {part} rows ({share:.1%}) equal training rows in every column that is read"
         )
@@ -84,11 +84,11 @@ def hash_rows(table: Table, names: list[str]) -> NDArray[np.uint64]:
     """One 64-bit number for each row (N,): equal for equal rows, and by chance once in 2^64."""
     mixed = np.full(table.num_rows, 0x9E3779B97F4A7C15, np.uint64)
     for name in names:
-        mixed = _mix(mixed ^ _bits(table.column(name)))
+        mixed = _mix_bits(mixed ^ _value_bits(table.column(name)))
     return mixed
 
 
-def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
+def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
     if values.dtype == object:
         listed = values.tolist()
         number = {value: at for at, value in enumerate(dict.fromkeys(listed))}
@@ -98,54 +98,56 @@ def _bits(values: NDArray[Any]) -> NDArray[np.uint64]:
     return np.where(np.isnan(values), np.nan, values + 0.0).view(np.uint64)
 
 
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit moves every other."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
 
 
-def _is_target(table: Table, name: str, target: str, task: Task) -> Finding | None:
+def _find_target_copy(table: Table, name: str, target: str, task: Task) -> Finding | None:
     """A column from which the target can be read off."""
-    if table.num_rows < MIN_ROWS or (table.num_rows > SAMPLE_ROWS and not _may_be_target(table, name, target, task)):
+    if table.num_rows < MIN_ROWS or (
+        table.num_rows > SAMPLE_ROWS and not _may_be_target_copy(table, name, target, task)
+    ):
         return None
     fix = f"leave it out (drop=[{name!r}]; in the shell --drop {name}) unless it is known before the target is"
     if task == "regression":
-        how = _follows(table, name, target)
+        how = _describe_dependence(table, name, target)
         return Finding("refuse", name, f"column {name!r} {how} the target {target!r}", fix) if how else None
-    if _separates(table, name, target):
+    if _separates_classes(table, name, target):
         message = f"column {name!r} alone separates the classes of {target!r} without an error"
         return Finding("warn", name, message, fix)
-    column, classes = _bits(table.column(name)), _bits(table.column(target))
+    column, classes = _value_bits(table.column(name)), _value_bits(table.column(target))
     num_values, num_classes = len(np.unique(column)), len(np.unique(classes))
     if not num_classes <= num_values <= max(MAX_LEVELS, num_classes):
         return None
-    if len(np.unique(_mix(column) ^ classes)) != num_values:  # some value has rows of two classes
+    if len(np.unique(_mix_bits(column) ^ classes)) != num_values:  # some value has rows of two classes
         return None
     if num_values == num_classes:
         return Finding("refuse", name, f"column {name!r} is the target {target!r} under another name", fix)
     return Finding("warn", name, f"each value of column {name!r} has one class of {target!r} only", fix)
 
 
-def _may_be_target(table: Table, name: str, target: str, task: Task) -> bool:
+def _may_be_target_copy(table: Table, name: str, target: str, task: Task) -> bool:
     """The same question to rows spread over the table: what they deny need not be asked of all."""
     rows = np.linspace(0, table.num_rows - 1, SAMPLE_ROWS).astype(np.int64)
     few = Table(
         {key: table.column(key)[rows] for key in (name, target)}, {key: table.types[key] for key in (name, target)}
     )
     if task == "regression":
-        return bool(_follows(few, name, target))
-    num_values, num_classes = (len(np.unique(_bits(table.column(key)))) for key in (name, target))
-    return num_values <= max(MAX_LEVELS, num_classes) or _separates(few, name, target)
+        return bool(_describe_dependence(few, name, target))
+    num_values, num_classes = (len(np.unique(_value_bits(table.column(key)))) for key in (name, target))
+    return num_values <= max(MAX_LEVELS, num_classes) or _separates_classes(few, name, target)
 
 
-def _separates(table: Table, name: str, target: str) -> bool:
+def _separates_classes(table: Table, name: str, target: str) -> bool:
     """Whether the numbers of each class lie in a range of their own, over many values."""
     values = table.column(name)
-    if values.dtype.kind != "f" or table.num_rows < MANY_ROWS:
+    if values.dtype.kind != "f" or table.num_rows < MIN_SEPARATION_ROWS:
         return False
     there = np.isfinite(values)
-    values, classes = values[there], _bits(table.column(target))[there]
+    values, classes = values[there], _value_bits(table.column(target))[there]
     order = np.argsort(values, kind="stable")
     if len(np.unique(values)) <= MAX_LEVELS or len(np.unique(classes)) < 2:
         return False
@@ -154,7 +156,7 @@ def _separates(table: Table, name: str, target: str) -> bool:
     return len(changes) + 1 == len(np.unique(classes)) and not ties.any()
 
 
-def _follows(table: Table, name: str, target: str) -> str:
+def _describe_dependence(table: Table, name: str, target: str) -> str:
     """How a number follows a numeric target, in words; "" when it does not."""
     x, y = table.column(name), table.column(target)
     if x.dtype.kind != "f" or y.dtype.kind != "f":
@@ -166,11 +168,11 @@ def _follows(table: Table, name: str, target: str) -> str:
     if np.array_equal(x, y):
         return "equals"
     with np.errstate(over="ignore", invalid="ignore"):
-        if _correlation(x, y) > TOO_LIKE:
+        if _correlation(x, y) > MIN_COPY_CORRELATION:
             return "is a straight line of"
     ranks = [np.unique(values, return_inverse=True)[1].astype(np.float64) for values in (x, y)]
     many = min(ranks[0].max(), ranks[1].max()) >= MAX_LEVELS
-    return "rises and falls exactly with" if many and _correlation(*ranks) > TOO_LIKE else ""
+    return "rises and falls exactly with" if many and _correlation(*ranks) > MIN_COPY_CORRELATION else ""
 
 
 def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -178,7 +180,9 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return abs(float(np.corrcoef(x, y)[0, 1]))
 
 
-def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str, own_files: bool) -> list[Finding]:
+def _find_time_leaks(
+    table: Table, split: Split, kinds: Mapping[str, str], method: str, own_files: bool
+) -> list[Finding]:
     """Training rows that are later than test rows."""
     if not len(split.test):
         return []
@@ -189,12 +193,14 @@ def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str
         by_time = f"split by time:{name} (in the shell --split time:{name})"
         values = table.column(name)
         if values.dtype == object:
-            values = moments(values).astype("datetime64[ms]")
+            values = parse_timestamps(values).astype("datetime64[ms]")
         there = ~table.missing(name)
         train, test = (values[rows[there[rows]]] for rows in (split.train, split.test))
         num_later = int((train > test.min()).sum()) if len(train) and len(test) else 0
         if num_later and (by == "time" or own_files):
-            first = moment_text(int(test.min().astype(np.int64))) if values.dtype.kind == "M" else f"{test.min():g}"
+            first = (
+                format_timestamp(int(test.min().astype(np.int64))) if values.dtype.kind == "M" else f"{test.min():g}"
+            )
             message = f"{num_later} training rows are later in {name!r} than the first test row ({first})"
             level: Literal["refuse", "warn"] = "refuse" if by == "time" else "warn"
             found.append(Finding(level, name, message, f"train on rows before the test rows, or {by_time}"))
@@ -204,11 +210,11 @@ def _backwards(table: Table, split: Split, kinds: Mapping[str, str], method: str
     return found
 
 
-def _shared_groups(table: Table, split: Split, method: str) -> list[Finding]:
+def _find_shared_groups(table: Table, split: Split, method: str) -> list[Finding]:
     by, column = parse_split(method, table)
     if by != "group":
         return []
-    groups = _bits(table.column(column))
+    groups = _value_bits(table.column(column))
     later: Rows = np.concatenate([split.validation, split.test])
     num_shared = len(np.intersect1d(groups[split.train], groups[later]))
     if not num_shared:

@@ -21,8 +21,8 @@ from deepseek.data.split.leaks import Finding
 from deepseek.data.split.split import Split
 from deepseek.extras import need
 
-TOLD = 0.75  # balanced accuracy by presence alone from which it is refused, of two classes; .5 is chance
-WARNED = 0.6
+REFUSED_ACCURACY = 0.75  # balanced accuracy by presence alone from which it is refused, of two classes; .5 is chance
+WARNED_ACCURACY = 0.6
 MIN_ROWS = 20
 
 
@@ -33,13 +33,13 @@ def check_presence(there: Mapping[str, NDArray[np.bool_]], target: NDArray[Any],
     found = []
     for name, seen in there.items():
         told = balanced_accuracy(seen, target)
-        if told < WARNED:
+        if told < WARNED_ACCURACY:
             continue
         shares = [float(seen[target == label].mean()) for label in np.unique(target)]
         classes = ", ".join(f"{share:.0%}" for share in shares[:10])
         found.append(
             Finding(
-                "refuse" if told >= TOLD else "warn", f"presence:{name}",
+                "refuse" if told >= REFUSED_ACCURACY else "warn", f"presence:{name}",
                 f"whether {name!r} is there tells the class (balanced accuracy {told:.2f} by that alone; there in "
                 f"{classes} of the rows of each class)",
                 f"leave {name!r} out (--drop), or bring rows of every class that have it",
@@ -64,7 +64,7 @@ def balanced_accuracy(seen: NDArray[np.bool_], target: NDArray[Any]) -> float:
     return float(0.5 + 0.5 * (mean - chance) / (best - chance))
 
 
-def told_by(features: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], *, seed: int = 0) -> float:
+def content_free_auc(features: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], *, seed: int = 0) -> float:
     """AUC of one of two classes by `features` (N, F) that are no content, such as the size of a picture: of rows out of
     five folds, no group on both sides. .5 is chance."""
     ensemble, metrics = need("sklearn.ensemble", extra="train"), need("sklearn.metrics", extra="train")
@@ -82,7 +82,7 @@ def check_copies(
     """Files that stand in the training part and in the test part under different names. `values` (N,) by column."""
     found = []
     for name, cells in values.items():
-        marks = [_mark(cell, root, most_bytes) for cell in cells]
+        marks = [_file_fingerprint(cell, root, most_bytes) for cell in cells]
         train = {mark for row in split.train.tolist() if (mark := marks[row]) is not None}
         same = [row for row in split.test.tolist() if marks[row] in train]
         if not same:
@@ -99,7 +99,7 @@ def check_copies(
     return found
 
 
-def _mark(cell: Any, root: Path | None, most_bytes: int) -> bytes | None:
+def _file_fingerprint(cell: Any, root: Path | None, most_bytes: int) -> bytes | None:
     """Of the first bytes and the size of a file; None for what is missing, a folder, a device, lies elsewhere or cannot
     be read."""
     if is_missing(cell):

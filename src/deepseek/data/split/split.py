@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Task
-from deepseek.data.table.table import Table, unknown_column
-from deepseek.data.table.values import BadValueError, moments, texts
+from deepseek.data.table.table import Table, unknown_column_error
+from deepseek.data.table.values import BadValueError, level_names, parse_timestamps
 from deepseek.errors import InputError
 
 Rows = NDArray[np.int64]
@@ -66,15 +66,15 @@ def split_table(
         )
     method, column = parse_split(split, table)
     if method == "time":
-        part = _by_time(_ranks(table, column), shares, column)
+        part = _split_by_time(_time_ranks(table, column), shares, column)
     elif method == "group":
-        part = _by_group(_group_codes(table, column), _strata(table, target, task), shares, seed, column)
+        part = _split_by_group(_group_codes(table, column), _strata(table, target, task), shares, seed, column)
     else:
-        part = _stratified(_strata(table, target, task), shares, np.random.default_rng(seed))
+        part = _split_stratified(_strata(table, target, task), shares, np.random.default_rng(seed))
     return Split(*(np.flatnonzero(part == number) for number in range(3)))
 
 
-def folds(
+def make_folds(
     table: Table, *, split: str = "random", target: str, task: Task, num_folds: int = 5, seed: int = 0
 ) -> list[tuple[Rows, Rows]]:
     """(train, validation) rows of each fold. By time the training part grows: fold i is judged on the moments after it.
@@ -85,7 +85,7 @@ def folds(
     if num_folds < 2:
         raise InputError(f"{num_folds} folds", expected="at least 2", fix="ask for more")
     if method == "time":
-        return _time_folds(_ranks(table, column), num_folds, column)
+        return _time_folds(_time_ranks(table, column), num_folds, column)
     if method == "group":
         part = _group_folds(_group_codes(table, column), _strata(table, target, task), num_folds, seed, column)
     else:
@@ -103,7 +103,7 @@ def parse_split(split: str, table: Table) -> tuple[str, str]:
             fix="choose one of these",
         )
     if colon and column not in table.columns:
-        raise unknown_column(column, table.names)
+        raise unknown_column_error(column, table.names)
     return method, column
 
 
@@ -111,10 +111,10 @@ def _strata(table: Table, target: str, task: Task) -> Rows:
     """What each part should have its share of (N,): classes; for regression every row is of one stratum."""
     if task == "regression":
         return np.zeros(table.num_rows, np.int64)
-    return _codes(table.column(target))
+    return _value_codes(table.column(target))
 
 
-def _codes(values: NDArray[Any]) -> Rows:
+def _value_codes(values: NDArray[Any]) -> Rows:
     """Equal values, equal numbers (N,); missing is a value of its own."""
     names = values.tolist() if values.dtype == object else None
     if names is None:
@@ -123,14 +123,14 @@ def _codes(values: NDArray[Any]) -> Rows:
     return np.array([0 if name is None else number[name] for name in names], np.int64)
 
 
-def _stratified(strata: Rows, shares: Sequence[float], rng: np.random.Generator) -> Rows:
+def _split_stratified(strata: Rows, shares: Sequence[float], rng: np.random.Generator) -> Rows:
     """Part (N,) of each row: 0 train, 1 validation, 2 test. Rows in random order, strata spread evenly over it."""
     part = np.zeros(len(strata), np.int64)
     owed = np.zeros(3)  # rows that the strata so far have given too few of, so that the parts' sizes come out right
     for stratum in np.unique(strata):
         rows = rng.permutation(np.flatnonzero(strata == stratum))
         wanted = np.array(shares) * len(rows) + owed
-        counts = _counts(wanted, len(rows), shares)
+        counts = _part_sizes(wanted, len(rows), shares)
         owed = wanted - counts
         part[rows] = np.repeat(np.arange(3), counts)
     for number in (2, 1):  # a part that is asked for is not empty
@@ -139,7 +139,7 @@ def _stratified(strata: Rows, shares: Sequence[float], rng: np.random.Generator)
     return part
 
 
-def _counts(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[float]) -> Rows:
+def _part_sizes(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[float]) -> Rows:
     """Whole rows for each part: training has at least one; from three rows on so has each part that is asked for."""
     least = np.array([1, *(int(share > 0 and num_rows >= 3) for share in shares[1:])])
     if num_rows == 2 and shares[2] > 0:
@@ -153,7 +153,7 @@ def _counts(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[float])
     return counts
 
 
-def _ranks(table: Table, column: str) -> Rows:
+def _time_ranks(table: Table, column: str) -> Rows:
     """Place of each row's moment among the different ones (N,). InputError when one is missing."""
     values = table.column(column)
     missing = table.missing(column)
@@ -165,7 +165,7 @@ def _ranks(table: Table, column: str) -> Rows:
         )
     if values.dtype == object:
         try:
-            values = moments(values)
+            values = parse_timestamps(values)
         except BadValueError as error:
             raise InputError(
                 f"column {column!r}, row {error.row}: {str(error.value)[:80]!r} is no date",
@@ -175,7 +175,7 @@ def _ranks(table: Table, column: str) -> Rows:
     return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
 
 
-def _by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
+def _split_by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
     num_parts = sum(share > 0 for share in shares)
     if ranks.max() + 1 < num_parts:
         raise InputError(
@@ -215,11 +215,11 @@ def _group_codes(table: Table, column: str) -> Rows:
     """The group of each row, numbered (N,). Rows without a group are one group of their own."""
     values = table.column(column)
     if values.dtype == object:
-        return _codes(np.array(texts(values), object))
-    return _codes(values)
+        return _value_codes(np.array(level_names(values), object))
+    return _value_codes(values)
 
 
-def _by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, column: str) -> Rows:
+def _split_by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, column: str) -> Rows:
     num_parts, num_groups = sum(share > 0 for share in shares), int(groups.max()) + 1
     if num_groups < num_parts:
         raise InputError(
@@ -256,11 +256,13 @@ def _group_tables(groups: Rows, strata: Rows) -> NDArray[np.float64]:
 def _best_assignment(tables: NDArray[np.float64], shares: NDArray[np.float64], seed: int) -> Rows:
     """Part of each group (G,): the order of groups, of several, whose parts come nearest to their shares of rows and of
     each stratum."""
-    tries = [_assign(tables, shares, np.random.default_rng((seed, number))) for number in range(NUM_TRIES)]
+    tries = [_assign_groups(tables, shares, np.random.default_rng((seed, number))) for number in range(NUM_TRIES)]
     return min(tries, key=lambda found: found[0])[1]
 
 
-def _assign(tables: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, Rows]:
+def _assign_groups(
+    tables: NDArray[np.float64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, Rows]:
     """Lay the groups in a row, in random order, and cut it by the shares; every part that is asked for gets a group."""
     total, sizes = tables.sum(), tables.sum(axis=1)
     order = rng.permutation(len(tables))

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 
 from deepseek.errors import InputError
 
-_HEAD = 8  # bytes before a sample: its checksum, and zeros
+_HEADER_BYTES = 8  # bytes before a sample: its checksum, and zeros
 VERSION = 1
 
-Layout = Mapping[str, tuple[tuple[int, ...], str]]  # shape and dtype of each array
+SampleLayout = Mapping[str, tuple[tuple[int, ...], str]]  # shape and dtype of each array
 
 
 class SampleCache:
     """Rows 0 to `capacity` have a slot. InputError when not even one fits into max_bytes."""
 
-    def __init__(self, folder: Path, key: str, layout: Layout, *, num_rows: int, max_bytes: int) -> None:
+    def __init__(self, folder: Path, key: str, layout: SampleLayout, *, num_rows: int, max_bytes: int) -> None:
         size = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in layout.values())
-        self.layout, self.slot = layout, _HEAD + size
+        self.layout, self.slot = layout, _HEADER_BYTES + size
         self.capacity = min(num_rows, max_bytes // (self.slot + 1))
         if self.capacity < 1:
             raise InputError(
@@ -63,7 +63,7 @@ class SampleCache:
         """Fill the arrays of one sample, each (1, ...) and contiguous. False when it is not there or not whole."""
         if row >= self.capacity:
             return False
-        head = bytearray(_HEAD)
+        head = bytearray(_HEADER_BYTES)
         parts = [into[name].view(np.uint8).data for name in self.layout]
         num_read = os.preadv(self._slots, [head, *parts], row * self.slot)
         return num_read == self.slot and int.from_bytes(head, "little") == _checksum(parts)
@@ -74,7 +74,7 @@ class SampleCache:
         if row >= self.capacity or self._is_full:
             return
         parts = [sample[name].view(np.uint8).data for name in self.layout]
-        head = _checksum(parts).to_bytes(_HEAD, "little")
+        head = _checksum(parts).to_bytes(_HEADER_BYTES, "little")
         try:
             os.pwritev(self._slots, [head, *parts], row * self.slot)
             os.pwrite(self._filled, b"\1", row)

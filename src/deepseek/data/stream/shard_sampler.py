@@ -1,6 +1,6 @@
 """Which rows a rank reads in a pass over shards, and in which order: a function of seed, epoch, rank and sizes alone.
 
-    order = Order(sizes=(1_000, 980, 1_020), seed=0, buffer=256, share=(rank, num_ranks))
+    order = ShardSampler(sizes=(1_000, 980, 1_020), seed=0, buffer=256, share=(rank, num_ranks))
     order.pieces(epoch)                     # [(1000, 1980), (0, 512)]: rows as they are read, one shard after the other
     order.rows(epoch)                       # the same rows as they are given out
 
@@ -18,11 +18,11 @@ from itertools import chain, islice
 
 import numpy as np
 
-_DRAWS = 4_096  # random numbers that are made at a time
+_NUM_DRAWS = 4_096  # random numbers that are made at a time
 
 
 @dataclass(frozen=True)
-class Order:
+class ShardSampler:
     """Rows are counted through all shards, from 0."""
 
     sizes: Sequence[int]  # rows of each shard
@@ -37,7 +37,7 @@ class Order:
     def pieces(self, epoch: int) -> list[tuple[int, int]]:
         """Parts of shards, first row and the one behind the last, in the order in which they are read.
 
-        >>> Order((3, 3), seed=None, share=(1, 3)).pieces(0)
+        >>> ShardSampler((3, 3), seed=None, share=(1, 3)).pieces(0)
         [(2, 3), (3, 4)]
         """
         sizes = np.asarray(self.sizes, np.int64)
@@ -60,7 +60,7 @@ class Order:
     def rows(self, epoch: int) -> Iterator[int]:
         """The rows in the order in which they are given out.
 
-        >>> sorted(Order((3, 5), seed=7, buffer=4).rows(1))
+        >>> sorted(ShardSampler((3, 5), seed=7, buffer=4).rows(1))
         [0, 1, 2, 3, 4, 5, 6, 7]
         """
         coming = self.read(epoch)
@@ -70,7 +70,7 @@ class Order:
         random = np.random.default_rng((self.seed, epoch, self.share[0]))
         held = list(islice(coming, self.buffer))
         while len(held) == self.buffer:
-            for at in random.integers(0, self.buffer, _DRAWS).tolist():
+            for at in random.integers(0, self.buffer, _NUM_DRAWS).tolist():
                 following = next(coming, None)
                 if following is None:
                     break

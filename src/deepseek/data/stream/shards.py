@@ -85,7 +85,7 @@ class FolderShards:
         return tuple(sorted({Path(name).parts[0] for name in self.names})) if self.target else ()
 
     def digest(self, *, times: bool = False) -> str:
-        return digest_of(((self.root / name, name) for name in self.names), times=times)
+        return files_digest(((self.root / name, name) for name in self.names), times=times)
 
     def name(self, row: int) -> str:
         return self.names[row]
@@ -120,7 +120,7 @@ def open_folder(root: Path, *, column: str, target: str | None = None, suffixes:
     return FolderShards(root, tuple(sorted(found)), column, target)
 
 
-def digest_of(files: Iterable[tuple[Path, str]], *, times: bool) -> str:
+def files_digest(files: Iterable[tuple[Path, str]], *, times: bool) -> str:
     """Of files and what else is said of them."""
     sha = hashlib.sha256()
     for path, facts in files:

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.media.source import BrokenError, Source
-from deepseek.data.stream.shards import check_files, digest_of
+from deepseek.data.stream.shards import check_files, files_digest
 from deepseek.data.table.arrow import from_arrow
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
 
-_ROWS = 256  # that are decoded at a time
+_BATCH_ROWS = 256  # that are decoded at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class ParquetShards:
 
     def digest(self, *, times: bool = False) -> str:
         layout = [size for size, (_, group, _) in zip(self.sizes, self.groups, strict=True) if group >= 0]
-        return digest_of(((path, f"{path.name}\0{layout}") for path in self.files), times=times)
+        return files_digest(((path, f"{path.name}\0{layout}") for path in self.files), times=times)
 
     def name(self, row: int) -> str:
         shard, at = self._place(row)
@@ -79,13 +79,13 @@ class ParquetShards:
         num_left = self.sizes[shard]
         try:
             with parquet.ParquetFile(self.files[number]) as file:
-                for batch in file.iter_batches(_ROWS, [group], self.columns, use_threads=False):
+                for batch in file.iter_batches(_BATCH_ROWS, [group], self.columns, use_threads=False):
                     num_left -= len(batch)
                     yield batch
         except (pa.ArrowException, OSError) as error:
-            raise _broken(called, error) from error
+            raise _broken_error(called, error) from error
         if num_left:
-            raise _broken(called, f"{num_left} rows are missing")
+            raise _broken_error(called, f"{num_left} rows are missing")
 
     def _records(self, batch: Any, shard: int, begin: int) -> list[dict[str, Any]]:
         pa = need("pyarrow", extra="tabular")
@@ -94,11 +94,11 @@ class ParquetShards:
         found: dict[str, list[Any]] = {}
         for column in self.columns:
             kind = batch.schema.field(column).type
-            if not (_is_file(pa, kind) or _is_struct(pa, kind)):
+            if not (_is_binary_type(pa, kind) or _is_file_struct_type(pa, kind)):
                 continue
             table = table.drop_columns([column])
             cells = enumerate(batch[column].to_pylist(), first + begin)
-            found[column] = [_source(cell, f"{path}: row {row}") for row, cell in cells]
+            found[column] = [_cell_source(cell, f"{path}: row {row}") for row, cell in cells]
         table = table.replace_schema_metadata(None)  # a column that is asked for by name is read, index or not
         records = from_arrow(table).records() if table.num_columns else [{} for _ in range(len(batch))]
         return [record | {name: cells[row] for name, cells in found.items()} for row, record in enumerate(records)]
@@ -116,7 +116,7 @@ def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | 
     sizes: list[int] = []
     types: dict[str, Any] = {}
     for number, path in enumerate(files):
-        metadata, schema = _footer(path)
+        metadata, schema = _read_footer(path)
         for name in names:
             if name not in schema.names:
                 raise InputError(
@@ -138,31 +138,31 @@ def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | 
     return ParquetShards(files, names, tuple(groups), tuple(sizes), root)
 
 
-def _footer(path: Path) -> tuple[Any, Any]:
+def _read_footer(path: Path) -> tuple[Any, Any]:
     pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")
     try:
         with parquet.ParquetFile(path) as file:
             return file.metadata, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise _broken(path.name, error) from error
+        raise _broken_error(path.name, error) from error
 
 
-def _broken(called: str, why: object) -> BrokenError:
+def _broken_error(called: str, why: object) -> BrokenError:
     return BrokenError(
         f"{called} cannot be read: {str(why)[:200]}", expected="a whole Parquet file", fix="write or copy it again"
     )
 
 
-def _is_file(pa: Any, kind: Any) -> bool:
+def _is_binary_type(pa: Any, kind: Any) -> bool:
     types = pa.types
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
-def _is_struct(pa: Any, kind: Any) -> bool:
+def _is_file_struct_type(pa: Any, kind: Any) -> bool:
     return bool(pa.types.is_struct(kind)) and {field.name for field in kind} == {"bytes", "path"}
 
 
-def _source(cell: Any, called: str) -> Any:
+def _cell_source(cell: Any, called: str) -> Any:
     """Bytes as a file that knows where it lay; a struct of Hugging Face by its bytes, else by its path."""
     if isinstance(cell, dict):
         cell = cell["bytes"] if cell["bytes"] is not None else cell["path"]

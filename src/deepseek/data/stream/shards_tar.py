@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 from deepseek.data.media.source import BrokenError, Limits, Source
 from deepseek.data.media.text import decode_text
-from deepseek.data.samples.preparer import Broken
-from deepseek.data.stream.shards import check_files, digest_of
+from deepseek.data.samples.preparer import BrokenPolicy
+from deepseek.data.stream.shards import check_files, files_digest
 from deepseek.errors import InputError
 
-_KEY = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$")
-_TEXTS = frozenset(["txt", "text", "cls"])
-_BLOCK = 512  # bytes
+_MEMBER_NAME = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$")
+_TEXT_SUFFIXES = frozenset(["txt", "text", "cls"])
+_BLOCK_BYTES = 512  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class TarShards:
 
     def digest(self, *, times: bool = False) -> str:
         facts = (f"{path.name}\0{size}" for path, size in zip(self.files, self.sizes, strict=True))
-        return digest_of(zip(self.files, facts, strict=True), times=times)
+        return files_digest(zip(self.files, facts, strict=True), times=times)
 
     def name(self, row: int) -> str:
         shard, at = self._place(row)
@@ -109,7 +109,7 @@ class TarShards:
             data = os.pread(handle, size, start)
             if len(data) != size:
                 raise BrokenError(f"{called} is cut off", expected="the shard as it was opened", fix="copy it again")
-            record[column] = _value(data, called, suffix, column)
+            record[column] = _parse_member(data, called, suffix, column)
         return record
 
 
@@ -117,7 +117,7 @@ def open_tars(
     paths: Sequence[Path],
     *,
     columns: Mapping[str, str | Sequence[str]],
-    broken: Broken = "fail",
+    broken: BrokenPolicy = "fail",
     limits: Limits | None = None,
 ) -> TarShards:
     """Index the shards. `columns`: the suffix of each column's members, or several of which a sample has one.
@@ -136,11 +136,11 @@ the pattern.
     wanted = {name: (each,) if isinstance(each, str) else tuple(each) for name, each in columns.items()}
     limits = limits or Limits()
     faults: list[str] = []
-    indices = [_index(path, wanted, limits, broken, faults) for path in files]
+    indices = [_index_shard(path, wanted, limits, broken, faults) for path in files]
     return TarShards(files, wanted, tuple(indices), tuple(faults))
 
 
-class _Indexing:
+class _IndexBuilder:
     """The index of one shard in the making."""
 
     def __init__(self, path: Path, wanted: Mapping[str, tuple[str, ...]]) -> None:
@@ -152,7 +152,7 @@ class _Indexing:
 
     def add(self, name: str, member: tarfile.TarInfo) -> str | None:
         """Take a member if one of the columns wants it; what is wrong with it."""
-        matched = _KEY.match(name)
+        matched = _MEMBER_NAME.match(name)
         if matched is None:
             return None
         key, suffix = matched[1], matched[2].lower()
@@ -186,11 +186,11 @@ class _Indexing:
         return TarIndex(tuple(self._keys), places, np.array(self._chosen, np.int8).reshape(-1, len(self.wanted)))
 
 
-def _index(
-    path: Path, wanted: Mapping[str, tuple[str, ...]], limits: Limits, broken: Broken, faults: list[str]
+def _index_shard(
+    path: Path, wanted: Mapping[str, tuple[str, ...]], limits: Limits, broken: BrokenPolicy, faults: list[str]
 ) -> TarIndex:
-    making = _Indexing(path, wanted)
-    for name, member, problem in _members(path, limits):
+    making = _IndexBuilder(path, wanted)
+    for name, member, problem in _read_members(path, limits):
         if what := problem or making.add(name, member):
             if broken == "fail":
                 raise BrokenError(
@@ -201,7 +201,7 @@ def _index(
     return making.made()
 
 
-def _members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo, str | None]]:
+def _read_members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo, str | None]]:
     """Name, member, and what is wrong with it; folders are passed over."""
     nothing, num_bytes = tarfile.TarInfo(), path.stat().st_size
     try:
@@ -222,14 +222,14 @@ def _members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo,
                 break
             archive.members.clear()  # type: ignore[attr-defined]  # tarfile keeps all of them
             if not member.isdir():
-                yield member.name[:200], member, _problem(member, limits, num_bytes)
+                yield member.name[:200], member, _find_problem(member, limits, num_bytes)
         with path.open("rb") as file:
             file.seek(archive.offset)
-            if file.read(_BLOCK) != bytes(_BLOCK):  # tarfile takes a broken header for the end
+            if file.read(_BLOCK_BYTES) != bytes(_BLOCK_BYTES):  # tarfile takes a broken header for the end
                 yield "its end", nothing, f"it is cut off or broken behind byte {archive.offset:,}: no end mark"
 
 
-def _problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> str | None:
+def _find_problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> str | None:
     place = PurePosixPath(member.name)
     if place.is_absolute() or ".." in place.parts or "\0" in member.name:
         return "its name leads out of the shard"
@@ -244,8 +244,8 @@ def _problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> str | N
     return None
 
 
-def _value(data: bytes, called: str, suffix: str, column: str) -> Any:
-    if suffix in _TEXTS:
+def _parse_member(data: bytes, called: str, suffix: str, column: str) -> Any:
+    if suffix in _TEXT_SUFFIXES:
         return decode_text(data, called).strip()
     if suffix != "json":
         return Source(called, ((called, data),))

@@ -28,15 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.media.source import BrokenError
-from deepseek.data.samples.decoders import Chunk, Decoders
-from deepseek.data.samples.preparer import THERE, Broken, SamplePreparer, Samples
+from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer, Samples
 from deepseek.data.stream.cache import SampleCache
-from deepseek.data.stream.shard_sampler import Order
+from deepseek.data.stream.shard_sampler import ShardSampler
 from deepseek.data.stream.shards import Shards
-from deepseek.data.table.values import text_of
+from deepseek.data.table.values import level_name
 from deepseek.errors import InputError
 
-LABEL = ".label"  # the name of the targets among a cached sample's arrays: no column of ours is called so
+LABEL_ARRAY = ".label"  # the name of the targets among a cached sample's arrays: no column of ours is called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class StreamConfig:
     buffer: int = 4_096  # rows among which the next one is drawn; of Parquet so many are in memory, undecoded
     share: tuple[int, int] = (0, 1)  # rank, number of ranks
     workers: int = 0  # processes that decode, two batches of each ahead; 0 decodes here
-    broken: Broken = "fail"  # or "mask": the value is missing, and a row that has no other is left out of its batch
+    broken: BrokenPolicy = (
+        "fail"  # or "mask": the value is missing, and a row that has no other is left out of its batch
+    )
     cache: Path | None = None  # a folder for decoded samples
     cache_bytes: int = 20 * 2**30  # that they may take there
 
@@ -68,7 +70,7 @@ class StreamConfig:
 class StreamBatch:
     """N samples."""
 
-    arrays: Mapping[str, NDArray[Any]]  # by name, and by name with THERE behind it, each (N, ...)
+    arrays: Mapping[str, NDArray[Any]]  # by name, and by name with PRESENT_SUFFIX behind it, each (N, ...)
     labels: NDArray[Any] | None  # (N,) int64 class numbers or float32 values; None without a target
     rows: NDArray[np.int64]  # (N,) their numbers through all shards
 
@@ -77,7 +79,7 @@ class StreamBatch:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingBatch:
     """A batch on its way: what is known before the missing samples are decoded."""
 
     rows: NDArray[np.int64]  # (N,)
@@ -86,12 +88,12 @@ class _Asked:
     chunk: Chunk  # those
 
 
-def label_of(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] | None, where: str) -> float:
+def parse_label(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] | None, where: str) -> float:
     """The number of a record's class, or its value where there are no classes. InputError, which says `where`, for
     another."""
     value = record[target]
     try:
-        found = float(value) if numbers is None else numbers[text_of(value) or ""]
+        found = float(value) if numbers is None else numbers[level_name(value) or ""]
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
             f"{where}: the target {target!r} is {value!r:.100}",
@@ -103,7 +105,7 @@ def label_of(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] 
     return found
 
 
-class Place(ABC):
+class ResumableStream(ABC):
     """Where a stream stands: how many passes it has given, and batches of this one. Its kin says what the order of rows
     depends on."""
 
@@ -136,7 +138,7 @@ class Place(ABC):
         """JSON, equal for equal orders."""
 
 
-class ShardStream(Place):
+class ShardStream(ResumableStream):
     """An iterable of StreamBatch, a pass each time; `epoch` and `batch` say where it stands.
 
     labels: the classes in order; None where the target is a value, or there is no target. InputError when the shards
@@ -163,7 +165,7 @@ class ShardStream(Place):
                     fix="open them with the columns that the samples are made of, and the target",
                 )  # fmt: skip
         self._numbers = None if labels is None else {label: number for number, label in enumerate(labels)}
-        self.order = Order(tuple(shards.sizes), self.config.seed, self.config.buffer, self.config.share)
+        self.order = ShardSampler(tuple(shards.sizes), self.config.seed, self.config.buffer, self.config.share)
         if not len(self.order):
             raise InputError(
                 f"there are {sum(shards.sizes)} rows for {self.config.share[1]} ranks", expected="one for each",
@@ -171,7 +173,7 @@ class ShardStream(Place):
             )  # fmt: skip
         super().__init__()
         self.faults: dict[tuple[int, str], str] = {}  # what was masked or left out, by row and column
-        self._decoders = Decoders(
+        self._decoders = DecoderPool(
             preparer,
             root=shards.root,
             broken=self.config.broken,
@@ -207,7 +209,7 @@ class ShardStream(Place):
 
     def _batches(self, epoch: int, start: int) -> Iterator[StreamBatch]:
         self._open_cache()
-        waiting = deque[_Asked]()
+        waiting = deque[_PendingBatch]()
 
         def chunks() -> Iterator[Chunk]:
             for asked in self._asked(epoch, start):
@@ -217,7 +219,7 @@ class ShardStream(Place):
         for samples in self._decoders.decoded(chunks()):
             yield self._joined(waiting.popleft(), samples)
 
-    def _asked(self, epoch: int, start: int) -> Iterator[_Asked]:
+    def _asked(self, epoch: int, start: int) -> Iterator[_PendingBatch]:
         """The batches from `start` on, the records of what is not in the cache read."""
         size, coming = self.config.batch_size, self.order.rows(epoch)
         num_rows = sum(self.shards.sizes)
@@ -235,7 +237,7 @@ class ShardStream(Place):
             fresh = {row: record for row, record in found.items() if record is not None}
             labels = [self._label(record, row) for row, record in fresh.items()]
             records = [{name: record[name] for name in self._columns} for record in fresh.values()]
-            yield _Asked(rows, is_fresh, np.array(labels, self._label_dtype), Chunk(tuple(fresh), records))
+            yield _PendingBatch(rows, is_fresh, np.array(labels, self._label_dtype), Chunk(tuple(fresh), records))
 
     def _read_any(self, rows: Sequence[int]) -> dict[int, dict[str, Any] | None]:
         """Records of any rows; None for one that cannot be read, where that is to be masked."""
@@ -274,7 +276,7 @@ class ShardStream(Place):
         return read
 
     def _label(self, record: Mapping[str, Any], row: int) -> float:
-        return 0 if self.target is None else label_of(record, self.target, self._numbers, self.shards.name(row))
+        return 0 if self.target is None else parse_label(record, self.target, self._numbers, self.shards.name(row))
 
     # ---- a batch
 
@@ -282,23 +284,23 @@ class ShardStream(Place):
     def _label_dtype(self) -> str:
         return "int64" if self._numbers is not None else "float32"
 
-    def _joined(self, asked: _Asked, samples: Samples) -> StreamBatch:
+    def _joined(self, asked: _PendingBatch, samples: Samples) -> StreamBatch:
         """Decoded and cached samples in the order of the batch."""
         for fault in samples.faults:
             self.faults[int(asked.chunk.numbers[fault.row]), fault.column] = fault.message
         if self._cache is None or asked.is_fresh.all():
-            found = {**samples.arrays, LABEL: asked.labels}
+            found = {**samples.arrays, LABEL_ARRAY: asked.labels}
         else:
             found = self._with_cached(asked, samples, self._cache)
         if self._cache is not None:
             faulty = {fault.row for fault in samples.faults}
             for at, row in enumerate(asked.chunk.numbers):
                 if at not in faulty:
-                    fresh = {**samples.arrays, LABEL: asked.labels}
+                    fresh = {**samples.arrays, LABEL_ARRAY: asked.labels}
                     self._cache.write(row, {name: array[at : at + 1] for name, array in fresh.items()})
         rows = asked.rows
         if len(rows):
-            is_there = np.any([found[name + THERE] for name in self.preparer.names], axis=0)
+            is_there = np.any([found[name + PRESENT_SUFFIX] for name in self.preparer.names], axis=0)
             told = {row for row, _ in self.faults}
             for row in set(rows[~is_there].tolist()) - told:
                 self.faults[row, ""] = f"{self.shards.name(row)} has no value at all"
@@ -309,11 +311,11 @@ class ShardStream(Place):
                 f"no row of batch {self.batch} in epoch {self.epoch} can be read: {list(self.faults.values())[-1]}",
                 expected="some that can", fix="leave the broken shard out",
             )  # fmt: skip
-        labels = found.pop(LABEL)
+        labels = found.pop(LABEL_ARRAY)
         return StreamBatch(found, labels if self.target else None, rows)
 
-    def _with_cached(self, asked: _Asked, samples: Samples, cache: SampleCache) -> dict[str, NDArray[Any]]:
-        fresh = {**samples.arrays, LABEL: asked.labels}
+    def _with_cached(self, asked: _PendingBatch, samples: Samples, cache: SampleCache) -> dict[str, NDArray[Any]]:
+        fresh = {**samples.arrays, LABEL_ARRAY: asked.labels}
         found = {name: np.empty((len(asked.rows), *shape), dtype) for name, (shape, dtype) in cache.layout.items()}
         for name, array in found.items():
             if name in fresh and len(asked.labels):
@@ -326,7 +328,7 @@ class ShardStream(Place):
             chunk = Chunk((row,), [{name: record[name] for name in self._columns}])
             again = {
                 **self._decoders.here(chunk).arrays,
-                LABEL: np.array([self._label(record, row)], self._label_dtype),
+                LABEL_ARRAY: np.array([self._label(record, row)], self._label_dtype),
             }
             for name, view in views.items():
                 view[:] = again[name]
@@ -338,8 +340,8 @@ class ShardStream(Place):
             return
         layout: dict[str, tuple[tuple[int, ...], str]] = {}
         for name, of in self.preparer.shapes.items():
-            layout |= {name: of, name + THERE: ((), "bool")}
-        layout[LABEL] = ((), self._label_dtype)
+            layout |= {name: of, name + PRESENT_SUFFIX: ((), "bool")}
+        layout[LABEL_ARRAY] = ((), self._label_dtype)
         facts = f"{self.shards.digest(times=True)} {self.target} {list(self._numbers or ())} ".encode()
         key = hashlib.sha256(facts + self.preparer.to_bytes()).hexdigest()
         self._cache = SampleCache(

@@ -21,22 +21,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.samples.preparer import THERE, Broken, SamplePreparer
-from deepseek.data.stream.stream import LABEL, Place, StreamBatch, StreamConfig, label_of
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer
+from deepseek.data.stream.stream import LABEL_ARRAY, ResumableStream, StreamBatch, StreamConfig, parse_label
 from deepseek.errors import InputError
 
-FAULT = ".fault"  # what was masked in a row, in words; "" for most
+FAULT_ARRAY = ".fault"  # what was masked in a row, in words; "" for most
 _TASK_ROWS = 64  # that one task decodes at a time
 
 
-def decoded(
+def decode_dataset(
     dataset: Any,
     preparer: SamplePreparer,
     *,
     target: str | None = None,
     labels: Sequence[str] | None = None,
     root: Path | None = None,
-    broken: Broken = "fail",
+    broken: BrokenPolicy = "fail",
 ) -> Any:
     """A ray.data.Dataset of rows -> one of their samples, lazily: the arrays of `preparer` by name, ".label", ".fault".
 
@@ -59,19 +59,19 @@ def decoded(
         "preparer": preparer.to_bytes(), "target": target, "numbers": numbers, "root": root, "broken": broken,
     }  # fmt: skip
     found = dataset.select_columns(list(wanted)).map_batches(
-        _decode, batch_size=_TASK_ROWS, batch_format="pyarrow", fn_kwargs=given
+        _decode_block, batch_size=_TASK_ROWS, batch_format="pyarrow", fn_kwargs=given
     )
     found.context.execution_options.preserve_order = True
     return found
 
 
-def _decode(
+def _decode_block(
     batch: Any,
     preparer: bytes,
     target: str | None,
     numbers: Mapping[str, int] | None,
     root: Path | None,
-    broken: Broken,
+    broken: BrokenPolicy,
 ) -> dict[str, NDArray[Any]]:
     """One task: a table of rows -> arrays (N, ...)."""
     records = batch.to_pylist()
@@ -82,16 +82,16 @@ def _decode(
     told = [""] * len(records)
     for fault in samples.faults:
         told[fault.row] = fault.message
-    found[FAULT] = np.array(told, np.str_)
+    found[FAULT_ARRAY] = np.array(told, np.str_)
     if target is not None:
-        values = [label_of(record, target, numbers, f"row {at} of a block") for at, record in enumerate(records)]
-        found[LABEL] = np.array(values, np.float32 if numbers is None else np.int64)
-    is_there = np.any([found[name + THERE] for name in chosen.names], axis=0)
+        values = [parse_label(record, target, numbers, f"row {at} of a block") for at, record in enumerate(records)]
+        found[LABEL_ARRAY] = np.array(values, np.float32 if numbers is None else np.int64)
+    is_there = np.any([found[name + PRESENT_SUFFIX] for name in chosen.names], axis=0)
     return {name: array[is_there] for name, array in found.items()}
 
 
-class RayStream(Place):
-    """Batches of one rank, a pass each time: a DataIterator or Dataset of what decoded() gives.
+class RayStream(ResumableStream):
+    """Batches of one rank, a pass each time: a DataIterator or Dataset of what decode_dataset() gives.
 
     num_rows: that this rank gets in a pass: the dataset's count(), by the number of ranks. Of `config` the size of the
     batches, the buffer and the seed count: with a seed, rows are drawn among the next `buffer` ones. For another order
@@ -138,8 +138,8 @@ class RayStream(Place):
         return iter(self.rows.iter_batches(batch_size=size, batch_format="numpy", drop_last=True, **shuffle))
 
     def _joined(self, arrays: dict[str, NDArray[Any]]) -> StreamBatch:
-        labels = arrays.pop(LABEL, None)
-        arrays.pop(FAULT, None)
+        labels = arrays.pop(LABEL_ARRAY, None)
+        arrays.pop(FAULT_ARRAY, None)
         size = self.config.batch_size
         first = (self.batch - 1) * size  # by its place in the pass: Ray does not say which row it is
         return StreamBatch(arrays, labels, np.arange(first, first + size))

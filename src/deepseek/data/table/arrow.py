@@ -17,14 +17,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.table.cells import CellColumn, Read, dated, floats, overflow, texts, trimmed
-from deepseek.data.table.table import Table, Type
-from deepseek.data.table.values import EXACT
+from deepseek.data.table.cells import (
+    CellColumnReader,
+    ReadColumn,
+    overflow_note,
+    read_timestamps,
+    to_float64,
+    to_text_array,
+    trim_cells,
+)
+from deepseek.data.table.table import ColumnType, Table
+from deepseek.data.table.values import MAX_EXACT_INTEGER
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
 MAX_COLUMNS = 5_000
-MAX_NAME = 500  # letters in the name of a column
+MAX_NAME_CHARACTERS = 500  # letters in the name of a column
 
 
 def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) -> Table:
@@ -33,7 +41,7 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
 
     InputError names the column that is nested, binary or there twice.
     """
-    columns, notes = without_index(table)
+    columns, notes = drop_pandas_index(table)
     reader = TableReader(columns.column_names, cells=cells, decimal_comma=decimal_comma)
     reader.begin()
     reader.see(columns)
@@ -48,7 +56,7 @@ class ColumnReader(Protocol):
     def is_settled(self) -> bool: ...
     def begin(self) -> None: ...
     def see(self, chunked: Any) -> None: ...
-    def read(self, chunked: Any) -> Read: ...
+    def read(self, chunked: Any) -> ReadColumn: ...
 
 
 class TableReader:
@@ -60,7 +68,7 @@ class TableReader:
     def __init__(self, names: Sequence[str], *, cells: bool = False, decimal_comma: bool = False) -> None:
         self.names = check_names([str(name) for name in names])
         self._readers: list[ColumnReader] = [
-            CellColumn(decimal_comma=decimal_comma) if cells else TypedColumn(name) for name in self.names
+            CellColumnReader(decimal_comma=decimal_comma) if cells else TypedColumnReader(name) for name in self.names
         ]
 
     @property
@@ -76,16 +84,16 @@ class TableReader:
     def see(self, part: Any) -> None:
         """The next part, to find the types. InputError names the column that cannot be read."""
         for name, reader, chunked in zip(self.names, self._readers, part.columns, strict=True):
-            with _naming(name):
+            with _translate_errors(name):
                 reader.see(chunked)
 
     def read(self, part: Any) -> Table:
         """A part as a Table, once the types are settled."""
         columns: dict[str, NDArray[Any]] = {}
-        types: dict[str, Type] = {}
+        types: dict[str, ColumnType] = {}
         notes: list[str] = []
         for name, reader, chunked in zip(self.names, self._readers, part.columns, strict=True):
-            with _naming(name):
+            with _translate_errors(name):
                 types[name], columns[name], note = reader.read(chunked)
             if note:
                 notes.append(f"column {name!r} {note}")
@@ -93,7 +101,7 @@ class TableReader:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """An error of Arrow as one that names the column."""
     pa = need("pyarrow", extra="tabular")
     try:
@@ -108,13 +116,13 @@ def _naming(name: str) -> Iterator[None]:
         ) from error  # fmt: skip
 
 
-def without_index(table: Any) -> tuple[Any, list[str]]:
+def drop_pandas_index(table: Any) -> tuple[Any, list[str]]:
     """The columns of a pyarrow.Table without the index of the pandas frame that it was, and a note on each part of it.
 
     A counter that pandas keeps as a range is no column of the file to begin with.
     """
     notes = []
-    for name in index_names(table.schema):
+    for name in pandas_index_names(table.schema):
         places = table.schema.get_all_field_indices(name)
         if places:
             table = table.remove_column(places[-1])  # pandas writes its index behind the columns
@@ -123,7 +131,7 @@ def without_index(table: Any) -> tuple[Any, list[str]]:
     return table, notes
 
 
-def index_names(schema: Any) -> list[str]:
+def pandas_index_names(schema: Any) -> list[str]:
     """What pandas' metadata in a schema says is its index; nothing where there is no such metadata."""
     try:
         names = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
@@ -149,9 +157,11 @@ def check_names(names: list[str]) -> list[str]:
             raise InputError(
                 f"column {name!r} is there twice", expected="one name for each", fix="rename one of the two"
             )
-        if len(name) > MAX_NAME:
+        if len(name) > MAX_NAME_CHARACTERS:
             raise InputError(
-                f"the name of column {place} has {len(name)} letters", expected=f"at most {MAX_NAME}", fix="rename it"
+                f"the name of column {place} has {len(name)} letters",
+                expected=f"at most {MAX_NAME_CHARACTERS}",
+                fix="rename it",
             )
         if "\x00" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise InputError(
@@ -163,7 +173,7 @@ def check_names(names: list[str]) -> list[str]:
     return found
 
 
-class TypedColumn:
+class TypedColumnReader:
     """A column that has a type in its file."""
 
     def __init__(self, name: str) -> None:
@@ -177,10 +187,10 @@ class TypedColumn:
     def see(self, chunked: Any) -> None:
         """InputError for a type that no column of a Table has."""
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-        chunked = _decoded(chunked)
+        chunked = _decode_array(chunked)
         if pa.types.is_integer(chunked.type):
             ends = pc.min_max(chunked).as_py()
-            self._is_exact &= ends["max"] is None or max(abs(ends["min"]), abs(ends["max"])) <= EXACT
+            self._is_exact &= ends["max"] is None or max(abs(ends["min"]), abs(ends["max"])) <= MAX_EXACT_INTEGER
         elif not _is_readable(chunked.type):
             raise InputError(
                 f"column {self._name!r} is of type {chunked.type}",
@@ -188,29 +198,29 @@ class TypedColumn:
                 fix=f"turn {self._name!r} into such columns, or leave it out of the file",
             )
         elif _is_text(chunked.type):
-            _utf8(self._name, chunked)
+            _to_utf8(self._name, chunked)
 
-    def read(self, chunked: Any) -> Read:
+    def read(self, chunked: Any) -> ReadColumn:
         pa = need("pyarrow", extra="tabular")
-        chunked = _decoded(chunked)
+        chunked = _decode_array(chunked)
         kind = chunked.type
         if pa.types.is_null(kind):
             return "number", np.full(len(chunked), np.nan), ""
         if pa.types.is_boolean(kind):
-            return "boolean", floats(chunked.cast(pa.int8())), ""
+            return "boolean", to_float64(chunked.cast(pa.int8())), ""
         if pa.types.is_integer(kind):
             if not self._is_exact:
-                strings = texts(chunked.cast(pa.string()))
+                strings = to_text_array(chunked.cast(pa.string()))
                 return "text", strings, "has whole numbers too large to be exact; it is read as text"
-            return "number", floats(chunked), ""
+            return "number", to_float64(chunked), ""
         if pa.types.is_floating(kind):
-            values = floats(chunked)
-            return "number", values, overflow(values)
+            values = to_float64(chunked)
+            return "number", values, overflow_note(values)
         if pa.types.is_decimal(kind):
-            return "number", floats(chunked.cast(pa.float64())), ""
+            return "number", to_float64(chunked.cast(pa.float64())), ""
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-            return dated(chunked)
-        return "text", texts(trimmed(_utf8(self._name, chunked))), ""
+            return read_timestamps(chunked)
+        return "text", to_text_array(trim_cells(_to_utf8(self._name, chunked))), ""
 
 
 def _is_readable(kind: Any) -> bool:
@@ -219,16 +229,16 @@ def _is_readable(kind: Any) -> bool:
     return any(is_one(kind) for is_one in plain) or _is_text(kind)
 
 
-def _decoded(chunked: Any) -> Any:
+def _decode_array(chunked: Any) -> Any:
     """Dictionaries, run-end encodings and extensions as what they stand for."""
     pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
     kind = chunked.type
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name.startswith("arrow."):
-        return _decoded(pa.chunked_array([chunk.storage for chunk in chunked.chunks], kind.storage_type))
+        return _decode_array(pa.chunked_array([chunk.storage for chunk in chunked.chunks], kind.storage_type))
     if pa.types.is_dictionary(kind):
-        return _decoded(chunked.cast(kind.value_type))
+        return _decode_array(chunked.cast(kind.value_type))
     if pa.types.is_run_end_encoded(kind):
-        return _decoded(pa.chunked_array([pc.run_end_decode(chunk) for chunk in chunked.chunks], kind.value_type))
+        return _decode_array(pa.chunked_array([pc.run_end_decode(chunk) for chunk in chunked.chunks], kind.value_type))
     return chunked
 
 
@@ -242,7 +252,7 @@ def _is_binary(kind: Any) -> bool:
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
-def _utf8(name: str, chunked: Any) -> Any:
+def _to_utf8(name: str, chunked: Any) -> Any:
     """Strings. Bytes are taken for text when they are UTF-8."""
     pa = need("pyarrow", extra="tabular")
     try:

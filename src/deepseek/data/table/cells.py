@@ -1,6 +1,6 @@
 """How a column of text cells (a CSV) reads: as numbers, true/false or dates when every cell is one, else as text.
 
-    column = CellColumn()
+    column = CellColumnReader()
     while not column.is_settled:          # one pass in most cases; another where a late cell changes what fits
         column.begin()
         for strings in parts:
@@ -19,33 +19,39 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.table.table import Type
-from deepseek.data.table.values import EXACT, LARGEST, NULL_WORDS, moment_of
+from deepseek.data.table.table import ColumnType
+from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, NULL_WORDS, parse_timestamp
 from deepseek.extras import need
 
-_SAMPLE = 20  # cells that must look like dates before all are tried
-_TRUE, _FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+_NUM_SAMPLED_CELLS = 20  # cells that must look like dates before all are tried
+_TRUE_CELLS, _FALSE_CELLS = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
 
-Read = tuple[Type, NDArray[Any], str]  # type, values, a note or ""
+ReadColumn = tuple[ColumnType, NDArray[Any], str]  # type, values, a note or ""
 
 
-class Reading(Protocol):
+class CellParser(Protocol):
     """One way to read the cells of a column. Strings come trimmed, with null where there is no value."""
 
     def fits(self, strings: Any) -> bool:
         """Whether these cells, after all that were seen before, may be read so."""
         ...
 
-    def read(self, strings: Any) -> Read: ...
+    def read(self, strings: Any) -> ReadColumn: ...
 
 
-class CellColumn:
+class CellColumnReader:
     """The type of a column, found part by part. `decimal_comma`: 1,5 may be a number."""
 
     def __init__(self, *, decimal_comma: bool = False) -> None:
-        self._readings: list[Callable[[], Reading]] = [_Numbers, _Booleans, _Moments, _ZonedMoments, _ParsedMoments]
-        self._readings += [_CommaNumbers] if decimal_comma else []
-        self._readings.append(_Texts)
+        self._readings: list[Callable[[], CellParser]] = [
+            _NumberParser,
+            _BooleanParser,
+            _TimestampParser,
+            _ZonedTimestampParser,
+            _OtherTimestampParser,
+        ]
+        self._readings += [_CommaNumberParser] if decimal_comma else []
+        self._readings.append(_TextParser)
         self._reading = self._readings.pop(0)()
         self._has_values = False  # whether this pass has seen any
         self._is_settled = False
@@ -67,7 +73,7 @@ class CellColumn:
         """The next part of the cells (N,)."""
         if self._is_over:
             return
-        strings = trimmed(strings)
+        strings = trim_cells(strings)
         if strings.null_count == len(strings):
             return
         while not self._reading.fits(strings):
@@ -77,23 +83,23 @@ class CellColumn:
             self._reading = self._readings.pop(0)()
         self._has_values = True
 
-    def read(self, strings: Any) -> Read:
+    def read(self, strings: Any) -> ReadColumn:
         """Values (N,) of a part, once the type is settled."""
-        return self._reading.read(trimmed(strings))
+        return self._reading.read(trim_cells(strings))
 
 
-class _Numbers:
+class _NumberParser:
     def __init__(self) -> None:
         self._has_leading_zeros = self._is_large = self._has_long = False
 
     def fits(self, strings: Any) -> bool:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
         try:
-            values = floats(pc.cast(strings, pa.float64()))
+            values = to_float64(pc.cast(strings, pa.float64()))
         except pa.ArrowInvalid:
             return False
         self._has_leading_zeros |= _any_match(strings, r"^[-+]?0[0-9]")
-        if np.nanmax(np.abs(values), initial=0.0) >= EXACT:
+        if np.nanmax(np.abs(values), initial=0.0) >= MAX_EXACT_INTEGER:
             self._is_large = True
             self._has_long |= _any_match(strings, r"^[-+]?[0-9]{16,}$")
         return True
@@ -102,19 +108,19 @@ class _Numbers:
     def are_codes(self) -> bool:
         return self._has_leading_zeros or (self._is_large and self._has_long)
 
-    def read(self, strings: Any) -> Read:
+    def read(self, strings: Any) -> ReadColumn:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
         if self._has_leading_zeros:
-            return "text", texts(strings), "has numbers with leading zeros; it is read as text"
+            return "text", to_text_array(strings), "has numbers with leading zeros; it is read as text"
         if self.are_codes:
-            return "text", texts(strings), "has whole numbers too large to be exact; it is read as text"
-        values = floats(pc.cast(strings, pa.float64()))
-        return "number", values, overflow(values)
+            return "text", to_text_array(strings), "has whole numbers too large to be exact; it is read as text"
+        values = to_float64(pc.cast(strings, pa.float64()))
+        return "number", values, overflow_note(values)
 
 
-class _CommaNumbers:
+class _CommaNumberParser:
     def __init__(self) -> None:
-        self._numbers = _Numbers()
+        self._numbers = _NumberParser()
 
     def fits(self, strings: Any) -> bool:
         pc = need("pyarrow.compute", extra="tabular")
@@ -122,25 +128,25 @@ class _CommaNumbers:
             return False
         return self._numbers.fits(pc.replace_substring(strings, ",", ".")) and not self._numbers.are_codes
 
-    def read(self, strings: Any) -> Read:
+    def read(self, strings: Any) -> ReadColumn:
         pc = need("pyarrow.compute", extra="tabular")
         kind, values, _ = self._numbers.read(pc.replace_substring(strings, ",", "."))
         return kind, values, "has decimal commas; it is read as numbers"
 
 
-class _Booleans:
+class _BooleanParser:
     def fits(self, strings: Any) -> bool:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-        known = pc.is_in(strings, pa.array([*_TRUE, *_FALSE], strings.type))
+        known = pc.is_in(strings, pa.array([*_TRUE_CELLS, *_FALSE_CELLS], strings.type))
         return bool(pc.all(pc.or_(known, pc.is_null(strings))).as_py())
 
-    def read(self, strings: Any) -> Read:
+    def read(self, strings: Any) -> ReadColumn:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-        true = pc.is_in(strings, pa.array(_TRUE, strings.type))
-        return "boolean", floats(pc.if_else(pc.is_null(strings), None, pc.cast(true, pa.int8()))), ""
+        true = pc.is_in(strings, pa.array(_TRUE_CELLS, strings.type))
+        return "boolean", to_float64(pc.if_else(pc.is_null(strings), None, pc.cast(true, pa.int8()))), ""
 
 
-class _Moments:
+class _TimestampParser:
     """Dates and times as Arrow reads them, without a zone."""
 
     zone: str | None = None
@@ -152,11 +158,11 @@ class _Moments:
         return self._look_like_dates(strings) and self._all_fit(strings)
 
     def _look_like_dates(self, strings: Any) -> bool:
-        if self._num_sampled >= _SAMPLE:
+        if self._num_sampled >= _NUM_SAMPLED_CELLS:
             return True
-        sample = strings.drop_null().slice(0, _SAMPLE - self._num_sampled).to_pylist()
+        sample = strings.drop_null().slice(0, _NUM_SAMPLED_CELLS - self._num_sampled).to_pylist()
         self._num_sampled += len(sample)
-        return _are_moments(sample)
+        return _are_timestamps(sample)
 
     def _all_fit(self, strings: Any) -> bool:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
@@ -166,38 +172,38 @@ class _Moments:
             return False
         return True
 
-    def read(self, strings: Any) -> Read:
+    def read(self, strings: Any) -> ReadColumn:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
-        return dated(pc.cast(strings, pa.timestamp("us", self.zone)))
+        return read_timestamps(pc.cast(strings, pa.timestamp("us", self.zone)))
 
 
-class _ZonedMoments(_Moments):
+class _ZonedTimestampParser(_TimestampParser):
     zone = "UTC"
 
 
-class _ParsedMoments(_Moments):
+class _OtherTimestampParser(_TimestampParser):
     """Dates that Arrow does not read (2018/4/1), each distinct text once."""
 
     def _all_fit(self, strings: Any) -> bool:
-        return _are_moments(strings.unique().to_pylist())
+        return _are_timestamps(strings.unique().to_pylist())
 
-    def read(self, strings: Any) -> Read:
-        moments = {text: moment_of(text) for text in strings.unique().to_pylist()}
+    def read(self, strings: Any) -> ReadColumn:
+        moments = {text: parse_timestamp(text) for text in strings.unique().to_pylist()}
         return "datetime", np.array([moments[text] for text in strings.to_pylist()], "datetime64[ms]"), ""
 
 
-class _Texts:
+class _TextParser:
     def fits(self, strings: Any) -> bool:
         return True
 
-    def read(self, strings: Any) -> Read:
-        return "text", texts(strings), ""
+    def read(self, strings: Any) -> ReadColumn:
+        return "text", to_text_array(strings), ""
 
 
-def _are_moments(cells: list[Any]) -> bool:
+def _are_timestamps(cells: list[Any]) -> bool:
     try:
         for text in cells:
-            moment_of(text)
+            parse_timestamp(text)
     except (ValueError, OverflowError):
         return False
     return True
@@ -208,7 +214,7 @@ def _any_match(strings: Any, pattern: str) -> bool:
     return bool(pc.any(pc.match_substring_regex(strings, pattern)).as_py())
 
 
-def trimmed(strings: Any) -> Any:
+def trim_cells(strings: Any) -> Any:
     """Strings without blanks around them, the words for "no value" as null."""
     pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
     strings = pc.utf8_trim_whitespace(strings)
@@ -216,13 +222,13 @@ def trimmed(strings: Any) -> Any:
     return pc.if_else(gone, pa.scalar(None, strings.type), strings) if pc.any(gone).as_py() else strings
 
 
-def floats(chunked: Any) -> NDArray[np.float64]:
+def to_float64(chunked: Any) -> NDArray[np.float64]:
     """float64 that may be written to, missing as NaN."""
     pa = need("pyarrow", extra="tabular")
     return np.array(chunked.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
-def texts(strings: Any) -> NDArray[Any]:
+def to_text_array(strings: Any) -> NDArray[Any]:
     """Python strings; equal ones are one object, which keeps a long column of few levels small."""
     if len(strings) == 0:
         return np.empty(0, object)
@@ -232,7 +238,7 @@ def texts(strings: Any) -> NDArray[Any]:
     return np.asarray(distinct[codes], object)
 
 
-def dated(chunked: Any) -> Read:
+def read_timestamps(chunked: Any) -> ReadColumn:
     """Dates and timestamps as milliseconds in UTC."""
     pa = need("pyarrow", extra="tabular")
     zone = getattr(chunked.type, "tz", None)
@@ -242,7 +248,7 @@ def dated(chunked: Any) -> Read:
     return "datetime", values, f"has the time zone {zone}; it is read as UTC" if zone not in (None, "UTC") else ""
 
 
-def overflow(values: NDArray[np.float64]) -> str:
+def overflow_note(values: NDArray[np.float64]) -> str:
     """A note where some numbers are beyond float32."""
-    num_odd = int(np.sum(np.abs(values) > LARGEST))
+    num_odd = int(np.sum(np.abs(values) > FLOAT32_MAX))
     return f"has {num_odd} infinite or very large numbers, which count as missing" if num_odd else ""

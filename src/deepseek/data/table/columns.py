@@ -1,7 +1,8 @@
 """N rows held by column: what a tensor, an Arrow batch or a message of many rows brings, without a record for each row.
 
-    rows = Columns(("age", "income"), np.array([[61.0, 48000.0], [33.5, np.nan]]))    # one matrix of numbers
-    rows = Columns(("age", "purpose"), [[61.0, 33.5], ["car", None]])                 # or one sequence for each column
+    rows = ColumnarRows(("age", "income"), np.array([[61.0, 48000.0], [33.5, np.nan]]))    # one matrix of numbers
+    rows = ColumnarRows(("age", "purpose"), [[61.0, 33.5], ["car", None]])                 # or one sequence for each
+    column
 
 To who asks for a row they are a sequence of records.
 """
@@ -15,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Record
-from deepseek.data.table.values import Values, plain
+from deepseek.data.table.values import Values, to_python
 
 
-class Columns(Sequence[Record]):
+class ColumnarRows(Sequence[Record]):
     """Rows by column, in any order of the columns.
 
     `values` is a matrix (N, P) of numbers or booleans, NaN where one is missing; or N values for each of the P names.
 
-    >>> rows = Columns(("age", "purpose"), [[61.0, float("nan")], ["car", None]])
+    >>> rows = ColumnarRows(("age", "purpose"), [[61.0, float("nan")], ["car", None]])
     >>> len(rows), rows[1]
     (2, {'age': None, 'purpose': None})
     """
@@ -47,12 +48,12 @@ class Columns(Sequence[Record]):
         if isinstance(row, slice):
             return [self[each] for each in range(*row.indices(len(self)))]
         values = self.values[row] if isinstance(self.values, np.ndarray) else [column[row] for column in self.values]
-        return {name: plain(value) for name, value in zip(self.names, values, strict=True)}
+        return {name: to_python(value) for name, value in zip(self.names, values, strict=True)}
 
-    def arranged(self, names: Sequence[str]) -> Columns:
+    def arranged(self, names: Sequence[str]) -> ColumnarRows:
         """The same rows with the columns `names` alone, in this order. KeyError for a name that is not there."""
         place_of = {name: place for place, name in enumerate(self.names)}
         places = [place_of[name] for name in names]
         if isinstance(self.values, np.ndarray):
-            return Columns(names, self.values[:, places])
-        return Columns(names, [self.values[place] for place in places])
+            return ColumnarRows(names, self.values[:, places])
+        return ColumnarRows(names, [self.values[place] for place in places])

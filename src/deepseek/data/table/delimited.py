@@ -22,31 +22,31 @@ from deepseek.extras import need
 
 SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 256_000
-_SAMPLE_LINES = 50
+_NUM_SAMPLE_LINES = 50
 BLOCK_BYTES = 32 * 2**20  # no row may be longer
 PART_BYTES = 2**20  # that are looked at together
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 def read_delimited(data: bytes, where: str) -> Table:
     """The Table in the bytes of a CSV file. MalformedError names the line that is broken."""
     encoding = find_encoding(data)
     if encoding != "utf-8":
-        data = _transcoded(data, encoding, where)
-    check_nul(io.BytesIO(data), where)
+        data = _transcode_bytes(data, encoding, where)
+    check_no_nul(io.BytesIO(data), where)
     data = data.lstrip(b"\r\n")
     layout = find_layout(io.BytesIO(data), where)
-    cells = _cells(data, layout, where)
+    cells = _read_cells(data, layout, where)
     table = from_arrow(cells, cells=True, decimal_comma=layout.has_decimal_commas)
     if table.num_rows == 0:
-        raise header_alone(where)
+        raise header_only_error(where)
     notes = [f"{where} is not UTF-8; it is read as {encoding}"] if encoding in ("gb18030", "latin-1") else []
     notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in layout.unnamed]
     return Table(table.columns, table.types, (*notes, *table.notes))
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvLayout:
     """How a CSV file is laid out."""
 
     separator: str
@@ -58,7 +58,7 @@ class Layout:
         return self.separator == ";"
 
 
-def find_layout(file: BinaryIO, where: str) -> Layout:
+def find_layout(file: BinaryIO, where: str) -> CsvLayout:
     """Separator and names of a file in UTF-8, from where it stands. InputError when there is nothing but blanks."""
     head = file.read(4 * _SAMPLE_BYTES)
     while head.find(b"\n", 1) < 0 and (more := file.read(len(head))):
@@ -69,11 +69,11 @@ def find_layout(file: BinaryIO, where: str) -> Layout:
             f"{where} is empty", expected="a line of column names, then one line for each row", fix="export it again"
         )
     separator = find_separator(head)
-    names, unnamed = _header(head, separator, where)
-    return Layout(separator, tuple(names), tuple(unnamed))
+    names, unnamed = _read_header(head, separator, where)
+    return CsvLayout(separator, tuple(names), tuple(unnamed))
 
 
-def header_alone(where: str) -> InputError:
+def header_only_error(where: str) -> InputError:
     return InputError(
         f"{where} has column names but no rows",
         expected="one line for each row",
@@ -86,14 +86,14 @@ def find_encoding(data: bytes) -> str:
     >>> find_encoding("年龄,城市".encode("gbk")), find_encoding("Zürich,café".encode("latin-1")), find_encoding(b"a,b")
     ('gb18030', 'latin-1', 'utf-8')
     """
-    return encoding_of(io.BytesIO(data))
+    return find_file_encoding(io.BytesIO(data))
 
 
-def encoding_of(file: BinaryIO) -> str:
+def find_file_encoding(file: BinaryIO) -> str:
     """The encoding of a whole file, which is read a part at a time."""
     file.seek(0)
     sample = file.read(2_000)
-    for mark, encoding in _MARKS.items():
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
         if sample.startswith(mark):
             return encoding
     if len(sample) > 3 and sample[1::2].count(0) > 0.4 * len(sample) / 2 and not sample[::2].count(0):
@@ -127,14 +127,14 @@ def _field_counts(sample: str, separator: str) -> list[int]:
         for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator):
             if row:
                 counts.append(len(row))
-            if len(counts) > _SAMPLE_LINES:
+            if len(counts) > _NUM_SAMPLE_LINES:
                 break
     except csv.Error:  # a field longer than the sample
         pass
     return counts if len(counts) < 2 else counts[:-1]
 
 
-def _header(head: bytes, separator: str, where: str) -> tuple[list[str], list[tuple[int, str]]]:
+def _read_header(head: bytes, separator: str, where: str) -> tuple[list[str], list[tuple[int, str]]]:
     """Column names, and which of them were made here because the file has none (the index of a saved frame)."""
     text = io.StringIO(head.decode("utf-8", "replace"), newline="")
     try:
@@ -149,20 +149,20 @@ def _header(head: bytes, separator: str, where: str) -> tuple[list[str], list[tu
     return names, [(place, names[place - 1]) for place, name in enumerate(given, 1) if not name.strip()]
 
 
-def _cells(data: bytes, layout: Layout, where: str) -> Any:
+def _read_cells(data: bytes, layout: CsvLayout, where: str) -> Any:
     """Every cell as text, in a pyarrow.Table."""
     pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
     options = csv_options(layout, block_bytes=min(len(data) + 1, BLOCK_BYTES), has_quotes=b'"' in data)
     try:
         table = csv_reader.read_csv(pa.BufferReader(data), *options)
     except pa.ArrowInvalid as error:
-        raise broken(io.BytesIO(data), layout, where, str(error)) from error
+        raise broken_line_error(io.BytesIO(data), layout, where, str(error)) from error
     if data.count(b'"') % 2:
-        check_closed(io.BytesIO(data), layout, where)
+        check_quotes_closed(io.BytesIO(data), layout, where)
     return table.rename_columns(list(layout.names))
 
 
-def csv_options(layout: Layout, *, block_bytes: int, has_quotes: bool) -> tuple[Any, Any, Any]:
+def csv_options(layout: CsvLayout, *, block_bytes: int, has_quotes: bool) -> tuple[Any, Any, Any]:
     """Arrow's options for reading, parsing and converting: every cell as text, columns called by their place."""
     pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
     places = [str(place) for place in range(len(layout.names))]
@@ -173,7 +173,7 @@ def csv_options(layout: Layout, *, block_bytes: int, has_quotes: bool) -> tuple[
     )
 
 
-def check_closed(file: BinaryIO, layout: Layout, where: str) -> None:
+def check_quotes_closed(file: BinaryIO, layout: CsvLayout, where: str) -> None:
     """MalformedError when a quote opens a field that never ends: the rest of the file would be one value."""
     reader = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""), delimiter=layout.separator, strict=True)
     line = 1
@@ -189,7 +189,7 @@ def check_closed(file: BinaryIO, layout: Layout, where: str) -> None:
             ) from error
 
 
-def broken(file: BinaryIO, layout: Layout, where: str, reason: str) -> MalformedError:
+def broken_line_error(file: BinaryIO, layout: CsvLayout, where: str, reason: str) -> MalformedError:
     """Find the line that does not fit, with the slower reader of the standard library, which counts lines."""
     reader = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""), delimiter=layout.separator)
     num_columns = len(layout.names)
@@ -212,14 +212,14 @@ def broken(file: BinaryIO, layout: Layout, where: str, reason: str) -> Malformed
     )
 
 
-def _transcoded(data: bytes, encoding: str, where: str) -> bytes:
-    return b"".join(transcoded(io.BytesIO(data), encoding, where))
+def _transcode_bytes(data: bytes, encoding: str, where: str) -> bytes:
+    return b"".join(transcode_file(io.BytesIO(data), encoding, where))
 
 
-def transcoded(file: BinaryIO, encoding: str, where: str) -> Iterator[bytes]:
+def transcode_file(file: BinaryIO, encoding: str, where: str) -> Iterator[bytes]:
     """A whole file in UTF-8, a part at a time. MalformedError when it is not in `encoding` throughout."""
     try:
-        for text in _decoded(file, encoding):
+        for text in _decode_parts(file, encoding):
             yield text.encode("utf-8")
     except UnicodeError as error:
         raise MalformedError(
@@ -227,7 +227,7 @@ def transcoded(file: BinaryIO, encoding: str, where: str) -> Iterator[bytes]:
         ) from error
 
 
-def check_nul(file: BinaryIO, where: str) -> None:
+def check_no_nul(file: BinaryIO, where: str) -> None:
     """MalformedError with the line of the first NUL byte in a whole file."""
     file.seek(0)
     line = 1
@@ -240,7 +240,7 @@ def check_nul(file: BinaryIO, where: str) -> None:
             )
 
 
-def _decoded(file: BinaryIO, encoding: str) -> Iterator[str]:
+def _decode_parts(file: BinaryIO, encoding: str) -> Iterator[str]:
     """The text of a whole file, a part at a time. UnicodeError where it is not in `encoding`."""
     file.seek(0)
     decoder = codecs.getincrementaldecoder(encoding)()
@@ -251,7 +251,7 @@ def _decoded(file: BinaryIO, encoding: str) -> Iterator[str]:
 
 def _decodes(file: BinaryIO, encoding: str) -> bool:
     try:
-        for _ in _decoded(file, encoding):
+        for _ in _decode_parts(file, encoding):
             pass
     except UnicodeDecodeError:
         return False
@@ -260,7 +260,9 @@ def _decodes(file: BinaryIO, encoding: str) -> bool:
 
 def _looks_chinese(file: BinaryIO) -> bool:
     """Whether most letters beyond ASCII are the common ones of GB 2312: Latin-1 read as GB 18030 gives rare ones."""
-    letters = list(islice((letter for text in _decoded(file, "gb18030") for letter in text if letter > "\x7f"), 10_000))
+    letters = list(
+        islice((letter for text in _decode_parts(file, "gb18030") for letter in text if letter > "\x7f"), 10_000)
+    )
     known = sum(_decodes_to_gb2312(letter) for letter in letters)
     return known > 0.8 * len(letters)
 

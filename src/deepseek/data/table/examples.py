@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.data.table.synth import simulate_fraud
-from deepseek.data.table.table import Table, Type
+from deepseek.data.table.table import ColumnType, Table
 from deepseek.errors import MissingError
 from deepseek.extras import need
 from deepseek.plugins import did_you_mean
@@ -21,7 +21,7 @@ from deepseek.plugins import did_you_mean
 Example = tuple[Table, str, str]
 
 
-def example(name: str) -> Example:
+def load_example(name: str) -> Example:
     """The table, its target and where it comes from. MissingError for a name that is not in EXAMPLES."""
     if name not in EXAMPLES:
         raise MissingError(
@@ -32,29 +32,29 @@ def example(name: str) -> Example:
     return EXAMPLES[name]()
 
 
-def _cancer() -> Example:
+def _load_cancer() -> Example:
     data = need("sklearn.datasets", extra="tabular").load_breast_cancer()
     words = np.array(data.target_names, object)[data.target]
     what = "Breast Cancer Wisconsin (Diagnostic): 569 tumours, 30 measures of their cell nuclei (Street et al. 1993)"
-    return _table(data, "diagnosis", "text", words), "diagnosis", what
+    return _example_table(data, "diagnosis", "text", words), "diagnosis", what
 
 
-def _digits() -> Example:
+def _load_digits() -> Example:
     data = need("sklearn.datasets", extra="tabular").load_digits()
     what = "handwritten digits: 1,797 pictures of 8 x 8 grey values (Alpaydin and Kaynak 1998)"
-    return _table(data, "digit", "number", data.target.astype(np.float64)), "digit", what
+    return _example_table(data, "digit", "number", data.target.astype(np.float64)), "digit", what
 
 
-def _fraud() -> Example:
+def _load_fraud() -> Example:
     table = simulate_fraud()
     return table, "fraud", f"{table.num_rows} simulated card payments; no real person or card is in them"
 
 
-def _table(data: Any, target: str, kind: Type, answers: Any) -> Table:
+def _example_table(data: Any, target: str, kind: ColumnType, answers: Any) -> Table:
     names = [str(name).replace(" ", "_") for name in data.feature_names]
     columns = {name: data.data[:, place].astype(np.float64) for place, name in enumerate(names)}
-    types: dict[str, Type] = dict.fromkeys(names, "number")
+    types: dict[str, ColumnType] = dict.fromkeys(names, "number")
     return Table({**columns, target: answers}, {**types, target: kind})
 
 
-EXAMPLES: dict[str, Callable[[], Example]] = {"cancer": _cancer, "digits": _digits, "fraud": _fraud}
+EXAMPLES: dict[str, Callable[[], Example]] = {"cancer": _load_cancer, "digits": _load_digits, "fraud": _load_fraud}

@@ -1,6 +1,6 @@
 """How much memory there is, how much a table takes, and what is said where the one is less than the other.
 
-with naming_the_lack("loans.csv"):       # what fails for want of memory in there fails in words
+with translate_memory_errors("loans.csv"):       # what fails for want of memory in there fails in words
     ...
 """
 
@@ -20,12 +20,12 @@ _PROC = Path("/proc")
 def free_bytes(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
     """What this process may still take: the least that the machine, its container and its own limits leave. None where
     the system does not say."""
-    left = [_of_machine(proc), _of_container(cgroup), _of_limit(proc)]
+    left = [_machine_free_bytes(proc), _container_free_bytes(cgroup), _rlimit_free_bytes(proc)]
     known = [num_bytes for num_bytes in left if num_bytes is not None]
     return max(0, min(known)) if known else None
 
 
-def check_room(needed_bytes: int, what: str, fix: str) -> None:
+def check_memory(needed_bytes: int, what: str, fix: str) -> None:
     """TooLargeError when `what` needs more than there is: better than to be killed in the middle of it."""
     there = free_bytes()
     if there is not None and needed_bytes > there:
@@ -36,7 +36,7 @@ def check_room(needed_bytes: int, what: str, fix: str) -> None:
 
 
 @contextmanager
-def naming_the_lack(what: str, fix: str) -> Iterator[None]:
+def translate_memory_errors(what: str, fix: str) -> Iterator[None]:
     """A MemoryError, Arrow's included, as a TooLargeError."""
     try:
         yield
@@ -44,35 +44,35 @@ def naming_the_lack(what: str, fix: str) -> Iterator[None]:
         raise TooLargeError(f"{what} needs more memory than there is", expected="a table that fits", fix=fix) from error
 
 
-def _of_machine(proc: Path) -> int | None:
-    return _kilobytes(proc / "meminfo", "MemAvailable:")
+def _machine_free_bytes(proc: Path) -> int | None:
+    return _read_kilobytes(proc / "meminfo", "MemAvailable:")
 
 
-def _of_container(cgroup: Path) -> int | None:
+def _container_free_bytes(cgroup: Path) -> int | None:
     """Of version 2 and 1; pages of files that were read can be taken back, and are no use of it."""
     for limit, used, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
     ):
-        most, taken = _number(cgroup / limit), _number(cgroup / used)
+        most, taken = _read_number(cgroup / limit), _read_number(cgroup / used)
         if most is not None and taken is not None:
-            return most - taken + (_stat((cgroup / limit).with_name("memory.stat"), cache) or 0)
+            return most - taken + (_read_field((cgroup / limit).with_name("memory.stat"), cache) or 0)
     return None
 
 
-def _of_limit(proc: Path) -> int | None:
+def _rlimit_free_bytes(proc: Path) -> int | None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
         return None
-    return limit - (_kilobytes(proc / "self" / "status", "VmSize:") or 0)
+    return limit - (_read_kilobytes(proc / "self" / "status", "VmSize:") or 0)
 
 
-def _kilobytes(path: Path, name: str) -> int | None:
-    found = _stat(path, name)
+def _read_kilobytes(path: Path, name: str) -> int | None:
+    found = _read_field(path, name)
     return None if found is None else 1024 * found
 
 
-def _stat(path: Path, name: str) -> int | None:
+def _read_field(path: Path, name: str) -> int | None:
     try:
         lines = path.read_text().splitlines()
         return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), None)
@@ -80,7 +80,7 @@ def _stat(path: Path, name: str) -> int | None:
         return None
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
         text = path.read_text().strip()
     except OSError:

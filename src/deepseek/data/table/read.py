@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from deepseek.data.table.arrow import check_names, from_arrow
 from deepseek.data.table.delimited import read_delimited
-from deepseek.data.table.memory import check_room, naming_the_lack
+from deepseek.data.table.memory import check_memory, translate_memory_errors
 from deepseek.data.table.table import Table
-from deepseek.data.table.values import BadValueError, each, moments, numbers, text_of
+from deepseek.data.table.values import BadValueError, level_name, map_distinct, parse_numbers, parse_timestamps
 from deepseek.errors import InputError, MalformedError, MissingError
 from deepseek.extras import need
 
-EXPECTED = "a CSV, Parquet, Arrow or Feather file"
+EXPECTED_FILE = "a CSV, Parquet, Arrow or Feather file"
 #: First bytes of files that are often taken for tables, and what to do.
-_OTHERS = {
+_UNSUPPORTED_SIGNATURES = {
     b"PK\x03\x04": ("a ZIP or Excel file", "unpack it, or save the sheet as CSV"),
     b"\xd0\xcf\x11\xe0": ("an old Excel file", "save the sheet as CSV"),
     b"SQLite format 3": ("an SQLite database", "export the table as CSV or Parquet"),
@@ -38,13 +38,13 @@ _OTHERS = {
     b"BZh": ("bzip2", "unpack it, or pack it as .gz or .zst"),
     b"\xfd7zXZ": ("xz", "unpack it, or pack it as .gz or .zst"),
 }
-Form = Literal["gzip", "zstd", "Parquet", "Arrow", "Arrow stream", "delimited"]
-_FORMS: dict[bytes, Form] = {
+FileFormat = Literal["gzip", "zstd", "Parquet", "Arrow", "Arrow stream", "delimited"]
+_FORMAT_SIGNATURES: dict[bytes, FileFormat] = {
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PAR1": "Parquet", b"ARROW1": "Arrow",
     b"\xff\xff\xff\xff": "Arrow stream",
 }  # fmt: skip
-GROWTH = 5  # a CSV that is read takes so many times its size at its peak: bytes, cells and columns
-HEAD_BYTES = 16  # that tell what a file is
+PEAK_MEMORY_FACTOR = 5  # a CSV that is read takes so many times its size at its peak: bytes, cells and columns
+SIGNATURE_BYTES = 16  # that tell what a file is
 
 
 def read_table(source: Any) -> Table:
@@ -56,92 +56,92 @@ def read_table(source: Any) -> Table:
         return source
     table = _read_path(Path(source)) if isinstance(source, (str, Path)) else _read_object(source)
     if table.num_rows == 0:
-        raise no_rows(Path(source).name if isinstance(source, (str, Path)) else "the table")
+        raise no_rows_error(Path(source).name if isinstance(source, (str, Path)) else "the table")
     return table
 
 
-def no_rows(name: str) -> InputError:
+def no_rows_error(name: str) -> InputError:
     return InputError(f"{name} has no rows", expected="at least one row", fix="give rows")
 
 
 def _read_path(path: Path) -> Table:
     """The whole file. TooLargeError when it does not fit into memory."""
     fix = "take a part of its rows or columns (ship and predict read a file that is larger than memory)"
-    with naming_the_lack(path.name, fix):
-        with opening(path):
-            check_room(GROWTH * path.stat().st_size, path.name, fix)
+    with translate_memory_errors(path.name, fix):
+        with translate_open_errors(path):
+            check_memory(PEAK_MEMORY_FACTOR * path.stat().st_size, path.name, fix)
             data = path.read_bytes()
         return _read_bytes(data, path)
 
 
 @contextmanager
-def opening(path: Path) -> Iterator[None]:
+def translate_open_errors(path: Path) -> Iterator[None]:
     """What the system says of a path that cannot be read, as an error of ours."""
     try:
         yield
     except FileNotFoundError as error:
         raise MissingError(
-            f"there is no file {path}", expected=EXPECTED, fix="check the name and the folder"
+            f"there is no file {path}", expected=EXPECTED_FILE, fix="check the name and the folder"
         ) from error
     except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder", expected=EXPECTED, fix="name a file in it") from error
+        raise InputError(f"{path} is a folder", expected=EXPECTED_FILE, fix="name a file in it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InputError(
-            f"{str(path)!r} cannot be read: {error}", expected=EXPECTED, fix="check its name and its rights"
+            f"{str(path)!r} cannot be read: {error}", expected=EXPECTED_FILE, fix="check its name and its rights"
         ) from error
 
 
-def form_of(head: bytes, path: Path) -> Form:
+def detect_format(head: bytes, path: Path) -> FileFormat:
     """What a file is, by its first bytes. InputError for what is no table; MalformedError when its name says otherwise.
 
-    >>> form_of(b"PAR1", Path("loans.parquet")), form_of(b"age,city", Path("loans.csv"))
+    >>> detect_format(b"PAR1", Path("loans.parquet")), detect_format(b"age,city", Path("loans.csv"))
     ('Parquet', 'delimited')
     """
     if not head:
-        raise empty(path)
-    for start, form in _FORMS.items():
+        raise empty_file_error(path)
+    for start, form in _FORMAT_SIGNATURES.items():
         if head.startswith(start):
             return form
-    for start, (what, fix) in _OTHERS.items():
+    for start, (what, fix) in _UNSUPPORTED_SIGNATURES.items():
         if head.startswith(start):
-            raise InputError(f"{path.name} is {what}", expected=EXPECTED, fix=fix)
+            raise InputError(f"{path.name} is {what}", expected=EXPECTED_FILE, fix=fix)
     if path.suffix.lower() in (".parquet", ".pq", ".arrow", ".feather", ".ipc"):
-        raise MalformedError(f"{path.name} is not what its name says", expected=EXPECTED, fix="export it again")
+        raise MalformedError(f"{path.name} is not what its name says", expected=EXPECTED_FILE, fix="export it again")
     if path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
-        raise InputError(f"{path.name} is JSON", expected=EXPECTED, fix="write its rows as CSV or Parquet")
+        raise InputError(f"{path.name} is JSON", expected=EXPECTED_FILE, fix="write its rows as CSV or Parquet")
     return "delimited"
 
 
 def _read_bytes(data: bytes, path: Path) -> Table:
-    form = form_of(data[:HEAD_BYTES], path)
+    form = detect_format(data[:SIGNATURE_BYTES], path)
     if form in ("gzip", "zstd"):
-        return _read_bytes(_unpacked(data, form, path), path.with_suffix(""))
+        return _read_bytes(_decompress(data, form, path), path.with_suffix(""))
     return read_delimited(data, path.name) if form == "delimited" else _read_arrow(data, path, form)
 
 
-def _unpacked(data: bytes, codec: str, path: Path) -> bytes:
+def _decompress(data: bytes, codec: str, path: Path) -> bytes:
     pa = need("pyarrow", extra="tabular")
     try:
         with pa.input_stream(pa.BufferReader(data), compression=codec) as stream:
             unpacked: bytes = stream.read()
     except OSError as error:
-        raise does_not_unpack(path, codec, error) from error
+        raise decompress_error(path, codec, error) from error
     if not unpacked:
-        raise empty(path)
+        raise empty_file_error(path)
     return unpacked
 
 
-def empty(path: Path) -> InputError:
-    return InputError(f"{path.name} is empty", expected=EXPECTED, fix="export it again")
+def empty_file_error(path: Path) -> InputError:
+    return InputError(f"{path.name} is empty", expected=EXPECTED_FILE, fix="export it again")
 
 
-def does_not_unpack(path: Path, codec: str, error: OSError) -> MalformedError:
+def decompress_error(path: Path, codec: str, error: OSError) -> MalformedError:
     return MalformedError(
         f"{path.name} does not unpack: {error}", expected=f"a whole {codec} file", fix="make the file again"
     )
 
 
-def cannot_be_read(path: Path, form: Form, error: Exception) -> MalformedError:
+def broken_file_error(path: Path, form: FileFormat, error: Exception) -> MalformedError:
     """The error for a file of Arrow or Parquet that is not whole."""
     what = form.removesuffix(" stream")
     return MalformedError(
@@ -151,7 +151,7 @@ def cannot_be_read(path: Path, form: Form, error: Exception) -> MalformedError:
     )
 
 
-def _read_arrow(data: bytes, path: Path, form: Form) -> Table:
+def _read_arrow(data: bytes, path: Path, form: FileFormat) -> Table:
     pa = need("pyarrow", extra="tabular")
     try:
         if form == "Parquet":
@@ -164,7 +164,7 @@ def _read_arrow(data: bytes, path: Path, form: Form) -> Table:
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise cannot_be_read(path, form, error) from error
+        raise broken_file_error(path, form, error) from error
     return from_arrow(table)
 
 
@@ -200,7 +200,7 @@ def _read_columns(columns: list[tuple[Any, Any]]) -> Table:
     """Columns one by one, so that the one that cannot be read is named."""
     pa = need("pyarrow", extra="tabular")
     names = check_names([str(name) for name, _ in columns])
-    arrays = [_array(name, values) for name, (_, values) in zip(names, columns, strict=True)]
+    arrays = [_to_arrow_array(name, values) for name, (_, values) in zip(names, columns, strict=True)]
     for name, array in zip(names, arrays, strict=True):
         if len(array) != len(arrays[0]):
             raise InputError(
@@ -211,7 +211,7 @@ def _read_columns(columns: list[tuple[Any, Any]]) -> Table:
     return from_arrow(pa.table(arrays, names=names))
 
 
-def _array(name: str, values: Any) -> Any:
+def _to_arrow_array(name: str, values: Any) -> Any:
     """An Arrow array of a series, an array or a list. Mixed objects become text when each of them has one."""
     pa = need("pyarrow", extra="tabular")
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
@@ -226,17 +226,17 @@ def _array(name: str, values: Any) -> Any:
     try:
         array = pa.array(values, from_pandas=True)
         if pa.types.is_date(array.type) and any(isinstance(value, datetime) for value in values):
-            return _mixed(name, values)  # Arrow would cut off their hours
+            return _mixed_to_arrow(name, values)  # Arrow would cut off their hours
         return array
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return _mixed(name, values)
+        return _mixed_to_arrow(name, values)
 
 
-def _dates(values: list[Any]) -> NDArray[Any]:
-    return moments(values).astype("datetime64[ms]")
+def _parse_dates(values: list[Any]) -> NDArray[Any]:
+    return parse_timestamps(values).astype("datetime64[ms]")
 
 
-def _mixed(name: str, values: Any) -> Any:
+def _mixed_to_arrow(name: str, values: Any) -> Any:
     """Objects of several types: numbers or dates when each can be read as one, else text."""
     pa = need("pyarrow", extra="tabular")
     if getattr(values, "ndim", 1) != 1:
@@ -246,13 +246,13 @@ def _mixed(name: str, values: Any) -> Any:
             fix="make a column of each part",
         )
     values = list(values)
-    for read in (numbers, _dates):
+    for read in (parse_numbers, _parse_dates):
         try:
             return pa.array(read(values), from_pandas=True)
         except BadValueError:
             continue
     try:
-        return pa.array(each(values, text_of), pa.large_string())
+        return pa.array(map_distinct(values, level_name), pa.large_string())
     except BadValueError as error:
         raise InputError(
             f"column {name!r}, row {error.row}: {str(error.value)[:80]!r} is of type {type(error.value).__name__}",

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.table.table import Table, Type
+from deepseek.data.table.table import ColumnType, Table
 from deepseek.data.table.values import DAY_MS
 
 GOODS = ("groceries", "fuel", "restaurant", "electronics", "travel", "clothing", "cash machine", "online shop")
-DEAREST = np.array([0.8, 1.0, 0.9, 2.4, 2.8, 1.3, 1.6, 1.2])  # of a customer's usual amount, by goods
+PRICE_FACTORS = np.array([0.8, 1.0, 0.9, 2.4, 2.8, 1.3, 1.6, 1.2])  # of a customer's usual amount, by goods
 POPULARITY = np.array([0.28, 0.11, 0.15, 0.07, 0.05, 0.10, 0.08, 0.16])
 ONLINE, CASH = 7, 6
 DELAY_DAYS = 7
@@ -63,15 +63,17 @@ def simulate_fraud(world: FraudWorld | None = None) -> Table:
     home = rng.uniform(0, 100, (world.num_customers, 2))
     usual = rng.lognormal(3.4, 0.5, world.num_customers)
     distance = np.hypot(*(home[:, None, :] - place[None, :, :]).transpose(2, 0, 1))
-    genuine = _genuine(world, rng, goods, distance, usual)
-    stolen = _stolen_cards(world, rng, goods, usual)
-    tested = _tested_numbers(world, rng, goods, usual)
-    bad = _bad_terminals(world, rng, genuine, usual)
-    payments = _joined([genuine, stolen, tested, bad])
-    return _described(payments, world, rng, goods, distance)
+    genuine = _genuine_payments(world, rng, goods, distance, usual)
+    stolen = _stolen_card_payments(world, rng, goods, usual)
+    tested = _card_testing_payments(world, rng, goods, usual)
+    bad = _bad_terminal_payments(world, rng, genuine, usual)
+    payments = _concat_payments([genuine, stolen, tested, bad])
+    return _payments_table(payments, world, rng, goods, distance)
 
 
-def _genuine(world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats, usual: Floats) -> _Payments:
+def _genuine_payments(
+    world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats, usual: Floats
+) -> _Payments:
     per_day = rng.gamma(2.0, 0.42, world.num_customers)
     counts = rng.poisson(per_day[:, None], (world.num_customers, world.num_days))
     customer, day = (np.repeat(axis.ravel(), counts.ravel()) for axis in np.indices(counts.shape))
@@ -79,35 +81,35 @@ def _genuine(world: FraudWorld, rng: np.random.Generator, goods: Ints, distance:
     # A shop is chosen by the inverse of its distance; an online shop is near to all
     weights = np.where(goods == ONLINE, 0.05, 1 / (5 + distance) ** 2)
     ladder = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
-    terminal = _pick(ladder, customer, rng)
-    amount = usual[customer] * DEAREST[goods[terminal]] * rng.lognormal(0, 0.45, len(customer))
+    terminal = _pick_terminals(ladder, customer, rng)
+    amount = usual[customer] * PRICE_FACTORS[goods[terminal]] * rng.lognormal(0, 0.45, len(customer))
     moment = (day * DAY_MS + hour * 3_600_000).astype(np.int64)
     return _Payments(moment, customer, terminal, amount, np.zeros(len(customer), bool))
 
 
-def _pick(ladder: Floats, customer: Ints, rng: np.random.Generator) -> Ints:
+def _pick_terminals(ladder: Floats, customer: Ints, rng: np.random.Generator) -> Ints:
     """A terminal for each payment, by the customer's row of cumulated chances."""
     steps = rng.uniform(size=len(customer)) + customer
     found = np.searchsorted((ladder + np.arange(len(ladder))[:, None]).ravel(), steps)
     return np.asarray(np.minimum(found - customer * ladder.shape[1], ladder.shape[1] - 1), np.int64)
 
 
-def _stolen_cards(world: FraudWorld, rng: np.random.Generator, goods: Ints, usual: Floats) -> _Payments:
+def _stolen_card_payments(world: FraudWorld, rng: np.random.Generator, goods: Ints, usual: Floats) -> _Payments:
     customer = np.repeat(rng.choice(world.num_customers, max(3, world.num_customers // 30), replace=False), 7)
     start = np.repeat(rng.uniform(0, world.num_days - 3, len(customer) // 7), 7)
     moment = ((start + rng.uniform(0, 2.5, len(customer))) * DAY_MS).astype(np.int64)
-    terminal = _any_of(np.isin(goods, (3, 4, CASH, ONLINE)), rng, len(customer))
+    terminal = _draw_terminals(np.isin(goods, (3, 4, CASH, ONLINE)), rng, len(customer))
     amount = usual[customer] * rng.lognormal(1.1, 0.5, len(customer))
     return _Payments(moment, customer, terminal, amount, np.ones(len(customer), bool))
 
 
-def _tested_numbers(world: FraudWorld, rng: np.random.Generator, goods: Ints, usual: Floats) -> _Payments:
+def _card_testing_payments(world: FraudWorld, rng: np.random.Generator, goods: Ints, usual: Floats) -> _Payments:
     length = 5
     customer = np.repeat(rng.choice(world.num_customers, max(3, world.num_customers // 40), replace=False), length)
     start = np.repeat(rng.uniform(0, world.num_days - 1, len(customer) // length), length)
     step = np.tile(np.arange(length), len(customer) // length)
     moment = (start * DAY_MS).astype(np.int64) + step * 180_000 + rng.integers(0, 120_000, len(customer))
-    terminal = _any_of(goods == ONLINE, rng, len(customer))
+    terminal = _draw_terminals(goods == ONLINE, rng, len(customer))
     last = step == length - 1
     amount = np.where(
         last, usual[customer] * rng.lognormal(1.3, 0.4, len(customer)), rng.uniform(0.5, 4, len(customer))
@@ -115,7 +117,7 @@ def _tested_numbers(world: FraudWorld, rng: np.random.Generator, goods: Ints, us
     return _Payments(moment, customer, terminal, amount, np.ones(len(customer), bool))
 
 
-def _bad_terminals(world: FraudWorld, rng: np.random.Generator, genuine: _Payments, usual: Floats) -> _Payments:
+def _bad_terminal_payments(world: FraudWorld, rng: np.random.Generator, genuine: _Payments, usual: Floats) -> _Payments:
     """Cards that paid at a bad terminal are used there again, by someone else, within a week."""
     bad = rng.choice(world.num_terminals, max(2, world.num_terminals // 60), replace=False)
     start_ms = rng.uniform(0, world.num_days - 14, len(bad)) * DAY_MS
@@ -131,12 +133,12 @@ def _bad_terminals(world: FraudWorld, rng: np.random.Generator, genuine: _Paymen
     return _Payments(moment, customer, genuine.terminal[copied], amount, np.ones(len(copied), bool))
 
 
-def _any_of(allowed: NDArray[np.bool_], rng: np.random.Generator, size: int) -> Ints:
+def _draw_terminals(allowed: NDArray[np.bool_], rng: np.random.Generator, size: int) -> Ints:
     choices = np.flatnonzero(allowed)
     return rng.choice(choices if len(choices) else np.arange(len(allowed)), size)
 
 
-def _joined(parts: list[_Payments]) -> _Payments:
+def _concat_payments(parts: list[_Payments]) -> _Payments:
     moment = np.concatenate([part.moment for part in parts])
     order = np.argsort(moment, kind="stable")
 
@@ -146,10 +148,12 @@ def _joined(parts: list[_Payments]) -> _Payments:
     return _Payments(*(column(name) for name in ("moment", "customer", "terminal", "amount", "fraud")))  # type: ignore[arg-type]
 
 
-def _described(paid: _Payments, world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats) -> Table:
+def _payments_table(
+    paid: _Payments, world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats
+) -> Table:
     """What a bank knows of each payment when it happens."""
-    card = History(paid.customer, paid.moment, paid.amount)
-    shop = History(paid.terminal, paid.moment, paid.fraud.astype(np.float64))
+    card = GroupHistory(paid.customer, paid.moment, paid.amount)
+    shop = GroupHistory(paid.terminal, paid.moment, paid.fraud.astype(np.float64))
     kind = goods[paid.terminal]
     online = kind == ONLINE
     age_years = rng.uniform(0.2, 15, world.num_customers)
@@ -160,7 +164,7 @@ def _described(paid: _Payments, world: FraudWorld, rng: np.random.Generator, goo
         mean_7d = np.where(count_7d > 0, sum_7d / np.maximum(count_7d, 1), np.nan)
         fraud_share = np.where(known > 0, frauds / np.maximum(known, 1), np.nan)
     entry = np.where(online, "keyed", np.where(rng.uniform(size=len(online)) < 0.6, "contactless", "chip"))
-    columns: dict[str, tuple[Type, NDArray[np.generic]]] = {
+    columns: dict[str, tuple[ColumnType, NDArray[np.generic]]] = {
         "time": ("datetime", (START_MS + paid.moment).astype("datetime64[ms]")),
         "amount": ("number", np.round(paid.amount, 2)),
         "goods": ("text", np.array(GOODS, object)[kind]),
@@ -183,7 +187,7 @@ def _described(paid: _Payments, world: FraudWorld, rng: np.random.Generator, goo
     return table.take((paid.moment >= first) & (paid.moment < last))
 
 
-class History:
+class GroupHistory:
     """What came before each payment in its group (a card, a terminal). Payments are in the order of time."""
 
     def __init__(self, group: Ints, moment: Ints, value: Floats) -> None:

@@ -19,12 +19,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.table.values import EXACT, moment_text
+from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
-Type = Literal["number", "boolean", "text", "datetime"]
-DTYPES: dict[Type, str] = {"number": "float64", "boolean": "float64", "text": "object", "datetime": "datetime64[ms]"}
+ColumnType = Literal["number", "boolean", "text", "datetime"]
+DTYPES: dict[ColumnType, str] = {
+    "number": "float64",
+    "boolean": "float64",
+    "text": "object",
+    "datetime": "datetime64[ms]",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +43,7 @@ class Table:
     """
 
     columns: Mapping[str, NDArray[Any]]
-    types: Mapping[str, Type]
+    types: Mapping[str, ColumnType]
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,7 +69,7 @@ class Table:
     def column(self, name: str) -> NDArray[Any]:
         """Values (N,) of a column, not a copy. InputError names the near one when there is none."""
         if name not in self.columns:
-            raise unknown_column(name, self.names)
+            raise unknown_column_error(name, self.names)
         return self.columns[name]
 
     def take(self, rows: NDArray[Any]) -> Table:
@@ -99,7 +104,7 @@ class Table:
         for name, values in self.columns.items():
             key = f"{self.types[name]} {name}".encode("utf-8", "surrogatepass")
             sha.update(len(key).to_bytes(8, "little") + key)
-            for part in _content(values):
+            for part in _content_bytes(values):
                 sha.update(part)
         return sha.hexdigest()
 
@@ -109,10 +114,10 @@ class Table:
         if self.types[name] == "datetime":
             missing = np.isnat(values)
             whole = values.astype(np.int64).tolist()
-            return [None if gone else moment_text(ms) for ms, gone in zip(whole, missing, strict=True)]
+            return [None if gone else format_timestamp(ms) for ms, gone in zip(whole, missing, strict=True)]
         if self.types[name] == "boolean":
             return [None if value != value else bool(value) for value in values.tolist()]  # noqa: PLR0124 - NaN
-        whole = integral(self.columns[name])
+        whole = is_integral(self.columns[name])
         return [None if v != v else int(v) if whole else v for v in values.tolist()]  # noqa: PLR0124 - NaN
 
 
@@ -126,9 +131,9 @@ def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
     for table, name in zip(tables[1:], called[1:], strict=True):
         _check_same_columns(table, name, tables[0], called[0])
     columns: dict[str, NDArray[Any]] = {}
-    types: dict[str, Type] = {}
+    types: dict[str, ColumnType] = {}
     for name in tables[0].names:
-        found: dict[Type, str] = {}
+        found: dict[ColumnType, str] = {}
         for table, where in zip(tables, called, strict=True):
             if not table.missing(name).all():
                 found.setdefault(table.types[name], where)
@@ -160,21 +165,21 @@ def _check_same_columns(table: Table, called: str, first: Table, first_called: s
         )
 
 
-def _as_type(values: NDArray[Any], kind: Type) -> NDArray[Any]:
+def _as_type(values: NDArray[Any], kind: ColumnType) -> NDArray[Any]:
     """`values`, or as many missing ones of another type."""
     if values.dtype == np.dtype(DTYPES[kind]):
         return values
-    empty: dict[Type, Any] = {"text": None, "datetime": np.datetime64("NaT"), "number": np.nan, "boolean": np.nan}
+    empty: dict[ColumnType, Any] = {"text": None, "datetime": np.datetime64("NaT"), "number": np.nan, "boolean": np.nan}
     return np.full(len(values), empty[kind], DTYPES[kind])
 
 
-def integral(values: NDArray[np.float64]) -> bool:
+def is_integral(values: NDArray[np.float64]) -> bool:
     """Whether every number that is there is whole, finite and exact."""
     there = values[~np.isnan(values)]
-    return bool(np.all((np.abs(there) < EXACT) & (there == np.floor(there))))
+    return bool(np.all((np.abs(there) < MAX_EXACT_INTEGER) & (there == np.floor(there))))
 
 
-def unknown_column(name: str, names: Sequence[str], *, where: str = "the table", fix: str = "") -> InputError:
+def unknown_column_error(name: str, names: Sequence[str], *, where: str = "the table", fix: str = "") -> InputError:
     """The error for a column that is not there; it names the near one."""
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return InputError(
@@ -184,7 +189,7 @@ def unknown_column(name: str, names: Sequence[str], *, where: str = "the table",
     )
 
 
-def _content(values: NDArray[Any]) -> list[bytes]:
+def _content_bytes(values: NDArray[Any]) -> list[bytes]:
     """Bytes that are equal exactly for equal columns."""
     if values.dtype.kind == "M":
         return [values.astype("<M8[ms]").tobytes()]

@@ -1,11 +1,12 @@
 """One rule for each kind of value, wherever it comes from: a CSV cell, a frame's object, a JSON value of a request.
 
-    number_of("3.5")            3.5         missing is NaN
-    boolean_of("yes")           1.0         missing is NaN
-    moment_of("2018-04-01")     milliseconds since 1970, missing is None
-    text_of(7.0)                "7"         missing is None
+    parse_number("3.5")            3.5         missing is NaN
+    parse_boolean("yes")           1.0         missing is NaN
+    parse_timestamp("2018-04-01")     milliseconds since 1970, missing is None
+    level_name(7.0)                "7"         missing is None
 
-Each raises ValueError for a value of another kind. numbers(), moments() and texts() do the same to a whole column.
+Each raises ValueError for a value of another kind. parse_numbers(), parse_timestamps() and level_names() do the same
+to a whole column.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ NULL_WORDS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "N
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
 MAX_DIGITS = 1_100  # of a number; float() copies a text that is none into its error, however long it is
-LARGEST = float(np.finfo(np.float32).max)  # features are float32; a number beyond it counts as missing
-EXACT = 2.0**53  # whole numbers beyond it are not exact as float64
+FLOAT32_MAX = float(np.finfo(np.float32).max)  # features are float32; a number beyond it counts as missing
+MAX_EXACT_INTEGER = 2.0**53  # whole numbers beyond it are not exact as float64
 DAY_MS = 86_400_000
 
 _EPOCH = dt.datetime(1970, 1, 1)
-_MS = dt.timedelta(milliseconds=1)
+_MILLISECOND = dt.timedelta(milliseconds=1)
 _DATE = re.compile(
     r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T](\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?", re.ASCII
 )
-_FEWEST_MS = -62_135_596_800_000  # year 1
-_MOST_MS = 253_402_300_799_999  # year 9999
+_MIN_TIMESTAMP_MS = -62_135_596_800_000  # year 1
+_MAX_TIMESTAMP_MS = 253_402_300_799_999  # year 9999
 
 
 class BadValueError(ValueError):
@@ -64,7 +65,7 @@ def is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, (float, np.generic)) and bool(value != value))  # noqa: PLR0124 - NaN, NaT
 
 
-def plain(value: Any) -> Any:
+def to_python(value: Any) -> Any:
     """A numpy scalar as Python's own; a missing value as None."""
     value = value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
     if type(value).__name__ in ("NaTType", "NAType"):  # pandas' own, met in records made from a frame
@@ -72,12 +73,12 @@ def plain(value: Any) -> Any:
     return None if is_missing(value) else value
 
 
-def number_of(value: Any) -> float:
+def parse_number(value: Any) -> float:
     """
-    >>> number_of(" 3.5 "), number_of(True), number_of("1e400")
+    >>> parse_number(" 3.5 "), parse_number(True), parse_number("1e400")
     (3.5, 1.0, inf)
     """
-    value = plain(value)
+    value = to_python(value)
     if value is None:
         return math.nan
     if isinstance(value, str):
@@ -93,10 +94,10 @@ def number_of(value: Any) -> float:
     raise ValueError(value)
 
 
-def boolean_of(value: Any) -> float:
+def parse_boolean(value: Any) -> float:
     """1.0, 0.0 or NaN. Any other number is handed back as it is.
 
-    >>> boolean_of("Yes"), boolean_of(False), boolean_of("0"), boolean_of(2)
+    >>> parse_boolean("Yes"), parse_boolean(False), parse_boolean("0"), parse_boolean(2)
     (1.0, 0.0, 0.0, 2.0)
     """
     if isinstance(value, str):
@@ -105,36 +106,36 @@ def boolean_of(value: Any) -> float:
             return 1.0
         if word in FALSE_WORDS:
             return 0.0
-    return number_of(value)
+    return parse_number(value)
 
 
-def moment_of(value: Any) -> int | None:
+def parse_timestamp(value: Any) -> int | None:
     """Milliseconds since 1970 in UTC. A time without a zone is taken as it stands.
 
-    >>> moment_of("1970-01-02"), moment_of("1970/1/2 0:01"), moment_of("1970-01-01T01:00:00+01:00")
+    >>> parse_timestamp("1970-01-02"), parse_timestamp("1970/1/2 0:01"), parse_timestamp("1970-01-01T01:00:00+01:00")
     (86400000, 86460000, 0)
     """
-    value = plain(value)
+    value = to_python(value)
     if value is None:
         return None
     if isinstance(value, str):
-        value = _parse_moment(value.strip())
+        value = _parse_datetime(value.strip())
     if isinstance(value, np.datetime64):
         return int(value.astype("M8[ms]").astype(np.int64))
     if isinstance(value, dt.datetime):
         zone = value.utcoffset()
-        return since_epoch(value.replace(tzinfo=None) - zone if zone is not None else value.replace(tzinfo=None))
+        return epoch_ms(value.replace(tzinfo=None) - zone if zone is not None else value.replace(tzinfo=None))
     if isinstance(value, dt.date):
         return (value.toordinal() - 719_163) * DAY_MS
     raise ValueError(value)
 
 
-def since_epoch(moment: dt.datetime) -> int:
+def epoch_ms(moment: dt.datetime) -> int:
     """Milliseconds since 1970 of a moment without a zone."""
-    return (moment - _EPOCH) // _MS
+    return (moment - _EPOCH) // _MILLISECOND
 
 
-def _parse_moment(text: str) -> dt.datetime:
+def _parse_datetime(text: str) -> dt.datetime:
     """ISO 8601, or year, month and day between dashes, slashes or points (2018/4/1 9:30)."""
     if not text.isascii():
         raise ValueError(text)
@@ -149,76 +150,76 @@ def _parse_moment(text: str) -> dt.datetime:
     return dt.datetime(year, month, day, hour, minute, second, fraction)
 
 
-def text_of(value: Any) -> str | None:
+def level_name(value: Any) -> str | None:
     """A level's name. Whole numbers are written without a point, so that 7, 7.0 and "7" are one level.
 
-    >>> text_of(7.0), text_of(" Paris "), text_of("NA"), text_of(True)
+    >>> level_name(7.0), level_name(" Paris "), level_name("NA"), level_name(True)
     ('7', 'Paris', None, 'True')
     """
-    value = plain(value)
+    value = to_python(value)
     if value is None:
         return None
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)
+        return str(int(value)) if value.is_integer() and abs(value) < MAX_EXACT_INTEGER else repr(value)
     if isinstance(value, (bool, int, Decimal)):
         return str(value)
     if isinstance(value, (dt.date, np.datetime64)):
-        return moment_text(moment_of(value) or 0)
+        return format_timestamp(parse_timestamp(value) or 0)
     raise ValueError(value)
 
 
-def moment_text(moment_ms: int) -> str:
+def format_timestamp(moment_ms: int) -> str:
     """
-    >>> moment_text(86_400_000), moment_text(1_500)
+    >>> format_timestamp(86_400_000), format_timestamp(1_500)
     ('1970-01-02', '1970-01-01T00:00:01.500')
     """
-    if not _FEWEST_MS <= moment_ms <= _MOST_MS:
+    if not _MIN_TIMESTAMP_MS <= moment_ms <= _MAX_TIMESTAMP_MS:
         return str(np.datetime64(moment_ms, "ms"))
-    moment = _EPOCH + moment_ms * _MS
+    moment = _EPOCH + moment_ms * _MILLISECOND
     if moment_ms % DAY_MS == 0:
         return moment.date().isoformat()
     return moment.isoformat(timespec="milliseconds" if moment_ms % 1000 else "seconds")
 
 
-def numbers(values: Values, one: Callable[[Any], float] = number_of) -> Float64:
+def parse_numbers(values: Values, one: Callable[[Any], float] = parse_number) -> Float64:
     """A column as float64 (N,), missing as NaN. BadValueError for the first value that does not fit."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "fiub":
             return values.astype(np.float64, copy=False)
-        values = listed(values)
+        values = to_list(values)
     if set(map(type, values)) <= {float, int, bool, type(None)}:
         try:
             return np.array(values, np.float64)
         except OverflowError:  # a whole number that float64 cannot hold: one by one
             pass
-    return np.array(each(values, one), np.float64)
+    return np.array(map_distinct(values, one), np.float64)
 
 
-def moments(values: Values) -> NDArray[np.int64]:
-    """A column as milliseconds since 1970 (N,), missing as the number of NaT. BadValueError as in numbers()."""
+def parse_timestamps(values: Values) -> NDArray[np.int64]:
+    """A column as milliseconds since 1970 (N,), missing as the number of NaT. BadValueError as in parse_numbers()."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind == "M":
             return values.astype("M8[ms]").astype(np.int64)
-        values = listed(values)
+        values = to_list(values)
     missing = int(np.datetime64("NaT").astype(np.int64))
-    return np.array([missing if found is None else found for found in each(values, moment_of)], np.int64)
+    return np.array([missing if found is None else found for found in map_distinct(values, parse_timestamp)], np.int64)
 
 
-def texts(values: Values) -> list[str | None]:
-    """A column as names of levels. BadValueError as in numbers()."""
-    return each(listed(values), text_of)
+def level_names(values: Values) -> list[str | None]:
+    """A column as names of levels. BadValueError as in parse_numbers()."""
+    return map_distinct(to_list(values), level_name)
 
 
-def listed(values: Values) -> Sequence[Any]:
+def to_list(values: Values) -> Sequence[Any]:
     """Python values; moments stay numpy's, for tolist() would make them bare integers."""
     if not isinstance(values, np.ndarray):
         return values
     return list(values) if values.dtype.kind == "M" else list(values.tolist())
 
 
-def each(values: Sequence[Any], one: Callable[[Any], Result]) -> list[Result]:
+def map_distinct(values: Sequence[Any], one: Callable[[Any], Result]) -> list[Result]:
     """one(value) for every value; values that repeat are read once."""
     seen: dict[tuple[type, Any], Result] = {}
     found: list[Result] = []

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.features.modality import Profile
+from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.table.table import Table
-from deepseek.data.table.values import BadValueError, moment_text, moments, numbers
+from deepseek.data.table.values import BadValueError, format_timestamp, parse_numbers, parse_timestamps
 
 VERSION = 1
 NUM_BINS = 20
 MAX_LEVELS = 30
 MIN_ROWS = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_FAR = 1e150  # whose square is still a number
-_NAT = int(np.datetime64("NaT").astype(np.int64))
+_MAX_SQUARABLE = 1e150  # whose square is still a number
+_NAT_MS = int(np.datetime64("NaT").astype(np.int64))
 
 
 def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dict[str, Any]:
@@ -30,7 +30,10 @@ def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dic
     numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
-    columns = [_column(Profile.of(table, name), kinds.get(name, _target_kind(table, name))) for name in table.names]
+    columns = [
+        _describe_column(ColumnProfile.of(table, name), kinds.get(name, _target_kind(table, name)))
+        for name in table.names
+    ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
 
 
@@ -38,7 +41,7 @@ def _target_kind(table: Table, name: str) -> str:
     return "category" if table.types[name] in ("text", "boolean") else "numeric"
 
 
-def _column(profile: Profile, kind: str) -> dict[str, Any]:
+def _describe_column(profile: ColumnProfile, kind: str) -> dict[str, Any]:
     card: dict[str, Any] = {
         "name": profile.name,
         "type": profile.type,
@@ -49,28 +52,30 @@ def _column(profile: Profile, kind: str) -> dict[str, Any]:
     if kind in ("identifier", "text"):
         return card
     if kind == "datetime":
-        return card | _moments(profile)
+        return card | _describe_timestamps(profile)
     if profile.type == "number" and kind in ("numeric", "integer_category", "constant"):
-        return card | _numbers(profile.there) | (_levels(profile) if kind == "integer_category" else {})
+        return (
+            card | _describe_numbers(profile.there) | (_describe_levels(profile) if kind == "integer_category" else {})
+        )
     if kind == "numeric":
-        return card | _numbers(_read(profile))
-    return card | _levels(profile)
+        return card | _describe_numbers(_readable_numbers(profile))
+    return card | _describe_levels(profile)
 
 
-def _read(profile: Profile) -> NDArray[np.float64]:
+def _readable_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     try:
-        return numbers(profile.there)
+        return parse_numbers(profile.there)
     except BadValueError:  # the target's text, which has a kind of its own
         return np.empty(0)
 
 
-def _numbers(values: NDArray[np.float64]) -> dict[str, Any]:
+def _describe_numbers(values: NDArray[np.float64]) -> dict[str, Any]:
     known = values[np.isfinite(values)]
     if not len(known):
         return {}
     counts, edges = _histogram(known)
     # Sums and differences of numbers near the end of float64 are beyond it, though what is made of them is not
-    power = 600 if max(abs(known.min()), abs(known.max())) > _FAR else 0
+    power = 600 if max(abs(known.min()), abs(known.max())) > _MAX_SQUARABLE else 0
     near = np.ldexp(known, -power)
     return {
         "min": float(known.min()),
@@ -99,22 +104,24 @@ def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     return counts, np.asarray(edges, np.float64)
 
 
-def _moments(profile: Profile) -> dict[str, Any]:
-    whole = moments(profile.there)
-    whole = whole[whole != _NAT]
+def _describe_timestamps(profile: ColumnProfile) -> dict[str, Any]:
+    whole = parse_timestamps(profile.there)
+    whole = whole[whole != _NAT_MS]
     if not len(whole):
         return {}
     counts, edges = _histogram(whole.astype(np.float64))
     ordered = np.sort(whole)
     return {
-        "min": moment_text(int(ordered[0])),
-        "max": moment_text(int(ordered[-1])),
-        "quantiles": {str(share): moment_text(int(ordered[int(share * (len(ordered) - 1))])) for share in QUANTILES},
-        "histogram": {"edges": [moment_text(int(edge)) for edge in edges], "counts": counts.tolist()},
+        "min": format_timestamp(int(ordered[0])),
+        "max": format_timestamp(int(ordered[-1])),
+        "quantiles": {
+            str(share): format_timestamp(int(ordered[int(share * (len(ordered) - 1))])) for share in QUANTILES
+        },
+        "histogram": {"edges": [format_timestamp(int(edge)) for edge in edges], "counts": counts.tolist()},
     }
 
 
-def _levels(profile: Profile) -> dict[str, Any]:
+def _describe_levels(profile: ColumnProfile) -> dict[str, Any]:
     counts = profile.level_counts()
     named = [(level, count) for level, count in counts.items() if count >= MIN_ROWS][:MAX_LEVELS]
     return {

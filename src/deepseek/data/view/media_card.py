@@ -23,18 +23,18 @@ from deepseek.data.features.kinds import find_kinds
 from deepseek.data.media.kinds import find_media
 from deepseek.data.media.readers import READERS
 from deepseek.data.media.source import Limits, Source, is_missing
-from deepseek.data.samples.preparer import opened
+from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
 from deepseek.data.view.card import make_card
 from deepseek.errors import ExtraError, InputError
 
 MAX_LISTED = 20  # broken files, and groups of equal files, of a column
-MAX_ROWS = 10  # that are named of a group of equal files
+MAX_COPY_ROWS = 10  # that are named of a group of equal files
 MAX_CHARACTERS = 200  # of a value that is named
-FILES = tuple(kind for kind in READERS if kind != "text")
+FILE_KINDS = tuple(kind for kind in READERS if kind != "text")
 Progress = Callable[[str, float], None]
 Fact = int | float | str | None
-_AXES = ("slices", "rows", "columns")
+_AXIS_NAMES = ("slices", "rows", "columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class BrokenFile:
 
 
 @dataclass
-class _Seen:
+class _FileStatistics:
     """What is gathered over the files of a column."""
 
     facts: list[Mapping[str, Fact]] = field(default_factory=list)
@@ -85,23 +85,23 @@ def make_media_card(
     Columns of texts have facts as well. `progress` is called with words and the share of files that are done.
     """
     limits = limits or Limits()
-    files = {name: kind for name, kind in kinds.items() if kind in FILES and name != target}
+    files = {name: kind for name, kind in kinds.items() if kind in FILE_KINDS and name != target}
     rest = make_card(table.drop(files), kinds, target)
     entries = {entry["name"]: entry for entry in rest["columns"]}
-    total, done = sum(_num_there(table, name) for name in files), 0
+    total, done = sum(_num_present(table, name) for name in files), 0
     for name, kind in files.items():
-        seen, values = _Seen(), table.column(name).tolist()
+        seen, values = _FileStatistics(), table.column(name).tolist()
         for row, value in enumerate(values):
             if is_missing(value):
                 continue
             if progress:
                 progress(f"reading column {name!r}", done / total)
-            _look_at(value, kind, name, row, root, limits, seen)
+            _inspect_value(value, kind, name, row, root, limits, seen)
             done += 1
-        entries[name] = _entry(name, kind, seen, len(values))
+        entries[name] = _column_entry(name, kind, seen, len(values))
     for name, kind in kinds.items():
         if kind == "text" and name in entries:
-            entries[name]["facts"] = _ranges([{"characters": len(v)} for v in _texts(table, name)])
+            entries[name]["facts"] = _summarize_facts([{"characters": len(v)} for v in _present_texts(table, name)])
     columns = [entries[name] for name in table.names]
     return {
         **rest,
@@ -112,16 +112,16 @@ def make_media_card(
     }
 
 
-def facts_of(source: Source, kind: str) -> dict[str, Fact]:
+def describe_file(source: Source, kind: str) -> dict[str, Fact]:
     """What there is to say of one file, once all of it was decoded. BrokenError or TooLargeError when it is not
     whole."""
     if kind == "volume":
-        return _of_scan(source)
+        return _describe_scan(source)
     facts: dict[str, Fact] = importlib.import_module(f"deepseek.data.media.{READERS[kind][0]}").describe(source)
     return facts
 
 
-def _of_scan(source: Source) -> dict[str, Fact]:
+def _describe_scan(source: Source) -> dict[str, Fact]:
     from deepseek.data.media.scan import describe, open_scan
 
     facts = describe(source)
@@ -129,23 +129,25 @@ def _of_scan(source: Source) -> dict[str, Fact]:
     for k in range(scan.size[0]):
         scan.plane(k)
     found: dict[str, Fact] = {name: facts[name] for name in ("format", "modality", "manufacturer", "plane")}
-    found |= {name: int(size) for name, size in zip(_AXES, facts["size"], strict=True)}
+    found |= {name: int(size) for name, size in zip(_AXIS_NAMES, facts["size"], strict=True)}
     steps = facts["spacing_mm"] if scan.size[0] > 1 else [None, *facts["spacing_mm"][1:]]
-    return found | {f"{name}_mm": step for name, step in zip(_AXES, steps, strict=True)}
+    return found | {f"{name}_mm": step for name, step in zip(_AXIS_NAMES, steps, strict=True)}
 
 
-def _num_there(table: Table, name: str) -> int:
+def _num_present(table: Table, name: str) -> int:
     return sum(not is_missing(value) for value in table.column(name).tolist())
 
 
-def _texts(table: Table, name: str) -> list[str]:
+def _present_texts(table: Table, name: str) -> list[str]:
     return [value for value in table.column(name).tolist() if not is_missing(value)]
 
 
-def _look_at(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, seen: _Seen) -> None:
+def _inspect_value(
+    value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, seen: _FileStatistics
+) -> None:
     try:
-        source = opened(value, kind, root=root, row=row, column=column, limits=limits)
-        facts = facts_of(source, kind)
+        source = open_cell(value, kind, root=root, row=row, column=column, limits=limits)
+        facts = describe_file(source, kind)
     except ExtraError:  # the user's machine lacks a decoder: no fault of the file
         raise
     except InputError as error:
@@ -161,7 +163,7 @@ def _look_at(value: Any, kind: str, column: str, row: int, root: Path, limits: L
     seen.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
 
 
-def _entry(name: str, kind: str, seen: _Seen, num_rows: int) -> dict[str, Any]:
+def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) -> dict[str, Any]:
     num_there = len(seen.facts) + seen.num_broken
     groups = [rows for rows in seen.rows.values() if len(rows) > 1]
     return {
@@ -173,16 +175,16 @@ def _entry(name: str, kind: str, seen: _Seen, num_rows: int) -> dict[str, Any]:
         "num_missing": num_rows - num_there,
         "num_broken": seen.num_broken,
         "broken": [asdict(each) for each in seen.broken],
-        "facts": _ranges(seen.facts),
+        "facts": _summarize_facts(seen.facts),
         "copies": {
             "num_groups": len(groups),
             "num_rows": sum(map(len, groups)),
-            "groups": [{"num_rows": len(rows), "rows": rows[:MAX_ROWS]} for rows in groups[:MAX_LISTED]],
+            "groups": [{"num_rows": len(rows), "rows": rows[:MAX_COPY_ROWS]} for rows in groups[:MAX_LISTED]],
         },
     }
 
 
-def _ranges(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Any]:
+def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Any]:
     """Numbers as {"min", "median", "max"}, words and yes or no as how many files say so; what is not known is left
     out."""
     found: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """A data card in words: for the terminal (their `.en`) and for the page (both languages).
 
->>> facts_words({"format": {"PNG": 1}, "width_px": {"min": 64, "median": 64, "max": 64}}).en
+>>> describe_facts({"format": {"PNG": 1}, "width_px": {"min": 64, "median": 64, "max": 64}}).en
 'PNG; width 64 px'
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 from deepseek import look
 from deepseek.look import Column, Html, Text, numbers
 
-MAX_BROKEN = 20  # rows of the table of broken files
-MAX_WORDS = 4  # of one fact
+MAX_BROKEN_ROWS = 20  # rows of the table of broken files
+MAX_FACT_WORDS = 4  # of one fact
 MAX_COLUMNS = 200
 #: Facts that are words by themselves need no name.
-_PLAIN = frozenset(["format", "codec", "modality", "plane", "manufacturer", "mode"])
-_NAMES = {
+_SELF_EXPLANATORY_FACTS = frozenset(["format", "codec", "modality", "plane", "manufacturer", "mode"])
+_FACT_NAMES = {
     "width_px": Text("width", "宽"), "height_px": Text("height", "高"), "rate_hz": Text("rate", "采样率"),
     "channels": Text("channels", "通道"), "seconds": Text("length", "时长"), "silent": Text("silent", "静音"),
     "frames": Text("frames", "帧"), "frames_per_s": Text("frame rate", "帧率"), "with_sound": Text("sound", "有声"),
@@ -26,11 +26,11 @@ _NAMES = {
     "columns_mm": Text("between columns", "列间距"), "moments": Text("moments", "时刻"),
     "missing_share": Text("missing", "缺失"), "characters": Text("characters", "字符"),
 }  # fmt: skip
-_UNITS = {
+_FACT_UNITS = {
     "width_px": " px", "height_px": " px", "rate_hz": " Hz", "seconds": " s", "frames_per_s": " /s", "slices_mm": " mm",
     "rows_mm": " mm", "columns_mm": " mm",
 }  # fmt: skip
-_KINDS = {
+_KIND_NAMES_ZH = {
     "image": "图像", "audio": "声音", "video": "视频", "volume": "扫描", "series": "序列", "text": "文本",
     "numeric": "数值", "integer_category": "整数类别", "category": "类别", "boolean": "布尔", "datetime": "日期时间",
     "identifier": "标识", "constant": "常量",
@@ -52,34 +52,34 @@ def headline(card: Mapping[str, Any], name: str) -> Text:
     return Text(f"{name}: {rows} rows, {columns} columns; {told}.", f"{name}：{rows} 行，{columns} 列；{zh}。")
 
 
-def span(low: float, high: float) -> str:
+def format_range(low: float, high: float) -> str:
     """A range, or the one value.
 
-    >>> span(3, 3), span(8000, 16000), span(0.25, 1.5), span(-1, 1)
+    >>> span(3, 3), span(8000, 16000), span(0.25, 1.5), format_range(-1, 1)
     ('3', '8,000–16,000', '0.250–1.50', '−1 … 1')
     """
-    first, last = numbers.plain(low), numbers.plain(high)
+    first, last = numbers.format_value(low), numbers.format_value(high)
     return first if first == last else f"{first} … {last}" if low < 0 else f"{first}–{last}"
 
 
-def facts_words(facts: Mapping[str, Any]) -> Text:
+def describe_facts(facts: Mapping[str, Any]) -> Text:
     """All facts of a column, or of one file, in a line."""
-    parts = [_fact(name, fact) for name, fact in facts.items()]
+    parts = [_describe_fact(name, fact) for name, fact in facts.items()]
     kept = [part for part in parts if part.en]
     return Text("; ".join(part.en for part in kept), "；".join(part.zh for part in kept))
 
 
-def entry_words(entry: Mapping[str, Any]) -> Text:
+def describe_entry(entry: Mapping[str, Any]) -> Text:
     """What a column holds, in a line."""
     if "facts" in entry:
-        return facts_words(entry["facts"])
+        return describe_facts(entry["facts"])
     if entry.get("levels"):
-        levels = ", ".join(numbers.clip(str(each["level"]), 20) for each in entry["levels"][:MAX_WORDS])
+        levels = ", ".join(numbers.clip(str(each["level"]), 20) for each in entry["levels"][:MAX_FACT_WORDS])
         num = numbers.count(entry["num_distinct"])
         return Text(f"{num} values: {levels}", f"{num} 个取值：{levels}")
     if "min" in entry:
         ends = (entry["min"], entry["max"])
-        shown = span(*ends) if not isinstance(ends[0], str) else f"{str(ends[0])[:10]} – {str(ends[1])[:10]}"
+        shown = format_range(*ends) if not isinstance(ends[0], str) else f"{str(ends[0])[:10]} – {str(ends[1])[:10]}"
         return Text(shown, shown)
     num = numbers.count(entry["num_distinct"])
     return Text(f"{num} values", f"{num} 个取值")
@@ -89,7 +89,7 @@ def broken_rows(card: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, An
     """Row, column and what is broken there, by row; every column has its turn before one has its second page."""
     lists = [[(each["row"], entry["name"], each) for each in entry.get("broken", ())] for entry in card["columns"]]
     turns = [each for at in range(max(map(len, lists), default=0)) for of in lists for each in of[at : at + 1]]
-    return sorted(turns[:MAX_BROKEN], key=lambda found: found[:2])
+    return sorted(turns[:MAX_BROKEN_ROWS], key=lambda found: found[:2])
 
 
 def broken_list(card: Mapping[str, Any]) -> Html:
@@ -100,8 +100,8 @@ def broken_list(card: Mapping[str, Any]) -> Html:
     lines: list[Html] = []
     for _, _, each in found:  # the message says which row and column
         what, fix = numbers.clip(each["message"], 300), numbers.clip(each["fix"], 200)
-        lines.append(look.state("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
-    body = look.listing(lines, plain=True)
+        lines.append(look.verdict("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
+    body = look.bullet_list(lines, plain=True)
     if card["num_broken"] > len(lines):
         num = numbers.count(card["num_broken"])
         words = Text(f"The first {len(lines)} of {num}.", f"共 {num} 个，此处列出 {len(lines)} 个。")
@@ -117,8 +117,8 @@ def columns_table(card: Mapping[str, Any]) -> Html:
     ]  # fmt: skip
     entries = card["columns"]
     rows: list[list[look.Words]] = [
-        [numbers.clip(e["name"], 60), Text(e["kind"], _KINDS.get(e["kind"], e["kind"])), missing(e, card),
-         numbers.count(e["num_broken"]) if "num_broken" in e else "", entry_words(e)]
+        [numbers.clip(e["name"], 60), Text(e["kind"], _KIND_NAMES_ZH.get(e["kind"], e["kind"])), missing_count(e, card),
+         numbers.count(e["num_broken"]) if "num_broken" in e else "", describe_entry(e)]
         for e in entries[:MAX_COLUMNS]
     ]  # fmt: skip
     caption: look.Words = ""
@@ -128,23 +128,23 @@ def columns_table(card: Mapping[str, Any]) -> Html:
     return look.table(columns, rows, caption=caption)
 
 
-def missing(entry: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+def missing_count(entry: Mapping[str, Any], card: Mapping[str, Any]) -> str:
     """How many values are missing."""
     return numbers.count(round(entry["missing_share"] * card["num_rows"]))
 
 
-def copies_words(card: Mapping[str, Any]) -> list[Text]:
+def describe_copies(card: Mapping[str, Any]) -> list[Text]:
     """A line for each column in which rows hold the same bytes."""
-    return [_copies(entry) for entry in card["columns"] if entry.get("copies", {}).get("num_groups")]
+    return [_describe_column_copies(entry) for entry in card["columns"] if entry.get("copies", {}).get("num_groups")]
 
 
 def copies_note(card: Mapping[str, Any]) -> Html:
     """As a list of warnings; nothing where there are none."""
-    lines: Sequence[Html] = [look.state("warn", words) for words in copies_words(card)]
-    return look.listing(lines, plain=True) if lines else Html("")
+    lines: Sequence[Html] = [look.verdict("warn", words) for words in describe_copies(card)]
+    return look.bullet_list(lines, plain=True) if lines else Html("")
 
 
-def _copies(entry: Mapping[str, Any]) -> Text:
+def _describe_column_copies(entry: Mapping[str, Any]) -> Text:
     name, found = numbers.clip(entry["name"], 60), entry["copies"]
     first = "; ".join(", ".join(map(str, group["rows"])) for group in found["groups"][:3])
     num = numbers.count(found["num_rows"])
@@ -154,12 +154,12 @@ def _copies(entry: Mapping[str, Any]) -> Text:
     )
 
 
-def _fact(name: str, fact: Mapping[str, Any]) -> Text:
-    label = _NAMES.get(name, Text(name, name))
+def _describe_fact(name: str, fact: Mapping[str, Any]) -> Text:
+    label = _FACT_NAMES.get(name, Text(name, name))
     if "min" in fact and "median" in fact:
         if name == "missing_share":
-            return Text("", "") if not fact["max"] else _percent(label, fact)
-        shown = span(fact["min"], fact["max"]) + _UNITS.get(name, "")
+            return Text("", "") if not fact["max"] else _describe_percent(label, fact)
+        shown = format_range(fact["min"], fact["max"]) + _FACT_UNITS.get(name, "")
         return Text(f"{label.en} {shown}", f"{label.zh} {shown}")
     if name in ("silent", "with_sound"):
         yes, num = fact.get("yes", 0), sum(fact.values())
@@ -168,11 +168,11 @@ def _fact(name: str, fact: Mapping[str, Any]) -> Text:
         return label if num == 1 else Text(f"{label.en} {yes} of {num}", f"{label.zh} {yes}/{num}")
     several = len(fact) > 1
     words = [f"{numbers.clip(word, 30)} {num}" if several else numbers.clip(word, 30) for word, num in fact.items()]
-    more = f", … ({len(words)})" if len(words) > MAX_WORDS else ""
-    line = ", ".join(words[:MAX_WORDS]) + more
-    return Text(line, line) if name in _PLAIN else Text(f"{label.en} {line}", f"{label.zh} {line}")
+    more = f", … ({len(words)})" if len(words) > MAX_FACT_WORDS else ""
+    line = ", ".join(words[:MAX_FACT_WORDS]) + more
+    return Text(line, line) if name in _SELF_EXPLANATORY_FACTS else Text(f"{label.en} {line}", f"{label.zh} {line}")
 
 
-def _percent(label: Text, fact: Mapping[str, Any]) -> Text:
-    shown = span(100 * fact["min"], 100 * fact["max"])
+def _describe_percent(label: Text, fact: Mapping[str, Any]) -> Text:
+    shown = format_range(100 * fact["min"], 100 * fact["max"])
     return Text(f"{label.en} {shown} % of values", f"{label.zh} {shown} %（占全部值）")

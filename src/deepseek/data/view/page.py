@@ -2,7 +2,8 @@
 
     html, shown = data_page(table, kinds, card, root=Path("patients"), name="patients.csv", num_rows=24, seed=0)
 
-One offline file of MAX_PAGE bytes at most: rows are added until it is full. Pictures are JPEG or PNG inside of it, 160
+One offline file of MAX_PAGE_BYTES bytes at most: rows are added until it is full. Pictures are JPEG or PNG inside of
+it, 160
 pixels at most; names and texts out of the data are escaped and cut. A film is a strip of frames, a volume its three
 middle planes, a sound its waveform and log-mel bands (numpy alone, no torch).
 """
@@ -21,22 +22,29 @@ import numpy as np
 from deepseek import look
 from deepseek.contracts import Float64
 from deepseek.data.media.source import Limits, is_missing
-from deepseek.data.samples.preparer import opened
+from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
-from deepseek.data.view.media_card import FILES, Progress, facts_of
-from deepseek.data.view.media_words import broken_list, columns_table, copies_note, facts_words, headline, span
-from deepseek.data.view.previews import Pixels, Preview, preview_of
+from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
+from deepseek.data.view.media_words import (
+    broken_list,
+    columns_table,
+    copies_note,
+    describe_facts,
+    format_range,
+    headline,
+)
+from deepseek.data.view.previews import Pixels, Preview, make_preview
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 from deepseek.look import Html, Section, Text, Words, numbers
 from deepseek.look.svg import Canvas, Scale, bounds, shorten
 
-MAX_PAGE: Final = 2_000_000  # bytes
+MAX_PAGE_BYTES: Final = 2_000_000  # bytes
 MAX_FILES: Final = 24  # columns of files of a row
 MAX_VALUES: Final = 60  # values of a row
-OPEN_VALUES: Final = 10  # of these, that are seen at once
-MAX_TEXT, MAX_VALUE = 300, 80  # characters
-_LINE_PX: Final = (240, 56)
+NUM_OPEN_VALUES: Final = 10  # of these, that are seen at once
+MAX_TEXT_CHARACTERS, MAX_VALUE_CHARACTERS = 300, 80  # characters
+_LINE_SIZE_PX: Final = (240, 56)
 _STYLE: Final = """
 .row{display:flex;flex-wrap:wrap;gap:16px 24px;align-items:flex-start;margin:8px 0}
 .row figure{margin:0;max-width:100%}
@@ -71,51 +79,55 @@ def data_page(
     """The page, and the rows that it shows: `num_rows` of the table drawn by `seed`, or as many as fit. `card` is
     make_media_card()'s."""
     drawn = np.random.default_rng(seed).choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
-    before = [*_broken(card), *_columns(card)]
+    before = [*_broken_section(card), *_columns_section(card)]
     origin = _provenance(table, name, seed, command)
-    room = MAX_PAGE - _size(_page(name, card, before, origin)) - 2_000  # for the last section's own words
+    room = (
+        MAX_PAGE_BYTES - _num_bytes(_render_page(name, card, before, origin)) - 2_000
+    )  # for the last section's own words
     shown: list[int] = []
     parts: list[Html] = []
     for at, row in enumerate(sorted(int(row) for row in drawn)):
         if progress:
             progress("drawing rows", at / len(drawn))
-        part = _row(table, kinds, row, root, limits or Limits())
-        room -= _size(part)
+        part = _render_row(table, kinds, row, root, limits or Limits())
+        room -= _num_bytes(part)
         if room < 0:
             break
         shown.append(row)
         parts.append(part)
-    return _page(name, card, [*before, _sample(parts, len(drawn), table.num_rows, seed)], origin), shown
+    return _render_page(name, card, [*before, _rows_section(parts, len(drawn), table.num_rows, seed)], origin), shown
 
 
-def _page(name: str, card: Mapping[str, Any], sections: Sequence[Section], origin: Mapping[Words, Words | Html]) -> str:
+def _render_page(
+    name: str, card: Mapping[str, Any], sections: Sequence[Section], origin: Mapping[Words, Words | Html]
+) -> str:
     title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
     return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=origin, style=_STYLE)
 
 
-def _size(text: str) -> int:
+def _num_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _broken(card: Mapping[str, Any]) -> list[Section]:
+def _broken_section(card: Mapping[str, Any]) -> list[Section]:
     body = broken_list(card)
     return [Section(Text("Broken files", "损坏的文件"), body, id="broken")] if body else []
 
 
-def _columns(card: Mapping[str, Any]) -> list[Section]:
+def _columns_section(card: Mapping[str, Any]) -> list[Section]:
     body = Html(columns_table(card) + copies_note(card))
     return [Section(Text("Columns", "各列"), body, id="columns")]
 
 
-def _sample(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int) -> Section:
+def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int) -> Section:
     many, few = numbers.count(num_rows), numbers.count(len(parts))
     words: Words = Text(f"{few} of {many} rows, drawn by seed {seed}.", f"{many} 行中的 {few} 行，随机种子 {seed}。")
     if len(parts) < num_drawn:
         words = look.join(
             words,
             Text(
-                f" {num_drawn} were asked for; the page is full at {numbers.size(MAX_PAGE)}.",
-                f"要求显示 {num_drawn} 行；页面上限为 {numbers.size(MAX_PAGE)}。",
+                f" {num_drawn} were asked for; the page is full at {numbers.size(MAX_PAGE_BYTES)}.",
+                f"要求显示 {num_drawn} 行；页面上限为 {numbers.size(MAX_PAGE_BYTES)}。",
             ),
         )
     return Section(Text("Rows", "样本行"), Html(look.paragraph(words, note=True) + "".join(parts)), id="rows")
@@ -133,19 +145,21 @@ def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words,
     return found | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
 
 
-def _row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: Limits) -> Html:
+def _render_row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: Limits) -> Html:
     (record,) = table.take(np.array([row])).records()
-    files = [name for name in table.names if kinds.get(name) in FILES]
-    figures = [_file(record[name], kinds[name], name, row, root, limits) for name in files[:MAX_FILES]]
+    files = [name for name in table.names if kinds.get(name) in FILE_KINDS]
+    figures = [_render_file(record[name], kinds[name], name, row, root, limits) for name in files[:MAX_FILES]]
     if len(files) > MAX_FILES:
         more = len(files) - MAX_FILES
         figures.append(look.paragraph(Text(f"and {more} more columns of files", f"另有 {more} 列文件"), note=True))
-    values = {name: _value(record[name]) for name in table.names if kinds.get(name) not in FILES}
+    values = {name: _format_value(record[name]) for name in table.names if kinds.get(name) not in FILE_KINDS}
     names = list(values)[:MAX_VALUES]
-    rest = names[OPEN_VALUES:]
-    body = look.facts({numbers.clip(name, 40): values[name] for name in names[:OPEN_VALUES]})
+    rest = names[NUM_OPEN_VALUES:]
+    body = look.facts({numbers.clip(name, 40): values[name] for name in names[:NUM_OPEN_VALUES]})
     if rest:
-        head = look.inline(Text(f"{len(values) - OPEN_VALUES} more values", f"其余 {len(values) - OPEN_VALUES} 个值"))
+        head = look.inline(
+            Text(f"{len(values) - NUM_OPEN_VALUES} more values", f"其余 {len(values) - NUM_OPEN_VALUES} 个值")
+        )
         hidden = look.facts({numbers.clip(name, 40): values[name] for name in rest})
         body = Html(f"{body}<details><summary>{head}</summary>{hidden}</details>")
     title = look.inline(Text(f"Row {row}", f"第 {row} 行"))
@@ -153,61 +167,63 @@ def _row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: L
     return Html(f"<h3>{title}</h3>{gallery}{body if values else ''}")
 
 
-def _value(value: Any) -> Words:
+def _format_value(value: Any) -> Words:
     if value is None:
         return Text("missing", "缺失")
     if isinstance(value, str):
-        return numbers.clip(" ".join(value.split()), MAX_TEXT)
-    return numbers.clip(numbers.plain(value), MAX_VALUE)
+        return numbers.clip(" ".join(value.split()), MAX_TEXT_CHARACTERS)
+    return numbers.clip(numbers.format_value(value), MAX_VALUE_CHARACTERS)
 
 
-def _file(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits) -> Html:
+def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits) -> Html:
     """One value, drawn; or in words why not."""
     label = look.inline(numbers.clip(column, 40))
     if is_missing(value):
-        return _figure(label, "", look.inline(Text("missing", "缺失")))
-    file = look.inline(numbers.clip(str(value), MAX_VALUE))
+        return _render_figure(label, "", look.inline(Text("missing", "缺失")))
+    file = look.inline(numbers.clip(str(value), MAX_VALUE_CHARACTERS))
     try:
-        source = opened(value, kind, root=root, row=row, column=column, limits=limits)
-        preview, facts = preview_of(source, kind), facts_of(source, kind)
+        source = open_cell(value, kind, root=root, row=row, column=column, limits=limits)
+        preview, facts = make_preview(source, kind), describe_file(source, kind)
     except ExtraError:
         raise
     except InputError as error:
-        why = look.state("bad", numbers.clip(error.message, MAX_TEXT))
-        return _figure(label, "", Html(f"{file}<br>{why}"))
-    words = [facts_words({name: _alone(fact) for name, fact in facts.items() if fact is not None})]
+        why = look.verdict("bad", numbers.clip(error.message, MAX_TEXT_CHARACTERS))
+        return _render_figure(label, "", Html(f"{file}<br>{why}"))
+    words = [describe_facts({name: _as_card_fact(fact) for name, fact in facts.items() if fact is not None})]
     if preview.shown_s is not None:
         shown = numbers.duration(preview.shown_s)
         words.append(Text(f"; the first {shown} are shown", f"；仅显示前 {shown}"))
     if preview.hidden:
         words.append(Text(f"; {preview.hidden} more channels", f"；另有 {preview.hidden} 个通道"))
-    drawn = _drawn(preview, kind, numbers.clip(column, 40), row)
-    return _figure(label, drawn, Html(f"{file}<br>{look.inline(look.join(*words))}"))
+    drawn = _render_preview(preview, kind, numbers.clip(column, 40), row)
+    return _render_figure(label, drawn, Html(f"{file}<br>{look.inline(look.join(*words))}"))
 
 
-def _alone(fact: Any) -> Any:
+def _as_card_fact(fact: Any) -> Any:
     """As the card has it for many."""
     if isinstance(fact, (str, bool)):
         return {"yes" if fact is True else "no" if fact is False else fact: 1}
     return {"min": fact, "median": fact, "max": fact}
 
 
-def _figure(label: Html, drawn: str, caption: Html) -> Html:
+def _render_figure(label: Html, drawn: str, caption: Html) -> Html:
     return Html(f"<figure>{drawn}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
 
 
-def _drawn(preview: Preview, kind: str, column: str, row: int) -> str:
-    images = "".join(_image(pixels, f"{column}, row {row}", exact=kind == "audio") for pixels in preview.pictures)
+def _render_preview(preview: Preview, kind: str, column: str, row: int) -> str:
+    images = "".join(
+        _render_image(pixels, f"{column}, row {row}", exact=kind == "audio") for pixels in preview.pictures
+    )
     if not preview.lines:
         return f'<div class="strip">{images}</div>'
     lines = "".join(
-        _line(line, kind, f"{column}, row {row} {name}".strip(), numbers.clip(name, 24))
+        _render_line(line, kind, f"{column}, row {row} {name}".strip(), numbers.clip(name, 24))
         for line, name in zip(preview.lines, preview.names, strict=True)
     )
     return f'<div class="stack">{lines}<div class="strip">{images}</div></div>' if images else f"<div>{lines}</div>"
 
 
-def _image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
+def _render_image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
     """What is small or `exact` as PNG, the small enlarged by whole steps; the rest as JPEG."""
     height, width = pixels.shape[:2]
     times = max(1, 96 // max(height, width))
@@ -226,9 +242,9 @@ def data_url(pixels: Pixels, *, exact: bool = False) -> str:
     return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _line(line: Float64, kind: str, title: str, name: str) -> str:
+def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
     """Strokes from the lowest to the highest value of each part; a sound stands about zero, a series in its range."""
-    width, height = _LINE_PX
+    width, height = _LINE_SIZE_PX
     canvas = Canvas(width, height, title)
     finite = line[:, np.isfinite(line).all(axis=0)]
     low, high = bounds(finite.ravel().tolist())
@@ -238,13 +254,13 @@ def _line(line: Float64, kind: str, title: str, name: str) -> str:
     top = 4 if kind == "audio" else 18
     x, y = Scale(0, max(1, line.shape[1] - 1), 0.5, width - 0.5), Scale(low, high, height - 3, top)
     if kind != "audio":
-        said = f"{name}: {span(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
+        said = f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
         canvas.text(0, 12, shorten(said, width), cls="soft", full=said)
-    canvas.marks.append(f'<path class="wave" d="{_path(line, x, y, joined=kind != "audio")}"/>')
+    canvas.marks.append(f'<path class="wave" d="{_line_path(line, x, y, joined=kind != "audio")}"/>')
     return canvas.svg()
 
 
-def _path(line: Float64, x: Scale, y: Scale, *, joined: bool) -> str:
+def _line_path(line: Float64, x: Scale, y: Scale, *, joined: bool) -> str:
     """`joined`: consecutive parts are one stroke; what is missing leaves a gap."""
     words, before = [], False
     for at, (low, high) in enumerate(line.T.tolist()):

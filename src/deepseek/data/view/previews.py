@@ -1,6 +1,6 @@
 """One file -> small pictures and lines, as arrays: what a page can show of it.
 
-    preview = preview_of(source, "volume")       # three planes through the middle, (H, W) uint8, 160 px at most
+    preview = make_preview(source, "volume")       # three planes through the middle, (H, W) uint8, 160 px at most
 
 Pictures are (H, W) or (H, W, 3) uint8; a line is (2, N): the lowest and the highest value of each of N parts.
 """
@@ -19,16 +19,16 @@ from deepseek.contracts import Float32, Float64
 from deepseek.data.media.mel import log_mel
 from deepseek.data.media.source import Source
 
-SIDE: Final = 160  # pixels of a picture's longer side, at most
-LINE: Final = 240  # parts of a line
-SECONDS: Final = 30.0  # of a sound that are shown
-FRAMES: Final = 6
-FRAME_SIDE: Final = 96
-PLANE_SIDE: Final = 128
-CURVES: Final = 4  # channels of a series
+SIDE_PX: Final = 160  # pixels of a picture's longer side, at most
+NUM_LINE_PARTS: Final = 240  # parts of a line
+MAX_SOUND_S: Final = 30.0  # of a sound that are shown
+MAX_FRAMES: Final = 6
+FRAME_SIDE_PX: Final = 96
+PLANE_SIDE_PX: Final = 128
+MAX_CURVES: Final = 4  # channels of a series
 RANGE_DB: Final = 80.0  # below the loudest point, what a spectrogram shows
 MEL_HZ: Final = 16_000  # the highest rate of a spectrogram: speech and most of music lie below half of it
-_POINTS: Final = 1_024
+_MIN_FFT_POINTS: Final = 1_024
 Pixels = NDArray[np.uint8]
 #: Points of viridis, evenly spaced; between them colours are mixed.
 _VIRIDIS: Final = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
@@ -45,12 +45,12 @@ class Preview:
     shown_s: float | None = None  # of a sound that is longer
 
 
-def preview_of(source: Source, kind: str) -> Preview:
+def make_preview(source: Source, kind: str) -> Preview:
     """Of a file of a column of this kind. BrokenError and TooLargeError as its reader raises them."""
-    return _OF[kind](source)
+    return _PREVIEWS[kind](source)
 
 
-def envelope(values: NDArray[Any], num_parts: int = LINE) -> Float64:
+def envelope(values: NDArray[Any], num_parts: int = NUM_LINE_PARTS) -> Float64:
     """(T,) -> (2, N): lowest and highest of each of N = min(T, num_parts) equal parts, NaN where nothing was measured.
 
     >>> envelope(np.array([1.0, 5.0, np.nan, 2.0]), 2).tolist()
@@ -62,7 +62,7 @@ def envelope(values: NDArray[Any], num_parts: int = LINE) -> Float64:
     return np.stack([np.fmin.reduceat(exact, starts), np.fmax.reduceat(exact, starts)])
 
 
-def fitted(height: float, width: float, side: int = SIDE) -> tuple[int, int]:
+def fit_size(height: float, width: float, side: int = SIDE_PX) -> tuple[int, int]:
     """Of the same shape, `side` pixels at most and one at least; never larger than it was.
 
     >>> fitted(600, 300), fitted(8, 8)
@@ -85,47 +85,47 @@ def viridis(levels: Float64) -> Pixels:
     return colours
 
 
-def _picture(source: Source) -> Preview:
+def _preview_image(source: Source) -> Preview:
     from deepseek.data.media.image import ImageReader, describe
 
     facts = describe(source)
     reader = ImageReader.fit([source])  # finds how white a picture of 16 bits is
-    pixels = replace(reader, size=fitted(facts["height_px"], facts["width_px"])).read(source)
-    return Preview((_upright(pixels),))
+    pixels = replace(reader, size=fit_size(facts["height_px"], facts["width_px"])).read(source)
+    return Preview((_channels_last(pixels),))
 
 
-def _sound(source: Source) -> Preview:
+def _preview_audio(source: Source) -> Preview:
     from deepseek.data.media.audio import AudioReader, describe
 
     facts = describe(source)
-    seconds = min(SECONDS, facts["seconds"])
+    seconds = min(MAX_SOUND_S, facts["seconds"])
     rate_hz = min(MEL_HZ, facts["rate_hz"])
     waveform = AudioReader(rate_hz=rate_hz, seconds=max(seconds, 1 / rate_hz)).read(source)[0]
-    shown_s = seconds if facts["seconds"] > SECONDS else None
+    shown_s = seconds if facts["seconds"] > MAX_SOUND_S else None
     return Preview((spectrogram(waveform, rate_hz),), (envelope(waveform),), ("",), shown_s=shown_s)
 
 
 def spectrogram(waveform: Float32, rate_hz: int) -> Pixels:
-    """(64, LINE, 3): the lowest band below, the loudest of the windows that fall on one pixel."""
-    hop_ms = max(1.0, min(10.0, 1000 * len(waveform) / rate_hz / LINE))
-    bands = log_mel(waveform, rate_hz, hop_ms=hop_ms, least_points=_POINTS)
-    starts = np.arange(LINE) * bands.shape[1] // LINE
-    bands = np.maximum.reduceat(bands, starts, axis=1) if bands.shape[1] >= LINE else bands[:, starts]
+    """(64, NUM_LINE_PARTS, 3): the lowest band below, the loudest of the windows that fall on one pixel."""
+    hop_ms = max(1.0, min(10.0, 1000 * len(waveform) / rate_hz / NUM_LINE_PARTS))
+    bands = log_mel(waveform, rate_hz, hop_ms=hop_ms, least_points=_MIN_FFT_POINTS)
+    starts = np.arange(NUM_LINE_PARTS) * bands.shape[1] // NUM_LINE_PARTS
+    bands = np.maximum.reduceat(bands, starts, axis=1) if bands.shape[1] >= NUM_LINE_PARTS else bands[:, starts]
     decibels = bands * (10 / math.log(10))
     levels = np.clip((decibels - decibels.max()) / RANGE_DB + 1, 0, 1)
     return viridis(levels[::-1] if np.ptp(decibels) > 0 else np.zeros_like(levels))
 
 
-def _film(source: Source) -> Preview:
+def _preview_video(source: Source) -> Preview:
     from deepseek.data.media.video import VideoReader, describe
 
     facts = describe(source)
-    size = fitted(facts["height_px"], facts["width_px"], FRAME_SIDE)
-    frames = VideoReader(num_frames=min(FRAMES, facts["frames"]), size=size).read(source)
-    return Preview(tuple(_upright(frame) for frame in frames))
+    size = fit_size(facts["height_px"], facts["width_px"], FRAME_SIDE_PX)
+    frames = VideoReader(num_frames=min(MAX_FRAMES, facts["frames"]), size=size).read(source)
+    return Preview(tuple(_channels_last(frame) for frame in frames))
 
 
-def _planes(source: Source) -> Preview:
+def _preview_scan(source: Source) -> Preview:
     """A single slice; of a volume the axial, the coronal and the sagittal plane through its middle, head up, of one
     scale in all directions where the file says its spacing."""
     from deepseek.data.media.scan import ScanReader, open_scan
@@ -136,28 +136,28 @@ def _planes(source: Source) -> Preview:
         for k, (n, step) in enumerate(zip(scan.size, scan.spacing_mm, strict=True))
     ]
     order = np.argsort([axis for axis, _ in scan.axes])
-    scale = PLANE_SIDE / max(extents[1:] if scan.size[0] == 1 else extents)
+    scale = PLANE_SIDE_PX / max(extents[1:] if scan.size[0] == 1 else extents)
     size = [max(2 if scan.size[0] > 1 else 1, round(extents[k] * scale)) for k in order]
     if scan.size[0] == 1:
         size[0] = 1  # a slice by itself stays as it is stored
     reader = ScanReader.fit([source], size=(size[0], size[1], size[2]))
-    volume = _grey(replace(reader, spacing_mm=None).read(source)[0])
+    volume = _to_gray(replace(reader, spacing_mm=None).read(source)[0])
     if scan.size[0] == 1:
         return Preview((volume[0],))
     depth, height, width = (n // 2 for n in volume.shape)
     return Preview((volume[depth], volume[::-1, height], volume[::-1, :, width]))
 
 
-def _curves(source: Source) -> Preview:
-    from deepseek.data.media.series import parse
+def _preview_series(source: Source) -> Preview:
+    from deepseek.data.media.series import parse_series
 
-    names, values = parse(source)
+    names, values = parse_series(source)
     names = names or tuple(f"channel {k}" for k in range(values.shape[1]))
-    lines = tuple(envelope(values[:, k]) for k in range(min(CURVES, values.shape[1])))
+    lines = tuple(envelope(values[:, k]) for k in range(min(MAX_CURVES, values.shape[1])))
     return Preview((), lines, names[: len(lines)], hidden=values.shape[1] - len(lines))
 
 
-def _grey(volume: NDArray[Any]) -> Pixels:
+def _to_gray(volume: NDArray[Any]) -> Pixels:
     """Of measured values, all between the 1st and the 99th of a hundred."""
     if volume.dtype == np.uint8:
         return volume
@@ -167,11 +167,12 @@ def _grey(volume: NDArray[Any]) -> Pixels:
     return grey
 
 
-def _upright(pixels: Pixels) -> Pixels:
+def _channels_last(pixels: Pixels) -> Pixels:
     """(C, H, W) -> (H, W) or (H, W, 3)."""
     return pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0)
 
 
-_OF: Final[dict[str, Callable[[Source], Preview]]] = {
-    "image": _picture, "audio": _sound, "video": _film, "volume": _planes, "series": _curves,
+_PREVIEWS: Final[dict[str, Callable[[Source], Preview]]] = {
+    "image": _preview_image, "audio": _preview_audio, "video": _preview_video, "volume": _preview_scan,
+    "series": _preview_series,
 }  # fmt: skip

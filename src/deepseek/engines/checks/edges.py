@@ -1,8 +1,8 @@
 """Rows at the edge of what a model may be sent, made of a few that it has seen.
 
-    edges = edge_samples(samples)                 # of several modalities
-    edges = edge_features(features)               # prepared features of a table
-    edges = edge_tensors({"x": rows})             # of a graph that says nothing of what its numbers mean
+    edges = make_edge_samples(samples)                 # of several modalities
+    edges = make_edge_features(features)               # prepared features of a table
+    edges = make_edge_tensors({"x": rows})             # of a graph that says nothing of what its numbers mean
 
 Training hides modalities and shows no silence, so a fault that answers such rows alone passes every check on real ones.
 """
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Float32
 from deepseek.data import Preprocessor
-from deepseek.data.samples.preparer import THERE
+from deepseek.data.samples.preparer import PRESENT_SUFFIX
 
-FEATURES = "features"  # the name of the array of edge_features()
-BASE_ROWS = 2  # that each case is made of: the first and the last of those at hand
-LARGE = 1e3  # times the largest number of an input: far beyond training, and within what float32 adds up well
-MOST_COLUMNS = 100  # that are taken away, one a row
-HUGE = 1e30  # the square of which float32 does not hold
+FEATURES = "features"  # the name of the array of make_edge_features()
+NUM_BASE_ROWS = 2  # that each case is made of: the first and the last of those at hand
+LARGE_FACTOR = 1e3  # times the largest number of an input: far beyond training, and within what float32 adds up well
+MAX_MISSING_COLUMNS = 100  # that are taken away, one a row
+HUGE_VALUE = 1e30  # the square of which float32 does not hold
 
 
 @dataclass(frozen=True, slots=True)
-class Edges:
+class EdgeRows:
     """N rows, what each of them is, and whether a reference's rounding is small against its answer there.
 
     Where it is not, as for numbers beyond all measure, an export is held to giving a finite answer wherever its
@@ -43,46 +43,46 @@ class Edges:
         return len(self.cases)
 
 
-def edge_samples(arrays: Arrays) -> Edges:
+def make_edge_samples(arrays: Arrays) -> EdgeRows:
     """Of samples: each modality missing, each alone, all missing; each of them zero (silence, black, no token), at its
     least and its largest, of one value throughout (white, a sound that does not swing) and, where it is of floats, far
     beyond: beside the others and alone."""
-    names = [name for name in arrays if not name.endswith(THERE)]
-    rows = _base(arrays)
-    made = _Collected()
+    names = [name for name in arrays if not name.endswith(PRESENT_SUFFIX)]
+    rows = _base_rows(arrays)
+    made = _EdgeRowsBuilder()
     made.add("all missing", {key: np.zeros_like(array) for key, array in rows.items()})
     for name in names:
-        made.add(f"{name} missing", rows | _missing(rows, [name]))
-        made.add(f"{name} alone", rows | _missing(rows, [other for other in names if other != name]))
+        made.add(f"{name} missing", rows | _mask_modalities(rows, [name]))
+        made.add(f"{name} alone", rows | _mask_modalities(rows, [other for other in names if other != name]))
         one = {key: array[:1] for key, array in rows.items()}
-        alone = one | _missing(one, [other for other in names if other != name])
-        for case, array, is_exact in _extremes(arrays[name], one[name]):
-            there = {name: array, name + THERE: np.ones_like(one[name + THERE])}
+        alone = one | _mask_modalities(one, [other for other in names if other != name])
+        for case, array, is_exact in _extreme_cases(arrays[name], one[name]):
+            there = {name: array, name + PRESENT_SUFFIX: np.ones_like(one[name + PRESENT_SUFFIX])}
             made.add(f"{name} {case}", one | there, is_exact=is_exact)
             made.add(f"{name} {case} alone", alone | there, is_exact=is_exact)
     return made.edges()
 
 
-def edge_features(features: Float32) -> Edges:
+def make_edge_features(features: Float32) -> EdgeRows:
     """Of prepared features (N, F): rows of zeros, of each column's least and largest, and of numbers far beyond."""
-    return edge_tensors({FEATURES: features})
+    return make_edge_tensors({FEATURES: features})
 
 
-def missing_features(preprocessor: Preprocessor) -> Float32:
-    """Prepared features (N, F) of a typical row without one of its columns after the other, MOST_COLUMNS at the most,
-    and of a row without any value."""
+def rows_with_missing_columns(preprocessor: Preprocessor) -> Float32:
+    """Prepared features (N, F) of a typical row without one of its columns after the other, MAX_MISSING_COLUMNS at the
+    most, and of a row without any value."""
     example = preprocessor.example()
-    without = [{**example, name: None} for name in list(example)[:MOST_COLUMNS]]
+    without = [{**example, name: None} for name in list(example)[:MAX_MISSING_COLUMNS]]
     return preprocessor.rows([*without, dict.fromkeys(example)]).features
 
 
-def edge_tensors(arrays: Arrays) -> Edges:
-    """Of named tensors: each input, and all together, as the values of edge_samples()."""
-    rows = _base(arrays)
-    made = _Collected()
+def make_edge_tensors(arrays: Arrays) -> EdgeRows:
+    """Of named tensors: each input, and all together, as the values of make_edge_samples()."""
+    rows = _base_rows(arrays)
+    made = _EdgeRowsBuilder()
     cases: dict[str, dict[str, tuple[NDArray[Any], bool]]] = {}
     for name in arrays:
-        for case, array, is_exact in _extremes(arrays[name], rows[name]):
+        for case, array, is_exact in _extreme_cases(arrays[name], rows[name]):
             cases.setdefault(case, {})[name] = array, is_exact
             if len(arrays) > 1:
                 made.add(f"{name} {case}", {**rows, name: array}, is_exact=is_exact)
@@ -92,16 +92,16 @@ def edge_tensors(arrays: Arrays) -> Edges:
     return made.edges()
 
 
-def _base(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    return {name: np.asarray(array[[0, -1]][:BASE_ROWS]) for name, array in arrays.items()}
+def _base_rows(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name: np.asarray(array[[0, -1]][:NUM_BASE_ROWS]) for name, array in arrays.items()}
 
 
-def _missing(rows: Arrays, names: list[str]) -> dict[str, NDArray[Any]]:
+def _mask_modalities(rows: Arrays, names: list[str]) -> dict[str, NDArray[Any]]:
     """As a preparer gives what is missing: zeros, and the mask false."""
-    return {key: np.zeros_like(rows[key]) for name in names for key in (name, name + THERE)}
+    return {key: np.zeros_like(rows[key]) for name in names for key in (name, name + PRESENT_SUFFIX)}
 
 
-def _extremes(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], bool]]:
+def _extreme_cases(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], bool]]:
     """(what, rows of it, whether answers to it are compared to the digit)."""
     yield "zero", np.zeros_like(rows), True
     if array.dtype.kind not in "iuf" or not array.size:
@@ -117,11 +117,11 @@ def _extremes(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, ND
     if array.dtype.kind == "f":
         most = max(1.0, float(np.abs(known).max()))
         for sign, case in ((1, "far above the data"), (-1, "far below the data")):
-            yield case, np.full_like(rows, sign * most * LARGE), False
-            yield f"{case}, by a slip", np.full_like(rows, sign * HUGE), False
+            yield case, np.full_like(rows, sign * most * LARGE_FACTOR), False
+            yield f"{case}, by a slip", np.full_like(rows, sign * HUGE_VALUE), False
 
 
-class _Collected:
+class _EdgeRowsBuilder:
     """Cases, one after the other."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class _Collected:
         self._cases += [case] * num_rows
         self._are_exact += [is_exact] * num_rows
 
-    def edges(self) -> Edges:
+    def edges(self) -> EdgeRows:
         names = self._arrays[0]
         arrays = {name: np.concatenate([part[name] for part in self._arrays]) for name in names}
-        return Edges(arrays, tuple(self._cases), np.array(self._are_exact))
+        return EdgeRows(arrays, tuple(self._cases), np.array(self._are_exact))

@@ -67,11 +67,11 @@ def check_answers(prediction: Prediction, *, model: str = "", first_row: int = 0
     """NonFiniteError where an answer for a row holds NaN or an infinite number. `allow_infinite`: the tensors of a bare
     graph may, as a mask or a logarithm does; NaN is refused all the same."""
     allow_infinite = allow_infinite and prediction.tensors is not None
-    for output, numbers in _numbers_of(prediction):
+    for output, numbers in _output_arrays(prediction):
         check_numbers(numbers, output, model=model, first_row=first_row, allow_infinite=allow_infinite)
 
 
-def cause_of(error: NonFiniteError, inputs: Arrays) -> DeepseekError:
+def blame_inputs(error: NonFiniteError, inputs: Arrays) -> DeepseekError:
     """The error to tell of: an InputError where the model was given what none can be expected to answer with a number,
     NaN (as which a graph gets a null) or numbers whose square is beyond their type; else the error itself."""
     for name, array in inputs.items():
@@ -98,7 +98,7 @@ def check_attribution(attribution: Attribution, rows: Sequence[int], *, model: s
         check_numbers(numbers, output, model=model, rows=rows)
 
 
-def _numbers_of(prediction: Prediction) -> Iterator[tuple[str, NDArray[Any]]]:
+def _output_arrays(prediction: Prediction) -> Iterator[tuple[str, NDArray[Any]]]:
     for output in ("probabilities", "values", "intervals", "embeddings"):
         numbers = getattr(prediction, output)
         if numbers is not None:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Float64
-from deepseek.engines.checks.edges import Edges
+from deepseek.engines.checks.edges import EdgeRows
 from deepseek.errors import CheckError
 
-MOST_NAMED = 5  # cases in an error
+MAX_CASES_NAMED = 5  # cases in an error
 
 
-def distances(found: NDArray[Any], wanted: NDArray[Any]) -> Float64:
+def absolute_errors(found: NDArray[Any], wanted: NDArray[Any]) -> Float64:
     """(N, ...) of both -> |found - wanted|: 0 where both hold the same infinite number or both NaN, infinite where one
     alone is not finite.
 
@@ -33,7 +33,7 @@ def distances(found: NDArray[Any], wanted: NDArray[Any]) -> Float64:
     return np.where(alike, 0.0, np.nan_to_num(apart, nan=np.inf, posinf=np.inf))
 
 
-def edge_faults(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float) -> list[str]:
+def edge_faults(edges: EdgeRows, wanted: Arrays, found: Arrays, *, limit: float) -> list[str]:
     """What does not hold, a part of a sentence each: for a row whose case is exact a difference of `limit` of its
     largest answer, 1 at the least; for all rows a number that is not finite where the reference's is."""
     faults: dict[str, None] = {}  # in order, each once
@@ -42,7 +42,7 @@ def edge_faults(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float) ->
         if mine.shape != theirs.shape:
             return [f"{name} has the shape {list(mine.shape)} instead of {list(theirs.shape)}"]
         known = np.isfinite(theirs)
-        lost, apart = known & ~np.isfinite(mine), np.where(known, distances(mine, theirs), 0.0)
+        lost, apart = known & ~np.isfinite(mine), np.where(known, absolute_errors(mine, theirs), 0.0)
         for row, case in enumerate(edges.cases):
             scale = max(1.0, float(np.abs(theirs[row][known[row]]).max(initial=0.0)))
             if lost[row].any():
@@ -52,19 +52,19 @@ def edge_faults(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float) ->
     return list(faults)
 
 
-def lost_numbers(edges: Edges, wanted: Arrays, found: Arrays) -> list[str]:
+def nonfinite_faults(edges: EdgeRows, wanted: Arrays, found: Arrays) -> list[str]:
     """The same of what may round: only where a number is not finite and the reference's is."""
     return edge_faults(replace(edges, are_exact=np.zeros(len(edges), bool)), wanted, found, limit=0.0)
 
 
-def check_edges(edges: Edges, wanted: Arrays, found: Arrays, *, limit: float, what: str) -> dict[str, Any]:
+def check_edges(edges: EdgeRows, wanted: Arrays, found: Arrays, *, limit: float, what: str) -> dict[str, Any]:
     """{"num_rows", "cases"} for the evidence. CheckError, which names the cases, where `what` does not answer as its
     reference does."""
     faults = edge_faults(edges, wanted, found, limit=limit)
     if faults:
-        more = f"; and {len(faults) - MOST_NAMED} more" if len(faults) > MOST_NAMED else ""
+        more = f"; and {len(faults) - MAX_CASES_NAMED} more" if len(faults) > MAX_CASES_NAMED else ""
         raise CheckError(
-            f"{what} does not answer as the model does ({'; '.join(faults[:MOST_NAMED])}{more})",
+            f"{what} does not answer as the model does ({'; '.join(faults[:MAX_CASES_NAMED])}{more})",
             expected=f"finite numbers wherever the model gives them, differing by at most {limit:g}",
             fix="report it: this is a fault of the exporter",
         )

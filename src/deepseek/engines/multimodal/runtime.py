@@ -1,8 +1,8 @@
 """A bundle that reads several modalities: export of its net, and a runtime that needs no torch.
 
-    graph = export_fused(Answering(net, slope=1.2), samples)      # ONNX, any number of rows
-    parity = check_fused(answering, graph, samples)               # against torch, on real rows
-    with FusedRuntime.open("patients") as runtime:
+    graph = export_multimodal(Answering(net, slope=1.2), samples)      # ONNX, any number of rows
+    parity = check_multimodal_parity(answering, graph, samples)               # against torch, on real rows
+    with MultimodalRuntime.open("patients") as runtime:
         runtime.predict([{"age": 61, "report": "...", "ct": {"b64": "..."}}]).labels
 
 What one sample costs in serving (open, decode, prepare, run) is the code that training went through: the same preparer
@@ -25,52 +25,65 @@ from deepseek.bundle import Bundle, open_bundle
 from deepseek.bundle.agreement import DECISION, SAMPLES
 from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
-from deepseek.data.media.example import example_of
-from deepseek.data.samples.preparer import THERE, Broken, Fault, SamplePreparer, Samples, records_of
-from deepseek.data.samples.requests import fault_of, read
-from deepseek.engines.checks.edges import edge_samples
+from deepseek.data.media.example import make_example
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, Samples, table_records
+from deepseek.data.samples.requests import decode_requests, first_fault
+from deepseek.engines.checks.edges import make_edge_samples
 from deepseek.engines.checks.finite import check_numbers
-from deepseek.engines.checks.gate import check_edges, distances
+from deepseek.engines.checks.gate import absolute_errors, check_edges
 from deepseek.engines.decide import Decision
-from deepseek.engines.export_torch import torch_graph
-from deepseek.engines.onnx import check_outputs, check_shape, failed, misfit, open_session, refusals
+from deepseek.engines.export_torch import export_torch_module
+from deepseek.engines.onnx import (
+    check_outputs,
+    check_row_shape,
+    compute_error,
+    graph_mismatch_error,
+    open_session,
+    runtime_errors,
+)
 from deepseek.engines.tabular.runtime import Runtime, check_inputs, read_example
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 
 GRAPH = "model.onnx"
-OUTPUTS = ("margin", "output", "voices", "gates", "attention")  # of the graph, as nn.multimodal.Answering gives them
+GRAPH_OUTPUTS = (
+    "margin",
+    "output",
+    "voices",
+    "gates",
+    "attention",
+)  # of the graph, as nn.multimodal.Answering gives them
 TOLERANCE = 1e-4  # of an output, as a share of the largest
-CHUNK = 64  # samples that are held in memory at a time
-PARITY_ROWS = (1, 3, 32)
+CHUNK_ROWS = 64  # samples that are held in memory at a time
+PARITY_BATCH_SIZES = (1, 3, 32)
 
 
-def is_fused(bundle: Bundle) -> bool:
+def is_multimodal(bundle: Bundle) -> bool:
     """Whether a bundle reads several modalities."""
     return SAMPLES in bundle.manifest.files
 
 
-def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = False) -> Runtime | FusedRuntime:
+def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = False) -> Runtime | MultimodalRuntime:
     """What answers for a bundle that ship has made. `lazy`: its engine is opened when it is first needed."""
     bundle = open_bundle(path, key=key)
-    return FusedRuntime(bundle, lazy=lazy) if is_fused(bundle) else Runtime(bundle, lazy=lazy)
+    return MultimodalRuntime(bundle, lazy=lazy) if is_multimodal(bundle) else Runtime(bundle, lazy=lazy)
 
 
-def export_fused(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
+def export_multimodal(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
     """The graph of nn.multimodal.Answering over the arrays of `names`, by torch.export. `samples`: two or more."""
     torch = need("torch", extra="train")
     arrays = _tensors(samples.arrays, names)
     rows = torch.export.Dim("rows")
     with torch.no_grad():
-        model = torch_graph(
-            answering.eval().requires_grad_(False), arrays, input_names=names, output_names=OUTPUTS,
+        model = export_torch_module(
+            answering.eval().requires_grad_(False), arrays, input_names=names, output_names=GRAPH_OUTPUTS,
             dynamic_shapes=(tuple({0: rows} for _ in arrays),),
         )  # fmt: skip
     graph: bytes = model.SerializeToString()
     return graph
 
 
-def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
+def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
     """{"num_rows", "max_difference", "edges"} of the outputs between torch and the graph: on real rows, several and one
     alone, and on rows at the edge (checks.edges), what training masks among them. CheckError above TOLERANCE, and where
     the graph gives a number that is not finite and torch one that is."""
@@ -78,30 +91,32 @@ def check_fused(answering: Any, graph: bytes, samples: Samples, names: Sequence[
 
     def answers(arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         given = {name: np.ascontiguousarray(arrays[name]) for name in names}
-        return _answers(answering, given, names), dict(zip(OUTPUTS, session.run(list(OUTPUTS), given), strict=True))
+        return _torch_outputs(answering, given, names), dict(
+            zip(GRAPH_OUTPUTS, session.run(list(GRAPH_OUTPUTS), given), strict=True)
+        )
 
     worst = 0.0
-    for num in PARITY_ROWS:
+    for num in PARITY_BATCH_SIZES:
         wanted, found = answers(Samples(samples.tensors[:num]).arrays)
         for name, theirs in wanted.items():
             scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
-            worst = max(worst, float(distances(found[name], theirs).max(initial=0.0)) / scale)
+            worst = max(worst, float(absolute_errors(found[name], theirs).max(initial=0.0)) / scale)
     if not worst <= TOLERANCE:
         raise CheckError(
             f"the exported graph differs from the net by {worst:.2g}", expected=f"at most {TOLERANCE:g}",
             fix="report it: this is a fault of the exporter",
         )  # fmt: skip
-    edges = edge_samples({name: samples.arrays[name] for name in names})
+    edges = make_edge_samples({name: samples.arrays[name] for name in names})
     told = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
-    return {"num_rows": min(max(PARITY_ROWS), len(samples)), "max_difference": worst, "edges": told}
+    return {"num_rows": min(max(PARITY_BATCH_SIZES), len(samples)), "max_difference": worst, "edges": told}
 
 
-def _answers(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _torch_outputs(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """What torch gives, by the names of the graph's outputs."""
     torch = need("torch", extra="train")
     with torch.inference_mode():
         return {
-            name: each.numpy() for name, each in zip(OUTPUTS, answering(*_tensors(arrays, names)), strict=True)
+            name: each.numpy() for name, each in zip(GRAPH_OUTPUTS, answering(*_tensors(arrays, names)), strict=True)
         }  # fmt: skip
 
 
@@ -112,20 +127,20 @@ def run_graph(
     session = open_session(graph, GRAPH, num_threads=1)
     names = [each.name for each in session.get_inputs()]
     parts: list[list[NDArray[Any]]] = []
-    for start in range(0, len(rows), CHUNK):
-        chosen = rows[start : start + CHUNK]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chosen = rows[start : start + CHUNK_ROWS]
         given = {name: np.ascontiguousarray(arrays[name][chosen]) for name in names}
-        given |= {name + THERE: np.zeros(len(chosen), bool) for name in without}
-        parts.append(session.run(list(OUTPUTS), given))
-    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(OUTPUTS)}
+        given |= {name + PRESENT_SUFFIX: np.zeros(len(chosen), bool) for name in without}
+        parts.append(session.run(list(GRAPH_OUTPUTS), given))
+    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(GRAPH_OUTPUTS)}
 
 
-class FusedRuntime:
+class MultimodalRuntime:
     """An open bundle of several modalities. predict() may be called from several threads at once. `lazy`: the graph is
     loaded when it is first needed."""
 
     def __init__(self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False) -> None:
-        if not is_fused(bundle):
+        if not is_multimodal(bundle):
             raise InputError(
                 f"{bundle.path} reads a table alone", expected="a bundle of several modalities",
                 fix="open it with deepseek.load",
@@ -145,7 +160,7 @@ class FusedRuntime:
     @classmethod
     def open(
         cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False
-    ) -> FusedRuntime:
+    ) -> MultimodalRuntime:
         """As Runtime.open does."""
         return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
 
@@ -161,16 +176,16 @@ class FusedRuntime:
     def _check(self, session: Any) -> None:
         """IntegrityError unless the graph reads what is prepared, and answers for every label."""
         shapes = self.preparer.shapes
-        known = {name: shape for name, (shape, _) in shapes.items()} | {name + THERE: () for name in shapes}
+        known = {name: shape for name, (shape, _) in shapes.items()} | {name + PRESENT_SUFFIX: () for name in shapes}
         for each in session.get_inputs():
             if each.name not in known:
-                raise misfit(GRAPH, f"it reads {each.name[:100]!r}, which {SAMPLES} does not prepare")
-            check_shape(GRAPH, each, known[each.name])
-        check_outputs(GRAPH, session, OUTPUTS, max(1, len(self.manifest.labels)))
+                raise graph_mismatch_error(GRAPH, f"it reads {each.name[:100]!r}, which {SAMPLES} does not prepare")
+            check_row_shape(GRAPH, each, known[each.name])
+        check_outputs(GRAPH, session, GRAPH_OUTPUTS, max(1, len(self.manifest.labels)))
 
-    def with_graph(self, graph: bytes) -> FusedRuntime:
+    def with_graph(self, graph: bytes) -> MultimodalRuntime:
         """The same bundle with another graph of the same inputs and outputs: to see what hangs on its weights."""
-        other = FusedRuntime(self.bundle, num_threads=self._num_threads, lazy=True)
+        other = MultimodalRuntime(self.bundle, num_threads=self._num_threads, lazy=True)
         other._open = open_session(graph, GRAPH, num_threads=self._num_threads)
         return other
 
@@ -187,7 +202,7 @@ class FusedRuntime:
         """The classes in order; empty for regression."""
         return self.decision.labels
 
-    def prepare(self, records: Sequence[Record], *, root: Path | None = None, broken: Broken = "fail") -> Samples:
+    def prepare(self, records: Sequence[Record], *, root: Path | None = None, broken: BrokenPolicy = "fail") -> Samples:
         """Samples of records by column name, as SamplePreparer.rows() makes them."""
         return self.preparer.rows(records, root=root, broken=broken)
 
@@ -196,9 +211,9 @@ class FusedRuntime:
         session = self._session
         given = {each.name: samples.arrays[each.name] for each in session.get_inputs()}
         try:
-            return dict(zip(list(OUTPUTS), session.run(list(OUTPUTS), given), strict=True))
-        except refusals(need("onnxruntime", extra="serve")) as error:
-            raise failed(GRAPH, error) from error
+            return dict(zip(list(GRAPH_OUTPUTS), session.run(list(GRAPH_OUTPUTS), given), strict=True))
+        except runtime_errors(need("onnxruntime", extra="serve")) as error:
+            raise compute_error(GRAPH, error) from error
 
     def score(self, samples: Samples | Tensors) -> Scores:
         """Margins and calibrated outputs of N samples."""
@@ -210,7 +225,7 @@ class FusedRuntime:
         data: Any,
         *,
         root: Path | None = None,
-        broken: Broken = "fail",
+        broken: BrokenPolicy = "fail",
         faults: list[Fault] | None = None,
         first_row: int = 0,
     ) -> Prediction:
@@ -237,7 +252,7 @@ class FusedRuntime:
         data: Sequence[Record] | Table,
         *,
         root: Path | None,
-        broken: Broken = "fail",
+        broken: BrokenPolicy = "fail",
         faults: list[Fault] | None = None,
         first_row: int = 0,
     ) -> tuple[Float32, list[Flag]]:
@@ -247,8 +262,10 @@ class FusedRuntime:
             raise InputError("there are no rows to score", expected="at least one row", fix="give rows")
         outputs: list[Float32] = []
         flags: list[Flag] = []
-        for first in range(0, num_rows, CHUNK):
-            part = records_of(data, first, CHUNK) if isinstance(data, Table) else data[first : first + CHUNK]
+        for first in range(0, num_rows, CHUNK_ROWS):
+            part = (
+                table_records(data, first, CHUNK_ROWS) if isinstance(data, Table) else data[first : first + CHUNK_ROWS]
+            )
             samples = self.preparer.rows(part, root=root, broken=broken, first_row=first_row + first)
             outputs.append(self.score(samples).output)
             check_numbers(outputs[-1], self.manifest.outputs[-1].name, model=self.name, first_row=first)
@@ -259,20 +276,20 @@ class FusedRuntime:
 
     def score_sent(self, arrays: Arrays) -> Arrays:
         """Outputs (N, C) of rows as data.sent packs them, and (N,) the "faults" of those that have none."""
-        samples, faults = read(self.preparer, arrays)
+        samples, faults = decode_requests(self.preparer, arrays)
         return {"output": self.score(samples).output, "faults": faults}
 
     def samples_of(self, arrays: Arrays) -> Tensors:
         """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
-        samples, faults = read(self.preparer, arrays)
-        if (error := fault_of(faults)) is not None:
+        samples, faults = decode_requests(self.preparer, arrays)
+        if (error := first_fault(faults)) is not None:
             raise error
         return samples
 
     @cached_property
     def example(self) -> Record:
         """One typical record, with small files that a reader takes, in the form in which a request holds them."""
-        files = {c.name: example_of(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
+        files = {c.name: make_example(c.kind, c.reader) for c in self.preparer.media if c.kind != "text"}
         record = read_example(self.bundle, files)
         return {name: record[name] for name in self.preparer.columns()}
 

@@ -11,28 +11,28 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from deepseek.engines.onnx_file.proto import Value, fields, message, text
+from deepseek.engines.onnx_file.proto import FieldValue, field_bytes, field_text, iterate_fields
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.files import read_bounded
 
-MAX_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
+MAX_GRAPH_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
 #: The standard, and what every build of onnxruntime has besides.
-DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
+STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml", "com.microsoft"])
 #: Operators that draw numbers. A Dropout may have been left in its training mode.
-RANDOM = frozenset(
+RANDOM_OPERATORS = frozenset(
     [
         "Bernoulli", "BiasDropout", "BitmaskBiasDropout", "BitmaskDropout", "Dropout", "Multinomial", "RandomNormal",
         "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Sampling",
     ]
 )  # fmt: skip
-MAX_DEPTH = 32  # of graphs in the nodes of graphs
-_PIECE_BYTES = 1 << 20
-_AGAIN = "export it again, or take an unharmed copy"
+MAX_GRAPH_DEPTH = 32  # of graphs in the nodes of graphs
+_READ_BYTES = 1 << 20
+_EXPORT_AGAIN = "export it again, or take an unharmed copy"
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 
 @dataclass(slots=True)
-class Contents:
+class GraphContents:
     """The parts that decide whether a file is run."""
 
     digest: str = ""
@@ -44,23 +44,23 @@ class Contents:
     @property
     def is_random(self) -> bool:
         """Whether an operator may draw numbers, so that the same inputs get other answers."""
-        return any(name in RANDOM for _, name in self.operators)
+        return any(name in RANDOM_OPERATORS for _, name in self.operators)
 
 
-def examine(path: Path) -> Contents:
+def examine_file(path: Path) -> GraphContents:
     """MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
     name the file."""
-    data = read_bounded(path, MAX_BYTES, what="an ONNX file", smaller="save its weights as external data")
-    found = Contents()
+    data = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="save its weights as external data")
+    found = GraphContents()
     try:
         _read_model(memoryview(data), found)
     except ValueError as error:
         raise IntegrityError(
-            f"{path} is no ONNX file, or not whole: {error}", expected="what an exporter wrote", fix=_AGAIN
+            f"{path} is no ONNX file, or not whole: {error}", expected="what an exporter wrote", fix=_EXPORT_AGAIN
         ) from error
     if not found.has_graph:
-        raise IntegrityError(f"{path} holds no graph", expected="an ONNX model", fix=_AGAIN)
-    custom = sorted(one for one in found.operators if one[0] not in DOMAINS and one not in found.functions)
+        raise IntegrityError(f"{path} holds no graph", expected="an ONNX model", fix=_EXPORT_AGAIN)
+    custom = sorted(one for one in found.operators if one[0] not in STANDARD_DOMAINS and one not in found.functions)
     if custom:
         shown = ", ".join(f"{domain}.{name}"[:100] for domain, name in custom[:5])
         raise InputError(
@@ -70,12 +70,12 @@ def examine(path: Path) -> Contents:
         )
     digest = hashlib.sha256(data)
     for location in sorted(found.locations):
-        digest.update(f"\0{location}\0".encode() + _digest_of(_beside(path, location)))
+        digest.update(f"\0{location}\0".encode() + _file_digest(_external_data_path(path, location)))
     found.digest = f"sha256:{digest.hexdigest()}"
     return found
 
 
-def _beside(path: Path, location: str) -> Path:
+def _external_data_path(path: Path, location: str) -> Path:
     """The file of external data. It has to lie in the folder of the model, whatever links lead there."""
     parts = PurePosixPath(location)
     folder = path.parent.resolve()
@@ -96,89 +96,89 @@ def _beside(path: Path, location: str) -> Path:
     return place
 
 
-def _digest_of(path: Path) -> bytes:
+def _file_digest(path: Path) -> bytes:
     found = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
+            while piece := file.read(_READ_BYTES):
                 found.update(piece)
     except OSError as error:
         raise MissingError(
-            f"{path} cannot be read: {error.strerror}", expected="a file of weights", fix=_AGAIN
+            f"{path} cannot be read: {error.strerror}", expected="a file of weights", fix=_EXPORT_AGAIN
         ) from error
     return found.digest()
 
 
-def _read_model(data: memoryview, found: Contents) -> None:
-    for number, value in fields(data):
+def _read_model(data: memoryview, found: GraphContents) -> None:
+    for number, value in iterate_fields(data):
         if number == 7:
             found.has_graph = True
-            _read_graph(message(value), found, 0)
+            _read_graph(field_bytes(value), found, 0)
         elif number == 25:
-            _read_function(message(value), found)
+            _read_function(field_bytes(value), found)
 
 
-def _read_function(data: memoryview, found: Contents) -> None:
+def _read_function(data: memoryview, found: GraphContents) -> None:
     name = domain = ""
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            name = text(value)
+            name = field_text(value)
         elif number == 10:
-            domain = text(value)
+            domain = field_text(value)
         elif number == 7:
-            _read_node(message(value), found, 0)
+            _read_node(field_bytes(value), found, 0)
         elif number == 11:
-            _read_attribute(message(value), found, 0)
+            _read_attribute(field_bytes(value), found, 0)
     found.functions.add((domain, name))
 
 
-def _read_graph(data: memoryview, found: Contents, depth: int) -> None:
-    if depth > MAX_DEPTH:
+def _read_graph(data: memoryview, found: GraphContents, depth: int) -> None:
+    if depth > MAX_GRAPH_DEPTH:
         raise ValueError("its graphs are nested too deeply")
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            _read_node(message(value), found, depth)
+            _read_node(field_bytes(value), found, depth)
         elif number == 5:
-            _read_tensor(message(value), found)
+            _read_tensor(field_bytes(value), found)
         elif number == 15:
             _read_sparse(value, found)
 
 
-def _read_node(data: memoryview, found: Contents, depth: int) -> None:
+def _read_node(data: memoryview, found: GraphContents, depth: int) -> None:
     name = domain = ""
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 4:
-            name = text(value)
+            name = field_text(value)
         elif number == 7:
-            domain = text(value)
+            domain = field_text(value)
         elif number == 5:
-            _read_attribute(message(value), found, depth)
+            _read_attribute(field_bytes(value), found, depth)
     found.operators.add((domain, name))
 
 
-def _read_attribute(data: memoryview, found: Contents, depth: int) -> None:
-    for number, value in fields(data):
+def _read_attribute(data: memoryview, found: GraphContents, depth: int) -> None:
+    for number, value in iterate_fields(data):
         if number in (5, 10):
-            _read_tensor(message(value), found)
+            _read_tensor(field_bytes(value), found)
         elif number in (6, 11):
-            _read_graph(message(value), found, depth + 1)
+            _read_graph(field_bytes(value), found, depth + 1)
         elif number in (22, 23):
             _read_sparse(value, found)
 
 
-def _read_sparse(value: Value, found: Contents) -> None:
-    for number, part in fields(message(value)):
+def _read_sparse(value: FieldValue, found: GraphContents) -> None:
+    for number, part in iterate_fields(field_bytes(value)):
         if number in (1, 2):
-            _read_tensor(message(part), found)
+            _read_tensor(field_bytes(part), found)
 
 
-def _read_tensor(data: memoryview, found: Contents) -> None:
+def _read_tensor(data: memoryview, found: GraphContents) -> None:
     is_external, location = False, None
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 14:
             is_external = value == _EXTERNAL
         elif number == 13:
-            entry = {key: text(part) for key, part in fields(message(value))}
+            entry = {key: field_text(part) for key, part in iterate_fields(field_bytes(value))}
             if entry.get(1) == "location":
                 location = entry.get(2, "")
     if is_external or location is not None:  # whoever reads it may go by either

@@ -19,19 +19,19 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.execution_mode import has_gpu
-from deepseek.engines.memory import give_back
-from deepseek.engines.onnx import open_session, refusals
-from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.memory import return_freed_memory
+from deepseek.engines.onnx import open_session, runtime_errors
+from deepseek.engines.onnx_file.contents import examine_file
+from deepseek.engines.onnx_file.probed_range import ProbedRange
 from deepseek.engines.onnx_file.signature import Signature
-from deepseek.engines.onnx_file.tried import Tried
-from deepseek.engines.openvino import core, cpu_settings, has_bf16, signal_stack
+from deepseek.engines.openvino import cpu_settings, has_bf16, keep_signal_stack, openvino_core
 from deepseek.errors import InputError, IntegrityError
-from deepseek.extras import has, need
+from deepseek.extras import is_installed, need
 
 REFERENCE = "onnxruntime"
 #: Kinds that run a copy of the graph in int8, which tune.py makes.
-INT8 = ("onnxruntime-int8", "openvino-int8")
-LOSSY = frozenset(["openvino-bf16", *INT8])
+INT8_KINDS = ("onnxruntime-int8", "openvino-int8")
+LOSSY_KINDS = frozenset(["openvino-bf16", *INT8_KINDS])
 _CPU = "CPUExecutionProvider"
 #: TF32 would round inputs to ten bits.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
@@ -51,7 +51,7 @@ class GraphEngine(Protocol):
     def close(self) -> None: ...
 
 
-def kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
+def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
     """What this machine has that may run such a graph, the reference first, then by rank."""
     there = set(need("onnxruntime", extra="serve").get_available_providers())
     has_device = has_gpu()
@@ -61,20 +61,21 @@ def kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
         if kind != REFERENCE and has_device and first in there:
             found.append(kind)
     has_texts = any(spec.dtype == "str" for spec in (*signature.inputs, *signature.outputs))
-    if has("openvino") and not has_texts:
+    if is_installed("openvino") and not has_texts:
         found.append("openvino-f32")
         if lossy and has_bf16(extra="text"):
             found.append("openvino-bf16")
     if lossy:
-        found += [kind for kind in INT8 if kind == INT8[0] or (has("openvino") and not has_texts)]
+        found += [kind for kind in INT8_KINDS if kind == INT8_KINDS[0] or (is_installed("openvino") and not has_texts)]
     return found
 
 
 def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
-    """An engine of a kind; one of INT8 takes the path of the copy. IntegrityError when it does not take the graph."""
+    """An engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
+    graph."""
     if kind in PROVIDERS:
         return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
-    if kind == INT8[0]:
+    if kind == INT8_KINDS[0]:
         return OnnxruntimeGraph(path, signature, PROVIDERS[REFERENCE])
     return OpenvinoGraph(path, signature, bf16=kind.endswith("bf16"))
 
@@ -86,7 +87,7 @@ class OnnxruntimeGraph:
         self._session: Any = open_session(str(path), path.name, num_threads=1, providers=providers)
         self._names = [spec.name for spec in signature.outputs]
         runtime = need("onnxruntime", extra="serve")
-        self._refusals = refusals(runtime)
+        self._refusals = runtime_errors(runtime)
         self._options = runtime.RunOptions()
         self._options.log_severity_level = 4
 
@@ -95,8 +96,8 @@ class OnnxruntimeGraph:
         try:
             found = self._session.run(self._names, arrays, self._options)
         except self._refusals as error:
-            raise _failed(str(error)) from error
-        return {name: _plain(array) for name, array in zip(self._names, found, strict=True)}
+            raise _run_error(str(error)) from error
+        return {name: _to_numpy_text(array) for name, array in zip(self._names, found, strict=True)}
 
     def close(self) -> None:
         self._session = None
@@ -108,9 +109,11 @@ class OpenvinoGraph:
     def __init__(self, path: Path, signature: Signature, *, bf16: bool) -> None:
         self._threads = threading.local()
         try:
-            with signal_stack():
-                model = core(extra="text").read_model(path)
-                self._compiled: Any = core(extra="text").compile_model(model, "CPU", cpu_settings(1, bf16=bf16))
+            with keep_signal_stack():
+                model = openvino_core(extra="text").read_model(path)
+                self._compiled: Any = openvino_core(extra="text").compile_model(
+                    model, "CPU", cpu_settings(1, bf16=bf16)
+                )
                 self._inputs = {spec.name: self._compiled.input(spec.name) for spec in signature.inputs}
                 self._outputs = {spec.name: self._compiled.output(spec.name) for spec in signature.outputs}
         except RuntimeError as error:
@@ -128,7 +131,7 @@ class OpenvinoGraph:
         try:
             request.infer(given, share_inputs=True)
         except RuntimeError as error:
-            raise _failed(str(error)) from error
+            raise _run_error(str(error)) from error
         return {name: np.array(request.get_tensor(port).data) for name, port in self._outputs.items()}
 
     def close(self) -> None:
@@ -145,7 +148,7 @@ class GraphEngines:
         path: Path,
         signature: Signature,
         engines: Sequence[tuple[str, int]],
-        tried: Tried,
+        tried: ProbedRange,
         int8: Path | None = None,
     ) -> None:
         self.signature = signature
@@ -154,19 +157,19 @@ class GraphEngines:
         self._opened: dict[str, GraphEngine] = {}
         self._kinds = [(kind, size) for kind, size in engines]
         for kind, size in engines:
-            call(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
+            run_rows(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
 
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
         """What a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
         path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
-        _check_same(path, spec["digest"])
+        _check_digest(path, spec["digest"])
         int8 = None
         if spec.get("int8") is not None:
             int8 = Path(spec["int8"][0])
-            _check_same(int8, spec["int8"][1])
-        found = cls(path, signature, spec["engines"], Tried.from_dict(spec["tried"]), int8)
-        give_back()
+            _check_digest(int8, spec["int8"][1])
+        found = cls(path, signature, spec["engines"], ProbedRange.from_dict(spec["tried"]), int8)
+        return_freed_memory()
         return found
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -175,12 +178,12 @@ class GraphEngines:
         kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
         if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
             kind = REFERENCE
-        return call(self._engine(kind), self.signature, arrays)
+        return run_rows(self._engine(kind), self.signature, arrays)
 
     def _engine(self, kind: str) -> GraphEngine:
         """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
         if kind not in self._opened:
-            path = self._int8 if kind in INT8 and self._int8 is not None else self._path
+            path = self._int8 if kind in INT8_KINDS and self._int8 is not None else self._path
             self._opened[kind] = open_kind(kind, path, self.signature)
         return self._opened[kind]
 
@@ -189,12 +192,12 @@ class GraphEngines:
             engine.close()
         self._opened = {}
         self._kinds = []
-        give_back()
+        return_freed_memory()
 
 
-def _check_same(path: Path, digest: str) -> None:
+def _check_digest(path: Path, digest: str) -> None:
     """IntegrityError unless the file is the one that the front end has looked at."""
-    if examine(path).digest != digest:
+    if examine_file(path).digest != digest:
         raise IntegrityError(
             f"{path} now holds another model than the one that is served",
             expected=digest,
@@ -202,7 +205,7 @@ def _check_same(path: Path, digest: str) -> None:
         )
 
 
-def call(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
+def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
     """Rows through a graph: in one call, or in one for each row."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "joined":
@@ -215,11 +218,11 @@ def call(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
                     fix="tell who made the model: its answers depend on the values of its inputs in another way",
                 )
         return found
-    parts = [_one(engine, signature, arrays, row) for row in range(num_rows)]
-    return joined(parts)
+    parts = [_run_single_row(engine, signature, arrays, row) for row in range(num_rows)]
+    return concatenate_outputs(parts)
 
 
-def _one(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
+def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
     """One row, whose tensors have an axis of rows before them."""
     if signature.rows == "single":
         return engine.run({name: array[row : row + 1] for name, array in arrays.items()})
@@ -227,7 +230,7 @@ def _one(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) ->
     return {name: array[None] for name, array in found.items()}
 
 
-def joined(parts: Sequence[Arrays]) -> Arrays:
+def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
     """One after the other. InputError when their shapes differ, so that they cannot stand in one array."""
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -239,7 +242,7 @@ def joined(parts: Sequence[Arrays]) -> Arrays:
         ) from error
 
 
-def _plain(array: Any) -> np.ndarray[Any, Any]:
+def _to_numpy_text(array: Any) -> np.ndarray[Any, Any]:
     """Texts as numpy's own, whose bytes can travel."""
     found = np.asarray(array)
     if found.dtype != object:
@@ -254,7 +257,7 @@ def _plain(array: Any) -> np.ndarray[Any, Any]:
     return found.astype(np.str_)
 
 
-def _failed(said: str) -> InputError:
+def _run_error(said: str) -> InputError:
     reason = " ".join(said.rpartition("Status Message:")[2].split())[-400:]
     return InputError(
         f"the graph fails on these inputs: {reason}",

@@ -17,22 +17,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepseek.bundle.place import alone
+from deepseek.bundle.place import exclusive_writer
 from deepseek.engines.first_run import current_limits
-from deepseek.engines.measuring import MeasuringError, in_process, machine
-from deepseek.engines.onnx_file.contents import Contents, examine
+from deepseek.engines.measuring import MeasuringError, describe_machine, run_in_subprocess
+from deepseek.engines.onnx_file.contents import GraphContents, examine_file
+from deepseek.engines.onnx_file.probed_range import ProbedRange
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.onnx_file.signature import Signature
-from deepseek.engines.onnx_file.tried import Tried
 from deepseek.errors import DeepseekError, IntegrityError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
 if TYPE_CHECKING:
     from deepseek.engines.tolerance import Tolerance
 
 BUDGET_S = 2.0  # of timing, beside opening
-TRY_S = 300.0  # that opening and timing may take
-WAIT_S = 1_000.0  # for another front end that measures the same
+PROCESS_LIMIT_S = 300.0  # that opening and timing may take
+LOCK_WAIT_S = 1_000.0  # for another front end that measures the same
 #: Part of what a record is kept by: what another version has found is not used again.
 VERSION = 4
 REFERENCE = "onnxruntime"
@@ -46,7 +46,7 @@ class OnnxFile:
     digest: str
     signature: Signature
     engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
-    tried: Tried  # within which inputs others than the reference compute
+    tried: ProbedRange  # within which inputs others than the reference compute
     table: tuple[Mapping[str, Any], ...] = ()  # what was measured
     int8: tuple[str, str] | None = None  # the copy of the graph in int8 that some engine runs: its path and digest
     is_random: bool = False  # whether the same inputs may get other answers
@@ -70,35 +70,37 @@ def open_file(
     """Errors as those of contents.examine() and tune.open_first(). `tolerance` lets lossy engines be measured, too, on
     `rows` where they are given."""
     path = path.absolute()
-    contents = examine(path)
+    contents = examine_file(path)
     digest = contents.digest
     limits = None if tolerance is None else asdict(tolerance)
-    libraries = machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
+    libraries = describe_machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
     asked = [VERSION, digest, libraries, limits, rows and rows.digest]
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     with contextlib.ExitStack() as stack:
         place = None
         if cache is not None:
             with contextlib.suppress(OSError):
-                if (found := _read(cache / f"{name}.json", path, contents)) is not None:
+                if (found := _read_cached(cache / f"{name}.json", path, contents)) is not None:
                     return found
                 cache.mkdir(parents=True, exist_ok=True)
                 place = cache / f"{name}.json"
-                stack.enter_context(alone(place, WAIT_S))  # side by side, measurements would slow each other down
-        if place is not None and (found := _read(place, path, contents)) is not None:
+                stack.enter_context(
+                    exclusive_writer(place, LOCK_WAIT_S)
+                )  # side by side, measurements would slow each other down
+        if place is not None and (found := _read_cached(place, path, contents)) is not None:
             return found
-        record = _tried(path, limits, rows, place and place.with_suffix(".int8.onnx"))
-        if examine(path).digest != digest:
+        record = _measure_in_subprocess(path, limits, rows, place and place.with_suffix(".int8.onnx"))
+        if examine_file(path).digest != digest:
             raise IntegrityError(
                 f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
             )
         if place is not None:
-            with contextlib.suppress(OSError), whole(place) as part:
+            with contextlib.suppress(OSError), atomic_file(place) as part:
                 part.write_text(json.dumps(record))
-    return _file(record, path, contents)
+    return _file_from_record(record, path, contents)
 
 
-def _tried(
+def _measure_in_subprocess(
     path: Path, limits: Mapping[str, Any] | None, rows: RowsFile | None, int8_file: Path | None
 ) -> dict[str, Any]:
     asked: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
@@ -106,10 +108,10 @@ def _tried(
     asked["first_run"] = current_limits().to_dict()
     module = "deepseek.engines.onnx_file.tune"
     try:
-        found: dict[str, Any] = in_process(module, asked, limit_s=TRY_S)
+        found: dict[str, Any] = run_in_subprocess(module, asked, limit_s=PROCESS_LIMIT_S)
     except MeasuringError:  # an engine took the process with it: the reference alone
         try:
-            found = in_process(module, asked | {"only": REFERENCE}, limit_s=TRY_S)
+            found = run_in_subprocess(module, asked | {"only": REFERENCE}, limit_s=PROCESS_LIMIT_S)
         except MeasuringError as error:
             raise IntegrityError(
                 f"{path} cannot be opened: {error.message}",
@@ -119,23 +121,23 @@ def _tried(
     return found
 
 
-def _read(place: Path, path: Path, contents: Contents) -> OnnxFile | None:
+def _read_cached(place: Path, path: Path, contents: GraphContents) -> OnnxFile | None:
     """What was found before; None when there is nothing, or not all of it."""
     try:
-        return _file(json.loads(place.read_bytes()), path, contents)
+        return _file_from_record(json.loads(place.read_bytes()), path, contents)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DeepseekError):
         return None
 
 
-def _file(record: Mapping[str, Any], path: Path, contents: Contents) -> OnnxFile:
+def _file_from_record(record: Mapping[str, Any], path: Path, contents: GraphContents) -> OnnxFile:
     engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
     if not engines or engines[0][1] != 1:
         raise ValueError("no engine for one row")
-    signature, tried = Signature.from_dict(record["signature"]), Tried.from_dict(record["tried"])
+    signature, tried = Signature.from_dict(record["signature"]), ProbedRange.from_dict(record["tried"])
     int8 = None
     if (copy := record.get("int8")) is not None:
         int8 = (str(copy[0]), str(copy[1]))
-        if examine(Path(int8[0])).digest != int8[1]:
+        if examine_file(Path(int8[0])).digest != int8[1]:
             raise ValueError("the copy in int8 was changed")
     table = tuple(record["table"])
     mixed = str(record["mixed"])

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-Value = int | memoryview
+FieldValue = int | memoryview
 _VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5
 MAX_VARINT_BYTES = 10
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
+def iterate_fields(data: memoryview) -> Iterator[tuple[int, FieldValue]]:
     """Number and value of each field, in their order.
 
     >>> (first, number), (second, data) = fields(memoryview(b"\\x08\\x05\\x12\\x01a"))
@@ -24,14 +24,14 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
     """
     at, end = 0, len(data)
     while at < end:
-        key, at = _varint(data, at)
+        key, at = _read_varint(data, at)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
-            value, at = _varint(data, at)
+            value, at = _read_varint(data, at)
             yield number, value
             continue
         if kind == _LENGTH:
-            length, at = _varint(data, at)
+            length, at = _read_varint(data, at)
         elif kind in (_EIGHT, _FOUR):
             length = 8 if kind == _EIGHT else 4
         else:
@@ -42,19 +42,19 @@ def fields(data: memoryview) -> Iterator[tuple[int, Value]]:
         at += length
 
 
-def message(value: Value) -> memoryview:
+def field_bytes(value: FieldValue) -> memoryview:
     """The bytes of a field that has a length. ValueError for a number."""
     if isinstance(value, int):
         raise ValueError("a number stands where a message should")
     return value
 
 
-def text(value: Value) -> str:
+def field_text(value: FieldValue) -> str:
     """A field as text. ValueError (UnicodeDecodeError is one) for what is none."""
-    return bytes(message(value)).decode()
+    return bytes(field_bytes(value)).decode()
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
     """A whole number, 7 bits a byte, and where it ends."""
     found = shift = 0
     for place in range(at, min(at + MAX_VARINT_BYTES, len(data))):

@@ -24,7 +24,7 @@ from deepseek.errors import InputError
 from deepseek.files import read_bounded
 
 SUFFIX = ".npz"
-MAX_BYTES = 1 << 29
+MAX_FILE_BYTES = 1 << 29
 MAX_ROWS = 256
 
 
@@ -38,13 +38,13 @@ class RowsFile:
     @classmethod
     def read(cls, path: Path) -> RowsFile:
         """MissingError, TooLargeError."""
-        return cls(path.absolute(), hashlib.sha256(_bytes(path)).hexdigest())
+        return cls(path.absolute(), hashlib.sha256(_read_rows_file(path)).hexdigest())
 
     def arrays(self, signature: Signature) -> Arrays:
         """The first MAX_ROWS of it. InputError for what is no such file, or does not fit."""
         try:
-            with zipfile.ZipFile(io.BytesIO(_bytes(self.path))) as opened:
-                found = {name.removesuffix(".npy"): _array(opened, name)[:MAX_ROWS] for name in opened.namelist()}
+            with zipfile.ZipFile(io.BytesIO(_read_rows_file(self.path))) as opened:
+                found = {name.removesuffix(".npy"): _read_member(opened, name)[:MAX_ROWS] for name in opened.namelist()}
         except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile, RuntimeError) as error:
             raise InputError(
                 f"{self.path} holds no arrays: {str(error)[:200]}",
@@ -59,7 +59,7 @@ class RowsFile:
         return found
 
 
-def calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:
+def split_into_calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:
     """The inputs of the calls by which the graph computes these rows, `size` at a time where it can."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "whole":
@@ -70,7 +70,7 @@ def calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:
         yield {name: array[start : start + step] for name, array in arrays.items()}
 
 
-def halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
+def split_in_halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
     """Every second row, and the others: a file may be in some order. Both are all of it where there is one row."""
     if len(next(iter(arrays.values()))) < 2:
         return arrays, arrays
@@ -78,11 +78,11 @@ def halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
     return first, second
 
 
-def _array(opened: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _read_member(opened: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """ValueError for an array of objects, which would be a pickle."""
     with opened.open(name) as file:
         return np.asarray(read_array(file, allow_pickle=False))
 
 
-def _bytes(path: Path) -> bytes:
-    return read_bounded(path, MAX_BYTES, what="a file of rows", smaller="give some hundred rows")
+def _read_rows_file(path: Path) -> bytes:
+    return read_bounded(path, MAX_FILE_BYTES, what="a file of rows", smaller="give some hundred rows")

@@ -23,7 +23,7 @@ from deepseek.contracts import Arrays, Tensors
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
-Rows = Literal["joined", "single", "whole"]
+RowMode = Literal["joined", "single", "whole"]
 Dim = int | str | None  # fixed, of a name, or free
 MAX_RANK = 16
 #: Type of an element in onnxruntime's words -> numpy's name.
@@ -60,7 +60,7 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    rows: Rows = "whole"
+    rows: RowMode = "whole"
     free: int = 1
 
     @classmethod
@@ -71,7 +71,7 @@ class Signature:
                   for name, dtype, shape in found[end])
             for end in ("inputs", "outputs")
         ]  # fmt: skip
-        if found["rows"] not in get_args(Rows) or not all(ends):
+        if found["rows"] not in get_args(RowMode) or not all(ends):
             raise ValueError("no signature")
         return cls(ends[0], ends[1], found["rows"], int(found["free"]))
 

@@ -19,45 +19,45 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines import int8
-from deepseek.engines.first_run import limits_of
-from deepseek.engines.measuring import answer, usual_s
+from deepseek.engines.first_run import use_limits_of
+from deepseek.engines.measuring import answer_stdin, lower_quartile_s
 from deepseek.engines.onnx import open_session
-from deepseek.engines.onnx_file.contents import examine
+from deepseek.engines.onnx_file.contents import examine_file
 from deepseek.engines.onnx_file.engine import (
-    INT8,
-    LOSSY,
+    INT8_KINDS,
+    LOSSY_KINDS,
     REFERENCE,
     GraphEngine,
     OnnxruntimeGraph,
-    call,
-    kinds,
+    available_kinds,
     open_kind,
+    run_rows,
 )
-from deepseek.engines.onnx_file.joining import TRIED, difference, find_rows, rows_by_shape
 from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
-from deepseek.engines.onnx_file.rows import RowsFile, calls, halves
+from deepseek.engines.onnx_file.probed_range import ProbedRange, probe_range
+from deepseek.engines.onnx_file.row_mode import NUM_ORDINARY_ROWS, find_row_mode, relative_difference, row_mode_by_shape
+from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
 from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Signature, TensorSpec
-from deepseek.engines.onnx_file.tried import Tried, probe
-from deepseek.engines.tabular.tune import GAIN, choose
+from deepseek.engines.tabular.tune import MIN_SPEEDUP, choose_engines
 from deepseek.errors import DeepseekError, InputError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
 #: The largest difference of a number, as a share of the largest number of its output.
 TOLERANCE = 1e-4
-SIZES = (1, 8, 32)  # rows of a call
+BATCH_SIZES = (1, 8, 32)  # rows of a call
 MAX_CELLS = 1 << 22  # of the inputs of a call that is timed
-COMPARED = 4  # rows on which exact engines are compared
-COMPARED_LOSSY = 32  # made-up rows for the others, where the user gives none
+NUM_COMPARED_ROWS = 4  # rows on which exact engines are compared
+NUM_COMPARED_ROWS_LOSSY = 32  # made-up rows for the others, where the user gives none
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class MeasuringSetup:
     """What the engines of a file are measured by."""
 
     path: Path
     reference: GraphEngine
     signature: Signature
-    tried: Tried
+    tried: ProbedRange
     limits: Mapping[str, float] | None
     compared: Arrays | None  # the user's rows for lossy engines
     int8: Path  # of the copy
@@ -67,19 +67,19 @@ class Bench:
     def sizes(self) -> tuple[int, ...]:
         """Rows of the calls that are timed."""
         cells = sum(array.size for array in self.signature.sample(1).values())
-        sizes = SIZES if self.signature.rows == "joined" else SIZES[:1]
+        sizes = BATCH_SIZES if self.signature.rows == "joined" else BATCH_SIZES[:1]
         return tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
 
     def given(self, kind: str) -> list[Arrays]:
         """What a kind is compared on. The first is what a lossy one is held to; the others have to be taken."""
         more = [] if kind == REFERENCE else self.tried.extremes(self.signature)
-        if kind in LOSSY and self.compared is not None:
+        if kind in LOSSY_KINDS and self.compared is not None:
             return [self.compared, *more]
-        most = COMPARED_LOSSY if kind in LOSSY else COMPARED
-        return [self.signature.sample(min(most, self.sizes()[-1]), seed=TRIED), *more]
+        most = NUM_COMPARED_ROWS_LOSSY if kind in LOSSY_KINDS else NUM_COMPARED_ROWS
+        return [self.signature.sample(min(most, self.sizes()[-1]), seed=NUM_ORDINARY_ROWS), *more]
 
 
-def open_first(
+def measure_file(
     path: Path,
     *,
     limits: Mapping[str, float] | None,
@@ -94,54 +94,54 @@ def open_first(
     IntegrityError for a graph that onnxruntime does not take, InputError for one that is not served: no tensors, or
     none that it can be tried on."""
     session = open_session(str(path), str(path), num_threads=1)
-    signature = Signature(_specs(path, session.get_inputs()), _specs(path, session.get_outputs()))
+    signature = Signature(_tensor_specs(path, session.get_inputs()), _tensor_specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
-    mixed = why_mixed(path) if rows_by_shape(signature) == "joined" else ""
-    signature = find_rows(path, reference, signature, may_join=not mixed)
+    mixed = why_mixed(path) if row_mode_by_shape(signature) == "joined" else ""
+    signature = find_row_mode(path, reference, signature, may_join=not mixed)
     is_random = draws_numbers(path)  # so that no engine can be compared with another
-    names = [REFERENCE] if is_random else [only] if only else kinds(signature, lossy=limits is not None)
-    tried = Tried()
+    names = [REFERENCE] if is_random else [only] if only else available_kinds(signature, lossy=limits is not None)
+    tried = ProbedRange()
     if len(names) > 1:
-        tried = probe(lambda arrays: call(reference, signature, arrays), signature, budget_s)
-    given = None if rows is None or limits is None else halves(rows.arrays(signature))
+        tried = probe_range(lambda arrays: run_rows(reference, signature, arrays), signature, budget_s)
+    given = None if rows is None or limits is None else split_in_halves(rows.arrays(signature))
     no_int8 = ""
-    if set(names) & set(INT8):
-        no_int8 = _make_int8(path, int8_file, signature, None if given is None else given[0])
+    if set(names) & set(INT8_KINDS):
+        no_int8 = _write_int8_copy(path, int8_file, signature, None if given is None else given[0])
     compared = None if given is None else given[1]
-    bench = Bench(path, reference, signature, tried, limits, compared, int8_file or path, no_int8, is_random)
+    bench = MeasuringSetup(path, reference, signature, tried, limits, compared, int8_file or path, no_int8, is_random)
     table: list[dict[str, Any]] = []
     seconds: dict[str, dict[int, float]] = {}
     for kind in names:
-        row = _measured(kind, bench, budget_s / len(names))
+        row = _measure_kind(kind, bench, budget_s / len(names))
         table.append({"kind": kind, **row})
         if row["passes"]:
             seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
-    first = min(seconds, key=lambda kind: seconds[kind][1] / (GAIN if kind == REFERENCE else 1.0))
-    engines = choose(seconds, first)
+    first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == REFERENCE else 1.0))
+    engines = choose_engines(seconds, first)
     found: dict[str, Any] = {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict()}
     found |= {"table": table, "mixed": mixed}
     if int8_file is not None:
-        if any(kind in INT8 for kind, _ in engines):
-            return found | {"int8": [str(int8_file), examine(int8_file).digest]}
+        if any(kind in INT8_KINDS for kind, _ in engines):
+            return found | {"int8": [str(int8_file), examine_file(int8_file).digest]}
         int8_file.unlink(missing_ok=True)
     return found
 
 
-def _make_int8(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
+def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
     """Make the copy; the reason where there is none."""
     if out is None:
         return "there is no folder to keep it in"
     if rows is None and signature.rows == "joined":
         return "ranges that are measured in each call let rows computed together change each other: give --lossy-rows"
     try:
-        with whole(out) as part:
-            int8.quantize(path, part, None if rows is None else calls(signature, rows, SIZES[-1]))
+        with atomic_file(out) as part:
+            int8.quantize_int8(path, part, None if rows is None else split_into_calls(signature, rows, BATCH_SIZES[-1]))
     except (DeepseekError, OSError) as error:
         return str(error)
     return ""
 
 
-def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
+def _tensor_specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
     """Of onnxruntime's description of inputs or outputs."""
     specs = []
     for entry in found:
@@ -163,26 +163,29 @@ def _specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def _measured(kind: str, bench: Bench, budget_s: float) -> dict[str, Any]:
+def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str, Any]:
     """Whether an engine gives the answers of the reference, and how long it takes for each size."""
     signature, limits, sizes = bench.signature, bench.limits, bench.sizes()
-    if kind in INT8 and bench.no_int8:
+    if kind in INT8_KINDS and bench.no_int8:
         return {"passes": False, "says": bench.no_int8[:500]}
     try:
-        engine = open_kind(kind, bench.int8 if kind in INT8 else bench.path, signature)
+        engine = open_kind(kind, bench.int8 if kind in INT8_KINDS else bench.path, signature)
         pairs = [
-            (call(bench.reference, signature, arrays), call(engine, signature, arrays)) for arrays in bench.given(kind)
+            (run_rows(bench.reference, signature, arrays), run_rows(engine, signature, arrays))
+            for arrays in bench.given(kind)
         ]
     except DeepseekError as error:
         return {"passes": False, "says": error.message[:300]}
     if bench.is_random:
         figures, passes = dict[str, Any](), True
-    elif kind in LOSSY and limits is not None:
-        figures = moved(*pairs[0])
+    elif kind in LOSSY_KINDS and limits is not None:
+        figures = compare_outputs(*pairs[0])
         passes = all(figures[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
         passes = passes and figures["max_difference"] <= limits["max_difference"]
     else:
-        apart = [difference(array, found[name]) for expected, found in pairs for name, array in expected.items()]
+        apart = [
+            relative_difference(array, found[name]) for expected, found in pairs for name, array in expected.items()
+        ]
         figures = {"difference": max(apart) if np.isfinite(apart).all() else None}
         passes = max(apart) <= TOLERANCE
     started_s, seconds = perf_counter(), dict[int, float]()
@@ -192,15 +195,15 @@ def _measured(kind: str, bench: Bench, budget_s: float) -> dict[str, Any]:
             break
         share_s = left_s / (len(sizes) - len(seconds))
         rows = [signature.sample(size, seed=seed) for seed in range(4)]
-        seconds[size] = usual_s(
+        seconds[size] = lower_quartile_s(
             lambda number, rows=rows: rows[number % len(rows)],  # type: ignore[misc]
-            lambda given: call(engine, signature, given), share_s, process_time,
+            lambda given: run_rows(engine, signature, given), share_s, process_time,
         )  # fmt: skip
     engine.close()
     return {"passes": passes, **figures, "seconds": seconds}
 
 
-def moved(expected: Arrays, found: Arrays) -> dict[str, Any]:
+def compare_outputs(expected: Arrays, found: Arrays) -> dict[str, Any]:
     """How far lossy answers are from the reference: least cosine of a row, largest difference of a number, share of
     rows whose largest number stands in the same place (equal rows, where they are no numbers)."""
     cosine, largest, agreement = 1.0, 0.0, 1.0
@@ -217,10 +220,10 @@ def moved(expected: Arrays, found: Arrays) -> dict[str, Any]:
     return {"min_cosine": cosine, "max_difference": largest, "min_agreement": agreement}
 
 
-def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _handle_request(asked: Mapping[str, Any]) -> dict[str, Any]:
     rows, int8_file = asked["rows"], asked["int8_file"]
-    with limits_of(asked):
-        return open_first(
+    with use_limits_of(asked):
+        return measure_file(
             Path(asked["path"]),
             limits=asked["limits"],
             budget_s=asked["budget_s"],
@@ -231,4 +234,4 @@ def _answered(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answer(_answered)
+    answer_stdin(_handle_request)

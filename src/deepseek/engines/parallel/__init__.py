@@ -1,6 +1,6 @@
 """Models larger than one device: what a split of a decoder would cost. Names are imported when first used.
 
-plan = choose(read_shape("100b"), parse("H100x8"), job)      the split to take, and why not the others
+plan = choose_split(read_shape("100b"), parse_fleet("H100x8"), job)      the split to take, and why not the others
 
 No torch, no weights, and no run: see docs/decisions/0013-tensor-parallel-is-planned-not-run.md.
 """
@@ -9,28 +9,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.engines.parallel.cost import Forecast, Job, Split, forecast
-    from deepseek.engines.parallel.devices import DEVICES, Fleet, parse
-    from deepseek.engines.parallel.plan import Plan, choose
-    from deepseek.engines.parallel.shape import Shape, read_shape
+    from deepseek.engines.parallel.devices import DEVICES, Fleet, parse_fleet
+    from deepseek.engines.parallel.plan import Plan, choose_split
+    from deepseek.engines.parallel.shape import DecoderShape, read_shape
 
-__all__ = ["DEVICES", "Fleet", "Forecast", "Job", "Plan", "Shape", "Split", "choose", "forecast", "parse", "read_shape"]
+__all__ = [
+    "DEVICES", "DecoderShape", "Fleet", "Forecast", "Job", "Plan", "Split", "choose_split", "forecast", "parse_fleet",
+    "read_shape",
+]  # fmt: skip
 
 _MODULES = {
     "DEVICES": "devices",
+    "DecoderShape": "shape",
     "Fleet": "devices",
     "Forecast": "cost",
     "Job": "cost",
     "Plan": "plan",
-    "Shape": "shape",
     "Split": "cost",
-    "choose": "plan",
+    "choose_split": "plan",
     "forecast": "cost",
-    "parse": "devices",
+    "parse_fleet": "devices",
     "read_shape": "shape",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

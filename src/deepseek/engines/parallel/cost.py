@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, fields
 
 from deepseek.engines.parallel.devices import EFFICIENCY, Efficiency, Fleet
-from deepseek.engines.parallel.shape import Shape
+from deepseek.engines.parallel.shape import DecoderShape
 
 #: Bytes of a weight, and of a value in the key/value cache.
 DTYPES: dict[str, tuple[float, int]] = {
@@ -59,7 +59,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Parts:
+class TimeParts:
     """Seconds of one pass, by what they are spent on."""
 
     weights_s: float = 0.0
@@ -74,11 +74,11 @@ class Parts:
     def total_s(self) -> float:
         return float(sum(getattr(self, part.name) for part in fields(self)))
 
-    def times(self, factor: float) -> Parts:
-        return Parts(*(getattr(self, part.name) * factor for part in fields(self)))
+    def times(self, factor: float) -> TimeParts:
+        return TimeParts(*(getattr(self, part.name) * factor for part in fields(self)))
 
-    def plus(self, other: Parts) -> Parts:
-        return Parts(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
+    def plus(self, other: TimeParts) -> TimeParts:
+        return TimeParts(*(getattr(self, part.name) + getattr(other, part.name) for part in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Forecast:
     split: Split
     memory: Memory
     first_token_s: float
-    token: Parts  # one token of every sequence
+    token: TimeParts  # one token of every sequence
     tokens_per_s: float  # generated, prompts included in the time
 
     @property
@@ -114,7 +114,9 @@ class Forecast:
         return self.token.total_s
 
 
-def forecast(shape: Shape, fleet: Fleet, job: Job, split: Split, efficiency: Efficiency = EFFICIENCY) -> Forecast:
+def forecast(
+    shape: DecoderShape, fleet: Fleet, job: Job, split: Split, efficiency: Efficiency = EFFICIENCY
+) -> Forecast:
     """The cost of `job` on split.tp * split.pp * split.replicas devices of the fleet.
 
     >>> from deepseek.engines.parallel.devices import parse
@@ -124,7 +126,7 @@ def forecast(shape: Shape, fleet: Fleet, job: Job, split: Split, efficiency: Eff
     (109, 13.5)
     """
     each = Job(-(-job.batch // split.replicas), job.prompt, job.new, job.dtype)
-    model = _Model(shape, fleet, each, split, efficiency)
+    model = _CostModel(shape, fleet, each, split, efficiency)
     first_s = model.prefill().total_s
     token = model.decode()
     tokens = job.batch * job.new / (first_s + token.total_s * (job.new - 1))
@@ -132,8 +134,8 @@ def forecast(shape: Shape, fleet: Fleet, job: Job, split: Split, efficiency: Eff
 
 
 @dataclass(frozen=True)
-class _Model:
-    shape: Shape
+class _CostModel:
+    shape: DecoderShape
     fleet: Fleet
     job: Job
     split: Split
@@ -172,7 +174,7 @@ class _Model:
             usable=self.fleet.device.memory_bytes * self.efficiency.usable,
         )  # fmt: skip
 
-    def prefill(self) -> Parts:
+    def prefill(self) -> TimeParts:
         """All prompts through all stages; micro-batches fill the pipeline."""
         job, pp = self.job, self.split.pp
         micro = min(pp, job.batch)
@@ -180,17 +182,19 @@ class _Model:
         layer = self.layer(rows=part * job.prompt, keys=job.prompt / 2, sequences=part, is_prefill=True)
         hops = self.hop_s(part * job.prompt) * (pp - 1)
         stages = micro + pp - 1 if pp > 1 else 1
-        return layer.times(self.stage_layers * stages).plus(self.head(part).times(micro)).plus(Parts(pipeline_s=hops))
+        return (
+            layer.times(self.stage_layers * stages).plus(self.head(part).times(micro)).plus(TimeParts(pipeline_s=hops))
+        )
 
-    def decode(self) -> Parts:
+    def decode(self) -> TimeParts:
         """One token for every sequence. With a full pipeline a round is as long as the way through all stages."""
         job, pp = self.job, self.split.pp
         part = -(-job.batch // min(pp, job.batch))
         layer = self.layer(rows=part, keys=job.prompt + job.new / 2, sequences=part, is_prefill=False)
         hops = self.hop_s(part) * (pp - 1)
-        return layer.times(self.stage_layers * pp).plus(self.head(part)).plus(Parts(pipeline_s=hops))
+        return layer.times(self.stage_layers * pp).plus(self.head(part)).plus(TimeParts(pipeline_s=hops))
 
-    def layer(self, *, rows: int, keys: float, sequences: int, is_prefill: bool) -> Parts:
+    def layer(self, *, rows: int, keys: float, sequences: int, is_prefill: bool) -> TimeParts:
         """One layer over `rows` tokens of `sequences` sequences, each with so many keys to look at."""
         shape, job, tp = self.shape, self.job, self.split.tp
         device, efficiency = self.fleet.device, self.efficiency
@@ -199,7 +203,7 @@ class _Model:
         cached = shape.kv_values / min(tp, shape.num_kv_heads) * job.kv_bytes
         looked = rows if is_prefill else sequences * keys
         flops_16 = device.flops_16 * efficiency.compute
-        return Parts(
+        return TimeParts(
             weights_s=self.read_s(weights * job.weight_bytes),
             compute_s=2 * rows * active / self.flops,
             attention_s=max(self.read_s(looked * cached), rows * keys * shape.score_flops / tp / flops_16),
@@ -216,10 +220,10 @@ class _Model:
         inner = 2 * (2 * heads + shape.kv_values) + 2 * shape.num_mlp_matrices * shape.mlp_width
         return 12 * shape.hidden_size + inner / self.split.tp
 
-    def head(self, sequences: int) -> Parts:
+    def head(self, sequences: int) -> TimeParts:
         shape = self.shape
         size = shape.head_parameters / self.split.tp
-        return Parts(
+        return TimeParts(
             weights_s=self.read_s(size * self.job.value_bytes),
             compute_s=2 * sequences * size / (self.fleet.device.flops_16 * self.efficiency.compute),
         )

@@ -38,7 +38,7 @@ class Device:
 
 
 _GB, _TB, _T = 1e9, 1e12, 1e12
-#: By name. What joins machines is no matter of a device: see NETWORK.
+#: By name. What joins machines is no matter of a device: see NETWORK_NOTE.
 DEVICES: dict[str, Device] = {
     device.name: device
     for device in (
@@ -62,7 +62,7 @@ DEVICES: dict[str, Device] = {
 }  # fmt: skip
 
 
-NETWORK = "assumed: a port per device, of 200 Gbit/s beside A100 and L40S, 100 beside L4, 400 beside the others"
+NETWORK_NOTE = "assumed: a port per device, of 200 Gbit/s beside A100 and L40S, 100 beside L4, 400 beside the others"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Efficiency:
 
 EFFICIENCY = Efficiency()
 #: Where each factor comes from.
-REASONS: dict[str, str] = {
+EFFICIENCY_SOURCES: dict[str, str] = {
     "memory": "about 1,700 of 2,039 GB/s at best on an A100 (github.com/pytorch-labs/gpt-fast, README)",
     "compute": "largest matmul measured: H100 fp8 0.71, bf16 0.80, A100 0.87, B200 0.78, MI300X 0.51 to 0.60 "
     "(github.com/stas00/ml-engineering, MAMF tables); the lowest of NVIDIA's, as a model's shapes are not the best",
@@ -107,7 +107,7 @@ class Fleet:
         return f"{self.device.name}x{self.count}"
 
 
-def parse(text: str) -> Fleet:
+def parse_fleet(text: str) -> Fleet:
     """H100x8: the name of a device and how many. `cpu` is this machine, measured.
 
     >>> parse("h100x8").count, parse("A100").device.name, str(parse("MI300Xx4"))

@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 
 from deepseek.engines.parallel.cost import DTYPES, Forecast, Job, Split, forecast
 from deepseek.engines.parallel.devices import MAX_DEVICES, Fleet
-from deepseek.engines.parallel.shape import Shape
+from deepseek.engines.parallel.shape import DecoderShape
 from deepseek.errors import CheckError, InputError
 from deepseek.look.numbers import duration, number, size
 
 GOALS = ("latency", "throughput")
 #: Forecasts closer than this count as equal, and the other goal decides.
-MARGIN = 0.03
+TIE_MARGIN = 0.03
 MAX_TOKENS = 1 << 30
 
 
 @dataclass(frozen=True)
-class Other:
+class RejectedSplit:
     """A split that was not taken."""
 
     cost: Forecast
@@ -33,33 +33,33 @@ class Other:
 class Plan:
     """The split that was taken, and the others with what they lost by."""
 
-    shape: Shape
+    shape: DecoderShape
     fleet: Fleet
     job: Job
     goal: str
     best: Forecast
-    others: tuple[Other, ...]
+    others: tuple[RejectedSplit, ...]
     warnings: tuple[str, ...]
 
 
-def choose(shape: Shape, fleet: Fleet, job: Job, goal: str = "latency") -> Plan:
+def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "latency") -> Plan:
     """The split of lowest token latency, or of most tokens per second, over all devices of the fleet.
 
     Raises InputError for a job that no split can run, and CheckError (exit code 3) where nothing fits, which says by
     how much and what would fit.
     """
-    check(shape, fleet, job)
-    costs = [forecast(shape, fleet, job, split) for split in splits(shape, fleet, job)]
+    check_job(shape, fleet, job)
+    costs = [forecast(shape, fleet, job, split) for split in possible_splits(shape, fleet, job)]
     fitting = [cost for cost in costs if cost.memory.fits]
     if not fitting:
-        _refuse(shape, fleet, job, min(costs, key=lambda cost: cost.memory.total))
-    best = _best(fitting, goal)
+        _raise_nothing_fits(shape, fleet, job, min(costs, key=lambda cost: cost.memory.total))
+    best = _choose_best(fitting, goal)
     rest = sorted((cost for cost in costs if cost is not best), key=lambda cost: (not cost.memory.fits, cost.token_s))
-    others = tuple(Other(cost, _why(cost, best, goal)) for cost in rest)
+    others = tuple(RejectedSplit(cost, _rejection_reason(cost, best, goal)) for cost in rest)
     return Plan(shape, fleet, job, goal, best, others, tuple(_warnings(shape, fleet, job, best)))
 
 
-def splits(shape: Shape, fleet: Fleet, job: Job) -> Iterator[Split]:
+def possible_splits(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[Split]:
     """Splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
     without a sequence.
 
@@ -81,7 +81,7 @@ def _divisors(number: int) -> list[int]:
     return [each for each in range(1, number + 1) if number % each == 0]
 
 
-def check(shape: Shape, fleet: Fleet, job: Job) -> None:
+def check_job(shape: DecoderShape, fleet: Fleet, job: Job) -> None:
     """Raise InputError for a job that cannot be, whatever the memory."""
     for name, value in (("batch", job.batch), ("prompt", job.prompt), ("new tokens", job.new)):
         if not 1 <= value <= MAX_TOKENS:
@@ -98,7 +98,7 @@ def check(shape: Shape, fleet: Fleet, job: Job) -> None:
             f"{job.prompt + job.new} tokens in a sequence are more than {shape.name} was trained for",
             expected=f"at most {shape.max_context}", fix=f"give --context {shape.max_context}",
         )  # fmt: skip
-    if next(splits(shape, fleet, job), None) is None:
+    if next(possible_splits(shape, fleet, job), None) is None:
         raise InputError(
             f"{fleet} cannot share out {shape.num_heads} heads and {shape.num_layers} layers for {job.batch} sequences",
             expected="a number of devices that is a divisor of the heads times at most the layers",
@@ -106,15 +106,15 @@ def check(shape: Shape, fleet: Fleet, job: Job) -> None:
         )
 
 
-def _best(fitting: list[Forecast], goal: str) -> Forecast:
+def _choose_best(fitting: list[Forecast], goal: str) -> Forecast:
     if goal == "latency":
-        bound = min(cost.token_s for cost in fitting) * (1 + MARGIN)
+        bound = min(cost.token_s for cost in fitting) * (1 + TIE_MARGIN)
         return max((cost for cost in fitting if cost.token_s <= bound), key=lambda cost: cost.tokens_per_s)
-    bound = max(cost.tokens_per_s for cost in fitting) * (1 - MARGIN)
+    bound = max(cost.tokens_per_s for cost in fitting) * (1 - TIE_MARGIN)
     return min((cost for cost in fitting if cost.tokens_per_s >= bound), key=lambda cost: cost.token_s)
 
 
-def _why(cost: Forecast, best: Forecast, goal: str) -> str:
+def _rejection_reason(cost: Forecast, best: Forecast, goal: str) -> str:
     """What a split lost by, and the largest thing that it spends more on."""
     if not cost.memory.fits:
         return f"does not fit: {size(cost.memory.total - cost.memory.usable)} over on a device"
@@ -134,7 +134,7 @@ def _why(cost: Forecast, best: Forecast, goal: str) -> str:
     return f"{lost}: {duration(more[worst])} more for {names[worst]}"
 
 
-def _refuse(shape: Shape, fleet: Fleet, job: Job, least: Forecast) -> None:
+def _raise_nothing_fits(shape: DecoderShape, fleet: Fleet, job: Job, least: Forecast) -> None:
     memory = least.memory
     raise CheckError(
         f"{shape.name} in {job.dtype} with {job.batch} sequences of {job.prompt + job.new} tokens does not fit on "
@@ -145,31 +145,31 @@ def _refuse(shape: Shape, fleet: Fleet, job: Job, least: Forecast) -> None:
     )
 
 
-def _remedies(shape: Shape, fleet: Fleet, job: Job) -> Iterator[str]:
+def _remedies(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[str]:
     """Single changes that would fit."""
     count = fleet.count
     while count < MAX_DEVICES:
         count = 2 * count
-        if _fits(shape, replace(fleet, count=count), job):
+        if _any_split_fits(shape, replace(fleet, count=count), job):
             yield f"give --gpus {fleet.device.name}x{count}"
             break
     for dtype in ("fp8", "int4") if fleet.device.flops_8 else ("int8", "int4"):
-        if DTYPES[dtype][0] < job.weight_bytes and _fits(shape, fleet, replace(job, dtype=dtype)):
+        if DTYPES[dtype][0] < job.weight_bytes and _any_split_fits(shape, fleet, replace(job, dtype=dtype)):
             yield f"--dtype {dtype}"
             break
     batch = job.batch
     while batch > 1:
         batch //= 2
-        if _fits(shape, fleet, replace(job, batch=batch)):
+        if _any_split_fits(shape, fleet, replace(job, batch=batch)):
             yield f"--batch {batch}"
             break
 
 
-def _fits(shape: Shape, fleet: Fleet, job: Job) -> bool:
-    return any(forecast(shape, fleet, job, split).memory.fits for split in splits(shape, fleet, job))
+def _any_split_fits(shape: DecoderShape, fleet: Fleet, job: Job) -> bool:
+    return any(forecast(shape, fleet, job, split).memory.fits for split in possible_splits(shape, fleet, job))
 
 
-def _warnings(shape: Shape, fleet: Fleet, job: Job, best: Forecast) -> Iterator[str]:
+def _warnings(shape: DecoderShape, fleet: Fleet, job: Job, best: Forecast) -> Iterator[str]:
     if best.split.tp > shape.num_kv_heads:
         yield f"{best.split.tp} devices share {shape.num_kv_heads} heads of keys, so that they hold copies of the cache"
     if shape.num_layers % best.split.pp:

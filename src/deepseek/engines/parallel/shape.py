@@ -21,21 +21,21 @@ from deepseek.plugins import did_you_mean
 MAX_CONFIG_BYTES = 1 << 20
 MAX_COUNT = 1 << 40
 #: Decoders whose MLP has two matrices; all others gate theirs and have three (arXiv 2002.05202).
-UNGATED = frozenset({
+UNGATED_MLP_FAMILIES = frozenset({
     "gpt2", "gptj", "gpt_neo", "gpt_neox", "gpt_bigcode", "codegen", "opt", "bloom", "falcon", "mpt", "phi",
     "starcoder2", "nemotron", "persimmon", "biogpt", "xglm",
 })  # fmt: skip
 #: Learned positions are parameters; rotary ones and ALiBi are not.
-LEARNED_POSITIONS = frozenset({"gpt2", "gpt_bigcode", "opt", "gpt_neo", "biogpt"})
+LEARNED_POSITION_FAMILIES = frozenset({"gpt2", "gpt_bigcode", "opt", "gpt_neo", "biogpt"})
 #: Families whose configuration speaks of no generated token.
-ENCODERS = frozenset({
+ENCODER_FAMILIES = frozenset({
     "bert", "roberta", "distilbert", "albert", "electra", "deberta", "deberta-v2", "mpnet", "xlm-roberta", "vit",
     "clip",
 })  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Shape:
+class DecoderShape:
     """A decoder. Counts of parameters are those of matrices: norms and biases are below one part in a thousand."""
 
     name: str
@@ -101,19 +101,19 @@ class Shape:
         return self.num_layers * self.attention_parameters + sparse * each + dense
 
 
-def read_shape(model: str | Path) -> Shape:
+def read_shape(model: str | Path) -> DecoderShape:
     """The shape of a built-in name, a Hugging Face folder or a config.json.
 
     Raises MissingError, MalformedError or InputError that names the field.
     """
-    if str(model).lower() in BUILT_IN:
-        return shape_of(BUILT_IN[str(model).lower()], str(model).lower())
+    if str(model).lower() in BUILT_IN_CONFIGS:
+        return shape_from_config(BUILT_IN_CONFIGS[str(model).lower()], str(model).lower())
     path = Path(model)
     file = path / "config.json" if path.is_dir() else path
     if not file.is_file():
         raise MissingError(
-            f"{model} is neither a file nor a folder with a config.json.{did_you_mean(str(model).lower(), BUILT_IN)}",
-            expected=f"a Hugging Face folder, a config.json, or one of {', '.join(BUILT_IN)}",
+            f"{model} is neither a file nor a folder with a config.json.{did_you_mean(str(model).lower(), BUILT_IN_CONFIGS)}",
+            expected=f"a Hugging Face folder, a config.json, or one of {', '.join(BUILT_IN_CONFIGS)}",
             fix="give the path of the model, or one of these names",
         )
     if file.stat().st_size > MAX_CONFIG_BYTES:
@@ -130,27 +130,27 @@ def read_shape(model: str | Path) -> Shape:
     if not isinstance(config, dict):
         raise MalformedError(f"{file} holds no object", expected='{"model_type": ...}', fix="download it again")
     name = path.resolve().name if path.is_dir() else path.resolve().parent.name
-    return shape_of(config, name if name.isprintable() else repr(name))
+    return shape_from_config(config, name if name.isprintable() else repr(name))
 
 
-def shape_of(config: Mapping[str, Any], name: str) -> Shape:
+def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
     """The shape of a Hugging Face configuration.
 
-    >>> shape_of(BUILT_IN["llama-2-70b"], "llama").num_parameters
+    >>> shape_from_config(BUILT_IN_CONFIGS["llama-2-70b"], "llama").num_parameters
     68975329280
     """
     inner = config.get("text_config")
-    fields = _Fields(inner if isinstance(inner, dict) else config, name)
+    fields = _ConfigReader(inner if isinstance(inner, dict) else config, name)
     kind = str(fields.config.get("model_type", config.get("model_type", "")))
     _check_decoder(kind, config, name)
     hidden = fields.count("hidden_size", "n_embd", "d_model", "n_embed")
     heads = fields.count("num_attention_heads", "n_head", "n_heads")
     head_size = fields.count("head_dim", "kv_channels", default=max(1, hidden // heads))
-    kv_heads = _kv_heads(fields, kind, heads)
+    kv_heads = _num_kv_heads(fields, kind, heads)
     width = fields.count("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "inner_dim", default=4 * hidden)
-    matrices = 2 if kind in UNGATED else 3
+    matrices = 2 if kind in UNGATED_MLP_FAMILIES else 3
     layers = fields.count("num_hidden_layers", "n_layer", "n_layers")
-    attention, kv_values, score, kv_heads = _attention(fields, hidden, heads, kv_heads, head_size)
+    attention, kv_values, score, kv_heads = _attention_sizes(fields, hidden, heads, kv_heads, head_size)
     experts = fields.count("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", default=0)
     per_token = fields.count("num_experts_per_tok", "num_experts_per_token", "moe_topk", default=min(2, experts))
     expert_width = fields.count("moe_intermediate_size", "expert_ffn_hidden_size", default=width)
@@ -162,7 +162,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
             fix="mend num_experts_per_tok in config.json",
         )  # fmt: skip
     one = matrices * hidden
-    return Shape(
+    return DecoderShape(
         name=name, num_layers=layers, hidden_size=hidden, num_heads=heads, vocab_size=fields.count("vocab_size"),
         attention_parameters=attention, mlp_parameters=one * (shared if experts else width),
         expert_parameters=one * expert_width if experts else 0, num_experts=experts, experts_per_token=per_token,
@@ -170,13 +170,14 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         dense_mlp_parameters=one * width, kv_values=kv_values, num_kv_heads=kv_heads, score_flops=score,
         mlp_width=expert_width * per_token + shared if experts else width, num_mlp_matrices=matrices,
         is_tied=bool(fields.config.get("tie_word_embeddings", kind in {"gpt2", "gpt_bigcode", "opt", "bloom"})),
-        num_positions=fields.count("max_position_embeddings", "n_positions") if kind in LEARNED_POSITIONS else 0,
+        num_positions=fields.count("max_position_embeddings",
+        "n_positions") if kind in LEARNED_POSITION_FAMILIES else 0,
         max_context=fields.count("max_position_embeddings", "n_positions", "max_seq_len", default=0),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Fields:
+class _ConfigReader:
     """Counts in a configuration that anybody may have written."""
 
     config: Mapping[str, Any]
@@ -204,7 +205,7 @@ class _Fields:
 
 
 def _check_decoder(kind: str, config: Mapping[str, Any], name: str) -> None:
-    if kind in ENCODERS or config.get("is_encoder_decoder"):
+    if kind in ENCODER_FAMILIES or config.get("is_encoder_decoder"):
         raise InputError(
             f"{name} is {kind or 'an encoder'}, which gives no token after token",
             expected="a decoder, such as Llama, Mistral, Qwen, GPT-2 or Mixtral",
@@ -212,7 +213,7 @@ def _check_decoder(kind: str, config: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _kv_heads(fields: _Fields, kind: str, heads: int) -> int:
+def _num_kv_heads(fields: _ConfigReader, kind: str, heads: int) -> int:
     """Heads of keys and values. Falcon says it in its own way."""
     if fields.config.get("multi_query") is True and not fields.config.get("new_decoder_architecture"):
         return 1
@@ -227,7 +228,9 @@ def _kv_heads(fields: _Fields, kind: str, heads: int) -> int:
     return found
 
 
-def _attention(fields: _Fields, hidden: int, heads: int, kv_heads: int, head_size: int) -> tuple[int, int, int, int]:
+def _attention_sizes(
+    fields: _ConfigReader, hidden: int, heads: int, kv_heads: int, head_size: int
+) -> tuple[int, int, int, int]:
     """Parameters of a layer's attention, values that a token leaves in the cache, FLOPs of a query and a key, and heads
     that the cache can be shared out by."""
     latent = fields.count("kv_lora_rank", default=0)
@@ -242,14 +245,16 @@ def _attention(fields: _Fields, hidden: int, heads: int, kv_heads: int, head_siz
     return parameters + heads * value * hidden, latent + rotary, 2 * heads * (query + value), 1
 
 
-def _llama(layers: int, hidden: int, heads: int, kv_heads: int, width: int, vocab: int, **more: Any) -> dict[str, Any]:
+def _llama_config(
+    layers: int, hidden: int, heads: int, kv_heads: int, width: int, vocab: int, **more: Any
+) -> dict[str, Any]:
     return {
         "model_type": "llama", "num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "intermediate_size": width, "vocab_size": vocab, **more,
     }  # fmt: skip
 
 
-def _gpt(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dict[str, Any]:
+def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dict[str, Any]:
     return {
         "model_type": "gpt2", "n_layer": layers, "n_embd": hidden, "n_head": heads, "vocab_size": vocab,
         "n_positions": 2048,
@@ -257,14 +262,14 @@ def _gpt(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dict[str, 
 
 
 #: Shapes by name: the widths of published models, and a dense decoder of a hundred billion parameters.
-BUILT_IN: dict[str, dict[str, Any]] = {
-    "100b": _llama(90, 9216, 72, 8, 32256, 128256, max_position_embeddings=131072),
-    "llama-2-7b": _llama(32, 4096, 32, 32, 11008, 32000, max_position_embeddings=4096),
-    "llama-2-70b": _llama(80, 8192, 64, 8, 28672, 32000, max_position_embeddings=4096),
-    "llama-3.1-8b": _llama(32, 4096, 32, 8, 14336, 128256, max_position_embeddings=131072),
-    "llama-3.1-70b": _llama(80, 8192, 64, 8, 28672, 128256, max_position_embeddings=131072),
-    "llama-3.1-405b": _llama(126, 16384, 128, 8, 53248, 128256, max_position_embeddings=131072),
-    "mixtral-8x7b": _llama(32, 4096, 32, 8, 14336, 32000, num_local_experts=8, num_experts_per_tok=2),
-    "gpt-j-6b": {**_gpt(28, 4096, 16, 50400), "model_type": "gptj"},
-    "gpt-3-175b": _gpt(96, 12288, 96),
+BUILT_IN_CONFIGS: dict[str, dict[str, Any]] = {
+    "100b": _llama_config(90, 9216, 72, 8, 32256, 128256, max_position_embeddings=131072),
+    "llama-2-7b": _llama_config(32, 4096, 32, 32, 11008, 32000, max_position_embeddings=4096),
+    "llama-2-70b": _llama_config(80, 8192, 64, 8, 28672, 32000, max_position_embeddings=4096),
+    "llama-3.1-8b": _llama_config(32, 4096, 32, 8, 14336, 128256, max_position_embeddings=131072),
+    "llama-3.1-70b": _llama_config(80, 8192, 64, 8, 28672, 128256, max_position_embeddings=131072),
+    "llama-3.1-405b": _llama_config(126, 16384, 128, 8, 53248, 128256, max_position_embeddings=131072),
+    "mixtral-8x7b": _llama_config(32, 4096, 32, 8, 14336, 32000, num_local_experts=8, num_experts_per_tok=2),
+    "gpt-j-6b": {**_gpt_config(28, 4096, 16, 50400), "model_type": "gptj"},
+    "gpt-3-175b": _gpt_config(96, 12288, 96),
 }

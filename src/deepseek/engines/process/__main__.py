@@ -5,8 +5,8 @@ python -m deepseek.engines.process FD PID        FD: an inherited socket, see wi
 
 from __future__ import annotations
 
-from deepseek.engines.process.answering import answer
-from deepseek.engines.process.opened import open_model
+from deepseek.engines.process.served_model import open_model
+from deepseek.engines.process.worker import run_worker
 
 if __name__ == "__main__":
-    answer(open_model)
+    run_worker(open_model)

@@ -1,7 +1,7 @@
 """Explanations as arrays, as an engine process is asked for them and answers.
 
     explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about", "parts"}
-    read_rows(arrays)       ->  for each row the attribution that holds it, and its row there
+    unpack_rows(arrays)       ->  for each row the attribution that holds it, and its row there
 
 `features` are (N, F); rows of several modalities come as data.sent packs them, texts as pack_texts() does. `targets`
 (N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal for all rows
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Explainer
 
-Explained = Sequence[tuple[Attribution, int]]
+RowAttributions = Sequence[tuple[Attribution, int]]
 
 
 def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) -> Arrays:
@@ -30,12 +30,14 @@ def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) ->
     for target in dict.fromkeys(targets.tolist()):
         rows = np.flatnonzero(targets == target)
         order.append(rows)
-        parts.append(_pack(explainer.explain(features[rows], target=labels[target] if target >= 0 else None)))
+        parts.append(
+            _pack_attribution(explainer.explain(features[rows], target=labels[target] if target >= 0 else None))
+        )
     places = np.argsort(np.concatenate(order))
     return {name: np.concatenate([part[name] for part in parts])[places] for name in parts[0]}
 
 
-def _pack(attribution: Attribution) -> Arrays:
+def _pack_attribution(attribution: Attribution) -> Arrays:
     about = [attribution.names, attribution.scale, attribution.method, attribution.target]
     parts = {"parts": np.array([json.dumps(row).encode() for row in attribution.parts])} if attribution.parts else {}
     return {
@@ -47,7 +49,7 @@ def _pack(attribution: Attribution) -> Arrays:
     }
 
 
-def read_rows(arrays: Arrays) -> Explained:
+def unpack_rows(arrays: Arrays) -> RowAttributions:
     """The attributions of explained rows."""
     found: dict[int, tuple[Attribution, int]] = {}
     about = arrays["about"]
@@ -70,7 +72,7 @@ def pack_texts(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     }
 
 
-def read_texts(arrays: Arrays) -> NDArray[np.object_]:
+def unpack_texts(arrays: Arrays) -> NDArray[np.object_]:
     """The texts (N,) that pack_texts() has packed."""
     sizes, data = arrays["sizes"].tolist(), arrays["bytes"].tobytes()
     ends = np.cumsum(sizes, dtype=np.int64).tolist()

@@ -1,6 +1,6 @@
 """Frames between a front end and an engine process: a head in MessagePack, then the bytes of the arrays.
 
-    socket.sendall(pack(Ask(7, "run", "loans"), {"features": features}))
+    socket.sendall(pack(RequestHead(7, "run", "loans"), {"features": features}))
     frames.feed(data)  ->  [(head, arrays), ...]
 
 A frame is 16 bytes (length of the head, of the head with its padding, of the arrays with theirs, little-endian), the
@@ -26,31 +26,31 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 #: number of the question, what is asked ("open", "run", "close"), of which model, arrays, and what else belongs to it
-Ask = tuple[int, str, str, dict[str, Any]]
+RequestHead = tuple[int, str, str, dict[str, Any]]
 #: number of the question, seconds that it took, {} or what went wrong, arrays, and what else belongs to it
-Told = tuple[int, float, dict[str, str], dict[str, Any]]
+ResponseHead = tuple[int, float, dict[str, str], dict[str, Any]]
 
 
-def pack(head: Ask | Told, arrays: Arrays) -> bytes:
+def pack_frame(head: RequestHead | ResponseHead, arrays: Arrays) -> bytes:
     """One frame.
 
-    >>> frames = Frames()
-    >>> list(frames.feed(pack((7, "run", "loans", {}), {"x": np.ones((1, 2), np.float32)})))
+    >>> frames = FrameReader()
+    >>> list(frames.feed(pack_frame((7, "run", "loans", {}), {"x": np.ones((1, 2), np.float32)})))
     [([7, 'run', 'loans', {}], {'x': array([[1., 1.]], dtype=float32)})]
     """
     shapes = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     raws = [array.tobytes() for array in arrays.values()]
     told = _encode((head, shapes))
-    pieces = [_padded(told), *map(_padded, raws)]
+    pieces = [_pad(told), *map(_pad, raws)]
     num_bytes = [len(piece) for piece in pieces]
     return b"".join([_LENGTHS.pack(len(told), num_bytes[0], sum(num_bytes[1:])), *pieces])
 
 
-def _padded(data: bytes) -> bytes:
+def _pad(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % ALIGNMENT)
 
 
-class Frames:
+class FrameReader:
     """Bytes as they come, to whole frames."""
 
     def __init__(self) -> None:
@@ -69,10 +69,10 @@ class Frames:
             frame = bytes(held[: self._wanted])
             del held[: self._wanted]
             self._wanted = _LENGTHS.size
-            yield _unpack(frame, head_bytes, padded_bytes)
+            yield _unpack_frame(frame, head_bytes, padded_bytes)
 
 
-def _unpack(frame: bytes, head_bytes: int, padded_bytes: int) -> tuple[Any, Arrays]:
+def _unpack_frame(frame: bytes, head_bytes: int, padded_bytes: int) -> tuple[Any, Arrays]:
     head, shapes = _decode(memoryview(frame)[_LENGTHS.size : _LENGTHS.size + head_bytes])
     at = _LENGTHS.size + padded_bytes
     arrays = {}

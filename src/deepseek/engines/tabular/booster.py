@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 _NO_PARENT = 2**31 - 1
-_MARKS = {"float32": b"d", "int32": b"l", "uint8": b"U", "int64": b"L"}
+_TYPE_MARKERS = {"float32": b"d", "int32": b"l", "uint8": b"U", "int64": b"L"}
 
 
 def booster_bytes(table: TreeTable, margin: int, *, num_features: int) -> bytes:
@@ -29,12 +29,14 @@ def booster_bytes(table: TreeTable, margin: int, *, num_features: int) -> bytes:
         raise ValueError(f"a tree reads feature {int(table.feature.max())} of {num_features}")
     leaves = _leaf_column(table, margin)
     trees = [
-        _tree(table, start, end, leaves, number, num_features)
+        _tree_fields(table, start, end, leaves, number, num_features)
         for number, (start, end) in enumerate(
-            bounds for bounds, output in zip(table.bounds(), table.output, strict=True) if output in (ALL, margin)
+            bounds
+            for bounds, output in zip(table.bounds(), table.output, strict=True)
+            if output in (ALL_MARGINS, margin)
         )
     ]
-    return ubjson({"learner": _learner(trees, num_features), "version": [3, 1, 0]})
+    return write_ubjson({"learner": _learner_fields(trees, num_features), "version": [3, 1, 0]})
 
 
 def _leaf_column(table: TreeTable, margin: int) -> NDArray[np.float32]:
@@ -42,7 +44,7 @@ def _leaf_column(table: TreeTable, margin: int) -> NDArray[np.float32]:
     return table.leaves[:, margin if wide else 0]
 
 
-def _learner(trees: list[Mapping[str, object]], num_features: int) -> Mapping[str, object]:
+def _learner_fields(trees: list[Mapping[str, object]], num_features: int) -> Mapping[str, object]:
     return {
         "attributes": {},
         "feature_names": [],
@@ -64,13 +66,13 @@ def _learner(trees: list[Mapping[str, object]], num_features: int) -> Mapping[st
     }  # fmt: skip
 
 
-def _tree(
+def _tree_fields(
     table: TreeTable, start: int, end: int, leaves: NDArray[np.float32], number: int, num_features: int
 ) -> Mapping[str, object]:
     nodes = slice(start, end)
     inner = table.feature[nodes] != LEAF
     size = end - start
-    place, first_child = _siblings(table.left[nodes] - start, table.right[nodes] - start, inner)
+    place, first_child = _renumber_siblings(table.left[nodes] - start, table.right[nodes] - start, inner)
     value = np.zeros(size, np.float32)
     value[~inner] = leaves[table.left[nodes][~inner]]
     above = np.nextafter(table.threshold[nodes], np.float32(np.inf))
@@ -108,7 +110,7 @@ def _tree(
     }  # fmt: skip
 
 
-def _siblings(
+def _renumber_siblings(
     left: NDArray[np.int32], right: NDArray[np.int32], inner: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Each node's new place, and the place of each inner node's left child.
@@ -123,10 +125,10 @@ def _siblings(
     return place, first_child
 
 
-def ubjson(value: object) -> bytes:
+def write_ubjson(value: object) -> bytes:
     """UBJSON of dicts, lists, text, whole numbers and typed arrays: what a booster needs.
 
-    >>> ubjson({"a": [1]})
+    >>> write_ubjson({"a": [1]})
     b'{L\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01a[#L\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01L\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01}'
     """
     pieces: list[bytes] = []
@@ -138,28 +140,28 @@ def _write(value: object, pieces: list[bytes]) -> None:
     if isinstance(value, Mapping):
         pieces.append(b"{")
         for key, item in value.items():
-            pieces.append(_text(key))
+            pieces.append(_encode_text(key))
             _write(item, pieces)
         pieces.append(b"}")
     elif isinstance(value, str):
-        pieces.append(b"S" + _text(value))
+        pieces.append(b"S" + _encode_text(value))
     elif isinstance(value, int):
         pieces.append(b"L" + struct.pack(">q", value))
     elif isinstance(value, np.ndarray):
-        pieces.append(b"[$" + _MARKS[value.dtype.name] + b"#" + _length(len(value)))
+        pieces.append(b"[$" + _TYPE_MARKERS[value.dtype.name] + b"#" + _encode_length(len(value)))
         pieces.append(value.astype(value.dtype.newbyteorder(">")).tobytes())
     elif isinstance(value, Sequence):
-        pieces.append(b"[#" + _length(len(value)))
+        pieces.append(b"[#" + _encode_length(len(value)))
         for item in value:
             _write(item, pieces)
     else:
         raise TypeError(f"ubjson writes no {type(value).__name__}")
 
 
-def _text(text: str) -> bytes:
+def _encode_text(text: str) -> bytes:
     data = text.encode()
-    return _length(len(data)) + data
+    return _encode_length(len(data)) + data
 
 
-def _length(count: int) -> bytes:
+def _encode_length(count: int) -> bytes:
     return b"L" + struct.pack(">q", count)

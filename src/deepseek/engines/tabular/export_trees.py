@@ -15,29 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.engines.graph import DOUBLE, ML_DOMAIN, Graph
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.engines.graph import DOUBLE, ML_DOMAIN, OnnxGraphBuilder
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 
-def ml_version(tables: list[TreeTable]) -> int:
+def ml_domain_version(tables: list[TreeTable]) -> int:
     """The version of ai.onnx.ml that can hold all these tables in one graph."""
     return 3 if any((np.count_nonzero(table.leaves, axis=1) > 1).any() for table in tables) else 5
 
 
-def add_trees(graph: Graph, features: str, table: TreeTable, *, version: int) -> str:
+def add_trees(graph: OnnxGraphBuilder, features: str, table: TreeTable, *, version: int) -> str:
     """Raw scores (N, K) in float64 for float32 `features`."""
     add = _add_ensemble if version == 5 else _add_regressor
     total = graph.add("Cast", add(graph, features, table), to=DOUBLE)
     return graph.add("Add", total, graph.constant(table.bias.astype(np.float64))) if table.bias.any() else total
 
 
-def _per_node(table: TreeTable, per_tree: NDArray[np.int32]) -> NDArray[np.int32]:
+def _repeat_per_node(table: TreeTable, per_tree: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.repeat(per_tree, np.diff([*table.roots, len(table.feature)]))
 
 
-def _add_ensemble(graph: Graph, inputs: str, table: TreeTable) -> str:
+def _add_ensemble(graph: OnnxGraphBuilder, inputs: str, table: TreeTable) -> str:
     """TreeEnsemble: inner nodes and leaves are numbered apart; of a vector leaf the only entry that is not zero."""
-    table = _without_stumps_of_one_leaf(table)
+    table = _split_single_leaf_trees(table)
     leaf = table.feature == LEAF
     number = np.cumsum(~leaf) - 1  # of an inner node among the inner nodes
 
@@ -49,8 +49,8 @@ def _add_ensemble(graph: Graph, inputs: str, table: TreeTable) -> str:
     false_ids, false_leaves = children(table.right)
     entry = np.abs(table.leaves).argmax(axis=1)
     output = np.zeros(len(table.leaves), np.int64)
-    output[table.left[leaf]] = _per_node(table, table.output)[leaf]
-    target = np.where(output == ALL, entry, output)
+    output[table.left[leaf]] = _repeat_per_node(table, table.output)[leaf]
+    target = np.where(output == ALL_MARGINS, entry, output)
     return graph.add(
         "TreeEnsemble", inputs, domain=ML_DOMAIN, aggregate_function=1, post_transform=0, n_targets=len(table.bias),
         tree_roots=number[table.roots].tolist(),
@@ -64,7 +64,7 @@ def _add_ensemble(graph: Graph, inputs: str, table: TreeTable) -> str:
     )  # fmt: skip
 
 
-def _without_stumps_of_one_leaf(table: TreeTable) -> TreeTable:
+def _split_single_leaf_trees(table: TreeTable) -> TreeTable:
     """TreeEnsemble knows no tree that is a leaf: such a root becomes a split whose two sides are the same leaf."""
     lone = table.feature[table.roots] == LEAF
     if not lone.any():
@@ -91,11 +91,11 @@ def _without_stumps_of_one_leaf(table: TreeTable) -> TreeTable:
     )  # fmt: skip
 
 
-def _add_regressor(graph: Graph, inputs: str, table: TreeTable) -> str:
+def _add_regressor(graph: OnnxGraphBuilder, inputs: str, table: TreeTable) -> str:
     """TreeEnsembleRegressor: nodes are numbered within their tree, leaves hold sparse vectors."""
     leaf = table.feature == LEAF
-    tree = _per_node(table, np.arange(table.num_trees, dtype=np.int32))
-    root = _per_node(table, table.roots)
+    tree = _repeat_per_node(table, np.arange(table.num_trees, dtype=np.int32))
+    root = _repeat_per_node(table, table.roots)
     node = np.arange(len(leaf)) - root
     at, target, weight = _sparse_leaves(table, np.flatnonzero(leaf))
     return graph.add(
@@ -120,6 +120,6 @@ def _sparse_leaves(
     keep = values != 0
     keep[~keep.any(axis=1), 0] = True
     row, column = np.nonzero(keep)
-    output = _per_node(table, table.output)[leaf_nodes]
-    target = np.where(output[row] == ALL, column, output[row])
+    output = _repeat_per_node(table, table.output)[leaf_nodes]
+    target = np.where(output[row] == ALL_MARGINS, column, output[row])
     return leaf_nodes[row], target, values[keep]

@@ -22,26 +22,26 @@ from deepseek.contracts import Float32
 from deepseek.errors import DeepseekError, ExtraError
 from deepseek.extras import install_advice
 
-_FILES = {"linux": "libxgboost.so", "darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
+_LIBRARY_FILES = {"linux": "libxgboost.so", "darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
 _NOT_INSTALLED = ExtraError("xgboost is not installed", expected="the extra 'serve'", fix=install_advice("serve"))
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether the library lies where pip puts it; loads nothing."""
-    return _find() is not None
+    return _library_path() is not None
 
 
-def _find() -> Path | None:
+def _library_path() -> Path | None:
     spec = importlib.util.find_spec("xgboost")
     if spec is None or spec.origin is None:
         return None
-    path = Path(spec.origin).parent / "lib" / _FILES.get(sys.platform, "libxgboost.so")
+    path = Path(spec.origin).parent / "lib" / _LIBRARY_FILES.get(sys.platform, "libxgboost.so")
     return path if path.is_file() else None
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
-    path = _find()
+def _load_library() -> ctypes.CDLL:
+    path = _library_path()
     if path is None:
         raise _NOT_INSTALLED
     library = ctypes.CDLL(str(path))
@@ -49,8 +49,8 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _call(function: str, *arguments: object) -> None:
-    library = _library()
+def _call_library(function: str, *arguments: object) -> None:
+    library = _load_library()
     if getattr(library, function)(*arguments) != 0:
         text = (library.XGBGetLastError() or b"").decode(errors="replace").strip()
         raise DeepseekError(
@@ -60,7 +60,7 @@ def _call(function: str, *arguments: object) -> None:
         )
 
 
-def _interface(array: Float32) -> bytes:
+def _array_interface(array: Float32) -> bytes:
     """A contiguous array by its address, in the form of numpy's __array_interface__: nothing is copied, and the caller
     keeps it alive."""
     shown = {"data": [array.ctypes.data, True], "shape": array.shape, "typestr": array.dtype.str, "version": 3}
@@ -75,17 +75,17 @@ class NativeBooster:
 
     def __init__(self, data: bytes, *, num_threads: int = 1) -> None:
         self._handle = ctypes.c_void_p()
-        _call("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
-        _call("XGBoosterLoadModelFromBuffer", self._handle, data, ctypes.c_uint64(len(data)))
-        _call("XGBoosterSetParam", self._handle, b"nthread", str(num_threads).encode())
+        _call_library("XGBoosterCreate", None, ctypes.c_uint64(0), ctypes.byref(self._handle))
+        _call_library("XGBoosterLoadModelFromBuffer", self._handle, data, ctypes.c_uint64(len(data)))
+        _call_library("XGBoosterSetParam", self._handle, b"nthread", str(num_threads).encode())
 
     def margin(self, features: Float32) -> Float32:
         """Sums of leaves (N,) in float32 for features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
         options = {"type": 1, "iteration_begin": 0, "iteration_end": 0, "strict_shape": True, "missing": float("nan")}
-        answer = _Answer()
-        _call(
-            "XGBoosterPredictFromDense", self._handle, _interface(rows), json.dumps(options).encode(),
+        answer = _ResultPointers()
+        _call_library(
+            "XGBoosterPredictFromDense", self._handle, _array_interface(rows), json.dumps(options).encode(),
             ctypes.c_void_p(), *answer.places,
         )  # fmt: skip
         return answer.array().reshape(-1)
@@ -93,7 +93,7 @@ class NativeBooster:
     def close(self) -> None:
         """Give the memory back; the booster cannot be used afterwards."""
         if self._handle:
-            _call("XGBoosterFree", self._handle)
+            _call_library("XGBoosterFree", self._handle)
             self._handle = ctypes.c_void_p()
 
     def __del__(self) -> None:
@@ -102,7 +102,7 @@ class NativeBooster:
             self.close()
 
 
-class _Answer:
+class _ResultPointers:
     """Where the library writes the shape and the address of a result, which it owns until this thread asks again."""
 
     def __init__(self) -> None:

@@ -23,18 +23,18 @@ import numpy as np
 
 from deepseek.bundle import Bundle, EngineEntry, Input, Manifest, open_bundle
 from deepseek.bundle.agreement import DECISION, EXAMPLE, PREPROCESS, SAMPLES
-from deepseek.bundle.fields import json_object
+from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
 from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
-from deepseek.engines.registry import ENGINES, REFERENCE, Source, file_of, open_engine
+from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_file, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.model import Model
 
 #: Most that graph and arrays may differ in an answer, absolute and relative: a hundred times what parity allows.
-SAME_ANSWER = 1e-3
+SAME_OUTPUT_TOLERANCE = 1e-3
 
 
 class Runtime:
@@ -152,12 +152,12 @@ class Runtime:
         engine = self._engines.get(REFERENCE) or self._open(REFERENCE)
         with np.errstate(all="ignore"):
             by_graph, by_arrays = engine.score(features).output, model.score(features).output
-        if not np.allclose(by_graph, by_arrays, rtol=SAME_ANSWER, atol=SAME_ANSWER):
+        if not np.allclose(by_graph, by_arrays, rtol=SAME_OUTPUT_TOLERANCE, atol=SAME_OUTPUT_TOLERANCE):
             raise IntegrityError(
                 f"model.onnx answers {by_graph[0].tolist()} to the example, the arrays of model.json "
                 f"{by_arrays[0].tolist()}",
                 expected="one model in both",
-                fix=_REMAKE,
+                fix=_FIX_BUNDLE,
             )
 
     @cached_property
@@ -245,13 +245,13 @@ class Runtime:
 def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """The typical record in a bundle, with the values of the columns in `files`, which it holds none of. IntegrityError
     when one of the inputs has no value then."""
-    record = json_object(bundle.read(EXAMPLE), EXAMPLE, finite=False) | dict(files)
+    record = parse_json_object(bundle.read(EXAMPLE), EXAMPLE, finite=False) | dict(files)
     absent = [column.name for column in bundle.manifest.inputs if column.name not in record]
     if absent:
         raise IntegrityError(
             f"{EXAMPLE} has no value for {absent[0][:100]!r}, one of the inputs in bundle.json",
             expected="a value for each input",
-            fix=_REMAKE,
+            fix=_FIX_BUNDLE,
         )
     return record
 
@@ -263,18 +263,18 @@ def check_inputs(manifest: Manifest, inputs: Sequence[Mapping[str, Any]], file: 
             raise IntegrityError(
                 f"bundle.json and {file} differ: the one has the input {stated}, the other reads {column}",
                 expected="the same inputs in both",
-                fix=_REMAKE,
+                fix=_FIX_BUNDLE,
             )
 
 
 def _check_engines(entries: Sequence[EngineEntry]) -> None:
     """IntegrityError for an engine of ours that is said to read another file than it does."""
     for entry in entries:
-        if entry.kind in ENGINES and entry.file != file_of(entry.kind):
+        if entry.kind in ENGINES and entry.file != engine_file(entry.kind):
             raise IntegrityError(
                 f"bundle.json: engines.{entry.kind}.file is {entry.file[:100]!r}",
-                expected=f"{file_of(entry.kind)}, which that engine reads",
-                fix=_REMAKE,
+                expected=f"{engine_file(entry.kind)}, which that engine reads",
+                fix=_FIX_BUNDLE,
             )
 
 
@@ -283,11 +283,11 @@ def _read_int8(path: str, digest: str) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path} cannot be read: {error.strerror}", expected=digest, fix=_RESTART) from error
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}", expected=digest, fix=_FIX_INT8) from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise IntegrityError(f"{path} was changed", expected=digest, fix=_RESTART)
+        raise IntegrityError(f"{path} was changed", expected=digest, fix=_FIX_INT8)
     return data
 
 
-_REMAKE = "make the bundle again, or take an unharmed copy"
-_RESTART = "start the server again, which makes it anew"
+_FIX_BUNDLE = "make the bundle again, or take an unharmed copy"
+_FIX_INT8 = "start the server again, which makes it anew"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from deepseek.contracts import Engine, Float32, Float64, Scores
-from deepseek.engines.execution_mode import compiled, torch_has_gpu, way_of
+from deepseek.engines.execution_mode import compile_module, find_mode, torch_has_gpu
 from deepseek.engines.registry import Source
 from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
@@ -25,7 +25,7 @@ need("torch", extra="train")
 import torch  # noqa: E402  (after the door, so that its absence is an ExtraError)
 from torch import Tensor, nn  # noqa: E402
 
-from deepseek.nn.mlp import scaled  # noqa: E402
+from deepseek.nn.mlp import scale_numbers  # noqa: E402
 
 
 class PerceptronModule(nn.Module):
@@ -45,14 +45,14 @@ class PerceptronModule(nn.Module):
             self.register_buffer(name, torch.as_tensor(getattr(weights, name)))
         self.embeddings = nn.ParameterList(torch.as_tensor(table) for table in weights.embeddings)
         self.layers = nn.ModuleList(
-            _layer(weight, bias) for weight, bias in zip(weights.weights, weights.biases, strict=True)
+            _linear_layer(weight, bias) for weight, bias in zip(weights.weights, weights.biases, strict=True)
         )
         # one module an activation: explanations hook into each of them apart
         self.activations = nn.ModuleList(nn.ReLU() for _ in weights.weights[1:])
 
     def join(self, features: Tensor) -> Tensor:
         """The network's input (N, D)."""
-        parts = [scaled(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)]
+        parts = [scale_numbers(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
             level = features[:, code].long()
             parts.append(table[torch.where((level >= 0) & (level < len(table)), level, 0)])
@@ -71,7 +71,7 @@ class PerceptronModule(nn.Module):
         return self.from_joined(self.join(features))
 
 
-def _layer(weight: Float32, bias: Float32) -> nn.Linear:
+def _linear_layer(weight: Float32, bias: Float32) -> nn.Linear:
     layer = nn.Linear(*weight.shape)
     layer.weight = nn.Parameter(torch.as_tensor(np.ascontiguousarray(weight.T)), requires_grad=False)
     layer.bias = nn.Parameter(torch.as_tensor(bias), requires_grad=False)
@@ -85,7 +85,7 @@ class TorchEngine:
     kind = "torch"
 
     def __init__(self, model: Model, *, num_features: int = 0) -> None:
-        self._model, self._way = model, way_of(self.kind)
+        self._model, self._way = model, find_mode(self.kind)
         self._modules: dict[int, PerceptronModule] = {
             index: PerceptronModule(part.weights).eval().to(self._way.device)
             for index, part in enumerate(model.parts)
@@ -97,7 +97,7 @@ class TorchEngine:
             def examples() -> list[tuple[Tensor]]:
                 return [(torch.zeros(rows, num_features, device=self._way.device),) for rows in (3, 5)]
 
-            self._many = {index: compiled(module, examples) for index, module in self._modules.items()}
+            self._many = {index: compile_module(module, examples) for index, module in self._modules.items()}
 
     @classmethod
     def open(cls, source: Source) -> Engine:

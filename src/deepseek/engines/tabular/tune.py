@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.engines.execution_mode import NEAR
-from deepseek.engines.measuring import usual_s
-from deepseek.engines.parity import differences
-from deepseek.engines.registry import AFTER, REFERENCE, Source, file_of, open_engine
+from deepseek.engines.execution_mode import COMPILE_FACTOR
+from deepseek.engines.measuring import lower_quartile_s
+from deepseek.engines.parity import check_engine
+from deepseek.engines.registry import LATE_KINDS, REFERENCE, Source, engine_file, open_engine
 
-SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
+BATCH_SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
 MAX_CELLS = 8_000_000  # rows x features of one call: 32 MB
 #: A second engine costs memory and a first call of its own, so it must be clearly faster.
-GAIN = 1.15
+MIN_SPEEDUP = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,77 +42,77 @@ class Tuning:
 def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, budget_s: float = 2.0) -> Tuning:
     """Measure the engines that pass in `parity` (the result of check_parity) on tiled `features`, for about `budget_s`.
 
-    >>> choose({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
+    >>> choose_engines({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
     [('onnxruntime', 1), ('trees', 1024)]
     """
     passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
-    seconds = {kind: measure(kind, source, features, budget_s / len(passing)) for kind in passing}
-    late = _late(source, parity["num_rows"], features, seconds, budget_s / len(passing))
+    seconds = {kind: measure_engine(kind, source, features, budget_s / len(passing)) for kind in passing}
+    late = _tune_late_kinds(source, parity["num_rows"], features, seconds, budget_s / len(passing))
     parity = {**parity, "engines": {**parity["engines"], **late}}
     entries = tuple(
         {
             "kind": kind,
-            "file": file_of(kind),
-            "parity": _parity(parity, kind),
+            "file": engine_file(kind),
+            "parity": _output_difference(parity, kind),
             "num_rows": parity["num_rows"],
             "from_rows": from_rows,
         }
-        for kind, from_rows in choose(seconds)
+        for kind, from_rows in choose_engines(seconds)
     )
     return Tuning(entries, seconds, late)
 
 
-def _late(
+def _tune_late_kinds(
     source: Source, num_rows: int, features: Float32, seconds: dict[str, dict[int, float]], budget_s: float
 ) -> dict[str, Any]:
-    """Parity of the kinds of AFTER that have a chance, and their seconds among the others'."""
+    """Parity of the kinds of LATE_KINDS that have a chance, and their seconds among the others'."""
     found: dict[str, Any] = {}
-    for kind, before in AFTER.items():
-        best = {size: min(other.get(size, np.inf) for other in seconds.values()) for size in SIZES}
-        if not any(s <= NEAR * best[size] for size, s in seconds.get(before, {}).items()):
+    for kind, before in LATE_KINDS.items():
+        best = {size: min(other.get(size, np.inf) for other in seconds.values()) for size in BATCH_SIZES}
+        if not any(s <= COMPILE_FACTOR * best[size] for size, s in seconds.get(before, {}).items()):
             continue
         model, rows = source.load_model(), features[:num_rows]
-        found[kind] = differences(model, model.score(rows), rows, kind, source)
+        found[kind] = check_engine(model, model.score(rows), rows, kind, source)
         if found[kind]["passes"]:
-            seconds[kind] = measure(kind, source, features, budget_s)
+            seconds[kind] = measure_engine(kind, source, features, budget_s)
     return found
 
 
-def choose(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
+def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
     """(kind, first number of rows), the engine `first` from one row on."""
     chosen = [(first, 1)]
     for size in sorted(seconds[first]):
         now = chosen[-1][0]
         at = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
         best = min(at, key=lambda kind: at[kind])
-        if size > 1 and best != now and at[best] * GAIN < at.get(now, np.inf):
+        if size > 1 and best != now and at[best] * MIN_SPEEDUP < at.get(now, np.inf):
             chosen.append((best, size))
     return chosen
 
 
-def _parity(parity: Mapping[str, Any], kind: str) -> float:
+def _output_difference(parity: Mapping[str, Any], kind: str) -> float:
     largest: float = parity["engines"][kind]["max_abs_difference"]["output"]
     return largest
 
 
-def measure(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+def measure_engine(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
     """Seconds of a call for each size that fits into the budget, going by the cost of the size before."""
     engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.
     clock = thread_time if source.num_threads == 1 else perf_counter
     started_s, found = perf_counter(), dict[int, float]()
-    for size in SIZES:
+    for size in BATCH_SIZES:
         left_s = budget_s - (perf_counter() - started_s)
         smaller = max(found, default=0)
         if smaller and (2 * found[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
             break
-        limit_s = left_s / (len(SIZES) - len(found))
-        found[size] = usual_s(partial(_window, features, size=size), engine.score, limit_s, clock)
+        limit_s = left_s / (len(BATCH_SIZES) - len(found))
+        found[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
     engine.close()
     return found
 
 
-def _window(features: Float32, number: int, *, size: int) -> Float32:
+def _tiled_window(features: Float32, number: int, *, size: int) -> Float32:
     """The `number`-th `size` rows of `features`, which begin again at their end.
 
     >>> _window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()

@@ -16,9 +16,9 @@ import numpy as np
 from deepseek.errors import IntegrityError
 
 MAX_DEPTH = 32
-_NUMBERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
-_WHOLE = frozenset(b"iUIlL")
-_WORDS = {b"Z": None, b"T": True, b"F": False}
+_NUMBER_FORMATS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
+_INTEGER_MARKERS = frozenset(b"iUIlL")
+_CONSTANTS = {b"Z": None, b"T": True, b"F": False}
 
 
 def read_ubjson(data: bytes) -> Any:
@@ -30,7 +30,7 @@ def read_ubjson(data: bytes) -> Any:
     reader = _Reader(data)
     value = reader.value(0)
     if reader.at != len(data):
-        raise _broken("bytes follow the model", reader.at)
+        raise _malformed_error("bytes follow the model", reader.at)
     return value
 
 
@@ -44,9 +44,9 @@ class _Reader:
 
     def _of(self, mark: bytes, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise _broken(f"it is more than {MAX_DEPTH} levels deep", self.at)
-        if mark in _NUMBERS:
-            form = _NUMBERS[mark]
+            raise _malformed_error(f"it is more than {MAX_DEPTH} levels deep", self.at)
+        if mark in _NUMBER_FORMATS:
+            form = _NUMBER_FORMATS[mark]
             return struct.unpack(form, self._take(struct.calcsize(form)))[0]
         if mark == b"S":
             return self._text()
@@ -54,9 +54,9 @@ class _Reader:
             return self._list(depth + 1)
         if mark == b"{":
             return self._object(depth + 1)
-        if mark in _WORDS:
-            return _WORDS[mark]
-        raise _broken(f"{mark!r} begins no value", self.at - 1)
+        if mark in _CONSTANTS:
+            return _CONSTANTS[mark]
+        raise _malformed_error(f"{mark!r} begins no value", self.at - 1)
 
     def _list(self, depth: int) -> Any:
         mark, count = self._head()
@@ -85,16 +85,16 @@ class _Reader:
         if self._next(b"#"):
             count = self._length()
             if count > len(self._data) - self.at:  # each takes a byte at the least
-                raise _broken(f"a list of {count} does not fit into the file", self.at)
+                raise _malformed_error(f"a list of {count} does not fit into the file", self.at)
             return mark, count
         if mark is not None:
-            raise _broken("a list states a type and no number", self.at)
+            raise _malformed_error("a list states a type and no number", self.at)
         return None, None
 
     def _numbers(self, mark: bytes, count: int | None) -> np.ndarray[Any, Any]:
-        if mark not in _NUMBERS or count is None:
-            raise _broken(f"a list of the type {mark!r}", self.at)
-        kind = np.dtype(_NUMBERS[mark])
+        if mark not in _NUMBER_FORMATS or count is None:
+            raise _malformed_error(f"a list of the type {mark!r}", self.at)
+        kind = np.dtype(_NUMBER_FORMATS[mark])
         raw = self._take(count * kind.itemsize)
         return np.frombuffer(raw, kind).astype(kind.newbyteorder("="))
 
@@ -110,12 +110,12 @@ class _Reader:
 
     def _length(self) -> int:
         mark = self._take(1)
-        if mark[0] not in _WHOLE:
-            raise _broken("a length is no whole number", self.at)
-        form = _NUMBERS[mark]
+        if mark[0] not in _INTEGER_MARKERS:
+            raise _malformed_error("a length is no whole number", self.at)
+        form = _NUMBER_FORMATS[mark]
         count: int = struct.unpack(form, self._take(struct.calcsize(form)))[0]
         if count < 0:
-            raise _broken(f"a length is {count}", self.at)
+            raise _malformed_error(f"a length is {count}", self.at)
         return count
 
     def _text(self) -> str:
@@ -123,17 +123,17 @@ class _Reader:
         try:
             return self._take(self._length()).decode()
         except UnicodeDecodeError as error:
-            raise _broken("text is not UTF-8", at) from error
+            raise _malformed_error("text is not UTF-8", at) from error
 
     def _take(self, size: int) -> bytes:
         found = self._data[self.at : self.at + size]
         if len(found) < size:
-            raise _broken("it ends too early", len(self._data))
+            raise _malformed_error("it ends too early", len(self._data))
         self.at += size
         return found
 
 
-def _broken(what: str, at: int) -> IntegrityError:
+def _malformed_error(what: str, at: int) -> IntegrityError:
     return IntegrityError(
         f"this is no whole UBJSON file: {what} (byte {at})",
         expected="a model as xgboost saves it",

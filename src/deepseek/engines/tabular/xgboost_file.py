@@ -27,11 +27,11 @@ from deepseek.bundle import Bundle, EngineEntry, Input, Lineage, Manifest, Outpu
 from deepseek.bundle.paths import MANIFEST
 from deepseek.bundle.read import open_bundle
 from deepseek.contracts import Float32, Task
-from deepseek.data.features.missing_values import GapCoder
+from deepseek.data.features.missing_values import MissingValueEncoder
 from deepseek.data.features.prepare import MAX_FEATURES, Column, Preprocessor
-from deepseek.data.table.columns import Columns
-from deepseek.data.table.values import LARGEST
-from deepseek.engines.parity import check_parity, differences
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.data.table.values import FLOAT32_MAX
+from deepseek.engines.parity import check_engine, check_parity
 from deepseek.engines.registry import REFERENCE, Source
 from deepseek.engines.tabular.export import export_onnx
 from deepseek.engines.tabular.tune import autotune
@@ -43,7 +43,7 @@ from deepseek.train.tabular.convert import from_learner
 
 MAX_BYTES = 2**30
 #: Part of the folder's name: what another version has made is not used again.
-VERSION = 2
+FOLDER_VERSION = 2
 OBJECTIVES: Mapping[str, Task] = {
     "binary:logistic": "binary",
     "multi:softprob": "multiclass",
@@ -54,11 +54,11 @@ OBJECTIVES: Mapping[str, Task] = {
     "reg:pseudohubererror": "regression",
 }
 #: Rows on which the engines are compared and timed, and the share of their values that is missing.
-NUM_ROWS, MISSING = 500, 0.1
-TUNE_S = 0.6
+NUM_CHECK_ROWS, MISSING_SHARE = 500, 0.1
+TUNING_BUDGET_S = 0.6
 #: Those that a server has. torch would take seconds to import, and trees gain nothing by it.
-KINDS = (REFERENCE, "trees")
-_AGAIN = "save it again with booster.save_model('model.ubj'), or take an unharmed copy"
+CHECKED_KINDS = (REFERENCE, "trees")
+_SAVE_AGAIN = "save it again with booster.save_model('model.ubj'), or take an unharmed copy"
 
 
 def import_xgboost(path: Path, folder: Path) -> Bundle:
@@ -67,32 +67,34 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
     MissingError, TooLargeError, IntegrityError (cut or changed) or InputError (a kind of model that is not run here).
     """
     data = read_bounded(path, MAX_BYTES, what="a model that xgboost has saved", smaller="use fewer trees")
-    target = folder / f"{hashlib.sha256(data).hexdigest()}-{_name(path)}-{VERSION}"
+    target = folder / f"{hashlib.sha256(data).hexdigest()}-{_model_name(path)}-{FOLDER_VERSION}"
     if (target / MANIFEST).is_file():
         return open_bundle(target)
-    learner = _learner(data, path)
+    learner = _read_learner(data, path)
     try:
         check_learner(learner)
-        learner = up_to_best_round(learner)
-        imported = _imported(learner)
+        learner = cut_at_best_round(learner)
+        imported = _import_learner(learner)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        raise _broken(f"a field is missing or of another kind ({type(error).__name__}: {str(error)[:80]})") from error
-    manifest, files = _contents(imported, path)
+        raise _malformed_error(
+            f"a field is missing or of another kind ({type(error).__name__}: {str(error)[:80]})"
+        ) from error
+    manifest, files = _bundle_contents(imported, path)
     return write_bundle(target, manifest, files, overwrite=True)  # two may make it at once: they make the same
 
 
-def _learner(data: bytes, path: Path) -> dict[str, Any]:
+def _read_learner(data: bytes, path: Path) -> dict[str, Any]:
     """The "learner" of a file in either form."""
     if path.suffix.casefold() == ".json":
         try:
             top = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise _broken(f"it is not JSON ({str(error)[:80]})") from error
+            raise _malformed_error(f"it is not JSON ({str(error)[:80]})") from error
     else:
         top = read_ubjson(data)
     if not isinstance(top, dict) or not isinstance(top.get("learner"), dict):
         raise InputError(
-            f"{path} holds no model of xgboost", expected="a file that booster.save_model() wrote", fix=_AGAIN
+            f"{path} holds no model of xgboost", expected="a file that booster.save_model() wrote", fix=_SAVE_AGAIN
         )
     learner: dict[str, Any] = top["learner"]
     return learner
@@ -102,15 +104,15 @@ def check_learner(learner: Mapping[str, Any]) -> None:
     """InputError for a kind of model that is not run here, IntegrityError for trees that cannot be walked."""
     objective = learner["objective"]["name"]
     if objective not in OBJECTIVES:
-        raise _unknown(f"its objective is {repr(objective)[:60]}", ", ".join(OBJECTIVES))
+        raise _unsupported_error(f"its objective is {repr(objective)[:60]}", ", ".join(OBJECTIVES))
     booster = learner["gradient_booster"]
     if booster["name"] != "gbtree":
-        raise _unknown(f"its booster is {repr(booster['name'])[:60]}", "gbtree")
+        raise _unsupported_error(f"its booster is {repr(booster['name'])[:60]}", "gbtree")
     sizes = learner["learner_model_param"]
     if int(sizes.get("num_target", 1)) > 1:
-        raise _unknown("it has several targets", "one target")
+        raise _unsupported_error("it has several targets", "one target")
     if "c" in learner.get("feature_types", ()):
-        raise _unknown("it has categorical columns", "columns of numbers")
+        raise _unsupported_error("it has categorical columns", "columns of numbers")
     num_features = int(sizes["num_feature"])
     if not 0 < num_features <= MAX_FEATURES // 2:
         raise TooLargeError(
@@ -118,18 +120,18 @@ def check_learner(learner: Mapping[str, Any]) -> None:
         )
     model = booster["model"]
     trees, num_margins = model["trees"], _num_margins(learner)
-    outputs = _column(model, "tree_info")
+    outputs = _read_column(model, "tree_info")
     if not trees or len(trees) != len(outputs):
-        raise _broken(f"it has {len(trees)} trees, and says of {len(outputs)} what they add to")
+        raise _malformed_error(f"it has {len(trees)} trees, and says of {len(outputs)} what they add to")
     if num_margins > 10_000 or not ((outputs >= 0) & (outputs < num_margins)).all():
-        raise _broken("a tree adds to a class that is not there")
+        raise _malformed_error("a tree adds to a class that is not there")
     for number, tree in enumerate(trees):
         problem = tree_problem(tree, num_features)
         if problem:
-            raise _broken(f"tree {number}: {problem}")
+            raise _malformed_error(f"tree {number}: {problem}")
 
 
-def up_to_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
+def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
     """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
     rows' answers worse. IntegrityError for a round that is not there."""
     noted = learner.get("attributes", {}).get("best_iteration")
@@ -145,29 +147,29 @@ def up_to_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
     ends = [int(end) for end in ends]
     best = int(noted)
     if not 0 <= best < len(ends) - 1 or not 0 < ends[best + 1] <= len(model["trees"]):
-        raise _broken(f"its best round is {best}, and it has {len(ends) - 1}, counted from 0")
+        raise _malformed_error(f"its best round is {best}, and it has {len(ends) - 1}, counted from 0")
     kept = {name: model[name][: ends[best + 1]] for name in ("trees", "tree_info")}
     return {**learner, "gradient_booster": {**booster, "model": {**model, **kept}}}
 
 
 def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
     """What is wrong with a tree, in words; nothing when a walk ends in a leaf whichever way it goes."""
-    left, right = (_column(tree, f"{side}_children").astype(np.int64) for side in ("left", "right"))
+    left, right = (_read_column(tree, f"{side}_children").astype(np.int64) for side in ("left", "right"))
     size = len(left)
-    columns = [_column(tree, "split_conditions", whole=False), _column(tree, "split_indices")]
-    columns += [_column(tree, "default_left"), _column(tree, "sum_hessian", whole=False)]
-    kinds = _column(tree, "split_type") if "split_type" in tree else np.zeros(size, np.int64)
+    columns = [_read_column(tree, "split_conditions", whole=False), _read_column(tree, "split_indices")]
+    columns += [_read_column(tree, "default_left"), _read_column(tree, "sum_hessian", whole=False)]
+    kinds = _read_column(tree, "split_type") if "split_type" in tree else np.zeros(size, np.int64)
     if not size or any(column.shape != (size,) for column in (right, kinds, *columns)):
         return "its arrays differ in length"
     inner = left != -1
     if kinds[inner].any():
-        raise _unknown("it has categorical splits", "splits of numbers")
+        raise _unsupported_error("it has categorical splits", "splits of numbers")
     children = np.concatenate([left[inner], right[inner]])
     if children.size and (children.min() < 1 or children.max() >= size or len(np.unique(children)) < len(children)):
         return "a node has two parents, or a child that is not there"
-    if not (np.abs(columns[0].astype(np.float32)) < LARGEST).all():
+    if not (np.abs(columns[0].astype(np.float32)) < FLOAT32_MAX).all():
         return "a threshold or a leaf is not finite"
-    if not (np.abs(columns[3].astype(np.float64)) < LARGEST).all():
+    if not (np.abs(columns[3].astype(np.float64)) < FLOAT32_MAX).all():
         return "the weight of a node is not finite"
     places = columns[1][inner]
     if places.size and (places.min() < 0 or places.max() >= num_features):
@@ -175,7 +177,7 @@ def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
     return ""
 
 
-def _column(fields: Mapping[str, Any], name: str, *, whole: bool = True) -> NDArray[Any]:
+def _read_column(fields: Mapping[str, Any], name: str, *, whole: bool = True) -> NDArray[Any]:
     """A list of a file as an array (N,). ValueError for what holds no numbers, or where they must be `whole` others."""
     column = np.asarray(fields[name])
     if column.ndim != 1 or (column.size and column.dtype.kind not in ("iub" if whole else "iuf")):
@@ -189,7 +191,7 @@ def _num_margins(learner: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Imported:
+class _ImportedModel:
     """A file, read and understood."""
 
     model: Model
@@ -197,10 +199,10 @@ class _Imported:
     rows: Float32  # (N, F) features, to compare and time engines on
 
 
-def _imported(learner: dict[str, Any]) -> _Imported:
+def _import_learner(learner: dict[str, Any]) -> _ImportedModel:
     """What was checked, as a model. Raises what fields of another kind raise."""
     task, num_margins = OBJECTIVES[learner["objective"]["name"]], _num_margins(learner)
-    columns = _columns(learner)
+    columns = _raw_columns(learner)
     preprocessor = Preprocessor(tuple(columns))
     starts = np.cumsum([0, *(len(column.coder.parts) for column in columns)])[:-1]
     both = np.array([len(column.coder.parts) > 1 for column in columns])
@@ -210,15 +212,15 @@ def _imported(learner: dict[str, Any]) -> _Imported:
 
     table = from_learner(learner, num_margins=num_margins, feature_of=feature_of)
     if not np.isfinite(table.bias).all():
-        raise _broken("its base score is not finite")
+        raise _malformed_error("its base score is not finite")
     num_labels = {"binary": 2, "multiclass": num_margins, "regression": 0}[task]
     labels = tuple(map(str, range(num_labels)))
     scale: Any = "target units" if task == "regression" else "log-odds"
     model = Model(task, labels, scale, (Part("xgboost", table),), bias=(0.0,) * num_margins)
-    return _Imported(model, preprocessor, _rows(learner, preprocessor))
+    return _ImportedModel(model, preprocessor, _check_rows(learner, preprocessor))
 
 
-def _contents(imported: _Imported, path: Path) -> tuple[Manifest, dict[str, bytes]]:
+def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, dict[str, bytes]]:
     """What the bundle holds."""
     model, preprocessor = imported.model, imported.preprocessor
     task, labels = model.task, model.labels
@@ -235,21 +237,21 @@ def _contents(imported: _Imported, path: Path) -> tuple[Manifest, dict[str, byte
         Output("label", "str"), Output("probabilities", "float32", (len(labels),))
     )  # fmt: skip
     manifest = Manifest(
-        name=_name(path), version="1", created=now(), task=task, target="target",
+        name=_model_name(path), version="1", created=now(), task=task, target="target",
         inputs=tuple(Input(**entry) for entry in preprocessor.inputs()), outputs=answers, labels=labels,
         threshold=0.5 if task == "binary" else None,
-        engines=_engines(model, graph, imported.rows), lineage=Lineage(),
+        engines=_choose_engines(model, graph, imported.rows), lineage=Lineage(),
     )  # fmt: skip
     return manifest, files
 
 
-def _columns(learner: Mapping[str, Any]) -> list[Column]:
+def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
     """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
     stated = learner.get("feature_names") or [f"f{place}" for place in range(num_features)]
     names = list(stated) if isinstance(stated, list) else []
-    if len(names) != num_features or len(set(names)) < num_features or not all(_is_name(name) for name in names):
-        raise _broken("its feature_names are not one name for each column")
+    if len(names) != num_features or len(set(names)) < num_features or not all(_is_column_name(name) for name in names):
+        raise _malformed_error("its feature_names are not one name for each column")
     ways = np.zeros((num_features, 2), bool)
     thresholds: list[list[float]] = [[] for _ in names]
     for tree in learner["gradient_booster"]["model"]["trees"]:
@@ -260,47 +262,47 @@ def _columns(learner: Mapping[str, Any]) -> list[Column]:
             thresholds[place].append(split)
     ways[~ways.any(axis=1), 0] = True  # no tree reads it
     return [
-        Column(name, "number_with_gaps", "gaps", GapCoder(bool(low), bool(high), _middle(found)))
+        Column(name, "number_with_gaps", "gaps", MissingValueEncoder(bool(low), bool(high), _usual_value(found)))
         for name, (low, high), found in zip(names, ways, thresholds, strict=True)
     ]
 
 
-def _is_name(name: object) -> bool:
+def _is_column_name(name: object) -> bool:
     return isinstance(name, str) and 0 < len(name) <= 500 and name.isprintable()
 
 
-def _middle(thresholds: Sequence[float]) -> float:
+def _usual_value(thresholds: Sequence[float]) -> float:
     """A usual value: between the trees' thresholds. Four digits are enough."""
     return float(f"{np.median(thresholds):.4g}") if thresholds else 0.0
 
 
-def _rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float32:
+def _check_rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float32:
     """Features that take every way through the trees: values at and around each column's thresholds, and gaps."""
     rng = np.random.default_rng(0)
     usual = np.array([column.coder.example() for column in preprocessor.columns])
-    values = np.repeat(usual[None], NUM_ROWS, axis=0)
+    values = np.repeat(usual[None], NUM_CHECK_ROWS, axis=0)
     for tree in learner["gradient_booster"]["model"]["trees"]:
         inner = np.asarray(tree["left_children"]) != -1
         places = np.asarray(tree["split_indices"])[inner]
-        at = rng.integers(0, NUM_ROWS, (len(places), 2))
+        at = rng.integers(0, NUM_CHECK_ROWS, (len(places), 2))
         splits = np.asarray(tree["split_conditions"], np.float32)[inner]
         values[at[:, 0], places] = splits
         values[at[:, 1], places] = np.nextafter(splits, np.float32(-np.inf))
-    values[rng.random(values.shape) < MISSING] = np.nan
+    values[rng.random(values.shape) < MISSING_SHARE] = np.nan
     names = [column.name for column in preprocessor.columns]
-    return preprocessor.rows(Columns(names, values)).features
+    return preprocessor.rows(ColumnarRows(names, values)).features
 
 
-def _engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[EngineEntry, ...]:
+def _choose_engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[EngineEntry, ...]:
     """Which engines run it, after the parity check. Without the package onnx there is no graph, and the trees run
     alone."""
     if graph is not None:
         source = Source(lambda: model, lambda: graph, rows.shape[1])
-        parity = check_parity(model, graph, rows, kinds=KINDS)
-        tuning = autotune(source, parity, rows, budget_s=TUNE_S)
+        parity = check_parity(model, graph, rows, kinds=CHECKED_KINDS)
+        tuning = autotune(source, parity, rows, budget_s=TUNING_BUDGET_S)
         return tuple(EngineEntry(**entry) for entry in tuning.entries)
     source = Source(lambda: model, lambda: b"", rows.shape[1])
-    found = differences(model, model.score(rows), rows, "trees", source)
+    found = check_engine(model, model.score(rows), rows, "trees", source)
     if not found["passes"]:
         raise CheckError(
             f"the trees give other answers here than their definition: {found['max_abs_difference']}",
@@ -310,7 +312,7 @@ def _engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[EngineEn
     return (EngineEntry("trees", "model.json", found["max_abs_difference"]["output"], len(rows)),)
 
 
-def _name(path: Path) -> str:
+def _model_name(path: Path) -> str:
     """The file's own name, when a route and a folder can hold it."""
     try:
         check_name(path.stem)
@@ -319,7 +321,7 @@ def _name(path: Path) -> str:
     return path.stem
 
 
-def _unknown(what: str, expected: str) -> InputError:
+def _unsupported_error(what: str, expected: str) -> InputError:
     return InputError(
         f"this model of xgboost is not run here: {what}",
         expected=expected,
@@ -327,5 +329,7 @@ def _unknown(what: str, expected: str) -> InputError:
     )
 
 
-def _broken(what: str) -> IntegrityError:
-    return IntegrityError(f"this is no whole model of xgboost: {what}", expected="a model as it saves them", fix=_AGAIN)
+def _malformed_error(what: str) -> IntegrityError:
+    return IntegrityError(
+        f"this is no whole model of xgboost: {what}", expected="a model as it saves them", fix=_SAVE_AGAIN
+    )

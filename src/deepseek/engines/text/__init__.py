@@ -17,25 +17,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepseek.engines.tolerance import Tolerance
-from deepseek.extras import lazily
+from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
     from deepseek.engines.text.serve.engine import TextEngine
     from deepseek.engines.text.serve.model import TextModel
-    from deepseek.engines.text.source.detect import Description, describe
+    from deepseek.engines.text.source.detect import ModelDescription, describe
     from deepseek.engines.text.source.tokens import Tokens
-    from deepseek.engines.text.tuning.tune import Choice, choose
+    from deepseek.engines.text.tuning.tune import PrecisionChoice, choose_precision
 
-__all__ = ["Choice", "Description", "TextEngine", "TextModel", "Tokens", "Tolerance", "choose", "describe"]
+__all__ = [
+    "ModelDescription",
+    "PrecisionChoice",
+    "TextEngine",
+    "TextModel",
+    "Tokens",
+    "Tolerance",
+    "choose_precision",
+    "describe",
+]
 
 _MODULES = {
-    "Choice": "tuning.tune",
-    "Description": "source.detect",
+    "PrecisionChoice": "tuning.tune",
+    "ModelDescription": "source.detect",
     "TextEngine": "serve.engine",
     "TextModel": "serve.model",
     "Tokens": "source.tokens",
-    "choose": "tuning.tune",
+    "choose_precision": "tuning.tune",
     "describe": "source.detect",
 }
 
-__getattr__ = lazily(__name__, _MODULES)
+__getattr__ = lazy_attributes(__name__, _MODULES)

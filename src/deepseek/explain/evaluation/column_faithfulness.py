@@ -1,7 +1,8 @@
 """How far the explanations of a table's bundle can be trusted: masking_curves.py over raw columns, with a bound on the
 cost.
 
-    found = column_trust(runtime, explainer, table, rows, limit_s=5.0)      {"rows": [...], "randomised": [...], ...}
+    found = column_faithfulness(runtime, explainer, table, rows, limit_s=5.0)      {"rows": [...], "randomised": [...],
+    ...}
 
 A column is taken away by giving the row the values of up to 8 others and taking the mean of the answers: columns stay
 within their own distribution. The others are training rows where they are given, else rows of the data, else the
@@ -24,34 +25,34 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32, Float64
 from deepseek.data import Table
 from deepseek.engines import Runtime
-from deepseek.engines.parity import spread
-from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.engines.parity import spread_indices
+from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
 from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
-    FEW,
-    likeness,
-    measured,
-    not_measured,
-    quickest,
-    second_agreement,
-    second_masks,
-    second_name,
+    FEW_PLAYERS,
+    fastest_call_s,
+    mean_magnitude_correlation,
+    measure_masking,
+    second_method_agreement,
+    second_method_evaluations,
+    second_method_name,
+    skipped_report,
 )
 from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.tabular.row_context import beside_rows
+from deepseek.explain.tabular.row_context import build_row_context
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
 from deepseek.nn.trees import LEAF, TreeTable
 
-MAX_OTHERS = 8
+MAX_DONORS = 8
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
-_SHUFFLES = 5  # explanations that the randomised model about costs
-_MAX_SHUFFLED_ROWS = 20  # that are explained for the randomised model
+_RANDOMIZATION_EXPLANATIONS = 5  # explanations that the randomised model about costs
+_MAX_RANDOMIZATION_ROWS = 20  # that are explained for the randomised model
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MeasurementPlan:
     """How much is measured, and what it is expected to take."""
 
     num_rows: int
@@ -59,7 +60,7 @@ class Plan:
     seconds: float
 
 
-def column_trust(
+def column_faithfulness(
     runtime: Runtime,
     explainer: ModelExplainer,
     table: Table,
@@ -69,7 +70,7 @@ def column_trust(
     training: Table | None = None,
     fixed: Sequence[str] = (),
     limit_s: float | None = None,
-    checks: Checks | None = None,
+    checks: FaithfulnessConfig | None = None,
 ) -> dict[str, Any]:
     """Of the rows of `table` that `rows` explain (each with "values" and "target").
 
@@ -77,36 +78,40 @@ def column_trust(
     "limit_s", "notes"}; {"rows": None, "expected_s", "why"} where `limit_s` is None, which means that nobody asked for
     it, and it would take more than AUTO_LIMIT_S. `fixed` columns are never changed by a counterfactual.
     """
-    began_s, chosen = perf_counter(), checks or Checks()
+    began_s, chosen = perf_counter(), checks or FaithfulnessConfig()
     features = runtime.prepare_table(table).features
-    source, of = _others(runtime, others, training)
-    meter = _Meter(explainer)
-    plan = _plan(meter, features, source, len(explainer.names), chosen, limit_s)
+    source, of = _donor_rows(runtime, others, training)
+    meter = _CountingExplainer(explainer)
+    plan = _plan_measurement(meter, features, source, len(explainer.names), chosen, limit_s)
     if plan is None or plan.num_rows < 1:
-        return not_measured(plan.seconds if plan else 0.0)
+        return skipped_report(plan.seconds if plan else 0.0)
     notes = []
-    if len(explainer.names) <= FEW:
+    if len(explainer.names) <= FEW_PLAYERS:
         notes.append("there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones")
     if len(source) == 1:
         notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
     if plan.num_rows < len(rows):
         notes.append(f"only the first {plan.num_rows} of {len(rows)} rows were measured, to keep to the time limit")
     few = rows[: plan.num_rows]
-    donors = source[spread(len(source), plan.num_others)]
-    found = [_of_row(meter, features[place], row, donors, runtime, chosen) for place, row in enumerate(few)]
-    beside, more = beside_rows(runtime, table, plan.num_rows, others=others, training=training, fixed=fixed)
-    many = runtime.prepare_table(others.take(spread(len(others), _MAX_SHUFFLED_ROWS))).features if others else features
+    donors = source[spread_indices(len(source), plan.num_others)]
+    found = [_measure_row(meter, features[place], row, donors, runtime, chosen) for place, row in enumerate(few)]
+    beside, more = build_row_context(runtime, table, plan.num_rows, others=others, training=training, fixed=fixed)
+    many = (
+        runtime.prepare_table(others.take(spread_indices(len(others), _MAX_RANDOMIZATION_ROWS))).features
+        if others
+        else features
+    )
     return {
         "rows": [one | other for one, other in zip(found, beside, strict=True)],
-        "randomised": randomised_model(explainer, many, few[0]["target"], seed=chosen.seed),
+        "randomised": randomize_model(explainer, many, few[0]["target"], seed=chosen.seed),
         "num_rows": plan.num_rows, "num_others": plan.num_others, "others_of": of,
-        "second": second_name([len(explainer.names)], "columns"),
+        "second": second_method_name([len(explainer.names)], "columns"),
         "num_evaluations": meter.count, "seconds": perf_counter() - began_s, "seed": chosen.seed,
         "limit_s": limit_s or AUTO_LIMIT_S, "notes": [*notes, *more],
     }  # fmt: skip
 
 
-class _Meter:
+class _CountingExplainer:
     """The model, counted in rows."""
 
     def __init__(self, explainer: ModelExplainer) -> None:
@@ -121,45 +126,55 @@ class _Meter:
         return self.explainer.explain(features, target=target).values
 
 
-def _others(runtime: Runtime, others: Table | None, training: Table | None) -> tuple[Float32, str]:
+def _donor_rows(runtime: Runtime, others: Table | None, training: Table | None) -> tuple[Float32, str]:
     """(features (B, F), what they are)."""
     read = {column.name for column in runtime.preprocessor.columns}
     for given, of in ((training, "training rows"), (others, "rows of the data")):
         if given is not None and given.num_rows > 1:
             table = given.drop([name for name in given.names if name not in read])  # training has the target, too
-            return runtime.prepare_table(table.take(spread(table.num_rows, MAX_OTHERS))).features, of
+            return runtime.prepare_table(table.take(spread_indices(table.num_rows, MAX_DONORS))).features, of
     return runtime.preprocessor.rows([runtime.preprocessor.example()]).features, "the typical record of the bundle"
 
 
-def _plan(
-    meter: _Meter, features: Float32, source: Float32, num_columns: int, checks: Checks, limit_s: float | None
-) -> Plan | None:
+def _plan_measurement(
+    meter: _CountingExplainer,
+    features: Float32,
+    source: Float32,
+    num_columns: int,
+    checks: FaithfulnessConfig,
+    limit_s: float | None,
+) -> MeasurementPlan | None:
     """None for no rows at all."""
     if not len(features):
         return None
     size = max(1, min(_PILOT_ROWS, _MAX_CELLS // features.shape[1]))
     trial = np.resize(features, (size, features.shape[1]))
-    answer_s = quickest(lambda: meter.margin(trial, None)) / size
+    answer_s = fastest_call_s(lambda: meter.margin(trial, None)) / size
     nearby = np.resize(features, (checks.num_near, features.shape[1]))
-    explain_s = quickest(lambda: meter.explain(nearby, None))
+    explain_s = fastest_call_s(lambda: meter.explain(nearby, None))
     steps = min(checks.num_steps, num_columns) + 1
     masks = (2 * steps + 1) * (1 + checks.num_random)
-    masks += second_masks(num_columns)
-    once_s = _SHUFFLES * explain_s
+    masks += second_method_evaluations(num_columns)
+    once_s = _RANDOMIZATION_EXPLANATIONS * explain_s
     most = AUTO_LIMIT_S if limit_s is None else limit_s
-    rows, others = len(features), min(MAX_OTHERS, len(source))
+    rows, others = len(features), min(MAX_DONORS, len(source))
     expected = once_s + rows * (masks * others * answer_s + explain_s)
     if expected > most:
         if limit_s is None:
-            return Plan(0, 0, expected)
+            return MeasurementPlan(0, 0, expected)
         left = (most - once_s) / rows - explain_s
         others = int(np.clip(left / (masks * answer_s), 1, others))
         rows = int(np.clip((most - once_s) / (masks * others * answer_s + explain_s), 1, rows))
-    return Plan(rows, others, expected)
+    return MeasurementPlan(rows, others, expected)
 
 
-def _of_row(
-    meter: _Meter, features: Float32, row: Mapping[str, Any], donors: Float32, runtime: Runtime, checks: Checks
+def _measure_row(
+    meter: _CountingExplainer,
+    features: Float32,
+    row: Mapping[str, Any],
+    donors: Float32,
+    runtime: Runtime,
+    checks: FaithfulnessConfig,
 ) -> dict[str, Any]:
     explainer, target = meter.explainer, row["target"]
     values = np.array([row["values"][name] for name in explainer.names])
@@ -174,25 +189,25 @@ def _of_row(
         return np.concatenate(found)
 
     return {
-        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measured(evaluate, values, checks),
-        "sensitivity": _sensitivity(meter, features, values, donors, target, _numeric(runtime), checks),
-        "agreement": second_agreement(evaluate, values, seed=checks.seed),
+        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measure_masking(evaluate, values, checks),
+        "sensitivity": _max_sensitivity(meter, features, values, donors, target, _numeric_mask(runtime), checks),
+        "agreement": second_method_agreement(evaluate, values, seed=checks.seed),
     }  # fmt: skip
 
 
-def _numeric(runtime: Runtime) -> NDArray[np.bool_]:
+def _numeric_mask(runtime: Runtime) -> NDArray[np.bool_]:
     """(F,) features that may be moved by a little."""
     return np.array([feature.kind in {"numeric", "datetime"} for feature in runtime.preprocessor.features])
 
 
-def _sensitivity(
-    meter: _Meter,
+def _max_sensitivity(
+    meter: _CountingExplainer,
     features: Float32,
     values: Float64,
     donors: Float32,
     target: str | None,
     numeric: NDArray[np.bool_],
-    checks: Checks,
+    checks: FaithfulnessConfig,
 ) -> float | None:
     """The largest change of the explanation for rows nearby, as a share of its size; None where nothing can be moved.
     Whole numbers of the row become broken ones."""
@@ -206,7 +221,7 @@ def _sensitivity(
     return float(moved.max() / size)
 
 
-def randomised_model(
+def randomize_model(
     explainer: ModelExplainer, features: Float32, target: str | None = None, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Cascading randomisation of the whole model: [{"layer", "similarity"}, ...] as faithfulness.randomised() has it,
@@ -216,14 +231,16 @@ def randomised_model(
     rng = np.random.default_rng(seed)
     model, found = explainer.model, []
     for place in sorted(range(len(model.parts)), key=lambda place: -abs(model.parts[place].weight)):
-        for name, part in _cascade(model.parts[place], rng):
+        for name, part in _randomize_part(model.parts[place], rng):
             model = replace(model, parts=(*model.parts[:place], part, *model.parts[place + 1 :]))
             shuffled = ModelExplainer(model, owners).explain(features, target=target).values
-            found.append({"layer": f"{part.name}: {name}", "similarity": likeness(list(truth), list(shuffled))})
+            found.append(
+                {"layer": f"{part.name}: {name}", "similarity": mean_magnitude_correlation(list(truth), list(shuffled))}
+            )
     return found
 
 
-def _cascade(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
+def _randomize_part(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
     """(what, the part with that and all before it shuffled)."""
     weights = part.weights
     if isinstance(weights, TreeTable):

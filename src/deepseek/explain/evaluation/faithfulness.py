@@ -6,7 +6,8 @@ infidelity            mean square of (contributions of a random set) - (fall of 
                       the mean square of the falls (Yeh et al. 2019, definition 2.1, with removal): 0 is perfect
 sensitivity           the largest change of the explanation for inputs nearby, as a share of its size (definition 3.1)
 agreement             with a second method: rank correlation, and how many of the five strongest they share
-randomised()          weights are shuffled layer after layer from the answer down; an explanation that stays as it was
+randomize_layers()          weights are shuffled layer after layer from the answer down; an explanation that stays as
+it was
                       does not explain the weights (Adebayo et al. 2018, section 3.1)
 
 Shapes: N rows, P values.
@@ -25,23 +26,29 @@ from torch import Tensor, nn
 
 from deepseek.contracts import Attribution, Float64
 from deepseek.errors import InputError
-from deepseek.explain.evaluation.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
-from deepseek.explain.modules.problem import Given, Question, Target, as_tuple, ask
+from deepseek.explain.evaluation.masking_curves import (
+    FaithfulnessConfig,
+    attribution_agreement,
+    infidelity,
+    masking_curve,
+    rank_correlation,
+)
+from deepseek.explain.modules.problem import AttributionProblem, ModelInputs, Target, as_tuple, build_problem
 
-Explain = Callable[[Given], Attribution]
+ExplainFunction = Callable[[ModelInputs], Attribution]
 
 
-def trust(
+def evaluate_faithfulness(
     model: Callable[..., Any],
-    inputs: Given,
+    inputs: ModelInputs,
     attribution: Attribution,
-    baseline: Given | None = None,
+    baseline: ModelInputs | None = None,
     target: Target = None,
     *,
-    explain: Explain | None = None,
+    explain: ExplainFunction | None = None,
     second: Attribution | None = None,
     fixed: Mapping[str, Any] | None = None,
-    checks: Checks | None = None,
+    checks: FaithfulnessConfig | None = None,
 ) -> list[dict[str, Any]]:
     """For each row {"deletion", "insertion", "infidelity", "sensitivity", "agreement", "num_evaluations"}.
 
@@ -50,8 +57,8 @@ def trust(
     sensitivity, nor for token ids. `second` is the same explained by another method. InputError for an attribution of
     other inputs.
     """
-    chosen = checks or Checks()
-    question = ask(model, inputs, baseline, target, fixed)
+    chosen = checks or FaithfulnessConfig()
+    question = build_problem(model, inputs, baseline, target, fixed)
     width = sum(each[0].numel() for each in question.inputs)
     if attribution.values.shape != (question.num_rows, width):
         raise InputError(
@@ -60,28 +67,28 @@ def trust(
         )  # fmt: skip
     with torch.no_grad():
         targets = question.target_of(question.answer([each.clone() for each in question.inputs]))
-    near = _sensitivity(question, attribution, explain, chosen)
+    near = _max_sensitivity(question, attribution, explain, chosen)
     found = []
     for row in range(question.num_rows):
         asked, values = question.rows(slice(row, row + 1)), attribution.values[row]
-        evaluate = _Masked(asked, int(targets[row]))
+        evaluate = _MaskedAnswer(asked, int(targets[row]))
         rng = np.random.default_rng(chosen.seed)
         told: dict[str, Any] = {
-            "deletion": curve(evaluate, values, chosen, rng, deletes=True),
-            "insertion": curve(evaluate, values, chosen, rng, deletes=False),
+            "deletion": masking_curve(evaluate, values, chosen, rng, deletes=True),
+            "insertion": masking_curve(evaluate, values, chosen, rng, deletes=False),
             "infidelity": infidelity(evaluate, values, chosen, rng),
             "sensitivity": None if near is None else float(near[row]),
-            "agreement": None if second is None else agreement(values, second.values[row]),
+            "agreement": None if second is None else attribution_agreement(values, second.values[row]),
             "num_evaluations": evaluate.count,
         }
         found.append(told)
     return found
 
 
-class _Masked:
+class _MaskedAnswer:
     """The explained answer of one row, where some of its values are those of the baseline."""
 
-    def __init__(self, question: Question, target: int) -> None:
+    def __init__(self, question: AttributionProblem, target: int) -> None:
         self.question, self.target, self.count = question, target, 0
 
     def __call__(self, masks: NDArray[np.bool_]) -> Float64:
@@ -101,8 +108,8 @@ class _Masked:
         return np.concatenate(found)
 
 
-def _sensitivity(
-    question: Question, attribution: Attribution, explain: Explain | None, checks: Checks
+def _max_sensitivity(
+    question: AttributionProblem, attribution: Attribution, explain: ExplainFunction | None, checks: FaithfulnessConfig
 ) -> Float64 | None:
     """(N,); None where nothing nearby can be explained."""
     if explain is None or not all(each.is_floating_point() for each in question.inputs):
@@ -120,8 +127,8 @@ def _sensitivity(
     return worst
 
 
-def randomised(
-    module: nn.Module, inputs: Given, explain: Callable[[nn.Module, Given], Attribution], *, seed: int = 0
+def randomize_layers(
+    module: nn.Module, inputs: ModelInputs, explain: Callable[[nn.Module, ModelInputs], Attribution], *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Cascading randomisation: [{"layer", "similarity"}, ...] from the layer nearest to the answer down, each with all
     before it. Similarity is the mean rank correlation of the sizes of contributions with those of the module as it is.
@@ -139,14 +146,14 @@ def randomised(
     for name, part in reversed(layers):
         with torch.no_grad():
             for weights in part.parameters(recurse=False):
-                _shuffle(weights, rng)
+                _shuffle_in_place(weights, rng)
         values = np.abs(explain(shuffled, first).values)
         similar = [rank_correlation(one, other) for one, other in zip(truth, values, strict=True)]
         found.append({"layer": name, "similarity": float(np.mean(similar))})
     return found
 
 
-def _shuffle(weights: Tensor, rng: torch.Generator) -> None:
+def _shuffle_in_place(weights: Tensor, rng: torch.Generator) -> None:
     """The same numbers in other places, so that nothing grows."""
     order = torch.randperm(weights.numel(), generator=rng).to(weights.device)
     weights.copy_(weights.flatten()[order].view(weights.shape))

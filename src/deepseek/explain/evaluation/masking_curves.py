@@ -1,6 +1,7 @@
 """What an explanation promises, measured by taking values away: in numpy, for whatever answers to masks.
 
-    curve(evaluate, values, Checks(), rng, deletes=True)     evaluate(masks (M, P)) -> (M,), true where a value stays
+    curve(evaluate, values, FaithfulnessConfig(), rng, deletes=True)     evaluate(masks (M, P)) -> (M,), true where a
+    value stays
 
 The measures are told in faithfulness.py. Shapes: P values, M masks.
 """
@@ -17,7 +18,7 @@ from deepseek.contracts import Figure, Float64
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
+class FaithfulnessConfig:
     """How much is measured."""
 
     num_steps: int = 20  # of a curve
@@ -28,7 +29,7 @@ class Checks:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class MaskingCurve:
     """Areas under the explained answer, from all values to none or back, and the same for random orders."""
 
     area: float
@@ -40,14 +41,14 @@ class Curve:
     high: tuple[float, ...] = ()
 
 
-def curve(
+def masking_curve(
     evaluate: Callable[[NDArray[np.bool_]], Float64],
     values: Float64,
-    checks: Checks,
+    checks: FaithfulnessConfig,
     rng: np.random.Generator,
     *,
     deletes: bool,
-) -> Curve:
+) -> MaskingCurve:
     """Deletion passes where its area is below that of random orders, insertion where it is above."""
     width = len(values)
     counts = np.unique(np.linspace(0, width, min(checks.num_steps, width) + 1).round().astype(int))
@@ -62,11 +63,14 @@ def curve(
     passes = areas[0] < random.low if deletes else areas[0] > random.high
     ends = np.quantile(answers[1:], [0.025, 0.975], axis=0).tolist()
     at = (counts / width).tolist()
-    return Curve(float(areas[0]), random, tuple(answers[0].tolist()), bool(passes), tuple(at), *map(tuple, ends))
+    return MaskingCurve(float(areas[0]), random, tuple(answers[0].tolist()), bool(passes), tuple(at), *map(tuple, ends))
 
 
 def infidelity(
-    evaluate: Callable[[NDArray[np.bool_]], Float64], values: Float64, checks: Checks, rng: np.random.Generator
+    evaluate: Callable[[NDArray[np.bool_]], Float64],
+    values: Float64,
+    checks: FaithfulnessConfig,
+    rng: np.random.Generator,
 ) -> float | None:
     """None where no random set changes the answer."""
     away = rng.random((checks.num_random, len(values))) < rng.uniform(0.1, 0.9, (checks.num_random, 1))
@@ -77,7 +81,7 @@ def infidelity(
     return float(np.square(away @ values - falls).mean() / np.square(falls).mean())
 
 
-def agreement(values: Float64, other: Float64) -> dict[str, float]:
+def attribution_agreement(values: Float64, other: Float64) -> dict[str, float]:
     """{"rank_correlation", "shared_of_5"} of two explanations of a row.
 
     >>> agreement(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, 20.0]))
@@ -91,13 +95,13 @@ def agreement(values: Float64, other: Float64) -> dict[str, float]:
 
 def rank_correlation(values: Float64, other: Float64) -> float:
     """Spearman's; 0 where one of them is constant."""
-    ranks = [_ranks(each) for each in (values, other)]
+    ranks = [_average_ranks(each) for each in (values, other)]
     centred = [each - each.mean() for each in ranks]
     size = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
     return float(centred[0] @ centred[1] / size) if size else 0.0
 
 
-def _ranks(values: Float64) -> Float64:
+def _average_ranks(values: Float64) -> Float64:
     """Those of equal values are their mean."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)

@@ -1,9 +1,10 @@
 """Trust in the explanation of one row, by whatever answers to masks: what is measured, and how much of it is afforded.
 
-    asked = Asked(value)                              value(masks (S, M)) -> (S,), true where one of M players stays
-    measured(asked, values, Checks())                 {"num_players", "deletion", "insertion", "infidelity"}
-    second_agreement(asked, values, seed=0)           with a second method
-    checks, num_rows = afforded(jobs, Checks(), 60.0)
+    asked = CachedValueFunction(value)                              value(masks (S, M)) -> (S,), true where one of M
+    players stays
+    measured(asked, values, FaithfulnessConfig())                 {"num_players", "deletion", "insertion", "infidelity"}
+    second_method_agreement(asked, values, seed=0)           with a second method
+    checks, num_rows = afforded(jobs, FaithfulnessConfig(), 60.0)
 
 A player is a column, a token, a region. Shapes: M players; S masks.
 """
@@ -19,25 +20,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
-from deepseek.explain.evaluation.masking_curves import Checks, agreement, curve, infidelity, rank_correlation
+from deepseek.explain.evaluation.masking_curves import (
+    FaithfulnessConfig,
+    attribution_agreement,
+    infidelity,
+    masking_curve,
+    rank_correlation,
+)
 from deepseek.explain.shapley.kernel import kernel_shap
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
-ASKED_LIMIT_S = 60.0
-FEW = 4  # players, of which the best order comes up by chance once in 24 times
-KERNEL = "KernelSHAP by masking"
-LEFT_OUT = "leaving out one at a time"
-MAX_KERNEL = 64  # players: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
-SECOND_EVALUATIONS = 512  # of the second method, at most
-_STEPS = (20, 10, 5)  # of a curve, where time is short
-Bools = NDArray[np.bool_]
-Value = Callable[[Bools], Float64]
+REQUESTED_LIMIT_S = 60.0
+FEW_PLAYERS = 4  # players, of which the best order comes up by chance once in 24 times
+KERNEL_SHAP_NAME = "KernelSHAP by masking"
+LEAVE_ONE_OUT_NAME = "leaving out one at a time"
+MAX_KERNEL_PLAYERS = 64  # players: with fewer than 8 answers for each, KernelSHAP tells little but its own noise
+MAX_SECOND_EVALUATIONS = 512  # of the second method, at most
+_CURVE_STEPS = (20, 10, 5)  # of a curve, where time is short
+Masks = NDArray[np.bool_]
+ValueFunction = Callable[[Masks], Float64]
 
 
-class Asked:
+class CachedValueFunction:
     """The answers to masks, each asked for once: orders of few players come back to the same sets."""
 
-    def __init__(self, value: Value) -> None:
+    def __init__(self, value: ValueFunction) -> None:
         self._value = value
         self._known: dict[bytes, float] = {}
 
@@ -46,7 +53,7 @@ class Asked:
         """Masks that the model was asked for."""
         return len(self._known)
 
-    def __call__(self, masks: Bools) -> Float64:
+    def __call__(self, masks: Masks) -> Float64:
         keys = [each.tobytes() for each in np.packbits(masks, axis=1)]
         missing = {key: at for at, key in enumerate(keys) if key not in self._known}
         if missing:
@@ -55,81 +62,81 @@ class Asked:
         return np.array([self._known[key] for key in keys])
 
 
-def measured(evaluate: Value, values: Float64, checks: Checks) -> dict[str, Any]:
+def measure_masking(evaluate: ValueFunction, values: Float64, checks: FaithfulnessConfig) -> dict[str, Any]:
     """Curves and infidelity of one row's `values` (M,), M >= 1."""
     rng = np.random.default_rng(checks.seed)
     return {
         "num_players": len(values),
-        "deletion": asdict(curve(evaluate, values, checks, rng, deletes=True)),
-        "insertion": asdict(curve(evaluate, values, checks, rng, deletes=False)),
+        "deletion": asdict(masking_curve(evaluate, values, checks, rng, deletes=True)),
+        "insertion": asdict(masking_curve(evaluate, values, checks, rng, deletes=False)),
         "infidelity": infidelity(evaluate, values, checks, rng),
     }
 
 
-def second_agreement(evaluate: Value, values: Float64, *, seed: int) -> dict[str, float] | None:
+def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: int) -> dict[str, float] | None:
     """agreement() with KernelSHAP, of many players with leaving out one at a time; None for one player, and for more
     than answers are spent on it."""
     num = len(values)
-    if num > MAX_KERNEL:
-        return left_out_agreement(evaluate, values) if num < SECOND_EVALUATIONS else None
+    if num > MAX_KERNEL_PLAYERS:
+        return leave_one_out_agreement(evaluate, values) if num < MAX_SECOND_EVALUATIONS else None
     if num < 2:
         return None
     found = kernel_shap(
-        lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=SECOND_EVALUATIONS,
+        lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=MAX_SECOND_EVALUATIONS,
         seed=seed,
     )  # fmt: skip
-    return agreement(values, found.values)
+    return attribution_agreement(values, found.values)
 
 
-def second_masks(num: int) -> int:
-    """What second_agreement() asks for."""
-    if num > MAX_KERNEL:
-        return num + 1 if num < SECOND_EVALUATIONS else 0
-    return SECOND_EVALUATIONS
+def second_method_evaluations(num: int) -> int:
+    """What second_method_agreement() asks for."""
+    if num > MAX_KERNEL_PLAYERS:
+        return num + 1 if num < MAX_SECOND_EVALUATIONS else 0
+    return MAX_SECOND_EVALUATIONS
 
 
-def second_name(sizes: Sequence[int], unit: str) -> str:
-    """How second_agreement() is called, of rows with so many players.
+def second_method_name(sizes: Sequence[int], unit: str) -> str:
+    """How second_method_agreement() is called, of rows with so many players.
 
-    >>> second_name([4, 80], "tokens")
+    >>> second_method_name([4, 80], "tokens")
     'KernelSHAP by masking tokens, above 64 leaving out one at a time'
     """
-    if min(sizes) > MAX_KERNEL:
-        return LEFT_OUT
-    kernel = f"{KERNEL} {unit}"
-    return kernel if max(sizes) <= MAX_KERNEL else f"{kernel}, above {MAX_KERNEL} {LEFT_OUT}"
+    if min(sizes) > MAX_KERNEL_PLAYERS:
+        return LEAVE_ONE_OUT_NAME
+    kernel = f"{KERNEL_SHAP_NAME} {unit}"
+    return kernel if max(sizes) <= MAX_KERNEL_PLAYERS else f"{kernel}, above {MAX_KERNEL_PLAYERS} {LEAVE_ONE_OUT_NAME}"
 
 
-def left_out_agreement(evaluate: Value, values: Float64) -> dict[str, float] | None:
+def leave_one_out_agreement(evaluate: ValueFunction, values: Float64) -> dict[str, float] | None:
     """agreement() with what the answer loses without each player alone; None for one player."""
     if len(values) < 2:
         return None
     answers = evaluate(np.concatenate([np.ones((1, len(values)), bool), ~np.eye(len(values), dtype=bool)]))
-    return agreement(values, answers[0] - answers[1:])
+    return attribution_agreement(values, answers[0] - answers[1:])
 
 
-def alike(own: Float64, other: Float64) -> float:
+def magnitude_correlation(own: Float64, other: Float64) -> float:
     """Rank correlation of the sizes of two explanations over the players that either names: that both leave out the
     same thousands tells nothing."""
     named = (own != 0) | (other != 0)
     return rank_correlation(np.abs(own[named]), np.abs(other[named])) if named.sum() > 1 else 1.0
 
 
-def likeness(truth: Sequence[Float64], shuffled: Sequence[Float64]) -> float:
-    """The mean of alike() over explanations."""
-    return float(np.mean([alike(own, other) for own, other in zip(truth, shuffled, strict=True)]))
+def mean_magnitude_correlation(truth: Sequence[Float64], shuffled: Sequence[Float64]) -> float:
+    """The mean of magnitude_correlation() over explanations."""
+    return float(np.mean([magnitude_correlation(own, other) for own, other in zip(truth, shuffled, strict=True)]))
 
 
-class Cost(Protocol):
+class MeasurementCost(Protocol):
     """Of what is measured of one row."""
 
-    def seconds(self, checks: Checks) -> float:
+    def seconds(self, checks: FaithfulnessConfig) -> float:
         """What it is expected to take."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RowCost:
     """What one row asks for."""
 
     num_players: int
@@ -137,21 +144,23 @@ class Job:
     besides: int = 0  # masks beside curves, infidelity and the second method
     has_second: bool = True
 
-    def seconds(self, checks: Checks) -> float:
+    def seconds(self, checks: FaithfulnessConfig) -> float:
         """What it is expected to take."""
         steps = max(0, min(checks.num_steps, self.num_players) - 1)  # both ends are the same for all orders
         masks = 2 + 2 * steps * (1 + checks.num_random) + checks.num_random
-        masks += second_masks(self.num_players) if self.has_second else 0
+        masks += second_method_evaluations(self.num_players) if self.has_second else 0
         if self.num_players < 20:  # there are no more sets than these
             masks = min(masks, 2**self.num_players)
         return (masks + self.besides) * self.answer_s
 
 
-def afforded(jobs: Sequence[Cost], checks: Checks, limit_s: float) -> tuple[Checks, int]:
+def fit_time_limit(
+    jobs: Sequence[MeasurementCost], checks: FaithfulnessConfig, limit_s: float
+) -> tuple[FaithfulnessConfig, int]:
     """(checks, number of rows): first curves get fewer steps, then fewer rows are measured, but one."""
     costs = np.zeros(0)
     chosen = checks
-    for steps in _STEPS:
+    for steps in _CURVE_STEPS:
         chosen = replace(checks, num_steps=min(checks.num_steps, steps))
         costs = np.cumsum([job.seconds(chosen) for job in jobs])
         if costs[-1] <= limit_s:
@@ -159,8 +168,8 @@ def afforded(jobs: Sequence[Cost], checks: Checks, limit_s: float) -> tuple[Chec
     return chosen, max(1, int(np.searchsorted(costs, limit_s, side="right")))
 
 
-def told_of_plan(checks: Checks, chosen: Checks, num_rows: int, num_asked: int) -> list[str]:
-    """Notes about what afforded() has left out."""
+def plan_notes(checks: FaithfulnessConfig, chosen: FaithfulnessConfig, num_rows: int, num_asked: int) -> list[str]:
+    """Notes about what fit_time_limit() has left out."""
     notes = []
     if chosen.num_steps < checks.num_steps:
         notes.append(f"curves have {chosen.num_steps} steps in place of {checks.num_steps}, to keep to the time limit")
@@ -169,12 +178,12 @@ def told_of_plan(checks: Checks, chosen: Checks, num_rows: int, num_asked: int) 
     return notes
 
 
-def not_measured(expected_s: float, why: str | None = None) -> dict[str, Any]:
+def skipped_report(expected_s: float, why: str | None = None) -> dict[str, Any]:
     """What is told where nothing is measured; `expected_s` 0 where more time would not help."""
     return {"rows": None, "expected_s": expected_s, "why": why or f"it would take more than {AUTO_LIMIT_S:g} s"}
 
 
-def quickest(call: Callable[[], Any], *, opens: bool = True) -> float:
+def fastest_call_s(call: Callable[[], Any], *, opens: bool = True) -> float:
     """Seconds of the quicker of two calls; `opens`: after one that opens what is opened when first needed."""
     if opens:
         call()

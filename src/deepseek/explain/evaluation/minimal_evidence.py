@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 
-Bools = NDArray[np.bool_]
-Answers = Callable[[Bools], NDArray[np.int64]]
+Masks = NDArray[np.bool_]
+ClassFunction = Callable[[Masks], NDArray[np.int64]]
 
 
-def evidence(answers: Answers, values: Float64) -> tuple[list[int], int, int] | None:
+def find_minimal_evidence(answers: ClassFunction, values: Float64) -> tuple[list[int], int, int] | None:
     """(places in their order, the other class, number of answers); None where the class stays whatever is taken away of
     what adds to it. `values` (M,) are for the class that is answered.
 

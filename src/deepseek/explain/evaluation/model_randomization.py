@@ -1,8 +1,9 @@
 """The same model with weights in other places: an explanation that does not change with it explained something else.
 
-    layers = layers_of_text(folder)                        [("head", ("classifier.weight", ...)), ("layer 5", ...), ...]
-    engine = shuffled_text(folder, layers[0][1])           a TextEngine
-    layers_of_graph(model); shuffled_graph(model, names)   of a graph in ONNX, as bytes
+    layers = text_model_layers(folder)                        [("head", ("classifier.weight", ...)), ("layer 5", ...),
+    ...]
+    engine = randomize_text_model(folder, layers[0][1])           a TextEngine
+    graph_layers(model); randomize_graph(model, names)   of a graph in ONNX, as bytes
 
 From the answer down, and cascading: who shuffles a layer has shuffled all before it (Adebayo et al. 2018). A tensor's
 numbers stay the same, so that nothing grows; where they go depends on seed and name alone.
@@ -21,27 +22,27 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32
 from deepseek.engines.text.serve.converted_engine import ConvertedEngine
 from deepseek.engines.text.serve.engine import TextEngine
-from deepseek.engines.text.source.architecture import Architecture, Names
-from deepseek.engines.text.source.converted_folder import GRAPH, is_converted
+from deepseek.engines.text.source.architecture import Architecture, TensorNames
+from deepseek.engines.text.source.converted_folder import GRAPH_FILE, is_converted
 from deepseek.engines.text.source.weights import Weights
 from deepseek.extras import need
 
-MAX_BLOCKS = 8
-_DEPTH = 3  # of a module's name, as "net.encoders.note"
-MAX_BYTES = 2 << 30  # of weights: a copy of them is held in memory
-Layer = tuple[str, tuple[str, ...]]  # its name, and its tensors
+MAX_RANDOMIZATION_STEPS = 8
+_MODULE_NAME_DEPTH = 3  # of a module's name, as "net.encoders.note"
+MAX_WEIGHT_BYTES = 2 << 30  # of weights: a copy of them is held in memory
+LayerTensors = tuple[str, tuple[str, ...]]  # its name, and its tensors
 
 
-def shuffle(array: NDArray[Any], name: str, seed: int) -> NDArray[Any]:
+def shuffle_values(array: NDArray[Any], name: str, seed: int) -> NDArray[Any]:
     """The same numbers in other places."""
     rng = np.random.default_rng((seed, crc32(name.encode())))
     return rng.permutation(array.ravel()).reshape(array.shape)
 
 
-def blocks_of(layers: Sequence[Layer], most: int) -> list[Layer]:
+def group_layers(layers: Sequence[LayerTensors], most: int) -> list[LayerTensors]:
     """At most `most` of neighbouring layers.
 
-    >>> blocks_of([("head", ("h",)), ("layer 1", ("b",)), ("layer 0", ("a",))], 2)
+    >>> group_layers([("head", ("h",)), ("layer 1", ("b",)), ("layer 0", ("a",))], 2)
     [('head to layer 1', ('h', 'b')), ('layer 0', ('a',))]
     """
     if not layers:
@@ -54,14 +55,14 @@ def blocks_of(layers: Sequence[Layer], most: int) -> list[Layer]:
     return found
 
 
-def layers_of_text(folder: Path) -> list[Layer]:
-    """Of the model in a folder; [] where a copy of its weights would be larger than MAX_BYTES."""
+def text_model_layers(folder: Path) -> list[LayerTensors]:
+    """Of the model in a folder; [] where a copy of its weights would be larger than MAX_WEIGHT_BYTES."""
     if is_converted(folder):
-        return layers_of_graph(_graph(folder)) if (folder / GRAPH).stat().st_size <= MAX_BYTES else []
+        return graph_layers(_load_graph(folder)) if (folder / GRAPH_FILE).stat().st_size <= MAX_WEIGHT_BYTES else []
     architecture, weights = Architecture.read(folder), Weights.open(folder)
-    names = Names.find(architecture, weights)
+    names = TensorNames.find(architecture, weights)
     shapes = dict(names.shapes(architecture))
-    if 4 * sum(int(np.prod(shape)) for shape in shapes.values()) > MAX_BYTES:
+    if 4 * sum(int(np.prod(shape)) for shape in shapes.values()) > MAX_WEIGHT_BYTES:
         return []
     starts = [(f"layer {at}", names.layer.format(at)) for at in reversed(range(architecture.num_layers))]
     starts.append(("embeddings", names.embeddings))
@@ -71,7 +72,7 @@ def layers_of_text(folder: Path) -> list[Layer]:
     return [("head", head), *found] if head else found
 
 
-class _Shuffled(Weights):
+class _ShuffledWeights(Weights):
     """Of a folder, some of them in other places."""
 
     def __init__(self, weights: Weights, names: Sequence[str], seed: int) -> None:
@@ -83,22 +84,22 @@ class _Shuffled(Weights):
         found = super().array(name, shape)
         if name not in self._names:
             return found
-        self._made.append(np.asarray(shuffle(found, name, self._seed), np.float32))
+        self._made.append(np.asarray(shuffle_values(found, name, self._seed), np.float32))
         return self._made[-1]
 
 
-def shuffled_text(folder: Path, names: Sequence[str], *, seed: int = 0) -> TextEngine:
+def randomize_text_model(folder: Path, names: Sequence[str], *, seed: int = 0) -> TextEngine:
     """An engine of the model in a folder, with these tensors shuffled."""
     if is_converted(folder):
-        return ConvertedEngine(folder, graph=shuffled_graph(_graph(folder), names, seed=seed))
-    return TextEngine(folder, weights=_Shuffled(Weights.open(folder), names, seed))
+        return ConvertedEngine(folder, graph=randomize_graph(_load_graph(folder), names, seed=seed))
+    return TextEngine(folder, weights=_ShuffledWeights(Weights.open(folder), names, seed))
 
 
-def _graph(folder: Path) -> Any:
-    return need("onnx", extra="compress").load(str(folder / GRAPH))
+def _load_graph(folder: Path) -> Any:
+    return need("onnx", extra="compress").load(str(folder / GRAPH_FILE))
 
 
-def layers_of_graph(model: Any) -> list[Layer]:
+def graph_layers(model: Any) -> list[LayerTensors]:
     """Those modules whose weights are read last first. Single numbers are settings, no weights. What an exporter has
     made of weights has no module in its name ("val_12"): it counts to what is read next to it."""
     floats = {1, 10, 11, 16}  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
@@ -109,12 +110,12 @@ def layers_of_graph(model: Any) -> list[Layer]:
     found: dict[str, list[str]] = {}
     module = ""
     for name in sorted(last, key=lambda name: -last[name]):
-        module = ".".join(name.split(".")[:-1][:_DEPTH]) or module or name
+        module = ".".join(name.split(".")[:-1][:_MODULE_NAME_DEPTH]) or module or name
         found.setdefault(module, []).append(name)
     return [(module, tuple(names)) for module, names in found.items()]
 
 
-def shuffled_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:
+def randomize_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:
     """The graph with these initialisers shuffled; `model` stays as it is."""
     onnx = need("onnx", extra="compress")
     from onnx import numpy_helper
@@ -123,6 +124,8 @@ def shuffled_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:
     other.CopyFrom(model)
     for each in other.graph.initializer:
         if each.name in wanted:
-            each.CopyFrom(numpy_helper.from_array(shuffle(numpy_helper.to_array(each), each.name, seed), each.name))
+            each.CopyFrom(
+                numpy_helper.from_array(shuffle_values(numpy_helper.to_array(each), each.name, seed), each.name)
+            )
     data: bytes = other.SerializeToString()
     return data

@@ -1,6 +1,6 @@
 """Samples that hardly differ from one: numbers moved by a little, codes and what is missing left as they are.
 
-near = nearby(preparer, sample, Checks())      num_near samples; None where nothing of it can be moved
+near = nearby(preparer, sample, FaithfulnessConfig())      num_near samples; None where nothing of it can be moved
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Tensors
-from deepseek.data.samples.preparer import TABLE, THERE, SamplePreparer
-from deepseek.explain.evaluation.masking_curves import Checks
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, TABLE_ARRAY, SamplePreparer
+from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
 
 
-def nearby(preparer: SamplePreparer, sample: Tensors, checks: Checks) -> Tensors | None:
+def perturb_sample(preparer: SamplePreparer, sample: Tensors, checks: FaithfulnessConfig) -> Tensors | None:
     """Each number moves by up to `radius` of its distance from what says nothing: the mean of a picture or a sound, a
     series' fill, the typical record of a table. Pixels stay whole, so some do not move."""
     rng = np.random.default_rng(checks.seed)
@@ -23,9 +23,9 @@ def nearby(preparer: SamplePreparer, sample: Tensors, checks: Checks) -> Tensors
     kinds = {name: column for column in preparer.media for name in column.arrays}
     is_moved = False
     for name, array in sample.arrays.items():
-        if name.endswith(THERE) or not sample.arrays[name + THERE][0]:
+        if name.endswith(PRESENT_SUFFIX) or not sample.arrays[name + PRESENT_SUFFIX][0]:
             continue
-        reach = _reach(preparer, kinds.get(name), name, array[0], checks.radius)
+        reach = _perturbation_radius(preparer, kinds.get(name), name, array[0], checks.radius)
         if reach is None or not reach.any():
             continue
         moved = found[name] + reach * rng.uniform(-1, 1, found[name].shape)
@@ -36,12 +36,12 @@ def nearby(preparer: SamplePreparer, sample: Tensors, checks: Checks) -> Tensors
     return Tensors(found) if is_moved else None
 
 
-def _reach(
+def _perturbation_radius(
     preparer: SamplePreparer, column: Any, name: str, array: NDArray[Any], radius: float
 ) -> NDArray[np.float64] | None:
     """How far each number may move; None for ids."""
     wide = array.astype(np.float64)
-    if name == TABLE and preparer.table is not None:
+    if name == TABLE_ARRAY and preparer.table is not None:
         table = preparer.table
         typical = table.rows([table.example()]).features[0]
         numeric = np.array([feature.kind in {"numeric", "datetime"} for feature in table.features])

@@ -1,6 +1,7 @@
 """The cascading check of a bundle of several modalities: is its explanation another when its graph's weights are?
 
-    check = Shuffled(explainer, [(sample, record, target), ...], limit_s=20.0, answers_s={"": 0.002, "scan": 0.004})
+    check = SampleRandomization(explainer, [(sample, record, target), ...], limit_s=20.0, answers_s={"": 0.002, "scan":
+    0.004})
     check.seconds                 what it is expected to take
     lines, notes = check.lines()  [{"layer", "similarity"}, ...]
 
@@ -18,60 +19,60 @@ import numpy as np
 
 from deepseek.contracts import Float64, Record, Tensors
 from deepseek.errors import ExtraError, InputError
-from deepseek.explain.evaluation.masking_faithfulness import FEW, likeness
+from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS, mean_magnitude_correlation
 from deepseek.explain.evaluation.model_randomization import (
-    MAX_BLOCKS,
-    Layer,
-    blocks_of,
-    layers_of_graph,
-    shuffled_graph,
+    MAX_RANDOMIZATION_STEPS,
+    LayerTensors,
+    graph_layers,
+    group_layers,
+    randomize_graph,
 )
-from deepseek.explain.media.modalities import EXACT, NUM_ORDERS, ModalityExplainer
-from deepseek.explain.media.parts import columns_of
+from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, ModalityExplainer
+from deepseek.explain.media.parts import split_columns
 from deepseek.explain.shapley.partition import Budget
 from deepseek.extras import need
 
-MAX_ROWS = 3
-BUDGET = Budget(num_evaluations=96)
-Row = tuple[Tensors, Record, str | None]
+MAX_RANDOMIZATION_ROWS = 3
+RANDOMIZATION_BUDGET = Budget(num_evaluations=96)
+SampleRow = tuple[Tensors, Record, str | None]
 
 
-class Shuffled:
+class SampleRandomization:
     """Steps, and what they cost."""
 
     def __init__(
-        self, explainer: ModalityExplainer, rows: Sequence[Row], limit_s: float, answers_s: Mapping[str, float]
+        self, explainer: ModalityExplainer, rows: Sequence[SampleRow], limit_s: float, answers_s: Mapping[str, float]
     ) -> None:
         """`answers_s`: seconds of one mask of the parts of each column, and under "" of columns."""
-        self._explainer, self._rows = explainer, rows[:MAX_ROWS]
+        self._explainer, self._rows = explainer, rows[:MAX_RANDOMIZATION_ROWS]
         self.count, self.seconds = 0, 0.0
-        self._blocks: list[Layer] = []
+        self._blocks: list[LayerTensors] = []
         self._why = ""
         try:
             self._graph = need("onnx", extra="compress").load_from_string(explainer.graph)
         except ExtraError as error:
             self._why = f"the model was not shuffled: {error}"
             return
-        layers = layers_of_graph(self._graph)
+        layers = graph_layers(self._graph)
         if not layers:
             self._why = "the model was not shuffled: its graph holds no weights but single numbers"
             return
         began_s = perf_counter()
         explainer.with_graph(explainer.graph)
         step_s = perf_counter() - began_s + self._explain_s(answers_s)
-        most = min(len(layers), MAX_BLOCKS)
+        most = min(len(layers), MAX_RANDOMIZATION_STEPS)
         num = int(np.clip((limit_s - self._explain_s(answers_s)) / max(step_s, 1e-9), 0, most))
         if not num:
             self._why = "the model was not shuffled, to keep to the time limit"
             return
-        self._blocks = blocks_of(layers, num)
+        self._blocks = group_layers(layers, num)
         self.seconds = len(self._blocks) * step_s + self._explain_s(answers_s)
 
     def _explain_s(self, answers_s: Mapping[str, float]) -> float:
         num = len(self._explainer.names)
-        columns = 2**num if num <= EXACT else NUM_ORDERS * num
+        columns = 2**num if num <= MAX_EXACT_COLUMNS else NUM_ORDERS * num
         parts = sum(each for name, each in answers_s.items() if name)
-        return len(self._rows) * (columns * answers_s[""] + BUDGET.num_evaluations * parts)
+        return len(self._rows) * (columns * answers_s[""] + RANDOMIZATION_BUDGET.num_evaluations * parts)
 
     def lines(self, seed: int = 0) -> tuple[list[dict[str, Any]], list[str]]:
         """(cascading, each step with all before it; why there are none or fewer)."""
@@ -85,10 +86,10 @@ class Shuffled:
         for name, tensors in self._blocks:
             names += tensors
             try:
-                values = self._explained(self._explainer.with_graph(shuffled_graph(self._graph, names, seed=seed)))
+                values = self._explained(self._explainer.with_graph(randomize_graph(self._graph, names, seed=seed)))
             except InputError as error:  # whose answer is no number
                 return found, [f"the model was shuffled as far as {name}: {error}"]
-            found.append({"layer": name, "similarity": likeness(truth, values)})
+            found.append({"layer": name, "similarity": mean_magnitude_correlation(truth, values)})
         return found, []
 
     def _explained(self, explainer: ModalityExplainer) -> list[Float64]:
@@ -98,10 +99,12 @@ class Shuffled:
             values = explainer.explain(sample, target=target).values[0]
             there = explainer.there(sample)
             columns.append(values[there])
-            self.count += 2 ** int(there.sum()) if there.sum() <= EXACT else NUM_ORDERS * int(there.sum() - 1)
-            for column in columns_of(explainer, sample, record, values, target):
-                found = column.owen(BUDGET)
+            self.count += (
+                2 ** int(there.sum()) if there.sum() <= MAX_EXACT_COLUMNS else NUM_ORDERS * int(there.sum() - 1)
+            )
+            for column in split_columns(explainer, sample, record, values, target):
+                found = column.owen(RANDOMIZATION_BUDGET)
                 self.count += found.num_evaluations
                 parts.append(found.values)
-        many = [each for each in (*parts, *columns) if len(each) > FEW]
+        many = [each for each in (*parts, *columns) if len(each) > FEW_PLAYERS]
         return many or [each for each in (*parts, *columns) if len(each) > 1]

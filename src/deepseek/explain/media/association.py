@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float64
 from deepseek.data.view.page import data_url
 from deepseek.look import Html, Text, Words, numbers
-from deepseek.look.regions import heat, pair, shaded
+from deepseek.look.regions import heat_grid, image_with_text, shade_text
 
-SIDE = 224  # px of the picture on the page
-MOST_LETTERS = 600  # of a record that are shown
+IMAGE_SIDE_PX = 224  # px of the picture on the page
+MAX_CHARACTERS = 600  # of a record that are shown
 _SENTENCE = re.compile(r"[^.;:!?。；！？]+[.;:!?。；！？]*")
 
 
@@ -29,19 +29,21 @@ def association_figure(
 ) -> Html:
     """pixels (H, W); `spans` of the tokens behind the first, as TextReader.spans() gives them; together (L, h, w),
     whose first token is the start."""
-    shown = [(span, at) for at, span in enumerate(spans, start=1) if at < len(together) and span[1] <= MOST_LETTERS]
-    sentence = _most_needed(text, shown, together)
-    said, tokens = text[slice(*sentence)].strip(), _inside(sentence, shown)
+    shown = [(span, at) for at, span in enumerate(spans, start=1) if at < len(together) and span[1] <= MAX_CHARACTERS]
+    sentence = _most_associated_sentence(text, shown, together)
+    said, tokens = text[slice(*sentence)].strip(), _tokens_within(sentence, shown)
     regions = np.asarray(together[tokens].sum(0) if tokens else np.zeros(together.shape[1:]), np.float64)
     row, column = np.unravel_index(int(regions.argmax()), regions.shape)
     words = [(span, float(together[at, row, column])) for span, at in shown]
     values: list[list[float]] = regions.tolist()
-    picture = heat(data_url(pixels), values, title=title or Text("picture", "图像"), size=_fitted(pixels.shape[:2]))
+    picture = heat_grid(
+        data_url(pixels), values, title=title or Text("picture", "图像"), size=_display_size(pixels.shape[:2])
+    )
     caption = Text(f"Where this looks: “{numbers.clip(said, 80)}”", f"此句所看之处：“{numbers.clip(said, 80)}”")
-    return pair(picture, shaded(text[:MOST_LETTERS], words), caption)
+    return image_with_text(picture, shade_text(text[:MAX_CHARACTERS], words), caption)
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
+def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Where each sentence begins and ends.
 
     >>> sentences("A lesion. It grew")
@@ -50,16 +52,20 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return [found.span() for found in _SENTENCE.finditer(text) if found.group().strip(" .;:!?。；！？")]
 
 
-def _inside(span: tuple[int, int], tokens: Sequence[tuple[tuple[int, int], int]]) -> list[int]:
+def _tokens_within(span: tuple[int, int], tokens: Sequence[tuple[tuple[int, int], int]]) -> list[int]:
     return [at for (start, end), at in tokens if span[0] <= start and end <= span[1] and end > start]
 
 
-def _most_needed(text: str, tokens: Sequence[tuple[tuple[int, int], int]], together: Float64) -> tuple[int, int]:
+def _most_associated_sentence(
+    text: str, tokens: Sequence[tuple[tuple[int, int], int]], together: Float64
+) -> tuple[int, int]:
     """The sentence whose words and some region need each other most."""
-    found = [span for span in sentences(text[:MOST_LETTERS]) if _inside(span, tokens)]
-    return max(found, key=lambda span: float(together[_inside(span, tokens)].sum(0).max()), default=(0, len(text)))
+    found = [span for span in sentence_spans(text[:MAX_CHARACTERS]) if _tokens_within(span, tokens)]
+    return max(
+        found, key=lambda span: float(together[_tokens_within(span, tokens)].sum(0).max()), default=(0, len(text))
+    )
 
 
-def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
-    scale = SIDE / max(shape)
+def _display_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    scale = IMAGE_SIDE_PX / max(shape)
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))

@@ -10,8 +10,8 @@ is the share of each class among the training rows, or the mean of the values. A
 
     value of i = sum over S without i of |S|! (k - |S| - 1)! / k! * (v(S + i) - v(S)),        k columns that are there
 
-Up to EXACT columns that is computed as it stands; above them over random orders and their reverses, with the standard
-error in `method`. Either way the values add up to output - base exactly.
+Up to MAX_EXACT_COLUMNS columns that is computed as it stands; above them over random orders and their reverses, with
+the standard error in `method`. Either way the values add up to output - base exactly.
 
 Source: Shapley 1953; sampled in pairs, Mitchell et al. 2022 (arXiv 2104.12199), section 4.1. Shapes: N rows, P columns.
 """
@@ -28,35 +28,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Float64, Tensors
-from deepseek.data.samples.preparer import TABLE, THERE
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, TABLE_ARRAY
 from deepseek.engines.multimodal.runtime import GRAPH
 from deepseek.errors import InputError
 from deepseek.look.numbers import number
 
 if TYPE_CHECKING:
-    from deepseek.engines import FusedRuntime
+    from deepseek.engines import MultimodalRuntime
 
-EXACT = 8  # columns up to which every subset is asked: 256 answers a row
+MAX_EXACT_COLUMNS = 8  # columns up to which every subset is asked: 256 answers a row
 NUM_ORDERS = 64  # of columns, above: in pairs of an order and its reverse
-CHUNK = 64  # answers that are computed at a time
-Bools = NDArray[np.bool_]
-Value = Callable[[Bools], Float64]  # masks (S, k) -> v (S,)
-Instead = Callable[[NDArray[np.int64]], Arrays]  # lines -> arrays of so many samples
+ANSWERS_PER_CHUNK = 64  # answers that are computed at a time
+Masks = NDArray[np.bool_]
+ValueFunction = Callable[[Masks], Float64]  # masks (S, k) -> v (S,)
+ArraySubstitution = Callable[[NDArray[np.int64]], Arrays]  # lines -> arrays of so many samples
 
 
 class ModalityExplainer:
     """Meets contracts.Explainer, with samples for features. Safe to call from several threads."""
 
-    def __init__(self, runtime: FusedRuntime) -> None:
+    def __init__(self, runtime: MultimodalRuntime) -> None:
         """InputError for a bundle that does not say what it would answer without any value."""
         self._runtime = runtime
         preparer = self.preparer = runtime.preparer
         #: The arrays that are masked together: a film goes with its sound.
         self._arrays = {column.name: tuple(column.arrays) for column in preparer.media}
         if preparer.table is not None:
-            self._arrays[TABLE] = (TABLE,)
+            self._arrays[TABLE_ARRAY] = (TABLE_ARRAY,)
         self.names = tuple(self._arrays)
-        self._without = _prior(runtime)
+        self._without = _prior_margins(runtime)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class ModalityExplainer:
         for row in range(len(features)):
             there = self.there(features[row : row + 1])
             value = partial(self._values, features[row : row + 1], there, target)
-            found, off = shapley(value, int(there.sum()), base, float(output[row]), seed=row)
+            found, off = shapley_values(value, int(there.sum()), base, float(output[row]), seed=row)
             values[row, there], error = found, max(error, off)
         return Attribution(
             names=self.names, values=values, base_value=np.full(len(features), base), output=output,
@@ -107,47 +107,49 @@ class ModalityExplainer:
         told += "class shares in training" if self._runtime.labels else "mean in training"
         return told + (f"; {NUM_ORDERS} sampled orders, standard error up to {number(error)}" if error else "; exact")
 
-    def answers(self, sample: Tensors, seen: Bools, target: str | None, instead: Instead | None = None) -> Float64:
+    def answers(
+        self, sample: Tensors, seen: Masks, target: str | None, instead: ArraySubstitution | None = None
+    ) -> Float64:
         """(S,) v of one sample without the columns that each line of `seen` (S, P) lacks. `instead` makes arrays that
         stand for those of the sample, of some of the lines."""
         found = np.full(len(seen), self._margin(self._without[None], target)[0])
         asked = np.flatnonzero(seen.any(1))
-        for start in range(0, len(asked), CHUNK):
-            rows = asked[start : start + CHUNK]
+        for start in range(0, len(asked), ANSWERS_PER_CHUNK):
+            rows = asked[start : start + ANSWERS_PER_CHUNK]
             masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
             found[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
         return found
 
-    def classes(self, sample: Tensors, seen: Bools) -> NDArray[np.int64]:
+    def classes(self, sample: Tensors, seen: Masks) -> NDArray[np.int64]:
         """(S,) places of the classes that are answered to one sample without the columns that each line of `seen`
         (S, P) lacks; each line has one at least."""
         found = [
-            self._runtime.score(self._masked(sample, seen[start : start + CHUNK], {})).output
-            for start in range(0, len(seen), CHUNK)
+            self._runtime.score(self._masked(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
+            for start in range(0, len(seen), ANSWERS_PER_CHUNK)
         ]
         labels = self._runtime.decision.apply(np.concatenate(found), ()).labels
         assert labels is not None  # noqa: S101  (who asks knows that there are classes)
         return np.array([self._runtime.labels.index(label) for label in labels.tolist()])
 
-    def there(self, sample: Tensors) -> Bools:
+    def there(self, sample: Tensors) -> Masks:
         """(P,) which columns the row has."""
-        return np.array([bool(sample.arrays[names[0] + THERE][0]) for names in self._arrays.values()])
+        return np.array([bool(sample.arrays[names[0] + PRESENT_SUFFIX][0]) for names in self._arrays.values()])
 
-    def _values(self, sample: Tensors, there: Bools, target: str | None, masks: Bools) -> Float64:
+    def _values(self, sample: Tensors, there: Masks, target: str | None, masks: Masks) -> Float64:
         """v of subsets (S, k) of the columns that are there."""
         seen = np.zeros((len(masks), len(self.names)), bool)
         seen[:, there] = masks
         return self.answers(sample, seen, target)
 
-    def _masked(self, sample: Tensors, seen: Bools, instead: Arrays) -> Tensors:
+    def _masked(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
         """A sample once for each line of `seen` (S, P), as it would be prepared without the other columns."""
         found: dict[str, NDArray[Any]] = {}
         for at, names in enumerate(self._arrays.values()):
             for name in names:
                 array = instead.get(name, sample.arrays[name])
-                keep = seen[:, at] & sample.arrays[name + THERE][0]
+                keep = seen[:, at] & sample.arrays[name + PRESENT_SUFFIX][0]
                 found[name] = np.where(keep.reshape(-1, *(1,) * (array.ndim - 1)), array, np.zeros((), array.dtype))
-                found[name + THERE] = keep
+                found[name + PRESENT_SUFFIX] = keep
         return Tensors(found)
 
     def _margin(self, margin: Float64, target: str | None) -> Float64:
@@ -169,7 +171,9 @@ def log_odds(margin: Float64, place: int) -> Float64:
     return found
 
 
-def shapley(value: Value, num: int, base: float, output: float, *, seed: int = 0) -> tuple[Float64, float]:
+def shapley_values(
+    value: ValueFunction, num: int, base: float, output: float, *, seed: int = 0
+) -> tuple[Float64, float]:
     """Values (num,) and their largest standard error, 0 where they are exact.
 
     `value` of masks (S, num); `base` is that of no column, `output` that of all.
@@ -177,10 +181,14 @@ def shapley(value: Value, num: int, base: float, output: float, *, seed: int = 0
     >>> shapley(lambda masks: masks @ np.array([1.0, 2.0]) + 3.0 * masks.all(1), 2, 0.0, 6.0)
     (array([2.5, 3.5]), 0.0)
     """
-    return _exact(value, num, base, output) if num <= EXACT else _sampled(value, num, base, output, seed)
+    return (
+        _exact_shapley(value, num, base, output)
+        if num <= MAX_EXACT_COLUMNS
+        else _sampled_shapley(value, num, base, output, seed)
+    )
 
 
-def _exact(value: Value, num: int, base: float, output: float) -> tuple[Float64, float]:
+def _exact_shapley(value: ValueFunction, num: int, base: float, output: float) -> tuple[Float64, float]:
     masks = (np.arange(2**num)[:, None] >> np.arange(num)) % 2 == 1
     v = np.empty(2**num)
     v[0], v[-1] = base, output
@@ -195,27 +203,29 @@ def _exact(value: Value, num: int, base: float, output: float) -> tuple[Float64,
     return found, 0.0
 
 
-def _sampled(value: Value, num: int, base: float, output: float, seed: int) -> tuple[Float64, float]:
+def _sampled_shapley(value: ValueFunction, num: int, base: float, output: float, seed: int) -> tuple[Float64, float]:
     draw = np.random.default_rng(seed)
     half = [draw.permutation(num) for _ in range(NUM_ORDERS // 2)]
     orders = np.array([order for one in half for order in (one, one[::-1])])  # (R, num)
     places = np.argsort(orders, 1)  # when a column joins
     masks = places[:, None, :] < np.arange(1, num)[None, :, None]  # (R, num - 1, num)
     v = value(masks.reshape(-1, num)).reshape(len(orders), num - 1)
-    steps = np.diff(np.pad(v, ((0, 0), (1, 1)), constant_values=0.0) + _ends(len(orders), num, base, output), axis=1)
+    steps = np.diff(
+        np.pad(v, ((0, 0), (1, 1)), constant_values=0.0) + _boundary_values(len(orders), num, base, output), axis=1
+    )
     gains = np.take_along_axis(steps, places, 1).reshape(-1, 2, num).mean(1)  # (R / 2, num), by column
     error = gains.std(0, ddof=1) / np.sqrt(len(gains))
     return gains.mean(0), float(error.max())
 
 
-def _ends(num_orders: int, num: int, base: float, output: float) -> Float64:
+def _boundary_values(num_orders: int, num: int, base: float, output: float) -> Float64:
     """(R, num + 1): what stands before the first column and after the last."""
     found = np.zeros((num_orders, num + 1))
     found[:, 0], found[:, -1] = base, output
     return found
 
 
-def _prior(runtime: FusedRuntime) -> Float64:
+def _prior_margins(runtime: MultimodalRuntime) -> Float64:
     """(K,) margins of an answer that knows nothing: class shares, or the mean, turned back through the calibration."""
     top = json.loads(runtime.bundle.read("model.json"))
     if "prior" not in top:

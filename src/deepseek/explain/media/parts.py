@@ -1,6 +1,6 @@
 """What the parts of a text, picture, sound or series have added to the answer of a bundle of several modalities.
 
-    parts = parts_of(explainer, sample, record, values, target)      # of one row; values: what each column adds
+    parts = explain_parts(explainer, sample, record, values, target)      # of one row; values: what each column adds
     [part for part in parts if part["kind"] == "image"][0]["regions"]
 
 A column's parts share what the column adds (modalities.py): they are its players in an Owen value (partition.py) whose
@@ -23,43 +23,45 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Record, Tensors
 from deepseek.data.samples.preparer import MediaColumn
-from deepseek.explain.media.modalities import Bools, ModalityExplainer, Value
-from deepseek.explain.media.serialize import told_about, told_text
-from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of
-from deepseek.explain.shapley.partition import Budget, OwenValues, owen
+from deepseek.explain.media.modalities import Masks, ModalityExplainer, ValueFunction
+from deepseek.explain.media.serialize import serialize_common, serialize_text
+from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
+from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
-CELLS = 32  # along each side of a picture, at most
-MOMENTS = 64  # stretches of a series, at most
-SPECTRUM = (8, 16)  # bands and stretches of a sound
+MAX_IMAGE_CELLS = 32  # along each side of a picture, at most
+MAX_SERIES_STRETCHES = 64  # stretches of a series, at most
+AUDIO_GRID = (8, 16)  # bands and stretches of a sound
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class InputParts:
     """One input and what it falls into."""
 
     tree: Hierarchy
-    without: Callable[[Bools], NDArray[Any]]  # masks (S, M) -> its array without the parts that are False (S, ...)
+    without: Callable[[Masks], NDArray[Any]]  # masks (S, M) -> its array without the parts that are False (S, ...)
     told: Callable[[OwenValues], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class PartedColumn:
+class ColumnParts:
     """One column of one row whose parts can be taken away. Masks are (S, M), and where there are other columns
     (S, M + 1): the last says whether these stay."""
 
     name: str
     kind: str
-    parted: Parted
-    value: Value
-    blank: Value  # the same, but for a column that stays there where none of its parts does: all grey, all silent
+    parted: InputParts
+    value: ValueFunction
+    blank: (
+        ValueFunction  # the same, but for a column that stays there where none of its parts does: all grey, all silent
+    )
     whole: float | None  # what the column adds; None where there is no other
 
     def owen(self, budget: Budget | None = None) -> OwenValues:
         """What each part adds."""
-        return owen(self.value, self.parted.tree, whole=self.whole, budget=budget)
+        return owen_values(self.value, self.parted.tree, whole=self.whole, budget=budget)
 
 
-def parts_of(
+def explain_parts(
     explainer: ModalityExplainer,
     sample: Tensors,
     record: Record,
@@ -67,29 +69,29 @@ def parts_of(
     target: str | None,
     budget: Budget | None = None,
 ) -> list[dict[str, Any]]:
-    """Of each text, picture, sound and series that one row has, as columns_of() takes it; `budget` is for each."""
-    columns = columns_of(explainer, sample, record, values, target)
+    """Of each text, picture, sound and series that one row has, as split_columns() takes it; `budget` is for each."""
+    columns = split_columns(explainer, sample, record, values, target)
     return [column.parted.told(column.owen(budget)) for column in columns]
 
 
-def columns_of(
+def split_columns(
     explainer: ModalityExplainer, sample: Tensors, record: Record, values: Float64, target: str | None
-) -> list[PartedColumn]:
+) -> list[ColumnParts]:
     """Those that one row has and that fall into parts. `sample` is of that row, `record` holds its texts, `values` (P,)
     is what each column adds to the margin of `target`."""
     there, found = explainer.there(sample), []
     for column in explainer.preparer.media:
         place = explainer.names.index(column.name)
-        if column.kind not in _KINDS or not there[place]:
+        if column.kind not in _SPLITTERS or not there[place]:
             continue
         array = sample.arrays[column.name][0]
-        parted = _KINDS[column.kind](column, array, record.get(column.name))
+        parted = _SPLITTERS[column.kind](column, array, record.get(column.name))
         if parted is None:
             continue
         others = there & (np.arange(len(there)) != place)
 
         def value(
-            masks: Bools, stays: bool = False, parted: Parted = parted, place: int = place, others: Bools = others
+            masks: Masks, stays: bool = False, parted: InputParts = parted, place: int = place, others: Masks = others
         ) -> Float64:
             kept = masks[:, : parted.tree.num_players]
             seen = (masks[:, -1:] if others.any() else np.zeros((len(masks), 1), bool)) & others
@@ -98,40 +100,40 @@ def columns_of(
             return explainer.answers(sample, seen, target, lambda rows: {name: parted.without(kept[rows])})
 
         whole = float(values[place]) if others.any() else None
-        found.append(PartedColumn(column.name, column.kind, parted, value, partial(value, stays=True), whole))
+        found.append(ColumnParts(column.name, column.kind, parted, value, partial(value, stays=True), whole))
     return found
 
 
-def _text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> Parted | None:
+def _split_text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> InputParts | None:
     """Tokens; None where a text has none."""
     text, reader = str(value), column.reader
     spans = [(place + 1, span) for place, span in enumerate(reader.spans(text)) if span[1] > span[0]]
     if not spans:
         return None
     players, places = np.array([place for place, _ in spans]), [span for _, span in spans]
-    borders = borders_of(text, places)
+    borders = token_borders(text, places)
     is_cut = players[-1] >= reader.num_tokens - 2 and places[-1][1] < len(text.rstrip())
 
-    def without(masks: Bools) -> NDArray[np.int64]:
+    def without(masks: Masks) -> NDArray[np.int64]:
         found = np.repeat(ids[None], len(masks), axis=0)
         found[:, players] = np.where(masks, ids[players], reader.pad_id)
         return found
 
-    return Parted(
+    return InputParts(
         Hierarchy((len(places),), borders), without,
-        lambda found: told_text(column.name, text, places, borders, found, is_cut=bool(is_cut)),
+        lambda found: serialize_text(column.name, text, places, borders, found, is_cut=bool(is_cut)),
     )  # fmt: skip
 
 
-def _image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> Parted:
+def _split_image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> InputParts:
     """Cells of a picture (C, H, W)."""
     height, width = pixels.shape[1:]
-    tree = Hierarchy((min(CELLS, height), min(CELLS, width)))
-    tops, lefts = edges(height, tree.shape[0]), edges(width, tree.shape[1])
+    tree = Hierarchy((min(MAX_IMAGE_CELLS, height), min(MAX_IMAGE_CELLS, width)))
+    tops, lefts = segment_edges(height, tree.shape[0]), segment_edges(width, tree.shape[1])
     mean = pixels.mean((1, 2), keepdims=True).astype(pixels.dtype)
 
-    def without(masks: Bools) -> NDArray[np.uint8]:
-        keep = _spread(masks.reshape(-1, *tree.shape), tops, lefts)
+    def without(masks: Masks) -> NDArray[np.uint8]:
+        keep = _expand_cells(masks.reshape(-1, *tree.shape), tops, lefts)
         return np.where(keep[:, None], pixels, mean)
 
     def told(found: OwenValues) -> dict[str, Any]:
@@ -144,21 +146,21 @@ def _image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> Parted:
             for each in found.regions
             for (c, d), (a, b) in [each.box]
         ]
-        return told_about(column.name, "image", found) | {"size": [height, width], "regions": regions}
+        return serialize_common(column.name, "image", found) | {"size": [height, width], "regions": regions}
 
-    return Parted(tree, without, told)
+    return InputParts(tree, without, told)
 
 
-def _series(column: MediaColumn, series: Float32, _: Any) -> Parted:
+def _split_series(column: MediaColumn, series: Float32, _: Any) -> InputParts:
     """Stretches of the channels of a series: values, then masks (2 C, T)."""
     channels, length = len(series) // 2, series.shape[1]
-    tree = Hierarchy((channels, min(MOMENTS, length)))
-    starts, ones = edges(length, tree.shape[1]), np.arange(channels + 1)
+    tree = Hierarchy((channels, min(MAX_SERIES_STRETCHES, length)))
+    starts, ones = segment_edges(length, tree.shape[1]), np.arange(channels + 1)
     fill = np.array(column.reader.fill, np.float32)[:, None]
     names = column.reader.names or tuple(map(str, range(channels)))
 
-    def without(masks: Bools) -> Float32:
-        keep = _spread(masks.reshape(-1, *tree.shape), ones, starts)
+    def without(masks: Masks) -> Float32:
+        keep = _expand_cells(masks.reshape(-1, *tree.shape), ones, starts)
         return np.concatenate([np.where(keep, series[:channels], fill), keep * series[channels:]], axis=1)
 
     def told(found: OwenValues) -> dict[str, Any]:
@@ -168,25 +170,25 @@ def _series(column: MediaColumn, series: Float32, _: Any) -> Parted:
             for each in found.regions
             for (a, b), (c, d) in [each.box]
         ]  # fmt: skip
-        return told_about(column.name, "series", found) | {"length": length, "stretches": stretches}
+        return serialize_common(column.name, "series", found) | {"length": length, "stretches": stretches}
 
-    return Parted(tree, without, told)
+    return InputParts(tree, without, told)
 
 
-def _audio(column: MediaColumn, sound: Float32, _: Any) -> Parted:
+def _split_audio(column: MediaColumn, sound: Float32, _: Any) -> InputParts:
     """Cells of time and frequency of a sound (C, T): frames of a Hann window, overlapping by half, which sum to it."""
     rate, length = column.reader.rate_hz, sound.shape[1]
-    size = 2 ** int(np.clip(np.log2(max(length, 1) / SPECTRUM[1]), 4, 10))
-    spectrum = _frames(sound, size)  # (C, frames, bins)
+    size = 2 ** int(np.clip(np.log2(max(length, 1) / AUDIO_GRID[1]), 4, 10))
+    spectrum = _stft(sound, size)  # (C, frames, bins)
     num_frames, bins = spectrum.shape[1:]
-    bands = np.unique(np.geomspace(1, bins, min(SPECTRUM[0], bins) + 1).round().astype(int))
+    bands = np.unique(np.geomspace(1, bins, min(AUDIO_GRID[0], bins) + 1).round().astype(int))
     bands[0] = 0
-    times = edges(num_frames, min(SPECTRUM[1], num_frames))
+    times = segment_edges(num_frames, min(AUDIO_GRID[1], num_frames))
     tree = Hierarchy((len(bands) - 1, len(times) - 1))
 
-    def without(masks: Bools) -> Float32:
-        keep = _spread(masks.reshape(-1, *tree.shape), bands, times).swapaxes(1, 2)
-        return _sound(spectrum[None] * keep[:, None], size, length)
+    def without(masks: Masks) -> Float32:
+        keep = _expand_cells(masks.reshape(-1, *tree.shape), bands, times).swapaxes(1, 2)
+        return _inverse_stft(spectrum[None] * keep[:, None], size, length)
 
     def told(found: OwenValues) -> dict[str, Any]:
         hertz, seconds = rate / size, size / 2 / rate
@@ -197,12 +199,12 @@ def _audio(column: MediaColumn, sound: Float32, _: Any) -> Parted:
             for each in found.regions
             for (a, b), (c, d) in [each.box]
         ]  # fmt: skip
-        return told_about(column.name, "audio", found) | {"seconds": length / rate, "cells": cells}
+        return serialize_common(column.name, "audio", found) | {"seconds": length / rate, "cells": cells}
 
-    return Parted(tree, without, told)
+    return InputParts(tree, without, told)
 
 
-def _frames(sound: Float32, size: int) -> NDArray[np.complex128]:
+def _stft(sound: Float32, size: int) -> NDArray[np.complex128]:
     """(C, T) -> (C, frames, size / 2 + 1)."""
     padded = np.pad(sound.astype(np.float64), ((0, 0), (size // 2, size)))
     count = (padded.shape[1] - size) // (size // 2) + 1
@@ -212,7 +214,7 @@ def _frames(sound: Float32, size: int) -> NDArray[np.complex128]:
     return found
 
 
-def _sound(spectrum: NDArray[np.complex128], size: int, length: int) -> Float32:
+def _inverse_stft(spectrum: NDArray[np.complex128], size: int, length: int) -> Float32:
     """(S, C, frames, bins) -> (S, C, T)."""
     frames = np.fft.irfft(spectrum, size)
     half = size // 2
@@ -222,7 +224,7 @@ def _sound(spectrum: NDArray[np.complex128], size: int, length: int) -> Float32:
     return found[..., half : half + length].astype(np.float32)
 
 
-def edges(length: int, count: int) -> NDArray[np.int64]:
+def segment_edges(length: int, count: int) -> NDArray[np.int64]:
     """(count + 1,) where `count` nearly equal stretches of a length begin and end.
 
     >>> edges(7, 3).tolist()
@@ -231,12 +233,12 @@ def edges(length: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, length, count + 1).round().astype(np.int64)
 
 
-def _spread(masks: Bools, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Bools:
+def _expand_cells(masks: Masks, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Masks:
     """Cells (S, a, b) as places (S, rows[-1], columns[-1])."""
-    found: Bools = masks.repeat(np.diff(rows), axis=1).repeat(np.diff(columns), axis=2)
+    found: Masks = masks.repeat(np.diff(rows), axis=1).repeat(np.diff(columns), axis=2)
     return found
 
 
-_KINDS: Mapping[str, Callable[[MediaColumn, NDArray[Any], Any], Parted | None]] = {
-    "text": _text, "image": _image, "series": _series, "audio": _audio,
+_SPLITTERS: Mapping[str, Callable[[MediaColumn, NDArray[Any], Any], InputParts | None]] = {
+    "text": _split_text, "image": _split_image, "series": _split_series, "audio": _split_audio,
 }  # fmt: skip

@@ -14,39 +14,39 @@ from numpy.typing import NDArray
 from deepseek.contracts import Record, Tensors
 from deepseek.data.samples.preparer import MediaColumn
 from deepseek.data.view.page import data_url
-from deepseek.data.view.previews import fitted, spectrogram
-from deepseek.extras import has
+from deepseek.data.view.previews import fit_size, spectrogram
+from deepseek.extras import is_installed
 
-SIDE = 224  # px of a picture's longer side on the page, at most
+MAX_PREVIEW_SIDE_PX = 224  # px of a picture's longer side on the page, at most
 
 
-def pictured(
+def add_previews(
     parts: Sequence[Mapping[str, Any]], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
 ) -> list[dict[str, Any]]:
     """Each part with what a page needs to draw it. What is there already stays; a kind that has no picture, such as a
     series, keeps its regions alone, and so does everything where pillow is not installed."""
     columns = {column.name: column for column in media}
-    return [_pictured(dict(part), record, columns.get(part["column"]), samples, row) for part in parts]
+    return [_add_preview(dict(part), record, columns.get(part["column"]), samples, row) for part in parts]
 
 
-def _pictured(
+def _add_preview(
     part: dict[str, Any], record: Record, column: MediaColumn | None, samples: Tensors, row: int
 ) -> dict[str, Any]:
     if "tokens" in part:
         text = record.get(part["column"])
         fits = isinstance(text, str) and all(text[one["start"] : one["end"]] == one["text"] for one in part["tokens"])
         return {"text": text} | part if fits else part
-    if column is None or "picture" in part or not has("PIL"):
+    if column is None or "picture" in part or not is_installed("PIL"):
         return part
     array = samples.arrays[column.name][row]
-    pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if column.kind == "audio" else _pixels(array)
+    pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if column.kind == "audio" else _to_pixels(array)
     if pixels is None:
         return part
     size = {} if column.kind == "audio" else {"size": list(array.shape[-2:])}
-    return size | part | {"picture": data_url(_smaller(pixels), exact=column.kind == "audio")}
+    return size | part | {"picture": data_url(_downscale(pixels), exact=column.kind == "audio")}
 
 
-def _pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
+def _to_pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     """(C, H, W) uint8, or one slice of (..., D, H, W) of any kind -> (H, W) or (H, W, 3)."""
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3):
         return array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
@@ -59,8 +59,8 @@ def _pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     return grey
 
 
-def _smaller(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most SIDE pixels a side, by the nearest."""
-    high, wide = fitted(pixels.shape[0], pixels.shape[1], SIDE)
+def _downscale(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most MAX_PREVIEW_SIDE_PX pixels a side, by the nearest."""
+    high, wide = fit_size(pixels.shape[0], pixels.shape[1], MAX_PREVIEW_SIDE_PX)
     rows, columns = (np.arange(num) * size // num for num, size in ((high, pixels.shape[0]), (wide, pixels.shape[1])))
     return pixels[np.ix_(rows, columns)]

@@ -1,7 +1,8 @@
 """What the parts of one input add, as JSON holds it: for reports, for the route, and for who draws them.
 
-    told_text("note", text, spans, borders, found, is_cut=False)["tokens"]     [{"text", "start", "end", "value", ...}]
-    told_about("scan", "image", found) | {"regions": [...]}
+    serialize_text("note", text, spans, borders, found, is_cut=False)["tokens"]     [{"text", "start", "end", "value",
+    ...}]
+    serialize_common("scan", "image", found) | {"regions": [...]}
     largest(parts, 3)                                                          [('"late"', -1.2), ...]
 
 Each has "column", "kind", "num_evaluations", "is_partial" and "notes".
@@ -15,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.explain.shapley.hierarchy import sentences_of
+from deepseek.explain.shapley.hierarchy import sentence_ranges
 from deepseek.explain.shapley.partition import OwenValues
 
 
-def told_text(
+def serialize_text(
     column: str,
     text: str,
     spans: Sequence[tuple[int, int]],
@@ -44,17 +45,17 @@ def told_text(
         told["tokens"].append(
             {"text": text[start:end], "start": start, "end": end, "value": value, "error": error}
         )  # fmt: skip
-    for first, last in sentences_of(borders):
+    for first, last in sentence_ranges(borders):
         start, end = spans[first][0], spans[last - 1][1]
         told["sentences"].append(
             {"text": text[start:end], "start": start, "end": end, "value": float(found.values[first:last].sum()),
-             "error": error_of(found, first, last)}
+             "error": joint_error(found, first, last)}
         )  # fmt: skip
     return told | {"num_evaluations": found.num_evaluations, "is_partial": found.is_partial,
-                   "notes": notes + notes_of(found)}  # fmt: skip
+                   "notes": notes + part_notes(found)}  # fmt: skip
 
 
-def notes_of(found: OwenValues) -> list[str]:
+def part_notes(found: OwenValues) -> list[str]:
     """What a reader of the parts of an input must know."""
     notes = []
     if found.is_partial:
@@ -66,7 +67,7 @@ def notes_of(found: OwenValues) -> list[str]:
     return notes
 
 
-def error_of(found: OwenValues, first: int, last: int) -> float:
+def joint_error(found: OwenValues, first: int, last: int) -> float:
     """Standard error of what some neighbouring players add together: sharing a region evenly costs nothing where all of
     it is among them."""
     square = 0.0
@@ -77,18 +78,18 @@ def error_of(found: OwenValues, first: int, last: int) -> float:
     return float(square**0.5)
 
 
-def told_about(column: str, kind: str, found: OwenValues) -> dict[str, Any]:
+def serialize_common(column: str, kind: str, found: OwenValues) -> dict[str, Any]:
     """What is told of every kind of input."""
     return {
         "column": column, "kind": kind, "num_evaluations": found.num_evaluations, "is_partial": found.is_partial,
-        "notes": notes_of(found),
+        "notes": part_notes(found),
     }  # fmt: skip
 
 
-def largest(parts: Sequence[Mapping[str, Any]], most: int) -> list[tuple[str, float]]:
+def largest_tokens(parts: Sequence[Mapping[str, Any]], most: int) -> list[tuple[str, float]]:
     """(what, value) of the tokens that add or take most, for sentences about them.
 
-    >>> largest([{"tokens": [{"text": "not", "value": -2.0}, {"text": "good", "value": 1.0}]}], 1)
+    >>> largest_tokens([{"tokens": [{"text": "not", "value": -2.0}, {"text": "good", "value": 1.0}]}], 1)
     [('"not"', -2.0)]
     """
     found = [(f'"{token["text"]}"', token["value"]) for part in parts for token in part.get("tokens", ())]

@@ -23,21 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Attribution, Float64
-from deepseek.engines.process.attributions import read_texts
+from deepseek.engines.process.attributions import unpack_texts
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.errors import InputError
 from deepseek.explain.media.modalities import log_odds
-from deepseek.explain.media.serialize import told_text
-from deepseek.explain.shapley.hierarchy import Hierarchy, borders_of
-from deepseek.explain.shapley.partition import Budget, OwenValues, owen
+from deepseek.explain.media.serialize import serialize_text
+from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
+from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
-COLUMN = "text"  # of a text model
-COSINE = "cosine similarity"
-METHOD = "Owen values over sentences, clauses, words and tokens"
-CHUNK_TOKENS = 1 << 13  # that go through the model at once
-Run = Callable[[Arrays], Arrays]
-Bools = NDArray[np.bool_]
+TEXT_COLUMN = "text"  # of a text model
+COSINE_SCALE = "cosine similarity"
+METHOD_NAME = "Owen values over sentences, clauses, words and tokens"
+TOKENS_PER_CHUNK = 1 << 13  # that go through the model at once
+RunFunction = Callable[[Arrays], Arrays]
+Masks = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +49,20 @@ class MaskedText:
     borders: NDArray[np.int64]  # (M - 1,)
     is_cut: bool
     num_tokens: int  # L
-    value: Callable[[Bools], Float64]  # what is explained, (S,)
-    logits: Callable[[Bools], Float64]  # (S, C); of an embedding (S, D)
+    value: Callable[[Masks], Float64]  # what is explained, (S,)
+    logits: Callable[[Masks], Float64]  # (S, C); of an embedding (S, D)
 
     def owen(self, budget: Budget) -> OwenValues | None:
         """What each token adds; None where there is none."""
         if not self.spans:
             return None
-        return owen(self.value, Hierarchy((len(self.spans),), self.borders), budget=budget)
+        return owen_values(self.value, Hierarchy((len(self.spans),), self.borders), budget=budget)
 
 
 class TextExplainer:
     """Meets contracts.Explainer, with texts for features. Safe to call from several threads."""
 
-    def __init__(self, model: TextModel, run: Run, budget: Budget | None = None) -> None:
+    def __init__(self, model: TextModel, run: RunFunction, budget: Budget | None = None) -> None:
         """`run` as TextEngine.run; `budget` is for each text. InputError for a model that labels single tokens."""
         if model.task == "token-classification":
             raise InputError(
@@ -78,7 +78,7 @@ class TextExplainer:
 
     def unpack(self, arrays: Arrays) -> NDArray[np.object_]:
         """The texts of rows that came packed."""
-        return read_texts(arrays)
+        return unpack_texts(arrays)
 
     def explain(self, features: Sequence[str], *, target: str | None = None) -> Attribution:
         """Attributions of N texts. `target` is a class: by default the second of two, and the class predicted for the
@@ -103,8 +103,8 @@ class TextExplainer:
             base[number], output[number] = found
             parts.append((told,))
         return Attribution(
-            names=(COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
-            scale="log-odds" if model.labels else COSINE, method=f"{METHOD}; {self._hidden}", target=target,
+            names=(TEXT_COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
+            scale="log-odds" if model.labels else COSINE_SCALE, method=f"{METHOD_NAME}; {self._hidden}", target=target,
             why="a text model is asked as a black box, so its answers are those that it is served with",
             is_partial=any(told["is_partial"] for (told,) in parts), parts=tuple(parts),
         )  # fmt: skip
@@ -119,7 +119,7 @@ class TextExplainer:
         """How a token is: "mask" or "attention"."""
         return "mask" if self._model.mask_id is not None else "attention"
 
-    def with_run(self, run: Run) -> TextExplainer:
+    def with_run(self, run: RunFunction) -> TextExplainer:
         """The same of another engine."""
         return TextExplainer(self._model, run, self._budget)
 
@@ -154,7 +154,7 @@ class TextExplainer:
             players = [at for at in players if row.words[at] is not None]
         spans = [(max(0, row.offsets[at][0] + shift), row.offsets[at][1] + shift) for at in players]
         words = [row.words[at] for at in players]
-        borders = borders_of(text, spans, () if None in words else words) if players else np.zeros(0, np.int64)
+        borders = token_borders(text, spans, () if None in words else words) if players else np.zeros(0, np.int64)
         outputs = self._outputs(row, np.array(players, np.int64))
         return MaskedText(text, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
 
@@ -166,7 +166,7 @@ class TextExplainer:
             ends = output, output
         else:
             ends = found.base, found.output
-        return ends, told_text(COLUMN, masked.text, masked.spans, masked.borders, found, is_cut=masked.is_cut)
+        return ends, serialize_text(TEXT_COLUMN, masked.text, masked.spans, masked.borders, found, is_cut=masked.is_cut)
 
     def _shown(self, row: TokenRow, given: str) -> tuple[str, int]:
         """The text that places are told in, and how far offsets move: a prompt before it is not the reader's."""
@@ -175,13 +175,13 @@ class TextExplainer:
             return given, -len(prompt)
         return row.text[len(prompt) :], -len(prompt)  # lower case has made other letters of it
 
-    def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Bools], Float64]:
+    def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Masks], Float64]:
         """The logits or embeddings of masks."""
         mask_id, name = self._model.mask_id, "logits" if self._model.labels else "embedding"
 
-        def outputs(masks: Bools) -> Float64:
+        def outputs(masks: Masks) -> Float64:
             found = []
-            size = max(1, CHUNK_TOKENS // len(row))
+            size = max(1, TOKENS_PER_CHUNK // len(row))
             for start in range(0, len(masks), size):
                 keep = np.ones((len(masks[start : start + size]), len(row)), bool)
                 keep[:, players] = masks[start : start + size]
@@ -195,12 +195,12 @@ class TextExplainer:
         return outputs
 
     def _value(
-        self, row: TokenRow, outputs: Callable[[Bools], Float64], target: str | None
-    ) -> Callable[[Bools], Float64]:
+        self, row: TokenRow, outputs: Callable[[Masks], Float64], target: str | None
+    ) -> Callable[[Masks], Float64]:
         """v of masks."""
         if target is None:
             whole = self._run(self._model.join([row]))["embedding"][0].astype(np.float64)
-            return lambda masks: _cosines(outputs(masks), whole)
+            return lambda masks: _cosine_similarity(outputs(masks), whole)
         place = self._model.labels.index(target)
         return lambda masks: self._log_odds(outputs(masks), place)
 
@@ -211,7 +211,7 @@ class TextExplainer:
         return log_odds(logits, place)
 
 
-def _cosines(found: Float64, whole: Float64) -> Float64:
+def _cosine_similarity(found: Float64, whole: Float64) -> Float64:
     """(S, D) with (D,) -> (S,)."""
     sizes = np.linalg.norm(found, axis=1) * np.linalg.norm(whole)
     cosines: Float64 = found @ whole / np.maximum(sizes, 1e-12)

@@ -1,6 +1,6 @@
 """What every module of a net answers while it runs, and what the net would answer if a layer had answered otherwise.
 
-with Watch(module) as watch:
+with ActivationRecorder(module) as watch:
     output = module(x)
 watch.found                     every tensor that a module gave, under its name, in the order in which they came
 patched(question, patches)      the answers with layers replaced, all replacements in one run
@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepseek.explain.modules.paired_forward import Seen
-from deepseek.explain.modules.problem import Question
+from deepseek.explain.modules.paired_forward import RunRecord
+from deepseek.explain.modules.problem import AttributionProblem
 
 #: (module, which of its calls, which of its answers)
-Key = tuple[str, int, int]
+ActivationKey = tuple[str, int, int]
 
 
 @dataclass(slots=True)
-class Found:
+class Activation:
     """One tensor, once: the innermost module that gives it is the key, the outermost around that one the name."""
 
-    key: Key
+    key: ActivationKey
     name: str
     kind: str
     tensor: Tensor
@@ -39,18 +39,18 @@ class Found:
 
 
 @dataclass(slots=True)
-class Watch:
+class ActivationRecorder:
     """`copied`: answers that are handed on as copies, so that what writes over them in place writes elsewhere."""
 
     module: nn.Module
-    seen: Seen | None = None
-    copied: frozenset[Key] = frozenset()
-    found: list[Found] = field(default_factory=list)
+    seen: RunRecord | None = None
+    copied: frozenset[ActivationKey] = frozenset()
+    found: list[Activation] = field(default_factory=list)
     _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in found
     _counts: dict[str, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ActivationRecorder:
         for name, part in self.module.named_modules():
             if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
                 continue
@@ -74,37 +74,39 @@ class Watch:
             if self.seen is not None:
                 self.seen.scope.pop()
             count = self._counts[name] = self._counts.get(name, -1) + 1
-            tensors = answers_of(output)
+            tensors = output_tensors(output)
             copies = {
                 place: tensor.clone() for place, tensor in enumerate(tensors) if (name, count, place) in self.copied
             }
             for place, tensor in enumerate(tensors):
                 self._take((name, count, place), kind, tensor)
-            return replaced(output, copies) if copies else None
+            return replace_tensors(output, copies) if copies else None
 
         return hook
 
-    def _take(self, key: Key, kind: str, tensor: Tensor) -> None:
+    def _take(self, key: ActivationKey, kind: str, tensor: Tensor) -> None:
         if not (tensor.requires_grad and tensor.is_floating_point()) or tensor.grad_fn is None:
             return
         name = (key[0] or "answer") + (f" (call {key[1] + 1})" if key[1] else "") + (f" [{key[2]}]" if key[2] else "")
         place = self._places.get(id(tensor))
         if place is None:
             self._places[id(tensor)] = len(self.found)
-            self.found.append(Found(key, name, kind, tensor, tensor._version))
+            self.found.append(Activation(key, name, kind, tensor, tensor._version))
         elif key[0] and self.found[place].key[0].startswith(f"{key[0]}."):  # a module around it, but not the whole
             self.found[place].name, self.found[place].kind = name, kind
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class ActivationPatch:
     """In one run of all rows: what a layer answers instead, (N, ...)."""
 
-    key: Key
+    key: ActivationKey
     value: Tensor
 
 
-def patched(question: Question, patches: Sequence[Patch], *, max_rows: int = 256) -> list[Tensor | None]:
+def run_patched(
+    question: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
+) -> list[Tensor | None]:
     """For each patch the answer (N, K); None where the layer does not answer by rows. At most `max_rows` rows a run."""
     num_rows, found = question.num_rows, list[Tensor | None]()
     size = max(1, max_rows // num_rows)
@@ -115,7 +117,7 @@ def patched(question: Question, patches: Sequence[Patch], *, max_rows: int = 256
         for name, part in question.module.named_modules():  # type: ignore[attr-defined]
             mine = [(place, patch) for place, patch in enumerate(group) if patch.key[0] == name]
             if mine:
-                handles.append(part.register_forward_hook(_putting(name, mine, counts, done, num_rows, len(group))))
+                handles.append(part.register_forward_hook(_patch_hook(name, mine, counts, done, num_rows, len(group))))
         try:
             with torch.no_grad():
                 inputs = [each.repeat(len(group), *(1 for _ in each.shape[1:])) for each in question.inputs]
@@ -127,12 +129,17 @@ def patched(question: Question, patches: Sequence[Patch], *, max_rows: int = 256
     return found
 
 
-def _putting(
-    name: str, mine: list[tuple[int, Patch]], counts: dict[str, int], done: set[int], num_rows: int, num_runs: int
+def _patch_hook(
+    name: str,
+    mine: list[tuple[int, ActivationPatch]],
+    counts: dict[str, int],
+    done: set[int],
+    num_rows: int,
+    num_runs: int,
 ) -> Callable[..., Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         count = counts[name] = counts.get(name, -1) + 1
-        tensors, changed = answers_of(output), dict[int, Tensor]()
+        tensors, changed = output_tensors(output), dict[int, Tensor]()
         for place, patch in mine:
             if patch.key[1] != count or patch.key[2] >= len(tensors):
                 continue
@@ -143,24 +150,24 @@ def _putting(
             tensor[place * num_rows : (place + 1) * num_rows] = patch.value
             changed[patch.key[2]] = tensor
             done.add(place)
-        return replaced(output, changed) if changed else None
+        return replace_tensors(output, changed) if changed else None
 
     return hook
 
 
-def answers_of(output: Any) -> list[Tensor]:
+def output_tensors(output: Any) -> list[Tensor]:
     """The tensors of a module's answer, in order."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, dict):
         output = list(output.values())
     if isinstance(output, (tuple, list)):
-        return [tensor for each in output for tensor in answers_of(each)]
+        return [tensor for each in output for tensor in output_tensors(each)]
     return []
 
 
-def replaced(output: Any, values: dict[int, Tensor]) -> Any:
-    """The same answer with some of its tensors replaced, by their places in answers_of()."""
+def replace_tensors(output: Any, values: dict[int, Tensor]) -> Any:
+    """The same answer with some of its tensors replaced, by their places in output_tensors()."""
     count = -1
 
     def walk(part: Any) -> Any:

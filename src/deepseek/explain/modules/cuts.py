@@ -1,9 +1,9 @@
 """Which tensors a whole answer passes through: every path of the graph from input to output leads through each of them.
 
-    paths = Paths(output, leaves)
+    paths = PathCounts(output, leaves)
     paths.is_cut(tensor)          only then must what it carries sum to the whole change of the output
 
-Paths are counted, not followed: below[node] to the leaves, above[node] to the output; a tensor is a cut when the
+PathCounts are counted, not followed: below[node] to the leaves, above[node] to the output; a tensor is a cut when the
 product of both is the number of all paths. A branch beside a residual sum is none.
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 from torch import Tensor
 
 #: Calls after which a residual stream is still the same stream.
-_STREAM = frozenset(
+_RESIDUAL_NODES = frozenset(
     ["AddBackward0", "CloneBackward0", "AliasBackward0", "_NormBackward", "NativeLayerNormBackward0", "MulBackward0",
      "NativeDropoutBackward0", "TransposeBackward0", "PermuteBackward0"]
 )  # fmt: skip
 
 
-class Paths:
+class PathCounts:
     """Counted when made; holds the graph alive."""
 
     def __init__(self, output: Tensor, leaves: Iterable[Tensor]) -> None:
@@ -68,7 +68,7 @@ class Paths:
             if node is None or node in seen:
                 continue
             seen.add(node)
-            if node.name() in _STREAM:
+            if node.name() in _RESIDUAL_NODES:
                 waiting += [other for other, _ in node.next_functions]
         return [tensor.grad_fn in seen for tensor in earlier]
 

@@ -23,15 +23,15 @@ from deepseek.contracts import Float64
 from deepseek.errors import ExplainError, InputError
 from deepseek.explain.modules import rules as _rules
 from deepseek.explain.modules import rules_composite as _composed
-from deepseek.explain.modules.fidelity.plain import PlainRun, in_words, plain_run
+from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run, raise_explain_error
 from deepseek.explain.modules.layer_traces import sum_rows
-from deepseek.explain.modules.paired_forward import Leaf, Mirror, twin_of
-from deepseek.explain.modules.path_integral import FIRST_STEPS, contract, integrate
-from deepseek.explain.modules.problem import Question
-from deepseek.explain.modules.sequential import chain_of, chained
+from deepseek.explain.modules.paired_forward import Leaf, PairedForward, twin_of
+from deepseek.explain.modules.path_integral import FIRST_STEPS, contract_steps, integrate
+from deepseek.explain.modules.problem import AttributionProblem
+from deepseek.explain.modules.sequential import deeplift_chain, find_chain
 
 RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
-MAX_NUMBERS = 1 << 21  # of the inputs of one run
+MAX_RUN_NUMBERS = 1 << 21  # of the inputs of one run
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class AttributionValues:
     """What a method found."""
 
     values: Float64  # (N, P)
@@ -61,45 +61,47 @@ class Values:
     limit: Float64 | None = None  # (N,) what their sum may miss output - base by
 
 
-def deeplift(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
+def deeplift(question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
     """Every row against every baseline. `question` has the rows; its own baselines are not looked at."""
-    num_rows, num_baselines, size = question.num_rows, len(baselines[0]), _size(question, limits)
+    num_rows, num_baselines, size = question.num_rows, len(baselines[0]), _rows_per_run(question, limits)
     plain = plain_run(question, baselines, limits.tolerance, size)
-    layers = chain_of(question.module)
-    if layers and _is_plain(question) and num_baselines <= size:
-        return _by_chain(layers, question, baselines[0], plain, size)
-    found = _Sums(num_rows, num_baselines)
+    layers = find_chain(question.module)
+    if layers and _is_plain_table(question) and num_baselines <= size:
+        return _deeplift_by_chain(layers, question, baselines[0], plain, size)
+    found = _PairSums(num_rows, num_baselines)
     for start in range(0, num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        asked, target, mirror = _pairs(question, baselines, rows, chosen), plain.target[rows], Mirror()
+        asked, target, mirror = _pair_problem(question, baselines, rows, chosen), plain.target[rows], PairedForward()
         given = mirror.start(asked.inputs, asked.baselines)
-        with in_words("the module cannot run on input and baseline side by side"), mirror:
+        with raise_explain_error("the module cannot run on input and baseline side by side"), mirror:
             answer = asked.answer(given)
         twin = twin_of(answer)
         other = answer.detach() if twin is None else twin
         target = target.to(answer.device)
         explained = asked.of(answer, target)
         plain.check(explained, asked.of(other, target), rows, chosen, tuple(mirror.seen.branches))
-        grads = gradients(explained, mirror.seen.leaves)
+        grads = leaf_gradients(explained, mirror.seen.leaves)
         parts = [leaf.change * grad for leaf, grad in zip(mirror.seen.leaves, grads, strict=True)]
-        found.add(rows, _flat(asked, mirror.seen.leaves, parts))
+        found.add(rows, _flatten_parts(asked, mirror.seen.leaves, parts))
         found.plain |= mirror.seen.plain
     return found.values(plain)
 
 
-def _is_plain(question: Question) -> bool:
+def _is_plain_table(question: AttributionProblem) -> bool:
     """Rows of numbers, and an answer as it is."""
     given = question.inputs
     return len(given) == 1 and given[0].ndim == 2 and not question.fixed and not callable(question.target)
 
 
-def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, plain: PlainRun, size: int) -> Values:
+def _deeplift_by_chain(
+    layers: list[nn.Module], question: AttributionProblem, baselines: Tensor, plain: PlainRun, size: int
+) -> AttributionValues:
     """What deeplift() gives, for a chain of layers."""
     (rows,), num_baselines = question.inputs, len(baselines)
     baselines, size, target = baselines.to(rows), size // num_baselines, plain.target.to(rows.device)
     found = [
-        chained(layers, rows[start : start + size], baselines, target[start : start + size])
+        deeplift_chain(layers, rows[start : start + size], baselines, target[start : start + size])
         for start in range(0, len(rows), size)
     ]
     values, base, output = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
@@ -109,46 +111,50 @@ def _by_chain(layers: list[nn.Module], question: Question, baselines: Tensor, pl
             fix='explain it as a black box: method="kernel"',
         )  # fmt: skip
     if num_baselines == 1:
-        return values_of(plain, values[:, 0].cpu().double().numpy())
+        return build_values(plain, values[:, 0].cpu().double().numpy())
     spread, mean = torch.std_mean(values.double(), dim=1)
-    return values_of(plain, mean.cpu().numpy(), spread.cpu().numpy() / num_baselines**0.5)
+    return build_values(plain, mean.cpu().numpy(), spread.cpu().numpy() / num_baselines**0.5)
 
 
-def integrated(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
+def integrated_gradients(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
+) -> AttributionValues:
     """Every row against every baseline, along the line between them."""
-    num_baselines, size = len(baselines[0]), _size(question, limits)
+    num_baselines, size = len(baselines[0]), _rows_per_run(question, limits)
     plain = plain_run(question, baselines, limits.tolerance, size)
     places = torch.arange(question.num_rows * num_baselines)
     of_row, chosen = places // num_baselines, places % num_baselines
-    asked = _pairs(question, baselines, of_row, chosen)
+    asked = _pair_problem(question, baselines, of_row, chosen)
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
         some = asked.rows(rows)
-        run, explained = _on_lines(some, steps, plain.target[of_row[rows]])
+        run, explained = _run_on_lines(some, steps, plain.target[of_row[rows]])
         moved = explained.detach().view(steps.shape).cpu().double()
         if len(steps) == FIRST_STEPS:  # from end to end
             plain.check(moved[-1], moved[0], of_row[rows], chosen[rows])
-        grads = gradients(explained, run.seen.leaves)
-        parts = _flat(some, run.seen.leaves, grads, len(steps))
+        grads = leaf_gradients(explained, run.seen.leaves)
+        parts = _flatten_parts(some, run.seen.leaves, grads, len(steps))
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
     found = integrate(
         measure, torch.from_numpy(plain.pair_limit.ravel()), max_steps=limits.max_steps, max_rows=size,
         time_limit_s=limits.time_limit_s,
     )  # fmt: skip
-    sums = _Sums(question.num_rows, num_baselines)
+    sums = _PairSums(question.num_rows, num_baselines)
     sums.add(of_row, found.parts[0])
     steps_taken = (f"{int(found.num_steps.max())} steps at most",)
     return replace(sums.values(plain), is_partial=found.is_partial, notes=steps_taken)
 
 
-def gradient(question: Question, baselines: tuple[Tensor, ...], limits: Limits) -> Values:
+def expected_gradients(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
+) -> AttributionValues:
     """`num_samples` slopes for each row."""
     num_rows, num_baselines, count = question.num_rows, len(baselines[0]), limits.num_samples
-    rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _size(question, limits)
+    rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _rows_per_run(question, limits)
     plain = plain_run(question, baselines, limits.tolerance, size)
     _check_ends(question, baselines, plain, size)
-    found = _Sums(num_rows, count)
+    found = _PairSums(num_rows, count)
     drawn, is_partial = 0, False
     for low in range(0, count, size):
         if low and limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s:
@@ -160,29 +166,31 @@ def gradient(question: Question, baselines: tuple[Tensor, ...], limits: Limits) 
         chosen = torch.as_tensor(rng.permutation(np.arange(low, high) % num_baselines))
         for row in range(num_rows):
             rows = torch.full((high - low,), row)
-            asked = _pairs(question, baselines, rows, chosen)
-            run, explained = _on_lines(asked, places[None], plain.target[rows])
-            grads = gradients(explained, run.seen.leaves)
+            asked = _pair_problem(question, baselines, rows, chosen)
+            run, explained = _run_on_lines(asked, places[None], plain.target[rows])
+            grads = leaf_gradients(explained, run.seen.leaves)
             parts = [leaf.change * grad for leaf, grad in zip(run.seen.leaves, grads, strict=True)]
-            found.add(rows, _flat(asked, run.seen.leaves, parts))
+            found.add(rows, _flatten_parts(asked, run.seen.leaves, parts))
         drawn = high
     return replace(found.values(plain, count=drawn), is_partial=is_partial)
 
 
-def _check_ends(question: Question, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
+def _check_ends(question: AttributionProblem, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
     """ExplainError where a run of many places at once does not answer at both ends as the module does."""
     num_baselines = len(baselines[0])
     for start in range(0, question.num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, question.num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        asked = _pairs(question, baselines, rows, chosen)
+        asked = _pair_problem(question, baselines, rows, chosen)
         with torch.no_grad():
-            _, ends = _on_lines(asked, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows])
+            _, ends = _run_on_lines(
+                asked, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows]
+            )
         base, output = ends.view(2, -1)
         plain.check(output, base, rows, chosen)
 
 
-def gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
+def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
     """Of each leaf; ExplainError where there is none."""
     if not explained.requires_grad or not leaves:
         raise ExplainError(
@@ -191,12 +199,14 @@ def gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
             fix='explain it as a black box: method="kernel"',
         )
     tensors = [leaf.tensor for leaf in leaves]
-    with in_words("there is no way back through the module", fix='explain it as a black box: method="kernel"'):
+    with raise_explain_error(
+        "there is no way back through the module", fix='explain it as a black box: method="kernel"'
+    ):
         found = torch.autograd.grad(explained.sum(), tensors, allow_unused=True)
     return [torch.zeros_like(leaf) if grad is None else grad for grad, leaf in zip(found, tensors, strict=True)]
 
 
-class _Sums:
+class _PairSums:
     """Sums over the pairs of each row."""
 
     def __init__(self, num_rows: int, count: int) -> None:
@@ -214,7 +224,7 @@ class _Sums:
         self.total.index_add_(0, rows, values)
         self.squares.index_add_(0, rows, values**2)
 
-    def values(self, plain: PlainRun, count: int | None = None) -> Values:
+    def values(self, plain: PlainRun, count: int | None = None) -> AttributionValues:
         count = count or self.count
         if self.total is None or self.squares is None:
             raise InputError("there are no baselines", expected="one or more", fix="give a row of the training data")
@@ -223,10 +233,10 @@ class _Sums:
         if count > 1:
             error = (((self.squares / count - mean**2).clamp_min(0.0)) / (count - 1)).sqrt().numpy()
         notes = (f"without a rule: {', '.join(self.plain)}; their slope stands for them",) if self.plain else ()
-        return replace(values_of(plain, mean.numpy(), error), notes=notes)
+        return replace(build_values(plain, mean.numpy(), error), notes=notes)
 
 
-def values_of(plain: PlainRun, values: Float64, error: Float64 | None = None) -> Values:
+def build_values(plain: PlainRun, values: Float64, error: Float64 | None = None) -> AttributionValues:
     """Contributions beside the ends that they explain. ExplainError where they are no numbers."""
     if not np.isfinite(values).all():
         row = int((~np.isfinite(values)).any(axis=1).argmax())
@@ -235,12 +245,14 @@ def values_of(plain: PlainRun, values: Float64, error: Float64 | None = None) ->
             expected="an operator that has one, where the answer depends on it",
             fix='explain it as a black box: method="kernel"',
         )  # fmt: skip
-    return Values(
+    return AttributionValues(
         values, plain.base, plain.output, tuple(plain.target.tolist()), error, limit=plain.limit
     )  # fmt: skip
 
 
-def _pairs(question: Question, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor) -> Question:
+def _pair_problem(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
+) -> AttributionProblem:
     """The question of some pairs of a row and a baseline."""
     asked = question.rows(rows)
     return replace(
@@ -248,29 +260,31 @@ def _pairs(question: Question, baselines: tuple[Tensor, ...], rows: Tensor, chos
     )
 
 
-def _on_lines(question: Question, steps: Tensor, target: Tensor) -> tuple[Mirror, Tensor]:
+def _run_on_lines(question: AttributionProblem, steps: Tensor, target: Tensor) -> tuple[PairedForward, Tensor]:
     """A run at `steps` (S, N) of the way, and what is explained (S * N,)."""
-    mirror = Mirror(steps)
+    mirror = PairedForward(steps)
     given = mirror.start(question.inputs, question.baselines)
-    with in_words("the module cannot run on several steps from baseline to input at once"), mirror:
+    with raise_explain_error("the module cannot run on several steps from baseline to input at once"), mirror:
         answer = question.answer(given, times=len(steps))
     return mirror, question.of(answer, target.to(answer.device))
 
 
-def _flat(question: Question, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None) -> Tensor:
+def _flatten_parts(
+    question: AttributionProblem, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None
+) -> Tensor:
     """(M, P): contributions of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
     gradients along lines, which are contracted."""
     found = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in question.inputs]
     for leaf, part in zip(leaves, parts, strict=True):
         if leaf.places is not None:
-            _add_tokens(found[leaf.source].view(-1), leaf, part, num_steps)
+            _add_token_parts(found[leaf.source].view(-1), leaf, part, num_steps)
             continue
-        summed = part if num_steps is None else contract(part, leaf.tensor.detach(), num_steps)
+        summed = part if num_steps is None else contract_steps(part, leaf.tensor.detach(), num_steps)
         found[leaf.source] += summed.flatten(1).to(found[leaf.source])
     return torch.cat(found, dim=1)
 
 
-def _add_tokens(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) -> None:
+def _add_token_parts(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) -> None:
     """Adds what was looked up for a token to the token's own place in `total` (M * L,), wherever it was moved to."""
     places = leaf.places.flatten().cpu()  # type: ignore[union-attr]
     own = places >= 0  # the others are the module's own ids, the same in both runs
@@ -287,20 +301,20 @@ def _add_tokens(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) 
             fix='give method="kernel" or "partition", which asks for whole answers alone',
         )
     values = leaf.tensor.detach().reshape(-1, part.shape[-1]).cpu()[own][order]
-    summed = contract(part[order], values, num_steps).sum(-1)
+    summed = contract_steps(part[order], values, num_steps).sum(-1)
     total.index_add_(0, places[order][: len(summed)], summed.to(total))
 
 
-def _size(question: Question, limits: Limits) -> int:
+def _rows_per_run(question: AttributionProblem, limits: Limits) -> int:
     """Rows of one run: eight times as many where a row is a row of numbers, whose layers are as narrow as it."""
     width = sum(each[0].numel() for each in question.inputs)
     flat = all(each.ndim == 2 and each.is_floating_point() for each in question.inputs)
-    return max(1, min(limits.max_rows * (8 if flat else 1), MAX_NUMBERS // max(1, width)))
+    return max(1, min(limits.max_rows * (8 if flat else 1), MAX_RUN_NUMBERS // max(1, width)))
 
 
-Method = Callable[[Question, tuple[Tensor, ...], Limits], Values]
-METHODS: dict[str, tuple[Method, str]] = {
+GradientMethod = Callable[[AttributionProblem, tuple[Tensor, ...], Limits], AttributionValues]
+GRADIENT_METHODS: dict[str, tuple[GradientMethod, str]] = {
     "deeplift": (deeplift, "DeepLIFT's Rescale rule for every operation, mean over the baselines (DeepLiftShap)"),
-    "integrated": (integrated, "integrated gradients, steps by the known error"),
-    "gradient": (gradient, "expected gradients (GradientShap)"),
+    "integrated": (integrated_gradients, "integrated gradients, steps by the known error"),
+    "gradient": (expected_gradients, "expected gradients (GradientShap)"),
 }

@@ -24,20 +24,28 @@ from deepseek.contracts import Float64
 from deepseek.errors import ExplainError
 from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run_of_pairs
 from deepseek.explain.modules.layer_report import LayerPath, LayerReport
-from deepseek.explain.modules.layer_traces import Layer, Rule, Trace, forward, sum_rows, trace_of, unmistakable
-from deepseek.explain.modules.margins import Ablation, ablations, margin_of, margins
+from deepseek.explain.modules.layer_traces import (
+    LayerTrace,
+    TracedLayer,
+    TraceRule,
+    distinct_row_count,
+    run_forward,
+    sum_rows,
+    trace_layers,
+)
+from deepseek.explain.modules.margins import Ablation, ablate_layers, class_margin, layer_margins
 from deepseek.explain.modules.path_integral import FIRST_STEPS
-from deepseek.explain.modules.problem import Given, Question, Target, ask
-from deepseek.explain.modules.units import Edge, axis_of, by_unit, edges_between
+from deepseek.explain.modules.problem import AttributionProblem, ModelInputs, Target, build_problem
+from deepseek.explain.modules.units import Edge, edges_between, sum_by_unit, unit_axis
 
 #: A layer's margin, how it was found, its ablation.
-Beside = tuple[torch.Tensor | None, str, Ablation | None]
-_NUM_SOURCES = 4  # layers that one may join
+LayerExtras = tuple[torch.Tensor | None, str, Ablation | None]
+_MAX_SOURCES = 4  # layers that one may join
 TOLERANCE = 0.01  # of the change to be explained
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LayerPathOptions:
     """What layer_path computes beside the contributions."""
 
     tolerance: float = (
@@ -56,13 +64,13 @@ class Options:
 
 def layer_path(
     module: Callable[..., Any],
-    inputs: Given,
-    baseline: Given | None = None,
+    inputs: ModelInputs,
+    baseline: ModelInputs | None = None,
     target: Target = None,
     *,
     fixed: Mapping[str, Any] | None = None,
     rule: Literal["auto", "pairs", "integral"] = "auto",
-    options: Options | None = None,
+    options: LayerPathOptions | None = None,
 ) -> LayerPath:
     """What every layer contributes to f(inputs) - f(baseline).
 
@@ -83,67 +91,72 @@ def layer_path(
     >>> [(layer.name, layer.values.tolist()) for layer in path.layers]
     [('input', [[2.0, 0.0]]), ('0', [[2.0, 0.0]]), ('1', [[2.0, 0.0]])]
     """
-    chosen = options or Options()
-    question = ask(module, inputs, baseline, target, fixed)
+    chosen = options or LayerPathOptions()
+    question = build_problem(module, inputs, baseline, target, fixed)
     num_rows = question.num_rows
     plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
-    pairs = None if rule == "integral" else _tried(question, plain, chosen)
-    run = pairs.run if isinstance(pairs, Trace) else forward(question, _at_inputs(num_rows))
-    more = unmistakable(run.tensors, num_rows)
+    pairs = None if rule == "integral" else _try_pairs(question, plain, chosen)
+    run = pairs.run if isinstance(pairs, LayerTrace) else run_forward(question, _input_step(num_rows))
+    more = distinct_row_count(run.tensors, num_rows)
     if more > num_rows:  # an axis of steps is as long as that of the rows: a row more, which is left out in the end
         question = question.rows(torch.arange(more).clamp(max=num_rows - 1))
         plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
-        pairs = None if rule == "integral" else _tried(question, plain, chosen)
-    trace, why = _chosen(question, plain, rule, pairs, chosen)
-    path = _path(question, plain, trace, chosen, why, num_rows)
+        pairs = None if rule == "integral" else _try_pairs(question, plain, chosen)
+    trace, why = _choose_trace(question, plain, rule, pairs, chosen)
+    path = _build_path(question, plain, trace, chosen, why, num_rows)
     return path if path.is_partial and chosen.time_limit_s is not None else path.check()
 
 
-def _at_inputs(num_rows: int) -> torch.Tensor:
+def _input_step(num_rows: int) -> torch.Tensor:
     """One step, at the end of the line."""
     return torch.ones(1, num_rows, dtype=torch.float64)
 
 
-def _find(question: Question, plain: PlainRun, rule: Rule, chosen: Options) -> Trace:
-    return trace_of(
+def _trace_rule(question: AttributionProblem, plain: PlainRun, rule: TraceRule, chosen: LayerPathOptions) -> LayerTrace:
+    return trace_layers(
         question, rule, plain, max_steps=chosen.max_steps, max_rows=chosen.max_rows, time_limit_s=chosen.time_limit_s,
         keep=chosen.edges,
     )  # fmt: skip
 
 
-def _tried(question: Question, plain: PlainRun, chosen: Options) -> Trace | ExplainError:
+def _try_pairs(question: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace | ExplainError:
     """By pairs, or why that is no way."""
     try:
-        return _find(question, plain, "pairs", chosen)
+        return _trace_rule(question, plain, "pairs", chosen)
     except ExplainError as error:
         return error
 
 
-def _chosen(
-    question: Question, plain: PlainRun, rule: str, pairs: Trace | ExplainError | None, chosen: Options
-) -> tuple[Trace, str]:
+def _choose_trace(
+    question: AttributionProblem,
+    plain: PlainRun,
+    rule: str,
+    pairs: LayerTrace | ExplainError | None,
+    chosen: LayerPathOptions,
+) -> tuple[LayerTrace, str]:
     """(trace, why that one)."""
     if pairs is None:
-        return _find(question, plain, "integral", chosen), "asked for"
-    if isinstance(pairs, Trace):
+        return _trace_rule(question, plain, "integral", chosen), "asked for"
+    if isinstance(pairs, LayerTrace):
         if rule == "pairs":
             return pairs, "asked for"
-        worst = _worst(plain, pairs)
+        worst = _max_relative_residual(plain, pairs)
         if worst <= chosen.tolerance:
             return pairs, "the rule of pairs balances at every layer, and is the cheapest"
         because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
         return (
-            _find(question, plain, "integral", chosen), f"the rule of pairs misses {worst:.2g} of the change{because}"
+            _trace_rule(question, plain, "integral", chosen),
+            f"the rule of pairs misses {worst:.2g} of the change{because}"
         )  # fmt: skip
     if rule == "pairs":
         raise pairs
     try:
-        return _find(question, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
+        return _trace_rule(question, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
     except ExplainError as error:
         raise pairs from error
 
 
-def _worst(plain: PlainRun, trace: Trace) -> float:
+def _max_relative_residual(plain: PlainRun, trace: LayerTrace) -> float:
     """The largest relative residual of a cut; the inputs are one together."""
     sums = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.is_cut]
     inputs = [sum_rows(trace.parts[layer.place]) for layer in trace.layers if layer.kind == "input"]
@@ -153,7 +166,9 @@ def _worst(plain: PlainRun, trace: Trace) -> float:
     return max(float(np.nan_to_num(each, nan=np.inf).max()) for each in relative)
 
 
-def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, why: str, num_rows: int) -> LayerPath:
+def _build_path(
+    question: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions, why: str, num_rows: int
+) -> LayerPath:
     """Of the first `num_rows`."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
@@ -163,26 +178,26 @@ def _path(question: Question, plain: PlainRun, trace: Trace, chosen: Options, wh
 
     _check_finite(trace)
     change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)
-    beside, left_out = _beside(question, plain, trace, chosen)
+    beside, left_out = _layer_extras(question, plain, trace, chosen)
     layers = [
-        _layer(layer, trace.parts[layer.place], change, chosen, extra, rows)
+        _layer_report(layer, trace.parts[layer.place], change, chosen, extra, rows)
         for layer, extra in zip(trace.layers, beside, strict=True)
         if len(trace.parts[layer.place]) == len(change)
     ]
-    margin = rows(margin_of(trace.answer, trace.target))
+    margin = rows(class_margin(trace.answer, trace.target))
     steps = trace.integral
     return LayerPath(
-        layers=tuple(layers), edges=tuple(edge for edge in _edges(trace, chosen) if edge.row < num_rows),
+        layers=tuple(layers), edges=tuple(edge for edge in _layer_edges(trace, chosen) if edge.row < num_rows),
         output=plain.output[:num_rows], base_value=plain.base[:num_rows],
         target=tuple(rows(trace.target, int).tolist()),
-        margin=margin, decided_at=_decided(layers, margin), method=METHODS[trace.rule], why=why,
+        margin=margin, decided_at=_decision_layers(layers, margin), method=RULE_NAMES[trace.rule], why=why,
         tolerance=chosen.tolerance, scale=plain.scale[:num_rows],
         num_steps=1 if steps is None else int(steps.num_steps.max()),
-        is_partial=steps is not None and steps.is_partial, notes=(*_notes(trace, rows(change), layers), *left_out),
+        is_partial=steps is not None and steps.is_partial, notes=(*_path_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
 
 
-def _check_finite(trace: Trace) -> None:
+def _check_finite(trace: LayerTrace) -> None:
     for layer in trace.layers:
         if not torch.isfinite(trace.parts[layer.place]).all():
             raise ExplainError(
@@ -192,29 +207,31 @@ def _check_finite(trace: Trace) -> None:
             )  # fmt: skip
 
 
-def _beside(question: Question, plain: PlainRun, trace: Trace, chosen: Options) -> tuple[list[Beside], tuple[str, ...]]:
+def _layer_extras(
+    question: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions
+) -> tuple[list[LayerExtras], tuple[str, ...]]:
     """For each layer its margin, how that was found, and its ablation; and why they are left out where they are."""
     if not (chosen.margins or chosen.ablation):
         return [(None, "", None)] * len(trace.layers), ()
     try:
-        ends = trace if trace.rule == "pairs" else _ends(question, plain, chosen)
+        ends = trace if trace.rule == "pairs" else _trace_ends(question, plain, chosen)
     except ExplainError as error:
         return [(None, "", None)] * len(trace.layers), (f"margins and ablations are left out: {error.message}",)
     found: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
     if chosen.margins:
-        found = margins(question, trace, ends, max_rows=chosen.max_rows)
+        found = layer_margins(question, trace, ends, max_rows=chosen.max_rows)
     removed: dict[int, Ablation] = {}
     if chosen.ablation:
-        removed = ablations(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
+        removed = ablate_layers(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
     return [(*margin, removed.get(place)) for place, margin in enumerate(found)], ()
 
 
-def _layer(
-    layer: Layer,
+def _layer_report(
+    layer: TracedLayer,
     part: torch.Tensor,
     change: torch.Tensor,
-    chosen: Options,
-    beside: Beside,
+    chosen: LayerPathOptions,
+    beside: LayerExtras,
     rows: Callable[..., Any],
 ) -> LayerReport:
     margin, how, ablation = beside
@@ -222,26 +239,26 @@ def _layer(
     return LayerReport(
         name=layer.name, kind=layer.kind, is_cut=layer.is_cut, shape=tuple(part.shape[1:]),
         values=rows(part, np.float32), sum=rows(total), residual=rows(change - total),
-        unit_name=axis_of(layer, part)[1], units=_strongest(rows(by_unit(layer, part)), chosen.num_top),
+        unit_name=unit_axis(layer, part)[1], units=_top_units(rows(sum_by_unit(layer, part)), chosen.num_top),
         margin=None if margin is None else rows(margin), margin_by=how,
         ablation=None if ablation is None
         else {name: rows(getattr(ablation, name)) for name in ("predicted", "measured", "random")},
     )  # fmt: skip
 
 
-METHODS = {
+RULE_NAMES = {
     "pairs": "secants between input and baseline (DeepLIFT's Rescale rule, for every operation), one forward and one "
     "backward pass",
     "integral": "path integral from baseline to input (layer conductance), steps by the known error",
 }
 
 
-def _ends(question: Question, plain: PlainRun, chosen: Options) -> Trace:
+def _trace_ends(question: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace:
     """A trace whose run holds input and baseline, for what is put in their places."""
-    return trace_of(question, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
+    return trace_layers(question, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
 
 
-def _edges(trace: Trace, chosen: Options) -> list[Edge]:
+def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
     """Between neighbours among the layers that the whole answer passes through; with branch_edges from each layer to
     the next that reads it."""
     if not chosen.edges or _is_refined(trace):
@@ -252,7 +269,7 @@ def _edges(trace: Trace, chosen: Options) -> list[Edge]:
     found: list[Edge] = []
     handed_on: set[int] = set()
     for target in range(1, len(trace.layers)):
-        open_ends = [place for place in reversed(range(target)) if place not in handed_on][:_NUM_SOURCES]
+        open_ends = [place for place in reversed(range(target)) if place not in handed_on][:_MAX_SOURCES]
         into = {place: edges_between(trace, place, target, chosen.num_top) for place in open_ends}
         if not any(into.values()):  # a branch that begins where another did
             source = next((place for place in reversed(cuts) if place < target), None)
@@ -262,12 +279,12 @@ def _edges(trace: Trace, chosen: Options) -> list[Edge]:
     return found
 
 
-def _is_refined(trace: Trace) -> bool:
+def _is_refined(trace: LayerTrace) -> bool:
     """Whether any row needed more than its first panel."""
     return trace.integral is not None and bool((trace.integral.num_steps > FIRST_STEPS).any())
 
 
-def _strongest(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], ...], ...]:
+def _top_units(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], ...], ...]:
     """Of units (N, U)."""
     best = np.argsort(-np.abs(units), axis=1, kind="stable")[:, :num_top]
     values = np.take_along_axis(units, best, axis=1)
@@ -277,7 +294,7 @@ def _strongest(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], .
     )
 
 
-def _decided(layers: list[LayerReport], margin: Float64) -> tuple[str | None, ...]:
+def _decision_layers(layers: list[LayerReport], margin: Float64) -> tuple[str | None, ...]:
     """The first layer from which on the margin has the sign that it has in the end; None where no margin is known."""
     known = [layer for layer in layers if layer.margin is not None]
     found: list[str | None] = []
@@ -291,7 +308,7 @@ def _decided(layers: list[LayerReport], margin: Float64) -> tuple[str | None, ..
     return tuple(found)
 
 
-def _notes(trace: Trace, change: Float64, layers: list[LayerReport]) -> list[str]:
+def _path_notes(trace: LayerTrace, change: Float64, layers: list[LayerReport]) -> list[str]:
     notes = []
     if trace.run.seen.plain and trace.rule == "pairs":
         notes.append(f"without a rule: {', '.join(trace.run.seen.plain)}; their slope at the input stands for them")

@@ -98,15 +98,15 @@ class LayerPath:
                 f"answer is {number(worst['change'])}",
                 expected=f"a difference of at most {self.tolerance:g} of the change",
                 fix='do not use this path; try rule="integral" with more max_steps, or float64 where the change is tiny'
-                + _told(self.notes),
+                + _notes_text(self.notes),
             )
         return self
 
     def write_report(self, path: str | Path | None, *, columns: Sequence[str] = (), title: Words = "") -> str:
         """The page of this path, written to `path` (None: only returned). `columns` name the places of the input."""
-        from deepseek.explain.modules.layer_page import write_path
+        from deepseek.explain.modules.layer_page import write_layer_page
 
-        return write_path(path, self.to_dict() | {"columns": list(columns)}, title=title)
+        return write_layer_page(path, self.to_dict() | {"columns": list(columns)}, title=title)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the single values."""
@@ -130,5 +130,5 @@ class LayerPath:
         }  # fmt: skip
 
 
-def _told(notes: tuple[str, ...]) -> str:
+def _notes_text(notes: tuple[str, ...]) -> str:
     return f" ({'; '.join(notes)})" if notes else ""

@@ -4,7 +4,7 @@ pairs      one forward pass on input and baseline side by side, one backward pas
 rules.py)
 integral   the line from baseline to input, 9 steps or more, until the known error is small (path_integral.py)
 
-    trace = trace_of(question, rule="pairs", ...)
+    trace = trace_layers(question, rule="pairs", ...)
     trace.parts[i]        (N, ...) contributions at trace.layers[i], rows first
 """
 
@@ -20,39 +20,39 @@ from torch import Tensor, nn
 from deepseek.errors import ExplainError, InputError
 from deepseek.explain.modules import rules as _rules
 from deepseek.explain.modules import rules_composite as _composed
-from deepseek.explain.modules.activations import Found, Key, Watch
-from deepseek.explain.modules.cuts import Paths
-from deepseek.explain.modules.fidelity.plain import PlainRun, in_words
-from deepseek.explain.modules.paired_forward import Mirror, Seen, twin_of
-from deepseek.explain.modules.path_integral import FIRST_STEPS, Integral, contract, integrate
-from deepseek.explain.modules.problem import Question, check_answers
+from deepseek.explain.modules.activations import Activation, ActivationKey, ActivationRecorder
+from deepseek.explain.modules.cuts import PathCounts
+from deepseek.explain.modules.fidelity.plain import PlainRun, raise_explain_error
+from deepseek.explain.modules.paired_forward import PairedForward, RunRecord, twin_of
+from deepseek.explain.modules.path_integral import FIRST_STEPS, Integral, contract_steps, integrate
+from deepseek.explain.modules.problem import AttributionProblem, check_answers
 
-Rule = Literal["pairs", "integral"]
+TraceRule = Literal["pairs", "integral"]
 RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
 
 
 @dataclass(slots=True)
-class Layer:
+class TracedLayer:
     """A tensor of the net on which contributions are read."""
 
     name: str
     kind: str  # the module's class; "input", "attention heads"
-    key: Key | None  # of watch.patched; None for an input and for heads
+    key: ActivationKey | None  # of watch.patched; None for an input and for heads
     is_cut: bool
-    place: int  # in Run.tensors
+    place: int  # in ForwardRun.tensors
 
 
 @dataclass(slots=True)
-class Run:
+class ForwardRun:
     """One forward pass."""
 
-    seen: Seen
-    found: list[Found]
+    seen: RunRecord
+    found: list[Activation]
     answer: Tensor  # (rows, K)
     other: Tensor  # the answer to the baselines, of a run on pairs; else the answer itself
     tensors: list[Tensor] = field(default_factory=list)  # leaves, then found, then heads
 
-    def place_of(self, layer: Layer) -> int | None:
+    def place_of(self, layer: TracedLayer) -> int | None:
         """Where a layer of another run stands in this one."""
         if layer.key is None:
             return layer.place if layer.kind == "input" else None
@@ -64,7 +64,9 @@ class Run:
 
     def grads(self, explained: Tensor, *, keep: bool) -> list[Tensor]:
         """Of `explained` (rows,) with respect to all tensors."""
-        with in_words("there is no way back through the module", fix='explain it as a black box: method="kernel"'):
+        with raise_explain_error(
+            "there is no way back through the module", fix='explain it as a black box: method="kernel"'
+        ):
             found = torch.autograd.grad(explained.sum(), self.tensors, retain_graph=keep, allow_unused=True)
         return [
             torch.zeros_like(tensor) if grad is None else grad for grad, tensor in zip(found, self.tensors, strict=True)
@@ -72,15 +74,15 @@ class Run:
 
 
 @dataclass(slots=True)
-class Trace:
+class LayerTrace:
     """Contributions of all layers and the run behind them."""
 
-    rule: Rule
-    layers: list[Layer]
+    rule: TraceRule
+    layers: list[TracedLayer]
     parts: list[Tensor]  # (N, ...) each
     grads: list[Tensor]  # multipliers or, by steps of the last run, gradients
-    run: Run
-    paths: Paths
+    run: ForwardRun
+    paths: PathCounts
     target: Tensor  # (N,)
     answer: Tensor  # (N, K)
     base_answer: Tensor  # (N, K)
@@ -89,44 +91,50 @@ class Trace:
     def spread(self, place: int, grad: Tensor) -> Tensor:
         """Contributions (N, ...) of tensor `place` of the run for a gradient with respect to it."""
         if self.rule == "pairs":
-            return _of_pair(self.run, place, grad)
-        return _over_steps(self.run.tensors[place], grad, len(self.target), FIRST_STEPS)
+            return _pair_contributions(self.run, place, grad)
+        return _step_contributions(self.run.tensors[place], grad, len(self.target), FIRST_STEPS)
 
 
-def trace_of(
-    question: Question,
-    rule: Rule,
+def trace_layers(
+    question: AttributionProblem,
+    rule: TraceRule,
     plain: PlainRun,
     *,
     max_steps: int,
     max_rows: int,
     time_limit_s: float | None,
     keep: bool,
-) -> Trace:
+) -> LayerTrace:
     """`keep` keeps the graph of a run for edges. The rule "integral" keeps that of its first run alone."""
     if not isinstance(question.module, nn.Module):
         raise InputError(
             f"{type(question.module).__name__} has no layers", expected="a torch module",
             fix="explain() explains any callable, but not layer by layer",
         )  # fmt: skip
-    copied: frozenset[Key] = frozenset()
+    copied: frozenset[ActivationKey] = frozenset()
     steps = None if rule == "pairs" else torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, question.num_rows)
-    run = forward(question, steps, copied)
+    run = run_forward(question, steps, copied)
     changed = frozenset(each.key for each in run.found if each.is_changed)
     if changed:  # written over in place: run again with copies of those, as they were when the module gave them
         copied = changed
-        run = forward(question, steps, copied)
+        run = run_forward(question, steps, copied)
     if rule == "pairs":
-        return _by_pairs(question, run, plain, keep)
-    return _by_integral(question, run, copied, plain, max_steps, max_rows, time_limit_s, keep)
+        return _trace_pairs(question, run, plain, keep)
+    return _trace_integral(question, run, copied, plain, max_steps, max_rows, time_limit_s, keep)
 
 
-def forward(question: Question, steps: Tensor | None, copied: frozenset[Key] = frozenset()) -> Run:
+def run_forward(
+    question: AttributionProblem, steps: Tensor | None, copied: frozenset[ActivationKey] = frozenset()
+) -> ForwardRun:
     """One pass; `steps` (S, N) makes S * N rows."""
-    mirror = Mirror(steps)
+    mirror = PairedForward(steps)
     given = mirror.start(question.inputs, question.baselines)
     how = "input and baseline side by side" if steps is None else "several steps from baseline to input at once"
-    with in_words(f"the module cannot run on {how}"), mirror, Watch(question.module, mirror.seen, copied) as watch:  # type: ignore[arg-type]
+    with (
+        raise_explain_error(f"the module cannot run on {how}"),
+        mirror,
+        ActivationRecorder(question.module, mirror.seen, copied) as watch,  # type: ignore[arg-type]
+    ):
         answer = question.answer(given, times=1 if steps is None else len(steps))
     if not answer.requires_grad or not mirror.seen.leaves:
         raise ExplainError(
@@ -138,49 +146,49 @@ def forward(question: Question, steps: Tensor | None, copied: frozenset[Key] = f
     other = answer.detach() if twin is None else twin
     check_answers(other, "baseline" if steps is None else "row")
     check_answers(answer, "row")
-    run = Run(mirror.seen, watch.found, answer, other)
+    run = ForwardRun(mirror.seen, watch.found, answer, other)
     heads = [each.tensor for each in mirror.seen.heads if each.tensor.requires_grad]
     run.tensors = [each.tensor for each in mirror.seen.leaves] + [each.tensor for each in run.found] + heads
     return run
 
 
-def _by_pairs(question: Question, run: Run, plain: PlainRun, keep: bool) -> Trace:
+def _trace_pairs(question: AttributionProblem, run: ForwardRun, plain: PlainRun, keep: bool) -> LayerTrace:
     target = plain.target.to(run.answer.device)
     explained = question.of(run.answer, target)
     rows = torch.arange(question.num_rows)
     plain.check(explained, question.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.seen.branches))
-    layers, paths = layers_of(run, explained)
+    layers, paths = find_layers(run, explained)
     grads = run.grads(explained, keep=keep)
-    parts = [_of_pair(run, place, grad) for place, grad in enumerate(grads)]
-    return Trace("pairs", layers, parts, grads, run, paths, target, run.answer.detach(), run.other)
+    parts = [_pair_contributions(run, place, grad) for place, grad in enumerate(grads)]
+    return LayerTrace("pairs", layers, parts, grads, run, paths, target, run.answer.detach(), run.other)
 
 
-def _by_integral(
-    question: Question,
-    ends: Run,
-    copied: frozenset[Key],
+def _trace_integral(
+    question: AttributionProblem,
+    ends: ForwardRun,
+    copied: frozenset[ActivationKey],
     plain: PlainRun,
     max_steps: int,
     max_rows: int,
     time_limit_s: float | None,
     keep: bool,
-) -> Trace:
+) -> LayerTrace:
     """`ends` is the run on both ends of the line."""
     base_answer, answer = ends.answer.detach().chunk(2)
     target = plain.target.to(answer.device)
     rows = torch.arange(question.num_rows)
     plain.check(question.of(answer, target), question.of(base_answer, target), rows, torch.zeros_like(rows))
-    layers, paths = layers_of(ends, question.of(ends.answer, target))
+    layers, paths = find_layers(ends, question.of(ends.answer, target))
     inputs = [layer.place for layer in layers if layer.kind == "input"]
     cuts = [[layer.place] for layer in layers if layer.is_cut and layer.kind != "input"] + [inputs]
-    first: list[tuple[Run, list[Tensor]]] = []
+    first: list[tuple[ForwardRun, list[Tensor]]] = []
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
         asked = question if len(rows) == question.num_rows and len(steps) == FIRST_STEPS else question.rows(rows)
-        run = forward(asked, steps, copied)
+        run = run_forward(asked, steps, copied)
         explained = question.of(run.answer, target[rows])
         grads = run.grads(explained, keep=keep and not first)
-        parts = [_over_steps(tensor, grad, len(rows), len(steps)) for tensor, grad in _both(run.tensors, grads)]
+        parts = [_step_contributions(tensor, grad, len(rows), len(steps)) for tensor, grad in _both(run.tensors, grads)]
         moved = explained.detach().view(steps.shape)
         moved = (moved[-1] - moved[0]).double()
         sums = [sum((sum_rows(parts[place]) for place in places), start=torch.zeros_like(moved)) for places in cuts]
@@ -191,43 +199,43 @@ def _by_integral(
         measure, torch.from_numpy(plain.limit), max_steps=max_steps, max_rows=max_rows, time_limit_s=time_limit_s,
     )  # fmt: skip
     run, grads = first[0]
-    return Trace("integral", layers, found.parts, grads, run, paths, target, answer, base_answer, found)
+    return LayerTrace("integral", layers, found.parts, grads, run, paths, target, answer, base_answer, found)
 
 
-def layers_of(run: Run, explained: Tensor) -> tuple[list[Layer], Paths]:
+def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], PathCounts]:
     """The inputs, every module's answer and the heads of every attention."""
     leaves = run.seen.leaves
-    paths = Paths(explained, [leaf.tensor for leaf in leaves])
+    paths = PathCounts(explained, [leaf.tensor for leaf in leaves])
     names = ["input"] if len(leaves) == 1 else [f"input {place}" for place in range(len(leaves))]
-    layers = [Layer(name, "input", None, len(leaves) == 1, place) for place, name in enumerate(names)]
+    layers = [TracedLayer(name, "input", None, len(leaves) == 1, place) for place, name in enumerate(names)]
     for found in run.found:
         if paths.num_through(found.tensor):
             place = next(at for at, tensor in enumerate(run.tensors) if tensor is found.tensor)
-            layers.append(Layer(found.name, found.kind, found.key, paths.is_cut(found.tensor), place))
+            layers.append(TracedLayer(found.name, found.kind, found.key, paths.is_cut(found.tensor), place))
     for heads in run.seen.heads:
         if heads.tensor.requires_grad and paths.num_through(heads.tensor):
             place = next(at for at, tensor in enumerate(run.tensors) if tensor is heads.tensor)
-            layers.append(Layer(f"{heads.module} heads", "attention heads", None, False, place))
+            layers.append(TracedLayer(f"{heads.module} heads", "attention heads", None, False, place))
     return layers, paths
 
 
-def _of_pair(run: Run, place: int, grad: Tensor) -> Tensor:
+def _pair_contributions(run: ForwardRun, place: int, grad: Tensor) -> Tensor:
     """Contributions (N, ...) of a tensor, rows first."""
     tensor, leaves = run.tensors[place], run.seen.leaves
     other = twin_of(tensor)
     change = leaves[place].change if place < len(leaves) else tensor.detach() - (tensor if other is None else other)
-    return rows_first((grad * change).detach(), len(run.answer))
+    return move_rows_first((grad * change).detach(), len(run.answer))
 
 
-def _over_steps(tensor: Tensor, grad: Tensor, num_rows: int, num_steps: int) -> Tensor:
+def _step_contributions(tensor: Tensor, grad: Tensor, num_rows: int, num_steps: int) -> Tensor:
     """Contributions (N, ...) of a tensor whose rows are those of all steps."""
-    values, slopes = (rows_first(each.detach(), num_rows * num_steps) for each in (tensor, grad))
+    values, slopes = (move_rows_first(each.detach(), num_rows * num_steps) for each in (tensor, grad))
     if len(values) != num_rows * num_steps:
         return values.new_zeros(num_rows, 0)
-    return contract(slopes, values, num_steps)
+    return contract_steps(slopes, values, num_steps)
 
 
-def rows_first(tensor: Tensor, num_rows: int) -> Tensor:
+def move_rows_first(tensor: Tensor, num_rows: int) -> Tensor:
     """(..., rows, ...) -> (rows, ...), (rows * M, ...) -> (rows, M, ...); as it is where no axis can be the rows."""
     shape = tensor.shape
     if not shape or shape[0] == num_rows:
@@ -238,7 +246,7 @@ def rows_first(tensor: Tensor, num_rows: int) -> Tensor:
     return tensor.reshape(num_rows, -1, *shape[1:]) if shape[0] % num_rows == 0 else tensor
 
 
-def unmistakable(tensors: Sequence[Tensor], num_rows: int) -> int:
+def distinct_row_count(tensors: Sequence[Tensor], num_rows: int) -> int:
     """A number of rows, at least `num_rows`, by which the axis of the rows is found where it is not the first."""
     wide = [tensor.shape for tensor in tensors if list(tensor.shape).count(num_rows) > 1]
     if num_rows == 1 or not wide:

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepseek.explain.modules.activations import Patch, patched
-from deepseek.explain.modules.cuts import Paths
-from deepseek.explain.modules.layer_traces import Layer, Trace, forward, rows_first, sum_rows
+from deepseek.explain.modules.activations import ActivationPatch, run_patched
+from deepseek.explain.modules.cuts import PathCounts
+from deepseek.explain.modules.layer_traces import LayerTrace, TracedLayer, move_rows_first, run_forward, sum_rows
 from deepseek.explain.modules.paired_forward import twin_of
-from deepseek.explain.modules.problem import Question
-from deepseek.explain.modules.units import by_unit, places_of
+from deepseek.explain.modules.problem import AttributionProblem
+from deepseek.explain.modules.units import sum_by_unit, unit_mask
 
-SHARE = 0.2  # of a layer's units that an ablation takes away
+ABLATED_SHARE = 0.2  # of a layer's units that an ablation takes away
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Ablation:
     random: Tensor  # the same for as many units by chance
 
 
-def margin_of(answer: Tensor, target: Tensor) -> Tensor:
+def class_margin(answer: Tensor, target: Tensor) -> Tensor:
     """(N, K) -> (N,)."""
     if answer.shape[1] == 1:
         return answer[:, 0]
@@ -42,7 +42,7 @@ def margin_of(answer: Tensor, target: Tensor) -> Tensor:
     return own - answer.scatter(1, target[:, None], -torch.inf).amax(1)
 
 
-def value_of(ends: Trace, layer: Layer, *, is_base: bool = False) -> Tensor | None:
+def layer_value(ends: LayerTrace, layer: TracedLayer, *, is_base: bool = False) -> Tensor | None:
     """A layer's values for the inputs, or for the baselines, as they lie in the net. `ends` is a trace of pairs."""
     place = ends.run.place_of(layer)
     if place is None:
@@ -55,14 +55,16 @@ def value_of(ends: Trace, layer: Layer, *, is_base: bool = False) -> Tensor | No
     return tensor.detach() if not is_base or other is None else other
 
 
-def margins(question: Question, trace: Trace, ends: Trace, *, max_rows: int) -> list[tuple[Tensor | None, str]]:
+def layer_margins(
+    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, max_rows: int
+) -> list[tuple[Tensor | None, str]]:
     """For each layer (margin (N,) or None, how). `ends` is a trace of pairs of the same question."""
-    lens = _lens(question, trace, ends, max_rows)
-    rest = _linear_rest(question, trace, ends)
+    lens = _logit_lens_margins(question, trace, ends, max_rows)
+    rest = _linear_rest_margins(question, trace, ends)
     found: list[tuple[Tensor | None, str]] = []
     for place, layer in enumerate(trace.layers):
         if trace.run.tensors[layer.place] is trace.run.answer:
-            found.append((margin_of(trace.answer, trace.target), "the answer"))
+            found.append((class_margin(trace.answer, trace.target), "the answer"))
         elif place in lens:
             found.append((lens[place], "logit lens"))
         elif place in rest:
@@ -72,7 +74,9 @@ def margins(question: Question, trace: Trace, ends: Trace, *, max_rows: int) -> 
     return found
 
 
-def _lens(question: Question, trace: Trace, ends: Trace, max_rows: int) -> dict[int, Tensor]:
+def _logit_lens_margins(
+    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, max_rows: int
+) -> dict[int, Tensor]:
     """Margins of the layers that the lens fits."""
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut and layer.key is not None]
     tensors = [trace.run.tensors[trace.layers[place].place] for place in cuts]
@@ -80,28 +84,28 @@ def _lens(question: Question, trace: Trace, ends: Trace, max_rows: int) -> dict[
     for at in reversed(range(len(cuts))):
         if cuts[at] in lasts:
             continue
-        streams = Paths.stream(tensors[at], tensors[:at])
+        streams = PathCounts.stream(tensors[at], tensors[:at])
         same = [cuts[other] for other in range(at) if streams[other] and tensors[other].shape == tensors[at].shape]
         if same:
             lasts |= dict.fromkeys([*same, cuts[at]], cuts[at])
-    places, patches = list[int](), list[Patch]()
+    places, patches = list[int](), list[ActivationPatch]()
     for place, last in lasts.items():
-        value, key = value_of(ends, trace.layers[place]), trace.layers[last].key
+        value, key = layer_value(ends, trace.layers[place]), trace.layers[last].key
         if value is not None and key is not None:
             places.append(place)
-            patches.append(Patch(key, value))
-    answers = patched(question, patches, max_rows=max_rows)
+            patches.append(ActivationPatch(key, value))
+    answers = run_patched(question, patches, max_rows=max_rows)
     return {
-        place: margin_of(answer, trace.target)
+        place: class_margin(answer, trace.target)
         for place, answer in zip(places, answers, strict=True)
         if answer is not None
     }
 
 
-def _linear_rest(question: Question, trace: Trace, ends: Trace) -> dict[int, Tensor]:
+def _linear_rest_margins(question: AttributionProblem, trace: LayerTrace, ends: LayerTrace) -> dict[int, Tensor]:
     """Margins of all layers that the whole answer passes through."""
     num_rows = len(trace.target)
-    run = forward(question, torch.zeros(1, num_rows, dtype=torch.float64))
+    run = run_forward(question, torch.zeros(1, num_rows, dtype=torch.float64))
     target, answer = trace.target, trace.answer
     margin = question.of(run.answer, target)
     if answer.shape[1] > 1:
@@ -110,33 +114,35 @@ def _linear_rest(question: Question, trace: Trace, ends: Trace) -> dict[int, Ten
     grads, found = run.grads(margin, keep=False), dict[int, Tensor]()
     for place, layer in enumerate(trace.layers):
         at = run.place_of(layer)
-        value, base = value_of(ends, layer), value_of(ends, layer, is_base=True)
+        value, base = layer_value(ends, layer), layer_value(ends, layer, is_base=True)
         if not layer.is_cut or at is None or value is None or base is None:
             continue
-        grad, change = rows_first(grads[at], num_rows), rows_first(value - base, num_rows)
+        grad, change = move_rows_first(grads[at], num_rows), move_rows_first(value - base, num_rows)
         if grad.shape == change.shape and len(grad) == num_rows:
             found[place] = margin.detach() + sum_rows(grad * change).to(margin)
     return found
 
 
-def ablations(question: Question, trace: Trace, ends: Trace, *, seed: int, max_rows: int) -> dict[int, Ablation]:
+def ablate_layers(
+    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, seed: int, max_rows: int
+) -> dict[int, Ablation]:
     """For each layer that the whole answer passes through: its strongest units, and as many by chance, get the values
     that they have for the baseline."""
     rng = torch.Generator().manual_seed(seed)
-    places, patches, predicted = list[int](), list[Patch](), list[Tensor]()
+    places, patches, predicted = list[int](), list[ActivationPatch](), list[Tensor]()
     for place, layer in enumerate(trace.layers):
-        part, value, base = trace.parts[layer.place], value_of(ends, layer), value_of(ends, layer, is_base=True)
+        part, value, base = trace.parts[layer.place], layer_value(ends, layer), layer_value(ends, layer, is_base=True)
         if not layer.is_cut or layer.key is None or value is None or base is None or part.shape != value.shape:
             continue
-        units = by_unit(layer, part)
-        count = max(1, round(SHARE * units.shape[1]))
+        units = sum_by_unit(layer, part)
+        count = max(1, round(ABLATED_SHARE * units.shape[1]))
         top = units.abs().topk(count, dim=1).indices
         chance = torch.rand(units.shape, generator=rng).topk(count, dim=1).indices.to(top.device)
         for chosen in (top, chance):
-            patches.append(Patch(layer.key, torch.where(places_of(layer, part, chosen), base, value)))
+            patches.append(ActivationPatch(layer.key, torch.where(unit_mask(layer, part, chosen), base, value)))
         places.append(place)
         predicted.append(units.gather(1, top).sum(1))
-    answers = patched(question, patches, max_rows=max_rows)
+    answers = run_patched(question, patches, max_rows=max_rows)
     own, found = question.of(trace.answer, trace.target), dict[int, Ablation]()
     for at, place in enumerate(places):
         without, by_chance = answers[2 * at], answers[2 * at + 1]

@@ -1,6 +1,6 @@
 """One run of any torch module on an input and, beside it, on its baseline: every tensor knows its twin.
 
-    mirror = Mirror(steps=None)
+    mirror = PairedForward(steps=None)
     x = mirror.start(inputs, baselines)              leaves, each with its twin
     with mirror:
         output = module(x)                           twin_of(output) is what the baselines give
@@ -28,13 +28,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from deepseek.errors import ExplainError
-from deepseek.explain.modules.fidelity.places import Places, follow, placed, places_of
-from deepseek.explain.modules.fidelity.reads import READS, place_of_call
-from deepseek.explain.modules.fidelity.signatures import bind, first_operand
+from deepseek.explain.modules.fidelity.places import TokenPositions, attach_positions, positions_of, propagate_positions
+from deepseek.explain.modules.fidelity.reads import READ_CALLS, caller_location
+from deepseek.explain.modules.fidelity.signatures import bind_arguments, first_operand
 
 _TWIN = "_deepseek_twin"
 _ATTENTION = "_deepseek_attention"
-_MANY_HEADS = "multi_head_attention_forward"  # hides its heads, so that it is done step by step in every run
+_MULTI_HEAD_ATTENTION = "multi_head_attention_forward"  # hides its heads, so that it is done step by step in every run
 _LINEAR_NAMES = """
     add sub subtract rsub radd iadd isub neg negative positive addmm addbmm view view_as reshape permute
     transpose t swapaxes movedim flatten unflatten squeeze unsqueeze expand expand_as repeat repeat_interleave
@@ -57,17 +57,17 @@ def twin_of(value: Any) -> Tensor | None:
     return found
 
 
-def twinned(value: Tensor, twin: Tensor) -> Tensor:
+def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
     """`value`, which now knows its twin."""
     setattr(value, _TWIN, twin)
     return value
 
 
 @dataclass(slots=True)
-class Call:
+class TorchCall:
     """One call of torch."""
 
-    mirror: Mirror
+    mirror: PairedForward
     name: str  # without underscores: mul for mul, mul_, __mul__ and __imul__
     func: Callable[..., Any]
     args: Sequence[Any]
@@ -84,7 +84,7 @@ class Call:
     def argument(self, name: str, default: Any = None) -> Any:
         """An argument by the name that it has in the signature; `default` where the signature has no such name."""
         if self._arguments is None:
-            found = bind(self.func, self.name, self.args, self.kwargs)
+            found = bind_arguments(self.func, self.name, self.args, self.kwargs)
             if found is None:
                 raise UnknownCallError(self.name)
             self._arguments = found
@@ -96,7 +96,7 @@ class UnknownCallError(Exception):
 
 
 #: What a rule gives: the tensor of the first run with its twin, or None where the rule does not fit these arguments.
-Rule = Callable[[Call], Any]
+Rule = Callable[[TorchCall], Any]
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class Leaf:
 
 
 @dataclass(slots=True)
-class Heads:
+class AttentionHeads:
     """The outcome of one attention, before heads are joined: (N, H, L, D)."""
 
     module: str
@@ -121,23 +121,23 @@ class Heads:
 
 
 @dataclass(slots=True)
-class Seen:
+class RunRecord:
     """What one run has seen."""
 
     leaves: list[Leaf] = field(default_factory=list)
-    heads: list[Heads] = field(default_factory=list)
+    heads: list[AttentionHeads] = field(default_factory=list)
     plain: dict[str, None] = field(default_factory=dict)  # calls that are not linear and have no rule
     branches: dict[str, None] = field(default_factory=dict)  # where Python read what differs between the runs
     scope: list[str] = field(default_factory=list)  # names of the modules that run
 
 
-class Mirror(TorchFunctionMode):
+class PairedForward(TorchFunctionMode):
     """`steps` (S, N) are places on each row's line from baseline (0) to input (1), None for a run on pairs."""
 
     def __init__(self, steps: Tensor | None = None) -> None:
         super().__init__()
         self.steps = steps
-        self.seen = Seen()
+        self.seen = RunRecord()
         self._found = None
 
     def start(self, inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> list[Tensor]:
@@ -150,15 +150,15 @@ class Mirror(TorchFunctionMode):
             # A copy, so that a module may change its input in place, and the leaf is not the caller's tensor.
             leaf = self._leaf(given, base, source)
             value = leaf.clone()
-            return value if self.steps is not None else twinned(value, base.detach().clone())
+            return value if self.steps is not None else attach_twin(value, base.detach().clone())
         if self.steps is not None:
             times = (len(self.steps), *(1 for _ in given.shape[1:]))
             given, base = given.repeat(times), base.repeat(times)
-        ids = twinned(given.clone(), base.clone())
+        ids = attach_twin(given.clone(), base.clone())
         places = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
-        return placed(ids, Places(source, places, ids[0].numel()))
+        return attach_positions(ids, TokenPositions(source, places, ids[0].numel()))
 
-    def _leaf(self, given: Tensor, base: Tensor, source: int, places: Places | None = None) -> Tensor:
+    def _leaf(self, given: Tensor, base: Tensor, source: int, places: TokenPositions | None = None) -> Tensor:
         """Of real numbers, or of what was looked up for ids at `places`."""
         given, base = given.detach(), base.detach()
         change = given - base
@@ -180,29 +180,31 @@ class Mirror(TorchFunctionMode):
         if not (_any_twin(args) or _any_twin(list(kwargs.values()))):
             if self.steps is None:
                 return func(*args, **kwargs)
-            name = _name_of(func)[0]
-            composed = RULES[name](Call(self, name, func, args, kwargs, False)) if name == _MANY_HEADS else None
+            name = _call_name(func)[0]
+            composed = (
+                RULES[name](TorchCall(self, name, func, args, kwargs, False)) if name == _MULTI_HEAD_ATTENTION else None
+            )
             result = func(*args, **kwargs) if composed is None else composed
             self._see_attention(name, args, result)
             return result
-        name, in_place = _name_of(func)
+        name, in_place = _call_name(func)
         if name == "get":  # of shape, dtype and the like
             result = func(*args, **kwargs)
             return self._mirrored(func, args, kwargs, result) if isinstance(result, Tensor) else result
         if in_place or name == "setitem" or "out" in kwargs:
-            _give_twin(kwargs.get("out", args[0] if args else None))
-        call = Call(self, name, func, args, kwargs, in_place or bool(kwargs.get("inplace")))
+            _ensure_twin(kwargs.get("out", args[0] if args else None))
+        call = TorchCall(self, name, func, args, kwargs, in_place or bool(kwargs.get("inplace")))
         result = self._by_rule(call)
         if result is None:
             result = self._mirrored(func, args, kwargs, func(*args, **kwargs))
             self._see_plain(name, result)
         elif call.in_place and isinstance(args[0], Tensor):
-            result = _put(args[0], result)
+            result = _write_in_place(args[0], result)
         self._see_attention(name, args, result)
         return result
 
     @staticmethod
-    def _by_rule(call: Call) -> Any:
+    def _by_rule(call: TorchCall) -> Any:
         rule = RULES.get(call.name)
         try:
             return None if rule is None else rule(call)
@@ -212,23 +214,23 @@ class Mirror(TorchFunctionMode):
     def _mirrored(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
         """`result`, with what the same call gives for the twins."""
         name = getattr(func, "__name__", "")
-        if not (_has_tensor(result) or name in READS or name == "__setitem__"):
+        if not (_has_tensor(result) or name in READ_CALLS or name == "__setitem__"):
             return result  # a shape, a type
         with torch.no_grad():
-            other = func(*_twins(args), **{name: _twins(value) for name, value in kwargs.items()})
+            other = func(*_to_twins(args), **{name: _to_twins(value) for name, value in kwargs.items()})
         if not _has_tensor(result):
-            if name in READS and not _are_same(result, other):
-                self.seen.branches[f"{name.strip('_')} ({place_of_call()})"] = None
+            if name in READ_CALLS and not _values_equal(result, other):
+                self.seen.branches[f"{name.strip('_')} ({caller_location()})"] = None
             return result
-        operands = _flat([*args, *kwargs.values()])
-        follow(_name_of(func)[0], func, args, kwargs, operands, _flat([result]))
-        of_reals = any(twin_of(each) is not None and places_of(each) is None for each in operands)
-        if not of_reals and _are_other_masks(_flat([result]), _flat([other])):
-            self.seen.branches[f"a mask of ids ({place_of_call()})"] = None
-        return _paired(result, other, of_reals)
+        operands = _flatten_tensors([*args, *kwargs.values()])
+        propagate_positions(_call_name(func)[0], func, args, kwargs, operands, _flatten_tensors([result]))
+        of_reals = any(twin_of(each) is not None and positions_of(each) is None for each in operands)
+        if not of_reals and _masks_differ(_flatten_tensors([result]), _flatten_tensors([other])):
+            self.seen.branches[f"a mask of ids ({caller_location()})"] = None
+        return _attach_twins(result, other, of_reals)
 
     def _see_plain(self, name: str, result: Any) -> None:
-        if name not in LINEAR and any(each.requires_grad for each in _flat([result])):
+        if name not in LINEAR and any(each.requires_grad for each in _flatten_tensors([result])):
             self.seen.plain[name] = None
 
     def _see_attention(self, name: str, args: Sequence[Any], result: Any) -> None:
@@ -240,80 +242,80 @@ class Mirror(TorchFunctionMode):
         elif (
             name == "scaled_dot_product_attention" or (name == "matmul" and hasattr(args[0], _ATTENTION))
         ) and not any(each.tensor is result for each in self.seen.heads):
-            self.seen.heads.append(Heads(self.seen.scope[-1] if self.seen.scope else "", result))
+            self.seen.heads.append(AttentionHeads(self.seen.scope[-1] if self.seen.scope else "", result))
 
 
-def lookup(call: Call) -> Tensor | None:
+def embedding_rule(call: TorchCall) -> Tensor | None:
     """An embedding of ids that have a twin: a leaf begins."""
     ids = call.argument("input")
     if twin_of(ids) is None:
         return None
-    places = places_of(ids)
+    places = positions_of(ids)
     if places is None:
         raise ExplainError(
-            f"ids are looked up that cannot be followed back to the input ({place_of_call()})",
+            f"ids are looked up that cannot be followed back to the input ({caller_location()})",
             expected="ids of the input, moved or changed one by one", fix='explain it by method="partition"',
         )  # fmt: skip
     with torch.no_grad():
         given = call.func(*call.args, **call.kwargs)
-        base = call.func(*_twins(call.args), **{name: _twins(value) for name, value in call.kwargs.items()})
+        base = call.func(*_to_twins(call.args), **{name: _to_twins(value) for name, value in call.kwargs.items()})
     mirror = call.mirror
     leaf = mirror._leaf(given, base, places.source, places)
-    return leaf.clone() if mirror.steps is not None else twinned(leaf.clone(), base)
+    return leaf.clone() if mirror.steps is not None else attach_twin(leaf.clone(), base)
 
 
-def _put(target: Tensor, result: Tensor) -> Tensor:
+def _write_in_place(target: Tensor, result: Tensor) -> Tensor:
     """What a call in place does, whose outcome is known."""
     twin, other = twin_of(target), twin_of(result)
     target.copy_(result)
     if other is not None:
         if twin is None:
-            return twinned(target, other)
+            return attach_twin(target, other)
         with torch.no_grad():
             twin.copy_(other)
     return target
 
 
-def _give_twin(target: Any) -> None:
+def _ensure_twin(target: Any) -> None:
     """What is about to be written to gets a twin to be written to beside it; a part of a tensor one that is a part of
     the tensor's twin."""
     if not isinstance(target, Tensor) or twin_of(target) is not None:
         return
     whole = target._base
     if whole is None or not whole.is_floating_point():
-        twinned(target, target.detach().clone())
+        attach_twin(target, target.detach().clone())
         return
     if twin_of(whole) is None:
-        twinned(whole, whole.detach().clone())
+        attach_twin(whole, whole.detach().clone())
     beside = twin_of(whole)
     if beside is not None and beside.stride() == whole.stride():
         start = target.storage_offset() - whole.storage_offset() + beside.storage_offset()
-        twinned(target, beside.as_strided(target.shape, target.stride(), start))
+        attach_twin(target, beside.as_strided(target.shape, target.stride(), start))
 
 
-def _are_other_masks(masks: list[Tensor], others: list[Tensor]) -> bool:
+def _masks_differ(masks: list[Tensor], others: list[Tensor]) -> bool:
     """Whether yes and no are said of other places in the run on the baseline."""
     are_masks = any(each.dtype == torch.bool for each in masks)
     return are_masks and not all(map(torch.equal, masks, others))
 
 
-def _are_same(value: Any, other: Any) -> bool:
+def _values_equal(value: Any, other: Any) -> bool:
     """Of two values that Python has read: whether the code that follows cannot tell them apart."""
     return bool(np.array_equal(np.asarray(value), np.asarray(other)))
 
 
-_NAMES: dict[Any, tuple[str, bool]] = {}
+_CALL_NAMES: dict[Any, tuple[str, bool]] = {}
 
 
-def _name_of(func: Callable[..., Any]) -> tuple[str, bool]:
+def _call_name(func: Callable[..., Any]) -> tuple[str, bool]:
     """(name without underscores, whether it works in place)."""
-    found = _NAMES.get(func)
+    found = _CALL_NAMES.get(func)
     if found is None:
         raw = getattr(func, "__name__", str(func))
         name = raw.strip("_")
         augmented = raw.startswith("__i") and name[1:] in {"add", "sub", "mul", "truediv", "div", "pow"}
         in_place = augmented or (raw.endswith("_") and not raw.endswith("__"))
-        found = _NAMES[func] = (name[1:] if augmented else name, in_place)
+        found = _CALL_NAMES[func] = (name[1:] if augmented else name, in_place)
     return found
 
 
@@ -327,23 +329,23 @@ def _any_twin(values: Sequence[Any]) -> bool:
     return False
 
 
-def _twins(value: Any) -> Any:
+def _to_twins(value: Any) -> Any:
     """The same arguments in the run on the baseline."""
     if isinstance(value, Tensor):
         twin = twin_of(value)
         return value if twin is None else twin
     if isinstance(value, (tuple, list)):
-        return type(value)([_twins(each) for each in value]) if type(value) in (tuple, list) else value
+        return type(value)([_to_twins(each) for each in value]) if type(value) in (tuple, list) else value
     return value
 
 
-def _flat(values: Sequence[Any]) -> list[Tensor]:
+def _flatten_tensors(values: Sequence[Any]) -> list[Tensor]:
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, (tuple, list)):
-            found += _flat(value)
+            found += _flatten_tensors(value)
     return found
 
 
@@ -351,14 +353,14 @@ def _has_tensor(result: Any) -> bool:
     return isinstance(result, Tensor) or (isinstance(result, (tuple, list)) and any(map(_has_tensor, result)))
 
 
-def _paired(result: Any, other: Any, of_reals: bool) -> Any:
+def _attach_twins(result: Any, other: Any, of_reals: bool) -> Any:
     """`result` with its twins. What is asked of ids by yes and no (where is padding?) stays as the input has it, so
     that both runs look at the same places."""
     if isinstance(result, Tensor):
-        return twinned(result, other) if result.dtype != torch.bool or of_reals else result
+        return attach_twin(result, other) if result.dtype != torch.bool or of_reals else result
     if isinstance(result, (tuple, list)):
         for each, beside in zip(result, other, strict=True):
-            _paired(each, beside, of_reals)
+            _attach_twins(each, beside, of_reals)
     return result
 
 

@@ -51,7 +51,7 @@ class Panels:
 
 
 #: (rows (P,), steps (S, P)) -> their panels' parts and errors.
-Measure = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]
+MeasureFunction = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Integral:
 
 
 @cache
-def lobatto(num_steps: int) -> tuple[Float64, Float64]:
+def lobatto_rule(num_steps: int) -> tuple[Float64, Float64]:
     """(points (S,) in 0..1, M (S, S)).
 
     >>> points, matrix = lobatto(3)
@@ -84,9 +84,9 @@ def lobatto(num_steps: int) -> tuple[Float64, Float64]:
     return (points + 1) / 2, weights[:, None] * slopes
 
 
-def contract(grads: Tensor, values: Tensor, num_steps: int) -> Tensor:
+def contract_steps(grads: Tensor, values: Tensor, num_steps: int) -> Tensor:
     """sum over k of g_k * (M h)_k: (S * N, ...) -> (N, ...)."""
-    matrix = torch.as_tensor(lobatto(num_steps)[1]).to(values)
+    matrix = torch.as_tensor(lobatto_rule(num_steps)[1]).to(values)
     wide = (num_steps, values.shape[0] // num_steps, *values.shape[1:])
     h, g = values.reshape(wide), grads.reshape(wide)
     found: Tensor = (g * torch.tensordot(matrix, h - h[:1], dims=1)).sum(0)
@@ -94,7 +94,7 @@ def contract(grads: Tensor, values: Tensor, num_steps: int) -> Tensor:
 
 
 def integrate(
-    measure: Measure,
+    measure: MeasureFunction,
     limit: Tensor,
     *,
     max_steps: int,
@@ -105,7 +105,9 @@ def integrate(
     used `max_steps`, or the time is over. A run has at most `max_rows` steps of all rows together, or one panel."""
     start, num_rows = time.perf_counter(), len(limit)
     rows = torch.arange(num_rows)
-    panels = _measured(measure, rows, torch.tensor([[0.0, 1.0]]).double().repeat(num_rows, 1), FIRST_STEPS, max_rows)
+    panels = _measure_panels(
+        measure, rows, torch.tensor([[0.0, 1.0]]).double().repeat(num_rows, 1), FIRST_STEPS, max_rows
+    )
     used = torch.full((num_rows,), FIRST_STEPS)
     limit = limit.cpu().double()
     while True:
@@ -115,11 +117,11 @@ def integrate(
         open_ = (total > limit) & (used + 2 * LATER_STEPS <= max_steps)
         if late or not open_.any():
             break
-        chosen = _worst(panels, total, open_, (max_steps - used) // (2 * LATER_STEPS))
+        chosen = _worst_panels(panels, total, open_, (max_steps - used) // (2 * LATER_STEPS))
         halved = panels.take(chosen)
         middle = halved.ends.mean(1)
         lower, upper = torch.stack([halved.ends[:, 0], middle], 1), torch.stack([middle, halved.ends[:, 1]], 1)
-        new = _measured(measure, halved.rows.repeat(2), torch.cat([lower, upper]), LATER_STEPS, max_rows)
+        new = _measure_panels(measure, halved.rows.repeat(2), torch.cat([lower, upper]), LATER_STEPS, max_rows)
         used.index_add_(0, new.rows, torch.full_like(new.rows, LATER_STEPS))
         kept = torch.ones(len(panels.rows), dtype=torch.bool)
         kept[chosen] = False
@@ -128,7 +130,7 @@ def integrate(
     return Integral(parts, total, used, not bool((total <= limit).all()))
 
 
-def _worst(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:
+def _worst_panels(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:
     """Places of the panels that make half of the error of each row that is not good enough yet."""
     chosen: list[int] = []
     share, number = torch.zeros(len(total), dtype=torch.float64), torch.zeros(len(total), dtype=torch.int64)
@@ -141,9 +143,9 @@ def _worst(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor
     return torch.tensor(chosen)
 
 
-def _measured(measure: Measure, rows: Tensor, ends: Tensor, num_steps: int, max_rows: int) -> Panels:
+def _measure_panels(measure: MeasureFunction, rows: Tensor, ends: Tensor, num_steps: int, max_rows: int) -> Panels:
     size = max(1, max_rows // num_steps)
-    places = torch.as_tensor(lobatto(num_steps)[0])
+    places = torch.as_tensor(lobatto_rule(num_steps)[0])
     found: list[Panels] = []
     for start in range(0, len(rows), size):
         some, between = rows[start : start + size], ends[start : start + size]

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.explain.modules.fidelity.lookups import Lookups
+from deepseek.explain.modules.fidelity.lookups import LookupCheck
 
 Target = int | Callable[[Any], Tensor] | None
-Given = Tensor | Sequence[Tensor]
+ModelInputs = Tensor | Sequence[Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ArrayFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AttributionProblem:
     """Inputs (N, ...) of real numbers or of token ids, each with a baseline of its shape."""
 
     module: Callable[..., Any]
@@ -57,13 +57,13 @@ class Question:
         try:
             given = self.module(*inputs, **self._repeated(times))
         except IndexError as error:
-            with suppress(IndexError), Lookups():  # the same again, for the id that is not there
+            with suppress(IndexError), LookupCheck():  # the same again, for the id that is not there
                 self.module(*inputs, **self._repeated(times))
             raise InputError(
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
             ) from error  # fmt: skip
-        found = self.target(given) if callable(self.target) else _tensor_of(given)
+        found = self.target(given) if callable(self.target) else _answer_tensor(given)
         found = found.unsqueeze(1) if found.ndim == 1 else found
         if found.ndim != 2 or len(found) != times * self.num_rows:
             raise InputError(
@@ -91,7 +91,7 @@ class Question:
             target = target.repeat(len(answer) // len(target))
         return answer.gather(1, target[:, None])[:, 0]
 
-    def rows(self, places: slice | Tensor) -> Question:
+    def rows(self, places: slice | Tensor) -> AttributionProblem:
         """Some of its rows."""
         inputs, baselines = (tuple(each[places] for each in many) for many in (self.inputs, self.baselines))
         fixed = {name: value[places] if self._is_by_row(value) else value for name, value in self.fixed.items()}
@@ -114,13 +114,13 @@ class Question:
         return any(map(self._is_by_row, self.fixed.values()))
 
 
-def ask(
+def build_problem(
     module: Callable[..., Any],
-    inputs: Given,
-    baseline: Given | None = None,
+    inputs: ModelInputs,
+    baseline: ModelInputs | None = None,
     target: Target = None,
     fixed: Mapping[str, Any] | None = None,
-) -> Question:
+) -> AttributionProblem:
     """A question of one baseline a row. InputError for what does not fit together. `baseline` None: zeros, for ids the
     id 0; else each has its input's shape, or one row of it for all."""
     given = as_tuple(inputs)
@@ -132,10 +132,10 @@ def ask(
         else base.detach().to(each).unsqueeze(0).expand(each.shape)
         for each, base in zip(given, bases, strict=True)
     )  # fmt: skip
-    return Question(module, tuple(each.detach() for each in given), bases, dict(fixed or {}), target)
+    return AttributionProblem(module, tuple(each.detach() for each in given), bases, dict(fixed or {}), target)
 
 
-def as_tuple(given: Given) -> tuple[Tensor, ...]:
+def as_tuple(given: ModelInputs) -> tuple[Tensor, ...]:
     return (given,) if isinstance(given, Tensor) else tuple(given)
 
 
@@ -203,7 +203,7 @@ def _is_random(part: nn.Module) -> bool:
     return getattr(part, "p", 0) != 0 and "drop" in type(part).__name__.lower()
 
 
-def _tensor_of(answer: Any) -> Tensor:
+def _answer_tensor(answer: Any) -> Tensor:
     """The tensor of an answer: itself, its logits, or the first of several."""
     if isinstance(answer, Tensor):
         return answer

@@ -14,13 +14,13 @@ from torch import Tensor
 from deepseek.explain.modules.problem import is_finite
 
 #: Relative change below which the slope in the middle stands for the secant, whose rounding would be larger.
-_SMALL = 1e-4
+_MIN_RELATIVE_CHANGE = 1e-4
 
 
 def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, other: Tensor) -> Tensor:
     """(y - other) / (z - base) of y = f(z) and other = f(base), number by number; the slope where that says nothing."""
     change = z - base
-    small = change.abs() <= torch.maximum(z.abs(), base.abs()).mul_(_SMALL)
+    small = change.abs() <= torch.maximum(z.abs(), base.abs()).mul_(_MIN_RELATIVE_CHANGE)
     slope = (y - other) / change
     if small.any():
         with torch.enable_grad():
@@ -33,13 +33,13 @@ def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, ot
     return slope
 
 
-def times(grad: Tensor, slope: Tensor) -> Tensor:
+def multiply_slopes(grad: Tensor, slope: Tensor) -> Tensor:
     """Their product; 0 where nothing depends on the value, whatever its slope: where(z > 0, log(z), z)."""
     product = grad * slope
     return product if is_finite(product) else torch.where(grad == 0, 0.0, product)
 
 
-class Unary(torch.autograd.Function):
+class UnaryRescale(torch.autograd.Function):
     """f of one operand, with the secant for a slope."""
 
     @staticmethod
@@ -51,10 +51,10 @@ class Unary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return times(grads[0], ctx.slope), None, None
+        return multiply_slopes(grads[0], ctx.slope), None, None
 
 
-class StandIn(torch.autograd.Function):
+class StandInGradient(torch.autograd.Function):
     """The value of f(a, b), with the gradients of what stands in for it."""
 
     @staticmethod
@@ -66,7 +66,7 @@ class StandIn(torch.autograd.Function):
         return grads[0], None, None, None
 
 
-class Softmax(torch.autograd.Function):
+class SoftmaxRescale(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, base: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         logs, other_logs = z.log_softmax(dim), base.log_softmax(dim)
@@ -82,7 +82,7 @@ class Softmax(torch.autograd.Function):
         return weighted - ctx.share * weighted.sum(ctx.dim, keepdim=True), None, None
 
 
-class LogSumExp(torch.autograd.Function):
+class LogSumExpRescale(torch.autograd.Function):
     """Along `dim`, which stays: multipliers are the logarithmic means of both softmaxes, scaled to sum to 1."""
 
     @staticmethod
@@ -99,7 +99,7 @@ class LogSumExp(torch.autograd.Function):
         return grads[0] * ctx.share, None, None
 
 
-class Norm(torch.autograd.Function):
+class NormRescale(torch.autograd.Function):
     """z less its mean over `dims` (if `centred`), over the root of its mean square plus eps."""
 
     @staticmethod

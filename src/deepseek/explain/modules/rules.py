@@ -24,8 +24,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deepseek.explain.modules.paired_forward import RULES, Call, lookup, twin_of, twinned
-from deepseek.explain.modules.rescale_rule import LogSumExp, Norm, Softmax, StandIn, Unary
+from deepseek.explain.modules.paired_forward import RULES, TorchCall, attach_twin, embedding_rule, twin_of
+from deepseek.explain.modules.rescale_rule import (
+    LogSumExpRescale,
+    NormRescale,
+    SoftmaxRescale,
+    StandInGradient,
+    UnaryRescale,
+)
 
 _UNARY = """
     relu relu6 leaky_relu rrelu elu selu celu gelu silu sigmoid tanh softplus softsign tanhshrink mish hardtanh
@@ -37,16 +43,20 @@ _UNARY = """
 _PRODUCTS = ("mul", "rmul", "multiply")
 
 
-def _of(function: Any, *operands: Any) -> Tensor:
+def _apply_rule(function: Any, *operands: Any) -> Tensor:
     """What a function of rescale_rule.py gives, with its twin."""
-    return twinned(*function.apply(*operands))
+    return attach_twin(*function.apply(*operands))
 
 
-def unary(call: Call) -> Tensor | None:
+def unary_rule(call: TorchCall) -> Tensor | None:
     """One operand, alone or beside what is the same in both runs."""
     z, kwargs = call.operand, call.kwargs
     rest = call.args[1:] if call.args else ()
-    if not _both_real(z) or _has_twin(rest) or _has_twin([kwargs[name] for name in kwargs if kwargs[name] is not z]):
+    if (
+        not _is_real_with_twin(z)
+        or _any_has_twin(rest)
+        or _any_has_twin([kwargs[name] for name in kwargs if kwargs[name] is not z])
+    ):
         return None
     kwargs = {name: value for name, value in kwargs.items() if value is not z}
     if "out" in kwargs:
@@ -64,58 +74,58 @@ def unary(call: Call) -> Tensor | None:
         found: Tensor = call.func(value.clone() if copies else value, *rest, **kwargs)
         return found
 
-    return _of(Unary, z, _twin(z), f)
+    return _apply_rule(UnaryRescale, z, _twin_or_self(z), f)
 
 
-def prelu(call: Call) -> Any:
+def prelu_rule(call: TorchCall) -> Any:
     """relu(z) - weight * relu(-z), a weight for each channel or one for all."""
     z, weight = call.argument("input"), call.argument("weight")
-    if not _both_real(z):
+    if not _is_real_with_twin(z):
         return None
     wide = weight.view(-1, *(1 for _ in z.shape[2:])) if weight.numel() > 1 else weight
     with call.mirror:
         return torch.relu(z) - wide * torch.relu(-z)
 
 
-def product(call: Call) -> Tensor | None:
+def product_rule(call: TorchCall) -> Tensor | None:
     """mul, matmul and bmm of two that both change."""
     a, b = call.argument("input"), call.argument("mat2" if call.name in {"bmm", "mm"} else "other")
-    if not (_both_real(a) and _both_real(b)) or call.kwargs.get("out") is not None:
+    if not (_is_real_with_twin(a) and _is_real_with_twin(b)) or call.kwargs.get("out") is not None:
         return None
     if call.name.startswith("r"):
         a, b = b, a
-    return _product(torch.mul if call.name in _PRODUCTS else torch.matmul, a, b)
+    return _bilinear(torch.mul if call.name in _PRODUCTS else torch.matmul, a, b)
 
 
-def _product(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+def _bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
     """f(a, b), bilinear."""
-    other_a, other_b = _twin(a), _twin(b)
+    other_a, other_b = _twin_or_self(a), _twin_or_self(b)
     with torch.no_grad():
         middle_a, middle_b, other = (a + other_a) / 2, (b + other_b) / 2, f(other_a, other_b)
     stand_in = f(a, middle_b) + f(middle_a, b)
-    found: Any = StandIn
-    return twinned(found.apply(stand_in, a, b, f), other)
+    found: Any = StandInGradient
+    return attach_twin(found.apply(stand_in, a, b, f), other)
 
 
-def einsum(call: Call) -> Tensor | None:
+def einsum_rule(call: TorchCall) -> Tensor | None:
     operands = call.args[1:] if len(call.args) > 2 else call.args[1]
-    if len(operands) != 2 or not isinstance(call.args[0], str) or not all(map(_both_real, operands)):
+    if len(operands) != 2 or not isinstance(call.args[0], str) or not all(map(_is_real_with_twin, operands)):
         return None
-    return _product(lambda a, b: torch.einsum(call.args[0], a, b), *operands)
+    return _bilinear(lambda a, b: torch.einsum(call.args[0], a, b), *operands)
 
 
-def quotient(call: Call) -> Any:
+def quotient_rule(call: TorchCall) -> Any:
     """a / b, where b changes: a times 1 / b."""
     a, b = call.argument("input"), call.argument("other")
     if call.name in {"rdiv", "rtruediv"}:
         a, b = b, a
-    if not _both_real(b) or call.kwargs.get("rounding_mode") or call.kwargs.get("out") is not None:
+    if not _is_real_with_twin(b) or call.kwargs.get("rounding_mode") or call.kwargs.get("out") is not None:
         return None
     with call.mirror:
         return torch.reciprocal(b) * a
 
 
-def maximum(call: Call) -> Any:
+def maximum_rule(call: TorchCall) -> Any:
     """maximum(a, b) and minimum(a, b) of two tensors."""
     a, b = call.argument("input"), call.argument("other")
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or call.kwargs.get("out") is not None:
@@ -124,43 +134,43 @@ def maximum(call: Call) -> Any:
         return b + torch.relu(a - b) if call.name.startswith("max") else b - torch.relu(b - a)
 
 
-def largest(call: Call) -> Any:
+def max_rule(call: TorchCall) -> Any:
     """max and amax along one dimension."""
     z, dim = call.argument("input"), call.argument("dim")
     keeps = call.argument("keepdim", False)
     if isinstance(call.argument("other"), Tensor):
-        return maximum(call)
+        return maximum_rule(call)
     if isinstance(dim, (tuple, list)) and len(dim) == 1:
         dim = dim[0]
-    if not isinstance(dim, int) or not _both_real(z) or call.kwargs.get("out") is not None:
+    if not isinstance(dim, int) or not _is_real_with_twin(z) or call.kwargs.get("out") is not None:
         return None
     with call.mirror:
-        found = _tree(z.movedim(dim, -1))
+        found = _tournament_max(z.movedim(dim, -1))
         found = found.unsqueeze(dim) if keeps else found
         return found if call.name == "amax" else torch.return_types.max((found, z.argmax(dim, keepdim=keeps)))
 
 
-def max_pool(call: Call) -> Tensor | None:
+def max_pool_rule(call: TorchCall) -> Tensor | None:
     """Windows laid side by side, then the largest of each. Not with gaps (dilation) or rounded up."""
     z, names = call.argument("input"), ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
     kernel, stride, padding, dilation, ceil = map(call.argument, names)
     num_dims = int(call.name[-2])
-    kernel, padding = _each(kernel, num_dims), _each(padding or 0, num_dims)
-    stride = _each(stride, num_dims) if stride else kernel  # [] stands for none
-    if ceil or set(_each(dilation or 1, num_dims)) != {1} or call.argument("return_indices"):
+    kernel, padding = _per_dimension(kernel, num_dims), _per_dimension(padding or 0, num_dims)
+    stride = _per_dimension(stride, num_dims) if stride else kernel  # [] stands for none
+    if ceil or set(_per_dimension(dilation or 1, num_dims)) != {1} or call.argument("return_indices"):
         return None
     # Lower than whatever there is, and the same in both runs, so that its secant is finite.
-    lowest = min(float(z.detach().min()), float(_twin(z).detach().min())) - 1.0
+    lowest = min(float(z.detach().min()), float(_twin_or_self(z).detach().min())) - 1.0
     with call.mirror:
         if any(padding):
             z = functional.pad(z, [each for size in reversed(padding) for each in (size, size)], value=lowest)
         first = z.ndim - num_dims
         for dim in range(num_dims):  # each window becomes a last dimension
             z = z.unfold(first + dim, kernel[dim], stride[dim])
-        return _tree(z.flatten(-num_dims))
+        return _tournament_max(z.flatten(-num_dims))
 
 
-def _tree(z: Tensor) -> Tensor:
+def _tournament_max(z: Tensor) -> Tensor:
     """The largest along the last dimension, by rounds of pairs."""
     while z.shape[-1] > 1:
         half = z.shape[-1] // 2
@@ -171,69 +181,71 @@ def _tree(z: Tensor) -> Tensor:
     return z[..., 0]
 
 
-def softmax(call: Call) -> Any:
+def softmax_rule(call: TorchCall) -> Any:
     z, dim, dtype = call.argument("input"), call.argument("dim"), call.argument("dtype")
-    if not isinstance(dim, int) or not _both_real(z):
+    if not isinstance(dim, int) or not _is_real_with_twin(z):
         return None
     if dtype is not None and dtype != z.dtype:
         with call.mirror:
             z = z.to(dtype)
     if call.name == "softmax":
-        return _of(Softmax, z, _twin(z), dim)
-    whole = _of(LogSumExp, z, _twin(z), dim)
+        return _apply_rule(SoftmaxRescale, z, _twin_or_self(z), dim)
+    whole = _apply_rule(LogSumExpRescale, z, _twin_or_self(z), dim)
     with call.mirror:
         return z - whole
 
 
-def logsumexp(call: Call) -> Any:
+def logsumexp_rule(call: TorchCall) -> Any:
     z, dim = call.argument("input"), call.argument("dim")
     if isinstance(dim, (tuple, list)) and len(dim) == 1:
         dim = dim[0]
-    if not isinstance(dim, int) or not _both_real(z):
+    if not isinstance(dim, int) or not _is_real_with_twin(z):
         return None
-    whole = _of(LogSumExp, z, _twin(z), dim)
+    whole = _apply_rule(LogSumExpRescale, z, _twin_or_self(z), dim)
     with call.mirror:
         return whole if call.argument("keepdim") else whole.squeeze(dim)
 
 
-def layer_norm(call: Call) -> Tensor | None:
+def layer_norm_rule(call: TorchCall) -> Tensor | None:
     """layer_norm and rms_norm over the last dimensions."""
     z = call.argument("input")
-    if not _both_real(z):
+    if not _is_real_with_twin(z):
         return None
     dims, centred = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
     eps = call.argument("eps")
-    found = _of(Norm, z, _twin(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centred)
-    return _scaled(call, found, call.argument("weight"), call.argument("bias"))
+    found = _apply_rule(
+        NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centred
+    )
+    return _apply_affine(call, found, call.argument("weight"), call.argument("bias"))
 
 
-def group_norm(call: Call) -> Tensor | None:
+def group_norm_rule(call: TorchCall) -> Tensor | None:
     """group_norm, and instance_norm by the sample's own statistics."""
     z = call.argument("input")
-    if not _both_real(z) or not call.argument("use_input_stats", True):
+    if not _is_real_with_twin(z) or not call.argument("use_input_stats", True):
         return None
     groups = z.shape[1] if call.name == "instance_norm" else call.argument("num_groups")
     with call.mirror:
         parts = z.reshape(z.shape[0], groups, -1)
-    found = _of(Norm, parts, _twin(parts), (-1,), call.argument("eps"), True)
+    found = _apply_rule(NormRescale, parts, _twin_or_self(parts), (-1,), call.argument("eps"), True)
     wide = (-1, *(1 for _ in z.shape[2:]))
     with call.mirror:
         found = found.reshape(z.shape)
     scales = (call.argument(name) for name in ("weight", "bias"))
-    return _scaled(call, found, *(None if each is None else each.view(wide) for each in scales))
+    return _apply_affine(call, found, *(None if each is None else each.view(wide) for each in scales))
 
 
-def _scaled(call: Call, found: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _apply_affine(call: TorchCall, found: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     with call.mirror:
         found = found if weight is None else found * weight
         return found if bias is None else found + bias
 
 
-def spread(call: Call) -> Any:
+def variance_rule(call: TorchCall) -> Any:
     """var and std along dimensions."""
     z, dims, keeps = call.argument("input"), call.argument("dim"), bool(call.argument("keepdim"))
     dims = [dims] if isinstance(dims, int) else dims
-    if not dims or not _both_real(z):
+    if not dims or not _is_real_with_twin(z):
         return None
     less = call.argument("correction", 1 if call.argument("unbiased", True) else 0)
     with call.mirror:
@@ -243,13 +255,13 @@ def spread(call: Call) -> Any:
         return found if call.name == "var" else found.sqrt()
 
 
-def length(call: Call) -> Any:
+def norm_rule(call: TorchCall) -> Any:
     """The Euclidean norm along dimensions: norm, linalg.norm and linalg.vector_norm."""
     z, dims = call.argument("input"), call.argument("dim")
     order = call.argument("p", call.argument("ord"))
     dims = [dims] if isinstance(dims, int) else dims
     is_euclidean = order in {2, "fro"} or (order is None and call.name == "linalg_norm")
-    if not is_euclidean or not dims or call.argument("dtype") is not None or not _both_real(z):
+    if not is_euclidean or not dims or call.argument("dtype") is not None or not _is_real_with_twin(z):
         return None
     if len(dims) > 1 and call.name == "linalg_norm" and order == 2:
         return None  # the largest singular value
@@ -257,42 +269,50 @@ def length(call: Call) -> Any:
         return (z * z).sum(dims, keepdim=bool(call.argument("keepdim"))).sqrt()
 
 
-def normalize(call: Call) -> Any:
+def normalize_rule(call: TorchCall) -> Any:
     """functional.normalize in the Euclidean norm."""
     z, dim = call.argument("input"), call.argument("dim")
-    if call.argument("p") != 2 or not _both_real(z) or call.argument("out") is not None:
+    if call.argument("p") != 2 or not _is_real_with_twin(z) or call.argument("out") is not None:
         return None
     with call.mirror:
         norm = (z * z).sum(dim, keepdim=True).sqrt()
         return z / norm.clamp_min(call.argument("eps"))
 
 
-def _both_real(value: Any) -> bool:
+def _is_real_with_twin(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and twin_of(value) is not None
 
 
-def _twin(value: Tensor) -> Tensor:
+def _twin_or_self(value: Tensor) -> Tensor:
     other = twin_of(value)
     return value if other is None else other
 
 
-def _has_twin(values: Iterable[Any]) -> bool:
+def _any_has_twin(values: Iterable[Any]) -> bool:
     return any(isinstance(each, Tensor) and twin_of(each) is not None for each in values)
 
 
-def _each(value: Any, num_dims: int) -> tuple[int, ...]:
+def _per_dimension(value: Any, num_dims: int) -> tuple[int, ...]:
     return (value,) * num_dims if isinstance(value, int) else tuple(value) * (num_dims if len(value) == 1 else 1)
 
 
-RULES.update(dict.fromkeys(_UNARY.split(), unary))
-RULES.update(dict.fromkeys((*_PRODUCTS, "matmul", "rmatmul", "bmm", "mm"), product))
-RULES.update(dict.fromkeys(("div", "divide", "true_divide", "truediv", "rdiv", "rtruediv"), quotient))
-RULES.update(dict.fromkeys(("maximum", "minimum"), maximum))
-RULES.update(dict.fromkeys(("max", "amax"), largest))
-RULES.update(dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), max_pool))
-RULES.update(dict.fromkeys(("softmax", "log_softmax"), softmax))
-RULES.update(dict.fromkeys(("layer_norm", "rms_norm"), layer_norm))
-RULES.update(dict.fromkeys(("group_norm", "instance_norm"), group_norm))
-RULES.update(dict.fromkeys(("var", "std"), spread))
-RULES.update(dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), length))
-RULES.update({"einsum": einsum, "logsumexp": logsumexp, "normalize": normalize, "prelu": prelu, "embedding": lookup})
+RULES.update(dict.fromkeys(_UNARY.split(), unary_rule))
+RULES.update(dict.fromkeys((*_PRODUCTS, "matmul", "rmatmul", "bmm", "mm"), product_rule))
+RULES.update(dict.fromkeys(("div", "divide", "true_divide", "truediv", "rdiv", "rtruediv"), quotient_rule))
+RULES.update(dict.fromkeys(("maximum", "minimum"), maximum_rule))
+RULES.update(dict.fromkeys(("max", "amax"), max_rule))
+RULES.update(dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), max_pool_rule))
+RULES.update(dict.fromkeys(("softmax", "log_softmax"), softmax_rule))
+RULES.update(dict.fromkeys(("layer_norm", "rms_norm"), layer_norm_rule))
+RULES.update(dict.fromkeys(("group_norm", "instance_norm"), group_norm_rule))
+RULES.update(dict.fromkeys(("var", "std"), variance_rule))
+RULES.update(dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), norm_rule))
+RULES.update(
+    {
+        "einsum": einsum_rule,
+        "logsumexp": logsumexp_rule,
+        "normalize": normalize_rule,
+        "prelu": prelu_rule,
+        "embedding": embedding_rule,
+    }
+)

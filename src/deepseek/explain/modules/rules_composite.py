@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deepseek.explain.modules.paired_forward import RULES, Call
+from deepseek.explain.modules.paired_forward import RULES, TorchCall
 
 State = tuple[Tensor, ...]
 
 
-def attention(call: Call) -> Tensor | None:
+def attention_rule(call: TorchCall) -> Tensor | None:
     """scaled_dot_product_attention, without dropout."""
     q, k, v = map(call.argument, ("query", "key", "value"))
     if call.argument("dropout_p"):
@@ -32,17 +32,17 @@ def attention(call: Call) -> Tensor | None:
         mask = call.argument("attn_mask")
         if call.argument("is_causal"):
             mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        return scores_to_values(scores, mask, v)
+        return attend(scores, mask, v)
 
 
-def scores_to_values(scores: Tensor, mask: Tensor | None, v: Tensor) -> Tensor:
+def attend(scores: Tensor, mask: Tensor | None, v: Tensor) -> Tensor:
     """Softmax of scores (..., L, S) times values (..., S, D). `mask`: true where to look, or what to add."""
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     return functional.softmax(scores, dim=-1) @ v
 
 
-def multi_head(call: Call) -> Any:
+def multi_head_rule(call: TorchCall) -> Any:
     """multi_head_attention_forward as nn.MultiheadAttention calls it: (L, N, E), with one table of weights."""
     q, k, v, width, num_heads = map(call.argument, ("query", "key", "value", "embed_dim_to_check", "num_heads"))
     extra = any(call.argument(name) is not None for name in ("bias_k", "bias_v", "static_k", "static_v"))
@@ -76,7 +76,7 @@ def multi_head(call: Call) -> Any:
         return found, shares.mean(1) if call.argument("average_attn_weights") else shares
 
 
-def recurrent(call: Call) -> Any:
+def recurrent_rule(call: TorchCall) -> Any:
     """lstm, gru, rnn_tanh, rnn_relu (input, hx, weights, has_biases, layers, dropout, train, bidirectional,
     batch_first), unrolled. Not packed sequences, nor an LSTM with a projection."""
     if call.argument("batch_sizes") is not None or (call.argument("train") and call.argument("dropout")):
@@ -89,7 +89,9 @@ def recurrent(call: Call) -> Any:
     num_each, num_ways = (4 if has_bias else 2), (2 if both_ways else 1)
     if len(weights) != num_each * num_layers * num_ways:
         return None
-    step = {"lstm": _lstm, "gru": _gru, "rnn_tanh": _rnn(torch.tanh), "rnn_relu": _rnn(torch.relu)}[call.name]
+    step = {"lstm": _lstm_step, "gru": _gru_step, "rnn_tanh": _rnn_step(torch.tanh), "rnn_relu": _rnn_step(torch.relu)}[
+        call.name
+    ]
     ends: list[State] = []
     with call.mirror:
         steps = list(z.unbind(1 if batch_first else 0))
@@ -110,7 +112,7 @@ def recurrent(call: Call) -> Any:
         return whole, *(torch.stack([end[part] for end in ends]) for part in range(len(starts)))
 
 
-def _lstm(x: Tensor, state: State, tables: list[Any]) -> State:
+def _lstm_step(x: Tensor, state: State, tables: list[Any]) -> State:
     h, c = state
     gates = functional.linear(x, tables[0], tables[2]) + functional.linear(h, tables[1], tables[3])
     i, f, g, o = gates.chunk(4, dim=-1)
@@ -118,7 +120,7 @@ def _lstm(x: Tensor, state: State, tables: list[Any]) -> State:
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def _gru(x: Tensor, state: State, tables: list[Any]) -> State:
+def _gru_step(x: Tensor, state: State, tables: list[Any]) -> State:
     (h,) = state
     r, z, n = functional.linear(x, tables[0], tables[2]).chunk(3, dim=-1)
     hr, hz, hn = functional.linear(h, tables[1], tables[3]).chunk(3, dim=-1)
@@ -127,12 +129,12 @@ def _gru(x: Tensor, state: State, tables: list[Any]) -> State:
     return (n + z * (h - n),)
 
 
-def _rnn(bend: Callable[[Tensor], Tensor]) -> Callable[[Tensor, State, list[Any]], State]:
+def _rnn_step(bend: Callable[[Tensor], Tensor]) -> Callable[[Tensor, State, list[Any]], State]:
     def step(x: Tensor, state: State, tables: list[Any]) -> State:
         return (bend(functional.linear(x, tables[0], tables[2]) + functional.linear(state[0], tables[1], tables[3])),)
 
     return step
 
 
-RULES.update({"scaled_dot_product_attention": attention, "multi_head_attention_forward": multi_head})
-RULES.update(dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent))
+RULES.update({"scaled_dot_product_attention": attention_rule, "multi_head_attention_forward": multi_head_rule})
+RULES.update(dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent_rule))

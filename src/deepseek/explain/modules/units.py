@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepseek.explain.modules.layer_traces import Layer, Trace
+from deepseek.explain.modules.layer_traces import LayerTrace, TracedLayer
 
 #: Modules whose answer (N, C, T) has its channels before its places.
 _CHANNELS_FIRST = ("Conv", "BatchNorm", "Pool", "InstanceNorm", "GroupNorm")
@@ -29,7 +29,7 @@ class Edge:
     value: float
 
 
-def axis_of(layer: Layer, part: Tensor) -> tuple[int, str]:
+def unit_axis(layer: TracedLayer, part: Tensor) -> tuple[int, str]:
     """(axis of the units in (N, ...), what they are called)."""
     if layer.kind == "attention heads":
         return 1, "head"
@@ -38,16 +38,16 @@ def axis_of(layer: Layer, part: Tensor) -> tuple[int, str]:
     return part.ndim - 1, "feature" if layer.kind == "input" else "unit"
 
 
-def by_unit(layer: Layer, part: Tensor) -> Tensor:
+def sum_by_unit(layer: TracedLayer, part: Tensor) -> Tensor:
     """(N, ...) -> (N, U): contributions of places summed."""
-    axis, _ = axis_of(layer, part)
+    axis, _ = unit_axis(layer, part)
     moved = part.movedim(axis, 1) if part.ndim > 1 else part[:, None]
     return moved.flatten(2).sum(2) if moved.ndim > 2 else moved
 
 
-def places_of(layer: Layer, part: Tensor, units: Tensor) -> Tensor:
+def unit_mask(layer: TracedLayer, part: Tensor, units: Tensor) -> Tensor:
     """Mask over a layer's answer (N, ...) of the `units` (N, k) of each row."""
-    axis, _ = axis_of(layer, part)
+    axis, _ = unit_axis(layer, part)
     mask = torch.zeros(len(part), part.shape[axis] if part.ndim > 1 else 1, dtype=torch.bool, device=part.device)
     mask.scatter_(1, units, True)
     wide = [len(part)] + [1] * (part.ndim - 1)
@@ -56,7 +56,7 @@ def places_of(layer: Layer, part: Tensor, units: Tensor) -> Tensor:
     return mask.view(wide).expand(part.shape)
 
 
-def edges_between(trace: Trace, source: int, target: int, num_top: int) -> list[Edge]:
+def edges_between(trace: LayerTrace, source: int, target: int, num_top: int) -> list[Edge]:
     """From the top units of layer `source` to each of the top `num_top` units of layer `target` (places in
     trace.layers). Needs the graph of the run."""
     before, after = trace.layers[source], trace.layers[target]
@@ -65,17 +65,17 @@ def edges_between(trace: Trace, source: int, target: int, num_top: int) -> list[
     num_rows = len(trace.target)
     if len(part) != num_rows or len(trace.parts[before.place]) != num_rows:
         return []
-    top = by_unit(after, part).abs().topk(min(num_top, by_unit(after, part).shape[1]), dim=1).indices
+    top = sum_by_unit(after, part).abs().topk(min(num_top, sum_by_unit(after, part).shape[1]), dim=1).indices
     found: list[Edge] = []
     for rank in range(top.shape[1]):
-        mask = places_of(after, part, top[:, rank : rank + 1])
-        cotangent = grad * _as_laid(mask, tensor, len(run.answer))
+        mask = unit_mask(after, part, top[:, rank : rank + 1])
+        cotangent = grad * _expand_to_run(mask, tensor, len(run.answer))
         backs: tuple[Tensor | None, ...] = torch.autograd.grad(
             (tensor * cotangent).sum(), run.tensors[before.place], retain_graph=True, allow_unused=True
         )
         if (back := backs[0]) is None:  # it does not read that layer
             return []
-        handed = by_unit(before, trace.spread(before.place, back))
+        handed = sum_by_unit(before, trace.spread(before.place, back))
         best = handed.abs().topk(min(num_top, handed.shape[1]), dim=1).indices
         for row in range(num_rows):
             unit = int(top[row, rank])
@@ -85,7 +85,7 @@ def edges_between(trace: Trace, source: int, target: int, num_top: int) -> list[
     return found
 
 
-def _as_laid(mask: Tensor, tensor: Tensor, num_rows: int) -> Tensor:
+def _expand_to_run(mask: Tensor, tensor: Tensor, num_rows: int) -> Tensor:
     """A mask (N, ...) as the tensor of a run lies, whose `num_rows` rows are those of all steps."""
     whole = mask.repeat(num_rows // len(mask), *(1 for _ in mask.shape[1:]))
     if tensor.shape == whole.shape:

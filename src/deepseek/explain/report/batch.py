@@ -1,7 +1,7 @@
 """The batch as a whole: what was answered, which column weighed most in how many rows; and where the page comes from.
 
 batch_sections(report)                              of global_report(), with "answers" where they are known
-origin_of(report, manifest, evidence, command)      for look.page
+provenance_facts(report, manifest, evidence, command)      for look.page
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any
 
 from deepseek import look
 from deepseek.bundle import Manifest
-from deepseek.explain.report.rows import scale_words
+from deepseek.explain.report.rows import scale_label
 from deepseek.look import Column, Html, Text, Words, numbers
 
-_NUM_SHOWN = 10
+_MAX_TABLE_ROWS = 10
 
 
-def batch(report: Mapping[str, Any]) -> Html:
+def batch_summary(report: Mapping[str, Any]) -> Html:
     """Nothing where a report does not say it."""
     leading = report.get("leading") or []
-    parts = [*_answers(report.get("answers") or {})]
+    parts = [*_answer_tables(report.get("answers") or {})]
     if leading:
-        parts.append(_leading(leading, report["num_rows"], scale_words(report)))
+        parts.append(_leading_table(leading, report["num_rows"], scale_label(report)))
     title = look.inline(Text("Over all these rows", "整批数据概览"))
     return Html(f'<div id="batch"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
 
 
-def _answers(answers: Mapping[str, Any]) -> list[Html]:
+def _answer_tables(answers: Mapping[str, Any]) -> list[Html]:
     if "labels" in answers:
         columns = [Column(Text("Answer", "结果"), "text"), Column(Text("Rows", "行数")), Column(Text("Share", "占比"))]
         ordered = sorted(answers["labels"], key=lambda one: -one["num_rows"])
@@ -36,7 +36,7 @@ def _answers(answers: Mapping[str, Any]) -> list[Html]:
         rows = [
             [one["label"], one["num_rows"], f"{numbers.number(100 * one['num_rows'] / total)} %"] for one in ordered
         ]
-        return [look.table(columns, rows[:_NUM_SHOWN], data=answers)]
+        return [look.table(columns, rows[:_MAX_TABLE_ROWS], data=answers)]
     if "quantiles" in answers:
         pairs: dict[Words, Any] = {
             Text(f"{100 * float(share):g} % of answers lie below", f"{100 * float(share):g} % 的结果低于"): value
@@ -46,7 +46,7 @@ def _answers(answers: Mapping[str, Any]) -> list[Html]:
     return []
 
 
-def _leading(leading: list[Mapping[str, Any]], num_rows: int, scale: Words) -> Html:
+def _leading_table(leading: list[Mapping[str, Any]], num_rows: int, scale: Words) -> Html:
     columns = [
         Column(Text("Weighs most", "影响最大的列"), "text"),
         Column(Text("Rows", "行数")),
@@ -59,7 +59,7 @@ def _leading(leading: list[Mapping[str, Any]], num_rows: int, scale: Words) -> H
             one["column"], one["num_rows"], f"{numbers.number(100 * one['num_rows'] / max(1, num_rows))} %",
             one["raises"], one["lowers"],
         ]
-        for one in leading[:_NUM_SHOWN]
+        for one in leading[:_MAX_TABLE_ROWS]
     ]  # fmt: skip
     caption: Words = Text(
         f"In how many of {numbers.count(num_rows)} rows each column is the strongest reason.",
@@ -69,14 +69,14 @@ def _leading(leading: list[Mapping[str, Any]], num_rows: int, scale: Words) -> H
     return look.table(columns, rows, caption=caption, data=leading)
 
 
-def origin_of(
+def provenance_facts(
     report: Mapping[str, Any],
     manifest: Manifest | None,
     evidence: Mapping[str, Any],
     command: str,
     made: Mapping[str, Any] | None = None,
 ) -> dict[Words, Words | Html]:
-    """What is needed to make this page again, and to know that nothing was changed. `made` is provenance_of()'s."""
+    """What is needed to make this page again, and to know that nothing was changed. `made` is build_provenance()'s."""
     found: dict[Words, Words | Html] = {}
     if manifest:
         found |= {
@@ -96,7 +96,7 @@ def origin_of(
     rows, given = numbers.count(report["num_rows"]), numbers.count(report.get("num_rows_given", report["num_rows"]))
     found[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {given}", f"{rows}（共 {given} 行）")
     if made:
-        found |= _made(made)
+        found |= _run_facts(made)
     shipped = evidence.get("environment", {}).get("command")
     if shipped:
         found[Text("Bundle made by", "模型包生成命令")] = look.command(
@@ -107,7 +107,7 @@ def origin_of(
     return found
 
 
-def _made(made: Mapping[str, Any]) -> dict[Words, Words | Html]:
+def _run_facts(made: Mapping[str, Any]) -> dict[Words, Words | Html]:
     """When, of what, at what cost."""
     evaluations, took = made["cost"]["evaluations"], numbers.duration(made["cost"]["seconds"])
     cost: Words = took

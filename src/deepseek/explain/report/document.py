@@ -1,6 +1,6 @@
 """An explanation as a document: where it comes from, and all of it as JSON with a schema.
 
-provenance_of(runtime, table, ...)                     {"model", "data", "method", "why", "seed", "cost", ...}
+build_provenance(runtime, table, ...)                     {"model", "data", "method", "why", "seed", "cost", ...}
 write_document(Path("report.json"), result)            what `explain --json` prints, in a file
 schema()                                               JSON Schema (draft 2020-12) of both
 """
@@ -21,10 +21,10 @@ from deepseek.bundle.manifest import Manifest
 from deepseek.bundle.sign import sign
 from deepseek.data import Table
 from deepseek.errors import InputError
-from deepseek.files import check_place, whole
-from deepseek.look.tables import plain
+from deepseek.files import atomic_file, check_writable
+from deepseek.look.tables import to_json_values
 
-FORMAT = 1  # of the document; fields are added to it, never renamed
+FORMAT_VERSION = 1  # of the document; fields are added to it, never renamed
 SEED = 0  # of whatever is drawn by chance
 _PACKAGES = ("numpy", "onnxruntime", "torch", "xgboost", "xgboost-cpu")
 
@@ -37,7 +37,7 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def model_of(manifest: Manifest, digest: str) -> dict[str, Any]:
+def model_provenance(manifest: Manifest, digest: str) -> dict[str, Any]:
     """What a bundle says of itself."""
     return {
         "name": manifest.name, "version": manifest.version, "digest": digest, "created": manifest.created,
@@ -46,7 +46,7 @@ def model_of(manifest: Manifest, digest: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def provenance_of(
+def build_provenance(
     model: Mapping[str, Any],
     table: Table,
     *,
@@ -56,7 +56,8 @@ def provenance_of(
     seconds: float,
     command: str,
 ) -> dict[str, Any]:
-    """What is needed to make this again, and to know that nothing was changed. `model` is model_of()'s, or what is
+    """What is needed to make this again, and to know that nothing was changed. `model` is model_provenance()'s, or
+    what is
     known of a model without a manifest: its name, digest and task at least. `evaluations` are rows that the model
     answered; None where they were not counted."""
     from deepseek.version import __version__
@@ -66,12 +67,12 @@ def provenance_of(
         "data": {"digest": table.digest(), "num_rows": table.num_rows, "num_columns": len(table.names)},
         "method": method, "why": why, "seed": SEED,
         "cost": {"evaluations": evaluations, "seconds": seconds},
-        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed(_PACKAGES),
+        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed_versions(_PACKAGES),
         "date": now(), "command": command,
     }  # fmt: skip
 
 
-def command_of(
+def command_line(
     bundle: Path, data: Any, rows: Sequence[int], options: Mapping[str, Any], html: str | Path | None
 ) -> str:
     """The command line that makes this again; "DATA" where it was given a frame. Options without a value are left out,
@@ -91,16 +92,16 @@ def command_of(
 
 def write_document(path: Path, result: Mapping[str, Any]) -> None:
     """As one JSON object; what is not finite becomes null."""
-    text = json.dumps(plain(result), ensure_ascii=False, indent=1, allow_nan=False)
-    with whole(path) as part:
+    text = json.dumps(to_json_values(result), ensure_ascii=False, indent=1, allow_nan=False)
+    with atomic_file(path) as part:
         # A lone surrogate in a name, as a frame may have it, becomes its own escape, which JSON knows.
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def check_places(places: Sequence[Path], key: Path | None) -> None:
+def check_output_paths(places: Sequence[Path], key: Path | None) -> None:
     """Before any work. InputError where a file cannot be written, and for a key that is none or has nothing to sign."""
     for place in places:
-        check_place(place)
+        check_writable(place)
     if key is None:
         return
     if not places:
@@ -111,12 +112,12 @@ def check_places(places: Sequence[Path], key: Path | None) -> None:
     sign(b"", key)
 
 
-def sign_places(places: Sequence[Path], key: Path | None) -> list[Path]:
+def sign_outputs(places: Sequence[Path], key: Path | None) -> list[Path]:
     """The signatures that were written."""
     return [] if key is None else [sign_file(place, key) for place in places]
 
 
-def installed(packages: Sequence[str]) -> dict[str, str]:
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
     """The versions of those that are there."""
     found = {}
     for name in packages:

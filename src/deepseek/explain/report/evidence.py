@@ -24,7 +24,7 @@ _METRICS: dict[str, tuple[Text, bool]] = {  # name in words, whether higher is b
     "mae": (Text("Mean absolute error", "平均绝对误差"), False),
     "r2": (Text("R²", "R²"), True),
 }
-_MEASURES = {
+_FAIRNESS_MEASURES = {
     "positive_share": Text("Share decided positive", "判为正类的比例"),
     "recall": Text("Recall", "召回率"),
     "false_positive_rate": Text("False-positive rate", "假阳性率"),
@@ -32,37 +32,37 @@ _MEASURES = {
     "mean_error": Text("Mean error", "平均误差"),
 }
 #: The figure that stands in the first lines, the first of these that was measured.
-_LEADING = ("auc", "accuracy", "rmse", "mae", "r2")
-_NUM_COLUMNS = 3  # figures with their intervals side by side
+_HEADLINE_METRICS = ("auc", "accuracy", "rmse", "mae", "r2")
+_MAX_METRICS = 3  # figures with their intervals side by side
 _INTERVAL = Text("95 % bootstrap intervals", "95 % 自助法置信区间")
 
 
 def headline(evidence: Mapping[str, Any]) -> Words:
     """How good the model is, in one line: the leading figure with its interval and the rows it was measured on."""
     found = evidence.get("metrics")
-    name = next((name for name in _LEADING if found and name in found["metrics"]), None)
+    name = next((name for name in _HEADLINE_METRICS if found and name in found["metrics"]), None)
     if not found or name is None:
         return ""
     rows = numbers.count(found["num_rows"])
-    words = look.join(_METRICS[name][0], " ", _figure(found["metrics"][name]))
+    words = look.join(_METRICS[name][0], " ", _format_metric(found["metrics"][name]))
     return look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
 
 
-def sections(evidence: Mapping[str, Any]) -> list[Section]:
+def evidence_sections(evidence: Mapping[str, Any]) -> list[Section]:
     """Whatever the evidence has, in the order in which a reader asks for it."""
     found: list[Section] = []
     if "metrics" in evidence:
-        found.append(_figures(evidence["metrics"]))
+        found.append(_metrics_section(evidence["metrics"]))
     if evidence.get("segments"):
-        found.append(_segments(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
+        found.append(_segments_section(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
     if evidence.get("fairness"):
-        found.append(_fairness(evidence["fairness"]))
+        found.append(_fairness_section(evidence["fairness"]))
     if evidence.get("search", {}).get("trials"):
-        found.append(_search(evidence["search"]))
+        found.append(_search_section(evidence["search"]))
     return found
 
 
-def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
+def checks_section(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
     """Do the explanations add up, do they point at what matters, do the engines agree."""
     lines: list[Html] = []
     added = report.get("additivity")
@@ -74,18 +74,19 @@ def checks(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
             f"{added['num_rows']} rows (limit {limit} of what is explained).",
             f"基准值与各列贡献之和{equals}输出：{added['num_rows']} 行中最大残差 {size}（上限为被解释量的 {limit}）。",
         )
-        lines.append(look.state("good" if added["passes"] else "bad", words))
-    lines += _ablation(report.get("ablation") or {})
-    lines += [_parity(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
+        lines.append(look.verdict("good" if added["passes"] else "bad", words))
+    lines += _ablation_check(report.get("ablation") or {})
+    lines += [_parity_check(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
     warnings = [
-        look.state("warn", look.unbroken(str(warning))) for warning in evidence.get("data", {}).get("warnings", [])
+        look.verdict("warn", look.nowrap_options(str(warning)))
+        for warning in evidence.get("data", {}).get("warnings", [])
     ]
     nothing = Text("No check was stored with this report.", "本报告没有存储任何检查结果。")
-    body = look.listing(lines + warnings, plain=True) if lines or warnings else look.empty(nothing)
+    body = look.bullet_list(lines + warnings, plain=True) if lines or warnings else look.empty_state(nothing)
     return Section(Text("Checks", "检查"), body, id="checks")
 
 
-def _ablation(found: Mapping[str, Any]) -> list[Html]:
+def _ablation_check(found: Mapping[str, Any]) -> list[Html]:
     if found.get("passes") is None:
         return []
     moved = {name: numbers.number(value) for name, value in found["mean_change"].items()}
@@ -97,19 +98,19 @@ def _ablation(found: Mapping[str, Any]) -> list[Html]:
         f"去掉每行最重要的 {num} 列使输出平均变化 {moved['most']}，去掉随机列为 "
         f"{moved['random']}（{found['num_rows']} 行平均）。",
     )
-    return [look.state("good" if found["passes"] else "bad", words)]
+    return [look.verdict("good" if found["passes"] else "bad", words)]
 
 
-def _parity(kind: str, entry: Mapping[str, Any]) -> Html:
+def _parity_check(kind: str, entry: Mapping[str, Any]) -> Html:
     worst = numbers.number(entry["max_abs_difference"]["output"])
     words = Text(
         f"Engine {kind} gives what the model gives: largest difference {worst} in the output.",
         f"引擎 {kind} 与模型一致：输出最大差异 {worst}。",
     )
-    return look.state("good" if entry["passes"] else "warn", words)
+    return look.verdict("good" if entry["passes"] else "warn", words)
 
 
-def _figures(found: Mapping[str, Any]) -> Section:
+def _metrics_section(found: Mapping[str, Any]) -> Section:
     """Ours beside the baseline's, interval and ratio; then the reliability diagram."""
     columns = [
         Column(Text("Figure", "指标"), "text"),
@@ -117,7 +118,7 @@ def _figures(found: Mapping[str, Any]) -> Section:
         Column(Text("Baseline", "基线")),
         Column(Text("Ratio", "比值")),
     ]
-    rows = [_figure_row(name, value, found.get("baseline", {}).get(name)) for name, value in found["metrics"].items()]
+    rows = [_metric_row(name, value, found.get("baseline", {}).get(name)) for name, value in found["metrics"].items()]
     num = numbers.count(found["num_rows"])
     caption = look.join(Text(f"{num} test rows, ", f"{num} 行测试数据，"), _INTERVAL)
     body = look.table(columns, rows, caption=caption, data={k: found[k] for k in ("metrics", "baseline") if k in found})
@@ -129,7 +130,7 @@ def _figures(found: Mapping[str, Any]) -> Section:
     return Section(Text("How good it is", "效果如何"), body, id="figures")
 
 
-def _figure_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float] | None) -> list[Words]:
+def _metric_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float] | None) -> list[Words]:
     title, higher = _METRICS.get(name, (name, None))
     better: dict[bool | None, Words] = {
         True: Text(" (higher is better)", "（越高越好）"),
@@ -137,15 +138,15 @@ def _figure_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float]
         None: "",
     }
     ratio = numbers.ratio(ours["value"], rival["value"]) if rival else numbers.UNKNOWN
-    return [look.join(title, better[higher]), _figure(ours), _figure(rival), ratio]
+    return [look.join(title, better[higher]), _format_metric(ours), _format_metric(rival), ratio]
 
 
-def _figure(found: Mapping[str, float] | None) -> str:
+def _format_metric(found: Mapping[str, float] | None) -> str:
     return numbers.figure(found["value"], found["low"], found["high"]) if found else numbers.UNKNOWN
 
 
-def _reliability(bins: Sequence[Mapping[str, float]]) -> Html:
-    known = [_bin(entry["predicted"], entry["observed"], int(entry["num_rows"])) for entry in bins]
+def _reliability_plot(bins: Sequence[Mapping[str, float]]) -> Html:
+    known = [_reliability_bin(entry["predicted"], entry["observed"], int(entry["num_rows"])) for entry in bins]
     return figure(
         look.reliability,
         known,
@@ -161,10 +162,10 @@ def _reliability(bins: Sequence[Mapping[str, float]]) -> Html:
     )
 
 
-def _confusion(found: Mapping[str, Any]) -> Html:
+def _confusion_plot(found: Mapping[str, Any]) -> Html:
     """{"labels": [...], "counts": [[...]]}: rows of each true class by predicted class."""
     return figure(
-        look.confusion,
+        look.confusion_matrix,
         found["labels"],
         found["counts"],
         title=Text("What is taken for what", "混淆矩阵"),
@@ -173,7 +174,7 @@ def _confusion(found: Mapping[str, Any]) -> Html:
     )
 
 
-def _roc(points: Sequence[Sequence[float]]) -> Html:
+def _roc_plot(points: Sequence[Sequence[float]]) -> Html:
     """[[false-positive rate, true-positive rate], ...] from (0, 0) to (1, 1)."""
     return figure(
         look.curve,
@@ -186,7 +187,7 @@ def _roc(points: Sequence[Sequence[float]]) -> Html:
     )
 
 
-def _precision_recall(points: Sequence[Sequence[float]]) -> Html:
+def _precision_recall_plot(points: Sequence[Sequence[float]]) -> Html:
     """[[recall, precision], ...] in rising order of recall."""
     return figure(
         look.curve,
@@ -198,7 +199,7 @@ def _precision_recall(points: Sequence[Sequence[float]]) -> Html:
     )
 
 
-def _residuals(found: Mapping[str, Any]) -> Html:
+def _residuals_plot(found: Mapping[str, Any]) -> Html:
     """{"edges": [...], "counts": [...]} of truth minus prediction; "interval": half width, where it was fitted."""
     half = found.get("interval")
     return figure(
@@ -216,15 +217,15 @@ def _residuals(found: Mapping[str, Any]) -> Html:
 
 
 _PLOTS: dict[str, Callable[[Any], Html]] = {
-    "confusion": _confusion,
-    "roc": _roc,
-    "precision_recall": _precision_recall,
-    "reliability": _reliability,
-    "residuals": _residuals,
+    "confusion": _confusion_plot,
+    "roc": _roc_plot,
+    "precision_recall": _precision_recall_plot,
+    "reliability": _reliability_plot,
+    "residuals": _residuals_plot,
 }
 
 
-def _bin(predicted: float, observed: float, num_rows: int) -> Bin:
+def _reliability_bin(predicted: float, observed: float, num_rows: int) -> Bin:
     """With the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
     z = 1.959964
     scale = 1 + z * z / num_rows
@@ -233,36 +234,39 @@ def _bin(predicted: float, observed: float, num_rows: int) -> Bin:
     return Bin(predicted, observed, max(0.0, middle - half), min(1.0, middle + half), num_rows)
 
 
-def _segments(found: Mapping[str, Sequence[Mapping[str, Any]]], whole: Mapping[str, Any]) -> Section:
+def _segments_section(found: Mapping[str, Sequence[Mapping[str, Any]]], whole: Mapping[str, Any]) -> Section:
     """For each column the leading figure of each of its groups, against that of all rows."""
     return Section(
         Text("By segment", "按分组"),
-        Html("".join(_segment(column, rows, whole) for column, rows in found.items())),
+        Html("".join(_segment_html(column, rows, whole) for column, rows in found.items())),
         id="segments",
     )
 
 
-def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> Html:
-    rows = _in_order(rows)
+def _segment_html(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> Html:
+    rows = _sort_groups(rows)
     measured = [row for row in rows if row.get("metrics")]
     found = dict.fromkeys(name for row in measured for name in row["metrics"])
-    names = sorted(found, key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))[:_NUM_COLUMNS]
+    names = sorted(
+        found, key=lambda name: _HEADLINE_METRICS.index(name) if name in _HEADLINE_METRICS else len(_HEADLINE_METRICS)
+    )[:_MAX_METRICS]
     heads = [Column(column, "text"), Column(Text("Rows", "行数"))]
     heads += [Column(_METRICS.get(name, (name, None))[0]) for name in names]
     cells = [
-        [_group(row), row["num_rows"], *(_figure(row.get("metrics", {}).get(name)) for name in names)] for row in rows
+        [_group_label(row), row["num_rows"], *(_format_metric(row.get("metrics", {}).get(name)) for name in names)]
+        for row in rows
     ]
     caption = look.join(_INTERVAL, Text("; small groups are listed without figures", "；样本过少的分组不列指标"))
     if len(found) > len(names):
         caption = look.join(caption, Text("; the other figures are in the JSON", "；其余指标见 JSON"))
     table = look.table(heads, cells, caption=caption, data=rows)
-    leading = next((name for name in _LEADING if name in names), None)
+    leading = next((name for name in _HEADLINE_METRICS if name in names), None)
     shown = [row for row in measured if leading in row["metrics"]]
     if not shown or leading is None:
         return Html(f"<h3>{look.escape(column)}</h3>{table}")
     plot = figure(
         look.intervals,
-        [_group(row) for row in shown],
+        [_group_label(row) for row in shown],
         [tuple(row["metrics"][leading][end] for end in ("value", "low", "high")) for row in shown],
         title=column,
         label=_METRICS[leading][0],
@@ -272,7 +276,7 @@ def _segment(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str,
     return Html(plot + table)
 
 
-def _ends(group: Mapping[str, Any]) -> tuple[float, float] | None:
+def _range_bounds(group: Mapping[str, Any]) -> tuple[float, float] | None:
     """Of a range of numbers, which the evidence calls "34 to 47" or "-inf to 34"."""
     low, _, high = str(group["group"]).partition(" to ")
     try:
@@ -281,27 +285,28 @@ def _ends(group: Mapping[str, Any]) -> tuple[float, float] | None:
         return None
 
 
-def _in_order(groups: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _sort_groups(groups: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Ranges from the lowest to the highest, what is none (missing) last; other groups as they stand."""
-    return sorted(groups, key=lambda group: ends if (ends := _ends(group)) else (math.inf, math.inf))
+    return sorted(groups, key=lambda group: ends if (ends := _range_bounds(group)) else (math.inf, math.inf))
 
 
-def _group(group: Mapping[str, Any]) -> Words:
+def _group_label(group: Mapping[str, Any]) -> Words:
     """The name of a group; a range without an end is said in words."""
-    low, high = _ends(group) or (0.0, 0.0)
+    low, high = _range_bounds(group) or (0.0, 0.0)
     first, _, last = str(group["group"]).partition(" to ")
     if math.isinf(low):
         return Text(f"below {last}", f"低于 {last}")
     return Text(f"{first} and above", f"{first} 及以上") if math.isinf(high) else str(group["group"])
 
 
-def _fairness(found: Mapping[str, Any]) -> Section:
+def _fairness_section(found: Mapping[str, Any]) -> Section:
     """Rates of each group of one column, and the gap between the largest and the smallest."""
     measures = list(found["gaps"])
     heads = [Column(found["column"], "text"), Column(Text("Rows", "行数"))]
-    heads += [Column(_MEASURES.get(name, name)) for name in measures]
+    heads += [Column(_FAIRNESS_MEASURES.get(name, name)) for name in measures]
     rows: list[list[Any]] = [
-        [_group(row), row["num_rows"], *(row.get(name) for name in measures)] for row in _in_order(found["groups"])
+        [_group_label(row), row["num_rows"], *(row.get(name) for name in measures)]
+        for row in _sort_groups(found["groups"])
     ]
     rows.append([Text("Gap", "差距"), "", *(found["gaps"][name] for name in measures)])
     caption = Text(
@@ -312,7 +317,7 @@ def _fairness(found: Mapping[str, Any]) -> Section:
     return Section(title, look.table(heads, rows, caption=caption, data=found), id="fairness")
 
 
-def _search(found: Mapping[str, Any]) -> Section:
+def _search_section(found: Mapping[str, Any]) -> Section:
     """Every trial's loss, the best so far and the baseline; then the table of trials."""
     trials = found["trials"]
     rival = found.get("yardstick", {})

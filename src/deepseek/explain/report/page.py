@@ -1,7 +1,7 @@
 """The report: which columns matter, why single rows came out so, how good the model is, as one offline HTML page.
 
     report, rows = global_report(explainer, features, records), row_reports(attribution, records[:5])
-    write_report("report.html", report, rows, manifest=bundle.manifest, evidence=bundle_evidence(bundle))
+    write_report("report.html", report, rows, manifest=bundle.manifest, evidence=read_evidence(bundle))
 
 Reads the dicts of summary.py and the evidence/*.json of a bundle; whatever is not given is left out of the page.
 """
@@ -18,22 +18,24 @@ from deepseek import look
 from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
-from deepseek.explain.modules.layer_page import layers_sections
+from deepseek.explain.modules.layer_page import layer_sections
 from deepseek.explain.report import evidence as report_evidence
-from deepseek.explain.report.batch import batch, origin_of
-from deepseek.explain.report.rows import SCALES, rows_sections, scale_words
-from deepseek.explain.report.summary import as_moment
-from deepseek.explain.report.trust import trust_sections
-from deepseek.explain.tabular.additivity import sum_warnings
-from deepseek.files import whole
+from deepseek.explain.report.batch import batch_summary, provenance_facts
+from deepseek.explain.report.faithfulness import faithfulness_sections
+from deepseek.explain.report.rows import SCALE_NAMES_ZH, row_sections, scale_label
+from deepseek.explain.report.summary import to_epoch_ms
+from deepseek.explain.tabular.additivity import additivity_warnings
+from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, figure, flow, numbers, saliency
 
 MAX_ROWS = 50  # whose waterfalls a page can hold
 _NUM_BARS = 20
-_NUM_LISTED = 100  # columns in the table: few read on, and print needs a page for each 30; the JSON file has them all
-_NUM_CATEGORIES = 12
-_NUM_NAMED = 3  # columns in the first sentence
-_HOW_TO_READ = Text(
+_MAX_LISTED_COLUMNS = (
+    100  # columns in the table: few read on, and print needs a page for each 30; the JSON file has them all
+)
+_MAX_CATEGORIES = 12
+_NUM_HEADLINE_COLUMNS = 3  # columns in the first sentence
+_BEESWARM_CAPTION = Text(
     "Every dot is one row: right of zero it raised the output, left it lowered it; its colour is the column's value.",
     "每个点代表一行：零线右侧表示提高输出，左侧表示降低输出；颜色表示该列取值的高低。",
 )
@@ -57,8 +59,9 @@ def write_report(
     """Write the page to `path` (None: only return it).
 
     `report` is global_report()'s, `rows` row_reports()'s; a row may also hold "row_id" and "prediction" (in words).
-    `evidence` is bundle_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
-    rows. `layers` are bundle_layers()'s, `trust` is column_trust()'s, `provenance` document.provenance_of()'s.
+    `evidence` is read_evidence()'s. `command` is what makes this page again. InputError when there are more than 50
+    rows. `layers` are explain_bundle_layers()'s, `trust` is column_faithfulness()'s, `provenance`
+    document.provenance_of()'s.
     """
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -69,26 +72,30 @@ def write_report(
     name = manifest.name if manifest else ""
     known = evidence or {}
     names = [str(row.get("row_id", place)) for place, row in enumerate(rows)]
-    sections = [_matters(report), *_single_columns(report), *rows_sections(rows)]
-    sections += [*layers_sections(layers or (), names), *trust_sections(trust), *report_evidence.sections(known)]
-    sections.append(report_evidence.checks(report, known))
+    sections = [_importance_section(report), *_dependence_sections(report), *row_sections(rows)]
+    sections += [
+        *layer_sections(layers or (), names),
+        *faithfulness_sections(trust),
+        *report_evidence.evidence_sections(known),
+    ]
+    sections.append(report_evidence.checks_section(report, known))
     checked = report.get("additivity")
-    warnings = sum_warnings(checked, rows, report["scale"]) if checked else ()
+    warnings = additivity_warnings(checked, rows, report["scale"]) if checked else ()
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
-        look.join(*(look.join(warning, " ") for warning in warnings), _answer(report, name)),
+        look.join(*(look.join(warning, " ") for warning in warnings), _headline(report, name)),
         sections,
-        provenance=origin_of(report, manifest, known, command, provenance),
+        provenance=provenance_facts(report, manifest, known, command, provenance),
         lead=report_evidence.headline(known),
         style=(saliency.STYLE if any(row.get("parts") for row in rows) else "") + (flow.STYLE if layers else ""),
     )
     if path is not None:
-        with whole(Path(path)) as part:
+        with atomic_file(Path(path)) as part:
             part.write_text(html, encoding="utf-8")
     return html
 
 
-def bundle_evidence(bundle: Bundle) -> dict[str, Any]:
+def read_evidence(bundle: Bundle) -> dict[str, Any]:
     """Every evidence/NAME.json of a bundle by NAME."""
     return {
         Path(file).stem: json.loads(bundle.read(file))
@@ -97,7 +104,7 @@ def bundle_evidence(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def answers(prediction: Prediction) -> list[str]:
+def format_answers(prediction: Prediction) -> list[str]:
     """Each row's answer in words."""
     if prediction.labels is None or prediction.probabilities is None:
         return [numbers.number(value) for value in prediction.values.tolist()] if prediction.values is not None else []
@@ -108,17 +115,17 @@ def answers(prediction: Prediction) -> list[str]:
     ]
 
 
-def _mean_words(report: Mapping[str, Any]) -> Words:
+def _importance_scale(report: Mapping[str, Any]) -> Words:
     """The scale of the mean influence: of many classes it is the mean over them."""
     num = len(report.get("by_class") or ())
     if not num:
-        return scale_words(report)
-    return Text(f"{report['scale']}, mean over {num} classes", f"{SCALES[report['scale']]}，{num} 个类别的平均")
+        return scale_label(report)
+    return Text(f"{report['scale']}, mean over {num} classes", f"{SCALE_NAMES_ZH[report['scale']]}，{num} 个类别的平均")
 
 
-def _answer(report: Mapping[str, Any], name: str) -> Text:
+def _headline(report: Mapping[str, Any], name: str) -> Text:
     """Which columns matter, in one sentence."""
-    top = report["importance"][:_NUM_NAMED]
+    top = report["importance"][:_NUM_HEADLINE_COLUMNS]
     share = numbers.number(100 * sum(entry["share"] for entry in top))
     rows = numbers.count(report["num_rows"])
     columns = [numbers.clip(entry["column"]) for entry in top]
@@ -133,17 +140,17 @@ def _answer(report: Mapping[str, Any], name: str) -> Text:
     )
 
 
-def _matters(report: Mapping[str, Any]) -> Section:
+def _importance_section(report: Mapping[str, Any]) -> Section:
     """Importance, the spread behind it, and the table of all columns."""
     top = report["importance"][:_NUM_BARS]
-    scale = scale_words(report)
+    scale = scale_label(report)
     parts = [
         figure(
             look.bars,
             [entry["column"] for entry in top],
             [entry["mean_abs"] for entry in top],
             title=Text("Mean influence of each column", "各列的平均影响"),
-            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), _mean_words(report)),
+            label=look.join(Text("mean |contribution|, ", "平均 |贡献|，"), _importance_scale(report)),
             caption=_MEAN_CAPTION,
         )
     ]
@@ -156,20 +163,20 @@ def _matters(report: Mapping[str, Any]) -> Section:
                 [list(zip(swarm["attribution"], swarm["rank"], strict=True)) for swarm in swarms],
                 title=Text("How values move the output", "取值如何影响输出"),
                 label=look.join(Text("contribution, ", "贡献，"), scale),
-                caption=_HOW_TO_READ,
+                caption=_BEESWARM_CAPTION,
             )
         )
-    parts.append(_all_columns(report))
+    parts.append(_importance_table(report))
     if report.get("by_class"):
-        parts.append(_by_class(report))
-    parts.append(batch(report))
+        parts.append(_by_class_table(report))
+    parts.append(batch_summary(report))
     return Section(Text("What matters", "哪些列重要"), Html("".join(parts)), id="importance")
 
 
-def _all_columns(report: Mapping[str, Any]) -> Html:
+def _importance_table(report: Mapping[str, Any]) -> Html:
     num = len(report["importance"])
     moving = [entry for entry in report["importance"] if entry["mean_abs"]] or report["importance"]
-    entries = moving[:_NUM_LISTED]
+    entries = moving[:_MAX_LISTED_COLUMNS]
     columns = [
         Column(Text("Column", "列"), "text"),
         Column(Text("Mean influence", "平均影响")),
@@ -177,20 +184,25 @@ def _all_columns(report: Mapping[str, Any]) -> Html:
         Column(Text("Mean contribution", "平均贡献")),
     ]
     rows = [
-        [entry["column"], entry["mean_abs"], f"{numbers.number(100 * entry['share'])} %", numbers.signed(entry["mean"])]
+        [
+            entry["column"],
+            entry["mean_abs"],
+            f"{numbers.number(100 * entry['share'])} %",
+            numbers.signed_number(entry["mean"]),
+        ]
         for entry in entries
     ]
-    title = look.inline(_listed(len(entries), num))
-    caption = look.join(Text("On the scale: ", "尺度："), _mean_words(report))
+    title = look.inline(_importance_table_title(len(entries), num))
+    caption = look.join(Text("On the scale: ", "尺度："), _importance_scale(report))
     if len(entries) == len(moving) < num:
         caption = look.join(caption, Text("; the other columns move nothing", "；其余各列没有影响"))
     if report.get("by_class"):
-        caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_words(report))
+        caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_label(report))
     table = look.table(columns, rows, caption=caption, data=entries)
     return Html(f"<details><summary>{title}</summary>{table}</details>")
 
 
-def _listed(num_shown: int, num: int) -> Text:
+def _importance_table_title(num_shown: int, num: int) -> Text:
     if num == 1:
         return Text("The column as a table", "该列（表格）")
     if num == num_shown:
@@ -198,7 +210,7 @@ def _listed(num_shown: int, num: int) -> Text:
     return Text(f"The first {num_shown} of {num} columns as a table", f"前 {num_shown} 列（共 {num} 列）")
 
 
-def _by_class(report: Mapping[str, Any]) -> Html:
+def _by_class_table(report: Mapping[str, Any]) -> Html:
     """Mean influence of each column on each class."""
     classes, shown = list(report["by_class"]), [entry["column"] for entry in report["importance"][:_NUM_BARS]]
     values = {name: {column: report["by_class"][name][column] for column in shown} for name in classes}
@@ -209,34 +221,34 @@ def _by_class(report: Mapping[str, Any]) -> Html:
     return Html(f"<details><summary>{title}</summary>{table}</details>")
 
 
-def _single_columns(report: Mapping[str, Any]) -> list[Section]:
+def _dependence_sections(report: Mapping[str, Any]) -> list[Section]:
     """For the columns that matter most: their value against their contribution."""
     found = report.get("dependence", [])
     if not found:
         return []
-    label = look.join(Text("contribution, ", "贡献，"), scale_words(report))
-    body = "".join(_dependence(entry, label) for entry in found)
+    label = look.join(Text("contribution, ", "贡献，"), scale_label(report))
+    body = "".join(_dependence_plot(entry, label) for entry in found)
     return [Section(Text("How single columns act", "单列如何起作用"), Html(body), id="columns")]
 
 
-def _dependence(entry: Mapping[str, Any], label: Words) -> Html:
+def _dependence_plot(entry: Mapping[str, Any], label: Words) -> Html:
     name, pairs = entry["column"], list(zip(entry["value"], entry["attribution"], strict=True))
     if entry["kind"] != "category":
-        return _over_values(name, pairs, label, dates=entry["kind"] == "datetime")
+        return _dependence_scatter(name, pairs, label, dates=entry["kind"] == "datetime")
     groups: dict[Words, list[tuple[float, float | None]]] = {}
-    counts = Counter(_category(value) for value, _ in pairs)
-    kept = {value for value, _ in counts.most_common(_NUM_CATEGORIES)}
+    counts = Counter(_category_label(value) for value, _ in pairs)
+    kept = {value for value, _ in counts.most_common(_MAX_CATEGORIES)}
     other = Text(f"{len(counts) - len(kept)} other values", f"其余 {len(counts) - len(kept)} 个取值")
     for value, moved in pairs:
-        text = _category(value)
+        text = _category_label(value)
         groups.setdefault(text if text in kept else other, []).append((moved, None))
     order = sorted(groups, key=lambda value: -len(groups[value]))
     return figure(look.beeswarm, order, [groups[value] for value in order], title=name, label=label)
 
 
-def _over_values(name: str, pairs: Sequence[tuple[Any, float]], label: Words, *, dates: bool) -> Html:
+def _dependence_scatter(name: str, pairs: Sequence[tuple[Any, float]], label: Words, *, dates: bool) -> Html:
     """A dot for each value that has a place on the axis."""
-    read = as_moment if dates else _number
+    read = to_epoch_ms if dates else _float_or_none
     points = [(float(place), moved) for value, moved in pairs if (place := read(value)) is not None]
     left = len(pairs) - len(points)
     what = Text("date", "日期") if dates else Text("number", "数值")
@@ -250,9 +262,9 @@ def _over_values(name: str, pairs: Sequence[tuple[Any, float]], label: Words, *,
     )  # fmt: skip
 
 
-def _number(value: Any) -> float | None:
+def _float_or_none(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _category(value: Any) -> Words:
-    return Text("missing", "缺失") if value is None else numbers.plain(value)
+def _category_label(value: Any) -> Words:
+    return Text("missing", "缺失") if value is None else numbers.format_value(value)

@@ -1,6 +1,6 @@
 """Why single rows came out so: reasons, waterfalls, and texts and pictures under what moved the answer.
 
-    rows_sections(rows)      one section; rows of summary.row_reports(), with "parts" where there are texts or files
+    row_sections(rows)      one section; rows of summary.row_reports(), with "parts" where there are texts or files
 
 A part is {"column", "kind": "text", "tokens": [{"text", "start", "end", "value", "error"}], "sentences": [{"start",
 "end", "value"}]} with "text" where the whole is known, or {"column", "kind": "image" or "audio", "regions": [{"box":
@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 
 from deepseek import look
-from deepseek.data.media.mel import mel
+from deepseek.data.media.mel import hz_to_mel
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
-SCALES = {
+SCALE_NAMES_ZH = {
     "log-odds": "对数几率",
     "probability": "概率",
     "target units": "目标单位",
     "cosine similarity": "余弦相似度",
 }
-SPECTROGRAM_HZ = 20.0  # where the picture of a sound begins
+SPECTROGRAM_MIN_HZ = 20.0  # where the picture of a sound begins
 _TITLES = {
     "text": Text("Which words moved it: ", "哪些词影响了结果："),
     "image": Text("Where it looked: ", "图像中哪些区域影响了结果："),
@@ -34,22 +34,22 @@ _TITLES = {
 }
 
 
-def scale_words(report: Mapping[str, Any]) -> Words:
+def scale_label(report: Mapping[str, Any]) -> Words:
     """What is explained, with its unit: "log-odds of malignant"."""
     scale = report["scale"]
-    zh = SCALES.get(scale, scale)
+    zh = SCALE_NAMES_ZH.get(scale, scale)
     target = report.get("target")
     return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
 
 
-def rows_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+def row_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     """Each row's waterfall and reasons; beyond the first they open on demand."""
     if not rows:
         return []
     parts = []
     for index, row in enumerate(rows):
         title = _row_title(row, index)
-        body = _row(row)
+        body = _row_html(row)
         if index:
             body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
         else:
@@ -65,12 +65,13 @@ def _row_title(row: Mapping[str, Any], index: int) -> Words:
     return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {answer}" if answer is not None else "")
 
 
-def _row(row: Mapping[str, Any]) -> Html:
+def _row_html(row: Mapping[str, Any]) -> Html:
     bars = [
-        Contribution(f"{bar['column']} = {numbers.plain(bar['value'])}", bar["contribution"]) for bar in row["bars"]
+        Contribution(f"{bar['column']} = {numbers.format_value(bar['value'])}", bar["contribution"])
+        for bar in row["bars"]
     ]
     other = row.get("other", {"num_columns": 0, "contribution": 0.0})
-    scale = scale_words(row)
+    scale = scale_label(row)
     output, base = numbers.number(row["output"]), numbers.number(row["base_value"])
     plot = figure(
         look.waterfall,
@@ -87,22 +88,22 @@ def _row(row: Mapping[str, Any]) -> Html:
         ),
         data={name: value for name, value in row.items() if name != "parts"},
     )
-    parts = "".join(_part(part, scale) for part in row.get("parts", ()))
+    parts = "".join(_part_html(part, scale) for part in row.get("parts", ()))
     wrong = Text(
-        f"This explanation does not add up: {numbers.signed(row['residual'])} of the output is left unexplained. "
+        f"This explanation does not add up: {numbers.signed_number(row['residual'])} of the output is left unexplained. "
         "Do not rely on it.",
-        f"该行的解释不可依赖：输出中有 {numbers.signed(row['residual'])} 未被解释。",
+        f"该行的解释不可依赖：输出中有 {numbers.signed_number(row['residual'])} 未被解释。",
     )
-    warning = "" if row.get("adds_up", True) else look.paragraph(look.state("bad", wrong))
-    return Html(warning + _reasons(row) + plot + _pairs(row.get("interactions", ()), scale) + parts)
+    warning = "" if row.get("adds_up", True) else look.paragraph(look.verdict("bad", wrong))
+    return Html(warning + _reasons_list(row) + plot + _interactions_table(row.get("interactions", ()), scale) + parts)
 
 
-def _pairs(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:
+def _interactions_table(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:
     """The strongest interactions of this row."""
     if not pairs:
         return Html("")
     columns = [Column(Text("Together", "共同作用"), "text"), Column(scale)]
-    rows = [[" × ".join(map(numbers.clip, pair["columns"])), numbers.signed(pair["value"])] for pair in pairs]
+    rows = [[" × ".join(map(numbers.clip, pair["columns"])), numbers.signed_number(pair["value"])] for pair in pairs]
     caption = Text(
         "What two columns add together, beyond what each adds by itself: in the bars above it is shared evenly.",
         "两列共同带来的、超出各自单独贡献的部分：在上面的条形中由两列平分。",
@@ -110,56 +111,58 @@ def _pairs(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:
     return look.table(columns, rows, caption=caption, data=list(pairs))
 
 
-def _reasons(row: Mapping[str, Any]) -> str:
+def _reasons_list(row: Mapping[str, Any]) -> str:
     """The reason codes as a list, in Chinese too where they were given."""
     english = row.get("reasons", [])
     chinese = row.get("reasons_zh") or english
     lines = (Text(en, zh) for en, zh in zip(english, chinese, strict=True))
-    return look.listing(list(lines)) if english else ""
+    return look.bullet_list(list(lines)) if english else ""
 
 
-def _part(part: Mapping[str, Any], scale: Words) -> Html:
+def _part_html(part: Mapping[str, Any], scale: Words) -> Html:
     """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
     data = {name: value for name, value in part.items() if name != "picture"}
     if "tokens" in part:
-        tokens, text = _placed(part)
-        sentences = [(one["start"], one["end"], _finite(one["value"])) for one in part.get("sentences") or ()]
-        drawn = look.tokens(text, tokens, sentences, title=title, label=scale, data=data)
+        tokens, text = _positioned_tokens(part)
+        sentences = [(one["start"], one["end"], _nan_if_none(one["value"])) for one in part.get("sentences") or ()]
+        drawn = look.text_saliency(text, tokens, sentences, title=title, label=scale, data=data)
     else:
-        regions, size, names = _regions(part)
+        regions, size, names = _heat_regions(part)
         picture = part.get("picture", "")
-        drawn = look.heat(regions, title=title, picture=picture, size=size, names=names, label=scale, data=data)
+        drawn = look.image_saliency(
+            regions, title=title, picture=picture, size=size, names=names, label=scale, data=data
+        )
     notes = part.get("notes") or ()
-    return Html(drawn + "".join(look.paragraph(look.state("warn", str(note)), note=True) for note in notes))
+    return Html(drawn + "".join(look.paragraph(look.verdict("warn", str(note)), note=True) for note in notes))
 
 
-def _regions(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _heat_regions(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Boxes, (width, height) that they are counted in, and their names where these say more than their places."""
     if "cells" in part:
-        return _cells(part)
+        return _spectrogram_cells(part)
     if "stretches" in part:
-        return _stretches(part)
+        return _series_stretches(part)
     size = tuple(reversed(part["size"])) if part.get("size") else ()
-    return [(one["box"], _finite(one["value"])) for one in part.get("regions") or ()], size, []
+    return [(one["box"], _nan_if_none(one["value"])) for one in part.get("regions") or ()], size, []
 
 
-def _cells(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _spectrogram_cells(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Of a sound, as on its spectrogram: seconds to the right, mel upwards."""
     highest = max((one["hertz"][1] for one in part["cells"]), default=1.0)
-    low, high = (float(mel(np.array(end))) for end in (SPECTROGRAM_HZ, highest))
+    low, high = (float(hz_to_mel(np.array(end))) for end in (SPECTROGRAM_MIN_HZ, highest))
     height = part["seconds"] / 4
     found: list[saliency.Region] = []
     names: list[Words] = []
     for one in part["cells"]:
-        ends = [(high - float(mel(np.array(end)))) / (high - low) for end in reversed(one["hertz"])]
+        ends = [(high - float(hz_to_mel(np.array(end)))) / (high - low) for end in reversed(one["hertz"])]
         top, bottom = (height * min(1.0, max(0.0, end)) for end in ends)
-        found.append(((one["seconds"][0], top, one["seconds"][1], bottom), _finite(one["value"])))
+        found.append(((one["seconds"][0], top, one["seconds"][1], bottom), _nan_if_none(one["value"])))
         names.append("{:.3g}–{:.3g} s, {:.0f}–{:.0f} Hz".format(*one["seconds"], *one["hertz"]))
     return found, (part["seconds"], height), names
 
 
-def _stretches(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _series_stretches(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Of a series: moments to the right, a line for each channel."""
     channels = list(dict.fromkeys(name for one in part["stretches"] for name in one["channels"]))
     height = part["length"] / 4
@@ -168,14 +171,14 @@ def _stretches(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[fl
     for one in part["stretches"]:
         lines = [channels.index(name) for name in one["channels"]]
         top, bottom = (height * line / len(channels) for line in (min(lines), max(lines) + 1))
-        found.append(((one["start"], top, one["end"], bottom), _finite(one["value"])))
+        found.append(((one["start"], top, one["end"], bottom), _nan_if_none(one["value"])))
         names.append(f"{numbers.clip(', '.join(one['channels']))} {one['start']}–{one['end']}")
     return found, (part["length"], height), names
 
 
-def _placed(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:
+def _positioned_tokens(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:
     """The tokens, and the text: as it is given, else made of the tokens, with blanks where they do not meet."""
-    tokens = [(one["start"], one["end"], _finite(one["value"]), one.get("error")) for one in part["tokens"]]
+    tokens = [(one["start"], one["end"], _nan_if_none(one["value"]), one.get("error")) for one in part["tokens"]]
     if "text" in part:
         return tokens, part["text"]
     text = ""
@@ -185,5 +188,5 @@ def _placed(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:
     return tokens, text
 
 
-def _finite(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return float("nan") if value is None else value

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Attribution, Float32, Float64, Prediction, Record
-from deepseek.data.table.values import moment_of
+from deepseek.data.table.values import parse_timestamp
 from deepseek.engines.checks.finite import check_attribution
-from deepseek.engines.parity import spread
+from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
 from deepseek.explain.tabular.additivity import ablation, additivity
 from deepseek.explain.tabular.explainer import ModelExplainer
@@ -31,9 +31,9 @@ MIN_ROWS = 20
 _PILOT_ROWS = 4
 _NUM_PILOTS = 3
 MAX_CLASSES = 12  # of which the importance is shown apart
-NUM_SWARMS = 20
-NUM_DEPENDENCE = 6
-MAX_POINTS = 300  # of one plot
+NUM_BEESWARM_COLUMNS = 20
+NUM_DEPENDENCE_COLUMNS = 6
+MAX_PLOT_POINTS = 300  # of one plot
 
 
 def global_report(
@@ -59,9 +59,11 @@ def global_report(
             expected="at least one, and as many",
             fix="prepare the features from these records",
         )
-    target = target or _usual_class(explainer, features[spread(len(features), MAX_ROWS)])
-    classes = _classes(explainer)
-    chosen = spread(len(features), _num_rows(explainer, features, target, max_rows, limit_s / max(1, len(classes))))
+    target = target or _most_predicted_class(explainer, features[spread_indices(len(features), MAX_ROWS)])
+    classes = _explained_classes(explainer)
+    chosen = spread_indices(
+        len(features), _affordable_rows(explainer, features, target, max_rows, limit_s / max(1, len(classes)))
+    )
     rows, raw = features[chosen], [records[index] for index in chosen.tolist()]
     attribution = explainer.explain(rows, target=target)
     check_attribution(attribution, chosen.tolist())
@@ -77,13 +79,17 @@ def global_report(
         "base_value": float(attribution.base_value.mean()),
         "num_rows": len(rows),
         "num_rows_given": len(features),
-        "importance": importance_of(attribution, importance, order),
+        "importance": importance_entries(attribution, importance, order),
         "by_class": {
             name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
         },
-        "beeswarm": [_swarm(attribution, raw, index, dates) for index in order[:NUM_SWARMS].tolist()],
-        "dependence": [_dependence(attribution, raw, index, dates) for index in order[:NUM_DEPENDENCE].tolist()],
-        "leading": leading(attribution),
+        "beeswarm": [
+            _beeswarm_points(attribution, raw, index, dates) for index in order[:NUM_BEESWARM_COLUMNS].tolist()
+        ],
+        "dependence": [
+            _dependence_points(attribution, raw, index, dates) for index in order[:NUM_DEPENDENCE_COLUMNS].tolist()
+        ],
+        "leading": leading_columns(attribution),
         "additivity": additivity(attribution),
         "ablation": ablation(explainer, rows, attribution, seed=seed),
     }
@@ -111,7 +117,7 @@ def row_reports(
             "output": float(attribution.output[row]),
             "residual": float(attribution.residual[row]),
             "adds_up": bool(attribution.adds_up[row]),
-            **_bars(attribution, record, row, num_bars),
+            **_waterfall_bars(attribution, record, row, num_bars),
             "reasons": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome),
             "reasons_zh": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome, language="zh"),
         }
@@ -119,7 +125,7 @@ def row_reports(
     ]
 
 
-def _usual_class(explainer: ModelExplainer, features: Float32) -> str | None:
+def _most_predicted_class(explainer: ModelExplainer, features: Float32) -> str | None:
     """The class predicted most often among many; None leaves the choice to the explainer."""
     if explainer.model.task != "multiclass":
         return None
@@ -127,16 +133,18 @@ def _usual_class(explainer: ModelExplainer, features: Float32) -> str | None:
     return explainer.model.labels[int(np.bincount(predicted).argmax())]
 
 
-def _classes(explainer: ModelExplainer) -> tuple[str, ...]:
+def _explained_classes(explainer: ModelExplainer) -> tuple[str, ...]:
     """The classes that are explained one by one: none where one margin says all, or where there are too many."""
     labels = explainer.model.labels if explainer.model.task == "multiclass" else ()
     return labels if len(labels) <= MAX_CLASSES else ()
 
 
-def _num_rows(explainer: ModelExplainer, features: Float32, target: str | None, max_rows: int, limit_s: float) -> int:
+def _affordable_rows(
+    explainer: ModelExplainer, features: Float32, target: str | None, max_rows: int, limit_s: float
+) -> int:
     """As many rows as are explained within `limit_s`, by the fastest of three pilots: what the work needs, not what a
     busy machine adds."""
-    pilot = features[spread(len(features), _PILOT_ROWS)]
+    pilot = features[spread_indices(len(features), _PILOT_ROWS)]
     explainer.explain(pilot, target=target)  # makes the boosters
     row_s = np.inf
     for _ in range(_NUM_PILOTS):
@@ -154,7 +162,7 @@ def mean_abs(attribution: Attribution) -> Float64:
     return mean
 
 
-def importance_of(attribution: Attribution, importance: Float64, order: NDArray[np.int64]) -> list[dict[str, Any]]:
+def importance_entries(attribution: Attribution, importance: Float64, order: NDArray[np.int64]) -> list[dict[str, Any]]:
     """Columns in `order`, each with its mean influence and its share of all."""
     whole = float(importance.sum()) or 1.0
     mean = attribution.values.mean(axis=0)
@@ -169,15 +177,16 @@ def importance_of(attribution: Attribution, importance: Float64, order: NDArray[
     ]
 
 
-def leading(attribution: Attribution) -> list[dict[str, Any]]:
-    """In how many rows each column weighs most, and which way; at most NUM_SWARMS columns, the most frequent first."""
+def leading_columns(attribution: Attribution) -> list[dict[str, Any]]:
+    """In how many rows each column weighs most, and which way; at most NUM_BEESWARM_COLUMNS columns, the most frequent
+    first."""
     if not attribution.values.size:
         return []
     values = attribution.values
     strongest = np.abs(values).argmax(axis=1)
     moved = np.take_along_axis(values, strongest[:, None], axis=1)[:, 0]
     columns, counts = np.unique(strongest[moved != 0], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:NUM_SWARMS]
+    order = np.argsort(-counts, kind="stable")[:NUM_BEESWARM_COLUMNS]
     return [
         {
             "column": attribution.names[columns[place]], "num_rows": int(counts[place]),
@@ -200,25 +209,27 @@ def answer_counts(prediction: Prediction) -> dict[str, Any]:
     return {"quantiles": {str(share): end for share, end in zip(shares, ends, strict=True)}}
 
 
-def _swarm(attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]) -> dict[str, Any]:
+def _beeswarm_points(
+    attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]
+) -> dict[str, Any]:
     """Attributions of one column with the place of each raw value among the values: 0 the lowest, 1 the highest, null
     for a value that has no order."""
-    points = spread(len(records), MAX_POINTS)
+    points = spread_indices(len(records), MAX_PLOT_POINTS)
     name = attribution.names[index]
     raw = [records[row].get(name) for row in points.tolist()]
     return {
         "column": name,
         "attribution": attribution.values[points, index].tolist(),
-        "value": [_plain(value) for value in raw],
-        "rank": _ranks([as_moment(value) for value in raw] if name in dates else raw),
+        "value": [_json_value(value) for value in raw],
+        "rank": _relative_ranks([to_epoch_ms(value) for value in raw] if name in dates else raw),
     }
 
 
-def _dependence(
+def _dependence_points(
     attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]
 ) -> dict[str, Any]:
     """Raw value against attribution."""
-    swarm = _swarm(attribution, records, index, dates)
+    swarm = _beeswarm_points(attribution, records, index, dates)
     ordered = "datetime" if swarm["column"] in dates else "numeric"
     return {
         "column": swarm["column"],
@@ -228,14 +239,14 @@ def _dependence(
     }
 
 
-def _bars(attribution: Attribution, record: Record, row: int, num_bars: int) -> dict[str, Any]:
+def _waterfall_bars(attribution: Attribution, record: Record, row: int, num_bars: int) -> dict[str, Any]:
     values = attribution.values[row]
     order = np.argsort(-np.abs(values), kind="stable")
     shown, others = order[:num_bars], order[num_bars:]
     bars = [
         {
             "column": attribution.names[index],
-            "value": _plain(record.get(attribution.names[index])),
+            "value": _json_value(record.get(attribution.names[index])),
             "contribution": float(values[index]),
         }
         for index in shown.tolist()
@@ -243,10 +254,10 @@ def _bars(attribution: Attribution, record: Record, row: int, num_bars: int) -> 
     return {"bars": bars, "other": {"num_columns": len(others), "contribution": float(values[others].sum())}}
 
 
-def _ranks(values: list[Any]) -> list[float | None]:
+def _relative_ranks(values: list[Any]) -> list[float | None]:
     """Each number's place among the distinct numbers, as a share; None where there is no order.
 
-    >>> _ranks([5, None, 1, 3, "x"])
+    >>> _relative_ranks([5, None, 1, 3, "x"])
     [1.0, None, 0.0, 0.5, None]
     """
     numbers = [_as_number(value) for value in values]
@@ -261,15 +272,15 @@ def _as_number(value: Any) -> float | None:
     return None
 
 
-def as_moment(value: Any) -> int | None:
+def to_epoch_ms(value: Any) -> int | None:
     """Milliseconds since 1970; None for what is no moment."""
     try:
-        return moment_of(value)
+        return parse_timestamp(value)
     except (ValueError, OverflowError):
         return None
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """A raw value as JSON holds it: NaN and infinities become null, dates text."""
     if value is None or isinstance(value, (str, bool)):
         return value

@@ -18,10 +18,10 @@ from deepseek.contracts import Attribution, Prediction
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.text import TextEngine, TextModel, describe
 from deepseek.errors import InputError
-from deepseek.explain.evaluation.text_faithfulness import text_trust
-from deepseek.explain.media.texts import COLUMN, TextExplainer
+from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
+from deepseek.explain.media.texts import TEXT_COLUMN, TextExplainer
 from deepseek.explain.report import page as report
-from deepseek.explain.report.summary import importance_of, leading, mean_abs, row_reports
+from deepseek.explain.report.summary import importance_entries, leading_columns, mean_abs, row_reports
 from deepseek.explain.shapley.partition import Budget
 from deepseek.explain.tabular.additivity import additivity
 from deepseek.explain.tabular.reasons import part_reasons
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from deepseek.data import Table
 
 NUM_REASONS = 4
-WHY = "the answers without some of the tokens tell what each has added, whatever the model computes"
-NOT_ABLATED = {"passes": None, "why": "each contribution is made of answers without the token"}
+METHOD_REASON = "the answers without some of the tokens tell what each has added, whatever the model computes"
+ABLATION_SKIPPED = {"passes": None, "why": "each contribution is made of answers without the token"}
 
 
 def is_text_model(path: str | Path) -> bool:
@@ -51,66 +51,69 @@ def explain_text_model(
     with_trust: bool = False,
     limit_s: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]], dict[str, Any] | None]:
-    """(what is known of the model, the general report, each row with its "parts" and their texts, text_trust() within
-    `limit_s` where it is wanted).
+    """(what is known of the model, the general report, each row with its "parts" and their texts, text_faithfulness()
+    within `limit_s` where it is wanted).
 
     InputError where there is no column "text", or for a class that is not there.
     """
     model = TextModel.open(path)
-    texts = _texts(table, rows)
+    texts = _read_texts(table, rows)
     began_s = perf_counter()
     engine = TextEngine.open(path)
     open_s = perf_counter() - began_s
     try:
         explainer = TextExplainer(model, engine.run, budget)
         tokens = model.prepare(texts)
-        labels, answers = _answers(model, [engine.run(model.join([row])) for row in tokens], tokens)
+        labels, answers = _predict_texts(model, [engine.run(model.join([row])) for row in tokens], tokens)
         targets = labels if target is None and len(model.labels) > 2 else [target] * len(texts)
         found = [explainer.explain([text], target=label) for text, label in zip(texts, targets, strict=True)]
         for row, attribution in zip(rows, found, strict=True):
             check_attribution(attribution, [row], model=model.path.name)
-        single = [_single(*each) for each in zip(rows, texts, answers, found, strict=True)]
-        trust = text_trust(explainer, model.path, single, limit_s=limit_s, open_s=open_s) if with_trust else None
+        single = [_explain_row(*each) for each in zip(rows, texts, answers, found, strict=True)]
+        trust = text_faithfulness(explainer, model.path, single, limit_s=limit_s, open_s=open_s) if with_trust else None
     finally:
         engine.close()
     known = {"name": Path(path).resolve().name, "digest": model.digest, "task": "text"}
-    return known, _general(found) | {"num_rows_given": table.num_rows}, single, trust
+    return known, _global_report(found) | {"num_rows_given": table.num_rows}, single, trust
 
 
-def _single(row_id: int, text: str, answer: str, found: Attribution) -> dict[str, Any]:
-    (told,) = row_reports(found, [{COLUMN: text}])
+def _explain_row(row_id: int, text: str, answer: str, found: Attribution) -> dict[str, Any]:
+    (told,) = row_reports(found, [{TEXT_COLUMN: text}])
     told |= {
         "reasons": part_reasons(found, 0, NUM_REASONS), "reasons_zh": part_reasons(found, 0, NUM_REASONS, "zh"),
         "parts": [{"text": text, **part} for part in found.parts[0]],
     }  # fmt: skip
-    return {"row_id": row_id, "prediction": answer, **told, "values": {COLUMN: float(found.values[0, 0])}}
+    return {"row_id": row_id, "prediction": answer, **told, "values": {TEXT_COLUMN: float(found.values[0, 0])}}
 
 
-def _texts(table: Table, rows: Sequence[int]) -> list[str]:
-    if COLUMN not in table.names:
+def _read_texts(table: Table, rows: Sequence[int]) -> list[str]:
+    if TEXT_COLUMN not in table.names:
         raise InputError(
-            f"the data has no column {COLUMN!r}{did_you_mean(COLUMN, table.names)}",
-            expected=f"a column {COLUMN!r}, which a text model reads", fix=f"rename the column of texts to {COLUMN!r}",
+            f"the data has no column {TEXT_COLUMN!r}{did_you_mean(TEXT_COLUMN, table.names)}",
+            expected=f"a column {TEXT_COLUMN!r}, which a text model reads",
+            fix=f"rename the column of texts to {TEXT_COLUMN!r}",
         )  # fmt: skip
     records = table.take(np.array(rows)).records()
     for row, record in zip(rows, records, strict=True):
-        if not isinstance(record[COLUMN], str):
+        if not isinstance(record[TEXT_COLUMN], str):
             raise InputError(
                 f"row {row} has no text", expected="a text; an empty cell is none", fix="leave the row out"
             )
-    return [record[COLUMN] for record in records]
+    return [record[TEXT_COLUMN] for record in records]
 
 
-def _answers(model: TextModel, outputs: Sequence[Any], tokens: Sequence[Any]) -> tuple[list[str | None], list[str]]:
+def _predict_texts(
+    model: TextModel, outputs: Sequence[Any], tokens: Sequence[Any]
+) -> tuple[list[str | None], list[str]]:
     """The class of each text, and its answer in words."""
     if not model.labels:
         return [None] * len(outputs), ["an embedding"] * len(outputs)
     shares = np.concatenate([model.probabilities(each, [row]) for each, row in zip(outputs, tokens, strict=True)])
     labels = np.asarray(model.labels)[shares.argmax(1)]
-    return list(labels.tolist()), report.answers(Prediction(model.labels, labels, shares.astype(np.float32)))
+    return list(labels.tolist()), report.format_answers(Prediction(model.labels, labels, shares.astype(np.float32)))
 
 
-def _general(found: Sequence[Attribution]) -> dict[str, Any]:
+def _global_report(found: Sequence[Attribution]) -> dict[str, Any]:
     """Of all texts that were explained."""
     first, targets = found[0], {each.target for each in found}
     values, base, output = (
@@ -120,6 +123,6 @@ def _general(found: Sequence[Attribution]) -> dict[str, Any]:
     return {
         "method": first.method, "scale": first.scale, "target": first.target if len(targets) == 1 else None,
         "base_value": float(base.mean()), "num_rows": len(found), "by_class": {},
-        "importance": importance_of(joined, mean_abs(joined), np.array([0])), "additivity": additivity(joined),
-        "ablation": NOT_ABLATED, "leading": leading(joined),
+        "importance": importance_entries(joined, mean_abs(joined), np.array([0])), "additivity": additivity(joined),
+        "ablation": ABLATION_SKIPPED, "leading": leading_columns(joined),
     }  # fmt: skip

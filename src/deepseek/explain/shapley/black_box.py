@@ -1,6 +1,6 @@
 """Black boxes, row by row: what stands behind "kernel" and "partition" of explain().
 
-    black_box(question, baselines, limits, "partition")
+    explain_black_box(question, baselines, limits, "partition")
 
 Shapes: N rows, B baselines, P values a row.
 """
@@ -18,20 +18,24 @@ from torch import Tensor
 
 from deepseek.contracts import Float64
 from deepseek.errors import ExplainError, InputError
-from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run, reads_of
-from deepseek.explain.modules.gradient_methods import MAX_NUMBERS, Limits, Values, values_of
-from deepseek.explain.modules.problem import Question
+from deepseek.explain.modules.fidelity.plain import PlainRun, find_reads, plain_run
+from deepseek.explain.modules.gradient_methods import MAX_RUN_NUMBERS, AttributionValues, Limits, build_values
+from deepseek.explain.modules.problem import AttributionProblem
 from deepseek.explain.shapley.hierarchy import Hierarchy
 from deepseek.explain.shapley.kernel import KernelValues, kernel_shap
-from deepseek.explain.shapley.partition import Budget, OwenValues, owen
+from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
 MAX_CHANNELS = 4  # a first axis of so many beside two others: the colours of a picture, which go together
 
 #: (question, row, baselines, plain, limits, is_alone) -> values of the row
-Explain = Callable[[Question, int, tuple[Tensor, ...], PlainRun, Limits, bool], KernelValues | OwenValues]
+RowExplainer = Callable[
+    [AttributionProblem, int, tuple[Tensor, ...], PlainRun, Limits, bool], KernelValues | OwenValues
+]
 
 
-def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits, method: str) -> Values:
+def explain_black_box(
+    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, method: str
+) -> AttributionValues:
     """Values of each row. InputError for inputs that do not fit, and for answers that are no numbers. Where the module
     reads its data into Python, or answers otherwise to several rows at once, every row of it runs alone."""
     are_real = all(each.is_floating_point() for each in question.inputs)
@@ -42,8 +46,8 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
             fix="give a function of such tensors that makes the others",
         )  # fmt: skip
     plain = plain_run(question, baselines, limits.tolerance, limits.max_rows)
-    reads = plain.reads or reads_of(question)
-    explain: Explain = _kernel if method == "kernel" else _partition
+    reads = plain.reads or find_reads(question)
+    explain: RowExplainer = _explain_row_by_kernel if method == "kernel" else _explain_row_by_partition
 
     def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
         found = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
@@ -59,14 +63,14 @@ def black_box(question: Question, baselines: tuple[Tensor, ...], limits: Limits,
     most = max(each.num_evaluations for each in found)
     notes = [f"{most} evaluations of {len(baselines[0])} rows at most"]
     if is_alone:
-        notes.append("every row ran alone: the module goes another way for other data" + _at(reads))
+        notes.append("every row ran alone: the module goes another way for other data" + _read_locations(reads))
     return replace(
-        values_of(plain, np.stack([each.values for each in found]), np.stack([each.error for each in found])),
+        build_values(plain, np.stack([each.values for each in found]), np.stack([each.error for each in found])),
         is_partial=any(each.is_partial for each in found), notes=tuple(notes),
     )  # fmt: skip
 
 
-def _at(reads: tuple[str, ...]) -> str:
+def _read_locations(reads: tuple[str, ...]) -> str:
     return f", by {', '.join(reads)}" if reads else ""
 
 
@@ -84,7 +88,7 @@ def _check_ends(plain: PlainRun, output: Float64, base: Float64) -> None:
         )
 
 
-def _answers(question: Question, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
+def _answer_rows(question: AttributionProblem, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
     """(M,) of the question of one row, for M rows in its place."""
     count = len(inputs[0])
     with torch.no_grad():
@@ -94,8 +98,13 @@ def _answers(question: Question, inputs: list[Tensor], target: int, is_alone: bo
         return torch.cat(each)[:, target].double()
 
 
-def _kernel(
-    question: Question, row: int, baselines: tuple[Tensor, ...], plain: PlainRun, limits: Limits, is_alone: bool
+def _explain_row_by_kernel(
+    question: AttributionProblem,
+    row: int,
+    baselines: tuple[Tensor, ...],
+    plain: PlainRun,
+    limits: Limits,
+    is_alone: bool,
 ) -> KernelValues:
     """Of the values of all inputs side by side."""
     asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
@@ -106,7 +115,7 @@ def _kernel(
         inputs = [
             part.to(own).reshape(len(rows), *own.shape[1:]) for part, own in zip(parts, asked.inputs, strict=True)
         ]
-        return _answers(asked, inputs, target, is_alone).cpu().numpy()
+        return _answer_rows(asked, inputs, target, is_alone).cpu().numpy()
 
     def side_by_side(tensors: tuple[Tensor, ...]) -> NDArray[np.floating]:
         parts = [each.detach().flatten(1).cpu() for each in tensors]
@@ -119,8 +128,13 @@ def _kernel(
     )  # fmt: skip
 
 
-def _partition(
-    question: Question, row: int, baselines: tuple[Tensor, ...], plain: PlainRun, limits: Limits, is_alone: bool
+def _explain_row_by_partition(
+    question: AttributionProblem,
+    row: int,
+    baselines: tuple[Tensor, ...],
+    plain: PlainRun,
+    limits: Limits,
+    is_alone: bool,
 ) -> OwenValues:
     """Of regions of the row's own shape; a region's value is shared by the numbers in it."""
     given, bases = question.inputs[0][row], baselines[0]
@@ -128,7 +142,7 @@ def _partition(
     colours = len(shape) == 3 and shape[0] <= MAX_CHANNELS
     tree = Hierarchy(shape[1:] if colours else shape)
     asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
-    size = max(1, min(limits.max_rows, MAX_NUMBERS // max(1, given.numel())) // len(bases))
+    size = max(1, min(limits.max_rows, MAX_RUN_NUMBERS // max(1, given.numel())) // len(bases))
 
     def value(masks: NDArray[np.bool_]) -> Float64:
         found = []
@@ -136,15 +150,15 @@ def _partition(
             some = torch.from_numpy(masks[start : start + size]).to(given.device)
             keep = some.view(len(some), 1, *((1,) if colours else ()), *tree.shape)
             mixed = torch.where(keep, given, bases[None].to(given)).flatten(0, 1).view(-1, *given.shape)
-            answers = _answers(asked, [mixed], target, is_alone)
+            answers = _answer_rows(asked, [mixed], target, is_alone)
             found.append(answers.view(len(some), -1).mean(1).cpu().numpy())
         return np.concatenate(found)
 
-    owens = owen(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
-    return _by_colour(owens, shape[0]) if colours else owens
+    owens = owen_values(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
+    return _share_by_channel(owens, shape[0]) if colours else owens
 
 
-def _by_colour(found: OwenValues, channels: int) -> OwenValues:
+def _share_by_channel(found: OwenValues, channels: int) -> OwenValues:
     """What a place adds, shared by its colours."""
     values, error = (np.tile(each / channels, channels) for each in (found.values, found.error))
     return OwenValues(values, error, found.base, found.output, found.regions, found.num_evaluations, found.is_partial)

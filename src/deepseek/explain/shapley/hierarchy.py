@@ -1,7 +1,7 @@
 """What belongs together in an input: a tree of regions over a grid of players, made only as far as somebody looks.
 
     tree = Hierarchy((32, 32))                          a picture of cells; a region falls in two along its longer side
-    tree = Hierarchy((29,), borders_of(text, spans))    a text: sentences, clauses, words, pieces of words
+    tree = Hierarchy((29,), token_borders(text, spans))    a text: sentences, clauses, words, pieces of words
     tree.halves(tree.root)                              two regions, or None for a single player
 
 A player is a token, a cell of a picture, a stretch of a series: what is kept or taken away as one. A region is a box
@@ -76,16 +76,16 @@ class Hierarchy:
         return found.ravel()
 
 
-def size_of(box: Box) -> int:
+def box_size(box: Box) -> int:
     """Players in a region."""
     return prod(stop - start for start, stop in box)
 
 
-def borders_of(text: str, spans: Sequence[tuple[int, int]], words: Sequence[int | None] = ()) -> NDArray[np.int64]:
+def token_borders(text: str, spans: Sequence[tuple[int, int]], words: Sequence[int | None] = ()) -> NDArray[np.int64]:
     """(M - 1,) of tokens that stand at `spans` (first letter and end) in a text. `words`: the word of each, where the
     tokenizer says so; else those with nothing between them are one word.
 
-    >>> borders_of("Good. Not bad, no", [(0, 4), (4, 5), (6, 9), (10, 13), (13, 14), (15, 17)]).tolist()
+    >>> token_borders("Good. Not bad, no", [(0, 4), (4, 5), (6, 9), (10, 13), (13, 14), (15, 17)]).tolist()
     [0, 3, 1, 0, 2]
     """
     found = np.full(max(0, len(spans) - 1), WORD, np.int64)
@@ -103,10 +103,10 @@ def borders_of(text: str, spans: Sequence[tuple[int, int]], words: Sequence[int 
     return found
 
 
-def sentences_of(borders: NDArray[np.int64]) -> list[tuple[int, int]]:
+def sentence_ranges(borders: NDArray[np.int64]) -> list[tuple[int, int]]:
     """First token and end of each sentence.
 
-    >>> sentences_of(np.array([1, 3, 1, 2]))
+    >>> sentence_ranges(np.array([1, 3, 1, 2]))
     [(0, 2), (2, 5)]
     """
     ends = [*(np.flatnonzero(borders >= SENTENCE) + 1).tolist(), len(borders) + 1]

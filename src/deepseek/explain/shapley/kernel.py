@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float64
 from deepseek.errors import InputError
 
-Function = Callable[[NDArray[np.floating]], Float64]
-BATCH = 256  # coalitions between two looks at the error
+RowFunction = Callable[[NDArray[np.floating]], Float64]
+COALITIONS_PER_BATCH = 256  # coalitions between two looks at the error
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class KernelValues:
 
 
 def kernel_shap(
-    f: Function,
+    f: RowFunction,
     row: NDArray[np.floating],
     baselines: NDArray[np.floating],
     *,
@@ -65,21 +65,23 @@ def kernel_shap(
     start = time.perf_counter()
     places = np.arange(len(row)) if groups is None else np.asarray(groups)
     count = int(places.max()) + 1
-    _check_count(count, num_evaluations)
+    _check_num_evaluations(count, num_evaluations)
 
     def evaluate(masks: NDArray[np.bool_]) -> Float64:
-        return _means(f, row, baselines, masks[:, places], max_rows)
+        return _mean_over_baselines(f, row, baselines, masks[:, places], max_rows)
 
     ends = evaluate(np.array([[False] * count, [True] * count]))
     base, output = float(ends[0]), float(ends[1])
     if count == 1:
         return KernelValues(np.array([output - base]), np.zeros(1), base, output, 2, False)
     rng = np.random.default_rng(seed)
-    masks, weights, sizes = _whole_sizes(count, num_evaluations)
+    masks, weights, sizes = _enumerate_sizes(count, num_evaluations)
     answers = evaluate(masks) - base
     drawn = np.zeros((0, count), bool)
     is_partial = False
-    fitted = _fit(masks, weights, answers, output - base) if len(masks) else (np.zeros(count), np.zeros(count))
+    fitted = (
+        _fit_least_squares(masks, weights, answers, output - base) if len(masks) else (np.zeros(count), np.zeros(count))
+    )
     while len(sizes):
         room = num_evaluations - len(masks) - len(drawn)
         late = time_limit_s is not None and time.perf_counter() - start > time_limit_s
@@ -87,19 +89,19 @@ def kernel_shap(
         if enough or late or room < 2:
             is_partial = not enough
             break
-        more = _draw(count, sizes, min(BATCH, room) // 2, rng)
+        more = _draw_coalitions(count, sizes, min(COALITIONS_PER_BATCH, room) // 2, rng)
         drawn = np.concatenate([drawn, more])
         answers = np.concatenate([answers, evaluate(more) - base])
         # All coalitions of the other sizes together weigh what their share of the kernel is.
-        share = sum(_weight(count, size) for size in sizes)
+        share = sum(_kernel_weight(count, size) for size in sizes)
         each = np.full(len(drawn), share / len(drawn))
-        fitted = _fit(
+        fitted = _fit_least_squares(
             np.concatenate([masks, drawn]), np.concatenate([weights, each]), answers, output - base, len(masks)
         )
     return KernelValues(fitted[0], fitted[1], base, output, 2 + len(masks) + len(drawn), is_partial)
 
 
-def _check_count(count: int, num_evaluations: int) -> None:
+def _check_num_evaluations(count: int, num_evaluations: int) -> None:
     if num_evaluations < min(2 * count, 2 ** min(count, 60) - 2):
         raise InputError(
             f"{num_evaluations} evaluations cannot tell {count} features apart", expected=f"at least {2 * count}",
@@ -107,12 +109,12 @@ def _check_count(count: int, num_evaluations: int) -> None:
         )  # fmt: skip
 
 
-def _weight(count: int, size: int) -> float:
+def _kernel_weight(count: int, size: int) -> float:
     """Of all coalitions of a size together, up to a factor."""
     return (count - 1) / (size * (count - size))
 
 
-def _whole_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_], Float64, list[int]]:
+def _enumerate_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_], Float64, list[int]]:
     """(masks, weights) of the sizes of which every coalition is evaluated, and the sizes left."""
     masks: list[NDArray[np.bool_]] = []
     weights: list[float] = []
@@ -127,22 +129,22 @@ def _whole_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_], F
             mask[list(members)] = True
             for each in [mask] if 2 * size == count else [mask, ~mask]:
                 masks.append(each)
-                weights.append(_weight(count, size) / math.comb(count, size))
+                weights.append(_kernel_weight(count, size) / math.comb(count, size))
         used += number
         left = [other for other in left if other not in {size, count - size}]
     return np.array(masks).reshape(-1, count), np.array(weights), left
 
 
-def _draw(count: int, sizes: list[int], num_pairs: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _draw_coalitions(count: int, sizes: list[int], num_pairs: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """(2 * num_pairs, G): coalitions of the sizes left, as often as the kernel weighs them, with their complements."""
-    chances = np.array([_weight(count, size) for size in sizes])
+    chances = np.array([_kernel_weight(count, size) for size in sizes])
     size = rng.choice(sizes, num_pairs, p=chances / chances.sum())
     ranks = rng.random((num_pairs, count)).argsort(axis=1)
     masks = ranks < size[:, None]
     return np.stack([masks, ~masks], axis=1).reshape(-1, count)
 
 
-def _fit(
+def _fit_least_squares(
     masks: NDArray[np.bool_], weights: Float64, answers: Float64, total: float, first_drawn: int | None = None
 ) -> tuple[Float64, Float64]:
     """(values, standard errors). Least squares of answers on masks, the values summing to `total`: the last is put in
@@ -164,8 +166,8 @@ def _fit(
     return np.append(values, total - values.sum()), error
 
 
-def _means(
-    f: Function, row: NDArray[np.floating], baselines: NDArray[np.floating], masks: NDArray[np.bool_], max_rows: int
+def _mean_over_baselines(
+    f: RowFunction, row: NDArray[np.floating], baselines: NDArray[np.floating], masks: NDArray[np.bool_], max_rows: int
 ) -> Float64:
     """(M,): of each coalition the mean over the baselines."""
     size = max(1, min(max_rows, (1 << 24) // len(row)) // len(baselines))

@@ -33,12 +33,12 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 from deepseek.errors import InputError
-from deepseek.explain.shapley.hierarchy import Box, Hierarchy, size_of
+from deepseek.explain.shapley.hierarchy import Box, Hierarchy, box_size
 
-Bools = NDArray[np.bool_]
-Value = Callable[[Bools], Float64]
-WAVE = 32  # calls between two looks at the errors
-DEEPEST = 40  # levels of which contexts are told apart
+Masks = NDArray[np.bool_]
+ValueFunction = Callable[[Masks], Float64]
+CALLS_PER_UPDATE = 32  # calls between two looks at the errors
+MAX_CONTEXT_DEPTH = 40  # levels of which contexts are told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Budget:
             )  # fmt: skip
 
 
-SERVED = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's row: others wait behind it
+SERVING_BUDGET = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's row: others wait behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,12 @@ class OwenValues:
 
 
 @dataclass(eq=False, slots=True)
-class _Region:
+class _SearchNode:
     box: Box
-    mask: Bools
-    siblings: tuple[Bools, ...]  # of it and its ancestors, the nearest last
-    parent: _Region | None = None
-    halves: tuple[_Region, _Region] | None = None
+    mask: Masks
+    siblings: tuple[Masks, ...]  # of it and its ancestors, the nearest last
+    parent: _SearchNode | None = None
+    halves: tuple[_SearchNode, _SearchNode] | None = None
     adds: list[float] = field(default_factory=list)  # in the contexts that were seen
     pairs: dict[int, list[tuple[float, float]]] = field(default_factory=dict)  # by context: (d, t) of it and the other
     value: float = 0.0
@@ -98,12 +98,12 @@ class _Region:
 
     @property
     def size(self) -> int:
-        return size_of(self.box)
+        return box_size(self.box)
 
     @property
     def num_pairs(self) -> int:
         """Pairs of contexts that there are."""
-        return 1 << max(0, min(DEEPEST, len(self.siblings)) - 1)
+        return 1 << max(0, min(MAX_CONTEXT_DEPTH, len(self.siblings)) - 1)
 
     def other(self, context: int) -> int:
         """The complement of a context, whose bits say which siblings are there."""
@@ -117,7 +117,7 @@ class _Region:
         low = (1 << len(self.siblings) - 1) - 1
         return len({min(bits & low, self.parent.other(bits & low)) for bits in (*self.pairs, *more)})
 
-    def context(self, bits: int) -> Bools:
+    def context(self, bits: int) -> Masks:
         found = np.zeros_like(self.mask)
         for place, sibling in enumerate(self.siblings):
             if bits >> place & 1:
@@ -141,19 +141,19 @@ class _Region:
         return None
 
 
-class _Search:
+class _PartitionSearch:
     """The regions that were looked at, and every answer."""
 
-    def __init__(self, value: Value, tree: Hierarchy, whole: float | None) -> None:
+    def __init__(self, value: ValueFunction, tree: Hierarchy, whole: float | None) -> None:
         """`whole`: what the root adds, where the last player, which is in no region, stands for all that is beside."""
         self.tree, self._value = tree, value
         self._known: dict[bytes, float] = {}
         mask = tree.mask(tree.root)
-        beside: tuple[Bools, ...] = ()
+        beside: tuple[Masks, ...] = ()
         if whole is not None:
             mask = np.append(mask, False)
             beside = (np.append(np.zeros(len(mask) - 1, bool), True),)
-        self.root = _Region(tree.root, mask, beside)
+        self.root = _SearchNode(tree.root, mask, beside)
         self.regions = [self.root]
         nothing, everything = np.zeros_like(mask), np.ones_like(mask)
         self.answer([nothing, everything])
@@ -165,15 +165,15 @@ class _Search:
     def num_evaluations(self) -> int:
         return len(self._known)
 
-    def __getitem__(self, mask: Bools) -> float:
+    def __getitem__(self, mask: Masks) -> float:
         return self._known[np.packbits(mask).tobytes()]
 
-    def missing(self, masks: list[Bools]) -> list[Bools]:
+    def missing(self, masks: list[Masks]) -> list[Masks]:
         """Those that were not asked for."""
         keys = {np.packbits(mask).tobytes(): mask for mask in masks}
         return [mask for key, mask in keys.items() if key not in self._known]
 
-    def answer(self, masks: list[Bools]) -> None:
+    def answer(self, masks: list[Masks]) -> None:
         asked = self.missing(masks)
         if not asked:
             return
@@ -185,16 +185,16 @@ class _Search:
             )  # fmt: skip
         self._known |= {np.packbits(mask).tobytes(): each for mask, each in zip(asked, found.tolist(), strict=True)}
 
-    def masks_of(self, region: _Region, bits: int) -> list[Bools]:
+    def masks_of(self, region: _SearchNode, bits: int) -> list[Masks]:
         """What has to be asked to see a region open in a context and its complement."""
         left, right = self.halves(region)
-        found: list[Bools] = []
+        found: list[Masks] = []
         for context in {bits, region.other(bits)}:
             around = region.context(context)
             found += [around, around | region.mask, around | left.mask, around | right.mask]
         return found
 
-    def halves(self, region: _Region) -> tuple[_Region, _Region]:
+    def halves(self, region: _SearchNode) -> tuple[_SearchNode, _SearchNode]:
         """Its halves, made when they are first asked for."""
         if region.halves is None:
             boxes = self.tree.halves(region.box)
@@ -203,12 +203,12 @@ class _Search:
             if len(region.mask) > len(masks[0]):
                 masks = [np.append(mask, False) for mask in masks]
             region.halves = (
-                _Region(boxes[0], masks[0], (*region.siblings, masks[1]), region),
-                _Region(boxes[1], masks[1], (*region.siblings, masks[0]), region),
+                _SearchNode(boxes[0], masks[0], (*region.siblings, masks[1]), region),
+                _SearchNode(boxes[1], masks[1], (*region.siblings, masks[0]), region),
             )
         return region.halves
 
-    def enter(self, region: _Region, bits: int) -> None:
+    def enter(self, region: _SearchNode, bits: int) -> None:
         """What was answered in a context and its complement."""
         left, right = self.halves(region)
         if not region.pairs:
@@ -237,13 +237,13 @@ class _Search:
             # Half of what a context and its complement differ by stands for one pair, so that one alone has an error.
             within = float(np.ptp(rest[0]) / 2) ** 2
             region.spread = (within + float(((means - means.mean()) ** 2).sum())) / count
-            variance = _of_mean(region.spread, region.parents(), count, whole)
+            variance = _variance_of_mean(region.spread, region.parents(), count, whole)
             tilt = slope * region.value + float(means.mean())
             for half, sign in zip(self.halves(region), (1.0, -1.0), strict=True):
                 half.value = region.value / 2 + sign * tilt
                 half.variance = (0.5 + sign * slope) ** 2 * region.variance + variance
 
-    def spread_of(self, region: _Region) -> float:
+    def spread_of(self, region: _SearchNode) -> float:
         """The squared error that the players of a region that was never opened have together."""
         most = max(region.value**2, float(np.square(region.adds).mean()))
         return most * (region.size - 1) / region.size
@@ -257,17 +257,17 @@ class _Search:
             variances[place] = self.spread_of(region) / region.size + region.variance / region.size**2
         return values.ravel(), np.sqrt(variances).ravel()
 
-    def leaves(self) -> list[_Region]:
+    def leaves(self) -> list[_SearchNode]:
         return [region for region in self.regions if not region.pairs]
 
-    def next(self, most: int) -> list[tuple[_Region, int]]:
+    def next(self, most: int) -> list[tuple[_SearchNode, int]]:
         """What to look at: that which takes most squared error away for a call. At most `most` calls, but one look."""
         gains = {id(region): self._gain(region) for region in self.regions}
         for region in reversed(self.regions):  # who waits for its parent pushes it
             if region.parent is not None and region.next_pair() is None and len(region.pairs) < region.num_pairs:
                 gains[id(region.parent)] += gains[id(region)] / 2
         order = sorted(self.regions, key=lambda region: -gains[id(region)])
-        found: list[tuple[_Region, int]] = []
+        found: list[tuple[_SearchNode, int]] = []
         calls = 0
         for region in order:
             bits = region.next_pair() if region.size > 1 else None
@@ -279,7 +279,7 @@ class _Search:
             found.append((region, bits))
         return found
 
-    def _gain(self, region: _Region) -> float:
+    def _gain(self, region: _SearchNode) -> float:
         if region.size == 1:
             return 0.0
         if not region.pairs:
@@ -289,12 +289,12 @@ class _Search:
             return 0.0
         bits = region.next_pair()
         more = region.parents() + 1 if bits is None else region.parents(bits)
-        after = _of_mean(region.spread, more, count + 1, whole)
-        return (_of_mean(region.spread, region.parents(), count, whole) - after) / 2
+        after = _variance_of_mean(region.spread, more, count + 1, whole)
+        return (_variance_of_mean(region.spread, region.parents(), count, whole) - after) / 2
 
 
-def owen(
-    value: Value,
+def owen_values(
+    value: ValueFunction,
     tree: Hierarchy,
     *,
     whole: float | None = None,
@@ -312,14 +312,14 @@ def owen(
     ([1.0, 0.0, 1.5, 3.5], [0.0, 0.0, 0.0, 0.0], False)
     """
     limits, start = budget or Budget(), time.perf_counter()
-    search = _Search(value, tree, whole)
+    search = _PartitionSearch(value, tree, whole)
     is_partial = False
     while True:
         search.update()
         values, error = search.shares()
         if float(error.max()) <= limits.tolerance * float(np.abs(values).max()):
             break
-        looks = search.next(min(WAVE, limits.num_evaluations - search.num_evaluations))
+        looks = search.next(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
         asked = [mask for region, bits in looks for mask in search.masks_of(region, bits)]
         late = limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s
         if not looks:
@@ -336,6 +336,6 @@ def owen(
     return OwenValues(values, error, search.base, search.output, regions, search.num_evaluations, is_partial)
 
 
-def _of_mean(spread: float, apart: int, count: int, whole: int) -> float:
+def _variance_of_mean(spread: float, apart: int, count: int, whole: int) -> float:
     """Variance of a mean over `count` of `whole`, of which so many say different things."""
     return spread / apart * (1 - count / whole)

@@ -53,7 +53,7 @@ def check_additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT)
     return found
 
 
-def sum_warnings(checked: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], scale: str) -> list[Text]:
+def additivity_warnings(checked: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], scale: str) -> list[Text]:
     """What a reader must know before anything else: explanations that do not add up, of many rows (`checked` is
     additivity()'s) and of single `rows`, as row_reports() has them."""
     found = []
@@ -98,7 +98,7 @@ def ablation(
     sets = {"most": ranked[:, :num_away], "random": shuffled[:, :num_away], "least": ranked[:, -num_away:]}
     donors = features[_derangement(num_rows, rng)]
     moved = {
-        name: _movement(explainer, features, donors, columns, attribution.target) for name, columns in sets.items()
+        name: _mean_change(explainer, features, donors, columns, attribution.target) for name, columns in sets.items()
     }
     return {
         "num_columns_taken_away": num_away,
@@ -108,7 +108,7 @@ def ablation(
     }
 
 
-def _movement(
+def _mean_change(
     explainer: ColumnExplainer, features: Float32, donors: Float32, columns: NDArray[np.int64], target: str | None
 ) -> float:
     """Mean size of the change of the margin when each row's `columns` (N, k) come from its donor."""

@@ -1,6 +1,6 @@
 """The layers of a bundle's perceptrons: the same arrays as a torch module, explained by layer_path().
 
-paths = bundle_layers(model, owners, features, margin)      one for each perceptron among the model's parts
+paths = explain_bundle_layers(model, owners, features, margin)      one for each perceptron among the model's parts
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model
 
 
-def bundle_layers(model: Model, owners: Sequence[str], features: Float32, margin: int = 0) -> list[dict[str, Any]]:
+def explain_bundle_layers(
+    model: Model, owners: Sequence[str], features: Float32, margin: int = 0
+) -> list[dict[str, Any]]:
     """For each perceptron {"part", "weight", "columns", **LayerPath.to_dict()}, of prepared features (N, F).
 
     `owners` are the raw columns of the features; "columns" names that of each place of the net's input. The baseline is
@@ -33,10 +35,12 @@ def bundle_layers(model: Model, owners: Sequence[str], features: Float32, margin
             fix="leave --layers out: the contributions of columns are exact for these parts",
         )  # fmt: skip
     torch = need("torch", extra="train")
-    from deepseek.explain.modules.layer_path import Options, layer_path
+    from deepseek.explain.modules.layer_path import LayerPathOptions, layer_path
     from deepseek.explain.modules.perceptron import PerceptronModule
 
-    options = Options(branch_edges=True)  # small nets, and a skip connection would hide all that lies beside it
+    options = LayerPathOptions(
+        branch_edges=True
+    )  # small nets, and a skip connection would hide all that lies beside it
     found = []
     for place, weight, weights in nets:
         module = PerceptronModule(weights).eval()

@@ -18,17 +18,17 @@ import numpy as np
 from deepseek.contracts import Attribution, Float32, Float64, Scores
 from deepseek.engines.tabular.trees import TreesEngine
 from deepseek.errors import InputError
-from deepseek.explain.tabular.parts import Attribute, Explained, attribute, method_of
-from deepseek.nn.model import Model, Part, link_of
+from deepseek.explain.tabular.parts import PartAttributor, ScoreAttribution, method_name, part_attributor
+from deepseek.nn.model import Model, Part, apply_link
 
-Score = Callable[[Float32], Scores]
+ScoreFunction = Callable[[Float32], Scores]
 
 #: Below this distance between a score and its base, the secant is taken over this distance.
-_STEP = 1e-6
+_MIN_SECANT_STEP = 1e-6
 
 
 def explainer_for(
-    model: Model, owners: Sequence[str], *, score: Score | None = None, num_threads: int = 1
+    model: Model, owners: Sequence[str], *, score: ScoreFunction | None = None, num_threads: int = 1
 ) -> ModelExplainer:
     """An explainer for prepared features whose raw columns are `owners` (one a feature).
 
@@ -43,21 +43,21 @@ class ModelExplainer:
     """Meets contracts.Explainer. Safe to call from several threads."""
 
     def __init__(
-        self, model: Model, owners: Sequence[str], *, score: Score | None = None, num_threads: int = 1
+        self, model: Model, owners: Sequence[str], *, score: ScoreFunction | None = None, num_threads: int = 1
     ) -> None:
         self.model = model
         self.names = tuple(dict.fromkeys(owners))
         place = {name: index for index, name in enumerate(self.names)}
         self.column_of = np.array([place[owner] for owner in owners])  # (F,) place of a feature's column
         self._num_threads = num_threads
-        self.score: Score = score or TreesEngine(model, num_features=len(owners), num_threads=num_threads).score
-        self._attributes: dict[tuple[int, int], Attribute] = {}
+        self.score: ScoreFunction = score or TreesEngine(model, num_features=len(owners), num_threads=num_threads).score
+        self._attributes: dict[tuple[int, int], PartAttributor] = {}
         self._making = threading.Lock()
 
     @property
     def method(self) -> str:
         """How, in words."""
-        kinds = dict.fromkeys(map(method_of, self.model.parts))
+        kinds = dict.fromkeys(map(method_name, self.model.parts))
         words = "; ".join(kinds)
         if len(self.model.parts) > 1:
             words += f"; weighted sum of {len(self.model.parts)} parts"
@@ -111,27 +111,27 @@ class ModelExplainer:
         for index, part in enumerate(self.model.parts):
             explained = self.explained(index, margin, rows)
             if part.link == "log_odds":
-                explained = carried(part, self.model.num_margins, explained)[1]
+                explained = rescale_link(part, self.model.num_margins, explained)[1]
             values += part.weight * explained.values
             base += part.weight * explained.base
         return values, base
 
-    def explained(self, index: int, margin: int, rows: Float32) -> Explained:
+    def explained(self, index: int, margin: int, rows: Float32) -> ScoreAttribution:
         """The raw score of one part, before its link and weight, by raw column: values (N, P)."""
         return self._attribute(index, margin)(rows)
 
-    def _attribute(self, index: int, margin: int) -> Attribute:
+    def _attribute(self, index: int, margin: int) -> PartAttributor:
         """Made when first asked for: a deep forest's walk for one class takes memory and seconds."""
         with self._making:
             if (index, margin) not in self._attributes:
                 weights = self.model.parts[index].weights
-                self._attributes[index, margin] = attribute(
+                self._attributes[index, margin] = part_attributor(
                     weights, margin, column_of=self.column_of, num_threads=self._num_threads
                 )
             return self._attributes[index, margin]
 
 
-def carried(part: Part, num_margins: int, raw: Explained) -> tuple[Float64, Explained]:
+def rescale_link(part: Part, num_margins: int, raw: ScoreAttribution) -> tuple[Float64, ScoreAttribution]:
     """(secant (N,), attributions of a share as attributions of its log-odds (two classes) or its logarithm (many)).
 
     The secant reaches to the score itself, not to the sum of the values: near a share of 0 or 1 the link is so steep
@@ -139,10 +139,10 @@ def carried(part: Part, num_margins: int, raw: Explained) -> tuple[Float64, Expl
     """
 
     def linked(share: Float64) -> Float64:
-        # link_of reads the number of classes from the width; the link works on each class by itself
-        return link_of(part, np.repeat(share[:, None], num_margins, axis=1))[:, 0]
+        # apply_link reads the number of classes from the width; the link works on each class by itself
+        return apply_link(part, np.repeat(share[:, None], num_margins, axis=1))[:, 0]
 
-    near = np.abs(raw.score - raw.base) < _STEP
-    far = np.where(near, raw.base + np.where(raw.base < 0.5, _STEP, -_STEP), raw.score)
+    near = np.abs(raw.score - raw.base) < _MIN_SECANT_STEP
+    far = np.where(near, raw.base + np.where(raw.base < 0.5, _MIN_SECANT_STEP, -_MIN_SECANT_STEP), raw.score)
     secant = (linked(far) - linked(raw.base)) / (far - raw.base)
-    return secant, Explained(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))
+    return secant, ScoreAttribution(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))

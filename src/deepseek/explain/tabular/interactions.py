@@ -1,11 +1,13 @@
 """How much of a row's answer turns on two columns at once: exact SHAP interaction values of trees, on demand.
 
     found = interactions(explainer, features, "yes")          (N, P, P), symmetric
-    pairs_of(found[0], explainer.names)                               [{"columns": ["age", "sex"], "value": 0.31}, ...]
+    strongest_pairs(found[0], explainer.names)                               [{"columns": ["age", "sex"], "value":
+    0.31}, ...]
 
 On the diagonal stands what a column adds by itself; the two places of a pair add up to what both add together beyond
 that, and a column's places to its value in the explanation. Linear parts have no interactions. What a perceptron or a
-part of another kind adds is not told apart by pairs and stays on the diagonal: `split_of` says which parts were.
+part of another kind adds is not told apart by pairs and stays on the diagonal: `unsplit_parts_note` says which parts
+were.
 
 Source: Lundberg et al. 2020 (arXiv 1905.04610), section "SHAP interaction values", by trees/walk.py; it costs as many
 explanations as a model has columns. Shapes: N rows, F features, P raw columns.
@@ -20,12 +22,12 @@ import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.errors import InputError, TooLargeError
-from deepseek.explain.tabular.explainer import ModelExplainer, carried
+from deepseek.explain.tabular.explainer import ModelExplainer, rescale_link
 from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.trees import TreeTable
 
-NUM_PAIRS = 10  # of a row, the strongest
-MAX_VALUES = 50_000_000  # that are held at once: 400 MB
+MAX_PAIRS = 10  # of a row, the strongest
+MAX_INTERACTION_VALUES = 50_000_000  # that are held at once: 400 MB
 
 
 def interactions(explainer: ModelExplainer, features: Float32, target: str | None = None) -> Float64:
@@ -41,17 +43,17 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
         )  # fmt: skip
     rows = np.ascontiguousarray(features, np.float32)
     width = len(explainer.names)
-    if len(rows) * width**2 > MAX_VALUES:
+    if len(rows) * width**2 > MAX_INTERACTION_VALUES:
         raise TooLargeError(
             f"{len(rows)} rows of {width} columns have {len(rows) * width**2:,} pairs",
-            expected=f"at most {MAX_VALUES:,}", fix="ask for fewer rows",
+            expected=f"at most {MAX_INTERACTION_VALUES:,}", fix="ask for fewer rows",
         )  # fmt: skip
     margin, sign, _ = explainer.find(target, explainer.score(rows))
     found = np.zeros((len(rows), width, width))
     for index, part in enumerate(parts):
         factor, explained = np.ones(len(rows)), explainer.explained(index, margin, rows)
         if part.link == "log_odds":
-            factor, explained = carried(part, explainer.model.num_margins, explained)
+            factor, explained = rescale_link(part, explainer.model.num_margins, explained)
         if isinstance(part.weights, TreeTable):
             pairs = TreeWalk(part.weights, margin, column_of=explainer.column_of).interactions(rows)
             found += sign * part.weight * factor[:, None, None] * pairs
@@ -60,7 +62,7 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
     return found
 
 
-def split_of(explainer: ModelExplainer) -> str:
+def unsplit_parts_note(explainer: ModelExplainer) -> str:
     """Which parts were told apart by pairs, in words; "" for all."""
     whole = [part.kind for part in explainer.model.parts if part.kind not in ("trees", "linear")]
     if not whole:
@@ -68,10 +70,10 @@ def split_of(explainer: ModelExplainer) -> str:
     return f"what the parts of kind {', '.join(dict.fromkeys(whole))} add is not split into pairs"
 
 
-def pairs_of(matrix: Float64, names: Sequence[str], *, most: int = NUM_PAIRS) -> list[dict[str, Any]]:
+def strongest_pairs(matrix: Float64, names: Sequence[str], *, most: int = MAX_PAIRS) -> list[dict[str, Any]]:
     """Of one row (P, P), the strongest pairs: {"columns": [A, B], "value"}, the value that of both places together.
 
-    >>> pairs_of(np.array([[1.0, 0.25], [0.25, 2.0]]), ("a", "b"))
+    >>> strongest_pairs(np.array([[1.0, 0.25], [0.25, 2.0]]), ("a", "b"))
     [{'columns': ['a', 'b'], 'value': 0.5}]
     """
     first, second = np.triu_indices(len(names), 1)

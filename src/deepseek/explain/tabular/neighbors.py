@@ -18,12 +18,12 @@ import numpy as np
 from deepseek.contracts import Float64, Record
 from deepseek.errors import InputError
 
-Kind = Literal["number", "category"]
-Predict = Callable[[Sequence[Record]], Sequence[Any]]
+ColumnKind = Literal["number", "category"]
+PredictFunction = Callable[[Sequence[Record]], Sequence[Any]]
 
 
 def nearest(
-    row: Record, training: Sequence[Record], kinds: Mapping[str, Kind], *, count: int = 5
+    row: Record, training: Sequence[Record], kinds: Mapping[str, ColumnKind], *, count: int = 5
 ) -> list[tuple[int, float]]:
     """(place, distance) of the nearest training rows. The distance is Gower's: of numbers the difference over the
     range, of categories 0 or 1, their mean over the columns; a value that is missing on one side counts 1.
@@ -32,19 +32,19 @@ def nearest(
     >>> nearest({"age": 30, "job": "clerk"}, rows, {"age": "number", "job": "category"}, count=2)
     [(1, 0.125), (2, 0.375)]
     """
-    far = distances(row, training, kinds)
+    far = gower_distances(row, training, kinds)
     return [(place, float(far[place])) for place in np.argsort(far, kind="stable")[:count].tolist()]
 
 
-def distances(row: Record, training: Sequence[Record], kinds: Mapping[str, Kind]) -> Float64:
+def gower_distances(row: Record, training: Sequence[Record], kinds: Mapping[str, ColumnKind]) -> Float64:
     """(N,) Gower distances."""
     if not training:
         raise InputError("there are no training rows", expected="one or more", fix="give rows that the model has seen")
     total = np.zeros(len(training))
     for name, kind in kinds.items():
         if kind == "number":
-            column = np.array([_number(each.get(name)) for each in training])
-            own = _number(row.get(name))
+            column = np.array([_to_float(each.get(name)) for each in training])
+            own = _to_float(row.get(name))
             known = column[np.isfinite(column)]
             wide = float(np.ptp(known)) if len(known) else 0.0
             far = np.abs(column - own) / (wide or 1.0)
@@ -56,10 +56,10 @@ def distances(row: Record, training: Sequence[Record], kinds: Mapping[str, Kind]
 
 
 def counterfactual(
-    predict: Predict,
+    predict: PredictFunction,
     row: Record,
     training: Sequence[Record],
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, ColumnKind],
     *,
     wanted: Any = None,
     fixed: Sequence[str] = (),
@@ -80,7 +80,7 @@ def counterfactual(
     old = predict([row])[0]
     answers = predict(training)
     good = np.array([answer == wanted if wanted is not None else answer != old for answer in answers])
-    far = np.where(good, distances(row, training, kinds), np.inf)
+    far = np.where(good, gower_distances(row, training, kinds), np.inf)
     count, best = 1 + len(training), None
     for place in np.argsort(far, kind="stable")[:num_tried].tolist():
         if not np.isfinite(far[place]):
@@ -90,7 +90,7 @@ def counterfactual(
         if not _is_reached(predict([made])[0], old, wanted):
             continue
         changed = [name for name in kinds if made[name] != row.get(name)]
-        changed.sort(key=lambda name: float(distances(row, [made], {name: kinds[name]})[0]))
+        changed.sort(key=lambda name: float(gower_distances(row, [made], {name: kinds[name]})[0]))
         for name in list(changed):
             back = made | {name: row.get(name)}
             count += 1
@@ -112,5 +112,5 @@ def _is_reached(answer: Any, old: Any, wanted: Any) -> bool:
     return bool(answer == wanted if wanted is not None else answer != old)
 
 
-def _number(value: Any) -> float:
+def _to_float(value: Any) -> float:
     return float("nan") if value is None else float(value)

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
-from deepseek.explain.tabular.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.tabular.trees.leaf_tables import MAX_TABLE_BYTES, LeafTables, TableShape
 from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.dense import Linear, Perceptron
-from deepseek.nn.model import OtherWeights, Part, Weights
+from deepseek.nn.model import OtherWeights, Part, PartWeights
 from deepseek.nn.trees import TreeTable
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ScoreAttribution:
     """One raw score of N rows, explained."""
 
     values: Float64  # (N, P); what explains a part of no trees by itself has (N, F)
@@ -32,60 +32,62 @@ class Explained:
     score: Float64  # (N,) the raw score itself, computed apart from the values
 
 
-Attribute = Callable[[Float32], Explained]
+PartAttributor = Callable[[Float32], ScoreAttribution]
 
-METHODS = {
+METHOD_NAMES = {
     "trees": "TreeSHAP, exact (path-dependent)",
     "linear": "linear, exact",
     "mlp": "DeepLift, Rescale rule, against the mean training row",
 }
 #: Below this change of a unit's input its slope stands for the quotient (as captum does).
-_SMALL = 1e-10
+_MIN_CHANGE = 1e-10
 
 
-def attribute(weights: Weights, margin: int, *, column_of: NDArray[np.int64], num_threads: int) -> Attribute:
+def part_attributor(
+    weights: PartWeights, margin: int, *, column_of: NDArray[np.int64], num_threads: int
+) -> PartAttributor:
     """How to explain margin `margin` of a part: values (N, P) of features (N, F). `column_of` (F,): the column that
     owns each feature."""
     if isinstance(weights, TreeTable):
-        shape = Shape(weights, margin)
-        if shape.num_bytes(int(column_of.max()) + 1) <= MAX_BYTES:
+        shape = TableShape(weights, margin)
+        if shape.num_bytes(int(column_of.max()) + 1) <= MAX_TABLE_BYTES:
             tables = LeafTables(weights, margin, column_of=column_of, shape=shape)
-            return lambda features: Explained(*tables.explain(features))
+            return lambda features: ScoreAttribution(*tables.explain(features))
         walk = TreeWalk(weights, margin, column_of=column_of, num_threads=num_threads)
-        return lambda features: Explained(*walk.explain(features))
+        return lambda features: ScoreAttribution(*walk.explain(features))
     if isinstance(weights, Linear):
-        return lambda features: by_column(linear(weights, margin, features), column_of)
+        return lambda features: sum_by_column(attribute_linear(weights, margin, features), column_of)
     if isinstance(weights, Perceptron):
-        return lambda features: by_column(rescale(weights, margin, features), column_of)
-    return lambda features: by_column(of_its_own(weights, margin, features), column_of)
+        return lambda features: sum_by_column(attribute_perceptron(weights, margin, features), column_of)
+    return lambda features: sum_by_column(attribute_other(weights, margin, features), column_of)
 
 
-def by_column(explained: Explained, column_of: NDArray[np.int64]) -> Explained:
+def sum_by_column(explained: ScoreAttribution, column_of: NDArray[np.int64]) -> ScoreAttribution:
     """The values (N, F) of features, summed by the column that owns them: (N, P)."""
     order = np.argsort(column_of, kind="stable")
     starts = np.searchsorted(column_of[order], np.arange(int(column_of.max()) + 1))
     return replace(explained, values=np.add.reduceat(explained.values[:, order], starts, axis=1))
 
 
-def method_of(part: Part) -> str:
+def method_name(part: Part) -> str:
     """How a part is explained, in words."""
-    return METHODS.get(part.kind) or part.weights.method  # type: ignore[union-attr]
+    return METHOD_NAMES.get(part.kind) or part.weights.method  # type: ignore[union-attr]
 
 
-def linear(weights: Linear, margin: int, features: Float32) -> Explained:
+def attribute_linear(weights: Linear, margin: int, features: Float32) -> ScoreAttribution:
     """Exact, with the mean of the training rows as the baseline."""
     coef = weights.coef[:, margin]
     values = (features.astype(np.float64) - weights.mean) * coef
     base = np.full(len(features), weights.mean @ coef + weights.bias[margin])
-    return Explained(values, base, weights.margin(features)[:, margin])
+    return ScoreAttribution(values, base, weights.margin(features)[:, margin])
 
 
-def of_its_own(weights: OtherWeights, margin: int, features: Float32) -> Explained:
+def attribute_other(weights: OtherWeights, margin: int, features: Float32) -> ScoreAttribution:
     """As the package says that brings this kind of part; what its values leave over is the residual."""
-    return Explained(*weights.contributions(features, margin), weights.margin(features)[:, margin])
+    return ScoreAttribution(*weights.contributions(features, margin), weights.margin(features)[:, margin])
 
 
-def rescale(weights: Perceptron, margin: int, features: Float32) -> Explained:
+def attribute_perceptron(weights: Perceptron, margin: int, features: Float32) -> ScoreAttribution:
     """DeepLift with the stored baseline: the multipliers of all layers, then input differences times multipliers.
 
     At a rectifier the multiplier is the quotient of the differences of its output and input, so that the values sum to
@@ -93,22 +95,22 @@ def rescale(weights: Perceptron, margin: int, features: Float32) -> Explained:
     """
     joined = weights.join(features).astype(np.float64)
     baseline = weights.baseline.astype(np.float64)[None]
-    at_row, at_baseline = _before_rectifiers(weights, joined), _before_rectifiers(weights, baseline)
+    at_row, at_baseline = _preactivations(weights, joined), _preactivations(weights, baseline)
     multiplier = np.tile(weights.weights[-1][:, margin].astype(np.float64), (len(features), 1))
     for weight, row, base in zip(reversed(weights.weights[:-1]), reversed(at_row), reversed(at_baseline), strict=True):
         change = row - base
-        small = np.abs(change) < _SMALL
+        small = np.abs(change) < _MIN_CHANGE
         quotient = (np.maximum(row, 0) - np.maximum(base, 0)) / np.where(small, 1.0, change)
         multiplier = (multiplier * np.where(small, row > 0, quotient)) @ weight.astype(np.float64).T
     multiplier += weights.skip[:, margin]
     values = np.zeros(features.shape)
     for position, feature in enumerate(weights.owner):
         values[:, feature] += (joined[:, position] - baseline[0, position]) * multiplier[:, position]
-    base = np.full(len(features), _score(weights, margin, baseline, at_baseline)[0])
-    return Explained(values, base, _score(weights, margin, joined, at_row))
+    base = np.full(len(features), _perceptron_score(weights, margin, baseline, at_baseline)[0])
+    return ScoreAttribution(values, base, _perceptron_score(weights, margin, joined, at_row))
 
 
-def _before_rectifiers(weights: Perceptron, joined: Float64) -> list[Float64]:
+def _preactivations(weights: Perceptron, joined: Float64) -> list[Float64]:
     """The input of every rectifier, in float64: (N, H_i) for each hidden layer."""
     found: list[Float64] = []
     hidden = joined
@@ -118,7 +120,7 @@ def _before_rectifiers(weights: Perceptron, joined: Float64) -> list[Float64]:
     return found
 
 
-def _score(weights: Perceptron, margin: int, joined: Float64, before: list[Float64]) -> Float64:
+def _perceptron_score(weights: Perceptron, margin: int, joined: Float64, before: list[Float64]) -> Float64:
     hidden = np.maximum(before[-1], 0) if before else joined
     score: Float64 = (
         hidden @ weights.weights[-1][:, margin] + weights.biases[-1][margin] + joined @ weights.skip[:, margin]

@@ -8,12 +8,12 @@ import numpy as np
 
 from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
-from deepseek.explain.media.serialize import largest
+from deepseek.explain.media.serialize import largest_tokens
 from deepseek.look.numbers import number
 
 Language = Literal["en", "zh"]
 
-_SCALES = {
+_SCALE_PHRASES = {
     "en": {
         "log-odds": "the log-odds of {0}",
         "probability": "the probability of {0}",
@@ -33,7 +33,7 @@ _SENTENCES = {
 }
 _PART_SENTENCES = {"en": "{part} {verb} {what} by {size}", "zh": "{part} 使{what}{verb} {size}"}
 _VERBS = {"en": ("raises", "lowers"), "zh": ("升高", "降低")}
-_MISSING = {"en": "(missing)", "zh": "（缺失）"}
+_MISSING_TEXT = {"en": "(missing)", "zh": "（缺失）"}
 
 
 def reason_codes(
@@ -58,13 +58,13 @@ def reason_codes(
         raise InputError(
             f"there are no reason codes in {language!r}", expected=", ".join(_VERBS), fix="ask for one of these"
         )
-    what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
+    what = _SCALE_PHRASES[language][attribution.scale].format(attribution.target or outcome)
     contributions = attribution.values[row]
     order = np.argsort(-np.abs(contributions), kind="stable")[:num_reasons].tolist()
     return [
         _SENTENCES[language].format(
             column=attribution.names[index],
-            value=shown(record.get(attribution.names[index]), language),
+            value=format_value(record.get(attribution.names[index]), language),
             verb=_VERBS[language][int(contributions[index] < 0)],
             what=what,
             size=number(abs(float(contributions[index]))),
@@ -83,21 +83,21 @@ def part_reasons(
     outcome: str = "the prediction",
 ) -> list[str]:
     """The same of the tokens of one row's texts: what moved its answer most, wherever it stands."""
-    what = _SCALES[language][attribution.scale].format(attribution.target or outcome)
+    what = _SCALE_PHRASES[language][attribution.scale].format(attribution.target or outcome)
     return [
         _PART_SENTENCES[language].format(
             part=part, verb=_VERBS[language][int(value < 0)], what=what, size=number(abs(value))
         )
-        for part, value in largest(attribution.parts[row], num_reasons)
+        for part, value in largest_tokens(attribution.parts[row], num_reasons)
     ]
 
 
-def shown(value: Any, language: Language = "en") -> str:
+def format_value(value: Any, language: Language = "en") -> str:
     """A raw value as it stands in a sentence.
 
     >>> shown(0.18412), shown("red"), shown(None)
     ('= 0.184', '= red', '(missing)')
     """
     if value is None or (isinstance(value, float) and np.isnan(value)):
-        return _MISSING[language]
+        return _MISSING_TEXT[language]
     return f"= {number(value)}" if isinstance(value, float) else f"= {value}"

@@ -1,6 +1,6 @@
 """What stands beside the explained rows of a table's bundle: the nearest training rows, and the least other row.
 
-found, notes = beside_rows(runtime, table, 5, others=data, training=None, fixed=("age",))
+found, notes = build_row_context(runtime, table, 5, others=data, training=None, fixed=("age",))
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import numpy as np
 from deepseek.contracts import Record
 from deepseek.data import Table
 from deepseek.engines import Runtime
-from deepseek.engines.parity import spread
+from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
-from deepseek.explain.tabular.neighbors import Kind, counterfactual, nearest
+from deepseek.explain.tabular.neighbors import ColumnKind, counterfactual, nearest
 
 NUM_NEAREST = 3
-MAX_TRAINING = 5_000  # rows that are looked at
-MAX_TRIED = 300  # rows whose values a counterfactual may take
+MAX_TRAINING_ROWS = 5_000  # rows that are looked at
+MAX_CANDIDATE_ROWS = 300  # rows whose values a counterfactual may take
 MAX_COLUMNS = 200  # above them a counterfactual would ask the model too often
-_NUM_TRIED = 5
+_NUM_CANDIDATES_TRIED = 5
 
 
-def beside_rows(
+def build_row_context(
     runtime: Runtime,
     table: Table,
     num_rows: int,
@@ -39,23 +39,23 @@ def beside_rows(
     target was there. "counterfactual": {"changes": {column: [old, new]}, "from", "to", "num_predicted"}; None where
     there is none among the values of training rows, else of `others`, or the model has no classes.
     """
-    kinds = kinds_of(runtime)
+    kinds = column_kinds(runtime)
     rows = table.take(np.arange(num_rows)).records()
     notes: list[str] = []
     seen: Sequence[Record] = ()
     if training is not None:
-        seen = _some(training, MAX_TRAINING).records()
+        seen = _subsample(training, MAX_TRAINING_ROWS).records()
         if len(seen) < training.num_rows:
             notes.append(f"nearest rows were looked for among {len(seen):,} of {training.num_rows:,} training rows")
-    near = [_nearest(row, seen, kinds, runtime.manifest.target) if seen else None for row in rows]
+    near = [_nearest_rows(row, seen, kinds, runtime.manifest.target) if seen else None for row in rows]
     source = training if training is not None else others
-    changed = [None] * len(rows) if source is None else _others(runtime, rows, source, kinds, fixed, notes)
+    changed = [None] * len(rows) if source is None else _counterfactuals(runtime, rows, source, kinds, fixed, notes)
     return [{"nearest": one, "counterfactual": other} for one, other in zip(near, changed, strict=True)], notes
 
 
-def check_fixed(runtime: Runtime, fixed: Sequence[str]) -> None:
+def check_fixed_columns(runtime: Runtime, fixed: Sequence[str]) -> None:
     """InputError for a fixed column that is not there."""
-    kinds = kinds_of(runtime)
+    kinds = column_kinds(runtime)
     for name in fixed:
         if name not in kinds:
             raise InputError(
@@ -63,18 +63,20 @@ def check_fixed(runtime: Runtime, fixed: Sequence[str]) -> None:
             )
 
 
-def kinds_of(runtime: Runtime) -> dict[str, Kind]:
+def column_kinds(runtime: Runtime) -> dict[str, ColumnKind]:
     """Of each column that the model reads."""
     return {
         column.name: "number" if column.kind == "numeric" else "category" for column in runtime.preprocessor.columns
     }
 
 
-def _some(table: Table, most: int) -> Table:
-    return table.take(spread(table.num_rows, most)) if table.num_rows > most else table
+def _subsample(table: Table, most: int) -> Table:
+    return table.take(spread_indices(table.num_rows, most)) if table.num_rows > most else table
 
 
-def _nearest(row: Record, seen: Sequence[Record], kinds: dict[str, Kind], target: str) -> list[dict[str, Any]]:
+def _nearest_rows(
+    row: Record, seen: Sequence[Record], kinds: dict[str, ColumnKind], target: str
+) -> list[dict[str, Any]]:
     return [
         {
             "row": place, "distance": distance, "answer": seen[place].get(target),
@@ -84,11 +86,11 @@ def _nearest(row: Record, seen: Sequence[Record], kinds: dict[str, Kind], target
     ]  # fmt: skip
 
 
-def _others(
+def _counterfactuals(
     runtime: Runtime,
     rows: Sequence[Record],
     source: Table,
-    kinds: dict[str, Kind],
+    kinds: dict[str, ColumnKind],
     fixed: Sequence[str],
     notes: list[str],
 ) -> list[dict[str, Any] | None]:
@@ -99,20 +101,20 @@ def _others(
         notes.append(f"no counterfactual: {len(kinds):,} columns are more than {MAX_COLUMNS}")
         return [None] * len(rows)
     names = list(kinds)
-    candidates = [{name: one.get(name) for name in names} for one in _some(source, MAX_TRIED).records()]
+    candidates = [{name: one.get(name) for name in names} for one in _subsample(source, MAX_CANDIDATE_ROWS).records()]
     known: list[list[str]] = []
 
     def predict(asked: Sequence[Record]) -> list[str]:
         if asked is candidates:
             if not known:
-                known.append(_labels(runtime, candidates))
+                known.append(_predict_labels(runtime, candidates))
             return known[0]
-        return _labels(runtime, asked)
+        return _predict_labels(runtime, asked)
 
     found: list[dict[str, Any] | None] = []
     for row in rows:
         own = {name: row.get(name) for name in names}
-        best = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_TRIED)
+        best = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_CANDIDATES_TRIED)
         told = best and {
             "changes": {name: list(pair) for name, pair in best["changes"].items()},
             "from": best["from"], "to": best["answer"], "num_predicted": best["num_predicted"],
@@ -121,7 +123,7 @@ def _others(
     return found
 
 
-def _labels(runtime: Runtime, records: Sequence[Record]) -> list[str]:
+def _predict_labels(runtime: Runtime, records: Sequence[Record]) -> list[str]:
     batch = runtime.preprocessor.rows(records)
     prediction = runtime.decide(runtime.score(batch.features), batch.flags)
     return [] if prediction.labels is None else [str(label) for label in prediction.labels.tolist()]

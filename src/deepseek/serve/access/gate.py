@@ -1,7 +1,8 @@
 """Before a request is answered: by which name it asks, from which page, and whether it may change what is served.
 
-    gate = Gate(settings)
-    gate.check(call, route)             # HostError 421, OriginError 403, MediaTypeError 415, ChangeError 403
+    gate = AccessPolicy(settings)
+    gate.check(call, route)             # MisdirectedHostError 421, ForeignOriginError 403, MediaTypeError 415,
+    KeyRequiredError 403
 
 A page of any site may let a browser send a form or an empty POST to a server of this machine; it cannot send JSON,
 which the browser asks for first, nor leave out the headers by which a browser is known. So what changes something is
@@ -12,56 +13,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.http_errors import ChangeError, HostError, MediaTypeError, OriginError
-from deepseek.serve.core.hosts import Hosts, is_loopback
+from deepseek.http_errors import ForeignOriginError, KeyRequiredError, MediaTypeError, MisdirectedHostError
+from deepseek.serve.core.hosts import AllowedHosts, is_loopback
 
 if TYPE_CHECKING:
     from deepseek.serve.core.config import Settings
-    from deepseek.serve.core.request import Call
+    from deepseek.serve.core.request import Request
     from deepseek.serve.core.routes import Route
 
 _JSON = b"application/json"
 #: Headers that browsers send and pages cannot leave out, one or another with every POST.
-_OF_BROWSERS = frozenset([b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode", b"cookie"])
+_BROWSER_HEADERS = frozenset([b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode", b"cookie"])
 
 
-class Gate:
+class AccessPolicy:
     """The checks of one server."""
 
     def __init__(self, settings: Settings) -> None:
-        self._hosts = Hosts.of(settings)
+        self._hosts = AllowedHosts.of(settings)
         #: Whether anybody who reaches the server may change what it serves.
         self._may_change = bool(settings.api_keys_file) or is_loopback(settings.host)
         self._host = settings.host
 
-    def check(self, call: Call, route: Route | None) -> None:
+    def check(self, call: Request, route: Route | None) -> None:
         """Raise what stands against a call. A call without the header Host is not a browser's."""
         host = call.headers.get(b"host")
         if host is not None:
             if not (route is not None and route.any_host) and not self._hosts.allows(host):
-                raise HostError(host)
+                raise MisdirectedHostError(host)
             self._check_page(call, host)
         if route is not None and route.changes:
             self._check_change(call)
 
-    def _check_page(self, call: Call, host: bytes) -> None:
+    def _check_page(self, call: Request, host: bytes) -> None:
         """Refuse what a page of another origin asks."""
         origin = call.headers.get(b"origin")
         if origin is None:
             if call.headers.get(b"sec-fetch-site") == b"cross-site" and call.method not in ("GET", "HEAD"):
-                raise OriginError(b"another site")
+                raise ForeignOriginError(b"another site")
             return
         scheme, _, place = origin.partition(b"://")
         port = {b"http": b":80", b"https": b":443"}.get(scheme, b"")
         is_own = bool(place) and place.lower().removesuffix(port) == host.strip().lower().removesuffix(port)
         if not is_own and not (place and self._hosts.lists(place)):
-            raise OriginError(origin)
+            raise ForeignOriginError(origin)
 
-    def _check_change(self, call: Call) -> None:
+    def _check_change(self, call: Request) -> None:
         if not self._may_change:
-            raise ChangeError(self._host)
+            raise KeyRequiredError(self._host)
         media = call.headers.get(b"content-type")
-        if media is None and _OF_BROWSERS.isdisjoint(call.headers):
+        if media is None and _BROWSER_HEADERS.isdisjoint(call.headers):
             return
         if media is None or media.split(b";")[0].strip().lower() != _JSON:
             shown = "missing" if media is None else repr(media[:80].decode("latin-1"))

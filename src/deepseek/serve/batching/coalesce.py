@@ -22,13 +22,13 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from deepseek.serve.batching.jobs import Job, Part
-from deepseek.serve.batching.scheduler import SWEEP_S, Scheduler
-from deepseek.serve.core.limits import late
+from deepseek.serve.batching.jobs import Job, JobOutputs
+from deepseek.serve.batching.scheduler import SWEEP_INTERVAL_S, Scheduler
+from deepseek.serve.core.limits import deadline_error
 
 
 @dataclass(slots=True)
-class Group:
+class CoalescedGroup:
     """Those that wait for the same rows."""
 
     shared: Job  # what the scheduler knows
@@ -45,8 +45,8 @@ class Coalescer:
         self._scheduler = scheduler
         self._identity = identity
         self._emit = emit
-        self._groups: dict[Hashable, Group] = {}
-        self._group_of: dict[Job, Group] = {}
+        self._groups: dict[Hashable, CoalescedGroup] = {}
+        self._group_of: dict[Job, CoalescedGroup] = {}
         self._sweeping = False
 
     def submit(self, *jobs: Job) -> None:
@@ -59,7 +59,7 @@ class Coalescer:
             key = self._identity(job.rows)
             group = self._groups.get(key)
             if group is None:
-                self._groups[key] = group = Group(self._shared(job, key))
+                self._groups[key] = group = CoalescedGroup(self._shared(job, key))
                 fresh.append(group.shared)
             else:
                 self._join(job, group.shared)
@@ -96,7 +96,7 @@ class Coalescer:
         if job.priority < shared.priority:
             self._scheduler.waiting.move(shared, job.priority)
 
-    def _told(self, key: Hashable, found: Part | Exception) -> None:
+    def _told(self, key: Hashable, found: JobOutputs | Exception) -> None:
         """What was computed for all of them has come, or why nothing will."""
         group = self._groups.pop(key)
         for job in group.waiters:
@@ -106,21 +106,21 @@ class Coalescer:
             if isinstance(found, Exception):
                 self._scheduler.finish(job, found)
             elif job.deadline_s < now_s:
-                self._scheduler.finish(job, late())
+                self._scheduler.finish(job, deadline_error())
             else:
                 job.started_s = max(group.shared.started_s, job.queued_s)
-                self._scheduler.finish(job, Part(job, found.batch, found.start, found.stop))
+                self._scheduler.finish(job, JobOutputs(job, found.batch, found.start, found.stop))
 
     def _watch(self) -> None:
         """The scheduler knows the last deadline of a group alone: the others are looked after here."""
         if not self._sweeping:
             self._sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)
 
     def _sweep(self) -> None:
         self._sweeping = False
         now_s = perf_counter()
         for job in [job for job in self._group_of if job.deadline_s < now_s]:
-            self.cancel(job, late())
+            self.cancel(job, deadline_error())
         if self._group_of:
             self._watch()

@@ -10,7 +10,7 @@ from deepseek.contracts import Arrays, Flag
 from deepseek.engines.checks.finite import are_finite
 from deepseek.errors import DeepseekError
 
-Done = Callable[["Part | Exception"], None]
+JobCallback = Callable[["JobOutputs | Exception"], None]
 
 
 class Job:
@@ -21,7 +21,9 @@ class Job:
         "parts", "priority", "queued_s", "records", "rows", "started_s",
     )  # fmt: skip
 
-    def __init__(self, num_rows: int, deadline_s: float, done: Done, *, records: Any = None, priority: int = 1) -> None:
+    def __init__(
+        self, num_rows: int, deadline_s: float, done: JobCallback, *, records: Any = None, priority: int = 1
+    ) -> None:
         self.num_rows = num_rows
         self.deadline_s = deadline_s  # on the clock of perf_counter
         self.done = done
@@ -41,35 +43,38 @@ class Job:
         self.counted: int | None = None
         self.gone = False  # whether it was answered, or nobody waits for it any more
 
-    def finish(self, told: Part | Exception) -> None:
+    def finish(self, told: JobOutputs | Exception) -> None:
         """Tell whoever waits."""
         self.gone = True
-        done, self.done = self.done, _nobody  # who is told and the job know each other: a cycle would wait for the gc
+        done, self.done = (
+            self.done,
+            _ignore_result,
+        )  # who is told and the job know each other: a cycle would wait for the gc
         done(told)
 
 
-def _nobody(_: Part | Exception) -> None:
+def _ignore_result(_: JobOutputs | Exception) -> None:
     """Who is told of a job that is finished."""
 
 
-class Part:
+class JobOutputs:
     """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""
 
     __slots__ = ("batch", "job", "start", "stop")
 
-    def __init__(self, job: Job, batch: Computed, start: int, stop: int) -> None:
+    def __init__(self, job: Job, batch: BatchOutputs, start: int, stop: int) -> None:
         self.job = job
         self.batch = batch
         self.start = start
         self.stop = stop
 
 
-class Computed:
+class BatchOutputs:
     """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
 
     __slots__ = ("_finite", "_slices", "outputs", "rows")
 
-    def __init__(self, outputs: Arrays, slices: list[Slice]) -> None:
+    def __init__(self, outputs: Arrays, slices: list[JobSlice]) -> None:
         self.outputs = outputs
         self.rows: Any = None
         self._slices = slices
@@ -88,19 +93,19 @@ class Computed:
         return [row for job, start, stop in self._slices for row in job.rows[start:stop]]
 
 
-Slice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
+JobSlice = tuple[Job, int, int]  # rows of a job that are computed together: from, to
 
 
-def cost_of(rows: Slice) -> int:
+def slice_cost(rows: JobSlice) -> int:
     """Units of the pace."""
     job, start, stop = rows
     return job.cost if stop - start == job.num_rows else job.cost * (stop - start) // job.num_rows
 
 
-def whole_of(job: Job, concat: Callable[[list[Arrays]], Arrays]) -> Part | DeepseekError:
+def join_slices(job: Job, concat: Callable[[list[Arrays]], Arrays]) -> JobOutputs | DeepseekError:
     """The outputs of all slices of a job, in the order of its rows; or why they do not go together."""
     try:
         outputs = concat([part for _, part in sorted(job.parts, key=lambda part: part[0])])
     except DeepseekError as error:
         return error
-    return Part(job, Computed(outputs, [(job, 0, job.num_rows)]), 0, job.num_rows)
+    return JobOutputs(job, BatchOutputs(outputs, [(job, 0, job.num_rows)]), 0, job.num_rows)

@@ -3,19 +3,20 @@
     pace.learn(num_units, seconds)
     pace.seconds(num_units)
 
-Least squares with weights that fade: an observation counts FADE of the one after it, so a machine that becomes slower
+Least squares with weights that fade: an observation counts OBSERVATION_DECAY of the one after it, so a machine that
+becomes slower
 is noticed within some tens of batches. Waiting is foreseen from this, and what is foreseen decides about 429, so one
 mean per row will not do: single rows cost several times what they cost in a full batch.
 """
 
 from __future__ import annotations
 
-FADE = 0.95
+OBSERVATION_DECAY = 0.95
 
 
-class Pace:
+class LatencyModel:
     """
-    >>> pace = Pace()
+    >>> pace = LatencyModel()
     >>> for num_units, took_s in ((1, 0.011), (32, 0.042), (1, 0.011), (32, 0.042)):
     ...     pace.learn(num_units, took_s)
     >>> round(pace.seconds(16), 4), round(pace.wait(320, batch_units=32, num_workers=2), 4)
@@ -32,11 +33,11 @@ class Pace:
     def learn(self, num_units: int, took_s: float) -> None:
         """A batch of `num_units` took so long."""
         weight, n, t, nn, nt = self._sums
-        weight = FADE * weight + 1
-        n = FADE * n + num_units
-        t = FADE * t + took_s
-        nn = FADE * nn + num_units * num_units
-        nt = FADE * nt + num_units * took_s
+        weight = OBSERVATION_DECAY * weight + 1
+        n = OBSERVATION_DECAY * n + num_units
+        t = OBSERVATION_DECAY * t + took_s
+        nn = OBSERVATION_DECAY * nn + num_units * num_units
+        nt = OBSERVATION_DECAY * nt + num_units * took_s
         self._sums = (weight, n, t, nn, nt)
         spread = nn - n * n / weight
         if spread > 0.01 * nn:  # batches of about one size say nothing of how the cost grows

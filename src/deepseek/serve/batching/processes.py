@@ -1,6 +1,6 @@
 """Engine processes beside the front end: started, asked over a socket, and started again when they die.
 
-    processes = Processes(pool, num_workers)
+    processes = EngineProcesses(pool, num_workers)
     await processes.start({"loans": spec})        # every process has every model open
     await processes.open("loans@2", spec)         # one more, in every process; processes.close_model("loans@2")
 
@@ -25,17 +25,17 @@ from typing import Any, cast
 from deepseek import errors
 from deepseek.contracts import Arrays, Event
 from deepseek.engines.first_run import current_limits
-from deepseek.engines.process.wire import Frames, pack
+from deepseek.engines.process.wire import FrameReader, pack_frame
 from deepseek.errors import DeepseekError
-from deepseek.serve.batching.workers import MAX_DEATHS, Done, EngineLostError, LostWorkerError, Pool
+from deepseek.serve.batching.workers import MAX_DEATHS, BatchCallback, EngineLostError, LostWorkerError, WorkerPool
 
-Spec = Mapping[str, Any]
-PREDICTING = "deepseek.engines.process"
+EngineSpec = Mapping[str, Any]
+PREDICT_MODULE = "deepseek.engines.process"
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
-CLOSE_S = 5.0  # that a process has to end by itself
-WATCH_S = 0.5  # between two looks for processes that do not answer
-PATIENCE_S = 10.0  # with one that has been opening a model, before the next look at it
+CLOSE_TIMEOUT_S = 5.0  # that a process has to end by itself
+WATCH_INTERVAL_S = 0.5  # between two looks for processes that do not answer
+OPENING_PATIENCE_S = 10.0  # with one that has been opening a model, before the next look at it
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -49,9 +49,9 @@ class ProcessWorker(asyncio.Protocol):
     def __init__(self, lost: Callable[[ProcessWorker], None], module: str) -> None:
         self._lost = lost
         self._module = module
-        self._frames = Frames()
+        self._frames = FrameReader()
         self._numbers = count(1)
-        self._asked: dict[int, Done] = {}
+        self._asked: dict[int, BatchCallback] = {}
         self._transport: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.models: set[str] = set()
@@ -80,10 +80,10 @@ class ProcessWorker(asyncio.Protocol):
             )  # fmt: skip
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
 
-    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
         self._ask("run", model, {}, arrays, done)
 
-    async def open(self, model: str, spec: Spec) -> None:
+    async def open(self, model: str, spec: EngineSpec) -> None:
         """Open a model. Raises what opening raised there."""
         await self._call("open", model, dict(spec) | {"first_run": current_limits().to_dict()})
         self.models.add(model)
@@ -97,7 +97,7 @@ class ProcessWorker(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         if self._process is not None:
-            await _ended(self._process)
+            await _wait_for_exit(self._process)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -108,7 +108,7 @@ class ProcessWorker(asyncio.Protocol):
         subprocess has it: below 0 for a signal."""
         if self._process is None:
             return None
-        await _ended(self._process)
+        await _wait_for_exit(self._process)
         return self._process.returncode
 
     async def _call(self, what: str, model: str, more: dict[str, Any]) -> None:
@@ -127,13 +127,13 @@ class ProcessWorker(asyncio.Protocol):
         self._ask(what, model, more, {}, done)
         await told
 
-    def _ask(self, what: str, model: str, more: dict[str, Any], arrays: Arrays, done: Done) -> None:
+    def _ask(self, what: str, model: str, more: dict[str, Any], arrays: Arrays, done: BatchCallback) -> None:
         if self._transport is None:
             asyncio.get_running_loop().call_soon(done, LostWorkerError("the engine process is gone"), 0.0)
             return
         number = next(self._numbers)
         self._asked[number] = done
-        self._transport.write(pack((number, what, model, more), arrays))
+        self._transport.write(pack_frame((number, what, model, more), arrays))
 
     # What the event loop calls:
 
@@ -142,7 +142,7 @@ class ProcessWorker(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for (number, took_s, wrong, _), arrays in self._frames.feed(data):
-            self._asked.pop(number)(_error(wrong) if wrong else arrays, took_s)
+            self._asked.pop(number)(_restore_error(wrong) if wrong else arrays, took_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -152,15 +152,15 @@ class ProcessWorker(asyncio.Protocol):
             done(LostWorkerError("the engine process is gone"), 0.0)
 
 
-class Processes:
+class EngineProcesses:
     """All engine processes of one server."""
 
     def __init__(
         self,
-        pool: Pool,
+        pool: WorkerPool,
         num_workers: int,
         emit: Callable[[Event], None],
-        module: str = PREDICTING,
+        module: str = PREDICT_MODULE,
         open_s: float | None = None,
     ) -> None:
         """`module`: what a process runs. `open_s`: that it may take to open a model, before it is killed; None for any
@@ -170,7 +170,7 @@ class Processes:
         self._num_workers = num_workers
         self._emit = emit
         self._open_s = open_s
-        self._specs: dict[str, Spec] = {}
+        self._specs: dict[str, EngineSpec] = {}
         self._workers: set[ProcessWorker] = set()
         self._ready: set[ProcessWorker] = set()
         self._starting: set[asyncio.Task[None]] = set()
@@ -188,17 +188,17 @@ class Processes:
     def pids(self) -> list[int]:
         return sorted(worker.pid for worker in self._workers)
 
-    async def start(self, specs: Mapping[str, Spec]) -> None:
+    async def start(self, specs: Mapping[str, EngineSpec]) -> None:
         """Raises what opening a model raised, after all processes have ended again."""
         self._specs = dict(specs)
         try:
-            await _all(self._start_one() for _ in range(self._num_workers))
+            await _gather_all(self._start_one() for _ in range(self._num_workers))
         except BaseException:
             await self.close()
             raise
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
-    async def open(self, model: str, spec: Spec) -> None:
+    async def open(self, model: str, spec: EngineSpec) -> None:
         """Open a model in every process, one after the other so that the rest compute; then new processes open it too.
 
         When one of them cannot, none of them keeps it, and what opening raised is raised: EngineLostError when they
@@ -212,15 +212,15 @@ class Processes:
                 except LostWorkerError:
                     num_deaths += 1
                     if num_deaths >= MAX_DEATHS:
-                        raise _died(model) from None
+                        raise _opening_lost_error(model) from None
             if not self._ready:
-                raise _died(model)
+                raise _opening_lost_error(model)
         except BaseException:
             await self.close_model(model)
             raise
         self._specs[model] = spec
 
-    async def _open_in(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+    async def _open_in(self, worker: ProcessWorker, model: str, spec: EngineSpec) -> None:
         await self._pool.take(worker)
         try:
             await self._opened(worker, model, spec)
@@ -228,7 +228,7 @@ class Processes:
             if worker in self._ready:
                 self._pool.free(worker)
 
-    async def _opened(self, worker: ProcessWorker, model: str, spec: Spec) -> None:
+    async def _opened(self, worker: ProcessWorker, model: str, spec: EngineSpec) -> None:
         """Open a model in one process. EngineLostError, after it was killed, when that takes too long."""
         try:
             async with asyncio.timeout(self._open_s):
@@ -289,15 +289,15 @@ class Processes:
         loop = asyncio.get_running_loop()
         looked_s = loop.time()
         while True:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(WATCH_INTERVAL_S)
             # What this process did not read while it stood still itself is no fault of its engines.
-            late_s = loop.time() - looked_s - WATCH_S
+            late_s = loop.time() - looked_s - WATCH_INTERVAL_S
             looked_s = loop.time()
-            for worker in self._pool.overdue(late_s if late_s > WATCH_S else 0.0):
+            for worker in self._pool.overdue(late_s if late_s > WATCH_INTERVAL_S else 0.0):
                 if not isinstance(worker, ProcessWorker):
                     continue
                 if worker.num_opening:  # the batch waits behind it, and is begun later
-                    self._pool.watch(worker, PATIENCE_S)
+                    self._pool.watch(worker, OPENING_PATIENCE_S)
                 else:
                     fields = {"state": "an engine process does not answer and is killed", "engine_pid": worker.pid}
                     self._emit(Event("server", fields=fields))
@@ -343,7 +343,7 @@ class Processes:
                 return
 
 
-def _died(model: str) -> EngineLostError:
+def _opening_lost_error(model: str) -> EngineLostError:
     return EngineLostError(
         f"the engine processes died while they opened {model}",
         expected="a model that they can open",
@@ -351,24 +351,24 @@ def _died(model: str) -> EngineLostError:
     )
 
 
-async def _all(work: Any) -> None:
+async def _gather_all(work: Any) -> None:
     """Wait for all, then raise what the first of them raised."""
     for found in await asyncio.gather(*work, return_exceptions=True):
         if isinstance(found, BaseException):
             raise found
 
 
-async def _ended(process: subprocess.Popen[bytes]) -> None:
+async def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
     """Wait for a process; kill it when it does not end."""
-    for _ in range(round(CLOSE_S / 0.01)):
+    for _ in range(round(CLOSE_TIMEOUT_S / 0.01)):
         if process.poll() is not None:
             return
         await asyncio.sleep(0.01)
     process.kill()
-    await asyncio.get_running_loop().run_in_executor(None, partial(process.wait, CLOSE_S))
+    await asyncio.get_running_loop().run_in_executor(None, partial(process.wait, CLOSE_TIMEOUT_S))
 
 
-def _error(wrong: Mapping[str, str]) -> Exception:
+def _restore_error(wrong: Mapping[str, str]) -> Exception:
     """What an engine process says that went wrong, as the error it was."""
     kind = getattr(errors, wrong["kind"], None)
     if isinstance(kind, type) and issubclass(kind, DeepseekError):

@@ -1,7 +1,7 @@
 """Jobs that wait, first in first out within their priority.
 
 >>> from types import SimpleNamespace
->>> lanes = Lanes()
+>>> lanes = PriorityQueue()
 >>> for name, priority in (("a", 1), ("b", 0), ("c", 1)):
 ...     lanes.append(SimpleNamespace(name=name, priority=priority, queued_s=0.0))
 >>> [lanes.first().popleft().name for _ in range(len(lanes))]
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NUM_PRIORITIES = 3
 
 
-class Lanes:
+class PriorityQueue:
     """One lane for each priority; 0 goes first."""
 
     def __init__(self) -> None:

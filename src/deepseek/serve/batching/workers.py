@@ -20,10 +20,10 @@ from deepseek.contracts import Arrays
 from deepseek.errors import DeepseekError
 
 #: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
-INLINE_S = 0.002
+MAX_INLINE_S = 0.002
 MAX_DEATHS = 2  # of workers with the same request
-Done = Callable[[Arrays | Exception, float], None]
-Run = Callable[[Arrays], Arrays]
+BatchCallback = Callable[[Arrays | Exception, float], None]
+RunBatch = Callable[[Arrays], Arrays]
 
 
 class EngineLostError(DeepseekError):
@@ -41,13 +41,13 @@ class LostWorkerError(Exception):
 class Worker(Protocol):
     """Computes one batch at a time."""
 
-    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
         """Begin. `done` is called in the event loop, with what was computed, what the engine raised, or
         LostWorkerError, and the seconds that it took."""
         ...
 
 
-class Queue(Protocol):
+class BatchSource(Protocol):
     """Work for one model."""
 
     @property
@@ -60,13 +60,13 @@ class Queue(Protocol):
         ...
 
 
-class Pool:
+class WorkerPool:
     """Brings free workers and waiting queues together."""
 
     def __init__(self) -> None:
         self.num_workers = 0
         self._free: list[Worker] = []  # the last one is taken first: its caches are warm
-        self._calling: dict[Queue, None] = {}
+        self._calling: dict[BatchSource, None] = {}
         self._due_s: dict[Worker, float] = {}  # when a worker that computes should have answered
         self._wanted: dict[Worker, asyncio.Future[None]] = {}
 
@@ -118,7 +118,7 @@ class Pool:
             del self._due_s[worker]
         return found
 
-    def call(self, queue: Queue) -> None:
+    def call(self, queue: BatchSource) -> None:
         """A queue has work for a worker."""
         while self._free:
             worker = self._free.pop()
@@ -144,16 +144,16 @@ class Pool:
 class LocalWorker:
     """Computes in this process: at once what is cheaper than handing it to a thread and back, else in a thread."""
 
-    def __init__(self, runs: Mapping[str, Run]) -> None:
+    def __init__(self, runs: Mapping[str, RunBatch]) -> None:
         """`runs`: what computes a batch, by model. It may grow and shrink later."""
         self._runs = runs
         self._seconds: dict[str, float] = {}  # of a row, by model; a moving average
         self._thread = ThreadPoolExecutor(1, "engine")
 
-    def run(self, model: str, arrays: Arrays, done: Done) -> None:
+    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
         loop = asyncio.get_running_loop()
         num_rows = len(next(iter(arrays.values())))
-        if num_rows * self._seconds.get(model, INLINE_S) < INLINE_S:
+        if num_rows * self._seconds.get(model, MAX_INLINE_S) < MAX_INLINE_S:
             loop.call_soon(done, *self._compute(model, num_rows, arrays))
         else:
             work = loop.run_in_executor(self._thread, self._compute, model, num_rows, arrays)

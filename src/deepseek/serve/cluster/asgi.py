@@ -1,7 +1,7 @@
 """An App behind ASGI: scopes to calls, answers to messages. What is checked, computed and said stays the App's.
 
     await app.start()
-    door = Door(app)      # an ASGI 3 application; the end of its lifespan closes the App
+    door = AsgiApp(app)      # an ASGI 3 application; the end of its lifespan closes the App
 
 Our own front end speaks HTTP itself, because an ASGI server costs more than the answer (docs/decisions/0005). Behind a
 proxy that speaks ASGI anyway there is nothing to save, and nothing of what it costs is spent twice.
@@ -18,17 +18,17 @@ import httptools
 from deepseek.errors import DeepseekError
 from deepseek.http_errors import DisconnectedError
 from deepseek.serve.app import App
-from deepseek.serve.core.errors import ambiguous, slow_body, too_large
-from deepseek.serve.core.head import SECURITY, path_of, version_header
-from deepseek.serve.core.request import Answer, Call, Header, Stream
-from deepseek.serve.http.reader import SINGLE
+from deepseek.serve.core.errors import ambiguous_head_error, body_too_large_error, slow_body_error
+from deepseek.serve.core.head import SECURITY_HEADERS, decode_path, encode_version
+from deepseek.serve.core.request import Header, Request, Response, StreamingResponse
+from deepseek.serve.http.reader import SINGLE_HEADERS
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Door:
+class AsgiApp:
     """One App for an ASGI server."""
 
     def __init__(self, app: App) -> None:
@@ -57,9 +57,9 @@ class Door:
             self.app.admit(call)
         if call.refused is None:
             await self._read_body(call, receive)
-        told: asyncio.Future[Answer | Stream] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Response | StreamingResponse] = asyncio.get_running_loop().create_future()
 
-        def answered(_: Call, answer: Answer | Stream) -> None:
+        def answered(_: Request, answer: Response | StreamingResponse) -> None:
             self.app.report(call, answer.status)
             if not told.done():
                 told.set_result(answer)
@@ -70,35 +70,35 @@ class Door:
         except asyncio.CancelledError:  # how Ray Serve says that the client went away
             self.app.cancel(call)
             raise
-        if isinstance(answer, Stream):
+        if isinstance(answer, StreamingResponse):
             raise TypeError("streams do not pass this door: models that write are not opened behind it")
-        start = {"type": "http.response.start", "status": answer.status, "headers": headers_of(call, answer)}
+        start = {"type": "http.response.start", "status": answer.status, "headers": response_headers(call, answer)}
         await send(start)
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})
 
-    def _call_of(self, scope: Message) -> Call:
+    def _call_of(self, scope: Message) -> Request:
         """The request without its body; refused when two readers could understand it differently."""
         headers: dict[bytes, bytes] = {}
         refused: DeepseekError | None = None
         for name, value in scope["headers"]:
-            if name in headers and name in SINGLE:
-                refused = ambiguous(f"the header {name.decode('latin-1')} stands twice", "it once")
+            if name in headers and name in SINGLE_HEADERS:
+                refused = ambiguous_head_error(f"the header {name.decode('latin-1')} stands twice", "it once")
             headers[name] = value
         path = ""
         try:
             # The decoded path of the scope does not tell a slash from an encoded one.
-            path = path_of(scope.get("raw_path") or scope["path"].encode())
+            path = decode_path(scope.get("raw_path") or scope["path"].encode())
         except (ValueError, httptools.HttpParserError):
-            refused = ambiguous("the path of the request cannot be read", "a path such as /v1/models")
-        return Call(scope["method"], path, headers, self.app.settings, refused=refused)
+            refused = ambiguous_head_error("the path of the request cannot be read", "a path such as /v1/models")
+        return Request(scope["method"], path, headers, self.app.settings, refused=refused)
 
-    async def _read_body(self, call: Call, receive: Receive) -> None:
+    async def _read_body(self, call: Request, receive: Receive) -> None:
         """The body, within the limits of the settings. What is over them stands in `call.refused`."""
         settings = self.app.settings
         limit = call.max_body_bytes
         length = call.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > limit:
-            call.refused = too_large(limit)
+            call.refused = body_too_large_error(limit)
             return
         chunks: list[bytes] = []
         num_bytes = 0
@@ -113,21 +113,21 @@ class Door:
                     chunk = message.get("body", b"")
                     num_bytes += len(chunk)
                     if num_bytes > limit:
-                        call.refused = too_large(limit)
+                        call.refused = body_too_large_error(limit)
                         return
                     chunks.append(chunk)
                     more = message.get("more_body", False)
         except TimeoutError:
-            call.refused = slow_body(settings.body_timeout_s)
+            call.refused = slow_body_error(settings.body_timeout_s)
             return
         call.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def headers_of(call: Call, answer: Answer) -> list[Header]:
+def response_headers(call: Request, answer: Response) -> list[Header]:
     """What stands before an answer, as our own front end writes it, without what Ray Serve's proxy adds: the date, what
     becomes of the connection, and the x-request-id, which it has given us."""
     headers = [
-        *SECURITY,
+        *SECURITY_HEADERS,
         (b"content-type", answer.media_type),
         (b"content-length", str(len(answer.body)).encode()),
         *answer.headers,
@@ -135,5 +135,5 @@ def headers_of(call: Call, answer: Answer) -> list[Header]:
     if call.traceparent:
         headers.append((b"traceparent", call.traceparent.encode()))
     if call.model is not None:
-        headers.append((b"x-model-version", version_header(call.model.version)))
+        headers.append((b"x-model-version", encode_version(call.model.version)))
     return headers

@@ -1,8 +1,8 @@
 """What a cluster is told: how many replicas, where requests come in, how much each takes.
 
-    plan = Plan(models, settings, Replicas(1, 4), "deepseek.cli.cluster:build")
+    plan = ClusterPlan(models, settings, ReplicaRange(1, 4), "deepseek.cli.cluster:build")
     to_yaml(plan.config())          # a file for `serve deploy`
-    settings_of(args["settings"])   # in a replica: the same settings again
+    read_replica_settings(args["settings"])   # in a replica: the same settings again
 
 A replica takes in what keeps its engines busy. While a batch of BATCH_SIZE rows is computed, the next one gathers: so
 twice as many requests of a row each are worked on at most, and BATCH_SIZE of them on average is what Ray Serve scales
@@ -19,46 +19,46 @@ from typing import Any
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.hosts import read_names
+from deepseek.serve.core.hosts import parse_host_names
 
 APPLICATION = "deepseek"  # as Ray Serve calls it
 DEPLOYMENT = "Replica"
 MAX_REPLICAS = 10_000
 KEEP_ALIVE_S = 75  # as our own front end keeps idle connections
-ANSWER_S = 1.0  # that an answer may travel, after the server's own limit
+RESPONSE_MARGIN_S = 1.0  # that an answer may travel, after the server's own limit
 #: What a replica is told of the settings; the rest is for the proxies, or does not hold on a cluster.
-OF_A_REPLICA = (
+REPLICA_SETTINGS = (
     "batch_size", "workers", "api_keys_file", "log_level", "max_body_bytes", "max_rows", "max_explain_rows",
     "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "coalesce", "drain_s",
     "host", "allowed_hosts",
 )  # fmt: skip
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Replicas:
+class ReplicaRange:
     """How many there are at least and at most."""
 
     least: int = 1
     most: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Replicas:
+    def parse(cls, text: str) -> ReplicaRange:
         """MIN:MAX, or a number that stays.
 
-        >>> Replicas.parse("1:4"), Replicas.parse("2")
-        (Replicas(least=1, most=4), Replicas(least=2, most=2))
+        >>> ReplicaRange.parse("1:4"), ReplicaRange.parse("2")
+        (ReplicaRange(least=1, most=4), ReplicaRange(least=2, most=2))
         """
         words = text.split(":")
         if len(words) > 2 or not all(word.isascii() and word.isdigit() and len(word) < 6 for word in words):
-            raise _wrong_number(text)
+            raise _replicas_error(text)
         least, most = int(words[0]), int(words[-1])
         if not 1 <= least <= most <= MAX_REPLICAS:
-            raise _wrong_number(text)
+            raise _replicas_error(text)
         return cls(least, most)
 
 
-def _wrong_number(text: str) -> InputError:
+def _replicas_error(text: str) -> InputError:
     return InputError(
         f"{text[:40]!r} is not a number of replicas",
         expected=f"MIN:MAX or one number, from 1 to {MAX_REPLICAS}",
@@ -67,12 +67,12 @@ def _wrong_number(text: str) -> InputError:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ClusterPlan:
     """`models`: name, absolute path and digest of each. `build`: what makes the application, as MODULE:FUNCTION."""
 
     models: Sequence[Mapping[str, str]]
     settings: Settings
-    replicas: Replicas
+    replicas: ReplicaRange
     build: str
 
     def config(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Plan:
             "import_path": self.build,
             "args": {
                 "models": [dict(model) for model in self.models],
-                "settings": {name: _plain(getattr(settings, name)) for name in OF_A_REPLICA},
+                "settings": {name: _to_json_value(getattr(settings, name)) for name in REPLICA_SETTINGS},
             },
             "deployments": [{"name": DEPLOYMENT} | self.deployment()],
         }
@@ -93,7 +93,7 @@ class Plan:
     @property
     def proxies(self) -> str:
         """Where requests come in. At a loopback address each node could be reached from itself alone: one is enough."""
-        return "HeadOnly" if self.settings.host in LOOPBACK else "EveryNode"
+        return "HeadOnly" if self.settings.host in LOOPBACK_HOSTS else "EveryNode"
 
     def http(self) -> dict[str, Any]:
         """Of the proxies."""
@@ -102,7 +102,7 @@ class Plan:
             "host": settings.host,
             "port": settings.port,
             # Above the server's own limit, which has the better words; this one counts what waits at the proxy, too.
-            "request_timeout_s": settings.timeout_s + ANSWER_S,
+            "request_timeout_s": settings.timeout_s + RESPONSE_MARGIN_S,
             "keep_alive_timeout_s": KEEP_ALIVE_S,
         }
 
@@ -125,13 +125,13 @@ class Plan:
         }
 
 
-def settings_of(given: Mapping[str, Any]) -> Settings:
+def read_replica_settings(given: Mapping[str, Any]) -> Settings:
     """The settings of a replica, from a configuration that somebody may have changed. InputError names the fault."""
     for name in given:
-        if name not in OF_A_REPLICA:
+        if name not in REPLICA_SETTINGS:
             raise InputError(
-                f"settings.{name} is not known.{did_you_mean(name, OF_A_REPLICA)}",
-                expected=", ".join(OF_A_REPLICA),
+                f"settings.{name} is not known.{did_you_mean(name, REPLICA_SETTINGS)}",
+                expected=", ".join(REPLICA_SETTINGS),
                 fix="correct the configuration, or write it again with --config-out",
             )
     kinds = {field.name: str(field.type) for field in fields(Settings)}
@@ -150,10 +150,10 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
                 f"settings.{name} is {value!r}", expected=kind.replace("None", "null"), fix="correct the configuration"
             )
     plain = {name: value for name, value in given.items() if name != "allowed_hosts"}
-    return Settings(**plain, allowed_hosts=read_names(given.get("allowed_hosts", ())))
+    return Settings(**plain, allowed_hosts=parse_host_names(given.get("allowed_hosts", ())))
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """A setting as JSON has it."""
     return list(value) if isinstance(value, tuple) else value
 
@@ -168,19 +168,19 @@ def to_yaml(value: Any) -> str:
       args: {}
     - 2
     """
-    return "".join(line + "\n" for line in _lines(value))
+    return "".join(line + "\n" for line in _yaml_lines(value))
 
 
-def _lines(value: Any) -> list[str]:
+def _yaml_lines(value: Any) -> list[str]:
     if isinstance(value, dict) and value:
         found = []
         for key, item in value.items():
-            found += _under(f"{key}:", item, "  " if isinstance(item, dict) else "")
+            found += _yaml_entry(f"{key}:", item, "  " if isinstance(item, dict) else "")
         return found
     if isinstance(value, list) and value:
         found = []
         for item in value:
-            first, *rest = _lines(item)
+            first, *rest = _yaml_lines(item)
             found += [f"- {first}", *(f"  {line}" for line in rest)]
         return found
     text = json.dumps(value, ensure_ascii=False)
@@ -188,8 +188,8 @@ def _lines(value: Any) -> list[str]:
     return ["".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)]
 
 
-def _under(key: str, value: Any, indent: str) -> list[str]:
-    lines = _lines(value)
+def _yaml_entry(key: str, value: Any, indent: str) -> list[str]:
+    lines = _yaml_lines(value)
     if not isinstance(value, (dict, list)) or not value:
         return [f"{key} {lines[0]}"]
     return [key, *(indent + line for line in lines)]

@@ -1,6 +1,6 @@
 """A replica of Ray Serve: one front end with its engine processes, in an actor.
 
-    application = application_of(open_app, args)      # for serve.run, or returned by the builder of a configuration
+    application = build_application(open_app, args)      # for serve.run, or returned by the builder of a configuration
 
 `open_app(args)` is called in the replica's own process and makes the App. Ray Serve decides where replicas live and how
 many there are, asks each whether it is well, and replaces one that is not, or that died.
@@ -13,7 +13,7 @@ from typing import Any
 
 from deepseek.errors import DrainingError
 from deepseek.serve.app import App
-from deepseek.serve.cluster.asgi import Door
+from deepseek.serve.cluster.asgi import AsgiApp
 from deepseek.serve.cluster.plan import DEPLOYMENT
 
 OpenApp = Callable[[Mapping[str, Any]], App]
@@ -25,10 +25,10 @@ class Replica:
     def __init__(self, open_app: OpenApp, args: Mapping[str, Any]) -> None:
         self._app = open_app(args)
 
-    async def __serve_build_asgi_app__(self) -> Door:
+    async def __serve_build_asgi_app__(self) -> AsgiApp:
         """What answers requests; Ray Serve asks for it once the replica is made."""
         await self._app.start()
-        return Door(self._app)
+        return AsgiApp(self._app)
 
     def check_health(self) -> None:
         """Raise while this replica cannot answer. Three times in a row, and Ray Serve replaces it."""
@@ -36,7 +36,7 @@ class Replica:
             raise DrainingError("no engine process of this replica lives", expected="at least one", fix="wait")
 
 
-def application_of(open_app: OpenApp, args: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def build_application(open_app: OpenApp, args: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """The application for serve.run. `options` are those of the deployment."""
     from ray import serve
 

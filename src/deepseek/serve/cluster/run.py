@@ -21,11 +21,11 @@ from typing import Any
 
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
-from deepseek.serve.cluster.plan import APPLICATION, Plan
+from deepseek.serve.cluster.plan import APPLICATION, ClusterPlan
 from deepseek.serve.core.cores import num_cores
-from deepseek.serve.run import bind, print_ready, url_of
+from deepseek.serve.run import bind, listener_url, print_ready_line
 
-STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
+OBJECT_STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
 _ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 
 
@@ -45,17 +45,17 @@ def check_address(address: str) -> None:
         )
 
 
-def run(plan: Plan, application: Callable[[], Any], address: str | None) -> None:
+def run(plan: ClusterPlan, application: Callable[[], Any], address: str | None) -> None:
     """Serve until a signal. `application` makes what is served; it is called once Ray is there."""
     if address is None:
-        own_cluster(plan)
+        prepare_own_cluster(plan)
     need("ray.serve", extra="ray")
-    signals = Signals()
+    signals = StopSignals()
     signals.take()
     try:
-        with joined(address):
+        with connect_to_ray(address):
             signals.take()  # Ray has put a handler of its own there
-            serve_until(signals, plan, application, own=address is None)
+            serve_until_signal(signals, plan, application, own=address is None)
     except KeyboardInterrupt:
         if signals.num > 1:
             raise
@@ -63,7 +63,7 @@ def run(plan: Plan, application: Callable[[], Any], address: str | None) -> None
         return  # by Ray's own handler, for a signal that came while Ray started
 
 
-def serve_until(signals: Signals, plan: Plan, application: Callable[[], Any], *, own: bool) -> None:
+def serve_until_signal(signals: StopSignals, plan: ClusterPlan, application: Callable[[], Any], *, own: bool) -> None:
     """Start what is served, and stop it after a signal. `own`: Ray itself ends afterwards."""
     from ray import serve
 
@@ -74,15 +74,15 @@ def serve_until(signals: Signals, plan: Plan, application: Callable[[], Any], *,
             fix="end it with `serve shutdown`, or write the configuration with --config-out and deploy that",
         )
     try:
-        start(plan, application)
-        print_ready(ready_line(plan))
+        start_ray_serve(plan, application)
+        print_ready_line(ready_line(plan))
         signals.wait()
     finally:
         if signals.serving or not own:  # actors that are being started are slow to end in order
-            end()
+            stop_ray_serve()
 
 
-def end() -> None:
+def stop_ray_serve() -> None:
     """Stop Ray Serve: first the application, so that each replica answers what it has accepted."""
     from ray import serve
     from ray.exceptions import RayError
@@ -99,7 +99,7 @@ def end() -> None:
         ) from error
 
 
-class Signals:
+class StopSignals:
     """SIGTERM and SIGINT. One that comes before anything is served, and a second one, ends all at once."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Signals:
             raise KeyboardInterrupt
 
 
-def own_cluster(plan: Plan) -> None:
+def prepare_own_cluster(plan: ClusterPlan) -> None:
     """What must stand in the environment before Ray is imported, and what can be known to go wrong by then."""
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
     os.environ["RAY_AUTH_MODE"] = "token"
@@ -133,25 +133,25 @@ def own_cluster(plan: Plan) -> None:
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[None]:
+def connect_to_ray(address: str | None) -> Iterator[None]:
     """Connected to a cluster: that at the address, or one of our own on this machine."""
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address is None:
-        options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     try:
         try:
             ray.init("local" if address is None else address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise no_cluster(address, error) from error
+            raise no_cluster_error(address, error) from error
         yield
     finally:
         ray.shutdown()
 
 
-def no_cluster(address: str | None, error: Exception) -> ClusterError:
+def no_cluster_error(address: str | None, error: Exception) -> ClusterError:
     """Ray was not started, or not found."""
     told = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if address is None:
@@ -167,7 +167,7 @@ def no_cluster(address: str | None, error: Exception) -> ClusterError:
     )
 
 
-def start(plan: Plan, application: Callable[[], Any]) -> None:
+def start_ray_serve(plan: ClusterPlan, application: Callable[[], Any]) -> None:
     """Start Ray Serve and what it serves. Returns when every replica that there is at least answers."""
     from ray import serve
 
@@ -185,11 +185,11 @@ def start(plan: Plan, application: Callable[[], Any]) -> None:
         ) from error
 
 
-def ready_line(plan: Plan) -> dict[str, Any]:
+def ready_line(plan: ClusterPlan) -> dict[str, Any]:
     """As a server on one machine prints it."""
     settings = plan.settings
     with bind(settings.host, 0) as probe:
-        url = url_of(probe, settings.host).rpartition(":")[0] + f":{settings.port}"
+        url = listener_url(probe, settings.host).rpartition(":")[0] + f":{settings.port}"
     return {"event": "ready", "url": url, "models": [model["name"] for model in plan.models], "pid": os.getpid()}
 
 

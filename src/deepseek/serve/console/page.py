@@ -20,7 +20,7 @@ from deepseek import look
 from deepseek.look import Column, Html, Section, Text, inline
 
 _METHODS = ("get", "post", "put", "patch", "delete")
-_MOST_FIELDS = 12  # of an object in a table; the others stand in the schema beneath
+_MAX_FIELDS = 12  # of an object in a table; the others stand in the schema beneath
 
 # The commands of /docs ask where the browser asked: behind a proxy the server does not know its own address.
 DOCS_SCRIPT = r"""
@@ -63,7 +63,7 @@ td svg.plot{margin:6px 0}
 
 
 @cache
-def script() -> str:
+def console_script() -> str:
     """The console's script: drawing, form, page."""
     folder = files("deepseek.serve.console")
     names = ("console_draw.js", "console_form.js", "console.js")
@@ -71,7 +71,7 @@ def script() -> str:
 
 
 @cache
-def page() -> str:
+def console_page() -> str:
     """The console: which models are served, how they do, and a form to try a row."""
     waiting = Text("Asking the server …", "正在询问服务器……")
     models = '<div id="models" class="scroll" tabindex="0" hidden></div><div id="note" aria-live="polite"></div>'
@@ -83,10 +83,13 @@ def page() -> str:
     return look.page(
         Text("Model server", "模型服务"),
         waiting,
-        [Section(Text("Models", "模型"), Html(models)), Section(Text("Try a row", "试一行数据"), _form(), id="try")],
+        [
+            Section(Text("Models", "模型"), Html(models)),
+            Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
+        ],
         lead=Html(links),
         style=STYLE,
-        script=script(),
+        script=console_script(),
         connect=True,
     )
 
@@ -101,7 +104,7 @@ def _key_form() -> str:
     )
 
 
-def _form() -> Html:
+def _row_form() -> Html:
     words = {
         "model": Text("Model", "模型"),
         "predict": Text("Predict", "预测"),
@@ -127,7 +130,7 @@ def _form() -> Html:
 def docs_page(openapi: Mapping[str, Any]) -> str:
     """The API reference of an OpenAPI 3 document: routes, bodies with examples, errors."""
     info = openapi.get("info", {})
-    operations = list(_operations(openapi))
+    operations = list(_iter_operations(openapi))
     routes = [
         [Html(f'<a href="#{_anchor(method, path)}">{inline(path)}</a>'), method.upper(), operation.get("summary", "")]
         for method, path, operation in operations
@@ -137,8 +140,8 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
     title = Text("API reference", "接口文档")
     num = len(operations)
     answer = Text(f"{num} routes; bodies and answers are JSON.", f"共 {num} 个接口；请求与响应均为 JSON。")
-    sections = [Section(Text("Routes", "接口"), look.table(columns, routes)), _errors(operations)]
-    sections += [_operation(openapi, *operation) for operation in operations]
+    sections = [Section(Text("Routes", "接口"), look.table(columns, routes)), _error_section(operations)]
+    sections += [_operation_section(openapi, *operation) for operation in operations]
     document = Html('<a href="/openapi.json">/openapi.json</a>')
     origin: dict[look.Words, look.Words | Html] = {
         Text("server", "服务"): f"{info.get('title', '')} {info.get('version', '')}",
@@ -148,7 +151,7 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
     return look.page(title, answer, sections, provenance=origin, lead=home, script=DOCS_SCRIPT)
 
 
-def _operations(openapi: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _iter_operations(openapi: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, item in openapi.get("paths", {}).items():
         for method in _METHODS:
             if method in item:
@@ -159,29 +162,33 @@ def _anchor(method: str, path: str) -> str:
     return look.escape(method + "".join(letter if letter.isalnum() else "-" for letter in path))
 
 
-def _operation(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Section:
+def _operation_section(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Section:
     """One route: what it is, how to call it, what goes in and comes out."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
         *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
-        look.command(_curl(method, path, body.get("example"))),
+        look.command(_curl_command(method, path, body.get("example"))),
     ]
     given = [
-        [entry["name"], f"{entry['in']}: {_type(entry.get('schema', {}))}", _yes(entry.get("required", False))]
+        [
+            entry["name"],
+            f"{entry['in']}: {_type_text(entry.get('schema', {}))}",
+            _yes_or_no(entry.get("required", False)),
+        ]
         for entry in operation.get("parameters", [])
     ]
     if given:
         parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(given)}"))
     for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
         if schema:
-            tables = [_field_table(list(_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
+            tables = [_field_table(list(_iter_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
             forms = look.paragraph(Text("or", "或者")).join(tables)
             parts.append(Html(f"<h3>{inline(title)}</h3>{forms}{look.as_json(schema, Text('Schema', '模式'))}"))
     return Section(f"{method.upper()} {path}", Html("".join(parts)), folded=True, id=_anchor(method, path))
 
 
-def _curl(method: str, path: str, example: Any) -> str:
+def _curl_command(method: str, path: str, example: Any) -> str:
     line = f"curl http://127.0.0.1:8000{path}"
     if method == "get":
         return line
@@ -194,38 +201,38 @@ def _field_table(rows: Sequence[Sequence[look.Words]]) -> Html:
     return look.table([Column(head, "text") for head in heads], rows)
 
 
-def _fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[list[look.Words]]:
+def _iter_fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[list[look.Words]]:
     """One row per field, nested ones by their path: `instances[].age`."""
-    schema = _resolve(openapi, schema)
+    schema = _resolve_reference(openapi, schema)
     if schema.get("type") == "array":
-        yield from _fields(openapi, schema.get("items", {}), prefix + "[]")
+        yield from _iter_fields(openapi, schema.get("items", {}), prefix + "[]")
         return
     properties = schema.get("properties", {})
     required = schema.get("required", ())
-    for name, child in list(properties.items())[:_MOST_FIELDS]:
+    for name, child in list(properties.items())[:_MAX_FIELDS]:
         path = f"{prefix}.{name}" if prefix else name
-        yield [path, _type(_resolve(openapi, child)), _yes(name in required)]
-        yield from _fields(openapi, child, path)
-    hidden = len(properties) - _MOST_FIELDS
+        yield [path, _type_text(_resolve_reference(openapi, child)), _yes_or_no(name in required)]
+        yield from _iter_fields(openapi, child, path)
+    hidden = len(properties) - _MAX_FIELDS
     if hidden > 0:
         yield [Text(f"{hidden} more in the schema below", f"其余 {hidden} 个见下方的模式"), "", ""]
 
 
-def _yes(is_so: bool) -> Text:
+def _yes_or_no(is_so: bool) -> Text:
     return Text("yes", "是") if is_so else Text("no", "否")
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _type_text(schema: Mapping[str, Any]) -> str:
     """ "list of number or null", "one of benign, malignant"."""
     if "enum" in schema:
         return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
+        return f"list of {_type_text(schema.get('items', {}))}"
     found = schema.get("type", "any")
     return found if isinstance(found, str) else " or ".join(found)
 
 
-def _resolve(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve_reference(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema that a "#/components/..." reference points to."""
     reference = schema.get("$ref")
     if not reference:
@@ -236,7 +243,7 @@ def _resolve(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[s
     return found if isinstance(found, Mapping) else {}
 
 
-def _errors(operations: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Section:
+def _error_section(operations: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Section:
     """Every status that an operation may refuse with, once."""
     found: dict[str, str] = {}
     for _, _, operation in operations:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepseek.errors import MissingError
-from deepseek.serve.core.request import HTML, Answer
-from deepseek.serve.models.registry import Models
-from deepseek.serve.openapi.document import openapi
+from deepseek.serve.core.request import HTML_TYPE, Response
+from deepseek.serve.models.registry import ModelRegistry
+from deepseek.serve.openapi.document import openapi_document
 
 #: Prometheus text exposition format, version 0.0.4.
-EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+EXPOSITION_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -29,28 +29,28 @@ class Pages:
     metrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, Any]] | None = None
 
-    def routes(self, models: Models, writers: Collection[str] = ()) -> dict[str, Callable[[], Answer]]:
+    def routes(self, models: ModelRegistry, writers: Collection[str] = ()) -> dict[str, Callable[[], Response]]:
         """What answers a GET, by path. `writers`: names of the models that write."""
         return {
-            "/": console,
-            "/docs": lambda: docs(models, writers),
-            "/openapi.json": lambda: Answer.json(openapi(models, writers)),
+            "/": get_console,
+            "/docs": lambda: get_docs(models, writers),
+            "/openapi.json": lambda: Response.json(openapi_document(models, writers)),
             "/metrics": self._metrics,
             "/v1/stats": self._stats,
         }
 
-    def _metrics(self) -> Answer:
+    def _metrics(self) -> Response:
         if self.metrics is None:
-            raise _not_kept("metrics")
-        return Answer(self.metrics(), media_type=EXPOSITION)
+            raise _not_kept_error("metrics")
+        return Response(self.metrics(), media_type=EXPOSITION_TYPE)
 
-    def _stats(self) -> Answer:
+    def _stats(self) -> Response:
         if self.stats is None:
-            raise _not_kept("statistics")
-        return Answer.json(self.stats())
+            raise _not_kept_error("statistics")
+        return Response.json(self.stats())
 
 
-def _not_kept(what: str) -> MissingError:
+def _not_kept_error(what: str) -> MissingError:
     return MissingError(
         f"this server keeps no {what}",
         expected="a server that was made with them",
@@ -58,21 +58,21 @@ def _not_kept(what: str) -> MissingError:
     )
 
 
-def console() -> Answer:
+def get_console() -> Response:
     """The page at /."""
-    from deepseek.serve.console.page import page
+    from deepseek.serve.console.page import console_page
 
-    return html(page())
+    return html_response(console_page())
 
 
-def docs(models: Models, writers: Collection[str] = ()) -> Answer:
+def get_docs(models: ModelRegistry, writers: Collection[str] = ()) -> Response:
     """The OpenAPI document as a page to read."""
     from deepseek.serve.console.page import docs_page
 
-    return html(docs_page(openapi(models, writers)))
+    return html_response(docs_page(openapi_document(models, writers)))
 
 
-def html(text: str) -> Answer:
+def html_response(text: str) -> Response:
     """A page that may run its own scripts, named by their hash, and reach this server; nothing else."""
     digests = (base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in _SCRIPT.findall(text))
     scripts = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
@@ -80,4 +80,4 @@ def html(text: str) -> Answer:
         "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
         f"form-action 'self'; frame-ancestors 'none'; script-src {scripts}"
     )
-    return Answer(text.encode(), media_type=HTML, headers=((b"content-security-policy", policy.encode()),))
+    return Response(text.encode(), media_type=HTML_TYPE, headers=((b"content-security-policy", policy.encode()),))

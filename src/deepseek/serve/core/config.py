@@ -15,7 +15,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.serve.core.cores import num_cores
-from deepseek.serve.core.hosts import read_names
+from deepseek.serve.core.hosts import parse_host_names
 
 MIB = 1 << 20
 AUTO = "auto"
@@ -38,9 +38,18 @@ ENVIRONMENT = {
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
 #: What a switch of the environment may say.
-SWITCHES = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+BOOLEAN_WORDS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 #: Whole numbers and the range of each.
-RANGES = {
+INTEGER_RANGES = {
     "port": (0, 65_535),
     "grpc_port": (0, 65_535),
     "batch_size": (1, 65_536),
@@ -52,7 +61,7 @@ RANGES = {
     "max_queued_rows": (1, 10_000_000),
     "max_connections": (1, 1_000_000),
 }
-HINTS = {
+RANGE_HINTS = {
     "port": "0 picks a free one",
     "grpc_port": "0 picks a free one",
     "workers": "0 computes in the front end itself",
@@ -87,7 +96,7 @@ class Settings:
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 
     def __post_init__(self) -> None:
-        for name, (low, high) in RANGES.items():
+        for name, (low, high) in INTEGER_RANGES.items():
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low, high)
         for name in ("timeout_s", "body_timeout_s", "engine_timeout_s", "drain_s"):
@@ -135,14 +144,14 @@ class Settings:
         for variable, name in ENVIRONMENT.items():
             text = environ.get(variable, "").strip()
             if text:
-                is_number = name in RANGES and (name, text) != ("workers", AUTO)
-                found[name] = _whole_number(variable, name, text) if is_number else text
+                is_number = name in INTEGER_RANGES and (name, text) != ("workers", AUTO)
+                found[name] = _parse_integer(variable, name, text) if is_number else text
         if "allowed_hosts" in found:
-            found["allowed_hosts"] = read_names(found["allowed_hosts"].split(","))
+            found["allowed_hosts"] = parse_host_names(found["allowed_hosts"].split(","))
         if "coalesce" in found:
-            found["coalesce"] = _switch("COALESCE", found["coalesce"])
+            found["coalesce"] = _parse_boolean("COALESCE", found["coalesce"])
         if isinstance(given.get("allowed_hosts"), str):
-            given["allowed_hosts"] = read_names(given["allowed_hosts"].split(","))
+            given["allowed_hosts"] = parse_host_names(given["allowed_hosts"].split(","))
         found |= {name: value for name, value in given.items() if value is not None}
         if found.get("workers", AUTO) == AUTO:
             found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))
@@ -151,28 +160,30 @@ class Settings:
         return cls(**found)
 
 
-def _expected(name: str) -> str:
-    low, high = RANGES[name]
-    hint = f" ({HINTS[name]})" if name in HINTS else ""
+def _describe_range(name: str) -> str:
+    low, high = INTEGER_RANGES[name]
+    hint = f" ({RANGE_HINTS[name]})" if name in RANGE_HINTS else ""
     return (f"a whole number from {low} to {high}" if low < high else f"{low}") + hint
 
 
-def _switch(variable: str, text: str) -> bool:
-    if text.lower() not in SWITCHES:
+def _parse_boolean(variable: str, text: str) -> bool:
+    if text.lower() not in BOOLEAN_WORDS:
         raise InputError(
-            f"{variable} is {text!r}", expected=", ".join(SWITCHES), fix=f"set {variable} to 1 or 0, or unset it"
+            f"{variable} is {text!r}", expected=", ".join(BOOLEAN_WORDS), fix=f"set {variable} to 1 or 0, or unset it"
         )
-    return SWITCHES[text.lower()]
+    return BOOLEAN_WORDS[text.lower()]
 
 
-def _whole_number(variable: str, name: str, text: str) -> int:
+def _parse_integer(variable: str, name: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
         raise InputError(
-            f"{variable} is {text!r}", expected=_expected(name), fix=f"set {variable} to such a number, or unset it"
+            f"{variable} is {text!r}",
+            expected=_describe_range(name),
+            fix=f"set {variable} to such a number, or unset it",
         ) from None
-    low, high = RANGES[name]
+    low, high = INTEGER_RANGES[name]
     _check_range(variable, value, low, high, name)
     return value
 
@@ -180,5 +191,7 @@ def _whole_number(variable: str, name: str, text: str) -> int:
 def _check_range(shown: str, value: int, low: int, high: int, name: str = "") -> None:
     if not low <= value <= high:
         raise InputError(
-            f"{shown} is {value}", expected=_expected(name or shown), fix="give a value in that range, or leave it out"
+            f"{shown} is {value}",
+            expected=_describe_range(name or shown),
+            fix="give a value in that range, or leave it out",
         )

@@ -22,15 +22,15 @@ def num_cores(cgroup: Path = CGROUP) -> int:
     True
     """
     allowed = len(os.sched_getaffinity(0))
-    share = _share(cgroup)
+    share = _cpu_quota(cgroup)
     return allowed if share is None else max(1, min(allowed, int(share)))
 
 
-def _share(cgroup: Path) -> float | None:
+def _cpu_quota(cgroup: Path) -> float | None:
     """Cores' worth of time in each period. None: no limit, or none that can be read."""
-    words = _words(cgroup / "cpu.max") or [
-        *_words(cgroup / "cpu" / "cpu.cfs_quota_us"),
-        *_words(cgroup / "cpu" / "cpu.cfs_period_us"),
+    words = _read_words(cgroup / "cpu.max") or [
+        *_read_words(cgroup / "cpu" / "cpu.cfs_quota_us"),
+        *_read_words(cgroup / "cpu" / "cpu.cfs_period_us"),
     ]
     if len(words) != 2 or not all(word.isdigit() and int(word) > 0 for word in words):
         return None  # "max" in the second version and -1 in the first mean no limit
@@ -38,7 +38,7 @@ def _share(cgroup: Path) -> float | None:
     return quota_us / period_us
 
 
-def _words(path: Path) -> list[str]:
+def _read_words(path: Path) -> list[str]:
     try:
         return path.read_text("ascii").split()
     except (OSError, UnicodeDecodeError):

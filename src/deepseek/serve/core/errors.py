@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from deepseek.errors import DeepseekError, InputError, MalformedError, TooLargeError
-from deepseek.http_errors import BodiesError, CrowdedError, LongHeadError, SlowBodyError
+from deepseek.http_errors import BodyTimeoutError, HeadersTooLargeError, TooManyBodiesError, TooManyConnectionsError
 
 #: Routes whose clients read errors in OpenAI's shape.
 OPENAI_ROUTES = frozenset(["/v1/completions", "/v1/chat/completions", "/v1/embeddings"])
@@ -18,26 +18,26 @@ def error_body(error: DeepseekError) -> bytes:
     return msgspec.json.encode({"error": error.to_dict()})
 
 
-def sentence_body(error: DeepseekError) -> bytes:
+def oip_error_body(error: DeepseekError) -> bytes:
     """The same with "error" as a sentence, as the Open Inference Protocol has it, and its parts beside it.
 
-    >>> sentence_body(MalformedError("the body is empty"))
+    >>> oip_error_body(MalformedError("the body is empty"))
     b'{"error":"the body is empty.","code":"malformed","message":"the body is empty","expected":"","fix":""}'
     """
     return msgspec.json.encode({"error": str(error)} | error.to_dict())
 
 
-def wants_sentence(path: str, headers: Mapping[bytes, bytes]) -> bool:
+def wants_oip_error(path: str, headers: Mapping[bytes, bytes]) -> bool:
     """Whether a client is one of the protocol's own, which cannot show an error that is an object: it asks at /v2, and
     says nothing of what it accepts or sends raw tensors. Others get the body that every route has.
 
-    >>> wants_sentence("/v2/models/loans", {}), wants_sentence("/v2/models/loans", {b"accept": b"*/*"})
+    >>> wants_oip_error("/v2/models/loans", {}), wants_oip_error("/v2/models/loans", {b"accept": b"*/*"})
     (True, False)
     """
     return path.startswith("/v2") and (b"accept" not in headers or b"inference-header-content-length" in headers)
 
 
-def openai_body(error: DeepseekError) -> bytes:
+def openai_error_body(error: DeepseekError) -> bytes:
     """The same in OpenAI's shape: code, message, type and param, with our expected and fix beside them.
 
     The official clients show the message alone, so it says what was expected and what to do as well.
@@ -49,11 +49,11 @@ def openai_body(error: DeepseekError) -> bytes:
     return msgspec.json.encode({"error": found})
 
 
-def body_of(error: DeepseekError, path: str, headers: Mapping[bytes, bytes]) -> bytes:
+def route_error_body(error: DeepseekError, path: str, headers: Mapping[bytes, bytes]) -> bytes:
     """The body of an error, in the form that clients of its route read."""
     if path in OPENAI_ROUTES:
-        return openai_body(error)
-    return sentence_body(error) if wants_sentence(path, headers) else error_body(error)
+        return openai_error_body(error)
+    return oip_error_body(error) if wants_oip_error(path, headers) else error_body(error)
 
 
 def internal_error(request_id: str) -> DeepseekError:
@@ -65,10 +65,10 @@ def internal_error(request_id: str) -> DeepseekError:
     )
 
 
-def head_error(num_bytes: int, limit: int) -> InputError:
+def malformed_head_error(num_bytes: int, limit: int) -> InputError:
     """For bytes that are no request: a head over the limit, or something else than HTTP."""
     if num_bytes > limit:
-        return LongHeadError(
+        return HeadersTooLargeError(
             "the request line and the headers are too long",
             expected=f"at most {limit // 1024} KiB together",
             fix="put the rows into the body, and leave out headers and cookies that this server does not need",
@@ -80,30 +80,30 @@ def head_error(num_bytes: int, limit: int) -> InputError:
     )
 
 
-def ambiguous(message: str, expected: str) -> MalformedError:
+def ambiguous_head_error(message: str, expected: str) -> MalformedError:
     """For a head that parses, but that two readers could take for different requests."""
     return MalformedError(message, expected=expected, fix="send the request with an HTTP/1.1 client such as curl")
 
 
-def crowded(limit: int) -> CrowdedError:
+def too_many_connections_error(limit: int) -> TooManyConnectionsError:
     """For a connection above the limit."""
-    return CrowdedError(
+    return TooManyConnectionsError(
         "the server has as many connections as it takes",
         expected=f"at most {limit} at a time",
         fix="connect again later, and keep connections for several requests",
     )
 
 
-def too_many_bodies(limit_bytes: int) -> BodiesError:
+def body_memory_error(limit_bytes: int) -> TooManyBodiesError:
     """For a large body that comes while others fill the server's memory for bodies."""
-    return BodiesError(
+    return TooManyBodiesError(
         "the server holds as many large bodies as it takes",
         expected=f"at most {limit_bytes / 2**20:g} MiB at a time, of all requests together",
         fix="send it again later, or the rows in several requests",
     )
 
 
-def too_large(limit: int) -> TooLargeError:
+def body_too_large_error(limit: int) -> TooLargeError:
     """For a body over the limit (bytes)."""
     return TooLargeError(
         "the body is too large",
@@ -112,9 +112,9 @@ def too_large(limit: int) -> TooLargeError:
     )
 
 
-def slow_body(limit_s: float) -> SlowBodyError:
+def slow_body_error(limit_s: float) -> BodyTimeoutError:
     """For a body that took longer than the limit."""
-    return SlowBodyError(
+    return BodyTimeoutError(
         "the body did not arrive in time",
         expected=f"all of it within {limit_s:g} s, as long as content-length says",
         fix="check content-length, or send the rows in several requests",

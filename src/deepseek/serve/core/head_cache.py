@@ -14,17 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.request import Call, Client, Handler
+from deepseek.serve.core.request import Handler, Request, RequestClient
 
-MAX_HEADS = 512
-MAX_BYTES = 4_096  # of a head that is remembered
-_END = b"\r\n\r\n"
+MAX_CACHED_HEADS = 512
+MAX_CACHED_HEAD_BYTES = 4_096  # of a head that is remembered
+_HEAD_END = b"\r\n\r\n"
 #: Headers of one request alone, or that change how its body travels.
-_OWN = frozenset([b"x-request-id", b"traceparent", b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"])
+_UNCACHED_HEADERS = frozenset(
+    [b"x-request-id", b"traceparent", b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"]
+)
 
 
 @dataclass(slots=True)
-class Head:
+class CachedHead:
     """What the parser and the application have found for a head."""
 
     method: str
@@ -32,16 +34,16 @@ class Head:
     headers: Mapping[bytes, bytes]
     route: str
     handler: Handler
-    client: Client | None
+    client: RequestClient | None
     num_bytes: int
     body_bytes: int
 
 
-class Heads:
+class HeadCache:
     """The heads of requests that were admitted. Cleared when routes or API keys change, which they were found by."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Head] = {}
+        self._known: dict[bytes, CachedHead] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -49,24 +51,29 @@ class Heads:
     def clear(self) -> None:
         self._known.clear()
 
-    def find(self, data: bytes, settings: Settings) -> Call | None:
+    def find(self, data: bytes, settings: Settings) -> Request | None:
         """The request that `data` holds exactly."""
-        head = self._known.get(data[: data.find(_END) + 4])
+        head = self._known.get(data[: data.find(_HEAD_END) + 4])
         if head is None or len(data) != head.num_bytes + head.body_bytes:
             return None
-        call = Call(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
+        call = Request(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
         call.route, call.handler, call.client = head.route, head.handler, head.client
         return call
 
-    def remember(self, data: bytes, call: Call) -> None:
+    def remember(self, data: bytes, call: Request) -> None:
         """`data` was exactly one request, of a connection that lives on after it, and was admitted."""
-        num_bytes = data.find(_END) + 4
-        if call.handler is None or call.http10 or not 4 <= num_bytes <= MAX_BYTES or not _OWN.isdisjoint(call.headers):
+        num_bytes = data.find(_HEAD_END) + 4
+        if (
+            call.handler is None
+            or call.http10
+            or not 4 <= num_bytes <= MAX_CACHED_HEAD_BYTES
+            or not _UNCACHED_HEADERS.isdisjoint(call.headers)
+        ):
             return
         if len(data) != num_bytes + len(call.body) or int(call.headers.get(b"content-length", 0)) != len(call.body):
             return
-        if len(self._known) >= MAX_HEADS:
+        if len(self._known) >= MAX_CACHED_HEADS:
             self._known.clear()
-        self._known[data[:num_bytes]] = Head(
+        self._known[data[:num_bytes]] = CachedHead(
             call.method, call.path, call.headers, call.route, call.handler, call.client, num_bytes, len(call.body)
         )

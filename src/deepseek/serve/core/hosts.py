@@ -1,6 +1,6 @@
 """Which names a server answers to, so that no web page reads it by a name of its own (DNS rebinding).
 
-    hosts = Hosts.of(settings)
+    hosts = AllowedHosts.of(settings)
     hosts.allows(b"model.bank.com:8000")
 
 A page of evil.com may let its name stand for 127.0.0.1 once it is loaded; the browser then takes this server for
@@ -20,15 +20,15 @@ from typing import Protocol
 
 from deepseek.errors import InputError
 
-ANY = "*"
+ANY_HOST = "*"
 LOOPBACK_NAMES = frozenset(["localhost"])
 #: Ends of names that are looked up in no public DNS (RFC 6761, 6762, 8375; ICANN's .internal; those of Kubernetes).
-PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc", ".cluster.local", ".home.arpa", ".localdomain")
+PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local", ".home.arpa", ".localdomain")
 _NAME = re.compile(r"(\*?\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{0,5})?")
 
 
-class Listening(Protocol):
+class ListenSettings(Protocol):
     """The settings that say where a server listens and who may ask it: see serve.config.Settings."""
 
     @property
@@ -42,7 +42,7 @@ class Listening(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Hosts:
+class AllowedHosts:
     """Names that are answered, beside addresses."""
 
     names: frozenset[str]
@@ -52,34 +52,34 @@ class Hosts:
     listed: frozenset[str] = frozenset()  # of both, those that the operator has named
 
     @classmethod
-    def of(cls, settings: Listening) -> Hosts:
+    def of(cls, settings: ListenSettings) -> AllowedHosts:
         """What the operator has named; else what is safe at the address that the server listens at. With API keys or
         TLS every name is: a page has no key, and no certificate for its own name is shown to it."""
-        listed = frozenset(settings.allowed_hosts) - {ANY}
+        listed = frozenset(settings.allowed_hosts) - {ANY_HOST}
         names = {name for name in listed if name[0] not in "*."} | LOOPBACK_NAMES
-        ends = {"." + name.lstrip("*.") for name in listed if name[0] in "*."} | {PRIVATE_ENDS[0]}
+        ends = {"." + name.lstrip("*.") for name in listed if name[0] in "*."} | {PRIVATE_SUFFIXES[0]}
         is_public = not is_loopback(settings.host)
         if is_public and not listed:
             names |= {socket.gethostname().lower()}
-            ends |= {*PRIVATE_ENDS}
+            ends |= {*PRIVATE_SUFFIXES}
         if not is_address(settings.host):
             names |= {settings.host.lower()}
         guarded = bool(settings.api_keys_file or settings.tls_cert) and not settings.allowed_hosts
-        allows_any = guarded or ANY in settings.allowed_hosts
+        allows_any = guarded or ANY_HOST in settings.allowed_hosts
         return cls(frozenset(names), tuple(sorted(ends)), allows_any, is_public and not listed, listed)
 
     def allows(self, host: bytes) -> bool:
         """Whether a header Host names this server.
 
-        >>> hosts = Hosts(frozenset(["localhost"]), (".bank.com",))
+        >>> hosts = AllowedHosts(frozenset(["localhost"]), (".bank.com",))
         >>> [hosts.allows(host) for host in (b"localhost:80", b"10.1.2.3", b"a.bank.com", b"evil.com")]
         [True, True, True, False]
         """
-        return self.allows_any or self._allows(name_of(host))
+        return self.allows_any or self._allows(host_name(host))
 
     def lists(self, host: bytes) -> bool:
         """Whether the operator has named it."""
-        name = name_of(host)
+        name = host_name(host)
         return name in self.listed or any(
             name.endswith("." + each.lstrip("*.")) for each in self.listed if each[0] in "*."
         )
@@ -90,10 +90,10 @@ class Hosts:
         return self.allows_single and bool(name) and "." not in name
 
 
-def name_of(host: bytes) -> str:
+def host_name(host: bytes) -> str:
     """The name or address of a header Host, without its port; empty for what is none.
 
-    >>> name_of(b"Model.Bank.com:8000"), name_of(b"[::1]:80"), name_of(b"localhost."), name_of(b"a b:c:d")
+    >>> host_name(b"Model.Bank.com:8000"), host_name(b"[::1]:80"), host_name(b"localhost."), host_name(b"a b:c:d")
     ('model.bank.com', '::1', 'localhost', '')
     """
     found = _HOST.fullmatch(host.strip())
@@ -124,15 +124,15 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK_NAMES or (is_address(host) and ip_address(host).is_loopback)
 
 
-def read_names(names: Iterable[str]) -> tuple[str, ...]:
+def parse_host_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names of an option. InputError for what is none.
 
-    >>> read_names(["Model.bank.com", " *.bank.com "])
+    >>> parse_host_names(["Model.bank.com", " *.bank.com "])
     ('model.bank.com', '*.bank.com')
     """
     found = tuple(name.strip().lower() for name in names if name.strip())
     for name in found:
-        if name != ANY and not is_address(name) and not _NAME.fullmatch(name):
+        if name != ANY_HOST and not is_address(name) and not _NAME.fullmatch(name):
             raise InputError(
                 f"the allowed host {name[:100]!r} is no name of a host",
                 expected="names without a scheme or a port, such as model.bank.com or *.bank.com; or * for all",

@@ -15,7 +15,7 @@ import orjson
 from deepseek.contracts import Float32
 
 
-def numbers(array: Float32) -> msgspec.Raw:
+def encode_floats(array: Float32) -> msgspec.Raw:
     """An array of any shape, for a place in what is encoded. Answers are finite (engines.checks.finite): null
     would stand for a number that is not.
 

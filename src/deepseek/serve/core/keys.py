@@ -7,10 +7,11 @@
 `name` is what logs and the audit say of who asked; the key itself is never kept. A rate is N/s, N/m or N/h. What was
 not used is saved up for `burst`, one second unless told otherwise.
 
-The front ends of a group count together. Each tells the others what it has let through, TELL_S after the first that
+The front ends of a group count together. Each tells the others what it has let through, SHARE_INTERVAL_S after the
+first that
 they do not know of, and they owe it as if they had done it. So no key waits for another process, and in a time t a
 group of N lets through at most rate * t + burst, and besides what they had not told each other: (N - 1) * (burst + rate
-* TELL_S), which is owed and therefore let through once and not again.
+* SHARE_INTERVAL_S), which is owed and therefore let through once and not again.
 """
 
 from __future__ import annotations
@@ -23,21 +24,23 @@ from functools import partial
 from pathlib import Path
 
 from deepseek.errors import InputError
-from deepseek.http_errors import RateError, UnauthorizedError
+from deepseek.http_errors import RateLimitError, UnauthorizedError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.core.limits import Bucket
+from deepseek.serve.core.limits import TokenBucket
 
 MAX_BURST_S = 3_600
-TELL_S = 0.02  # that others do not know what was let through
-Taken = Mapping[str, tuple[int, int]]  # requests and rows by key
-SECONDS = {"s": 1, "m": 60, "h": 3_600}
-FIX = "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns where wanted"
+SHARE_INTERVAL_S = 0.02  # that others do not know what was let through
+UsageByKey = Mapping[str, tuple[int, int]]  # requests and rows by key
+SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600}
+KEYS_FILE_FIX = (
+    "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns where wanted"
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _RATE = re.compile(r"([1-9][0-9]{0,11})/([smh])")
 _BURST = re.compile(r"([1-9][0-9]{0,3})s")
 #: Word of a line -> its form, and that in words.
-_WORDS = {
+_FIELD_FORMATS = {
     "name": (_NAME, "1 to 64 letters, digits and . _ @ -"),
     "requests": (_RATE, "N/s, N/m or N/h"),
     "rows": (_RATE, "N/s, N/m or N/h"),
@@ -45,26 +48,26 @@ _WORDS = {
 }
 
 
-class Client:
+class ApiClient:
     """Whoever holds a key, and what is left to it at the moment."""
 
-    def __init__(self, name: str, requests: Bucket | None = None, rows: Bucket | None = None) -> None:
+    def __init__(self, name: str, requests: TokenBucket | None = None, rows: TokenBucket | None = None) -> None:
         self.name = name
         self.on_taken: Callable[[int, int], None] | None = None  # told of requests and rows that were let through
         self._requests = requests
         self._rows = rows
 
     def take_request(self) -> None:
-        """Count a request. RateError when the key's rate does not allow it now."""
+        """Count a request. RateLimitError when the key's rate does not allow it now."""
         if self._requests is not None:
-            _take(self._requests, 1, "requests")
+            _take_tokens(self._requests, 1, "requests")
             if self.on_taken is not None:
                 self.on_taken(1, 0)
 
     def take_rows(self, num_rows: int) -> None:
-        """Count the rows of a request. RateError when the key's rate does not allow them now."""
+        """Count the rows of a request. RateLimitError when the key's rate does not allow them now."""
         if self._rows is not None:
-            _take(self._rows, num_rows, "rows")
+            _take_tokens(self._rows, num_rows, "rows")
             if self.on_taken is not None:
                 self.on_taken(0, num_rows)
 
@@ -75,10 +78,10 @@ class Client:
                 bucket.owe(number)
 
 
-def _take(bucket: Bucket, number: int, what: str) -> None:
+def _take_tokens(bucket: TokenBucket, number: int, what: str) -> None:
     wait_s = bucket.take(number)
     if wait_s:
-        raise RateError(
+        raise RateLimitError(
             f"this API key has used up its {what}",
             expected=f"at most {bucket.rate:g} {what} a second",
             retry_after_s=wait_s,
@@ -88,7 +91,7 @@ def _take(bucket: Bucket, number: int, what: str) -> None:
 class ApiKeys:
     """The accepted keys, as sha256 only."""
 
-    def __init__(self, clients: dict[bytes, Client]) -> None:
+    def __init__(self, clients: dict[bytes, ApiClient]) -> None:
         self._clients = clients
 
     @classmethod
@@ -100,10 +103,10 @@ class ApiKeys:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise InputError(
                 f"the file of API keys {path} cannot be read: {reason}",
-                fix=FIX,
+                fix=KEYS_FILE_FIX,
                 expected="a file with one sha256 in hex per line",
             ) from error
-        clients: dict[bytes, Client] = {}
+        clients: dict[bytes, ApiClient] = {}
         for number, line in enumerate(lines, 1):
             words = line.split("#")[0].split()
             if not words:
@@ -111,16 +114,22 @@ class ApiKeys:
             where = f"line {number} of {path}"
             # What a line holds is not said: it may be a key in plain text.
             if not _SHA256.fullmatch(words[0].lower()):
-                raise InputError(f"{where} does not begin with a sha256", expected="64 hexadecimal digits", fix=FIX)
+                raise InputError(
+                    f"{where} does not begin with a sha256", expected="64 hexadecimal digits", fix=KEYS_FILE_FIX
+                )
             key = bytes.fromhex(words[0])
             if key in clients:
-                raise InputError(f"{where} has the hash of a line before it", expected="each key once", fix=FIX)
-            clients[key] = _client(words, where)
+                raise InputError(
+                    f"{where} has the hash of a line before it", expected="each key once", fix=KEYS_FILE_FIX
+                )
+            clients[key] = _parse_client(words, where)
         if not clients:
-            raise InputError(f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=FIX)
+            raise InputError(
+                f"{path} holds no API key", expected="a file with one sha256 in hex per line", fix=KEYS_FILE_FIX
+            )
         return cls(clients)
 
-    def share(self, tell: Callable[[Taken], None]) -> None:
+    def share(self, tell: Callable[[UsageByKey], None]) -> None:
         """From now on tell others what is let through, a little later and together."""
         told: dict[str, tuple[int, int]] = {}
 
@@ -131,21 +140,21 @@ class ApiKeys:
 
         def took(key: str, num_requests: int, num_rows: int) -> None:
             if not told:
-                asyncio.get_running_loop().call_later(TELL_S, flush)
+                asyncio.get_running_loop().call_later(SHARE_INTERVAL_S, flush)
             before = told.get(key, (0, 0))
             told[key] = before[0] + num_requests, before[1] + num_rows
 
         for key, client in self._clients.items():
             client.on_taken = partial(took, key.hex())
 
-    def owe(self, taken: Taken) -> None:
+    def owe(self, taken: UsageByKey) -> None:
         """What another front end has let through."""
         for key, numbers in taken.items():
             client = self._clients.get(bytes.fromhex(key))
             if client is not None:  # the other one may have read the file anew, and this one not yet
                 client.owe(*numbers)
 
-    def check(self, authorization: bytes | None) -> Client:
+    def check(self, authorization: bytes | None) -> ApiClient:
         """Who asks. Raise UnauthorizedError unless the header is `Bearer KEY` with an accepted key."""
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             # The lookup compares hashes, so its timing tells nothing about a key.
@@ -162,25 +171,27 @@ class ApiKeys:
         )
 
 
-def _client(words: list[str], where: str) -> Client:
+def _parse_client(words: list[str], where: str) -> ApiClient:
     """What stands on a line. One without a name is called by the beginning of its hash."""
     found: dict[str, re.Match[str]] = {}
     for word in words[1:]:
         name, equals, text = word.partition("=")
-        if not equals or name not in _WORDS:
-            near = did_you_mean(name, _WORDS) if equals else ""
+        if not equals or name not in _FIELD_FORMATS:
+            near = did_you_mean(name, _FIELD_FORMATS) if equals else ""
             raise InputError(
-                f"{where} has a word after its hash that is not known.{near}", expected=", ".join(_WORDS), fix=FIX
+                f"{where} has a word after its hash that is not known.{near}",
+                expected=", ".join(_FIELD_FORMATS),
+                fix=KEYS_FILE_FIX,
             )
-        form, expected = _WORDS[name]
+        form, expected = _FIELD_FORMATS[name]
         match = form.fullmatch(text)
         if match is None or name in found or (name == "burst" and int(match[1]) > MAX_BURST_S):
-            raise InputError(f"{where}: {name}= is not right", expected=f"once {name}={expected}", fix=FIX)
+            raise InputError(f"{where}: {name}= is not right", expected=f"once {name}={expected}", fix=KEYS_FILE_FIX)
         found[name] = match
     burst_s = int(found["burst"][1]) if "burst" in found else 1
     buckets = {
-        name: Bucket(int(found[name][1]) / SECONDS[found[name][2]], burst_s)
+        name: TokenBucket(int(found[name][1]) / SECONDS_PER_UNIT[found[name][2]], burst_s)
         for name in ("requests", "rows")
         if name in found
     }
-    return Client(found["name"][0] if "name" in found else f"key-{words[0][:8].lower()}", **buckets)
+    return ApiClient(found["name"][0] if "name" in found else f"key-{words[0][:8].lower()}", **buckets)

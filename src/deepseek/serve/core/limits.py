@@ -11,7 +11,7 @@ from time import perf_counter
 from deepseek.errors import DeadlineError
 
 
-def late() -> DeadlineError:
+def deadline_error() -> DeadlineError:
     """The error for a request whose deadline passed before it was computed."""
     return DeadlineError(
         "the deadline passed while the request waited",
@@ -20,12 +20,12 @@ def late() -> DeadlineError:
     )
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: `rate` tokens flow in each second, and it holds those of `burst_s` seconds, one at least.
 
     More tokens than it holds can be taken when it is full: it goes into debt, and nobody is refused for ever.
 
-    >>> bucket = Bucket(rate=10, burst_s=1)
+    >>> bucket = TokenBucket(rate=10, burst_s=1)
     >>> bucket.take(4, now_s=0), bucket.take(6, now_s=0), bucket.take(1, now_s=0), bucket.take(1, now_s=0.1)
     (0, 0, 1, 0)
     >>> bucket.take(1_000, now_s=9), bucket.take(1, now_s=9), bucket.take(1, now_s=109)
@@ -56,7 +56,7 @@ class Bucket:
     def owe(self, number: int, now_s: float | None = None) -> None:
         """Others have taken `number` tokens that are these, too; it may go into debt.
 
-        >>> bucket = Bucket(rate=10)
+        >>> bucket = TokenBucket(rate=10)
         >>> bucket.take(6, now_s=0), bucket.owe(6, now_s=0), bucket.take(1, now_s=0.2), bucket.take(1, now_s=0.3)
         (0, None, 1, 0)
         """

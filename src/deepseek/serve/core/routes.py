@@ -1,6 +1,6 @@
 """What answers a path, and where the paths of a model begin.
 
->>> paths_of("loans", "2")
+>>> model_paths("loans", "2")
 ('/v1/models/loans/versions/2', '/v2/models/loans/versions/2')
 """
 
@@ -24,7 +24,7 @@ class Route:
     any_host: bool = False  # whether it answers by whatever name it is asked
 
 
-def paths_of(name: str, version: str | None) -> tuple[str, str]:
+def model_paths(name: str, version: str | None) -> tuple[str, str]:
     """Where the routes of a model begin, or those of a version of it, in either protocol."""
     rest = "" if version is None else f"/versions/{version}"
     return f"/v1/models/{name}{rest}", f"/v2/models/{name}{rest}"

@@ -1,7 +1,7 @@
 """A certificate and its key from files: checked before any work, and read again when they were renewed.
 
-    tls = Tls.read("cert.pem", "key.pem")        # InputError for files that are no pair
-    context = context_of("cert.pem", "key.pem")  # for HTTP; the same, loaded again: renew(context, ...)
+    tls = TlsCertificate.read("cert.pem", "key.pem")        # InputError for files that are no pair
+    context = server_context("cert.pem", "key.pem")  # for HTTP; the same, loaded again: renew(context, ...)
 
     tls.warning(now)                             # an expired certificate is served, and said
 
@@ -18,28 +18,28 @@ from pathlib import Path
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-HANDSHAKE_S = 10.0  # that a client may take for it
-FIX = "--tls-cert fullchain.pem --tls-key privkey.pem, as an ACME client writes them"
+HANDSHAKE_TIMEOUT_S = 10.0  # that a client may take for it
+TLS_FILES_FIX = "--tls-cert fullchain.pem --tls-key privkey.pem, as an ACME client writes them"
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class TlsCertificate:
     """A certificate with its chain, and its key, as PEM; known to fit together."""
 
     certificate: bytes
     key: bytes = field(repr=False)
 
     @classmethod
-    def read(cls, certificate: str, key: str) -> Tls:
+    def read(cls, certificate: str, key: str) -> TlsCertificate:
         """From files. InputError that says which of them is wrong, and how."""
-        found = cls(_read(certificate, b"CERTIFICATE", "certificate"), _read(key, b"PRIVATE KEY", "key"))
+        found = cls(_read_pem(certificate, b"CERTIFICATE", "certificate"), _read_pem(key, b"PRIVATE KEY", "key"))
         if b"ENCRYPTED" in found.key:
             raise InputError(
                 f"the key {key} is locked with a passphrase",
                 expected="a key that can be read without a person, in a file that only the server may read",
                 fix="openssl pkey -in LOCKED -out KEY; chmod 600 KEY",
             )
-        _load(_empty(), certificate, key)
+        _load_pair(_new_context(), certificate, key)
         return found
 
     def warning(self, now: datetime) -> str:
@@ -59,39 +59,41 @@ class Tls:
         return ""
 
 
-def context_of(certificate: str, key: str) -> ssl.SSLContext:
-    """For a server of HTTP/1.1. InputError as Tls.read."""
-    Tls.read(certificate, key)
-    context = _empty()
+def server_context(certificate: str, key: str) -> ssl.SSLContext:
+    """For a server of HTTP/1.1. InputError as TlsCertificate.read."""
+    TlsCertificate.read(certificate, key)
+    context = _new_context()
     context.set_alpn_protocols(["http/1.1"])
-    _load(context, certificate, key)
+    _load_pair(context, certificate, key)
     return context
 
 
-def renew(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def reload_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
     """Load the files again, for whoever connects from now on. InputError leaves the context as it was."""
-    Tls.read(certificate, key)
-    _load(context, certificate, key)
+    TlsCertificate.read(certificate, key)
+    _load_pair(context, certificate, key)
 
 
-def _empty() -> ssl.SSLContext:
+def _new_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
-def _read(path: str, what: bytes, name: str) -> bytes:
+def _read_pem(path: str, what: bytes, name: str) -> bytes:
     expected = f"a file with -----BEGIN {what.decode()}-----"
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"the {name} {path} cannot be read: {error.strerror}", expected=expected, fix=FIX) from error
+        raise InputError(
+            f"the {name} {path} cannot be read: {error.strerror}", expected=expected, fix=TLS_FILES_FIX
+        ) from error
     if what + b"-----" not in data:
-        raise InputError(f"{path} holds no {name} in PEM", expected=expected, fix=FIX)
+        raise InputError(f"{path} holds no {name} in PEM", expected=expected, fix=TLS_FILES_FIX)
     return data
 
 
-def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")  # else OpenSSL asks at the terminal
     except (OSError, ValueError) as error:  # an SSLError is an OSError
@@ -99,5 +101,5 @@ def _load(context: ssl.SSLContext, certificate: str, key: str) -> None:
         raise InputError(
             f"the certificate {certificate} and the key {key} cannot be used: {reason}",
             expected="a certificate, its chain below it, and the key that it was made for",
-            fix=FIX,
+            fix=TLS_FILES_FIX,
         ) from error

@@ -12,7 +12,7 @@ from deepseek.extras import need
 need("grpc", extra="grpc")
 need("google.protobuf", extra="grpc")
 
-from deepseek.serve.core.tls import Tls  # noqa: E402
+from deepseek.serve.core.tls import TlsCertificate  # noqa: E402
 from deepseek.serve.grpc.server import GrpcServer, start_grpc  # noqa: E402  (after the check)
 
-__all__ = ["GrpcServer", "Tls", "start_grpc"]
+__all__ = ["GrpcServer", "TlsCertificate", "start_grpc"]

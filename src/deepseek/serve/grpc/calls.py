@@ -1,6 +1,6 @@
 """One remote call through the application: the same admission, errors and events as a request over HTTP.
 
-    answer = await through(app, "ModelInfer", Target("POST", "/v2/models/loans/infer"), context, work)
+    answer = await through(app, "ModelInfer", HttpTarget("POST", "/v2/models/loans/infer"), context, work)
     answer.body, or `code` and `details` of what it was refused with
 
 Whoever may do something over HTTP may do it here: a call is admitted by the route that stands for it there.
@@ -19,13 +19,13 @@ import msgspec
 
 from deepseek.errors import DeepseekError
 from deepseek.serve.app import App
-from deepseek.serve.core.request import Answer, Call
-from deepseek.serve.protocols.oip import shorten
+from deepseek.serve.core.request import Request, Response
+from deepseek.serve.protocols.oip import shorten_timeout
 
-Context = Any  # grpc.aio.ServicerContext
-Work = Callable[[Call], Coroutine[Any, Any, bytes]]
+RpcContext = Any  # grpc.aio.ServicerContext
+MessageHandler = Callable[[Request], Coroutine[Any, Any, bytes]]
 #: HTTP status -> code of gRPC; INTERNAL for the rest.
-CODES = {
+GRPC_CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     409: grpc.StatusCode.FAILED_PRECONDITION,
@@ -37,10 +37,10 @@ CODES = {
     **dict.fromkeys((400, 405, 408, 413, 415, 422, 431), grpc.StatusCode.INVALID_ARGUMENT),
 }
 #: Metadata of a call that mean the same as headers.
-_HEADERS = frozenset(("authorization", "x-request-id", "traceparent", "x-timeout-ms", "x-priority"))
+_METADATA_HEADERS = frozenset(("authorization", "x-request-id", "traceparent", "x-timeout-ms", "x-priority"))
 
 
-class Target(NamedTuple):
+class HttpTarget(NamedTuple):
     """The HTTP request that a remote call stands for."""
 
     method: str
@@ -48,7 +48,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RpcResult:
     """A message, or why there is none."""
 
     body: bytes
@@ -57,23 +57,23 @@ class Outcome:
 
     @property
     def code(self) -> grpc.StatusCode:
-        return CODES.get(self.status, grpc.StatusCode.INTERNAL)
+        return GRPC_CODES.get(self.status, grpc.StatusCode.INTERNAL)
 
 
-async def through(
-    app: App, name: str, target: Target, context: Context, body: bytes = b"", work: Work | None = None
-) -> Outcome:
+async def handle_rpc(
+    app: App, name: str, target: HttpTarget, context: RpcContext, body: bytes = b"", work: MessageHandler | None = None
+) -> RpcResult:
     """What `work` makes of a call once it is admitted, or what the route itself answers. Leaves one event behind."""
-    call = Call(target.method, target.path, headers_of(context), app.settings, body=body)
+    call = Request(target.method, target.path, read_metadata(context), app.settings, body=body)
     left_s = context.time_remaining()
     if left_s is not None:
-        shorten(call, int(left_s * 1e3))
+        shorten_timeout(call, int(left_s * 1e3))
     app.admit(call)
     call.route = f"grpc/{name}"
     if work is not None and call.refused is None:
         call.handler = _as_handler(work)
-    told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    app.begin(call, partial(_resolve, told))
+    told: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    app.begin(call, partial(_set_response, told))
     try:
         answer = await told
     except asyncio.CancelledError:  # the client went away, or its deadline passed
@@ -82,33 +82,33 @@ async def through(
         raise
     app.report(call, answer.status)
     if answer.status == 200:
-        return Outcome(answer.body)
-    return Outcome(b"", answer.status, _in_words(answer.body))
+        return RpcResult(answer.body)
+    return RpcResult(b"", answer.status, _error_sentence(answer.body))
 
 
-def _resolve(told: asyncio.Future[Answer], _: Call, answer: Answer) -> None:
+def _set_response(told: asyncio.Future[Response], _: Request, answer: Response) -> None:
     if not told.done():  # its client may be gone
         told.set_result(answer)
 
 
-def headers_of(context: Context) -> dict[bytes, bytes]:
+def read_metadata(context: RpcContext) -> dict[bytes, bytes]:
     """The metadata that mean something here. What stands twice is joined, as by HTTP/2, so neither of both holds."""
     found: dict[bytes, bytes] = {}
     for key, value in context.invocation_metadata() or ():
-        if key in _HEADERS:
+        if key in _METADATA_HEADERS:
             name, text = key.encode(), value if isinstance(value, bytes) else value.encode("utf-8", "replace")
             found[name] = found[name] + b", " + text if name in found else text
     return found
 
 
-def _as_handler(work: Work) -> Callable[[Call], Coroutine[Any, Any, Answer]]:
-    async def handler(call: Call) -> Answer:
-        return Answer(await work(call))
+def _as_handler(work: MessageHandler) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    async def handler(call: Request) -> Response:
+        return Response(await work(call))
 
     return handler
 
 
-def _in_words(body: bytes) -> str:
+def _error_sentence(body: bytes) -> str:
     """The sentence of an error body."""
     error = msgspec.json.decode(body)["error"]
     if isinstance(error, str):

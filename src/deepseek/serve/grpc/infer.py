@@ -14,30 +14,36 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Prediction, Tensors
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MissingError
-from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
-from deepseek.serve.core.request import Call
+from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
+from deepseek.serve.core.request import Request
 from deepseek.serve.grpc.messages import ModelInferResponse
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows
-from deepseek.serve.protocols.oip import take_infinite, take_timeout
-from deepseek.serve.protocols.rows import check_rows
-from deepseek.serve.protocols.tensor_rows import check_asked, check_outputs, file_columns, output_tensors, rows_of
+from deepseek.serve.protocols.graph_rows import count_rows, max_rank, response_cells
+from deepseek.serve.protocols.oip import apply_allow_infinite, apply_timeout
+from deepseek.serve.protocols.rows import check_num_rows
+from deepseek.serve.protocols.tensor_rows import (
+    check_output_parameters,
+    check_outputs,
+    file_columns,
+    output_tensors,
+    rows_from_tensors,
+)
 from deepseek.serve.protocols.tensors import (
     DTYPES,
     Tensor,
-    check_whole,
-    checked_kind,
-    element_of,
-    from_bytes,
-    raw_bytes,
-    wrong_count,
+    check_datatype_and_shape,
+    check_integers,
+    count_error,
+    decode_raw,
+    encode_raw,
+    file_element,
 )
 
 #: Where a datatype's elements stand in typed contents. FP16 has no place there.
-CONTENTS = {
+CONTENTS_FIELDS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
     "INT64": "int64_contents",
@@ -48,25 +54,27 @@ CONTENTS = {
     "BYTES": "bytes_contents",
 }
 SLICE_VALUES = 1 << 14  # that are taken in one call
-CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
+ROW_CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
 
 
-async def infer(call: Call, model: ServedModel, request: Any) -> Any:
+async def infer(call: Request, model: ServedModel, request: Any) -> Any:
     """The ModelInferResponse to a ModelInferRequest. InputError for tensors that do not fit."""
     check_version(model, request.model_version)
     if "timeout" in request.parameters:
-        take_timeout(call, request.parameters["timeout"].int64_param)
+        apply_timeout(call, request.parameters["timeout"].int64_param)
     if "allow_infinite" in request.parameters:
-        take_infinite(call, request.parameters["allow_infinite"].bool_param)
+        apply_allow_infinite(call, request.parameters["allow_infinite"].bool_param)
     names = [output.name for output in request.outputs]
     check_outputs(names, model)
     for output in request.outputs:
-        check_asked(output.parameters)
-    read = partial(read_rows, request, model, call.settings.max_rows)
+        check_output_parameters(output.parameters)
+    read = partial(read_request_rows, request, model, call.settings.max_rows)
     num_bytes = len(call.body)
     rows = await (model.offload(num_bytes // 32, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
     _, prediction = await model.predict(call, rows)
-    return await model.offload(cells_of(prediction, len(rows), CELLS), write_answer, request, model, names, prediction)
+    return await model.offload(
+        response_cells(prediction, len(rows), ROW_CELLS), build_response, request, model, names, prediction
+    )
 
 
 def check_version(model: ServedModel, version: str) -> None:
@@ -79,7 +87,7 @@ def check_version(model: ServedModel, version: str) -> None:
         )
 
 
-def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns | Tensors:
+def read_request_rows(request: Any, model: ServedModel, max_rows: int) -> ColumnarRows | Tensors:
     """The rows of a request. InputError when its tensors do not fit, TooLargeError above `max_rows`."""
     raws = request.raw_input_contents
     if not request.inputs or (raws and len(raws) != len(request.inputs)):
@@ -91,33 +99,33 @@ def read_rows(request: Any, model: ServedModel, max_rows: int) -> Columns | Tens
     tensors, files = [], file_columns(model)
     for place, entry in enumerate(request.inputs):
         name = entry.name
-        datatype, shape = checked_kind(name, entry.datatype, list(entry.shape), max_rank(model))
+        datatype, shape = check_datatype_and_shape(name, entry.datatype, list(entry.shape), max_rank(model))
         num_values = math.prod(shape)
         if raws:
-            values = from_bytes(name, datatype, raws[place], num_values, files)
+            values = decode_raw(name, datatype, raws[place], num_values, files)
         else:
-            values = _typed(name, datatype, entry.contents, num_values, files)
+            values = _typed_values(name, datatype, entry.contents, num_values, files)
         tensors.append(Tensor(name, datatype, tuple(shape), values))
-        check_rows(num_rows(tensors[-1], model), max_rows)
-    return rows_of(tensors, model)
+        check_num_rows(count_rows(tensors[-1], model), max_rows)
+    return rows_from_tensors(tensors, model)
 
 
-def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Collection[str]) -> Values:
+def _typed_values(name: str, datatype: str, contents: Any, num_values: int, files: Collection[str]) -> Values:
     """The elements of typed contents."""
-    if datatype not in CONTENTS:
+    if datatype not in CONTENTS_FIELDS:
         raise InputError(
             f"{name[:100]!r} is {datatype} in typed contents",
             expected="raw_input_contents for this datatype",
             fix="send the raw bytes of the tensor",
         )
-    found = getattr(contents, CONTENTS[datatype])
+    found = getattr(contents, CONTENTS_FIELDS[datatype])
     if len(found) != num_values:
-        raise wrong_count(name, f"{len(found)} values in {CONTENTS[datatype]}", num_values)
+        raise count_error(name, f"{len(found)} values in {CONTENTS_FIELDS[datatype]}", num_values)
     if datatype != "BYTES":
-        check_whole(name, datatype, found)
-        return _numbers(found, datatype)
+        check_integers(name, datatype, found)
+        return _numeric_values(found, datatype)
     if name in files:
-        return [element_of(bytes(element)) for element in found]
+        return [file_element(bytes(element)) for element in found]
     try:
         return [element.decode() for element in found]
     except UnicodeDecodeError as error:
@@ -126,7 +134,7 @@ def _typed(name: str, datatype: str, contents: Any, num_values: int, files: Coll
         ) from error
 
 
-def _numbers(found: Any, datatype: str) -> Values:
+def _numeric_values(found: Any, datatype: str) -> Values:
     """Numbers of typed contents as an array. Some thousand at a time: one call for all would hold Python's lock."""
     if len(found) <= SLICE_VALUES:
         return np.array(found, bool if datatype == "BOOL" else None)
@@ -137,18 +145,18 @@ def _numbers(found: Any, datatype: str) -> Values:
     return array
 
 
-def write_answer(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
+def build_response(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
     """The answer with the outputs `names`, or with all."""
     answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
     arrays = output_tensors(prediction)
     for name in names or arrays:
         array = arrays[name]
-        datatype, raw = raw_bytes(array)
+        datatype, raw = encode_raw(array)
         output = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
         if request.raw_input_contents:
             answer.raw_output_contents.append(raw)
         elif datatype == "BYTES":
             output.contents.bytes_contents.extend(text.encode() for text in array.ravel().tolist())
         else:
-            getattr(output.contents, CONTENTS[datatype]).extend(array.ravel().astype(DTYPES[datatype]).tolist())
+            getattr(output.contents, CONTENTS_FIELDS[datatype]).extend(array.ravel().astype(DTYPES[datatype]).tolist())
     return answer

@@ -22,7 +22,7 @@ _TENSOR = (
 _INDEX = "1 string name; 2 string version; 3 string state; 4 string reason"
 #: A type with * is repeated; `map T` is a map from strings; `one` marks fields of which one is set; a type in capitals
 #: is another message of this table.
-TABLE = {
+MESSAGE_TABLE = {
     "Nothing": "",
     "ServerLiveResponse": "1 bool live",
     "ServerReadyResponse": "1 bool ready",
@@ -60,28 +60,28 @@ TABLE = {
 }
 
 
-def _build() -> dict[str, Any]:
+def _build_classes() -> dict[str, Any]:
     """The classes of the table's messages."""
     file = descriptor_pb2.FileDescriptorProto(name="deepseek/inference.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in TABLE.items():
+    for name, fields in MESSAGE_TABLE.items():
         message = file.message_type.add(name=name)
         for text in filter(None, fields.split("; ")):
-            _add(message, text.split(" "))
+            _add_field(message, text.split(" "))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in TABLE
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in MESSAGE_TABLE
     }  # fmt: skip
 
 
-def _add(message: Any, words: list[str]) -> None:
+def _add_field(message: Any, words: list[str]) -> None:
     """One field of a message."""
     number, *kind, name = words
     if kind[0] == "map":
         entry = message.nested_type.add(name=name.title().replace("_", "") + "Entry")
         entry.options.map_entry = True
-        _add(entry, ["1", "string", "key"])
-        _add(entry, ["2", kind[1], "value"])
+        _add_field(entry, ["1", "string", "key"])
+        _add_field(entry, ["2", kind[1], "value"])
         kind = [f"{message.name}.{entry.name}*"]
     field = message.field.add(name=name, number=int(number))
     if kind[0] == "one":
@@ -98,27 +98,27 @@ def _add(message: Any, words: list[str]) -> None:
         field.type = getattr(field, f"TYPE_{word.upper()}")
 
 
-_classes = _build()
+_classes = _build_classes()
 
 
-def find(name: str) -> Any:
+def message_class(name: str) -> Any:
     """The class of a message of the table."""
     return _classes[name]
 
 
-Nothing = find("Nothing")
-ServerLiveResponse = find("ServerLiveResponse")
-ServerReadyResponse = find("ServerReadyResponse")
-ModelReadyResponse = find("ModelReadyResponse")
-ServerMetadataResponse = find("ServerMetadataResponse")
-ModelRequest = find("ModelRequest")
-ModelMetadataResponse = find("ModelMetadataResponse")
-ModelInferRequest = find("ModelInferRequest")
-ModelInferResponse = find("ModelInferResponse")
-ModelStreamInferResponse = find("ModelStreamInferResponse")
-ModelConfigResponse = find("ModelConfigResponse")
-RepositoryIndexRequest = find("RepositoryIndexRequest")
-RepositoryIndexResponse = find("RepositoryIndexResponse")
-RepositoryModelRequest = find("RepositoryModelRequest")
-HealthCheckRequest = find("HealthCheckRequest")
-HealthCheckResponse = find("HealthCheckResponse")
+Nothing = message_class("Nothing")
+ServerLiveResponse = message_class("ServerLiveResponse")
+ServerReadyResponse = message_class("ServerReadyResponse")
+ModelReadyResponse = message_class("ModelReadyResponse")
+ServerMetadataResponse = message_class("ServerMetadataResponse")
+ModelRequest = message_class("ModelRequest")
+ModelMetadataResponse = message_class("ModelMetadataResponse")
+ModelInferRequest = message_class("ModelInferRequest")
+ModelInferResponse = message_class("ModelInferResponse")
+ModelStreamInferResponse = message_class("ModelStreamInferResponse")
+ModelConfigResponse = message_class("ModelConfigResponse")
+RepositoryIndexRequest = message_class("RepositoryIndexRequest")
+RepositoryIndexResponse = message_class("RepositoryIndexResponse")
+RepositoryModelRequest = message_class("RepositoryModelRequest")
+HealthCheckRequest = message_class("HealthCheckRequest")
+HealthCheckResponse = message_class("HealthCheckResponse")

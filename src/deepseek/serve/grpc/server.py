@@ -12,24 +12,24 @@ import grpc
 
 from deepseek.errors import InputError
 from deepseek.serve.app import App
-from deepseek.serve.core.tls import Tls
-from deepseek.serve.grpc.service import Service
+from deepseek.serve.core.tls import TlsCertificate
+from deepseek.serve.grpc.service import InferenceService
 
 MAX_STREAMS = 1_024  # calls at a time on one connection
 MAX_METADATA_BYTES = 64 * 1024
 #: Of answers, which hold what was asked for and not more: the bound is that of a message's length.
-MAX_ANSWER_BYTES = 2**31 - 1
+MAX_RESPONSE_BYTES = 2**31 - 1
 
 
 class GrpcServer:
     """A server that runs. `port` is the one that it listens at."""
 
-    def __init__(self, server: grpc.aio.Server, port: int, secret: _Secret | None = None) -> None:
+    def __init__(self, server: grpc.aio.Server, port: int, secret: _CertificateSource | None = None) -> None:
         self._server = server
         self.port = port
         self._secret = secret
 
-    def renew(self, tls: Tls) -> None:
+    def renew(self, tls: TlsCertificate) -> None:
         """Show whoever connects from now on another certificate, if this server shows any."""
         if self._secret is not None:
             self._secret.tls = tls
@@ -39,17 +39,17 @@ class GrpcServer:
         await self._server.stop(grace_s)
 
 
-class _Secret:
+class _CertificateSource:
     """The certificate of the moment: gRPC asks for it before each handshake, in a thread of its own."""
 
-    def __init__(self, tls: Tls) -> None:
+    def __init__(self, tls: TlsCertificate) -> None:
         self.tls = tls
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(self.tls.key, self.tls.certificate)])
 
 
-async def start_grpc(app: App, host: str, port: int, *, tls: Tls | None = None) -> GrpcServer:
+async def start_grpc(app: App, host: str, port: int, *, tls: TlsCertificate | None = None) -> GrpcServer:
     """Listen at `host` and `port` (0 picks a free one), encrypted when there is a certificate.
 
     InputError for an address that cannot be had.
@@ -57,14 +57,14 @@ async def start_grpc(app: App, host: str, port: int, *, tls: Tls | None = None) 
     options = (
         ("grpc.so_reuseport", 0),  # else a second server would share the port without a word
         ("grpc.max_receive_message_length", app.settings.max_body_bytes),
-        ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+        ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     )
     server = grpc.aio.server(options=options)
-    server.add_generic_rpc_handlers(Service(app).handlers())
+    server.add_generic_rpc_handlers(InferenceService(app).handlers())
     shown = f"[{host}]" if ":" in host else host
-    secret = _Secret(tls) if tls is not None else None
+    secret = _CertificateSource(tls) if tls is not None else None
     try:
         if secret is None:
             found = server.add_insecure_port(f"{shown}:{port}")

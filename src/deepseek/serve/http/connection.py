@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection: bytes to calls, answers to bytes. httptools (llhttp) parses.
 
-    hub = Hub(app)
+    hub = ServerState(app)
     await loop.create_server(lambda: Connection(hub), sock=listener)
 
 uvicorn's protocol for ASGI cost more CPU per small request than checking, scoring and recording it together
@@ -26,23 +26,23 @@ import httptools
 from deepseek.errors import DeepseekError
 from deepseek.http_errors import DisconnectedError
 from deepseek.serve.app import App
-from deepseek.serve.core.errors import crowded, head_error, slow_body
-from deepseek.serve.core.head import head_of, render
-from deepseek.serve.core.request import Answer, Call, Stream
-from deepseek.serve.http.reader import MAX_HEAD_BYTES, Reader
-from deepseek.serve.http.sender import Sender
+from deepseek.serve.core.errors import malformed_head_error, slow_body_error, too_many_connections_error
+from deepseek.serve.core.head import render_head, render_response
+from deepseek.serve.core.request import Request, Response, StreamingResponse
+from deepseek.serve.http.reader import MAX_HEAD_BYTES, RequestReader
+from deepseek.serve.http.sender import StreamSender
 
-KEEP_ALIVE_S = 75.0  # that a connection may be idle
+KEEP_ALIVE_TIMEOUT_S = 75.0  # that a connection may be idle
 #: A client that still sends when it is refused is heard until it stops for so long: closing at once could take the
 #: answer back, because unread bytes reset the connection.
-LINGER_S = 1.0
+LINGER_TIMEOUT_S = 1.0
 #: Connections above the limit that are told so at a time; what comes on top of them is cut off without a word.
-MAX_TURNED_AWAY = 256
+MAX_REJECTED_CONNECTIONS = 256
 LARGE_READ_BYTES = 64 * 1024  # of a read, after which others have their turn
-SWEEP_S = 1.0  # between two looks for connections that are out of time
+SWEEP_INTERVAL_S = 1.0  # between two looks for connections that are out of time
 
 
-class Hub:
+class ServerState:
     """What the connections of one server share."""
 
     def __init__(self, app: App) -> None:
@@ -93,20 +93,20 @@ class Hub:
         now_s = self.loop.time()
         for connection in [found for found in self.connections if found.due_s < now_s]:
             connection.give_up()
-        self._timer = self.loop.call_later(min(SWEEP_S, self.app.settings.body_timeout_s / 4), self._sweep)
+        self._timer = self.loop.call_later(min(SWEEP_INTERVAL_S, self.app.settings.body_timeout_s / 4), self._sweep)
 
 
-class Connection(Reader, asyncio.Protocol):
+class Connection(RequestReader, asyncio.Protocol):
     """Takes what its reader finds, and answers one call after the other."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: ServerState) -> None:
         super().__init__(hub.app)
         self._hub = hub
         self._transport: asyncio.Transport | None = None  # None again once the connection is lost
         # What is being answered:
-        self._waiting: deque[tuple[Call, bool]] = deque()  # calls, and whether the connection lives on after each
+        self._waiting: deque[tuple[Request, bool]] = deque()  # calls, and whether the connection lives on after each
         self._keeps = True  # whether the connection lives on after it
-        self._sender: Sender | None = None  # of its answer, when that goes in pieces
+        self._sender: StreamSender | None = None  # of its answer, when that goes in pieces
         self._held = b""  # an answer that is sent at the end of this turn of the loop
         # How things stand:
         self._ended = False  # nothing more comes
@@ -140,12 +140,12 @@ class Connection(Reader, asyncio.Protocol):
             unsent = self._transport.get_write_buffer_size()
             if unsent < self._unsent:  # slowly, but it reads
                 self._unsent = unsent
-                self._wait(KEEP_ALIVE_S)
+                self._wait(KEEP_ALIVE_TIMEOUT_S)
                 return
         elif self._paused:
             return  # it is we who do not read
         if self._call is not None and self._call.refused is None:
-            self._refuse(self._call, slow_body(self._settings.body_timeout_s))
+            self._refuse(self._call, slow_body_error(self._settings.body_timeout_s))
         elif self._transport is not None and not self._working:
             self._transport.abort()  # close() would wait for a client that does not read
 
@@ -154,7 +154,7 @@ class Connection(Reader, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
         self._hub.connections.add(self)
-        self._wait(KEEP_ALIVE_S)
+        self._wait(KEEP_ALIVE_TIMEOUT_S)
         if self._hub.full:
             self._turn_away()
 
@@ -181,20 +181,20 @@ class Connection(Reader, asyncio.Protocol):
         if self._sender is not None:
             self._sender.pause()
         self._unsent = inf
-        self._wait(KEEP_ALIVE_S)
+        self._wait(KEEP_ALIVE_TIMEOUT_S)
 
     def resume_writing(self) -> None:
         self._full = False
         if self._sender is not None:
             self._sender.resume()
-        self._wait(KEEP_ALIVE_S)
+        self._wait(KEEP_ALIVE_TIMEOUT_S)
         self._next()
 
     def data_received(self, data: bytes) -> None:
         if len(data) >= LARGE_READ_BYTES:
             self._let_others_read()
         if self._deaf:
-            self._wait(LINGER_S)
+            self._wait(LINGER_TIMEOUT_S)
             self.due_s = min(self.due_s, self._last_s)
         elif not (self._reading or self._raw_bytes or self._working or self._waiting):
             call = self._app.heads.find(data, self._settings)
@@ -220,7 +220,7 @@ class Connection(Reader, asyncio.Protocol):
             if self._held_bytes > MAX_HEAD_BYTES and not self._deaf:
                 self._refuse_bytes()
 
-    def _refuse(self, call: Call, error: DeepseekError) -> None:
+    def _refuse(self, call: Request, error: DeepseekError) -> None:
         """Answer with an error although the body has not been read, unless something else was found before."""
         self._body = BytesIO()
         if call.refused is None:
@@ -231,8 +231,10 @@ class Connection(Reader, asyncio.Protocol):
         """Answer without having read anything."""
         self._turned_away = self._deaf = True
         self._hub.num_turned_away += 1
-        if self._hub.num_turned_away <= MAX_TURNED_AWAY:
-            self._queue(Call("", "", {}, self._settings, refused=crowded(self._settings.max_connections)))
+        if self._hub.num_turned_away <= MAX_REJECTED_CONNECTIONS:
+            self._queue(
+                Request("", "", {}, self._settings, refused=too_many_connections_error(self._settings.max_connections))
+            )
         elif self._transport is not None:
             self._transport.abort()
 
@@ -240,10 +242,10 @@ class Connection(Reader, asyncio.Protocol):
         """Answer to what is no request, and hear no more."""
         self._deaf = True
         self._call = None
-        error = self._fault or head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
-        self._queue(Call("", "", {}, self._settings, refused=error))
+        error = self._fault or malformed_head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
+        self._queue(Request("", "", {}, self._settings, refused=error))
 
-    def _queue(self, call: Call) -> None:
+    def _queue(self, call: Request) -> None:
         keeps = self._parser is not None and not self._deaf and self._parser.should_keep_alive()
         if keeps and self._whole and call.refused is None:
             self._app.heads.remember(self._whole, call)
@@ -257,7 +259,7 @@ class Connection(Reader, asyncio.Protocol):
         if self._waiting and self._working is None and not (self._full and self._transport is not None):
             self._begin(*self._waiting.popleft())
 
-    def _begin(self, call: Call, keeps: bool) -> None:
+    def _begin(self, call: Request, keeps: bool) -> None:
         self._hub.num_working += 1
         self.due_s = inf
         self._working, self._keeps = call, keeps
@@ -266,21 +268,21 @@ class Connection(Reader, asyncio.Protocol):
         else:  # later: its body may be on its way, and once that was read the connection can go on
             self._hub.loop.call_soon(self._app.begin, call, self._answered)
 
-    def _answered(self, call: Call, answer: Answer | Stream) -> None:
+    def _answered(self, call: Request, answer: Response | StreamingResponse) -> None:
         """Write an answer, leave its event behind, and go on."""
         # Behind a body that nobody wants any more the next request could not be told from it.
         unread = self._call is call or self._deaf
         keeps = self._keeps and not unread and not self._ended and not self._app.draining
-        if isinstance(answer, Stream):
+        if isinstance(answer, StreamingResponse):
             keeps = keeps and not call.http10
             more = b"" if call.http10 else b"transfer-encoding: chunked\r\n"
-            self._write(head_of(call, answer, self._hub.date, more, keeps))
+            self._write(render_head(call, answer, self._hub.date, more, keeps))
             done = partial(self._sent, call, answer.status, keeps)
-            self._sender = Sender(answer.chunks, self._write, done, in_chunks=not call.http10)
+            self._sender = StreamSender(answer.chunks, self._write, done, in_chunks=not call.http10)
             return
         try:
             if self._transport is not None:
-                self._hold(render(call, answer, self._hub.date, keeps))
+                self._hold(render_response(call, answer, self._hub.date, keeps))
             self._app.report(call, answer.status)
         except BaseException:
             keeps = False
@@ -288,7 +290,7 @@ class Connection(Reader, asyncio.Protocol):
         finally:
             self._over(keeps, unread)
 
-    def _sent(self, call: Call, status: int, keeps: bool, whole: bool) -> None:
+    def _sent(self, call: Request, status: int, keeps: bool, whole: bool) -> None:
         """A stream has ended. Without its last chunk the client knows that something is missing."""
         self._sender = None
         self._app.report(call, status if whole else DisconnectedError.status)
@@ -309,7 +311,7 @@ class Connection(Reader, asyncio.Protocol):
         if self._waiting:
             self._hub.loop.call_soon(self._go_on_with_next)  # not from here: a pipeline may be long
         else:
-            self._wait(self._settings.body_timeout_s if self._reading else KEEP_ALIVE_S)
+            self._wait(self._settings.body_timeout_s if self._reading else KEEP_ALIVE_TIMEOUT_S)
 
     def _go_on_with_next(self) -> None:
         self._next()
@@ -326,11 +328,11 @@ class Connection(Reader, asyncio.Protocol):
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             self._listen(True)
-            self._wait(LINGER_S)
+            self._wait(LINGER_TIMEOUT_S)
             self._last_s = self.due_s + self._settings.body_timeout_s
         else:
             self._transport.close()
-            self._wait(KEEP_ALIVE_S)
+            self._wait(KEEP_ALIVE_TIMEOUT_S)
 
     def _let_others_read(self) -> None:
         """Read no more in this turn of the loop, which would take 8 MB of a fast sender before it looks at others."""

@@ -1,8 +1,10 @@
 """Several front ends on one port: one Python process parses no more than some 25,000 requests a second.
 
-    Group: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on, kills
+    FrontEndGroup: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on,
+    kills
            one that says nothing any more, and starts one that died again
-    Child: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the kernel
+    GroupMember: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the
+    kernel
            deals out connections)
 
 That a child died, was killed or was started again is told to one of those that live, which logs and counts it.
@@ -28,18 +30,18 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.errors import DeepseekError, InputError
-from deepseek.serve.core.request import NOTHING
-from deepseek.serve.models.routing import Split
+from deepseek.serve.core.request import EMPTY_MAPPING
+from deepseek.serve.models.routing import TrafficSplit
 from deepseek.serve.repository.channel import Channel
 from deepseek.serve.repository.folder import Repository
-from deepseek.serve.repository.group_sync import Everyone, Leading
-from deepseek.serve.repository.loader import Loader
+from deepseek.serve.repository.group_sync import GroupDeployment, GroupLeader
+from deepseek.serve.repository.loader import RepositoryLoader
 
-TELL_S = 1.0  # between two messages of a child
+STATE_INTERVAL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
-LOOK_S = 1.0  # between two looks for children that say nothing
-SILENCE_S = 20.0  # after which a child is killed: its event loop stands still
-STOPPED_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
+LIVENESS_INTERVAL_S = 1.0  # between two looks for children that say nothing
+SILENCE_TIMEOUT_S = 20.0  # after which a child is killed: its event loop stands still
+STOPPED_TIMEOUT_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
 
 
 class GroupError(DeepseekError):
@@ -74,7 +76,7 @@ class Membership:
         return f"{self.descriptor}:{self.place}:{self.port}:{self.grpc_port}"
 
 
-class Child:
+class GroupMember:
     """What a front end of a group knows of the others, and tells them."""
 
     def __init__(self, membership: Membership) -> None:
@@ -108,11 +110,11 @@ class Child:
 
     async def _tell(self) -> None:
         while True:
-            await asyncio.sleep(TELL_S)
+            await asyncio.sleep(STATE_INTERVAL_S)
             self.channel.tell("state", self.state())
 
 
-class Group:
+class FrontEndGroup:
     """The parent of `num_front_ends` children."""
 
     def __init__(
@@ -124,20 +126,20 @@ class Group:
         grpc_port: int = 0,
         renews: bool = False,
         repository: Repository | None = None,
-        splits: Mapping[str, Split] = NOTHING,
+        splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     ) -> None:
         """`grpc_port`: that of the one child that speaks gRPC, the same for whichever takes its place; 0 for none.
         `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
         `splits`: what they load from, and deal requests by, as in create_app()."""
         self._renews = renews
-        self._everyone = Everyone()
-        self._loader = Loader(self._everyone, repository, splits) if repository is not None else None
-        self._leading = None if self._loader is None else Leading(self._loader, self._everyone, num_front_ends)
+        self._everyone = GroupDeployment()
+        self._loader = RepositoryLoader(self._everyone, repository, splits) if repository is not None else None
+        self._leading = None if self._loader is None else GroupLeader(self._loader, self._everyone, num_front_ends)
         self._port = port
         self._grpc_port = grpc_port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
-        self._members: dict[int, Member] = {}
+        self._members: dict[int, MemberProcess] = {}
         self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
         self._ended: list[str] = []  # those that died
         self._events: list[dict[str, Any]] = []  # of the children's lives, which no child has been told yet
@@ -176,13 +178,13 @@ class Group:
         loop = asyncio.get_running_loop()
         looked_s = loop.time()
         while True:
-            await asyncio.sleep(LOOK_S)
-            stood_still = loop.time() - looked_s > 2 * LOOK_S  # this process itself: it has not heard them
+            await asyncio.sleep(LIVENESS_INTERVAL_S)
+            stood_still = loop.time() - looked_s > 2 * LIVENESS_INTERVAL_S  # this process itself: it has not heard them
             looked_s = loop.time()
             for member in self._members.values():
                 heard_s = member.channel.heard_s
                 silent_s = looked_s - heard_s if heard_s and not stood_still else 0.0
-                if silent_s > SILENCE_S or (silent_s > STOPPED_S and member.stopped):
+                if silent_s > SILENCE_TIMEOUT_S or (silent_s > STOPPED_TIMEOUT_S and member.stopped):
                     what = "was stopped" if member.stopped else "says nothing any more"
                     self._everyone.leave(member)
                     warning = f"process {member.pid} {what}"
@@ -222,7 +224,7 @@ class Group:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
-            member = self._members[place] = Member(place, self._port, 0 if place else self._grpc_port)
+            member = self._members[place] = MemberProcess(place, self._port, 0 if place else self._grpc_port)
             member.channel.told["taken"] = partial(self._tell_others, member, "taken")
             if self._leading is not None:
                 self._leading.answer(member)
@@ -235,14 +237,14 @@ class Group:
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
-    def _is_ready(self, member: Member, *, again: bool) -> None:
+    def _is_ready(self, member: MemberProcess, *, again: bool) -> None:
         """A child takes requests, `again` in the place of one that died."""
         if again:
             fields = {"state": "a front end was started again", "pid": member.pid}
             self._report(None, fields | {"process": "front_end", "change": "restarted"})
         self._deliver()
 
-    def _has_ended(self, member: Member) -> None:
+    def _has_ended(self, member: MemberProcess) -> None:
         self._ended.append(member.key)
         self._tell_others(member, "ended", [member.key])
         if member.line is not None and not self._stopping.is_set():
@@ -250,12 +252,12 @@ class Group:
             fields = {"state": "a front end died", "pid": member.pid, "exit_code": member.exit_code, "warning": warning}
             self._report(member, fields | {"process": "front_end", "change": "died"})
 
-    def _report(self, about: Member | None, fields: dict[str, Any]) -> None:
+    def _report(self, about: MemberProcess | None, fields: dict[str, Any]) -> None:
         """Let one child log and count what happened to another, once: now, or as soon as one is ready."""
         self._events.append(fields)
         self._deliver(about)
 
-    def _deliver(self, about: Member | None = None) -> None:
+    def _deliver(self, about: MemberProcess | None = None) -> None:
         for member in self._members.values():
             if member is not about and member.line is not None and not member.channel.gone:
                 events, self._events = self._events, []
@@ -263,18 +265,18 @@ class Group:
                     member.channel.tell("event", fields)
                 return
 
-    def _heard(self, member: Member, state: Any) -> None:
+    def _heard(self, member: MemberProcess, state: Any) -> None:
         """A child has told what it counted: the others hear it."""
         self._states[member.key] = state
         self._tell_others(member, "counts", {member.key: state})
 
-    def _tell_others(self, member: Member, what: str, content: Any) -> None:
+    def _tell_others(self, member: MemberProcess, what: str, content: Any) -> None:
         for other in self._members.values():
             if other is not member:
                 other.channel.tell(what, content)
 
 
-class Member:
+class MemberProcess:
     """A child, seen from its parent."""
 
     def __init__(self, place: int, port: int, grpc_port: int = 0) -> None:
@@ -293,10 +295,10 @@ class Member:
 
     async def run(
         self,
-        heard: Callable[[Member, Any], None],
+        heard: Callable[[MemberProcess, Any], None],
         known: Mapping[str, Any],
         ended: list[str],
-        is_ready: Callable[[Member], None] = lambda _: None,
+        is_ready: Callable[[MemberProcess], None] = lambda _: None,
     ) -> None:
         """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
         `is_ready` is called once it takes requests."""
@@ -346,7 +348,7 @@ class Member:
         self.channel.close()
 
 
-def run_group(group: Group) -> None:
+def run_group(group: FrontEndGroup) -> None:
     """Serve with several front ends until a signal. InputError where a port cannot be shared."""
     if not hasattr(socket, "SO_REUSEPORT"):
         raise InputError(

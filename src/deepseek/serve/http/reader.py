@@ -14,19 +14,19 @@ from io import BytesIO
 import httptools
 
 from deepseek.errors import DeepseekError
-from deepseek.http_errors import LongHeadError
+from deepseek.http_errors import HeadersTooLargeError
 from deepseek.serve.app import App
-from deepseek.serve.core.bodies.turns import INLINE_BYTES
-from deepseek.serve.core.errors import ambiguous, too_large, too_many_bodies
-from deepseek.serve.core.head import path_of
-from deepseek.serve.core.request import Call
+from deepseek.serve.core.bodies.offload import INLINE_BYTES
+from deepseek.serve.core.errors import ambiguous_head_error, body_memory_error, body_too_large_error
+from deepseek.serve.core.head import decode_path
+from deepseek.serve.core.request import Request
 
 MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 MAX_HEADERS = 256  # of different names
 #: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
 MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 16_384, 64
 #: Headers that stand once: of two, what stands before this server might go by the other.
-SINGLE = frozenset(
+SINGLE_HEADERS = frozenset(
     [
         b"authorization", b"content-encoding", b"content-length", b"content-type", b"host", b"transfer-encoding",
         b"inference-header-content-length", b"x-priority", b"x-timeout-ms",
@@ -34,7 +34,7 @@ SINGLE = frozenset(
 )  # fmt: skip
 
 
-class Reader(ABC):
+class RequestReader(ABC):
     """The state of a connection that is read. The methods without a body are its connection's."""
 
     def __init__(self, app: App) -> None:
@@ -46,7 +46,7 @@ class Reader(ABC):
         self._url = b""
         self._head_bytes = 0  # of the request line and the headers, as far as the parser has told them
         self._held_bytes = 0  # that the parser keeps to itself, because what they belong to has not ended
-        self._call: Call | None = None  # whose body is being read
+        self._call: Request | None = None  # whose body is being read
         self._body = BytesIO()  # as far as it has come
         self._body_bytes = 0
         self._num_chunks = 0  # pieces in which it came
@@ -54,13 +54,13 @@ class Reader(ABC):
         self._fault: DeepseekError | None = None  # what is wrong with a head that parses
         self._whole = b""  # what came at once, from the beginning of a request on
         self._deaf = False  # what still comes is dropped
-        self._working: Call | None = None  # which is being answered
+        self._working: Request | None = None  # which is being answered
 
     @abstractmethod
-    def _queue(self, call: Call) -> None: ...
+    def _queue(self, call: Request) -> None: ...
 
     @abstractmethod
-    def _refuse(self, call: Call, error: DeepseekError) -> None: ...
+    def _refuse(self, call: Request, error: DeepseekError) -> None: ...
 
     @abstractmethod
     def _wait(self, patience_s: float) -> None: ...
@@ -83,14 +83,14 @@ class Reader(ABC):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + len(": \r\n"))
         if len(self._headers) >= MAX_HEADERS:
-            self._fault = LongHeadError(
+            self._fault = HeadersTooLargeError(
                 "the request has too many headers",
                 expected=f"at most {MAX_HEADERS}",
                 fix="leave out what is not needed",
             )
             raise ValueError("the parser passes it on as an HttpParserError")
         name = name.lower()
-        if name in self._headers and name in SINGLE:
+        if name in self._headers and name in SINGLE_HEADERS:
             raise self._wrong(f"the header {name.decode('latin-1')} stands twice", "it once")
         self._headers[name] = value
 
@@ -100,7 +100,7 @@ class Reader(ABC):
         headers = self._headers
         version = self._parser.get_http_version()
         self._check_head(version, headers)
-        call = Call(self._parser.get_method().decode("ascii"), path_of(self._url), headers, self._settings)
+        call = Request(self._parser.get_method().decode("ascii"), decode_path(self._url), headers, self._settings)
         call.http10 = version == "1.0"
         self._call, self._body, self._body_bytes, self._num_chunks = call, BytesIO(), 0, 0
         self._headers = {}  # trailers are not headers
@@ -111,7 +111,7 @@ class Reader(ABC):
                 raise ValueError("chunks behind an offered upgrade")
             self._raw_bytes = length
         if length > call.max_body_bytes:
-            self._refuse(call, too_large(call.max_body_bytes))
+            self._refuse(call, body_too_large_error(call.max_body_bytes))
         elif call.refused is not None:
             self._queue(call)
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._working:
@@ -125,13 +125,13 @@ class Reader(ABC):
         self._body_bytes += len(body)
         self._num_chunks += 1
         if self._body_bytes > call.max_body_bytes:
-            self._refuse(call, too_large(call.max_body_bytes))
+            self._refuse(call, body_too_large_error(call.max_body_bytes))
         elif self._num_chunks > MAX_SMALL_CHUNKS and self._body_bytes < self._num_chunks * SMALL_CHUNK_BYTES:
             raise self._wrong(
                 f"the body comes in chunks of {self._body_bytes / self._num_chunks:.0f} bytes", "larger ones"
             )
         elif self._body_bytes > INLINE_BYTES and not self._grow(call):
-            self._refuse(call, too_many_bodies(self._app.bodies.limit_bytes))
+            self._refuse(call, body_memory_error(self._app.bodies.limit_bytes))
         else:
             self._body.write(body)  # and its last owner gets what was written without a copy
 
@@ -145,7 +145,7 @@ class Reader(ABC):
             call.body, self._body = self._body.getvalue(), BytesIO()
             self._queue(call)
 
-    def _grow(self, call: Call) -> bool:
+    def _grow(self, call: Request) -> bool:
         """Whether there is memory for a large body."""
         if call.share is None:
             call.share = self._app.bodies.share()
@@ -163,7 +163,7 @@ class Reader(ABC):
 
     def _wrong(self, message: str, expected: str) -> ValueError:
         """Keep what is wrong, and make what stops the parser."""
-        self._fault = ambiguous(message, expected)
+        self._fault = ambiguous_head_error(message, expected)
         return ValueError(message)
 
     def _take_raw(self, data: bytes) -> bytes:

@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-END = b"0\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Sender:
+class StreamSender:
     """One answer on its way. `done` is told once whether all of it was sent."""
 
     def __init__(
@@ -49,4 +49,4 @@ class Sender:
                     await self._room.wait()
                     self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if self._in_chunks else chunk)
         if self._in_chunks:
-            self._write(END)
+            self._write(LAST_CHUNK)

@@ -19,10 +19,10 @@ from deepseek.serve.core.card import Card
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Manifest
     from deepseek.bundle.read import Signature
-    from deepseek.engines import FusedRuntime
+    from deepseek.engines import MultimodalRuntime
 
 
-class Prepared(Protocol):
+class PreparedRows(Protocol):
     """Rows that an engine can be given. `features` has a length and can be sliced."""
 
     @property
@@ -31,7 +31,7 @@ class Prepared(Protocol):
     def flags(self) -> tuple[Flag, ...]: ...
 
 
-class Face(Protocol):
+class ModelAdapter(Protocol):
     """The half of a model that stands in a front end."""
 
     @property
@@ -89,7 +89,7 @@ class Face(Protocol):
         """Prepared rows to compute before the first request, about so many."""
         ...
 
-    def prepare(self, records: Any) -> Prepared:
+    def prepare(self, records: Any) -> PreparedRows:
         """Records, rows by column, or tensors where the face has them."""
         ...
 
@@ -116,7 +116,7 @@ class Face(Protocol):
     def close(self) -> None: ...
 
 
-class Servable(Protocol):
+class ServableRuntime(Protocol):
     """What a table's face needs of a loaded bundle; engines.Runtime is one."""
 
     @property
@@ -137,14 +137,14 @@ class Servable(Protocol):
     def close(self) -> None: ...
 
 
-class TableFace:
+class TableAdapter:
     """Of a bundle that reads columns."""
 
     joins = True
     repeats = True
     row_units = 1
 
-    def __init__(self, runtime: Servable) -> None:
+    def __init__(self, runtime: ServableRuntime) -> None:
         self.runtime = runtime
         self.name = runtime.name
         self.version = runtime.version
@@ -199,13 +199,13 @@ class TableFace:
 
 
 #: What can be served: a runtime, or a face of its own.
-Model = Union[Servable, "FusedRuntime", Face]
+ServableModel = Union[ServableRuntime, "MultimodalRuntime", ModelAdapter]
 
 
-def face_of(model: Model) -> Face:
+def adapt_model(model: ServableModel) -> ModelAdapter:
     """The face of a runtime; a face is its own."""
     if hasattr(model, "preparer"):
-        from deepseek.serve.models.multimodal import SamplesFace
+        from deepseek.serve.models.multimodal import MultimodalAdapter
 
-        return SamplesFace(model)  # type: ignore[arg-type]
-    return model if hasattr(model, "card") else TableFace(model)  # type: ignore[return-value]
+        return MultimodalAdapter(model)  # type: ignore[arg-type]
+    return model if hasattr(model, "card") else TableAdapter(model)  # type: ignore[return-value]

@@ -4,7 +4,8 @@
     await turns.wait(len(call.body), call.deadline_s)  # before an explanation is begun
 
 Reading, preparing and writing an explanation costs a front end as much as several predictions. Where predictions come
-as fast as FULL_GAP_S, explanations get about SHARE of its time; where they come ten times slower ten times as much, and
+as fast as FULL_GAP_S, explanations get about TIME_SHARE of its time; where they come ten times slower ten times as
+much, and
 where none come they begin at once. Those that wait begin in groups: together they cost half of what each costs alone,
 and stand before fewer predictions.
 """
@@ -15,18 +16,18 @@ import asyncio
 from math import inf
 from time import perf_counter
 
-from deepseek.serve.core.limits import late
+from deepseek.serve.core.limits import deadline_error
 
-SHARE = 0.003
+TIME_SHARE = 0.003
 FULL_GAP_S = 1e-4
-GROUP = 8  # that begin together, of those that wait
+GROUP_SIZE = 8  # that begin together, of those that wait
 #: What an explanation costs here, about: a small one, each byte of it, any at most.
 REQUEST_S, BYTE_S, LONGEST_S = 2e-4, 5e-8, 1e-2
 QUIET_S = 0.005  # after the last prediction, nobody is in the way
-_LEARNED = 0.01  # of the mean gap, from each
+_GAP_WEIGHT = 0.01  # of the mean gap, from each
 
 
-class Turns:
+class ExplanationThrottle:
     """Of the explanations of one front end, in the order in which they came."""
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Turns:
     def predicted(self, came_s: float) -> None:
         """A prediction has come."""
         gap_s = came_s - self._predicted_s
-        self._gap_s += _LEARNED * ((gap_s if gap_s < QUIET_S else QUIET_S) - self._gap_s)
+        self._gap_s += _GAP_WEIGHT * ((gap_s if gap_s < QUIET_S else QUIET_S) - self._gap_s)
         self._predicted_s = came_s
 
     async def wait(self, num_bytes: int, deadline_s: float) -> None:
@@ -50,9 +51,9 @@ class Turns:
             async with asyncio.timeout(max(0.0, deadline_s - perf_counter())), self._one:
                 await self._turn()
                 cost_s = min(REQUEST_S + BYTE_S * num_bytes, LONGEST_S)
-                self._free_s += cost_s / SHARE * min(1.0, FULL_GAP_S / self._gap_s)
+                self._free_s += cost_s / TIME_SHARE * min(1.0, FULL_GAP_S / self._gap_s)
         except TimeoutError:
-            raise late() from None
+            raise deadline_error() from None
         finally:
             self._num_waiting -= 1
 
@@ -63,4 +64,4 @@ class Turns:
         while (left_s := self._free_s - (now_s := perf_counter())) > 0 and now_s - self._predicted_s < QUIET_S:
             await asyncio.sleep(min(left_s, QUIET_S))
         self._free_s = now_s
-        self._num_let_in = min(self._num_waiting, GROUP) - 1
+        self._num_let_in = min(self._num_waiting, GROUP_SIZE) - 1

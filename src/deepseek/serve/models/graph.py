@@ -1,6 +1,6 @@
 """The face of an ONNX file: rows of tensors by the graph's own names, and its outputs as they are.
 
-face = GraphFace(open_file(Path("model.onnx"), cache), "model")
+face = GraphAdapter(open_file(Path("model.onnx"), cache), "model")
 face.prepare([{"x": [0.5, 1.0]}]).features.arrays["x"]            # (1, 2), of the type that the graph wants
 """
 
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Arrays, Flag, Prediction, Record, Tensors
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.onnx_file import GraphEngines, OnnxFile, TensorSpec
 
-TASK = "tensors"
-MODALITY = "tensor"
+GRAPH_TASK = "tensors"
+GRAPH_MODALITY = "tensor"
 CELL_VALUES = 20  # numbers of a nested list that cost what a cell of a table does
-JOINED_BYTES = 1 << 20  # of a row, up to which it is computed with those of other requests
-JOINED_CHARACTERS = 256  # of a text, the same
+MAX_JOINED_ROW_BYTES = 1 << 20  # of a row, up to which it is computed with those of other requests
+MAX_JOINED_CHARACTERS = 256  # of a text, the same
 MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longest
 
 
@@ -37,7 +37,7 @@ class GraphCard:
 
     digest: str
     inputs: tuple[Input, ...]
-    task: str = TASK
+    task: str = GRAPH_TASK
     labels: tuple[str, ...] = ()
     created: str = ""
     target: str = ""
@@ -45,14 +45,14 @@ class GraphCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedTensors:
     """Rows that fit the graph."""
 
     features: Tensors
     flags: tuple[Flag, ...] = ()
 
 
-class GraphFace:
+class GraphAdapter:
     """Of a file that engines.onnx_file has opened."""
 
     runtime = None  # a bare graph does not say what its numbers mean, so nothing can be explained
@@ -67,18 +67,20 @@ class GraphFace:
         self.is_whole = signature.rows == "whole"
         self.joins = signature.rows == "joined"
         inputs = tuple(
-            Input(spec.name, MODALITY, spec.dtype, tuple(-1 if not isinstance(dim, int) else dim for dim in shape))
+            Input(
+                spec.name, GRAPH_MODALITY, spec.dtype, tuple(-1 if not isinstance(dim, int) else dim for dim in shape)
+            )
             for spec, shape in ((spec, signature.row_shape(spec)) for spec in signature.inputs)
         )
         self.card = GraphCard(file.digest, inputs)
         sample = signature.sample(1).values()
         self.row_cells = max(1, sum(array.size for array in sample) // CELL_VALUES)
-        self._is_large = sum(array.nbytes for array in sample) > JOINED_BYTES
+        self._is_large = sum(array.nbytes for array in sample) > MAX_JOINED_ROW_BYTES
         self._engines: GraphEngines | None = None
 
     @cached_property
     def example(self) -> Record:
-        return {name: _readable(array[0]) for name, array in self.signature.sample(1).items()}
+        return {name: _readable_values(array[0]) for name, array in self.signature.sample(1).items()}
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -101,16 +103,16 @@ class GraphFace:
         is_list = len(self.signature.row_shape(first)) == 1 and first.dtype != "str"
         return first if is_list and not others else None
 
-    def prepare(self, records: Sequence[Record] | Tensors) -> Prepared:
+    def prepare(self, records: Sequence[Record] | Tensors) -> PreparedTensors:
         """Rows as arrays that fit. InputError names the row, the input, and what was expected."""
         if isinstance(records, Tensors):
             found = records
-        elif isinstance(records, Columns):
+        elif isinstance(records, ColumnarRows):
             found = self._from_columns(records)
         else:
             found = self._from_records(records)
         self.signature.check(found)
-        return Prepared(found)
+        return PreparedTensors(found)
 
     def warm(self, num_rows: int) -> Tensors:
         return Tensors(self.signature.sample(1 if self._is_large else num_rows), self.is_whole)
@@ -118,7 +120,7 @@ class GraphFace:
     def fits(self, rows: Tensors, others: Tensors) -> bool:
         """Rows of several requests stand in one array when their free sizes are the same, they are not so large that it
         gains nothing, and no long text makes the others as wide as itself."""
-        return all(_fit(array, others.arrays[name]) for name, array in rows.arrays.items())
+        return all(_can_join(array, others.arrays[name]) for name, array in rows.arrays.items())
 
     @property
     def repeats(self) -> bool:
@@ -139,9 +141,9 @@ class GraphFace:
         return {name: np.concatenate([part.arrays[name] for part in rows]) for name in rows[0].arrays}
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
-        from deepseek.engines.onnx_file.engine import joined
+        from deepseek.engines.onnx_file.engine import concatenate_outputs
 
-        return joined(outputs)
+        return concatenate_outputs(outputs)
 
     def run(self, arrays: Arrays) -> Arrays:
         if self._engines is None:
@@ -169,7 +171,7 @@ class GraphFace:
                 )
         return self._tensors({name: [record[name] for record in records] for name in names})
 
-    def _from_columns(self, columns: Columns) -> Tensors:
+    def _from_columns(self, columns: ColumnarRows) -> Tensors:
         values = columns.values.T if isinstance(columns.values, np.ndarray) else columns.values
         for name in columns.names:
             self.signature.input(name)
@@ -178,16 +180,16 @@ class GraphFace:
     def _tensors(self, values: Mapping[str, list[Any]]) -> Tensors:
         specs = [spec for spec in self.signature.inputs if spec.name in values]
         return Tensors(
-            {spec.name: array_of(values[spec.name], spec, self.signature.row_shape(spec)) for spec in specs},
+            {spec.name: rows_to_array(values[spec.name], spec, self.signature.row_shape(spec)) for spec in specs},
             self.is_whole,
         )
 
 
-def array_of(values: list[Any], spec: TensorSpec, shape: Sequence[Any] = ()) -> NDArray[Any]:
+def rows_to_array(values: list[Any], spec: TensorSpec, shape: Sequence[Any] = ()) -> NDArray[Any]:
     """Rows of nested lists as an array. InputError, which names the row, for other types, or none of one shape.
     `shape`: that of a row, where sizes that are no numbers are free."""
     try:
-        return _array_of(values, spec)
+        return _to_array(values, spec)
     except InputError:
         for row, value in enumerate(values) if len(values) > 1 else ():
             _check_row(value, row, spec, shape)
@@ -197,7 +199,7 @@ def array_of(values: list[Any], spec: TensorSpec, shape: Sequence[Any] = ()) -> 
 def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> None:
     """InputError when this row by itself is at fault."""
     try:
-        found = _array_of([value], spec).shape[1:]
+        found = _to_array([value], spec).shape[1:]
     except InputError as error:
         raise InputError(f"row {row}: {error.message}", expected=error.expected, fix=error.fix) from error
     fits = len(found) == len(shape) and all(
@@ -211,71 +213,71 @@ def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> 
         )
 
 
-def _array_of(values: list[Any], spec: TensorSpec) -> NDArray[Any]:
+def _to_array(values: list[Any], spec: TensorSpec) -> NDArray[Any]:
     try:
         found = np.array(values, object if spec.dtype == "str" else None)
     except (ValueError, OverflowError) as error:
-        raise _misshapen(spec) from error
-    return cast(found, spec)
+        raise _ragged_error(spec) from error
+    return cast_to_input(found, spec)
 
 
-def cast(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+def cast_to_input(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     """Values as decoded (None is a number that is not known) in the type of an input. InputError for those that it
     cannot hold."""
     kind = spec.numpy.kind
     if spec.dtype == "str" or found.dtype == object:
-        return _from_objects(found, spec)
+        return _cast_objects(found, spec)
     if found.dtype == spec.numpy or (not found.size and found.dtype == np.float64):
         return np.asarray(found, spec.numpy)
     allowed = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[kind]
     if found.dtype.kind not in allowed:
-        raise _wrong(spec, f"{found.dtype.name} values")
+        raise _wrong_values_error(spec, f"{found.dtype.name} values")
     if kind in "iu" and found.size:
         limits = np.iinfo(spec.numpy)
         if int(found.min()) < limits.min or int(found.max()) > limits.max:
-            raise _wrong(spec, "a number beyond its range")
+            raise _wrong_values_error(spec, "a number beyond its range")
     with np.errstate(over="ignore"):
         array = np.asarray(found, spec.numpy)
     if kind == "f" and (np.isinf(array) & np.isfinite(found)).any():
-        raise _wrong(spec, "a number beyond its range")
+        raise _wrong_values_error(spec, "a number beyond its range")
     return array
 
 
-def _from_objects(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+def _cast_objects(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     """Texts, or numbers of which some are not known or very large."""
     types = {type(value) for value in found.ravel().tolist()}
     if list in types:
-        raise _misshapen(spec)
+        raise _ragged_error(spec)
     if spec.dtype == "str":
         if types - {str}:
-            raise _wrong(spec, "what is no text")
+            raise _wrong_values_error(spec, "what is no text")
         texts = found.ravel().tolist()
         if any(text.endswith("\0") for text in texts):  # which numpy takes for padding
-            raise _wrong(spec, "a text that ends with the character 0")
+            raise _wrong_values_error(spec, "a text that ends with the character 0")
         widest = max(map(len, texts), default=0)
         if widest * found.size * 4 > MAX_TEXT_BYTES:
-            raise _wrong(spec, f"{found.size} texts of up to {widest} characters")
+            raise _wrong_values_error(spec, f"{found.size} texts of up to {widest} characters")
         return found.astype(np.str_)
     if spec.numpy.kind != "f" or types - {int, float, type(None)}:
-        raise _wrong(spec, "null" if type(None) in types else "values of several types")
+        raise _wrong_values_error(spec, "null" if type(None) in types else "values of several types")
     try:
-        return cast(found.astype(np.float64), spec)
+        return cast_to_input(found.astype(np.float64), spec)
     except OverflowError as error:
-        raise _wrong(spec, "a number beyond its range") from error
+        raise _wrong_values_error(spec, "a number beyond its range") from error
 
 
-def _fit(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    if one.dtype.kind == "U" and max(one.itemsize, other.itemsize) > 4 * JOINED_CHARACTERS:
+def _can_join(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    if one.dtype.kind == "U" and max(one.itemsize, other.itemsize) > 4 * MAX_JOINED_CHARACTERS:
         return False
-    return one.shape[1:] == other.shape[1:] and one[:1].nbytes <= JOINED_BYTES
+    return one.shape[1:] == other.shape[1:] and one[:1].nbytes <= MAX_JOINED_ROW_BYTES
 
 
-def _readable(array: NDArray[Any]) -> Any:
+def _readable_values(array: NDArray[Any]) -> Any:
     """A sample as JSON: 0.13, not the float32 next to it, which is read as the same."""
     return (array.astype(np.float64).round(2) if array.dtype.kind == "f" else array).tolist()
 
 
-def _misshapen(spec: TensorSpec) -> InputError:
+def _ragged_error(spec: TensorSpec) -> InputError:
     return InputError(
         f"the input {spec.name!r} is not of one shape",
         expected=spec.shown(),
@@ -283,5 +285,5 @@ def _misshapen(spec: TensorSpec) -> InputError:
     )
 
 
-def _wrong(spec: TensorSpec, what: str) -> InputError:
+def _wrong_values_error(spec: TensorSpec, what: str) -> InputError:
     return InputError(f"the input {spec.name!r} holds {what}", expected=spec.shown(), fix="send values of that type")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from deepseek.errors import MissingError
-from deepseek.serve.models.registry import Models
+from deepseek.serve.models.registry import ModelRegistry
 
 
-def no_route(path: str, models: Models) -> MissingError:
+def missing_route_error(path: str, models: ModelRegistry) -> MissingError:
     """MissingError for a path without a route; where the path has a model or version, it says which is not there."""
     for prefix in ("/v1/models/", "/v2/models/"):
         if path.startswith(prefix):

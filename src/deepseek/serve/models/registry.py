@@ -23,35 +23,35 @@ from urllib.parse import quote
 
 import numpy as np
 
-from deepseek.bundle.read import UNCHECKED
+from deepseek.bundle.read import UNCHECKED_SIGNATURE
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
-from deepseek.data.table.columns import Columns
-from deepseek.engines.checks.finite import are_finite, cause_of, check_answers
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.engines.checks.finite import are_finite, blame_inputs, check_answers
 from deepseek.errors import DeepseekError, MissingError, NonFiniteError
 from deepseek.http_errors import DisconnectedError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.batching.coalesce import Coalescer
-from deepseek.serve.batching.jobs import Job, Part
-from deepseek.serve.batching.latency_model import Pace
+from deepseek.serve.batching.jobs import Job, JobOutputs
+from deepseek.serve.batching.latency_model import LatencyModel
 from deepseek.serve.batching.scheduler import Scheduler
-from deepseek.serve.batching.workers import Pool
-from deepseek.serve.core.bodies.turns import INLINE_BYTES
+from deepseek.serve.batching.workers import WorkerPool
+from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.request import Call
-from deepseek.serve.models.adapter import Face, Model, Prepared, face_of
-from deepseek.serve.models.explanations import Explainers, Explanations
+from deepseek.serve.core.request import Request
+from deepseek.serve.models.adapter import ModelAdapter, PreparedRows, ServableModel, adapt_model
+from deepseek.serve.models.explanations import ExplainerPool, ModelExplanations
 from deepseek.serve.models.names import check_name
-from deepseek.serve.models.routing import Slot, Split
+from deepseek.serve.models.routing import ModelVersions, TrafficSplit
 
 Result = TypeVar("Result")
 #: Cells (rows x columns) up to which decoding and preparing stay in the event loop: about 3 ms.
-INLINE_CELLS = 2_000
-BY_COLUMN = 16  # cells that come by column cost what one of a record does
-LEAST_GATHER_S = 0.001  # for less no timer is set
+MAX_INLINE_CELLS = 2_000
+COLUMN_CELL_DIVISOR = 16  # cells that come by column cost what one of a record does
+MIN_GATHER_S = 0.001  # for less no timer is set
 
 
-Emit = Callable[[Event], None]
-_number = count(1)
+EmitEvent = Callable[[Event], None]
+_model_counter = count(1)
 
 
 class ServedModel:
@@ -60,11 +60,11 @@ class ServedModel:
     def __init__(
         self,
         name: str,
-        face: Face,
+        face: ModelAdapter,
         settings: Settings,
-        explainers: Explainers,
-        emit: Emit,
-        pool: Pool,
+        explainers: ExplainerPool,
+        emit: EmitEvent,
+        pool: WorkerPool,
         *,
         version: str = "",
     ) -> None:
@@ -74,7 +74,9 @@ class ServedModel:
         self.face = face
         self.card = face.card
         self.version = version or face.version
-        self.key = f"{name}@{self.version}#{next(_number)}"  # what engines know it by: two of one version may be open
+        self.key = (
+            f"{name}@{self.version}#{next(_model_counter)}"  # what engines know it by: two of one version may be open
+        )
         self.columns = tuple(item.name for item in face.card.inputs)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
@@ -86,7 +88,7 @@ class ServedModel:
         self._queue: Scheduler | Coalescer = self.scheduler
         if settings.coalesce and face.repeats:
             self._queue = Coalescer(self.scheduler, face.identity, self._coalesced)
-        self.explanations = Explanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
+        self.explanations = ModelExplanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
         #: Why single rows of a batch have no answer, where a face knows of such.
         self.fault: Callable[[Arrays], DeepseekError | None] | None = getattr(face, "fault", None)
         self._arrived: list[Job] = []  # and not prepared yet
@@ -96,13 +98,13 @@ class ServedModel:
         """Tell that the engines are there."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": True, "digest": self.digest}))
         if getattr(self.face, "bundle_signature", "none") == "not checked":
-            fields = {"state": "a signature was not checked", "warning": UNCHECKED}
+            fields = {"state": "a signature was not checked", "warning": UNCHECKED_SIGNATURE}
             self._emit(Event("server", self.name, self.version, fields=fields))
 
     async def warm_up(self) -> None:
         """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
         await self._warm(self.face.warm(1))
-        self.scheduler.pace = Pace()  # the first time is like no other
+        self.scheduler.pace = LatencyModel()  # the first time is like no other
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
             await self._warm(self.face.warm(num_rows))
 
@@ -133,7 +135,9 @@ class ServedModel:
         """Tell that this model answers no more."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
-    def submit(self, call: Call, records: Sequence[Record] | Tensors, done: Callable[[Part | Exception], None]) -> Job:
+    def submit(
+        self, call: Request, records: Sequence[Record] | Tensors, done: Callable[[JobOutputs | Exception], None]
+    ) -> Job:
         """Compute the answers for N records. `done` is called once, with what decided() and rows() take, or an error.
 
         BusyError at once when the queue is full.
@@ -148,13 +152,13 @@ class ServedModel:
         call.cancel = partial(self._abandon, job)
         num_cells = num_rows * self.face.row_cells
         is_large = len(call.body) > INLINE_BYTES and not _is_numeric(records)  # a text may be of any length
-        if is_large or (num_cells if type(records) is list else num_cells // BY_COLUMN) > INLINE_CELLS:
+        if is_large or (num_cells if type(records) is list else num_cells // COLUMN_CELL_DIVISOR) > MAX_INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job
         self._arrived.append(job)
         if len(self._arrived) == 1:
             loop, wait_s = asyncio.get_running_loop(), self.scheduler.spare_s
-            if wait_s < LEAST_GATHER_S:
+            if wait_s < MIN_GATHER_S:
                 loop.call_soon(self._prepare_arrived)
             else:
                 loop.call_later(wait_s, self._prepare_arrived)
@@ -164,43 +168,43 @@ class ServedModel:
     def retry_after_s(self) -> int:
         return self.scheduler.retry_after_s
 
-    async def compute(self, call: Call, prepared: Prepared) -> tuple[Prepared, Prediction]:
+    async def compute(self, call: Request, prepared: PreparedRows) -> tuple[PreparedRows, Prediction]:
         """Answers for rows that are prepared already."""
         num_rows = call.take_rows(len(prepared.features))
-        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
-        done = partial(self._checked, call, partial(_resolve, told))
+        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        done = partial(self._checked, call, partial(_set_result, told))
         job = Job(num_rows, call.deadline_s, done, priority=call.priority)
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)
         self._queue.admit(job)
         call.model, call.cancel = self, partial(self._abandon, job)
         self._queue.submit(job)
         part = await told
-        learn(call, job)
+        record_job(call, job)
         return prepared, self.decided(part)
 
-    async def predict(self, call: Call, records: Sequence[Record] | Tensors) -> tuple[Prepared, Prediction]:
+    async def predict(self, call: Request, records: Sequence[Record] | Tensors) -> tuple[PreparedRows, Prediction]:
         """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
-        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
-        self.submit(call, records, partial(_resolve, told))
+        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        self.submit(call, records, partial(_set_result, told))
         part = await told
-        learn(call, part.job)
+        record_job(call, part.job)
         return Batch(part.job.rows, part.job.flags), self.decided(part)
 
-    async def prepare(self, call: Call, records: Sequence[Record]) -> Prepared:
+    async def prepare(self, call: Request, records: Sequence[Record]) -> PreparedRows:
         """Prepared rows of N records that need no answers. InputError as predict()."""
         num_cells = call.take_rows(len(records)) * self.face.row_cells
         is_large = len(call.body) > INLINE_BYTES
-        batch = await self.offload(INLINE_CELLS + 1 if is_large else num_cells, self.face.prepare, records)
+        batch = await self.offload(MAX_INLINE_CELLS + 1 if is_large else num_cells, self.face.prepare, records)
         call.model = self
-        _tell_flags(call, batch.flags)
+        _count_flags(call, batch.flags)
         return batch
 
-    def decided(self, part: Part) -> Prediction:
+    def decided(self, part: JobOutputs) -> Prediction:
         """The answers of a part, as arrays."""
         outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
         return self.face.decide(outputs, part.job.rows, part.job.flags)
 
-    def rows(self, part: Part, render: Callable[[Prediction], list[Any]]) -> list[Any]:
+    def rows(self, part: JobOutputs, render: Callable[[Prediction], list[Any]]) -> list[Any]:
         """What `render` makes of each row. It is called once for all requests of a batch."""
         batch = part.batch
         if batch.rows is None:
@@ -213,16 +217,18 @@ class ServedModel:
 
     async def offload(self, num_cells: int, work: Callable[..., Result], *args: Any) -> Result:
         """work(*args), in a thread when it is large, so that small requests and health checks get their turn."""
-        if num_cells <= INLINE_CELLS:
+        if num_cells <= MAX_INLINE_CELLS:
             return work(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
-    def _checked(self, call: Call, done: Callable[[Part | Exception], None], found: Part | Exception) -> None:
+    def _checked(
+        self, call: Request, done: Callable[[JobOutputs | Exception], None], found: JobOutputs | Exception
+    ) -> None:
         """Tell of a request's own rows why they have no answer; who was computed with it is told its answers."""
         done(found if isinstance(found, Exception) else self._fault_of(found, call) or found)
 
-    def _fault_of(self, part: Part, call: Call) -> Exception | None:
-        """Why rows of a part have no answer; where it would hold NaN or an infinite number what cause_of() says."""
+    def _fault_of(self, part: JobOutputs, call: Request) -> Exception | None:
+        """Why rows of a part have no answer; where it would hold NaN or an infinite number what blame_inputs() says."""
         if self.fault is None and part.batch.is_finite:
             return None
         outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
@@ -235,7 +241,7 @@ class ServedModel:
         except NonFiniteError as error:
             rows = part.job.rows
             given = rows.arrays if isinstance(rows, Tensors) else {}
-            return cause_of(error, {"a column": rows} if isinstance(rows, np.ndarray) else given)
+            return blame_inputs(error, {"a column": rows} if isinstance(rows, np.ndarray) else given)
         except Exception as error:  # noqa: BLE001  (deciding by NaN may raise what it likes; the request is told)
             return error
         return None
@@ -258,7 +264,7 @@ class ServedModel:
         for job in jobs:
             self._prepare(job)
 
-    def _share(self, jobs: Sequence[Job], batch: Prepared) -> None:
+    def _share(self, jobs: Sequence[Job], batch: PreparedRows) -> None:
         """Give each job its rows of a batch that was prepared together."""
         starts = [0, *accumulate(job.num_rows for job in jobs)]
         for job, start in zip(jobs, starts, strict=False):
@@ -293,8 +299,8 @@ class ServedModel:
         task.add_done_callback(self._tasks.discard)
 
     async def _warm(self, features: Any) -> None:
-        told: asyncio.Future[Part] = asyncio.get_running_loop().create_future()
-        job = Job(len(features), float("inf"), partial(_resolve, told))
+        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        job = Job(len(features), float("inf"), partial(_set_result, told))
         job.rows, job.cost = features, self.face.cost(features)
         self.scheduler.submit(job)
         await told
@@ -308,21 +314,23 @@ class ServedModel:
 
 def _is_numeric(records: Sequence[Record] | Tensors) -> bool:
     """Whether rows are arrays of numbers already."""
-    return isinstance(records, Tensors) or (isinstance(records, Columns) and isinstance(records.values, np.ndarray))
+    return isinstance(records, Tensors) or (
+        isinstance(records, ColumnarRows) and isinstance(records.values, np.ndarray)
+    )
 
 
-def learn(call: Call, job: Job) -> None:
+def record_job(call: Request, job: Job) -> None:
     """What the event of a call should say of its job, which is done."""
     call.queue_s = job.started_s - job.queued_s
-    _tell_flags(call, job.flags)
+    _count_flags(call, job.flags)
 
 
-def _tell_flags(call: Call, flags: Sequence[Flag]) -> None:
+def _count_flags(call: Request, flags: Sequence[Flag]) -> None:
     if flags:
         call.flags = Counter((flag.column, flag.what) for flag in flags)
 
 
-def _resolve(told: asyncio.Future[Part], found: Part | Exception) -> None:
+def _set_result(told: asyncio.Future[JobOutputs], found: JobOutputs | Exception) -> None:
     if told.done():
         return
     if isinstance(found, Exception):
@@ -331,28 +339,33 @@ def _resolve(told: asyncio.Future[Part], found: Part | Exception) -> None:
         told.set_result(found)
 
 
-class Models(Mapping[str, ServedModel]):
+class ModelRegistry(Mapping[str, ServedModel]):
     """What is loaded, by name: for each model the version that stands for it. `slots` hold the others too."""
 
     def __init__(
-        self, settings: Settings, explainers: Explainers, emit: Emit, pool: Pool, splits: Mapping[str, Split]
+        self,
+        settings: Settings,
+        explainers: ExplainerPool,
+        emit: EmitEvent,
+        pool: WorkerPool,
+        splits: Mapping[str, TrafficSplit],
     ) -> None:
-        self.slots: dict[str, Slot[ServedModel]] = {}
+        self.slots: dict[str, ModelVersions[ServedModel]] = {}
         self._shared = settings, explainers, emit, pool
         self.splits = splits
 
-    def make(self, name: str, model: Model, version: str = "") -> ServedModel:
+    def make(self, name: str, model: ServableModel, version: str = "") -> ServedModel:
         """A model that is not loaded yet. InputError for a name that no route can hold."""
         check_name(name)
-        return ServedModel(name, face_of(model), *self._shared, version=version)
+        return ServedModel(name, adapt_model(model), *self._shared, version=version)
 
     def put(self, model: ServedModel) -> ServedModel | None:
         """Load a model. Returns the one whose place it takes."""
         if model.name not in self.slots:
-            self.slots[model.name] = Slot(model.name, self.splits.get(model.name))
+            self.slots[model.name] = ModelVersions(model.name, self.splits.get(model.name))
         return self.slots[model.name].put(model)
 
-    def pick(self, name: str, call: Call, version: str = "") -> ServedModel:
+    def pick(self, name: str, call: Request, version: str = "") -> ServedModel:
         """Who answers a call to a model, or to one of its versions. MissingError."""
         slot = self.slots.get(name)
         model = None if slot is None else slot.versions.get(version) or slot.pick(call)

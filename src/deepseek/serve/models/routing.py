@@ -1,7 +1,7 @@
 """Which version of a model answers: shares of the requests, and versions that answer in the shadow.
 
-    name, split = read_split("loans=v1:0.9,v2:0.1,v3:shadow")
-    slot = Slot(name, split); slot.put(model)
+    name, split = parse_split("loans=v1:0.9,v2:0.1,v3:shadow")
+    slot = ModelVersions(name, split); slot.put(model)
     slot.pick(call)                       # by the hash of its request id, so that a retry goes the same way
 
 A model without a split has one version, and whatever is put into its slot takes its place.
@@ -17,16 +17,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from deepseek.bundle import check_name
 from deepseek.errors import InputError
-from deepseek.serve.core.request import Call
+from deepseek.serve.core.request import Request
 
 SHADOW = "shadow"
 #: Every other queue goes first, unless its oldest job is younger by this.
-SHADOW_BEHIND_S = 3_600.0
+SHADOW_DELAY_S = 3_600.0
 _FIX = "--route M=v1:0.9,v2:0.1 or --route M=v1,v2:shadow"
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TrafficSplit:
     """What share of a model's requests each version answers; they add up to 1. `shadows` answer to nobody."""
 
     shares: Mapping[str, float]
@@ -37,13 +37,13 @@ class Split:
         return (*self.shares, *self.shadows)
 
 
-def read_split(text: str) -> tuple[str, Split]:
+def parse_split(text: str) -> tuple[str, TrafficSplit]:
     """The model's name and its split. InputError for what is none.
 
-    >>> read_split("loans=v1:0.9,v2:0.1")
-    ('loans', Split(shares={'v1': 0.9, 'v2': 0.1}, shadows=()))
-    >>> read_split("loans=v1,v2:shadow")[1]
-    Split(shares={'v1': 1.0}, shadows=('v2',))
+    >>> parse_split("loans=v1:0.9,v2:0.1")
+    ('loans', TrafficSplit(shares={'v1': 0.9, 'v2': 0.1}, shadows=()))
+    >>> parse_split("loans=v1,v2:shadow")[1]
+    TrafficSplit(shares={'v1': 1.0}, shadows=('v2',))
     """
     name, _, rest = text.partition("=")
     shares: dict[str, float] = {}
@@ -51,36 +51,36 @@ def read_split(text: str) -> tuple[str, Split]:
     for part in rest.split(","):
         version, _, share = part.partition(":")
         for each in (name, version):
-            _check(each, text)
+            _check_split_name(each, text)
         if version in shares or version in shadows:
-            raise _error(text, f"{version!r} stands there twice")
+            raise _split_error(text, f"{version!r} stands there twice")
         if share == SHADOW:
             shadows.append(version)
         else:
-            shares[version] = _share(share or "1", text)
+            shares[version] = _parse_share(share or "1", text)
     if not isclose(sum(shares.values()), 1, abs_tol=1e-6):
-        raise _error(text, f"the shares add up to {sum(shares.values()):g}")
-    return name, Split(shares, tuple(shadows))
+        raise _split_error(text, f"the shares add up to {sum(shares.values()):g}")
+    return name, TrafficSplit(shares, tuple(shadows))
 
 
-def _check(name: str, text: str) -> None:
+def _check_split_name(name: str, text: str) -> None:
     try:
         check_name(name)
     except InputError as error:
-        raise _error(text, f"{name!r} is no name") from error
+        raise _split_error(text, f"{name!r} is no name") from error
 
 
-def _share(share: str, text: str) -> float:
+def _parse_share(share: str, text: str) -> float:
     try:
         found = float(share)
     except ValueError:
         found = -1.0
     if not 0 < found <= 1:
-        raise _error(text, f"{share!r} is no share")
+        raise _split_error(text, f"{share!r} is no share")
     return found
 
 
-def _error(text: str, what: str) -> InputError:
+def _split_error(text: str, what: str) -> InputError:
     return InputError(
         f"the route {text[:200]!r} cannot be taken: {what}",
         expected="MODEL=VERSION:SHARE,..., shares above 0 that add up to 1, or VERSION:shadow",
@@ -88,28 +88,28 @@ def _error(text: str, what: str) -> InputError:
     )
 
 
-class Waits(Protocol):
+class DelayableQueue(Protocol):
     """A queue of requests whose turn may come later than that of others."""
 
     behind_s: float
 
 
-class Versioned(Protocol):
+class VersionedModel(Protocol):
     """What a slot needs of a loaded model."""
 
     version: str
 
     @property
-    def scheduler(self) -> Waits: ...
+    def scheduler(self) -> DelayableQueue: ...
 
 
-Loaded = TypeVar("Loaded", bound=Versioned)
+Loaded = TypeVar("Loaded", bound=VersionedModel)
 
 
-class Slot(Generic[Loaded]):
+class ModelVersions(Generic[Loaded]):
     """The versions of one model that are loaded."""
 
-    def __init__(self, name: str, split: Split | None = None) -> None:
+    def __init__(self, name: str, split: TrafficSplit | None = None) -> None:
         self.name = name
         self.split = split
         self.versions: dict[str, Loaded] = {}
@@ -122,7 +122,7 @@ class Slot(Generic[Loaded]):
         if self.split is None:
             self.versions.clear()
         elif model.version in self.split.shadows:
-            model.scheduler.behind_s = SHADOW_BEHIND_S
+            model.scheduler.behind_s = SHADOW_DELAY_S
         self.versions[model.version] = model
         self._settle()
         return replaced
@@ -133,7 +133,7 @@ class Slot(Generic[Loaded]):
         self._settle()
         return dropped
 
-    def pick(self, call: Call) -> Loaded | None:
+    def pick(self, call: Request) -> Loaded | None:
         """Who answers a call; the main version where the one whose turn it is is not loaded."""
         if self.split is None or len(self.split.shares) == 1:
             return self.main
@@ -153,7 +153,9 @@ class Slot(Generic[Loaded]):
         self.shadows = tuple(self.versions[version] for version in self.split.shadows if version in self.versions)
 
 
-def check_loaded(splits: Mapping[str, Split], slots: Mapping[str, Slot[Any]], *, more_may_come: bool) -> None:
+def check_splits_loaded(
+    splits: Mapping[str, TrafficSplit], slots: Mapping[str, ModelVersions[Any]], *, more_may_come: bool
+) -> None:
     """InputError unless there is a version to answer every model that is split; all, where none comes later. A version
     that the split does not name would never be asked."""
     for name, split in splits.items():

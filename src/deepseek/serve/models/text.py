@@ -1,6 +1,6 @@
 """The face of a text model: rows with one column, "text"; embeddings, classes or entities as answers.
 
-face = TextFace(TextModel.open("./all-MiniLM"), {"precision": "f32"})
+face = TextAdapter(TextModel.open("./all-MiniLM"), {"precision": "f32"})
 
 Explained are classes and embeddings, from the texts themselves: tokens alone do not say where they stand.
 """
@@ -15,8 +15,8 @@ import numpy as np
 
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Arrays, Flag, Prediction, Record
-from deepseek.data.table.columns import Columns
-from deepseek.data.table.values import listed
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.data.table.values import to_list
 from deepseek.engines.process.attributions import pack_texts
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
 
-COLUMN = "text"
+TEXT_COLUMN = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,18 @@ class TextCard:
     created: str = ""
     target: str = ""
     threshold: float | None = None
-    inputs: tuple[Input, ...] = (Input(COLUMN, "text", "str"),)
+    inputs: tuple[Input, ...] = (Input(TEXT_COLUMN, "text", "str"),)
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TokenizedRows:
     """Tokenized rows."""
 
     features: Tokens
     flags: tuple[Flag, ...]
 
 
-class TextFace:
+class TextAdapter:
     """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges as bytes.
     `measured`: the figures of each precision, where one was chosen by them."""
 
@@ -73,7 +73,7 @@ class TextFace:
         self._engine: TextEngine | None = None
 
     @property
-    def runtime(self) -> TextFace | None:
+    def runtime(self) -> TextAdapter | None:
         """What an explainer is made of: model and run(). The labels of single tokens are not explained."""
         return None if self.card.task == "token-classification" else self
 
@@ -91,32 +91,32 @@ class TextFace:
         shares = np.full((1, len(self.card.labels)), 1 / len(self.card.labels), np.float32)
         return Prediction(self.card.labels, np.asarray(self.card.labels[:1]), shares)
 
-    def prepare(self, records: Sequence[Record]) -> Texts:
+    def prepare(self, records: Sequence[Record]) -> TokenizedRows:
         """Tokens of the rows' texts. InputError names the row that has no text, or another column."""
-        if isinstance(records, Columns) and records.names == (COLUMN,):
-            texts = list(listed(records.values[0]))
+        if isinstance(records, ColumnarRows) and records.names == (TEXT_COLUMN,):
+            texts = list(to_list(records.values[0]))
         else:
-            texts = [_text_of(record, row) for row, record in enumerate(records)]
+            texts = [_row_text(record, row) for row, record in enumerate(records)]
         tokens = self.model.prepare(texts)
-        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
-        return Texts(tokens, flags)
+        flags = tuple(Flag(row, TEXT_COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
+        return TokenizedRows(tokens, flags)
 
     def questions(self, records: Sequence[Record]) -> list[str]:
         """What an explainer is given of rows that prepare() has taken."""
-        return [_text_of(record, row) for row, record in enumerate(records)]
+        return [_row_text(record, row) for row, record in enumerate(records)]
 
     def join_questions(self, rows: list[list[str]]) -> Arrays:
         """The same of several requests, for a process that explains."""
         return pack_texts([text for texts in rows for text in texts])
 
-    def from_ids(self, ids: Sequence[Sequence[int]]) -> Texts:
+    def from_ids(self, ids: Sequence[Sequence[int]]) -> TokenizedRows:
         """Rows whose tokens a client has made itself, cut to what the model reads."""
         from deepseek.engines.text.source.tokens import TokenRow, Tokens
 
         most = self.model.max_tokens
         rows = [TokenRow(np.array(row[:most], np.int64), truncated=len(row) > most) for row in ids]
-        flags = tuple(Flag(row, COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
-        return Texts(Tokens(rows), flags)
+        flags = tuple(Flag(row, TEXT_COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
+        return TokenizedRows(Tokens(rows), flags)
 
     def warm(self, num_rows: int) -> Tokens:
         return self.prepare([self.example] * num_rows).features
@@ -136,7 +136,7 @@ class TextFace:
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
         """Where each token has an output, slices differ in their longest text."""
-        return {name: _padded([part[name] for part in outputs]) for name in outputs[0]}
+        return {name: _concat_padded([part[name] for part in outputs]) for name in outputs[0]}
 
     def run(self, arrays: Arrays) -> Arrays:
         if self._engine is None:
@@ -161,23 +161,25 @@ class TextFace:
             self._engine.close()
 
 
-def _text_of(record: Record, row: int) -> str:
+def _row_text(record: Record, row: int) -> str:
     """The text of a row, whatever type it has: the tokenizer refuses what is none."""
-    if len(record) == 1 and COLUMN in record:
-        text: str = record[COLUMN]
+    if len(record) == 1 and TEXT_COLUMN in record:
+        text: str = record[TEXT_COLUMN]
         return text
-    unknown = next((name for name in record if name != COLUMN), None)
+    unknown = next((name for name in record if name != TEXT_COLUMN), None)
     if unknown is None:
-        raise InputError(f'row {row} has no "{COLUMN}"', expected=f'{{"{COLUMN}": "..."}}', fix="give it a text")
+        raise InputError(
+            f'row {row} has no "{TEXT_COLUMN}"', expected=f'{{"{TEXT_COLUMN}": "..."}}', fix="give it a text"
+        )
     raise InputError(
         f"row {row} has a column {str(unknown)[:100]!r} that the model does not know."
-        f"{did_you_mean(str(unknown)[:100], [COLUMN])}",
-        expected=f'{{"{COLUMN}": "..."}}',
+        f"{did_you_mean(str(unknown)[:100], [TEXT_COLUMN])}",
+        expected=f'{{"{TEXT_COLUMN}": "..."}}',
         fix="leave it out",
     )
 
 
-def _padded(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def _concat_padded(arrays: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     if arrays[0].ndim < 3:
         return np.concatenate(arrays)
     longest = max(array.shape[1] for array in arrays)

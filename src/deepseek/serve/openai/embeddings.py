@@ -1,6 +1,6 @@
 """POST /v1/embeddings: its body, read strictly, and its answer.
 
-    request = read_embeddings(read_object(body), size=384, vocab_size=30522)
+    request = parse_embeddings(read_object(body), size=384, vocab_size=30522)
     embeddings(request, vectors, num_tokens)
 
 Source: https://platform.openai.com/docs/api-reference, "Create embeddings" and the object "embedding".
@@ -17,9 +17,17 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.errors import DeepseekError, InputError
-from deepseek.serve.core.json_body import encode
-from deepseek.serve.core.json_numbers import numbers
-from deepseek.serve.openai.params import ParamError, check_keys, check_tokens, get, labels, model_name, shown
+from deepseek.serve.core.json_body import encode_json
+from deepseek.serve.core.json_numbers import encode_floats
+from deepseek.serve.openai.params import (
+    ParamError,
+    check_params,
+    check_tokens,
+    describe_value,
+    ignored_params,
+    read_model_name,
+    read_param,
+)
 
 MAX_TEXTS = 2_048  # of one request
 
@@ -39,9 +47,9 @@ class EmbeddingsRequest:
         return len(self.texts) or len(self.tokens)
 
 
-def read_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> EmbeddingsRequest:
+def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> EmbeddingsRequest:
     """The body of POST /v1/embeddings, for a model whose vectors have `size` numbers."""
-    check_keys(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
+    check_params(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
     texts: tuple[str, ...] = ()
     tokens: tuple[tuple[int, ...], ...] = ()
     given = body.get("input")
@@ -54,23 +62,32 @@ def read_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> E
     elif isinstance(given, list) and given and all(isinstance(item, list) and item for item in given):
         tokens = tuple(map(tuple, given))
     else:
-        raise ParamError("input", f"input is {shown(given)}", expected="a text, texts, or the tokens of one or more")
+        raise ParamError(
+            "input", f"input is {describe_value(given)}", expected="a text, texts, or the tokens of one or more"
+        )
     if len(texts or tokens) > MAX_TEXTS:
         raise ParamError("input", f"input has {len(given)} texts", expected=f"at most {MAX_TEXTS}")
     for row in tokens:
         check_tokens("input", row, vocab_size)
     form = body.get("encoding_format", "float")
     if form not in ("float", "base64"):
-        raise ParamError("encoding_format", f"encoding_format is {shown(form)}", expected='"float" or "base64"')
-    dimensions = get(body, "dimensions", int, None)
+        raise ParamError(
+            "encoding_format", f"encoding_format is {describe_value(form)}", expected='"float" or "base64"'
+        )
+    dimensions = read_param(body, "dimensions", int, None)
     if dimensions is not None and not 1 <= dimensions <= size:
         raise ParamError("dimensions", f"dimensions is {dimensions}", expected=f"1 to {size}")
     return EmbeddingsRequest(
-        model_name(body), texts, tokens, as_base64=form == "base64", dimensions=dimensions, ignored=labels(body)
+        read_model_name(body),
+        texts,
+        tokens,
+        as_base64=form == "base64",
+        dimensions=dimensions,
+        ignored=ignored_params(body),
     )
 
 
-def embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) -> bytes:
+def encode_embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) -> bytes:
     """The answer with one vector per text: `vectors` (N, D), cut to the dimensions asked for and then of length 1.
 
     `num_tokens` counts those of all texts.
@@ -87,10 +104,10 @@ def embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) ->
     data = [
         {
             "object": "embedding", "index": index,
-            "embedding": base64.b64encode(row.tobytes()).decode() if request.as_base64 else numbers(row),
+            "embedding": base64.b64encode(row.tobytes()).decode() if request.as_base64 else encode_floats(row),
         }
         for index, row in enumerate(rows)
     ]  # fmt: skip
     more = {"ignored": list(request.ignored)} if request.ignored else {}
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-    return encode({"object": "list", "data": data, "model": request.model, "usage": usage, **more})
+    return encode_json({"object": "list", "data": data, "model": request.model, "usage": usage, **more})

@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from deepseek.contracts import Event
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import DisconnectedError
-from deepseek.serve.core.request import Answer, Call, Stream
+from deepseek.serve.core.request import Request, Response, StreamingResponse
 
 if TYPE_CHECKING:
     from deepseek.engines.llm.process.process import LlmProcess
-    from deepseek.engines.llm.run.base import Facts
-    from deepseek.serve.openai.answers import Answers
-    from deepseek.serve.openai.requests import TextRequest
+    from deepseek.engines.llm.run.base import EngineInfo
+    from deepseek.serve.openai.answers import Completions
+    from deepseek.serve.openai.requests import CompletionRequest
 
-Kind = Literal["completion", "chat"]
+CompletionKind = Literal["completion", "chat"]
 ModelPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0  # before a process that died is started again
-LOSSY: tuple[ModelPrecision, ...] = ("bfloat16", "int8")
-NUM_READERS = 12  # threads, which wait most of the time
-LOOK_S = 0.2  # between two looks whether it lives
+LOSSY_PRECISIONS: tuple[ModelPrecision, ...] = ("bfloat16", "int8")
+NUM_READER_THREADS = 12  # threads, which wait most of the time
+LIVENESS_INTERVAL_S = 0.2  # between two looks whether it lives
 RETRY_AFTER_S = 1  # how long others write is not foreseen
 
 
@@ -51,9 +51,9 @@ class GenerativeModel:
         self._cache = cache
         self._precision = precision
         # More than a sandbox lets wait: then who waits for one does not keep others from being read.
-        self._threads = ThreadPoolExecutor(NUM_READERS, f"{name}-reader")
+        self._threads = ThreadPoolExecutor(NUM_READER_THREADS, f"{name}-reader")
         self._process: LlmProcess | None = None
-        self._facts: Facts | None = None  # of the process, or of the one before it
+        self._facts: EngineInfo | None = None  # of the process, or of the one before it
         self._keeper: asyncio.Task[None] | None = None
         self._emit: Callable[[Event], None] = lambda _: None
 
@@ -89,7 +89,7 @@ class GenerativeModel:
         await self._open()
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         self._tell(loaded=True)
-        if self._precision in LOSSY:
+        if self._precision in LOSSY_PRECISIONS:
             fields = {"state": "a precision was chosen", "precision": self._precision, "measured": self.card["parity"]}
             self._emit(Event("server", self.name, fields=fields))
 
@@ -103,9 +103,11 @@ class GenerativeModel:
         self._threads.shutdown()
         self._tell(loaded=False)
 
-    async def complete(self, call: Call, body: Mapping[str, Any], kind: Kind) -> Answer | Stream:
+    async def complete(
+        self, call: Request, body: Mapping[str, Any], kind: CompletionKind
+    ) -> Response | StreamingResponse:
         """The answer to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
-        from deepseek.serve.openai.answers import EVENT_STREAM, begin
+        from deepseek.serve.openai.answers import EVENT_STREAM_TYPE, start_completions
 
         process = self._process
         if process is None or not process.is_alive:
@@ -116,18 +118,18 @@ class GenerativeModel:
             )
         request = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, body, kind, process)
         call.take_rows(len(request.prompts))
-        answers = begin(request, process)
+        answers = start_completions(request, process)
         call.cancel = answers.cancel
         if request.stream:
-            return Stream(answers.chunks(), EVENT_STREAM)  # type: ignore[arg-type]
-        return Answer(await self._whole(call, answers))
+            return StreamingResponse(answers.chunks(), EVENT_STREAM_TYPE)  # type: ignore[arg-type]
+        return Response(await self._whole(call, answers))
 
-    def _read(self, body: Mapping[str, Any], kind: Kind, process: LlmProcess) -> TextRequest:
-        from deepseek.serve.openai.requests import read_chat, read_completion
+    def _read(self, body: Mapping[str, Any], kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
+        from deepseek.serve.openai.requests import parse_chat, parse_completion
 
-        return (read_chat if kind == "chat" else read_completion)(body, process)
+        return (parse_chat if kind == "chat" else parse_completion)(body, process)
 
-    async def _whole(self, call: Call, answers: Answers) -> bytes:
+    async def _whole(self, call: Request, answers: Completions) -> bytes:
         try:
             return await asyncio.wait_for(answers.whole(), call.deadline_s - call.started_s)
         except DrainingError as error:
@@ -135,9 +137,9 @@ class GenerativeModel:
                 raise DisconnectedError("the client went away") from error
             raise
         except TimeoutError as error:
-            from deepseek.serve.core.limits import late
+            from deepseek.serve.core.limits import deadline_error
 
-            raise late() from error
+            raise deadline_error() from error
 
     async def _open(self) -> None:
         from deepseek.engines.llm.model.options import EngineLimits
@@ -159,7 +161,7 @@ class GenerativeModel:
         """Open the model again when its process has died, with growing pauses while that does not succeed."""
         pause_s = FIRST_PAUSE_S
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LIVENESS_INTERVAL_S)
             if self.ready:
                 pause_s = FIRST_PAUSE_S
                 continue

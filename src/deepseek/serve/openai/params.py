@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from deepseek.errors import InputError
-from deepseek.serve.core.json_body import kind_of
+from deepseek.serve.core.json_body import json_type_name
 
 T = TypeVar("T")
 
 #: Labels that change no answer.
-LABELS = frozenset(
+IGNORED_PARAMS = frozenset(
     [
         "user",
         "metadata",
@@ -31,7 +31,7 @@ LABELS = frozenset(
     ]
 )
 #: Parameters that are not supported, and the values of each that ask for nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "logit_bias": (None, {}), "suffix": (None, ""), "best_of": (None, 1), "tools": (None, []),
     "tool_choice": (None, "none", "auto"), "functions": (None, []), "function_call": (None, "none", "auto"),
     "modalities": (None, ["text"]), "audio": (None,), "prediction": (None,), "moderation": (None,),
@@ -55,10 +55,10 @@ def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:
         )
 
 
-def check_keys(body: Mapping[str, Any], known: Collection[str]) -> None:
+def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
     """ParamError for a parameter that the route does not have, or has and cannot do."""
     for key in body:
-        if key in known or key in LABELS:
+        if key in known or key in IGNORED_PARAMS:
             continue
         near = difflib.get_close_matches(key[:100], known, 1)
         raise ParamError(
@@ -67,46 +67,48 @@ def check_keys(body: Mapping[str, Any], known: Collection[str]) -> None:
             expected=near[0] if near else "a parameter of this route",
             fix=f"did you mean {near[0]}?" if near else "leave it out",
         )
-    for key, neutral in NEUTRAL.items():
+    for key, neutral in NEUTRAL_VALUES.items():
         if key in known and key in body and body[key] not in neutral:
             raise ParamError(key, f"{key} is not supported", expected=f"no {key}", fix=f"leave {key} out")
 
 
-def model_name(body: Mapping[str, Any]) -> str:
+def read_model_name(body: Mapping[str, Any]) -> str:
     """Which model is asked."""
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 256:
-        raise ParamError("model", f"model is {shown(model)}", expected="a name", fix="GET /v1/models lists the names")
+        raise ParamError(
+            "model", f"model is {describe_value(model)}", expected="a name", fix="GET /v1/models lists the names"
+        )
     return model
 
 
-def labels(body: Mapping[str, Any]) -> tuple[str, ...]:
+def ignored_params(body: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the parameters that were taken and change nothing."""
-    return tuple(sorted(key for key in LABELS if body.get(key) is not None))
+    return tuple(sorted(key for key in IGNORED_PARAMS if body.get(key) is not None))
 
 
-def get(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
+def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
     """A value of exactly this type; null and absent give the default. Numbers above 64 bits are none."""
     value = body.get(key)
     if value is None:
         return default
     if type(value) is not kind or (isinstance(value, int) and abs(value) >= 1 << 63):
         names = {int: "a whole number", bool: "true or false", dict: "an object"}
-        raise ParamError(key, f"{key} is {shown(value)}", expected=names[kind])
+        raise ParamError(key, f"{key} is {describe_value(value)}", expected=names[kind])
     return value
 
 
-def number(body: Mapping[str, Any], key: str, default: float) -> float:
+def read_number(body: Mapping[str, Any], key: str, default: float) -> float:
     """A number; null and absent give the default."""
     value = body.get(key)
     if value is None:
         return default
     if type(value) not in (int, float):
-        raise ParamError(key, f"{key} is {shown(value)}", expected="a number")
+        raise ParamError(key, f"{key} is {describe_value(value)}", expected="a number")
     return float(max(min(value, 1e9), -1e9))
 
 
-def named(param: str, call: Callable[..., T], value: Any) -> T:
+def call_for_param(param: str, call: Callable[..., T], value: Any) -> T:
     """What `call` gives, with the parameter's name on what it refuses."""
     try:
         return call(value)
@@ -116,12 +118,12 @@ def named(param: str, call: Callable[..., T], value: Any) -> T:
         raise found from None
 
 
-def shown(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """A value for a message: what it is, or only of which kind.
 
-    >>> shown(True), shown("x"), shown([1])
+    >>> shown(True), shown("x"), describe_value([1])
     ('a boolean', "'x'", 'an array')
     """
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return repr(value)[:100] if not isinstance(value, int) or abs(value) < 1 << 64 else "a very large number"
-    return kind_of(value)
+    return json_type_name(value)

@@ -1,6 +1,6 @@
 """Bodies of /v1/completions and /v1/chat/completions, read strictly.
 
-    request = read_chat(read_object(body), writer)                # InputError that names the parameter
+    request = parse_chat(read_object(body), writer)                # InputError that names the parameter
     request.prompts, request.options, request.stream
 
 A parameter that is not known is refused, and so is one that would change the answer and is not supported, unless it
@@ -16,22 +16,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from deepseek.engines.llm.model.options import GenerationOptions
-from deepseek.engines.llm.model.words import Words
-from deepseek.engines.llm.run.base import Piece
+from deepseek.engines.llm.model.tokenizer import LlmTokenizer
+from deepseek.engines.llm.run.base import GenerationChunk
 from deepseek.errors import InputError
 from deepseek.serve.openai.params import (
     ParamError,
-    check_keys,
+    call_for_param,
+    check_params,
     check_tokens,
-    get,
-    labels,
-    model_name,
-    named,
-    number,
-    shown,
+    describe_value,
+    ignored_params,
+    read_model_name,
+    read_number,
+    read_param,
 )
 
-MAX_ANSWERS = 64  # of one request: prompts times n
+MAX_CHOICES = 64  # of one request: prompts times n
 MAX_MESSAGES = 1_000
 
 _SHARED = frozenset(
@@ -76,7 +76,7 @@ _CHAT = _SHARED | frozenset(
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
-class Writing(Protocol):
+class Generation(Protocol):
     """An answer that is being written."""
 
     @property
@@ -85,13 +85,15 @@ class Writing(Protocol):
     def cancel(self) -> None: ...
 
 
-class TextWriter(Protocol):
+class TextGenerator(Protocol):
     """What writes answers: engines.llm.process.LlmProcess, or engines.llm.engine.LlmEngine in this process."""
 
-    words: Words
+    words: LlmTokenizer
     max_tokens: int
 
-    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Writing: ...
+    def submit(
+        self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
+    ) -> Generation: ...
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
 
@@ -99,7 +101,7 @@ class TextWriter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TextRequest:
+class CompletionRequest:
     """What a client asks to be written."""
 
     kind: Literal["completion", "chat"]
@@ -114,81 +116,85 @@ class TextRequest:
     ignored: tuple[str, ...] = ()
 
 
-def read_completion(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
+def parse_completion(body: Mapping[str, Any], writer: TextGenerator) -> CompletionRequest:
     """The body of POST /v1/completions."""
-    check_keys(body, _COMPLETION)
-    prompts = _prompts(body.get("prompt"), writer)
-    num_logprobs = get(body, "logprobs", int, None)
-    request = _request("completion", body, prompts, writer, wants_logprobs=num_logprobs is not None)
-    _check_top("logprobs", num_logprobs or 0, request.options)
-    echo = bool(get(body, "echo", bool, False))
+    check_params(body, _COMPLETION)
+    prompts = _parse_prompts(body.get("prompt"), writer)
+    num_logprobs = read_param(body, "logprobs", int, None)
+    request = _parse_request("completion", body, prompts, writer, wants_logprobs=num_logprobs is not None)
+    _check_top_logprobs("logprobs", num_logprobs or 0, request.options)
+    echo = bool(read_param(body, "echo", bool, False))
     if echo and request.options.logprobs:
         raise ParamError("echo", "echo and logprobs are both asked for", expected="one of them")
     return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
 
 
-def read_chat(body: Mapping[str, Any], writer: TextWriter) -> TextRequest:
+def parse_chat(body: Mapping[str, Any], writer: TextGenerator) -> CompletionRequest:
     """The body of POST /v1/chat/completions."""
-    check_keys(body, _CHAT)
-    messages = _messages(body.get("messages"))
-    prompt = named("messages", writer.chat, messages)
-    top = get(body, "top_logprobs", int, None)
-    wants = bool(get(body, "logprobs", bool, False))
+    check_params(body, _CHAT)
+    messages = _parse_messages(body.get("messages"))
+    prompt = call_for_param("messages", writer.chat, messages)
+    top = read_param(body, "top_logprobs", int, None)
+    wants = bool(read_param(body, "logprobs", bool, False))
     if top is not None and not wants:
         raise ParamError("top_logprobs", "top_logprobs is given without logprobs", expected='"logprobs": true with it')
-    request = _request("chat", body, (tuple(prompt),), writer, wants_logprobs=wants)
-    _check_top("top_logprobs", top or 0, request.options)
+    request = _parse_request("chat", body, (tuple(prompt),), writer, wants_logprobs=wants)
+    _check_top_logprobs("top_logprobs", top or 0, request.options)
     return _with(request, top_logprobs=bool(top))
 
 
-def _request(
+def _parse_request(
     kind: Literal["completion", "chat"],
     body: Mapping[str, Any],
     prompts: tuple[tuple[int, ...], ...],
-    writer: TextWriter,
+    writer: TextGenerator,
     *,
     wants_logprobs: bool,
-) -> TextRequest:
-    num_answers = get(body, "n", int, 1) or 0
-    if not 1 <= num_answers * len(prompts) <= MAX_ANSWERS:
+) -> CompletionRequest:
+    num_answers = read_param(body, "n", int, 1) or 0
+    if not 1 <= num_answers * len(prompts) <= MAX_CHOICES:
         raise ParamError(
-            "n", f"{num_answers} answers to {len(prompts)} prompts", expected=f"1 to {MAX_ANSWERS} in one request"
+            "n", f"{num_answers} answers to {len(prompts)} prompts", expected=f"1 to {MAX_CHOICES} in one request"
         )
-    stream = bool(get(body, "stream", bool, False))
-    wishes = get(body, "stream_options", dict, None) or {}
+    stream = bool(read_param(body, "stream", bool, False))
+    wishes = read_param(body, "stream_options", dict, None) or {}
     if wishes and not stream:
         raise ParamError("stream_options", "stream_options is given without stream", expected='"stream": true with it')
     if set(wishes) - {"include_usage", "include_obfuscation"}:
-        raise ParamError("stream_options", f"stream_options is {shown(wishes)}", expected='{"include_usage": true}')
-    options = _options(body, kind, writer, wants_logprobs=wants_logprobs)
-    return TextRequest(
-        kind, model_name(body), prompts, options, num_answers, stream,
-        include_usage=bool(get(wishes, "include_usage", bool, False)), ignored=labels(body),
+        raise ParamError(
+            "stream_options", f"stream_options is {describe_value(wishes)}", expected='{"include_usage": true}'
+        )
+    options = _parse_options(body, kind, writer, wants_logprobs=wants_logprobs)
+    return CompletionRequest(
+        kind, read_model_name(body), prompts, options, num_answers, stream,
+        include_usage=bool(read_param(wishes, "include_usage", bool, False)), ignored=ignored_params(body),
     )  # fmt: skip
 
 
-def _options(body: Mapping[str, Any], kind: str, writer: TextWriter, *, wants_logprobs: bool) -> GenerationOptions:
-    max_tokens = get(body, "max_tokens", int, None)
+def _parse_options(
+    body: Mapping[str, Any], kind: str, writer: TextGenerator, *, wants_logprobs: bool
+) -> GenerationOptions:
+    max_tokens = read_param(body, "max_tokens", int, None)
     if kind == "completion" and max_tokens is None:
         max_tokens = 16  # as the protocol has it
-    if (newer := get(body, "max_completion_tokens", int, None)) is not None:
+    if (newer := read_param(body, "max_completion_tokens", int, None)) is not None:
         max_tokens = newer
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
-        raise ParamError("stop", f"stop is {shown(stop)}", expected="a text or a list of texts")
+        raise ParamError("stop", f"stop is {describe_value(stop)}", expected="a text or a list of texts")
     options = GenerationOptions(
         max_tokens=max_tokens,
-        temperature=number(body, "temperature", 1.0),
-        top_p=number(body, "top_p", 1.0),
-        top_k=max(get(body, "top_k", int, 0) or 0, 0),  # other servers write -1 for all
-        seed=get(body, "seed", int, None),
+        temperature=read_number(body, "temperature", 1.0),
+        top_p=read_number(body, "top_p", 1.0),
+        top_k=max(read_param(body, "top_k", int, 0) or 0, 0),  # other servers write -1 for all
+        seed=read_param(body, "seed", int, None),
         stop=tuple(stops),
-        frequency_penalty=number(body, "frequency_penalty", 0.0),
-        presence_penalty=number(body, "presence_penalty", 0.0),
+        frequency_penalty=read_number(body, "frequency_penalty", 0.0),
+        presence_penalty=read_number(body, "presence_penalty", 0.0),
         logprobs=wants_logprobs,
-        json_schema=_schema(body.get("response_format"), writer),
-        ignore_end=bool(get(body, "ignore_eos", bool, False)),
+        json_schema=_parse_response_format(body.get("response_format"), writer),
+        ignore_end=bool(read_param(body, "ignore_eos", bool, False)),
     )
     try:
         options.check()
@@ -199,7 +205,7 @@ def _options(body: Mapping[str, Any], kind: str, writer: TextWriter, *, wants_lo
     return options
 
 
-def _schema(form: Any, writer: TextWriter) -> str | None:
+def _parse_response_format(form: Any, writer: TextGenerator) -> str | None:
     expected = '{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", "json_schema": {"schema": {...}}}'
     if form is None:
         return None
@@ -211,53 +217,53 @@ def _schema(form: Any, writer: TextWriter) -> str | None:
         holder = form.get("json_schema")
         schema = holder.get("schema") if isinstance(holder, dict) else None
     if kind not in ("json_object", "json_schema") or not isinstance(schema, dict):
-        raise ParamError("response_format", f"response_format is {shown(form)}", expected=expected)
-    return named("response_format", writer.schema, schema)
+        raise ParamError("response_format", f"response_format is {describe_value(form)}", expected=expected)
+    return call_for_param("response_format", writer.schema, schema)
 
 
-def _prompts(given: Any, writer: TextWriter) -> tuple[tuple[int, ...], ...]:
+def _parse_prompts(given: Any, writer: TextGenerator) -> tuple[tuple[int, ...], ...]:
     room, size = writer.max_tokens - 1, len(writer.words.pieces)
     found: list[list[int]]
     if given is None:
         found = [[]]
     elif isinstance(given, str):
-        found = [_encode(given, writer, room)]
-    elif isinstance(given, list) and given and len(given) <= MAX_ANSWERS and all(isinstance(x, str) for x in given):
-        found = [_encode(text, writer, room) for text in given]
+        found = [_encode_prompt(given, writer, room)]
+    elif isinstance(given, list) and given and len(given) <= MAX_CHOICES and all(isinstance(x, str) for x in given):
+        found = [_encode_prompt(text, writer, room) for text in given]
     elif isinstance(given, list) and given and all(type(item) is int for item in given):
         found = [given]
-    elif isinstance(given, list) and 0 < len(given) <= MAX_ANSWERS and all(isinstance(item, list) for item in given):
+    elif isinstance(given, list) and 0 < len(given) <= MAX_CHOICES and all(isinstance(item, list) for item in given):
         found = given
     else:
         raise ParamError(
-            "prompt", f"prompt is {shown(given)}",
-            expected=f"a text, its tokens, or at most {MAX_ANSWERS} of either", fix="correct prompt",
+            "prompt", f"prompt is {describe_value(given)}",
+            expected=f"a text, its tokens, or at most {MAX_CHOICES} of either", fix="correct prompt",
         )  # fmt: skip
     for row in found:
         check_tokens("prompt", row, size)
     return tuple(map(tuple, found))
 
 
-def _encode(text: str, writer: TextWriter, room: int) -> list[int]:
-    return named("prompt", lambda text: writer.words.encode(text, max_tokens=room), text)
+def _encode_prompt(text: str, writer: TextGenerator, room: int) -> list[int]:
+    return call_for_param("prompt", lambda text: writer.words.encode(text, max_tokens=room), text)
 
 
-def _messages(given: Any) -> list[dict[str, str]]:
+def _parse_messages(given: Any) -> list[dict[str, str]]:
     if not isinstance(given, list) or not 0 < len(given) <= MAX_MESSAGES:
         raise ParamError(
-            "messages", f"messages is {shown(given)}", expected='[{"role": "user", "content": "..."}, ...]',
+            "messages", f"messages is {describe_value(given)}", expected='[{"role": "user", "content": "..."}, ...]',
             fix=f"send 1 to {MAX_MESSAGES} messages",
         )  # fmt: skip
-    return [_message(f"messages[{at}]", message) for at, message in enumerate(given)]
+    return [_parse_message(f"messages[{at}]", message) for at, message in enumerate(given)]
 
 
-def _message(place: str, message: Any) -> dict[str, str]:
+def _parse_message(place: str, message: Any) -> dict[str, str]:
     role = message.get("role") if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
-        raise ParamError(f"{place}.role", f"{place} has the role {shown(role)}", expected=", ".join(_ROLES))
+        raise ParamError(f"{place}.role", f"{place} has the role {describe_value(role)}", expected=", ".join(_ROLES))
     for key, value in message.items():
         if key not in ("role", "content", "name") and value not in (None, []):
-            raise ParamError(f"{place}.{key}", f"{place} has {shown(key)}", expected="role and content")
+            raise ParamError(f"{place}.{key}", f"{place} has {describe_value(key)}", expected="role and content")
     content = message.get("content")
     if isinstance(content, list):
         parts = [
@@ -271,7 +277,7 @@ def _message(place: str, message: Any) -> dict[str, str]:
     return {"role": _ROLES[role], "content": content}
 
 
-def _check_top(param: str, wanted: int, options: GenerationOptions) -> None:
+def _check_top_logprobs(param: str, wanted: int, options: GenerationOptions) -> None:
     """The library tells the chosen token's probability alone; at temperature 0 that is the most likely one's."""
     plain = options.json_schema is None and options.frequency_penalty == options.presence_penalty == 0
     limit = 1 if options.greedy and plain else 0
@@ -282,5 +288,5 @@ def _check_top(param: str, wanted: int, options: GenerationOptions) -> None:
         )  # fmt: skip
 
 
-def _with(request: TextRequest, **changes: Any) -> TextRequest:
+def _with(request: CompletionRequest, **changes: Any) -> CompletionRequest:
     return replace(request, **changes)

@@ -11,44 +11,44 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.core.bodies.turns import offload
-from deepseek.serve.core.json_body import read_object
-from deepseek.serve.core.request import Answer, Call, Stream
-from deepseek.serve.models.registry import Models
-from deepseek.serve.openai.embeddings import embeddings, read_embeddings
-from deepseek.serve.openai.params import model_name
+from deepseek.serve.core.bodies.offload import offload
+from deepseek.serve.core.json_body import decode_object
+from deepseek.serve.core.request import Request, Response, StreamingResponse
+from deepseek.serve.models.registry import ModelRegistry
+from deepseek.serve.openai.embeddings import encode_embeddings, parse_embeddings
+from deepseek.serve.openai.params import read_model_name
 
 if TYPE_CHECKING:
-    from deepseek.serve.models.text import TextFace
+    from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel
 
 
-async def write(
-    call: Call, writers: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
-) -> Answer | Stream:
+async def complete_text(
+    call: Request, writers: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
+) -> Response | StreamingResponse:
     """POST /v1/completions, /v1/chat/completions"""
     call.check_media_type()
-    body = await offload(len(call.body), read_object, call.body)
-    name = model_name(body)
+    body = await offload(len(call.body), decode_object, call.body)
+    name = read_model_name(body)
     writer = writers.get(name)
     if writer is None:
-        raise _missing(name, list(writers), "writes text")
+        raise _missing_model_error(name, list(writers), "writes text")
     call.model = writer
     return await writer.complete(call, body, kind)
 
 
-async def embed(call: Call, models: Models) -> Answer:
+async def embed_texts(call: Request, models: ModelRegistry) -> Response:
     """POST /v1/embeddings"""
     call.check_media_type()
-    body = await offload(len(call.body), read_object, call.body)
-    name = model_name(body)
+    body = await offload(len(call.body), decode_object, call.body)
+    name = read_model_name(body)
     able = [model.name for model in models.values() if model.task == "embedding"]
     if name not in able:
-        raise _missing(name, able, "embeds texts")
+        raise _missing_model_error(name, able, "embeds texts")
     model = models.pick(name, call)
     call.model = model
-    face: TextFace = model.face  # type: ignore[assignment]
-    read = partial(read_embeddings, body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)
+    face: TextAdapter = model.face  # type: ignore[assignment]
+    read = partial(parse_embeddings, body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)
     request = await offload(len(call.body), read)
     if len(request) > call.settings.max_rows:
         raise InputError(
@@ -61,10 +61,10 @@ async def embed(call: Call, models: Models) -> Answer:
         prepared, prediction = await model.predict(call, [{"text": text} for text in request.texts])
     vectors: Any = prediction.embeddings
     num_tokens = int(prepared.features.lengths.sum())
-    return Answer(await model.offload(20 * len(request), embeddings, request, vectors, num_tokens))
+    return Response(await model.offload(20 * len(request), encode_embeddings, request, vectors, num_tokens))
 
 
-def _missing(name: str, able: list[str], what: str) -> MissingError:
+def _missing_model_error(name: str, able: list[str], what: str) -> MissingError:
     return MissingError(
         f"there is no model {name[:100]!r} that {what}.{did_you_mean(name[:100], able)}",
         expected=", ".join(able) or f"no model that {what} is loaded",

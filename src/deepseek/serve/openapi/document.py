@@ -9,41 +9,57 @@ from typing import Any
 from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.openapi import files as openapi_files
 from deepseek.serve.openapi import graph as openapi_graph
-from deepseek.serve.openapi.parts import NUMBER, TEXT, Schema, array, get_of, object_of, post_of
+from deepseek.serve.openapi.parts import (
+    NUMBER_SCHEMA,
+    TEXT_SCHEMA,
+    Schema,
+    array_schema,
+    get_path,
+    object_schema,
+    post_path,
+)
 from deepseek.serve.openapi.text import text_paths
-from deepseek.serve.protocols.arrow import MEDIA as ARROW
-from deepseek.serve.protocols.graph_rows import example_tensors, graph_of
+from deepseek.serve.protocols.arrow import ARROW_TYPE as ARROW
+from deepseek.serve.protocols.graph_rows import example_tensors, graph_adapter
 from deepseek.serve.protocols.records import MAX_REASONS, example_body
 from deepseek.serve.protocols.tensor_rows import column_datatype
 from deepseek.version import __version__
 
 
-def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:
+def openapi_document(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:
     """The document for the models that are loaded, and for those that write, by name."""
     paths: dict[str, Any] = {
-        "/v2/health/live": get_of("Whether the process answers", object_of({"live": {"type": "boolean"}})),
-        "/v2/health/ready": get_of("Whether requests are taken", object_of({"ready": {"type": "boolean"}})),
-        "/v2": get_of("The server", object_of({"name": TEXT, "version": TEXT, "extensions": array(TEXT)})),
-        "/v1/models": get_of("The models", object_of({"object": TEXT, "data": array(object_of({"id": TEXT}))})),
+        "/v2/health/live": get_path("Whether the process answers", object_schema({"live": {"type": "boolean"}})),
+        "/v2/health/ready": get_path("Whether requests are taken", object_schema({"ready": {"type": "boolean"}})),
+        "/v2": get_path(
+            "The server",
+            object_schema({"name": TEXT_SCHEMA, "version": TEXT_SCHEMA, "extensions": array_schema(TEXT_SCHEMA)}),
+        ),
+        "/v1/models": get_path(
+            "The models",
+            object_schema({"object": TEXT_SCHEMA, "data": array_schema(object_schema({"id": TEXT_SCHEMA}))}),
+        ),
     }
     for model in models.values():
         paths |= _model_paths(model)
         if model.face.runtime is None:
             del paths[f"/v1/models/{model.quoted}:explain"]
-    paths["/v2/repository/index"] = post_of(
+    paths["/v2/repository/index"] = post_path(
         "What is loaded, Open Inference Protocol",
         {"type": "object"},
-        array(object_of({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
+        array_schema(
+            object_schema({"name": TEXT_SCHEMA, "version": TEXT_SCHEMA, "state": TEXT_SCHEMA, "reason": TEXT_SCHEMA})
+        ),
         {},
     )
     paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(writers))
-    error = object_of(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
+    error = object_schema(dict.fromkeys(("code", "message", "expected", "fix"), TEXT_SCHEMA))
     return {
         "openapi": "3.1.0",
         "info": {"title": "deepseek model server", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": {"Error": object_of({"error": error})},
+            "schemas": {"Error": object_schema({"error": error})},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
@@ -52,50 +68,57 @@ def openapi(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> d
 
 def _model_paths(model: ServedModel) -> dict[str, Any]:
     v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
-    graph = graph_of(model)
-    record = _record(model) if graph is None else {"type": "object"}
-    instances = array(record) | {"minItems": 1}
-    example = example_body(model) if graph is None or openapi_graph.is_short(graph) else {}
-    tensor = object_of({"name": TEXT, "datatype": TEXT, "shape": array({"type": "integer"})})
+    graph = graph_adapter(model)
+    record = _record_schema(model) if graph is None else {"type": "object"}
+    instances = array_schema(record) | {"minItems": 1}
+    example = example_body(model) if graph is None or openapi_graph.has_short_example(graph) else {}
+    tensor = object_schema({"name": TEXT_SCHEMA, "datatype": TEXT_SCHEMA, "shape": array_schema({"type": "integer"})})
     reasons = {"reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}}
-    forms = [_body({"instances": instances} | reasons), _body(_rows(model) | reasons, "rows")]
-    predict = {"oneOf": forms if graph is None else openapi_graph.bodies(graph)}
-    tensors = array(_tensor(model) if graph is None else openapi_graph.tensor(graph))
+    forms = [_body_schema({"instances": instances} | reasons), _body_schema(_rows_schema(model) | reasons, "rows")]
+    predict = {"oneOf": forms if graph is None else openapi_graph.body_schemas(graph)}
+    tensors = array_schema(_tensor_schema(model) if graph is None else openapi_graph.tensor_schema(graph))
     asks_parts = {"parts": {"type": "boolean"}} if hasattr(model.face, "with_parts") else {}
-    explain = _body({"instances": instances} | _target(model) | asks_parts)
+    explain = _body_schema({"instances": instances} | _target_schema(model) | asks_parts)
     takers = ":predict takes" if model.face.runtime is None else ":predict and :explain take"
     return {
-        v1: get_of(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
-        f"{v1}/example": get_of(f"A body that {takers}", object_of({"instances": array(record)})),
-        f"{v1}:predict": _predict(model, predict, example),
-        f"{v1}:explain": post_of("Why: additive contributions by column", explain, _explanations(), example),
-        v2: get_of("Metadata, Open Inference Protocol", object_of({"name": TEXT, "versions": array(TEXT)})),
-        f"{v2}/ready": get_of("Whether the model is ready", object_of({"name": TEXT, "ready": {"type": "boolean"}})),
-        f"{v2}/infer": post_of(
+        v1: get_path(
+            f"{model.name}: what it is", object_schema({"id": TEXT_SCHEMA, "version": TEXT_SCHEMA, "task": TEXT_SCHEMA})
+        ),
+        f"{v1}/example": get_path(f"A body that {takers}", object_schema({"instances": array_schema(record)})),
+        f"{v1}:predict": _predict_path(model, predict, example),
+        f"{v1}:explain": post_path("Why: additive contributions by column", explain, _explanations_schema(), example),
+        v2: get_path(
+            "Metadata, Open Inference Protocol",
+            object_schema({"name": TEXT_SCHEMA, "versions": array_schema(TEXT_SCHEMA)}),
+        ),
+        f"{v2}/ready": get_path(
+            "Whether the model is ready", object_schema({"name": TEXT_SCHEMA, "ready": {"type": "boolean"}})
+        ),
+        f"{v2}/infer": post_path(
             "Tensors, Open Inference Protocol",
             {
                 "type": "object",
-                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": tensors},
+                "properties": {"id": TEXT_SCHEMA, "parameters": {"type": "object"}, "inputs": tensors},
                 "required": ["inputs"],
             },
-            object_of({"model_name": TEXT, "model_version": TEXT, "outputs": array(tensor)}),
+            object_schema({"model_name": TEXT_SCHEMA, "model_version": TEXT_SCHEMA, "outputs": array_schema(tensor)}),
             {"inputs": _example_tensors(model)} if example else {},
         ),
     }
 
 
-def _record(model: ServedModel) -> Schema:
+def _record_schema(model: ServedModel) -> Schema:
     """A row: its columns, none besides, any of the optional ones left out."""
     inputs = model.card.inputs
     return {
         "type": "object",
-        "properties": {item.name: openapi_files.value(item) for item in inputs},
+        "properties": {item.name: openapi_files.value_schema(item) for item in inputs},
         "required": [item.name for item in inputs if item.required],
         "additionalProperties": False,
     }
 
 
-def _rows(model: ServedModel) -> Schema:
+def _rows_schema(model: ServedModel) -> Schema:
     """Rows as positional arrays: each has a value for every column."""
     columns = list(model.columns)
     value: Schema = {"type": ["number", "string", "boolean", "null"]}
@@ -103,15 +126,15 @@ def _rows(model: ServedModel) -> Schema:
         value = {"type": [*value["type"], "object", "array"]}
     sizes = {"minItems": len(columns), "maxItems": len(columns)}
     return {
-        "columns": array({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
-        "rows": array(array(value) | sizes) | {"minItems": 1},
+        "columns": array_schema({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
+        "rows": array_schema(array_schema(value) | sizes) | {"minItems": 1},
     }
 
 
-def _tensor(model: ServedModel) -> Schema:
+def _tensor_schema(model: ServedModel) -> Schema:
     """One column of N values."""
     values = {"type": ["number", "string", "boolean", "null"]}
-    return object_of(
+    return object_schema(
         {
             "name": {"type": "string", "enum": list(model.columns)},
             "datatype": {"type": "string"},
@@ -121,17 +144,17 @@ def _tensor(model: ServedModel) -> Schema:
     )
 
 
-def _predict(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
     """:predict, which takes an Arrow stream where a model has columns."""
-    if (graph := graph_of(model)) is not None:
-        return post_of("Outputs of the graph", body, openapi_graph.answers(graph), example)
-    return openapi_files.with_form(
-        _streams(post_of("Answers by column name", body, _predictions(model), example)), model
+    if (graph := graph_adapter(model)) is not None:
+        return post_path("Outputs of the graph", body, openapi_graph.response_schema(graph), example)
+    return openapi_files.add_form(
+        _add_arrow(post_path("Answers by column name", body, _predictions_schema(model), example)), model
     )
 
 
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
-    if (graph := graph_of(model)) is not None:
+    if (graph := graph_adapter(model)) is not None:
         return example_tensors(graph)
     example = model.face.example
     return [
@@ -139,51 +162,67 @@ def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
             "name": item.name,
             "datatype": column_datatype(item.dtype),
             "shape": [1],
-            "data": [openapi_files.element(example.get(item.name))],
+            "data": [openapi_files.tensor_element(example.get(item.name))],
         }
         for item in model.card.inputs
     ]
 
 
-def _target(model: ServedModel) -> dict[str, Schema]:
+def _target_schema(model: ServedModel) -> dict[str, Schema]:
     labels = model.card.labels
     return {"target": {"type": ["string", "null"], "enum": [*labels, None]}} if labels else {}
 
 
-def _predictions(model: ServedModel) -> Schema:
+def _predictions_schema(model: ServedModel) -> Schema:
     labels = model.card.labels
-    answer = object_of({"value": NUMBER})
-    by_column = object_of({"values": array(NUMBER)})
+    answer = object_schema({"value": NUMBER_SCHEMA})
+    by_column = object_schema({"values": array_schema(NUMBER_SCHEMA)})
     if model.task == "embedding":
-        answer = object_of({"embedding": array(NUMBER)})
-        by_column = object_of({"embeddings": array(array(NUMBER))})
+        answer = object_schema({"embedding": array_schema(NUMBER_SCHEMA)})
+        by_column = object_schema({"embeddings": array_schema(array_schema(NUMBER_SCHEMA))})
     elif model.task == "token-classification":
-        entity = object_of({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
-        answer = object_of({"entities": array(entity)})
-        by_column = object_of({"entities": array(array(entity))})
+        entity = object_schema(
+            {
+                "text": TEXT_SCHEMA,
+                "label": TEXT_SCHEMA,
+                "start": NUMBER_SCHEMA,
+                "end": NUMBER_SCHEMA,
+                "probability": NUMBER_SCHEMA,
+            }
+        )
+        answer = object_schema({"entities": array_schema(entity)})
+        by_column = object_schema({"entities": array_schema(array_schema(entity))})
     elif labels:
-        shares = object_of(dict.fromkeys(labels, NUMBER))
-        answer = object_of({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
-        by_column = object_of({"labels": array(TEXT), "probabilities": array(array(NUMBER))})
-    return {"oneOf": [object_of({"predictions": array(answer)}), by_column]}
+        shares = object_schema(dict.fromkeys(labels, NUMBER_SCHEMA))
+        answer = object_schema({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
+        by_column = object_schema(
+            {"labels": array_schema(TEXT_SCHEMA), "probabilities": array_schema(array_schema(NUMBER_SCHEMA))}
+        )
+    return {"oneOf": [object_schema({"predictions": array_schema(answer)}), by_column]}
 
 
-def _explanations() -> Schema:
-    row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
-    values = {"type": "object", "additionalProperties": NUMBER}
-    parts = array({"type": "object"})  # of texts and files: what tokens, sentences, regions add
-    row_type = object_of(row | {"values": values})
+def _explanations_schema() -> Schema:
+    row = {
+        "base_value": NUMBER_SCHEMA,
+        "output": NUMBER_SCHEMA,
+        "residual": NUMBER_SCHEMA,
+        "scale": TEXT_SCHEMA,
+        "method": TEXT_SCHEMA,
+    }
+    values = {"type": "object", "additionalProperties": NUMBER_SCHEMA}
+    parts = array_schema({"type": "object"})  # of texts and files: what tokens, sentences, regions add
+    row_type = object_schema(row | {"values": values})
     row_type["properties"] |= {"parts": parts, "is_partial": {"type": "boolean"}}
-    row_type["properties"] |= {"adds_up": {"type": "boolean"}, "warning": TEXT}  # a warning where it does not
-    return object_of({"explanations": array(row_type)})
+    row_type["properties"] |= {"adds_up": {"type": "boolean"}, "warning": TEXT_SCHEMA}  # a warning where it does not
+    return object_schema({"explanations": array_schema(row_type)})
 
 
-def _body(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
+def _body_schema(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
     """A request body: its rows under the key `rows`, and what may stand beside them."""
     return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
 
 
-def _streams(path: dict[str, Any]) -> dict[str, Any]:
+def _add_arrow(path: dict[str, Any]) -> dict[str, Any]:
     """The same route, with an Arrow stream as the other form of what goes in and comes out."""
     stream = {ARROW.decode(): {"schema": {"type": "string", "format": "binary"}}}
     path["post"]["requestBody"]["content"] |= stream

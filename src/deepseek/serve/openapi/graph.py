@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deepseek.serve.models.graph import GraphFace
-from deepseek.serve.protocols.graph_rows import metadata
+from deepseek.serve.models.graph import GraphAdapter
+from deepseek.serve.protocols.graph_rows import tensor_metadata
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import TensorSpec
@@ -14,26 +14,28 @@ Schema = dict[str, Any]
 MAX_EXAMPLE_VALUES = 1_000  # a longer example is left to /v1/models/M/example
 
 
-def bodies(face: GraphFace) -> list[Schema]:
+def body_schemas(face: GraphAdapter) -> list[Schema]:
     """The forms of a body for :predict: records by input, and rows by position."""
     specs = face.signature.inputs
-    record = _object({spec.name: nested(spec, face) for spec in specs}) | {"additionalProperties": False}
-    row = nested(specs[0], face) if face.matrix else {"type": "array", "minItems": len(specs), "maxItems": len(specs)}
-    return [_closed("instances", record), _closed("rows", row)]
+    record = _object_schema({spec.name: row_schema(spec, face) for spec in specs}) | {"additionalProperties": False}
+    row = (
+        row_schema(specs[0], face) if face.matrix else {"type": "array", "minItems": len(specs), "maxItems": len(specs)}
+    )
+    return [_rows_body_schema("instances", record), _rows_body_schema("rows", row)]
 
 
-def answers(face: GraphFace) -> Schema:
+def response_schema(face: GraphAdapter) -> Schema:
     """What :predict answers with, in either form."""
-    found = {spec.name: nested(spec, face) for spec in face.signature.outputs}
+    found = {spec.name: row_schema(spec, face) for spec in face.signature.outputs}
     by_output = {name: {"type": "array", "items": schema} for name, schema in found.items()}
-    rows = {"type": "array", "items": _object(found)}
-    return {"oneOf": [_object({"predictions": rows}), _object({"outputs": _object(by_output)})]}
+    rows = {"type": "array", "items": _object_schema(found)}
+    return {"oneOf": [_object_schema({"predictions": rows}), _object_schema({"outputs": _object_schema(by_output)})]}
 
 
-def tensor(face: GraphFace) -> Schema:
+def tensor_schema(face: GraphAdapter) -> Schema:
     """One input of an infer request."""
-    listed = metadata(face.signature.inputs)
-    return _object(
+    listed = tensor_metadata(face.signature.inputs)
+    return _object_schema(
         {
             "name": {"type": "string", "enum": [entry["name"] for entry in listed]},
             "datatype": {"type": "string", "enum": sorted({entry["datatype"] for entry in listed})},
@@ -43,12 +45,12 @@ def tensor(face: GraphFace) -> Schema:
     )
 
 
-def is_short(face: GraphFace) -> bool:
+def has_short_example(face: GraphAdapter) -> bool:
     """Whether the example is one that a page can hold."""
     return sum(array.size for array in face.signature.sample(1).values()) <= MAX_EXAMPLE_VALUES
 
 
-def nested(spec: TensorSpec, face: GraphFace) -> Schema:
+def row_schema(spec: TensorSpec, face: GraphAdapter) -> Schema:
     """One row of a tensor."""
     kind = {"f": ["number", "null"], "b": "boolean", "U": "string"}.get(spec.numpy.kind, "integer")
     schema: Schema = {"type": kind}
@@ -59,9 +61,9 @@ def nested(spec: TensorSpec, face: GraphFace) -> Schema:
     return schema
 
 
-def _closed(rows: str, row: Schema) -> Schema:
-    return _object({rows: {"type": "array", "items": row, "minItems": 1}}) | {"additionalProperties": False}
+def _rows_body_schema(rows: str, row: Schema) -> Schema:
+    return _object_schema({rows: {"type": "array", "items": row, "minItems": 1}}) | {"additionalProperties": False}
 
 
-def _object(properties: dict[str, Schema]) -> Schema:
+def _object_schema(properties: dict[str, Schema]) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}

@@ -7,8 +7,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-NUMBER: Schema = {"type": "number"}
-TEXT: Schema = {"type": "string"}
+NUMBER_SCHEMA: Schema = {"type": "number"}
+TEXT_SCHEMA: Schema = {"type": "string"}
 ERROR_STATUSES = {
     "400": "The body is not one JSON object, or asks for a JSON schema that cannot be used.",
     "401": "No accepted API key.",
@@ -27,11 +27,11 @@ ERROR_STATUSES = {
 }
 
 
-def array(items: Schema) -> Schema:
+def array_schema(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def object_of(properties: Mapping[str, Schema]) -> Schema:
+def object_schema(properties: Mapping[str, Schema]) -> Schema:
     """An object that has all of `properties` and may have more."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
@@ -44,10 +44,10 @@ def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def get_of(summary: str, schema: Schema) -> dict[str, Any]:
+def get_path(summary: str, schema: Schema) -> dict[str, Any]:
     return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
 
 
-def post_of(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def post_path(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
     return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}

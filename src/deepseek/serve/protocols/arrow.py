@@ -1,7 +1,7 @@
 """Rows as an Arrow IPC stream: the body of :predict with content-type application/vnd.apache.arrow.stream.
 
-    rows = read_rows(body, model, max_rows)     # Columns: a matrix where all is numbers, else typed columns
-    body = write_answer(prediction)             # prediction, probability_LABEL ...; or prediction, lower, upper
+    rows = read_arrow_rows(body, model, max_rows)     # ColumnarRows: a matrix where all is numbers, else typed columns
+    body = encode_arrow(prediction)             # prediction, probability_LABEL ...; or prediction, lower, upper
 
 The answer is a stream too when Accept names one, else JSON by column.
 
@@ -23,44 +23,44 @@ import numpy as np
 
 from deepseek.contracts import Prediction
 from deepseek.data.table.arrow import from_arrow
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.rows import check_num_rows
 from deepseek.serve.protocols.tensor_rows import column_datatype
 
-MEDIA = b"application/vnd.apache.arrow.stream"
+ARROW_TYPE = b"application/vnd.apache.arrow.stream"
 #: Message.fbs: which field of a table, counted from 0.
 _HEADER, _LENGTH, _COMPRESSION, _DATA = 2, 0, 3, 1
 MAX_SCHEMA_BYTES = 2 << 20
-_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 #: pyarrow's names of what can be one tensor. Halves and booleans cannot with others, uint64 only with a loss.
-_NUMBER = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
+_NUMBER_TYPE = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
 
 
 def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body is said to be a stream."""
     media = headers.get(b"content-type", b"").lower()
-    return media.startswith(MEDIA) and media.split(b";")[0].strip() == MEDIA
+    return media.startswith(ARROW_TYPE) and media.split(b";")[0].strip() == ARROW_TYPE
 
 
 def accepts_arrow(headers: Mapping[bytes, bytes]) -> bool:
     """Whether an answer may be a stream: it is named, as something that is wanted."""
-    return any(part.split(b";")[0].strip() == MEDIA for part in headers.get(b"accept", b"").lower().split(b","))
+    return any(part.split(b";")[0].strip() == ARROW_TYPE for part in headers.get(b"accept", b"").lower().split(b","))
 
 
-def read_rows(body: bytes, model: ServedModel, max_rows: int) -> Columns:
+def read_arrow_rows(body: bytes, model: ServedModel, max_rows: int) -> ColumnarRows:
     """The rows of a stream. MalformedError for what is none, InputError for columns that cannot be read here,
     TooLargeError above `max_rows`."""
     pa = need("pyarrow", extra="tabular")
     try:
-        schema, batches = _read(pa, body, max_rows)
+        schema, batches = _read_batches(pa, body, max_rows)
         batches = [batch for batch in batches if batch.num_rows]
         for batch in batches:
             batch.validate(full=True)
-        return _columns(pa, schema, batches, model)
+        return _read_columns(pa, schema, batches, model)
     except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
         raise MalformedError(
             f"the body is no Arrow stream: {' '.join(str(error).split())[:200]}",
@@ -69,7 +69,7 @@ def read_rows(body: bytes, model: ServedModel, max_rows: int) -> Columns:
         ) from error
 
 
-def _columns(pa: Any, schema: Any, batches: list[Any], model: ServedModel) -> Columns:
+def _read_columns(pa: Any, schema: Any, batches: list[Any], model: ServedModel) -> ColumnarRows:
     if not batches:
         raise InputError(
             "the stream holds no row", expected="at least one", fix="send no request where there is no row"
@@ -79,14 +79,14 @@ def _columns(pa: Any, schema: Any, batches: list[Any], model: ServedModel) -> Co
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"the column {twice[:100]!r} stands twice", expected="each once", fix="keep one of them")
     words = any(column_datatype(item.dtype) == "BYTES" for item in model.card.inputs)
-    if words or not all(_NUMBER.fullmatch(str(kind)) for kind in set(schema.types)):
-        return _typed(pa.Table.from_batches(batches, schema))
+    if words or not all(_NUMBER_TYPE.fullmatch(str(kind)) for kind in set(schema.types)):
+        return _typed_columns(pa.Table.from_batches(batches, schema))
     # One call for all columns: a call for each costs more than the rows of a small message.
     parts = [batch.to_tensor(null_to_nan=True).to_numpy() for batch in batches]
-    return Columns(names, parts[0] if len(parts) == 1 else np.concatenate(parts))
+    return ColumnarRows(names, parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
-def _typed(table: Any) -> Columns:
+def _typed_columns(table: Any) -> ColumnarRows:
     """Columns of any type that a file may have; what is nested or binary is refused by name."""
     found = from_arrow(table)
     values: list[Values] = []
@@ -95,10 +95,10 @@ def _typed(table: Any) -> Columns:
         # True and false stay such: a category may have them for levels.
         flags = found.types[name] == "boolean"
         values.append([None if np.isnan(value) else bool(value) for value in column.tolist()] if flags else column)
-    return Columns(found.names, values)
+    return ColumnarRows(found.names, values)
 
 
-def _read(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
+def _read_batches(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
     """The schema and the batches. InputError for a batch that is compressed inside, TooLargeError for more rows than
     the limit; both before a batch is read."""
     data = pa.py_buffer(body)
@@ -113,21 +113,21 @@ def _read(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
     num_rows, has_dictionaries = 0, False
     for message in messages:
         metadata = memoryview(message.metadata)
-        batch = _table(metadata, _at(metadata, 0), _HEADER)
+        batch = _table_offset(metadata, _follow_offset(metadata, 0), _HEADER)
         if message.type == "dictionary":
             has_dictionaries = True
-            batch = _table(metadata, batch, _DATA)
-        if _field(metadata, batch, _COMPRESSION):
+            batch = _table_offset(metadata, batch, _DATA)
+        if _field_offset(metadata, batch, _COMPRESSION):
             raise InputError(
                 "the stream's buffers are compressed",
                 expected="buffers as they are; the whole body may be compressed, as content-encoding: gzip says",
                 fix="write the stream without IpcWriteOptions(compression=...)",
             )
-        at = _field(metadata, batch, _LENGTH)
+        at = _field_offset(metadata, batch, _LENGTH)
         rows = struct.unpack_from("<q", metadata, batch + at)[0] if at else 0
         # A dictionary may have as many entries as there may be rows, and each is bounded by itself.
         num_rows = num_rows if message.type == "dictionary" else num_rows + rows
-        check_rows(max(num_rows, rows), max_rows)
+        check_num_rows(max(num_rows, rows), max_rows)
     if has_dictionaries:
         reader = pa.ipc.open_stream(data, options=pa.ipc.IpcReadOptions(use_threads=False))
         return reader.schema, list(reader)
@@ -135,7 +135,7 @@ def _read(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
     return known, [pa.ipc.read_record_batch(message, known) for message in messages]
 
 
-def _field(metadata: memoryview, table: int, field: int) -> int:
+def _field_offset(metadata: memoryview, table: int, field: int) -> int:
     """Where a field of a flatbuffer's table stands, from the table's beginning; 0 for one that is left out."""
     vtable = table - struct.unpack_from("<i", metadata, table)[0]
     if vtable < 0 or 4 + 2 * field >= struct.unpack_from("<H", metadata, vtable)[0]:
@@ -143,16 +143,16 @@ def _field(metadata: memoryview, table: int, field: int) -> int:
     return int(struct.unpack_from("<H", metadata, vtable + 4 + 2 * field)[0])
 
 
-def _table(metadata: memoryview, table: int, field: int) -> int:
+def _table_offset(metadata: memoryview, table: int, field: int) -> int:
     """Where the table begins that a field refers to."""
-    return _at(metadata, table + _field(metadata, table, field))
+    return _follow_offset(metadata, table + _field_offset(metadata, table, field))
 
 
-def _at(metadata: memoryview, place: int) -> int:
+def _follow_offset(metadata: memoryview, place: int) -> int:
     return place + int(struct.unpack_from("<I", metadata, place)[0])
 
 
-def write_answer(prediction: Prediction) -> bytes:
+def encode_arrow(prediction: Prediction) -> bytes:
     """The answer as a stream of one batch, with the columns of `deepseek predict`. Values that were changed on the way
     in stand in the schema's metadata under "flags", as JSON."""
     pa = need("pyarrow", extra="tabular")
@@ -170,4 +170,4 @@ def write_answer(prediction: Prediction) -> bytes:
         flags = [{"row": flag.row, "column": flag.column, "what": flag.what} for flag in prediction.flags]
         batch = batch.replace_schema_metadata({"flags": json.dumps(flags)})
     # A stream is its messages and a mark of the end; a writer for it would cost as much again.
-    return b"".join((batch.schema.serialize(), batch.serialize(), _END))
+    return b"".join((batch.schema.serialize(), batch.serialize(), _STREAM_END))

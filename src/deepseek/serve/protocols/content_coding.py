@@ -1,10 +1,11 @@
 """Bodies that travel compressed: gzip and deflate, in requests and, where a client asks for it, in answers.
 
     await inflate(call)                           # call.body is then what was meant, at most max_body_bytes of it
-    answer = compress(answer, call.headers)       # above LEAST_BYTES, when Accept-Encoding names one of the two
+    answer = compress(answer, call.headers)       # above MIN_COMPRESSED_BYTES, when Accept-Encoding names one of the
+    two
 
-JSON is looked at while it is inflated: 78 KB may stand for 32 MiB of empty arrays, of which no more are made than it
-takes to see what they are.
+JSON_TYPE is looked at while it is inflated: 78 KB may stand for 32 MiB of empty arrays, of which no more are made than
+it takes to see what they are.
 
 Source: RFC 9110, section 8.4.1 (deflate is the zlib format) and 12.5.3.
 """
@@ -17,78 +18,78 @@ from dataclasses import replace
 
 from deepseek.errors import MalformedError
 from deepseek.http_errors import MediaTypeError
-from deepseek.serve.core.bodies.structure import BLOCK_BYTES, Scanner
-from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
-from deepseek.serve.core.errors import too_large
-from deepseek.serve.core.request import JSON, Answer, Call
+from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
+from deepseek.serve.core.bodies.structure import BLOCK_BYTES, StructureScanner
+from deepseek.serve.core.errors import body_too_large_error
+from deepseek.serve.core.request import JSON_TYPE, Request, Response
 
 #: zlib's window bits of each coding; both are read whichever of the two is named.
-WINDOWS = {b"gzip": 31, b"deflate": 15}
-_EITHER = 47
-LEAST_BYTES = 1_024  # below it an answer fits into one packet anyway
-_LEVEL = 1  # level 6 takes three times as long for a tenth less
+WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+_DETECT_WINDOW_BITS = 47
+MIN_COMPRESSED_BYTES = 1_024  # below it an answer fits into one packet anyway
+_COMPRESSION_LEVEL = 1  # level 6 takes three times as long for a tenth less
 _INLINE_BYTES = 4 * 1024  # compressed, which may be a thousand times as many
 _READ_BYTES = 64 * 1024  # compressed, that are read at a time
 
 
-async def inflate(call: Call) -> None:
+async def inflate_body(call: Request) -> None:
     """Put the inflated body in the place of a compressed one. MediaTypeError, MalformedError, TooLargeError."""
     coding = call.headers.get(b"content-encoding", b"").strip().lower()
     if coding in (b"", b"identity"):
         return
-    if coding not in WINDOWS and coding != b"x-gzip":  # its older name
+    if coding not in WINDOW_BITS and coding != b"x-gzip":  # its older name
         raise MediaTypeError(
             f"content-encoding is {coding[:40].decode('latin-1')!r}",
             expected="gzip, deflate, or a body that is not compressed",
             fix="compress the body with gzip, or send it as it is without the header content-encoding",
         )
-    media = call.headers.get(b"content-type", JSON).split(b";")[0].strip().lower()
-    is_json = media in (JSON, b"") and b"inference-header-content-length" not in call.headers
-    scanner = Scanner() if is_json else None
+    media = call.headers.get(b"content-type", JSON_TYPE).split(b";")[0].strip().lower()
+    is_json = media in (JSON_TYPE, b"") and b"inference-header-content-length" not in call.headers
+    scanner = StructureScanner() if is_json else None
     num_bytes = INLINE_BYTES if len(call.body) <= _INLINE_BYTES else INLINE_BYTES + 1
-    call.body = await offload(num_bytes, inflated, call.body, call.settings.max_body_bytes, scanner)
+    call.body = await offload(num_bytes, inflate_bytes, call.body, call.settings.max_body_bytes, scanner)
     call.headers = {name: value for name, value in call.headers.items() if name != b"content-encoding"}
 
 
-def inflated(body: bytes, max_bytes: int, scanner: Scanner | None = None) -> bytes:
+def inflate_bytes(body: bytes, max_bytes: int, scanner: StructureScanner | None = None) -> bytes:
     """The bytes that were compressed, at most max_bytes. TooLargeError, MalformedError; `scanner` is given what is made
     as it is made, for what it may refuse.
 
     >>> inflated(zlib.compress(b"rows"), 4)
     b'rows'
     """
-    reader = zlib.decompressobj(_EITHER)
+    reader = zlib.decompressobj(_DETECT_WINDOW_BITS)
     found = bytearray()
     for start in range(0, len(body), _READ_BYTES):
         if reader.eof:
-            raise _broken("bytes follow its end")
-        for block in _blocks(reader, body[start : start + _READ_BYTES]):
+            raise _inflate_error("bytes follow its end")
+        for block in _inflate_blocks(reader, body[start : start + _READ_BYTES]):
             found += block
             if len(found) > max_bytes:
-                raise too_large(max_bytes)
+                raise body_too_large_error(max_bytes)
             if scanner is not None:
                 scanner.feed(block)
     if not reader.eof:
-        raise _broken("it ends too early")
+        raise _inflate_error("it ends too early")
     if reader.unused_data:
-        raise _broken("bytes follow its end")
+        raise _inflate_error("bytes follow its end")
     return bytes(found)
 
 
-def _blocks(reader: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+def _inflate_blocks(reader: zlib._Decompress, data: bytes) -> Iterator[bytes]:
     """What `data` stands for, up to BLOCK_BYTES at a time."""
     while True:
         try:
             block = reader.decompress(data, BLOCK_BYTES)
         except zlib.error as error:
-            raise _broken(str(error)) from error
+            raise _inflate_error(str(error)) from error
         yield block
         data = reader.unconsumed_tail
         if not data and len(block) < BLOCK_BYTES:
             return
 
 
-def _broken(reason: str) -> MalformedError:
+def _inflate_error(reason: str) -> MalformedError:
     return MalformedError(
         f"the body does not decompress: {reason[:100]}",
         expected="one gzip or deflate (zlib) stream, as content-encoding says",
@@ -96,18 +97,18 @@ def _broken(reason: str) -> MalformedError:
     )
 
 
-def compress(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
+def compress_response(answer: Response, headers: Mapping[bytes, bytes]) -> Response:
     """The answer in the coding that the client likes best of gzip and deflate; as it is when it likes none."""
-    coding = preferred(headers.get(b"accept-encoding", b""))
-    if coding is None or len(answer.body) < LEAST_BYTES:
+    coding = preferred_coding(headers.get(b"accept-encoding", b""))
+    if coding is None or len(answer.body) < MIN_COMPRESSED_BYTES:
         return answer
-    writer = zlib.compressobj(_LEVEL, zlib.DEFLATED, WINDOWS[coding])
+    writer = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, WINDOW_BITS[coding])
     body = writer.compress(answer.body) + writer.flush()
     named = ((b"content-encoding", coding), (b"vary", b"accept-encoding"))
     return replace(answer, body=body, headers=answer.headers + named)
 
 
-def preferred(accepted: bytes) -> bytes | None:
+def preferred_coding(accepted: bytes) -> bytes | None:
     """The coding of an Accept-Encoding header that we can write, by its weight.
 
     >>> preferred(b"gzip;q=0.5, deflate"), preferred(b"gzip;q=0, br"), preferred(b"")
@@ -116,13 +117,13 @@ def preferred(accepted: bytes) -> bytes | None:
     best, best_weight = None, 0.0
     for part in accepted.lower().split(b","):
         name, _, parameters = part.partition(b";")
-        weight = _weight(parameters)
-        if name.strip() in WINDOWS and weight > best_weight:
+        weight = _coding_weight(parameters)
+        if name.strip() in WINDOW_BITS and weight > best_weight:
             best, best_weight = name.strip(), weight
     return best
 
 
-def _weight(parameters: bytes) -> float:
+def _coding_weight(parameters: bytes) -> float:
     key, _, value = parameters.strip().partition(b"=")
     if key.strip() != b"q":
         return 1.0

@@ -8,24 +8,26 @@ from __future__ import annotations
 from typing import Any
 
 from deepseek.contracts import Attribution
-from deepseek.engines.process.attributions import Explained
-from deepseek.serve.core.json_body import encode
+from deepseek.engines.process.attributions import RowAttributions
+from deepseek.serve.core.json_body import encode_json
 
 
-def encode_explanations(explained: Explained) -> bytes:
+def encode_explanations(explained: RowAttributions) -> bytes:
     """A body with a row for each that was explained."""
-    found = zip(explained, sums_of(explained), strict=True)
-    return encode({"explanations": [_explanation(attribution, at, adds_up) for (attribution, at), adds_up in found]})
+    found = zip(explained, check_sums(explained), strict=True)
+    return encode_json(
+        {"explanations": [_explanation_row(attribution, at, adds_up) for (attribution, at), adds_up in found]}
+    )
 
 
-def sums_of(explained: Explained) -> list[bool]:
+def check_sums(explained: RowAttributions) -> list[bool]:
     """For each row whether its base value and contributions make its output. Rows share attributions: each is checked
     once."""
     checked = {key: found.adds_up.tolist() for key, found in {id(found): found for found, _ in explained}.items()}
     return [checked[id(attribution)][at] for attribution, at in explained]
 
 
-def _explanation(attribution: Attribution, row: int, adds_up: bool) -> dict[str, Any]:
+def _explanation_row(attribution: Attribution, row: int, adds_up: bool) -> dict[str, Any]:
     parts = attribution.parts[row] if attribution.parts else ()
     more: dict[str, Any] = {}
     if attribution.parts:

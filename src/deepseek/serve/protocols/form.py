@@ -20,22 +20,22 @@ from deepseek.contracts import Record
 from deepseek.errors import InputError, MalformedError
 from deepseek.extras import need
 from deepseek.serve.core.bodies.structure import PAUSE_S
-from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.rows import check_num_rows
 
 if TYPE_CHECKING:
     from deepseek.bundle.manifest import Input
     from deepseek.serve.models.registry import ServedModel
 
-MEDIA = b"multipart/form-data"
-FILES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
+FORM_TYPE = b"multipart/form-data"
+FILE_MODALITIES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
 BLOCK_BYTES = 64 * 1024
 MAX_DIGITS = 400  # of a number: float() would copy a longer text into its error
-EMPTY = "an empty part where the value is missing"
+EMPTY_PART = "an empty part where the value is missing"
 
 
 def is_form(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a body is said to be a form."""
-    return headers.get(b"content-type", b"")[: len(MEDIA) + 1].lower().strip(b"; ") == MEDIA
+    return headers.get(b"content-type", b"")[: len(FORM_TYPE) + 1].lower().strip(b"; ") == FORM_TYPE
 
 
 def read_form(body: bytes, headers: Mapping[bytes, bytes], model: ServedModel, max_rows: int) -> list[Record]:
@@ -43,23 +43,25 @@ def read_form(body: bytes, headers: Mapping[bytes, bytes], model: ServedModel, m
     have different numbers of parts, TooLargeError above `max_rows`."""
     columns = {item.name: item for item in model.card.inputs}
     found: dict[str, list[Any]] = {}
-    for name, is_file, data in _parts(body, headers, (max_rows + 1) * (len(columns) + 1)):
-        found.setdefault(name, []).append(_value(columns.get(name), name, is_file, data))
-        check_rows(len(found[name]), max_rows)
+    for name, is_file, data in _iter_parts(body, headers, (max_rows + 1) * (len(columns) + 1)):
+        found.setdefault(name, []).append(_part_value(columns.get(name), name, is_file, data))
+        check_num_rows(len(found[name]), max_rows)
     if not found:
-        raise InputError("the form has no part", expected=f"one for each of {_named(columns)}", fix="send the columns")
+        raise InputError(
+            "the form has no part", expected=f"one for each of {_list_columns(columns)}", fix="send the columns"
+        )
     counts = {name: len(values) for name, values in found.items()}
     most = max(counts, key=lambda name: counts[name])
     least = min(counts, key=lambda name: counts[name])
     if counts[most] != counts[least]:
         raise InputError(
             f"the form has {counts[most]} parts {most[:100]!r} and {counts[least]} {least[:100]!r}",
-            expected="one part of each column for each row", fix=f"send {EMPTY}",
+            expected="one part of each column for each row", fix=f"send {EMPTY_PART}",
         )  # fmt: skip
     return [{name: values[row] for name, values in found.items()} for row in range(counts[most])]
 
 
-def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[tuple[str, bool, bytes]]:
+def _iter_parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[tuple[str, bool, bytes]]:
     """Name, whether it is a file, and bytes of each part, one after the other: of a form with too many no more is kept
     than of one that is read, and no collector walks over them."""
     multipart = need("multipart", extra="serve")
@@ -68,7 +70,7 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[t
         _, options = multipart.parse_options_header(headers[b"content-type"].decode("latin-1"))
         with multipart.PushMultipartParser(options.get("boundary", ""), strict=True, max_segment_count=most) as parser:
             chunks: list[bytes] = []
-            for event in chain.from_iterable(map(parser.parse, _blocks(body))):
+            for event in chain.from_iterable(map(parser.parse, _iter_blocks(body))):
                 if event is None:
                     yield name, is_file, b"".join(chunks)
                 elif isinstance(event, (bytes, bytearray)):
@@ -82,24 +84,26 @@ def _parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[t
         ) from error  # fmt: skip
 
 
-def _blocks(body: bytes) -> Iterator[bytes]:
+def _iter_blocks(body: bytes) -> Iterator[bytes]:
     """A body in blocks: the parser looks for the boundary in all that it is given, anew for each part."""
     for start in range(0, len(body), BLOCK_BYTES):
         time.sleep(PAUSE_S)
         yield body[start : start + BLOCK_BYTES]
 
 
-def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
+def _part_value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
     """A column's value as JSON would hold it, or bytes for a file."""
     if not data and not is_file:
         return None
-    if column is not None and column.modality in FILES:
+    if column is not None and column.modality in FILE_MODALITIES:
         return data
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"the part {name[:100]!r} is not UTF-8", expected="text, a number, or " + EMPTY, fix="write it as UTF-8"
+            f"the part {name[:100]!r} is not UTF-8",
+            expected="text, a number, or " + EMPTY_PART,
+            fix="write it as UTF-8",
         ) from error
     if column is not None and column.dtype.startswith(("float", "int")) and len(text) <= MAX_DIGITS:
         try:
@@ -109,5 +113,5 @@ def _value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
     return text
 
 
-def _named(columns: Mapping[str, Any]) -> str:
+def _list_columns(columns: Mapping[str, Any]) -> str:
     return ", ".join(list(columns)[:20])

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepseek.contracts import Prediction, Record, Tensors
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 from deepseek.http_errors import MediaTypeError
-from deepseek.serve.models.graph import CELL_VALUES, GraphFace, cast
+from deepseek.serve.models.graph import CELL_VALUES, GraphAdapter, cast_to_input
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.rows import from_body, read_numbers
-from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, datatype_of
+from deepseek.serve.protocols.rows import read_columns, read_numeric_columns
+from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, array_datatype
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import TensorSpec
@@ -29,47 +29,51 @@ MAX_RANK = 16
 PLATFORM, GRAPH_PLATFORM = "deepseek_bundle", "onnxruntime_onnx"  # the second is Triton's name for it
 
 
-def graph_of(model: ServedModel) -> GraphFace | None:
+def graph_adapter(model: ServedModel) -> GraphAdapter | None:
     """The face of a model that is a bare graph; None for all others."""
-    return model.face if isinstance(model.face, GraphFace) else None
+    return model.face if isinstance(model.face, GraphAdapter) else None
 
 
-def platform_of(model: ServedModel) -> str:
+def platform_name(model: ServedModel) -> str:
     """What the protocol calls the form that a model has."""
-    return PLATFORM if graph_of(model) is None else GRAPH_PLATFORM
+    return PLATFORM if graph_adapter(model) is None else GRAPH_PLATFORM
 
 
 def max_rank(model: ServedModel) -> int:
     """How many axes a tensor of an infer request may have."""
-    return MAX_COLUMN_RANK if graph_of(model) is None else MAX_RANK
+    return MAX_COLUMN_RANK if graph_adapter(model) is None else MAX_RANK
 
 
-def num_rows(tensor: Tensor, model: ServedModel) -> int:
+def count_rows(tensor: Tensor, model: ServedModel) -> int:
     """What a tensor counts for in the limit of rows."""
-    face = graph_of(model)
+    face = graph_adapter(model)
     return tensor.shape[0] if face is None or (face.joins and tensor.shape) else 1
 
 
-def metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+def tensor_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     """As the protocol lists inputs or outputs; -1 is any size."""
     return [
-        {"name": spec.name, "datatype": _datatype(spec), "shape": [d if isinstance(d, int) else -1 for d in spec.shape]}
+        {
+            "name": spec.name,
+            "datatype": _tensor_datatype(spec),
+            "shape": [d if isinstance(d, int) else -1 for d in spec.shape],
+        }
         for spec in specs
     ]
 
 
-def example_tensors(face: GraphFace) -> list[dict[str, Any]]:
+def example_tensors(face: GraphAdapter) -> list[dict[str, Any]]:
     """The inputs of an infer request to copy."""
     found = []
     for spec in face.signature.inputs:
         array = np.array(face.example[spec.name])
         array = array if face.is_whole else array[None]
-        entry = {"name": spec.name, "datatype": _datatype(spec), "shape": list(array.shape)}
+        entry = {"name": spec.name, "datatype": _tensor_datatype(spec), "shape": list(array.shape)}
         found.append(entry | {"data": array.ravel().tolist()})
     return found
 
 
-def read_tensors(tensors: Sequence[Tensor], face: GraphFace) -> Tensors:
+def read_tensors(tensors: Sequence[Tensor], face: GraphAdapter) -> Tensors:
     """The rows of an infer request. InputError for a name, a type or a number of axes that the graph does not have."""
     arrays: dict[str, Any] = {}
     for tensor in tensors:
@@ -78,10 +82,10 @@ def read_tensors(tensors: Sequence[Tensor], face: GraphFace) -> Tensors:
             raise InputError(
                 f"the input {tensor.name[:100]!r} stands twice", expected="one of a name", fix="keep one of them"
             )
-        if tensor.datatype != _datatype(spec):
+        if tensor.datatype != _tensor_datatype(spec):
             raise InputError(
                 f"the input {spec.name!r} is {tensor.datatype}",
-                expected=f"{_datatype(spec)}: the graph takes {spec.shown()}",
+                expected=f"{_tensor_datatype(spec)}: the graph takes {spec.shown()}",
                 fix="send it in the datatype of the model's metadata",
             )
         if len(tensor.shape) != len(spec.shape):
@@ -92,7 +96,7 @@ def read_tensors(tensors: Sequence[Tensor], face: GraphFace) -> Tensors:
             )
         values = tensor.values
         given = values if isinstance(values, np.ndarray) else np.array(values, object if spec.dtype == "str" else None)
-        array = cast(given, spec).reshape(tensor.shape)
+        array = cast_to_input(given, spec).reshape(tensor.shape)
         if not face.is_whole and not len(array):
             raise InputError(
                 "the inputs hold no row", expected="at least one", fix="send no request where there is none"
@@ -105,32 +109,32 @@ def read_tensors(tensors: Sequence[Tensor], face: GraphFace) -> Tensors:
     return Tensors(arrays, face.is_whole)
 
 
-def read_numeric(data: bytes, face: GraphFace, max_rows: int) -> Tensors | None:
+def read_numeric_rows(data: bytes, face: GraphAdapter, max_rows: int) -> Tensors | None:
     """Rows by position of a graph with one input of lists, when they are numbers alone; None for any other body."""
     spec = face.matrix
     width = None if spec is None else face.signature.row_shape(spec)[0]
     if spec is None or not isinstance(width, int):
         return None
-    numbers = read_numbers(data, tuple(map(str, range(width))), max_rows)
+    numbers = read_numeric_columns(data, tuple(map(str, range(width))), max_rows)
     # A body that names its columns names inputs, of which one is no list.
     if numbers is None or numbers[1] or b'"columns"' in data or spec.numpy.kind != "f":
         return None
     matrix = np.asarray(numbers[0].values, np.float64)
-    return Tensors({spec.name: cast(matrix, spec)}, face.is_whole)
+    return Tensors({spec.name: cast_to_input(matrix, spec)}, face.is_whole)
 
 
-def read_positional(body: Mapping[str, Any], face: GraphFace, *, copy: str) -> Sequence[Record]:
+def read_positional_rows(body: Mapping[str, Any], face: GraphAdapter, *, copy: str) -> Sequence[Record]:
     """Rows with a value for each input; or, where there is one input of lists and no "columns", lists for that one."""
     names = [spec.name for spec in face.signature.inputs]
     rows = body.get("rows")
     if face.matrix is None or "columns" in body or not isinstance(rows, list):
-        return from_body(body, names, copy=copy)
-    return Columns(names, [rows]) if rows else from_body(body, names, copy=copy)
+        return read_columns(body, names, copy=copy)
+    return ColumnarRows(names, [rows]) if rows else read_columns(body, names, copy=copy)
 
 
 def check_explainable(model: ServedModel) -> None:
     """InputError for a bare graph: nothing says what its numbers stand for."""
-    if graph_of(model) is not None:
+    if graph_adapter(model) is not None:
         raise InputError(
             f"{model.name!r} is a bare ONNX graph, and there is nothing to explain its answers with",
             expected="a bundle, which says what its columns and answers are, or an xgboost file",
@@ -140,7 +144,7 @@ def check_explainable(model: ServedModel) -> None:
 
 def check_columns(model: ServedModel) -> None:
     """MediaTypeError where rows come as an Arrow stream or a form, whose columns are no tensors."""
-    if graph_of(model) is not None:
+    if graph_adapter(model) is not None:
         raise MediaTypeError(
             f"{model.name!r} takes tensors, and an Arrow stream or a form holds columns",
             expected="JSON, or the binary tensors of /v2",
@@ -148,7 +152,7 @@ def check_columns(model: ServedModel) -> None:
         )
 
 
-def cells_of(prediction: Prediction, num_rows: int, row_cells: int) -> int:
+def response_cells(prediction: Prediction, num_rows: int, row_cells: int) -> int:
     """What writing an answer costs, in cells of models.INLINE_CELLS."""
     if prediction.tensors is None:
         return num_rows * row_cells
@@ -160,5 +164,5 @@ def output_arrays(tensors: Tensors) -> dict[str, Any]:
     return {name: array[0] if tensors.is_whole else array for name, array in tensors.arrays.items()}
 
 
-def _datatype(spec: TensorSpec) -> str:
-    return datatype_of(np.empty(0, spec.numpy))
+def _tensor_datatype(spec: TensorSpec) -> str:
+    return array_datatype(np.empty(0, spec.numpy))

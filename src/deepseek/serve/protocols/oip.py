@@ -15,55 +15,55 @@ from functools import partial
 from typing import Any
 
 from deepseek.contracts import Prediction, Tensors
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.checks.finite import check_numbers
 from deepseek.errors import InputError, TooLargeError
-from deepseek.serve.core.bodies.turns import INLINE_BYTES, offload
-from deepseek.serve.core.json_body import encode, kind_of, read_object
-from deepseek.serve.core.request import Answer, Call, malformed_header, whole_number
+from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
+from deepseek.serve.core.json_body import decode_object, encode_json, json_type_name
+from deepseek.serve.core.request import Request, Response, malformed_header_error, parse_header_integer
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.content_coding import compress, inflate
-from deepseek.serve.protocols.graph_rows import cells_of, max_rank, num_rows, platform_of
-from deepseek.serve.protocols.records import CELLS
-from deepseek.serve.protocols.rows import check_rows
+from deepseek.serve.protocols.content_coding import compress_response, inflate_body
+from deepseek.serve.protocols.graph_rows import count_rows, max_rank, platform_name, response_cells
+from deepseek.serve.protocols.records import RECORD_CELLS
+from deepseek.serve.protocols.rows import check_num_rows
 from deepseek.serve.protocols.tensor_rows import (
-    check_asked,
+    check_output_parameters,
     check_outputs,
     file_columns,
     input_metadata,
+    metadata_hint,
     output_metadata,
     output_tensors,
-    rows_of,
-    see,
+    rows_from_tensors,
 )
-from deepseek.serve.protocols.tensors import Tensor, read_tensor, write_tensor
+from deepseek.serve.protocols.tensors import Tensor, encode_tensor, read_tensor
 from deepseek.version import __version__
 
-HEADER_LENGTH = b"inference-header-content-length"
+JSON_LENGTH_HEADER = b"inference-header-content-length"
 MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
 MAX_INPUTS = 1_024  # of a body, that are looked at for what is wrong with them
 EXTENSIONS = ["binary_tensor_data"]
 
 
-def server_metadata() -> Answer:
+def server_metadata() -> Response:
     """GET /v2"""
-    return Answer.json({"name": "deepseek", "version": __version__, "extensions": EXTENSIONS})
+    return Response.json({"name": "deepseek", "version": __version__, "extensions": EXTENSIONS})
 
 
-def metadata(model: ServedModel, versions: Iterable[str] = ()) -> Answer:
+def model_metadata(model: ServedModel, versions: Iterable[str] = ()) -> Response:
     """GET /v2/models/M"""
-    return Answer.json(
+    return Response.json(
         {
             "name": model.name,
             "versions": list(versions) or [model.version],
-            "platform": platform_of(model),
+            "platform": platform_name(model),
             "inputs": input_metadata(model),
             "outputs": output_metadata(model),
         }
     )
 
 
-def config(model: ServedModel) -> Answer:
+def model_config(model: ServedModel) -> Response:
     """GET /v2/models/M/config, which Triton's clients and its load tester ask for."""
     ends = {"input": input_metadata(model), "output": output_metadata(model)}
     listed = {
@@ -73,8 +73,8 @@ def config(model: ServedModel) -> Answer:
         ]
         for end, each in ends.items()
     }
-    top = {"name": model.name, "platform": platform_of(model), "backend": platform_of(model), "max_batch_size": 0}
-    return Answer.json(top | listed)
+    top = {"name": model.name, "platform": platform_name(model), "backend": platform_name(model), "max_batch_size": 0}
+    return Response.json(top | listed)
 
 
 def config_type(datatype: str) -> str:
@@ -86,33 +86,33 @@ def config_type(datatype: str) -> str:
     return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
 
 
-def model_ready(model: ServedModel) -> Answer:
+def model_ready(model: ServedModel) -> Response:
     """GET /v2/models/M/ready"""
-    return Answer.json({"name": model.name, "ready": True})
+    return Response.json({"name": model.name, "ready": True})
 
 
-async def infer(call: Call, model: ServedModel) -> Answer:
+async def infer(call: Request, model: ServedModel) -> Response:
     """POST /v2/models/M/infer"""
     if b"content-encoding" in call.headers:
-        await inflate(call)
-    header, tail = await _read(call)
-    _check_id(header)
+        await inflate_body(call)
+    header, tail = await _split_body(call)
+    _check_header(header)
     timeout_us = header.get("parameters", {}).get("timeout")
     if timeout_us is not None:
-        take_timeout(call, timeout_us)
-    take_infinite(call, header.get("parameters", {}).get("allow_infinite", False))
-    read = partial(_records, header, tail, model, call.settings.max_rows)
+        apply_timeout(call, timeout_us)
+    apply_allow_infinite(call, header.get("parameters", {}).get("allow_infinite", False))
+    read = partial(_read_inputs, header, tail, model, call.settings.max_rows)
     num_bytes = len(call.body)
     records = await (model.offload(num_bytes // 4, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
-    wanted = _wanted(header.get("outputs"), model)
+    wanted = _requested_outputs(header.get("outputs"), model)
     _, prediction = await model.predict(call, records)
-    cells = cells_of(prediction, len(records), CELLS)
-    return await model.offload(cells, _answer, call, model, header, wanted, prediction)
+    cells = response_cells(prediction, len(records), RECORD_CELLS)
+    return await model.offload(cells, _encode_response, call, model, header, wanted, prediction)
 
 
-async def _read(call: Call) -> tuple[dict[str, Any], memoryview]:
+async def _split_body(call: Request) -> tuple[dict[str, Any], memoryview]:
     """The JSON of a request, and the raw bytes behind it."""
-    length = call.headers.get(HEADER_LENGTH)
+    length = call.headers.get(JSON_LENGTH_HEADER)
     if length is None:
         call.check_media_type()
     else:
@@ -123,49 +123,55 @@ async def _read(call: Call) -> tuple[dict[str, Any], memoryview]:
     elif length.isdigit() and int(length[:12]) <= len(data):
         stop = int(length[:12])
     else:
-        raise malformed_header(HEADER_LENGTH.decode(), length, "the length of the JSON in the body, in bytes")
-    body = await offload(stop, read_object, data[:stop])
+        raise malformed_header_error(
+            JSON_LENGTH_HEADER.decode(), length, "the length of the JSON in the body, in bytes"
+        )
+    body = await offload(stop, decode_object, data[:stop])
     return body, memoryview(data)[stop:]
 
 
-def _records(header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int) -> Columns | Tensors:
+def _read_inputs(
+    header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int
+) -> ColumnarRows | Tensors:
     entries = header.get("inputs")
     if not isinstance(entries, list) or not entries:
         raise InputError(
             'the body has no "inputs"',
             expected='"inputs": [{"name", "shape", "datatype", "data"}, ...]',
-            fix=see(model),
+            fix=metadata_hint(model),
         )
     if len(entries) > max(MAX_INPUTS, 2 * len(model.columns)):
         raise TooLargeError(
-            f"the body has {len(entries)} inputs", expected=f"one for each of {len(model.columns)}", fix=see(model)
+            f"the body has {len(entries)} inputs",
+            expected=f"one for each of {len(model.columns)}",
+            fix=metadata_hint(model),
         )
     tensors: list[Tensor] = []
     at, files = 0, file_columns(model)
     for entry in entries:
         tensor, at = read_tensor(entry, tail, at, max_rank(model), files)
-        check_rows(num_rows(tensor, model), max_rows)
+        check_num_rows(count_rows(tensor, model), max_rows)
         tensors.append(tensor)
     if at != len(tail):
         raise InputError(
             f"{len(tail) - at} raw bytes belong to no input",
             expected="as many bytes as the inputs' binary_data_size add up to",
-            fix=f"correct binary_data_size, or the header {HEADER_LENGTH.decode()}",
+            fix=f"correct binary_data_size, or the header {JSON_LENGTH_HEADER.decode()}",
         )
-    return rows_of(tensors, model)
+    return rows_from_tensors(tensors, model)
 
 
-def _check_id(header: Mapping[str, Any]) -> None:
+def _check_header(header: Mapping[str, Any]) -> None:
     for key, kind in (("id", str), ("parameters", dict)):
         if not isinstance(header.get(key, kind()), kind):
             raise InputError(
-                f'"{key}" is {kind_of(header[key])}',
+                f'"{key}" is {json_type_name(header[key])}',
                 expected="a string" if kind is str else "an object",
                 fix="correct it, or leave it out",
             )
 
 
-def take_timeout(call: Call, timeout_us: Any) -> None:
+def apply_timeout(call: Request, timeout_us: Any) -> None:
     """Triton's clients send the limit of a request in microseconds, as a parameter: it counts like x-timeout-ms."""
     if type(timeout_us) is not int or timeout_us <= 0:
         raise InputError(
@@ -173,28 +179,30 @@ def take_timeout(call: Call, timeout_us: Any) -> None:
             expected="whole microseconds, above 0",
             fix="correct it, or leave it out",
         )
-    shorten(call, timeout_us // 1_000)
+    shorten_timeout(call, timeout_us // 1_000)
 
 
-def take_infinite(call: Call, allowed: Any) -> None:
+def apply_allow_infinite(call: Request, allowed: Any) -> None:
     """The parameter by which a client says that outputs of a bare graph may be infinite; raw bytes alone hold them."""
     if type(allowed) is not bool:
         raise InputError(
-            f'the parameter "allow_infinite" is {kind_of(allowed)}', expected="true or false", fix="leave it out for no"
+            f'the parameter "allow_infinite" is {json_type_name(allowed)}',
+            expected="true or false",
+            fix="leave it out for no",
         )
     call.allow_infinite = allowed
 
 
-def shorten(call: Call, limit_ms: int) -> None:
+def shorten_timeout(call: Request, limit_ms: int) -> None:
     """Let a call end after `limit_ms`, if its x-timeout-ms does not end it earlier."""
     limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
     given = call.headers.get(b"x-timeout-ms", limit)
     if given.isdigit():  # what is no number is refused where the deadline is asked for
-        given = min(given, limit, key=whole_number)
+        given = min(given, limit, key=parse_header_integer)
     call.headers = {**call.headers, b"x-timeout-ms": given}
 
 
-def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
+def _requested_outputs(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
     """The outputs that are asked for, and whether each is wanted as raw bytes; None for all."""
     if entries is None:
         return None
@@ -203,24 +211,24 @@ def _wanted(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
         name = entry.get("name") if isinstance(entry, dict) else ""
         check_outputs([name], model)
         parameters = entry.get("parameters")
-        check_asked(parameters)
-        found[str(name)] = _flag(parameters, "binary_data")
+        check_output_parameters(parameters)
+        found[str(name)] = _read_flag(parameters, "binary_data")
     return found or None
 
 
-def _flag(parameters: Any, name: str) -> bool | None:
+def _read_flag(parameters: Any, name: str) -> bool | None:
     value = parameters.get(name) if isinstance(parameters, dict) else None
     return value if isinstance(value, bool) else None
 
 
-def _answer(
-    call: Call,
+def _encode_response(
+    call: Request,
     model: ServedModel,
     header: Mapping[str, Any],
     wanted: Mapping[str, bool | None] | None,
     prediction: Prediction,
-) -> Answer:
-    all_binary = bool(_flag(header.get("parameters"), "binary_data_output"))
+) -> Response:
+    all_binary = bool(_read_flag(header.get("parameters"), "binary_data_output"))
     arrays = output_tensors(prediction)
     entries, raws = [], []
     for name in wanted or arrays:
@@ -228,18 +236,18 @@ def _answer(
         is_binary = all_binary if chosen is None else chosen
         if call.allow_infinite and not is_binary:  # JSON has no sign for it
             check_numbers(arrays[name], f"the output {name!r}", model=model.name)
-        entry, raw = write_tensor(name, arrays[name], is_binary)
+        entry, raw = encode_tensor(name, arrays[name], is_binary)
         entries.append(entry)
         raws.append(raw)
     top: dict[str, Any] = {"model_name": model.name, "model_version": model.version, "outputs": entries}
     for key in ("id", "parameters"):
         if key in header:
             top[key] = header[key]
-    content = encode(top)
+    content = encode_json(top)
     if not any("parameters" in entry for entry in entries):
-        return compress(Answer(content), call.headers)
+        return compress_response(Response(content), call.headers)
     length = str(len(content)).encode()
-    whole = Answer(
-        b"".join([content, *raws]), media_type=b"application/octet-stream", headers=((HEADER_LENGTH, length),)
+    whole = Response(
+        b"".join([content, *raws]), media_type=b"application/octet-stream", headers=((JSON_LENGTH_HEADER, length),)
     )
-    return compress(whole, call.headers)
+    return compress_response(whole, call.headers)

@@ -24,24 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Prediction
-from deepseek.data.table.columns import Columns
-from deepseek.data.table.values import EXACT
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.data.table.values import MAX_EXACT_INTEGER
 from deepseek.errors import InputError, TooLargeError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.core.bodies.slices import SLICE_BYTES, Sliced
+from deepseek.serve.core.bodies.slices import SLICE_BYTES, SlicedBody
 from deepseek.serve.core.bodies.structure import PAUSE_S, scan
-from deepseek.serve.core.json_body import encode, kind_of
-from deepseek.serve.core.json_numbers import numbers
+from deepseek.serve.core.json_body import encode_json, json_type_name
+from deepseek.serve.core.json_numbers import encode_floats
 
-KEYS = {"columns", "rows", "reasons"}
-FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'
+ROW_KEYS = {"columns", "rows", "reasons"}
+ROWS_FORM = '{"columns": [name, ...], "rows": [[value, ...], ...]}, where "columns" may be left out'
 #: A longer body of rows is decoded in a thread. Up to it decoding takes 2 ms, and holds Python's lock in a thread too.
-INLINE_BYTES = 256 * 1024
+INLINE_ROWS_BYTES = 256 * 1024
 MAX_ROW_BYTES = 1 << 20  # of a row of numbers that is decoded in one call
-_LOOK_BYTES = 16 * 1024  # within which "rows" is looked for before a body is decoded as rows of numbers
+_SEARCH_BYTES = 16 * 1024  # within which "rows" is looked for before a body is decoded as rows of numbers
 
 
-class _Numbers(msgspec.Struct, forbid_unknown_fields=True):
+class _NumericBody(msgspec.Struct, forbid_unknown_fields=True):
     """A body whose cells are all numbers or null."""
 
     rows: list[list[float | None]]
@@ -49,26 +49,26 @@ class _Numbers(msgspec.Struct, forbid_unknown_fields=True):
     reasons: int | msgspec.UnsetType = msgspec.UNSET
 
 
-_decode_numbers = msgspec.json.Decoder(_Numbers).decode
+_decode_numbers = msgspec.json.Decoder(_NumericBody).decode
 _decode_rows = msgspec.json.Decoder(list[list[float | None]]).decode
 _decode_rest = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def holds_rows(body: bytes) -> bool:
+def may_hold_rows(body: bytes) -> bool:
     """Whether a body may hold rows as positional arrays. A quick look, which may err."""
-    return body.find(b'"rows"', 0, _LOOK_BYTES) >= 0
+    return body.find(b'"rows"', 0, _SEARCH_BYTES) >= 0
 
 
-def read_numbers(body: bytes, names: Sequence[str], max_rows: int) -> tuple[Columns, int] | None:
+def read_numeric_columns(body: bytes, names: Sequence[str], max_rows: int) -> tuple[ColumnarRows, int] | None:
     """Rows of numbers and how many reasons are asked for; None for a body that is anything else, or that is wrong.
 
-    >>> read_numbers(b'{"rows": [[1, 2.5], [null, 3]]}', ("a", "b"), 10)[0][1]
+    >>> read_numeric_columns(b'{"rows": [[1, 2.5], [null, 3]]}', ("a", "b"), 10)[0][1]
     {'a': None, 'b': 3.0}
     """
-    if not holds_rows(body):
+    if not may_hold_rows(body):
         return None
     try:
-        found = _whole(body) if len(body) <= INLINE_BYTES else _in_slices(body, max_rows)
+        found = _decode_whole(body) if len(body) <= INLINE_ROWS_BYTES else _decode_slices(body, max_rows)
     except ValueError:  # msgspec's errors and broken UTF-8: who reads the body next finds them too
         return None
     if found is None or not 0 < found.num_rows <= max_rows:
@@ -77,14 +77,14 @@ def read_numbers(body: bytes, names: Sequence[str], max_rows: int) -> tuple[Colu
     width = len(names)
     if found.widths != {width} or len(set(names)) < width:
         return None
-    matrix = np.concatenate([_matrix(rows, width) for rows in found.parts])
-    if (np.abs(matrix) >= EXACT).any():  # a whole number that float64 has rounded may be a category's
+    matrix = np.concatenate([_to_matrix(rows, width) for rows in found.parts])
+    if (np.abs(matrix) >= MAX_EXACT_INTEGER).any():  # a whole number that float64 has rounded may be a category's
         return None
-    return Columns(names, matrix), found.reasons
+    return ColumnarRows(names, matrix), found.reasons
 
 
 @dataclass(slots=True)
-class _Found:
+class _NumericRows:
     """Rows of numbers as they are decoded, in parts."""
 
     parts: list[Any]  # lists of rows, or arrays (N, P)
@@ -94,7 +94,7 @@ class _Found:
     reasons: int = 0
 
 
-def _whole(body: bytes) -> _Found | None:
+def _decode_whole(body: bytes) -> _NumericRows | None:
     """Of a body that is decoded in one call."""
     found = _decode_numbers(body)
     columns = [] if found.columns is msgspec.UNSET else found.columns
@@ -104,15 +104,15 @@ def _whole(body: bytes) -> _Found | None:
     if found.columns is not msgspec.UNSET and not columns:
         return None
     reasons = 0 if found.reasons is msgspec.UNSET else found.reasons
-    return _Found([found.rows], set(map(len, found.rows)), len(found.rows), columns, reasons)
+    return _NumericRows([found.rows], set(map(len, found.rows)), len(found.rows), columns, reasons)
 
 
-def _in_slices(body: bytes, max_rows: int) -> _Found | None:
+def _decode_slices(body: bytes, max_rows: int) -> _NumericRows | None:
     """Of a large body: each slice of rows becomes numbers of an array before the next is decoded."""
-    sliced = Sliced(body, scan(body), msgspec.json.decode)
+    sliced = SlicedBody(body, scan(body), msgspec.json.decode)
     outer = sliced.brackets(0, len(body))
     rest: dict[str, Any] = {}
-    found: _Found | None = None
+    found: _NumericRows | None = None
     for span in sliced.groups(*outer) if outer is not None and body[outer[0] : outer[0] + 1] == b"{" else ():
         if span.num_items > 1 or span.stop - span.start <= SLICE_BYTES:
             members = _decode_rest(b"{%b}" % body[span.start : span.stop])
@@ -124,7 +124,7 @@ def _in_slices(body: bytes, max_rows: int) -> _Found | None:
         inner = sliced.brackets(start, span.stop)
         if key != "rows" or found is not None or inner is None:
             return None
-        found = _row_slices(sliced, inner, max_rows)
+        found = _decode_row_slices(sliced, inner, max_rows)
         if found is None:
             return None
     columns, reasons = rest.get("columns"), rest.get("reasons", 0)
@@ -135,23 +135,23 @@ def _in_slices(body: bytes, max_rows: int) -> _Found | None:
     return found
 
 
-def _row_slices(sliced: Sliced, inner: tuple[int, int], max_rows: int) -> _Found | None:
-    found = _Found([], set(), 0)
+def _decode_row_slices(sliced: SlicedBody, inner: tuple[int, int], max_rows: int) -> _NumericRows | None:
+    found = _NumericRows([], set(), 0)
     for span in sliced.groups(*inner):
         if span.stop - span.start > MAX_ROW_BYTES:
             return None
         rows = _decode_rows(b"[%b]" % sliced.body[span.start : span.stop])
         found.num_rows += len(rows)
-        check_rows(found.num_rows, max_rows)
+        check_num_rows(found.num_rows, max_rows)
         found.widths.update(map(len, rows))
         if len(rows) != span.num_items or len(found.widths) != 1:
             return None
-        found.parts.append(_matrix(rows, len(rows[0])))
+        found.parts.append(_to_matrix(rows, len(rows[0])))
         time.sleep(PAUSE_S)
     return found
 
 
-def _matrix(rows: Any, width: int) -> NDArray[np.float64]:
+def _to_matrix(rows: Any, width: int) -> NDArray[np.float64]:
     """Rows of one width as an array (N, P); null is NaN."""
     if isinstance(rows, np.ndarray):
         return rows
@@ -161,14 +161,16 @@ def _matrix(rows: Any, width: int) -> NDArray[np.float64]:
         return np.array(rows, np.float64)
 
 
-def from_body(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> Columns:
+def read_columns(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> ColumnarRows:
     """The rows of a decoded body. InputError names the row that does not fit; `copy` says where a body to copy is."""
     named = body.get("columns")
-    names = names if named is None else _names(named, names)
+    names = names if named is None else _read_names(named, names)
     rows = body.get("rows")
     if not isinstance(rows, list):
         raise InputError(
-            'the body has no "rows"' if rows is None else f'"rows" is {kind_of(rows)}', expected=FORM, fix=copy
+            'the body has no "rows"' if rows is None else f'"rows" is {json_type_name(rows)}',
+            expected=ROWS_FORM,
+            fix=copy,
         )
     if not rows:
         raise InputError('"rows" is empty', expected="at least one row", fix=copy)
@@ -176,16 +178,16 @@ def from_body(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> Co
     for index, row in enumerate(rows):
         if type(row) is not list or len(row) != width:
             shown = ", ".join(names[:20]) + (f" and {width - 20} more" if width > 20 else "")
-            what = f"has {len(row)} values" if type(row) is list else f"is {kind_of(row)}"
+            what = f"has {len(row)} values" if type(row) is list else f"is {json_type_name(row)}"
             raise InputError(
                 f"rows[{index}] {what}",
                 expected=f"an array of {width} values: {shown}",
                 fix="give each row a value for every column, null where it is not known",
             )
-    return Columns(names, _turned(rows, width))
+    return ColumnarRows(names, _transpose(rows, width))
 
 
-def _turned(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+def _transpose(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows by column. A thousand at a time: one call for all would hold Python's lock for as long as it takes."""
     columns: list[list[Any]] = [[] for _ in range(width)]
     for start in range(0, len(rows), 1_000):
@@ -194,10 +196,12 @@ def _turned(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return columns
 
 
-def _names(named: Any, known: Sequence[str]) -> Sequence[str]:
+def _read_names(named: Any, known: Sequence[str]) -> Sequence[str]:
     if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
         raise InputError(
-            f'"columns" is {kind_of(named)}' if not isinstance(named, list) else '"columns" holds what is no name',
+            f'"columns" is {json_type_name(named)}'
+            if not isinstance(named, list)
+            else '"columns" holds what is no name',
             expected=f"an array of names: {', '.join(known[:20])}",
             fix='name the columns of "rows" in their order, or leave "columns" out',
         )
@@ -222,7 +226,7 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
     elif prediction.values is not None:
         found["values"] = prediction.values.tolist()
     elif prediction.embeddings is not None:
-        found["embeddings"] = numbers(prediction.embeddings)
+        found["embeddings"] = encode_floats(prediction.embeddings)
     elif prediction.tensors is not None:
         found["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
@@ -235,10 +239,10 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
         ]  # fmt: skip
     if reasons:
         found["reasons"] = reasons
-    return encode(found)
+    return encode_json(found)
 
 
-def check_rows(num_rows: int, max_rows: int) -> None:
+def check_num_rows(num_rows: int, max_rows: int) -> None:
     """Raise TooLargeError when a request holds more rows than the limit."""
     if num_rows > max_rows:
         raise TooLargeError(

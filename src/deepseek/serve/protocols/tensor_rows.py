@@ -1,6 +1,6 @@
 """Between tensors and a model, for every form in which tensors travel: rows from inputs, outputs from a prediction.
 
-rows = rows_of(tensors, model)                  # one tensor for each column, or one [N, P] of all of them
+rows = rows_from_tensors(tensors, model)                  # one tensor for each column, or one [N, P] of all of them
 arrays = output_tensors(prediction)             # label and probabilities, or value and interval
 """
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Prediction, Tensors
-from deepseek.data.table.columns import Columns
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
-from deepseek.serve.core.json_body import encode
+from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.models.registry import ServedModel
-from deepseek.serve.protocols.form import FILES
-from deepseek.serve.protocols.graph_rows import graph_of, metadata, output_arrays, read_tensors
-from deepseek.serve.protocols.tensors import Tensor, datatype_of
+from deepseek.serve.protocols.form import FILE_MODALITIES
+from deepseek.serve.protocols.graph_rows import graph_adapter, output_arrays, read_tensors, tensor_metadata
+from deepseek.serve.protocols.tensors import Tensor, array_datatype
 
 #: dtype of a column in a manifest -> datatype of the protocol.
 COLUMN_DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "bool": "BOOL"}
@@ -31,22 +31,22 @@ def column_datatype(dtype: str) -> str:
 
 def file_columns(model: ServedModel) -> frozenset[str]:
     """Those whose values are files: as elements of a tensor of BYTES they are taken as they are."""
-    return frozenset(item.name for item in model.card.inputs if item.modality in FILES)
+    return frozenset(item.name for item in model.card.inputs if item.modality in FILE_MODALITIES)
 
 
 def input_metadata(model: ServedModel) -> list[dict[str, Any]]:
     """What infer asks for: one tensor for each column."""
-    if (graph := graph_of(model)) is not None:
-        return metadata(graph.signature.inputs)
+    if (graph := graph_adapter(model)) is not None:
+        return tensor_metadata(graph.signature.inputs)
     return [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in model.card.inputs]
 
 
 def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
     """What infer answers with, as the model's own example shows it."""
-    if (graph := graph_of(model)) is not None:
-        return metadata(graph.signature.outputs)
+    if (graph := graph_adapter(model)) is not None:
+        return tensor_metadata(graph.signature.outputs)
     return [
-        {"name": name, "datatype": datatype_of(array), "shape": [-1, *array.shape[1:]]}
+        {"name": name, "datatype": array_datatype(array), "shape": [-1, *array.shape[1:]]}
         for name, array in output_tensors(model.typical).items()
     ]
 
@@ -62,14 +62,14 @@ def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
         "value": prediction.values,
         "interval": prediction.intervals,
         "embedding": prediction.embeddings,
-        "entities": None if prediction.entities is None else _as_json(prediction.entities),
+        "entities": None if prediction.entities is None else _encode_entities(prediction.entities),
     }
     return {name: array for name, array in found.items() if array is not None}
 
 
-def _as_json(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
+def _encode_entities(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
     """The entities of each text in one element, for they differ in number."""
-    return np.array([encode(each).decode() for each in entities], object)
+    return np.array([encode_json(each).decode() for each in entities], object)
 
 
 def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
@@ -84,7 +84,7 @@ def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
             )
 
 
-def check_asked(parameters: Any) -> None:
+def check_output_parameters(parameters: Any) -> None:
     """Raise InputError for an output that is asked for in a form that it is not given in: nobody should take the whole
     tensor for the classes that were asked for."""
     for name in ("classification", "shared_memory_region"):
@@ -96,46 +96,46 @@ def check_asked(parameters: Any) -> None:
             )
 
 
-def rows_of(tensors: Sequence[Tensor], model: ServedModel) -> Columns | Tensors:
+def rows_from_tensors(tensors: Sequence[Tensor], model: ServedModel) -> ColumnarRows | Tensors:
     """The rows of an infer request. InputError when the tensors do not fit the model or one another."""
-    if (graph := graph_of(model)) is not None:
+    if (graph := graph_adapter(model)) is not None:
         return read_tensors(tensors, graph)
     if len(tensors) == 1 and len(tensors[0].shape) == 2 and tensors[0].name not in model.columns:
-        return _from_matrix(tensors[0], model)
-    return _from_columns(tensors)
+        return _rows_from_matrix(tensors[0], model)
+    return _rows_from_columns(tensors)
 
 
-def _from_matrix(tensor: Tensor, model: ServedModel) -> Columns:
+def _rows_from_matrix(tensor: Tensor, model: ServedModel) -> ColumnarRows:
     """Rows of one tensor [N, P]: all columns, in their order."""
     words = [item.name for item in model.card.inputs if column_datatype(item.dtype) == "BYTES"]
     if words or tensor.datatype == "BYTES":
         raise InputError(
             f"the tensor {tensor.name[:100]!r} holds all columns, but {words[0] if words else 'it'} is no number",
             expected="one tensor per column, shape [N]",
-            fix=see(model),
+            fix=metadata_hint(model),
         )
     num_rows, width = tensor.shape
     if width != len(model.columns):
         raise InputError(
             f"{tensor.name[:100]!r} has {width} columns",
             expected=f"{len(model.columns)}, in their order",
-            fix=see(model),
+            fix=metadata_hint(model),
         )
-    _check_some(num_rows)
+    _check_not_empty(num_rows)
     values = tensor.values
     if not isinstance(values, np.ndarray):
         try:
             values = np.array(values, np.float64)
         except OverflowError:  # a whole number that float64 cannot hold: by column it is seen to
-            return Columns(model.columns, [values[place::width] for place in range(width)])
-    return Columns(model.columns, values.reshape(num_rows, width))
+            return ColumnarRows(model.columns, [values[place::width] for place in range(width)])
+    return ColumnarRows(model.columns, values.reshape(num_rows, width))
 
 
-def _from_columns(tensors: Sequence[Tensor]) -> Columns:
+def _rows_from_columns(tensors: Sequence[Tensor]) -> ColumnarRows:
     """Rows of one tensor per column."""
     names = [tensor.name for tensor in tensors]
     num_rows = tensors[0].shape[0]
-    _check_some(num_rows)
+    _check_not_empty(num_rows)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"the input {twice[:100]!r} stands twice", expected="one per column", fix="keep one of them")
@@ -146,14 +146,14 @@ def _from_columns(tensors: Sequence[Tensor]) -> Columns:
                 expected=f"[{num_rows}] or [{num_rows}, 1]",
                 fix="give every input as many rows as the first has",
             )
-    return Columns(names, [tensor.values for tensor in tensors])
+    return ColumnarRows(names, [tensor.values for tensor in tensors])
 
 
-def _check_some(num_rows: int) -> None:
+def _check_not_empty(num_rows: int) -> None:
     if num_rows == 0:
         raise InputError("the inputs hold no row", expected="at least one", fix="send no request where there is no row")
 
 
-def see(model: ServedModel) -> str:
+def metadata_hint(model: ServedModel) -> str:
     """Where the columns of a model stand."""
     return f"GET /v2/models/{model.quoted} lists the columns; /docs has an example"

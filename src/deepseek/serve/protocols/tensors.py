@@ -16,12 +16,12 @@ import numpy as np
 
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, TooLargeError
-from deepseek.serve.core.json_body import kind_of
+from deepseek.serve.core.json_body import json_type_name
 
 MAX_COLUMN_RANK = 2  # of a tensor that holds columns
-MAX_SIZE = 1 << 40  # of an axis
+MAX_AXIS_SIZE = 1 << 40  # of an axis
 MAX_ELEMENTS = 1 << 20  # of a tensor of texts or files
-ENTRY = '{"name", "datatype", "shape", "data"}'
+EXPECTED_ENTRY = '{"name", "datatype", "shape", "data"}'
 DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -30,7 +30,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 DATATYPES = (*DTYPES, "BYTES")
 #: Python types that JSON data of a datatype may have; integers for the rest.
-_PYTHON: dict[str, set[type]] = {
+_JSON_TYPES: dict[str, set[type]] = {
     "BOOL": {bool},
     "BYTES": {str},
     "FP16": {int, float},
@@ -56,16 +56,18 @@ def read_tensor(
     """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit, or
     has more axes than `max_rank`. `files`: inputs whose elements are files, not texts."""
     if not isinstance(entry, dict):
-        raise InputError(f"an input is {kind_of(entry)}", expected=ENTRY, fix="see /docs for an example")
+        raise InputError(
+            f"an input is {json_type_name(entry)}", expected=EXPECTED_ENTRY, fix="see /docs for an example"
+        )
     name = entry.get("name")
     if not isinstance(name, str):
-        raise InputError(f'the "name" of an input is {kind_of(name)}', expected="a string", fix="name a column")
-    datatype, shape = checked_kind(name, entry.get("datatype"), entry.get("shape"), max_rank)
+        raise InputError(f'the "name" of an input is {json_type_name(name)}', expected="a string", fix="name a column")
+    datatype, shape = check_datatype_and_shape(name, entry.get("datatype"), entry.get("shape"), max_rank)
     parameters = entry.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, Mapping) else None
     num_values = math.prod(shape)
     if size is None:
-        values: Values = _from_json(name, datatype, entry.get("data"), num_values, max(1, len(shape) - 1))
+        values: Values = _json_values(name, datatype, entry.get("data"), num_values, max(1, len(shape) - 1))
     else:
         if type(size) is not int or not 0 <= size <= len(tail) - at:
             raise InputError(
@@ -73,12 +75,14 @@ def read_tensor(
                 expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
                 fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
             )
-        values = from_bytes(name, datatype, tail[at : at + size], num_values, files)
+        values = decode_raw(name, datatype, tail[at : at + size], num_values, files)
         at += size
     return Tensor(name, datatype, tuple(shape), values), at
 
 
-def checked_kind(name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUMN_RANK) -> tuple[str, list[int]]:
+def check_datatype_and_shape(
+    name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUMN_RANK
+) -> tuple[str, list[int]]:
     """The datatype and the shape. InputError unless the one is known and the other is that of rows, or of a tensor with
     up to `max_rank` axes."""
     if datatype not in DATATYPES:
@@ -89,7 +93,7 @@ def checked_kind(name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUM
         )
     columns = max_rank == MAX_COLUMN_RANK
     is_shape = isinstance(shape, list) and (1 if columns else 0) <= len(shape) <= max_rank
-    if not is_shape or any(type(size) is not int or not 0 <= size <= MAX_SIZE for size in shape):
+    if not is_shape or any(type(size) is not int or not 0 <= size <= MAX_AXIS_SIZE for size in shape):
         raise InputError(
             f'the "shape" of {name[:100]!r} is not one',
             expected="[N] or [N, number of columns]" if columns else f"whole numbers in an array, up to {max_rank}",
@@ -98,30 +102,30 @@ def checked_kind(name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUM
     return datatype, shape
 
 
-def _from_json(name: str, datatype: str, data: Any, num_values: int, depth: int) -> list[Any]:
+def _json_values(name: str, datatype: str, data: Any, num_values: int, depth: int) -> list[Any]:
     if not isinstance(data, list):
         raise InputError(
-            f'the "data" of {name[:100]!r} is {kind_of(data)}',
+            f'the "data" of {name[:100]!r} is {json_type_name(data)}',
             expected="an array",
             fix='give "data", or raw bytes with binary_data_size in "parameters"',
         )
-    values = _flat(data, depth)
+    values = _flatten(data, depth)
     if len(values) != num_values:
-        raise wrong_count(name, f"{len(values)} values", num_values)
-    allowed = {type(None)} | _PYTHON.get(datatype, {int})
+        raise count_error(name, f"{len(values)} values", num_values)
+    allowed = {type(None)} | _JSON_TYPES.get(datatype, {int})
     if not {type(value) for value in values} <= allowed:
         wrong = next(value for value in values if type(value) not in allowed)
         raise InputError(
-            f"{name[:100]!r} holds {kind_of(wrong)}",
+            f"{name[:100]!r} holds {json_type_name(wrong)}",
             expected=f"values of datatype {datatype}",
             fix="correct the value, or name the datatype that it has",
         )
     if datatype != "BYTES":
-        check_whole(name, datatype, values)
+        check_integers(name, datatype, values)
     return values
 
 
-def check_whole(name: str, datatype: str, values: Iterable[Any]) -> None:
+def check_integers(name: str, datatype: str, values: Iterable[Any]) -> None:
     """Raise InputError for a whole number that the datatype cannot hold."""
     if DTYPES[datatype].kind not in "iu":
         return
@@ -134,7 +138,7 @@ def check_whole(name: str, datatype: str, values: Iterable[Any]) -> None:
         )
 
 
-def wrong_count(name: str, found: str, expected: int) -> InputError:
+def count_error(name: str, found: str, expected: int) -> InputError:
     """The error for a tensor whose data is not as long as its shape says."""
     return InputError(
         f"{name[:100]!r} holds {found}",
@@ -143,7 +147,7 @@ def wrong_count(name: str, found: str, expected: int) -> InputError:
     )
 
 
-def _flat(data: list[Any], depth: int) -> list[Any]:
+def _flatten(data: list[Any], depth: int) -> list[Any]:
     """The values of an array that may be nested, up to `depth` times."""
     for _ in range(depth):
         if not data or not isinstance(data[0], list):
@@ -152,22 +156,22 @@ def _flat(data: list[Any], depth: int) -> list[Any]:
     return data
 
 
-def from_bytes(
+def decode_raw(
     name: str, datatype: str, raw: memoryview | bytes, num_values: int, files: Collection[str] = ()
 ) -> Values:
     """The elements of a tensor from its raw bytes. InputError when there are more or less than `num_values`."""
     if datatype == "BYTES":
-        values = _elements(name, raw, num_values, as_files=name in files)
+        values = _decode_elements(name, raw, num_values, as_files=name in files)
         if len(values) != num_values:
-            raise wrong_count(name, f"{len(values)} values", num_values)
+            raise count_error(name, f"{len(values)} values", num_values)
         return values
     dtype = DTYPES[datatype]
     if len(raw) != num_values * dtype.itemsize:
-        raise wrong_count(name, f"{len(raw)} raw bytes", num_values * dtype.itemsize)
+        raise count_error(name, f"{len(raw)} raw bytes", num_values * dtype.itemsize)
     return np.frombuffer(raw, np.uint8).astype(bool) if datatype == "BOOL" else np.frombuffer(raw, dtype)
 
 
-def _elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) -> list[Any]:
+def _decode_elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) -> list[Any]:
     """The elements, of which no more are made than `most` and one."""
     found: list[Any] = []
     if most > MAX_ELEMENTS:
@@ -182,7 +186,7 @@ def _elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) 
             if at > len(raw):
                 raise ValueError("an element is longer than the tensor")
             element = bytes(raw[at - size : at])
-            found.append(element_of(element) if as_files else element.decode())
+            found.append(file_element(element) if as_files else element.decode())
     except (struct.error, ValueError) as error:
         raise InputError(
             f"{name[:100]!r} is no BYTES tensor: {error}",
@@ -192,34 +196,34 @@ def _elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) 
     return found
 
 
-def element_of(file: bytes) -> bytes | None:
+def file_element(file: bytes) -> bytes | None:
     """An element that is a file; an empty one is a missing value, for which raw bytes have no other sign."""
     return file or None
 
 
-def write_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:
+def encode_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:
     """The JSON entry of an output, and its raw bytes (empty unless `binary`)."""
     if not binary:
-        datatype = datatype_of(array)
+        datatype = array_datatype(array)
         return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.ravel().tolist()}, b""
-    datatype, raw = raw_bytes(array)
+    datatype, raw = encode_raw(array)
     size = {"binary_data_size": len(raw)}
     return {"name": name, "datatype": datatype, "shape": list(array.shape), "parameters": size}, raw
 
 
-def raw_bytes(array: np.ndarray[Any, Any]) -> tuple[str, bytes]:
+def encode_raw(array: np.ndarray[Any, Any]) -> tuple[str, bytes]:
     """The datatype of an array and its elements as raw bytes."""
-    datatype = datatype_of(array)
+    datatype = array_datatype(array)
     if datatype == "BYTES":
         texts = [text.encode() for text in array.ravel().tolist()]
         return datatype, b"".join(struct.pack("<I", len(text)) + text for text in texts)
     return datatype, np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
 
 
-def datatype_of(array: np.ndarray[Any, Any]) -> str:
+def array_datatype(array: np.ndarray[Any, Any]) -> str:
     """The protocol's name for an array's type.
 
-    >>> datatype_of(np.zeros(2, np.float32)), datatype_of(np.array(["yes"]))
+    >>> array_datatype(np.zeros(2, np.float32)), array_datatype(np.array(["yes"]))
     ('FP32', 'BYTES')
     """
     if array.dtype.kind in "UO":

@@ -4,7 +4,7 @@
     await channel.connect(socket)
     listening = create_task(channel.listen())          # until the other end is gone
     channel.tell("counts", {...})
-    found = await channel.ask("load", ["loans", ""])   # raises what was raised there, GoneError when nobody answers
+    found = await channel.ask("load", ["loans", ""])   # raises what was raised there, PeerGoneError when nobody answers
 
 One JSON array a line: what it is (tell, ask, found, wrong), its number, what it is about, and the content. Both ends
 are ours and of one version. Questions are answered in the order in which they get their answer, not in which they came.
@@ -23,13 +23,13 @@ import msgspec
 
 from deepseek.errors import DeepseekError
 
-MAX_BYTES = 1 << 26  # of a message
+MAX_MESSAGE_BYTES = 1 << 26  # of a message
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 TELL, ASK, FOUND, WRONG = "tell", "ask", "found", "wrong"
 
 
-class GoneError(Exception):
+class PeerGoneError(Exception):
     """The other end is gone, and answers no more."""
 
 
@@ -49,10 +49,10 @@ class Channel:
 
     async def connect(self, connection: socket.socket) -> None:
         """Once the event loop runs."""
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_BYTES)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_MESSAGE_BYTES)
 
     async def listen(self) -> None:
-        """Hear and answer until the other end is gone. Whoever waits for an answer then gets a GoneError."""
+        """Hear and answer until the other end is gone. Whoever waits for an answer then gets a PeerGoneError."""
         loop = asyncio.get_running_loop()
         try:
             with contextlib.suppress(ConnectionResetError):
@@ -64,16 +64,16 @@ class Channel:
             waiting, self._waiting = self._waiting, {}
             for told in waiting.values():
                 if not told.done():
-                    told.set_exception(GoneError())
+                    told.set_exception(PeerGoneError())
 
     def tell(self, what: str, content: Any) -> None:
         """Nobody answers. What is told to one that is gone is lost."""
         self._send(TELL, 0, what, content)
 
     async def ask(self, what: str, content: Any = None) -> Any:
-        """What the other end finds. Raises what was raised there; GoneError."""
+        """What the other end finds. Raises what was raised there; PeerGoneError."""
         if self.gone:
-            raise GoneError
+            raise PeerGoneError
         number = next(self._numbers)
         told = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._send(ASK, number, what, content)
@@ -97,20 +97,20 @@ class Channel:
             if kind == FOUND:
                 told.set_result(content)
             else:
-                told.set_exception(raised(content) or unknown(content))
+                told.set_exception(restore_error(content) or unknown_error(content))
 
     async def _answer(self, number: int, what: str, content: Any) -> None:
         try:
             self._send(FOUND, number, what, await self.asked[what](content))
         except Exception as error:  # noqa: BLE001  (whoever asked is told, or would wait for ever)
-            self._send(WRONG, number, what, described(error))
+            self._send(WRONG, number, what, describe_error(error))
 
     def _send(self, *message: Any) -> None:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(_encode(message) + b"\n")
 
 
-def described(error: Exception) -> dict[str, str]:
+def describe_error(error: Exception) -> dict[str, str]:
     """An error as it goes to another process.
 
     >>> from deepseek.errors import CheckError
@@ -121,15 +121,15 @@ def described(error: Exception) -> dict[str, str]:
     return told | {"kind": type(error).__name__}
 
 
-def raised(wrong: Mapping[str, str]) -> DeepseekError | None:
+def restore_error(wrong: Mapping[str, str]) -> DeepseekError | None:
     """The error that was described; None when it was none of ours."""
-    kind = next((kind for kind in _kinds(DeepseekError) if kind.__name__ == wrong["kind"]), None)
+    kind = next((kind for kind in _error_classes(DeepseekError) if kind.__name__ == wrong["kind"]), None)
     if kind is None or kind.__init__ is not DeepseekError.__init__:
         return None
     return kind(wrong["message"], expected=wrong.get("expected", ""), fix=wrong.get("fix", ""))
 
 
-def unknown(wrong: Mapping[str, str]) -> DeepseekError:
+def unknown_error(wrong: Mapping[str, str]) -> DeepseekError:
     """The error for one that is none of ours."""
     return DeepseekError(
         f"{wrong['kind']}: {wrong['message']}",
@@ -138,7 +138,7 @@ def unknown(wrong: Mapping[str, str]) -> DeepseekError:
     )
 
 
-def _kinds(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
+def _error_classes(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
     yield kind
     for each in kind.__subclasses__():
-        yield from _kinds(each)
+        yield from _error_classes(each)

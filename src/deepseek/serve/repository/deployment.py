@@ -18,27 +18,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deepseek.contracts import Event
-from deepseek.engines.memory import give_back
+from deepseek.engines.memory import return_freed_memory
 from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.serve.batching.processes import EngineError
-from deepseek.serve.models.adapter import face_of
+from deepseek.serve.models.adapter import adapt_model
 from deepseek.serve.repository.folder import OpenModel
-from deepseek.serve.repository.output_compatibility import Form, form_of
+from deepseek.serve.repository.output_compatibility import OutputSignature, output_signature
 
 if TYPE_CHECKING:
-    from deepseek.serve.batching.processes import Processes
-    from deepseek.serve.batching.workers import Run
-    from deepseek.serve.models.explanations import Explainers
-    from deepseek.serve.models.registry import Models, ServedModel
+    from deepseek.serve.batching.processes import EngineProcesses
+    from deepseek.serve.batching.workers import RunBatch
+    from deepseek.serve.models.explanations import ExplainerPool
+    from deepseek.serve.models.registry import ModelRegistry, ServedModel
 
-Opened = tuple[str, str, Form]  # version, digest, and what its answers look like
-IDLE_S = 0.02  # between two looks whether a model that was replaced has answered everything
+OpenedModel = tuple[str, str, OutputSignature]  # version, digest, and what its answers look like
+IDLE_CHECK_S = 0.02  # between two looks whether a model that was replaced has answered everything
 
 
-class Stage(Protocol):
+class Deployment(Protocol):
     """Does what a loader decides."""
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
+    async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
         """Open a model, beside what is served. Raises why it cannot be served."""
         ...
 
@@ -64,13 +64,13 @@ class Stage(Protocol):
         ...
 
 
-class Host(Protocol):
+class DeploymentHost(Protocol):
     """What a stage needs of the application whose models come and go: see app.App."""
 
-    models: Models
-    processes: Processes | None
-    explainers: Explainers
-    runs: dict[str, Run]
+    models: ModelRegistry
+    processes: EngineProcesses | None
+    explainers: ExplainerPool
+    runs: dict[str, RunBatch]
 
     @property
     def writers(self) -> Mapping[str, object]:
@@ -94,21 +94,21 @@ class Host(Protocol):
         ...
 
 
-class LocalStage:
+class LocalDeployment:
     """The front end of this process."""
 
-    def __init__(self, app: Host, open_model: OpenModel) -> None:
+    def __init__(self, app: DeploymentHost, open_model: OpenModel) -> None:
         self._app = app
         self._open_model = open_model
         self._models: dict[int, ServedModel] = {}
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
+    async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
         """CheckError, or what opening raised."""
         try:
             model = self._models[number] = await self._opened(name, version, path)
         except Exception as error:
-            raise _refused(name, path, error) from error
-        return model.version, model.digest, form_of(model)
+            raise _opening_error(name, path, error) from error
+        return model.version, model.digest, output_signature(model)
 
     async def place(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -129,7 +129,7 @@ class LocalStage:
         if model is None:  # it was never opened here
             return
         while self._app.busy(model):
-            await asyncio.sleep(IDLE_S)
+            await asyncio.sleep(IDLE_CHECK_S)
         self._models.pop(number, None)
         await self._let_go(model)
 
@@ -147,7 +147,7 @@ class LocalStage:
         app = self._app
         self._check_ours(name)
         loop = asyncio.get_running_loop()
-        face = await loop.run_in_executor(None, lambda: face_of(self._open_model(path)))
+        face = await loop.run_in_executor(None, lambda: adapt_model(self._open_model(path)))
         model = app.models.make(name, face, version)
         try:
             if app.processes is None:
@@ -173,7 +173,7 @@ class LocalStage:
         gc.collect()
         if frozen:
             gc.freeze()
-        give_back()
+        return_freed_memory()
 
     def _check_ours(self, name: str) -> None:
         ours = set(self._models.values())
@@ -186,7 +186,7 @@ class LocalStage:
             )
 
 
-def _refused(name: str, path: Path, error: Exception) -> DeepseekError:
+def _opening_error(name: str, path: Path, error: Exception) -> DeepseekError:
     """What is told when a model cannot be loaded."""
     if isinstance(error, DeepseekError):
         return error

@@ -2,8 +2,8 @@
 
     repository = Repository(Path("models"), open_model)        # models/NAME, or models/NAME/VERSION
     repository.scan()                                          # {"loans": {"1": Path("models/loans/1")}}
-    held = Held(folder)                                        # what is served of it
-    sweep()                                                    # what servers held that were killed
+    held = FolderSnapshot(folder)                                        # what is served of it
+    remove_stale_snapshots()                                                    # what servers held that were killed
 
 Names of a request are compared with those of the folders, and never become a path.
 """
@@ -24,10 +24,12 @@ from typing import Any
 from deepseek.bundle import check_name
 from deepseek.errors import CheckError, InputError, MissingError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.models.adapter import Model
+from deepseek.serve.models.adapter import ServableModel
 
-Stamp = tuple[tuple[str, int, int, int], ...]  # path, size, time and number of each file: it changes with any of them
-OpenModel = Callable[[Path], Model]
+FolderState = tuple[
+    tuple[str, int, int, int], ...
+]  # path, size, time and number of each file: it changes with any of them
+OpenModel = Callable[[Path], ServableModel]
 #: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
 MAX_COPIED_BYTES = 1 << 28
 _MODEL_FILES = ("bundle.json", "config.json", "model.onnx")
@@ -58,7 +60,7 @@ class Repository:
         """Folders by name and version. What is not named as a model may be is no model. CheckError when one of them
         cannot be looked at: nothing is known then of what is there and what is not."""
         try:
-            found = {folder.name: _versions_of(folder) for folder in _folders(self.folder)}
+            found = {folder.name: _find_versions(folder) for folder in _iter_folders(self.folder)}
         except OSError as error:
             raise CheckError(
                 f"the repository cannot be read: {error.strerror}: {error.filename}",
@@ -68,13 +70,13 @@ class Repository:
         return {name: versions for name, versions in found.items() if versions}
 
 
-def _versions_of(folder: Path) -> dict[str, Path]:
+def _find_versions(folder: Path) -> dict[str, Path]:
     if _holds_model(folder):
         return {"": folder}
-    return {path.name: path for path in _folders(folder) if _holds_model(path)}
+    return {path.name: path for path in _iter_folders(folder) if _holds_model(path)}
 
 
-def _folders(folder: Path) -> Iterator[Path]:
+def _iter_folders(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         with suppress(InputError):
             check_name(path.name)
@@ -86,22 +88,22 @@ def _holds_model(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _MODEL_FILES)
 
 
-def latest(versions: Mapping[str, Path]) -> str:
+def latest_version(versions: Mapping[str, Path]) -> str:
     """The last version, numbers by their size.
 
-    >>> latest({"v9": Path(), "v10": Path()})
+    >>> latest_version({"v9": Path(), "v10": Path()})
     'v10'
     """
-    return max(versions, key=_order)
+    return max(versions, key=_version_sort_key)
 
 
-def _order(version: str) -> list[str | int]:
+def _version_sort_key(version: str) -> list[str | int]:
     """Words and numbers by turns, so that word is compared with word."""
     words = re.split(r"([0-9]+)", version)  # other digits than these are letters here
     return [int(word) if place % 2 else word for place, word in enumerate(words)]
 
 
-def stamp_of(folder: Path) -> Stamp:
+def folder_state(folder: Path) -> FolderState:
     """What tells a folder from what it was before."""
     found = []
     for path in sorted(folder.rglob("*")):
@@ -111,7 +113,7 @@ def stamp_of(folder: Path) -> Stamp:
     return tuple(found)
 
 
-class Held:
+class FolderSnapshot:
     """A copy of a folder, of hard links where that can be: a bundle that was replaced meanwhile can still be opened, by
     an engine process that takes the place of one that died.
 
@@ -134,7 +136,7 @@ class Held:
                 if path.is_dir():
                     target.mkdir()
                 else:
-                    _link(path, target)
+                    _link_or_copy(path, target)
         except OSError:  # no room, or nowhere to write
             self.path = folder
             self.close()
@@ -147,7 +149,7 @@ class Held:
             self._lock = -1
 
 
-def sweep() -> None:
+def remove_stale_snapshots() -> None:
     """Remove the copies of servers that were killed: those of ours that nobody has locked."""
     for copy in Path(tempfile.gettempdir()).glob(f"{_HELD}*"):
         with suppress(OSError):  # not ours, or locked, or removed by another meanwhile
@@ -161,7 +163,7 @@ def sweep() -> None:
                 os.close(lock)
 
 
-def _link(path: Path, target: Path) -> None:
+def _link_or_copy(path: Path, target: Path) -> None:
     real = path.resolve()
     try:
         target.hardlink_to(real)
@@ -171,7 +173,7 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def missing(name: str, found: Mapping[str, Any]) -> MissingError:
+def missing_model_error(name: str, found: Mapping[str, Any]) -> MissingError:
     return MissingError(
         f"the repository has no model {name[:100]!r}.{did_you_mean(name[:100], found)}",
         expected=", ".join(found) or "a folder with a bundle in it",
@@ -179,7 +181,7 @@ def missing(name: str, found: Mapping[str, Any]) -> MissingError:
     )
 
 
-def missing_version(name: str, version: str, versions: Mapping[str, Any]) -> MissingError:
+def missing_version_error(name: str, version: str, versions: Mapping[str, Any]) -> MissingError:
     return MissingError(
         f"the repository has no version {version[:100]!r} of {name!r}",
         expected=", ".join(versions) if any(versions) else "no version: this model has one",

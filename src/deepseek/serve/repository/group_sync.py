@@ -1,7 +1,7 @@
 """Models that come and go in a group of front ends: its parent decides, and all of them do the same.
 
-    Everyone: the stage of the parent's loader. What it is told to do, every front end does
-    Follower: the life of models in a front end. It passes on what it is asked, and does what it is told
+    GroupDeployment: the stage of the parent's loader. What it is told to do, every front end does
+    GroupFollower: the life of models in a front end. It passes on what it is asked, and does what it is told
 
 A change is opened everywhere before it takes its place anywhere; when one front end cannot, all leave it. A front end
 that dies meanwhile is no hindrance, because the one that comes in its place opens what the others serve before it
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError
-from deepseek.serve.repository.channel import Channel, GoneError
+from deepseek.serve.repository.channel import Channel, PeerGoneError
 
 if TYPE_CHECKING:
-    from deepseek.serve.repository.deployment import Opened, Stage
-    from deepseek.serve.repository.loader import Loader
+    from deepseek.serve.repository.deployment import Deployment, OpenedModel
+    from deepseek.serve.repository.loader import RepositoryLoader
 
 
 class FrontEnd(Protocol):
@@ -31,7 +31,7 @@ class FrontEnd(Protocol):
     def kill(self) -> None: ...
 
 
-class Everyone:
+class GroupDeployment:
     """All front ends of a group, as one stage."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Everyone:
         if member in self._members:
             self._members.remove(member)
 
-    async def open(self, number: int, name: str, version: str, path: Path) -> Opened:
+    async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
         found = await self._ask("open", [number, name, version, str(path)])
         if not found:
             raise DrainingError("no front end lives", expected="at least one", fix="wait: they are being started again")
@@ -90,13 +90,13 @@ class Everyone:
         """What each of them finds, or the error that it raised; without `members` of those that live."""
         asked = list(self._members) if members is None else members
         found = await asyncio.gather(*(member.channel.ask(what, content) for member in asked), return_exceptions=True)
-        return found if members is not None else [each for each in found if not isinstance(each, GoneError)]
+        return found if members is not None else [each for each in found if not isinstance(each, PeerGoneError)]
 
 
-class Follower:
+class GroupFollower:
     """The life of models in one front end of a group."""
 
-    def __init__(self, parent: Channel, stage: Stage) -> None:
+    def __init__(self, parent: Channel, stage: Deployment) -> None:
         self._parent = parent
         self._stage = stage
         self._caught_up = asyncio.Event()  # what the others serve is served here
@@ -130,7 +130,7 @@ class Follower:
     async def _ask(self, what: str, content: Any = None) -> Any:
         try:
             return await self._parent.ask(what, content)
-        except GoneError as error:
+        except PeerGoneError as error:
             raise DrainingError(
                 "the server is stopping", expected="a server that takes requests", fix="ask another server"
             ) from error
@@ -153,10 +153,10 @@ class Follower:
         await self._stage.close(number)
 
 
-class Leading:
+class GroupLeader:
     """What the parent answers its front ends."""
 
-    def __init__(self, loader: Loader, everyone: Everyone, num_front_ends: int) -> None:
+    def __init__(self, loader: RepositoryLoader, everyone: GroupDeployment, num_front_ends: int) -> None:
         self._loader = loader
         self._everyone = everyone
         self._num_awaited = num_front_ends  # of those that the first start waits for

@@ -1,6 +1,7 @@
 """Versions that share the requests of one model have to answer alike: a client reads all of them with the same code.
 
-check_alike("loans", {"v1": form_of(v1), "v2": form_of(v2)})      # InputError that names the first difference
+check_compatible("loans", {"v1": output_signature(v1), "v2": output_signature(v2)})      # InputError that names the
+first difference
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from deepseek.serve.protocols.tensor_rows import output_metadata
 if TYPE_CHECKING:
     from deepseek.serve.models.registry import ServedModel
 
-Form = dict[str, Any]  # as JSON has it: it travels between processes
+OutputSignature = dict[str, Any]  # as JSON has it: it travels between processes
 
 
-def form_of(model: ServedModel) -> Form:
+def output_signature(model: ServedModel) -> OutputSignature:
     """What its answers look like: the task, the labels in their order, the outputs with their types and shapes."""
     outputs = [f"{each['name']} {each['datatype']} {each['shape']}" for each in output_metadata(model)]
     return {"task": model.task, "labels": list(model.card.labels), "outputs": outputs}
 
 
-def check_alike(name: str, forms: Mapping[str, Form]) -> None:
+def check_compatible(name: str, forms: Mapping[str, OutputSignature]) -> None:
     """InputError unless all versions of the model `name` answer in one form, shadows too: those are compared.
 
-    >>> check_alike("loans", {"v1": {"task": "binary"}, "v2": {"task": "regression"}})  # doctest: +ELLIPSIS
+    >>> check_compatible("loans", {"v1": {"task": "binary"}, "v2": {"task": "regression"}})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     deepseek.errors.InputError: the versions of 'loans' cannot share its requests: the task of 'v1' is binary, ...
@@ -37,14 +38,14 @@ def check_alike(name: str, forms: Mapping[str, Form]) -> None:
         if part is not None:
             raise InputError(
                 f"the versions of {name!r} cannot share its requests: the {part} of {first!r} "
-                f"{_is(form[part])}, of {version!r} {_is(other[part])}",
+                f"{_describe_part(form[part])}, of {version!r} {_describe_part(other[part])}",
                 expected="versions with the same task, labels and outputs",
                 fix=f"leave {version} out of --route and serve it under a name of its own; versions that change "
                 "together are loaded together, by the name alone",
             )
 
 
-def _is(part: Any) -> str:
+def _describe_part(part: Any) -> str:
     if isinstance(part, str):
         return f"is {part}"
     return f"are {', '.join(part)[:200] or 'none'}"

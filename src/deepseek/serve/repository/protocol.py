@@ -17,43 +17,43 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.core.json_body import kind_of, read_object
-from deepseek.serve.core.request import Answer, Call
+from deepseek.serve.core.json_body import decode_object, json_type_name
+from deepseek.serve.core.request import Request, Response
 
 if TYPE_CHECKING:
-    from deepseek.serve.models.registry import Models
-    from deepseek.serve.repository.loader import Life
+    from deepseek.serve.models.registry import ModelRegistry
+    from deepseek.serve.repository.loader import ModelLifecycle
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 #: What a request to unload may say of models that this one is made of; there are none.
 _DEPENDENTS = "unload_dependents"
 
 
-async def repository_index(call: Call, models: Models, loader: Life | None) -> Answer:
+async def repository_index(call: Request, models: ModelRegistry, loader: ModelLifecycle | None) -> Response:
     """POST /v2/repository/index"""
-    body = _body(call)
-    return Answer.json(await index(models, loader, ready=body.get("ready") is True))
+    body = _read_body(call)
+    return Response.json(await list_repository(models, loader, ready=body.get("ready") is True))
 
 
-async def index(models: Models, loader: Life | None, *, ready: bool) -> list[dict[str, str]]:
+async def list_repository(models: ModelRegistry, loader: ModelLifecycle | None, *, ready: bool) -> list[dict[str, str]]:
     """What is loaded, and unless only that is asked for what could be."""
-    found = [_entry(model.name, model.version) for model in models.all()]
+    found = [_index_entry(model.name, model.version) for model in models.all()]
     if loader is not None and not ready:
-        found += [_entry(name, version, reason) for name, version, reason in await loader.others()]
+        found += [_index_entry(name, version, reason) for name, version, reason in await loader.others()]
     return found
 
 
-def _entry(name: str, version: str, reason: str | None = None) -> dict[str, str]:
+def _index_entry(name: str, version: str, reason: str | None = None) -> dict[str, str]:
     state = READY if reason is None else UNAVAILABLE
     return {"name": name, "version": version, "state": state, "reason": reason or ""}
 
 
-async def manage(call: Call, loader: Life | None, name: str, verb: str) -> Answer:
+async def load_or_unload(call: Request, loader: ModelLifecycle | None, name: str, verb: str) -> Response:
     """POST /v2/repository/models/M/load and /unload"""
-    parameters = _body(call).get("parameters", {})
+    parameters = _read_body(call).get("parameters", {})
     if not isinstance(parameters, dict):
         raise InputError('"parameters" is no object', expected='{"version": "2"}', fix="correct it, or leave it out")
-    _check(parameters, "version" if verb == "load" else _DEPENDENTS)
+    _check_parameters(parameters, "version" if verb == "load" else _DEPENDENTS)
     if loader is None:
         raise MissingError(
             "this server loads nothing while it serves",
@@ -62,12 +62,12 @@ async def manage(call: Call, loader: Life | None, name: str, verb: str) -> Answe
         )
     if verb == "unload":
         await loader.unload(name)
-        return Answer.json({"name": name, "state": UNAVAILABLE})
+        return Response.json({"name": name, "state": UNAVAILABLE})
     versions = await loader.load(name, parameters.get("version", ""))
-    return Answer.json({"name": name, "versions": versions, "state": READY})
+    return Response.json({"name": name, "versions": versions, "state": READY})
 
 
-def _check(parameters: Mapping[str, Any], known: str) -> None:
+def _check_parameters(parameters: Mapping[str, Any], known: str) -> None:
     for key, value in parameters.items():
         if key != known:
             raise InputError(
@@ -77,12 +77,12 @@ def _check(parameters: Mapping[str, Any], known: str) -> None:
             )
         if key == "version" and not isinstance(value, str):
             raise InputError(
-                f'"version" is {kind_of(value)}', expected='a string such as "2"', fix="write it in quotes"
+                f'"version" is {json_type_name(value)}', expected='a string such as "2"', fix="write it in quotes"
             )
 
 
-def _body(call: Call) -> dict[str, Any]:
+def _read_body(call: Request) -> dict[str, Any]:
     if not call.body.strip():
         return {}
     call.check_media_type()
-    return read_object(call.body)
+    return decode_object(call.body)

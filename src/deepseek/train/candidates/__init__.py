@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepseek.train.candidates.base import Candidate, FitData, Fitted, Params
+from deepseek.train.candidates.base import Candidate, FitData, FittedCandidate, Params
 from deepseek.train.candidates.boosting import HistGradientBoosting, XGBoost
 from deepseek.train.candidates.forest import Forest
 from deepseek.train.candidates.linear import LinearModel
@@ -17,4 +17,4 @@ BUILT_IN: tuple[Candidate, ...] = (
     PerceptronModel(),
 )
 
-__all__ = ["BUILT_IN", "Candidate", "FitData", "Fitted", "Params"]
+__all__ = ["BUILT_IN", "Candidate", "FitData", "FittedCandidate", "Params"]

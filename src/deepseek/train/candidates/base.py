@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Task
-from deepseek.nn.model import Weights
+from deepseek.nn.model import PartWeights
 
 Params = Mapping[str, Any]
 
@@ -55,16 +55,18 @@ class FitData:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedCandidate:
     """A fitted candidate: its raw scores by the library that grew it, and a way to take its weights out."""
 
     margin: Callable[[Float32], Float64]  # (N, F) -> (N, K) raw scores
-    weights: Callable[[], list[Weights]]  # the raw score is the mean of these
+    weights: Callable[[], list[PartWeights]]  # the raw score is the mean of these
     params: Params  # as fitted; early stopping replaces its rounds, so that a refit needs no validation rows
     is_share: bool = False  # raw scores are shares of votes in [0, 1], not margins
     refit_cost: float = 1.0  # what a fit without validation rows costs, in fits with them
     size_bytes: int = 0  # about what it takes in a bundle, as arrays and as a graph
-    cut: Callable[[int], Fitted] | None = None  # the same model after another number of rounds, at most those grown
+    cut: Callable[[int], FittedCandidate] | None = (
+        None  # the same model after another number of rounds, at most those grown
+    )
 
 
 class Candidate(Protocol):
@@ -83,4 +85,6 @@ class Candidate(Protocol):
 
     def suggest(self, trial: Any, data: FitData) -> Params: ...
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted: ...
+    def fit(
+        self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None
+    ) -> FittedCandidate: ...

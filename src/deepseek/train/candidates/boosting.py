@@ -8,23 +8,25 @@ import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
-from deepseek.nn.model import Weights
-from deepseek.train.candidates.base import FitData, Fitted, Params
+from deepseek.nn.model import PartWeights
+from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 from deepseek.train.tabular.convert import from_hist, from_xgboost
 
 MAX_ROUNDS = 1_000
 #: Threads of a booster meet at every node: on a busy machine they wait for each other longer than they work (a fit of
 #: 24,000 x 25 took 34 s with two threads beside two other jobs, under 2 s with one).
-WORTH_CELLS = 10_000_000
+MIN_THREADED_CELLS = 10_000_000
 BYTES_PER_NODE = 20
-OWN_FORMAT = 6  # xgboost's own format takes so many times our bytes
-PATIENCE = 30  # rounds without a better validation loss
+NATIVE_SIZE_RATIO = 6  # xgboost's own format takes so many times our bytes
+PATIENCE_ROUNDS = 30  # rounds without a better validation loss
 #: Trees of few leaves that grow where the loss falls most, with columns drawn anew for each split: on 15 tables of 150
 #: to 1,500 rows (benchmarks/development.py) 9 % less loss than depth 5 with columns drawn for each tree.
-LOOKED_AT = 8  # columns that a split chooses from, of many
+SPLIT_COLUMNS = 8  # columns that a split chooses from, of many
 ROWS_PER_BIN = 16
-LARGE = 4_000  # rows from which trees have more leaves and steps are larger: small steps won nothing there but cost
-MANY_MARGINS = 5  # a round grows a tree for each: larger steps need fewer rounds, at 1 to 2 % of the loss
+LARGE_ROWS = (
+    4_000  # rows from which trees have more leaves and steps are larger: small steps won nothing there but cost
+)
+MIN_MANY_MARGINS = 5  # a round grows a tree for each: larger steps need fewer rounds, at 1 to 2 % of the loss
 
 
 class XGBoost:
@@ -42,10 +44,10 @@ class XGBoost:
     def defaults(self, data: FitData) -> Params:
         return {
             "learning_rate": _learning_rate(data),
-            "max_leaves": 16 if len(data.target) >= LARGE else 8,
+            "max_leaves": 16 if len(data.target) >= LARGE_ROWS else 8,
             "min_child_weight": 4.0 if data.task == "regression" else 0.5,  # rows, or the sum of p (1 - p)
             "subsample": 0.6,
-            "colsample_bynode": float(np.clip(LOOKED_AT / data.features.shape[1], 0.4, 0.7)),
+            "colsample_bynode": float(np.clip(SPLIT_COLUMNS / data.features.shape[1], 0.4, 0.7)),
             "reg_lambda": 2.0,
         }
 
@@ -60,7 +62,7 @@ class XGBoost:
             "reg_lambda": trial.suggest_float("reg_lambda", 0.1, 20, log=True),
         }
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         xgb = need("xgboost", extra="tabular")
         knobs = {name: value for name, value in params.items() if name != "rounds"}
         settings = {
@@ -71,46 +73,48 @@ class XGBoost:
             "max_depth": 0,  # no limit but the number of leaves
             "max_bin": int(np.clip(len(data.target) // ROWS_PER_BIN, 64, 256)),
             "seed": seed,
-            "nthread": data.num_threads(worth_cells=WORTH_CELLS),
+            "nthread": data.num_threads(worth_cells=MIN_THREADED_CELLS),
             "monotone_constraints": str(data.monotone) if data.constrained else None,
         }
         settings = {name: value for name, value in settings.items() if value is not None}
         rounds = int(params.get("rounds", MAX_ROUNDS))
         early = (
-            {"evals": [(_matrix(validation), "validation")], "early_stopping_rounds": PATIENCE} if validation else {}
+            {"evals": [(_dmatrix(validation), "validation")], "early_stopping_rounds": PATIENCE_ROUNDS}
+            if validation
+            else {}
         )
-        grown = xgb.train(settings, _matrix(data), num_boost_round=rounds, verbose_eval=False, **early)
+        grown = xgb.train(settings, _dmatrix(data), num_boost_round=rounds, verbose_eval=False, **early)
         if validation:
             rounds = grown.best_iteration + 1
 
-        def cut(rounds: int) -> Fitted:
+        def cut(rounds: int) -> FittedCandidate:
             booster = grown[: min(rounds, grown.num_boosted_rounds())]
 
             def margin(features: Float32) -> Float64:
                 raw = booster.predict(
-                    xgb.DMatrix(features, nthread=data.num_threads(worth_cells=WORTH_CELLS)), output_margin=True
+                    xgb.DMatrix(features, nthread=data.num_threads(worth_cells=MIN_THREADED_CELLS)), output_margin=True
                 )
                 return np.asarray(raw, np.float64).reshape(len(features), -1)
 
-            def weights() -> list[Weights]:
+            def weights() -> list[PartWeights]:
                 return [from_xgboost(booster, num_margins=data.num_margins)]
 
-            size = len(booster.save_raw()) // OWN_FORMAT
-            return Fitted(margin, weights, {**knobs, "rounds": rounds}, size_bytes=size, cut=cut)
+            size = len(booster.save_raw()) // NATIVE_SIZE_RATIO
+            return FittedCandidate(margin, weights, {**knobs, "rounds": rounds}, size_bytes=size, cut=cut)
 
         return cut(rounds)
 
 
 def _learning_rate(data: FitData) -> float:
-    if data.num_margins >= MANY_MARGINS:
+    if data.num_margins >= MIN_MANY_MARGINS:
         return 0.1
-    return 0.08 if len(data.target) >= LARGE else 0.05
+    return 0.08 if len(data.target) >= LARGE_ROWS else 0.05
 
 
-def _matrix(data: FitData) -> Any:
+def _dmatrix(data: FitData) -> Any:
     xgb = need("xgboost", extra="tabular")
     return xgb.DMatrix(
-        data.features, label=data.target, weight=data.weight, nthread=data.num_threads(worth_cells=WORTH_CELLS)
+        data.features, label=data.target, weight=data.weight, nthread=data.num_threads(worth_cells=MIN_THREADED_CELLS)
     )
 
 
@@ -145,7 +149,7 @@ class HistGradientBoosting:
             "l2_regularization": trial.suggest_float("l2_regularization", 1e-3, 30, log=True),
         }
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         ensemble = need("sklearn.ensemble", extra="tabular")
         limits = need("threadpoolctl", extra="tabular").threadpool_limits
         make = (
@@ -154,13 +158,15 @@ class HistGradientBoosting:
             else ensemble.HistGradientBoostingClassifier
         )
         model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.constrained else None, **params)
-        with limits(data.num_threads(worth_cells=WORTH_CELLS)):
+        with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
             model.fit(data.features, data.target, sample_weight=data.weight)
 
         def margin(features: Float32) -> Float64:
-            with limits(data.num_threads(worth_cells=WORTH_CELLS)):
+            with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
                 raw = model.predict(features) if data.task == "regression" else model.decision_function(features)
             return np.asarray(raw, np.float64).reshape(len(features), -1)
 
         size = BYTES_PER_NODE * sum(len(tree.nodes) for trees in model._predictors for tree in trees)
-        return Fitted(margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, size_bytes=size)
+        return FittedCandidate(
+            margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, size_bytes=size
+        )

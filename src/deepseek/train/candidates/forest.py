@@ -8,16 +8,18 @@ import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
-from deepseek.nn.model import Weights
-from deepseek.train.candidates.base import FitData, Fitted, Params
+from deepseek.nn.model import PartWeights
+from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 from deepseek.train.tabular.convert import from_forest
 
-LARGE = 20_000  # rows from which trees are fewer, leaves larger, and each tree of a random forest sees half of the rows
+LARGE_ROWS = (
+    20_000  # rows from which trees are fewer, leaves larger, and each tree of a random forest sees half of the rows
+)
 
 
 #: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
 #: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
-REFIT_TREES = 2.5
+REFIT_TREE_FACTOR = 2.5
 BYTES_PER_NODE = (
     20,
     44,
@@ -47,7 +49,7 @@ class Forest:
     def defaults(self, data: FitData) -> Params:
         return {
             "n_estimators": self._num_trees(data),
-            "min_samples_leaf": 3 if len(data.target) >= LARGE else 1,
+            "min_samples_leaf": 3 if len(data.target) >= LARGE_ROWS else 1,
             "max_features": min(1.0, self.looked_at / data.features.shape[1]),
             "criterion": "squared_error" if data.task == "regression" else "entropy",
         }
@@ -62,15 +64,15 @@ class Forest:
         }
 
     def _num_trees(self, data: FitData) -> int:
-        return 100 if len(data.target) >= LARGE else 150
+        return 100 if len(data.target) >= LARGE_ROWS else 150
 
     def _max_samples(self, data: FitData) -> float | None:
-        return 0.5 if self.bootstrap and len(data.target) >= LARGE else None
+        return 0.5 if self.bootstrap and len(data.target) >= LARGE_ROWS else None
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         ensemble = need("sklearn.ensemble", extra="tabular")
         make = getattr(ensemble, self.stem + ("Regressor" if data.task == "regression" else "Classifier"))
-        growth = REFIT_TREES if len(data.target) >= LARGE else 1.0
+        growth = REFIT_TREE_FACTOR if len(data.target) >= LARGE_ROWS else 1.0
         knobs = {**params, "n_estimators": round(params["n_estimators"] * (1.0 if validation else growth))}
         model = make(
             max_samples=self._max_samples(data),
@@ -88,10 +90,12 @@ class Forest:
             shares = np.asarray(model.predict_proba(features), np.float64)
             return shares[:, 1:] if data.task == "binary" else shares
 
-        def weights() -> list[Weights]:
+        def weights() -> list[PartWeights]:
             return [from_forest(model, num_margins=data.num_margins)]
 
         trees = [tree.tree_ for tree in model.estimators_]
         mixed = data.num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
         size = BYTES_PER_NODE[mixed] * sum(tree.node_count for tree in trees)
-        return Fitted(margin, weights, params, is_share=data.task != "regression", refit_cost=growth, size_bytes=size)
+        return FittedCandidate(
+            margin, weights, params, is_share=data.task != "regression", refit_cost=growth, size_bytes=size
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 from deepseek.nn.dense import Linear
-from deepseek.train.candidates.base import FitData, Fitted, Params
+from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 
 
 class LinearModel:
@@ -32,7 +32,7 @@ class LinearModel:
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {"strength": trial.suggest_float("strength", 1e-4, 100, log=True)}
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         linear_model = need("sklearn.linear_model", extra="tabular")
         limits = need("threadpoolctl", extra="tabular").threadpool_limits
         used = np.array(
@@ -56,4 +56,4 @@ class LinearModel:
         def margin(features: Float32) -> Float64:
             return folded.margin(features)
 
-        return Fitted(margin, lambda: [folded], params)
+        return FittedCandidate(margin, lambda: [folded], params)

@@ -13,12 +13,12 @@ import numpy as np
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 from deepseek.nn.dense import signed_log
-from deepseek.nn.model import Weights
-from deepseek.train.candidates.base import FitData, Fitted, Params
+from deepseek.nn.model import PartWeights
+from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 
 NUM_MEMBERS = 4
 MIN_SKEW = 0.8
-CLIP = 3.0  # scaled numbers end here, three distances between the quartiles from the median
+MAX_SCALED_VALUE = 3.0  # scaled numbers end here, three distances between the quartiles from the median
 SMOOTHING = 0.02  # share of a class's target that goes to all classes by their frequency
 FEW_ROWS = 2000  # below it a narrower network is as good and half the size
 
@@ -66,30 +66,30 @@ class PerceptronModel:
     def _batch_size(self, data: FitData) -> int:
         return int(np.clip(2 ** round(np.log2(max(1, len(data.target) / 12))), 16, 512))
 
-    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> Fitted:
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         torch = need("torch", extra="train")
         torch.set_num_threads(1)  # the products are small; more threads cost time and make sums differ
         torch.manual_seed(seed)
         from deepseek.train import ArrayStream, TrainConfig, fit
 
         mean, scale = _target_scale(data)
-        model = _module(data, params)
+        model = _build_mlp(data, params)
         target = (data.target - mean) / scale if data.task == "regression" else soft_targets(data)
         inputs, wanted, weight = (torch.as_tensor(x, dtype=torch.float32) for x in (data.features, target, data.weight))
         order = torch.Generator().manual_seed(seed)
         stream = ArrayStream((inputs, wanted, weight), self._batch_size(data), order)
         config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], seed=seed)
-        fit(model, stream, config, loss=_loss(data.task), progress=False)
+        fit(model, stream, config, loss=_weighted_loss(data.task), progress=False)
         members = model.members(data.features, target_scale=scale, target_mean=mean)
 
         def margin(features: Float32) -> Float64:
             return np.asarray(np.mean([member.margin(features) for member in members], axis=0))
 
-        def weights() -> list[Weights]:
+        def weights() -> list[PartWeights]:
             return list(members)
 
         num_weights = sum(parameter.numel() for parameter in model.parameters())
-        return Fitted(margin, weights, params, size_bytes=4 * num_weights)  # twice in float16
+        return FittedCandidate(margin, weights, params, size_bytes=4 * num_weights)  # twice in float16
 
 
 def _target_scale(data: FitData) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def robust_scale(columns: Float64) -> tuple[Float32, Float32]:
     return median.astype(np.float32), scale.astype(np.float32)
 
 
-def _module(data: FitData, params: Params) -> Any:
+def _build_mlp(data: FitData, params: Params) -> Any:
     from deepseek.nn.mlp import MLP
 
     codes = [
@@ -137,7 +137,7 @@ def _module(data: FitData, params: Params) -> Any:
         logged=logged.tolist(),
         centre=centre,
         scale=scale,
-        clip=CLIP,
+        clip=MAX_SCALED_VALUE,
         codes=codes,
         num_levels=[data.num_levels[i] for i in codes],
         widths=[params["width"]] * params["depth"],
@@ -156,7 +156,7 @@ def _is_skewed(values: Float32) -> bool:
     return bool(abs(np.mean(centred**3)) / spread**3 > MIN_SKEW)
 
 
-def _loss(task: str) -> Any:
+def _weighted_loss(task: str) -> Any:
     """Weighted mean loss of a batch; each member (E, B, K) is trained on its own loss."""
     import torch
     from torch.nn import functional

@@ -34,16 +34,16 @@ from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
 from deepseek.errors import InputError, IntegrityError
-from deepseek.train.checkpoint.state_tree import pack, unpack
+from deepseek.train.checkpoint.state_tree import pack_state, unpack_state
 from deepseek.train.distributed import ranks
 
 FORMAT = 1
-FACTS = "checkpoint.json"
+METADATA_FILE = "checkpoint.json"
 _NO_DIST = "torch.distributed is disabled"  # DCP warns of it in one process, which is as meant
 
 
 @dataclass(frozen=True)
-class Found:
+class Checkpoint:
     """A checkpoint whose files are whole."""
 
     path: Path
@@ -51,7 +51,7 @@ class Found:
 
 
 @dataclass
-class Checkpoints:
+class CheckpointManager:
     """The checkpoints of one run in `folder`, of which the last `keep` stay."""
 
     folder: Path
@@ -69,8 +69,8 @@ class Checkpoints:
                 for half in self.folder.glob(".step-*.part"):
                     shutil.rmtree(half)
             except OSError as error:
-                raise unwritable(self.folder, error) from error
-        ranks.from_first(None, self.group)
+                raise write_error(self.folder, error) from error
+        ranks.broadcast_object(None, self.group)
 
     def names(self) -> list[str]:
         """Every finished checkpoint, the oldest first, good or not."""
@@ -81,7 +81,7 @@ class Checkpoints:
         self.wait()
         tensors: dict[str, Tensor] = {}
         mine = f"rank{ranks.rank()}"
-        skeleton = {"shared": pack(shared, "state", tensors), "own": pack(own, mine, tensors)}
+        skeleton = {"shared": pack_state(shared, "state", tensors), "own": pack_state(own, mine, tensors)}
         tensors[f"{mine}.json"] = torch.frombuffer(bytearray(json.dumps(skeleton).encode()), dtype=torch.uint8)
         part = self.folder / f".step-{step:08d}.part"
         writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
@@ -102,9 +102,9 @@ class Checkpoints:
             cause = next((each for each in causes if isinstance(each, OSError)), causes[0])
             if not isinstance(cause, OSError) and "I/O error" not in str(cause):
                 raise
-            raise unwritable(self.folder, cause) from error
+            raise write_error(self.folder, cause) from error
         except OSError as error:
-            raise unwritable(self.folder, error) from error
+            raise write_error(self.folder, error) from error
 
     def close(self) -> None:
         """Let the thread end. `wait` first: what goes wrong now is not said."""
@@ -123,8 +123,8 @@ class Checkpoints:
             raise
 
     def _commit(self, part: Path, facts: Mapping[str, Any]) -> None:
-        files = {path.name: _identity(path) for path in sorted(part.iterdir())}
-        with (part / FACTS).open("w", encoding="utf-8") as file:
+        files = {path.name: _file_identity(path) for path in sorted(part.iterdir())}
+        with (part / METADATA_FILE).open("w", encoding="utf-8") as file:
             json.dump({**facts, "files": files}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
@@ -139,11 +139,11 @@ class Checkpoints:
         for name in good[: -self.keep]:
             shutil.rmtree(self.folder / name)
 
-    def last_good(self) -> Found | None:
+    def last_good(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; None when there is none at all. IntegrityError when all are broken.
         `refused` then says what is wrong with those that were passed over."""
-        found: Found | None = self._look() if ranks.rank() == 0 else None
-        found, self.refused = ranks.from_first((found, self.refused), self.group)
+        found: Checkpoint | None = self._look() if ranks.rank() == 0 else None
+        found, self.refused = ranks.broadcast_object((found, self.refused), self.group)
         if found is None and self.refused:
             raise IntegrityError(
                 f"no checkpoint in {self.folder} is whole: {'; '.join(self.refused.values())}",
@@ -152,15 +152,15 @@ class Checkpoints:
             )
         return found
 
-    def _look(self) -> Found | None:
+    def _look(self) -> Checkpoint | None:
         for name in reversed(self.names()):
             try:
-                return Found(self.folder / name, verified(self.folder / name))
+                return Checkpoint(self.folder / name, verify_checkpoint(self.folder / name))
             except IntegrityError as error:
                 self.refused[name] = error.message
         return None
 
-    def read(self, found: Found, like: Callable[[str], Tensor | None]) -> tuple[Any, Any, bool]:
+    def read(self, found: Checkpoint, like: Callable[[str], Tensor | None]) -> tuple[Any, Any, bool]:
         """The shared state, the rank's own, and whether that is this rank's (a new rank gets rank 0's). `like` gives
         for a tensor's name one that is sharded as it should come back, or None for a plain one."""
         warnings.filterwarnings("ignore", message=_NO_DIST)
@@ -170,50 +170,50 @@ class Checkpoints:
         mine = f"rank{ranks.rank() if same else 0}"
 
         def load(names: list[str]) -> dict[str, Tensor]:
-            wanted = {name: _empty(known[name], like(name)) for name in names}
+            wanted = {name: _empty_like(known[name], like(name)) for name in names}
             dcp_load(wanted, storage_reader=HuggingFaceStorageReader(path), no_dist=True)
             return wanted
 
         text = load([f"{mine}.json"])[f"{mine}.json"].numpy().tobytes()
         skeleton = json.loads(text)
         tensors = load([name for name in known if name.startswith(("state/", f"{mine}/"))])
-        return unpack(skeleton["shared"], tensors), unpack(skeleton["own"], tensors), same
+        return unpack_state(skeleton["shared"], tensors), unpack_state(skeleton["own"], tensors), same
 
 
-def verified(path: Path) -> dict[str, Any]:
+def verify_checkpoint(path: Path) -> dict[str, Any]:
     """checkpoint.json of a folder whose files are what it says. IntegrityError names the file that is not."""
     try:
-        facts: dict[str, Any] = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads((path / METADATA_FILE).read_text(encoding="utf-8"))
         files, version = (
             {name: (each["size"], each["sha256"]) for name, each in facts["files"].items()},
             facts["format"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(path / FACTS, f"cannot be read ({error})") from error
+        raise _broken_file_error(path / METADATA_FILE, f"cannot be read ({error})") from error
     if version != FORMAT:
-        raise _broken(path / FACTS, f"has the format {version}, and this release reads {FORMAT}")
+        raise _broken_file_error(path / METADATA_FILE, f"has the format {version}, and this release reads {FORMAT}")
     for name, (size, sha256) in files.items():
         file = path / name
         if not file.is_file():
-            raise _broken(file, "is missing")
+            raise _broken_file_error(file, "is missing")
         if file.stat().st_size != size:
-            raise _broken(file, f"has {file.stat().st_size:,} bytes instead of {size:,}")
+            raise _broken_file_error(file, f"has {file.stat().st_size:,} bytes instead of {size:,}")
         try:
-            found = _identity(file)["sha256"]
+            found = _file_identity(file)["sha256"]
         except OSError as error:  # a disk that is dying, or no leave to read
-            raise _broken(file, f"cannot be read ({error})") from error
+            raise _broken_file_error(file, f"cannot be read ({error})") from error
         if found != sha256:
-            raise _broken(file, "was changed: its sha256 is another")
+            raise _broken_file_error(file, "was changed: its sha256 is another")
     return facts
 
 
-def _broken(file: Path, what: str) -> IntegrityError:
+def _broken_file_error(file: Path, what: str) -> IntegrityError:
     return IntegrityError(
         f"{file} {what}", expected="the file as it was written", fix="bring it back from a copy, or use an older one"
     )
 
 
-def unwritable(folder: Path, error: BaseException) -> InputError:
+def write_error(folder: Path, error: BaseException) -> InputError:
     """A full disk, or a folder that may not be written."""
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(
@@ -223,13 +223,13 @@ def unwritable(folder: Path, error: BaseException) -> InputError:
     )
 
 
-def _empty(known: Any, like: Tensor | None) -> Tensor:
+def _empty_like(known: Any, like: Tensor | None) -> Tensor:
     if like is not None and like.shape == known.size and hasattr(like, "placements"):
         return torch.empty_like(like, dtype=known.properties.dtype)
     return torch.empty(known.size, dtype=known.properties.dtype)
 
 
-def _identity(path: Path) -> dict[str, Any]:
+def _file_identity(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}

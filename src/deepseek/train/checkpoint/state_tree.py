@@ -1,7 +1,7 @@
 """Nested state as JSON plus named tensors, both ways and exactly, so that a checkpoint holds no pickle.
 
     tensors = {}
-    skeleton = pack({"step": 3, "buffer": torch.ones(2)}, "optimizer", tensors)   # JSON
+    skeleton = pack_state({"step": 3, "buffer": torch.ones(2)}, "optimizer", tensors)   # JSON
     tree = unpack(skeleton, tensors)                                              # the same again
 
 Numbers keep every bit (JSON writes a float64 so that it reads back equal); tuples stay tuples, keys keep their type.
@@ -19,10 +19,10 @@ from torch import Tensor
 from deepseek.errors import InputError
 
 
-def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+def pack_state(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """The skeleton of `tree` for JSON. Its tensors go to `tensors`, named by their path below `name`.
 
-    >>> pack({"a": (1, 2.5)}, "x", {})
+    >>> pack_state({"a": (1, 2.5)}, "x", {})
     {'dict': [['a', {'tuple': [1, 2.5]}]]}
     """
     if tree is None or isinstance(tree, (bool, int, float, str)):
@@ -34,12 +34,14 @@ def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = torch.from_numpy(np.ascontiguousarray(tree))
         return {"array": name}
     if isinstance(tree, np.generic):
-        return pack(tree.item(), name, tensors)
+        return pack_state(tree.item(), name, tensors)
     if isinstance(tree, Mapping):
-        pairs = [[pack(key, name, tensors), pack(value, f"{name}/{key}", tensors)] for key, value in tree.items()]
+        pairs = [
+            [pack_state(key, name, tensors), pack_state(value, f"{name}/{key}", tensors)] for key, value in tree.items()
+        ]
         return {"dict": pairs}
     if isinstance(tree, (list, tuple)):
-        items = [pack(value, f"{name}/{index}", tensors) for index, value in enumerate(tree)]
+        items = [pack_state(value, f"{name}/{index}", tensors) for index, value in enumerate(tree)]
         return items if isinstance(tree, list) else {"tuple": items}
     raise InputError(
         f"{name} is a {type(tree).__name__}, which a checkpoint cannot hold",
@@ -48,14 +50,14 @@ def pack(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def unpack(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
+def unpack_state(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
     """The tree that was packed.
 
-    >>> unpack({'dict': [['a', {'tuple': [1, 2.5]}]]}, {})
+    >>> unpack_state({'dict': [['a', {'tuple': [1, 2.5]}]]}, {})
     {'a': (1, 2.5)}
     """
     if isinstance(skeleton, list):
-        return [unpack(each, tensors) for each in skeleton]
+        return [unpack_state(each, tensors) for each in skeleton]
     if not isinstance(skeleton, dict):
         return skeleton
     ((kind, held),) = skeleton.items()
@@ -64,5 +66,5 @@ def unpack(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "array":
         return tensors[held].numpy()
     if kind == "tuple":
-        return tuple(unpack(each, tensors) for each in held)
-    return {unpack(key, tensors): unpack(value, tensors) for key, value in held}
+        return tuple(unpack_state(each, tensors) for each in held)
+    return {unpack_state(key, tensors): unpack_state(value, tensors) for key, value in held}

@@ -29,20 +29,20 @@ from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 from deepseek.train.distributed.gradient_compression import (
     Compression,
+    ErrorFeedbackMemory,
     Kind,
-    Memory,
-    Named,
+    NamedGradients,
     all_reduce_mean,
-    flush,
-    reduce,
+    flush_errors,
+    reduce_gradients,
 )
 
 __all__ = ["Compression", "DataParallel", "wrap"]
 
-Jobs = queue.SimpleQueue[Callable[[], None] | None]
+JobQueue = queue.SimpleQueue[Callable[[], None] | None]
 
-MEASURED_STEP = 2  # DDP moves its gradients into new buckets after the first step; caches warm up in the second
-CANDIDATES: tuple[Kind, ...] = ("none", "int8", "powersgd")  # of auto, the less lossy first
+FIRST_MEASURED_STEP = 2  # DDP moves its gradients into new buckets after the first step; caches warm up in the second
+AUTO_KINDS: tuple[Kind, ...] = ("none", "int8", "powersgd")  # of auto, the less lossy first
 
 
 class DataParallel(DistributedDataParallel):
@@ -59,7 +59,7 @@ def wrap(model: nn.Module, compression: Compression | None = None, **arguments: 
     process group is not there, or the model has nothing to train or gradients that cannot be compressed.
     """
     config = compression or Compression()
-    check(model, config)
+    check_trainable(model, config)
     wrapped = DataParallel(model, **{"gradient_as_bucket_view": True, **arguments})
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     group = wrapped.process_group
@@ -67,7 +67,7 @@ def wrap(model: nn.Module, compression: Compression | None = None, **arguments: 
         dist.get_process_group_ranks(group), use_local_synchronization=True
     )  # fmt: skip
     wrapped.compressor = Compressor(config, own)
-    wrapped.register_comm_hook(Lane(wrapped.compressor, group, names), on_bucket)
+    wrapped.register_comm_hook(BucketSender(wrapped.compressor, group, names), compression_hook)
     return wrapped
 
 
@@ -80,10 +80,10 @@ def check_group() -> None:
         )  # fmt: skip
 
 
-def check(model: nn.Module, config: Compression) -> None:
+def check_trainable(model: nn.Module, config: Compression) -> None:
     """Raise InputError where `model` cannot be trained in parallel or its gradients cannot be compressed."""
     check_group()
-    ranks.end_quietly()
+    ranks.delay_exit_for_gloo()
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
         raise InputError(
@@ -105,7 +105,7 @@ class Compressor:
     def __init__(self, config: Compression, group: dist.ProcessGroup) -> None:
         self.config = config
         self.group = group
-        self.memory = Memory()
+        self.memory = ErrorFeedbackMemory()
         self.step = 0  # synchronised backward passes so far
         self.choices: dict[str, Kind] = {}  # of auto, by the names in the bucket
         self.times_s: dict[str, dict[Kind, float]] = {}  # of the last measurement: the slowest rank's
@@ -114,7 +114,7 @@ class Compressor:
         """Whether this step measures; equal on all ranks."""
         if self.config.kind != "auto" or self.group.size() == 1:
             return False
-        return self.step == MEASURED_STEP or (self.step > 0 and self.step % self.config.remeasure_steps == 0)
+        return self.step == FIRST_MEASURED_STEP or (self.step > 0 and self.step % self.config.remeasure_steps == 0)
 
     def kind_of(self, key: str) -> Kind:
         """How the gradients named by `key` are sent in this step; equal on all ranks."""
@@ -122,28 +122,28 @@ class Compressor:
             return "none"
         return self.choices.get(key, "none") if self.config.kind == "auto" else self.config.kind
 
-    def reduce(self, grads: Named, kind: Kind, *, measure: bool = False) -> None:
+    def reduce(self, grads: NamedGradients, kind: Kind, *, measure: bool = False) -> None:
         """Replace the gradients by their means over the ranks. Low precision is averaged in float32."""
         wide = {name: grad.to(torch.promote_types(grad.dtype, torch.float32)) for name, grad in grads.items()}
         if measure:
             self.measure(wide)
-        reduce(wide, self.memory, kind, self.config.rank, self.group)
+        reduce_gradients(wide, self.memory, kind, self.config.rank, self.group)
         for name, grad in grads.items():
             if wide[name] is not grad:
                 grad.copy_(wide[name])
 
-    def measure(self, grads: Named) -> None:
+    def measure(self, grads: NamedGradients) -> None:
         """Send copies in each way, keep the times of the slowest rank, and choose. Nothing of the training changes."""
-        own_s = [self._time(grads, kind) for kind in CANDIDATES]
+        own_s = [self._time(grads, kind) for kind in AUTO_KINDS]
         slowest = torch.tensor(own_s, device=next(iter(grads.values())).device)
         dist.all_reduce(slowest, op=dist.ReduceOp.MAX, group=self.group)
-        key = key_of(grads)
-        self.times_s[key] = dict(zip(CANDIDATES, slowest.tolist(), strict=True))
-        self.choices[key] = choose(self.times_s[key], self.config.min_gain)
+        key = bucket_key(grads)
+        self.times_s[key] = dict(zip(AUTO_KINDS, slowest.tolist(), strict=True))
+        self.choices[key] = choose_kind(self.times_s[key], self.config.min_gain)
 
-    def _time(self, grads: Named, kind: Kind) -> float:
+    def _time(self, grads: NamedGradients, kind: Kind) -> float:
         """The best of three runs; the first of a lossy way also makes its memory."""
-        scratch, best_s = Memory(), float("inf")
+        scratch, best_s = ErrorFeedbackMemory(), float("inf")
         for _ in range(3):
             copies = {name: grad.clone() for name, grad in grads.items()}
             if kind == "none":  # one buffer, as DDP has it
@@ -153,7 +153,7 @@ class Compressor:
             if kind == "none":
                 all_reduce_mean(copies[""], self.group)
             else:
-                reduce(copies, scratch, kind, self.config.rank, self.group)
+                reduce_gradients(copies, scratch, kind, self.config.rank, self.group)
             if next(iter(copies.values())).is_cuda:
                 torch.cuda.current_stream().synchronize()
             best_s = min(best_s, time.perf_counter() - start_s)
@@ -180,22 +180,22 @@ class Compressor:
             )  # fmt: skip
         self.step, self.choices = int(state["step"]), dict(state["choices"])
         own = f"rank{self.group.rank()}.error."
-        self.memory = Memory(
+        self.memory = ErrorFeedbackMemory(
             {key.removeprefix(own): tensor.clone() for key, tensor in state.items() if key.startswith(own)},
             {key.removeprefix("factor."): tensor.clone() for key, tensor in state.items() if key.startswith("factor.")},
             dict(state.get("relayed", {})),
         )
 
 
-def key_of(grads: Named) -> str:
+def bucket_key(grads: NamedGradients) -> str:
     """What names a bucket: its parameters."""
     return ",".join(grads)
 
 
-def choose(times_s: Mapping[Kind, float], min_gain: float) -> Kind:
+def choose_kind(times_s: Mapping[Kind, float], min_gain: float) -> Kind:
     """The first way, unless a lossier one is `min_gain` times faster than the one chosen so far.
 
-    >>> choose({"none": 1.0, "int8": 0.3, "powersgd": 0.2}, 2.0), choose({"none": 1.0, "powersgd": 0.8}, 2.0)
+    >>> choose_kind({"none": 1.0, "int8": 0.3, "powersgd": 0.2}, 2.0), choose_kind({"none": 1.0, "powersgd": 0.8}, 2.0)
     ('int8', 'none')
     """
     chosen = next(iter(times_s))
@@ -205,26 +205,26 @@ def choose(times_s: Mapping[Kind, float], min_gain: float) -> Kind:
     return chosen
 
 
-class Lane:
+class BucketSender:
     """The state of the hook: sends buckets as they are at once, and all others through one thread, in order."""
 
     def __init__(self, compressor: Compressor, group: dist.ProcessGroup, names: Mapping[Tensor, str]) -> None:
         self.compressor = compressor
         self.group = group
         self.names = names
-        self.waiting: Jobs | None = None  # of the thread, in a backward pass that has one
+        self.waiting: JobQueue | None = None  # of the thread, in a backward pass that has one
         self.stream: torch.cuda.Stream | None = None
 
     def send(self, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         """What DDP waits for: the bucket's buffer, averaged."""
         compressor, buffer = self.compressor, bucket.buffer()
         grads = dict(zip([self.names[p] for p in bucket.parameters()], bucket.gradients(), strict=True))
-        kind, measure = compressor.kind_of(key_of(grads)), compressor.is_measured()
+        kind, measure = compressor.kind_of(bucket_key(grads)), compressor.is_measured()
         compressor.step += bucket.is_last()
         if kind == "none" and not measure:
             if compressor.memory.errors:
-                flush(grads, compressor.memory)
-            averaged = all_reduce_soon(buffer, self.group)
+                flush_errors(grads, compressor.memory)
+            averaged = all_reduce_async(buffer, self.group)
         else:
             averaged = self._queue(lambda: compressor.reduce(grads, kind, measure=measure), buffer)
         if bucket.is_last():
@@ -233,7 +233,7 @@ class Lane:
 
     def _queue(self, work: Callable[[], None], buffer: Tensor) -> torch.futures.Future[Tensor]:
         if self.waiting is None:
-            self.waiting = start_thread()
+            self.waiting = start_worker()
         done: torch.futures.Future[Tensor] = torch.futures.Future(devices=[buffer.device] if buffer.is_cuda else [])
         ready = torch.cuda.current_stream().record_event() if buffer.is_cuda else None
         errors: list[RuntimeError] = []
@@ -272,12 +272,12 @@ class Lane:
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
-def start_thread() -> Jobs:
+def start_worker() -> JobQueue:
     """One that does the jobs put here, in order, until it gets None. It lives for one backward pass.
 
     A daemon: when a peer hangs, the process can end while its thread waits for it.
     """
-    jobs: Jobs = queue.SimpleQueue()
+    jobs: JobQueue = queue.SimpleQueue()
 
     def run() -> None:
         while (job := jobs.get()) is not None:
@@ -297,7 +297,7 @@ def wait_for_threads() -> None:
         thread.join(timeout=1.0)
 
 
-def all_reduce_soon(buffer: Tensor, group: dist.ProcessGroup) -> torch.futures.Future[Tensor]:
+def all_reduce_async(buffer: Tensor, group: dist.ProcessGroup) -> torch.futures.Future[Tensor]:
     """What plain DDP does: start the all-reduce and do not wait."""
     work = dist.all_reduce(buffer.div_(group.size()), group=group, async_op=True)
     future: torch.futures.Future[list[Tensor]] = work.get_future()
@@ -305,6 +305,6 @@ def all_reduce_soon(buffer: Tensor, group: dist.ProcessGroup) -> torch.futures.F
 
 
 # No annotations where torch looks for them: it compares them with types, and here they are strings.
-def on_bucket(state: Lane, bucket):  # type: ignore[no-untyped-def]
+def compression_hook(state: BucketSender, bucket):  # type: ignore[no-untyped-def]
     """The communication hook: DDP calls it in each backward pass, once for each bucket, in their order."""
     return state.send(bucket)

@@ -31,11 +31,13 @@ from torch import Tensor
 from deepseek.errors import InputError
 
 Kind = Literal["auto", "none", "fp16", "bf16", "int8", "powersgd", "acpsgd"]
-Named = Mapping[str, Tensor]  # gradients by name of the parameter; changed in place
-BLOCK = 256  # elements of int8 that share one scale: 1.6 % more bytes
-RELAY_BYTES = 2**22  # of all ranks' messages together: more never goes through one rank
-ROWS = "rows of "  # marks a factor of ACP-SGD that stands for the rows of its matrix
-LINE = 16  # elements: matrices start where a cache line does, else the bits of a product depend on the bucket's layout
+NamedGradients = Mapping[str, Tensor]  # gradients by name of the parameter; changed in place
+INT8_BLOCK_ELEMENTS = 256  # elements of int8 that share one scale: 1.6 % more bytes
+MAX_RELAY_BYTES = 2**22  # of all ranks' messages together: more never goes through one rank
+ROW_FACTOR_PREFIX = "rows of "  # marks a factor of ACP-SGD that stands for the rows of its matrix
+ALIGNMENT_ELEMENTS = (
+    16  # elements: matrices start where a cache line does, else the bits of a product depend on the bucket's layout
+)
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,15 @@ class Compression:
 
 
 @dataclass
-class Memory:
+class ErrorFeedbackMemory:
     """What a rank keeps from one step to the next, by name of the parameter."""
 
     errors: dict[str, Tensor] = field(default_factory=dict)  # not yet sent; each rank has its own
     # Q' (rank, columns) of PowerSGD, equal on all ranks. Rows: a product with few columns is up to 6 times slower.
     factors: dict[str, Tensor] = field(default_factory=dict)
-    relayed: dict[str, bool] = field(default_factory=dict)  # by the bits of a message's length: see `mean_of_few`
+    relayed: dict[str, bool] = field(
+        default_factory=dict
+    )  # by the bits of a message's length: see `small_message_mean`
     scratch: Tensor | None = None  # room for the matrices of one call; not a part of the state
 
     def error(self, name: str, like: Tensor) -> Tensor:
@@ -88,10 +92,10 @@ class Memory:
 
     def room(self, shapes: Sequence[Sequence[int]], like: Tensor) -> list[Tensor]:
         """Tensors of those shapes with any content, valid until the next call."""
-        size = sum(map(padded, shapes))
+        size = sum(map(padded_size, shapes))
         if self.scratch is None or self.scratch.numel() < size or self.scratch.dtype != like.dtype:
             self.scratch = like.new_empty(size)
-        return cut(self.scratch, shapes)
+        return split_views(self.scratch, shapes)
 
     def factor(self, name: str, columns: int, rank: int, like: Tensor) -> Tensor:
         """Q' of the step before; at first normal numbers that are equal on all ranks, as the name is."""
@@ -102,14 +106,14 @@ class Memory:
 
     def turn(self, name: str, matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         """For ACP-SGD: the matrix or its transpose, as it stands in this step, and the factor of its left side."""
-        rows = self.factors.get(ROWS + name)
+        rows = self.factors.get(ROW_FACTOR_PREFIX + name)
         if rows is not None and rows.shape == (rank, len(matrix)):
             return matrix, rows
         return matrix.mT, self.factor(name, matrix.shape[1], rank, matrix)
 
     def turn_round(self, name: str, factor: Tensor) -> None:
         """Keep what has become the factor of the other side in place of this step's."""
-        other = name if self.factors.pop(ROWS + name, None) is not None else ROWS + name
+        other = name if self.factors.pop(ROW_FACTOR_PREFIX + name, None) is not None else ROW_FACTOR_PREFIX + name
         self.factors.pop(name, None)
         self.factors[other] = factor.clone()
 
@@ -128,22 +132,22 @@ def relayed_mean(flat: Tensor, group: dist.ProcessGroup) -> None:
     dist.broadcast(flat, group=group, group_src=0)
 
 
-def mean_of_few(flat: Tensor, memory: Memory, group: dist.ProcessGroup) -> None:
+def small_message_mean(flat: Tensor, memory: ErrorFeedbackMemory, group: dist.ProcessGroup) -> None:
     """The mean over ranks, in place, of a message that is mostly small; the faster way, measured once for each size.
 
     gloo's ring wakes a rank some four times for each other rank, which is what a small message costs where ranks share
     processors; through one rank it is two messages. On few ranks or a slow link the ring is as fast or faster.
     """
     size = str(flat.numel().bit_length())
-    if flat.is_cuda or group.size() * flat.nbytes > RELAY_BYTES:
+    if flat.is_cuda or group.size() * flat.nbytes > MAX_RELAY_BYTES:
         memory.relayed[size] = False
     elif size not in memory.relayed:
-        ring_s, relay_s = (slowest_s(way, flat, group) for way in (all_reduce_mean, relayed_mean))
+        ring_s, relay_s = (slowest_rank_s(way, flat, group) for way in (all_reduce_mean, relayed_mean))
         memory.relayed[size] = 1.5 * relay_s <= ring_s
     (relayed_mean if memory.relayed[size] else all_reduce_mean)(flat, group)
 
 
-def slowest_s(way: Callable[[Tensor, dist.ProcessGroup], None], flat: Tensor, group: dist.ProcessGroup) -> float:
+def slowest_rank_s(way: Callable[[Tensor, dist.ProcessGroup], None], flat: Tensor, group: dist.ProcessGroup) -> float:
     """The best of three runs on copies, on the slowest rank; equal on all ranks."""
     best_s = float("inf")
     for _ in range(3):
@@ -157,20 +161,20 @@ def slowest_s(way: Callable[[Tensor, dist.ProcessGroup], None], flat: Tensor, gr
     return float(slowest)
 
 
-def is_finite(flat: Tensor) -> bool:
+def are_all_finite(flat: Tensor) -> bool:
     """Whether all numbers are finite, in one pass: the sum of finite gradients does not overflow."""
     return bool(torch.isfinite(flat.sum()))
 
 
-def reduce_powersgd(grads: Named, memory: Memory, rank: int, group: dist.ProcessGroup) -> None:
+def reduce_powersgd(grads: NamedGradients, memory: ErrorFeedbackMemory, rank: int, group: dist.ProcessGroup) -> None:
     """Replace each matrix by the mean over ranks of its best sum of `rank` outer products, roughly; vectors go as is.
 
     Two all-reduces: P = M Q beside the vectors, then Q' = P' M. A gradient that is not finite comes out as NaN on all
     ranks, and leaves the memory as it was.
     """
-    low = {name: matrix_of(grad) for name, grad in grads.items() if worth(grad, rank)}
+    low = {name: as_matrix(grad) for name, grad in grads.items() if is_compressible(grad, rank)}
     plain = {name: grad for name, grad in grads.items() if name not in low}
-    flush(plain, memory)
+    flush_errors(plain, memory)
     rest = [grad.view(-1) for grad in plain.values()]
     errors = {name: memory.error(name, grads[name]).view(matrix.shape) for name, matrix in low.items()}
     ranks = {name: min(rank, *matrix.shape) for name, matrix in low.items()}
@@ -184,50 +188,50 @@ def reduce_powersgd(grads: Named, memory: Memory, rank: int, group: dist.Process
     for (name, matrix), total, p in zip(low.items(), sums, ps, strict=True):
         torch.add(matrix, errors[name], out=total)
         torch.mm(total, qs[name].mT, out=p)
-    mean_of_few(first, memory, group)
+    small_message_mean(first, memory, group)
     for part, grad in zip(sent, rest, strict=True):
         grad.copy_(part)
     if not low:
         return
-    if not is_finite(first):
+    if not are_all_finite(first):
         for matrix in low.values():
             matrix.fill_(torch.nan)
         return
-    bases = [orthonormal(p) for p in ps]
+    bases = [orthonormal_basis(p) for p in ps]
     second, new_qs = flat_views([q.shape for q in qs.values()], like)
     for total, p, q in zip(sums, bases, new_qs, strict=True):
         torch.mm(p.mT, total, out=q)
-    mean_of_few(second, memory, group)
+    small_message_mean(second, memory, group)
     for (name, matrix), total, p, q in zip(low.items(), sums, bases, new_qs, strict=True):
         torch.addmm(total, p, q, alpha=-1, out=errors[name])
         torch.mm(p, q, out=matrix)
         qs[name].copy_(q)
 
 
-def reduce_acpsgd(grads: Named, memory: Memory, rank: int, group: dist.ProcessGroup) -> None:
+def reduce_acpsgd(grads: NamedGradients, memory: ErrorFeedbackMemory, rank: int, group: dist.ProcessGroup) -> None:
     """As PowerSGD with half of its bytes and one exchange: the two sides of each matrix take turns.
 
     One factor B is fixed, orthonormal, equal on all ranks; the other, C = B M, is averaged, and is the B of the next
     step, with M turned round. The memory is what B cannot say of this rank's own matrix: M - B' C.
     """
-    low = {name: matrix_of(grad) for name, grad in grads.items() if worth(grad, rank)}
+    low = {name: as_matrix(grad) for name, grad in grads.items() if is_compressible(grad, rank)}
     plain = {name: grad for name, grad in grads.items() if name not in low}
-    flush(plain, memory)
+    flush_errors(plain, memory)
     turned, bases = {}, {}
     for name, matrix in low.items():
         matrix.add_(memory.error(name, grads[name]).view(matrix.shape))
         turned[name], factor = memory.turn(name, matrix, min(rank, *matrix.shape))
-        bases[name] = orthonormal(factor.mT).mT
+        bases[name] = orthonormal_basis(factor.mT).mT
     shapes = [grad.shape for grad in plain.values()] + [(len(b), turned[n].shape[1]) for n, b in bases.items()]
     flat, views = flat_views(shapes, next(iter(grads.values())))
     sent, parts = views[: len(plain)], views[len(plain) :]
-    copy_all(sent, plain.values())
+    copy_tensors(sent, plain.values())
     for name, part in zip(low, parts, strict=True):
         torch.mm(bases[name], turned[name], out=part)
     own = [part.clone() for part in parts]
-    mean_of_few(flat, memory, group)
-    copy_all(plain.values(), sent)
-    if not is_finite(flat):
+    small_message_mean(flat, memory, group)
+    copy_tensors(plain.values(), sent)
+    if not are_all_finite(flat):
         for matrix in low.values():
             matrix.fill_(torch.nan)
         return
@@ -238,13 +242,13 @@ def reduce_acpsgd(grads: Named, memory: Memory, rank: int, group: dist.ProcessGr
         memory.turn_round(name, part)
 
 
-def copy_all(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:
+def copy_tensors(to: Iterable[Tensor], source: Iterable[Tensor]) -> None:
     """Many small copies in one call."""
     if targets := list(to):
         torch._foreach_copy_(targets, list(source))
 
 
-def worth(grad: Tensor, rank: int) -> bool:
+def is_compressible(grad: Tensor, rank: int) -> bool:
     """Whether PowerSGD halves a gradient's bytes at least. Vectors never."""
     if grad.dim() < 2 or not grad.numel():
         return False
@@ -252,39 +256,39 @@ def worth(grad: Tensor, rank: int) -> bool:
     return 2 * min(rank, rows, columns) * (rows + columns) <= rows * columns
 
 
-def matrix_of(grad: Tensor) -> Tensor:
+def as_matrix(grad: Tensor) -> Tensor:
     """(rows, all else): a kernel (out, in, h, w) becomes (out, in * h * w), as in the paper."""
     return grad.view(len(grad), -1)
 
 
 def flat_views(shapes: Sequence[Sequence[int]], like: Tensor) -> tuple[Tensor, list[Tensor]]:
     """One new flat tensor of zeros, and a view into it for each shape."""
-    flat = like.new_zeros(sum(map(padded, shapes)))
-    return flat, cut(flat, shapes)
+    flat = like.new_zeros(sum(map(padded_size, shapes)))
+    return flat, split_views(flat, shapes)
 
 
-def cut(flat: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+def split_views(flat: Tensor, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
     """Views of those shapes, one after the other."""
-    starts = itertools.accumulate(map(padded, shapes), initial=0)
+    starts = itertools.accumulate(map(padded_size, shapes), initial=0)
     return [flat[start : start + math.prod(shape)].view(*shape) for start, shape in zip(starts, shapes, strict=False)]
 
 
-def padded(shape: Sequence[int]) -> int:
+def padded_size(shape: Sequence[int]) -> int:
     """Elements, rounded up to whole lines.
 
-    >>> padded((3, 7)), padded(()), padded((0, 2))
+    >>> padded_size((3, 7)), padded_size(()), padded_size((0, 2))
     (32, 16, 0)
     """
-    return -(-math.prod(shape) // LINE) * LINE
+    return -(-math.prod(shape) // ALIGNMENT_ELEMENTS) * ALIGNMENT_ELEMENTS
 
 
-def orthonormal(matrix: Tensor) -> Tensor:
+def orthonormal_basis(matrix: Tensor) -> Tensor:
     """Orthonormal columns that span those of `matrix`. Householder: a column of zeros becomes some unit vector."""
     basis: Tensor = torch.linalg.qr(matrix)[0]
     return basis
 
 
-def reduce_cast(grads: Named, memory: Memory, kind: Kind, group: dist.ProcessGroup) -> None:
+def reduce_cast(grads: NamedGradients, memory: ErrorFeedbackMemory, kind: Kind, group: dist.ProcessGroup) -> None:
     """The mean over ranks, sent in 16 or 8 bits and summed in float32; vectors go as they are.
 
     Each rank sums one share of the elements: an all-to-all, then an all-gather, 2 (n - 1) / n of the packed bytes, as
@@ -297,9 +301,11 @@ def reduce_cast(grads: Named, memory: Memory, kind: Kind, group: dist.ProcessGro
         return
     rank, world = group.rank(), group.size()
     shapes = [grad.shape for grad in wide.values()]
-    share = -(-sum(map(padded, shapes)) // (world * BLOCK)) * BLOCK  # elements that each rank sums
+    share = (
+        -(-sum(map(padded_size, shapes)) // (world * INT8_BLOCK_ELEMENTS)) * INT8_BLOCK_ELEMENTS
+    )  # elements that each rank sums
     rows = next(iter(wide.values())).new_zeros(world, share)
-    for part, (name, grad) in zip(cut(rows.view(-1), shapes), wide.items(), strict=True):
+    for part, (name, grad) in zip(split_views(rows.view(-1), shapes), wide.items(), strict=True):
         torch.add(grad, memory.error(name, grad), out=part)
     encode, decode = CASTS[kind]
     packed = encode(rows)
@@ -309,18 +315,18 @@ def reduce_cast(grads: Named, memory: Memory, kind: Kind, group: dist.ProcessGro
     own = encode(mean)
     dist.all_gather(list(torch.split(received, 1)), own, group=group)
     result = decode(received)
-    if is_finite(result):
+    if are_all_finite(result):
         rows.sub_(decode(packed))
         rows[rank].add_(mean[0] - decode(own)[0], alpha=world)
-        for part, name in zip(cut(rows.view(-1), shapes), wide, strict=True):
+        for part, name in zip(split_views(rows.view(-1), shapes), wide, strict=True):
             memory.errors[name].copy_(part)
-    for part, grad in zip(cut(result.view(-1), shapes), wide.values(), strict=True):
+    for part, grad in zip(split_views(result.view(-1), shapes), wide.values(), strict=True):
         grad.copy_(part)
 
 
-def reduce_plain(grads: Named, memory: Memory, group: dist.ProcessGroup) -> None:
+def reduce_plain(grads: NamedGradients, memory: ErrorFeedbackMemory, group: dist.ProcessGroup) -> None:
     """The mean over ranks, sent as it is, with what another way has left in the memory."""
-    flush(grads, memory)
+    flush_errors(grads, memory)
     flat, views = flat_views([grad.shape for grad in grads.values()], next(iter(grads.values()), torch.empty(0)))
     for part, grad in zip(views, grads.values(), strict=True):
         part.copy_(grad)
@@ -333,21 +339,21 @@ def reduce_plain(grads: Named, memory: Memory, group: dist.ProcessGroup) -> None
 def _to_half(rows: Tensor) -> Tensor:
     # A finite number beyond float16 is clamped: the rest of it stays in the memory. An infinite one stays infinite.
     largest = torch.finfo(torch.float16).max
-    return (rows.clamp(-largest, largest) if is_finite(rows) else rows).half().view(torch.uint8)
+    return (rows.clamp(-largest, largest) if are_all_finite(rows) else rows).half().view(torch.uint8)
 
 
 def _to_int8(rows: Tensor) -> Tensor:
-    blocks = rows.float().view(len(rows), -1, BLOCK)
+    blocks = rows.float().view(len(rows), -1, INT8_BLOCK_ELEMENTS)
     scale = blocks.abs().amax(-1, keepdim=True).div_(127)
     codes = (blocks / scale.clamp_min(1e-30)).round_().to(torch.int8)
     return torch.cat([codes.view(torch.uint8).flatten(1), scale.view(torch.uint8).flatten(1)], 1)
 
 
 def _from_int8(packed: Tensor) -> Tensor:
-    num_blocks = packed.shape[1] // (BLOCK + 4)
-    codes, scale = packed[:, : num_blocks * BLOCK], packed[:, num_blocks * BLOCK :]
+    num_blocks = packed.shape[1] // (INT8_BLOCK_ELEMENTS + 4)
+    codes, scale = packed[:, : num_blocks * INT8_BLOCK_ELEMENTS], packed[:, num_blocks * INT8_BLOCK_ELEMENTS :]
     scales = scale.contiguous().view(torch.float32).unsqueeze(-1)
-    return (codes.reshape(len(packed), num_blocks, BLOCK).view(torch.int8) * scales).flatten(1)
+    return (codes.reshape(len(packed), num_blocks, INT8_BLOCK_ELEMENTS).view(torch.int8) * scales).flatten(1)
 
 
 #: Kind -> (rows, elements) of floats to (rows, bytes), and back to float32. Bytes: gloo moves any, and sums few types.
@@ -358,7 +364,9 @@ CASTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] 
 }
 
 
-def reduce(grads: Named, memory: Memory, kind: Kind, rank: int, group: dist.ProcessGroup) -> None:
+def reduce_gradients(
+    grads: NamedGradients, memory: ErrorFeedbackMemory, kind: Kind, rank: int, group: dist.ProcessGroup
+) -> None:
     """Replace each gradient by its mean over the ranks of `group`, sent in the way of `kind` (not auto).
 
     A memory left by another way is sent along, so nothing is lost when the way changes. All ranks get equal bits.
@@ -375,7 +383,7 @@ def reduce(grads: Named, memory: Memory, kind: Kind, rank: int, group: dist.Proc
         reduce_plain(grads, memory, group)
 
 
-def flush(grads: Named, memory: Memory) -> None:
+def flush_errors(grads: NamedGradients, memory: ErrorFeedbackMemory) -> None:
     """Add to each gradient what is left of it in the memory, and forget that."""
     for name, grad in grads.items():
         if name in memory.errors:

@@ -35,18 +35,20 @@ import torch.distributed as dist
 
 from deepseek import errors
 from deepseek.errors import CheckError, DeepseekError, InputError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 from deepseek.train.distributed import ranks
 
-_LAUNCHED = "DEEPSEEK_LAUNCHED"  # the notes, for ranks: a script without `if __name__ == "__main__"` launches again
+_NOTES_VARIABLE = (
+    "DEEPSEEK_LAUNCHED"  # the notes, for ranks: a script without `if __name__ == "__main__"` launches again
+)
 #: Imported once, in the process from which all ranks of all attempts are forked: a restart waits for no import.
-_PRELOADED = (
+_PRELOADED_MODULES = (
     "deepseek.train.distributed.launch",
     "deepseek.train.loop.loop",
     "deepseek.train.checkpoint.checkpoint",
     "torch._dynamo",
 )
-_OF_THE_AGENT = ("RANK", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # in the names that it sets for each rank
+_AGENT_VARIABLE_PARTS = ("RANK", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # in the names that it sets for each rank
 GRACE_S = 30  # to save, as the agent gives
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -64,39 +66,39 @@ def launch(target: Callable[..., Any], args: Sequence[Any] = (), *, num_processe
     ranks, which save and stop, and raise KeyboardInterrupt. A script calls this under `if __name__ == "__main__":`.
     Threads are shared out evenly unless OMP_NUM_THREADS is set.
     """
-    _check(target, args, num_processes, max_restarts)
+    _check_launch(target, args, num_processes, max_restarts)
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    with tempfile.TemporaryDirectory(prefix="deepseek-launch-") as folder, _quiet_agent(), _own_signals():
+    with tempfile.TemporaryDirectory(prefix="deepseek-launch-") as folder, _quiet_agent(), _restore_signal_handlers():
         notes = Path(folder)
         config = LaunchConfig(
             min_nodes=1, max_nodes=1, nproc_per_node=num_processes, run_id=notes.name, rdzv_backend="c10d",
             rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1", max_restarts=max_restarts, start_method="forkserver",
         )  # fmt: skip
-        multiprocessing.set_forkserver_preload(list(_PRELOADED))
-        os.environ[_LAUNCHED] = folder
+        multiprocessing.set_forkserver_preload(list(_PRELOADED_MODULES))
+        os.environ[_NOTES_VARIABLE] = folder
         try:
-            results = elastic_launch(config, _rank)(folder, target, tuple(args), dict(os.environ))
+            results = elastic_launch(config, _run_rank)(folder, target, tuple(args), dict(os.environ))
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as error:
             _raise_final(notes)
-            _give_up(notes, num_processes, max_restarts, *error.get_first_failure())
+            _raise_too_many_deaths(notes, num_processes, max_restarts, *error.get_first_failure())
         finally:
-            del os.environ[_LAUNCHED]
+            del os.environ[_NOTES_VARIABLE]
         _raise_final(notes)
         return results[0]
 
 
-def restarts() -> int:
+def restart_count() -> int:
     """How often all ranks were started again before this attempt."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 @contextmanager
-def joined(backend: str) -> Iterator[None]:
+def joined_process_group(backend: str) -> Iterator[None]:
     """The process group of those that were started together, unless this is the only one or has joined already."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
@@ -106,8 +108,8 @@ def joined(backend: str) -> Iterator[None]:
 
     store, rank, num_ranks = next(rendezvous("env://"))
     # After a restart the agent still has the addresses of those that were killed: each attempt has a part of its own.
-    attempt = PrefixStore(f"attempt {restarts()}", store)
-    ranks.end_quietly()
+    attempt = PrefixStore(f"attempt {restart_count()}", store)
+    ranks.delay_exit_for_gloo()
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=num_ranks)
     try:
         yield
@@ -119,26 +121,28 @@ def joined(backend: str) -> Iterator[None]:
 # ---- in the ranks
 
 
-def _rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], environ: dict[str, str]) -> Any:
+def _run_rank(folder: str, target: Callable[..., Any], args: tuple[Any, ...], environ: dict[str, str]) -> Any:
     """What the agent starts in each process."""
     # The process that this one was forked from may be as old as the first launch.
-    os.environ.update({k: v for k, v in environ.items() if not any(part in k for part in _OF_THE_AGENT)})
+    os.environ.update({k: v for k, v in environ.items() if not any(part in k for part in _AGENT_VARIABLE_PARTS)})
     os.setpgrp()  # a terminal sends Ctrl-C to the whole group, the agent sends it again: the second would kill
-    threading.Thread(target=_outlive_no_launcher, daemon=True).start()
+    threading.Thread(target=_stop_with_launcher, daemon=True).start()
     notes, rank, num_local = Path(folder), int(os.environ["RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if _final(notes) is not None:
+    if _first_final_note(notes) is not None:
         return None
-    if rank == 0 and restarts():
-        _say(f"all ranks have started again (restart {restarts()} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})")
+    if rank == 0 and restart_count():
+        _print_line(
+            f"all ranks have started again (restart {restart_count()} of {os.environ['TORCHELASTIC_MAX_RESTARTS']})"
+        )
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // num_local))
     has_gpus = torch.cuda.is_available() and torch.cuda.device_count() >= num_local
-    with joined("cpu:gloo,cuda:nccl" if has_gpus else "gloo"):
-        result = _noted(notes, target, args)
+    with joined_process_group("cpu:gloo,cuda:nccl" if has_gpus else "gloo"):
+        result = _run_target(notes, target, args)
     return result if rank == 0 else None
 
 
-def _outlive_no_launcher() -> None:
+def _stop_with_launcher() -> None:
     """When the process that launched is killed, save and stop, as after Ctrl-C. The system tells only its child, from
     which the ranks are forked."""
     launcher = multiprocessing.parent_process()
@@ -150,38 +154,38 @@ def _outlive_no_launcher() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _noted(notes: Path, target: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _run_target(notes: Path, target: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """What target returns. What it raises is noted before the others can notice that this rank is gone."""
     try:
         return target(*args)
     except KeyboardInterrupt:
-        _note(notes, {"final": "KeyboardInterrupt"})
+        _write_note(notes, {"final": "KeyboardInterrupt"})
         raise SystemExit(130) from None
     except DeepseekError as error:
-        _note(notes, {"final": type(error).__name__, **error.to_dict()})
+        _write_note(notes, {"final": type(error).__name__, **error.to_dict()})
         raise
     except BaseException as error:
-        _note(notes, {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+        _write_note(notes, {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
         raise
 
 
-def _note(notes: Path, facts: dict[str, Any]) -> None:
+def _write_note(notes: Path, facts: dict[str, Any]) -> None:
     rank = int(os.environ.get("RANK", "0"))  # there is none yet while the user's script is imported
-    with whole(notes / f"{restarts()}-{rank}.json") as part:
+    with atomic_file(notes / f"{restart_count()}-{rank}.json") as part:
         part.write_text(json.dumps({"time": time.time(), "rank": rank, **facts}), encoding="utf-8")
 
 
 # ---- where they were started
 
 
-def _check(target: Callable[..., Any], args: Sequence[Any], num_processes: int, max_restarts: int) -> None:
-    if _LAUNCHED in os.environ:
+def _check_launch(target: Callable[..., Any], args: Sequence[Any], num_processes: int, max_restarts: int) -> None:
+    if _NOTES_VARIABLE in os.environ:
         again = InputError(
             "a rank that launch() started calls launch() itself", expected="one launch for all ranks",
             fix='in the script, put the call of launch() under: if __name__ == "__main__":',
         )  # fmt: skip
-        if (notes := Path(os.environ[_LAUNCHED])).is_dir():
-            _note(notes, {"final": "InputError", **again.to_dict()})
+        if (notes := Path(os.environ[_NOTES_VARIABLE])).is_dir():
+            _write_note(notes, {"final": "InputError", **again.to_dict()})
         raise again
     if num_processes < 1:
         raise InputError(f"num_processes is {num_processes}", expected="at least 1", fix="give such a value")
@@ -200,18 +204,18 @@ def _check(target: Callable[..., Any], args: Sequence[Any], num_processes: int, 
         ) from error  # fmt: skip
 
 
-def _final(notes: Path) -> dict[str, Any] | None:
+def _first_final_note(notes: Path) -> dict[str, Any] | None:
     """What ended the training for good, if anything did: what came first."""
-    found = [note for note in _read(notes) if "final" in note]
+    found = [note for note in _read_notes(notes) if "final" in note]
     return min(found, key=lambda note: float(note["time"]), default=None)
 
 
-def _read(notes: Path) -> list[dict[str, Any]]:
+def _read_notes(notes: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(notes.glob("[0-9]*-*.json"))]
 
 
 def _raise_final(notes: Path) -> None:
-    final = _final(notes)
+    final = _first_final_note(notes)
     if final is None:
         return
     if final["final"] == "KeyboardInterrupt":
@@ -220,7 +224,7 @@ def _raise_final(notes: Path) -> None:
     raise kind(final["message"], expected=final["expected"], fix=final["fix"])
 
 
-def _give_up(notes: Path, num_processes: int, max_restarts: int, rank: int, failure: Any) -> NoReturn:
+def _raise_too_many_deaths(notes: Path, num_processes: int, max_restarts: int, rank: int, failure: Any) -> NoReturn:
     """Name the rank that failed first in the last attempt: the others fail because it is gone."""
     last = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob(f"{max_restarts}-*.json")]
     first = min(last, key=lambda note: float(note["time"]), default=None)
@@ -240,7 +244,7 @@ def _give_up(notes: Path, num_processes: int, max_restarts: int, rank: int, fail
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _restore_signal_handlers() -> Iterator[None]:
     """The agent leaves its handlers standing."""
     try:
         before = {number: signal.signal(number, signal.getsignal(number)) for number in _SIGNALS}
@@ -253,7 +257,7 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Brief(logging.Formatter):
+class _FirstLineFormatter(logging.Formatter):
     """One line: the tracebacks of those that lost a peer would hide who died."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -263,7 +267,7 @@ class _Brief(logging.Formatter):
 @contextmanager
 def _quiet_agent() -> Iterator[None]:
     handler = logging.StreamHandler()
-    handler.setFormatter(_Brief("%(message)s"))
+    handler.setFormatter(_FirstLineFormatter("%(message)s"))
     agent = logging.getLogger("torch.distributed.elastic")
     was, agent.propagate = agent.propagate, False
     agent.addHandler(handler)
@@ -274,5 +278,5 @@ def _quiet_agent() -> Iterator[None]:
         agent.propagate = was
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(line + "\n")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-LET_GO_S = 0.1
+GLOO_EXIT_DELAY_S = 0.1
 
 
 def is_distributed() -> bool:
@@ -33,11 +33,11 @@ def cpu_group() -> Any:
     """A gloo group of its own: its traffic never waits for the gradients'. None for one process. All ranks call it."""
     if not is_distributed():
         return None
-    end_quietly()
+    delay_exit_for_gloo()
     return dist.new_group(backend="gloo")
 
 
-def sums(values: Sequence[float], group: Any) -> list[float]:
+def sum_over_ranks(values: Sequence[float], group: Any) -> list[float]:
     """Each number added up over all ranks."""
     if group is None:
         return list(values)
@@ -46,35 +46,35 @@ def sums(values: Sequence[float], group: Any) -> list[float]:
     return [float(each) for each in added]
 
 
-def even_out(buffers: Iterable[torch.Tensor]) -> None:
+def broadcast_buffers(buffers: Iterable[torch.Tensor]) -> None:
     """Give every rank the buffers of the first, such as the statistics of norms: each has seen its own rows last."""
     if is_distributed():
         for buffer in buffers:
             dist.broadcast(buffer, 0)
 
 
-def lost(error: BaseException) -> bool:
+def is_rank_lost(error: BaseException) -> bool:
     """Whether an error comes of a rank that is gone: NCCL has classes for it, gloo a plain RuntimeError."""
     return is_distributed() and (isinstance(error, dist.DistError) or "gloo/" in str(error))
 
 
 @cache
-def end_quietly() -> None:
+def delay_exit_for_gloo() -> None:
     """For a process that uses gloo groups: at its end, give their threads time to let go of what they hold.
 
     A thread of gloo drops each piece of work once it is done, and asks for the interpreter to do so. If that is gone by
     then, it aborts the process (torch 2.13), which an elastic launcher takes for a rank that has died.
     """
-    atexit.register(time.sleep, LET_GO_S)
+    atexit.register(time.sleep, GLOO_EXIT_DELAY_S)
 
 
-def release(group: Any) -> None:
+def destroy_group(group: Any) -> None:
     """End the threads of a group. Nothing may be under way in it."""
     if group is not None:
         dist.destroy_process_group(group)
 
 
-def from_first(value: Any, group: Any) -> Any:
+def broadcast_object(value: Any, group: Any) -> Any:
     """What rank 0 has, on every rank."""
     if group is None:
         return value

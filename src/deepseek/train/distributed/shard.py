@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from deepseek.errors import InputError
-from deepseek.train.distributed.data_parallel import Compressor, check, check_group
+from deepseek.train.distributed.data_parallel import Compressor, check_group, check_trainable
 from deepseek.train.distributed.gradient_compression import Compression
 
 __all__ = ["Compression", "ShardCompressor", "make_mesh", "shard"]
@@ -57,16 +57,16 @@ def shard(
     keep. Make the optimizer afterwards. Raises InputError where the mesh does not fit the ranks.
     """
     config = compression or Compression()
-    check(model, config)
+    check_trainable(model, config)
     replicate, inner = split_mesh(mesh)
     for tensor in (*model.parameters(), *model.buffers()):
         if not tensor.is_meta:
             dist.broadcast(tensor.detach(), 0)
-    parts = dict(blocks(model)) | {"": model}
+    parts = dict(layer_blocks(model)) | {"": model}
     for part in parts.values():
         fully_shard(part, mesh=inner, **arguments)
     if replicate is not None and replicate.size() > 1:
-        layouts = {name: layout(part, name, inner.size()) for name, part in parts.items()}
+        layouts = {name: shard_shapes(part, name, inner.size()) for name, part in parts.items()}
         held = {name: shapes for name, shapes in layouts.items() if shapes}
         compressor = ShardCompressor(config, replicate.get_group(), num_parts=len(held))
         for name, shapes in held.items():
@@ -89,17 +89,17 @@ def split_mesh(mesh: DeviceMesh | tuple[int, int] | None) -> tuple[DeviceMesh | 
     return whole[names[0]], whole[names[1]]
 
 
-def blocks(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def layer_blocks(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The outermost children of lists and sequences that hold parameters, by name: the layers of most models."""
     listed = isinstance(model, (nn.ModuleList, nn.Sequential))
     for name, child in model.named_children():
         if listed and any(True for _ in child.parameters()) and not isinstance(child, nn.ModuleList):
             yield prefix + name, child
         else:
-            yield from blocks(child, f"{prefix}{name}.")
+            yield from layer_blocks(child, f"{prefix}{name}.")
 
 
-def layout(part: nn.Module, prefix: str, num_shards: int) -> dict[str, tuple[int, ...]]:
+def shard_shapes(part: nn.Module, prefix: str, num_shards: int) -> dict[str, tuple[int, ...]]:
     """Shape of each shard in the flat gradient that the hook of a sharded module gets, in order.
 
     FSDP2 shards dimension 0 and fills up the last shards with rows of zeros.

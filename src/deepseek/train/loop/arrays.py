@@ -25,7 +25,7 @@ def read_arrays(key: str, path: Path, target: str) -> tuple[Any, ...]:
         raise MissingError(
             f"{key}: there is no file {path}", expected="a .npz or .parquet file", fix="check the name and the folder"
         )
-    arrays = read_npz(path, key) if path.suffix == ".npz" else _parquet(key, path, target)
+    arrays = read_npz(path, key) if path.suffix == ".npz" else _read_parquet(key, path, target)
     if target not in arrays:
         raise InputError(
             f"{path} has no {target!r}.{did_you_mean(target, arrays)}", expected=f"one of {', '.join(arrays)}",
@@ -43,10 +43,10 @@ def read_arrays(key: str, path: Path, target: str) -> tuple[Any, ...]:
             f"{path}: {name!r} has the shape {inputs.shape}, and {target!r} {wanted.shape}",
             expected="as many rows in both, and at least one", fix="write the file anew",
         )  # fmt: skip
-    return _tensor(path, name, inputs), _tensor(path, target, wanted)
+    return _to_tensor(path, name, inputs), _to_tensor(path, target, wanted)
 
 
-def _parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:
+def _read_parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:
     parquet = need("pyarrow.parquet", extra="tabular")
     arrow = need("pyarrow", extra="tabular")
     try:
@@ -68,7 +68,7 @@ def _parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:
     return {"inputs": np.column_stack(list(columns.values())) if columns else np.empty((0, 0)), **wanted}
 
 
-def _tensor(path: Path, name: str, values: NDArray[Any]) -> torch.Tensor:
+def _to_tensor(path: Path, name: str, values: NDArray[Any]) -> torch.Tensor:
     if values.dtype.kind not in "biuf":
         raise InputError(f"{path}: {name!r} holds {values.dtype}", expected="numbers", fix="encode it")
     if values.dtype.kind == "f":

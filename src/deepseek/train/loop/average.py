@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class Average:
+class WeightAverage:
     """Decay 0 averages nothing: every method then does nothing."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
@@ -39,14 +39,14 @@ class Average:
         try:
             yield
         finally:
-            _copy(own, self._parameters)
+            _copy_tensors(own, self._parameters)
 
     def copy(self) -> None:
         """Give the model the averaged weights."""
-        _copy(list(self.tensors.values()), self._parameters)
+        _copy_tensors(list(self.tensors.values()), self._parameters)
 
 
 @torch.no_grad()
-def _copy(tensors: list[Tensor], parameters: list[nn.Parameter]) -> None:
+def _copy_tensors(tensors: list[Tensor], parameters: list[nn.Parameter]) -> None:
     for tensor, parameter in zip(tensors, parameters, strict=False):
         parameter.copy_(tensor)

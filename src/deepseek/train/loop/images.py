@@ -1,4 +1,5 @@
-"""A folder of pictures as batches, and how often a net is right about another: what the ImageNet recipe trains on.
+"""A folder of pictures as batches, and how often a net is right about another: what the ImageNetConfig recipe trains
+on.
 
     batches = read_batches("imagenet/train", size=224, batch_size=256, workers=8, seed=0)
     fit(model, batches, loss=..., validation=read_accuracy("imagenet/val", size=224, batch_size=256))
@@ -24,40 +25,40 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from deepseek.data.media.image import ImageReader
-from deepseek.data.media.image_folder import CutShape, ImageFolder, central, drawn
+from deepseek.data.media.image_folder import CropConfig, ImageFolder, center_crop, random_crop
 from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.precision import Precision
-from deepseek.train.loop.run import unwrapped
+from deepseek.train.loop.run import unwrap_model
 
-Row = tuple[int, int]  # epoch, place in the folder
+EpochRow = tuple[int, int]  # epoch, place in the folder
 
 
 @dataclass(frozen=True)
-class Photos(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Dataset[tuple[Tensor, int]]):
     """What a reading process has: pictures by epoch and place."""
 
     folder: ImageFolder
     reader: ImageReader
-    cut: CutShape | None = None  # None: the middle
+    cut: CropConfig | None = None  # None: the middle
     share: float = 0.875  # of the shorter side, in the middle
     mirror: bool = False  # half of them, by chance
     seed: int = 0
 
-    def __getitem__(self, at: Row) -> tuple[Tensor, int]:
+    def __getitem__(self, at: EpochRow) -> tuple[Tensor, int]:
         epoch, row = at
         random = np.random.default_rng((self.seed % 2**63, epoch, row))
         turned = self.mirror and random.random() < 0.5
-        choose = central(self.share) if self.cut is None else drawn(self.cut, random)
+        choose = center_crop(self.share) if self.cut is None else random_crop(self.cut, random)
         pixels = torch.from_numpy(self.folder.read(row, self.reader, choose))
         return (pixels.flip(2) if turned else pixels), int(self.folder.labels[row])
 
 
-class Reading:
+class BatchReader:
     """Batches of pictures, read here or by processes that stay from one pass to the next."""
 
-    def __init__(self, photos: Photos, workers: int) -> None:
-        self.photos, self._plan = photos, list[list[Row]]()
+    def __init__(self, photos: ImageDataset, workers: int) -> None:
+        self.photos, self._plan = photos, list[list[EpochRow]]()
         # Not forked: torch has threads here. Not from a server: its children outlive a rank that is killed.
         apart = {"multiprocessing_context": "spawn", "persistent_workers": True} if workers else {}
         pinned = torch.cuda.is_available()
@@ -67,7 +68,7 @@ class Reading:
             **apart,  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def batches(self, rows: Iterable[list[Row]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, rows: Iterable[list[EpochRow]]) -> Iterator[tuple[Tensor, Tensor]]:
         self._plan[:] = rows
         yield from self._loader
 
@@ -75,11 +76,13 @@ class Reading:
 class ImageBatches:
     """See the module. Of each epoch what does not fill a batch on every rank is left out."""
 
-    def __init__(self, photos: Photos, batch_size: int, workers: int = 0, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, photos: ImageDataset, batch_size: int, workers: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> None:
         """batch_size: of this rank. share: rank, number of ranks."""
         self.photos, self.batch_size, self.share = photos, batch_size, share
         self.epoch = self.at = 0  # of this run, and the batches that were given in the epoch
-        self._reading = Reading(photos, workers)
+        self._reading = BatchReader(photos, workers)
 
     def __len__(self) -> int:
         return len(self.photos.folder) // (self.batch_size * self.share[1])
@@ -108,14 +111,14 @@ class ImageBatches:
 class Accuracy:
     """A validation of the loop: "loss", "top1" and "top5" over the pictures of a folder, shared out among the ranks."""
 
-    def __init__(self, photos: Photos, batch_size: int, workers: int = 0, precision: str = "fp32") -> None:
+    def __init__(self, photos: ImageDataset, batch_size: int, workers: int = 0, precision: str = "fp32") -> None:
         self.photos, self.batch_size, self.precision = photos, batch_size, precision
-        self._reading, self._group = Reading(photos, workers), ranks.cpu_group()
+        self._reading, self._group = BatchReader(photos, workers), ranks.cpu_group()
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        net = unwrapped(model)  # ranks may have other numbers of batches, and what wraps it would exchange
+        net = unwrap_model(model)  # ranks may have other numbers of batches, and what wraps it would exchange
         device = next(net.parameters()).device
-        ranks.even_out(net.buffers())
+        ranks.broadcast_buffers(net.buffers())
         mine = range(ranks.rank(), len(self.photos.folder), ranks.num_ranks())
         rows = [[(0, row) for row in mine[at : at + self.batch_size]] for at in range(0, len(mine), self.batch_size)]
         precision = Precision(self.precision, device)
@@ -126,7 +129,7 @@ class Accuracy:
             best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
-        found = ranks.sums(sums.tolist(), self._group)
+        found = ranks.sum_over_ranks(sums.tolist(), self._group)
         return {
             name: each / len(self.photos.folder) for name, each in zip(("loss", "top1", "top5"), found, strict=True)
         }
@@ -139,12 +142,12 @@ def read_batches(
     batch_size: int = 64,
     workers: int = 0,
     seed: int = 0,
-    least_share: float = CutShape().least_share,
+    least_share: float = CropConfig().least_share,
     mirror: bool = True,
 ) -> ImageBatches:
     """This rank's batches for training. InputError for a folder that holds less than one for each rank."""
     reader = ImageReader(size=(size, size))
-    photos = Photos(ImageFolder.open(Path(folder)), reader, CutShape(least_share), mirror=mirror, seed=seed)
+    photos = ImageDataset(ImageFolder.open(Path(folder)), reader, CropConfig(least_share), mirror=mirror, seed=seed)
     found = ImageBatches(photos, batch_size, workers, (ranks.rank(), ranks.num_ranks()))
     if len(found) == 0:
         raise InputError(
@@ -160,5 +163,5 @@ def read_accuracy(
 ) -> Accuracy:
     """The figures of a net on the middle of each picture."""
     return Accuracy(
-        Photos(ImageFolder.open(Path(folder)), ImageReader(size=(size, size))), batch_size, workers, precision
+        ImageDataset(ImageFolder.open(Path(folder)), ImageReader(size=(size, size))), batch_size, workers, precision
     )

@@ -24,21 +24,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deepseek.config import build, merged, read_toml
+from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.object_loader import load_object
 
 
 @dataclass(frozen=True)
-class ModelPart:
+class ModelSection:
     build: str  # FILE.py:NAME or MODULE:NAME of a function or class that gives the nn.Module
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class DataPart:
+class DataSection:
     train: str  # a .npz or .parquet file, or FILE.py:NAME of a function that gives batches
     validation: str | None = None
     target: str = "y"  # the array or column that is predicted
@@ -53,13 +53,13 @@ class DataPart:
 
 
 @dataclass(frozen=True)
-class OptimizerPart:
+class OptimizerSection:
     build: str | None = None  # such as "torch.optim:SGD" or "deepseek.optimizers:AdaptiveOptimizer"; AdamW by default
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class MixPart:
+class MixSection:
     """Batches of (images, labels) that are mixed in training, as nn.augment.Mix does it."""
 
     num_classes: int = 0  # needed where something is mixed
@@ -73,13 +73,13 @@ class MixPart:
 
 @dataclass(frozen=True)
 class Job:
-    model: ModelPart
-    data: DataPart
-    optimizer: OptimizerPart
+    model: ModelSection
+    data: DataSection
+    optimizer: OptimizerSection
     train: TrainConfig
     loss: str | None = None  # such as "torch.nn:CrossEntropyLoss"; without one the model returns its loss
     loss_args: Mapping[str, Any] = field(default_factory=dict)  # of a class
-    mix: MixPart = field(default_factory=MixPart)
+    mix: MixSection = field(default_factory=MixSection)
     out: str | None = None
     device: str = "cpu"
     track: tuple[str, ...] = ()  # tensorboard, mlflow
@@ -87,7 +87,7 @@ class Job:
 
 def read_job(path: Path, settings: tuple[str, ...]) -> Job:
     """What the file and the settings over it say, checked. torch is not imported."""
-    job = build(Job, merged(read_toml(path), settings))
+    job = build_dataclass(Job, merge_settings(read_toml(path), settings))
     unknown = [name for name in job.track if name not in ("tensorboard", "mlflow")]
     if unknown:
         raise InputError(f"track has {unknown[0]!r}", expected="tensorboard, mlflow", fix="take some of these")
@@ -97,11 +97,11 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
 def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
     """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
     against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
-    from deepseek.train.distributed.launch import joined
+    from deepseek.train.distributed.launch import joined_process_group
     from deepseek.train.loop.device import find_device
 
-    with joined("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
-        return _run(job, home, out, go_on=go_on, progress=progress)
+    with joined_process_group("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
+        return _train_job(job, home, out, go_on=go_on, progress=progress)
 
 
 def launch_job(
@@ -120,22 +120,22 @@ def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | N
     return run_job(job, home, out, go_on=go_on)
 
 
-def _restarts_its_own(out: Path) -> bool:
+def _is_automatic_restart(out: Path) -> bool:
     """Whether the elastic agent starts this run again, with the command line that began it. The first attempt leaves a
     mark where it finds no checkpoints; in the folder of another run there is none, which stays refused. Each rank
     answers alike, as only the first attempt changes what they look at."""
     from deepseek.train.distributed import ranks
-    from deepseek.train.distributed.launch import restarts
+    from deepseek.train.distributed.launch import restart_count
 
     mark, is_empty = out / ".begun", not any((out / "checkpoints").glob("step-*"))
-    if restarts() == 0 and ranks.rank() == 0:
+    if restart_count() == 0 and ranks.rank() == 0:
         mark.unlink(missing_ok=True)
     if is_empty and ranks.rank() == 0:
         mark.touch()
-    return restarts() > 0 and (is_empty or mark.exists())
+    return restart_count() > 0 and (is_empty or mark.exists())
 
 
-def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
+def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
     import torch
 
     from deepseek.train.distributed import ranks
@@ -145,14 +145,16 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.train.seed)  # of the weights with which the module begins
-    net = _model(job, home).to(find_device(job.device))
+    net = _load_model(job, home).to(find_device(job.device))
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
     parts: dict[str, Any] = {
-        "loss": _loss(job, home), "optimizer": _optimizer(job, home), "validation": _data(job, home, is_training=False),
-        "sinks": _sinks(job, out), "checkpoints": out / "checkpoints", "change": _change(job), "progress": progress,
+        "loss": _load_loss(job, home), "optimizer": _optimizer_factory(job, home), "validation": _load_data(job,
+        home,
+        is_training=False),
+        "sinks": _open_sinks(job, out), "checkpoints": out / "checkpoints", "change": _batch_transform(job), "progress": progress,
     }  # fmt: skip
-    result = (resume if _restarts_its_own(out) or go_on else fit)(
-        model, _data(job, home, is_training=True), job.train, **parts
+    result = (resume if _is_automatic_restart(out) or go_on else fit)(
+        model, _load_data(job, home, is_training=True), job.train, **parts
     )
     if ranks.rank() > 0:
         return None
@@ -160,12 +162,12 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
     return {
         "bundle": None,
         "weights": str(weights),
-        "digest": _write(net, weights),
+        "digest": _write_weights(net, weights),
         "task": None,
         "target": job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
         "model": job.model.build,
         "engine": "torch",
-        "metrics": _metrics(result),
+        "metrics": _last_metrics(result),
         "baseline": {},
         "num_steps": result.num_steps,
         "num_epochs": len(result.losses),
@@ -178,7 +180,7 @@ def _run(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dic
     }
 
 
-def _metrics(result: Any) -> dict[str, dict[str, float | None]]:
+def _last_metrics(result: Any) -> dict[str, dict[str, float | None]]:
     """As measured last; there is no interval on a single run."""
     found = {"train_loss": result.losses[-1]}
     if result.validations:
@@ -186,18 +188,18 @@ def _metrics(result: Any) -> dict[str, dict[str, float | None]]:
     return {name: {"value": value, "low": None, "high": None} for name, value in found.items()}
 
 
-def _write(model: Any, path: Path) -> str:
+def _write_weights(model: Any, path: Path) -> str:
     """The weights; their digest."""
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     content = save(tensors)
-    with whole(path) as part:
+    with atomic_file(path) as part:
         part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
-def _model(job: Job, home: Path) -> Any:
+def _load_model(job: Job, home: Path) -> Any:
     from torch import nn
 
     model = load_object("model.build", job.model.build, home, call=True, args=job.model.args)
@@ -209,21 +211,21 @@ def _model(job: Job, home: Path) -> Any:
     return model
 
 
-def _loss(job: Job, home: Path) -> Any:
+def _load_loss(job: Job, home: Path) -> Any:
     if job.loss is None:
         return None
     found = load_object("loss", job.loss, home)
     return found(**job.loss_args) if isinstance(found, type) else found
 
 
-def _change(job: Job) -> Any:
+def _batch_transform(job: Job) -> Any:
     from deepseek.nn.augment import Mix, MixShape
 
     shape = MixShape(job.mix.mixup, job.mix.cutmix)
     return Mix(shape, job.mix.num_classes) if shape else None
 
 
-def _optimizer(job: Job, home: Path) -> Any:
+def _optimizer_factory(job: Job, home: Path) -> Any:
     if job.optimizer.build is None:
         return None
     kind = load_object("optimizer.build", job.optimizer.build, home)
@@ -240,7 +242,7 @@ def _optimizer(job: Job, home: Path) -> Any:
     return make
 
 
-def _data(job: Job, home: Path, *, is_training: bool) -> Any:
+def _load_data(job: Job, home: Path, *, is_training: bool) -> Any:
     name = job.data.train if is_training else job.data.validation
     if name is None:
         return None
@@ -259,7 +261,7 @@ def _data(job: Job, home: Path, *, is_training: bool) -> Any:
     return ArrayStream(read_arrays(key, home / name, job.data.target), job.data.batch_size, order, share)
 
 
-def _sinks(job: Job, out: Path) -> list[Any]:
+def _open_sinks(job: Job, out: Path) -> list[Any]:
     from deepseek.train.distributed import ranks
 
     if ranks.rank() > 0:

@@ -19,12 +19,12 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from deepseek.bundle.place import alone, put_in_place, unfinished
+from deepseek.bundle.place import exclusive_writer, replace_folder, temporary_folder
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.nn.decoder import Decoder, DecoderShape
 
-END = "<|endoftext|>"
+END_TOKEN = "<|endoftext|>"  # noqa: S105 - a marker in texts, no secret
 #: A chat as the lines of a play: who speaks, a colon, what is said.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] | upper }}:\n{{ message['content'] }}\n\n{% endfor %}"
@@ -85,22 +85,22 @@ def train_language(text: str, folder: Path, options: LanguageOptions | None = No
                 tokenizer.get_vocab_size(), options.num_layers, options.num_heads, options.width, options.max_positions
             )
         )
-    losses = _learn(decoder, ids, options, generator)
-    with alone(folder), unfinished(folder) as part:
+    losses = _train_decoder(decoder, ids, options, generator)
+    with exclusive_writer(folder), temporary_folder(folder) as part:
         save_folder(decoder, tokenizer, part)
-        put_in_place(part, folder)
+        replace_folder(part, folder)
     return losses
 
 
 def fit_tokenizer(text: str, vocab_size: int) -> Any:
-    """A byte-level BPE tokenizer (tokenizers.Tokenizer) of at most `vocab_size` tokens; the first one is END."""
+    """A byte-level BPE tokenizer (tokenizers.Tokenizer) of at most `vocab_size` tokens; the first one is END_TOKEN."""
     library = need("tokenizers", extra="llm")
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     trainer = library.trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[END],
+        special_tokens=[END_TOKEN],
         initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -110,12 +110,13 @@ def fit_tokenizer(text: str, vocab_size: int) -> Any:
 
 def save_folder(decoder: Decoder, tokenizer: Any, folder: Path) -> None:
     """Write the files of a Hugging Face folder into `folder`, which exists."""
-    end_id = tokenizer.token_to_id(END)
+    end_id = tokenizer.token_to_id(END_TOKEN)
     files = {
         "config.json": decoder.shape.config(end_id),
         "generation_config.json": {"bos_token_id": end_id, "eos_token_id": end_id},
         "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END, "pad_token": END,
+            "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_TOKEN, "eos_token": END_TOKEN,
+            "pad_token": END_TOKEN,
             "model_max_length": decoder.shape.max_positions, "clean_up_tokenization_spaces": False,
             "chat_template": CHAT_TEMPLATE,
         },
@@ -126,13 +127,13 @@ def save_folder(decoder: Decoder, tokenizer: Any, folder: Path) -> None:
     save_file(decoder.tensors(), folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _learn(decoder: Decoder, ids: Tensor, options: LanguageOptions, generator: torch.Generator) -> list[float]:
+def _train_decoder(decoder: Decoder, ids: Tensor, options: LanguageOptions, generator: torch.Generator) -> list[float]:
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     offsets = torch.arange(options.window + 1)
     losses = []
     for step in range(options.max_steps):
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * _rate(step, options.max_steps)
+            group["lr"] = options.learning_rate * _learning_rate_share(step, options.max_steps)
         starts = torch.randint(len(ids) - options.window, (options.batch_size, 1), generator=generator)
         windows = ids[starts + offsets]  # (B, S + 1)
         logits = decoder(windows[:, :-1])  # (B, S, V)
@@ -145,7 +146,7 @@ def _learn(decoder: Decoder, ids: Tensor, options: LanguageOptions, generator: t
     return losses
 
 
-def _rate(step: int, max_steps: int) -> float:
+def _learning_rate_share(step: int, max_steps: int) -> float:
     """The share of the highest learning rate at a step: a rise, then a cosine to a tenth.
 
     >>> round(_rate(0, 100), 2), _rate(10, 100), round(_rate(99, 100), 2)

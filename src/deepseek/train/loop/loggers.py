@@ -36,7 +36,7 @@ class Sink(Protocol):
         ...
 
 
-class Sinks:
+class SinkGroup:
     """All that a run writes to. One that fails is told nothing more: no training is lost for a log."""
 
     def __init__(self, sinks: Sequence[Sink], warn: Callable[[str], None]) -> None:

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from deepseek.errors import CheckError
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loggers import Sink
-from deepseek.train.loop.optimizer import MakeOptimizer, MakeScheduler
-from deepseek.train.loop.progress_bar import Bar
-from deepseek.train.loop.run import FitResult, Run
+from deepseek.train.loop.optimizer import OptimizerFactory, SchedulerFactory
+from deepseek.train.loop.progress_bar import ProgressBar
+from deepseek.train.loop.run import FitResult, TrainingRun
 from deepseek.train.loop.signals import interruption
-from deepseek.train.loop.stream import Change, Loss, describe, loss_of, to_device
+from deepseek.train.loop.stream import BatchTransform, Loss, batch_loss, describe_batch, to_device
 from deepseek.train.loop.validate import Validation, validate
 
 __all__ = ["FitResult", "fit", "resume"]
@@ -39,12 +39,12 @@ def fit(
     config: TrainConfig | None = None,
     *,
     loss: Loss | None = None,
-    optimizer: torch.optim.Optimizer | MakeOptimizer | None = None,
-    scheduler: MakeScheduler | None = None,
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None = None,
+    scheduler: SchedulerFactory | None = None,
     validation: Validation | None = None,
     sinks: Sequence[Sink] = (),
     checkpoints: str | Path | None = None,
-    change: Change | None = None,
+    change: BatchTransform | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Train `model` on `data`, an iterable of batches that can be read once an epoch (a DataLoader, a list, a stream).
@@ -75,9 +75,9 @@ def fit(
     (100, True)
     """
     given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = Run(model, data, config or TrainConfig(), *given)
+    run = TrainingRun(model, data, config or TrainConfig(), *given)
     run.begin()
-    return _train(run, progress)
+    return _run_loop(run, progress)
 
 
 def resume(
@@ -87,11 +87,11 @@ def resume(
     *,
     checkpoints: str | Path,
     loss: Loss | None = None,
-    optimizer: torch.optim.Optimizer | MakeOptimizer | None = None,
-    scheduler: MakeScheduler | None = None,
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None = None,
+    scheduler: SchedulerFactory | None = None,
     validation: Validation | None = None,
     sinks: Sequence[Sink] = (),
-    change: Change | None = None,
+    change: BatchTransform | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Go on from the last good checkpoint in `checkpoints`, or begin there when it holds none.
@@ -102,19 +102,19 @@ def resume(
     configuration or optimizer; IntegrityError when none of them is whole.
     """
     given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = Run(model, data, config or TrainConfig(), *given)
+    run = TrainingRun(model, data, config or TrainConfig(), *given)
     run.go_on()
-    return _train(run, progress)
+    return _run_loop(run, progress)
 
 
-def _train(run: Run, progress: bool) -> FitResult:
+def _run_loop(run: TrainingRun, progress: bool) -> FitResult:
     with ExitStack() as held:
         run.hold(held)
-        bar = held.enter_context(Bar(progress and run.is_first, run.num_steps, run.step))
+        bar = held.enter_context(ProgressBar(progress and run.is_first, run.num_steps, run.step))
         while run.epoch < run.config.epochs and not run.is_over:
             run.model.train()
             for window in run.windows():
-                loss, norm = _step(run, window)
+                loss, norm = _take_step(run, window)
                 run.after_step(window, loss, norm)
                 bar.update(run.epoch, run.step, window, loss)
                 if run.must_stop():
@@ -126,25 +126,25 @@ def _train(run: Run, progress: bool) -> FitResult:
     return run.result
 
 
-def _step(run: Run, window: list[Any]) -> tuple[float, float]:
+def _take_step(run: TrainingRun, window: list[Any]) -> tuple[float, float]:
     """One step on the batches of a window: its mean loss and the norm of its gradient before clipping."""
     run.set_rate()
     if run.needs_closure:  # as LBFGS, which asks for the loss as often as it wants
         found = []
 
         def closure() -> float:
-            found.append(_gradient(run, window))
+            found.append(_compute_gradient(run, window))
             return found[-1][0]
 
         run.optimizer.step(closure)
         run.after_update(taken=True)
         return found[0]
-    loss, norm = _gradient(run, window)
+    loss, norm = _compute_gradient(run, window)
     run.after_update(taken=run.precision.step(run.optimizer, finite=math.isfinite(norm)))
     return loss, norm
 
 
-def _gradient(run: Run, window: list[Any]) -> tuple[float, float]:
+def _compute_gradient(run: TrainingRun, window: list[Any]) -> tuple[float, float]:
     """Leave the clipped gradient of a window's mean loss on the parameters; the loss, and the norm before clipping."""
     run.optimizer.zero_grad(set_to_none=True)
     values = []
@@ -152,7 +152,7 @@ def _gradient(run: Run, window: list[Any]) -> tuple[float, float]:
         run.sync_gradients(index == len(window) - 1)
         with run.precision.forward():
             given = to_device(batch, run.device)
-            value = loss_of(run.model, run.change(given) if run.change else given, run.loss)
+            value = batch_loss(run.model, run.change(given) if run.change else given, run.loss)
         run.precision.backward(value if len(window) == 1 else value / len(window))
         values.append(value.detach())
     total = values[0] if len(values) == 1 else torch.stack(values).mean()
@@ -162,11 +162,11 @@ def _gradient(run: Run, window: list[Any]) -> tuple[float, float]:
     whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of sharded parameters
     loss, size = float(total), float(whole)
     if not math.isfinite(loss) or not (math.isfinite(size) or run.precision.scaler):
-        _refuse(run, window, values)
+        _raise_not_finite(run, window, values)
     return loss, size
 
 
-def _refuse(run: Run, window: list[Any], values: list[Tensor]) -> None:
+def _raise_not_finite(run: TrainingRun, window: list[Any], values: list[Tensor]) -> None:
     """Name the batch, and the parameter where it is the gradient."""
     first = run.batch
     fix = f"look at that batch, or lower train.lr (now {run.config.lr})"
@@ -174,12 +174,12 @@ def _refuse(run: Run, window: list[Any], values: list[Tensor]) -> None:
         if not torch.isfinite(value):
             raise CheckError(
                 f"the loss of batch {index} in epoch {run.epoch} is not finite ({float(value)}); the batch is "
-                f"{describe(batch)}",
+                f"{describe_batch(batch)}",
                 expected="finite numbers in the batch and a rate at which training is stable", fix=fix,
             )  # fmt: skip
     last = first + len(window) - 1
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
-    broken = [name for name, p in run.named.items() if p.grad is not None and not _held(p.grad).isfinite().all()]
+    broken = [name for name, p in run.named.items() if p.grad is not None and not _local_part(p.grad).isfinite().all()]
     raise CheckError(
         f"the gradient of {where} in epoch {run.epoch} is not finite"
         + (f", first in {broken[0]!r}" if broken else "; what this process holds of it is, its norm is not"),
@@ -187,7 +187,7 @@ def _refuse(run: Run, window: list[Any], values: list[Tensor]) -> None:
     )  # fmt: skip
 
 
-def _held(tensor: Tensor) -> Tensor:
+def _local_part(tensor: Tensor) -> Tensor:
     """This rank's part of a sharded tensor: the other ranks may be elsewhere, so none is asked for its part."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part

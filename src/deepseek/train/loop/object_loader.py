@@ -14,7 +14,7 @@ from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 
 #: What a user's code raises when it is wrong.
-FAULTS = (
+USER_CODE_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError,
 )  # fmt: skip
@@ -28,7 +28,7 @@ def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Ma
             f"{key} is {name!r}", expected="FILE.py:NAME, or MODULE:NAME of an installed module",
             fix=f'such as {key} = "net.py:build"',
         )  # fmt: skip
-    module = _module(key, place, home)
+    module = _load_module(key, place, home)
     if not hasattr(module, attribute):
         public = [each for each in dir(module) if not each.startswith("_")]
         raise MissingError(
@@ -40,43 +40,43 @@ def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Ma
         return found
     try:
         return found(**(args or {}))
-    except FAULTS as error:
-        raise _fault(f"{key}: {name} fails", error) from error
+    except USER_CODE_ERRORS as error:
+        raise _user_code_error(f"{key}: {name} fails", error) from error
 
 
-def _module(key: str, place: str, home: Path) -> Any:
+def _load_module(key: str, place: str, home: Path) -> Any:
     if not place.endswith(".py"):
         try:
             return importlib.import_module(place)
-        except FAULTS as error:
-            raise _fault(f"{key}: {place} cannot be imported", error) from error
+        except USER_CODE_ERRORS as error:
+            raise _user_code_error(f"{key}: {place} cannot be imported", error) from error
     path = (home / place).resolve()
     if not path.is_file():
         raise MissingError(
             f"{key}: there is no file {path}", expected="a Python file", fix="check the name and the folder"
         )
-    loaded = sys.modules.get(_name(path))
+    loaded = sys.modules.get(_module_name(path))
     if loaded is not None:  # the model and the data may stand in one file
         return loaded
-    spec = importlib.util.spec_from_file_location(_name(path), path)
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
     assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - it ends in .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[_name(path)] = module
+    sys.modules[_module_name(path)] = module
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except FAULTS as error:
-        del sys.modules[_name(path)]
-        raise _fault(f"{key}: {place} cannot be imported", error) from error
+    except USER_CODE_ERRORS as error:
+        del sys.modules[_module_name(path)]
+        raise _user_code_error(f"{key}: {place} cannot be imported", error) from error
     return module
 
 
-def _name(path: Path) -> str:
+def _module_name(path: Path) -> str:
     return f"deepseek_job_{path.stem}_{abs(hash(path))}"
 
 
-def _fault(what: str, error: BaseException) -> InputError:
+def _user_code_error(what: str, error: BaseException) -> InputError:
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if "deepseek/train" not in frame.filename]
     where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
     return InputError(

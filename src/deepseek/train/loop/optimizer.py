@@ -16,12 +16,12 @@ from torch import nn
 from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig
 
-MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-MakeScheduler = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+SchedulerFactory = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 
 
 def make_optimizer(
-    given: torch.optim.Optimizer | MakeOptimizer | None, named: Mapping[str, nn.Parameter], config: TrainConfig
+    given: torch.optim.Optimizer | OptimizerFactory | None, named: Mapping[str, nn.Parameter], config: TrainConfig
 ) -> torch.optim.Optimizer:
     """The given one, the one that a function makes, or AdamW."""
     parameters = list(named.values())
@@ -64,13 +64,13 @@ def set_rates(optimizer: torch.optim.Optimizer, peaks: list[Any], share: float) 
             group["lr"] = peak * share
 
 
-def rate_of(optimizer: torch.optim.Optimizer) -> float:
+def current_rate(optimizer: torch.optim.Optimizer) -> float:
     """The learning rate, of the first group where there are several."""
     current = getattr(optimizer, "get_current_lr", None)
     return float(current() if current else optimizer.param_groups[0]["lr"])
 
 
-def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """What each group was made with, plain values only."""
     plain = (bool, int, float, str, type(None))
     return [
@@ -78,25 +78,25 @@ def settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     ]
 
 
-def named_state(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+def named_optimizer_state(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Any]:
     """optimizer.state_dict() with names in the place of numbers."""
-    names = _names(optimizer, named)
+    names = _parameter_names(optimizer, named)
     tree: dict[str, Any] = dict(optimizer.state_dict())
     tree["state"] = {names[key] if isinstance(key, int) else key: value for key, value in tree["state"].items()}
     tree["param_groups"] = [{**group, "params": [names[i] for i in group["params"]]} for group in tree["param_groups"]]
     return tree
 
 
-def load_named_state(
+def load_named_optimizer_state(
     optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: Mapping[str, Any]
 ) -> None:
     """Give the optimizer its state back. InputError when its groups are others than the checkpoint's."""
-    names = _names(optimizer, named)
+    names = _parameter_names(optimizer, named)
     now = [[names[i] for i in group["params"]] for group in optimizer.state_dict()["param_groups"]]
     before = [group["params"] for group in saved["param_groups"]]
     if now != before:
         raise InputError(
-            _difference(now, before), expected="the parameter groups with which the run began",
+            _describe_difference(now, before), expected="the parameter groups with which the run began",
             fix="make the optimizer as it was, or begin anew in another folder",
         )  # fmt: skip
     index = {name: i for i, name in enumerate(names)}
@@ -106,7 +106,7 @@ def load_named_state(
     optimizer.load_state_dict(tree)
 
 
-def _difference(now: list[list[str]], before: list[list[str]]) -> str:
+def _describe_difference(now: list[list[str]], before: list[list[str]]) -> str:
     if len(now) != len(before):
         return f"the optimizer has {len(now)} parameter groups, and the checkpoint {len(before)}"
     group = next(i for i, (new, old) in enumerate(zip(now, before, strict=True)) if new != old)
@@ -116,7 +116,7 @@ def _difference(now: list[list[str]], before: list[list[str]]) -> str:
     return f"group {group} of the optimizer {what}: it was changed since the checkpoint"
 
 
-def _names(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> list[str]:
+def _parameter_names(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> list[str]:
     """Of all parameters, in the order of their numbers."""
     by_id = {id(p): name for name, p in named.items()}
     held = [p for group in optimizer.param_groups for p in group["params"]]

@@ -13,7 +13,7 @@ from torch import Tensor
 from deepseek.errors import CheckError, InputError
 
 #: Steps in a row that fp16 may leave out. The scale halves each time: after so many none is small enough.
-MAX_SKIPPED = 40
+MAX_SKIPPED_STEPS = 40
 
 
 class Precision:
@@ -50,7 +50,7 @@ class Precision:
         self.scaler.step(optimizer)
         self.scaler.update()
         self.num_skipped = 0 if finite else self.num_skipped + 1
-        if self.num_skipped > MAX_SKIPPED:
+        if self.num_skipped > MAX_SKIPPED_STEPS:
             raise CheckError(
                 f"the last {self.num_skipped} steps had gradients that are not finite at any loss scale",
                 expected="gradients that float16 can hold after some halvings of the scale",

@@ -11,11 +11,11 @@ from typing import Any
 
 from deepseek.train.loop.stream import num_rows
 
-PERIOD_S = 0.2  # between two drawings
+DRAW_PERIOD_S = 0.2  # between two drawings
 
 
-class Bar:
-    """`with Bar(shown) as bar: bar.update(epoch, step, window, loss)`."""
+class ProgressBar:
+    """`with ProgressBar(shown) as bar: bar.update(epoch, step, window, loss)`."""
 
     def __init__(self, shown: bool, num_steps: int | None, start: int) -> None:
         self.shown = shown and sys.stderr.isatty()
@@ -24,7 +24,7 @@ class Bar:
         self._rows, self._since_s = 0, time.monotonic()
         self._bar: Any = None
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> ProgressBar:
         if self.shown:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -53,4 +53,4 @@ class Bar:
             return
         rate = self._rows / max(1e-9, now_s - self._since_s)
         self._bar.update(self._bar.task_ids[0], completed=step, epoch=epoch, loss=loss, rate=rate, refresh=True)
-        self._next_s = now_s + PERIOD_S
+        self._next_s = now_s + DRAW_PERIOD_S

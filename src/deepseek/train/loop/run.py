@@ -23,28 +23,28 @@ from torch import Tensor, nn
 from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 from deepseek.train.loop import random_state
-from deepseek.train.loop.average import Average
+from deepseek.train.loop.average import WeightAverage
 from deepseek.train.loop.config import TrainConfig
-from deepseek.train.loop.loggers import Sink, Sinks
+from deepseek.train.loop.loggers import Sink, SinkGroup
 from deepseek.train.loop.optimizer import (
-    MakeOptimizer,
-    MakeScheduler,
+    OptimizerFactory,
+    SchedulerFactory,
+    current_rate,
+    group_settings,
     make_optimizer,
     needs_closure,
-    rate_of,
     set_rates,
-    settings,
 )
 from deepseek.train.loop.precision import Precision
-from deepseek.train.loop.signals import Stop
-from deepseek.train.loop.snapshot import facts_of, own_state, restore, shared_state
-from deepseek.train.loop.stream import Change, Loss, num_rows
+from deepseek.train.loop.signals import StopSignal
+from deepseek.train.loop.snapshot import checkpoint_metadata, rank_state, restore_run, shared_state
+from deepseek.train.loop.stream import BatchTransform, Loss, num_rows
 from deepseek.train.loop.validate import Validation
 
 if TYPE_CHECKING:
-    from deepseek.train.checkpoint.checkpoint import Checkpoints
+    from deepseek.train.checkpoint.checkpoint import CheckpointManager
 
-STOP_PERIOD = 10  # steps between two looks at whether any rank was told to stop: that costs a message
+STOP_PERIOD_STEPS = 10  # steps between two looks at whether any rank was told to stop: that costs a message
 
 
 @dataclass
@@ -60,7 +60,7 @@ class FitResult:
     warnings: list[str] = field(default_factory=list)
 
 
-class Run:
+class TrainingRun:
     """See the module. `begin` or `go_on`, then `windows` once an epoch, `after_step`, `after_epoch`, `finish`."""
 
     def __init__(
@@ -69,16 +69,16 @@ class Run:
         data: Iterable[Any],
         config: TrainConfig,
         loss: Loss | None,
-        optimizer: torch.optim.Optimizer | MakeOptimizer | None,
-        scheduler: MakeScheduler | None,
+        optimizer: torch.optim.Optimizer | OptimizerFactory | None,
+        scheduler: SchedulerFactory | None,
         validation: Validation | None,
         sinks: Sequence[Sink],
         checkpoints: str | Path | None,
-        change: Change | None = None,
+        change: BatchTransform | None = None,
     ) -> None:
-        _seed(config.seed, ranks.rank())  # what is random inside the module, such as dropout
+        _seed_rank(config.seed, ranks.rank())  # what is random inside the module, such as dropout
         self.model, self.data, self.config, self.loss, self.validation = model, data, config, loss, validation
-        self.net = unwrapped(model)
+        self.net = unwrap_model(model)
         self.named = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         self.optimizer = make_optimizer(optimizer, self.named, config)
@@ -87,12 +87,12 @@ class Run:
         self.needs_closure = needs_closure(self.optimizer)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.scheduler = scheduler(self.optimizer) if scheduler else None
-        self.settings = settings(self.optimizer)
-        self.average = Average(self.named, config.ema_decay)
+        self.settings = group_settings(self.optimizer)
+        self.average = WeightAverage(self.named, config.ema_decay)
         self.group = ranks.cpu_group()
         self.is_first = ranks.rank() == 0
-        self.sinks = Sinks(sinks if self.is_first else (), self.warn)
-        self.checkpoints = _checkpoints(Path(checkpoints), config.keep) if checkpoints else None
+        self.sinks = SinkGroup(sinks if self.is_first else (), self.warn)
+        self.checkpoints = _open_checkpoints(Path(checkpoints), config.keep) if checkpoints else None
         self.result = FitResult()
         self.epoch = self.batch = self.step = 0
         self.num_waits = 0  # validations since the best one
@@ -105,7 +105,7 @@ class Run:
         self.start: dict[str, Any] = {}  # the generators at the start of this epoch
         self.restored: dict[str, Any] | None = None  # what the rank's part of a checkpoint said
         self.saved_at = -1
-        self._stop, self._are_all_used = Stop(), config.allow_unused
+        self._stop, self._are_all_used = StopSignal(), config.allow_unused
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, time.monotonic(), 0
         self._check_data(optimizer)
 
@@ -139,7 +139,7 @@ class Run:
         """A rank with fewer batches would leave the others waiting for it in the step after its last."""
         place, num_ranks = ranks.rank(), ranks.num_ranks()
         mine = -1 if self.num_batches is None else self.num_batches
-        counts = ranks.sums([float(mine) if rank == place else 0.0 for rank in range(num_ranks)], self.group)
+        counts = ranks.sum_over_ranks([float(mine) if rank == place else 0.0 for rank in range(num_ranks)], self.group)
         if len(set(counts)) > 1 and min(counts) >= 0:
             raise InputError(
                 f"the ranks have {', '.join(f'{count:.0f}' for count in counts)} batches", expected="as many on each",
@@ -169,14 +169,14 @@ class Run:
         for problem in self.checkpoints.refused.values():
             self.warn(f"{problem}; it is passed over")
         if found is not None:
-            restore(self, found)
+            restore_run(self, found)
 
     def hold(self, held: ExitStack) -> None:
         """Enter what must be left in any case."""
         self.sinks.start(asdict(self.config), held)
-        held.callback(ranks.release, self.group)
+        held.callback(ranks.destroy_group, self.group)
         if self.checkpoints is not None:
-            held.callback(ranks.release, self.checkpoints.group)
+            held.callback(ranks.destroy_group, self.checkpoints.group)
             held.callback(self.checkpoints.close)
         held.enter_context(self._stop.watching(self.checkpoints is not None))
 
@@ -289,7 +289,7 @@ class Run:
         now_s = time.monotonic()
         values = {
             "train/loss": self._log_sum / (self.step - self.log_step),
-            "train/lr": rate_of(self.optimizer),
+            "train/lr": current_rate(self.optimizer),
             "train/grad_norm": norm,
             "train/rows_per_s": self._log_rows / max(1e-9, now_s - self._log_s),
         }
@@ -300,7 +300,9 @@ class Run:
         """Whether this process, or any rank, was told to stop."""
         if self.group is None:
             return self._stop.asked
-        return self.step % STOP_PERIOD == 0 and ranks.sums((float(self._stop.asked),), self.group)[0] > 0
+        return (
+            self.step % STOP_PERIOD_STEPS == 0 and ranks.sum_over_ranks((float(self._stop.asked),), self.group)[0] > 0
+        )
 
     # ---- one epoch
 
@@ -309,7 +311,7 @@ class Run:
         return self.validation is not None and due
 
     def after_epoch(self, metrics: dict[str, float] | None) -> None:
-        total, num_batches = ranks.sums((self.total, float(self.batch)), self.group)
+        total, num_batches = ranks.sum_over_ranks((self.total, float(self.batch)), self.group)
         train_loss = total / num_batches
         self.result.losses.append(train_loss)
         if metrics is not None:
@@ -332,7 +334,7 @@ class Run:
             self.result.best, self.result.best_epoch, self.num_waits = watched, self.epoch, 0
             if self.config.patience:
                 with self.average.applied():
-                    self.best_weights = _copied(self.net.state_dict())
+                    self.best_weights = _copy_state(self.net.state_dict())
         else:
             self.num_waits += 1
             self.is_over = self.result.stopped_early = 0 < self.config.patience <= self.num_waits
@@ -343,7 +345,7 @@ class Run:
         """A checkpoint of this step, unless there is one."""
         if self.checkpoints is None or self.saved_at == self.step:
             return
-        self.checkpoints.save(self.step, facts_of(self), shared_state(self), own_state(self))
+        self.checkpoints.save(self.step, checkpoint_metadata(self), shared_state(self), rank_state(self))
         self.saved_at = self.step
         if self.config.checkpoint_wait:
             self.flush()
@@ -359,24 +361,26 @@ class Run:
             warnings.warn(message, stacklevel=4)
 
 
-def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+def _copy_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
-def _seed(seed: int, rank: int) -> None:
+def _seed_rank(seed: int, rank: int) -> None:
     """Each rank has draws of its own: with equal ones dropout would leave out the same of the rows of all ranks."""
     torch.manual_seed(seed)
     if rank:
         torch.manual_seed(int(torch.randint(2**62, (rank,))[-1]))
 
 
-def _checkpoints(folder: Path, keep: int) -> Checkpoints:
-    from deepseek.train.checkpoint.checkpoint import Checkpoints  # torch's part of it takes half a second to import
+def _open_checkpoints(folder: Path, keep: int) -> CheckpointManager:
+    from deepseek.train.checkpoint.checkpoint import (
+        CheckpointManager,  # torch's part of it takes half a second to import
+    )
 
-    return Checkpoints(folder, keep, ranks.cpu_group())
+    return CheckpointManager(folder, keep, ranks.cpu_group())
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel and torch.compile, whose names a checkpoint has."""
     while True:
         inner = (

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 
-class Stop:
+class StopSignal:
     """`asked` turns true at the first signal."""
 
     asked = False

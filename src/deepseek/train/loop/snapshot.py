@@ -15,19 +15,28 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 from deepseek.train.loop import random_state
-from deepseek.train.loop.optimizer import load_named_state, named_state
+from deepseek.train.loop.optimizer import load_named_optimizer_state, named_optimizer_state
 
 if TYPE_CHECKING:
-    from deepseek.train.checkpoint.checkpoint import Found
-    from deepseek.train.loop.run import Run
+    from deepseek.train.checkpoint.checkpoint import Checkpoint
+    from deepseek.train.loop.run import TrainingRun
 
 #: What may be another when a run goes on: it changes how long and how often, not what a step does.
-FREE = ("epochs", "patience", "min_delta", "checkpoint_every", "checkpoint_wait", "keep", "log_every", "allow_unused")
-_ANEW = "give the same, or begin anew in another folder"
+CHANGEABLE_SETTINGS = (
+    "epochs",
+    "patience",
+    "min_delta",
+    "checkpoint_every",
+    "checkpoint_wait",
+    "keep",
+    "log_every",
+    "allow_unused",
+)
+_FIX_DIFFERENCE = "give the same, or begin anew in another folder"
 
 
-def facts_of(run: Run) -> dict[str, Any]:
-    """What checkpoint.json says of it, for a person and for `check_facts`."""
+def checkpoint_metadata(run: TrainingRun) -> dict[str, Any]:
+    """What checkpoint.json says of it, for a person and for `check_metadata`."""
     return {
         "epoch": run.epoch,
         "batch": run.batch,
@@ -39,14 +48,14 @@ def facts_of(run: Run) -> dict[str, Any]:
     }
 
 
-def shared_state(run: Run) -> dict[str, Any]:
+def shared_state(run: TrainingRun) -> dict[str, Any]:
     """The same on all ranks, or sharded. What norms remember is the first rank's from here on, in all of them: a
     checkpoint holds one rank's of each."""
-    ranks.even_out(run.net.buffers())
+    ranks.broadcast_buffers(run.net.buffers())
     scaler = run.precision.scaler
     return {
         "model": run.net.state_dict(),
-        "optimizer": named_state(run.optimizer, run.named),
+        "optimizer": named_optimizer_state(run.optimizer, run.named),
         "scheduler": run.scheduler.state_dict() if run.scheduler else None,
         "scaler": scaler.state_dict() if scaler else None,
         "num_skipped": run.precision.num_skipped,
@@ -58,7 +67,7 @@ def shared_state(run: Run) -> dict[str, Any]:
     }
 
 
-def own_state(run: Run) -> dict[str, Any]:
+def rank_state(run: TrainingRun) -> dict[str, Any]:
     """The rank's own."""
     return {
         "total": run.total,
@@ -68,13 +77,13 @@ def own_state(run: Run) -> dict[str, Any]:
     }
 
 
-def restore(run: Run, found: Found) -> None:
+def restore_run(run: TrainingRun, found: Checkpoint) -> None:
     """Put a new run to where a checkpoint was written."""
     assert run.checkpoints is not None  # noqa: S101 - only a run with checkpoints goes on
-    check_facts(run, found)
-    shared, own, is_same_rank = run.checkpoints.read(found, lambda name: _like(run, name))
+    check_metadata(run, found)
+    shared, own, is_same_rank = run.checkpoints.read(found, lambda name: _sharded_like(run, name))
     check_model(run.net.state_dict(), shared["model"], str(found.path))
-    load_named_state(run.optimizer, run.named, shared["optimizer"])
+    load_named_optimizer_state(run.optimizer, run.named, shared["optimizer"])
     run.net.load_state_dict(shared["model"])
     if run.scheduler is not None:
         run.scheduler.load_state_dict(shared["scheduler"])
@@ -102,7 +111,7 @@ def restore(run: Run, found: Found) -> None:
         )
 
 
-def _like(run: Run, name: str) -> Tensor | None:
+def _sharded_like(run: TrainingRun, name: str) -> Tensor | None:
     """The parameter after which a tensor of a checkpoint is sharded."""
     parts = name.split("/")
     if parts[0] != "state" or len(parts) < 3:
@@ -110,21 +119,21 @@ def _like(run: Run, name: str) -> Tensor | None:
     return run.named.get(parts[-2] if parts[1] == "optimizer" else parts[-1])
 
 
-def check_facts(run: Run, found: Found) -> None:
+def check_metadata(run: TrainingRun, found: Checkpoint) -> None:
     """InputError when the configuration, the optimizer or the data are not those of the run in the folder."""
     folder = found.path.parent
     now = asdict(run.config)
     for key, before in found.facts["config"].items():
-        if key in now and key not in FREE and now[key] != before:
+        if key in now and key not in CHANGEABLE_SETTINGS and now[key] != before:
             raise InputError(
                 f"train.{key} is {now[key]}, and the run in {folder} began with {before}",
-                expected=f"another value only for {', '.join(FREE)}", fix=_ANEW,
+                expected=f"another value only for {', '.join(CHANGEABLE_SETTINGS)}", fix=_FIX_DIFFERENCE,
             )  # fmt: skip
     kind, was = type(run.optimizer).__name__, found.facts["optimizer"]
     if kind != was["kind"]:
         raise InputError(
             f"the optimizer is {kind}, and the run in {folder} began with {was['kind']}",
-            expected="the same optimizer", fix=_ANEW,
+            expected="the same optimizer", fix=_FIX_DIFFERENCE,
         )  # fmt: skip
     for index, (new, old) in enumerate(zip(run.settings, was["groups"], strict=False)):
         changed = [key for key in new if key in old and new[key] != old[key]]
@@ -132,19 +141,19 @@ def check_facts(run: Run, found: Found) -> None:
             raise InputError(
                 f"{changed[0]} of the optimizer's group {index} is {new[changed[0]]}, and the run in {folder} began "
                 f"with {old[changed[0]]}",
-                expected="the optimizer as it was made", fix=_ANEW,
+                expected="the optimizer as it was made", fix=_FIX_DIFFERENCE,
             )  # fmt: skip
-    scheduler = facts_of(run)["scheduler"]
+    scheduler = checkpoint_metadata(run)["scheduler"]
     before = found.facts.get("scheduler", scheduler)
     if scheduler != before:
         raise InputError(
             f"the scheduler is {scheduler or 'none'}, and the run in {folder} began with {before or 'none'}",
-            expected="the same scheduler", fix=_ANEW,
+            expected="the same scheduler", fix=_FIX_DIFFERENCE,
         )  # fmt: skip
     if found.facts["num_batches"] != run.num_batches and found.facts["num_ranks"] == ranks.num_ranks():
         raise InputError(
             f"the data has {run.num_batches} batches, and that of the run in {folder} had {found.facts['num_batches']}",
-            expected="the data of the run that goes on", fix=_ANEW,
+            expected="the data of the run that goes on", fix=_FIX_DIFFERENCE,
         )  # fmt: skip
 
 
@@ -154,9 +163,11 @@ def check_model(now: dict[str, Any], saved: dict[str, Any], path: str) -> None:
         if name not in now or name not in saved:
             what = f"has {name!r}, and this model has not" if name in saved else f"lacks {name!r} of this model"
         elif (
-            isinstance(now[name], Tensor) and isinstance(saved[name], Tensor) and _kind(now[name]) != _kind(saved[name])
+            isinstance(now[name], Tensor)
+            and isinstance(saved[name], Tensor)
+            and _describe_tensor(now[name]) != _describe_tensor(saved[name])
         ):
-            what = f"has {name!r} as {_kind(saved[name])}, and this model as {_kind(now[name])}"
+            what = f"has {name!r} as {_describe_tensor(saved[name])}, and this model as {_describe_tensor(now[name])}"
         else:
             continue
         raise InputError(
@@ -165,7 +176,7 @@ def check_model(now: dict[str, Any], saved: dict[str, Any], path: str) -> None:
         )  # fmt: skip
 
 
-def _kind(value: object) -> str:
+def _describe_tensor(value: object) -> str:
     if not isinstance(value, Tensor):
         return "no tensor"
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

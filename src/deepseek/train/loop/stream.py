@@ -24,7 +24,7 @@ from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 
 Loss = Callable[..., Tensor]  # model output, then what the batch holds beside the inputs -> a scalar
-Change = Callable[[Any], Any]  # a batch -> the batch to train on
+BatchTransform = Callable[[Any], Any]  # a batch -> the batch to train on
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,17 @@ class ArrayStream:
             yield tuple(each[chunk] for each in self.tensors)
 
 
-def loss_of(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
+def batch_loss(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
     """The loss of one batch, a scalar. InputError when the model, the loss and the batch do not fit together."""
     try:
-        value = _loss(model, batch, loss)
+        value = _compute_loss(model, batch, loss)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        if ranks.lost(error):  # in what the forward pass exchanges: no fault of the batch, and a restart mends it
+        if ranks.is_rank_lost(
+            error
+        ):  # in what the forward pass exchanges: no fault of the batch, and a restart mends it
             raise
         raise InputError(
-            f"the model or the loss fails on a batch of {describe(batch)}: {error}",
+            f"the model or the loss fails on a batch of {describe_batch(batch)}: {error}",
             expected="a batch of (inputs, target), of names to tensors, or a tensor, that fits the model and the loss",
             fix="call loss(model(inputs), target) on one batch by hand",
         ) from error
@@ -78,7 +80,7 @@ def loss_of(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
     return value
 
 
-def _loss(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
+def _compute_loss(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
     inputs, rest = (batch[0], tuple(batch[1:])) if isinstance(batch, (tuple, list)) else (batch, (batch,))
     if isinstance(inputs, Mapping):
         output = model(**inputs)
@@ -119,16 +121,16 @@ def num_rows(batch: Any) -> int:
     return next((num_rows(part) for part in parts), 1)
 
 
-def describe(batch: Any) -> str:
+def describe_batch(batch: Any) -> str:
     """Kinds and shapes, as an error shows them.
 
-    >>> describe((torch.zeros(2, 3), {"y": torch.zeros(2, dtype=torch.int64)}))
+    >>> describe_batch((torch.zeros(2, 3), {"y": torch.zeros(2, dtype=torch.int64)}))
     '(float32 [2, 3], {y: int64 [2]})'
     """
     if isinstance(batch, Tensor):
         return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
     if isinstance(batch, Mapping):
-        return "{" + ", ".join(f"{key}: {describe(value)}" for key, value in batch.items()) + "}"
+        return "{" + ", ".join(f"{key}: {describe_batch(value)}" for key, value in batch.items()) + "}"
     if isinstance(batch, (tuple, list)):
-        return "(" + ", ".join(map(describe, batch)) + ")"
+        return "(" + ", ".join(map(describe_batch, batch)) + ")"
     return type(batch).__name__

@@ -15,15 +15,15 @@ from torch import nn
 from deepseek.errors import CheckError, InputError
 from deepseek.plugins import did_you_mean
 from deepseek.train.distributed import ranks
-from deepseek.train.loop.stream import loss_of, num_rows, to_device
+from deepseek.train.loop.stream import batch_loss, num_rows, to_device
 
 if TYPE_CHECKING:
-    from deepseek.train.loop.run import Run
+    from deepseek.train.loop.run import TrainingRun
 
 Validation = Iterable[Any] | Callable[[nn.Module], float | Mapping[str, float]]
 
 
-def validate(run: Run) -> dict[str, float]:
+def validate(run: TrainingRun) -> dict[str, float]:
     """Metrics by name, the watched one among them and finite."""
     run.model.eval()
     with torch.no_grad(), run.average.applied():
@@ -49,15 +49,15 @@ def validate(run: Run) -> dict[str, float]:
     return metrics
 
 
-def _mean_loss(run: Run) -> float:
+def _mean_loss(run: TrainingRun) -> float:
     """By rows, over the batches of all ranks."""
     total, count = 0.0, 0
     for batch in run.validation:  # type: ignore[union-attr]
         with run.precision.forward():
-            value = loss_of(run.model, to_device(batch, run.device), run.loss)
+            value = batch_loss(run.model, to_device(batch, run.device), run.loss)
         total += float(value) * num_rows(batch)
         count += num_rows(batch)
-    total, rows = ranks.sums((total, count), run.group)
+    total, rows = ranks.sum_over_ranks((total, count), run.group)
     if not rows:
         raise InputError(
             "there are no batches to validate on", expected="at least one", fix="give a loader that yields rows"

@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.contracts import Float64
-from deepseek.data.samples.preparer import THERE, SamplePreparer
+from deepseek.data.samples.preparer import PRESENT_SUFFIX, SamplePreparer
 from deepseek.errors import InputError
-from deepseek.nn.align import Aligned, Aligner, match, pair_loss
-from deepseek.nn.fusion import FusionNet
-from deepseek.nn.pretrained import remembering
+from deepseek.nn.align import AlignedTokens, Aligner, contrastive_loss, match_scores
+from deepseek.nn.fusion import MultimodalNet
+from deepseek.nn.pretrained import cache_outputs
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import fit
 
 Arrays = Mapping[str, NDArray[Any]]
-Pair = tuple[str, str]
-BATCH = 64  # rows that are encoded at a time to be retrieved
+ColumnPair = tuple[str, str]
+BATCH_ROWS = 64  # rows that are encoded at a time to be retrieved
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class Retrieval:
     ranks: dict[str, NDArray[np.int64]]  # (N,) or (G,) by direction: where the first that belongs stands, from 0
 
 
-class _Pairs:
+class _PairBatches:
     """Batches ((one, other, numbers), nothing) of rows, in another order each pass; the rest of a pass is left out."""
 
-    def __init__(self, arrays: Arrays, pair: Pair, rows: NDArray[Any], batch_size: int, seed: int) -> None:
+    def __init__(self, arrays: Arrays, pair: ColumnPair, rows: NDArray[Any], batch_size: int, seed: int) -> None:
         self.arrays, self.pair, self.rows, self.batch_size = arrays, pair, rows, min(batch_size, len(rows))
-        self.numbers = {name: _numbers(arrays[name], rows) for name in pair}
+        self.numbers = {name: _value_ids(arrays[name], rows) for name in pair}
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -79,13 +79,13 @@ class _Pairs:
             chosen = order[at * self.batch_size : (at + 1) * self.batch_size]
             values = [torch.from_numpy(np.asarray(self.arrays[name][self.rows[chosen]])) for name in self.pair]
             numbers = [self.numbers[name][chosen] for name in self.pair]
-            yield (values[0], values[1]), torch.from_numpy(_same(*numbers))
+            yield (values[0], values[1]), torch.from_numpy(_same_value_mask(*numbers))
 
 
 def prealign(
-    net: FusionNet,
+    net: MultimodalNet,
     arrays: Arrays,
-    pair: Pair,
+    pair: ColumnPair,
     *,
     rows: NDArray[np.int64],
     config: AlignConfig | None = None,
@@ -98,20 +98,26 @@ def prealign(
     config = config or AlignConfig()
     torch.manual_seed(seed)
     aligner = Aligner(net, *pair, width=config.width)
-    both = have_both(arrays, pair, rows)
+    both = rows_with_both(arrays, pair, rows)
     if len(both) < 2:
         raise InputError(
             f"{len(both)} training rows have both {pair[0]!r} and {pair[1]!r}", expected="2 or more",
             fix="leave the pre-alignment out (prealign_epochs 0), or bring such rows",
         )  # fmt: skip
-    pairs = _Pairs(arrays, pair, both, config.batch_size, seed)
+    pairs = _PairBatches(arrays, pair, both, config.batch_size, seed)
     train = TrainConfig(epochs=config.epochs, lr=config.lr, weight_decay=config.weight_decay, seed=seed)
-    with remembering(net):
-        fit(_Fits(aligner), pairs, train, loss=lambda found, same: pair_loss(found[0], found[1], same), progress=False)
+    with cache_outputs(net):
+        fit(
+            _PairSimilarity(aligner),
+            pairs,
+            train,
+            loss=lambda found, same: contrastive_loss(found[0], found[1], same),
+            progress=False,
+        )
     return aligner.eval()
 
 
-class _Fits(nn.Module):
+class _PairSimilarity(nn.Module):
     """(one, other) -> fits (N, N) and the scale, as the loop calls it."""
 
     def __init__(self, aligner: Aligner) -> None:
@@ -120,19 +126,19 @@ class _Fits(nn.Module):
 
     def forward(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         aligner = self.aligner
-        return match(aligner(aligner.pair[0], one), aligner(aligner.pair[1], other)), aligner.scale
+        return match_scores(aligner(aligner.pair[0], one), aligner(aligner.pair[1], other)), aligner.scale
 
 
-def pairs_of(preparer: SamplePreparer) -> list[Pair]:
+def text_media_pairs(preparer: SamplePreparer) -> list[ColumnPair]:
     """Each column of texts with each of pictures, sounds and films."""
     texts = [column.name for column in preparer.media if column.kind == "text"]
     others = [column.name for column in preparer.media if column.kind in ("image", "audio", "video")]
     return [(text, other) for text in texts for other in others]
 
 
-def have_both(arrays: Arrays, pair: Pair, rows: NDArray[Any]) -> NDArray[np.int64]:
+def rows_with_both(arrays: Arrays, pair: ColumnPair, rows: NDArray[Any]) -> NDArray[np.int64]:
     """Those of the rows that have a value of each of the pair."""
-    there = np.all([np.asarray(arrays[name + THERE][rows]) for name in pair], axis=0)
+    there = np.all([np.asarray(arrays[name + PRESENT_SUFFIX][rows]) for name in pair], axis=0)
     found: NDArray[np.int64] = np.asarray(rows)[there]
     return found
 
@@ -140,66 +146,69 @@ def have_both(arrays: Arrays, pair: Pair, rows: NDArray[Any]) -> NDArray[np.int6
 def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Sequence[int] = (1, 5, 10)) -> Retrieval:
     """Distinct values of one against distinct values of the other, of the rows that have both. InputError where there
     are none."""
-    rows = have_both(arrays, aligner.pair, rows)
+    rows = rows_with_both(arrays, aligner.pair, rows)
     if not len(rows):
         raise InputError("no row has both values", expected="rows with a pair", fix="give such rows")
-    fits, belongs = fits_of(aligner, arrays, rows)
+    fits, belongs = similarity_matrix(aligner, arrays, rows)
     one, other = aligner.pair
     found = {f"{one} -> {other}": (fits, belongs), f"{other} -> {one}": (fits.T, belongs.T)}
-    ranks = {name: _ranks(*each) for name, each in found.items()}
+    ranks = {name: _first_match_ranks(*each) for name, each in found.items()}
     return Retrieval(
         len(rows),
         {name: {k: float((rank < k).mean()) for k in ks} for name, rank in ranks.items()},
-        {name: {k: _chance(right, k) for k in ks} for name, (_, right) in found.items()},
+        {name: {k: _chance_recall(right, k) for k in ks} for name, (_, right) in found.items()},
         ranks,
     )
 
 
-def fits_of(aligner: Aligner, arrays: Arrays, rows: NDArray[Any]) -> tuple[Float64, NDArray[np.bool_]]:
+def similarity_matrix(aligner: Aligner, arrays: Arrays, rows: NDArray[Any]) -> tuple[Float64, NDArray[np.bool_]]:
     """(G, G') fits of the distinct values of both, and which of them stand in one row."""
     sides, numbers = [], []
     for name in aligner.pair:
-        number = _numbers(arrays[name], rows)
+        number = _value_ids(arrays[name], rows)
         firsts = rows[np.unique(number, return_index=True)[1]]
-        sides.append(_encoded(aligner, name, arrays[name], firsts))
+        sides.append(_encode_rows(aligner, name, arrays[name], firsts))
         numbers.append(number)
     with torch.inference_mode():
-        parts = [match(Aligned(*(part[at : at + 1] for part in sides[0])), sides[1]) for at in range(len(sides[0][0]))]
+        parts = [
+            match_scores(AlignedTokens(*(part[at : at + 1] for part in sides[0])), sides[1])
+            for at in range(len(sides[0][0]))
+        ]
     belongs = np.zeros((int(numbers[0].max()) + 1, int(numbers[1].max()) + 1), bool)
     belongs[numbers[0], numbers[1]] = True
     return torch.cat(parts).double().numpy(), belongs
 
 
-def _encoded(aligner: Aligner, name: str, array: NDArray[Any], rows: NDArray[Any]) -> Aligned:
+def _encode_rows(aligner: Aligner, name: str, array: NDArray[Any], rows: NDArray[Any]) -> AlignedTokens:
     aligner.eval()
     with torch.inference_mode():
         parts = [
-            aligner(name, torch.from_numpy(np.asarray(array[rows[start : start + BATCH]])))
-            for start in range(0, len(rows), BATCH)
+            aligner(name, torch.from_numpy(np.asarray(array[rows[start : start + BATCH_ROWS]])))
+            for start in range(0, len(rows), BATCH_ROWS)
         ]
-    return Aligned(torch.cat([part.tokens for part in parts]), torch.cat([part.weights for part in parts]))
+    return AlignedTokens(torch.cat([part.tokens for part in parts]), torch.cat([part.weights for part in parts]))
 
 
-def _numbers(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
+def _value_ids(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
     """Equal values, equal numbers (N,), in the order in which they first stand."""
     seen: dict[bytes, int] = {}
     return np.array([seen.setdefault(np.asarray(array[row]).tobytes(), len(seen)) for row in rows], np.int64)
 
 
-def _same(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _same_value_mask(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N, N) rows with the same value of either."""
     found: NDArray[np.bool_] = (one[:, None] == one) | (other[:, None] == other)
     return found
 
 
-def _ranks(fits: Float64, belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _first_match_ranks(fits: Float64, belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(G,) how many of the others fit at least as well as the best that belongs: a tie is no hit."""
     best = np.where(belongs, fits, -np.inf).max(1, keepdims=True)
     found: NDArray[np.int64] = ((fits >= best) & ~belongs).sum(1)
     return found
 
 
-def _chance(belongs: NDArray[np.bool_], k: int) -> float:
+def _chance_recall(belongs: NDArray[np.bool_], k: int) -> float:
     """Mean chance that one of those that belong is among k drawn."""
     num = belongs.shape[1]
     if k >= num:

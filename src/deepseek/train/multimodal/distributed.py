@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.nn.fusion import FusionNet
+from deepseek.nn.fusion import MultimodalNet
 from deepseek.train.distributed import ranks
 from deepseek.train.distributed.data_parallel import wrap
 from deepseek.train.distributed.gradient_compression import Compression
@@ -49,10 +49,10 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
         wide = x.float()
         count = wide.new_tensor([0 if self.is_absent else x.numel() // x.shape[1]])
         sums = torch.cat([self._counted(wide.sum(dims)), count])
-        sums = _Sum.apply(sums, self.group)  # type: ignore[no-untyped-call]
+        sums = _AllReduceSum.apply(sums, self.group)  # type: ignore[no-untyped-call]
         mean, num = sums[:-1] / sums[-1], sums[-1].detach()
         centred = wide - mean.view(shape)
-        squares = _Sum.apply(self._counted(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
+        squares = _AllReduceSum.apply(self._counted(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
         variance = squares / num
         self._remember(mean.detach(), variance.detach() * num / (num - 1))
         y: Tensor = centred * torch.rsqrt(variance + self.eps).view(shape)
@@ -71,7 +71,7 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), share)
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all ranks; its gradient is the sum of their gradients."""
 
     @staticmethod
@@ -88,8 +88,8 @@ class _Sum(torch.autograd.Function):
         return total, None
 
 
-class Ranks:
-    """What a FusionNet asks of the others (nn.fusion.Together)."""
+class RankTotals:
+    """What a MultimodalNet asks of the others (nn.fusion.Together)."""
 
     def __init__(self, group: Any, device: torch.device) -> None:
         self.group, self.device = group, device
@@ -110,7 +110,7 @@ class Ranks:
 
 
 @contextmanager
-def spread(net: FusionNet, shards: int) -> Iterator[nn.Module]:
+def distribute_net(net: MultimodalNet, shards: int) -> Iterator[nn.Module]:
     """The net over all ranks, changed in place: `shards` ranks hold one copy (FSDP2), 1: each has its own. One process:
     the net as it is. InputError where the ranks do not divide so."""
     num_ranks = ranks.num_ranks()
@@ -125,8 +125,8 @@ def spread(net: FusionNet, shards: int) -> Iterator[nn.Module]:
     device = next(net.parameters()).device
     mesh = make_mesh(num_ranks // shards, shards, device.type) if shards > 1 else None
     group = dist.new_group()  # its own: a norm's message must not meet a gradient's
-    share_norms(net, group)
-    net.together = Ranks(group, device)
+    replace_norms(net, group)
+    net.together = RankTotals(group, device)
     plain = Compression(kind="none")
     try:
         # The norms' statistics are equal already: nothing to send before each forward pass.
@@ -136,7 +136,7 @@ def spread(net: FusionNet, shards: int) -> Iterator[nn.Module]:
         dist.destroy_process_group(group)
 
 
-def share_norms(module: nn.Module, group: Any) -> None:
+def replace_norms(module: nn.Module, group: Any) -> None:
     """Put a SharedNorm in the place of each batch norm below `module`, with its parameters, statistics and names."""
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SharedNorm):
@@ -144,10 +144,10 @@ def share_norms(module: nn.Module, group: Any) -> None:
             shared._parameters, shared._buffers, shared.group = child._parameters, child._buffers, group
             setattr(module, name, shared.train(child.training))
         else:
-            share_norms(child, group)
+            replace_norms(child, group)
 
 
-def collected(net: nn.Module) -> dict[str, Tensor]:
+def full_state_dict(net: nn.Module) -> dict[str, Tensor]:
     """The state of a net whose parameters may be sharded, whole and on the CPU of every rank. All ranks call it."""
     return {
         name: (value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu().clone()

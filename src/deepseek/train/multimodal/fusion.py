@@ -1,6 +1,7 @@
-"""Decoded samples and labels -> a trained FusionNet, through `fit`.
+"""Decoded samples and labels -> a trained MultimodalNet, through `fit`.
 
-    done = fit_fusion(preparer, decoded.arrays, labels, rows=train, held=validation, config=FusionConfig(), seed=0)
+    done = fit_multimodal(preparer, decoded.arrays, labels, rows=train, held=validation, config=MultimodalConfig(),
+    seed=0)
     margins(done.net, decoded.arrays, test)                  # (N, K) float32
 
 Batches are cut from arrays that may lie on disk (data/samples/decode.py), in an order that a generator draws, so the
@@ -34,25 +35,32 @@ from deepseek.data.stream.stream import ShardStream
 from deepseek.data.stream.stream_ray import RayStream
 from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
-from deepseek.nn.fusion import Fused, FusionNet, FusionShape, fusion_loss, loss_of_labels, mean_of_there
-from deepseek.nn.multimodal import NetShape, as_tensors, fusion_net
-from deepseek.nn.pretrained import PretrainedEncoder, Towers, remembering
+from deepseek.nn.fusion import (
+    MultimodalNet,
+    MultimodalOutput,
+    MultimodalShape,
+    mean_over_present,
+    mixed_label_loss,
+    multimodal_loss,
+)
+from deepseek.nn.multimodal import NetShape, as_tensors, multimodal_net
+from deepseek.nn.pretrained import PretrainedEncoders, ProjectedEncoder, cache_outputs
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.device import find_device
 from deepseek.train.loop.loop import FitResult, fit, resume
 from deepseek.train.loop.stream import to_device
-from deepseek.train.multimodal.align import AlignConfig, pairs_of, prealign
-from deepseek.train.multimodal.distributed import collected, spread
-from deepseek.train.multimodal.unimodal_logits import weigh_voices
+from deepseek.train.multimodal.align import AlignConfig, prealign, text_media_pairs
+from deepseek.train.multimodal.distributed import distribute_net, full_state_dict
+from deepseek.train.multimodal.unimodal_logits import fit_logit_slopes
 
 Arrays = Mapping[str, NDArray[Any]]
-BATCH = 256  # rows that are answered at a time
+BATCH_ROWS = 256  # rows that are answered at a time
 
 
 @dataclass(frozen=True, slots=True)
-class FusionConfig:
+class MultimodalConfig:
     """How a fused net is trained."""
 
     epochs: int = 30  # at least 1
@@ -68,7 +76,7 @@ class FusionConfig:
     precision: str = "fp32"  # as TrainConfig has it
     shards: int = 1  # ranks that hold one copy of the net (FSDP2), a divisor of all; 1: data parallel
     device: str = "cpu"  # or cuda, or auto: the rank's GPU where there is one
-    fusion: FusionShape = field(default_factory=FusionShape)
+    fusion: MultimodalShape = field(default_factory=MultimodalShape)
     move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
 
     def __post_init__(self) -> None:
@@ -90,10 +98,10 @@ class FusionConfig:
 
 
 @dataclass(frozen=True)
-class FusionFit:
+class MultimodalFit:
     """What came of it."""
 
-    net: FusionNet  # in eval mode, on the CPU; whole on every rank
+    net: MultimodalNet  # in eval mode, on the CPU; whole on every rank
     shape: NetShape
     fit: FitResult
 
@@ -124,7 +132,7 @@ class SampleStream:
         for at in range(len(self)):
             rows = order[at * self.batch_size : (at + 1) * self.batch_size]
             rows = rows[rank : len(rows) - len(rows) % num_ranks : num_ranks]
-            yield batch_of(self.arrays, rows), torch.from_numpy(self.labels[rows])
+            yield make_batch(self.arrays, rows), torch.from_numpy(self.labels[rows])
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,7 @@ class ShardSamples:
         self.stream.load_state_dict(state)
 
 
-def batch_of(arrays: Arrays, rows: NDArray[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def make_batch(arrays: Arrays, rows: NDArray[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The rows as tensors: values by name, and which are there. Read in the order in which they lie on disk."""
     order = np.argsort(rows, kind="stable")
     back = np.empty_like(order)
@@ -161,7 +169,7 @@ def batch_of(arrays: Arrays, rows: NDArray[Any]) -> tuple[dict[str, Tensor], dic
     return as_tensors({name: np.asarray(array[rows[order]])[back] for name, array in arrays.items()})
 
 
-def fit_fusion(
+def fit_multimodal(
     preparer: SamplePreparer,
     arrays: Arrays,
     labels: NDArray[Any],
@@ -169,54 +177,54 @@ def fit_fusion(
     num_outputs: int,
     rows: NDArray[np.int64],
     held: NDArray[np.int64] | None = None,
-    config: FusionConfig | None = None,
+    config: MultimodalConfig | None = None,
     seed: int = 0,
-    towers: Towers | None = None,
+    towers: PretrainedEncoders | None = None,
     checkpoints: Path | None = None,
     validated: Callable[[int, float], None] | None = None,
-) -> FusionFit:
+) -> MultimodalFit:
     """Train on `rows`, validate on `held`. `towers`: encoders that were trained elsewhere, by column.
 
     labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardised by who calls.
     checkpoints: a folder; training goes on there where it holds some. validated: told the epoch and the loss.
     """
-    config = config or FusionConfig()
+    config = config or MultimodalConfig()
     torch.manual_seed(seed)
-    towers = towers or Towers()
+    towers = towers or PretrainedEncoders()
     shape = NetShape(num_outputs, config.fusion, config.move, towers=towers.shapes)
-    net = fusion_net(preparer, shape, towers.weights)
+    net = multimodal_net(preparer, shape, towers.weights)
     if config.prealign_epochs and ranks.num_ranks() > 1:
         raise InputError(
             f"fusion.prealign_epochs is {config.prealign_epochs} with {ranks.num_ranks()} ranks", expected="0",
             fix="align in one process",
         )  # fmt: skip
-    with remembering(net):
+    with cache_outputs(net):
         if config.prealign_epochs:
             aligning = AlignConfig(epochs=config.prealign_epochs, batch_size=config.batch_size)
-            for pair in pairs_of(preparer):
+            for pair in text_media_pairs(preparer):
                 prealign(net, arrays, pair, rows=rows, config=aligning, seed=seed)
         net, result = train_net(
             net, arrays, labels, rows=rows, held=held, config=config, seed=seed, checkpoints=checkpoints,
             validated=validated,
         )  # fmt: skip
-    return FusionFit(net, shape, result)
+    return MultimodalFit(net, shape, result)
 
 
 def train_net(
-    net: FusionNet,
+    net: MultimodalNet,
     arrays: Arrays,
     labels: NDArray[Any],
     *,
     rows: NDArray[np.int64],
     held: NDArray[np.int64] | None = None,
-    config: FusionConfig | None = None,
+    config: MultimodalConfig | None = None,
     seed: int = 0,
     checkpoints: Path | None = None,
     validated: Callable[[int, float], None] | None = None,
-) -> tuple[FusionNet, FitResult]:
-    """The trained net and what happened; the arguments are those of fit_fusion. The net that comes back is another one
-    where there are several ranks: what is given is then changed."""
-    config = config or FusionConfig()
+) -> tuple[MultimodalNet, FitResult]:
+    """The trained net and what happened; the arguments are those of fit_multimodal. The net that comes back is another
+    one where there are several ranks: what is given is then changed."""
+    config = config or MultimodalConfig()
     share = ranks.rank(), ranks.num_ranks()
     _check_rows(len(rows), config, share[1])
     is_class = net.bias.shape[0] > 1
@@ -224,28 +232,32 @@ def train_net(
     batch_size = min(config.batch_size, len(rows))
     stream = SampleStream(arrays, labels, rows, batch_size, torch.Generator().manual_seed(seed), share)
 
-    def loss(found: Fused, truth: Tensor) -> Tensor:
-        return fusion_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
+    def loss(found: MultimodalOutput, truth: Tensor) -> Tensor:
+        return (
+            multimodal_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
+        )
 
     given: dict[str, Any] = {"loss": loss, "progress": False}
     plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
     if held is not None and len(held):
-        given["validation"] = Held(arrays, labels, held, group, share, config.epochs, validated)
+        given["validation"] = HeldOutLoss(arrays, labels, held, group, share, config.epochs, validated)
     if checkpoints is not None:  # begins anew where the folder holds nothing
         given["checkpoints"] = checkpoints
     train: Callable[..., FitResult] = fit if checkpoints is None else resume
-    with spread(net.to(find_device(config.device)), config.shards) as model:
+    with distribute_net(net.to(find_device(config.device)), config.shards) as model:
         result = train(model, stream, config.train(seed), optimizer=_optimizer(net, config), **given)
         if plain is not net:
-            plain.load_state_dict(collected(net))
-    ranks.release(group)
+            plain.load_state_dict(full_state_dict(net))
+    ranks.destroy_group(group)
     plain = plain.cpu().eval()
     if config.weigh and held is not None and len(held):
-        weigh_voices(plain, SampleStream(arrays, labels, held, BATCH))  # each rank by itself, and all find the same
+        fit_logit_slopes(
+            plain, SampleStream(arrays, labels, held, BATCH_ROWS)
+        )  # each rank by itself, and all find the same
     return plain, result
 
 
-def _check_rows(num_rows: int, config: FusionConfig, num_ranks: int) -> None:
+def _check_rows(num_rows: int, config: MultimodalConfig, num_ranks: int) -> None:
     if num_rows < max(2, num_ranks):
         raise InputError(
             f"there are {num_rows} rows to train on", expected=f"{max(2, num_ranks)} or more", fix="bring more rows"
@@ -259,7 +271,7 @@ def _check_rows(num_rows: int, config: FusionConfig, num_ranks: int) -> None:
 
 
 @dataclass
-class Held:
+class HeldOutLoss:
     """The loss of the fused answer over the held rows of all ranks: what a validation of `fit` is.
 
     Each rank calls the net as often as the others, with a row that does not count where its own have ended: the parts
@@ -278,26 +290,26 @@ class Held:
         rank, num_ranks = self.share
         own, total = self.rows[rank::num_ranks], 0.0
         device = next(module.parameters()).device
-        for start in range(0, -(-len(self.rows) // num_ranks), BATCH):
-            rows = own[start : start + BATCH]
+        for start in range(0, -(-len(self.rows) // num_ranks), BATCH_ROWS):
+            rows = own[start : start + BATCH_ROWS]
             asked = rows if len(rows) else self.rows[:1]
             (values, there), truth = to_device(
-                (batch_of(self.arrays, asked), torch.from_numpy(self.labels[asked])), device
+                (make_batch(self.arrays, asked), torch.from_numpy(self.labels[asked])), device
             )
-            total += float(_answer_loss(module(values, there), truth)) * len(rows)
-        loss = ranks.sums((total,), self.group)[0] / len(self.rows)
+            total += float(_fused_loss(module(values, there), truth)) * len(rows)
+        loss = ranks.sum_over_ranks((total,), self.group)[0] / len(self.rows)
         self.num_calls += 1
         if self.validated and rank == 0:
             self.validated(min(self.num_calls, self.num_epochs), loss)
         return loss
 
 
-def _optimizer(net: FusionNet, config: FusionConfig) -> torch.optim.Optimizer:
+def _optimizer(net: MultimodalNet, config: MultimodalConfig) -> torch.optim.Optimizer:
     """As the config asks; by AdamW what a trained tower knows is changed at a lower rate."""
     if config.optimizer == "adaptive":
         return AdaptiveOptimizer([p for p in net.parameters() if p.requires_grad])
     slow = {
-        id(p) for part in net.modules() if isinstance(part, PretrainedEncoder) for p in part.tower.parameters()
+        id(p) for part in net.modules() if isinstance(part, ProjectedEncoder) for p in part.tower.parameters()
     }  # fmt: skip
     learning = [p for p in net.parameters() if p.requires_grad]
     groups = [{"params": [p for p in learning if id(p) not in slow], "lr": config.lr}]
@@ -306,14 +318,14 @@ def _optimizer(net: FusionNet, config: FusionConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
-def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Sequence[str] = ()) -> Float32:
+def predict_margins(net: MultimodalNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Sequence[str] = ()) -> Float32:
     """Fused logits or values (N, K) of the rows. `mirror`: pictures whose mirrored twins are answered too; the mean is
     given."""
     net.eval()
     found = []
     with torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            values, there = batch_of(arrays, rows[start : start + BATCH])
+        for start in range(0, len(rows), BATCH_ROWS):
+            values, there = make_batch(arrays, rows[start : start + BATCH_ROWS])
             logits = net(values, there).logits
             if mirror:
                 turned = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
@@ -322,17 +334,17 @@ def margins(net: FusionNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Seque
     return np.concatenate(found).astype(np.float32)
 
 
-def _answer_loss(found: Fused, truth: Tensor) -> Tensor:
+def _fused_loss(found: MultimodalOutput, truth: Tensor) -> Tensor:
     if truth.is_floating_point():
         return functional.mse_loss(found.logits[:, 0], truth)
     return functional.cross_entropy(found.logits, truth)
 
 
-def _value_loss(found: Fused, truth: Tensor, alone: float) -> Tensor:
+def _value_loss(found: MultimodalOutput, truth: Tensor, alone: float) -> Tensor:
     """Squared error of the fused value, and of what each modality says alone (its voice, from 0)."""
 
     def loss(truth: Tensor) -> Tensor:
         each = (found.voices[..., 0] - truth[:, None]) ** 2
-        return _answer_loss(found, truth) + alone * mean_of_there(each, found.there)
+        return _fused_loss(found, truth) + alone * mean_over_present(each, found.there)
 
-    return loss_of_labels(found, truth, loss)
+    return mixed_label_loss(found, truth, loss)

@@ -1,7 +1,7 @@
 """A fused net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
 
-    row, loss = fusion_row(net), row_loss(alone=0.3)
-    example = (row_inputs(values, there, net.names), labels)
+    row, loss = pipeline_blocks(net), pipeline_loss(alone=0.3)
+    example = (pipeline_inputs(values, there, net.names), labels)
     pipe = parallelize(row, stages=2, micro_batches=4, example=example, loss=loss)
     pipe.step(*example)
     row.load_state_dict(pipe.whole_state_dict())     # on rank 0: `net` itself is trained, they share their parameters
@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.nn.fusion import Fused, FusionNet, fusion_loss
+from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, multimodal_loss
 
 Values = tuple[Tensor, ...]
 
 
-class Encoding(nn.Module):
+class EncoderBlock(nn.Module):
     """Takes (2 * at tensors of tokens and masks, the values from `at` on, given (N, M)), and encodes the modality `at`.
     `net` has that encoder alone."""
 
-    def __init__(self, net: FusionNet, at: int) -> None:
+    def __init__(self, net: MultimodalNet, at: int) -> None:
         super().__init__()
         self.net, self.at = net, at
 
@@ -43,11 +43,11 @@ class Encoding(nn.Module):
         return *done, *self.net.encode(self.net.names[self.at], values, given, *counts), *rest
 
 
-class Joining(nn.Module):
+class FusionBlock(nn.Module):
     """(tokens and masks of all modalities, given) -> logits, voices and which modalities were used. `net` has no
     encoder."""
 
-    def __init__(self, net: FusionNet) -> None:
+    def __init__(self, net: MultimodalNet) -> None:
         super().__init__()
         self.net = net
 
@@ -56,7 +56,7 @@ class Joining(nn.Module):
         return found.logits, found.voices, found.there
 
 
-def fusion_row(net: FusionNet) -> nn.Sequential:
+def pipeline_blocks(net: MultimodalNet) -> nn.Sequential:
     """The blocks; they share their parameters with `net`. InputError where it mixes rows: the loss would have to know
     the partners."""
     if net.shape.mixup:
@@ -66,29 +66,29 @@ def fusion_row(net: FusionNet) -> nn.Sequential:
         )  # fmt: skip
     encoders = dict(net.encoders.named_children())
     blocks: list[nn.Module] = [
-        Encoding(_part(net, {"encoders": nn.ModuleDict({key: encoder})}, keeps_own=False), at)
+        EncoderBlock(_part(net, {"encoders": nn.ModuleDict({key: encoder})}, keeps_own=False), at)
         for at, (key, encoder) in enumerate(encoders.items())
     ]
     rest = {name: module for name, module in net.named_children() if name != "encoders"}
-    return nn.Sequential(*blocks, Joining(_part(net, rest, keeps_own=True)))
+    return nn.Sequential(*blocks, FusionBlock(_part(net, rest, keeps_own=True)))
 
 
-def row_inputs(values: Mapping[str, Tensor], there: Mapping[str, Tensor], names: Sequence[str]) -> Values:
+def pipeline_inputs(values: Mapping[str, Tensor], there: Mapping[str, Tensor], names: Sequence[str]) -> Values:
     """A batch of train.fusion.batch_of as the first block takes it."""
     return *(values[name] for name in names), torch.stack([there[name] for name in names], 1)
 
 
-def row_loss(alone: float = 0.3) -> Callable[[Values, Tensor], Tensor]:
+def pipeline_loss(alone: float = 0.3) -> Callable[[Values, Tensor], Tensor]:
     """fusion_loss of what the last block gives."""
 
     def loss(found: Values, labels: Tensor) -> Tensor:
         logits, voices, there = found
-        return fusion_loss(Fused(logits, voices, voices, voices, there), labels, alone=alone)
+        return multimodal_loss(MultimodalOutput(logits, voices, voices, voices, there), labels, alone=alone)
 
     return loss
 
 
-def _part(net: FusionNet, modules: Mapping[str, nn.Module], *, keeps_own: bool) -> FusionNet:
+def _part(net: MultimodalNet, modules: Mapping[str, nn.Module], *, keeps_own: bool) -> MultimodalNet:
     """The same net with these of its modules alone, and its own parameters or none."""
     part = copy.copy(net)
     part._modules = dict(modules)

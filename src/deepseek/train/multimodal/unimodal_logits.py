@@ -1,6 +1,7 @@
-"""How loud each modality speaks in a trained FusionNet: a slope for each voice, fitted on held rows.
+"""How loud each modality speaks in a trained MultimodalNet: a slope for each voice, fitted on held rows.
 
-    slopes = weigh_voices(net, batches)              # of held rows; (M + 1,), the last of what is added to the voices
+    slopes = fit_logit_slopes(net, batches)              # of held rows; (M + 1,), the last of what is added to the
+    voices
 
     logits = sum of slope_m * voice_m + slope_rest * (what queries and products add)
 
@@ -22,13 +23,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from deepseek.nn.fusion import FusionNet
+from deepseek.nn.fusion import MultimodalNet
 from deepseek.train.tabular.calibrate import PRIOR_ROWS
 
-LEAST_ROWS = 2 * PRIOR_ROWS  # with fewer held rows the slopes stay 1
+MIN_ROWS = 2 * PRIOR_ROWS  # with fewer held rows the slopes stay 1
 
 
-def weigh_voices(net: FusionNet, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
+def fit_logit_slopes(net: MultimodalNet, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
     """Fit on batches ((values, there), labels) and put the slopes into `net`. Returns them (M + 1,), all 1 where no
     others were better."""
     net.eval()
@@ -41,22 +42,22 @@ def weigh_voices(net: FusionNet, batches: Iterable[tuple[Any, Tensor]]) -> Tenso
             said.append(torch.cat([found.voices, rest[:, None]], 1).double())
             labels.append(truth)
     parts, truths = torch.cat(said).clone(), torch.cat(labels).clone()
-    slopes = _better(parts, truths)
+    slopes = _choose_slopes(parts, truths)
     net.weigh(slopes.to(net.bias))
     return slopes
 
 
-def _better(parts: Tensor, labels: Tensor) -> Tensor:
+def _choose_slopes(parts: Tensor, labels: Tensor) -> Tensor:
     """Slopes (M + 1,) for logits in parts (N, M + 1, K): the way of least loss on rows that are not fitted on."""
     num_parts = parts.shape[1]
-    if len(labels) < LEAST_ROWS:
+    if len(labels) < MIN_ROWS:
         return torch.ones(num_parts, dtype=torch.float64)
     first = torch.arange(len(labels)) % 2 == 0
     ways = [(fits, last) for fits in (False, True) for last in (num_parts, num_parts - 1)]  # of equal ones the first
 
     def slopes(way: tuple[bool, int], rows: Tensor) -> Tensor:
         fits, last = way
-        some = _fitted(parts[rows, :last], labels[rows]) if fits else torch.ones(last, dtype=torch.float64)
+        some = _fit_slopes(parts[rows, :last], labels[rows]) if fits else torch.ones(last, dtype=torch.float64)
         return functional.pad(some, (0, num_parts - last))
 
     def lost(way: tuple[bool, int]) -> float:
@@ -66,7 +67,7 @@ def _better(parts: Tensor, labels: Tensor) -> Tensor:
     return slopes(min(ways, key=lost), first | ~first)
 
 
-def _fitted(parts: Tensor, labels: Tensor) -> Tensor:
+def _fit_slopes(parts: Tensor, labels: Tensor) -> Tensor:
     """Of least loss. Logs of slopes have a normal prior that weighs as much as PRIOR_ROWS rows, as in calibrate.py."""
     logs = torch.zeros(parts.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")

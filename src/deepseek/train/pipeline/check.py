@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.train.pipeline.split import Blocks, Loss, Value, evaluated, run_block, tensors_of
+from deepseek.train.pipeline.split import Blocks, Loss, Value, eval_mode, run_block, value_tensors
 
 
 def first_rows(example: tuple[Value, Tensor], micro_batches: int, count: int) -> tuple[Value, Tensor]:
@@ -22,7 +22,7 @@ def first_rows(example: tuple[Value, Tensor], micro_batches: int, count: int) ->
             expected="a batch as step takes it: (inputs, targets)",
             fix="give example=(inputs, targets), of the size that you will train with",
         )
-    inputs = tensors_of(example[0], "the inputs of the example")
+    inputs = value_tensors(example[0], "the inputs of the example")
     sizes = {part.shape[0] if part.ndim else 0 for part in (*inputs, example[1])}
     rows = min(sizes)
     if len(sizes) > 1 or micro_batches < 1 or rows < 1 or rows % micro_batches:
@@ -37,14 +37,14 @@ def first_rows(example: tuple[Value, Tensor], micro_batches: int, count: int) ->
     return first if isinstance(example[0], tuple) else first[0], example[1][:count]
 
 
-def check_row(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
+def check_blocks(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
     """The blocks one after the other compute what the model does."""
-    with evaluated(block for _, block in blocks), torch.no_grad():
+    with eval_mode(block for _, block in blocks), torch.no_grad():
         value = inputs
         for name, block in blocks:
             value = run_block(name, block, value)
         whole = model(inputs)
-    ours, theirs = tensors_of(value, "the blocks' output"), tensors_of(whole, "the model's output")
+    ours, theirs = value_tensors(value, "the blocks' output"), value_tensors(whole, "the model's output")
     pairs = zip(ours, theirs, strict=False)
     if len(ours) != len(theirs) or not all(
         one.shape == two.shape and torch.allclose(one, two, rtol=1e-4, atol=1e-5, equal_nan=True) for one, two in pairs
@@ -56,17 +56,17 @@ def check_row(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
         )
 
 
-def check_mean(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> None:
+def check_mean_loss(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> None:
     """The loss of two micro-batches together is the mean of their losses."""
     inputs, targets = example
-    with evaluated(block for _, block in blocks), torch.no_grad():
+    with eval_mode(block for _, block in blocks), torch.no_grad():
         output = inputs
         for _, block in blocks:
             output = block(output)
-        whole = _loss_of(loss, output, targets)
+        whole = _evaluate_loss(loss, output, targets)
         half = max(1, len(targets) // 2)
         halves = [
-            _loss_of(
+            _evaluate_loss(
                 loss, tuple(part[rows] for part in output) if isinstance(output, tuple) else output[rows], targets[rows]
             )
             for rows in (slice(None, half), slice(half, None))
@@ -81,9 +81,9 @@ def check_mean(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> Non
         )
 
 
-def _loss_of(loss: Loss, output: Value, targets: Tensor) -> Tensor:
+def _evaluate_loss(loss: Loss, output: Value, targets: Tensor) -> Tensor:
     """Other processes wait for what this one finds: whatever a loss does on a wrong batch must become words."""
-    shapes = f"outputs of {_shapes_of(output)} and targets of {_shapes_of(targets)}"
+    shapes = f"outputs of {_describe_shapes(output)} and targets of {_describe_shapes(targets)}"
     try:
         found = loss(output, targets)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -99,13 +99,13 @@ def _loss_of(loss: Loss, output: Value, targets: Tensor) -> Tensor:
     return found
 
 
-def _shapes_of(value: Value) -> str:
+def _describe_shapes(value: Value) -> str:
     return " and ".join(
-        f"{str(part.dtype).removeprefix('torch.')} {list(part.shape)}" for part in tensors_of(value, "the output")
+        f"{str(part.dtype).removeprefix('torch.')} {list(part.shape)}" for part in value_tensors(value, "the output")
     )
 
 
-def check_ties(blocks: Blocks, ends: Sequence[int]) -> None:
+def check_shared_parameters(blocks: Blocks, ends: Sequence[int]) -> None:
     stage_of = {index: sum(index >= end for end in ends) for index in range(len(blocks))}
     seen: dict[int, tuple[int, str]] = {}
     for index, (name, block) in enumerate(blocks):

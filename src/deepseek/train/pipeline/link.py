@@ -45,7 +45,7 @@ def measure_link(group: dist.ProcessGroup | None, device: torch.device, *, num_r
     return Link(latency_s, max(0.0, large_s - latency_s) / LINK_BYTES)
 
 
-def from_rank_0(
+def broadcast_json(
     make: Callable[[], dict[str, Any]] | None, group: dist.ProcessGroup | None, device: torch.device
 ) -> dict[str, Any]:
     """What rank 0 makes, or the error that it meets, on every process. As JSON: nothing is ever unpickled."""

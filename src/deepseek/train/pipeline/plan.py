@@ -42,7 +42,7 @@ SCHEDULES: dict[str, Any] = {
 #: Schedules that fold the row of stages: process r holds stages r and 2 * world - 1 - r.
 V_SHAPED = ("zero_bubble_v", "dualpipe_v")
 #: Forecasts closer than this share count as equal, and the smaller peak of activations decides.
-MARGIN = 0.03
+TIE_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Forecast:
         return f"{self.schedule} {self.step_s:.4g} s a step, bubble {self.bubble:.1%}, {self.peak_bytes / 1e6:.4g} MB"
 
 
-def refusal(schedule: str, *, world: int, stages: int, micro_batches: int) -> tuple[str, str] | None:
+def schedule_problem(schedule: str, *, world: int, stages: int, micro_batches: int) -> tuple[str, str] | None:
     """Why a schedule cannot run so, as (expected, fix), or None when it can.
 
     >>> refusal("dualpipe_v", world=4, stages=4, micro_batches=8)
@@ -118,7 +118,7 @@ def check_schedule(schedule: str, *, world: int, stages: int, micro_batches: int
             fix=f"give stages={lower}, or start a number of processes that divides {stages}",
         )
     if schedule != "auto":
-        refused = refusal(schedule, world=world, stages=stages, micro_batches=micro_batches)
+        refused = schedule_problem(schedule, world=world, stages=stages, micro_batches=micro_batches)
         if refused:
             raise InputError(
                 f"{schedule} cannot run {stages} stages and {micro_batches} micro-batches on {world} processes",
@@ -127,22 +127,24 @@ def check_schedule(schedule: str, *, world: int, stages: int, micro_batches: int
             )
 
 
-def stages_of(rank: int, *, world: int, stages: int, schedule: str) -> list[int]:
+def rank_stages(rank: int, *, world: int, stages: int, schedule: str) -> list[int]:
     """The stages that a process holds, in the order of their indices.
 
-    >>> stages_of(1, world=4, stages=8, schedule="interleaved"), stages_of(1, world=4, stages=8, schedule="dualpipe_v")
-    ([1, 5], [1, 6])
+    >>> rank_stages(1, world=4, stages=8, schedule="interleaved"), rank_stages(1, world=4, stages=8,
+    schedule="dualpipe_v") ([1, 5], [1, 6])
     """
     if schedule in V_SHAPED:
         return [rank, stages - 1 - rank]
     return list(range(rank, stages, world))
 
 
-def order_of(schedule: str, *, world: int, stages: int, micro_batches: int) -> dict[int, list[tuple[int, str, int]]]:
+def operation_order(
+    schedule: str, *, world: int, stages: int, micro_batches: int
+) -> dict[int, list[tuple[int, str, int]]]:
     """What each process does: (stage, kind, micro-batch). Kinds: F forward, B backward, and B in its two parts, I
     backward to the input and W to the weights.
 
-    >>> order_of("gpipe", world=2, stages=2, micro_batches=2)[1]
+    >>> operation_order("gpipe", world=2, stages=2, micro_batches=2)[1]
     [(1, 'F', 0), (1, 'F', 1), (1, 'B', 0), (1, 'B', 1)]
     """
     if (
@@ -152,9 +154,9 @@ def order_of(schedule: str, *, world: int, stages: int, micro_batches: int) -> d
     # Torch works the order out from these few attributes alone; real stages would need a process group.
     held = [
         SimpleNamespace(stage_index=index, num_stages=stages, group_size=world, group_rank=0, submod=nn.Identity())
-        for index in stages_of(0, world=world, stages=stages, schedule=schedule)
+        for index in rank_stages(0, world=world, stages=stages, schedule=schedule)
     ]
-    made = build(schedule, held, micro_batches, loss=None)
+    made = build_schedule(schedule, held, micro_batches, loss=None)
     found: dict[int, list[tuple[int, str, int]]] = {}
     for rank, actions in made.pipeline_order.items():
         done = [action for action in actions if action is not None]
@@ -177,7 +179,7 @@ def _one_forward_one_backward(stage: int, stages: int, micro_batches: int) -> li
     return order
 
 
-def build(schedule: str, held: Sequence[Any], micro_batches: int, loss: Any) -> Any:
+def build_schedule(schedule: str, held: Sequence[Any], micro_batches: int, loss: Any) -> Any:
     """Torch's schedule over the stages of this process. The loss is divided beforehand, see Pipe: gradients that are
     already there from a step before must not be divided again."""
     kind = SCHEDULES[schedule]
@@ -185,7 +187,7 @@ def build(schedule: str, held: Sequence[Any], micro_batches: int, loss: Any) -> 
     return kind(first, micro_batches, loss_fn=loss, scale_grads=False)
 
 
-def forecast(schedule: str, costs: Sequence[StageCost], *, world: int, micro_batches: int, link: Link) -> Forecast:
+def forecast_step(schedule: str, costs: Sequence[StageCost], *, world: int, micro_batches: int, link: Link) -> Forecast:
     """Play one step through.
 
     >>> equal = [StageCost(1.0, 2.0, 1.0, 1.0, saved_bytes=10, output_bytes=0)] * 4
@@ -193,7 +195,7 @@ def forecast(schedule: str, costs: Sequence[StageCost], *, world: int, micro_bat
     1f1b 45 s a step, bubble 20.0%, 4e-05 MB
     """
     stages = len(costs)
-    order = order_of(schedule, world=world, stages=stages, micro_batches=micro_batches)
+    order = operation_order(schedule, world=world, stages=stages, micro_batches=micro_batches)
     place = {stage: rank for rank, actions in order.items() for stage, _, _ in actions}
     ended: dict[tuple[int, str, int], float] = {}
     free_s, next_up = dict.fromkeys(order, 0.0), dict.fromkeys(order, 0)
@@ -208,7 +210,7 @@ def forecast(schedule: str, costs: Sequence[StageCost], *, world: int, micro_bat
                 if ready_s is None:
                     break
                 start_s = max(free_s[rank], ready_s)
-                free_s[rank] = ended[stage, "I" if kind == "B" else kind, micro] = start_s + _takes_s(
+                free_s[rank] = ended[stage, "I" if kind == "B" else kind, micro] = start_s + _operation_s(
                     costs[stage], kind
                 )
                 kept[rank] += costs[stage].saved_bytes * {"F": 1, "I": 0}.get(kind, -1)
@@ -222,7 +224,7 @@ def forecast(schedule: str, costs: Sequence[StageCost], *, world: int, micro_bat
     return Forecast(schedule, step_s, 1 - busy_s / (world * step_s) if step_s else 0.0, max(peak.values()))
 
 
-def _takes_s(cost: StageCost, kind: str) -> float:
+def _operation_s(cost: StageCost, kind: str) -> float:
     return {"F": cost.forward_s, "B": cost.backward_s, "I": cost.input_s, "W": cost.weight_s}[kind]
 
 
@@ -245,14 +247,16 @@ def _ready_s(
     return came_s + link.seconds(sent.output_bytes)
 
 
-def choose(
+def choose_schedule(
     schedule: str, costs: Sequence[StageCost], *, world: int, micro_batches: int, link: Link
 ) -> tuple[Forecast, str]:
     """The forecast of the chosen schedule, and the reason in words. "auto" takes the fastest that can run; among those
     within 3 % of it, the one that keeps the fewest activations."""
     sizes: dict[str, int] = {"world": world, "stages": len(costs), "micro_batches": micro_batches}
-    names = [name for name in SCHEDULES if refusal(name, **sizes) is None] if schedule == "auto" else [schedule]
-    every = [forecast(name, costs, world=world, micro_batches=micro_batches, link=link) for name in names]
+    names = (
+        [name for name in SCHEDULES if schedule_problem(name, **sizes) is None] if schedule == "auto" else [schedule]
+    )
+    every = [forecast_step(name, costs, world=world, micro_batches=micro_batches, link=link) for name in names]
     every = [each for each in every if math.isfinite(each.step_s)]
     if not every:
         lost = [index for index, cost in enumerate(costs) if math.isinf(cost.input_s)]
@@ -264,10 +268,10 @@ def choose(
     if schedule != "auto":
         return every[0], f"{every[0]} of activations; asked for"
     fastest = min(each.step_s for each in every)
-    close = [each for each in every if each.step_s <= fastest * (1 + MARGIN)]
+    close = [each for each in every if each.step_s <= fastest * (1 + TIE_SHARE)]
     taken = min(close, key=lambda each: each.peak_bytes)
     others = "; ".join(str(each) for each in every if each is not taken) or "nothing else can run so"
     return (
         taken,
-        f"{taken} of activations; of those within {MARGIN:.0%} of the fastest it keeps the least. Others: {others}",
+        f"{taken} of activations; of those within {TIE_SHARE:.0%} of the fastest it keeps the least. Others: {others}",
     )

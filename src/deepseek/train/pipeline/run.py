@@ -17,20 +17,28 @@ from torch.distributed.pipelining import PipelineStage
 
 from deepseek.errors import InputError, MissingError
 from deepseek.train.distributed import ranks
-from deepseek.train.pipeline.check import check_mean, check_row, check_ties, first_rows
-from deepseek.train.pipeline.link import from_rank_0, measure_link
-from deepseek.train.pipeline.plan import Forecast, Link, StageCost, build, check_schedule, choose, stages_of
+from deepseek.train.pipeline.check import check_blocks, check_mean_loss, check_shared_parameters, first_rows
+from deepseek.train.pipeline.link import broadcast_json, measure_link
+from deepseek.train.pipeline.plan import (
+    Forecast,
+    Link,
+    StageCost,
+    build_schedule,
+    check_schedule,
+    choose_schedule,
+    rank_stages,
+)
 from deepseek.train.pipeline.split import (
     BlockCost,
     Blocks,
     Loss,
-    Spec,
+    TensorSpec,
     Value,
-    balance,
-    blocks_of,
-    evaluated,
-    measure,
-    tensors_of,
+    balance_stages,
+    eval_mode,
+    measure_blocks,
+    named_blocks,
+    value_tensors,
 )
 
 
@@ -114,28 +122,28 @@ def parallelize(
             expected="one process for each part of the pipeline",
             fix="start the program with torchrun and call torch.distributed.init_process_group first",
         )
-    ranks.end_quietly()
+    ranks.delay_exit_for_gloo()
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     check_schedule(schedule, world=world, stages=stages, micro_batches=micro_batches)
     micro = first_rows(example, micro_batches, 1)
-    named = blocks_of(model.to(device), blocks)
+    named = named_blocks(model.to(device), blocks)
     link = measure_link(group, torch.device(device))
 
     def make() -> dict[str, Any]:
-        check_row(model, named, micro[0])
-        check_mean(named, first_rows(example, micro_batches, 2), loss)
-        costs = measure(named, micro[0], targets=micro[1], loss=loss)
+        check_blocks(model, named, micro[0])
+        check_mean_loss(named, first_rows(example, micro_batches, 2), loss)
+        costs = measure_blocks(named, micro[0], targets=micro[1], loss=loss)
         glued = [index for index, cost in enumerate(costs) if cost.writes_input]
-        ends = balance([cost.total_s for cost in costs], stages, glued=glued)
-        check_ties(named, ends)
+        ends = balance_stages([cost.total_s for cost in costs], stages, glued=glued)
+        check_shared_parameters(named, ends)
         summed = _stage_costs(costs, ends)
-        taken, why = choose(schedule, summed, world=world, micro_batches=micro_batches, link=link)
+        taken, why = choose_schedule(schedule, summed, world=world, micro_batches=micro_batches, link=link)
         return {"costs": [asdict(cost) for cost in costs], "ends": ends, "forecast": asdict(taken), "why": why}
 
-    made = from_rank_0(make if rank == 0 else None, group, torch.device(device))
+    made = broadcast_json(make if rank == 0 else None, group, torch.device(device))
     costs = tuple(
         BlockCost(
-            **{**cost, "outputs": tuple(Spec(**{**out, "shape": tuple(out["shape"])}) for out in cost["outputs"])}
+            **{**cost, "outputs": tuple(TensorSpec(**{**out, "shape": tuple(out["shape"])}) for out in cost["outputs"])}
         )
         for cost in made["costs"]
     )
@@ -165,12 +173,12 @@ class Pipe:
         self.group, self.device = group or dist.group.WORLD, torch.device(device)
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
         places = [
-            stages_of(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
+            rank_stages(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
         ]
         self._owner = {name: rank for rank, held in enumerate(places) for index in held for name, _ in cut[index]}
         self._state = {key: (tuple(value.shape), value.dtype) for key, value in model.state_dict().items()}
-        self._inputs = _shapes(tensors_of(example[0], "the inputs of the example"))
-        self._targets = _shapes(example[1:])
+        self._inputs = _describe_tensors(value_tensors(example[0], "the inputs of the example"))
+        self._targets = _describe_tensors(example[1:])
         self._micro_batches = micro_batches
         # Divided here and not by torch afterwards: gradients kept from a step before must not be divided again.
         self._loss: Loss = lambda output, want: loss(output, want) / micro_batches
@@ -182,7 +190,7 @@ class Pipe:
         ]
         self.stages: list[Stage] = [stage.submod for stage in self._held]
         self.has_first, self.has_last = any(s.is_first for s in self._held), any(s.is_last for s in self._held)
-        self._schedule = build(plan.schedule, self._held, micro_batches, self._loss)
+        self._schedule = build_schedule(plan.schedule, self._held, micro_batches, self._loss)
         for stage in self.stages:
             if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in stage.modules()):
                 warnings.warn(
@@ -214,7 +222,7 @@ class Pipe:
             parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in given), strict=True))
         sent: list[dist.Work] = []
         # Not by torch's schedule: those in V form cannot run forward alone (2.13).
-        with evaluated(stage.submod for stage in self._held), torch.no_grad():
+        with eval_mode(stage.submod for stage in self._held), torch.no_grad():
             for stage in self._held:  # in order of their indices: all micro-batches through one, then the next
                 local = stage.is_first or stage.stage_index_to_group_rank[stage.stage_index - 1] == self.rank
                 values = parts if local else (self._receive(stage) for _ in range(self._micro_batches))
@@ -241,19 +249,21 @@ class Pipe:
         if stage.is_last or stage.stage_index_to_group_rank[stage.stage_index + 1] == self.rank:
             return []
         target = stage.stage_index_to_group_rank[stage.stage_index + 1]
-        works = [dist.isend(part, group=self.group, group_dst=target) for part in tensors_of(value, "a stage's output")]
+        works = [
+            dist.isend(part, group=self.group, group_dst=target) for part in value_tensors(value, "a stage's output")
+        ]
         return [work for work in works if work is not None]
 
     def _checked(self, inputs: Value | None, targets: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """What this process needs of a batch, of the example's shape and on its device."""
         given: tuple[Tensor, ...] = ()
         if self.has_first:
-            given = () if inputs is None else tensors_of(inputs, "the inputs")
+            given = () if inputs is None else value_tensors(inputs, "the inputs")
             _check_batch("inputs", given, self._inputs)
         if not self.has_last:
             targets = None
         else:
-            _check_batch("targets", () if targets is None else tensors_of(targets, "the targets"), self._targets)
+            _check_batch("targets", () if targets is None else value_tensors(targets, "the targets"), self._targets)
         return tuple(part.to(self.device) for part in given), None if targets is None else targets.to(self.device)
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -337,20 +347,20 @@ def _torch_stage(
     by_name = {cost.name: cost for cost in plan.costs}
     before = by_name[cut[index - 1][-1][0]] if index else None
     takes_tuple = before.is_tuple if before else isinstance(inputs, tuple)
-    takes = tuple(spec.empty() for spec in before.outputs) if before else tensors_of(inputs, "the inputs")
+    takes = tuple(spec.empty() for spec in before.outputs) if before else value_tensors(inputs, "the inputs")
     gives = tuple(spec.empty() for spec in by_name[cut[index][-1][0]].outputs)
     stage = Stage(cut[index], takes_tuple=takes_tuple)
     return PipelineStage(stage, index, len(cut), device, input_args=takes, output_args=gives, group=group)
 
 
-def _shapes(tensors: Sequence[Any]) -> list[str]:
+def _describe_tensors(tensors: Sequence[Any]) -> list[str]:
     return [f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors]
 
 
 def _check_batch(what: str, tensors: Sequence[Tensor], expected: list[str]) -> None:
-    if _shapes(tensors) != expected:
+    if _describe_tensors(tensors) != expected:
         raise InputError(
-            f"the {what} are {' and '.join(_shapes(tensors)) or 'not given'}",
+            f"the {what} are {' and '.join(_describe_tensors(tensors)) or 'not given'}",
             expected=f"{' and '.join(expected)}, as in the example",
             fix="give whole batches (drop_last=True leaves out the short one), or parallelize with such an example",
         )

@@ -1,6 +1,6 @@
 """A model as a row of blocks, what each block costs, and the cut into stages whose dearest is cheapest.
 
-`blocks_of` names the blocks, `measure` times each one forward and backward on one micro-batch, `balance` cuts. Costs
+`named_blocks` names the blocks, `measure` times each one forward and backward on one micro-batch, `balance` cuts. Costs
 are times, not parameter counts: an embedding is large and cheap, an attention over long rows small and dear.
 """
 
@@ -26,7 +26,7 @@ Blocks = Sequence[tuple[str, nn.Module]]  # name in the model, module; in runnin
 
 
 @dataclass(frozen=True)
-class Spec:
+class TensorSpec:
     """Shape, type and whether a gradient flows back: what a process must know of a tensor before it comes."""
 
     shape: tuple[int, ...]
@@ -60,18 +60,18 @@ class BlockCost:
     saved_bytes: int  # kept from forward to backward, parameters not counted
     writes_input: bool  # changes its input in place, so it must stay with the block before
     is_tuple: bool  # gives a tuple of tensors rather than one
-    outputs: tuple[Spec, ...]
+    outputs: tuple[TensorSpec, ...]
 
     @property
     def total_s(self) -> float:
         return self.forward_s + self.backward_s
 
 
-def blocks_of(model: nn.Module, names: str | Sequence[str] = ()) -> list[tuple[str, nn.Module]]:
+def named_blocks(model: nn.Module, names: str | Sequence[str] = ()) -> list[tuple[str, nn.Module]]:
     """The blocks of `model` in running order. `names` are attributes in the order in which `forward` calls them; an
     nn.Sequential needs none. Lists and nn.Sequential among them are opened. Raises InputError when parameters are left.
 
-    >>> [name for name, _ in blocks_of(nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2))))]
+    >>> [name for name, _ in named_blocks(nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2))))]
     ['0', '1.0', '1.1']
     """
     chosen = [names] if isinstance(names, str) else list(names)
@@ -84,7 +84,7 @@ def blocks_of(model: nn.Module, names: str | Sequence[str] = ()) -> list[tuple[s
     found = []
     for name in chosen or list(model._modules):
         try:
-            found += list(_opened(name, model.get_submodule(name)))
+            found += list(_flatten_blocks(name, model.get_submodule(name)))
         except AttributeError:
             raise MissingError(
                 f"{type(model).__name__} has no block {name!r}",
@@ -106,15 +106,15 @@ def _runs_in_order(module: nn.Module) -> bool:
     return type(module).forward is nn.Sequential.forward
 
 
-def _opened(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def _flatten_blocks(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, nn.ModuleList) or _runs_in_order(module):
         for key in module._modules:  # named_children would leave out a module that stands there twice
-            yield from _opened(f"{name}.{key}", module.get_submodule(key))
+            yield from _flatten_blocks(f"{name}.{key}", module.get_submodule(key))
     else:
         yield name, module
 
 
-def tensors_of(value: Any, origin: str) -> tuple[Tensor, ...]:
+def value_tensors(value: Any, origin: str) -> tuple[Tensor, ...]:
     """The tensors of a value that passes between blocks, or InputError that names its `origin`."""
     parts = value if isinstance(value, tuple) else (value,)
     if parts and all(isinstance(part, Tensor) for part in parts):
@@ -136,11 +136,11 @@ def run_block(name: str, block: nn.Module, value: Value) -> Value:
             expected="blocks that take one value, the output of the block before",
             fix="put the blocks in the order in which forward calls them; wrap one that takes more",
         ) from error
-    tensors_of(output, f"the output of block {name!r}")
+    value_tensors(output, f"the output of block {name!r}")
     return output
 
 
-class _Lost(nn.Module):
+class _LossBlock(nn.Module):
     """The loss, as a block."""
 
     def __init__(self, loss: Loss, targets: Tensor) -> None:
@@ -151,25 +151,25 @@ class _Lost(nn.Module):
         return self.loss(output, self.targets)
 
 
-def measure(
+def measure_blocks(
     blocks: Blocks, value: Value, *, targets: Tensor | None = None, loss: Loss | None = None, num_runs: int = 3
 ) -> list[BlockCost]:
     """Each block's cost on the micro-batch `value`, the least of `num_runs`; that of the loss is added to the last.
     Buffers and the random state of the model are as before afterwards, and no gradient is left in its parameters."""
     costs = []
-    with _undone(blocks):
+    with _preserve_buffers(blocks):
         for name, block in blocks:
             cost, value = _measure_block(name, block, value, num_runs)
             costs.append(cost)
         if loss is not None and targets is not None:
-            extra, _ = _measure_block("the loss", _Lost(loss, targets), value, num_runs)
+            extra, _ = _measure_block("the loss", _LossBlock(loss, targets), value, num_runs)
             keys = ("forward_s", "backward_s", "input_s", "saved_bytes")
             costs[-1] = replace(costs[-1], **{key: getattr(costs[-1], key) + getattr(extra, key) for key in keys})
     return costs
 
 
 @contextmanager
-def _undone(blocks: Blocks) -> Iterator[None]:
+def _preserve_buffers(blocks: Blocks) -> Iterator[None]:
     """What running the blocks changes, batch statistics and the random state, is put back."""
     buffers = [(buffer, buffer.clone()) for _, block in blocks for buffer in block.buffers()]
     devices = {tensor.device for _, block in blocks for tensor in block.parameters()} - {torch.device("cpu")}
@@ -192,9 +192,9 @@ def _measure_block(name: str, block: nn.Module, value: Value, num_runs: int) -> 
         _, output, writes_input = _time_block(name, block, value)
     for parameter in block.parameters():
         kept.pop(parameter.untyped_storage().data_ptr(), None)
-    times = [(*_time_block(name, block, value)[0], *_time_parted(block, value)) for _ in range(num_runs)]
-    outputs = tensors_of(output, name)
-    specs = tuple(Spec(tuple(t.shape), str(t.dtype).removeprefix("torch."), t.requires_grad) for t in outputs)
+    times = [(*_time_block(name, block, value)[0], *_time_split_backward(block, value)) for _ in range(num_runs)]
+    outputs = value_tensors(output, name)
+    specs = tuple(TensorSpec(tuple(t.shape), str(t.dtype).removeprefix("torch."), t.requires_grad) for t in outputs)
     forward_s, backward_s, input_s, weight_s = (min(column) for column in zip(*times, strict=True))
     cost = BlockCost(
         name,
@@ -213,17 +213,17 @@ def _measure_block(name: str, block: nn.Module, value: Value, num_runs: int) -> 
 
 def _run_on_copies(name: str, block: nn.Module, value: Value) -> tuple[Value, tuple[Tensor, ...]]:
     """The output, and the copies that the block ran on: it may write into its input, and never into a leaf."""
-    copies = tuple(tensor.clone() for tensor in tensors_of(value, name))
+    copies = tuple(tensor.clone() for tensor in value_tensors(value, name))
     return run_block(name, block, copies if isinstance(value, tuple) else copies[0]), copies
 
 
 def _time_block(name: str, block: nn.Module, value: Value) -> tuple[tuple[float, float], Value, bool]:
     """Seconds forward and backward; the output; whether the block writes into its input."""
-    leaves = tensors_of(value, name)
+    leaves = value_tensors(value, name)
     start_s = _now_s(leaves[0])
     output, copies = _run_on_copies(name, block, value)
     forward_s = _now_s(leaves[0]) - start_s
-    roots = [tensor for tensor in tensors_of(output, name) if tensor.requires_grad]
+    roots = [tensor for tensor in value_tensors(output, name) if tensor.requires_grad]
     wanted = [tensor for tensor in (*leaves, *block.parameters()) if tensor.requires_grad]
     wrote = any(copy._version for copy in copies)
     if not roots or not wanted:
@@ -234,13 +234,13 @@ def _time_block(name: str, block: nn.Module, value: Value) -> tuple[tuple[float,
     return (forward_s, _now_s(leaves[0]) - start_s), output, wrote
 
 
-def _time_parted(block: nn.Module, value: Value) -> tuple[float, float]:
+def _time_split_backward(block: nn.Module, value: Value) -> tuple[float, float]:
     """Seconds of the two parts of the backward pass as torch runs them in the schedules that part it. They need not add
     up to the whole: a function of one's own does all its work in both. Infinite where torch cannot part it: it starts
     the second part from what the first has met on its way to the input, and a root that does not lead there is lost."""
-    leaves = tensors_of(value, "the input")
+    leaves = value_tensors(value, "the input")
     output, _ = _run_on_copies("a block", block, value)
-    outputs = [part.clone() if part._is_view() else part for part in tensors_of(output, "the output")]
+    outputs = [part.clone() if part._is_view() else part for part in value_tensors(output, "the output")]
     roots, wanted = ([tensor for tensor in group if tensor.requires_grad] for group in (outputs, leaves))
     if not all(_leads_to(root, wanted) for root in roots):
         return math.inf, math.inf
@@ -278,7 +278,7 @@ def _now_s(tensor: Tensor) -> float:
 
 
 @contextmanager
-def evaluated(modules: Iterable[nn.Module]) -> Iterator[None]:
+def eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     """All modules in eval mode, and as they were afterwards."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for part, _ in modes:
@@ -290,11 +290,11 @@ def evaluated(modules: Iterable[nn.Module]) -> Iterator[None]:
             part.training = mode
 
 
-def balance(costs: Sequence[float], num_stages: int, *, glued: Collection[int] = ()) -> list[int]:
+def balance_stages(costs: Sequence[float], num_stages: int, *, glued: Collection[int] = ()) -> list[int]:
     """Where each stage ends (exclusive), so that the dearest stage is as cheap as it can be. A block in `glued` does
     not begin a stage. Dynamic programming over (stages, blocks): the best for k stages is the best cut before the k-th.
 
-    >>> balance([1, 1, 1, 1, 4, 2, 2], 3)
+    >>> balance_stages([1, 1, 1, 1, 4, 2, 2], 3)
     [4, 5, 7]
     """
     num_blocks = len(costs)

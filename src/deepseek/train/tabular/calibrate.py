@@ -34,11 +34,11 @@ class Calibration:
         return np.concatenate([1 - positive, positive], axis=1)
 
 
-def identity(num_margins: int) -> Calibration:
+def identity_calibration(num_margins: int) -> Calibration:
     return Calibration(1.0, (0.0,) * num_margins)
 
 
-def loss_of(calibration: Calibration, margin: Float64, target: NDArray[Any], weight: Float64) -> float:
+def calibration_loss(calibration: Calibration, margin: Float64, target: NDArray[Any], weight: Float64) -> float:
     """Weighted log loss."""
     chance = calibration.apply(margin)[np.arange(len(target)), target]
     total = weight.sum()
@@ -85,11 +85,11 @@ def fit_calibration(margin: Float64, target: NDArray[Any], weight: Float64, *, s
         loss = 0.0
         for fitted, held in ((half, ~half), (~half, half)):
             found = (
-                identity(margin.shape[1])
+                identity_calibration(margin.shape[1])
                 if with_bias is None
                 else fit_slope(margin[fitted], target[fitted], weight[fitted], with_bias=with_bias)
             )
-            loss += loss_of(found, margin[held], target[held], weight[held]) * weight[held].sum()
+            loss += calibration_loss(found, margin[held], target[held], weight[held]) * weight[held].sum()
         choices.append((loss / weight.sum(), with_bias))
     best = min(choices, key=lambda choice: choice[0])[1]
-    return identity(margin.shape[1]) if best is None else fit_slope(margin, target, weight, with_bias=best)
+    return identity_calibration(margin.shape[1]) if best is None else fit_slope(margin, target, weight, with_bias=best)

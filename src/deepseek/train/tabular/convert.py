@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
-GRID = 2**24
+VOTE_GRID = 2**24
 
 
-def _same(indices: NDArray[Any], _: NDArray[Any]) -> NDArray[Any]:
+def _keep_indices(indices: NDArray[Any], _: NDArray[Any]) -> NDArray[Any]:
     return indices
 
 
@@ -33,12 +33,12 @@ def from_learner(
     learner: dict[str, Any],
     *,
     num_margins: int,
-    feature_of: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] = _same,
+    feature_of: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] = _keep_indices,
 ) -> TreeTable:
     """The same from the "learner" of a saved model. `feature_of(split_indices, default_left)` says which feature a
     split reads, where that depends on the way that missing values go."""
     model = learner["gradient_booster"]["model"]
-    trees, columns = model["trees"], _Columns()
+    trees, columns = model["trees"], _TreeTableBuilder()
     for tree in trees:
         left = np.asarray(tree["left_children"], np.int64)
         leaf = left == -1
@@ -67,13 +67,13 @@ def _base_margin(learner: dict[str, Any], num_margins: int) -> Float64:
 def from_forest(forest: Any, *, num_margins: int) -> TreeTable:
     """A RandomForest or ExtraTrees of scikit-learn. Classes: the mean share of each class (for two classes, of the
     second), on a grid where sums are exact; regression: the mean value."""
-    columns, counts = _Columns(), _grid_counts(len(forest.estimators_))
+    columns, counts = _TreeTableBuilder(), _grid_counts(len(forest.estimators_))
     for estimator, count in zip(forest.estimators_, counts, strict=True):
         tree = estimator.tree_
         leaf = tree.children_left == -1
         values = tree.value[:, 0, :]
         if hasattr(forest, "classes_"):
-            values = np.round(values / values.sum(axis=1, keepdims=True) * count) / GRID
+            values = np.round(values / values.sum(axis=1, keepdims=True) * count) / VOTE_GRID
             values = values[:, 1:] if num_margins == 1 else values
         else:
             values = values / len(forest.estimators_)
@@ -85,7 +85,7 @@ def from_forest(forest: Any, *, num_margins: int) -> TreeTable:
             cover=tree.weighted_n_node_samples,
             leaves=values[leaf],
         )
-    output = 0 if num_margins == 1 else ALL
+    output = 0 if num_margins == 1 else ALL_MARGINS
     return columns.table(np.full(len(forest.estimators_), output, np.int32), np.zeros(num_margins))
 
 
@@ -95,15 +95,15 @@ def _grid_counts(num_trees: int) -> NDArray[np.int64]:
     A float32 holds every multiple of 2**-24 up to 1, so any engine sums such leaves without an error, in any order. An
     error of 1e-6 would count: the log-odds of a share of 1 - 1e-4 turn it into 1e-2.
 
-    >>> _grid_counts(3).tolist(), sum(_grid_counts(3).tolist()) == GRID
+    >>> _grid_counts(3).tolist(), sum(_grid_counts(3).tolist()) == VOTE_GRID
     ([5592406, 5592405, 5592405], True)
     """
-    return GRID // num_trees + (np.arange(num_trees) < GRID % num_trees)
+    return VOTE_GRID // num_trees + (np.arange(num_trees) < VOTE_GRID % num_trees)
 
 
 def from_hist(model: Any, *, num_margins: int) -> TreeTable:
     """A HistGradientBoosting of scikit-learn without categorical splits (categories enter as numbers here)."""
-    columns, output = _Columns(), []
+    columns, output = _TreeTableBuilder(), []
     for iteration in model._predictors:
         for margin, predictor in enumerate(iteration):
             nodes = predictor.nodes
@@ -128,7 +128,7 @@ def _float32_at_most(threshold: Float64) -> NDArray[np.float32]:
     return np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-class _Columns:
+class _TreeTableBuilder:
     """Collects trees and renumbers their children and leaves within the whole table."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ def choose_threshold(
     for name, share in (("max_fpr", max_fpr), ("min_recall", min_recall)):
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{name} is {share}", expected="a share between 0 and 1", fix="for 5 % write 0.05")
-    values, recall, fpr, precision = curve(target, chance, weight)
+    values, recall, fpr, precision = threshold_curve(target, chance, weight)
 
     def at(index: int, rule: str) -> Threshold:
         return Threshold(float(values[index]), rule, float(recall[index]), float(fpr[index]), float(precision[index]))
@@ -78,7 +78,9 @@ def choose_threshold(
     return at(int(where[np.argmin(fpr[where])]), f"recall >= {min_recall}")
 
 
-def curve(target: NDArray[Any], chance: Float64, weight: Float64) -> tuple[Float64, Float64, Float64, Float64]:
+def threshold_curve(
+    target: NDArray[Any], chance: Float64, weight: Float64
+) -> tuple[Float64, Float64, Float64, Float64]:
     """Thresholds in falling order, from one above every chance; recall, false-positive rate and precision at each."""
     order = np.argsort(-chance, kind="stable")
     ordered, w, positive = chance[order], weight[order], target[order] == 1
@@ -102,7 +104,7 @@ def check_costs(costs: object, labels: tuple[str, ...]) -> Float64:
     [[0.0, 50.0], [1.0, 0.0]]
     """
     if isinstance(costs, Mapping):
-        costs = _by_label(costs, labels)
+        costs = _cost_rows(costs, labels)
     try:
         matrix = np.asarray(costs, np.float64)
     except (TypeError, ValueError) as error:
@@ -127,7 +129,7 @@ def check_costs(costs: object, labels: tuple[str, ...]) -> Float64:
     return matrix
 
 
-def _by_label(costs: Mapping[Any, Any], labels: tuple[str, ...]) -> list[list[Any]]:
+def _cost_rows(costs: Mapping[Any, Any], labels: tuple[str, ...]) -> list[list[Any]]:
     rows = [(str(truth), row if isinstance(row, Mapping) else {}) for truth, row in costs.items()]
     for name in [truth for truth, _ in rows] + [str(label) for _, row in rows for label in row]:
         if name not in labels:

@@ -17,10 +17,10 @@ from deepseek.contracts import Figure, Float64, Task
 from deepseek.errors import InputError, NonFiniteError
 
 Metric = Callable[[NDArray[Any], Float64, Float64], float]  # target (N,), output (N, C) or (N, 1), weight (N,)
-EPS = 1e-15
+MIN_PROBABILITY = 1e-15
 
 
-def _mean(values: NDArray[Any], *, weights: Float64) -> float:
+def _weighted_mean(values: NDArray[Any], *, weights: Float64) -> float:
     """The weighted mean; NaN when nothing has weight, as in a resample that drew only rows of weight zero."""
     total = weights.sum()
     return float(values @ weights / total) if total > 0 else float("nan")
@@ -32,20 +32,20 @@ def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     >>> round(log_loss(np.array([1, 0]), np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones(2)), 4)
     0.6931
     """
-    return _mean(_surprises(target, output), weights=weight)
+    return _weighted_mean(_row_log_losses(target, output), weights=weight)
 
 
-def _surprises(target: NDArray[Any], output: Float64) -> Float64:
-    found: Float64 = -np.log(np.clip(output[np.arange(len(target)), target], EPS, 1.0))
+def _row_log_losses(target: NDArray[Any], output: Float64) -> Float64:
+    found: Float64 = -np.log(np.clip(output[np.arange(len(target)), target], MIN_PROBABILITY, 1.0))
     return found
 
 
 def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean squared distance between the chances and the truth, summed over classes and halved (Brier 1950)."""
-    return _mean(_distances(target, output), weights=weight)
+    return _weighted_mean(_row_brier_scores(target, output), weights=weight)
 
 
-def _distances(target: NDArray[Any], output: Float64) -> Float64:
+def _row_brier_scores(target: NDArray[Any], output: Float64) -> Float64:
     truth = np.eye(output.shape[1])[target]
     found: Float64 = ((output - truth) ** 2).sum(axis=1) / 2
     return found
@@ -53,10 +53,10 @@ def _distances(target: NDArray[Any], output: Float64) -> Float64:
 
 def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Share of rows whose likeliest class is the true one."""
-    return _mean(_hits(target, output), weights=weight)
+    return _weighted_mean(_row_hits(target, output), weights=weight)
 
 
-def _hits(target: NDArray[Any], output: Float64) -> Float64:
+def _row_hits(target: NDArray[Any], output: Float64) -> Float64:
     found: Float64 = (output.argmax(axis=1) == target).astype(np.float64)
     return found
 
@@ -119,23 +119,25 @@ class _Ranking:
 
 def rmse(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Root of the mean squared error, in the target's units."""
-    return float(np.sqrt(_mean((output[:, 0] - target) ** 2, weights=weight)))
+    return float(np.sqrt(_weighted_mean((output[:, 0] - target) ** 2, weights=weight)))
 
 
 def mae(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean absolute error, in the target's units."""
-    return _mean(_errors(target, output), weights=weight)
+    return _weighted_mean(_row_absolute_errors(target, output), weights=weight)
 
 
-def _errors(target: NDArray[Any], output: Float64) -> Float64:
+def _row_absolute_errors(target: NDArray[Any], output: Float64) -> Float64:
     found: Float64 = np.abs(output[:, 0] - target)
     return found
 
 
 def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Share of the target's variance that is explained."""
-    spread = _mean((target - _mean(target, weights=weight)) ** 2, weights=weight)
-    return float(1 - _mean((output[:, 0] - target) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
+    spread = _weighted_mean((target - _weighted_mean(target, weights=weight)) ** 2, weights=weight)
+    return (
+        float(1 - _weighted_mean((output[:, 0] - target) ** 2, weights=weight) / spread) if spread > 0 else float("nan")
+    )
 
 
 @dataclass(frozen=True)
@@ -150,21 +152,21 @@ class MetricInfo:
         return 1 - value if self.higher_is_better else value
 
 
-def _ranking(target: NDArray[Any], output: Float64, weight: Float64) -> float:
+def _mean_ranking_score(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     found = _Ranking(target, output[:, 1])
     return (found.average_precision(weight) + found.auc(weight)) / 2
 
 
-def steadied(metric: MetricInfo) -> MetricInfo:
+def stabilize_metric(metric: MetricInfo) -> MetricInfo:
     """What to choose a blend by, to end well by `metric`: average precision hangs on the few rows at the top, so that
     the choice is made by its mean with the AUC."""
-    return MetricInfo(_ranking, True) if metric.function is average_precision else metric
+    return MetricInfo(_mean_ranking_score, True) if metric.function is average_precision else metric
 
 
 _CLASSES = {
-    "log_loss": MetricInfo(log_loss, False, _surprises),
-    "accuracy": MetricInfo(accuracy, True, _hits),
-    "brier": MetricInfo(brier, False, _distances),
+    "log_loss": MetricInfo(log_loss, False, _row_log_losses),
+    "accuracy": MetricInfo(accuracy, True, _row_hits),
+    "brier": MetricInfo(brier, False, _row_brier_scores),
     "macro_f1": MetricInfo(macro_f1, True),
 }
 METRICS: dict[str, dict[str, MetricInfo]] = {
@@ -174,11 +176,15 @@ METRICS: dict[str, dict[str, MetricInfo]] = {
         "average_precision": MetricInfo(average_precision, True),
     },
     "multiclass": _CLASSES,
-    "regression": {"rmse": MetricInfo(rmse, False), "mae": MetricInfo(mae, False, _errors), "r2": MetricInfo(r2, True)},
+    "regression": {
+        "rmse": MetricInfo(rmse, False),
+        "mae": MetricInfo(mae, False, _row_absolute_errors),
+        "r2": MetricInfo(r2, True),
+    },
 }
 
 
-def metric_named(task: Task, name: str) -> MetricInfo:
+def find_metric(task: Task, name: str) -> MetricInfo:
     """The metric of a task, or InputError that lists what there is."""
     if name not in METRICS[task]:
         raise InputError(
@@ -195,7 +201,7 @@ def default_metric(task: Task, target: NDArray[Any]) -> str:
     return "average_precision" if rare else "log_loss"
 
 
-def figures(
+def measure_figures(
     task: Task, target: NDArray[Any], output: Float64, weight: Float64 | None = None, *, seed: int = 0
 ) -> dict[str, Figure]:
     """Every metric of the task with its 95 % bootstrap interval.
@@ -208,7 +214,7 @@ def figures(
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    computed = _prepared(task, target, output)
+    computed = _prepare_metrics(task, target, output)
     values = {name: compute(weight) for name, compute in computed.items()}
     spread: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
     alike = np.full(len(target), 1 / len(target))
@@ -216,7 +222,7 @@ def figures(
         resampled = weight * random.multinomial(len(target), alike)
         for name, many in spread.items():
             many.append(computed[name](resampled))
-    return {name: Figure(values[name], *_interval(many, values[name])) for name, many in spread.items()}
+    return {name: Figure(values[name], *_percentile_interval(many, values[name])) for name, many in spread.items()}
 
 
 def check_finite(output: Float64) -> None:
@@ -230,24 +236,24 @@ def check_finite(output: Float64) -> None:
         )  # fmt: skip
 
 
-def _interval(many: list[float], value: float) -> tuple[float, float]:
+def _percentile_interval(many: list[float], value: float) -> tuple[float, float]:
     """The middle 95 % of the resamples on which the metric is defined."""
     known = np.array(many)[np.isfinite(many)]
     low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
     return float(low), float(high)
 
 
-def _prepared(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
+def _prepare_metrics(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
     """The metrics as functions of the weights alone: rows are sorted and their errors taken once."""
-    found = {name: _of_weights(info, target, output) for name, info in METRICS[task].items()}
+    found = {name: _bind_rows(info, target, output) for name, info in METRICS[task].items()}
     if task == "binary":
         ranking = _Ranking(target, output[:, 1])
         found |= {"auc": ranking.auc, "average_precision": ranking.average_precision}
     return found
 
 
-def _of_weights(info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:
+def _bind_rows(info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:
     if info.of_rows is None:
         return lambda weight: info.function(target, output, weight)
     values = info.of_rows(target, output)
-    return lambda weight: _mean(values, weights=weight)
+    return lambda weight: _weighted_mean(values, weights=weight)

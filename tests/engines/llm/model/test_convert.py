@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from deepseek.engines.llm.model.convert import byte_characters, convert, token_bytes
 from deepseek.engines.llm.model.folder import ModelFolder
-from deepseek.engines.openvino import signal_stack
+from deepseek.engines.openvino import keep_signal_stack
 from deepseek.errors import InputError
 from support.nets.tinylm import TEXT, random_model
 
@@ -28,7 +28,7 @@ def generate(folder: Path) -> list[int]:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.num_kv_blocks = 8
     exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "INFERENCE_NUM_THREADS": 1}
-    with signal_stack():
+    with keep_signal_stack():
         pipeline = openvino_genai.ContinuousBatchingPipeline(
             str(folder), openvino_genai.Tokenizer(str(folder)), scheduler, "CPU", **exact
         )

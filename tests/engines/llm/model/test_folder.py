@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deepseek.engines.llm.model.folder import ModelFolder, read_config
-from deepseek.engines.llm.model.graph import build
+from deepseek.engines.llm.model.graph import build_decoder
 from deepseek.errors import InputError, MissingError
 from support.nets.tinylm import random_model, trained
 
@@ -41,7 +41,7 @@ def change(folder: Path, **values: Any) -> None:
 
 def open_all(folder: Path) -> None:
     source = ModelFolder.read(folder)
-    build(source.config, source.weights, quantized=False)
+    build_decoder(source.config, source.weights, quantized=False)
 
 
 def test_weights_without_a_prefix_are_taken_as_the_hub_has_them(folder: Path) -> None:

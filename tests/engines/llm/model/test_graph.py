@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.engines.llm.model.folder import ModelFolder
-from deepseek.engines.llm.model.graph import build, quantize_rows
-from deepseek.engines.openvino import core
+from deepseek.engines.llm.model.graph import build_decoder, quantize_rows
+from deepseek.engines.openvino import openvino_core
 from support.nets.tinylm import random_model
 
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "INFERENCE_NUM_THREADS": 1}
@@ -29,7 +29,9 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def logits_of(folder: Path, *, quantized: bool = False, cuts: tuple[int, ...] = (), pad: int = 0) -> Float32:
     """Logits (2, 11, V) of IDS, computed in pieces that end at `cuts`, the second text padded on the left."""
     source = ModelFolder.read(folder)
-    compiled = core(extra="llm").compile_model(build(source.config, source.weights, quantized=quantized), "CPU", EXACT)
+    compiled = openvino_core(extra="llm").compile_model(
+        build_decoder(source.config, source.weights, quantized=quantized), "CPU", EXACT
+    )
     request = compiled.create_infer_request()
     parts = []
     mask = np.ones(IDS.shape, np.int64)

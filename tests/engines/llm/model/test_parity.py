@@ -13,7 +13,7 @@ import torch
 from deepseek.engines.llm.model.convert import convert
 from deepseek.engines.llm.model.folder import ModelFolder
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.llm.model.parity import Parity, check_parity, known, measure
+from deepseek.engines.llm.model.parity import Parity, cached_parity, check_parity, measure_parity
 from deepseek.errors import CheckError, InputError
 from support.nets.tinylm import random_model
 
@@ -24,7 +24,7 @@ def test_int8_costs_little_and_the_exact_loss_is_that_of_transformers(tmp_path: 
     model = random_model("gpt2", tmp_path / "source")
     source = ModelFolder.read(tmp_path / "source")
     convert(source, tmp_path / "int8", precision="int8")
-    parity = measure(source, tmp_path / "int8", IDS)
+    parity = measure_parity(source, tmp_path / "int8", IDS)
     with torch.no_grad():
         ids = torch.tensor([IDS])
         assert parity.exact_loss == pytest.approx(float(model(ids, labels=ids).loss), abs=1e-4)
@@ -37,7 +37,7 @@ def test_the_same_weights_agree_everywhere(tmp_path: Path) -> None:
     random_model("llama", tmp_path / "source")
     source = ModelFolder.read(tmp_path / "source")
     convert(source, tmp_path / "fp32")
-    parity = measure(source, tmp_path / "fp32", IDS, EngineLimits(exact=True))
+    parity = measure_parity(source, tmp_path / "fp32", IDS, EngineLimits(exact=True))
     assert parity.agreement == 1
     assert parity.loss == pytest.approx(parity.exact_loss, abs=1e-5)
 
@@ -46,10 +46,10 @@ def test_a_long_text_is_read_in_windows(tmp_path: Path) -> None:
     random_model("gpt2", tmp_path / "source")  # 128 positions
     source = ModelFolder.read(tmp_path / "source")
     convert(source, tmp_path / "fp32")
-    parity = measure(source, tmp_path / "fp32", IDS * 3, EngineLimits(exact=True))
+    parity = measure_parity(source, tmp_path / "fp32", IDS * 3, EngineLimits(exact=True))
     assert (parity.num_tokens, parity.agreement) == (299, 1)
     with pytest.raises(InputError, match="2 or more"):
-        measure(source, tmp_path / "fp32", [1])
+        measure_parity(source, tmp_path / "fp32", [1])
 
 
 def test_what_was_measured_is_kept_for_this_machine_and_precision(
@@ -57,18 +57,18 @@ def test_what_was_measured_is_kept_for_this_machine_and_precision(
 ) -> None:
     random_model("gpt2", tmp_path / "source")
     convert(ModelFolder.read(tmp_path / "source"), tmp_path / "int8", precision="int8")
-    found = known(tmp_path / "source", tmp_path / "int8", EngineLimits())
+    found = cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits())
     assert found is not None
     assert found.num_tokens > 100
     assert found.agreement < 1
     place = tmp_path / "int8" / "parity-auto.json"
     told = json.loads(place.read_text())
     place.write_text(json.dumps(told | {"loss": 1.0}))
-    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) == replace(found, loss=1.0)
+    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == replace(found, loss=1.0)
     place.write_text(json.dumps(told | {"machine": "another"}))
-    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) == found
+    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == found
     monkeypatch.setattr("deepseek.engines.llm.model.parity.MAX_SOURCE_BYTES", 1)
-    assert known(tmp_path / "source", tmp_path / "int8", EngineLimits()) is None
+    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) is None
 
 
 def test_the_gate_refuses_what_costs_too_much() -> None:

@@ -10,17 +10,17 @@ import pytest
 
 from deepseek.engines.llm.model.convert import convert
 from deepseek.engines.llm.model.folder import ModelFolder
-from deepseek.engines.llm.model.schemas import Schemas, schema_text
+from deepseek.engines.llm.model.schemas import SchemaCompiler, schema_text
 from deepseek.errors import MalformedError
 from support.nets.tinylm import random_model
 
 
 @pytest.fixture(scope="module")
-def schemas(tmp_path_factory: pytest.TempPathFactory) -> Schemas:
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> SchemaCompiler:
     base = tmp_path_factory.mktemp("schemas")
     random_model("gpt2", base / "source")
     convert(ModelFolder.read(base / "source"), base / "target")
-    return Schemas(base / "target")
+    return SchemaCompiler(base / "target")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Schemas:
         {"anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "number"}, "maxItems": 3}]},
     ],
 )  # fmt: skip
-def test_a_good_schema_comes_back_as_text(schemas: Schemas, schema: dict[str, Any]) -> None:
+def test_a_good_schema_comes_back_as_text(schemas: SchemaCompiler, schema: dict[str, Any]) -> None:
     assert json.loads(schemas.compile(schema_text(schema))) == schema
 
 
@@ -71,7 +71,7 @@ def nested(levels: int) -> dict[str, Any]:
         (nested(40), "nested too deeply"),
     ],
 )
-def test_a_bad_schema_is_refused_and_the_next_is_checked(schemas: Schemas, schema: Any, message: str) -> None:
+def test_a_bad_schema_is_refused_and_the_next_is_checked(schemas: SchemaCompiler, schema: Any, message: str) -> None:
     with pytest.raises(MalformedError, match=message):
         schemas.compile(schema_text(schema))
     assert schemas.compile('{"type": "boolean"}')

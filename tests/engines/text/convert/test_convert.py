@@ -13,9 +13,9 @@ import onnx
 import pytest
 import torch
 
-from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose, describe
+from deepseek.engines.text import TextEngine, TextModel, Tolerance, choose_precision, describe
 from deepseek.engines.text.convert.convert import convert
-from deepseek.engines.text.convert.parity import batches_of
+from deepseek.engines.text.convert.parity import comparison_batches
 from deepseek.engines.text.source.converted_folder import write_note
 from deepseek.engines.text.source.tokens import TextTokenizer
 from deepseek.errors import CheckError, DeepseekError, InputError, IntegrityError, MissingError, TooLargeError
@@ -129,7 +129,7 @@ def test_neither_torch_nor_transformers_is_imported_to_serve_it(converted: Path)
 
 
 def test_a_gate_lets_it_run_in_bfloat16_and_never_in_int8(converted: Path) -> None:
-    choice = choose(converted, ["the cat sat", "berlin is big"], Tolerance(), budget_s=0.01)
+    choice = choose_precision(converted, ["the cat sat", "berlin is big"], Tolerance(), budget_s=0.01)
     assert {row.precision for row in choice.table} <= {"f32", "bf16"}
     with pytest.raises(InputError, match="no int8"):
         TextEngine.open(converted, precision="int8")
@@ -166,10 +166,10 @@ def test_a_file_that_is_missing_or_was_added_is_refused_by_name(copy: Path) -> N
     ],
 )
 def test_a_note_with_other_contents_and_a_right_digest_is_refused(copy: Path, changes: dict[str, Any]) -> None:
-    from deepseek.engines.text.source.converted_folder import digest_of_note
+    from deepseek.engines.text.source.converted_folder import note_digest
 
     note = json.loads((copy / "converted.json").read_text()) | changes
-    write_json(copy, "converted.json", note | {"digest": digest_of_note(note)})
+    write_json(copy, "converted.json", note | {"digest": note_digest(note)})
     with pytest.raises(DeepseekError):
         TextModel.open(copy)
 
@@ -305,6 +305,6 @@ def test_a_folder_that_is_not_whole_or_not_safe_is_refused_and_leaves_nothing(
 
 def test_every_row_is_compared_and_the_longest_beside_the_shortest() -> None:
     for num_rows in (1, 4, 33):
-        batches = batches_of(num_rows)
+        batches = comparison_batches(num_rows)
         assert {row for batch in batches for row in batch} == set(range(num_rows))
         assert [0, num_rows - 1] in batches

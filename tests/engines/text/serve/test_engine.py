@@ -13,7 +13,7 @@ import pytest
 
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.serve.calibrate import calibrate
-from deepseek.engines.text.serve.quantize import Range, from_bytes, to_bytes
+from deepseek.engines.text.serve.quantize import ActivationRange, ranges_from_bytes, ranges_to_bytes
 from deepseek.errors import InputError, IntegrityError
 from support.nets.textfolders import (
     POSITIONS,
@@ -271,10 +271,10 @@ def test_calibration_goes_through_bytes(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "model", "roberta", "sequence-classification")
     ranges = calibrate(folder, TEXTS)
     assert sorted(ranges)[:5] == ["head.dense", "head.out", "layer0.down", "layer0.o", "layer0.qkv"]
-    found = run(folder, TEXTS, precision="int8", ranges=from_bytes(to_bytes(ranges)))
+    found = run(folder, TEXTS, precision="int8", ranges=ranges_from_bytes(ranges_to_bytes(ranges)))
     assert np.abs(found - run(folder, TEXTS)).max() < 0.5
     with pytest.raises(IntegrityError):
-        from_bytes(b"nonsense")
+        ranges_from_bytes(b"nonsense")
 
 
 def test_ranges_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -283,9 +283,9 @@ def test_ranges_of_another_model_are_refused(tmp_path: Path) -> None:
     nan = np.full(32, np.nan, np.float32)
     wrong = {
         "layer7.up": good,
-        "layer0.up": Range(good.low[:5], good.high[:5]),
-        "layer0.o": Range(nan, nan),
-        "layer1.up": Range(good.high, good.low),
+        "layer0.up": ActivationRange(good.low[:5], good.high[:5]),
+        "layer0.o": ActivationRange(nan, nan),
+        "layer1.up": ActivationRange(good.high, good.low),
     }
     for place, found in wrong.items():
         with pytest.raises(InputError, match=f"ranges for int8 do not fit '{place}'"):

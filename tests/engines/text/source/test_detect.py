@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepseek.engines.text import Description, describe
+from deepseek.engines.text import ModelDescription, describe
 from deepseek.errors import InputError, IntegrityError, MissingError
 from support.nets.textfolders import write_json
 
@@ -22,23 +22,29 @@ def folder_with(folder: Path, name: str, value: object) -> Path:
     [
         (
             {"model_type": "bert", "architectures": ["BertModel"]},
-            Description("text", "BertModel", "embedding"),
+            ModelDescription("text", "BertModel", "embedding"),
         ),
-        ({"model_type": "distilbert"}, Description("text", "distilbert", "embedding")),
+        ({"model_type": "distilbert"}, ModelDescription("text", "distilbert", "embedding")),
         (
             {"model_type": "xlm-roberta", "architectures": ["XLMRobertaForTokenClassification"]},
-            Description("text", "XLMRobertaForTokenClassification", "token-classification"),
+            ModelDescription("text", "XLMRobertaForTokenClassification", "token-classification"),
         ),
         (
             {"model_type": "roberta", "architectures": ["RobertaForSequenceClassification"]},
-            Description("text", "RobertaForSequenceClassification", "sequence-classification"),
+            ModelDescription("text", "RobertaForSequenceClassification", "sequence-classification"),
         ),
-        ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, Description("causal-lm", "GPT2LMHeadModel")),
-        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, Description("causal-lm", "LlamaForCausalLM")),
+        (
+            {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]},
+            ModelDescription("causal-lm", "GPT2LMHeadModel"),
+        ),
+        (
+            {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+            ModelDescription("causal-lm", "LlamaForCausalLM"),
+        ),
     ],
 )
 def test_a_hugging_face_folder_is_known_by_its_config(
-    tmp_path: Path, config: dict[str, object], expected: Description
+    tmp_path: Path, config: dict[str, object], expected: ModelDescription
 ) -> None:
     assert describe(folder_with(tmp_path / "model", "config.json", config)) == expected
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from deepseek.compress.quantize import pack, unpack
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.source.packed import decode, note, note_problem, table
+from deepseek.engines.text.source.packed import byte_values, decode_packed, packed_config, quantization_problem
 from deepseek.errors import DeepseekError, InputError, IntegrityError
 from support.nets.textfolders import change_json, make_text_folder
 
@@ -27,13 +27,13 @@ WORD = "embeddings.word_embeddings.weight"
 @pytest.mark.parametrize(("dtype", "real"), [("F8_E4M3", torch.float8_e4m3fn), ("F8_E5M2", torch.float8_e5m2)])
 def test_every_byte_has_the_value_that_torch_gives_it(dtype: str, real: torch.dtype) -> None:
     raw = torch.arange(256, dtype=torch.uint8)
-    np.testing.assert_array_equal(table(dtype), raw.view(real).float().numpy())
-    assert table(dtype).dtype == np.float32
+    np.testing.assert_array_equal(byte_values(dtype), raw.view(real).float().numpy())
+    assert byte_values(dtype).dtype == np.float32
 
 
 def test_a_channel_is_multiplied_by_its_scale() -> None:
     raw = np.array([[0x38, 0xB8], [0x40, 0x00]], np.uint8)  # 1, -1, 2, 0
-    np.testing.assert_array_equal(decode(raw, np.float32([[3], [0.5]]), "F8_E4M3"), [[3, -3], [1, 0]])
+    np.testing.assert_array_equal(decode_packed(raw, np.float32([[3], [0.5]]), "F8_E4M3"), [[3, -3], [1, 0]])
 
 
 def answers(folder: Path) -> np.ndarray[Any, Any]:
@@ -93,7 +93,7 @@ def as_bytes(tensor: torch.Tensor, byte: int) -> torch.Tensor:
 
 
 def config_with(**fields: Any) -> Callable[[Path], object]:
-    return lambda folder: change_json(folder, "config.json", quantization_config=note("F8_E4M3", []) | fields)
+    return lambda folder: change_json(folder, "config.json", quantization_config=packed_config("F8_E4M3", []) | fields)
 
 
 HOSTILE: list[tuple[Callable[[Path], object], type[DeepseekError], str]] = [
@@ -131,7 +131,7 @@ def test_a_damaged_folder_is_refused(
 
 
 def test_rounded_inputs_are_not_decoded() -> None:
-    given = json.loads(json.dumps(note("F8_E4M3", ["classifier"])))
-    assert note_problem(given) is None
+    given = json.loads(json.dumps(packed_config("F8_E4M3", ["classifier"])))
+    assert quantization_problem(given) is None
     given["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8}
-    assert note_problem(given) is not None
+    assert quantization_problem(given) is not None

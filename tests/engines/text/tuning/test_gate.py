@@ -11,7 +11,7 @@ import pytest
 
 from deepseek.engines.text import TextEngine, TextModel, Tolerance
 from deepseek.engines.text.tuning import gate
-from deepseek.engines.text.tuning.gate import Gate, built_in_texts, parse_tolerance, read_texts
+from deepseek.engines.text.tuning.gate import PrecisionGate, built_in_texts, parse_tolerance, read_texts
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from support.nets.textfolders import make_text_folder
 
@@ -27,23 +27,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "_measured", in_this_process)
-        patch.setattr(gate, "BUDGET_S", 0.0)
+        patch.setattr(gate, "_measure_in_process", in_this_process)
+        patch.setattr(gate, "TIMING_BUDGET_S", 0.0)
         yield
 
 
 def in_this_process(path: Path, texts: list[str], tolerance: Tolerance, place: Path) -> None:
     from dataclasses import asdict
 
-    gate._write({"path": str(path), "texts": texts, "tolerance": asdict(tolerance), "place": str(place)})
+    gate._write_choice({"path": str(path), "texts": texts, "tolerance": asdict(tolerance), "place": str(place)})
 
 
 def test_what_is_chosen_is_kept_and_opens_an_engine(folder: Path, tmp_path: Path) -> None:
     model = TextModel.open(folder)
-    first = Gate(ANYTHING, TEXTS, tmp_path / "a" / "b").choose(model)
+    first = PrecisionGate(ANYTHING, TEXTS, tmp_path / "a" / "b").choose(model)
     assert {row["precision"] for row in first.table} >= {"f32", "int8"}
     kept = {path.name: path.read_bytes() for path in (tmp_path / "a" / "b").iterdir()}
-    assert Gate(ANYTHING, TEXTS, tmp_path / "a" / "b").choose(model) == first
+    assert PrecisionGate(ANYTHING, TEXTS, tmp_path / "a" / "b").choose(model) == first
     assert {path.name: path.read_bytes() for path in (tmp_path / "a" / "b").iterdir()} == kept
     arrays = model.join(model.prepare(TEXTS[:2]))
     engine = TextEngine.from_options(folder, first.options)
@@ -53,11 +53,11 @@ def test_what_is_chosen_is_kept_and_opens_an_engine(folder: Path, tmp_path: Path
 
 def test_ranges_travel_as_bytes(folder: Path) -> None:
     from deepseek.engines.text.serve.calibrate import calibrate
-    from deepseek.engines.text.serve.quantize import to_bytes
+    from deepseek.engines.text.serve.quantize import ranges_to_bytes
 
     model, ranges = TextModel.open(folder), calibrate(folder, TEXTS)
     arrays = model.join(model.prepare(TEXTS[:2]))
-    there = TextEngine.from_options(folder, {"precision": "int8", "ranges": to_bytes(ranges)}).run(arrays)
+    there = TextEngine.from_options(folder, {"precision": "int8", "ranges": ranges_to_bytes(ranges)}).run(arrays)
     here = TextEngine.open(folder, precision="int8", ranges=ranges).run(arrays)
     assert (there["embedding"] == here["embedding"]).all()
     with pytest.raises(IntegrityError):
@@ -65,7 +65,7 @@ def test_ranges_travel_as_bytes(folder: Path) -> None:
 
 
 def test_nothing_lossy_passes_a_gate_that_is_shut(folder: Path, tmp_path: Path) -> None:
-    found = Gate(NOTHING, TEXTS, tmp_path).choose(TextModel.open(folder))
+    found = PrecisionGate(NOTHING, TEXTS, tmp_path).choose(TextModel.open(folder))
     assert found.options == {"precision": "f32"}
     assert [row["precision"] for row in found.table if row["passes"]] == ["f32"]
 
@@ -79,21 +79,21 @@ def test_other_texts_tolerances_and_a_broken_cache_are_measured_anew(
         measured.append(place)
         place.with_suffix(".json").write_text(json.dumps({"precision": "bf16", "table": []}))
 
-    monkeypatch.setattr(gate, "_measured", note)
+    monkeypatch.setattr(gate, "_measure_in_process", note)
     model = TextModel.open(folder)
     for tolerance, texts in ((NOTHING, TEXTS), (NOTHING, TEXTS), (NOTHING, TEXTS[:4]), (ANYTHING, TEXTS)):
-        assert Gate(tolerance, texts, tmp_path).choose(model).options == {"precision": "bf16"}
+        assert PrecisionGate(tolerance, texts, tmp_path).choose(model).options == {"precision": "bf16"}
     assert len(set(measured)) == len(measured) == 3
     for broken in ('{"precision": "int8"', '{"precision": "int8", "table": []}', "[]"):  # cut, without ranges, other
         measured[0].with_suffix(".json").write_text(broken)
-        assert Gate(NOTHING, TEXTS, tmp_path).choose(model).options == {"precision": "bf16"}
+        assert PrecisionGate(NOTHING, TEXTS, tmp_path).choose(model).options == {"precision": "bf16"}
     assert measured[3:] == [measured[0]] * 3
 
 
 def test_a_cache_that_cannot_be_written_to_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
-        Gate(NOTHING, TEXTS, tmp_path / "file").choose(TextModel.open(folder))
+        PrecisionGate(NOTHING, TEXTS, tmp_path / "file").choose(TextModel.open(folder))
 
 
 @pytest.mark.parametrize("text", ["", "cosine", "cosine=x", "cosin=0.9", "cosine=0.9;agreement=1", "cosine=2"])

@@ -45,7 +45,7 @@ MODELS: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xgboost_file, "TUNE_S", 0.02)
+    monkeypatch.setattr(xgboost_file, "TUNING_BUDGET_S", 0.02)
 
 
 def training(knobs: dict[str, Any]) -> tuple[xgboost.DMatrix, Float32]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepseek.explain.tabular import parts
-from deepseek.explain.tabular.trees.leaf_tables import MAX_BYTES, LeafTables, Shape
+from deepseek.explain.tabular.trees.leaf_tables import MAX_TABLE_BYTES, LeafTables, TableShape
 from support.nets.treegames import NUM_FEATURES, contributions, forest
 
 COLUMN_OF = np.arange(NUM_FEATURES)
@@ -28,12 +28,12 @@ def test_tables_give_the_values_of_xgboost_and_the_score(depths: list[int]) -> N
 def test_what_a_table_would_take_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     table = forest([6, 6])
     tables = LeafTables(table, 0, column_of=COLUMN_OF)
-    foreseen = Shape(table, 0).num_bytes(NUM_FEATURES)
+    foreseen = TableShape(table, 0).num_bytes(NUM_FEATURES)
     assert foreseen == tables._given.nbytes + tables._owner.nbytes
-    assert Shape(forest([14]), 0).num_bytes(NUM_FEATURES) > MAX_BYTES
+    assert TableShape(forest([14]), 0).num_bytes(NUM_FEATURES) > MAX_TABLE_BYTES
     rows = np.zeros((1, NUM_FEATURES), np.float32)
-    found = parts.attribute(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
-    monkeypatch.setattr(parts, "MAX_BYTES", foreseen - 1)
+    found = parts.part_attributor(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
+    monkeypatch.setattr(parts, "MAX_TABLE_BYTES", foreseen - 1)
     monkeypatch.setattr(parts, "LeafTables", None)
-    other = parts.attribute(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
+    other = parts.part_attributor(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
     np.testing.assert_allclose(found.values, other.values, atol=2e-6)

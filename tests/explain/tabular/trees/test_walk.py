@@ -81,8 +81,8 @@ def test_how_trees_are_cut_into_groups_rows_and_points_changes_nothing(monkeypat
     table, rows = forest([8, 3, 0, 9, 6]), some_rows(7)
     expected = TreeWalk(table, 0, column_of=ALONE).explain(rows)
     pairs = TreeWalk(table, 0, column_of=ALONE).interactions(rows)
-    monkeypatch.setattr(walk, "GROUP_NODES", 20)
-    monkeypatch.setattr(walk, "CELLS", 20)
+    monkeypatch.setattr(walk, "MAX_GROUP_NODES", 20)
+    monkeypatch.setattr(walk, "MAX_CELLS", 20)
     for num_threads in (1, 3):
         cut = TreeWalk(table, 0, column_of=ALONE, num_threads=num_threads)
         assert len(cut._groups) > 1

@@ -13,8 +13,8 @@ import pytest
 from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.core import json_body
 from deepseek.serve.core.bodies import slices, structure
-from deepseek.serve.core.json_body import read_object
-from deepseek.serve.protocols.rows import read_numbers
+from deepseek.serve.core.json_body import decode_object
+from deepseek.serve.protocols.rows import read_numeric_columns
 
 TEXTS = ['a"b\\,[]{}:', "é😀\n", "", "x:y", 'é\\😀"x' * 9, "abc\n\u2028" * 7, "\\" * 31]
 SIGNS = b'[]{},:"\\ 1a\xff'
@@ -25,7 +25,7 @@ LARGE = 40_000
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices so small that every body is cut, and cut in every place."""
     monkeypatch.setattr(slices, "SLICE_BYTES", 20)
-    monkeypatch.setattr(slices, "TEXT_BYTES", 24)
+    monkeypatch.setattr(slices, "TEXT_SLICE_BYTES", 24)
     monkeypatch.setattr(slices, "PAUSE_S", 0)
     monkeypatch.setattr(structure, "BLOCK_BYTES", 7)
 
@@ -42,7 +42,7 @@ def random_value(chance: random.Random, depth: int = 0) -> Any:
 
 def outcome(body: bytes) -> Any:
     try:
-        return read_object(body)
+        return decode_object(body)
     except DeepseekError as error:
         return type(error)
 
@@ -59,7 +59,7 @@ def test_a_body_in_slices_is_what_it_is_in_one_call(small: None, monkeypatch: py
     found = []
     for limit in (-1, 1 << 30):
         monkeypatch.setattr(json_body, "INLINE_BYTES", limit)
-        found.append((read_object(whole), outcome(bytes(changed))))
+        found.append((decode_object(whole), outcome(bytes(changed))))
     assert found[0] == found[1]
     assert found[0][0] == value
 
@@ -67,9 +67,9 @@ def test_a_body_in_slices_is_what_it_is_in_one_call(small: None, monkeypatch: py
 def test_an_error_names_the_byte_of_the_whole_body() -> None:
     body = b'{"rows": [' + b"[1, 2.5], " * LARGE + b"[?]]}"
     with pytest.raises(MalformedError, match=rf"byte {body.index(b'?')}\)"):
-        read_object(body)
+        decode_object(body)
     with pytest.raises(MalformedError, match=r"not UTF-8 \(byte 300001\)"):
-        read_object(b'{"a": "' + b"\xc3\xa9" * 149_997 + b'\xff"}')
+        decode_object(b'{"a": "' + b"\xc3\xa9" * 149_997 + b'\xff"}')
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_error_names_the_byte_of_the_whole_body() -> None:
 def test_what_is_wrong_at_the_end_of_a_large_body_is_found(end: bytes) -> None:
     for begin in (b'{"a": 1, "rows": [', b' {"a": "' + b"x" * 200_000 + b'", "rows": ['):
         with pytest.raises(MalformedError):
-            read_object(begin + b"[1, 2.5], " * LARGE + b"[3]" + end)
+            decode_object(begin + b"[1, 2.5], " * LARGE + b"[3]" + end)
 
 
 def fill(begin: bytes, unit: bytes, end: bytes) -> bytes:
@@ -99,18 +99,18 @@ HOSTILE: dict[str, bytes] = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_would_fill_the_memory_is_refused_by_its_structure(body: bytes) -> None:
     with pytest.raises(TooLargeError):
-        read_object(body)
+        decode_object(body)
 
 
 @pytest.mark.parametrize("unit", [b"[", b'{"a":'])
 def test_nesting_without_end_is_refused_where_it_becomes_so(unit: bytes) -> None:
     with pytest.raises(MalformedError, match="nested too deeply"):
-        read_object(fill(b'{"instances":', unit, b""))
+        decode_object(fill(b'{"instances":', unit, b""))
 
 
 def test_a_number_without_end_is_no_number() -> None:
     with pytest.raises(MalformedError, match="more digits"):
-        read_object(fill(b'{"a": 0.', b"1", b"}"))
+        decode_object(fill(b'{"a": 0.', b"1", b"}"))
 
 
 def test_no_call_decodes_more_than_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,23 +128,23 @@ def test_no_call_decodes_more_than_a_slice(monkeypatch: pytest.MonkeyPatch) -> N
     body = b'{"a": {"b": [%b]}, "c": "%b", "d": %b}' % (
         b", ".join(b'[{"x": [1, 2], "y": "z"}]' for _ in range(LARGE)), b"0123456789" * 300_000, b"9" * 30_000 + b".5",
     )  # fmt: skip
-    read_object(body.replace(b"9" * 30_000, b"9"))
+    decode_object(body.replace(b"9" * 30_000, b"9"))
     assert sum(sizes) >= len(body) * 0.9
-    assert max(sizes) <= slices.TEXT_BYTES + 2
+    assert max(sizes) <= slices.TEXT_SLICE_BYTES + 2
 
 
 def test_rows_of_numbers_in_slices_are_the_matrix_that_they_are_in_one_call() -> None:
     rows = [[number, number / 7, None] for number in range(12_000)]
     small, large = ({"columns": ["a", "b", "c"], "reasons": 2, "rows": part} for part in (rows[:500], rows))
     for sent in (small, large, dict(reversed(large.items()))):
-        found = read_numbers(json.dumps(sent).encode(), ("x",), 16_384)
+        found = read_numeric_columns(json.dumps(sent).encode(), ("x",), 16_384)
         assert found is not None
         columns, num_reasons = found
         assert (columns.names, num_reasons, len(columns)) == (("a", "b", "c"), 2, len(sent["rows"]))
         assert columns.values[499].tolist()[:2] == [499, 499 / 7]
         assert columns.values[499][2] != columns.values[499][2]
     with pytest.raises(TooLargeError, match="rows"):
-        read_numbers(json.dumps(large).encode(), ("x",), 10_000)
+        read_numeric_columns(json.dumps(large).encode(), ("x",), 10_000)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_rows_of_numbers_in_slices_are_the_matrix_that_they_are_in_one_call() ->
     ],
 )  # fmt: skip
 def test_rows_that_are_not_numbers_alone_are_left_to_who_reads_the_body_next(sent: str) -> None:
-    assert read_numbers((sent % ", ".join(["[1.25]"] * LARGE)).encode(), ("x",), LARGE + 10) is None
+    assert read_numeric_columns((sent % ", ".join(["[1.25]"] * LARGE)).encode(), ("x",), LARGE + 10) is None

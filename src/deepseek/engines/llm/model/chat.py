@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepseek.engines.llm.model.convert import NOTE
+from deepseek.engines.llm.model.convert import NOTE_FILE
 from deepseek.engines.llm.model.folder import read_json, read_text
-from deepseek.engines.openvino import signal_stack
+from deepseek.engines.openvino import keep_signal_stack
 from deepseek.errors import InputError
 from deepseek.extras import need
 
@@ -34,14 +34,14 @@ class Template(Protocol):
 
 def open_template(folder: Path) -> Template:
     """The template of a folder, by what runs its model."""
-    return ChatTemplate(folder) if (folder / NOTE).is_file() else JinjaTemplate(folder)
+    return GenaiTemplate(folder) if (folder / NOTE_FILE).is_file() else JinjaTemplate(folder)
 
 
-class ChatTemplate:
+class GenaiTemplate:
     """The template of a converted folder. Needs no weights. For any thread."""
 
     def __init__(self, folder: Path) -> None:
-        with signal_stack():
+        with keep_signal_stack():
             self.tokenizer = need("openvino_genai", extra="llm").Tokenizer(str(folder))
         if (folder / TEMPLATE).is_file():  # where transformers keeps it since version 5, and GenAI does not look
             self.tokenizer.chat_template = read_text(folder / TEMPLATE)
@@ -49,13 +49,13 @@ class ChatTemplate:
     def render(self, messages: Sequence[dict[str, Any]]) -> str:
         """See Template."""
         if not self.tokenizer.chat_template:
-            raise _missing()
+            raise _no_template_error()
         try:
             found: str = self.tokenizer.apply_chat_template(list(messages), True)
         except RuntimeError as error:
             if "bad_alloc" in str(error):
                 raise MemoryError from None
-            raise _refused(str(error).split(" at row ", 1)[0]) from None  # behind it the template is shown
+            raise _refusal_error(str(error).split(" at row ", 1)[0]) from None  # behind it the template is shown
         return found
 
 
@@ -76,36 +76,36 @@ class JinjaTemplate:
         )
         environment.filters["tojson"] = lambda value, **more: json.dumps(value, **({"ensure_ascii": False} | more))
         environment.globals |= {"raise_exception": self._raise, "strftime_now": time.strftime}
-        environment.globals |= {name: _content(told[name]) for name in ("bos_token", "eos_token") if told.get(name)}
+        environment.globals |= {name: _token_text(told[name]) for name in ("bos_token", "eos_token") if told.get(name)}
         try:
             self._template = environment.from_string(source) if isinstance(source, str) else None
         except self._errors as error:
-            raise _refused(str(error)) from None
+            raise _refusal_error(str(error)) from None
 
     def render(self, messages: Sequence[dict[str, Any]]) -> str:
         """See Template."""
         if self._template is None:
-            raise _missing()
+            raise _no_template_error()
         try:
             found: str = self._template.render(messages=list(messages), add_generation_prompt=True, tools=None)
         except (self._errors, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
-            raise _refused(str(error)) from None
+            raise _refusal_error(str(error)) from None
         return found
 
     def _raise(self, reason: str) -> None:
         raise self._errors(reason)
 
 
-def _content(token: Any) -> str:
+def _token_text(token: Any) -> str:
     """A special token is saved as its text, or as an object with it."""
     return str(token.get("content", "") if isinstance(token, dict) else token)
 
 
-def _missing() -> InputError:
+def _no_template_error() -> InputError:
     return InputError("the model has no chat template", expected="a model made for chats", fix="use /v1/completions")
 
 
-def _refused(reason: str) -> InputError:
+def _refusal_error(reason: str) -> InputError:
     return InputError(
         f"the chat template refuses these messages: {reason[-200:].strip()}",
         expected="roles in the order that the model was made for, often user and assistant in turn",

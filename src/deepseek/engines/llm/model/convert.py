@@ -17,16 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from deepseek.bundle.place import alone, put_in_place, unfinished
+from deepseek.bundle.place import exclusive_writer, replace_folder, temporary_folder
 from deepseek.engines.llm.model.folder import ModelFolder, read_json
-from deepseek.engines.llm.model.graph import build
+from deepseek.engines.llm.model.graph import build_decoder
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 Precision = Literal["fp32", "int8"]
-NOTE = "deepseek.json"  # beside the graph: how it was made
-_FORMAT = 1  # raised when the same source would be converted in another way
-_COPIED = (
+NOTE_FILE = "deepseek.json"  # beside the graph: how it was made
+_FORMAT_VERSION = 1  # raised when the same source would be converted in another way
+_COPIED_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "chat_template.jinja",
 )  # fmt: skip
@@ -37,32 +37,32 @@ def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32")
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}", expected="fp32 or int8", fix="choose one of these")
     openvino = need("openvino", extra="llm")
-    model = build(source.config, source.weights, quantized=precision == "int8")
-    with alone(target), unfinished(target) as folder:
-        for name in _COPIED:
+    model = build_decoder(source.config, source.weights, quantized=precision == "int8")
+    with exclusive_writer(target), temporary_folder(target) as folder:
+        for name in _COPIED_FILES:
             if (source.path / name).is_file():
                 shutil.copyfile(source.path / name, folder / name)
-        (folder / NOTE).write_text(json.dumps({"precision": precision, "format": _FORMAT}) + "\n", "utf-8")
+        (folder / NOTE_FILE).write_text(json.dumps({"precision": precision, "format": _FORMAT_VERSION}) + "\n", "utf-8")
         openvino.save_model(model, str(folder / "openvino_model.xml"), compress_to_fp16=False)
         vocabulary = token_bytes(read_json(source.path / "tokenizer.json"), source.config.vocab_size)
-        openvino.save_model(detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
-        put_in_place(folder, target)
+        openvino.save_model(build_detokenizer(vocabulary), str(folder / "openvino_detokenizer.xml"))
+        replace_folder(folder, target)
 
 
-def cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
+def convert_cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
     """The folder in `cache` that holds `source` converted; made when it is not there yet.
 
     A source whose files changed, and another version of OpenVINO, get a folder of their own.
     """
-    if (source / NOTE).is_file():
+    if (source / NOTE_FILE).is_file():
         return source  # converted already
-    state = [precision, str(_FORMAT), need("openvino", extra="llm").__version__]
+    state = [precision, str(_FORMAT_VERSION), need("openvino", extra="llm").__version__]
     for path in sorted(path for path in source.iterdir() if path.is_file()):
         found = path.stat()
         state += [path.name, str(found.st_size), str(found.st_mtime_ns)]
     digest = hashlib.sha256("\0".join([str(source.resolve()), *state]).encode()).hexdigest()[:24]
     target = cache / f"{source.name}-{precision}-{digest}"
-    if not (target / NOTE).is_file():
+    if not (target / NOTE_FILE).is_file():
         cache.mkdir(parents=True, exist_ok=True)
         convert(ModelFolder.read(source), target, precision=precision)
     return target
@@ -70,9 +70,9 @@ def cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
 
 def read_precision(folder: Path) -> Precision:
     """How a converted folder was made. InputError when it was not made by convert()."""
-    found = read_json(folder / NOTE) if (folder / NOTE).is_file() else {}
+    found = read_json(folder / NOTE_FILE) if (folder / NOTE_FILE).is_file() else {}
     precision: Precision | None = next((name for name in get_args(Precision) if name == found.get("precision")), None)
-    if precision is None or found.get("format") != _FORMAT:
+    if precision is None or found.get("format") != _FORMAT_VERSION:
         raise InputError(
             f"{folder} was not converted by this version",
             expected="a folder that convert() made",
@@ -105,7 +105,7 @@ def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:
                 expected=f"0 to {vocab_size - 1}, the vocabulary of config.json",
                 fix="take the tokenizer that belongs to the model",
             )
-        found[index] = _from_characters(token) if byte_level else _from_pieces(token)
+        found[index] = _decode_byte_level(token) if byte_level else _decode_sentencepiece(token)
     for index, content in _added_tokens(tokenizer.get("added_tokens") or []):
         if index < vocab_size:
             found[index] = content.encode()
@@ -124,7 +124,7 @@ def byte_characters() -> dict[str, int]:
     return {**{chr(byte): byte for byte in shown}, **{chr(256 + at): byte for at, byte in enumerate(hidden)}}
 
 
-_BYTES = byte_characters()
+_CHARACTER_BYTES = byte_characters()
 
 
 def _added_tokens(entries: Any) -> list[tuple[int, str]]:
@@ -142,14 +142,14 @@ def _added_tokens(entries: Any) -> list[tuple[int, str]]:
     return found
 
 
-def _from_characters(token: str) -> bytes:
+def _decode_byte_level(token: str) -> bytes:
     try:
-        return bytes(_BYTES[character] for character in token)
+        return bytes(_CHARACTER_BYTES[character] for character in token)
     except KeyError:  # an added token stands for its own text
         return token.encode()
 
 
-def _from_pieces(token: str) -> bytes:
+def _decode_sentencepiece(token: str) -> bytes:
     """The SentencePiece way: a low line for a space, <0x0A> for a byte."""
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         with suppress(ValueError):
@@ -157,7 +157,7 @@ def _from_pieces(token: str) -> bytes:
     return token.replace("\u2581", " ").encode()
 
 
-def detokenizer(vocabulary: list[bytes]) -> Any:
+def build_detokenizer(vocabulary: list[bytes]) -> Any:
     """An openvino.Model from token numbers (i64) to text. It names a token to skip, for GenAI expects some."""
     steps = need("openvino_tokenizers.tokenizer_pipeline", extra="llm")
     pipeline = steps.TokenizerPipeline()

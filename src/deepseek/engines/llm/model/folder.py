@@ -156,85 +156,89 @@ def read_config(raw: Mapping[str, Any]) -> DecoderConfig:
             expected=f"one of {', '.join(sorted(FAMILIES))}",
             fix="serve a model of one of these kinds",
         )
-    config = _gpt2(raw) if family == "gpt2" else _llama(raw)
+    config = _read_gpt2(raw) if family == "gpt2" else _read_llama(raw)
     if config.num_heads % config.num_kv_heads:
-        raise _wrong("num_key_value_heads", config.num_kv_heads, f"a divisor of the {config.num_heads} heads")
+        raise _config_error("num_key_value_heads", config.num_kv_heads, f"a divisor of the {config.num_heads} heads")
     return config
 
 
-def _gpt2(raw: Mapping[str, Any]) -> DecoderConfig:
-    _only(raw, "activation_function", "gelu_new", ("gelu_new", "gelu_pytorch_tanh"))
-    _only(raw, "scale_attn_weights", True, (True,))
-    _only(raw, "scale_attn_by_inverse_layer_idx", False, (False,))
-    width, heads = _count(raw, "n_embd", 768), _count(raw, "n_head", 12)
+def _read_gpt2(raw: Mapping[str, Any]) -> DecoderConfig:
+    _check_allowed(raw, "activation_function", "gelu_new", ("gelu_new", "gelu_pytorch_tanh"))
+    _check_allowed(raw, "scale_attn_weights", True, (True,))
+    _check_allowed(raw, "scale_attn_by_inverse_layer_idx", False, (False,))
+    width, heads = _read_count(raw, "n_embd", 768), _read_count(raw, "n_head", 12)
     if width % heads:
-        raise _wrong("n_head", heads, f"a divisor of n_embd, {width}")
+        raise _config_error("n_head", heads, f"a divisor of n_embd, {width}")
     inner = raw.get("n_inner")
     return DecoderConfig(
-        family="gpt2", num_layers=_count(raw, "n_layer", 12), num_heads=heads, num_kv_heads=heads,
-        head_size=width // heads, width=width, inner_width=4 * width if inner is None else _count(raw, "n_inner", 0),
-        vocab_size=_count(raw, "vocab_size", 50257), max_positions=_count(raw, "n_positions", 1024),
-        norm_epsilon=_number(raw, "layer_norm_epsilon", 1e-5), rope_theta=0.0, rope_scaling=None,
+        family="gpt2", num_layers=_read_count(raw, "n_layer", 12), num_heads=heads, num_kv_heads=heads,
+        head_size=width // heads, width=width, inner_width=4 * width if inner is None else _read_count(raw,
+        "n_inner", 0),
+        vocab_size=_read_count(raw, "vocab_size", 50257), max_positions=_read_count(raw, "n_positions", 1024),
+        norm_epsilon=_read_number(raw, "layer_norm_epsilon", 1e-5), rope_theta=0.0, rope_scaling=None,
         tied=raw.get("tie_word_embeddings", True) is not False, attention_bias=True,
     )  # fmt: skip
 
 
-def _llama(raw: Mapping[str, Any]) -> DecoderConfig:
-    _only(raw, "hidden_act", "silu", ("silu",))
-    _only(raw, "mlp_bias", False, (False,))
+def _read_llama(raw: Mapping[str, Any]) -> DecoderConfig:
+    _check_allowed(raw, "hidden_act", "silu", ("silu",))
+    _check_allowed(raw, "mlp_bias", False, (False,))
     rope = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default")) if isinstance(rope, dict) else rope
     if kind not in ("default", "llama3"):
-        raise _wrong("rope_parameters", rope, "rotary positions of rope_type default or llama3")
+        raise _config_error("rope_parameters", rope, "rotary positions of rope_type default or llama3")
     qwen = raw.get("model_type") == "qwen2"
     if raw.get("sliding_window") is not None and raw.get("use_sliding_window", not qwen):
-        raise _wrong("sliding_window", raw["sliding_window"], "null: attention over the whole text")
-    width, heads = _count(raw, "hidden_size", 0), _count(raw, "num_attention_heads", 0)
-    theta = _number(rope, "rope_theta", 0.0) or _number(raw, "rope_theta", 10000.0)
+        raise _config_error("sliding_window", raw["sliding_window"], "null: attention over the whole text")
+    width, heads = _read_count(raw, "hidden_size", 0), _read_count(raw, "num_attention_heads", 0)
+    theta = _read_number(rope, "rope_theta", 0.0) or _read_number(raw, "rope_theta", 10000.0)
     return DecoderConfig(
-        family="llama", num_layers=_count(raw, "num_hidden_layers", 0), num_heads=heads,
-        num_kv_heads=_count(raw, "num_key_value_heads", heads),
-        head_size=_count(raw, "head_dim", width // heads), width=width,
-        inner_width=_count(raw, "intermediate_size", 0), vocab_size=_count(raw, "vocab_size", 0),
-        max_positions=_count(raw, "max_position_embeddings", 2048), norm_epsilon=_number(raw, "rms_norm_eps", 1e-6),
-        rope_theta=theta, rope_scaling=_scaling(rope) if kind == "llama3" else None,
+        family="llama", num_layers=_read_count(raw, "num_hidden_layers", 0), num_heads=heads,
+        num_kv_heads=_read_count(raw, "num_key_value_heads", heads),
+        head_size=_read_count(raw, "head_dim", width // heads), width=width,
+        inner_width=_read_count(raw, "intermediate_size", 0), vocab_size=_read_count(raw, "vocab_size",
+        0),
+        max_positions=_read_count(raw, "max_position_embeddings", 2048), norm_epsilon=_read_number(raw, "rms_norm_eps", 1e-6),
+        rope_theta=theta, rope_scaling=_read_rope_scaling(rope) if kind == "llama3" else None,
         tied=raw.get("tie_word_embeddings", False) is True,
         attention_bias=qwen or raw.get("attention_bias", False) is True,
     )  # fmt: skip
 
 
-def _scaling(rope: Mapping[str, Any]) -> RopeScaling:
+def _read_rope_scaling(rope: Mapping[str, Any]) -> RopeScaling:
     found = RopeScaling(
-        factor=_number(rope, "factor", 8.0),
-        low_freq_factor=_number(rope, "low_freq_factor", 1.0),
-        high_freq_factor=_number(rope, "high_freq_factor", 4.0),
-        original_positions=_count(rope, "original_max_position_embeddings", 8192),
+        factor=_read_number(rope, "factor", 8.0),
+        low_freq_factor=_read_number(rope, "low_freq_factor", 1.0),
+        high_freq_factor=_read_number(rope, "high_freq_factor", 4.0),
+        original_positions=_read_count(rope, "original_max_position_embeddings", 8192),
     )
     if not (found.factor >= 1 and 0 < found.low_freq_factor < found.high_freq_factor):
-        raise _wrong("rope_parameters", dict(rope), "factor of 1 or more, low_freq_factor below high_freq_factor")
+        raise _config_error(
+            "rope_parameters", dict(rope), "factor of 1 or more, low_freq_factor below high_freq_factor"
+        )
     return found
 
 
-def _count(raw: Mapping[str, Any], key: str, default: int) -> int:
+def _read_count(raw: Mapping[str, Any], key: str, default: int) -> int:
     value = default if raw.get(key) is None else raw[key]
     if type(value) is not int or not 0 < value < 1 << 24:
-        raise _wrong(key, value, "a whole number above 0")
+        raise _config_error(key, value, "a whole number above 0")
     return value
 
 
-def _number(raw: Mapping[str, Any], key: str, default: float) -> float:
+def _read_number(raw: Mapping[str, Any], key: str, default: float) -> float:
     value = raw.get(key, default)
     if type(value) not in (int, float) or not 0 <= value < 1e12:
-        raise _wrong(key, value, "a number, 0 or more")
+        raise _config_error(key, value, "a number, 0 or more")
     return float(value)
 
 
-def _only(raw: Mapping[str, Any], key: str, default: object, allowed: tuple[object, ...]) -> None:
+def _check_allowed(raw: Mapping[str, Any], key: str, default: object, allowed: tuple[object, ...]) -> None:
     if raw.get(key, default) not in allowed:
-        raise _wrong(key, raw[key], " or ".join(map(str, allowed)))
+        raise _config_error(key, raw[key], " or ".join(map(str, allowed)))
 
 
-def _wrong(key: str, value: object, expected: str) -> InputError:
+def _config_error(key: str, value: object, expected: str) -> InputError:
     return InputError(
         f"config.json says {key} = {str(value)[:100]}", expected=expected, fix="serve a model that is built so"
     )
@@ -254,11 +258,11 @@ def read_weights(path: Path) -> Weights:
     for name in sorted(files):
         if Path(name).name != name or not (path / name).is_file():
             raise MissingError(f"{path} has no {name[:100]!r}", expected="weights as safetensors", fix=_FOLDER_FIX)
-        tensors.update(_tensors(path / name))
+        tensors.update(_read_header(path / name))
     return Weights(tensors)
 
 
-def _tensors(path: Path) -> dict[str, tuple[Path, np.dtype[Any], tuple[int, ...], int]]:
+def _read_header(path: Path) -> dict[str, tuple[Path, np.dtype[Any], tuple[int, ...], int]]:
     try:
         with safe_open(path, framework="numpy"):  # refuses a header that does not fit the file
             pass

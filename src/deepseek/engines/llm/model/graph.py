@@ -32,7 +32,7 @@ from deepseek.extras import need
 Node = Any  # an openvino.Node or one of its outputs; the library ships no usable types for its op factories
 
 
-class Tensors(Protocol):
+class TensorSource(Protocol):
     """Weights by name (see folder.Weights)."""
 
     def __contains__(self, name: str) -> bool: ...
@@ -40,7 +40,7 @@ class Tensors(Protocol):
     def take(self, name: str, shape: tuple[int, ...]) -> Float32: ...
 
 
-def build(config: DecoderConfig, weights: Tensors, *, quantized: bool) -> Any:
+def build_decoder(config: DecoderConfig, weights: TensorSource, *, quantized: bool) -> Any:
     """An openvino.Model of the decoder. InputError when the weights do not fit the config."""
     layers = (Gpt2 if config.family == "gpt2" else Llama)(config, weights, quantized=quantized)
     return layers.model()
@@ -60,7 +60,7 @@ def quantize_rows(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
 class Decoder(ABC):
     """What both families share: inputs, mask, cached attention, output."""
 
-    def __init__(self, config: DecoderConfig, weights: Tensors, *, quantized: bool) -> None:
+    def __init__(self, config: DecoderConfig, weights: TensorSource, *, quantized: bool) -> None:
         self.ov = need("openvino", extra="llm")
         self.ops = need("openvino.opset15", extra="llm")
         self.config, self.weights, self.quantized = config, weights, quantized

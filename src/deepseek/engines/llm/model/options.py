@@ -13,7 +13,7 @@ from deepseek.errors import InputError
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 1000
 #: Below it, dividing logits by the temperature leaves nothing to chance but overflow: the most likely token is taken.
-COLDEST = 0.01
+GREEDY_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class GenerationOptions:
     def check(self) -> None:
         """InputError for a value outside of its range."""
         if self.max_tokens is not None and self.max_tokens < 1:
-            raise _wrong("max_tokens", self.max_tokens, "1 or more, or null for as many as fit")
+            raise _option_error("max_tokens", self.max_tokens, "1 or more, or null for as many as fit")
         ranges = {
             "temperature": (self.temperature, 0.0, 2.0),
             "frequency_penalty": (self.frequency_penalty, -2.0, 2.0),
@@ -43,19 +43,21 @@ class GenerationOptions:
         }
         for name, (value, low, high) in ranges.items():
             if not low <= value <= high:
-                raise _wrong(name, value, f"{low:g} to {high:g}")
+                raise _option_error(name, value, f"{low:g} to {high:g}")
         if not 0 < self.top_p <= 1:
-            raise _wrong("top_p", self.top_p, "above 0, at most 1")
+            raise _option_error("top_p", self.top_p, "above 0, at most 1")
         if self.top_k < 0:
-            raise _wrong("top_k", self.top_k, "0 for all tokens, or how many")
+            raise _option_error("top_k", self.top_k, "0 for all tokens, or how many")
         if len(self.stop) > MAX_STOPS:
-            raise _wrong("stop", f"{len(self.stop)} texts", f"at most {MAX_STOPS}")
+            raise _option_error("stop", f"{len(self.stop)} texts", f"at most {MAX_STOPS}")
         if any(not 0 < len(text) <= MAX_STOP_CHARACTERS for text in self.stop):
-            raise _wrong("stop", "an empty or a very long text", f"texts of 1 to {MAX_STOP_CHARACTERS} characters")
+            raise _option_error(
+                "stop", "an empty or a very long text", f"texts of 1 to {MAX_STOP_CHARACTERS} characters"
+            )
 
     @property
     def greedy(self) -> bool:
-        return self.temperature < COLDEST
+        return self.temperature < GREEDY_TEMPERATURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ class EngineLimits:
     def __post_init__(self) -> None:
         for name in ("cache_bytes", "max_running", "max_batch_tokens", "num_threads"):
             if getattr(self, name) < 1:
-                raise _wrong(name, getattr(self, name), "1 or more")
+                raise _option_error(name, getattr(self, name), "1 or more")
         if self.max_waiting < 0:
-            raise _wrong("max_waiting", self.max_waiting, "0 or more")
+            raise _option_error("max_waiting", self.max_waiting, "0 or more")
         if self.exact and self.bfloat16:
-            raise _wrong("bfloat16", "true beside exact", "one of the two")
+            raise _option_error("bfloat16", "true beside exact", "one of the two")
 
     @property
     def arithmetic(self) -> str:
@@ -85,6 +87,6 @@ class EngineLimits:
         return "float32" if self.exact else "bfloat16" if self.bfloat16 else "auto"
 
 
-def _wrong(name: str, value: object, expected: str) -> InputError:
+def _option_error(name: str, value: object, expected: str) -> InputError:
     shown = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
     return InputError(f"{name} is {shown[:100]}", expected=expected, fix=f"correct {name}, or leave it out")

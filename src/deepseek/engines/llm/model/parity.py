@@ -19,16 +19,16 @@ import numpy as np
 from deepseek.contracts import Float32
 from deepseek.engines.llm.model.convert import read_precision
 from deepseek.engines.llm.model.folder import ModelFolder, read_json
-from deepseek.engines.llm.model.graph import build
+from deepseek.engines.llm.model.graph import build_decoder
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.llm.model.plugin import properties
-from deepseek.engines.llm.model.words import Words
-from deepseek.engines.measuring import machine
-from deepseek.engines.openvino import core
-from deepseek.engines.text.serve.calibrate import SAMPLES
+from deepseek.engines.llm.model.plugin import plugin_properties
+from deepseek.engines.llm.model.tokenizer import LlmTokenizer
+from deepseek.engines.measuring import describe_machine
+from deepseek.engines.openvino import openvino_core
+from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
 from deepseek.errors import CheckError, InputError
 
-WINDOW = 256  # tokens that are read at a time
+WINDOW_TOKENS = 256  # tokens that are read at a time
 MAX_SOURCE_BYTES = 4 << 30  # of weights: larger models are not read twice just to say what a precision costs
 
 
@@ -42,21 +42,26 @@ class Parity:
     num_tokens: int
 
 
-def measure(source: ModelFolder, converted: Path, ids: Sequence[int], limits: EngineLimits | None = None) -> Parity:
+def measure_parity(
+    source: ModelFolder, converted: Path, ids: Sequence[int], limits: EngineLimits | None = None
+) -> Parity:
     """Read the tokens `ids`, two or more, with both. Takes as long as reading them twice."""
     if len(ids) < 2:
         raise InputError(f"there are {len(ids)} tokens to compare on", expected="2 or more", fix="give a longer text")
     limits = limits or EngineLimits()
     exact = EngineLimits(num_threads=limits.num_threads, exact=True)
-    told = properties(source.config, read_precision(converted), limits)
-    tokens, size = np.array(ids, np.int64), min(WINDOW, source.config.max_positions)
+    told = plugin_properties(source.config, read_precision(converted), limits)
+    tokens, size = np.array(ids, np.int64), min(WINDOW_TOKENS, source.config.max_positions)
     found = []
     for model, how in (
-        (build(source.config, source.weights, quantized=False), properties(source.config, "fp32", exact)),
+        (
+            build_decoder(source.config, source.weights, quantized=False),
+            plugin_properties(source.config, "fp32", exact),
+        ),
         (str(converted / "openvino_model.xml"), told),
     ):
-        request = core(extra="llm").compile_model(model, "CPU", how).create_infer_request()
-        windows = [_read(request, tokens[start : start + size]) for start in range(0, len(tokens) - 1, size - 1)]
+        request = openvino_core(extra="llm").compile_model(model, "CPU", how).create_infer_request()
+        windows = [_read_losses(request, tokens[start : start + size]) for start in range(0, len(tokens) - 1, size - 1)]
         found.append([np.concatenate(part) for part in zip(*windows, strict=True)])
     (exact_losses, exact_best), (losses, best) = found
     return Parity(
@@ -67,7 +72,7 @@ def measure(source: ModelFolder, converted: Path, ids: Sequence[int], limits: En
     )
 
 
-def known(source: Path, converted: Path, limits: EngineLimits) -> Parity | None:
+def cached_parity(source: Path, converted: Path, limits: EngineLimits) -> Parity | None:
     """What the precision costs on built-in sentences of several kinds and languages. None for a model that is too
     large to be read in float32 beside itself."""
     if sum(path.stat().st_size for path in source.glob("*.safetensors")) > MAX_SOURCE_BYTES:
@@ -75,13 +80,13 @@ def known(source: Path, converted: Path, limits: EngineLimits) -> Parity | None:
     place = converted / f"parity-{limits.arithmetic}.json"
     if place.is_file():
         found = read_json(place)
-        if found.pop("machine", None) == machine():
+        if found.pop("machine", None) == describe_machine():
             return Parity(**found)
     folder = ModelFolder.read(source)
-    ids = Words.open(source, folder.config.vocab_size).encode("\n".join(SAMPLES), max_tokens=1 << 12)
-    parity = measure(folder, converted, ids, limits)
+    ids = LlmTokenizer.open(source, folder.config.vocab_size).encode("\n".join(SAMPLE_TEXTS), max_tokens=1 << 12)
+    parity = measure_parity(folder, converted, ids, limits)
     unfinished = place.with_name(f"{place.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(asdict(parity) | {"machine": machine()}), "utf-8")
+    unfinished.write_text(json.dumps(asdict(parity) | {"machine": describe_machine()}), "utf-8")
     unfinished.replace(place)
     return parity
 
@@ -97,7 +102,7 @@ def check_parity(parity: Parity, max_loss: float) -> None:
         )
 
 
-def _read(request: Any, ids: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Float32, np.ndarray[Any, Any]]:
+def _read_losses(request: Any, ids: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Float32, np.ndarray[Any, Any]]:
     """Loss of each token but the first, and the most likely one in its place, each (S - 1,)."""
     request.reset_state()
     row = ids[None]  # (1, S)

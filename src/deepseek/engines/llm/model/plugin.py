@@ -11,13 +11,13 @@ from typing import Any
 from deepseek.engines.llm.model.convert import Precision
 from deepseek.engines.llm.model.folder import DecoderConfig
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.openvino import core
+from deepseek.engines.openvino import openvino_core
 from deepseek.errors import InputError
 
-MIN_GROUP = 32
+MIN_GROUP_SIZE = 32
 
 
-def properties(config: DecoderConfig, precision: Precision, limits: EngineLimits) -> dict[str, Any]:
+def plugin_properties(config: DecoderConfig, precision: Precision, limits: EngineLimits) -> dict[str, Any]:
     """Properties by name. By itself the plugin lowers float32 to bfloat16 where the CPU has it, and the cache to int8.
 
     With int8 weights it multiplies in int8 as well, in groups of activations that share a scale; the larger the
@@ -28,7 +28,7 @@ def properties(config: DecoderConfig, precision: Precision, limits: EngineLimits
         exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
         return found | exact
     if limits.bfloat16:
-        if "BF16" not in core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if "BF16" not in openvino_core(extra="llm").get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError(
                 "this CPU does not compute in bfloat16",
                 expected="one with AVX512_BF16 or AMX",
@@ -36,6 +36,6 @@ def properties(config: DecoderConfig, precision: Precision, limits: EngineLimits
             )
         return found | {"INFERENCE_PRECISION_HINT": "bf16"}
     group = math.gcd(config.width, config.inner_width, config.num_heads * config.head_size)
-    if precision == "int8" and group >= MIN_GROUP:
+    if precision == "int8" and group >= MIN_GROUP_SIZE:
         found |= {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
     return found

@@ -1,7 +1,7 @@
 """JSON schemas from outside: bounded first, then tried on a grammar compiler that may fail without harm.
 
     text = schema_text({"type": "object", "properties": {"name": {"type": "string"}}})     # in any process
-    Schemas(folder).compile(text)                                                         # in a sandbox
+    SchemaCompiler(folder).compile(text)                                                         # in a sandbox
 
 OpenVINO GenAI compiles a grammar in the middle of a step of all requests and has no other place where a schema is
 looked at; one that it refuses there would end every answer in the batch, and one that takes long would hold them up.
@@ -22,19 +22,19 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.engines.llm.model.folder import DecoderConfig, ModelFolder
-from deepseek.engines.llm.model.graph import build
-from deepseek.engines.openvino import signal_stack
+from deepseek.engines.llm.model.graph import build_decoder
+from deepseek.engines.openvino import keep_signal_stack
 from deepseek.errors import MalformedError
 from deepseek.extras import need
 
-MAX_BYTES = 16 << 10
-MAX_DEPTH = 16
+MAX_SCHEMA_BYTES = 16 << 10
+MAX_SCHEMA_DEPTH = 16
 #: Of minItems, maxLength and the like, all together: a grammar grows with them, and all answers wait while it is
 #: compiled for the model's vocabulary (GPT-2's 50,257 tokens: seconds for several thousand).
-MAX_COUNT = 512
-_COUNTS = frozenset(["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"])
+MAX_TOTAL_COUNT = 512
+_COUNT_KEYS = frozenset(["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"])
 #: What the compiler does not know or does not keep.
-_REFUSED = frozenset(
+_REFUSED_KEYS = frozenset(
     [
         "pattern",
         "patternProperties",
@@ -49,16 +49,16 @@ _REFUSED = frozenset(
         "dependentRequired",
     ]
 )
-_NAMED = frozenset(["properties", "$defs", "definitions"])
-_VALUES = frozenset(["enum", "const", "default", "examples"])
+_NAMED_KEYS = frozenset(["properties", "$defs", "definitions"])
+_VALUE_KEYS = frozenset(["enum", "const", "default", "examples"])
 _FIX = "use type, properties, required, items, enum, const, anyOf, $defs and $ref, and smaller limits"
-_TINY = DecoderConfig(
+_TINY_CONFIG = DecoderConfig(
     family="gpt2", num_layers=1, num_heads=1, num_kv_heads=1, head_size=8, width=8, inner_width=8, vocab_size=257,
     max_positions=32, norm_epsilon=1e-5, rope_theta=0.0, rope_scaling=None, tied=True, attention_bias=True,
 )  # fmt: skip
 
 
-class Schemas:
+class SchemaCompiler:
     """Tries schemas as the engine of `folder` will: with its vocabulary, on a decoder of one tiny layer. It may take
     long, or crash, which is why it runs in a sandbox; see sandbox.py."""
 
@@ -66,7 +66,7 @@ class Schemas:
         source = ModelFolder.read(folder, with_weights=False)
         self._genai, self._openvino = need("openvino_genai", extra="llm"), need("openvino", extra="llm")
         self._end_ids = source.end_ids
-        with signal_stack():
+        with keep_signal_stack():
             self._pipeline = _tiny_pipeline(self._genai, self._openvino, folder, source.config.vocab_size)
 
     def compile(self, text: str) -> str:
@@ -81,7 +81,7 @@ class Schemas:
         try:
             self._pipeline.step()
         except RuntimeError as error:
-            raise _wrong(str(error).strip().rsplit("cc:", 1)[-1].strip("0123456789: \n")[:300], _FIX) from None
+            raise _schema_error(str(error).strip().rsplit("cc:", 1)[-1].strip("0123456789: \n")[:300], _FIX) from None
         finally:
             handle.cancel()
             self._pipeline.step()
@@ -90,18 +90,18 @@ class Schemas:
 
 def schema_text(schema: Mapping[str, Any]) -> str:
     """A schema as JSON text. MalformedError for one that is too large or holds what would not be kept; takes no longer
-    than a schema of MAX_BYTES takes, whatever is given."""
-    measure = _Measure()
+    than a schema of MAX_SCHEMA_BYTES takes, whatever is given."""
+    measure = _SchemaBudget()
     measure.take(schema, 0)
     _check_references(schema, measure.references)
     text = json.dumps(schema)
-    if len(text) > MAX_BYTES:
-        raise _wrong(f"it has {len(text)} bytes", f"at most {MAX_BYTES}")
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise _schema_error(f"it has {len(text)} bytes", f"at most {MAX_SCHEMA_BYTES}")
     return text
 
 
 @dataclass(slots=True)
-class _Measure:
+class _SchemaBudget:
     """What one schema holds, as far as it was looked at."""
 
     num_bytes: int = 0
@@ -110,8 +110,8 @@ class _Measure:
 
     def take(self, schema: Any, depth: int) -> None:
         """Look at a part. MalformedError at the first thing that is too much."""
-        if depth > MAX_DEPTH:
-            raise _wrong("it is nested too deeply", f"at most {MAX_DEPTH} levels")
+        if depth > MAX_SCHEMA_DEPTH:
+            raise _schema_error("it is nested too deeply", f"at most {MAX_SCHEMA_DEPTH} levels")
         self._count(len(schema) if isinstance(schema, str) else 1)
         if isinstance(schema, list):
             for item in schema:
@@ -122,29 +122,29 @@ class _Measure:
                 self._word(key, value, depth)
 
     def _word(self, key: str, value: Any, depth: int) -> None:
-        if key in _REFUSED or (key == "$ref" and isinstance(value, str) and not value.startswith("#")):
-            raise _wrong(f"it uses {key}", "a schema without it, and references within itself only")
+        if key in _REFUSED_KEYS or (key == "$ref" and isinstance(value, str) and not value.startswith("#")):
+            raise _schema_error(f"it uses {key}", "a schema without it, and references within itself only")
         if key == "$ref" and isinstance(value, str):
             self.references.add(value)
-        if key in _COUNTS:
-            if type(value) is not int or not 0 <= value <= MAX_COUNT:
-                raise _wrong(f"{key} is {str(value)[:50]}", f"0 to {MAX_COUNT}")
+        if key in _COUNT_KEYS:
+            if type(value) is not int or not 0 <= value <= MAX_TOTAL_COUNT:
+                raise _schema_error(f"{key} is {str(value)[:50]}", f"0 to {MAX_TOTAL_COUNT}")
             self.counts += value
-            if self.counts > MAX_COUNT:
-                raise _wrong(f"its counts add up to {self.counts}", f"at most {MAX_COUNT} together")
-        elif key in _NAMED and isinstance(value, dict):
+            if self.counts > MAX_TOTAL_COUNT:
+                raise _schema_error(f"its counts add up to {self.counts}", f"at most {MAX_TOTAL_COUNT} together")
+        elif key in _NAMED_KEYS and isinstance(value, dict):
             for name, part in value.items():  # its keys are names, not words of a schema
                 self._count(len(name))
                 self.take(part, depth + 1)
-        elif key in _VALUES:
+        elif key in _VALUE_KEYS:
             self._value(value, depth + 1)
         else:
             self.take(value, depth + 1)
 
     def _value(self, value: Any, depth: int) -> None:
         """JSON that a schema names, which is no schema itself."""
-        if depth > MAX_DEPTH:
-            raise _wrong("it is nested too deeply", f"at most {MAX_DEPTH} levels")
+        if depth > MAX_SCHEMA_DEPTH:
+            raise _schema_error("it is nested too deeply", f"at most {MAX_SCHEMA_DEPTH} levels")
         self._count(len(value) if isinstance(value, str) else 1)
         if isinstance(value, dict):
             self._count(sum(map(len, value)))
@@ -154,21 +154,23 @@ class _Measure:
 
     def _count(self, num_bytes: int) -> None:
         self.num_bytes += num_bytes
-        if self.num_bytes > MAX_BYTES:
-            raise _wrong(f"it has more than {MAX_BYTES} bytes", f"at most {MAX_BYTES}")
+        if self.num_bytes > MAX_SCHEMA_BYTES:
+            raise _schema_error(f"it has more than {MAX_SCHEMA_BYTES} bytes", f"at most {MAX_SCHEMA_BYTES}")
 
 
 def _check_references(schema: Mapping[str, Any], references: set[str]) -> None:
     """MalformedError for a reference that leads back to itself with nothing between: the compiler takes it, and then
     holds answers to nothing."""
-    steps = {reference: set(_aliases(_find(schema, reference))) for reference in references}
+    steps = {reference: set(_alias_references(_resolve_reference(schema, reference))) for reference in references}
     try:
         TopologicalSorter(steps).prepare()
     except CycleError as error:
-        raise _wrong(f"{str(error.args[1][0])[:100]} refers to itself alone", "a reference to something") from None
+        raise _schema_error(
+            f"{str(error.args[1][0])[:100]} refers to itself alone", "a reference to something"
+        ) from None
 
 
-def _aliases(schema: Any) -> Iterator[str]:
+def _alias_references(schema: Any) -> Iterator[str]:
     """References that stand for the schema itself, or for one of its alternatives."""
     if not isinstance(schema, dict):
         return
@@ -176,21 +178,21 @@ def _aliases(schema: Any) -> Iterator[str]:
         yield schema["$ref"]
     for key in ("anyOf", "oneOf"):
         for part in schema[key] if isinstance(schema.get(key), list) else ():
-            yield from _aliases(part)
+            yield from _alias_references(part)
 
 
-def _find(schema: Any, reference: str) -> Any:
+def _resolve_reference(schema: Any, reference: str) -> Any:
     """Where a reference such as "#/$defs/a" leads; None when nowhere, which the compiler says better."""
     for name in reference.removeprefix("#").split("/")[1:]:
         schema = schema.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
     return schema
 
 
-def _wrong(what: str, expected: str) -> MalformedError:
+def _schema_error(what: str, expected: str) -> MalformedError:
     return MalformedError(f"the JSON schema cannot be used: {what}", expected=expected, fix=_FIX)
 
 
-class _Zeros:
+class _ZeroWeights:
     """Weights that are all nought."""
 
     def __contains__(self, name: str) -> bool:
@@ -202,7 +204,7 @@ class _Zeros:
 
 def _tiny_pipeline(genai: Any, openvino: Any, folder: Path, vocab_size: int) -> Any:
     with tempfile.TemporaryDirectory(prefix="deepseek-") as name:
-        model = build(replace(_TINY, vocab_size=vocab_size), _Zeros(), quantized=False)
+        model = build_decoder(replace(_TINY_CONFIG, vocab_size=vocab_size), _ZeroWeights(), quantized=False)
         openvino.save_model(model, str(Path(name) / "openvino_model.xml"))
         (Path(name) / "config.json").write_text('{"model_type": "gpt2"}')
         scheduler = genai.SchedulerConfig()

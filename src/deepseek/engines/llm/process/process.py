@@ -26,15 +26,15 @@ from typing import Any
 from deepseek.engines.llm.model.convert import Precision
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
 from deepseek.engines.llm.model.schemas import schema_text
-from deepseek.engines.llm.model.words import Words
+from deepseek.engines.llm.model.tokenizer import LlmTokenizer
 from deepseek.engines.llm.process.sandbox import Sandbox
-from deepseek.engines.llm.run.base import Facts, Piece, check_schemas, fit
+from deepseek.engines.llm.run.base import EngineInfo, GenerationChunk, check_schema_support, fit_prompt
 from deepseek.errors import BusyError, DeepseekError, DrainingError
 
-START_S = 120.0  # until the process must have opened its model
-CONVERT_S = 1800.0  # the same, when it may have to be converted first
-STOP_S = 10.0
-MAX_KNOWN = 256  # schemas that are remembered to be good
+START_TIMEOUT_S = 120.0  # until the process must have opened its model
+CONVERT_TIMEOUT_S = 1800.0  # the same, when it may have to be converted first
+STOP_TIMEOUT_S = 10.0
+MAX_KNOWN_SCHEMAS = 256  # schemas that are remembered to be good
 
 
 @dataclass(eq=False, slots=True)
@@ -42,7 +42,7 @@ class RemoteGeneration:
     """One answer that is being written elsewhere."""
 
     ids: Sequence[int]
-    on_piece: Callable[[Piece], None]
+    on_piece: Callable[[GenerationChunk], None]
     number: int
     process: LlmProcess
 
@@ -80,9 +80,9 @@ class LlmProcess:
         self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._lines = self._socket.makefile("rb")
-        self.facts = self._greet(START_S if cache is None else CONVERT_S)
+        self.facts = self._greet(START_TIMEOUT_S if cache is None else CONVERT_TIMEOUT_S)
         self.max_tokens, self.end_ids = self.facts.max_tokens, self.facts.end_ids
-        self.words = Words.open(Path(self.facts.folder), self.facts.vocab_size)
+        self.words = LlmTokenizer.open(Path(self.facts.folder), self.facts.vocab_size)
         self._chat, self._schema = (Sandbox(Path(self.facts.folder), kind) for kind in ("chat", "schema"))
         self._thread = threading.Thread(target=self._listen, name="llm", daemon=True)
         self._thread.start()
@@ -101,10 +101,10 @@ class LlmProcess:
         return self._child.pid
 
     def submit(
-        self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]
+        self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
     ) -> RemoteGeneration:
         """See base.Engine.submit; the same is refused in the same words."""
-        found, max_tokens = fit(ids, options, self.facts)
+        found, max_tokens = fit_prompt(ids, options, self.facts)
         with self._lock:
             if not self.is_alive:
                 raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
@@ -127,13 +127,13 @@ class LlmProcess:
 
     def schema(self, schema: Mapping[str, Any]) -> str:
         """A schema that answers can be held to, as text. MalformedError for one that cannot be used."""
-        check_schemas(self.facts)
+        check_schema_support(self.facts)
         text = schema_text(schema)
         if text not in self._known:
             self._schema.ask(text)
             with self._lock:
                 self._known[text] = None
-                if len(self._known) > MAX_KNOWN:
+                if len(self._known) > MAX_KNOWN_SCHEMAS:
                     self._known.pop(next(iter(self._known)))
         return text
 
@@ -149,7 +149,7 @@ class LlmProcess:
         with suppress(OSError):  # the process has gone before
             self._socket.shutdown(socket.SHUT_WR)
         try:
-            self._child.wait(STOP_S)
+            self._child.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
@@ -157,7 +157,7 @@ class LlmProcess:
         self._lines.close()
         self._socket.close()
 
-    def _greet(self, limit_s: float) -> Facts:
+    def _greet(self, limit_s: float) -> EngineInfo:
         """Wait for the process to say what it has opened."""
         self._socket.settimeout(limit_s)
         try:
@@ -172,7 +172,7 @@ class LlmProcess:
             self._lines.close()
             self._socket.close()
             raise DeepseekError(f"the model cannot be opened: {said['error']}", expected="a model", fix="see the log")
-        return Facts(**(said["ready"] | {"end_ids": tuple(said["ready"]["end_ids"])}))
+        return EngineInfo(**(said["ready"] | {"end_ids": tuple(said["ready"]["end_ids"])}))
 
     def _listen(self) -> None:
         """The life of the thread: pieces to their callbacks, until the process ends."""
@@ -195,7 +195,11 @@ class LlmProcess:
             left, self._open_answers = list(self._open_answers.values()), {}
         gone = DeepseekError("the process that writes has ended", expected="an answer", fix="send the request again")
         for generation in left:
-            piece = Piece("", finish="cancelled") if self._closing else Piece("", finish="error", error=gone)
+            piece = (
+                GenerationChunk("", finish="cancelled")
+                if self._closing
+                else GenerationChunk("", finish="error", error=gone)
+            )
             generation.on_piece(piece)
 
     def _deliver(self, pieces: list[list[Any]]) -> None:
@@ -208,7 +212,7 @@ class LlmProcess:
             if finish is not None:
                 with self._lock:
                     self._open_answers.pop(number, None)
-            generation.on_piece(Piece(text, tuple(tokens), tuple(logprobs), finish, error))
+            generation.on_piece(GenerationChunk(text, tuple(tokens), tuple(logprobs), finish, error))
 
     def _cancel(self, number: int) -> None:
         if number in self._open_answers:

@@ -6,8 +6,8 @@
 
 The work is done by `python -m deepseek.engines.llm.process.sandboxed`, which is begun with the first question and
 again after
-it ended. It takes at most LIMIT_CPU_S of a processor for a question and MORE_BYTES of memory, or is ended by the
-kernel; the asker is then told what was wrong with the question.
+it ended. It takes at most LIMIT_CPU_S of a processor for a question and EXTRA_MEMORY_BYTES of memory, or is ended by
+the kernel; the asker is then told what was wrong with the question.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any, Literal
 
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError, MalformedError
 
-Kind = Literal["chat", "schema"]
+SandboxKind = Literal["chat", "schema"]
 LIMIT_CPU_S = 3.0  # for one question: so long may it hold up the engine, too, which compiles a schema once more
-LIMIT_S = 30.0  # by the clock, on a busy machine
-START_S = 60.0
+ANSWER_TIMEOUT_S = 30.0  # by the clock, on a busy machine
+START_TIMEOUT_S = 60.0
 MAX_WAITING = 3  # who waits for others' questions; further ones are refused
 MAX_ANSWER_BYTES = 64 << 20
-_SAID = {
+_MESSAGES = {
     "chat": ("the chat template", "messages that the template puts into words", "send fewer or shorter messages"),
     "schema": ("the JSON schema", "a schema that is compiled in that time", "use a smaller schema"),
 }
@@ -38,7 +38,7 @@ _SAID = {
 class Sandbox:
     """One process, which is asked one question at a time. For any thread."""
 
-    def __init__(self, folder: Path, kind: Kind, limit_cpu_s: float = LIMIT_CPU_S) -> None:
+    def __init__(self, folder: Path, kind: SandboxKind, limit_cpu_s: float = LIMIT_CPU_S) -> None:
         self._folder, self._kind, self._limit_cpu_s = folder, kind, limit_cpu_s
         self._turn = threading.Lock()
         self._places = threading.Semaphore(1 + MAX_WAITING)
@@ -51,7 +51,7 @@ class Sandbox:
         work itself has it; BusyError when several wait already."""
         if not self._places.acquire(blocking=False):
             raise BusyError(
-                f"{MAX_WAITING} others wait for {_SAID[self._kind][0]} to be tried",
+                f"{MAX_WAITING} others wait for {_MESSAGES[self._kind][0]} to be tried",
                 expected="fewer at a time", fix="ask again later",
             )  # fmt: skip
         try:
@@ -79,10 +79,10 @@ class Sandbox:
             raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
         if self._child is None:
             self._begin()
-        found = self._exchange(line, LIMIT_S)
+        found = self._exchange(line, ANSWER_TIMEOUT_S)
         if found is None:
             self._end()
-            name, expected, fix = _SAID[self._kind]
+            name, expected, fix = _MESSAGES[self._kind]
             raise MalformedError(
                 f"{name} did not finish within {self._limit_cpu_s:g} s and the memory that it may take",
                 expected=expected, fix=fix,
@@ -98,12 +98,12 @@ class Sandbox:
         command += [str(self._folder), str(self._limit_cpu_s), str(os.getpid())]
         self._child = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
-        found = self._exchange(b"", START_S)
+        found = self._exchange(b"", START_TIMEOUT_S)
         if found is None or "error" in found:
             self._end()
             reason = "it ended, or did not answer" if found is None else found["error"]
             raise DeepseekError(
-                f"{_SAID[self._kind][0]} cannot be tried: {reason}", expected="a sandbox", fix="see the log"
+                f"{_MESSAGES[self._kind][0]} cannot be tried: {reason}", expected="a sandbox", fix="see the log"
             )
 
     def _exchange(self, line: bytes, limit_s: float) -> dict[str, Any] | None:

@@ -18,11 +18,11 @@ from typing import Any
 
 from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.llm.model.chat import open_template
-from deepseek.engines.llm.model.schemas import Schemas
+from deepseek.engines.llm.model.schemas import SchemaCompiler
 from deepseek.errors import DeepseekError, InputError
 
-MORE_BYTES = 1 << 30  # of memory, beyond what is there when the first question comes
-MAX_TEXT = 4 << 20  # characters of a prompt; no model here reads as many tokens
+EXTRA_MEMORY_BYTES = 1 << 30  # of memory, beyond what is there when the first question comes
+MAX_TEXT_CHARACTERS = 4 << 20  # characters of a prompt; no model here reads as many tokens
 
 
 def main(arguments: list[str]) -> None:
@@ -33,49 +33,51 @@ def main(arguments: list[str]) -> None:
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as lines:
         try:
             answer: Callable[[Any], str] = (
-                open_template(Path(folder)).render if kind == "chat" else Schemas(Path(folder)).compile
+                open_template(Path(folder)).render if kind == "chat" else SchemaCompiler(Path(folder)).compile
             )
         except DeepseekError as error:
-            send(peer, said(error))
+            send_line(peer, error_reply(error))
             return
-        bound_memory()
-        send(peer, {"ready": True})
+        limit_memory()
+        send_line(peer, {"ready": True})
         for line in lines:
             question = json.loads(line)
             signal.setitimer(signal.ITIMER_PROF, float(limit_cpu_s))
-            found = answered(answer, question)
+            found = answer_question(answer, question)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            send(peer, found)
+            send_line(peer, found)
 
 
-def answered(answer: Callable[[Any], str], question: Any) -> dict[str, Any]:
+def answer_question(answer: Callable[[Any], str], question: Any) -> dict[str, Any]:
     """What the other side hears."""
     try:
         text = answer(question)
-        if len(text) > MAX_TEXT:
+        if len(text) > MAX_TEXT_CHARACTERS:
             raise InputError(
-                f"the prompt has {len(text)} characters", expected=f"at most {MAX_TEXT}", fix="send shorter messages"
+                f"the prompt has {len(text)} characters",
+                expected=f"at most {MAX_TEXT_CHARACTERS}",
+                fix="send shorter messages",
             )
     except MemoryError:
         sys.exit(1)  # as when the kernel ends this process; the other side finds the words
     except DeepseekError as error:
-        return said(error)
+        return error_reply(error)
     return {"text": text}
 
 
-def said(error: DeepseekError) -> dict[str, Any]:
+def error_reply(error: DeepseekError) -> dict[str, Any]:
     return {"error": error.message, "expected": error.expected, "fix": error.fix, "status": error.status}
 
 
-def send(peer: socket.socket, what: dict[str, Any]) -> None:
+def send_line(peer: socket.socket, what: dict[str, Any]) -> None:
     peer.sendall(json.dumps(what).encode() + b"\n")
 
 
-def bound_memory() -> None:
-    """No more than MORE_BYTES from now on, where the system says how much there is."""
+def limit_memory() -> None:
+    """No more than EXTRA_MEMORY_BYTES from now on, where the system says how much there is."""
     statm = Path("/proc/self/statm")
     if statm.exists():
-        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + MORE_BYTES
+        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + EXTRA_MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.run.base import Engine, Generation, Piece
+from deepseek.engines.llm.run.base import Generation, GenerationChunk, GenerationEngine
 from deepseek.engines.llm.run.choose import open_engine
 from deepseek.errors import DeepseekError
 
@@ -26,7 +26,7 @@ from deepseek.errors import DeepseekError
 class Worker:
     """One engine, and the answers that it writes for the other side, by number."""
 
-    def __init__(self, engine: Engine, peer: socket.socket) -> None:
+    def __init__(self, engine: GenerationEngine, peer: socket.socket) -> None:
         self.engine, self.peer = engine, peer
         self.generations: dict[int, Generation] = {}
         self.told: list[list[Any]] = []  # pieces that the other side has not heard yet
@@ -46,10 +46,10 @@ class Worker:
             try:
                 self.generations[number] = self.engine.submit(said["ids"], options, partial(self.tell, number))
             except DeepseekError as error:
-                self.tell(number, Piece("", finish="error", error=error))
+                self.tell(number, GenerationChunk("", finish="error", error=error))
                 self.flush()
 
-    def tell(self, number: int, piece: Piece) -> None:
+    def tell(self, number: int, piece: GenerationChunk) -> None:
         """Keep one piece for the other side, until the step is over. Runs on the engine's thread mostly."""
         error = piece.error and piece.error.message
         with self.lock:
@@ -62,10 +62,10 @@ class Worker:
         with self.lock:
             told, self.told = self.told, []
             if told:
-                send(self.peer, told)
+                send_line(self.peer, told)
 
 
-def send(peer: socket.socket, what: Any) -> None:
+def send_line(peer: socket.socket, what: Any) -> None:
     """One line of JSON. Nothing happens when the other side has gone: the loop that reads will see it."""
     try:
         peer.sendall(json.dumps(what).encode() + b"\n")
@@ -83,10 +83,10 @@ def main(arguments: list[str]) -> None:
             cache = what["cache"] and Path(what["cache"])
             engine = open_engine(Path(what["folder"]), cache, what["precision"], EngineLimits(**what["limits"]))
         except DeepseekError as error:
-            send(peer, {"error": str(error)})
+            send_line(peer, {"error": str(error)})
             return
         worker = Worker(engine, peer)
-        send(peer, {"ready": asdict(engine.facts)})
+        send_line(peer, {"ready": asdict(engine.facts)})
         with peer.makefile("rb") as lines:
             for line in lines:
                 worker.hear(json.loads(line))

@@ -1,6 +1,6 @@
 """What every engine that writes does alike: a queue, a thread that makes steps, text made of tokens, stops, endings.
 
-    class LlmEngine(Engine): ...                               # brings _open, _start, _step, _read and _stop
+    class LlmEngine(GenerationEngine): ...                               # brings _open, _start, _step, _read and _stop
     generation = engine.submit(ids, options, on_piece)
     generation.cancel()
     engine.close()
@@ -22,22 +22,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.model.words import Words, Writer, too_long
+from deepseek.engines.llm.model.tokenizer import LlmTokenizer, StreamDecoder, prompt_too_long_error
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 
-Finish = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
 #: What exceptions of native libraries become.
-RAISED = (RuntimeError, ValueError, IndexError, MemoryError)
+NATIVE_ERRORS = (RuntimeError, ValueError, IndexError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class GenerationChunk:
     """What one step added to an answer."""
 
     text: str
     tokens: tuple[int, ...] = ()  # their text may come with a later piece
     logprobs: tuple[float, ...] = ()  # of each token, when asked for
-    finish: Finish | None = None  # set on the last piece
+    finish: FinishReason | None = None  # set on the last piece
     error: DeepseekError | None = None  # with finish "error"
 
 
@@ -48,8 +48,8 @@ class Generation:
     ids: Sequence[int]
     options: GenerationOptions
     max_tokens: int
-    on_piece: Callable[[Piece], None]
-    writer: Writer
+    on_piece: Callable[[GenerationChunk], None]
+    writer: StreamDecoder
     handle: Any = None  # of the library, once it runs
     is_cancelled: bool = False
     num_tokens: int = field(default=0)
@@ -60,7 +60,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class EngineInfo:
     """What whoever asks an engine has to know of it."""
 
     kind: str  # of the engine
@@ -73,11 +73,11 @@ class Facts:
     parity: Mapping[str, float] | None = None  # of a lossy precision that was asked for: see parity.Parity
 
 
-def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[list[int], int]:
+def fit_prompt(ids: Sequence[int], options: GenerationOptions, facts: EngineInfo) -> tuple[list[int], int]:
     """The prompt (never empty) and the most tokens that its answer gets. InputError when they do not fit."""
     options.check()
     if options.json_schema is not None:
-        check_schemas(facts)
+        check_schema_support(facts)
     found = list(ids) or list(facts.end_ids[:1])
     if not found or not all(type(index) is int and 0 <= index < facts.vocab_size for index in found):
         raise InputError(
@@ -87,7 +87,7 @@ def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[l
         )
     room = facts.max_tokens - len(found)
     if room < 1:
-        raise too_long(f"{len(found)} tokens", facts.max_tokens - 1)
+        raise prompt_too_long_error(f"{len(found)} tokens", facts.max_tokens - 1)
     if options.max_tokens is not None and options.max_tokens > room:
         raise InputError(
             f"the prompt has {len(found)} tokens and max_tokens is {options.max_tokens}",
@@ -97,7 +97,7 @@ def fit(ids: Sequence[int], options: GenerationOptions, facts: Facts) -> tuple[l
     return found, options.max_tokens or room
 
 
-def check_schemas(facts: Facts) -> None:
+def check_schema_support(facts: EngineInfo) -> None:
     """InputError when no answer of the engine can be held to a JSON schema."""
     if not facts.schemas:
         raise InputError(
@@ -107,16 +107,16 @@ def check_schemas(facts: Facts) -> None:
         )
 
 
-class Engine(ABC):
+class GenerationEngine(ABC):
     """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
     and raise nothing. A subclass sets what it needs, then calls this constructor, which opens it."""
 
     kind: str
 
-    def __init__(self, facts: Facts, limits: EngineLimits) -> None:
+    def __init__(self, facts: EngineInfo, limits: EngineLimits) -> None:
         self.facts, self.limits = facts, limits
         self.end_ids, self.max_tokens = facts.end_ids, facts.max_tokens
-        self.words = Words.open(Path(facts.folder), facts.vocab_size)
+        self.words = LlmTokenizer.open(Path(facts.folder), facts.vocab_size)
         self.on_step: Callable[[], None] = lambda: None  # after the pieces of each step, on the engine's thread
         self._open()
         self._waiting: deque[Generation] = deque()
@@ -132,14 +132,14 @@ class Engine(ABC):
 
     @abstractmethod
     def _start(self, generation: Generation) -> Any:
-        """Begin an answer; returns what stands for it. May raise one of RAISED."""
+        """Begin an answer; returns what stands for it. May raise one of NATIVE_ERRORS."""
 
     @abstractmethod
     def _step(self) -> None:
-        """One token more for all that run. May raise one of RAISED."""
+        """One token more for all that run. May raise one of NATIVE_ERRORS."""
 
     @abstractmethod
-    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
         """Tokens that came since the last call, their log probabilities when asked for, and whether it is finished."""
 
     @abstractmethod
@@ -154,13 +154,15 @@ class Engine(ABC):
         """Whether a step is needed although no answer runs."""
         return False
 
-    def submit(self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[Piece], None]) -> Generation:
+    def submit(
+        self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
+    ) -> Generation:
         """Begin an answer to the prompt `ids`. `on_piece` gets its pieces in order, the last with `finish` set.
 
         InputError for options out of range or a prompt without room for an answer; BusyError when max_waiting others
         wait; DrainingError after close().
         """
-        ids, max_tokens = fit(ids, options, self.facts)
+        ids, max_tokens = fit_prompt(ids, options, self.facts)
         generation = Generation(ids, options, max_tokens, on_piece, self.words.writer(options.stop))
         with self._changed:
             if self._closing:
@@ -196,7 +198,7 @@ class Engine(ABC):
         while self._admit():
             try:
                 self._step()
-            except RAISED as error:
+            except NATIVE_ERRORS as error:
                 if self._recover(error):
                     continue
                 break
@@ -207,9 +209,9 @@ class Engine(ABC):
         with self._changed:
             self._closing = True
         for generation in (*self._running, *self._waiting):
-            self._end(generation, Piece("", finish="cancelled"))
+            self._end(generation, GenerationChunk("", finish="cancelled"))
         self.on_step()
-        with suppress(AttributeError, *RAISED):
+        with suppress(AttributeError, *NATIVE_ERRORS):
             self._step()  # lets go of what was stopped
         self._running = []
         self._let_go()
@@ -229,12 +231,12 @@ class Engine(ABC):
             while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
                 begun.append(self._waiting.popleft())
         for generation in gone:
-            self._end(generation, Piece("", finish="cancelled"))
+            self._end(generation, GenerationChunk("", finish="cancelled"))
         for generation in begun:
             try:
                 generation.handle = self._start(generation)
-            except RAISED as error:
-                self._end(generation, Piece("", finish="error", error=_failed(error)))
+            except NATIVE_ERRORS as error:
+                self._end(generation, GenerationChunk("", finish="error", error=_generation_error(error)))
             else:
                 self._running.append(generation)
         if gone or begun:
@@ -255,13 +257,13 @@ class Engine(ABC):
         if finish is None and not tokens:
             return
         kept = tuple(logprobs) if generation.options.logprobs else ()
-        piece = Piece(text, tuple(tokens), kept, finish)
+        piece = GenerationChunk(text, tuple(tokens), kept, finish)
         if finish is None:
             generation.on_piece(piece)
         else:
             self._end(generation, piece)
 
-    def _end(self, generation: Generation, piece: Piece) -> None:
+    def _end(self, generation: Generation, piece: GenerationChunk) -> None:
         handle, generation.handle = generation.handle, None
         if handle is not None:
             self._stop(handle)
@@ -271,16 +273,16 @@ class Engine(ABC):
         """A step failed: nothing in the batch can go on. Say so to each, and begin anew; False when that fails too."""
         running, self._running = self._running, []
         for generation in running:
-            self._end(generation, Piece("", finish="error", error=_failed(error)))
+            self._end(generation, GenerationChunk("", finish="error", error=_generation_error(error)))
         self.on_step()
         self._let_go()  # its memory first
         try:
             self._open()
-        except (DeepseekError, *RAISED):
+        except (DeepseekError, *NATIVE_ERRORS):
             return False
         return True
 
 
-def _failed(error: Exception) -> DeepseekError:
+def _generation_error(error: Exception) -> DeepseekError:
     reason = str(error)[-300:].strip()
     return DeepseekError(f"generation failed: {reason}", expected="an answer", fix="send the request again")

@@ -13,39 +13,39 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from deepseek.engines.execution_mode import torch_has_gpu
-from deepseek.engines.llm.model.convert import NOTE, Precision, cached
+from deepseek.engines.llm.model.convert import NOTE_FILE, Precision, convert_cached
 from deepseek.engines.llm.model.folder import read_config, read_json
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.llm.run.base import Engine
+from deepseek.engines.llm.run.base import GenerationEngine
 from deepseek.engines.llm.run.engine import LlmEngine
 from deepseek.errors import InputError
-from deepseek.extras import has, install_advice
+from deepseek.extras import install_advice, is_installed
 
 
-def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: EngineLimits) -> Engine:
+def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: EngineLimits) -> GenerationEngine:
     """An engine for a Hugging Face folder, converted into `cache`; without one, for a folder that is converted."""
-    if cache is None or (folder / NOTE).is_file():
+    if cache is None or (folder / NOTE_FILE).is_file():
         return LlmEngine(folder, limits)
-    if has("vllm") and torch_has_gpu():
+    if is_installed("vllm") and torch_has_gpu():
         from deepseek.engines.llm.run.vllm_engine import VllmEngine
 
         return VllmEngine(folder, limits)
     try:
         read_config(read_json(folder / "config.json"))
     except InputError as refused:
-        return unconverted(folder, precision, limits, refused)
-    from deepseek.engines.llm.model.parity import known
+        return open_unconverted(folder, precision, limits, refused)
+    from deepseek.engines.llm.model.parity import cached_parity
 
-    converted = cached(folder, cache, precision=precision)
-    parity = known(folder, converted, limits) if precision == "int8" or limits.bfloat16 else None
+    converted = convert_cached(folder, cache, precision=precision)
+    parity = cached_parity(folder, converted, limits) if precision == "int8" or limits.bfloat16 else None
     engine = LlmEngine(converted, limits)
     engine.facts = replace(engine.facts, parity=asdict(parity) if parity else None)
     return engine
 
 
-def unconverted(folder: Path, precision: Precision, limits: EngineLimits, refused: InputError) -> Engine:
+def open_unconverted(folder: Path, precision: Precision, limits: EngineLimits, refused: InputError) -> GenerationEngine:
     """An engine for a model that is not converted here, because of what `refused` says."""
-    if not (has("torch") and has("transformers")):
+    if not (is_installed("torch") and is_installed("transformers")):
         raise InputError(
             refused.message,
             expected=f"{refused.expected}; or torch and transformers, which run others",

@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.engines.llm.model.chat import ChatTemplate
-from deepseek.engines.llm.model.convert import Precision, cached, read_precision
+from deepseek.engines.llm.model.chat import GenaiTemplate
+from deepseek.engines.llm.model.convert import Precision, convert_cached, read_precision
 from deepseek.engines.llm.model.folder import DecoderConfig, ModelFolder
 from deepseek.engines.llm.model.graph import cache_bytes
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.llm.model.plugin import properties
-from deepseek.engines.llm.model.schemas import Schemas, schema_text
-from deepseek.engines.llm.run.base import Engine, Facts, Finish, Generation
-from deepseek.engines.openvino import signal_stack
+from deepseek.engines.llm.model.plugin import plugin_properties
+from deepseek.engines.llm.model.schemas import SchemaCompiler, schema_text
+from deepseek.engines.llm.run.base import EngineInfo, FinishReason, Generation, GenerationEngine
+from deepseek.engines.openvino import keep_signal_stack
 from deepseek.extras import need
 
-LEAST_TOP_P = 1e-6  # below it float32 may hold nought, which the library refuses; the most likely token alone anyway
+MIN_TOP_P = 1e-6  # below it float32 may hold nought, which the library refuses; the most likely token alone anyway
 BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
 
 
@@ -36,12 +36,12 @@ def num_blocks(config: DecoderConfig, limits: EngineLimits) -> int:
     return max(limits.cache_bytes // cache_bytes(config, BLOCK_TOKENS, 4 if limits.exact else 2), 2)
 
 
-def max_tokens_of(config: DecoderConfig, limits: EngineLimits) -> int:
+def max_total_tokens(config: DecoderConfig, limits: EngineLimits) -> int:
     """Tokens of the longest prompt and its answer together: by positions, and by what the cache holds of one."""
     return min(config.max_positions, num_blocks(config, limits) * BLOCK_TOKENS)
 
 
-class LlmEngine(Engine):
+class LlmEngine(GenerationEngine):
     """An engine that takes new requests between any two steps.
 
     GenAI keeps Python's lock during a step, so other threads of the process stand still for that long (a decode step
@@ -58,11 +58,11 @@ class LlmEngine(Engine):
         self._folder = folder
         self._genai = need("openvino_genai", extra="llm")
         self._tensor = need("openvino", extra="llm").Tensor
-        self._template = ChatTemplate(folder)
-        self._schemas: Schemas | None = None
+        self._template = GenaiTemplate(folder)
+        self._schemas: SchemaCompiler | None = None
         self._pipeline: Any = None
-        facts = Facts(
-            self.kind, source.config.vocab_size, max_tokens_of(source.config, limits), source.end_ids,
+        facts = EngineInfo(
+            self.kind, source.config.vocab_size, max_total_tokens(source.config, limits), source.end_ids,
             "int8" if self.precision == "int8" else limits.arithmetic, str(folder),
         )  # fmt: skip
         super().__init__(facts, limits)
@@ -72,7 +72,7 @@ class LlmEngine(Engine):
         cls, folder: Path, cache: Path, *, precision: Precision = "fp32", limits: EngineLimits | None = None
     ) -> LlmEngine:
         """An engine for a Hugging Face folder, converted into `cache` when that was not done before."""
-        return cls(cached(folder, cache, precision=precision), limits)
+        return cls(convert_cached(folder, cache, precision=precision), limits)
 
     def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """The prompt of a chat: messages {"role", "content"} by the model's own template, with room for an answer."""
@@ -82,7 +82,7 @@ class LlmEngine(Engine):
     def schema(self, schema: Mapping[str, Any]) -> str:
         """A schema that answers can be held to, as text. Tried in this process, and so only for schemas of one's own:
         LlmProcess has a sandbox for those of others."""
-        self._schemas = self._schemas or Schemas(self._folder)
+        self._schemas = self._schemas or SchemaCompiler(self._folder)
         return self._schemas.compile(schema_text(schema))
 
     def _open(self) -> None:
@@ -92,8 +92,8 @@ class LlmEngine(Engine):
         scheduler.max_num_batched_tokens = self.limits.max_batch_tokens
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
-        told = properties(self.config, self.precision, self.limits)
-        with signal_stack():
+        told = plugin_properties(self.config, self.precision, self.limits)
+        with keep_signal_stack():
             self._pipeline = self._genai.ContinuousBatchingPipeline(
                 str(self._folder), self._template.tokenizer, scheduler, "CPU", **told
             )
@@ -105,15 +105,15 @@ class LlmEngine(Engine):
     def _step(self) -> None:
         self._pipeline.step()
 
-    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
         tokens: list[int] = []
         logprobs: list[float] = []
-        finish: Finish | None = None
+        finish: FinishReason | None = None
         while generation.handle.can_read():
             for output in generation.handle.read().values():
                 tokens += output.generated_ids
                 logprobs += output.generated_log_probs
-                finish = _FINISH.get(output.finish_reason.name, finish)
+                finish = _FINISH_REASONS.get(output.finish_reason.name, finish)
         if finish is None and not tokens and generation.handle.get_status().name == "IGNORED":
             finish = "length"  # no room in the cache, even alone
         return tokens, logprobs, finish
@@ -134,7 +134,7 @@ class LlmEngine(Engine):
         config.do_sample = not options.greedy
         if not options.greedy:
             config.temperature = options.temperature
-            config.top_p = max(options.top_p, LEAST_TOP_P)
+            config.top_p = max(options.top_p, MIN_TOP_P)
             config.top_k = min(options.top_k or self.config.vocab_size, self.config.vocab_size)
             config.rng_seed = (secrets.randbits(32) if options.seed is None else options.seed) % (1 << 32)
         config.frequency_penalty = options.frequency_penalty
@@ -149,4 +149,4 @@ class LlmEngine(Engine):
         return config
 
 
-_FINISH: dict[str, Finish] = {"STOP": "stop", "LENGTH": "length"}
+_FINISH_REASONS: dict[str, FinishReason] = {"STOP": "stop", "LENGTH": "length"}

@@ -22,18 +22,18 @@ from safetensors import SafetensorError
 
 from deepseek.engines.llm.model.folder import read_end_ids, read_json
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
-from deepseek.engines.llm.run.base import Engine, Facts, Finish, Generation
+from deepseek.engines.llm.run.base import EngineInfo, FinishReason, Generation, GenerationEngine
 from deepseek.errors import InputError
 from deepseek.extras import need
 
 EXTRA = "llm-torch"
-POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length")
+POSITION_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length")
 DEFAULT_POSITIONS = 2048  # of a model that can read any length, or does not say
-_RAISED = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError)
+_MODEL_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError)
 
 
 @dataclass(eq=False, slots=True)
-class Row:
+class GenerationRow:
     """One answer in a batch, or waiting for one."""
 
     generation: Generation
@@ -42,7 +42,7 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)  # of the tokens written
     last: int = 0  # token that was chosen
-    finish: Finish | None = None
+    finish: FinishReason | None = None
     stopped: bool = False
 
     @property
@@ -56,16 +56,16 @@ class Row:
 
 
 @dataclass(slots=True)
-class Batch:
+class GenerationBatch:
     """Rows that are written together. B rows, S tokens so far."""
 
-    rows: list[Row]
+    rows: list[GenerationRow]
     inputs: Any  # (B, S) at first, then (B, 1): what is read next
     mask: Any  # (B, S), 0 for padding
     cache: Any = None
 
 
-class TorchEngine(Engine):
+class TorchEngine(GenerationEngine):
     """Any causal language model that transformers knows by itself and whose tokenizer is BPE."""
 
     kind = "transformers"
@@ -77,24 +77,24 @@ class TorchEngine(Engine):
         self._library.utils.logging.disable_progress_bar()  # a server's lines on stderr are JSON
         self._library.utils.logging.set_verbosity_error()
         strict = need("huggingface_hub.errors", extra=EXTRA).StrictDataclassError  # a configuration of wrong types
-        self._raised = (*_RAISED, strict, SafetensorError)
+        self._raised = (*_MODEL_ERRORS, strict, SafetensorError)
         self._folder = folder
         self._bfloat16 = limits.bfloat16
-        self._rows: deque[Row] = deque()
-        self._batch: Batch | None = None
+        self._rows: deque[GenerationRow] = deque()
+        self._batch: GenerationBatch | None = None
         self._model: Any = None
         raw = read_json(folder / "config.json")
         try:
             text = self._library.AutoConfig.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             ).get_text_config()
-            self._token_bytes = _token_bytes(text, 2 if limits.bfloat16 else 4)
-            positions = next((found for name in POSITIONS if type(found := getattr(text, name, None)) is int), None)
+            self._token_bytes = _cache_bytes_per_token(text, 2 if limits.bfloat16 else 4)
+            positions = next((found for name in POSITION_KEYS if type(found := getattr(text, name, None)) is int), None)
             self._vocab_size = int(text.vocab_size)
         except self._raised as error:
-            raise _cannot(folder, error) from None
+            raise _cannot_run_error(folder, error) from None
         room = max(limits.cache_bytes // self._token_bytes, 2)
-        facts = Facts(
+        facts = EngineInfo(
             self.kind, self._vocab_size, min(positions or DEFAULT_POSITIONS, room),
             read_end_ids(folder, raw, self._vocab_size),
             "bfloat16" if limits.bfloat16 else "float32", str(folder), schemas=False,
@@ -108,19 +108,19 @@ class TorchEngine(Engine):
                 self._folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
             ).eval()
         except self._raised as error:
-            raise _cannot(self._folder, error) from None
+            raise _cannot_run_error(self._folder, error) from None
         known = inspect.signature(self._model.forward).parameters
         self._cache = next((name for name in ("cache", "past_key_values") if name in known), "")
         if not self._cache or "attention_mask" not in known:
-            raise _cannot(self._folder, f"{type(self._model).__name__} keeps nothing of what it has read")
+            raise _cannot_run_error(self._folder, f"{type(self._model).__name__} keeps nothing of what it has read")
         self._positions = "position_ids" in known
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
-    def _start(self, generation: Generation) -> Row:
+    def _start(self, generation: Generation) -> GenerationRow:
         chance = self._torch.Generator()
         seed = generation.options.seed
         chance.manual_seed((secrets.randbits(63) if seed is None else seed) % (1 << 63))
-        row = Row(generation, chance)
+        row = GenerationRow(generation, chance)
         self._rows.append(row)
         return row
 
@@ -133,7 +133,7 @@ class TorchEngine(Engine):
                 for row, scores in zip(batch.rows, self._forward(batch), strict=True):
                     if row.live:
                         self._write(row, scores)
-        except _RAISED as error:  # a model's own code raises what it likes
+        except _MODEL_ERRORS as error:  # a model's own code raises what it likes
             raise RuntimeError(str(error)) from error
         if any(row.live for row in batch.rows):
             last = [[row.last] for row in batch.rows]
@@ -142,10 +142,10 @@ class TorchEngine(Engine):
         else:
             self._batch = None
 
-    def _gather(self) -> Batch | None:
+    def _gather(self) -> GenerationBatch | None:
         """The next batch: who waits longest, and those behind that fit beside it."""
-        taken: list[Row] = []
-        left: deque[Row] = deque()
+        taken: list[GenerationRow] = []
+        left: deque[GenerationRow] = deque()
         longest = 0
         for row in self._rows:
             wanted = max(longest, row.size)
@@ -163,9 +163,9 @@ class TorchEngine(Engine):
         padding = [width - len(row.generation.ids) for row in taken]
         ids = [[0] * empty + list(row.generation.ids) for row, empty in zip(taken, padding, strict=True)]
         mask = [[0] * empty + [1] * (width - empty) for empty in padding]
-        return Batch(taken, self._torch.tensor(ids), self._torch.tensor(mask))
+        return GenerationBatch(taken, self._torch.tensor(ids), self._torch.tensor(mask))
 
-    def _forward(self, batch: Batch) -> Any:
+    def _forward(self, batch: GenerationBatch) -> Any:
         """Logits of the next token of each row, (B, V) in float32."""
         told = {self._cache: batch.cache} | self._last
         if self._positions:  # else nothing is padded, and a mask of ones is best left out: some layers misread it
@@ -176,7 +176,7 @@ class TorchEngine(Engine):
         batch.cache = getattr(found, self._cache)
         return found.logits[:, -1, : self._vocab_size].float()
 
-    def _write(self, row: Row, scores: Any) -> None:
+    def _write(self, row: GenerationRow, scores: Any) -> None:
         """Choose one row's next token by its scores (V,). RuntimeError where they are no scores: of NaN the token that
         has it would be the largest, and the text would look like an answer."""
         if not self._torch.isfinite(scores.max()):  # NaN where any is
@@ -209,12 +209,12 @@ class TorchEngine(Engine):
             shares[before > options.top_p * shares.sum()] = 0
         return int(order[self._torch.multinomial(shares, 1, generator=chance)])
 
-    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
-        row: Row = generation.handle
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
+        row: GenerationRow = generation.handle
         tokens, row.new, logprobs, row.logprobs = row.new, [], row.logprobs, []
         return tokens, logprobs, row.finish
 
-    def _stop(self, handle: Row) -> None:
+    def _stop(self, handle: GenerationRow) -> None:
         handle.stopped = True
         if handle in self._rows:
             self._rows.remove(handle)
@@ -224,7 +224,7 @@ class TorchEngine(Engine):
         self._rows.clear()
 
 
-def _token_bytes(config: Any, bytes_per_value: int) -> int:
+def _cache_bytes_per_token(config: Any, bytes_per_value: int) -> int:
     """Of keys and values of one token, by what the configuration says of heads; of the whole width when it does not."""
     width, layers = int(config.hidden_size), int(config.num_hidden_layers)
     heads = getattr(config, "num_attention_heads", None) or 1
@@ -233,7 +233,7 @@ def _token_bytes(config: Any, bytes_per_value: int) -> int:
     return 2 * layers * int(kv_heads) * int(head_size) * bytes_per_value
 
 
-def _cannot(folder: Path, error: object) -> InputError:
+def _cannot_run_error(folder: Path, error: object) -> InputError:
     reason = str(error).strip().splitlines()
     return InputError(
         f"transformers cannot run {folder.name}: {(reason or ['no reason was given'])[0][:300]}",

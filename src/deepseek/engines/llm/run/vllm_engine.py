@@ -15,13 +15,13 @@ from typing import Any
 
 from deepseek.engines.llm.model.folder import read_end_ids, read_json
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.llm.run.base import Engine, Facts, Finish, Generation
+from deepseek.engines.llm.run.base import EngineInfo, FinishReason, Generation, GenerationEngine
 from deepseek.extras import need
 
-_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length"}
+_FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
-class VllmEngine(Engine):
+class VllmEngine(GenerationEngine):
     """What vLLM runs, on one GPU. JSON schemas are not held to: they are tried with OpenVINO's compiler only."""
 
     kind = "vllm"
@@ -38,7 +38,7 @@ class VllmEngine(Engine):
         config = self._engine.model_config
         vocab_size = int(config.get_vocab_size())
         ends = read_end_ids(folder, raw, vocab_size)
-        facts = Facts(
+        facts = EngineInfo(
             self.kind, vocab_size, int(config.max_model_len), ends, limits.arithmetic, str(folder), schemas=False
         )
         super().__init__(facts, limits)
@@ -68,14 +68,14 @@ class VllmEngine(Engine):
     def _step(self) -> None:
         self._outputs = {output.request_id: output.outputs[0] for output in self._engine.step()}
 
-    def _read(self, generation: Generation) -> tuple[list[int], list[float], Finish | None]:
+    def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
         output = self._outputs.pop(generation.handle, None)
         if output is None:
             return [], [], None
         tokens = list(output.token_ids)
         told = output.logprobs or []  # of each token: those of some tokens, the chosen one among them
         logprobs = [float(found[token].logprob) for token, found in zip(tokens, told, strict=False)]
-        return tokens, logprobs, _FINISH.get(output.finish_reason)
+        return tokens, logprobs, _FINISH_REASONS.get(output.finish_reason)
 
     def _stop(self, handle: str) -> None:
         self._engine.abort_request([handle])

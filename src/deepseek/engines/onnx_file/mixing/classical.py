@@ -8,82 +8,92 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known, total, unknown
-from deepseek.engines.onnx_file.mixing.tensor import Call, Rule, Tensor, check, rows_by, rows_first, with_axis
+from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known_size, total_size, unknown_size
+from deepseek.engines.onnx_file.mixing.tensor import (
+    NodeCall,
+    Rule,
+    TracedTensor,
+    require,
+    require_rows_first,
+    resize_axis,
+    tensor_of_rows,
+)
 
 
-def _rows(call: Call) -> Tensor:
-    return rows_first(call.only_first_has_rows(), rank=2)
+def _table_rows(call: NodeCall) -> TracedTensor:
+    return require_rows_first(call.only_first_has_rows(), rank=2)
 
 
-def classifier(call: Call) -> Sequence[Tensor]:
+def classifier(call: NodeCall) -> Sequence[TracedTensor]:
     """A label and a score for each class."""
-    num_rows = _rows(call).sizes[0]
+    num_rows = _table_rows(call).sizes[0]
     names = [call.attributes.get(name) for name in (
         "classlabels_strings", "classlabels_int64s", "classlabels_ints")]  # fmt: skip
     lengths = [len(found) for found in names if isinstance(found, tuple) and found]
-    return [rows_by(num_rows), rows_by(num_rows, known(lengths[0]) if lengths else None)]
+    return [tensor_of_rows(num_rows), tensor_of_rows(num_rows, known_size(lengths[0]) if lengths else None)]
 
 
-def regressor(call: Call) -> Tensor:
+def regressor(call: NodeCall) -> TracedTensor:
     """A number for each target."""
     num_targets = call.number("targets", call.number("n_targets", 1))
-    return rows_by(_rows(call).sizes[0], known(num_targets))
+    return tensor_of_rows(_table_rows(call).sizes[0], known_size(num_targets))
 
 
-def columns(call: Call) -> Tensor:
+def column_transform(call: NodeCall) -> TracedTensor:
     """Scaler, Normalizer, Imputer: each column, or each row by itself."""
-    return _rows(call)
+    return _table_rows(call)
 
 
-def each(call: Call) -> Tensor:
+def each_element(call: NodeCall) -> TracedTensor:
     """LabelEncoder, CategoryMapper, Binarizer: each element."""
     tensor = call.input(0)
-    return Tensor(tensor.axis, tensor.shape)
+    return TracedTensor(tensor.axis, tensor.shape)
 
 
-def categories(call: Call) -> Tensor:
+def one_hot_categories(call: NodeCall) -> TracedTensor:
     """OneHotEncoder: a new last axis."""
     tensor = call.input(0)
     lists = [call.attributes.get(name) for name in ("cats_int64s", "cats_strings")]
     lengths = [len(found) for found in lists if isinstance(found, tuple)]
-    size: Size = known(lengths[0]) if lengths else unknown()
-    return Tensor(tensor.axis, (*tensor.sizes, size))
+    size: Size = known_size(lengths[0]) if lengths else unknown_size()
+    return TracedTensor(tensor.axis, (*tensor.sizes, size))
 
 
-def extract(call: Call) -> Tensor:
+def feature_extractor(call: NodeCall) -> TracedTensor:
     """ArrayFeatureExtractor: places of the last axis, the same for each row; or for each row its places of a list."""
     tensor, own = call.input(0), call.input(1)
     if own.axis is not None:
-        check(not tensor.has_rows and total(own.sizes[: own.axis]) == ONE, "it picks for each row from all of them")
+        require(
+            not tensor.has_rows and total_size(own.sizes[: own.axis]) == ONE, "it picks for each row from all of them"
+        )
         ahead = tensor.sizes[:-1] or (ONE,)
-        return Tensor(len(ahead), (*ahead, total(own.sizes)))
-    check(tensor.axis is not None and tensor.axis < tensor.rank - 1, "it picks among the rows")
+        return TracedTensor(len(ahead), (*ahead, total_size(own.sizes)))
+    require(tensor.axis is not None and tensor.axis < tensor.rank - 1, "it picks among the rows")
     places = call.input(1).shape
-    return with_axis(tensor, tensor.rank - 1, places[-1] if places else None)
+    return resize_axis(tensor, tensor.rank - 1, places[-1] if places else None)
 
 
-def join(call: Call) -> Tensor:
+def feature_vectorizer(call: NodeCall) -> TracedTensor:
     """FeatureVectorizer: columns behind each other."""
-    tensors = [rows_first(tensor, rank=2) for tensor in call.present]
-    check(len({tensor.sizes[0] for tensor in tensors}) == 1, "its tensors have several numbers of rows")
-    return rows_by(tensors[0].sizes[0], None)
+    tensors = [require_rows_first(tensor, rank=2) for tensor in call.present]
+    require(len({tensor.sizes[0] for tensor in tensors}) == 1, "its tensors have several numbers of rows")
+    return tensor_of_rows(tensors[0].sizes[0], None)
 
 
 RULES: Mapping[str, Rule] = {
-    "ArrayFeatureExtractor": extract,
-    "Binarizer": each,
-    "CategoryMapper": each,
-    "FeatureVectorizer": join,
-    "Imputer": columns,
-    "LabelEncoder": each,
+    "ArrayFeatureExtractor": feature_extractor,
+    "Binarizer": each_element,
+    "CategoryMapper": each_element,
+    "FeatureVectorizer": feature_vectorizer,
+    "Imputer": column_transform,
+    "LabelEncoder": each_element,
     "LinearClassifier": classifier,
     "LinearRegressor": regressor,
-    "Normalizer": columns,
-    "OneHotEncoder": categories,
+    "Normalizer": column_transform,
+    "OneHotEncoder": one_hot_categories,
     "SVMClassifier": classifier,
     "SVMRegressor": regressor,
-    "Scaler": columns,
+    "Scaler": column_transform,
     "TreeEnsemble": regressor,
     "TreeEnsembleClassifier": classifier,
     "TreeEnsembleRegressor": regressor,

@@ -10,172 +10,174 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deepseek.engines.onnx_file.mixing import layout, product, reduction
-from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, unknown
+from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, unknown_size
 from deepseek.engines.onnx_file.mixing.tensor import (
-    Call,
+    NodeCall,
     Rule,
-    Tensor,
+    TracedTensor,
     broadcast,
-    check,
-    place_of,
-    rows_by,
-    rows_first,
+    normalize_axis,
+    require,
+    require_rows_first,
+    tensor_of_rows,
 )
 
 _OTHER_ROWS = "its tensors have other rows"
 
 
-def elementwise(call: Call) -> Tensor:
+def elementwise(call: NodeCall) -> TracedTensor:
     """Gelu and its like, with what is added first."""
     return broadcast(call.present)
 
 
-def quantized(call: Call) -> Tensor:
+def quantized_binary(call: NodeCall) -> TracedTensor:
     """QLinearAdd and QLinearMul: each tensor is followed by its scale and zero point."""
-    _check_alike(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
+    _check_row_independent(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
     return broadcast([call.input(0), call.input(3)])
 
 
-def quantized_each(call: Call) -> Tensor:
+def quantized_unary(call: NodeCall) -> TracedTensor:
     """QLinearSigmoid and QLinearLeakyRelu."""
     tensor = call.only_first_has_rows()
-    return Tensor(tensor.axis, tensor.shape)
+    return TracedTensor(tensor.axis, tensor.shape)
 
 
-def _check_alike(call: Call, places: Sequence[int]) -> None:
+def _check_row_independent(call: NodeCall, places: Sequence[int]) -> None:
     for place in places:
         found = call.optional(place)
-        check(found is None or not found.has_rows, "a scale depends on the rows")
+        require(found is None or not found.has_rows, "a scale depends on the rows")
 
 
-def skip_norm(call: Call) -> Sequence[Tensor]:
+def skip_norm(call: NodeCall) -> Sequence[TracedTensor]:
     """SkipLayerNormalization: a sum, and its norm over the last axis."""
-    check(not any(each.has_rows for each in call.present[2:]), "its weights depend on the rows")
+    require(not any(each.has_rows for each in call.present[2:]), "its weights depend on the rows")
     found = broadcast(call.present[:2])
-    check(found.axis is None or found.axis < found.rank - 1, "it goes over the rows")
+    require(found.axis is None or found.axis < found.rank - 1, "it goes over the rows")
     return [found] * call.num_outputs
 
 
-def embeddings(call: Call) -> Sequence[Tensor]:
+def embeddings(call: NodeCall) -> Sequence[TracedTensor]:
     """EmbedLayerNormalization: words and segments (N, S), tables, the mask (N, S) and the places."""
-    words = rows_first(call.input(0), rank=2)
+    words = require_rows_first(call.input(0), rank=2)
     for place, each in enumerate(call.inputs[1:], 1):
         own = each is not None and each.axis == 0 and each.sizes[0] == words.sizes[0]
         alike = each is not None and not each.has_rows and (place not in (1, 7, 8) or each.sizes[0] == ONE)
-        check(each is None or own or alike, _OTHER_ROWS)
-    full = rows_by(words.sizes[0], words.sizes[1], call.input(2).sizes[-1])
-    return [full, rows_by(words.sizes[0]), full][: call.num_outputs]
+        require(each is None or own or alike, _OTHER_ROWS)
+    full = tensor_of_rows(words.sizes[0], words.sizes[1], call.input(2).sizes[-1])
+    return [full, tensor_of_rows(words.sizes[0]), full][: call.num_outputs]
 
 
-def attention(call: Call) -> Sequence[Tensor]:
+def attention(call: NodeCall) -> Sequence[TracedTensor]:
     """Attention and QAttention: (N, S, H) and weights, the mask fifth in order of meaning. No past: its rows stand
     along its second axis."""
     place = 3 if call.operator == "Attention" else 5
-    tensor, mask = rows_first(call.input(0), rank=3), call.optional(place)
+    tensor, mask = require_rows_first(call.input(0), rank=3), call.optional(place)
     for at, each in enumerate(call.inputs[1:], 1):
-        check(at == place or each is None or (call.operator == "Attention" and at == 5) or not each.has_rows,
+        require(at == place or each is None or (call.operator == "Attention" and at == 5) or not each.has_rows,
               _OTHER_ROWS)  # fmt: skip
-    check(call.num_outputs == 1, "it keeps a past")
+    require(call.num_outputs == 1, "it keeps a past")
     _check_mask(mask, tensor.sizes[0])
     if call.operator == "Attention":
         _check_bias(call.optional(5), tensor.sizes[0])
-    return [Tensor(0, (*tensor.sizes[:2], unknown()))]
+    return [TracedTensor(0, (*tensor.sizes[:2], unknown_size()))]
 
 
-def multi_head(call: Call) -> Sequence[Tensor]:
+def multi_head(call: NodeCall) -> Sequence[TracedTensor]:
     """MultiHeadAttention: query, key, value, bias, mask of keys, bias of scores."""
-    query = rows_first(call.input(0))
-    check(query.rank == 3 and call.num_outputs == 1, "its rows are packed, or it keeps a past")
+    query = require_rows_first(call.input(0))
+    require(query.rank == 3 and call.num_outputs == 1, "its rows are packed, or it keeps a past")
     for place, each in enumerate(call.inputs[1:], 1):
         own = each is not None and each.axis == 0 and each.sizes[0] == query.sizes[0]
-        check(each is None or own or (place in (3, 5) and not each.has_rows), _OTHER_ROWS)
+        require(each is None or own or (place in (3, 5) and not each.has_rows), _OTHER_ROWS)
     _check_mask(call.optional(4), query.sizes[0])
     _check_bias(call.optional(5), query.sizes[0])
     value = call.optional(2)
-    return [Tensor(0, (*query.sizes[:2], unknown() if value is None or value.rank != 3 else value.sizes[2]))]
+    return [TracedTensor(0, (*query.sizes[:2], unknown_size() if value is None or value.rank != 3 else value.sizes[2]))]
 
 
-def _check_mask(mask: Tensor | None, num_rows: Size) -> None:
+def _check_mask(mask: TracedTensor | None, num_rows: Size) -> None:
     """(N,) or more axes, of which the first is the rows."""
-    check(mask is None or (mask.axis == 0 and mask.sizes[0] == num_rows), "its mask is of other rows")
+    require(mask is None or (mask.axis == 0 and mask.sizes[0] == num_rows), "its mask is of other rows")
 
 
-def _check_bias(bias: Tensor | None, num_rows: Size) -> None:
+def _check_bias(bias: TracedTensor | None, num_rows: Size) -> None:
     """(N or 1, heads, S, T)."""
     alike = bias is not None and not bias.has_rows and bias.sizes[0] == ONE
     own = bias is not None and bias.axis == 0 and bias.sizes[0] == num_rows
-    check(bias is None or alike or own, "its bias is of other rows")
+    require(bias is None or alike or own, "its bias is of other rows")
 
 
-def rotary(call: Call) -> Tensor:
+def rotary(call: NodeCall) -> TracedTensor:
     """RotaryEmbedding: its second input is the places, of each row or of all."""
-    tensor, places = rows_first(call.input(0)), call.input(1)
+    tensor, places = require_rows_first(call.input(0)), call.input(1)
     own = places.axis == 0 and places.sizes[0] == tensor.sizes[0]
-    check(own or (not places.has_rows and places.sizes == (ONE,)), "its places are of other rows")
-    _check_alike(call, range(2, len(call.inputs)))
+    require(own or (not places.has_rows and places.sizes == (ONE,)), "its places are of other rows")
+    _check_row_independent(call, range(2, len(call.inputs)))
     return tensor
 
 
-def matmul(call: Call) -> Tensor:
+def matmul(call: NodeCall) -> TracedTensor:
     """FusedMatMul."""
-    check(not call.number("transBatchA") and not call.number("transBatchB"), "it turns axes that are not followed")
-    one = product.turned(call.input(0)) if call.number("transA") else call.input(0)
-    other = product.turned(call.input(1)) if call.number("transB") else call.input(1)
-    return product.product(one, other)
+    require(not call.number("transBatchA") and not call.number("transBatchB"), "it turns axes that are not followed")
+    one = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
+    other = product.swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
+    return product.matrix_product(one, other)
 
 
-def scaled_matmul(call: Call) -> Tensor:
+def scaled_matmul(call: NodeCall) -> TracedTensor:
     """MatMulIntegerToFloat: scales, zero points and bias are the same for all rows."""
-    _check_alike(call, range(2, len(call.inputs)))
+    _check_row_independent(call, range(2, len(call.inputs)))
     one_for_all = [call.optional(place) for place in (2, 4)]
-    check(all(each is None or all(size == ONE for size in each.sizes) for each in one_for_all), "it has several scales")
-    return product.product(call.input(0), call.input(1))
+    require(
+        all(each is None or all(size == ONE for size in each.sizes) for each in one_for_all), "it has several scales"
+    )
+    return product.matrix_product(call.input(0), call.input(1))
 
 
-def packed_matmul(call: Call) -> Tensor:
+def packed_matmul(call: NodeCall) -> TracedTensor:
     """MatMulNBits: weights of few bits."""
     tensor = call.only_first_has_rows()
-    check(tensor.axis is None or tensor.axis < tensor.rank - 1, "it sums over the rows")
-    return Tensor(tensor.axis, (*tensor.sizes[:-1], unknown()))
+    require(tensor.axis is None or tensor.axis < tensor.rank - 1, "it sums over the rows")
+    return TracedTensor(tensor.axis, (*tensor.sizes[:-1], unknown_size()))
 
 
-def quantized_gemm(call: Call) -> Tensor:
+def quantized_gemm(call: NodeCall) -> TracedTensor:
     """QGemm: A with scale and zero point, B with its, then a bias."""
-    _check_alike(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
-    one = product.turned(call.input(0)) if call.number("transA") else call.input(0)
-    other = product.turned(call.input(3)) if call.number("transB") else call.input(3)
-    return product.product(one, other)
+    _check_row_independent(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
+    one = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
+    other = product.swap_last_axes(call.input(3)) if call.number("transB") else call.input(3)
+    return product.matrix_product(one, other)
 
 
-def convolution(call: Call) -> Tensor:
+def convolution(call: NodeCall) -> TracedTensor:
     """FusedConv: its fourth input is added to the answer."""
     found = product.convolution(replace(call, inputs=call.inputs[:3]))
     added = call.optional(3)
-    check(added is None or (added.axis == 0 and added.sizes[0] == found.sizes[0]), _OTHER_ROWS)
+    require(added is None or (added.axis == 0 and added.sizes[0] == found.sizes[0]), _OTHER_ROWS)
     return found
 
 
-def quantized_pool(call: Call) -> Tensor:
+def quantized_pool(call: NodeCall) -> TracedTensor:
     """QLinearAveragePool and QLinearGlobalAveragePool, with channels first or last."""
-    tensor = rows_first(call.only_first_has_rows())
-    check(tensor.rank > 2, "it takes all rows for one")
+    tensor = require_rows_first(call.only_first_has_rows())
+    require(tensor.rank > 2, "it takes all rows for one")
     if call.operator == "QLinearGlobalAveragePool" and not call.number("channels_last"):
         return product.global_pool(call)
-    return Tensor(0, (tensor.sizes[0], *(unknown() for _ in tensor.sizes[1:])))
+    return TracedTensor(0, (tensor.sizes[0], *(unknown_size() for _ in tensor.sizes[1:])))
 
 
-def quantized_concat(call: Call) -> Tensor:
+def quantized_concat(call: NodeCall) -> TracedTensor:
     """QLinearConcat: scale and zero point of the answer, then each tensor with its."""
     tensors = call.inputs[2::3]
-    check(not any(each.has_rows for each in (*call.inputs[:2], *call.inputs[3::3], *call.inputs[4::3]) if each),
+    require(not any(each.has_rows for each in (*call.inputs[:2], *call.inputs[3::3], *call.inputs[4::3]) if each),
           "a scale depends on the rows")  # fmt: skip
     return layout.concat(replace(call, inputs=tensors))
 
 
-def quantized_softmax(call: Call) -> Tensor:
+def quantized_softmax(call: NodeCall) -> TracedTensor:
     """QLinearSoftmax: it means the Softmax of the operator set that it names."""
     tensor = call.only_first_has_rows()
-    check(tensor.axis != place_of(call.number("axis", -1), tensor.rank), "it goes over the rows")
+    require(tensor.axis != normalize_axis(call.number("axis", -1), tensor.rank), "it goes over the rows")
     if call.number("opset") < 13:
         return reduction.softmax(replace(call, inputs=(tensor,), version=1))
     return tensor
@@ -183,8 +185,8 @@ def quantized_softmax(call: Call) -> Tensor:
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"), elementwise),
-    **dict.fromkeys(("QLinearAdd", "QLinearMul"), quantized),
-    **dict.fromkeys(("QLinearLeakyRelu", "QLinearSigmoid"), quantized_each),
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), quantized_binary),
+    **dict.fromkeys(("QLinearLeakyRelu", "QLinearSigmoid"), quantized_unary),
     **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), quantized_pool),
     **dict.fromkeys(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), skip_norm),
     "Attention": attention,

@@ -9,80 +9,80 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from deepseek.engines.onnx_file.mixing.elementwise import counted_axis
-from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known, total, unknown
+from deepseek.engines.onnx_file.mixing.elementwise import axis_that_counts_rows
+from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known_size, total_size, unknown_size
 from deepseek.engines.onnx_file.mixing.tensor import (
-    Call,
     MixesError,
-    Numbering,
+    NodeCall,
+    RowIndices,
     Rule,
-    Tensor,
+    TracedTensor,
     broadcast,
-    check,
-    place_of,
-    rows_first,
-    with_axis,
+    normalize_axis,
+    require,
+    require_rows_first,
+    resize_axis,
 )
 
-_TAKEN_APART = "it puts elements of several rows into one place, or takes rows apart"
-_TO_THE_END = 2**31 - 1  # what exporters write for "to the end of the axis", or more
+_ROWS_BROKEN_UP = "it puts elements of several rows into one place, or takes rows apart"
+_END_OF_AXIS = 2**31 - 1  # what exporters write for "to the end of the axis", or more
 
 
-def reshape(call: Call) -> Tensor:
+def reshape(call: NodeCall) -> TracedTensor:
     """An element of a row has to stay one of that row: its axis, in row-major order, is of that many rows still."""
     tensor, target = call.input(0), call.input(1)
     if target.values is None:
-        check(not target.has_rows and not tensor.has_rows, "a shape is not known")
-        return Tensor(None, None)
+        require(not target.has_rows and not tensor.has_rows, "a shape is not known")
+        return TracedTensor(None, None)
     copies = not call.number("allowzero")
     shape = [
-        tensor.sizes[place] if copies and size == known(0) and place < len(tensor.sizes) else size
+        tensor.sizes[place] if copies and size == known_size(0) and place < len(tensor.sizes) else size
         for place, size in enumerate(target.values)
     ]
-    return reshaped(tensor, shape)
+    return reshape_tensor(tensor, shape)
 
 
-def reshaped(tensor: Tensor, shape: Sequence[Size]) -> Tensor:
+def reshape_tensor(tensor: TracedTensor, shape: Sequence[Size]) -> TracedTensor:
     """The elements of a tensor in another shape, of which one size may be -1."""
     if tensor.shape is None:
-        check(not any(size.counts_rows for size in shape), "it counts on a number of rows")
-        return Tensor(None, tuple(unknown() if size == known(-1) else size for size in shape))
-    others = total(size for size in shape if size != known(-1))
-    if known(-1) in shape:
-        check(others != known(0), "a shape holds 0")
-        shape = [total(tensor.sizes) / others if size == known(-1) else size for size in shape]
+        require(not any(size.counts_rows for size in shape), "it counts on a number of rows")
+        return TracedTensor(None, tuple(unknown_size() if size == known_size(-1) else size for size in shape))
+    others = total_size(size for size in shape if size != known_size(-1))
+    if known_size(-1) in shape:
+        require(others != known_size(0), "a shape holds 0")
+        shape = [total_size(tensor.sizes) / others if size == known_size(-1) else size for size in shape]
     if tensor.axis is None:
-        check(not any(size.counts_rows for size in shape), "it counts on a number of rows")
-        return Tensor(None, tuple(shape), tensor.values, numbering=tensor.numbering)
+        require(not any(size.counts_rows for size in shape), "it counts on a number of rows")
+        return TracedTensor(None, tuple(shape), tensor.values, numbering=tensor.numbering)
     places = [place for place, size in enumerate(shape) if size.counts_rows]
-    check(len(places) == 1, _TAKEN_APART)
+    require(len(places) == 1, _ROWS_BROKEN_UP)
     (place,) = places
-    outer = total(tensor.sizes[: tensor.axis]) * tensor.outer / total(shape[:place])
+    outer = total_size(tensor.sizes[: tensor.axis]) * tensor.outer / total_size(shape[:place])
     # Where an exporter has written 7 for a free size, both shapes hold as many elements only when it is 7.
-    for repeats in (outer, outer * total(shape) / total(tensor.sizes)):
+    for repeats in (outer, outer * total_size(shape) / total_size(tensor.sizes)):
         if repeats.is_integral and (shape[place] / repeats).of_a_row is not None:
-            return Tensor(place, tuple(shape), outer=repeats, numbering=tensor.numbering)
-    raise MixesError(_TAKEN_APART)
+            return TracedTensor(place, tuple(shape), outer=repeats, numbering=tensor.numbering)
+    raise MixesError(_ROWS_BROKEN_UP)
 
 
-def flatten(call: Call) -> Tensor:
+def flatten(call: NodeCall) -> TracedTensor:
     """Two axes: what stands before `axis`, and the rest."""
     tensor = call.input(0)
     axis = call.number("axis", 1)
     axis += tensor.rank if axis < 0 else 0
-    return reshaped(tensor, (total(tensor.sizes[:axis]), total(tensor.sizes[axis:])))
+    return reshape_tensor(tensor, (total_size(tensor.sizes[:axis]), total_size(tensor.sizes[axis:])))
 
 
-def transpose(call: Call) -> Tensor:
+def transpose(call: NodeCall) -> TracedTensor:
     """Axes in another order, the reverse one if none is given."""
     tensor = call.input(0)
     if tensor.shape is None:
-        return Tensor(None, None)
+        return TracedTensor(None, None)
     order = call.numbers("perm") or tuple(reversed(range(tensor.rank)))
-    check(sorted(order) == list(range(tensor.rank)), "its order of axes does not fit")
+    require(sorted(order) == list(range(tensor.rank)), "its order of axes does not fit")
     values = tensor.values if tensor.rank < 2 else None
-    check(values is not None or not tensor.counts_rows, "it computes with the number of rows")
-    return Tensor(
+    require(values is not None or not tensor.counts_rows, "it computes with the number of rows")
+    return TracedTensor(
         None if tensor.axis is None else order.index(tensor.axis),
         tuple(tensor.sizes[at] for at in order),
         values,
@@ -91,198 +91,200 @@ def transpose(call: Call) -> Tensor:
     )
 
 
-def squeeze(call: Call) -> Tensor:
+def squeeze(call: NodeCall) -> TracedTensor:
     """Without axes of size 1. Where none is named, one row would lose its axis."""
     tensor = call.input(0)
     axes = call.list_of("axes", 1)
     if tensor.shape is None:
-        return Tensor(None, None)
+        return TracedTensor(None, None)
     if axes is None:
-        check(tensor.axis is None, "it takes the axis of a single row away")
+        require(tensor.axis is None, "it takes the axis of a single row away")
         left = [size for size in tensor.sizes if size != ONE]
         known_sizes = all(size.number is not None for size in tensor.sizes)
-        return Tensor(None, tuple(left) if known_sizes else None, tensor.values)
-    gone = {place_of(axis, tensor.rank) for axis in axes}
-    check(tensor.axis not in gone, "it takes the axis of a single row away")
+        return TracedTensor(None, tuple(left) if known_sizes else None, tensor.values)
+    gone = {normalize_axis(axis, tensor.rank) for axis in axes}
+    require(tensor.axis not in gone, "it takes the axis of a single row away")
     shape = tuple(size for place, size in enumerate(tensor.sizes) if place not in gone)
     axis = None if tensor.axis is None else tensor.axis - sum(place < tensor.axis for place in gone)
-    return Tensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
+    return TracedTensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
 
 
-def unsqueeze(call: Call) -> Tensor:
+def unsqueeze(call: NodeCall) -> TracedTensor:
     """With new axes of size 1."""
     tensor = call.input(0)
     axes = call.list_of("axes", 1)
     if tensor.shape is None:
-        return Tensor(None, None)
+        return TracedTensor(None, None)
     rank = tensor.rank + len(axes or ())
-    new = {place_of(axis, rank) for axis in axes or ()}
-    check(len(new) == rank - tensor.rank, "its axes do not fit")
+    new = {normalize_axis(axis, rank) for axis in axes or ()}
+    require(len(new) == rank - tensor.rank, "its axes do not fit")
     old = [place for place in range(rank) if place not in new]
     sizes = iter(tensor.sizes)
     shape = tuple(ONE if place in new else next(sizes) for place in range(rank))
     axis = None if tensor.axis is None else old[tensor.axis]
-    return Tensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
+    return TracedTensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
 
 
-def expand(call: Call) -> Tensor:
+def expand(call: NodeCall) -> TracedTensor:
     """Repeated along axes of size 1, for each row where the shape counts the rows."""
     tensor, target = call.input(0), call.input(1)
-    check(not tensor.counts_rows, "it computes with the number of rows")
+    require(not tensor.counts_rows, "it computes with the number of rows")
     if target.values is None:
-        check(not target.has_rows and not tensor.has_rows, "a shape is not known")
-        return Tensor(None, None)
+        require(not target.has_rows and not tensor.has_rows, "a shape is not known")
+        return TracedTensor(None, None)
     if tensor.shape is None:
-        check(not target.counts_rows, "it counts on a number of rows")
-        return Tensor(None, None)
-    found = broadcast([tensor, Tensor(counted_axis(target.values), target.values)])
+        require(not target.counts_rows, "it counts on a number of rows")
+        return TracedTensor(None, None)
+    found = broadcast([tensor, TracedTensor(axis_that_counts_rows(target.values), target.values)])
     return replace(found, numbering=tensor.numbering)
 
 
-def tile(call: Call) -> Tensor:
+def tile(call: NodeCall) -> TracedTensor:
     """Copies one after the other; not along the rows."""
     tensor, repeats = call.input(0), call.input(1).values
-    check(not tensor.counts_rows, "it computes with the number of rows")
+    require(not tensor.counts_rows, "it computes with the number of rows")
     if repeats is None or tensor.shape is None:
-        check(not call.input(1).has_rows and not tensor.has_rows, "its copies are not known")
-        return Tensor(None, None)
-    check(len(repeats) == tensor.rank, "its copies do not fit")
+        require(not call.input(1).has_rows and not tensor.has_rows, "its copies are not known")
+        return TracedTensor(None, None)
+    require(len(repeats) == tensor.rank, "its copies do not fit")
     shape = tuple(size * copies for size, copies in zip(tensor.sizes, repeats, strict=True))
     if tensor.axis is None:
-        return Tensor(counted_axis(shape), shape)
-    check(counted_axis(shape) == tensor.axis and repeats[tensor.axis] == ONE, "it repeats all rows together")
-    return Tensor(tensor.axis, shape)
+        return TracedTensor(axis_that_counts_rows(shape), shape)
+    require(axis_that_counts_rows(shape) == tensor.axis and repeats[tensor.axis] == ONE, "it repeats all rows together")
+    return TracedTensor(tensor.axis, shape)
 
 
-def concat(call: Call) -> Tensor:
+def concat(call: NodeCall) -> TracedTensor:
     """Behind each other along an axis that is not that of the rows."""
     tensors = call.present
     if any(each.shape is None for each in tensors) and not any(each.has_rows for each in tensors):
-        check(not any(each.counts_rows for each in tensors), "it computes with the number of rows")
-        return Tensor(None, None)
-    axis = place_of(call.number("axis", 1), tensors[0].rank)
-    check(len({each.rank for each in tensors}) == 1, "its tensors have several numbers of axes")
+        require(not any(each.counts_rows for each in tensors), "it computes with the number of rows")
+        return TracedTensor(None, None)
+    axis = normalize_axis(call.number("axis", 1), tensors[0].rank)
+    require(len({each.rank for each in tensors}) == 1, "its tensors have several numbers of axes")
     with_rows = [each for each in tensors if each.has_rows]
-    length = _sum([each.sizes[axis] for each in tensors])
+    length = _sum_sizes([each.sizes[axis] for each in tensors])
     if not with_rows:
         flat = all(each.rank == 1 and each.values is not None for each in tensors)
-        check(flat or not any(each.counts_rows for each in tensors), "it computes with the number of rows")
+        require(flat or not any(each.counts_rows for each in tensors), "it computes with the number of rows")
         values = tuple(value for each in tensors for value in each.values or ()) if flat else None
-        found = with_axis(tensors[0], axis, length)
-        return Tensor(None, found.shape, values)
+        found = resize_axis(tensors[0], axis, length)
+        return TracedTensor(None, found.shape, values)
     first = with_rows[0]
-    check(len(with_rows) == len(tensors), "it counts on a number of rows")
-    check(all(each.axis == first.axis for each in tensors) and first.axis != axis, "it joins rows one after the other")
-    check(len({each.sizes[first.row_axis] for each in tensors}) == 1, "its tensors have several numbers of rows")
-    return replace(with_axis(first, axis, length), numbering=_joined_numbering(tensors, axis))
+    require(len(with_rows) == len(tensors), "it counts on a number of rows")
+    require(
+        all(each.axis == first.axis for each in tensors) and first.axis != axis, "it joins rows one after the other"
+    )
+    require(len({each.sizes[first.row_axis] for each in tensors}) == 1, "its tensors have several numbers of rows")
+    return replace(resize_axis(first, axis, length), numbering=_concat_indices(tensors, axis))
 
 
-def _joined_numbering(tensors: Sequence[Tensor], axis: int) -> Numbering | None:
+def _concat_indices(tensors: Sequence[TracedTensor], axis: int) -> RowIndices | None:
     """The number of the row, and behind it others, along the last axis: what GatherND takes."""
     first, *others = tensors
     if not any(each.numbers_rows for each in tensors):
         return None
-    is_number = first.numbering == Numbering(ONE, ONE) and first.sizes[-1] == ONE and axis == first.rank - 1
+    is_number = first.numbering == RowIndices(ONE, ONE) and first.sizes[-1] == ONE and axis == first.rank - 1
     if is_number and not any(each.numbers_rows for each in others):
-        return Numbering(ONE, ONE, is_column=True)
-    return Numbering(ONE, None)
+        return RowIndices(ONE, ONE, is_column=True)
+    return RowIndices(ONE, None)
 
 
-def _sum(sizes: Sequence[Size]) -> Size | None:
+def _sum_sizes(sizes: Sequence[Size]) -> Size | None:
     numbers = [size.number for size in sizes]
-    return None if None in numbers else known(sum(number for number in numbers if number is not None))
+    return None if None in numbers else known_size(sum(number for number in numbers if number is not None))
 
 
-def split(call: Call) -> Sequence[Tensor]:
+def split(call: NodeCall) -> Sequence[TracedTensor]:
     """Pieces along an axis that is not that of the rows."""
     tensor = call.only_first_has_rows()
     if tensor.shape is None:
-        return [Tensor(None, None)] * call.num_outputs
-    axis = place_of(call.number("axis"), tensor.rank)
-    check(axis != tensor.axis, "it splits the rows")
+        return [TracedTensor(None, None)] * call.num_outputs
+    axis = normalize_axis(call.number("axis"), tensor.rank)
+    require(axis != tensor.axis, "it splits the rows")
     pieces = call.list_of("split", 1)
     if pieces is None:
-        even = tensor.sizes[axis] / known(call.num_outputs)
-        sizes = [even if even.is_integral else unknown() for _ in range(call.num_outputs)]
+        even = tensor.sizes[axis] / known_size(call.num_outputs)
+        sizes = [even if even.is_integral else unknown_size() for _ in range(call.num_outputs)]
     else:
-        sizes = [known(piece) for piece in pieces]
-    found = [with_axis(tensor, axis, size) for size in sizes]
+        sizes = [known_size(piece) for piece in pieces]
+    found = [resize_axis(tensor, axis, size) for size in sizes]
     if tensor.rank == 1 and tensor.values is not None and pieces is not None:
         ends = list(accumulate(pieces))
         values = [tensor.values[end - piece : end] for end, piece in zip(ends, pieces, strict=True)]
-        return [Tensor(None, each.shape, part) for each, part in zip(found, values, strict=True)]
-    check(not tensor.counts_rows, "it computes with the number of rows")
+        return [TracedTensor(None, each.shape, part) for each, part in zip(found, values, strict=True)]
+    require(not tensor.counts_rows, "it computes with the number of rows")
     return found
 
 
-def slice_(call: Call) -> Tensor:
+def slice_(call: NodeCall) -> TracedTensor:
     """Cut along axes that are not that of the rows."""
     tensor = call.input(0)
     starts, ends = (_bounds(call, name, place) for place, name in ((1, "starts"), (2, "ends")))
     axes, steps = call.list_of("axes", 3), call.list_of("steps", 4)
     if tensor.shape is None or starts is None or ends is None:
-        check(not any(each.has_rows or each.counts_rows for each in call.present), "its cuts are not known")
-        return Tensor(None, None if tensor.shape is None else tuple(unknown() for _ in tensor.sizes))
+        require(not any(each.has_rows or each.counts_rows for each in call.present), "its cuts are not known")
+        return TracedTensor(None, None if tensor.shape is None else tuple(unknown_size() for _ in tensor.sizes))
     axes = list(range(len(starts))) if axes is None else axes
     steps = [1] * len(axes) if steps is None else steps
     shape, values = list(tensor.sizes), tensor.values
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        place = place_of(axis, tensor.rank)
+        place = normalize_axis(axis, tensor.rank)
         size = shape[place]
-        far = end == size or (end.number is not None and end.number >= _TO_THE_END)
+        far = end == size or (end.number is not None and end.number >= _END_OF_AXIS)
         if place == tensor.axis:
-            check(far and start == known(0) and step == 1, "it cuts among the rows")
+            require(far and start == known_size(0) and step == 1, "it cuts among the rows")
             continue
-        check(not start.counts_rows and (not end.counts_rows or far), "it cuts by the number of rows")
+        require(not start.counts_rows and (not end.counts_rows or far), "it cuts by the number of rows")
         first, last, length = start.whole, end.whole, size.whole
-        if far and start == known(0) and step == 1:
+        if far and start == known_size(0) and step == 1:
             continue
         if first is not None and last is not None and length is not None:
             kept = range(length)[first:last:step]
-            shape[place] = known(len(kept))
+            shape[place] = known_size(len(kept))
             values = None if values is None or tensor.rank != 1 else tuple(values[at] for at in kept)
         else:
-            whole_from_zero = start == known(0) and step == 1 and end.is_integral
-            shape[place] = end if whole_from_zero else unknown()
+            whole_from_zero = start == known_size(0) and step == 1 and end.is_integral
+            shape[place] = end if whole_from_zero else unknown_size()
             values = None
-    check(values is not None or not tensor.counts_rows, "it computes with the number of rows")
-    return Tensor(tensor.axis, tuple(shape), values)
+    require(values is not None or not tensor.counts_rows, "it computes with the number of rows")
+    return TracedTensor(tensor.axis, tuple(shape), values)
 
 
-def _bounds(call: Call, name: str, place: int) -> tuple[Size, ...] | None:
+def _bounds(call: NodeCall, name: str, place: int) -> tuple[Size, ...] | None:
     listed = call.numbers(name)
     if listed is not None:
-        return tuple(map(known, listed))
+        return tuple(map(known_size, listed))
     given = call.optional(place)
     return None if given is None else given.values
 
 
-def pad(call: Call) -> Tensor:
+def pad(call: NodeCall) -> TracedTensor:
     """More at the ends of axes that are not that of the rows."""
     tensor = call.only_first_has_rows()
     if tensor.axis is None:
-        return Tensor(None, None if tensor.shape is None else tuple(unknown() for _ in tensor.sizes))
+        return TracedTensor(None, None if tensor.shape is None else tuple(unknown_size() for _ in tensor.sizes))
     amounts = call.list_of("pads", 1)
     if amounts is None:
         amounts = call.list_of("paddings", 1)  # of opset 1
     axes = call.list_of("axes", 3) if call.version >= 18 else None
     axes = list(range(tensor.rank)) if axes is None else axes
-    check(amounts is not None and len(amounts) == 2 * len(axes), "its amounts are not known")
+    require(amounts is not None and len(amounts) == 2 * len(axes), "its amounts are not known")
     shape = list(tensor.sizes)
     for axis, before, after in zip(axes, (amounts or [])[: len(axes)], (amounts or [])[len(axes) :], strict=True):
-        place = place_of(axis, tensor.rank)
-        check(place != tensor.axis or before == after == 0, "it adds rows")
+        place = normalize_axis(axis, tensor.rank)
+        require(place != tensor.axis or before == after == 0, "it adds rows")
         if before or after:
             size = shape[place].number
-            shape[place] = unknown() if size is None else known(size + before + after)
-    return Tensor(tensor.axis, tuple(shape))
+            shape[place] = unknown_size() if size is None else known_size(size + before + after)
+    return TracedTensor(tensor.axis, tuple(shape))
 
 
-def resize(call: Call) -> Tensor:
+def resize(call: NodeCall) -> TracedTensor:
     """Larger or smaller along axes that are not that of the rows."""
     tensor = call.input(0)
-    check(not any(each.has_rows for each in call.present[1:]), "its sizes depend on the rows")
-    check(
+    require(not any(each.has_rows for each in call.present[1:]), "its sizes depend on the rows")
+    require(
         call.text("coordinate_transformation_mode") != "tf_crop_and_resize", "it cuts along axes that are not followed"
     )
     scales, sizes = (
@@ -290,34 +292,36 @@ def resize(call: Call) -> Tensor:
         else (call.optional(2), call.optional(3))
     )  # fmt: skip
     axes = call.numbers("axes") or tuple(range(tensor.rank))
-    axes = tuple(place_of(axis, tensor.rank) for axis in axes)
+    axes = tuple(normalize_axis(axis, tensor.rank) for axis in axes)
     if tensor.axis in axes:
         place = axes.index(tensor.row_axis)
         factors = () if scales is None else scales.values or ()
         lengths = () if sizes is None else sizes.values or ()
         same = place < len(lengths) and lengths[place] == tensor.sizes[tensor.row_axis]
-        check(same or (place < len(factors) and factors[place] == ONE and not lengths), "it makes more rows of them")
-    return Tensor(tensor.axis, tuple(size if at == tensor.axis else unknown() for at, size in enumerate(tensor.sizes)))
+        require(same or (place < len(factors) and factors[place] == ONE and not lengths), "it makes more rows of them")
+    return TracedTensor(
+        tensor.axis, tuple(size if at == tensor.axis else unknown_size() for at, size in enumerate(tensor.sizes))
+    )
 
 
-def depth_to_space(call: Call) -> Tensor:
+def depth_to_space(call: NodeCall) -> TracedTensor:
     """DepthToSpace and SpaceToDepth: pictures by themselves."""
-    tensor = rows_first(call.input(0), rank=4)
-    return Tensor(0, (tensor.sizes[0], *(unknown() for _ in range(3))))
+    tensor = require_rows_first(call.input(0), rank=4)
+    return TracedTensor(0, (tensor.sizes[0], *(unknown_size() for _ in range(3))))
 
 
-def trilu(call: Call) -> Tensor:
+def trilu(call: NodeCall) -> TracedTensor:
     """A triangle of the last two axes."""
     tensor = call.only_first_has_rows()
-    check(tensor.axis is None or tensor.axis < tensor.rank - 2, "it cuts among the rows")
-    return Tensor(tensor.axis, tensor.shape)
+    require(tensor.axis is None or tensor.axis < tensor.rank - 2, "it cuts among the rows")
+    return TracedTensor(tensor.axis, tensor.shape)
 
 
-def reverse_sequence(call: Call) -> Tensor:
+def reverse_sequence(call: NodeCall) -> TracedTensor:
     """Each row turned round by its own length."""
-    tensor, lengths = call.input(0), rows_first(call.input(1), rank=1)
-    check(tensor.axis == call.number("batch_axis", 1), "it turns the rows round")
-    check(tensor.sizes[tensor.row_axis] == lengths.sizes[0], "it has another number of rows")
+    tensor, lengths = call.input(0), require_rows_first(call.input(1), rank=1)
+    require(tensor.axis == call.number("batch_axis", 1), "it turns the rows round")
+    require(tensor.sizes[tensor.row_axis] == lengths.sizes[0], "it has another number of rows")
     return tensor
 
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deepseek.engines.onnx_file.contents import MAX_DEPTH
-from deepseek.engines.onnx_file.mixing.sizes import known
-from deepseek.engines.onnx_file.mixing.tensor import Numbering, Tensor, contents
-from deepseek.engines.onnx_file.proto import Value, fields, message, text
+from deepseek.engines.onnx_file.contents import MAX_GRAPH_DEPTH
+from deepseek.engines.onnx_file.mixing.sizes import known_size
+from deepseek.engines.onnx_file.mixing.tensor import RowIndices, TracedTensor, stored_tensor
+from deepseek.engines.onnx_file.proto import FieldValue, field_bytes, field_text, iterate_fields
 
 MAX_NUMBERS = 256  # of a constant whose contents are followed
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "u1", 11: "<f8", 12: "<u4", 13: "<u8"}
-_WHOLE = (6, 7)  # int32 and int64, of which places are
+_INTEGER_TYPES = (6, 7)  # int32 and int64, of which places are
 _EXTERNAL = 1  # TensorProto.DataLocation
 _SIGN, _WRAP = 1 << 63, 1 << 64
 Dim = int | str | None
@@ -43,7 +43,7 @@ class Graph:
     nodes: tuple[Node, ...]
     inputs: tuple[tuple[str, tuple[Dim, ...]], ...]
     outputs: tuple[str, ...]
-    constants: Mapping[str, Tensor]
+    constants: Mapping[str, TracedTensor]
 
     def names(self) -> set[str]:
         """Every name that is used in it, and in the graphs in it."""
@@ -55,7 +55,9 @@ class Graph:
         return found
 
 
-Found = int | float | str | Tensor | Graph | Reference | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+AttributeValue = (
+    int | float | str | TracedTensor | Graph | Reference | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Node:
     domain: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, Found]
+    attributes: Mapping[str, AttributeValue]
 
     @property
     def graphs(self) -> list[Graph]:
@@ -80,7 +82,7 @@ class Function:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
-    defaults: Mapping[str, Found]
+    defaults: Mapping[str, AttributeValue]
     versions: Mapping[str, int]
 
 
@@ -97,242 +99,244 @@ def read_model(data: bytes) -> Model:
     """The model of a file's bytes."""
     graph, versions = Graph((), (), (), {}), dict[str, int]()
     functions: dict[tuple[str, str], Function] = {}
-    for number, value in fields(memoryview(data)):
+    for number, value in iterate_fields(memoryview(data)):
         if number == 7:
-            graph = _graph(message(value), 0)
+            graph = _read_graph(field_bytes(value), 0)
         elif number == 8:
-            _read_version(message(value), versions)
+            _read_version(field_bytes(value), versions)
         elif number == 25:
-            key, function = _function(message(value))
+            key, function = _read_function(field_bytes(value))
             functions[key] = function
     return Model(graph, versions, functions)
 
 
-def _plain(domain: str) -> str:
+def _normalize_domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
 def _read_version(data: memoryview, versions: dict[str, int]) -> None:
     domain, version = "", 1
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            domain = text(value)
+            domain = field_text(value)
         elif number == 2:
-            version = _whole(value)
-    versions[_plain(domain)] = version
+            version = _read_int(value)
+    versions[_normalize_domain(domain)] = version
 
 
-def _graph(data: memoryview, depth: int) -> Graph:
-    if depth > MAX_DEPTH:
+def _read_graph(data: memoryview, depth: int) -> Graph:
+    if depth > MAX_GRAPH_DEPTH:
         raise ValueError("its graphs are nested too deeply")
     nodes, inputs, outputs = [], list[tuple[str, tuple[Dim, ...]]](), []
-    constants: dict[str, Tensor] = {}
-    for number, value in fields(data):
+    constants: dict[str, TracedTensor] = {}
+    for number, value in iterate_fields(data):
         if number == 1:
-            nodes.append(_node(message(value), depth))
+            nodes.append(_read_node(field_bytes(value), depth))
         elif number == 5:
-            name, tensor = _tensor(message(value))
+            name, tensor = _read_tensor(field_bytes(value))
             constants[name] = tensor
         elif number == 11:
-            inputs.append(_end(message(value)))
+            inputs.append(_read_value_info(field_bytes(value)))
         elif number == 12:
-            outputs.append(_end(message(value))[0])
+            outputs.append(_read_value_info(field_bytes(value))[0])
         elif number == 15:
-            name, tensor = _sparse(message(value))
+            name, tensor = _read_sparse(field_bytes(value))
             constants[name] = tensor
     return Graph(tuple(nodes), tuple(inputs), tuple(outputs), constants)
 
 
-def _function(data: memoryview) -> tuple[tuple[str, str], Function]:
+def _read_function(data: memoryview) -> tuple[tuple[str, str], Function]:
     name = domain = ""
     inputs, outputs, nodes = [], [], []
-    defaults, versions = dict[str, Found](), dict[str, int]()
-    for number, value in fields(data):
+    defaults, versions = dict[str, AttributeValue](), dict[str, int]()
+    for number, value in iterate_fields(data):
         if number == 1:
-            name = text(value)
+            name = field_text(value)
         elif number == 4:
-            inputs.append(text(value))
+            inputs.append(field_text(value))
         elif number == 5:
-            outputs.append(text(value))
+            outputs.append(field_text(value))
         elif number == 7:
-            nodes.append(_node(message(value), 0))
+            nodes.append(_read_node(field_bytes(value), 0))
         elif number == 9:
-            _read_version(message(value), versions)
+            _read_version(field_bytes(value), versions)
         elif number == 10:
-            domain = text(value)
+            domain = field_text(value)
         elif number == 11:
-            key, default = _attribute(message(value), 0)
+            key, default = _read_attribute(field_bytes(value), 0)
             defaults[key] = default
-    return (_plain(domain), name), Function(tuple(inputs), tuple(outputs), tuple(nodes), defaults, versions)
+    return (_normalize_domain(domain), name), Function(tuple(inputs), tuple(outputs), tuple(nodes), defaults, versions)
 
 
-def _node(data: memoryview, depth: int) -> Node:
+def _read_node(data: memoryview, depth: int) -> Node:
     operator = domain = ""
     inputs, outputs = [], []
-    attributes: dict[str, Found] = {}
-    for number, value in fields(data):
+    attributes: dict[str, AttributeValue] = {}
+    for number, value in iterate_fields(data):
         if number == 1:
-            inputs.append(text(value))
+            inputs.append(field_text(value))
         elif number == 2:
-            outputs.append(text(value))
+            outputs.append(field_text(value))
         elif number == 4:
-            operator = text(value)
+            operator = field_text(value)
         elif number == 5:
-            name, found = _attribute(message(value), depth)
+            name, found = _read_attribute(field_bytes(value), depth)
             attributes[name] = found
         elif number == 7:
-            domain = text(value)
-    return Node(operator, _plain(domain), tuple(inputs), tuple(outputs), attributes)
+            domain = field_text(value)
+    return Node(operator, _normalize_domain(domain), tuple(inputs), tuple(outputs), attributes)
 
 
-def _attribute(data: memoryview, depth: int) -> tuple[str, Found]:
+def _read_attribute(data: memoryview, depth: int) -> tuple[str, AttributeValue]:
     name, single = "", None
-    lists: dict[int, list[Found]] = {}
+    lists: dict[int, list[AttributeValue]] = {}
     kind = 0
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            name = text(value)
+            name = field_text(value)
         elif number == 21:
-            return name, Reference(text(value))
+            return name, Reference(field_text(value))
         elif number == 20:
-            kind = _whole(value)
+            kind = _read_int(value)
         elif number in (7, 8, 9):
-            lists.setdefault(number, []).extend(_listed(number, value))
-        elif number in _ONE:
-            single = _single(number, value, depth)
+            lists.setdefault(number, []).extend(_read_list(number, value))
+        elif number in _SINGLE_FIELDS:
+            single = _read_single(number, value, depth)
     if single is not None:
         return name, single
     found = next(iter(lists.values()), [])
     if not found and kind < 6:  # what is 0 or "" may be left out
-        absent: dict[int, Found] = {1: 0.0, 3: ""}
+        absent: dict[int, AttributeValue] = {1: 0.0, 3: ""}
         return name, absent.get(kind, 0)
     return name, tuple(found)  # type: ignore[return-value]  # of one type, as a list of this kind is
 
 
-_ONE = (2, 3, 4, 5, 6)
+_SINGLE_FIELDS = (2, 3, 4, 5, 6)
 
 
-def _single(number: int, value: Value, depth: int) -> Found:
+def _read_single(number: int, value: FieldValue, depth: int) -> AttributeValue:
     if number == 2:
-        return float(struct.unpack("<f", message(value))[0])
+        return float(struct.unpack("<f", field_bytes(value))[0])
     if number == 3:
-        return _whole(value)
+        return _read_int(value)
     if number == 4:
-        return bytes(message(value)).decode(errors="replace")
-    return _tensor(message(value))[1] if number == 5 else _graph(message(value), depth + 1)
+        return bytes(field_bytes(value)).decode(errors="replace")
+    return _read_tensor(field_bytes(value))[1] if number == 5 else _read_graph(field_bytes(value), depth + 1)
 
 
-def _listed(number: int, value: Value) -> list[Found]:
+def _read_list(number: int, value: FieldValue) -> list[AttributeValue]:
     """Numbers of a list, which may be packed, or one text."""
     if number == 9:
-        return [bytes(message(value)).decode(errors="replace")]
+        return [bytes(field_bytes(value)).decode(errors="replace")]
     if number == 7:
-        return list(np.frombuffer(message(value), "<f4").tolist())
-    return [_whole(value)] if isinstance(value, int) else list(_varints(value))
+        return list(np.frombuffer(field_bytes(value), "<f4").tolist())
+    return [_read_int(value)] if isinstance(value, int) else list(_read_varints(value))
 
 
-def _varints(data: memoryview) -> list[int]:
+def _read_varints(data: memoryview) -> list[int]:
     """Packed whole numbers."""
     found, number, shift = [], 0, 0
     for byte in bytes(data):
         number |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            found.append(_signed(number))
+            found.append(_to_signed(number))
             number = shift = 0
     return found
 
 
-def _whole(value: Value) -> int:
+def _read_int(value: FieldValue) -> int:
     if not isinstance(value, int):
         raise ValueError("a message stands where a number should")
-    return _signed(value)
+    return _to_signed(value)
 
 
-def _signed(number: int) -> int:
+def _to_signed(number: int) -> int:
     number &= _WRAP - 1
     return number - _WRAP if number & _SIGN else number
 
 
-def _end(data: memoryview) -> tuple[str, tuple[Dim, ...]]:
+def _read_value_info(data: memoryview) -> tuple[str, tuple[Dim, ...]]:
     """Name and shape of an input or output; ValueInfoProto."""
     name, dims = "", list[Dim]()
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            name = text(value)
+            name = field_text(value)
         elif number == 2:
-            for kind, tensor in fields(message(value)):
-                for part, shape in fields(message(tensor)) if kind == 1 else ():
+            for kind, tensor in iterate_fields(field_bytes(value)):
+                for part, shape in iterate_fields(field_bytes(tensor)) if kind == 1 else ():
                     if part == 2:
-                        dims = [_dim(message(dim)) for at, dim in fields(message(shape)) if at == 1]
+                        dims = [
+                            _read_dim(field_bytes(dim)) for at, dim in iterate_fields(field_bytes(shape)) if at == 1
+                        ]
     return name, tuple(dims)
 
 
-def _dim(data: memoryview) -> Dim:
+def _read_dim(data: memoryview) -> Dim:
     found: Dim = None
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            found = _whole(value)
+            found = _read_int(value)
         elif number == 2:
-            found = text(value)
+            found = field_text(value)
     return found
 
 
-def _sparse(data: memoryview) -> tuple[str, Tensor]:
+def _read_sparse(data: memoryview) -> tuple[str, TracedTensor]:
     """Only its name and shape; the name is that of its values."""
     name, dims = "", list[int]()
-    for number, value in fields(data):
+    for number, value in iterate_fields(data):
         if number == 1:
-            name = _tensor(message(value))[0]
+            name = _read_tensor(field_bytes(value))[0]
         elif number == 3:
-            dims.extend([_whole(value)] if isinstance(value, int) else _varints(value))
-    return name, Tensor(None, tuple(map(known, dims)))
+            dims.extend([_read_int(value)] if isinstance(value, int) else _read_varints(value))
+    return name, TracedTensor(None, tuple(map(known_size, dims)))
 
 
-def _tensor(data: memoryview) -> tuple[str, Tensor]:
+def _read_tensor(data: memoryview) -> tuple[str, TracedTensor]:
     """Name, shape, and the numbers where they are few and in this file."""
     name, dims, kind, is_external, raw = "", list[int](), 0, False, None
-    typed: list[tuple[int, Value]] = []
-    for number, value in fields(data):
+    typed: list[tuple[int, FieldValue]] = []
+    for number, value in iterate_fields(data):
         if number == 1:
-            dims.extend([_whole(value)] if isinstance(value, int) else _varints(value))
+            dims.extend([_read_int(value)] if isinstance(value, int) else _read_varints(value))
         elif number == 2:
-            kind = _whole(value)
+            kind = _read_int(value)
         elif number in (4, 5, 7, 10, 11):
             typed.append((number, value))
         elif number == 8:
-            name = text(value)
+            name = field_text(value)
         elif number == 9:
-            raw = message(value)
+            raw = field_bytes(value)
         elif number in (13, 14):
             is_external = is_external or number == 13 or value == _EXTERNAL
-    shape, length = tuple(map(known, dims)), math.prod(dims)
+    shape, length = tuple(map(known_size, dims)), math.prod(dims)
     if is_external or kind not in _DTYPES:
-        return name, Tensor(None, shape)
+        return name, TracedTensor(None, shape)
     if length > MAX_NUMBERS:
-        return name, Tensor(None, shape, numbering=_places(raw, kind, length))
-    numbers = _numbers(typed) if raw is None else np.frombuffer(raw, _DTYPES[kind]).tolist()
+        return name, TracedTensor(None, shape, numbering=_index_limit(raw, kind, length))
+    numbers = _typed_numbers(typed) if raw is None else np.frombuffer(raw, _DTYPES[kind]).tolist()
     if len(numbers) != length or not all(math.isfinite(number) for number in numbers):
-        return name, Tensor(None, shape)
-    return name, contents(shape, numbers)
+        return name, TracedTensor(None, shape)
+    return name, stored_tensor(shape, numbers)
 
 
-def _places(raw: memoryview | None, kind: int, length: int) -> Numbering | None:
+def _index_limit(raw: memoryview | None, kind: int, length: int) -> RowIndices | None:
     """Below which the whole numbers of a longer tensor are, where none is below 0."""
-    if raw is None or kind not in _WHOLE or len(raw) != length * np.dtype(_DTYPES[kind]).itemsize:
+    if raw is None or kind not in _INTEGER_TYPES or len(raw) != length * np.dtype(_DTYPES[kind]).itemsize:
         return None
     numbers = np.frombuffer(raw, _DTYPES[kind])
-    return Numbering(known(0), known(int(numbers.max()) + 1)) if numbers.min() >= 0 else None
+    return RowIndices(known_size(0), known_size(int(numbers.max()) + 1)) if numbers.min() >= 0 else None
 
 
-def _numbers(typed: list[tuple[int, Value]]) -> list[float]:
+def _typed_numbers(typed: list[tuple[int, FieldValue]]) -> list[float]:
     """Of fields that have a type."""
     found: list[float] = []
     for number, value in typed:
         if isinstance(value, int):
-            found.append(_signed(value))
+            found.append(_to_signed(value))
         elif number in (4, 10):
             found.extend(np.frombuffer(value, "<f4" if number == 4 else "<f8").tolist())
         else:
-            found.extend(_varints(value))
+            found.extend(_read_varints(value))
     return found

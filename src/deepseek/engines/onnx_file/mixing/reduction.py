@@ -8,139 +8,139 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from deepseek.engines.onnx_file.mixing.sizes import ONE, unknown
+from deepseek.engines.onnx_file.mixing.sizes import ONE, unknown_size
 from deepseek.engines.onnx_file.mixing.tensor import (
-    Call,
+    NodeCall,
     Rule,
-    Tensor,
-    check,
-    place_of,
-    rows_first,
-    with_axis,
+    TracedTensor,
+    normalize_axis,
+    require,
+    require_rows_first,
+    resize_axis,
 )
 
 _OVER_ROWS = "it goes over the rows"
 
 
-def reduce(call: Call) -> Tensor:
+def reduce(call: NodeCall) -> TracedTensor:
     """ReduceSum and its like. Without axes it goes over all of them, unless it is told to do nothing then."""
     tensor = call.only_first_has_rows()
     axes = call.list_of("axes", 1)
     if not axes and call.number("noop_with_empty_axes"):
-        return Tensor(tensor.axis, tensor.shape)
-    return _without(call, tensor, axes)
+        return TracedTensor(tensor.axis, tensor.shape)
+    return _reduce_axes(call, tensor, axes)
 
 
-def arg(call: Call) -> Tensor:
+def arg_extreme(call: NodeCall) -> TracedTensor:
     """ArgMax and ArgMin."""
-    return _without(call, call.input(0), [call.number("axis")])
+    return _reduce_axes(call, call.input(0), [call.number("axis")])
 
 
-def _without(call: Call, tensor: Tensor, axes: Sequence[int] | None) -> Tensor:
+def _reduce_axes(call: NodeCall, tensor: TracedTensor, axes: Sequence[int] | None) -> TracedTensor:
     if tensor.axis is None and tensor.shape is None:
-        return Tensor(None, None)
-    gone = {place_of(axis, tensor.rank) for axis in axes or range(tensor.rank)}
-    check(tensor.axis not in gone, _OVER_ROWS)
+        return TracedTensor(None, None)
+    gone = {normalize_axis(axis, tensor.rank) for axis in axes or range(tensor.rank)}
+    require(tensor.axis not in gone, _OVER_ROWS)
     if call.number("keepdims", 1):
-        return Tensor(tensor.axis, tuple(ONE if at in gone else size for at, size in enumerate(tensor.sizes)))
+        return TracedTensor(tensor.axis, tuple(ONE if at in gone else size for at, size in enumerate(tensor.sizes)))
     shape = tuple(size for at, size in enumerate(tensor.sizes) if at not in gone)
-    return Tensor(None if tensor.axis is None else tensor.axis - sum(at < tensor.axis for at in gone), shape)
+    return TracedTensor(None if tensor.axis is None else tensor.axis - sum(at < tensor.axis for at in gone), shape)
 
 
-def softmax(call: Call) -> Tensor:
+def softmax(call: NodeCall) -> TracedTensor:
     """Softmax, LogSoftmax, Hardmax: along one axis; before opset 13 along that and all behind it, flattened."""
     tensor = call.input(0)
     if tensor.axis is None:
-        return Tensor(None, tensor.shape)
+        return TracedTensor(None, tensor.shape)
     if call.version < 13:
-        check(tensor.axis < place_of(call.number("axis", 1), tensor.rank), _OVER_ROWS)
+        require(tensor.axis < normalize_axis(call.number("axis", 1), tensor.rank), _OVER_ROWS)
     else:
-        check(tensor.axis != place_of(call.number("axis", -1), tensor.rank), _OVER_ROWS)
+        require(tensor.axis != normalize_axis(call.number("axis", -1), tensor.rank), _OVER_ROWS)
     return tensor
 
 
-def along(call: Call) -> Tensor:
+def lp_normalization(call: NodeCall) -> TracedTensor:
     """LpNormalization: along one axis, the last if none is named."""
     tensor = call.input(0)
-    check(tensor.axis is None or tensor.axis != place_of(call.number("axis", -1), tensor.rank), _OVER_ROWS)
-    return Tensor(tensor.axis, tensor.shape)
+    require(tensor.axis is None or tensor.axis != normalize_axis(call.number("axis", -1), tensor.rank), _OVER_ROWS)
+    return TracedTensor(tensor.axis, tensor.shape)
 
 
-def running(call: Call) -> Tensor:
+def cumulative(call: NodeCall) -> TracedTensor:
     """CumSum and CumProd, whose axis is an input."""
     tensor = call.only_first_has_rows()
     axis = call.input(1).whole_values()
-    check(axis is not None and place_of(axis[0], tensor.rank) != tensor.axis, _OVER_ROWS)
-    return Tensor(tensor.axis, tensor.shape)
+    require(axis is not None and normalize_axis(axis[0], tensor.rank) != tensor.axis, _OVER_ROWS)
+    return TracedTensor(tensor.axis, tensor.shape)
 
 
-def top(call: Call) -> Sequence[Tensor]:
+def top_k(call: NodeCall) -> Sequence[TracedTensor]:
     """TopK: values and places."""
     tensor = call.only_first_has_rows()
-    axis = place_of(call.number("axis", -1), tensor.rank)
-    check(axis != tensor.axis, _OVER_ROWS)
+    axis = normalize_axis(call.number("axis", -1), tensor.rank)
+    require(axis != tensor.axis, _OVER_ROWS)
     most = call.optional(1)
-    size = most.values[0] if most is not None and most.values else unknown()
-    return [with_axis(tensor, axis, size)] * 2
+    size = most.values[0] if most is not None and most.values else unknown_size()
+    return [resize_axis(tensor, axis, size)] * 2
 
 
-def layer_norm(call: Call) -> Sequence[Tensor]:
+def layer_norm(call: NodeCall) -> Sequence[TracedTensor]:
     """LayerNormalization and RMSNormalization: over an axis and all behind it. Its mean and deviation keep the axis."""
     tensor = call.only_first_has_rows()
-    axis = place_of(call.number("axis", -1), tensor.rank)
-    check(tensor.axis is None or tensor.axis < axis, _OVER_ROWS)
+    axis = normalize_axis(call.number("axis", -1), tensor.rank)
+    require(tensor.axis is None or tensor.axis < axis, _OVER_ROWS)
     shape = tuple(ONE if at >= axis else size for at, size in enumerate(tensor.sizes))
-    statistics = Tensor(tensor.axis, shape, outer=tensor.outer)
+    statistics = TracedTensor(tensor.axis, shape, outer=tensor.outer)
     return [replace(tensor, values=None), *[statistics] * (call.num_outputs - 1)]
 
 
-def batch_norm(call: Call) -> Tensor:
+def batch_norm(call: NodeCall) -> TracedTensor:
     """With stored statistics. In training they are those of the rows, which older versions show by more outputs."""
-    tensor = rows_first(call.only_first_has_rows())
+    tensor = require_rows_first(call.only_first_has_rows())
     is_trained = call.number("training_mode") or (call.version < 7 and not call.number("is_test"))
-    check(not is_trained and call.num_outputs == 1, "it takes its statistics from the rows")
+    require(not is_trained and call.num_outputs == 1, "it takes its statistics from the rows")
     return tensor
 
 
-def picture_norm(call: Call) -> Tensor:
+def instance_norm(call: NodeCall) -> TracedTensor:
     """InstanceNormalization, GroupNormalization, LRN: within a row, of which the channels come next."""
-    return rows_first(call.only_first_has_rows())
+    return require_rows_first(call.only_first_has_rows())
 
 
-def mean_variance(call: Call) -> Tensor:
+def mean_variance(call: NodeCall) -> TracedTensor:
     """MeanVarianceNormalization, by default over rows and places."""
     tensor = call.input(0)
     axes = call.numbers("axes") or (0, 2, 3)
-    check(tensor.axis not in {place_of(axis, tensor.rank) for axis in axes}, _OVER_ROWS)
+    require(tensor.axis not in {normalize_axis(axis, tensor.rank) for axis in axes}, _OVER_ROWS)
     return tensor
 
 
-def matrices(call: Call) -> Tensor:
+def determinant(call: NodeCall) -> TracedTensor:
     """Det: of the last two axes."""
     tensor = call.input(0)
-    check(tensor.axis is None or tensor.axis < tensor.rank - 2, _OVER_ROWS)
-    return Tensor(tensor.axis, None if tensor.shape is None else tensor.sizes[:-2])
+    require(tensor.axis is None or tensor.axis < tensor.rank - 2, _OVER_ROWS)
+    return TracedTensor(tensor.axis, None if tensor.shape is None else tensor.sizes[:-2])
 
 
 _REDUCE = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
 RULES: Mapping[str, Rule] = {
     **{f"Reduce{kind}": reduce for kind in _REDUCE.split()},
-    "ArgMax": arg,
-    "ArgMin": arg,
+    "ArgMax": arg_extreme,
+    "ArgMin": arg_extreme,
     "BatchNormalization": batch_norm,
-    "CumProd": running,
-    "CumSum": running,
-    "Det": matrices,
-    "GroupNormalization": picture_norm,
+    "CumProd": cumulative,
+    "CumSum": cumulative,
+    "Det": determinant,
+    "GroupNormalization": instance_norm,
     "Hardmax": softmax,
-    "InstanceNormalization": picture_norm,
-    "LRN": picture_norm,
+    "InstanceNormalization": instance_norm,
+    "LRN": instance_norm,
     "LayerNormalization": layer_norm,
     "LogSoftmax": softmax,
-    "LpNormalization": along,
+    "LpNormalization": lp_normalization,
     "MeanVarianceNormalization": mean_variance,
     "RMSNormalization": layer_norm,
     "SimplifiedLayerNormalization": layer_norm,
     "Softmax": softmax,
-    "TopK": top,
+    "TopK": top_k,
 }

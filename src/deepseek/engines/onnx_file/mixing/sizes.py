@@ -1,7 +1,7 @@
 """Sizes of axes as products of a number and of named unknowns, so that a Reshape can be followed without numbers.
 
-N * known(12) / known(4)                       # three times the number of rows
-(N * known(12)).of_a_row                       # known(12): what each row has of it
+NUM_ROWS * known(12) / known(4)                       # three times the number of rows
+(NUM_ROWS * known(12)).of_a_row                       # known(12): what each row has of it
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import count
 from math import prod
 
 _ROWS = "N"
-_numbers = count()
+_unknown_ids = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Size:
     powers: tuple[tuple[str, int], ...] = ()  # name of an unknown and its power, by name
 
     def __mul__(self, other: Size) -> Size:
-        return _product(self, other, 1)
+        return _multiply(self, other, 1)
 
     def __truediv__(self, other: Size) -> Size:
         """ZeroDivisionError for 0."""
-        return _product(self, other, -1)
+        return _multiply(self, other, -1)
 
     @property
     def number(self) -> Fraction | None:
@@ -55,11 +55,11 @@ class Size:
         """What each row has of it, where it is a whole multiple of the number of rows; else None."""
         if dict(self.powers).get(_ROWS) != 1:
             return None
-        share = self / N
+        share = self / NUM_ROWS
         return share if share.is_integral and not share.counts_rows else None
 
 
-def _product(one: Size, other: Size, sign: int) -> Size:
+def _multiply(one: Size, other: Size, sign: int) -> Size:
     powers = dict(one.powers)
     for name, power in other.powers:
         powers[name] = powers.get(name, 0) + sign * power
@@ -67,26 +67,26 @@ def _product(one: Size, other: Size, sign: int) -> Size:
     return Size(factor, tuple(sorted((name, power) for name, power in powers.items() if power and factor)))
 
 
-def known(number: float | Fraction) -> Size:
+def known_size(number: float | Fraction) -> Size:
     """A number."""
     return Size(Fraction(number))
 
 
-def named(name: str) -> Size:
+def named_size(name: str) -> Size:
     """The free axis of an input; equal names are equal sizes."""
     return Size(Fraction(1), ((f"axis {name}", 1),))
 
 
-def unknown(*, counts_rows: bool = False) -> Size:
+def unknown_size(*, counts_rows: bool = False) -> Size:
     """A size like no other. `counts_rows`: it may depend on how many rows there are."""
-    return Size(Fraction(1), ((f"{_ROWS if counts_rows else ''}?{next(_numbers)}", 1),))
+    return Size(Fraction(1), ((f"{_ROWS if counts_rows else ''}?{next(_unknown_ids)}", 1),))
 
 
-def total(sizes: Iterable[Size]) -> Size:
+def total_size(sizes: Iterable[Size]) -> Size:
     """Their product."""
     return prod(sizes, start=ONE)
 
 
-ONE = known(1)
+ONE = known_size(1)
 #: The number of rows of a call.
-N = Size(Fraction(1), ((_ROWS, 1),))
+NUM_ROWS = Size(Fraction(1), ((_ROWS, 1),))

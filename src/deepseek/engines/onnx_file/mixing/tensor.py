@@ -1,9 +1,9 @@
 """What is known of a tensor before anything runs: along which axis its rows stand, its sizes, and small contents.
 
-Tensor(axis=0, shape=(N, known(4)))              # a row is a slice of four numbers
-Tensor(axis=0, shape=(N * known(8), known(4)))   # each row has eight slices, one after the other
-Tensor(0, (known(8) * N, known(4)), outer=known(8))  # eight times a slice of each row: (8, N, 4), flattened
-Tensor(None, (known(2),), (N, known(4)))         # a shape; it counts the rows, but no row's numbers change it
+TracedTensor(axis=0, shape=(N, known(4)))              # a row is a slice of four numbers
+TracedTensor(axis=0, shape=(N * known(8), known(4)))   # each row has eight slices, one after the other
+TracedTensor(0, (known(8) * N, known(4)), outer=known(8))  # eight times a slice of each row: (8, N, 4), flattened
+TracedTensor(None, (known(2),), (N, known(4)))         # a shape; it counts the rows, but no row's numbers change it
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known, unknown
+from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known_size, unknown_size
 
 
 class MixesError(Exception):
@@ -20,7 +20,7 @@ class MixesError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Numbering:
+class RowIndices:
     """Whole numbers that say where a row stands: in row n, n times `step` and something from 0 to below `limit`.
     Computed with in any other way they are no places of the same row any more: `limit` is None then."""
 
@@ -34,14 +34,14 @@ class Numbering:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TracedTensor:
     """One value of a graph."""
 
     axis: int | None  # of the rows; None: whatever rows come, it is the same
     shape: tuple[Size, ...] | None  # None: not known, only without rows
     values: tuple[Size, ...] | None = None  # of a small tensor without rows, in their order
     outer: Size = ONE  # how often all rows come by along the axis
-    numbering: Numbering | None = None  # where its numbers are places
+    numbering: RowIndices | None = None  # where its numbers are places
 
     @property
     def has_rows(self) -> bool:
@@ -83,31 +83,31 @@ class Tensor:
         return None if None in found else [number for number in found if number is not None]
 
 
-Attribute = int | float | str | Tensor | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
+Attribute = int | float | str | TracedTensor | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class NodeCall:
     """One node with what goes into it, as rules see it."""
 
     operator: str
     version: int  # of the operator set
-    inputs: tuple[Tensor | None, ...]
+    inputs: tuple[TracedTensor | None, ...]
     num_outputs: int = 1
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
-    def input(self, place: int) -> Tensor:
+    def input(self, place: int) -> TracedTensor:
         """MixesError when it is left out."""
         found = self.optional(place)
         if found is None:
             raise MixesError(f"its input {place} is missing")
         return found
 
-    def optional(self, place: int) -> Tensor | None:
+    def optional(self, place: int) -> TracedTensor | None:
         return self.inputs[place] if place < len(self.inputs) else None
 
     @property
-    def present(self) -> list[Tensor]:
+    def present(self) -> list[TracedTensor]:
         """The inputs that are not left out."""
         return [each for each in self.inputs if each is not None]
 
@@ -146,20 +146,20 @@ class Call:
             raise MixesError(f"its {name} are not known")
         return found
 
-    def only_first_has_rows(self) -> Tensor:
+    def only_first_has_rows(self) -> TracedTensor:
         """The first input. MixesError when another one depends on rows."""
         if any(each.has_rows or each.counts_rows for each in self.inputs[1:] if each is not None):
             raise MixesError("what should be the same for all rows depends on them")
         return self.input(0)
 
 
-Rule = Callable[[Call], Tensor | Sequence[Tensor]]
+Rule = Callable[[NodeCall], TracedTensor | Sequence[TracedTensor]]
 
 
-def place_of(axis: int, rank: int) -> int:
+def normalize_axis(axis: int, rank: int) -> int:
     """An axis counted from the front. MixesError when there is none.
 
-    >>> place_of(-1, 3)
+    >>> normalize_axis(-1, 3)
     2
     """
     if not -rank <= axis < rank:
@@ -167,63 +167,63 @@ def place_of(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def check(is_kept_apart: bool, words: str) -> None:
+def require(is_kept_apart: bool, words: str) -> None:
     """MixesError with these words unless rows are kept apart."""
     if not is_kept_apart:
         raise MixesError(words)
 
 
-def rows_first(tensor: Tensor, *, rank: int | None = None) -> Tensor:
+def require_rows_first(tensor: TracedTensor, *, rank: int | None = None) -> TracedTensor:
     """The same tensor. MixesError unless its rows stand along the first axis."""
-    check(tensor.axis == 0, "its rows do not stand along the first axis")
-    check(rank is None or tensor.rank == rank, "it takes all rows for one")
+    require(tensor.axis == 0, "its rows do not stand along the first axis")
+    require(rank is None or tensor.rank == rank, "it takes all rows for one")
     return tensor
 
 
-def with_axis(tensor: Tensor, axis: int, size: Size | None = None) -> Tensor:
+def resize_axis(tensor: TracedTensor, axis: int, size: Size | None = None) -> TracedTensor:
     """The tensor with another size of an axis, which is not that of the rows."""
     shape = list(tensor.sizes)
-    shape[axis] = unknown() if size is None else size
-    return Tensor(tensor.axis, tuple(shape), outer=tensor.outer)
+    shape[axis] = unknown_size() if size is None else size
+    return TracedTensor(tensor.axis, tuple(shape), outer=tensor.outer)
 
 
-def rows_by(size: Size, *others: Size | None) -> Tensor:
+def tensor_of_rows(size: Size, *others: Size | None) -> TracedTensor:
     """Rows along the first axis, with other axes behind it; None is a size that is not known."""
-    return Tensor(0, (size, *(unknown() if other is None else other for other in others)))
+    return TracedTensor(0, (size, *(unknown_size() if other is None else other for other in others)))
 
 
-def broadcast(tensors: Sequence[Tensor]) -> Tensor:
+def broadcast(tensors: Sequence[TracedTensor]) -> TracedTensor:
     """What an operation on each element gives. MixesError when rows meet other rows, or values that are not the same
     for each of them."""
     with_rows = [each for each in tensors if each.axis is not None]
     if not with_rows and any(each.shape is None for each in tensors):
-        return Tensor(None, None)
+        return TracedTensor(None, None)
     rank = max(each.rank for each in tensors)
     axes = {each.row_axis + rank - each.rank for each in with_rows}
-    check(len(axes) < 2 and len({each.outer for each in with_rows}) < 2, "it puts each row together with others")
+    require(len(axes) < 2 and len({each.outer for each in with_rows}) < 2, "it puts each row together with others")
     axis = axes.pop() if axes else None
     shape = [ONE] * rank
     for each in tensors:
         for place, size in enumerate(each.sizes, rank - each.rank):
             if place != axis:
-                shape[place] = _common(shape[place], size)
+                shape[place] = _common_size(shape[place], size)
             elif each.axis is None:
-                check(size == ONE, "it counts on a number of rows")
+                require(size == ONE, "it counts on a number of rows")
             else:
-                check(shape[place] in (ONE, size), "it puts each row together with others")
+                require(shape[place] in (ONE, size), "it puts each row together with others")
                 shape[place] = size
-    return Tensor(axis, tuple(shape), outer=with_rows[0].outer if with_rows else ONE)
+    return TracedTensor(axis, tuple(shape), outer=with_rows[0].outer if with_rows else ONE)
 
 
-def _common(one: Size, other: Size) -> Size:
+def _common_size(one: Size, other: Size) -> Size:
     """The size of an axis of which two tensors have these."""
     if other in (one, ONE):
         return one
     if one == ONE or (other.number is not None and one.number is None):
         return other
-    return one if one.number is not None else unknown()
+    return one if one.number is not None else unknown_size()
 
 
-def contents(shape: tuple[Size, ...] | None, numbers: Sequence[float | Fraction]) -> Tensor:
+def stored_tensor(shape: tuple[Size, ...] | None, numbers: Sequence[float | Fraction]) -> TracedTensor:
     """A stored tensor with these numbers."""
-    return Tensor(None, shape, tuple(known(number) for number in numbers))
+    return TracedTensor(None, shape, tuple(known_size(number) for number in numbers))

@@ -23,22 +23,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deepseek.bundle.place import alone, is_free, put_in_place, unfinished
-from deepseek.engines.text.convert.parity import Parity, compare
-from deepseek.engines.text.convert.tables import tabled
-from deepseek.engines.text.source.architecture import CONFIG
-from deepseek.engines.text.source.convert_source import Source
-from deepseek.engines.text.source.converted_folder import GRAPH, INPUTS, OUTPUT, is_converted, write_note
-from deepseek.engines.text.source.folder import digest_of, has_file
-from deepseek.engines.text.source.library import SAFE, Library
-from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER, TextTokenizer
+from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
+from deepseek.engines.text.convert.parity import Parity, compare_answers
+from deepseek.engines.text.convert.tables import tabulate_buckets
+from deepseek.engines.text.source.architecture import CONFIG_FILE
+from deepseek.engines.text.source.convert_source import ConvertSource
+from deepseek.engines.text.source.converted_folder import GRAPH_FILE, INPUTS, OUTPUT, is_converted, write_note
+from deepseek.engines.text.source.folder import files_digest, has_file
+from deepseek.engines.text.source.library import SAFE_OPTIONS, TransformersLibrary
+from deepseek.engines.text.source.tokens import SETTINGS_FILE, TOKENIZER_FILE, TextTokenizer
 from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 from deepseek.version import __version__
 
 EXTRA = "convert"
 #: Of texts, unless more is asked for: attention takes memory by the square of it.
-USUAL_TOKENS = 1024
+DEFAULT_MAX_TOKENS = 1024
 #: A message of protocol buffers holds less than 2 GiB; the graph itself needs little beside the weights.
 MAX_WEIGHT_BYTES = 2**31 - 2**26
 OPSET = 17
@@ -46,7 +46,7 @@ Progress = Callable[[str, float], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ConvertResult:
     """What was written."""
 
     out: Path
@@ -63,27 +63,27 @@ class Done:
 
 def convert(
     folder: Path, out: Path, *, max_tokens: int | None = None, overwrite: bool = False, progress: Progress | None = None
-) -> Done:
+) -> ConvertResult:
     """Write the folder `out`, whole or not at all.
 
     MissingError, IntegrityError or InputError for a source that is not whole, is served as it is or is no encoder;
     InputError for a target that is not free; CheckError when the answers differ; ExtraError without torch.
     """
     started = time.perf_counter(), time.process_time()
-    source = Source.read(folder)
+    source = ConvertSource.read(folder)
     _check_target(source.folder, out, overwrite=overwrite)
     say = progress or (lambda *_: None)
     torch, openvino = need("torch", extra=EXTRA), need("openvino", extra=EXTRA)
-    opener = Opener(source)
+    opener = TransformersLoader(source)
     said: list[str] = []
     target = out.resolve()
-    with alone(target), unfinished(target) as temporary:
+    with exclusive_writer(target), temporary_folder(target) as temporary:
         say("reading the weights", 0.05)
         model = opener.open()
-        sizes = opener.run(lambda: _sizes(source, model, max_tokens, said))
-        _copy(source, opener, temporary, sizes)
+        sizes = opener.run(lambda: _model_sizes(source, model, max_tokens, said))
+        _copy_files(source, opener, temporary, sizes)
         say("recording the graph", 0.2)
-        opener.run(lambda: _export(torch, model, temporary / GRAPH, sizes["max_tokens"]))
+        opener.run(lambda: _export_onnx(torch, model, temporary / GRAPH_FILE, sizes["max_tokens"]))
         del model
         note = {"task": source.task, "architecture": source.named, **sizes, "source": source.digest}
         note["versions"] = {
@@ -94,25 +94,27 @@ def convert(
         say("comparing the answers", 0.4)
         model = opener.open()  # what has been recorded may have changed itself: some choose a way by the first length
         parity = opener.run(
-            lambda: compare(temporary, _reference(torch, model), lambda share: say("comparing the answers", share))
+            lambda: compare_answers(
+                temporary, _reference_forward(torch, model), lambda share: say("comparing the answers", share)
+            )
         )
         names = write_note(temporary, note | {"parity": asdict(parity)})
-        digest = digest_of(temporary, names)
+        digest = files_digest(temporary, names)
         size_bytes = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
         _check_target(source.folder, out, overwrite=overwrite)
-        put_in_place(temporary, target)
+        replace_folder(temporary, target)
     took = time.perf_counter() - started[0], time.process_time() - started[1]
-    return Done(
+    return ConvertResult(
         out, digest, source.task, source.named, sizes["max_tokens"], size_bytes, took[1], took[0], parity, tuple(said)
     )
 
 
-class Opener:
+class TransformersLoader:
     """Opens models with transformers, which raises what it likes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ConvertSource) -> None:
         self.source = source
-        self._opener = Library(extra=EXTRA)
+        self._opener = TransformersLibrary(extra=EXTRA)
         self.library = self._opener.module
 
     def open(self) -> Any:
@@ -142,7 +144,7 @@ class Opener:
 
     def _opened(self) -> Any:
         torch, folder = need("torch", extra=EXTRA), self.source.folder
-        config = self.library.AutoConfig.from_pretrained(folder, **SAFE)
+        config = self.library.AutoConfig.from_pretrained(folder, **SAFE_OPTIONS)
         with torch.device("meta"):  # no memory for what a hostile config asks for
             shapes = self._opener.auto(self.source.task).from_config(config, attn_implementation="eager")
         size_bytes = sum(part.numel() for part in shapes.parameters()) * 4
@@ -156,13 +158,13 @@ class Opener:
 
     def write_tokenizer(self, path: Path) -> None:
         """tokenizer.json from the older files of a tokenizer."""
-        made = self.library.AutoTokenizer.from_pretrained(self.source.folder, **SAFE)
+        made = self.library.AutoTokenizer.from_pretrained(self.source.folder, **SAFE_OPTIONS)
         if not made.is_fast:
             raise ValueError(f"{type(made).__name__} has no tokenizer.json")
         made.backend_tokenizer.save(str(path))
 
 
-def _recorded(torch: Any, model: Any) -> Any:
+def _recordable_module(torch: Any, model: Any) -> Any:
     """A module with the two inputs of the graph and its one output: token types are made inside."""
 
     class Recorded(torch.nn.Module):  # type: ignore[misc]  # torch is only here while it is installed
@@ -176,16 +178,16 @@ def _recorded(torch: Any, model: Any) -> Any:
     return Recorded().eval()
 
 
-def _export(torch: Any, model: Any, path: Path, max_tokens: int) -> None:
+def _export_onnx(torch: Any, model: Any, path: Path, max_tokens: int) -> None:
     ids = torch.arange(1, 34).reshape(3, 11) % int(model.get_input_embeddings().weight.shape[0])
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     mask[2, 3:] = 0
     axes = {name: {0: "N", 1: "L"} for name in INPUTS} | {OUTPUT: {0: "N"}}
-    with tabled(torch, max(max_tokens, ids.shape[1])), _silent_stdout():
-        axes[OUTPUT] |= {} if _is_sequence(torch, model, ids, mask) else {1: "L"}
+    with tabulate_buckets(torch, max(max_tokens, ids.shape[1])), _silent_stdout():
+        axes[OUTPUT] |= {} if _is_per_text(torch, model, ids, mask) else {1: "L"}
         torch.onnx.export(
-            _recorded(torch, model), (ids, mask), str(path), input_names=list(INPUTS), output_names=[OUTPUT],
+            _recordable_module(torch, model), (ids, mask), str(path), input_names=list(INPUTS), output_names=[OUTPUT],
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
 
@@ -205,12 +207,12 @@ def _silent_stdout() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _is_sequence(torch: Any, model: Any, ids: Any, mask: Any) -> bool:
+def _is_per_text(torch: Any, model: Any, ids: Any, mask: Any) -> bool:
     with torch.inference_mode():
         return int(model(input_ids=ids, attention_mask=mask)[0].ndim) == 2
 
 
-def _reference(torch: Any, model: Any) -> Callable[[Any], Any]:
+def _reference_forward(torch: Any, model: Any) -> Callable[[Any], Any]:
     """What transformers gives for the ids of one text (L,): (1, L, H) or logits (1, C), (1, L, C), float32."""
 
     def run(ids: Any) -> Any:
@@ -221,7 +223,7 @@ def _reference(torch: Any, model: Any) -> Callable[[Any], Any]:
     return run
 
 
-def _sizes(source: Source, model: Any, max_tokens: int | None, said: list[str]) -> Mapping[str, int]:
+def _model_sizes(source: ConvertSource, model: Any, max_tokens: int | None, said: list[str]) -> Mapping[str, int]:
     """What the graph does not tell. RoBERTa and its like count positions from behind the padding's id."""
     config = model.config
     positions = getattr(config, "max_position_embeddings", None)
@@ -229,7 +231,7 @@ def _sizes(source: Source, model: Any, max_tokens: int | None, said: list[str]) 
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             most = int(module.weight.shape[0]) - int(module.padding_idx) - 1
-    wanted = min(most, USUAL_TOKENS) if max_tokens is None else max_tokens
+    wanted = min(most, DEFAULT_MAX_TOKENS) if max_tokens is None else max_tokens
     if not 1 <= wanted <= most:
         raise InputError(f"max_tokens is {wanted}", expected=f"1 to {most}, what this model reads", fix="give less")
     if wanted < most:
@@ -237,7 +239,9 @@ def _sizes(source: Source, model: Any, max_tokens: int | None, said: list[str]) 
     pad = getattr(config, "pad_token_id", None)
     hidden = getattr(config, "hidden_size", None)
     if type(hidden) is not int:
-        raise InputError(f"{CONFIG} in {source.folder} has no hidden_size", expected="an encoder of texts", fix=_OTHER)
+        raise InputError(
+            f"{CONFIG_FILE} in {source.folder} has no hidden_size", expected="an encoder of texts", fix=_EXPORT_FIX
+        )
     return {
         "hidden": hidden,
         "vocab_size": int(model.get_input_embeddings().weight.shape[0]),
@@ -246,19 +250,19 @@ def _sizes(source: Source, model: Any, max_tokens: int | None, said: list[str]) 
     }
 
 
-_OTHER = "export the model to ONNX yourself and serve that file"
+_EXPORT_FIX = "export the model to ONNX yourself and serve that file"
 
 
-def _copy(source: Source, opener: Opener, folder: Path, sizes: Mapping[str, int]) -> None:
+def _copy_files(source: ConvertSource, opener: TransformersLoader, folder: Path, sizes: Mapping[str, int]) -> None:
     """The files that a server reads besides the graph. IntegrityError for a tokenizer that does not fit."""
-    if has_file(source.folder, TOKENIZER):
+    if has_file(source.folder, TOKENIZER_FILE):
         TextTokenizer(source.folder, vocab_size=sizes["vocab_size"], max_tokens=sizes["max_tokens"])
-    for name in (CONFIG, TOKENIZER, SETTINGS, *source.pooling.files):
+    for name in (CONFIG_FILE, TOKENIZER_FILE, SETTINGS_FILE, *source.pooling.files):
         if has_file(source.folder, name) and not (folder / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.folder / name, folder / name)
-    if not (folder / TOKENIZER).exists():
-        opener.run(lambda: opener.write_tokenizer(folder / TOKENIZER))
+    if not (folder / TOKENIZER_FILE).exists():
+        opener.run(lambda: opener.write_tokenizer(folder / TOKENIZER_FILE))
 
 
 def _check_target(source: Path, out: Path, *, overwrite: bool) -> None:
@@ -274,7 +278,7 @@ def _check_target(source: Path, out: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{out.parent}: there is no such folder", expected="a folder to write to", fix=f"mkdir -p {out.parent}"
         )
-    if (target.exists() and not target.is_dir()) or not (is_free(target) or (overwrite and is_converted(target))):
+    if (target.exists() and not target.is_dir()) or not (is_vacant(target) or (overwrite and is_converted(target))):
         raise InputError(
             f"{out} is there already",
             expected="a new folder, or with --overwrite one that convert has made",

@@ -1,6 +1,6 @@
 """Whether a converted folder answers as transformers does: each text alone there, alone and in padded batches here.
 
-    parity = compare(folder, reference, progress)      # CheckError above LIMIT
+    parity = compare(folder, reference, progress)      # CheckError above MAX_RELATIVE_DIFFERENCE
 
 Texts are sentences of several kinds and languages, some joined, and one as long as the folder reads.
 """
@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.engines.text.serve.calibrate import SAMPLES
+from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
 from deepseek.engines.text.serve.engine import TextEngine
 from deepseek.engines.text.serve.model import TextModel
-from deepseek.engines.text.source.pooling import pool
+from deepseek.engines.text.source.pooling import pool_tokens
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.errors import CheckError, IntegrityError
 
 #: The largest difference of an embedding's numbers or of logits, as a share of the largest of them, 1 at the least.
-LIMIT = 1e-4
-_SOME = 5  # rows of a batch of texts that differ much in length
+MAX_RELATIVE_DIFFERENCE = 1e-4
+_MIXED_BATCH_ROWS = 5  # rows of a batch of texts that differ much in length
 _FIX = "run the model with transformers itself, or export it to ONNX yourself and serve that file"
 Reference = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
@@ -41,8 +41,8 @@ class Parity:
     limit: float
 
 
-def compare(folder: Path, reference: Reference, progress: Callable[[float], object]) -> Parity:
-    """CheckError, which says where, when the answers differ by more than LIMIT."""
+def compare_answers(folder: Path, reference: Reference, progress: Callable[[float], object]) -> Parity:
+    """CheckError, which says where, when the answers differ by more than MAX_RELATIVE_DIFFERENCE."""
     model = TextModel.open(folder)
     try:
         engine = TextEngine.open(folder)
@@ -50,65 +50,65 @@ def compare(folder: Path, reference: Reference, progress: Callable[[float], obje
         raise CheckError(
             f"what torch has recorded cannot be run: {error.message}", expected="a graph that OpenVINO runs", fix=_FIX
         ) from error
-    prepared = [row for row in model.prepare(texts_for(model.max_tokens)) if len(row)]
+    prepared = [row for row in model.prepare(comparison_texts(model.max_tokens)) if len(row)]
     rows = sorted(prepared, key=len, reverse=True)
     expected = []
     for number, row in enumerate(rows):  # the longest first: it may be computed in another way, or not at all
-        expected.append(_answer(model, reference(row.ids), len(row)))
+        expected.append(_reference_answer(model, reference(row.ids), len(row)))
         progress(0.4 + 0.4 * number / len(rows))
     difference, cosine = 0.0, 1.0
-    batches = batches_of(len(rows))
+    batches = comparison_batches(len(rows))
     for number, batch in enumerate(batches):
         chosen = [rows[at] for at in batch]
-        for at, found in zip(batch, _found(model, engine, chosen), strict=True):
-            difference = max(difference, _largest(found - expected[at]))
+        for at, found in zip(batch, _engine_answers(model, engine, chosen), strict=True):
+            difference = max(difference, _max_abs(found - expected[at]))
             cosine = min(cosine, _cosine(found, expected[at]))
         progress(0.8 + 0.2 * number / len(batches))
     engine.close()
-    largest = max(_largest(answer) for answer in expected)
-    parity = Parity(len(rows), len(batches), len(rows[0]), difference, largest, cosine, LIMIT)
-    if not difference <= LIMIT * max(1.0, largest) or not np.isfinite(largest):
+    largest = max(_max_abs(answer) for answer in expected)
+    parity = Parity(len(rows), len(batches), len(rows[0]), difference, largest, cosine, MAX_RELATIVE_DIFFERENCE)
+    if not difference <= MAX_RELATIVE_DIFFERENCE * max(1.0, largest) or not np.isfinite(largest):
         raise CheckError(
             f"the answers differ from those of transformers by {difference:.2g}, cosine {cosine:.6f}, of numbers up to "
             f"{largest:.3g}",
-            expected=f"at most {LIMIT:g} of the largest number, for texts alone and in padded batches",
+            expected=f"at most {MAX_RELATIVE_DIFFERENCE:g} of the largest number, for texts alone and in padded batches",
             fix="this architecture computes otherwise for other lengths or padding, which one graph does not hold: run "
             "it with transformers itself, or convert it for shorter texts with --max-tokens",
         )
     return parity
 
 
-def texts_for(max_tokens: int) -> list[str]:
+def comparison_texts(max_tokens: int) -> list[str]:
     """Sentences, paragraphs, one text of at least so many words, one of a letter and an empty one, which is a text to a
     tokenizer that puts signs around each."""
-    whole = " ".join(SAMPLES)
-    joined = [" ".join(SAMPLES[start : start + size]) for size in (2, 3, 6, 12) for start in (0, 9)]
-    return ["", "a", *SAMPLES, *joined, " ".join([whole] * (1 + max_tokens // len(whole.split())))]
+    whole = " ".join(SAMPLE_TEXTS)
+    joined = [" ".join(SAMPLE_TEXTS[start : start + size]) for size in (2, 3, 6, 12) for start in (0, 9)]
+    return ["", "a", *SAMPLE_TEXTS, *joined, " ".join([whole] * (1 + max_tokens // len(whole.split())))]
 
 
-def batches_of(num_rows: int) -> list[list[int]]:
+def comparison_batches(num_rows: int) -> list[list[int]]:
     """Numbers of rows, which stand in the order of their length: alone, the longest with the shortest, some of all
     lengths, and many of like length."""
-    step = -(-num_rows // _SOME)
+    step = -(-num_rows // _MIXED_BATCH_ROWS)
     mixed = [list(range(start, num_rows, step)) for start in range(step)]
     return [[0], [num_rows - 1], [0, num_rows - 1], *mixed, list(range(num_rows // 3, num_rows))]
 
 
-def _found(model: TextModel, engine: TextEngine, rows: Sequence[TokenRow]) -> list[np.ndarray[Any, Any]]:
+def _engine_answers(model: TextModel, engine: TextEngine, rows: Sequence[TokenRow]) -> list[np.ndarray[Any, Any]]:
     (made,) = engine.run(model.join(rows)).values()
     if model.task != "token-classification":
         return list(made)
     return [answer[: len(row)] for answer, row in zip(made, rows, strict=True)]
 
 
-def _answer(model: TextModel, output: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
+def _reference_answer(model: TextModel, output: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
     """What transformers gives for one text, as the folder would answer."""
     if model.task == "embedding":
-        return np.asarray(pool(output, np.ones((1, length), np.int64), model.pooling)[0])
+        return np.asarray(pool_tokens(output, np.ones((1, length), np.int64), model.pooling)[0])
     return np.asarray(output[0])
 
 
-def _largest(numbers: np.ndarray[Any, Any]) -> float:
+def _max_abs(numbers: np.ndarray[Any, Any]) -> float:
     return float(np.nan_to_num(np.abs(numbers), nan=np.inf).max(initial=0.0))
 
 

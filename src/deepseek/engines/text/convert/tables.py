@@ -18,26 +18,26 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 #: Module of transformers, class ("" for none), and a function of relative positions (a tensor) and plain numbers.
-FUNCTIONS = (
+BUCKET_FUNCTIONS = (
     ("transformers.models.deberta_v2.modeling_deberta_v2", "", "make_log_bucket_position"),
     ("transformers.models.mpnet.modeling_mpnet", "MPNetEncoder", "relative_position_bucket"),
 )
 
 
 @contextmanager
-def tabled(torch: Any, most: int) -> Iterator[None]:
+def tabulate_buckets(torch: Any, most: int) -> Iterator[None]:
     """Of texts of at most so many tokens. A model's first call has to come before the one that is recorded."""
     with ExitStack() as stack:
-        for module, owner, name in FUNCTIONS:
+        for module, owner, name in BUCKET_FUNCTIONS:
             if module in sys.modules:
                 place: Any = getattr(sys.modules[module], owner) if owner else sys.modules[module]
-                found = _looked_up(torch, getattr(place, name), most)
+                found = _table_lookup(torch, getattr(place, name), most)
                 stack.callback(setattr, place, name, vars(place)[name])
                 setattr(place, name, staticmethod(found) if owner else found)
         yield
 
 
-def _looked_up(torch: Any, function: Callable[..., Any], most: int) -> Callable[..., Any]:
+def _table_lookup(torch: Any, function: Callable[..., Any], most: int) -> Callable[..., Any]:
     tables: dict[Any, Any] = {}
 
     def found(positions: Any, *args: Any, **options: Any) -> Any:

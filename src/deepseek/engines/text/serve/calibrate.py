@@ -14,12 +14,12 @@ from pathlib import Path
 
 from deepseek.engines.text.serve.engine import TextEngine
 from deepseek.engines.text.serve.model import TextModel
-from deepseek.engines.text.serve.quantize import Range
+from deepseek.engines.text.serve.quantize import ActivationRange
 from deepseek.engines.text.source.folder import check_folder
 
 MAX_TEXTS = 256
-_BATCH = 32
-SAMPLES = (
+_BATCH_ROWS = 32
+SAMPLE_TEXTS = (
     "The parcel arrived two days late and the box was open.",
     "How do I reset the password of my account?",
     "My card was charged twice for the same order, please help!",
@@ -47,15 +47,17 @@ SAMPLES = (
 )
 
 
-def calibrate(path: str | Path, texts: Sequence[str] | None = None, *, num_threads: int = 1) -> dict[str, Range]:
+def calibrate(
+    path: str | Path, texts: Sequence[str] | None = None, *, num_threads: int = 1
+) -> dict[str, ActivationRange]:
     """Ranges by place, on the first MAX_TEXTS of `texts`; errors as TextModel.open and TextEngine.open."""
     folder = check_folder(path)
     model = TextModel.open(folder)
-    tokens = model.prepare(list(texts or SAMPLES)[:MAX_TEXTS])
+    tokens = model.prepare(list(texts or SAMPLE_TEXTS)[:MAX_TEXTS])
     engine = TextEngine(folder, num_threads=num_threads, observe=True)
-    found: dict[str, Range] = {}
+    found: dict[str, ActivationRange] = {}
     rows = sorted(tokens, key=len)
-    for start in range(0, len(rows), _BATCH):
-        engine.observed(model.join(rows[start : start + _BATCH]), found)
+    for start in range(0, len(rows), _BATCH_ROWS):
+        engine.observed(model.join(rows[start : start + _BATCH_ROWS]), found)
     engine.close()
     return found

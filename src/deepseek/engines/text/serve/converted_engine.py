@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.engines.openvino import core, cpu_settings
+from deepseek.engines.openvino import cpu_settings, openvino_core
 from deepseek.engines.text.serve.engine import Precision
 from deepseek.engines.text.serve.padded import PaddedEngine
-from deepseek.engines.text.source.converted_folder import AGAIN, GRAPH, INPUTS, OUTPUT, Converted
+from deepseek.engines.text.source.converted_folder import CONVERT_AGAIN, GRAPH_FILE, INPUTS, OUTPUT, ConvertedFolder
 from deepseek.engines.text.source.pooling import Pooling
 from deepseek.errors import IntegrityError
 
@@ -27,15 +27,15 @@ class ConvertedEngine(PaddedEngine):
         self, folder: Path, *, precision: Precision = "f32", num_threads: int = 1, graph: bytes | None = None
     ) -> None:
         """`graph` stands for that of the folder."""
-        self.architecture = Converted.read(folder).architecture
+        self.architecture = ConvertedFolder.read(folder).architecture
         self.precision = precision
         self._weights = None
         self._pooling = Pooling.read(folder)
         self._folder = folder
         try:
-            engine = core(extra="text")
+            engine = openvino_core(extra="text")
             self._compiled = engine.compile_model(
-                str(folder / GRAPH) if graph is None else engine.read_model(graph), "CPU",
+                str(folder / GRAPH_FILE) if graph is None else engine.read_model(graph), "CPU",
                 cpu_settings(num_threads, bf16=precision != "f32"),
             )  # fmt: skip
         except RuntimeError as error:
@@ -53,5 +53,7 @@ class ConvertedEngine(PaddedEngine):
 
     def _unfit(self, why: str) -> IntegrityError:
         return IntegrityError(
-            f"{GRAPH} in {self._folder} cannot be run: {why}", expected="the graph that convert has written", fix=AGAIN
+            f"{GRAPH_FILE} in {self._folder} cannot be run: {why}",
+            expected="the graph that convert has written",
+            fix=CONVERT_AGAIN,
         )

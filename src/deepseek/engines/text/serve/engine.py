@@ -17,12 +17,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deepseek.contracts import Arrays
-from deepseek.engines.memory import give_back
-from deepseek.engines.openvino import core, cpu_settings, has_bf16
-from deepseek.engines.text.serve.graph import GROUPS, PREFIX, build
-from deepseek.engines.text.serve.length_groups import groups, width_of
-from deepseek.engines.text.serve.quantize import Range, from_bytes, merge
-from deepseek.engines.text.source.architecture import Architecture, Names
+from deepseek.engines.memory import return_freed_memory
+from deepseek.engines.openvino import cpu_settings, has_bf16, openvino_core
+from deepseek.engines.text.serve.graph import NUM_GROUPS, RANGE_PREFIX, build_encoder
+from deepseek.engines.text.serve.length_groups import group_by_length, padded_width
+from deepseek.engines.text.serve.quantize import ActivationRange, merge_ranges, ranges_from_bytes
+from deepseek.engines.text.source.architecture import Architecture, TensorNames
 from deepseek.engines.text.source.converted_folder import is_converted
 from deepseek.engines.text.source.folder import check_folder
 from deepseek.engines.text.source.pooling import Pooling
@@ -47,7 +47,7 @@ class TextEngine:
         *,
         precision: Precision = "f32",
         num_threads: int = 1,
-        ranges: Mapping[str, Range] | None = None,
+        ranges: Mapping[str, ActivationRange] | None = None,
         observe: bool = False,
         weights: Weights | None = None,
     ) -> None:
@@ -56,9 +56,9 @@ class TextEngine:
         self.precision = precision
         weights = weights or Weights.open(folder)
         self._weights: Weights | None = weights  # the compiled model may share their memory
-        names = Names.find(self.architecture, weights)
-        model = build(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
-        self._compiled: Any = core(extra="text").compile_model(
+        names = TensorNames.find(self.architecture, weights)
+        model = build_encoder(self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe)
+        self._compiled: Any = openvino_core(extra="text").compile_model(
             model, "CPU", cpu_settings(num_threads, bf16=precision != "f32")
         )
         self._threads = threading.local()
@@ -71,7 +71,7 @@ class TextEngine:
         *,
         precision: Precision = "f32",
         num_threads: int = 1,
-        ranges: Mapping[str, Range] | None = None,
+        ranges: Mapping[str, ActivationRange] | None = None,
     ) -> TextEngine:
         """An engine for the folder at `path`. "int8" runs the dense layers that `ranges` has (calibrate) in int8;
         without ranges they are measured on sample sentences.
@@ -111,7 +111,9 @@ class TextEngine:
         """open() with options that came from another process: the ranges are bytes."""
         ranges = options.get("ranges")
         return cls.open(
-            path, precision=options.get("precision", "f32"), ranges=None if ranges is None else from_bytes(ranges)
+            path,
+            precision=options.get("precision", "f32"),
+            ranges=None if ranges is None else ranges_from_bytes(ranges),
         )
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -132,19 +134,23 @@ class TextEngine:
         found[order] = made[: len(ids)]
         return {self._output: found}
 
-    def observed(self, arrays: Arrays, found: dict[str, Range]) -> None:
+    def observed(self, arrays: Arrays, found: dict[str, ActivationRange]) -> None:
         """Widen `found` by the values that this batch sends into the dense layers of a graph that observes."""
         request = self._request()
         request.infer(self._flat(*self._checked(arrays))[0], share_inputs=True)
         names = [name for output in self._compiled.outputs for name in output.get_names()]
-        merge(found, {name: request.get_tensor(name).data for name in names if name.startswith(PREFIX)}, PREFIX)
+        merge_ranges(
+            found,
+            {name: request.get_tensor(name).data for name in names if name.startswith(RANGE_PREFIX)},
+            RANGE_PREFIX,
+        )
 
     def close(self) -> None:
         """Give the memory back; run() fails afterwards."""
         self._compiled = None
         self._weights = None
         self._threads = threading.local()
-        give_back()
+        return_freed_memory()
 
     def _request(self) -> Any:
         if self._compiled is None:
@@ -194,14 +200,14 @@ class TextEngine:
         index = np.zeros(ids.shape, np.int32)
         index[mask] = np.arange(num_tokens)
         lengths = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
-        chosen = groups(lengths.tolist(), most=GROUPS)
+        chosen = group_by_length(lengths.tolist(), most=NUM_GROUPS)
         inputs = {}
         cells = np.empty(ids.shape, np.int32)  # where the attention's groups, one after the other, have a token
         num_cells = 0
-        for number in range(GROUPS):
+        for number in range(NUM_GROUPS):
             # A group that is not needed has a row without a token.
             rows = chosen[number] if number < len(chosen) else np.empty(0, np.int64)
-            num_rows, width = max(1, len(rows)), width_of(int(lengths[rows].max(initial=1)))
+            num_rows, width = max(1, len(rows)), padded_width(int(lengths[rows].max(initial=1)))
             columns = min(width, ids.shape[1])
             for name, values in (("index", index), ("mask", mask)):
                 wide = np.zeros((num_rows, width), np.int32 if name == "index" else np.float32)
@@ -210,9 +216,9 @@ class TextEngine:
             cells[rows] = num_cells + np.arange(len(rows))[:, None] * width + np.arange(ids.shape[1])
             num_cells += num_rows * width
         inputs |= {
-            "ids": _fill(ids[mask], total, self.architecture.pad_id),
-            "positions": _fill(self._positions(ids)[mask], total, 0),
-            "back": _fill(cells[mask], total, 0),
+            "ids": _pad_to_size(ids[mask], total, self.architecture.pad_id),
+            "positions": _pad_to_size(self._positions(ids)[mask], total, 0),
+            "back": _pad_to_size(cells[mask], total, 0),
         }
         return inputs, np.concatenate(chosen), index
 
@@ -224,12 +230,12 @@ class TextEngine:
         return np.asarray(np.cumsum(counted, axis=1) * counted + self.architecture.pad_id)
 
 
-def _fill(values: np.ndarray[Any, Any], size: int, rest: int) -> np.ndarray[Any, Any]:
+def _pad_to_size(values: np.ndarray[Any, Any], size: int, rest: int) -> np.ndarray[Any, Any]:
     found = np.full(size, rest, np.int32)
     found[: len(values)] = values
     return found
 
 
-def precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
+def available_precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
     """Those of `kinds` that this machine really has."""
     return [kind for kind in kinds if kind != "bf16" or has_bf16(extra="text")]

@@ -15,18 +15,18 @@ import numpy as np
 
 from deepseek.engines.text.source.tokens import TokenRow
 
-OUTSIDE = "O"
+OUTSIDE_LABEL = "O"
 
 
-def entities(row: TokenRow, probabilities: np.ndarray[Any, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+def extract_entities(row: TokenRow, probabilities: np.ndarray[Any, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
     """Entities in the order of the text. `probabilities` are (L, C); offsets count letters of the text that was sent;
     the probability is the mean of those of its words."""
     found: list[dict[str, Any]] = []
     shares: list[list[float]] = []
     current: str | None = None
-    for first, start, end in _words(row):
+    for first, start, end in _word_spans(row):
         best = int(np.argmax(probabilities[first]))
-        begins, kind = _read(labels[best])
+        begins, kind = _parse_label(labels[best])
         if kind is None:
             current = None
             continue
@@ -42,7 +42,7 @@ def entities(row: TokenRow, probabilities: np.ndarray[Any, Any], labels: Sequenc
     return found
 
 
-def _words(row: TokenRow) -> list[tuple[int, int, int]]:
+def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
     """(number of its first token, first letter, end) of each word, without white space around it."""
     found: list[tuple[int, int, int]] = []
     before: int | None = None
@@ -61,13 +61,13 @@ def _words(row: TokenRow) -> list[tuple[int, int, int]]:
     ]
 
 
-def _read(label: str) -> tuple[bool, str | None]:
+def _parse_label(label: str) -> tuple[bool, str | None]:
     """Whether a label begins an entity, and of which kind.
 
     >>> _read("B-LOC"), _read("I-LOC"), _read("LOC"), _read("O")
     ((True, 'LOC'), (False, 'LOC'), (False, 'LOC'), (False, None))
     """
-    if label == OUTSIDE:
+    if label == OUTSIDE_LABEL:
         return False, None
     if label[:2] in ("B-", "I-") and len(label) > 2:
         return label[0] == "B", label[2:]

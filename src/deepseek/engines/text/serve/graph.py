@@ -1,10 +1,11 @@
 """The graph of a model, built op by op with OpenVINO's opset from the tensors of a folder.
 
     model = build(architecture, pooling, names, weights)             # float32
-    model = build(..., ranges=ranges)                                # those dense layers in int8, see quantize.py
+    model = build_encoder(..., ranges=ranges)                                # those dense layers in int8, see
+    quantize.py
 
 Rows of a batch are not padded where the work is: all tokens of the batch stand in one list of T rows, and only the
-attention sees them as rows of L tokens, in GROUPS of rows of like length. A short text beside a long one then costs
+attention sees them as rows of L tokens, in NUM_GROUPS of rows of like length. A short text beside a long one then costs
 what it is long. A group that is not needed has a row without a token.
 
     ids (T,) positions (T,)            each token and its place in its text
@@ -24,30 +25,30 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Float32
-from deepseek.engines.text.serve.quantize import Range, check_ranges, quantized_linear
-from deepseek.engines.text.source.architecture import Architecture, Names
+from deepseek.engines.text.serve.quantize import ActivationRange, check_ranges, quantized_linear
+from deepseek.engines.text.source.architecture import Architecture, TensorNames
 from deepseek.engines.text.source.pooling import Pooling
 from deepseek.engines.text.source.weights import Weights
 from deepseek.extras import need
 
 #: Added to the score of what is no token: exp() of it is 0, and bfloat16 and float16 hold it.
-NOT_A_TOKEN = -30_000.0
+MASKED_SCORE = -30_000.0
 #: Each costs a lone text .15 to .3 ms. In int8, two instead of three: a lone text -10 %, 8 of mixed lengths -5 %, 32 of
 #: which the nearest in length were chosen, as servers do, -3 %, 32 of mixed lengths +2 %; with one group +4 % for the
 #: nearest, and mixed ones run at .82 of sorted ones.
-GROUPS = 2
-PREFIX = "range."  # names the outputs of a graph that measures what goes into its dense layers
+NUM_GROUPS = 2
+RANGE_PREFIX = "range."  # names the outputs of a graph that measures what goes into its dense layers
 
 
-class Builder:
+class GraphBuilder:
     """One graph in the making. Nodes are OpenVINO's, which has no types of its own."""
 
     def __init__(
         self,
         architecture: Architecture,
-        names: Names,
+        names: TensorNames,
         weights: Weights,
-        ranges: Mapping[str, Range] | None,
+        ranges: Mapping[str, ActivationRange] | None,
         *,
         observe: bool = False,
     ) -> None:
@@ -120,7 +121,7 @@ class Builder:
         weight = np.concatenate([self.array(f"{name}.weight") for name in parts]) * scale[:, None]
         bias = np.concatenate([self.array(f"{name}.bias") for name in parts]) * scale
         qkv = self.linear(x, f"{place}.qkv", weight, bias)  # (T, 3H)
-        mixed = self.concat([self.mix(qkv, inputs[f"index{at}"], inputs[f"bias{at}"]) for at in range(GROUPS)])
+        mixed = self.concat([self.mix(qkv, inputs[f"index{at}"], inputs[f"bias{at}"]) for at in range(NUM_GROUPS)])
         return self.dense(self.gather(mixed, inputs["back"]), f"{place}.o", f"{layer}{self.names.parts['o']}")
 
     def mix(self, qkv: Any, index: Any, bias: Any) -> Any:
@@ -177,19 +178,19 @@ class Builder:
         if self.architecture.task == "token-classification":
             return self.dense(x, "head.out", head["out"])
         zero, one = self.constant(np.array(0)), self.constant(np.array(1))
-        first = self.concat([self.ops.gather(inputs[f"index{at}"], zero, one) for at in range(GROUPS)])
+        first = self.concat([self.ops.gather(inputs[f"index{at}"], zero, one) for at in range(NUM_GROUPS)])
         x = self.dense(self.gather(x, first), "head.dense", head["dense"])
         x = self.ops.relu(x) if self.architecture.family == "distilbert" else self.ops.tanh(x)
         return self.dense(x, "head.out", head["out"])
 
 
-def build(
+def build_encoder(
     architecture: Architecture,
     pooling: Pooling,
-    names: Names,
+    names: TensorNames,
     weights: Weights,
     *,
-    ranges: Mapping[str, Range] | None = None,
+    ranges: Mapping[str, ActivationRange] | None = None,
     observe: bool = False,
 ) -> Any:
     """An openvino.Model. `weights` must live as long as it does: constants share their memory.
@@ -198,26 +199,26 @@ def build(
     dense layer.
     """
     openvino = need("openvino", extra="text")
-    made = Builder(architecture, names, weights, ranges, observe=observe)
+    made = GraphBuilder(architecture, names, weights, ranges, observe=observe)
     ops = made.ops
     inputs = {name: ops.parameter([-1], np.int32, name) for name in ("ids", "positions", "back")}
-    for at in range(GROUPS):
+    for at in range(NUM_GROUPS):
         inputs[f"index{at}"] = ops.parameter([-1, -1], np.int32, f"index{at}")
         inputs[f"mask{at}"] = ops.parameter([-1, -1], np.float32, f"mask{at}")
     parameters = list(inputs.values())
-    for at in range(GROUPS):
-        absent = ops.multiply(ops.subtract(made.number(1, 2), inputs[f"mask{at}"]), made.number(NOT_A_TOKEN, 2))
+    for at in range(NUM_GROUPS):
+        absent = ops.multiply(ops.subtract(made.number(1, 2), inputs[f"mask{at}"]), made.number(MASKED_SCORE, 2))
         inputs[f"bias{at}"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
     x = made.embed(inputs["ids"], inputs["positions"])
     for index in range(architecture.num_layers):
         x = made.layer(x, index, inputs)
     if architecture.task == "embedding":
-        pooled = [made.pool(x, pooling, inputs[f"index{at}"], inputs[f"mask{at}"]) for at in range(GROUPS)]
+        pooled = [made.pool(x, pooling, inputs[f"index{at}"], inputs[f"mask{at}"]) for at in range(NUM_GROUPS)]
         outputs = {"embedding": made.concat(pooled)}
     else:
         outputs = {"logits": made.classify(x, inputs)}
     check_ranges(made.ranges, made.sizes)  # none is left over
-    outputs |= {f"{PREFIX}{place}": node for place, node in made.observed.items()}
+    outputs |= {f"{RANGE_PREFIX}{place}": node for place, node in made.observed.items()}
     results = []
     for name, node in outputs.items():
         result = ops.result(node)

@@ -1,6 +1,6 @@
 """The rows of a batch in groups of like length: the attention pays for each row what the longest of its group is long.
 
-groups([5, 60, 6, 58], most=2)     # [[0, 2], [1, 3]]: 2 x 16 and 2 x 64 cells instead of 4 x 64
+group_by_length([5, 60, 6, 58], most=2)     # [[0, 2], [1, 3]]: 2 x 16 and 2 x 64 cells instead of 4 x 64
 
 The dense layers see the tokens alone, whatever stands beside them (graph.py), so only the cells (rows x longest row)
 of the attention are weighed. The least sum is found by going over the lengths in order, as in Bellman's optimal
@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 LENGTH_STEP = 16
 
 
-def width_of(length: int) -> int:
+def padded_width(length: int) -> int:
     """A length as it is computed."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
-def groups(lengths: Sequence[int], *, most: int) -> list[NDArray[np.int64]]:
+def group_by_length(lengths: Sequence[int], *, most: int) -> list[NDArray[np.int64]]:
     """The numbers of the rows of each group, shortest rows first. `lengths` (N,), N >= 1, at least 1 each; there are
     `most` groups at the most, and none without need."""
-    widths = np.array([width_of(length) for length in lengths])
+    widths = np.array([padded_width(length) for length in lengths])
     order = np.argsort(widths, kind="stable")
     found, counts = np.unique(widths, return_counts=True)
     before = [0, *np.cumsum(counts).tolist()]  # rows that are less wide

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Arrays
-from deepseek.engines.text.serve.entities import entities
-from deepseek.engines.text.source.architecture import CONFIG, Architecture, Names
-from deepseek.engines.text.source.converted_folder import Converted, is_converted
-from deepseek.engines.text.source.folder import check_folder, digest_of, read_object, take
+from deepseek.engines.text.serve.entities import extract_entities
+from deepseek.engines.text.source.architecture import CONFIG_FILE, Architecture, TensorNames
+from deepseek.engines.text.source.converted_folder import ConvertedFolder, is_converted
+from deepseek.engines.text.source.folder import check_folder, files_digest, read_field, read_object
 from deepseek.engines.text.source.pooling import Pooling
-from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER, TextTokenizer, TokenRow, Tokens
+from deepseek.engines.text.source.tokens import SETTINGS_FILE, TOKENIZER_FILE, TextTokenizer, TokenRow, Tokens
 from deepseek.engines.text.source.weights import Weights
 from deepseek.errors import InputError
 
@@ -37,7 +37,7 @@ class TextModel:
     example = {"text": "The delivery came a day late, but the support was kind."}  # noqa: RUF012
 
     def __init__(self, folder: Path) -> None:
-        converted = Converted.read(folder) if is_converted(folder) else None
+        converted = ConvertedFolder.read(folder) if is_converted(folder) else None
         self.architecture = converted.architecture if converted else Architecture.read(folder)
         self.pooling = Pooling.read(folder)
         if converted:
@@ -46,7 +46,7 @@ class TextModel:
         self.max_tokens = self._limit(folder)
         self._tokenizer = TextTokenizer(folder, vocab_size=self.architecture.vocab_size, max_tokens=self.max_tokens)
         self.path = folder
-        self.digest = digest_of(folder, names)
+        self.digest = files_digest(folder, names)
 
     @classmethod
     def open(cls, path: str | Path) -> TextModel:
@@ -110,7 +110,7 @@ class TextModel:
         elif self.task == "token-classification":
             shares = _softmax(outputs["logits"])
             found = [
-                {"entities": entities(row, shares[number, : len(row)], self.labels)}
+                {"entities": extract_entities(row, shares[number, : len(row)], self.labels)}
                 for number, row in enumerate(tokens)
             ]
         else:
@@ -152,16 +152,18 @@ class TextModel:
 
     def _limit(self, folder: Path) -> int:
         """sentence-transformers' limit, else the tokenizer's own, never more than there are positions."""
-        settings = read_object(folder, SETTINGS, {})
-        own = take(settings, "model_max_length", float, f"{SETTINGS} in {folder}", _UNBOUNDED, most=10 * _UNBOUNDED)
+        settings = read_object(folder, SETTINGS_FILE, {})
+        own = read_field(
+            settings, "model_max_length", float, f"{SETTINGS_FILE} in {folder}", _UNBOUNDED, most=10 * _UNBOUNDED
+        )
         return min(self.pooling.max_tokens or int(own), self.architecture.max_tokens)
 
     def _checked(self, folder: Path) -> list[str]:
         """The files that decide the answers; errors for weights that do not fit."""
         weights = Weights.open(folder)
-        Names.find(self.architecture, weights)
+        TensorNames.find(self.architecture, weights)
         besides = self.pooling.files if self.task == "embedding" else ()
-        return [CONFIG, TOKENIZER, *weights.files, *besides]
+        return [CONFIG_FILE, TOKENIZER_FILE, *weights.files, *besides]
 
 
 def _softmax(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,5 +1,5 @@
 """A text engine whose graph computes padded rows, also what stands behind the end of a text: rows of a batch are
-therefore computed in GROUPS of rows of like length, one call each.
+therefore computed in MAX_GROUPS of rows of like length, one call each.
 
     class MyEngine(PaddedEngine): ...               # has _infer(ids, mask) -> (N, L, H) or logits
 """
@@ -13,12 +13,12 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.text.serve.engine import TextEngine
-from deepseek.engines.text.serve.length_groups import groups, width_of
-from deepseek.engines.text.source.pooling import Pooling, pool
+from deepseek.engines.text.serve.length_groups import group_by_length, padded_width
+from deepseek.engines.text.source.pooling import Pooling, pool_tokens
 from deepseek.errors import IntegrityError
 
 #: Batches of mixed lengths run at .49 of sorted ones in one call, at .86 in three and at .92 in four.
-GROUPS = 4
+MAX_GROUPS = 4
 
 
 class PaddedEngine(TextEngine):
@@ -50,11 +50,11 @@ class PaddedEngine(TextEngine):
         return {self._output: found}
 
     def _groups(self, lengths: list[int]) -> list[Any]:
-        return list(groups(lengths, most=GROUPS))
+        return list(group_by_length(lengths, most=MAX_GROUPS))
 
     def _part(self, ids: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> Any:
         """One call: (N, D), (N, C) or (N, L, C)."""
-        width = min(width_of(int(lengths.max())), self.architecture.max_tokens)
+        width = min(padded_width(int(lengths.max())), self.architecture.max_tokens)
         columns = min(width, ids.shape[1])
         wide = np.full((len(ids), width), self.architecture.pad_id, np.int64)
         wide[:, :columns] = ids[:, :columns]
@@ -66,4 +66,4 @@ class PaddedEngine(TextEngine):
         shape = (len(ids), last) if task == "sequence-classification" else (len(ids), width, last)
         if made.shape != shape:
             raise self._unfit(f"its output is {list(made.shape)}, not {list(shape)}")
-        return pool(made, seen, self._pooling) if task == "embedding" else made
+        return pool_tokens(made, seen, self._pooling) if task == "embedding" else made

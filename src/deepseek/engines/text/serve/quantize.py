@@ -27,24 +27,24 @@ from deepseek.contracts import Arrays, Float32
 from deepseek.errors import InputError, IntegrityError
 
 #: How much of the difference between channels goes into the weights, 0..1: least loss of all-MiniLM on SST-2.
-ALPHA = {"qkv": 0.75, "o": 0.5, "up": 0.75, "down": 0.8}
-ALPHA_OF_HEADS = 0.5
+ALPHA_BY_LAYER = {"qkv": 0.75, "o": 0.5, "up": 0.75, "down": 0.8}
+HEAD_ALPHA = 0.5
 #: Texts to come reach a little further than those that were measured.
-MARGIN = 1.1
-LEVELS = 256
+RANGE_MARGIN = 1.1
+NUM_LEVELS = 256
 #: The least width of a channel's range, as a share of the widest: a dead channel would blow its weights up.
-MIN_WIDTH = 1e-3
+MIN_WIDTH_SHARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ActivationRange:
     """Least and largest value of each channel that goes into a dense layer."""
 
     low: Float32  # (in,)
     high: Float32  # (in,), nowhere below low
 
 
-def merge(found: dict[str, Range], outputs: Arrays, prefix: str) -> None:
+def merge_ranges(found: dict[str, ActivationRange], outputs: Arrays, prefix: str) -> None:
     """Widen `found` by what one batch has shown."""
     for name in outputs:
         if name.startswith(prefix) and name.endswith(".low"):
@@ -54,10 +54,10 @@ def merge(found: dict[str, Range], outputs: Arrays, prefix: str) -> None:
             before = found.get(place)
             if before is not None:
                 low, high = np.minimum(low, before.low), np.maximum(high, before.high)
-            found[place] = Range(np.array(low, np.float32), np.array(high, np.float32))
+            found[place] = ActivationRange(np.array(low, np.float32), np.array(high, np.float32))
 
 
-def check_ranges(ranges: Mapping[str, Range], sizes: Mapping[str, int]) -> None:
+def check_ranges(ranges: Mapping[str, ActivationRange], sizes: Mapping[str, int]) -> None:
     """InputError unless every range is of a dense layer in `sizes` (place -> number of inputs)."""
     for place, found in ranges.items():
         good = found.low.shape == found.high.shape == (sizes.get(place),)
@@ -69,9 +69,9 @@ def check_ranges(ranges: Mapping[str, Range], sizes: Mapping[str, int]) -> None:
             )
 
 
-def quantized_linear(ops: Any, x: Any, place: str, weight: Float32, bias: Float32, given: Range) -> Any:
+def quantized_linear(ops: Any, x: Any, place: str, weight: Float32, bias: Float32, given: ActivationRange) -> Any:
     """x (T, in) times weight (out, in), plus bias (out,), as int8 products."""
-    low, scale, top = _span(given, weight, ALPHA.get(place.rpartition(".")[2], ALPHA_OF_HEADS))
+    low, scale, top = _quantization_grid(given, weight, ALPHA_BY_LAYER.get(place.rpartition(".")[2], HEAD_ALPHA))
     smooth = weight * scale
     step = np.maximum(np.abs(smooth).max(axis=1, keepdims=True) / 127, 1e-12)  # (out, 1)
     whole = np.clip(np.rint(smooth / step), -127, 127).astype(np.int8)
@@ -83,35 +83,35 @@ def quantized_linear(ops: Any, x: Any, place: str, weight: Float32, bias: Float3
         ops.constant((low + top * scale)[None].astype(np.float32)),
         ops.constant(np.zeros((1, 1), np.float32)),
         ops.constant(np.full((1, 1), top, np.float32)),
-        LEVELS,
+        NUM_LEVELS,
     )
     weights = ops.multiply(ops.convert(ops.constant(whole), "f32"), ops.constant(step.astype(np.float32)))
     return ops.add(ops.matmul(rounded, weights, False, True), ops.constant(shifted[None]))
 
 
-def _span(given: Range, weight: Float32, alpha: float) -> tuple[Float32, Float32, np.float32]:
+def _quantization_grid(given: ActivationRange, weight: Float32, alpha: float) -> tuple[Float32, Float32, np.float32]:
     """low (in,), scale (in,) and top: (x - low) / scale goes from 0 to top in every channel."""
-    width = MARGIN * (given.high - given.low)
-    width = np.maximum(width, MIN_WIDTH * width.max() + 1e-12)
+    width = RANGE_MARGIN * (given.high - given.low)
+    width = np.maximum(width, MIN_WIDTH_SHARE * width.max() + 1e-12)
     scale = width**alpha / np.maximum(np.abs(weight).max(axis=0), 1e-6) ** (1 - alpha)
     top = (width / scale).max()
     low = (given.low + given.high - top * scale) / 2  # the channel's range in the middle
-    grid = top * scale / (LEVELS - 1)
+    grid = top * scale / (NUM_LEVELS - 1)
     return np.rint(low / grid) * grid, scale, top  # 0, which most outputs of GELU are near, is met exactly
 
 
-def to_bytes(ranges: Mapping[str, Range]) -> bytes:
+def ranges_to_bytes(ranges: Mapping[str, ActivationRange]) -> bytes:
     """For a file or another process: safetensors with "PLACE.low" and "PLACE.high"."""
     arrays = {f"{place}.{end}": getattr(found, end) for place, found in ranges.items() for end in ("low", "high")}
     return safetensors.numpy.save(arrays)
 
 
-def from_bytes(data: bytes) -> dict[str, Range]:
-    """The inverse of to_bytes(); IntegrityError for other bytes."""
+def ranges_from_bytes(data: bytes) -> dict[str, ActivationRange]:
+    """The inverse of ranges_to_bytes(); IntegrityError for other bytes."""
     try:
         arrays = safetensors.numpy.load(data)
         places = sorted({name.rpartition(".")[0] for name in arrays})
-        return {place: Range(arrays[f"{place}.low"], arrays[f"{place}.high"]) for place in places}
+        return {place: ActivationRange(arrays[f"{place}.low"], arrays[f"{place}.high"]) for place in places}
     except (safetensors.SafetensorError, KeyError) as error:
         raise IntegrityError(
             f"these are no ranges for int8: {error}", expected="bytes of to_bytes()", fix="calibrate again"

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.engines.execution_mode import compiled, way_of
-from deepseek.engines.memory import give_back
+from deepseek.engines.execution_mode import compile_module, find_mode
+from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.text.serve.engine import Precision
 from deepseek.engines.text.serve.length_groups import LENGTH_STEP
 from deepseek.engines.text.serve.padded import PaddedEngine
-from deepseek.engines.text.source.architecture import Architecture, Names
+from deepseek.engines.text.source.architecture import Architecture, TensorNames
 from deepseek.engines.text.source.convert_source import check_variant
 from deepseek.engines.text.source.folder import read_object
-from deepseek.engines.text.source.library import Library
+from deepseek.engines.text.source.library import TransformersLibrary
 from deepseek.engines.text.source.pooling import Pooling
 from deepseek.engines.text.source.weights import Weights
 from deepseek.errors import IntegrityError
@@ -36,10 +36,10 @@ class TorchTextEngine(PaddedEngine):
     """Threads may share it; `num_threads` is for all of torch in this process."""
 
     def __init__(self, folder: Path, *, precision: Precision, num_threads: int = 1) -> None:
-        torch, library = need("torch", extra=EXTRA), Library(extra=EXTRA)
-        way = way_of(precision)
+        torch, library = need("torch", extra=EXTRA), TransformersLibrary(extra=EXTRA)
+        way = find_mode(precision)
         self.architecture = Architecture.read(folder)
-        Names.find(self.architecture, Weights.open(folder))
+        TensorNames.find(self.architecture, Weights.open(folder))
         check_variant(folder, read_object(folder, "config.json"))
         self.precision = precision
         self._folder, self._device, self._torch = folder, way.device, torch
@@ -59,7 +59,7 @@ class TorchTextEngine(PaddedEngine):
             return model(input_ids=ids, attention_mask=mask)[0]
 
         self._eager: Callable[[Any, Any], Any] = eager
-        self._many = compiled(eager, self._examples) if way.compiled else eager
+        self._many = compile_module(eager, self._examples) if way.compiled else eager
 
     def _examples(self) -> list[tuple[Any, Any]]:
         """Two batches that differ in both sizes. Some texts are shorter than others, as in those to come."""
@@ -85,7 +85,7 @@ class TorchTextEngine(PaddedEngine):
     def close(self) -> None:
         """Give the memory back; run() fails afterwards."""
         self._eager = self._many = None  # type: ignore[assignment]
-        give_back()
+        return_freed_memory()
 
     def _unfit(self, why: str) -> IntegrityError:
         return IntegrityError(

@@ -1,7 +1,7 @@
 """What a config.json promises: the family, the sizes, the task and its labels, and how the tensors are named.
 
     architecture = Architecture.read(Path("all-MiniLM"))
-    names = Names.find(architecture, weights)         # checks every tensor's name and shape, reads none
+    names = TensorNames.find(architecture, weights)         # checks every tensor's name and shape, reads none
 
 BERT, DistilBERT and RoBERTa differ in names, in the first position and in the head; their layers are the same:
     h = norm(h + attention(h));  h = norm(h + dense(activation(dense(h))))
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepseek.engines.text.source.folder import read_object, take
-from deepseek.engines.text.source.packed import note_problem
+from deepseek.engines.text.source.folder import read_field, read_object
+from deepseek.engines.text.source.packed import quantization_problem
 from deepseek.engines.text.source.weights import Weights
 from deepseek.errors import InputError, IntegrityError
 
 TextTask = Literal["embedding", "sequence-classification", "token-classification"]
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 #: model_type -> family. XLM-RoBERTa and CamemBERT are RoBERTa with another vocabulary.
 FAMILIES = {
     "bert": "bert",
@@ -31,18 +31,18 @@ FAMILIES = {
     "camembert": "roberta",
 }
 #: The end of an architecture's name -> task. The head that guesses words is left out.
-TASKS: dict[str, TextTask] = {
+TASK_BY_SUFFIX: dict[str, TextTask] = {
     "ForSequenceClassification": "sequence-classification",
     "ForTokenClassification": "token-classification",
     "ForMaskedLM": "embedding",
     "ForPreTraining": "embedding",
     "Model": "embedding",
 }
-CAUSAL = ("ForCausalLM", "LMHeadModel")
+CAUSAL_SUFFIXES = ("ForCausalLM", "LMHeadModel")
 ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "relu": "relu"}
 MAX_LAYERS, MAX_LABELS, MAX_LABEL_LETTERS = 256, 10_000, 1_000
 _PREFIXES = ("", "bert.", "distilbert.", "roberta.")
-_OUTSIDE = (
+_CONVERT_FIX = (
     "where torch and transformers are, outside of a container: `deepseek convert HF_FOLDER --out DIR` writes a folder "
     "that is served without them"
 )
@@ -81,14 +81,14 @@ class Architecture:
     def read(cls, folder: Path) -> Architecture:
         """From config.json. InputError for an architecture that is not run here, IntegrityError for values that do
         not fit, MissingError without the file."""
-        config = read_object(folder, CONFIG)
+        config = read_object(folder, CONFIG_FILE)
         family, task = family_and_task(config)
-        where = f"{CONFIG} in {folder}"
+        where = f"{CONFIG_FILE} in {folder}"
         _check_variant(config, where)
 
         def size(key: str, default: int | None = None, *, most: int = 2**24) -> int:
             other = {} if default is None else {"default": default}
-            return int(take(config, key, int, where, most=most, **other))
+            return int(read_field(config, key, int, where, most=most, **other))
 
         distil = family == "distilbert"
         labels = read_labels(config, where) if task != "embedding" else ()
@@ -103,8 +103,10 @@ class Architecture:
             num_positions=size("max_position_embeddings"),
             num_types=0 if distil else size("type_vocab_size", 2),
             pad_id=size("pad_token_id", 1 if family == "roberta" else 0),
-            activation=_activation(take(config, "activation" if distil else "hidden_act", str, where, "gelu"), where),
-            norm_eps=1e-12 if distil else float(take(config, "layer_norm_eps", float, where, 1e-12, most=1)),
+            activation=_read_activation(
+                read_field(config, "activation" if distil else "hidden_act", str, where, "gelu"), where
+            ),
+            norm_eps=1e-12 if distil else float(read_field(config, "layer_norm_eps", float, where, 1e-12, most=1)),
             labels=labels,
             multi_label=config.get("problem_type") == "multi_label_classification",
         )
@@ -125,7 +127,7 @@ class Architecture:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TensorNames:
     """Where the tensors of one model stand."""
 
     prefix: str  # "", "bert.", ...
@@ -136,7 +138,7 @@ class Names:
     norm: tuple[str, str]  # weight, bias; gamma, beta in checkpoints of 2019
 
     @classmethod
-    def find(cls, architecture: Architecture, weights: Weights) -> Names:
+    def find(cls, architecture: Architecture, weights: Weights) -> TensorNames:
         """The names in this file; IntegrityError for a tensor that is missing or not shaped as config.json says."""
         word = "embeddings.word_embeddings.weight"
         prefix = next((prefix for prefix in _PREFIXES if prefix + word in weights), "")
@@ -146,8 +148,8 @@ class Names:
             prefix=prefix,
             embeddings=f"{prefix}embeddings.",
             layer=f"{prefix}transformer.layer.{{}}." if distil else f"{prefix}encoder.layer.{{}}.",
-            parts=_DISTIL if distil else _BERT,
-            head=_head(architecture, prefix),
+            parts=_DISTILBERT_PARTS if distil else _BERT_PARTS,
+            head=_head_names(architecture, prefix),
             norm=("gamma", "beta") if old else ("weight", "bias"),
         )
         for name, shape in found.shapes(architecture):
@@ -155,7 +157,7 @@ class Names:
         further = found.layer.format(architecture.num_layers)
         if any(name.startswith(further) for name in weights.names):
             raise IntegrityError(
-                f"the weights in {weights.folder} have more layers than the {architecture.num_layers} of {CONFIG}",
+                f"the weights in {weights.folder} have more layers than the {architecture.num_layers} of {CONFIG_FILE}",
                 expected="as many layers as config.json says",
                 fix="take config.json and weights of one and the same model",
             )
@@ -175,13 +177,13 @@ class Names:
             layer = self.layer.format(index)
             for part, name in self.parts.items():
                 if part in sizes:
-                    yield from _dense(layer + name, sizes[part])
+                    yield from _dense_shapes(layer + name, sizes[part])
                 else:
                     yield from self._norm(layer + name, h)
         if "dense" in self.head:
-            yield from _dense(self.head["dense"], (h, h))
+            yield from _dense_shapes(self.head["dense"], (h, h))
         if "out" in self.head:
-            yield from _dense(self.head["out"], (len(architecture.labels), h))
+            yield from _dense_shapes(self.head["out"], (len(architecture.labels), h))
 
     def _norm(self, name: str, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         for part in self.norm:
@@ -190,32 +192,32 @@ class Names:
 
 def family_and_task(config: Mapping[str, Any]) -> tuple[str, TextTask]:
     """The family and the task of a config.json; InputError, which names it, for an architecture that is not run."""
-    kind, named = architecture_of(config)
+    kind, named = model_type_and_class(config)
     family = FAMILIES.get(kind)
     if family is None:
         words = " of the model_type ".join(repr(name) for name in (named, kind) if name) or "without a name"
-        can_be = task_of(named) is not None and kind and not config.get("is_encoder_decoder")
+        can_be = task_of_class(named) is not None and kind and not config.get("is_encoder_decoder")
         raise InputError(
             f"the architecture {words} is not run here",
             expected=f"model_type one of {', '.join(FAMILIES)}",
-            fix=_OUTSIDE if can_be else "give an encoder that embeds or classifies",
+            fix=_CONVERT_FIX if can_be else "give an encoder that embeds or classifies",
         )
-    task = task_of(named)
+    task = task_of_class(named)
     if task is None:
         raise InputError(
             f"the architecture {named!r} has a head that is not run here",
-            expected=f"one that ends in {', '.join(TASKS)}",
+            expected=f"one that ends in {', '.join(TASK_BY_SUFFIX)}",
             fix="give a model with one of these",
         )
     return family, task
 
 
-def task_of(named: str) -> TextTask | None:
+def task_of_class(named: str) -> TextTask | None:
     """The task of a class by its name, embedding for one without a name."""
-    return next((task for end, task in TASKS.items() if named.endswith(end)), None) if named else "embedding"
+    return next((task for end, task in TASK_BY_SUFFIX.items() if named.endswith(end)), None) if named else "embedding"
 
 
-def architecture_of(config: Mapping[str, Any]) -> tuple[str, str]:
+def model_type_and_class(config: Mapping[str, Any]) -> tuple[str, str]:
     """(model_type, the first of architectures), each "" when it is not there."""
     kind, listed = config.get("model_type"), config.get("architectures")
     named = listed[0] if isinstance(listed, list) and listed else ""
@@ -232,7 +234,7 @@ def _check_variant(config: Mapping[str, Any], where: str) -> None:
             fix="give a model without it",
         )
     quantised = config.get("quantization_config")
-    problem = note_problem(quantised) if quantised else None
+    problem = quantization_problem(quantised) if quantised else None
     if problem:
         raise InputError(
             f"{where}: quantization_config names {problem}, which is not run here",
@@ -241,17 +243,17 @@ def _check_variant(config: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _activation(name: str, where: str) -> str:
+def _read_activation(name: str, where: str) -> str:
     if name not in ACTIVATIONS:
         raise InputError(
-            f"{where}: the activation {name[:60]!r} is not run here", expected=", ".join(ACTIVATIONS), fix=_OUTSIDE
+            f"{where}: the activation {name[:60]!r} is not run here", expected=", ".join(ACTIVATIONS), fix=_CONVERT_FIX
         )
     return ACTIVATIONS[name]
 
 
 def read_labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
     """id2label in its order, checked; InputError for a model that gives a number instead."""
-    given = take(config, "id2label", dict, where, {"0": "LABEL_0", "1": "LABEL_1"})
+    given = read_field(config, "id2label", dict, where, {"0": "LABEL_0", "1": "LABEL_1"})
     labels = tuple(given.get(str(index)) for index in range(len(given)))
     good = all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LETTERS for label in labels)
     if not good or len(set(labels)) != len(labels) or len(labels) > MAX_LABELS:
@@ -269,7 +271,7 @@ def read_labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
     return tuple(str(label) for label in labels)
 
 
-_BERT = {
+_BERT_PARTS = {
     "q": "attention.self.query",
     "k": "attention.self.key",
     "v": "attention.self.value",
@@ -279,7 +281,7 @@ _BERT = {
     "down": "output.dense",
     "norm2": "output.LayerNorm",
 }
-_DISTIL = {
+_DISTILBERT_PARTS = {
     "q": "attention.q_lin",
     "k": "attention.k_lin",
     "v": "attention.v_lin",
@@ -291,7 +293,7 @@ _DISTIL = {
 }
 
 
-def _head(architecture: Architecture, prefix: str) -> dict[str, str]:
+def _head_names(architecture: Architecture, prefix: str) -> dict[str, str]:
     """Sequence: dense, then out, on the first token. Token: out alone. Embedding: nothing."""
     if architecture.task == "embedding":
         return {}
@@ -304,6 +306,6 @@ def _head(architecture: Architecture, prefix: str) -> dict[str, str]:
     }[architecture.family]
 
 
-def _dense(name: str, shape: tuple[int, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _dense_shapes(name: str, shape: tuple[int, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.weight", shape
     yield f"{name}.bias", shape[:1]

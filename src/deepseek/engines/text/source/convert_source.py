@@ -1,6 +1,6 @@
 """What `deepseek convert` takes, read before torch is imported.
 
-source = Source.read(Path("deberta-v3"))      # config, headers of weights; refusals say who serves it
+source = ConvertSource.read(Path("deberta-v3"))      # config, headers of weights; refusals say who serves it
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.engines.text.source.architecture import (
-    CAUSAL,
-    CONFIG,
+    CAUSAL_SUFFIXES,
+    CONFIG_FILE,
     MAX_LAYERS,
-    TASKS,
+    TASK_BY_SUFFIX,
     Architecture,
     TextTask,
-    architecture_of,
+    model_type_and_class,
     read_labels,
-    task_of,
+    task_of_class,
 )
 from deepseek.engines.text.source.converted_folder import is_converted
-from deepseek.engines.text.source.folder import check_folder, digest_of, has_file, read_object, take
+from deepseek.engines.text.source.folder import check_folder, files_digest, has_file, read_field, read_object
 from deepseek.engines.text.source.pooling import Pooling
-from deepseek.engines.text.source.tokens import SETTINGS, TOKENIZER
+from deepseek.engines.text.source.tokens import SETTINGS_FILE, TOKENIZER_FILE
 from deepseek.engines.text.source.weights import Weights
 from deepseek.errors import InputError
 
 #: Keys of config.json by which transformers would load something else than the model itself, or compute otherwise.
-_REFUSED = ("quantization_config", "transformers_weights", "adapters", "pruned_heads")
-ADAPTER = "adapter_config.json"
-_RELATIVE = ("relative_key", "relative_key_query")  # transformers 5 has dropped them, and says nothing
+_REFUSED_KEYS = ("quantization_config", "transformers_weights", "adapters", "pruned_heads")
+ADAPTER_FILE = "adapter_config.json"
+_RELATIVE_POSITIONS = ("relative_key", "relative_key_query")  # transformers 5 has dropped them, and says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ConvertSource:
     """A folder that may be converted."""
 
     folder: Path
@@ -46,46 +46,50 @@ class Source:
     digest: str  # of all files that are read
 
     @classmethod
-    def read(cls, path: Path) -> Source:
+    def read(cls, path: Path) -> ConvertSource:
         """MissingError, IntegrityError; InputError for what is served in another way, or not at all."""
         folder = check_folder(path)
         if is_converted(folder):
-            raise _served(folder, "is converted already")
+            raise _already_served_error(folder, "is converted already")
         if has_file(folder, "bundle.json"):
-            raise _served(folder, "is a bundle")
-        config = read_object(folder, CONFIG)
-        kind, named = architecture_of(config)
-        if named.endswith(CAUSAL):
+            raise _already_served_error(folder, "is a bundle")
+        config = read_object(folder, CONFIG_FILE)
+        kind, named = model_type_and_class(config)
+        if named.endswith(CAUSAL_SUFFIXES):
             raise InputError(
                 f"{folder} writes text ({named}); convert is for encoders, which read it",
                 expected="a model that embeds or classifies",
                 fix="serve it as it is: `deepseek serve FOLDER`; outside of the small container, and with the extra "
                 "llm-torch, transformers runs what is not built here",
             )
-        task = task_of(named)
+        task = task_of_class(named)
         if task is None or not kind or config.get("is_encoder_decoder") or config.get("is_decoder"):
             raise InputError(
                 f"{folder} is no encoder that embeds or classifies: {named or kind or 'it has no name'}",
-                expected=f"a class that ends in {', '.join(TASKS)}, with a model_type, and no decoder",
+                expected=f"a class that ends in {', '.join(TASK_BY_SUFFIX)}, with a model_type, and no decoder",
                 fix="export the model to ONNX and serve that file",
             )
         check_variant(folder, config)
-        where = f"{CONFIG} in {folder}"
-        take(config, "num_hidden_layers", int, where, None, most=MAX_LAYERS)
-        take(config, "vocab_size", int, where, most=2**24)  # pictures and sounds have none
+        where = f"{CONFIG_FILE} in {folder}"
+        read_field(config, "num_hidden_layers", int, where, None, most=MAX_LAYERS)
+        read_field(config, "vocab_size", int, where, most=2**24)  # pictures and sounds have none
         pooling = Pooling.read(folder)
         if task != "embedding":
             read_labels(config, where)
         weights = Weights.open(folder)
-        if _is_run(folder):
-            raise _served(folder, f"({named or kind}) is served as it is")
-        names = [CONFIG, *weights.files, *(name for name in (TOKENIZER, SETTINGS) if has_file(folder, name))]
+        if _is_supported(folder):
+            raise _already_served_error(folder, f"({named or kind}) is served as it is")
+        names = [
+            CONFIG_FILE,
+            *weights.files,
+            *(name for name in (TOKENIZER_FILE, SETTINGS_FILE) if has_file(folder, name)),
+        ]
         return cls(
-            folder, config, named or kind, task, pooling, f"sha256:{digest_of(folder, [*names, *pooling.files])}"
+            folder, config, named or kind, task, pooling, f"sha256:{files_digest(folder, [*names, *pooling.files])}"
         )
 
 
-def _is_run(folder: Path) -> bool:
+def _is_supported(folder: Path) -> bool:
     try:
         Architecture.read(folder)
     except InputError:
@@ -95,11 +99,11 @@ def _is_run(folder: Path) -> bool:
 
 def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
     """InputError for a folder that transformers would make something else of than the encoder itself."""
-    refused = next((key for key in _REFUSED if config.get(key)), None)
-    if config.get("position_embedding_type") in _RELATIVE:
+    refused = next((key for key in _REFUSED_KEYS if config.get(key)), None)
+    if config.get("position_embedding_type") in _RELATIVE_POSITIONS:
         refused = "position_embedding_type"
-    if refused is None and has_file(folder, ADAPTER):
-        refused = ADAPTER
+    if refused is None and has_file(folder, ADAPTER_FILE):
+        refused = ADAPTER_FILE
     if refused:
         raise InputError(
             f"{folder} has {refused}, by which it is more or other than an encoder in its usual form",
@@ -108,7 +112,7 @@ def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _served(folder: Path, why: str) -> InputError:
+def _already_served_error(folder: Path, why: str) -> InputError:
     return InputError(
         f"{folder} {why}: there is nothing to convert",
         expected="a folder that `deepseek serve` refuses",

@@ -22,9 +22,9 @@ from typing import Any
 from deepseek.errors import IntegrityError, MissingError
 
 MAX_JSON_BYTES = 4 * 2**20
-_AGAIN = "copy the folder again from where it was made"
+_COPY_AGAIN = "copy the folder again from where it was made"
 _CHUNK_BYTES = 1 << 20
-_NEEDED = "needed"
+_REQUIRED = "needed"
 
 
 def check_folder(path: str | Path) -> Path:
@@ -58,13 +58,15 @@ def open_plain(folder: Path, name: str) -> Iterator[tuple[BufferedReader, int]]:
         # O_NONBLOCK: opening a named pipe must not wait for its writer
         fd = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_AGAIN) from error
+        raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_COPY_AGAIN) from error
     except OSError as error:
-        raise IntegrityError(f"{name} cannot be read: {error.strerror}", expected="a plain file", fix=_AGAIN) from error
+        raise IntegrityError(
+            f"{name} cannot be read: {error.strerror}", expected="a plain file", fix=_COPY_AGAIN
+        ) from error
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise IntegrityError(f"{name} in {folder} is no plain file", expected="plain files only", fix=_AGAIN)
+            raise IntegrityError(f"{name} in {folder} is no plain file", expected="plain files only", fix=_COPY_AGAIN)
         yield file, found.st_size
 
 
@@ -85,28 +87,30 @@ def read_json(folder: Path, name: str, *, limit: int = MAX_JSON_BYTES) -> Any:
         return json.loads(read_file(folder, name, limit=limit).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
-            f"{name} in {folder} is no JSON: {str(error)[:100]}", expected="a JSON file in UTF-8", fix=_AGAIN
+            f"{name} in {folder} is no JSON: {str(error)[:100]}", expected="a JSON file in UTF-8", fix=_COPY_AGAIN
         ) from error
 
 
-def read_object(folder: Path, name: str, default: Any = _NEEDED) -> Any:
+def read_object(folder: Path, name: str, default: Any = _REQUIRED) -> Any:
     """The object in a JSON file; `default`, where one is given, when there is no such file."""
-    if default is not _NEEDED and not has_file(folder, name):
+    if default is not _REQUIRED and not has_file(folder, name):
         return default
     found = read_json(folder, name)
     if not isinstance(found, dict):
-        raise IntegrityError(f"{name} in {folder} holds no object", expected="{...}", fix=_AGAIN)
+        raise IntegrityError(f"{name} in {folder} holds no object", expected="{...}", fix=_COPY_AGAIN)
     return found
 
 
-def take(given: dict[str, Any], key: str, kind: type, where: str, default: Any = _NEEDED, *, most: int = 2**31) -> Any:
+def read_field(
+    given: dict[str, Any], key: str, kind: type, where: str, default: Any = _REQUIRED, *, most: int = 2**31
+) -> Any:
     """given[key], which must be of `kind`; a whole number must be from 0 to `most`. null counts as left out.
 
-    >>> take({"hidden_size": 384}, "hidden_size", int, "config.json")
+    >>> read_field({"hidden_size": 384}, "hidden_size", int, "config.json")
     384
     """
     value = given.get(key)
-    if value is None and default is not _NEEDED:
+    if value is None and default is not _REQUIRED:
         return default
     good = isinstance(value, (int, float) if kind is float else kind)
     if kind in (int, float):
@@ -121,25 +125,25 @@ def take(given: dict[str, Any], key: str, kind: type, where: str, default: Any =
     return value
 
 
-def digest_of(folder: Path, names: list[str]) -> str:
+def files_digest(folder: Path, names: list[str]) -> str:
     """sha256 over the names and the bytes of these files. A file that has not changed since is not read again."""
     whole = hashlib.sha256()
     for name in sorted(names):
-        whole.update(f"{name}\0{digest_of_file(folder, name)}\n".encode())
+        whole.update(f"{name}\0{file_digest(folder, name)}\n".encode())
     return whole.hexdigest()
 
 
-def digest_of_file(folder: Path, name: str) -> str:
-    """sha256 of one file in hex, as digest_of() reads it."""
+def file_digest(folder: Path, name: str) -> str:
+    """sha256 of one file in hex, as files_digest() reads it."""
     try:
         found = (folder / name).stat()
     except OSError as error:
-        raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_AGAIN) from error
-    return _sha256(folder, name, found.st_size, found.st_mtime_ns)
+        raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_COPY_AGAIN) from error
+    return _file_sha256(folder, name, found.st_size, found.st_mtime_ns)
 
 
 @lru_cache(maxsize=1_000)
-def _sha256(folder: Path, name: str, *_state: int) -> str:
+def _file_sha256(folder: Path, name: str, *_state: int) -> str:
     """`_state` is what tells that a file was changed: a part of the cache's key."""
     found = hashlib.sha256()
     with open_plain(folder, name) as (file, _):

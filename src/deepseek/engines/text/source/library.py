@@ -1,6 +1,6 @@
 """transformers, as it is used here: quiet, safetensors only, and no code of a folder is ever run.
 
-library = Library(extra="convert")
+library = TransformersLibrary(extra="convert")
 try: model = library.load(folder, "embedding", dtype=torch.float32, attention="sdpa")
 except library.raised: ...                      # transformers raises what it likes
 """
@@ -14,19 +14,19 @@ from deepseek.engines.text.source.architecture import TextTask
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-_AUTO: dict[TextTask, str] = {
+_AUTO_CLASSES: dict[TextTask, str] = {
     "embedding": "AutoModel",
     "sequence-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
 }
-_RAISED = (
+_LOAD_ERRORS = (
     OSError, ValueError, ArithmeticError, RuntimeError, LookupError, TypeError, AttributeError, ImportError,
     AssertionError,
 )  # fmt: skip
-SAFE = {"local_files_only": True, "trust_remote_code": False}
+SAFE_OPTIONS = {"local_files_only": True, "trust_remote_code": False}
 
 
-class Library:
+class TransformersLibrary:
     """ExtraError, which names `extra`, without transformers."""
 
     def __init__(self, *, extra: str) -> None:
@@ -34,18 +34,18 @@ class Library:
         self.module.utils.logging.set_verbosity_error()
         self.module.utils.logging.disable_progress_bar()
         strict = need("huggingface_hub.errors", extra=extra).StrictDataclassError  # a configuration of wrong types
-        self.raised = (*_RAISED, strict, need("safetensors", extra=extra).SafetensorError)
+        self.raised = (*_LOAD_ERRORS, strict, need("safetensors", extra=extra).SafetensorError)
 
     def auto(self, task: TextTask) -> Any:
         """The class that opens models for a task."""
-        return getattr(self.module, _AUTO[task])
+        return getattr(self.module, _AUTO_CLASSES[task])
 
     def load(self, folder: Path, task: TextTask, *, dtype: Any, attention: str) -> Any:
         """The model, ready to answer. InputError when not all of its weights are there; `raised` for all else."""
-        config = self.module.AutoConfig.from_pretrained(folder, **SAFE)
+        config = self.module.AutoConfig.from_pretrained(folder, **SAFE_OPTIONS)
         model, found = self.auto(task).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=dtype, attn_implementation=attention,
-            output_loading_info=True, **SAFE,
+            output_loading_info=True, **SAFE_OPTIONS,
         )  # fmt: skip
         # The last hidden state has nothing of a pooler in it.
         missing = sorted(

@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 
-SCALE = "_scale"  # NAME + SCALE holds the scales of NAME
+SCALE_SUFFIX = "_scale"  # NAME + SCALE_SUFFIX holds the scales of NAME
 #: By the name of the type in a safetensors header: bits of the exponent, of the mantissa, and the exponent's bias.
-_LAYOUT = {"F8_E4M3": (4, 3, 7), "F8_E5M2": (5, 2, 15)}
+_FLOAT_LAYOUT = {"F8_E4M3": (4, 3, 7), "F8_E5M2": (5, 2, 15)}
 #: Types of which each tensor has scales beside it.
-PACKED = frozenset([*_LAYOUT, "I8"])
+PACKED_DTYPES = frozenset([*_FLOAT_LAYOUT, "I8"])
 #: quant_method of config.json, by the type. e5m2 has no name in compressed-tensors.
-METHODS = {"I8": "compressed-tensors", "F8_E4M3": "compressed-tensors", "F8_E5M2": "deepseek-float8"}
+METHOD_BY_DTYPE = {"I8": "compressed-tensors", "F8_E4M3": "compressed-tensors", "F8_E5M2": "deepseek-float8"}
 
 
 @cache
-def table(dtype: str) -> Float32:
+def byte_values(dtype: str) -> Float32:
     """The value of each byte, (256,).
 
     >>> [float(table("F8_E4M3")[byte]) for byte in (0x00, 0x01, 0x38, 0x7E, 0x7F, 0xB8)]
@@ -38,7 +38,7 @@ def table(dtype: str) -> Float32:
     >>> [float(table("F8_E5M2")[byte]) for byte in (0x01, 0x3C, 0x7B, 0x7C, 0x7D)]
     [1.52587890625e-05, 1.0, 57344.0, inf, nan]
     """
-    num_exponent_bits, num_mantissa_bits, bias = _LAYOUT[dtype]
+    num_exponent_bits, num_mantissa_bits, bias = _FLOAT_LAYOUT[dtype]
     byte = np.arange(256)
     exponent = (byte >> num_mantissa_bits) & (2**num_exponent_bits - 1)
     mantissa = (byte & (2**num_mantissa_bits - 1)) / 2**num_mantissa_bits
@@ -52,20 +52,20 @@ def table(dtype: str) -> Float32:
     return found
 
 
-def decode(raw: NDArray[np.uint8], scales: Float32, dtype: str) -> Float32:
+def decode_packed(raw: NDArray[np.uint8], scales: Float32, dtype: str) -> Float32:
     """`raw` (out, ...) with `scales` (out,) or (out, 1), as float32. What is no number stays none."""
-    found: Float32 = raw.view(np.int8).astype(np.float32) if dtype == "I8" else np.take(table(dtype), raw)
+    found: Float32 = raw.view(np.int8).astype(np.float32) if dtype == "I8" else np.take(byte_values(dtype), raw)
     with np.errstate(over="ignore"):  # the reader refuses what is infinite
         found *= scales.reshape(-1, *[1] * (raw.ndim - 1))
     return found
 
 
-def note(dtype: str, ignore: list[str]) -> dict[str, Any]:
+def packed_config(dtype: str, ignore: list[str]) -> dict[str, Any]:
     """The quantization_config of a folder whose linear layers and embeddings have 8 bits a weight, but for `ignore`."""
     kind = "int" if dtype == "I8" else "float"
     weights = {"num_bits": 8, "type": kind, "strategy": "channel", "symmetric": True, "dynamic": False}
     return {
-        "quant_method": METHODS[dtype],
+        "quant_method": METHOD_BY_DTYPE[dtype],
         "format": f"{kind}-quantized",
         "quantization_status": "compressed",
         "config_groups": {"group_0": {"targets": ["Linear", "Embedding"], "weights": weights}},
@@ -73,27 +73,27 @@ def note(dtype: str, ignore: list[str]) -> dict[str, Any]:
     }
 
 
-def note_problem(given: Any) -> str | None:
+def quantization_problem(given: Any) -> str | None:
     """What in a quantization_config is not decoded here; None when all of it is.
 
-    >>> note_problem(note("F8_E4M3", []))
-    >>> note_problem({"quant_method": "gptq"})
+    >>> quantization_problem(note("F8_E4M3", []))
+    >>> quantization_problem({"quant_method": "gptq"})
     "quant_method 'gptq'"
     """
     if not isinstance(given, Mapping):
         return "something else than an object"
     method, form = given.get("quant_method"), given.get("format")
-    if method not in METHODS.values():
+    if method not in METHOD_BY_DTYPE.values():
         return f"quant_method {repr(method)[:60]}"
     if form not in ("float-quantized", "int-quantized"):
         return f"format {repr(form)[:60]}"
     groups = given.get("config_groups")
-    if not isinstance(groups, Mapping) or not all(map(_is_decoded, groups.values())):
+    if not isinstance(groups, Mapping) or not all(map(_is_decodable, groups.values())):
         return "config_groups that are not of weights alone, 8 bits with one scale per channel"
     return None
 
 
-def _is_decoded(group: Any) -> bool:
+def _is_decodable(group: Any) -> bool:
     weights = group.get("weights") if isinstance(group, Mapping) else None
     if not isinstance(weights, Mapping) or group.get("input_activations") or group.get("output_activations"):
         return False

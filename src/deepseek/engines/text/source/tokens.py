@@ -3,7 +3,7 @@
     tokenizer = TextTokenizer(folder, vocab_size=30522, max_tokens=256)
     tokens = tokenizer.encode(["a text", "another"])       # Tokens: .lengths (2,), [0].ids, [0].truncated
 
-Only `tokenizers` is needed (Rust; the GIL is released meanwhile); plain text is mostly looked up (words.py). The
+Only `tokenizers` is needed (Rust; the GIL is released meanwhile); plain text is mostly looked up (word_cache.py). The
 tokenizer's own truncation and padding are left out: the files of all-MiniLM would pad every text to 128 tokens.
 """
 
@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 
 from deepseek.data.media.text import is_tokenizer_fault
 from deepseek.engines.text.source.folder import read_file
-from deepseek.engines.text.source.words import Words
+from deepseek.engines.text.source.word_cache import WordCache
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
-TOKENIZER = "tokenizer.json"
-SETTINGS = "tokenizer_config.json"
+TOKENIZER_FILE = "tokenizer.json"
+SETTINGS_FILE = "tokenizer_config.json"
 MAX_TOKENIZER_BYTES = 64 * 2**20
 MAX_TEXT_LETTERS = 4 * 2**20
-MASKS = ("[MASK]", "<mask>")
+MASK_TOKENS = ("[MASK]", "<mask>")
 #: A long text is tokenized as far as it is read: this many letters for a token, then twice as many, and so on.
 LETTERS_PER_TOKEN = 16
 #: What stands near the end of a piece may have been cut within a word.
 EDGE_LETTERS = 512
-_AGAIN = "copy the folder again from where it was made"
+_COPY_AGAIN = "copy the folder again from where it was made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,15 @@ class TextTokenizer:
     """Safe to share between threads: nothing is changed after opening."""
 
     def __init__(self, folder: Path, *, vocab_size: int, max_tokens: int) -> None:
-        data = read_file(folder, TOKENIZER, limit=MAX_TOKENIZER_BYTES)
+        data = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES)
         module = need("tokenizers", extra="text")
-        self._tokenizer: Any = _guarded(folder, module.Tokenizer.from_buffer, data)
+        self._tokenizer: Any = _call_tokenizer(folder, module.Tokenizer.from_buffer, data)
         self._tokenizer.no_padding()
         self._folder, self.max_tokens = folder, max_tokens
         largest = max(self._tokenizer.get_vocab(True).values(), default=-1)
         if not 0 <= largest < vocab_size:
             raise IntegrityError(
-                f"{TOKENIZER} in {folder} has ids up to {largest}, but the model knows {vocab_size} tokens",
+                f"{TOKENIZER_FILE} in {folder} has ids up to {largest}, but the model knows {vocab_size} tokens",
                 expected="a tokenizer whose vocabulary fits the model's",
                 fix="take tokenizer.json and weights of one and the same model",
             )
@@ -99,26 +99,26 @@ class TextTokenizer:
                 fix="correct max_seq_length or max_position_embeddings",
             )
         self._tokenizer.enable_truncation(max_tokens)
-        self._words = _guarded(folder, Words.of, self._tokenizer)
+        self._words = _call_tokenizer(folder, WordCache.of, self._tokenizer)
 
     @property
     def mask_id(self) -> int | None:
         """The id that stands for a hidden token; None where the tokenizer has none."""
-        found = (self._tokenizer.token_to_id(name) for name in MASKS)
+        found = (self._tokenizer.token_to_id(name) for name in MASK_TOKENS)
         return next((int(number) for number in found if number is not None), None)
 
     def encode(self, texts: Sequence[str], *, with_offsets: bool = False) -> Tokens:
         """Tokens of `texts`. InputError, which gives the text's number from 0, for one that is no text of whole
         letters, or longer than MAX_TEXT_LETTERS."""
         for number, text in enumerate(texts):
-            _check(text, number)
+            _check_text(text, number)
         words = None if with_offsets else self._words
         found = [None if words is None else words.encode(text, self.max_tokens) for text in texts]
         rest = self._encodings([text for text, ids in zip(texts, found, strict=True) if ids is None], with_offsets)
         rows = []
         for number, (text, known) in enumerate(zip(texts, found, strict=True)):
             if known is None:
-                row = _row(next(rest), text, with_offsets=with_offsets)
+                row = _token_row(next(rest), text, with_offsets=with_offsets)
             else:
                 row = TokenRow(np.array(known[0], np.int64), known[1])
             if not len(row):
@@ -133,21 +133,21 @@ class TextTokenizer:
         encode = self._tokenizer.encode_batch if with_offsets else self._tokenizer.encode_batch_fast
         most = self.max_tokens * LETTERS_PER_TOKEN + EDGE_LETTERS
         short = [text for text in texts if len(text) <= most]
-        encoded = iter(_guarded(self._folder, encode, short) if short else [])
+        encoded = iter(_call_tokenizer(self._folder, encode, short) if short else [])
         for text in texts:
             yield next(encoded) if len(text) <= most else self._head(text, most)
 
     def _head(self, text: str, most: int) -> Any:
         """The encoding of a long text, of which only the beginning is read: it is cut anyway."""
         while True:
-            found = _guarded(self._folder, self._tokenizer.encode, text[:most])
+            found = _call_tokenizer(self._folder, self._tokenizer.encode, text[:most])
             end = max((last for _, last in found.offsets), default=0)
             if most >= len(text) or (found.overflowing and end <= most - EDGE_LETTERS):
                 return found
             most *= 2
 
 
-def _row(encoding: Any, text: str, *, with_offsets: bool) -> TokenRow:
+def _token_row(encoding: Any, text: str, *, with_offsets: bool) -> TokenRow:
     ids = np.array(encoding.ids, np.int64)
     truncated = bool(encoding.overflowing)
     if not with_offsets:
@@ -155,7 +155,7 @@ def _row(encoding: Any, text: str, *, with_offsets: bool) -> TokenRow:
     return TokenRow(ids, truncated, text, tuple(encoding.offsets), tuple(encoding.word_ids))
 
 
-def _check(text: object, number: int) -> None:
+def _check_text(text: object, number: int) -> None:
     if not isinstance(text, str):
         raise InputError(f"text {number} is no text", expected="a string", fix="send a string for each text")
     if len(text) > MAX_TEXT_LETTERS:
@@ -176,15 +176,15 @@ def _check(text: object, number: int) -> None:
         ) from error
 
 
-def _guarded(folder: Path, call: Any, argument: Any) -> Any:
+def _call_tokenizer(folder: Path, call: Any, argument: Any) -> Any:
     """What a call into the tokenizer gives."""
     try:
         return call(argument)
     except BaseException as error:
         if is_tokenizer_fault(error):
             raise IntegrityError(
-                f"{TOKENIZER} in {folder} does not work: {str(error)[:200]}",
+                f"{TOKENIZER_FILE} in {folder} does not work: {str(error)[:200]}",
                 expected="a tokenizer that tokenizers can load and run",
-                fix=_AGAIN,
+                fix=_COPY_AGAIN,
             ) from error
         raise

@@ -22,15 +22,15 @@ from deepseek.bundle.contents import content_problem
 from deepseek.bundle.paths import path_problem
 from deepseek.contracts import Float32
 from deepseek.engines.text.source.folder import has_file, open_plain, read_object
-from deepseek.engines.text.source.packed import PACKED, SCALE, decode
+from deepseek.engines.text.source.packed import PACKED_DTYPES, SCALE_SUFFIX, decode_packed
 from deepseek.errors import InputError, IntegrityError, MissingError
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
 MAX_SHARDS = 1_000
 _NUM_LENGTH_BYTES = 8
-_FLOATS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
-_AGAIN = "copy the folder again from where it was made"
+_FLOAT_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+_COPY_AGAIN = "copy the folder again from where it was made"
 
 
 class Weights:
@@ -44,23 +44,23 @@ class Weights:
     @classmethod
     def open(cls, folder: Path) -> Weights:
         """Check the headers of all files. MissingError without safetensors; IntegrityError, which names the file."""
-        if has_file(folder, SINGLE):
-            return cls(folder, _header(folder, SINGLE))
-        if not has_file(folder, INDEX):
+        if has_file(folder, SINGLE_FILE):
+            return cls(folder, _read_header(folder, SINGLE_FILE))
+        if not has_file(folder, INDEX_FILE):
             pickles = [name for name in ("pytorch_model.bin", "model.pt", "model.ckpt") if has_file(folder, name)]
             there = f"; {pickles[0]} is a pickle and never loaded" if pickles else ""
             raise MissingError(
-                f"{folder} has no {SINGLE}{there}",
-                expected=f"{SINGLE}, or {INDEX} with its shards",
+                f"{folder} has no {SINGLE_FILE}{there}",
+                expected=f"{SINGLE_FILE}, or {INDEX_FILE} with its shards",
                 fix="save the model with save_pretrained(..., safe_serialization=True)",
             )
-        return cls(folder, _sharded(folder))
+        return cls(folder, _read_shards(folder))
 
     @property
     def files(self) -> list[str]:
         """The files that hold tensors, and the index where there is one."""
         shards = sorted({entry[0] for entry in self._tensors.values()})
-        return shards if shards == [SINGLE] else [INDEX, *shards]
+        return shards if shards == [SINGLE_FILE] else [INDEX_FILE, *shards]
 
     @property
     def names(self) -> Sequence[str]:
@@ -78,7 +78,7 @@ class Weights:
 
     def is_float(self, name: str) -> bool:
         """Whether array() gives it."""
-        return self.dtype(name) in PACKED or self.dtype(name) in _FLOATS
+        return self.dtype(name) in PACKED_DTYPES or self.dtype(name) in _FLOAT_DTYPES
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
         """IntegrityError unless the tensor is there, holds numbers with a fraction and has this shape."""
@@ -95,12 +95,12 @@ class Weights:
                 expected=f"{list(shape)}, by config.json",
                 fix="take config.json and weights of one and the same model",
             )
-        if dtype in PACKED and (dtype != "I8" or name + SCALE in self._tensors):
+        if dtype in PACKED_DTYPES and (dtype != "I8" or name + SCALE_SUFFIX in self._tensors):
             self._check_scales(name, shape)
-        elif dtype not in _FLOATS:
+        elif dtype not in _FLOAT_DTYPES:
             raise InputError(
                 f"the tensor {name!r} is of type {dtype}",
-                expected=", ".join([*_FLOATS, *sorted(PACKED)]),
+                expected=", ".join([*_FLOAT_DTYPES, *sorted(PACKED_DTYPES)]),
                 fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
             )
 
@@ -120,24 +120,24 @@ class Weights:
         file, dtype, shape, first, size_bytes = self._tensors[name]
         raw = self._map(file)[first : first + size_bytes]
         if len(raw) != size_bytes:
-            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_AGAIN)
-        if dtype in PACKED:
-            scales = self.array(name + SCALE, self.shape(name + SCALE))
+            raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_COPY_AGAIN)
+        if dtype in PACKED_DTYPES:
+            scales = self.array(name + SCALE_SUFFIX, self.shape(name + SCALE_SUFFIX))
             if not (scales > 0).all():
                 raise IntegrityError(
-                    f"the tensor {name + SCALE!r} holds a scale that is not above 0",
-                    expected="a positive scale for each channel", fix=_AGAIN,
+                    f"the tensor {name + SCALE_SUFFIX!r} holds a scale that is not above 0",
+                    expected="a positive scale for each channel", fix=_COPY_AGAIN,
                 )  # fmt: skip
-            return decode(raw.reshape(shape), scales, dtype)
-        found = raw.view(_FLOATS[dtype]).reshape(shape)
+            return decode_packed(raw.reshape(shape), scales, dtype)
+        found = raw.view(_FLOAT_DTYPES[dtype]).reshape(shape)
         return (found.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else found
 
     def _check_scales(self, name: str, shape: tuple[int, ...]) -> None:
         """IntegrityError unless there is one float for each first index of the tensor."""
-        _, dtype, found, _, _ = self._tensors.get(name + SCALE, ("", "", (), 0, 0))
-        if dtype not in _FLOATS or not shape or found not in ((shape[0],), (shape[0], 1)):
+        _, dtype, found, _, _ = self._tensors.get(name + SCALE_SUFFIX, ("", "", (), 0, 0))
+        if dtype not in _FLOAT_DTYPES or not shape or found not in ((shape[0],), (shape[0], 1)):
             raise IntegrityError(
-                f"the tensor {name!r} has 8 bits a number, and {name + SCALE!r} "
+                f"the tensor {name!r} has 8 bits a number, and {name + SCALE_SUFFIX!r} "
                 + (f"is {dtype} {list(found)}" if dtype else "is not there"),
                 expected=f"one float for each of its {shape[0] if shape else 0} channels",
                 fix="pack the model again with deepseek.compress.quantize.pack",
@@ -151,16 +151,16 @@ class Weights:
                 raise IntegrityError(
                     f"{file} in {self.folder} cannot be mapped: {error}",
                     expected="the file whose header was read",
-                    fix=_AGAIN,
+                    fix=_COPY_AGAIN,
                 ) from error
         return self._maps[file]
 
 
-def _header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+def _read_header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
     with open_plain(folder, file) as (opened, size_bytes):
         problem = content_problem(file, opened, size_bytes)
         if problem:
-            raise IntegrityError(f"{folder}: {problem}", expected="a whole safetensors file", fix=_AGAIN)
+            raise IntegrityError(f"{folder}: {problem}", expected="a whole safetensors file", fix=_COPY_AGAIN)
         opened.seek(0)
         length = int.from_bytes(opened.read(_NUM_LENGTH_BYTES), "little")
         header = json.loads(opened.read(length))
@@ -173,25 +173,27 @@ def _header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...
     }
 
 
-def _sharded(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
-    where = read_object(folder, INDEX).get("weight_map")
+def _read_shards(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
+    where = read_object(folder, INDEX_FILE).get("weight_map")
     if not isinstance(where, dict) or not where:
-        raise IntegrityError(f"{INDEX} in {folder} has no weight_map", expected='{"weight_map": {...}}', fix=_AGAIN)
+        raise IntegrityError(
+            f"{INDEX_FILE} in {folder} has no weight_map", expected='{"weight_map": {...}}', fix=_COPY_AGAIN
+        )
     shards = {file for file in where.values() if isinstance(file, str)}
     bad = [file for file in where.values() if not isinstance(file, str) or "/" in file or path_problem(file)]
     bad += [file for file in sorted(shards) if not file.endswith(".safetensors")]
     if bad or len(shards) > MAX_SHARDS:
         raise IntegrityError(
-            f"{INDEX} in {folder} names {repr(bad[0])[:100] if bad else f'{len(shards)} files'}",
+            f"{INDEX_FILE} in {folder} names {repr(bad[0])[:100] if bad else f'{len(shards)} files'}",
             expected=f"at most {MAX_SHARDS} safetensors files in the same folder",
-            fix=_AGAIN,
+            fix=_COPY_AGAIN,
         )
-    headers = {file: _header(folder, file) for file in sorted(shards)}
+    headers = {file: _read_header(folder, file) for file in sorted(shards)}
     missing = [name for name, file in where.items() if name not in headers[file]]
     if missing:
         raise IntegrityError(
-            f"{where[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX} promises",
+            f"{where[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX_FILE} promises",
             expected="shards of one and the same model",
-            fix=_AGAIN,
+            fix=_COPY_AGAIN,
         )
     return {name: headers[file][name] for name, file in where.items()}

@@ -1,6 +1,6 @@
 """The gate before lossy precisions: measured once for a machine, a model and a tolerance, kept beside other caches.
 
-gate = Gate(Tolerance(min_cosine=0.98), texts=None, cache=Path("~/.cache/deepseek/lossy"))
+gate = PrecisionGate(Tolerance(min_cosine=0.98), texts=None, cache=Path("~/.cache/deepseek/lossy"))
 found = gate.choose(TextModel.open("./all-MiniLM"))      # seconds the first time, in a process of its own
 open_with("./all-MiniLM", found.options)                 # the engine; options can be sent to another process
 """
@@ -14,30 +14,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepseek.bundle.place import alone
-from deepseek.engines.measuring import answer, in_process, machine
-from deepseek.engines.text.serve.calibrate import SAMPLES
+from deepseek.bundle.place import exclusive_writer
+from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
+from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
 from deepseek.engines.text.serve.model import TextModel
-from deepseek.engines.text.serve.quantize import from_bytes, to_bytes
-from deepseek.engines.text.tuning.tune import choose
+from deepseek.engines.text.serve.quantize import ranges_from_bytes, ranges_to_bytes
+from deepseek.engines.text.tuning.tune import choose_precision
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
-from deepseek.files import whole
+from deepseek.files import atomic_file
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file.rows import RowsFile
 
 MAX_TEXTS = 1_000
 MAX_TEXTS_BYTES = 4 * 2**20
-BUDGET_S = 10.0  # of timing, beside opening and calibrating
-WAIT_S = 600.0  # for another front end that measures the same
+TIMING_BUDGET_S = 10.0  # of timing, beside opening and calibrating
+LOCK_WAIT_S = 600.0  # for another front end that measures the same
 #: What an option of --lossy is called, and the field that it sets.
-LIMITS = {"cosine": "min_cosine", "difference": "max_difference", "agreement": "min_agreement"}
+TOLERANCE_FIELDS = {"cosine": "min_cosine", "difference": "max_difference", "agreement": "min_agreement"}
 _EXPECTED = "cosine=0.99,difference=0.1,agreement=0.99, or some of these"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class GateResult:
     """What the gate has let pass. `table` has the figures of each precision that was measured."""
 
     options: dict[str, Any]  # what TextEngine.from_options takes: plain values and bytes
@@ -45,7 +45,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class PrecisionGate:
     """What a user has allowed. `texts` should be like those that will be asked; without any, built-in ones stand in.
     `rows`: the same for models of tables and tensors, where no stand-ins are as good."""
 
@@ -54,20 +54,25 @@ class Gate:
     cache: Path
     rows: RowsFile | None = None
 
-    def choose(self, model: TextModel) -> Chosen:
+    def choose(self, model: TextModel) -> GateResult:
         """The fastest precision that passes; measured when the cache does not know it. Errors as tune.choose()."""
         texts = list(self.texts or built_in_texts())
-        asked = [model.digest, machine("openvino", "torch", "transformers"), _plain(self.tolerance), texts]
+        asked = [
+            model.digest,
+            describe_machine("openvino", "torch", "transformers"),
+            _tolerance_fields(self.tolerance),
+            texts,
+        ]
         place = self.cache / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        if (found := _read(place)) is not None:
+        if (found := _read_cached(place)) is not None:
             return found
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            with alone(place, WAIT_S):  # side by side, measurements would slow each other down
-                found = _read(place)
+            with exclusive_writer(place, LOCK_WAIT_S):  # side by side, measurements would slow each other down
+                found = _read_cached(place)
                 if found is None:
-                    _measured(model.path, texts, self.tolerance, place)
-                    found = _read(place)
+                    _measure_in_process(model.path, texts, self.tolerance, place)
+                    found = _read_cached(place)
         except OSError as error:
             raise InputError(
                 f"{self.cache} cannot be written to: {error.strerror}",
@@ -89,7 +94,7 @@ def parse_tolerance(text: str) -> Tolerance:
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.partition("="))
         try:
-            given[LIMITS[name]] = float(number)
+            given[TOLERANCE_FIELDS[name]] = float(number)
         except (KeyError, ValueError) as error:
             raise InputError(
                 f"{part[:60]!r} states no tolerance", expected=_EXPECTED, fix="write it as in the example"
@@ -125,51 +130,51 @@ def built_in_texts() -> list[str]:
     >>> len(built_in_texts())
     96
     """
-    count = len(SAMPLES)
+    count = len(SAMPLE_TEXTS)
     return [
-        " ".join(SAMPLES[(start + 5 * step) % count] for step in range(length))
+        " ".join(SAMPLE_TEXTS[(start + 5 * step) % count] for step in range(length))
         for length in (1, 2, 3, 6)
         for start in range(count)
     ]
 
 
-def _read(place: Path) -> Chosen | None:
+def _read_cached(place: Path) -> GateResult | None:
     """What was measured before; None when there is nothing, or not all of it."""
     try:
         top = json.loads(place.with_suffix(".json").read_bytes())
         options = {"precision": str(top["precision"])}
         table = list(top["table"])
         if options["precision"] != "int8":
-            return Chosen(options, table)
+            return GateResult(options, table)
         ranges = place.with_suffix(".safetensors").read_bytes()
-        from_bytes(ranges)
+        ranges_from_bytes(ranges)
     except (OSError, ValueError, KeyError, TypeError, IntegrityError):
         return None
-    return Chosen(options | {"ranges": ranges}, table)
+    return GateResult(options | {"ranges": ranges}, table)
 
 
-def _plain(tolerance: Tolerance | None) -> dict[str, Any] | None:
+def _tolerance_fields(tolerance: Tolerance | None) -> dict[str, Any] | None:
     return None if tolerance is None else asdict(tolerance)
 
 
-def _measured(path: Path, texts: Sequence[str], tolerance: Tolerance | None, place: Path) -> None:
+def _measure_in_process(path: Path, texts: Sequence[str], tolerance: Tolerance | None, place: Path) -> None:
     """Measure in a process of its own, which gives back what four engines take, and write what it found."""
-    asked = {"path": str(path), "texts": texts, "tolerance": _plain(tolerance), "place": str(place)}
-    in_process("deepseek.engines.text.tuning.gate", asked)
+    asked = {"path": str(path), "texts": texts, "tolerance": _tolerance_fields(tolerance), "place": str(place)}
+    run_in_subprocess("deepseek.engines.text.tuning.gate", asked)
 
 
-def _write(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+def _write_choice(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     place = Path(asked["place"])
     given = asked["tolerance"]
     tolerance = None if given is None else Tolerance(**given)
-    choice = choose(asked["path"], asked["texts"], tolerance, budget_s=BUDGET_S)
+    choice = choose_precision(asked["path"], asked["texts"], tolerance, budget_s=TIMING_BUDGET_S)
     if choice.ranges is not None:
-        with whole(place.with_suffix(".safetensors")) as part:
-            part.write_bytes(to_bytes(choice.ranges))
-    with whole(place.with_suffix(".json")) as part:
+        with atomic_file(place.with_suffix(".safetensors")) as part:
+            part.write_bytes(ranges_to_bytes(choice.ranges))
+    with atomic_file(place.with_suffix(".json")) as part:
         part.write_text(json.dumps(choice.to_dict()))
     return {}
 
 
 if __name__ == "__main__":
-    answer(_write)
+    answer_stdin(_write_choice)

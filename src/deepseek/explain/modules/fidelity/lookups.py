@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from deepseek.errors import InputError
 
 
-class Lookups(TorchFunctionMode):
+class LookupCheck(TorchFunctionMode):
     """In it, an embedding of an id that its table does not have raises an InputError that names the id."""
 
     def __torch_function__(

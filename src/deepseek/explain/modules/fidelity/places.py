@@ -1,6 +1,6 @@
 """Where the ids come from that a module looks up: it may move them about, join others to them, or pad them before.
 
-ids = placed(ids, Places(source=0, flat=torch.arange(6).view(2, 3), row_size=3))
+ids = placed(ids, TokenPositions(source=0, flat=torch.arange(6).view(2, 3), row_size=3))
 follow("transpose", Tensor.t, (ids,), {}, [ids], [ids.t()])         the answer knows its places, too
 """
 
@@ -15,18 +15,18 @@ from torch import Tensor
 
 from deepseek.explain.modules.fidelity.signatures import first_operand
 
-_PLACES = "_deepseek_places"
+_POSITIONS = "_deepseek_places"
 _MOVE_NAMES = """
     view view_as reshape permute transpose t swapaxes movedim flatten unflatten squeeze unsqueeze expand expand_as
     repeat repeat_interleave tile getitem chunk split unbind narrow select index_select roll flip get
 """
 _MOVES = frozenset(_MOVE_NAMES.split())
 _JOINS = frozenset(["cat", "concat", "concatenate", "stack", "hstack", "vstack"])
-_OWN = -1  # place of an id that is the module's own
+_OWN_ID = -1  # place of an id that is the module's own
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class TokenPositions:
     """Of some ids."""
 
     source: int  # which input they are of
@@ -34,19 +34,19 @@ class Places:
     row_size: int  # ids of a row of the input
 
 
-def placed(ids: Tensor, places: Places) -> Tensor:
+def attach_positions(ids: Tensor, places: TokenPositions) -> Tensor:
     """`ids`, which now know where they come from."""
-    setattr(ids, _PLACES, places)
+    setattr(ids, _POSITIONS, places)
     return ids
 
 
-def places_of(value: Any) -> Places | None:
+def positions_of(value: Any) -> TokenPositions | None:
     """None for whatever is no id of an input."""
-    found: Places | None = getattr(value, _PLACES, None)
+    found: TokenPositions | None = getattr(value, _POSITIONS, None)
     return found
 
 
-def follow(
+def propagate_positions(
     name: str,
     func: Callable[..., Any],
     args: Sequence[Any],
@@ -55,16 +55,16 @@ def follow(
     results: Sequence[Tensor],
 ) -> None:
     """Hands places on from the `operands` of a call to its `results`, where it moves ids or changes each by itself."""
-    known = [places for each in operands if (places := places_of(each)) is not None]
+    known = [places for each in operands if (places := positions_of(each)) is not None]
     if not known or len({places.source for places in known}) > 1:
         return
-    first, moved = places_of(first_operand(args, kwargs)), None
+    first, moved = positions_of(first_operand(args, kwargs)), None
     if name in _JOINS and args and isinstance(args[0], (tuple, list)):
-        parts = [(each, places_of(each)) for each in args[0]]
-        flat = [torch.full_like(each, _OWN) if places is None else places.flat for each, places in parts]
+        parts = [(each, positions_of(each)) for each in args[0]]
+        flat = [torch.full_like(each, _OWN_ID) if places is None else places.flat for each, places in parts]
         moved = func(flat, *args[1:], **kwargs)
     elif first is not None and name == "pad":
-        moved = func(first.flat, *args[1:2], **{**kwargs, "value": _OWN})
+        moved = func(first.flat, *args[1:2], **{**kwargs, "value": _OWN_ID})
     elif first is not None and name in _MOVES and args:
         moved = func(first.flat, *args[1:], **kwargs)
     elif first is not None and all(each.shape == first.flat.shape for each in results):
@@ -72,4 +72,4 @@ def follow(
     found = [moved] if isinstance(moved, Tensor) else list(moved or ())
     for each, flat_places in zip(results, found, strict=False):
         if not each.is_floating_point():
-            placed(each, replace(known[0], flat=flat_places))
+            attach_positions(each, replace(known[0], flat=flat_places))

@@ -2,7 +2,7 @@
 
     plain = plain_run(question, baselines, max_rows)      on copies of inputs and of baselines
     plain.check(answers, bases, rows, chosen, branches)   ExplainError where the runs behind an explanation differ
-    with in_words("..."):                                 errors of the module as an ExplainError
+    with raise_explain_error("..."):                                 errors of the module as an ExplainError
 
 A sum that closes proves nothing when both of its ends come of the same wrong run: a branch in Python is taken once for
 whatever is computed side by side, an operator may be read amiss, chance may have a hand in it. So both ends of every
@@ -24,20 +24,20 @@ from torch import Tensor
 
 from deepseek.contracts import Float64
 from deepseek.errors import ExplainError
-from deepseek.explain.modules.fidelity.reads import Reads
-from deepseek.explain.modules.fidelity.resolution import eps_of, limit_of, scale_of
-from deepseek.explain.modules.problem import ArrayFunction, Question, check_answers
-from deepseek.explain.modules.sequential import chain_of
+from deepseek.explain.modules.fidelity.reads import DataReads
+from deepseek.explain.modules.fidelity.resolution import error_limit, error_scale, relative_precision
+from deepseek.explain.modules.problem import ArrayFunction, AttributionProblem, check_answers
+from deepseek.explain.modules.sequential import find_chain
 
 #: What the code of a module raises where it cannot run.
-FAULTS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
+MODULE_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError)
 
 
 @dataclass(frozen=True, slots=True)
 class PlainRun:
     """Both ends of what is explained, in float64."""
 
-    question: Question
+    question: AttributionProblem
     target: Tensor  # (N,) which output is explained
     output: Float64  # (N,) what the module answers to the inputs
     bases: Float64  # (N, B) and to each baseline
@@ -53,17 +53,17 @@ class PlainRun:
     @property
     def limit(self) -> Float64:
         """What a sum of contributions may miss the change by, (N,)."""
-        return limit_of(self.output, self.base, self.eps, self.tolerance)
+        return error_limit(self.output, self.base, self.eps, self.tolerance)
 
     @property
     def scale(self) -> Float64:
         """What a sum's error is measured by (N,): `tolerance` of it is the limit."""
-        return scale_of(self.output, self.base, self.eps, self.tolerance)
+        return error_scale(self.output, self.base, self.eps, self.tolerance)
 
     @property
     def pair_limit(self) -> Float64:
         """What is allowed to pairs of a row and a baseline, (N, B)."""
-        return limit_of(self.output[:, None], self.bases, self.eps, self.tolerance)
+        return error_limit(self.output[:, None], self.bases, self.eps, self.tolerance)
 
     def check(self, answers: Tensor, bases: Tensor, rows: Tensor, chosen: Tensor, branches: Sequence[str] = ()) -> None:
         """Of pairs (M,): ExplainError where what a run gave is not what the module answers. `branches`: where Python
@@ -79,10 +79,10 @@ class PlainRun:
         answers, limit = _float64(found), self.pair_limit.max(axis=1)[of_row]
         wrong = ~(np.abs(answers - own) <= limit)
         if wrong.any():
-            place, reads = int(wrong.argmax()), self.reads or reads_of(self.question)
+            place, reads = int(wrong.argmax()), self.reads or find_reads(self.question)
             raise ExplainError(
                 f"computed side by side, the module answers {answers[place]:.6g} to the {what} of row "
-                f"{of_row[place]}, and by itself {own[place]:.6g}{_because(branches, reads)}",
+                f"{of_row[place]}, and by itself {own[place]:.6g}{_divergence_reason(branches, reads)}",
                 expected="a module that computes every row by itself, by the same calls of torch for all data",
                 fix="write the branch by torch.where, pass masks as `fixed`, or explain it as a black box: "
                 'method="kernel"',
@@ -99,87 +99,87 @@ def _float64(tensor: Tensor) -> Float64:
     return np.asarray(tensor.detach().cpu().double().numpy())
 
 
-def _because(branches: Sequence[str], reads: Sequence[str]) -> str:
+def _divergence_reason(branches: Sequence[str], reads: Sequence[str]) -> str:
     if branches:
         return f": Python reads what differs between input and baseline, by {', '.join(branches)}"
     return f": Python reads values of the input, by {', '.join(reads)}" if reads else ""
 
 
-def plain_run(question: Question, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
+def plain_run(question: AttributionProblem, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
     """Every row and each of its baselines (B, ...), at most `max_rows` in one run of the module. Where the module reads
     its data into Python every baseline runs alone, and ExplainError where a row alone gets another answer."""
     num_rows, num_baselines = question.num_rows, len(baselines[0])
-    reads = reads_of(question) if num_rows * num_baselines > 1 else ()
-    answer = _answers(question, max_rows, reads)
+    reads = find_reads(question) if num_rows * num_baselines > 1 else ()
+    answer = _input_answers(question, max_rows, reads)
     target = question.target_of(answer)
     bases = [base.to(own) for base, own in zip(baselines, question.inputs, strict=True)]
     size = 1 if reads else max_rows
     if question.is_fixed_by_row:  # a baseline is answered with what is fixed of its row
         places = torch.arange(num_rows * num_baselines)
         paired = question.rows(places // num_baselines)
-        base_answer = answers_of_rows(paired, [base[places % num_baselines] for base in bases], size)
+        base_answer = answer_rows(paired, [base[places % num_baselines] for base in bases], size)
         own = question.of(base_answer, target.repeat_interleave(num_baselines)).view(num_rows, num_baselines)
     else:
-        of_bases = Question(question.module, tuple(bases), (), question.fixed, question.target)
-        base_answer = answers_of_rows(of_bases, bases, size)
+        of_bases = AttributionProblem(question.module, tuple(bases), (), question.fixed, question.target)
+        base_answer = answer_rows(of_bases, bases, size)
         own = base_answer.index_select(1, target).t()
     check_answers(base_answer, "baseline")
-    output, eps = question.of(answer, target), eps_of(answer.dtype)
+    output, eps = question.of(answer, target), relative_precision(answer.dtype)
     return PlainRun(question, target.cpu(), _float64(output), _float64(own), eps, tolerance, reads)
 
 
-def plain_run_of_pairs(question: Question, tolerance: float, max_rows: int) -> PlainRun:
+def plain_run_of_pairs(question: AttributionProblem, tolerance: float, max_rows: int) -> PlainRun:
     """Every row and its own baseline."""
-    reads = reads_of(question) if question.num_rows > 1 else ()
-    answer = _answers(question, max_rows, reads)
-    base_answer = answers_of_rows(question, question.baselines, 1 if reads else max_rows)
+    reads = find_reads(question) if question.num_rows > 1 else ()
+    answer = _input_answers(question, max_rows, reads)
+    base_answer = answer_rows(question, question.baselines, 1 if reads else max_rows)
     check_answers(base_answer, "baseline")
     target = question.target_of(answer)
     output, base = (_float64(question.of(each, target)) for each in (answer, base_answer))
-    return PlainRun(question, target.cpu(), output, base[:, None], eps_of(answer.dtype), tolerance, reads)
+    return PlainRun(question, target.cpu(), output, base[:, None], relative_precision(answer.dtype), tolerance, reads)
 
 
-def _answers(question: Question, max_rows: int, reads: Sequence[str]) -> Tensor:
+def _input_answers(question: AttributionProblem, max_rows: int, reads: Sequence[str]) -> Tensor:
     """(N, K) to the inputs."""
-    answer = answers_of_rows(question, question.inputs, max_rows)
+    answer = answer_rows(question, question.inputs, max_rows)
     check_answers(answer, "row")
     if reads and question.num_rows > 1:
-        alone = answers_of_rows(question, question.inputs, 1)
+        alone = answer_rows(question, question.inputs, 1)
         apart = ~torch.isclose(answer, alone, rtol=1e-3, atol=1e-5).all(1)
         if apart.any():
             row = int(apart.nonzero()[0, 0])
             raise ExplainError(
-                f"the answer to row {row} depends on the rows beside it{_because((), reads)}",
+                f"the answer to row {row} depends on the rows beside it{_divergence_reason((), reads)}",
                 expected="a module that answers each row by itself", fix="explain one row in a call",
             )  # fmt: skip
     return answer
 
 
-def answers_of_rows(question: Question, inputs: Sequence[Tensor], max_rows: int) -> Tensor:
+def answer_rows(question: AttributionProblem, inputs: Sequence[Tensor], max_rows: int) -> Tensor:
     """The module's answers (N, K) to copies of `inputs`, without a graph."""
-    with torch.no_grad(), in_words("the module cannot run on what it is given"):
+    with torch.no_grad(), raise_explain_error("the module cannot run on what it is given"):
         if len(inputs[0]) <= max_rows:
             return question.answer([each.clone() for each in inputs])
         parts = [slice(start, start + max_rows) for start in range(0, len(inputs[0]), max_rows)]
         return torch.cat([question.rows(part).answer([each[part].clone() for each in inputs]) for part in parts])
 
 
-def reads_of(question: Question) -> tuple[str, ...]:
+def find_reads(question: AttributionProblem) -> tuple[str, ...]:
     """Where the module reads values of its inputs into Python, as one row shows it."""
-    if isinstance(question.module, ArrayFunction) or chain_of(question.module) is not None:
+    if isinstance(question.module, ArrayFunction) or find_chain(question.module) is not None:
         return ()
     row = question.rows(slice(0, 1))
-    with torch.no_grad(), in_words("the module cannot run on one row"), Reads() as reads:
+    with torch.no_grad(), raise_explain_error("the module cannot run on one row"), DataReads() as reads:
         row.answer(reads.marked(row.inputs))
     return tuple(reads.found)
 
 
 @contextmanager
-def in_words(what: str, expected: str = "", fix: str = "") -> Iterator[None]:
+def raise_explain_error(what: str, expected: str = "", fix: str = "") -> Iterator[None]:
     """What the code of a module or of torch raises, as an ExplainError that begins with `what`."""
     try:
         yield
-    except FAULTS as error:
+    except MODULE_ERRORS as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ExplainError(
             f"{what}: {type(error).__name__}: {lines[0][:300]}",

@@ -1,6 +1,6 @@
 """Where a module reads the values of its data into Python, and may go another way for other data.
 
-    with Reads() as reads:
+    with DataReads() as reads:
         module(*reads.marked(inputs))
     reads.found                          places in the code: "gate.item() in model.py, line 12"
 
@@ -23,18 +23,18 @@ from torch.overrides import TorchFunctionMode
 _READ_NAMES = """
     __bool__ __int__ __float__ __complex__ __index__ __array__ __contains__ item tolist numpy equal allclose is_nonzero
 """
-READS = frozenset(_READ_NAMES.split())
+READ_CALLS = frozenset(_READ_NAMES.split())
 _MARK = "_deepseek_of_input"
 _TORCH = str(Path(torch.__file__).parent)
-_OWN = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1])
 
 
-def place_of_call() -> str:
+def caller_location() -> str:
     """The line of the user's code that runs now: the innermost that is neither torch's nor this room's."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith((_TORCH, _OWN)):
+        if not name.startswith((_TORCH, _PACKAGE)):
             return f"{Path(name).name}, line {frame.f_lineno}, in {frame.f_code.co_name}"
         if frame.f_back is None:
             break
@@ -42,7 +42,7 @@ def place_of_call() -> str:
     return "the module"
 
 
-class Reads(TorchFunctionMode):
+class DataReads(TorchFunctionMode):
     """Marks everything that is computed of the inputs, and notes where such values are read."""
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Reads(TorchFunctionMode):
         result = func(*args, **kwargs)
         if any(map(_is_marked, args)) or any(map(_is_marked, kwargs.values())):
             name = getattr(func, "__name__", "")
-            if name in READS:
-                self.found[f"{name.strip('_')} ({place_of_call()})"] = None
+            if name in READ_CALLS:
+                self.found[f"{name.strip('_')} ({caller_location()})"] = None
             _mark(result)
             if args and isinstance(args[0], Tensor) and (name == "__setitem__" or name.endswith("_")):
                 setattr(args[0], _MARK, True)

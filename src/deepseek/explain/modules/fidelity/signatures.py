@@ -34,7 +34,9 @@ class Parameter:
 _OVERLOADS: dict[Any, tuple[tuple[Parameter, ...], ...]] = {}
 
 
-def bind(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+def bind_arguments(
+    func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Every argument of a call, defaults included. `name` is that of the operator in torch's schemas. None where no
     signature is known that these arguments fit."""
     overloads = _OVERLOADS.get(func)
@@ -42,13 +44,15 @@ def bind(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mappi
         overloads = _OVERLOADS[func] = _overloads_of(func, name)
     named = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
     for parameters in overloads:
-        found = _matched(parameters, args, named)
+        found = _match_parameters(parameters, args, named)
         if found is not None:
             return found
     return None
 
 
-def _matched(parameters: tuple[Parameter, ...], args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+def _match_parameters(
+    parameters: tuple[Parameter, ...], args: Sequence[Any], kwargs: dict[str, Any]
+) -> dict[str, Any] | None:
     positional = [each for each in parameters if not each.is_keyword_only]
     if len(args) > len(positional):
         return None
@@ -71,14 +75,17 @@ def _overloads_of(func: Callable[..., Any], name: str) -> tuple[tuple[Parameter,
     try:
         signature = inspect.signature(inner or func)  # max_pool2d and its like choose between two functions
     except (ValueError, TypeError):
-        return tuple(map(_of_schema, torch._C._jit_get_schemas_for_operator(f"aten::{name}"))) or _OF_OPERATORS
+        return (
+            tuple(map(_parameters_from_schema, torch._C._jit_get_schemas_for_operator(f"aten::{name}")))
+            or _OPERATOR_OVERLOADS
+        )
     kinds = {each.kind for each in signature.parameters.values()}
     if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
         return ()
-    return (tuple(_of_python(each) for each in signature.parameters.values()),)
+    return (tuple(_parameter_from_python(each) for each in signature.parameters.values()),)
 
 
-def _of_python(parameter: inspect.Parameter) -> Parameter:
+def _parameter_from_python(parameter: inspect.Parameter) -> Parameter:
     is_required = parameter.default is inspect.Parameter.empty
     return Parameter(
         _SYNONYMS.get(parameter.name, parameter.name), "", is_required,
@@ -86,23 +93,23 @@ def _of_python(parameter: inspect.Parameter) -> Parameter:
     )  # fmt: skip
 
 
-def _of_schema(schema: Any) -> tuple[Parameter, ...]:
+def _parameters_from_schema(schema: Any) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(
-            _SYNONYMS.get(each.name, each.name), _kind_of(each), not each.has_default_value(), each.kwarg_only,
+            _SYNONYMS.get(each.name, each.name), _type_words(each), not each.has_default_value(), each.kwarg_only,
             each.default_value if each.has_default_value() else None,
         )
         for each in schema.arguments
     )  # fmt: skip
 
 
-def _kind_of(argument: Any) -> str:
+def _type_words(argument: Any) -> str:
     kind = str(argument.type)
     return kind.replace("List[int]", "List[int] or int") if getattr(argument, "N", None) else kind
 
 
 #: a + b and its like, which are no operators by these names.
-_OF_OPERATORS = ((Parameter("input", "", True, False), Parameter("other", "", True, False)),)
+_OPERATOR_OVERLOADS = ((Parameter("input", "", True, False), Parameter("other", "", True, False)),)
 
 
 def _fits(value: Any, kind: str) -> bool:

@@ -5,8 +5,8 @@
 
 A leaf at depth d is reached by d answers, so a row can agree or disagree with its path in 2^d ways; for each of them
 the Shapley values of the columns on the path are computed once (Fast TreeSHAP v2: Yang 2021, arXiv 2109.09847, section
-3.3). Leaves below one node share most of their path, so those of up to BUNCH nodes are looked up together. A row then
-costs one product of matrices to number its ways, a look-up for each bunch, and one product to sum by column.
+3.3). Leaves below one node share most of their path, so those of up to MAX_BUNCH_NODES nodes are looked up together. A
+row then costs one product of matrices to number its ways, a look-up for each bunch, and one product to sum by column.
 
 The values are those of Lundberg et al. 2020, algorithm 2: for a leaf v whose path asks column u with the share z_u of
 training weight, and a row that agrees (o_u = 1) or not (0),
@@ -27,16 +27,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
-BUNCH = 3  # inner nodes; 7 would take 8 times the memory
-MAX_BYTES = 1 << 27  # that tables may take; deeper trees need another way
-ROWS, ROW_TREES = 256, 2048  # rows of one step, and rows times trees: what is in between stays in the cache
+MAX_BUNCH_NODES = 3  # inner nodes; 7 would take 8 times the memory
+MAX_TABLE_BYTES = 1 << 27  # that tables may take; deeper trees need another way
+ROWS_PER_STEP, ROW_TREES_PER_STEP = (
+    256,
+    2048,
+)  # rows of one step, and rows times trees: what is in between stays in the cache
 _TINY = 1e-300  # so that nothing is divided by zero: what it would be multiplied by is 0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """One node on the way to a leaf."""
 
     node: int
@@ -44,11 +47,11 @@ class Step:
     share: float  # of the node's training weight that goes this way
 
 
-class Shape:
+class TableShape:
     """How the trees of one margin fall into bunches, and so what their tables take."""
 
     def __init__(self, table: TreeTable, margin: int) -> None:
-        self.trees = np.flatnonzero((table.output == ALL) | (table.output == margin))
+        self.trees = np.flatnonzero((table.output == ALL_MARGINS) | (table.output == margin))
         levels = [table.roots[self.trees]]
         while len(inner := levels[-1][table.feature[levels[-1]] != LEAF]):
             levels.append(np.concatenate([table.left[inner], table.right[inner]]))
@@ -59,7 +62,7 @@ class Shape:
         tops, tree = levels[0], np.arange(len(self.trees))
         counts, self.num_nodes = np.zeros(len(self.trees), np.int64), 1
         for depth in range(len(levels)):
-            small = self.size[tops] <= BUNCH
+            small = self.size[tops] <= MAX_BUNCH_NODES
             np.add.at(counts, tree[small], 1)
             self.num_nodes = max(self.num_nodes, depth + int(self.size[tops[small]].max(initial=0)))
             split = tops[~small]
@@ -77,9 +80,9 @@ class LeafTables:
     feature."""
 
     def __init__(
-        self, table: TreeTable, margin: int, *, column_of: NDArray[np.int64], shape: Shape | None = None
+        self, table: TreeTable, margin: int, *, column_of: NDArray[np.int64], shape: TableShape | None = None
     ) -> None:
-        shape = shape or Shape(table, margin)
+        shape = shape or TableShape(table, margin)
         num_trees, num_bunches, num_nodes = len(shape.trees), shape.num_bunches, shape.num_nodes
         self._column_of, self._num_columns = column_of, int(column_of.max()) + 1
         self._feature = np.zeros((num_trees, shape.num_inner), np.int64)
@@ -98,10 +101,10 @@ class LeafTables:
         self._given = self._given.reshape(-1, num_nodes + 1)
         self._owner = self._owner.reshape(num_trees, -1, self._num_columns + 1)
 
-    def _enter(self, table: TreeTable, tree: int, root: int, shape: Shape, leaves: Float64) -> None:
+    def _enter(self, table: TreeTable, tree: int, root: int, shape: TableShape, leaves: Float64) -> None:
         """Fill in what belongs to one tree."""
         rank: dict[int, int] = {}  # of its inner nodes
-        num_nodes, bunches = shape.num_nodes, _bunches(table, root, shape.size)
+        num_nodes, bunches = shape.num_nodes, _bunch_paths(table, root, shape.size)
         paths = [path for bunch in bunches for path in bunch]
         shares, sides = np.ones((len(paths), num_nodes)), np.zeros((len(paths), num_nodes), np.int8)
         asks = np.zeros((len(paths), num_nodes, num_nodes), np.float32)
@@ -125,8 +128,8 @@ class LeafTables:
         self._feature[tree, : len(order)], self._threshold[tree, : len(order)] = (
             table.feature[order], table.threshold[order],
         )  # fmt: skip
-        values = leaves[[table.left[_end(table, path, root)] for path in paths]]
-        given = shapley(shares, sides, asks) * values[:, None, None]
+        values = leaves[[table.left[_path_leaf(table, path, root)] for path in paths]]
+        given = path_shapley_values(shares, sides, asks) * values[:, None, None]
         starts = np.cumsum([0, *map(len, bunches[:-1])])
         self._given[tree, : len(bunches)] = np.add.reduceat(given, starts, axis=0)
         self._base += float(values @ shares.prod(axis=1))
@@ -135,14 +138,14 @@ class LeafTables:
         """Values (N, P), expected values (N,) and scores (N,) of features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
         found = np.zeros((len(rows), self._num_columns + 1))
-        for start in range(0, len(rows), ROWS):
-            self._add(np.ascontiguousarray(rows[start : start + ROWS].T), found[start : start + ROWS])
+        for start in range(0, len(rows), ROWS_PER_STEP):
+            self._add(np.ascontiguousarray(rows[start : start + ROWS_PER_STEP].T), found[start : start + ROWS_PER_STEP])
         return found[:, :-1], np.full(len(rows), self._base), found[:, -1] + self._bias
 
     def _add(self, features: Float32, found: Float64) -> None:
         """To `found` (N, P + 1), for features (F, N). A missing number goes right, as it does in the trees."""
         num_rows = features.shape[1]
-        step = max(1, ROW_TREES // num_rows)
+        step = max(1, ROW_TREES_PER_STEP // num_rows)
         for start in range(0, len(self._feature), step):
             some = slice(start, start + step)
             goes_left = (features[self._feature[some]] <= self._threshold[some, :, None]).astype(np.float32)
@@ -151,7 +154,7 @@ class LeafTables:
             found += np.matmul(given, self._owner[some]).sum(0, dtype=np.float64)
 
 
-def shapley(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
+def path_shapley_values(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
     """(L, W, K + 1): what each way gives the K columns of a bunch in each leaf of value 1, and last to the score.
 
     `shares` (L, K) by column, 1 where a path does not ask it; `sides` (L, K) is 1 where a path goes left, -1 where
@@ -172,12 +175,12 @@ def shapley(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
     return np.concatenate([rest * (agrees - shares[:, None]), agrees.prod(axis=2, keepdims=True)], axis=2)
 
 
-def _bunches(table: TreeTable, root: int, size: NDArray[np.int64]) -> list[list[tuple[Step, ...]]]:
+def _bunch_paths(table: TreeTable, root: int, size: NDArray[np.int64]) -> list[list[tuple[PathStep, ...]]]:
     """The paths to the leaves of a tree, those of a bunch together. `size` (M,): inner nodes from a node on."""
-    found: list[list[tuple[Step, ...]]] = []
+    found: list[list[tuple[PathStep, ...]]] = []
 
-    def walk(node: int, path: tuple[Step, ...], inside: bool) -> None:
-        if not inside and size[node] <= BUNCH:
+    def walk(node: int, path: tuple[PathStep, ...], inside: bool) -> None:
+        if not inside and size[node] <= MAX_BUNCH_NODES:
             found.append([])
             inside = True
         if table.feature[node] == LEAF:
@@ -186,13 +189,13 @@ def _bunches(table: TreeTable, root: int, size: NDArray[np.int64]) -> list[list[
         cover = float(table.cover[node])
         for child, left in ((int(table.left[node]), True), (int(table.right[node]), False)):
             share = float(table.cover[child]) / cover if cover else 0.0
-            walk(child, (*path, Step(node, left, share)), inside)
+            walk(child, (*path, PathStep(node, left, share)), inside)
 
     walk(root, (), False)
     return found
 
 
-def _end(table: TreeTable, path: tuple[Step, ...], root: int) -> int:
+def _path_leaf(table: TreeTable, path: tuple[PathStep, ...], root: int) -> int:
     """The leaf to which a path leads."""
     if not path:
         return root

@@ -34,14 +34,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
-from deepseek.nn.trees import ALL, LEAF, TreeTable
+from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
-GROUP_NODES = 1 << 16  # of trees that are walked together; more only where one tree has more
-CELLS = 1 << 20  # nodes times rows times points in memory at once: two arrays of 8 MB
+MAX_GROUP_NODES = 1 << 16  # of trees that are walked together; more only where one tree has more
+MAX_CELLS = 1 << 20  # nodes times rows times points in memory at once: two arrays of 8 MB
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class TreeLevel:
     """The nodes of a group of trees at one depth: left children of the level above, then its right children."""
 
     start: int  # number of its first node within the group
@@ -55,10 +55,10 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TreeGroup:
     """Trees that are walked together."""
 
-    levels: tuple[Level, ...]
+    levels: tuple[TreeLevel, ...]
     weight: Float64  # (M + 1,) of all edges, and 1 for none
     order: NDArray[np.int64]  # edges by their column
     starts: NDArray[np.int64]  # where each of `columns` begins there
@@ -73,7 +73,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Points:
+class QuadraturePoints:
     """Where the integral is taken, (Q, 1) each."""
 
     place: Float64
@@ -92,8 +92,8 @@ class TreeWalk:
         self._num_threads = num_threads or os.cpu_count() or 1
         self._bias = float(table.bias[margin])
         values = table.leaves[:, margin if table.leaves.shape[1] > 1 else 0].astype(np.float64)
-        trees = np.flatnonzero((table.output == ALL) | (table.output == margin))
-        self._groups = [_group(table, some, column_of, values) for some in _together(table, trees)]
+        trees = np.flatnonzero((table.output == ALL_MARGINS) | (table.output == margin))
+        self._groups = [_build_group(table, some, column_of, values) for some in _group_trees(table, trees)]
         self._base = self._bias + sum(group.base for group in self._groups)
 
     def explain(self, features: Float32) -> tuple[Float64, Float64, Float64]:
@@ -101,7 +101,7 @@ class TreeWalk:
         rows = np.ascontiguousarray(features, np.float32)
         found = np.zeros((len(rows), self._num_columns + 1))  # the score last
         found[:, -1] = self._bias
-        for walked in self._each(lambda group: _explained(group, rows, self._num_columns)):
+        for walked in self._each(lambda group: _explain_group(group, rows, self._num_columns)):
             found += walked
         return found[:, :-1], np.full(len(rows), self._base), found[:, -1]
 
@@ -114,12 +114,12 @@ class TreeWalk:
         for column in range(width):
             some = [group for group in self._groups if column in group.columns]
             for group in some:
-                found[:, column] += _explained(group, rows, width, fixed=column)[:, :-1] / 2
+                found[:, column] += _explain_group(group, rows, width, fixed=column)[:, :-1] / 2
         diagonal = np.arange(width)
         found[:, diagonal, diagonal] = self.explain(rows)[0] - found.sum(axis=2)
         return found
 
-    def _each(self, work: Callable[[Group], Float64]) -> Iterator[Float64]:
+    def _each(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
         """`work` of every group, in their order."""
         if self._num_threads == 1 or len(self._groups) < 2:
             yield from map(work, self._groups)
@@ -128,12 +128,12 @@ class TreeWalk:
             yield from pool.map(work, self._groups)
 
 
-def _together(table: TreeTable, trees: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """The trees, in groups of at most GROUP_NODES nodes."""
+def _group_trees(table: TreeTable, trees: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The trees, in groups of at most MAX_GROUP_NODES nodes."""
     size = np.diff([*table.roots.tolist(), len(table.feature)])[trees]
     start = num_nodes = 0
     for place, nodes in enumerate(size.tolist()):
-        if place > start and num_nodes + nodes > GROUP_NODES:
+        if place > start and num_nodes + nodes > MAX_GROUP_NODES:
             yield trees[start:place]
             start, num_nodes = place, 0
         num_nodes += nodes
@@ -141,7 +141,9 @@ def _together(table: TreeTable, trees: NDArray[np.int64]) -> Iterator[NDArray[np
         yield trees[start:]
 
 
-def _group(table: TreeTable, trees: NDArray[np.int64], column_of: NDArray[np.int64], values: Float64) -> Group:
+def _build_group(
+    table: TreeTable, trees: NDArray[np.int64], column_of: NDArray[np.int64], values: Float64
+) -> TreeGroup:
     """Some trees of a table, level by level. `values` are those of its leaves."""
     nodes, share, reach = table.roots[trees].astype(np.int64), np.ones(len(trees)), np.ones(len(trees))
     column, parent = np.full(len(trees), -1), np.full(len(trees), -1)
@@ -160,14 +162,14 @@ def _group(table: TreeTable, trees: NDArray[np.int64], column_of: NDArray[np.int
         column, parent = np.tile(column_of[table.feature[asks]], 2), np.tile(start + inner, 2)
         start += len(is_leaf)
     columns, parents = (np.concatenate([each[place] for each in found]) for place in (2, 3))
-    before = _before(columns, parents)
+    before = _previous_edges(columns, parents)
     weight, num_asked = np.ones(start + 1), np.zeros(start + 1, np.int64)
     for first, share, *_ in found[1:]:
         level = slice(first, first + len(share))
         weight[level] = share * weight[before[level]]
         num_asked[level] = num_asked[parents[level]] + (before[level] == start)
     levels = tuple(
-        Level(
+        TreeLevel(
             first, weight[first : first + len(share)], before[first : first + len(share)], inner.astype(np.int32),
             table.feature[asks], table.threshold[asks], leaf.astype(np.int32), value,
         )
@@ -175,10 +177,10 @@ def _group(table: TreeTable, trees: NDArray[np.int64], column_of: NDArray[np.int
     )  # fmt: skip
     order = np.argsort(columns, kind="stable")[len(trees) :]  # roots have no edge above
     asked, starts = np.unique(columns[order], return_index=True)
-    return Group(levels, weight, order, starts, asked, columns, max(1, int(num_asked.max() + 1) // 2), base)
+    return TreeGroup(levels, weight, order, starts, asked, columns, max(1, int(num_asked.max() + 1) // 2), base)
 
 
-def _before(columns: NDArray[np.int64], parents: NDArray[np.int64]) -> NDArray[np.int32]:
+def _previous_edges(columns: NDArray[np.int64], parents: NDArray[np.int64]) -> NDArray[np.int32]:
     """The last edge above each that asks the same column (M,); M for none."""
     before = parents.copy()
     going = np.flatnonzero(before >= 0)
@@ -188,19 +190,19 @@ def _before(columns: NDArray[np.int64], parents: NDArray[np.int64]) -> NDArray[n
     return np.where(before < 0, len(before), before).astype(np.int32)
 
 
-def _explained(group: Group, rows: Float32, num_columns: int, *, fixed: int | None = None) -> Float64:
+def _explain_group(group: TreeGroup, rows: Float32, num_columns: int, *, fixed: int | None = None) -> Float64:
     """(N, P + 1): what the group's trees add to each column's value, and to the score. With a `fixed` column: what
     knowing it adds to the values of the others, and nothing to the score."""
     place, weight = np.polynomial.legendre.leggauss(group.num_points)
-    num_rows = max(1, CELLS // (group.num_nodes * group.num_points))
-    num_points = max(1, CELLS // group.num_nodes)
+    num_rows = max(1, MAX_CELLS // (group.num_nodes * group.num_points))
+    num_points = max(1, MAX_CELLS // group.num_nodes)
     found = np.zeros((len(rows), num_columns + 1))
     for start in range(0, len(rows), num_rows):
         some = slice(start, start + num_rows)
         for first in range(0, group.num_points, num_points):
             at = slice(first, first + num_points)
-            points = Points((1 + place[at, None]) / 2, (1 - place[at, None]) / 2, weight[at, None] / 2)
-            edges, score = _walked(group, rows[some], points, fixed)
+            points = QuadraturePoints((1 + place[at, None]) / 2, (1 - place[at, None]) / 2, weight[at, None] / 2)
+            edges, score = _walk_group(group, rows[some], points, fixed)
             if len(group.columns):
                 found[some, group.columns] += np.add.reduceat(edges[:, group.order], group.starts, axis=1)
             if first == 0:
@@ -208,7 +210,9 @@ def _explained(group: Group, rows: Float32, num_columns: int, *, fixed: int | No
     return found
 
 
-def _walked(group: Group, rows: Float32, points: Points, fixed: int | None) -> tuple[Float64, Float64]:
+def _walk_group(
+    group: TreeGroup, rows: Float32, points: QuadraturePoints, fixed: int | None
+) -> tuple[Float64, Float64]:
     """(what each edge adds to its column's value (N, M), what the leaves reached add to the score (N,))."""
     num_rows, num_points, num_nodes = len(rows), len(points.place), group.num_nodes
     agreed = np.ones((num_rows, num_nodes + 1), np.bool_)  # o of every edge, true for none
@@ -225,11 +229,11 @@ def _walked(group: Group, rows: Float32, points: Points, fixed: int | None) -> t
             was = agreed.take(level.before, axis=1)
             agreed[:, level.start : level.start + size] = is_on = agrees & was
             own = group.column[level.start : level.start + size] == fixed if fixed is not None else None
-            ratio, slope = _edges(level, group.weight, points, was, is_on, own)
-            product = _below(product, above.inner) * ratio
-            reached = _below(reached, above.inner) & agrees
+            ratio, slope = _edge_factors(level, group.weight, points, was, is_on, own)
+            product = _repeat_for_children(product, above.inner) * ratio
+            reached = _repeat_for_children(reached, above.inner) & agrees
             if own is not None:
-                known = np.where(own, is_on - level.weight, _below(known, above.inner))
+                known = np.where(own, is_on - level.weight, _repeat_for_children(known, above.inner))
             slopes.append(slope)
         score += reached[:, level.leaf] @ level.value
         leaves = product.take(level.leaf, axis=2) * level.value
@@ -244,14 +248,14 @@ def _walked(group: Group, rows: Float32, points: Points, fixed: int | None) -> t
     return edges, score
 
 
-def _below(array: NDArray[Any], inner: NDArray[np.int32]) -> NDArray[Any]:
+def _repeat_for_children(array: NDArray[Any], inner: NDArray[np.int32]) -> NDArray[Any]:
     """What inner nodes have, for their left children and then for their right ones."""
     some = array.take(inner, axis=-1)
     return np.concatenate([some, some], axis=-1)
 
 
-def _edges(
-    level: Level, weights: Float64, points: Points, was: NDArray[np.bool_], is_on: NDArray[np.bool_],
+def _edge_factors(
+    level: TreeLevel, weights: Float64, points: QuadraturePoints, was: NDArray[np.bool_], is_on: NDArray[np.bool_],
     own: NDArray[np.bool_] | None,
 ) -> tuple[Float64, Float64]:  # fmt: skip
     """(by what each edge multiplies the product, r_e - r_before with the weights of the integral), (Q, N, n) each.

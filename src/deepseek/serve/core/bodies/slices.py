@@ -18,16 +18,16 @@ import msgspec
 import numpy as np
 
 from deepseek.errors import MalformedError, TooLargeError
-from deepseek.serve.core.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, Structure
+from deepseek.serve.core.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, JsonStructure
 
 SLICE_BYTES = 1 << 15  # that are decoded in one call: 1.5 ms where they are empty arrays
 MAX_TEXT_ESCAPES = 1_000_000  # of one text
-TEXT_BYTES = 1 << 18  # of a long text, that are decoded in one call
+TEXT_SLICE_BYTES = 1 << 18  # of a long text, that are decoded in one call
 FREED_ITEMS = 256  # of an array, that are freed in one call
 
-Decode = Callable[[bytes], Any]
-_BYTE = re.compile(r"\(byte (\d+)\)")  # where msgspec's errors say that it broke
-_PAIRS = (b"[]", b"{}")
+SliceDecoder = Callable[[bytes], Any]
+_BYTE_OFFSET = re.compile(r"\(byte (\d+)\)")  # where msgspec's errors say that it broke
+_BRACKET_PAIRS = (b"[]", b"{}")
 _QUOTE = b'"'[0]
 _ESCAPE_BYTES = len(rb"\ud83d\ude00")  # of a pair of surrogates, the longest that cannot be cut
 _SPACES = b" \t\n\r"
@@ -41,10 +41,10 @@ class Span(NamedTuple):
     num_items: int
 
 
-class Sliced:
+class SlicedBody:
     """A body that is decoded in slices. `decode_slice` decodes one of them and says what is wrong with it."""
 
-    def __init__(self, body: bytes, structure: Structure, decode_slice: Decode) -> None:
+    def __init__(self, body: bytes, structure: JsonStructure, decode_slice: SliceDecoder) -> None:
         self.body = body
         self._structure = structure
         self._decode_slice = decode_slice
@@ -58,7 +58,11 @@ class Sliced:
                 self._decode(self.body[start:stop], start) if stop - start <= SLICE_BYTES else self._text(start, stop)
             )
         opening, closing = found
-        return self._items(opening, closing) if self.body[opening] == _PAIRS[0][0] else self._members(opening, closing)
+        return (
+            self._items(opening, closing)
+            if self.body[opening] == _BRACKET_PAIRS[0][0]
+            else self._members(opening, closing)
+        )
 
     def groups(self, opening: int, closing: int) -> Iterator[Span]:
         """The items of the array or object between two brackets, as many together as fit into a slice."""
@@ -88,7 +92,7 @@ class Sliced:
         if not closes[at]:
             raise msgspec.DecodeError("Input data was truncated")
         opening, closing = int(structure.places[low]), int(structure.places[low + at])
-        if self.body[opening : opening + 1] + self.body[closing : closing + 1] not in _PAIRS:
+        if self.body[opening : opening + 1] + self.body[closing : closing + 1] not in _BRACKET_PAIRS:
             raise msgspec.DecodeError(f"JSON is malformed: the brackets at bytes {opening} and {closing} are no pair")
         return (opening, closing) if self._trimmed(start, stop) == (opening, closing + 1) else None
 
@@ -127,7 +131,7 @@ class Sliced:
         parts: list[str] = []
         num_escapes, at, last = 0, start + 1, stop - 1
         while at < last:
-            end = min(last, at + TEXT_BYTES)
+            end = min(last, at + TEXT_SLICE_BYTES)
             num_escapes += body.count(b"\\", at, end)
             if num_escapes > MAX_TEXT_ESCAPES:
                 raise TooLargeError(
@@ -162,7 +166,7 @@ class Sliced:
                 continue
             items = self._decode(b"[%b]" % self.body[span.start : span.stop], span.start - 1)
             if len(items) != span.num_items:
-                raise _no_value(span)
+                raise _missing_value_error(span)
             found += items
         return found
 
@@ -176,7 +180,7 @@ class Sliced:
             else:
                 members = self._decode(b"{%b}" % self.body[span.start : span.stop], span.start - 1)
                 if len(members) != span.num_items:
-                    raise _no_value(span)
+                    raise _missing_value_error(span)
             num_keys += len(members)
             if num_keys > MAX_KEYS:
                 raise TooLargeError(
@@ -194,14 +198,15 @@ class Sliced:
             found = self._decode_slice(data)
         except msgspec.DecodeError as error:
             raise msgspec.DecodeError(
-                _BYTE.sub(lambda match: f"(byte {start + int(match[1])})", str(error))
+                _BYTE_OFFSET.sub(lambda match: f"(byte {start + int(match[1])})", str(error))
             ) from None  # fmt: skip
         time.sleep(PAUSE_S)
         return found
 
 
-def let_go(found: Any) -> None:
-    """Free what decode() has made, which nobody needs any more, in slices too: its last owner would free it in one."""
+def free_in_slices(found: Any) -> None:
+    """Free what decode_in_slices() has made, which nobody needs any more, in slices too: its last owner would free it
+    in one."""
     waiting = [found]
     while waiting:
         value = waiting.pop()
@@ -219,11 +224,11 @@ class DuplicateKeyError(ValueError):
     """A key stands twice in one object; `args` has it."""
 
 
-def decode(body: bytes, structure: Structure, decode_slice: Decode) -> Any:
+def decode_in_slices(body: bytes, structure: JsonStructure, decode_slice: SliceDecoder) -> Any:
     """The value of a body. `decode_slice` decodes bytes of up to SLICE_BYTES, or a longer text or number; its errors
     come through. ValueError for what is no JSON, DuplicateKeyError, TooLargeError for an object of too many keys."""
-    return Sliced(body, structure, decode_slice).value(0, len(body))
+    return SlicedBody(body, structure, decode_slice).value(0, len(body))
 
 
-def _no_value(span: Span) -> msgspec.DecodeError:
+def _missing_value_error(span: Span) -> msgspec.DecodeError:
     return msgspec.DecodeError(f"JSON is malformed: a value is missing between bytes {span.start} and {span.stop}")

@@ -34,12 +34,12 @@ _KINDS = np.zeros(256, np.uint8)
 for _characters, _kind in (("[{", OPEN), ("]}", CLOSE), (",", COMMA), (":", COLON)):
     for _character in _characters:
         _KINDS[ord(_character)] = _kind
-_STEPS = np.array([0, 1, -1, 0, 0], np.int8)  # what each kind does to the depth
-_COSTS = np.array([0, ARRAY_BYTES + VALUE_BYTES, 0, VALUE_BYTES, KEY_BYTES], np.int64)
+_DEPTH_STEPS = np.array([0, 1, -1, 0, 0], np.int8)  # what each kind does to the depth
+_KIND_COST_BYTES = np.array([0, ARRAY_BYTES + VALUE_BYTES, 0, VALUE_BYTES, KEY_BYTES], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class JsonStructure:
     """The characters that divide a body and stand outside of its texts, in their order, N of them."""
 
     places: NDArray[np.uint32]  # (N,) bytes before each
@@ -48,7 +48,7 @@ class Structure:
     decoded_bytes: int  # that the decoded body may fill
 
 
-class Scanner:
+class StructureScanner:
     """Takes a body block by block. What it knows of the blocks before is one bit for texts, one for an escape, a depth
     and a sum."""
 
@@ -78,23 +78,23 @@ class Scanner:
         self._take(plain, kinds, num_quotes)
         self._num_bytes += len(block)
 
-    def finish(self) -> Structure:
+    def finish(self) -> JsonStructure:
         """What the blocks hold together."""
         parts, self._parts = self._parts, []
         places, kinds, depths = zip(*parts, strict=True) if parts else (np.zeros((1, 0), np.uint8),) * 3
-        return Structure(
+        return JsonStructure(
             np.concatenate(places), np.concatenate(kinds), np.concatenate(depths), self.decoded_bytes
         )  # fmt: skip
 
     def _take(self, plain: bytes, kinds: NDArray[np.uint8], num_quotes: int) -> None:
         places = np.flatnonzero(kinds)
         found = kinds[places]
-        depths = np.cumsum(_STEPS[found], dtype=np.int32) + self._depth
+        depths = np.cumsum(_DEPTH_STEPS[found], dtype=np.int32) + self._depth
         if len(found):
             self._depth = int(depths[-1])
             depths += found == CLOSE  # it belongs to what it closes
             if depths.max() > MAX_DEPTH:
-                raise too_deep()
+                raise nesting_error()
             if depths.min() < 1 or self._depth < 0:
                 raise MalformedError(
                     "the JSON has a comma, a colon or a closing bracket outside of every array and object",
@@ -102,7 +102,9 @@ class Scanner:
                 )  # fmt: skip
         num_objects = int(np.count_nonzero(np.frombuffer(plain, np.uint8)[places] == b"{"[0]))
         self.decoded_bytes += (
-            int(_COSTS[found].sum()) + num_objects * (OBJECT_BYTES - ARRAY_BYTES) + num_quotes // 2 * TEXT_BYTES
+            int(_KIND_COST_BYTES[found].sum())
+            + num_objects * (OBJECT_BYTES - ARRAY_BYTES)
+            + num_quotes // 2 * TEXT_BYTES
         )
         if self.decoded_bytes > self._max_decoded_bytes:
             raise TooLargeError(
@@ -124,21 +126,21 @@ class Scanner:
         return block
 
 
-def scan(body: bytes) -> Structure:
-    """The structure of a body. Whether it is JSON is for its decoder to say. Errors as Scanner.feed()'s.
+def scan(body: bytes) -> JsonStructure:
+    """The structure of a body. Whether it is JSON is for its decoder to say. Errors as StructureScanner.feed()'s.
 
     >>> structure = scan(b'{"a": [1, "],"]}')
     >>> structure.places.tolist(), structure.depths.tolist()
     ([0, 4, 6, 8, 14, 15], [1, 1, 2, 2, 2, 1])
     """
-    scanner = Scanner()
+    scanner = StructureScanner()
     for start in range(0, len(body), BLOCK_BYTES):
         scanner.feed(body[start : start + BLOCK_BYTES])
         time.sleep(PAUSE_S)
     return scanner.finish()
 
 
-def too_deep() -> MalformedError:
+def nesting_error() -> MalformedError:
     """The error for nesting without end."""
     return MalformedError(
         "the JSON is nested too deeply",

@@ -20,7 +20,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FLOATS, _BYTES_CONTENTS = (6, 7), 8  # fields of typed contents
 
 #: Kind of a message and number of its field -> kind of the message that it holds.
-_INNER = {
+_NESTED_MESSAGES = {
     ("request", 4): "parameter",
     ("request", 5): "tensor",
     ("request", 6): "output",
@@ -42,41 +42,41 @@ def check_message(body: bytes) -> None:
     waiting = [(0, len(body), "request")]
     while waiting:
         start, stop, kind = waiting.pop()
-        for number, begin, end in _fields(body, start, stop):
+        for number, begin, end in _iter_fields(body, start, stop):
             num_fields += 1
             if num_fields > MAX_FIELDS:
-                raise _too_large(f"more than {MAX_FIELDS:,} fields")
+                raise _message_too_large_error(f"more than {MAX_FIELDS:,} fields")
             if kind == "contents":
                 if number != _BYTES_CONTENTS:
                     num_packed += (end - begin) // (4 if number in _FLOATS else 1)
                     if num_packed > MAX_PACKED_BYTES:
-                        raise _too_large("too many numbers in typed contents")
+                        raise _message_too_large_error("too many numbers in typed contents")
                 continue
-            inner = _INNER.get((kind, number))
+            inner = _NESTED_MESSAGES.get((kind, number))
             if inner is not None:
                 waiting.append((begin, end, inner))
 
 
-def _fields(body: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
+def _iter_fields(body: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
     """Number, begin and end of each field; up to the first that is none."""
     while at < stop:
-        key, at = _varint(body, at, stop)
+        key, at = _read_varint(body, at, stop)
         number, wire_type = key >> 3, key & 7
         size = 0
         if wire_type == _VARINT:
             begin = at
-            _, at = _varint(body, at, stop)
+            _, at = _read_varint(body, at, stop)
             yield number, begin, min(at, stop)
             continue
         if wire_type == _LENGTH:
-            size, at = _varint(body, at, stop)
+            size, at = _read_varint(body, at, stop)
         elif wire_type in (_FIXED64, _FIXED32):
             size = 8 if wire_type == _FIXED64 else 4
         yield number, at, min(stop, at + size)  # of a group the begin alone: what it holds follows as fields
         at += size
 
 
-def _varint(body: bytes, at: int, stop: int) -> tuple[int, int]:
+def _read_varint(body: bytes, at: int, stop: int) -> tuple[int, int]:
     """A number and where it ends; of one without end what is there."""
     found = shift = 0
     while at < stop and shift < 70:
@@ -89,7 +89,7 @@ def _varint(body: bytes, at: int, stop: int) -> tuple[int, int]:
     return found, at
 
 
-def _too_large(what: str) -> TooLargeError:
+def _message_too_large_error(what: str) -> TooLargeError:
     return TooLargeError(
         f"the message holds {what}",
         expected=f"at most {MAX_FIELDS:,} fields, and {MAX_PACKED_BYTES:,} whole numbers in typed contents",

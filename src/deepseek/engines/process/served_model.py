@@ -9,42 +9,42 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deepseek.contracts import Arrays
-from deepseek.engines.execution_mode import names, pin
-from deepseek.engines.first_run import limits_of
+from deepseek.engines.execution_mode import available_modes, limit_torch_threads
+from deepseek.engines.first_run import use_limits_of
 from deepseek.engines.tabular.runtime import Runtime
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from deepseek.engines.multimodal.runtime import FusedRuntime
+    from deepseek.engines.multimodal.runtime import MultimodalRuntime
     from deepseek.engines.text import TextEngine
 
 
-WARM_ROWS = 4_096  # calls of more rows are rare, and warming up with them would take long
+MAX_WARM_UP_ROWS = 4_096  # calls of more rows are rare, and warming up with them would take long
 
 
-class Opened(Protocol):
+class ServedModel(Protocol):
     """What an engine process needs of a model."""
 
     def run(self, arrays: Arrays) -> Arrays: ...
     def close(self) -> None: ...
 
 
-class OpenedBundle:
+class ServedTable:
     """Prepared features (N, F) to outputs: chances (N, C) or values (N, 1)."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedBundle:
+    def open(cls, spec: Mapping[str, Any]) -> ServedTable:
         """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
         runtime = Runtime.from_spec(spec)
         check_digest(runtime, spec)
-        if any(kind.startswith("torch") for kind in runtime.kinds) and names():
-            pin()
+        if any(kind.startswith("torch") for kind in runtime.kinds) and available_modes():
+            limit_torch_threads()
         # No request shall wait until an engine for many rows is opened, too.
         for num_rows in runtime.sizes:
-            if num_rows <= WARM_ROWS:
+            if num_rows <= MAX_WARM_UP_ROWS:
                 runtime.score(runtime.prepare([runtime.example] * num_rows).features)
         return cls(runtime)
 
@@ -55,24 +55,24 @@ class OpenedBundle:
         self._runtime.close()
 
 
-class OpenedSamples:
+class ServedSamples:
     """Rows as data.sent packs them to outputs, and why single ones have none: files are decoded here."""
 
-    def __init__(self, runtime: FusedRuntime) -> None:
+    def __init__(self, runtime: MultimodalRuntime) -> None:
         self.run = runtime.score_sent
         self.close = runtime.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedSamples:
+    def open(cls, spec: Mapping[str, Any]) -> ServedSamples:
         """IntegrityError as for a table's bundle."""
-        from deepseek.engines.multimodal.runtime import FusedRuntime
+        from deepseek.engines.multimodal.runtime import MultimodalRuntime
 
-        runtime = FusedRuntime.open(spec["path"])
+        runtime = MultimodalRuntime.open(spec["path"])
         check_digest(runtime, spec)
         return cls(runtime)
 
 
-def check_digest(runtime: Runtime | FusedRuntime, spec: Mapping[str, Any]) -> None:
+def check_digest(runtime: Runtime | MultimodalRuntime, spec: Mapping[str, Any]) -> None:
     """IntegrityError when it is not the bundle that the front end has opened."""
     if runtime.manifest.digest != spec["digest"]:
         raise IntegrityError(
@@ -82,7 +82,7 @@ def check_digest(runtime: Runtime | FusedRuntime, spec: Mapping[str, Any]) -> No
         )
 
 
-class OpenedText:
+class ServedText:
     """Padded token ids to embeddings (N, D) or logits."""
 
     def __init__(self, engine: TextEngine) -> None:
@@ -90,29 +90,29 @@ class OpenedText:
         self.close = engine.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> OpenedText:
+    def open(cls, spec: Mapping[str, Any]) -> ServedText:
         """As it stands in the folder, which the front end has checked before."""
         from deepseek.engines.text import TextEngine
 
         return cls(TextEngine.from_options(spec["path"], spec["options"]))
 
 
-def open_onnx(spec: Mapping[str, Any]) -> Opened:
+def open_onnx(spec: Mapping[str, Any]) -> ServedModel:
     """The graph of an ONNX file: named tensors to named tensors."""
     from deepseek.engines.onnx_file import GraphEngines
 
     return GraphEngines.open(spec)
 
 
-_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Opened]] = {
-    "bundle": OpenedBundle.open,
-    "samples": OpenedSamples.open,
-    "text": OpenedText.open,
+_OPENERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
+    "bundle": ServedTable.open,
+    "samples": ServedSamples.open,
+    "text": ServedText.open,
     "onnx": open_onnx,
 }
 
 
-def open_model(spec: Mapping[str, Any]) -> Opened:
+def open_model(spec: Mapping[str, Any]) -> ServedModel:
     """The model that a front end describes. Errors are those of opening it."""
-    with limits_of(spec):
-        return _KINDS[spec["kind"]](spec)
+    with use_limits_of(spec):
+        return _OPENERS[spec["kind"]](spec)

@@ -1,6 +1,6 @@
 """A BERT that computes what its classifier reads: of its last layer the first place alone.
 
-    module = FirstPlace(bert_for_sequence_classification)
+    module = ClsOnlyClassifier(bert_for_sequence_classification)
     logits = module(input_ids=ids, attention_mask=mask)        # (N, C), the very ones of the whole model
 
 The pooler reads [CLS] and nothing else. A student of one layer is trained with a third of the work so: only the keys
@@ -15,10 +15,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-FAR = -1e9  # added to what padding scores: behind a softmax it weighs nothing
+PADDING_SCORE = -1e9  # added to what padding scores: behind a softmax it weighs nothing
 
 
-class FirstPlace(nn.Module):
+class ClsOnlyClassifier(nn.Module):
     """Shares the weights of `model`, transformers' BertForSequenceClassification, which stays as it is."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -28,15 +28,17 @@ class FirstPlace(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (N, C) of token ids and a mask (N, L), 1 for what is no padding."""
         bert = self.model.bert
-        states, far = bert.embeddings(input_ids=input_ids), (1 - attention_mask[:, None, None].float()) * FAR
+        states, far = bert.embeddings(input_ids=input_ids), (1 - attention_mask[:, None, None].float()) * PADDING_SCORE
         *before, last = bert.encoder.layer
         for layer in before:
-            states = after(layer, states, states, far)
-        found: Tensor = self.model.classifier(self.model.dropout(bert.pooler(after(last, states[:, :1], states, far))))
+            states = layer_output(layer, states, states, far)
+        found: Tensor = self.model.classifier(
+            self.model.dropout(bert.pooler(layer_output(last, states[:, :1], states, far)))
+        )
         return found
 
 
-def after(layer: Any, places: Tensor, states: Tensor, far: Tensor) -> Tensor:
+def layer_output(layer: Any, places: Tensor, states: Tensor, far: Tensor) -> Tensor:
     """What a BertLayer gives for `places` (N, P, D), which look at all `states` (N, L, D)."""
     attention = layer.attention.self
     size = attention.attention_head_size

@@ -20,21 +20,21 @@ from typing import Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines.lifetime import end_with_parent
-from deepseek.engines.memory import give_back
-from deepseek.engines.process.opened import Opened
-from deepseek.engines.process.wire import Frames, pack
+from deepseek.engines.memory import return_freed_memory
+from deepseek.engines.process.served_model import ServedModel
+from deepseek.engines.process.wire import FrameReader, pack_frame
 from deepseek.errors import DeepseekError
 
-PIECE_BYTES = 1 << 16  # of a larger one the memory would be asked for, and given back, each time
-OpenModel = Callable[[Mapping[str, Any]], Opened]
+RECEIVE_BYTES = 1 << 16  # of a larger one the memory would be asked for, and given back, each time
+OpenModel = Callable[[Mapping[str, Any]], ServedModel]
 
 
-class Engines:
+class LoadedModels:
     """The models of one engine process."""
 
     def __init__(self, open_model: OpenModel) -> None:
         self._open_model = open_model
-        self._models: dict[str, Opened] = {}
+        self._models: dict[str, ServedModel] = {}
 
     def answer(self, what: str, model: str, more: dict[str, Any], arrays: Arrays) -> Arrays:
         """Do what is asked. What goes wrong is raised."""
@@ -54,13 +54,13 @@ class Engines:
             found.close()
             del found
             gc.collect()  # what a model holds knows it in return
-            give_back()
+            return_freed_memory()
 
 
-def serve(connection: socket.socket, open_model: OpenModel) -> None:
+def serve_connection(connection: socket.socket, open_model: OpenModel) -> None:
     """Answer until the other end is gone."""
-    engines = Engines(open_model)
-    for (number, what, model, more), arrays in _asked(connection):
+    engines = LoadedModels(open_model)
+    for (number, what, model, more), arrays in _receive_requests(connection):
         started_s = perf_counter()
         found: Arrays = {}
         wrong: dict[str, str] = {}
@@ -70,16 +70,16 @@ def serve(connection: socket.socket, open_model: OpenModel) -> None:
             wrong = error.to_dict() | {"kind": type(error).__name__}
         except Exception as error:  # noqa: BLE001  (an engine's own errors have no common class; the front end reports)
             wrong = {"kind": type(error).__name__, "message": str(error)}
-        connection.sendall(pack((number, perf_counter() - started_s, wrong, {}), found))
+        connection.sendall(pack_frame((number, perf_counter() - started_s, wrong, {}), found))
 
 
-def _asked(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:
-    frames = Frames()
-    while data := connection.recv(PIECE_BYTES):
+def _receive_requests(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:
+    frames = FrameReader()
+    while data := connection.recv(RECEIVE_BYTES):
         yield from frames.feed(data)
 
 
-def answer(open_model: OpenModel) -> None:
+def run_worker(open_model: OpenModel) -> None:
     """Until the front end is gone. The arguments of the process: the descriptor of its socket, the front end's pid."""
     end_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -87,4 +87,4 @@ def answer(open_model: OpenModel) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)  # the front end is
     with gone, socket.socket(fileno=int(sys.argv[1])) as connection:
-        serve(connection, open_model)
+        serve_connection(connection, open_model)

@@ -1,6 +1,6 @@
 """What a row of a graph is, and whether rows of several requests may be computed in one call: tried on made-up rows.
 
-    signature = find_rows(path, engine, bare, may_join=not why_mixed(path))
+    signature = find_row_mode(path, engine, bare, may_join=not why_mixed(path))
 
 The second lock: the first reads the graph (mixing/). What is tried here is what shows most often: rows of several
 sizes, large ones and zeros beside ordinary ones, and several numbers of rows.
@@ -16,23 +16,24 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Arrays
-from deepseek.engines.onnx_file.engine import GraphEngine, call
-from deepseek.engines.onnx_file.signature import Rows, Signature, TensorSpec
+from deepseek.engines.onnx_file.engine import GraphEngine, run_rows
+from deepseek.engines.onnx_file.signature import RowMode, Signature, TensorSpec
 from deepseek.errors import DeepseekError, InputError
 
 #: The largest difference between rows computed together and each by itself, as a share of the largest number of the
 #: row: matrices of another size are summed in another order.
 TOLERANCE = 1e-3
-LEAST_SHARE = 1e-2  # of an ordinary answer, below which a row's numbers are what is left of larger ones
-FREE = (32, 64, 16, 8, 128, 224, 256, 1)  # sizes tried for axes that are free, but that of the rows
-TRIED = 3  # ordinary rows that are computed together and alone
-#: What ordinary rows stand beside. Their own answers are compared up to LARGE: beyond it rounding alone moves them.
-SCALES = (0.0, 1e-3, 30.0, 1e4)
-LARGE = 100.0
+MIN_SHARE = 1e-2  # of an ordinary answer, below which a row's numbers are what is left of larger ones
+FREE_SIZES = (32, 64, 16, 8, 128, 224, 256, 1)  # sizes tried for axes that are free, but that of the rows
+NUM_ORDINARY_ROWS = 3  # ordinary rows that are computed together and alone
+#: What ordinary rows stand beside. Their own answers are compared up to MAX_COMPARED_SCALE: beyond it rounding alone
+#: moves them.
+TRIED_SCALES = (0.0, 1e-3, 30.0, 1e4)
+MAX_COMPARED_SCALE = 100.0
 MAX_ROW_CELLS = 1 << 26  # values of one row that can be asked for at all; no body is longer
 
 
-def find_rows(path: Path, engine: GraphEngine, bare: Signature, *, may_join: bool) -> Signature:
+def find_row_mode(path: Path, engine: GraphEngine, bare: Signature, *, may_join: bool) -> Signature:
     """The signature with what a row is, and a size for free axes with which the graph runs. InputError for a graph that
     runs on nothing made up."""
     said: DeepseekError | None = None
@@ -41,31 +42,33 @@ def find_rows(path: Path, engine: GraphEngine, bare: Signature, *, may_join: boo
         raise InputError(
             f"the inputs of {path} hold {cells} values", expected=f"at most {MAX_ROW_CELLS}", fix="export smaller ones"
         )
-    by_shape = rows_by_shape(bare)
-    kinds: tuple[Rows, ...] = (by_shape,) if may_join or by_shape != "joined" else ()
-    for free in FREE if _is_free(bare) else FREE[:1]:
+    by_shape = row_mode_by_shape(bare)
+    kinds: tuple[RowMode, ...] = (by_shape,) if may_join or by_shape != "joined" else ()
+    for free in FREE_SIZES if _has_free_axes(bare) else FREE_SIZES[:1]:
         for rows in dict.fromkeys((*kinds, "whole")):
             signature = Signature(bare.inputs, bare.outputs, rows, free)
             try:
-                alone = [call(engine, signature, signature.sample(1, seed=seed)) for seed in range(TRIED)]
+                alone = [
+                    run_rows(engine, signature, signature.sample(1, seed=seed)) for seed in range(NUM_ORDINARY_ROWS)
+                ]
             except InputError as error:
                 said = error
                 continue
-            if rows == "joined" and not _independent(engine, signature, alone):
+            if rows == "joined" and not _are_rows_independent(engine, signature, alone):
                 continue
-            return Signature(bare.inputs, _as_seen(bare.outputs, alone[0], rows), rows, free)
+            return Signature(bare.inputs, _observed_specs(bare.outputs, alone[0], rows), rows, free)
     raise InputError(
         f"{path} could not be tried: {said.message if said else 'it gives no rows'}",
-        expected=f"a graph that runs on made-up inputs: normal numbers, 0 and 1, free sizes up to {max(FREE)}",
+        expected=f"a graph that runs on made-up inputs: normal numbers, 0 and 1, free sizes up to {max(FREE_SIZES)}",
         fix="export it with fixed sizes for the axes that have to fit each other",
     )
 
 
-def _is_free(signature: Signature) -> bool:
+def _has_free_axes(signature: Signature) -> bool:
     return any(not isinstance(dim, int) for spec in signature.inputs for dim in spec.shape)
 
 
-def rows_by_shape(signature: Signature) -> Rows:
+def row_mode_by_shape(signature: Signature) -> RowMode:
     """What the shapes alone promise."""
     firsts = [spec.shape[0] if spec.shape else 0 for spec in (*signature.inputs, *signature.outputs)]
     # An output without a shape is looked at when it is there.
@@ -78,33 +81,35 @@ def rows_by_shape(signature: Signature) -> Rows:
     return "single" if all(dim == 1 for dim in firsts) else "whole"
 
 
-def _independent(engine: GraphEngine, signature: Signature, ordinary: Sequence[Arrays]) -> bool:
+def _are_rows_independent(engine: GraphEngine, signature: Signature, ordinary: Sequence[Arrays]) -> bool:
     """Whether rows computed together answer as each by itself. `ordinary`: the answers of the first samples."""
-    samples = [signature.sample(1, seed=seed) for seed in range(TRIED)]
+    samples = [signature.sample(1, seed=seed) for seed in range(NUM_ORDINARY_ROWS)]
     alone: list[Arrays | None] = list(ordinary)
-    for scale in SCALES:
-        samples.append(_scaled(signature.sample(1, seed=len(samples)), scale))
+    for scale in TRIED_SCALES:
+        samples.append(_scale_sample(signature.sample(1, seed=len(samples)), scale))
         try:
-            alone.append(call(engine, signature, samples[-1]))
+            alone.append(run_rows(engine, signature, samples[-1]))
         except InputError:  # beyond what the graph takes
             alone.append(None)
     taken = [place for place, answer in enumerate(alone) if answer is not None]
-    usual = {name: max(_largest(answer[name]) for answer in ordinary) for name in ordinary[0]}
-    for places in (range(TRIED), taken, taken[-1::-2], (0, taken[-1])):
+    usual = {name: max(_largest_finite(answer[name]) for answer in ordinary) for name in ordinary[0]}
+    for places in (range(NUM_ORDINARY_ROWS), taken, taken[-1::-2], (0, taken[-1])):
         together = {name: np.concatenate([samples[place][name] for place in places]) for name in samples[0]}
         try:
-            found = call(engine, signature, together)
+            found = run_rows(engine, signature, together)
         except InputError:
             return False
         for row, place in enumerate(places):
             answer = alone[place]
-            scale = 1.0 if place < TRIED else SCALES[place - TRIED]
-            if answer is not None and not _same_row(answer, found, row, usual, is_compared=scale < LARGE):
+            scale = 1.0 if place < NUM_ORDINARY_ROWS else TRIED_SCALES[place - NUM_ORDINARY_ROWS]
+            if answer is not None and not _is_same_row(
+                answer, found, row, usual, is_compared=scale < MAX_COMPARED_SCALE
+            ):
                 return False
     return True
 
 
-def _scaled(sample: Arrays, scale: float) -> Arrays:
+def _scale_sample(sample: Arrays, scale: float) -> Arrays:
     """Numbers with a point multiplied; whole ones are 0 where the others are."""
     kinds = "f" if scale else "fiu"
     return {
@@ -113,24 +118,24 @@ def _scaled(sample: Arrays, scale: float) -> Arrays:
     }
 
 
-def _same_row(alone: Arrays, together: Arrays, row: int, usual: Mapping[str, float], *, is_compared: bool) -> bool:
+def _is_same_row(alone: Arrays, together: Arrays, row: int, usual: Mapping[str, float], *, is_compared: bool) -> bool:
     """Whether a row's answer among others is that by itself; its shape alone where it is not to be compared."""
     for name, expected in alone.items():
         found = together[name][row : row + 1]
         if found.shape != expected.shape:
             return False
-        least = LEAST_SHARE * float(usual[name])
-        if is_compared and difference(expected, found, least=least) > TOLERANCE:
+        least = MIN_SHARE * float(usual[name])
+        if is_compared and relative_difference(expected, found, least=least) > TOLERANCE:
             return False
     return True
 
 
-def _largest(array: np.ndarray[Any, Any]) -> float:
+def _largest_finite(array: np.ndarray[Any, Any]) -> float:
     """The largest finite number without its sign; 0 for what is no number with a point."""
     return float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) if array.dtype.kind == "f" else 0.0
 
 
-def _as_seen(specs: Sequence[TensorSpec], found: Arrays, rows: Rows) -> tuple[TensorSpec, ...]:
+def _observed_specs(specs: Sequence[TensorSpec], found: Arrays, rows: RowMode) -> tuple[TensorSpec, ...]:
     """Outputs whose number of axes the file does not tell, or tells wrongly, as they came."""
     seen = []
     for spec in specs:
@@ -139,7 +144,7 @@ def _as_seen(specs: Sequence[TensorSpec], found: Arrays, rows: Rows) -> tuple[Te
     return tuple(seen)
 
 
-def difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], *, least: float = 1e-30) -> float:
+def relative_difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], *, least: float = 1e-30) -> float:
     """The largest of any number, as a share of the largest number expected, or of `least` where that is larger;
     infinity where what has to be equal is not.
 

@@ -1,6 +1,6 @@
 """Token ids of plain text by looking its words up: BERT's tokenizer makes the same of a word whatever stands beside it.
 
-    words = Words.of(tokenizer)             # None for a tokenizer of another kind
+    words = WordCache.of(tokenizer)             # None for a tokenizer of another kind
     words.encode("a text", 256)             # ([101, 1037, 3793, 102], False), or None: the tokenizer has to do it
 
 The tokenizer takes 24 us for a sentence, and three times as much with the caches that an engine has emptied, as it
@@ -16,16 +16,16 @@ import re
 from typing import Any
 
 MAX_WORDS = 1 << 16  # that are kept, about 10 MB; then all are forgotten
-MAX_LETTERS = 32  # of a word that is kept
+MAX_WORD_LETTERS = 32  # of a word that is kept
 MAX_TEXT_LETTERS = 8_192  # of longer ones most is cut, and the tokenizer reads the beginning alone
 #: New words of a text that are learned; with more, the text costs less as a whole.
-MAX_NEW = 4
-MAX_ADDED = 32  # tokens that are looked for in each text, for they are none of its words
-_KINDS = ("BertNormalizer", "BertPreTokenizer", "WordPiece")
-_words = re.compile("[0-9A-Za-z]+|[^0-9A-Za-z ]").findall
+MAX_NEW_WORDS = 4
+MAX_ADDED_TOKENS = 32  # tokens that are looked for in each text, for they are none of its words
+_BERT_PARTS = ("BertNormalizer", "BertPreTokenizer", "WordPiece")
+_split_words = re.compile("[0-9A-Za-z]+|[^0-9A-Za-z ]").findall
 
 
-class Words:
+class WordCache:
     """Safe to share between threads: a word that two of them learn at once is the same."""
 
     def __init__(self, tokenizer: Any, first: list[int], last: list[int], added: tuple[str, ...], lower: bool) -> None:
@@ -37,13 +37,13 @@ class Words:
         self._known: dict[str, list[int]] = {}
 
     @classmethod
-    def of(cls, tokenizer: Any) -> Words | None:
+    def of(cls, tokenizer: Any) -> WordCache | None:
         """For a tokenizer of the `tokenizers` package that is BERT's in all its parts."""
         parts = json.loads(tokenizer.to_str())
         kinds = tuple((parts[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model"))
         added = [item["content"] for item in parts["added_tokens"]]
         probe = tokenizer.encode("a")
-        if kinds != _KINDS or len(added) > MAX_ADDED or probe.special_tokens_mask.count(0) != 1:
+        if kinds != _BERT_PARTS or len(added) > MAX_ADDED_TOKENS or probe.special_tokens_mask.count(0) != 1:
             return None
         at = probe.special_tokens_mask.index(0)
         lower = bool(parts["normalizer"]["lowercase"])
@@ -58,11 +58,11 @@ class Words:
             if token in small:
                 return None
         known, found, new = self._known, self._first.copy(), 0
-        for word in _words(small if self._lower else text):
+        for word in _split_words(small if self._lower else text):
             ids = known.get(word)
             if ids is None:
                 new += 1
-                if new > MAX_NEW or len(word) > MAX_LETTERS:
+                if new > MAX_NEW_WORDS or len(word) > MAX_WORD_LETTERS:
                     return None
                 ids = self._learn(word)
             found += ids

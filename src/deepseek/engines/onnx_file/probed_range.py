@@ -22,22 +22,22 @@ from deepseek.contracts import Arrays
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.errors import InputError
 
-MAX_VALUE, MAX_SIZE = 1 << 20, 1 << 12
+MAX_PROBED_VALUE, MAX_PROBED_SIZE = 1 << 20, 1 << 12
 #: A probe that takes so much longer than the first: numbers that mean sizes need more and more memory.
-SLOWER, SLOW_S = 8.0, 0.05
+SLOW_FACTOR, SLOW_S = 8.0, 0.05
 
-Run = Callable[[Arrays], object]
+RunRow = Callable[[Arrays], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class ProbedRange:
     """The largest free size, and the largest number of each whole-number input. Nothing below 0 was tried."""
 
     size: int = 0
     values: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Tried:
+    def from_dict(cls, found: Mapping[str, Any]) -> ProbedRange:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         return cls(int(found["size"]), {str(name): int(value) for name, value in found["values"].items()})
 
@@ -59,14 +59,14 @@ class Tried:
 
     def extremes(self, signature: Signature) -> list[Arrays]:
         """One row with the largest numbers, and one of the largest size."""
-        return [_filled(signature, self.values), signature.sample(1, free=self.size)]
+        return [_constant_sample(signature, self.values), signature.sample(1, free=self.size)]
 
 
-def probe(run: Run, signature: Signature, budget_s: float) -> Tried:
+def probe_range(run: RunRow, signature: Signature, budget_s: float) -> ProbedRange:
     """What the reference takes, as far as it can be found within about `budget_s`."""
     started_s = perf_counter()
     run(signature.sample(1))
-    most_s = SLOW_S + SLOWER * (perf_counter() - started_s)
+    most_s = SLOW_S + SLOW_FACTOR * (perf_counter() - started_s)
 
     def takes(arrays: Arrays) -> bool:
         call_s = perf_counter()
@@ -79,18 +79,18 @@ def probe(run: Run, signature: Signature, budget_s: float) -> Tried:
         return perf_counter() - call_s < most_s
 
     def takes_value(name: str, value: int) -> bool:
-        return takes(_filled(signature, {name: value}))
+        return takes(_constant_sample(signature, {name: value}))
 
-    size = _largest(lambda size: takes(signature.sample(1, free=size)), signature.free, MAX_SIZE)
+    size = _largest_that_fits(lambda size: takes(signature.sample(1, free=size)), signature.free, MAX_PROBED_SIZE)
     values: dict[str, int] = {}
     for spec in signature.inputs:
         if spec.numpy.kind in "iu":
-            most = min(MAX_VALUE, int(np.iinfo(spec.numpy).max))
-            values[spec.name] = _largest(partial(takes_value, spec.name), 1, most)
-    return Tried(size, values)
+            most = min(MAX_PROBED_VALUE, int(np.iinfo(spec.numpy).max))
+            values[spec.name] = _largest_that_fits(partial(takes_value, spec.name), 1, most)
+    return ProbedRange(size, values)
 
 
-def _largest(fits: Callable[[int], bool], known: int, most: int) -> int:
+def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> int:
     """The largest number up to `most` that fits, when all below it do; `known` does.
 
     >>> _largest(lambda number: number < 1000, 1, 1 << 20), _largest(lambda number: True, 1, 100)
@@ -106,7 +106,7 @@ def _largest(fits: Callable[[int], bool], known: int, most: int) -> int:
     return good
 
 
-def _filled(signature: Signature, values: Mapping[str, int]) -> Arrays:
+def _constant_sample(signature: Signature, values: Mapping[str, int]) -> Arrays:
     """A sample of one row, with one number everywhere in each of some inputs."""
     return {
         name: np.full_like(array, values[name]) if name in values else array

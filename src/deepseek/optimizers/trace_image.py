@@ -20,7 +20,7 @@ UNIT = PIXELS * SAMPLES
 LEFT, RIGHT, TOP, PANEL, GAP, BOTTOM = 72, 24, 40, 130, 48, 52  # px
 FONT, TITLE = 12, 15
 _GLYPHS = str.maketrans("−–⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "---0123456789")  # those that pillow's own font lacks
-LEAST_SHARE = 0.02  # a flat line gets at least this share of its value above and below
+MIN_RANGE_SHARE = 0.02  # a flat line gets at least this share of its value above and below
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Panel:
     log: bool = False
 
 
-def picture(title: str, steps: Sequence[int], panels: Sequence[Panel]) -> Any:
+def draw_panels(title: str, steps: Sequence[int], panels: Sequence[Panel]) -> Any:
     """A PIL.Image.Image. Values that are not finite, or not above 0 on a logarithmic scale, leave a gap."""
     image_module, fonts = need("PIL.Image", extra="track"), need("PIL.ImageFont", extra="track")
     height = TOP + len(panels) * (GAP + PANEL) + BOTTOM
@@ -52,14 +52,14 @@ def picture(title: str, steps: Sequence[int], panels: Sequence[Panel]) -> Any:
     for index, panel in enumerate(panels):
         top = TOP + index * PANEL + (index + 1) * GAP
         bottom = top + PANEL
-        places = [_place(value, panel.log) for value in panel.values]
-        low, high = _range(places, panel.log)
+        places = [_axis_value(value, panel.log) for value in panel.values]
+        low, high = _axis_range(places, panel.log)
         up = Scale(low, high, bottom, top)
         text(RIGHT, top - 18, panel.name + (" (logarithmic)" if panel.log else ""), "lm", "ink")
         for tick, words in _log_ticks(low, high) if panel.log else _ticks(up):
             line([(LEFT, up(tick)), (WIDE_PX - RIGHT, up(tick))], "rule", 1)
             text(LEFT - 8, up(tick), words, "rm")
-        for start, end in _runs(places):
+        for start, end in _finite_runs(places):
             points = [(across(steps[at]), up(places[at])) for at in range(start, end)]
             line([*points, (points[-1][0] + 1.5, points[-1][1])], "accent", 1.5)  # one point alone is seen, too
         line([(LEFT, bottom), (WIDE_PX - RIGHT, bottom)], "axis", 1)
@@ -70,15 +70,15 @@ def picture(title: str, steps: Sequence[int], panels: Sequence[Panel]) -> Any:
     return image.resize((WIDE_PX * PIXELS, height * PIXELS), image_module.Resampling.LANCZOS)
 
 
-def _place(value: float, log: bool) -> float:
+def _axis_value(value: float, log: bool) -> float:
     if not log:
         return value
     return math.log10(value) if 0 < value < math.inf else math.nan
 
 
-def _range(places: Sequence[float], log: bool) -> tuple[float, float]:
+def _axis_range(places: Sequence[float], log: bool) -> tuple[float, float]:
     low, high = bounds(places, margin=0.05)
-    least = 0.15 if log else LEAST_SHARE * max(abs(low), abs(high))  # of a decade, so that two ticks are seen
+    least = 0.15 if log else MIN_RANGE_SHARE * max(abs(low), abs(high))  # of a decade, so that two ticks are seen
     middle = (low + high) / 2
     return min(low, middle - least), max(high, middle + least)
 
@@ -106,7 +106,7 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(math.log10(value), f"{value:.3g}".replace("e-0", "e-")) for value in shown]
 
 
-def _runs(places: Sequence[float]) -> list[tuple[int, int]]:
+def _finite_runs(places: Sequence[float]) -> list[tuple[int, int]]:
     """Where finite values stand without a gap: [start, end) each."""
     runs, start = [], None
     for index, place in enumerate([*places, math.nan]):

@@ -27,7 +27,7 @@ def check_classes(development: Table, target: str, labels: tuple[str, ...]) -> N
             )
 
 
-def ordered_labels(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
+def order_labels(labels: tuple[str, ...], positive: str | None) -> tuple[str, ...]:
     """The labels with the positive one of two at the end."""
     if positive is None:
         return labels
@@ -40,7 +40,7 @@ def ordered_labels(labels: tuple[str, ...], positive: str | None) -> tuple[str, 
     return (*(label for label in labels if label != positive), positive)
 
 
-def check_demands(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
+def check_constraints(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
     """What a decision may be asked for, by the task. InputError for a wish that would be passed over."""
     limits = [name for name in ("max_fpr", "min_recall") if getattr(asked, name) is not None]
     if limits and task != "binary":

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
-from deepseek.engines.text.source import words as module
-from deepseek.engines.text.source.tokens import TOKENIZER, TextTokenizer
-from deepseek.engines.text.source.words import MAX_LETTERS, MAX_NEW, Words
+from deepseek.engines.text.source import word_cache as module
+from deepseek.engines.text.source.tokens import TOKENIZER_FILE, TextTokenizer
+from deepseek.engines.text.source.word_cache import MAX_NEW_WORDS, MAX_WORD_LETTERS, WordCache
 from support.nets.textfolders import tokenizer_of
 
 MOST = 20
@@ -26,8 +26,8 @@ def texts_of(seed: int, num_texts: int) -> list[str]:
     return ["".join(draw.choices(SIGNS + PIECES, k=draw.randint(0, 40))) for _ in range(num_texts)]
 
 
-def known(tokenizer: Tokenizer) -> Words:
-    found = Words.of(tokenizer)
+def known(tokenizer: Tokenizer) -> WordCache:
+    found = WordCache.of(tokenizer)
     assert found is not None
     return found
 
@@ -67,7 +67,7 @@ def test_the_real_tokenizer(minilm: Path) -> None:
     """Both ways of TextTokenizer together, against the library alone."""
     vocab_size = 30_522
     tokenizer = TextTokenizer(minilm, vocab_size=vocab_size, max_tokens=MOST)
-    alone = Tokenizer.from_file(str(minilm / TOKENIZER))
+    alone = Tokenizer.from_file(str(minilm / TOKENIZER_FILE))
     alone.no_padding()
     texts = texts_of(1, 2_000)
     for text, row in zip(texts, tokenizer.encode(texts), strict=True):
@@ -80,11 +80,11 @@ def test_what_is_not_plain_is_left_to_the_tokenizer(tokenizer: Tokenizer, text: 
 
 
 def test_a_text_with_many_new_words_is_left_to_the_tokenizer_and_some_are_learned(tokenizer: Tokenizer) -> None:
-    text = " ".join("abcdefgh"[: 2 * MAX_NEW])
+    text = " ".join("abcdefgh"[: 2 * MAX_NEW_WORDS])
     looked_up = known(tokenizer)
     assert looked_up.encode(text, MOST) is None
     assert looked_up.encode(text, MOST) == asked(tokenizer, text)
-    assert looked_up.encode("q" * (MAX_LETTERS + 1), MOST) is None
+    assert looked_up.encode("q" * (MAX_WORD_LETTERS + 1), MOST) is None
 
 
 def test_what_is_kept_has_a_bound(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def _bare(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("change", [_whitespace, _accents, _bare])
 def test_a_tokenizer_of_another_kind_is_not_looked_up(tokenizer: Tokenizer, change: Any) -> None:
     change(tokenizer)
-    assert Words.of(tokenizer) is None
+    assert WordCache.of(tokenizer) is None
 
 
 def test_neither_is_one_of_bytes() -> None:
     made = tokenizer_of("roberta")
     assert json.loads(made.to_str())["model"]["type"] == "BPE"
-    assert Words.of(made) is None
+    assert WordCache.of(made) is None

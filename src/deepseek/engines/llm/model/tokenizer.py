@@ -1,6 +1,6 @@
 """Text to tokens, and tokens back to text while they come.
 
-    words = Words.open(folder, vocab_size=50257)
+    words = LlmTokenizer.open(folder, vocab_size=50257)
     ids = words.encode("To be")
     writer = words.writer(stop=("\\n",))
     writer.take(ids[0])                     # text that is sure, "" while a character or a stop may still be unfinished
@@ -22,7 +22,7 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 
-class Words:
+class LlmTokenizer:
     """The tokenizer of a model. Safe to share between threads."""
 
     def __init__(self, tokenizer: Any, pieces: list[bytes], special: frozenset[int]) -> None:
@@ -32,12 +32,12 @@ class Words:
         self._longest = max(map(len, pieces))
 
     @classmethod
-    def open(cls, folder: Path, vocab_size: int) -> Words:
+    def open(cls, folder: Path, vocab_size: int) -> LlmTokenizer:
         """Read tokenizer.json. InputError when it is not one, or not for `vocab_size` tokens."""
         library = need("tokenizers", extra="llm")
         raw = read_json(folder / "tokenizer.json")
         pieces = token_bytes(raw, vocab_size)
-        with _BareRefused():
+        with _TokenizerErrors():
             tokenizer = library.Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -56,22 +56,22 @@ class Words:
                 "the text holds half of a character (a lone surrogate)", expected="Unicode text", fix="repair the text"
             ) from None
         if num_bytes > self._longest * max_tokens:
-            raise too_long(f"{num_bytes} bytes", max_tokens)
+            raise prompt_too_long_error(f"{num_bytes} bytes", max_tokens)
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=special).ids
         if len(ids) > max_tokens:
-            raise too_long(f"{len(ids)} tokens", max_tokens)
+            raise prompt_too_long_error(f"{len(ids)} tokens", max_tokens)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of whole tokens; special ones are left out."""
         return b"".join(self.pieces[index] for index in ids if index not in self.special).decode("utf-8", "replace")
 
-    def writer(self, stop: Sequence[str] = ()) -> Writer:
+    def writer(self, stop: Sequence[str] = ()) -> StreamDecoder:
         """For one answer that comes token by token."""
-        return Writer(self, stop)
+        return StreamDecoder(self, stop)
 
 
-class _BareRefused:
+class _TokenizerErrors:
     """The library tokenizers raises Exception itself, not a class of its own, for a file that it cannot read."""
 
     def __enter__(self) -> None: ...
@@ -85,10 +85,10 @@ class _BareRefused:
             ) from None
 
 
-class Writer:
+class StreamDecoder:
     """The text of one answer as far as it is sure."""
 
-    def __init__(self, words: Words, stop: Sequence[str]) -> None:
+    def __init__(self, words: LlmTokenizer, stop: Sequence[str]) -> None:
         self._words, self._stop = words, tuple(stop)
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._held = ""  # may be the beginning of a stop
@@ -113,12 +113,12 @@ class Writer:
         if found:
             self.stopped, self._held = True, ""
             return text[: min(found)]
-        keep = max((_overlap(text, stop) for stop in self._stop), default=0)
+        keep = max((_overlap_length(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
 
-def _overlap(text: str, stop: str) -> int:
+def _overlap_length(text: str, stop: str) -> int:
     """How many characters at the end of `text` begin `stop`.
 
     >>> _overlap("the EN", "END"), _overlap("the", "END")
@@ -127,7 +127,7 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-def too_long(size: str, max_tokens: int) -> InputError:
+def prompt_too_long_error(size: str, max_tokens: int) -> InputError:
     """For a prompt that no answer would have room after."""
     return InputError(
         f"the prompt has {size}", expected=f"at most {max_tokens} tokens", fix="shorten it, or send it in parts"

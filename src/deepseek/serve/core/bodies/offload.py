@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 #: Up to which a body is read in the event loop: 3 ms where it is empty arrays.
 INLINE_BYTES = 64 * 1024
-_thread = ThreadPoolExecutor(1, "large-body")
+_body_thread = ThreadPoolExecutor(1, "large-body")
 
 
 async def offload(num_bytes: int, work: Callable[..., Result], *args: Any) -> Result:
     """work(*args) on a body of `num_bytes`: at once where that is small, else when it is its turn in the thread."""
     if num_bytes <= INLINE_BYTES:
         return work(*args)
-    return await asyncio.get_running_loop().run_in_executor(_thread, partial(work, *args))
+    return await asyncio.get_running_loop().run_in_executor(_body_thread, partial(work, *args))

@@ -23,7 +23,7 @@ RISE, FALL = 0.1, 0.05
 MAX_DROPOUT, MAX_SMOOTHING, MAX_DECAY_FACTOR = 0.5, 0.1, 10.0
 
 
-class Regularisation:
+class Regularization:
     """The level, and what follows from it."""
 
     def __init__(self) -> None:

@@ -16,29 +16,43 @@ from deepseek.errors import InputError
 INITIAL_LR = 1e-3
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
 BETA_FACTORS = 0.95  # of the Kronecker factors
-EAGER, REFRESH = 10, 5  # steps before which eigenbases are refreshed at each, and the period after that
-SHIFT = 1e-3  # of the factors' spectrum before a refresh, in mean eigenvalues
-MAX_SIDE, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and relative to the other side
+EAGER_STEPS, REFRESH_PERIOD_STEPS = (
+    10,
+    5,
+)  # steps before which eigenbases are refreshed at each, and the period after that
+SPECTRUM_SHIFT = 1e-3  # of the factors' spectrum before a refresh, in mean eigenvalues
+MAX_SIDE_LENGTH, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and relative to the other side
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
 BOOST, BOOST_STEPS = 9.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
 MAX_RATE = 0.1
-TRUST, TRUST_STEPS = 0.1, 50.0  # largest step of a tensor relative to its scale, and when half of it is gone by default
-LEAST_RMS = 0.03  # of a tensor's scale
-LEAST_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
-BOUND, BOUND_FROM, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
-PIECE = 2**15  # elements that a CPU works at before it goes on to the next: five such arrays fit into its cache
-CLIP, BETA_NORM, CLIP_FROM = 4.0, 0.95, 20  # gradients above CLIP times their usual norm are scaled down
+MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
+    0.1,
+    50.0,
+)  # largest step of a tensor relative to its scale, and when half of it is gone by default
+MIN_RMS = 0.03  # of a tensor's scale
+MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
+BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
+PIECE_ELEMENTS = (
+    2**15
+)  # elements that a CPU works at before it goes on to the next: five such arrays fit into its cache
+CLIP_RATIO, BETA_NORM, CLIP_FROM_STEP = (
+    4.0,
+    0.95,
+    20,
+)  # gradients above CLIP_RATIO times their usual norm are scaled down
 
 
 @dataclass(frozen=True)
-class Knobs:
+class AdaptiveConfig:
     """The arguments, checked."""
 
     initial_lr: float = INITIAL_LR  # above 0; wrong by 100 times either way is found and mended
     lr_decay_rate: float = 0.95  # factor by which the rate changes in a step at most, between 0 and 1
     dynamic_threshold: float = 0.8  # ratio of achieved to predicted decrease under which the rate is cut, 0 to 1
     weight_decay: float = 0.2  # decoupled, per unit of rate, at least 0
-    trust_steps: float = TRUST_STEPS  # when half of the largest step of a tensor is gone; thousands for long trainings
+    trust_steps: float = (
+        TRUST_HALF_LIFE_STEPS  # when half of the largest step of a tensor is gone; thousands for long trainings
+    )
     betas: tuple[float, float] = (BETA1, BETA2)  # decay of Adam's moments, 0 to below 1; schedulers cycle the first
 
     def __post_init__(self) -> None:
@@ -58,7 +72,7 @@ class Knobs:
                 )
 
     @classmethod
-    def of(cls, group: Mapping[str, Any]) -> Knobs:
+    def of(cls, group: Mapping[str, Any]) -> AdaptiveConfig:
         """Those of a parameter group."""
         return cls(**{field.name: group[field.name] for field in fields(cls)})
 
@@ -67,20 +81,20 @@ def _are_betas(betas: Any) -> bool:
     return isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
 
 
-def trust_at(step: int, half: float = TRUST_STEPS) -> float:
+def max_relative_step(step: int, half: float = TRUST_HALF_LIFE_STEPS) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
     `half`: the steps after which half of it is gone.
 
-    >>> trust_at(0), trust_at(50)
+    >>> max_relative_step(0), max_relative_step(50)
     (0.1, 0.05)
     """
-    return TRUST / (1 + step / half)
+    return MAX_STEP_RATIO / (1 + step / half)
 
 
-def pace_at(step: int, lr_decay_rate: float) -> float:
+def max_log_rate_change(step: int, lr_decay_rate: float) -> float:
     """By how much the logarithm of the rate may change in a step.
 
-    >>> round(pace_at(1000, 0.95), 4)
+    >>> round(max_log_rate_change(1000, 0.95), 4)
     0.0513
     """
     return -math.log(lr_decay_rate) * (1 + BOOST * 2 ** (-step / BOOST_STEPS))

@@ -1,11 +1,12 @@
 """`ship --encoder`: what a person brings as the encoder of a column -> its shape, its weights and its reader.
 
-    brought = bring({"report": "all-MiniLM", "ct": "resnet18:resnet18.safetensors"}, development, trained=("ct",))
-    brought.towers                       # what fit_fusion takes
+    brought = load_encoders({"report": "all-MiniLM", "ct": "resnet18:resnet18.safetensors"}, development,
+    trained=("ct",))
+    brought.towers                       # what fit_multimodal takes
     brought.readers["report"]            # a TextReader with the folder's own tokenizer
 
 A folder is a text model of Hugging Face (BERT, DistilBERT, RoBERTa), NAME:FILE an image net by the name that
-nn/image_towers.py knows and its weights as safetensors. Nothing is downloaded and no pickle is read.
+nn/pretrained_image.py knows and its weights as safetensors. Nothing is downloaded and no pickle is read.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:
-    from deepseek.nn.pretrained import Towers
+    from deepseek.nn.pretrained import PretrainedEncoders
 
-MOST_TOKENS = 128  # of a text that are read: attention costs by their square
-SIDE = 224  # pixels of a picture: what most image nets were trained on
+MAX_TEXT_TOKENS = 128  # of a text that are read: attention costs by their square
+IMAGE_SIDE_PX = 224  # pixels of a picture: what most image nets were trained on
 
 
 @dataclass(frozen=True)
-class Brought:
+class UserEncoders:
     """Encoders by column."""
 
-    towers: Towers
+    towers: PretrainedEncoders
     readers: Mapping[str, Any] = field(default_factory=dict)  # of the texts
 
     def adapt(self, preparer: SamplePreparer) -> SamplePreparer:
         """Pictures in the size that their net was trained on."""
         media = tuple(
-            replace(column, reader=replace(column.reader, size=(SIDE, SIDE)))
+            replace(column, reader=replace(column.reader, size=(IMAGE_SIDE_PX, IMAGE_SIDE_PX)))
             if column.kind == "image" and column.name in self.towers.shapes
             else column
             for column in preparer.media
@@ -52,13 +53,15 @@ def is_folder(spec: str | Path) -> bool:
     return Path(spec).is_dir()
 
 
-def bring(asked: Mapping[str, str | Path], development: Table, *, trained: Collection[str] = ()) -> Brought:
+def load_encoders(
+    asked: Mapping[str, str | Path], development: Table, *, trained: Collection[str] = ()
+) -> UserEncoders:
     """Read what was asked for, by column. `development`: the rows that teach, whose longest text says how many tokens
     are read; `trained`: columns whose encoder goes on learning.
 
     InputError for a column that is not there or a net that is not known; MissingError and IntegrityError for files.
     """
-    from deepseek.nn.pretrained import Towers
+    from deepseek.nn.pretrained import PretrainedEncoders
 
     shapes, weights, readers = {}, {}, {}
     for name, spec in asked.items():
@@ -69,33 +72,37 @@ def bring(asked: Mapping[str, str | Path], development: Table, *, trained: Colle
             )  # fmt: skip
         if is_folder(spec):
             texts = [str(value) for value in development.column(name).tolist() if not is_missing(value)]
-            shapes[name], weights[name], readers[name] = text_tower(Path(spec), texts, trained=name in trained)
+            shapes[name], weights[name], readers[name] = load_text_encoder(Path(spec), texts, trained=name in trained)
         else:
-            shapes[name], weights[name] = image_tower(str(spec), trained=name in trained)
-    return Brought(Towers(shapes, weights), readers)
+            shapes[name], weights[name] = load_image_encoder(str(spec), trained=name in trained)
+    return UserEncoders(PretrainedEncoders(shapes, weights), readers)
 
 
-def text_tower(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, dict[str, Any], Any]:
-    """(TowerShape, weights, TextReader) of a Hugging Face folder."""
+def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, dict[str, Any], Any]:
+    """(PretrainedEncoderShape, weights, TextReader) of a Hugging Face folder."""
     from deepseek.data.media.text import TextReader
-    from deepseek.engines.text.source.architecture import Architecture, Names
+    from deepseek.engines.text.source.architecture import Architecture, TensorNames
     from deepseek.engines.text.source.folder import read_file
-    from deepseek.engines.text.source.tokens import MAX_TOKENIZER_BYTES, TOKENIZER, TextTokenizer
+    from deepseek.engines.text.source.tokens import MAX_TOKENIZER_BYTES, TOKENIZER_FILE, TextTokenizer
     from deepseek.engines.text.source.weights import Weights
-    from deepseek.nn.pretrained import TextTowerShape, TowerShape
+    from deepseek.nn.pretrained import PretrainedEncoderShape, TextEncoderShape
 
     found, tensors = Architecture.read(folder), Weights.open(folder)
-    names = Names.find(found, tensors)
+    names = TensorNames.find(found, tensors)
     TextTokenizer(folder, vocab_size=found.vocab_size, max_tokens=found.max_tokens)  # it fits the model, or is refused
-    tokenizer = read_file(folder, TOKENIZER, limit=MAX_TOKENIZER_BYTES).decode()
-    reader = TextReader.given(tokenizer, texts, most=min(MOST_TOKENS, found.max_tokens), pad_id=found.pad_id)
-    text = TextTowerShape(
+    tokenizer = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES).decode()
+    reader = TextReader.given(tokenizer, texts, most=min(MAX_TEXT_TOKENS, found.max_tokens), pad_id=found.pad_id)
+    text = TextEncoderShape(
         hidden=found.hidden, num_layers=found.num_layers, num_heads=found.num_heads, intermediate=found.intermediate,
         vocab_size=found.vocab_size, num_positions=found.max_tokens, pad_id=found.pad_id, activation=found.activation,
         norm_eps=found.norm_eps,
     )  # fmt: skip
-    digest = _digest(folder / file for file in tensors.files)
-    return TowerShape(text=text, trained=trained, digest=digest), _text_weights(found, names, tensors), reader
+    digest = _files_digest(folder / file for file in tensors.files)
+    return (
+        PretrainedEncoderShape(text=text, trained=trained, digest=digest),
+        _text_weights(found, names, tensors),
+        reader,
+    )
 
 
 def _text_weights(found: Any, names: Any, tensors: Any) -> dict[str, Any]:
@@ -120,10 +127,10 @@ def _text_weights(found: Any, names: Any, tensors: Any) -> dict[str, Any]:
     return made
 
 
-def image_tower(spec: str, *, trained: bool = False) -> tuple[Any, dict[str, Any]]:
-    """(TowerShape, weights) of NAME:FILE."""
-    from deepseek.nn.image_towers import tower_weights
-    from deepseek.nn.pretrained import TowerShape
+def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[Any, dict[str, Any]]:
+    """(PretrainedEncoderShape, weights) of NAME:FILE."""
+    from deepseek.nn.pretrained import PretrainedEncoderShape
+    from deepseek.nn.pretrained_image import read_image_weights
 
     name, colon, file = spec.partition(":")
     if not colon or not file:
@@ -132,11 +139,11 @@ def image_tower(spec: str, *, trained: bool = False) -> tuple[Any, dict[str, Any
             expected="the folder of a text model, or NAME:FILE.safetensors of an image net",
             fix="such as --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors",
         )
-    weights = tower_weights(name, Path(file))
-    return TowerShape(image=name, trained=trained, digest=_digest([Path(file)])), weights
+    weights = read_image_weights(name, Path(file))
+    return PretrainedEncoderShape(image=name, trained=trained, digest=_files_digest([Path(file)])), weights
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _files_digest(files: Iterable[Path]) -> str:
     sha = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:

@@ -1,6 +1,7 @@
 """The trust panel of a page: what was measured, and of each measure one sentence that needs no mathematics.
 
-trust_sections(trust)      of column_trust(), text_trust() or sample_trust(); also where nothing was measured: then why
+faithfulness_sections(trust)      of column_faithfulness(), text_faithfulness() or sample_faithfulness(); also where
+nothing was measured: then why
                            and what to do
 """
 
@@ -12,11 +13,11 @@ from statistics import median
 from typing import Any
 
 from deepseek import look
-from deepseek.explain.evaluation.masking_faithfulness import FEW
+from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
 
-MAX_DRAWN = 10  # rows with their curves
-MAX_TOKENS = 30  # of a counterfactual
+MAX_CURVE_ROWS = 10  # rows with their curves
+MAX_COUNTERFACTUAL_TOKENS = 30  # of a counterfactual
 #: Up to where a measure is called good. Nobody has proven such limits; the figures stand beside the verdicts.
 INFIDELITY, SENSITIVITY, AGREEMENT, SIMILARITY = 0.5, 0.5, 0.5, 0.5
 _TITLE = Text("How far to trust it", "可信程度")
@@ -28,20 +29,20 @@ _UNITS = {
     "stretches": (Text("A stretch", "某个时段"), Text("stretches", "时段")),
     "cells": (Text("A sound", "某段声音"), Text("sounds", "声音片段")),
 }
-_WAYS = {
+_REMOVAL_TEXTS = {
     "mask": Text("by the mask that the model was trained with", "代之以模型训练时所用的掩码"),
     "attention": Text("by leaving it out of the attention", "将其排除在注意力之外"),
     "missing": Text("as if it were missing", "视为缺失"),
 }
 
 
-def trust_sections(trust: Mapping[str, Any] | None) -> list[Section]:
+def faithfulness_sections(trust: Mapping[str, Any] | None) -> list[Section]:
     """One section; none where nobody spoke of trust."""
     if not trust:
         return []
     rows = trust["rows"]
     if not rows:
-        body = look.empty(
+        body = look.empty_state(
             Text("It was not measured how far these explanations can be trusted.", "尚未测量这些解释的可信程度。"),
             Text(f"Why: {trust['why']}.", f"原因：{trust['why']}。"),
             Text("Add --trust to the command to measure it all the same.", "在命令中加上 --trust 即可测量。")
@@ -50,23 +51,29 @@ def trust_sections(trust: Mapping[str, Any] | None) -> list[Section]:
         )
         return [Section(_TITLE, body, id="trust")]
     unit = trust.get("unit", "columns")
-    verdicts = [*_curves(rows, unit), *_single(rows, trust["second"], unit), *_parts(rows, trust)]
-    verdicts += _randomised(trust["randomised"])
-    parts: list[Html] = [look.listing(verdicts, plain=True), look.paragraph(_measured(trust), note=True)]
-    parts += [look.paragraph(look.state("warn", str(note)), note=True) for note in trust["notes"]]
-    for place, row in enumerate(rows[:MAX_DRAWN]):
-        parts.append(_row(row, unit, is_open=place == 0))
-    if len(rows) > MAX_DRAWN:
-        more = Text(f"{len(rows) - MAX_DRAWN} more rows are in the JSON.", f"其余 {len(rows) - MAX_DRAWN} 行见 JSON。")
+    verdicts = [
+        *_curve_verdicts(rows, unit),
+        *_measure_verdicts(rows, trust["second"], unit),
+        *_part_verdicts(rows, trust),
+    ]
+    verdicts += _randomization_verdicts(trust["randomised"])
+    parts: list[Html] = [look.bullet_list(verdicts, plain=True), look.paragraph(_cost_text(trust), note=True)]
+    parts += [look.paragraph(look.verdict("warn", str(note)), note=True) for note in trust["notes"]]
+    for place, row in enumerate(rows[:MAX_CURVE_ROWS]):
+        parts.append(_row_html(row, unit, is_open=place == 0))
+    if len(rows) > MAX_CURVE_ROWS:
+        more = Text(
+            f"{len(rows) - MAX_CURVE_ROWS} more rows are in the JSON.", f"其余 {len(rows) - MAX_CURVE_ROWS} 行见 JSON。"
+        )
         parts.append(look.paragraph(more, note=True))
     return [Section(_TITLE, Html("".join(parts)), id="trust")]
 
 
-def _measured(trust: Mapping[str, Any]) -> Text:
+def _cost_text(trust: Mapping[str, Any]) -> Text:
     count, took = numbers.count(trust["num_evaluations"]), numbers.duration(trust["seconds"])
     one, _ = _UNITS[trust.get("unit", "columns")]
     num, of = trust["num_others"], trust["others_of"]
-    way = _WAYS.get(
+    way = _REMOVAL_TEXTS.get(
         trust.get("taken_away", ""),
         Text(f"by giving it the values of {num} others ({of})", f"代之以另外 {num} 行的取值"),
     )
@@ -77,18 +84,18 @@ def _measured(trust: Mapping[str, Any]) -> Text:
 
 
 def _verdict(is_good: bool, words: Text) -> Html:
-    return look.state("good" if is_good else "warn", words)
+    return look.verdict("good" if is_good else "warn", words)
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], unit: str, of: Text | None = None) -> list[Html]:
+def _curve_verdicts(rows: Sequence[Mapping[str, Any]], unit: str, of: Text | None = None) -> list[Html]:
     """`of`: whose parts they are."""
     found = []
     many, of = _UNITS[unit][1], of or Text("", "")
-    told = [row for row in rows if row.get("num_players", FEW + 1) > FEW]
+    told = [row for row in rows if row.get("num_players", FEW_PLAYERS + 1) > FEW_PLAYERS]
     if not told:
         words = Text(
-            f"{of.en}Of {FEW} {many.en} or fewer there are so few orders that no order can be told from chance.",
-            f"{of.zh}{many.zh}不超过 {FEW} 个时，顺序太少，无法与随机顺序区分。",
+            f"{of.en}Of {FEW_PLAYERS} {many.en} or fewer there are so few orders that no order can be told from chance.",
+            f"{of.zh}{many.zh}不超过 {FEW_PLAYERS} 个时，顺序太少，无法与随机顺序区分。",
         )
         return [look.inline(words)]
     for name, en, zh in (
@@ -107,7 +114,7 @@ def _curves(rows: Sequence[Mapping[str, Any]], unit: str, of: Text | None = None
     return found
 
 
-def _parts(rows: Sequence[Mapping[str, Any]], trust: Mapping[str, Any]) -> list[Html]:
+def _part_verdicts(rows: Sequence[Mapping[str, Any]], trust: Mapping[str, Any]) -> list[Html]:
     """Of each column whose parts were explained, too."""
     every = [part for row in rows for part in row.get("parts", ())]
     found = []
@@ -115,18 +122,18 @@ def _parts(rows: Sequence[Mapping[str, Any]], trust: Mapping[str, Any]) -> list[
         some = [part for part in every if part["column"] == column]
         name = numbers.clip(column)
         of, unit = Text(f"{name}: ", f"{name}："), some[0]["unit"]
-        found += _curves(some, unit, of) + _single(some, trust["parts_second"], unit, of)
+        found += _curve_verdicts(some, unit, of) + _measure_verdicts(some, trust["parts_second"], unit, of)
     return found
 
 
-def _known(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+def _finite_values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
 
 
-def _single(rows: Sequence[Mapping[str, Any]], second: str, unit: str, of: Text | None = None) -> list[Html]:
+def _measure_verdicts(rows: Sequence[Mapping[str, Any]], second: str, unit: str, of: Text | None = None) -> list[Html]:
     found = []
     many, of = _UNITS[unit][1], of or Text("", "")
-    wrong = _known(rows, "infidelity")
+    wrong = _finite_values(rows, "infidelity")
     if wrong:
         middle, words = median(wrong), numbers.number(100 * median(wrong))
         found.append(_verdict(middle <= INFIDELITY, Text(
@@ -135,7 +142,7 @@ def _single(rows: Sequence[Mapping[str, Any]], second: str, unit: str, of: Text 
             f"{of.zh}各{many.zh}的贡献与去掉它们后结果的实际损失相符，偏差为损失的 {words} %"
             "（不忠实度，平方值；0 为完美）。",
         )))  # fmt: skip
-    moved = _known(rows, "sensitivity")
+    moved = _finite_values(rows, "sensitivity")
     if moved:
         words = numbers.number(100 * max(moved))
         found.append(_verdict(max(moved) <= SENSITIVITY, Text(
@@ -156,7 +163,7 @@ def _single(rows: Sequence[Mapping[str, Any]], second: str, unit: str, of: Text 
     return found
 
 
-def _randomised(lines: Sequence[Mapping[str, Any]]) -> list[Html]:
+def _randomization_verdicts(lines: Sequence[Mapping[str, Any]]) -> list[Html]:
     if not lines:
         return []
     last = lines[-1]["similarity"]
@@ -169,18 +176,22 @@ def _randomised(lines: Sequence[Mapping[str, Any]]) -> list[Html]:
     ))]  # fmt: skip
 
 
-def _row(row: Mapping[str, Any], unit: str, *, is_open: bool) -> Html:
+def _row_html(row: Mapping[str, Any], unit: str, *, is_open: bool) -> Html:
     name = str(row["row_id"])
     title = look.join(Text(f"Row {name}", f"第 {name} 行"), f": {row['prediction']}" if row.get("prediction") else "")
     data = {key: value for key, value in row.items() if key not in {"row_id", "prediction"}}
-    drawn = [_drawn(row, unit)] + [_drawn(part, part["unit"], part["column"]) for part in row.get("parts", ())]
-    body = "".join([_other(row["counterfactual"]), _nearest(row["nearest"]), *drawn, look.as_json(data)])
+    drawn = [_curve_plots(row, unit)] + [
+        _curve_plots(part, part["unit"], part["column"]) for part in row.get("parts", ())
+    ]
+    body = "".join(
+        [_counterfactual_html(row["counterfactual"]), _nearest_table(row["nearest"]), *drawn, look.as_json(data)]
+    )
     if is_open:
         return Html(f"<h3>{look.inline(title)}</h3>{body}")
     return Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
 
 
-def _drawn(row: Mapping[str, Any], unit: str, column: str = "") -> str:
+def _curve_plots(row: Mapping[str, Any], unit: str, column: str = "") -> str:
     many, of = _UNITS[unit][1], f"{numbers.clip(column)}: " if column else ""
     caption = Text(
         f"The line takes {many.en} in the order of the explanation; 95 % of random orders lie in the band.",
@@ -206,13 +217,15 @@ def _drawn(row: Mapping[str, Any], unit: str, column: str = "") -> str:
     return "".join(found)
 
 
-def _other(found: Mapping[str, Any] | None) -> str:
+def _counterfactual_html(found: Mapping[str, Any] | None) -> str:
     """The least that gives another answer, in words."""
     if not found:
         return ""
     if "tokens" in found:
-        return _evidence(found)
-    changes = [(numbers.clip(name), _value(old), _value(new)) for name, (old, new) in found["changes"].items()]
+        return _minimal_evidence_html(found)
+    changes = [
+        (numbers.clip(name), _value_text(old), _value_text(new)) for name, (old, new) in found["changes"].items()
+    ]
     lead = Text(
         f"It would be {found['to']} instead of {found['from']} with "
         + ("this change:" if len(changes) == 1 else f"these {len(changes)} changes, each of which is needed:"),
@@ -221,10 +234,10 @@ def _other(found: Mapping[str, Any] | None) -> str:
     lines: list[Words | Html] = [
         Text(f"{name}: {old.en} → {new.en}", f"{name}：{old.zh} → {new.zh}") for name, old, new in changes
     ]
-    return look.paragraph(lead) + look.listing(lines)
+    return look.paragraph(lead) + look.bullet_list(lines)
 
 
-def _evidence(found: Mapping[str, Any]) -> str:
+def _minimal_evidence_html(found: Mapping[str, Any]) -> str:
     """The least text without which there is another answer."""
     num = len(found["tokens"])
     lead = Text(
@@ -232,17 +245,17 @@ def _evidence(found: Mapping[str, Any]) -> str:
         + ("without this token:" if num == 1 else f"without these {num} tokens, each of which is needed:"),
         f"若去掉下列 {num} 个词元（缺一不可），结果将由 {found['from']} 变为 {found['to']}：",
     )
-    shown = ", ".join(f"“{token['text']}”" for token in found["tokens"][:MAX_TOKENS])
-    more = f", … ({num - MAX_TOKENS})" if num > MAX_TOKENS else ""
-    return look.paragraph(lead) + look.listing([shown + more])
+    shown = ", ".join(f"“{token['text']}”" for token in found["tokens"][:MAX_COUNTERFACTUAL_TOKENS])
+    more = f", … ({num - MAX_COUNTERFACTUAL_TOKENS})" if num > MAX_COUNTERFACTUAL_TOKENS else ""
+    return look.paragraph(lead) + look.bullet_list([shown + more])
 
 
-def _value(value: Any) -> Text:
-    shown = numbers.clip(numbers.plain(value), 60)
+def _value_text(value: Any) -> Text:
+    shown = numbers.clip(numbers.format_value(value), 60)
     return Text("missing", "缺失") if value is None else Text(shown, shown)
 
 
-def _nearest(found: Sequence[Mapping[str, Any]] | None) -> str:
+def _nearest_table(found: Sequence[Mapping[str, Any]] | None) -> str:
     if not found:
         return ""
     columns = [
@@ -251,7 +264,7 @@ def _nearest(found: Sequence[Mapping[str, Any]] | None) -> str:
         Column(Text("What it was", "当时的结果"), "text"),
     ]
     rows = [
-        [Text(f"row {one['row']}", f"第 {one['row']} 行"), one["distance"], numbers.plain(one["answer"])]
+        [Text(f"row {one['row']}", f"第 {one['row']} 行"), one["distance"], numbers.format_value(one["answer"])]
         for one in found
     ]
     return look.table(columns, rows, data=found)

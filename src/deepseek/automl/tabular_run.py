@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl import evidence
-from deepseek.automl.demands import check_classes, check_demands, ordered_labels, row_weights
-from deepseek.automl.develop import Developed, develop
-from deepseek.automl.large import Reading, memory_budget, read_rows
+from deepseek.automl.constraints import check_classes, check_constraints, order_labels, row_weights
+from deepseek.automl.develop import DevelopedModel, develop
+from deepseek.automl.large import RowSample, memory_budget, read_rows
 from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import YARDSTICK, Budget, Fold
+from deepseek.automl.search import BASELINE_FAMILY, Budget, Fold
 from deepseek.automl.trial import Trial
 from deepseek.bundle import check_name, check_target
 from deepseek.contracts import Task
@@ -34,26 +34,26 @@ from deepseek.data import (
     encode_target,
     find_kinds,
     fit_preprocessor,
-    folds,
     infer_task,
+    make_folds,
     read_table,
     split_table,
 )
-from deepseek.data.table.table import unknown_column
+from deepseek.data.table.table import unknown_column_error
 from deepseek.errors import CheckError, InputError
-from deepseek.extras import has, install_advice
+from deepseek.extras import install_advice, is_installed
 from deepseek.plugins import find, names
 from deepseek.train.candidates import Candidate, FitData
-from deepseek.train.tabular.metrics import default_metric, metric_named
+from deepseek.train.tabular.metrics import default_metric, find_metric
 
 #: Folds by the number of development rows below which they apply: few rows are judged by nearly all of them, many need
 #: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.
-FOLDS = ((300, 10), (20_000, 5), (200_000, 3))
-LARGE_FOLDS = 4  # above, one of four judges
+FOLDS_BY_ROWS = ((300, 10), (20_000, 5), (200_000, 3))
+NUM_FOLDS_LARGE = 4  # above, one of four judges
 
 
 @dataclass(frozen=True)
-class Opened:
+class SplitData:
     """Data that was read and split, before anything is known of its columns."""
 
     source: Any  # what it was read from
@@ -63,7 +63,7 @@ class Opened:
     info: TargetInfo
     labels: tuple[str, ...]
     hidden: tuple[str, ...]  # columns that are no inputs
-    reading: Reading | None = None  # of a large file
+    reading: RowSample | None = None  # of a large file
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Opened:
         return self.table.take(self.split.test)
 
 
-def open_data(data: Any, asked: ShipOptions) -> Opened:
+def open_data(data: Any, asked: ShipOptions) -> SplitData:
     """Read and split. Whatever makes the run impossible is told first."""
     budget = Budget(None if asked.trials else asked.budget_s)
     name = default_name(asked, data)
@@ -93,22 +93,22 @@ def open_data(data: Any, asked: ShipOptions) -> Opened:
     check_name(name)
     if asked.progress:
         asked.progress("reading", 0.0)
-    _candidates(asked)
-    table, split, reading = _read(data, asked)
+    _choose_candidates(asked)
+    table, split, reading = _read_and_split(data, asked)
     info = infer_task(table, asked.target, task=asked.task)
-    labels = ordered_labels(info.labels, asked.positive)
+    labels = order_labels(info.labels, asked.positive)
     if split is None:
         split = split_table(
             table, split=asked.split, target=asked.target, task=info.task, seed=asked.seed, validation_share=0.0
         )
     hidden = (*asked.drop, *([asked.weights] if asked.weights else []), *_group_columns(asked))
-    opened = Opened(data, budget, table, split, info, labels, hidden, reading)
+    opened = SplitData(data, budget, table, split, info, labels, hidden, reading)
     check_classes(opened.development, asked.target, info.labels)
     return opened
 
 
 @dataclass
-class Work:
+class TabularRun:
     """One run of `ship`."""
 
     asked: ShipOptions
@@ -123,22 +123,26 @@ class Work:
     warnings: list[str]
     preprocessor: Preprocessor
     candidates: tuple[Candidate, ...]
-    reading: Reading | None = None  # of a large file
+    reading: RowSample | None = None  # of a large file
 
     @classmethod
-    def of(cls, opened: Opened, asked: ShipOptions) -> Work:
+    def of(cls, opened: SplitData, asked: ShipOptions) -> TabularRun:
         """Check the data; fit the preprocessing on the development rows."""
         table, split, info = opened.table, opened.split, opened.info
-        candidates, left_out = _candidates(asked)
+        candidates, left_out = _choose_candidates(asked)
         development, test = opened.development, opened.test
         # a column with a direction must enter as one number: one-hot levels could not be held to it
         overrides = {**dict.fromkeys(asked.monotone or {}, "numeric"), **(asked.kinds or {})}
         kinds = find_kinds(development, target=asked.target, overrides=overrides)
         hidden = opened.hidden
         read = {name: kind for name, kind in kinds.items() if name not in hidden}
-        warnings = [*opened.notes, *accepted(asked, leaks(asked, table, split, info.task, read))]
+        warnings = [*opened.notes, *check_findings(asked, find_leaks(asked, table, split, info.task, read))]
         preprocessor = fit_preprocessor(development, kinds, target=asked.target, drop=hidden)
-        warnings += [*preprocessor.notes, *left_out, *evidence.too_few(test, asked.segments, asked.fairness)]
+        warnings += [
+            *preprocessor.notes,
+            *left_out,
+            *evidence.small_sample_warnings(test, asked.segments, asked.fairness),
+        ]
         return cls(
             asked, opened.source, opened.budget, info.task, opened.labels, development, len(split.validation), test,
             kinds, warnings, preprocessor, candidates, opened.reading,
@@ -172,10 +176,10 @@ class Work:
         if self.num_validation:
             first = num_rows - self.num_validation
             return self._taught([(np.arange(first), np.arange(first, num_rows))])
-        num_folds = next((number for below, number in FOLDS if num_rows < below), None)
-        made = folds(
+        num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
+        made = make_folds(
             self.development, split=self.asked.split, target=self.asked.target, task=self.task,
-            num_folds=num_folds or LARGE_FOLDS, seed=self.asked.seed,
+            num_folds=num_folds or NUM_FOLDS_LARGE, seed=self.asked.seed,
         )  # fmt: skip
         taught = self._taught(made)
         return taught if num_folds else taught[-1:]
@@ -205,16 +209,16 @@ class Work:
             )
         return whole
 
-    def develop(self) -> Developed:
+    def develop(self) -> DevelopedModel:
         data = self.fit_data(self.development)
-        check_demands(self.asked, self.task, self.labels)
+        check_constraints(self.asked, self.task, self.labels)
         if not any(candidate.supports(data) for candidate in self.candidates):
             raise InputError(
                 "none of the candidates can keep the monotone constraints",
                 expected="xgboost among them; for two classes and regression also the forests",
                 fix="add one of these to candidates, or leave monotone out",
             )
-        metric = metric_named(self.task, self.asked.metric or default_metric(self.task, data.target))
+        metric = find_metric(self.task, self.asked.metric or default_metric(self.task, data.target))
         return develop(
             data, self.folds(), self.labels, metric=metric, candidates=self.candidates, seed=self.asked.seed,
             budget=self.budget, num_trials=self.asked.trials, progress=self._told(),
@@ -233,7 +237,7 @@ class Work:
         return told
 
 
-def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading | None]:
+def _read_and_split(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, RowSample | None]:
     """All rows in one table, or as many as fit into memory; the user's own test rows set the split, else it is still to
     be made. Test and validation rows of the user's own are read whole."""
 
@@ -242,10 +246,10 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading |
 
     def checked(found: Table, called: str) -> Table:
         if asked.target not in found.columns:
-            raise unknown_column(asked.target, found.names, where=called)
+            raise unknown_column_error(asked.target, found.names, where=called)
         return drop_missing_target(found, asked.target) if asked.drop_missing_target else found
 
-    called = [_called(*part) for part in (("data", data), ("validation", asked.validation), ("test", asked.test))]
+    called = [_source_name(*part) for part in (("data", data), ("validation", asked.validation), ("test", asked.test))]
     reading = None
     if isinstance(data, (str, os.PathLike)):
         found, reading = read_rows(
@@ -256,7 +260,7 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading |
         table = rows_of(data, called[0])
     for column in (asked.weights, asked.fairness, *asked.segments, *asked.drop, *(asked.monotone or {})):
         if column is not None and column not in table.columns:
-            raise unknown_column(column, table.names, where=called[0])
+            raise unknown_column_error(column, table.names, where=called[0])
     if asked.test is None and asked.validation is None:
         return table, None, reading
     none = table.take(np.arange(0))
@@ -274,7 +278,7 @@ def _read(data: Any, asked: ShipOptions) -> tuple[Table, Split | None, Reading |
     return concat(parts, called), Split(train, validation, test), reading
 
 
-def _called(what: str, source: Any) -> str:
+def _source_name(what: str, source: Any) -> str:
     """What errors call a table: the file where there is one."""
     if isinstance(source, (str, os.PathLike)):
         return f"the {what} file {source}"
@@ -287,7 +291,7 @@ def _group_columns(asked: ShipOptions) -> list[str]:
     return [column] if method == "group" else []
 
 
-def leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dict[str, str]) -> list[Finding]:
+def find_leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dict[str, str]) -> list[Finding]:
     """What the leak checks of a table find."""
     return check_leaks(
         table, split, target=asked.target, task=task, kinds=kinds, method=asked.split,
@@ -295,7 +299,7 @@ def leaks(asked: ShipOptions, table: Table, split: Split, task: Task, kinds: dic
     )  # fmt: skip
 
 
-def accepted(asked: ShipOptions, found: Sequence[Finding]) -> list[str]:
+def check_findings(asked: ShipOptions, found: Sequence[Finding]) -> list[str]:
     """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
     for finding in found:
         if finding.level == "refuse" and finding.name not in asked.allow:
@@ -309,14 +313,14 @@ def accepted(asked: ShipOptions, found: Sequence[Finding]) -> list[str]:
     return [f"{finding.message}; {finding.fix}" for finding in found] + idle
 
 
-def _candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
+def _choose_candidates(asked: ShipOptions) -> tuple[tuple[Candidate, ...], list[str]]:
     """The candidates that were asked for and can run, the yardstick first; and who was left out."""
     wanted = list(asked.candidates or names("candidates"))
-    wanted = [YARDSTICK, *(name for name in wanted if name != YARDSTICK)]
+    wanted = [BASELINE_FAMILY, *(name for name in wanted if name != BASELINE_FAMILY)]
     kept, left_out = [], []
     for name in wanted:
         candidate: Candidate = find("candidates", name)
-        absent = [module for module in candidate.needs if not has(module)]
+        absent = [module for module in candidate.needs if not is_installed(module)]
         if absent:
             left_out.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice('train')})")
         else:
