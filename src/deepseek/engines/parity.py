@@ -47,14 +47,14 @@ def check_parity(
     expected = model.score(rows)
     edges = make_edge_features(features)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    found = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
+    engines = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
     report = {
         "num_rows": len(rows),
         "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
-        "engines": found,
+        "engines": engines,
         "edges": {"num_rows": len(edges), "cases": list(dict.fromkeys(edges.cases))},
     }
-    reference = found[REFERENCE]
+    reference = engines[REFERENCE]
     if reference.get("faults"):
         raise CheckError(
             f"the exported graph does not answer as the model does: {'; '.join(reference['faults'])}",
@@ -75,16 +75,16 @@ def check_parity(
 def exact_kinds(model: Model) -> list[str]:
     """The exact engines that are installed here and can run the model, the reference first; without those that are
     tried after others."""
-    found = []
+    kinds = []
     checked = [kind for kind in ENGINES if kind not in LOSSY_KINDS and kind not in LATE_KINDS]
     for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
-                found.append(kind)
+                kinds.append(kind)
         except ExtraError:
             if kind == REFERENCE:
                 raise
-    return found
+    return kinds
 
 
 def check_engine(
@@ -113,16 +113,16 @@ def _engine_edge_faults(model: Model, engine: Engine, edges: EdgeRows, margin: F
     """What does not hold on rows at the edge, or of one `row` alone, whose margin is known."""
     features = edges.arrays["features"]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
-        wanted, found = model.score(features), engine.score(features)
-    alone = absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
+        expected, scores = model.score(features), engine.score(features)
+    row_error = absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
     faults = (
         []
-        if _max_or_infinite(alone) <= MARGIN_LIMIT
-        else [f"one row alone: margin differs by {_max_or_infinite(alone):.2g}"]
+        if _max_or_infinite(row_error) <= MARGIN_LIMIT
+        else [f"one row alone: margin differs by {_max_or_infinite(row_error):.2g}"]
     )
-    faults += edge_faults(edges, {"margin": wanted.margin}, {"margin": found.margin}, limit=MARGIN_LIMIT)
+    faults += edge_faults(edges, {"margin": expected.margin}, {"margin": scores.margin}, limit=MARGIN_LIMIT)
     limit = MARGIN_LIMIT if model.task == "regression" else OUTPUT_LIMIT
-    return faults + edge_faults(edges, {"output": wanted.output}, {"output": found.output}, limit=limit)
+    return faults + edge_faults(edges, {"output": expected.output}, {"output": scores.output}, limit=limit)
 
 
 def compare_scores(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
     >>> choose_engines({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
     [('onnxruntime', 1), ('trees', 1024)]
     """
-    passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
+    passing = [kind for kind, engine_parity in parity["engines"].items() if engine_parity["passes"]]
     seconds = {kind: measure_engine(kind, source, features, budget_s / len(passing)) for kind in passing}
     late = _tune_late_kinds(source, parity["num_rows"], features, seconds, budget_s / len(passing))
     parity = {**parity, "engines": {**parity["engines"], **late}}
@@ -66,16 +66,16 @@ def _tune_late_kinds(
     source: Source, num_rows: int, features: Float32, seconds: dict[str, dict[int, float]], budget_s: float
 ) -> dict[str, Any]:
     """Parity of the kinds of LATE_KINDS that have a chance, and their seconds among the others'."""
-    found: dict[str, Any] = {}
-    for kind, before in LATE_KINDS.items():
-        best = {size: min(other.get(size, np.inf) for other in seconds.values()) for size in BATCH_SIZES}
-        if not any(s <= COMPILE_FACTOR * best[size] for size, s in seconds.get(before, {}).items()):
+    parity_by_kind: dict[str, Any] = {}
+    for kind, base_kind in LATE_KINDS.items():
+        best = {size: min(by_size.get(size, np.inf) for by_size in seconds.values()) for size in BATCH_SIZES}
+        if not any(s <= COMPILE_FACTOR * best[size] for size, s in seconds.get(base_kind, {}).items()):
             continue
         model, rows = source.load_model(), features[:num_rows]
-        found[kind] = check_engine(model, model.score(rows), rows, kind, source)
-        if found[kind]["passes"]:
+        parity_by_kind[kind] = check_engine(model, model.score(rows), rows, kind, source)
+        if parity_by_kind[kind]["passes"]:
             seconds[kind] = measure_engine(kind, source, features, budget_s)
-    return found
+    return parity_by_kind
 
 
 def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
@@ -83,9 +83,9 @@ def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFE
     chosen = [(first, 1)]
     for size in sorted(seconds[first]):
         now = chosen[-1][0]
-        at = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
-        best = min(at, key=lambda kind: at[kind])
-        if size > 1 and best != now and at[best] * MIN_SPEEDUP < at.get(now, np.inf):
+        seconds_now = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
+        best = min(seconds_now, key=lambda kind: seconds_now[kind])
+        if size > 1 and best != now and seconds_now[best] * MIN_SPEEDUP < seconds_now.get(now, np.inf):
             chosen.append((best, size))
     return chosen
 
@@ -100,16 +100,16 @@ def measure_engine(kind: str, source: Source, features: Float32, budget_s: float
     engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.
     clock = thread_time if source.num_threads == 1 else perf_counter
-    started_s, found = perf_counter(), dict[int, float]()
+    started_s, seconds = perf_counter(), dict[int, float]()
     for size in BATCH_SIZES:
         left_s = budget_s - (perf_counter() - started_s)
-        smaller = max(found, default=0)
-        if smaller and (2 * found[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
+        smaller = max(seconds, default=0)
+        if smaller and (2 * seconds[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
             break
-        limit_s = left_s / (len(BATCH_SIZES) - len(found))
-        found[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
+        limit_s = left_s / (len(BATCH_SIZES) - len(seconds))
+        seconds[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
     engine.close()
-    return found
+    return seconds
 
 
 def _tiled_window(features: Float32, number: int, *, size: int) -> Float32:
