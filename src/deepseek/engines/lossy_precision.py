@@ -29,7 +29,7 @@ from deepseek.contracts import Float32, Scores
 from deepseek.data import read_table
 from deepseek.engines import int8
 from deepseek.engines.checks.edges import FEATURES, make_edge_features
-from deepseek.engines.checks.gate import MAX_CASES_NAMED, nonfinite_faults
+from deepseek.engines.checks.gate import MAX_CASES_NAMED, max_or_infinite, nonfinite_faults
 from deepseek.engines.execution_mode import available_modes, limit_torch_threads
 from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
 from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
@@ -206,7 +206,7 @@ def _measure_kind(
     if faults:
         return {"passes": False, "says": "; ".join(faults[:MAX_CASES_NAMED])}, {}
     row = compare_with_exact(runtime, expected, scores)
-    passes = compare_scores(runtime.model, expected, scores)["passes"]
+    passes = compare_scores(runtime.model, expected, scores).passes
     if kind in LOSSY_KINDS:
         passes = row["difference"] <= tolerance.max_difference
         passes = passes and (row["agreement"] is None or row["agreement"] >= tolerance.min_agreement)
@@ -220,13 +220,9 @@ def compare_with_exact(runtime: Runtime, expected: Scores, scores: Scores) -> di
     errors = np.abs(scores.output.astype(np.float64) - expected.output)
     if runtime.manifest.task == "regression":
         errors = errors / max(float(expected.output.std()), 1e-12)
-        return {"difference": _max_or_infinite(errors), "agreement": None}
+        return {"difference": max_or_infinite(errors), "agreement": None}
     exact_labels, labels = (np.asarray(runtime.decide(scores).labels) for scores in (expected, scores))
-    return {"difference": _max_or_infinite(errors), "agreement": float((exact_labels == labels).mean())}
-
-
-def _max_or_infinite(errors: np.ndarray[Any, Any]) -> float:
-    return float(np.nan_to_num(errors, nan=np.inf).max(initial=0.0))
+    return {"difference": max_or_infinite(errors), "agreement": float((exact_labels == labels).mean())}
 
 
 def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def run_in_subprocess(module: str, request: Mapping[str, Any], *, limit_s: float
 
 
 def answer_stdin(handle: Callable[[Any], Mapping[str, Any]]) -> None:
-    """The process's side of run_in_subprocess(): read the request from stdin, write what `handle` returns, or its error,
-    to stdout. It ends when its parent ends. What libraries print to stdout meanwhile goes to stderr."""
+    """The process's side of run_in_subprocess(): read the request from stdin, write what `handle` returns, or its
+    error, to stdout. It ends when its parent ends. What libraries print to stdout meanwhile goes to stderr."""
     end_with_parent(int(sys.argv[1]))
     stdout = os.dup(1)
     os.dup2(2, 1)

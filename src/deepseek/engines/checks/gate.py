@@ -1,26 +1,42 @@
 """An export against its reference on rows at the edge (edges.py): the same answers, finite wherever the reference is.
 
-faults = edge_faults(edges, wanted, found, limit=1e-4)         # [] when it passes
-check_edges(edges, wanted, found, limit=1e-4, what="the exported graph")
+faults = edge_faults(edges, expected, outputs, limit=1e-4)         # [] when it passes
+check_edges(edges, expected, outputs, limit=1e-4, what="the exported graph")
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays, Float64
+from deepseek.contracts import Arrays, Float64, JsonObject
 from deepseek.engines.checks.edges import EdgeRows
 from deepseek.errors import CheckError
 
 MAX_CASES_NAMED = 5  # cases in an error
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeCheck:
+    """What an export was held to on rows at the edge: how many rows, and the cases among them, each once."""
+
+    num_rows: int
+    cases: tuple[str, ...]
+
+    @classmethod
+    def of(cls, edges: EdgeRows) -> EdgeCheck:
+        return cls(len(edges), tuple(dict.fromkeys(edges.cases)))
+
+    def to_dict(self) -> JsonObject:
+        """The "edges" of a parity report."""
+        return asdict(self) | {"cases": list(self.cases)}
+
+
 def absolute_errors(outputs: NDArray[Any], expected: NDArray[Any]) -> Float64:
-    """(N, ...) of both -> |found - wanted|: 0 where both hold the same infinite number or both NaN, infinite where one
+    """|outputs - expected|, each (N, ...): 0 where both hold the same infinite number or both NaN, infinite where one
     alone is not finite.
 
     >>> distances(np.array([1.0, np.nan, np.inf, np.nan]), np.array([1.5, 2.0, np.inf, np.nan])).tolist()
@@ -34,8 +50,11 @@ def absolute_errors(outputs: NDArray[Any], expected: NDArray[Any]) -> Float64:
 
 
 def edge_faults(edges: EdgeRows, expected: Arrays, outputs: Arrays, *, limit: float) -> list[str]:
-    """What does not hold, a part of a sentence each: for a row whose case is exact a difference of `limit` of its
-    largest answer, 1 at the least; for all rows a number that is not finite where the reference's is."""
+    """What does not hold, a part of a sentence each: `outputs` against what the reference gives, both by name.
+
+    A row whose case is exact may differ by `limit` times its largest expected number (1 at the least); no row may hold
+    a number that is not finite where the reference's is.
+    """
     faults: dict[str, None] = {}  # in order, each once
     for name, reference in expected.items():
         actual = np.asarray(outputs[name])
@@ -53,12 +72,12 @@ def edge_faults(edges: EdgeRows, expected: Arrays, outputs: Arrays, *, limit: fl
 
 
 def nonfinite_faults(edges: EdgeRows, expected: Arrays, outputs: Arrays) -> list[str]:
-    """The same of what may round: only where a number is not finite and the reference's is."""
+    """The faults of an engine that may round: only where a number is not finite and the reference's is."""
     return edge_faults(replace(edges, are_exact=np.zeros(len(edges), bool)), expected, outputs, limit=0.0)
 
 
-def check_edges(edges: EdgeRows, expected: Arrays, outputs: Arrays, *, limit: float, what: str) -> dict[str, Any]:
-    """{"num_rows", "cases"} for the evidence. CheckError, which names the cases, where `what` does not answer as its
+def check_edges(edges: EdgeRows, expected: Arrays, outputs: Arrays, *, limit: float, what: str) -> EdgeCheck:
+    """What was checked, for the evidence. CheckError, which names the cases, where `what` does not answer as its
     reference does."""
     faults = edge_faults(edges, expected, outputs, limit=limit)
     if faults:
@@ -68,4 +87,9 @@ def check_edges(edges: EdgeRows, expected: Arrays, outputs: Arrays, *, limit: fl
             expected=f"finite numbers wherever the model gives them, differing by at most {limit:g}",
             fix="report it: this is a fault of the exporter",
         )
-    return {"num_rows": len(edges), "cases": list(dict.fromkeys(edges.cases))}
+    return EdgeCheck.of(edges)
+
+
+def max_or_infinite(errors: NDArray[Any]) -> float:
+    """The largest of these errors, 0 of none; NaN counts as infinite."""
+    return float(np.nan_to_num(errors, nan=np.inf).max(initial=0.0))

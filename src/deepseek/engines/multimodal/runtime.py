@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import Bundle, open_bundle
 from deepseek.bundle.agreement import DECISION, SAMPLES
-from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
+from deepseek.contracts import Arrays, Flag, Float32, JsonObject, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
 from deepseek.data.media.example import make_example
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, Samples, table_records
 from deepseek.data.samples.requests import decode_requests, first_fault
 from deepseek.engines.checks.edges import make_edge_samples
 from deepseek.engines.checks.finite import check_numbers
-from deepseek.engines.checks.gate import absolute_errors, check_edges
+from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, check_edges
 from deepseek.engines.decide import Decision
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.engines.onnx import (
@@ -58,6 +59,19 @@ CHUNK_ROWS = 64  # samples that are held in memory at a time
 PARITY_BATCH_SIZES = (1, 3, 32)
 
 
+@dataclass(frozen=True, slots=True)
+class MultimodalParity:
+    """How far an exported graph is from torch: on `num_rows` real rows, and what it was held to at the edge."""
+
+    num_rows: int
+    max_difference: float  # of an output, as a share of its largest number (1 at the least)
+    edges: EdgeCheck
+
+    def to_dict(self) -> JsonObject:
+        """evidence/parity.json of a bundle of several modalities."""
+        return asdict(self) | {"edges": self.edges.to_dict()}
+
+
 def is_multimodal(bundle: Bundle) -> bool:
     """Whether a bundle reads several modalities."""
     return SAMPLES in bundle.manifest.files
@@ -83,10 +97,12 @@ def export_multimodal(answering: Any, samples: Samples, names: Sequence[str]) ->
     return graph
 
 
-def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
-    """{"num_rows", "max_difference", "edges"} of the outputs between torch and the graph: on real rows, several and one
-    alone, and on rows at the edge (checks.edges), what training masks among them. CheckError above TOLERANCE, and where
-    the graph gives a number that is not finite and torch one that is."""
+def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> MultimodalParity:
+    """Compare the graph's outputs with torch's on real rows, several and one alone, and on rows at the edge
+    (checks.edges), what training masks among them.
+
+    CheckError above TOLERANCE, and where the graph gives a number that is not finite and torch one that is.
+    """
     session = open_session(graph, GRAPH, num_threads=1)
 
     def answers(arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -108,7 +124,7 @@ def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, name
         )  # fmt: skip
     edges = make_edge_samples({name: samples.arrays[name] for name in names})
     edge_check = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
-    return {"num_rows": min(max(PARITY_BATCH_SIZES), len(samples)), "max_difference": largest, "edges": edge_check}
+    return MultimodalParity(min(max(PARITY_BATCH_SIZES), len(samples)), largest, edge_check)
 
 
 def _torch_outputs(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:

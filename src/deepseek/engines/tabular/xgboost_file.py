@@ -305,16 +305,16 @@ def _choose_engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[E
         source = Source(lambda: model, lambda: graph, rows.shape[1])
         parity = check_parity(model, graph, rows, kinds=CHECKED_KINDS)
         tuning = autotune(source, parity, rows, budget_s=TUNING_BUDGET_S)
-        return tuple(EngineEntry(**entry) for entry in tuning.entries)
+        return tuning.entries
     source = Source(lambda: model, lambda: b"", rows.shape[1])
     trees_parity = check_engine(model, model.score(rows), rows, "trees", source)
-    if not trees_parity["passes"]:
+    if not trees_parity.passes or trees_parity.output_difference is None:
         raise CheckError(
-            f"the trees give other answers here than their definition: {trees_parity['max_abs_difference']}",
+            f"the trees give other answers here than their definition: {trees_parity.to_dict()['max_abs_difference']}",
             expected="differences below the limits of engines/parity.py",
             fix="report it as a bug, with the model",
         )
-    return (EngineEntry("trees", "model.json", trees_parity["max_abs_difference"]["output"], len(rows)),)
+    return (EngineEntry("trees", "model.json", trees_parity.output_difference, len(rows)),)
 
 
 def _model_name(path: Path) -> str:
