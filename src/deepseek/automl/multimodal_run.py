@@ -41,6 +41,7 @@ from deepseek.engines.decide import Decision
 from deepseek.engines.multimodal.runtime import (
     GRAPH,
     PARITY_BATCH_SIZES,
+    MultimodalParity,
     check_multimodal_parity,
     export_multimodal,
     run_graph,
@@ -174,7 +175,7 @@ class _TrainedModel:
     calibration: Calibration
     decision: dict[str, Any]
     graph: bytes
-    parity: dict[str, Any]
+    parity: MultimodalParity
     found: dict[str, NDArray[Any]]  # outputs of the graph for the test rows
 
     @property
@@ -253,7 +254,7 @@ def _files(
         "evidence/metrics.json": _metrics_report(work, made, metrics, baseline),
         "evidence/modalities.json": _modality_report(work, made, metrics),
         "evidence/training.json": {"losses": done.fit.losses, "validations": done.fit.validations},
-        "evidence/parity.json": made.parity,
+        "evidence/parity.json": made.parity.to_dict(),
         "evidence/environment.json": evidence.environment(work.asked.command),
         "evidence/data.json": {
             "warnings": work.warnings, "kinds": work.kinds, "digest": opened.development.digest(),
@@ -409,7 +410,7 @@ def _manifest(work: MultimodalRun, made: _TrainedModel) -> Manifest:
         name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
         inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,
         threshold=made.decision["threshold"],
-        engines=(EngineEntry("onnxruntime", GRAPH, float(parity["max_difference"]), int(parity["num_rows"])),),
+        engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
         lineage=Lineage(
             parent=None, data=opened.development.digest(), config=asked.config() | {"epochs": made.config.epochs},
             seed=asked.seed, versions=evidence.package_versions(),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepseek.automl import evidence
 from deepseek.automl.develop import DevelopedModel, search_report
 from deepseek.automl.shipped import ShipResult
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle import Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float32, Float64
 from deepseek.data import make_card
 from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
@@ -82,7 +82,7 @@ def export_tabular(work: TabularRun, developed: DevelopedModel) -> BundleContent
         "evidence/metrics.json": _metrics_report(work, metrics, baseline, test, output, decision),
         "evidence/validation.json": _validation_report(work, developed),
         "evidence/search.json": search_report(developed),
-        "evidence/parity.json": {**parity, "timings": tuning.to_dict()},
+        "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
         "evidence/explanation.json": explanation_report(work, model, test.features),
         "evidence/environment.json": evidence.environment(work.asked.command),
         "evidence/data.json": {
@@ -225,7 +225,7 @@ def _manifest(work: TabularRun, developed: DevelopedModel, tuning: Tuning, thres
         outputs=outputs,
         labels=work.labels,
         threshold=threshold,
-        engines=tuple(EngineEntry(**entry) for entry in tuning.entries),
+        engines=tuning.entries,
         lineage=Lineage(
             parent=None,
             data=work.development.digest(),
