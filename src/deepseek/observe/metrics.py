@@ -220,7 +220,7 @@ class ModelCounts:
 
 
 class RequestCollector(Collector):
-    """Hands the ModelCounts to Prometheus. Registered before the other metrics, to which `count_pending` adds as well."""
+    """Hands the ModelCounts to Prometheus. Registered before the other metrics, which `count_pending` adds to."""
 
     def __init__(self, count_pending: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
         self._count_pending = count_pending
