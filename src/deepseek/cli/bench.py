@@ -136,13 +136,13 @@ def measure_all(
     runs: list[dict[str, Any]] = []
     try:
         for num_rows in rows:
-            ask = server.ask_rows(num_rows)
+            request = server.example_request(num_rows)
             for num_connections in concurrency:
                 share = len(runs) / (len(rows) * len(concurrency))
                 progress(f"{count(num_rows)} rows a request, {count(num_connections)} connections", share)
                 load = Load(num_connections, seconds, warmup_s=min(1.0, seconds / 2), client=client)
-                runs.append(run_to_dict(measure(ask, load, server.pid), num_rows, num_connections))
-                runs[-1]["refusal"] = None if runs[-1]["num_answers"] else refusal_reason(ask)
+                runs.append(run_to_dict(measure(request, load, server.pid), num_rows, num_connections))
+                runs[-1]["refusal"] = None if runs[-1]["num_answers"] else refusal_reason(request)
     finally:
         progress.close()
     return runs

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.engines.text.serve.converted_engine import ConvertedEngine
+from deepseek.engines.text.serve.converted_engine import ConvertedBackend
 from deepseek.engines.text.serve.engine import TextEngine
+from deepseek.engines.text.serve.openvino_backend import OpenVinoBackend
 from deepseek.engines.text.source.architecture import Architecture, TensorNames
 from deepseek.engines.text.source.converted_folder import GRAPH_FILE, is_converted
 from deepseek.engines.text.source.weights import Weights
@@ -91,8 +92,9 @@ class _ShuffledWeights(Weights):
 def randomize_text_model(folder: Path, names: Sequence[str], *, seed: int = 0) -> TextEngine:
     """An engine of the model in a folder, with these tensors shuffled."""
     if is_converted(folder):
-        return ConvertedEngine(folder, graph=randomize_graph(_load_graph(folder), names, seed=seed))
-    return TextEngine(folder, weights=_ShuffledWeights(Weights.open(folder), names, seed))
+        graph = randomize_graph(_load_graph(folder), names, seed=seed)
+        return TextEngine(ConvertedBackend(folder, graph=graph))
+    return TextEngine(OpenVinoBackend(folder, weights=_ShuffledWeights(Weights.open(folder), names, seed)))
 
 
 def _load_graph(folder: Path) -> Any:
