@@ -131,7 +131,7 @@ def _prepare_run(opened: SplitData, asked: ShipOptions, media: Mapping[str, str]
     kinds = {name: kind for name, kind in kinds.items() if name not in opened.hidden}
     plain = {name: kind for name, kind in kinds.items() if kind not in READERS}
     target = encode_target(table, asked.target, opened.labels)
-    there = {name: ~table.missing(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
+    there = {name: ~table.missing_mask(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
     found = find_leaks(asked, table, opened.split, task, plain)
     found += check_presence(there, target[opened.development_rows], task=task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}

@@ -34,12 +34,12 @@ from deepseek.errors import InputError
 class Chunk:
     """Rows that are decoded together, and what errors call each of them."""
 
-    numbers: Sequence[int]
+    row_numbers: Sequence[int]
     records: Sequence[Record]
 
 
 class DecoderPool:
-    """`workers` processes; 0 decodes here. `keep_empty`: as SamplePreparer.rows() has it."""
+    """Processes that decode; with 0 `workers` this process does. `keep_empty` is that of SamplePreparer.rows()."""
 
     def __init__(
         self,
@@ -51,39 +51,39 @@ class DecoderPool:
         keep_empty: bool = False,
     ) -> None:
         self.preparer, self.workers = preparer, workers
-        self._given: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
+        self._options: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
         self._pool: ProcessPoolExecutor | None = None
 
-    def decoded(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
+    def decode_chunks(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
         """The samples of each chunk, in order. Chunks are asked for when a process has room for them.
 
         Raises what SamplePreparer.rows() raises, in its place in the order.
         """
         if self.workers == 0:
             for chunk in chunks:
-                yield self.here(chunk)
+                yield self.decode_here(chunk)
             return
         source, waiting = iter(chunks), deque[tuple[Chunk, Future[Samples]]]()
         try:
             while True:
                 for chunk in islice(source, 2 * self.workers + 1 - len(waiting)):
-                    waiting.append((chunk, self._asked(chunk)))
+                    waiting.append((chunk, self._submit(chunk)))
                 if not waiting:
                     return
                 try:
-                    found = waiting[0][1].result()
+                    samples = waiting[0][1].result()
                 except BrokenProcessPool:
-                    waiting = self._asked_again(waiting)
+                    waiting = self._resubmit(waiting)
                     continue
                 waiting.popleft()
-                yield found
+                yield samples
         finally:
             for _, future in waiting:
                 future.cancel()
 
-    def here(self, chunk: Chunk) -> Samples:
+    def decode_here(self, chunk: Chunk) -> Samples:
         """The samples of one chunk, decoded in this process."""
-        return _decode_chunk(self.preparer, chunk, self._given)
+        return _decode_chunk(self.preparer, chunk, self._options)
 
     def close(self) -> None:
         """End the processes."""
@@ -91,11 +91,11 @@ class DecoderPool:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _asked(self, chunk: Chunk) -> Future[Samples]:
+    def _submit(self, chunk: Chunk) -> Future[Samples]:
         if not chunk.records:  # nothing to do, but it has its place in the order
-            return _completed_future(lambda: self.here(chunk))
+            return _completed_future(lambda: self.decode_here(chunk))
         if self._pool is None:
-            self._pool = _make_pool(self.workers, self.preparer, self._given)
+            self._pool = _make_pool(self.workers, self.preparer, self._options)
         try:
             return self._pool.submit(_decode_in_worker, chunk)
         except BrokenProcessPool as error:  # it died since the last one
@@ -103,48 +103,48 @@ class DecoderPool:
             future.set_exception(error)
             return future
 
-    def _asked_again(self, waiting: deque[tuple[Chunk, Future[Samples]]]) -> deque[tuple[Chunk, Future[Samples]]]:
-        """After a death: file by file for the chunks that were in hand, the others as before."""
+    def _resubmit(self, waiting: deque[tuple[Chunk, Future[Samples]]]) -> deque[tuple[Chunk, Future[Samples]]]:
+        """Submit again after a process died: the chunks that were being decoded file by file, the others as before."""
         self.close()
-        found, num_suspects = deque[tuple[Chunk, Future[Samples]]](), 0
+        resubmitted, num_suspects = deque[tuple[Chunk, Future[Samples]]](), 0
         for chunk, future in waiting:
             if future.done() and not isinstance(future.exception(), BrokenProcessPool):
-                found.append((chunk, future))
+                resubmitted.append((chunk, future))
             elif num_suspects <= self.workers:  # one for each process, and the one that was handed over
                 num_suspects += 1
-                found.append((chunk, _completed_future(lambda chunk=chunk: self._one_by_one(chunk))))
+                resubmitted.append((chunk, _completed_future(lambda chunk=chunk: self._decode_one_by_one(chunk))))
             else:
-                found.append((chunk, self._asked(chunk)))
-        return found
+                resubmitted.append((chunk, self._submit(chunk)))
+        return resubmitted
 
-    def _one_by_one(self, chunk: Chunk) -> Samples:
+    def _decode_one_by_one(self, chunk: Chunk) -> Samples:
         """A chunk whose files are decoded one after the other in a process that may die; each death names one."""
-        kept: list[dict[str, Any]] = [dict(record) for record in chunk.records]
+        records: list[dict[str, Any]] = [dict(record) for record in chunk.records]
         faults: list[Fault] = []
         for column in self.preparer.media:
             alone = SamplePreparer((column,), None, (), self.preparer.limits)
-            waiting = [row for row, record in enumerate(kept) if not is_missing(record.get(column.name))]
+            waiting = [row for row, record in enumerate(records) if not is_missing(record.get(column.name))]
             while column.kind != "text" and waiting:
-                row = self._first_death(alone, waiting, [kept[row][column.name] for row in waiting])
+                row = self._first_death(alone, waiting, [records[row][column.name] for row in waiting])
                 if row is None:
                     break
-                value = kept[row][column.name]
-                called = value.name if isinstance(value, Source) else f"{value!r:.200}"
-                message = f"row {chunk.numbers[row]}, column {column.name!r}: the decoder died on {called}"
-                if self._given["broken"] == "fail":
+                value = records[row][column.name]
+                display_name = value.name if isinstance(value, Source) else f"{value!r:.200}"
+                message = f"row {chunk.row_numbers[row]}, column {column.name!r}: the decoder died on {display_name}"
+                if self._options["broken"] == "fail":
                     raise BrokenError(
                         message, expected="a file that its library can read", fix="leave it out, or mask it"
                     )
                 faults.append(Fault(row, column.name, message))
-                kept[row][column.name] = None
+                records[row][column.name] = None
                 waiting = waiting[waiting.index(row) + 1 :]
-        found = self.here(Chunk(chunk.numbers, kept))
-        return Samples(found.tensors, (*found.faults, *faults), found.flags)
+        samples = self.decode_here(Chunk(chunk.row_numbers, records))
+        return Samples(samples.tensors, (*samples.faults, *faults), samples.flags)
 
     def _first_death(self, alone: SamplePreparer, rows: Sequence[int], values: Sequence[Any]) -> int | None:
         """The first of the rows whose value kills the process that decodes it; None when all are survived."""
         (name,) = alone.columns()
-        with _make_pool(1, alone, {**self._given, "broken": "mask"}) as pool:
+        with _make_pool(1, alone, {**self._options, "broken": "mask"}) as pool:
             try:
                 pool.submit(os.getpid).result()
             except BrokenProcessPool as error:
@@ -163,7 +163,7 @@ class DecoderPool:
 
 
 def _completed_future(work: Any) -> Future[Samples]:
-    """What a function gives or raises, as a future that is done."""
+    """Call `work` now; a finished future with its result or its error."""
     future: Future[Samples] = Future()
     try:
         future.set_result(work())
@@ -202,4 +202,4 @@ def _decode_in_worker(chunk: Chunk) -> Samples:
 def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
     if not chunk.records:
         return Samples(Tensors({}))
-    return preparer.rows(chunk.records, numbers=chunk.numbers, **given)
+    return preparer.rows(chunk.records, row_numbers=chunk.row_numbers, **given)

@@ -108,14 +108,14 @@ def parse_split(split: str, table: Table) -> tuple[str, str]:
 
 
 def _strata(table: Table, target: str, task: Task) -> Rows:
-    """What each part should have its share of (N,): classes; for regression every row is of one stratum."""
+    """The stratum of each row (N,), of which every part gets its share: its class; one stratum for regression."""
     if task == "regression":
         return np.zeros(table.num_rows, np.int64)
     return _value_codes(table.column(target))
 
 
 def _value_codes(values: NDArray[Any]) -> Rows:
-    """Equal values, equal numbers (N,); missing is a value of its own."""
+    """A whole number for each value (N,), equal for equal values; missing is a value of its own."""
     names = values.tolist() if values.dtype == object else None
     if names is None:
         return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
@@ -156,7 +156,7 @@ def _part_sizes(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[flo
 def _time_ranks(table: Table, column: str) -> Rows:
     """Place of each row's moment among the different ones (N,). InputError when one is missing."""
     values = table.column(column)
-    missing = table.missing(column)
+    missing = table.missing_mask(column)
     if missing.any():
         raise InputError(
             f"column {column!r} is missing in {int(missing.sum())} rows, which have no place in time",
@@ -257,7 +257,7 @@ def _best_assignment(tables: NDArray[np.float64], shares: NDArray[np.float64], s
     """Part of each group (G,): the order of groups, of several, whose parts come nearest to their shares of rows and of
     each stratum."""
     tries = [_assign_groups(tables, shares, np.random.default_rng((seed, number))) for number in range(NUM_TRIES)]
-    return min(tries, key=lambda found: found[0])[1]
+    return min(tries, key=lambda scored: scored[0])[1]
 
 
 def _assign_groups(

@@ -20,11 +20,11 @@ from deepseek.errors import InputError, MissingError
 
 
 class Shards(Protocol):
-    """Rows are counted through all shards, from 0."""
+    """A set of shards, whose rows are counted through all of them, from 0."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of each record."""
+        """The columns of each record."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class Shards(Protocol):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What was left out because it is broken, if that was asked for."""
+        """Messages on members that were left out because they are broken, where the user chose that."""
         ...
 
     def digest(self, *, times: bool = False) -> str:
@@ -52,7 +52,7 @@ class Shards(Protocol):
         ...
 
     def name(self, row: int) -> str:
-        """What errors call it: shard and place."""
+        """The name of a row in errors: its shard and its position there."""
         ...
 
     def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
@@ -104,24 +104,28 @@ def open_folder(root: Path, *, column: str, target: str | None = None, suffixes:
     """
     if not root.is_dir():
         raise MissingError(f"{root}: there is no such folder", expected="a folder of files", fix="check the path")
-    found = []
-    for folder in [each for each in root.iterdir() if each.is_dir() and not each.is_symlink()] if target else [root]:
+    paths = []
+    for folder in (
+        [entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()] if target else [root]
+    ):
         for place, folders, files in os.walk(folder):
             below = Path(place).relative_to(root)
-            found += [str(below / each) for each in files if each.lower().endswith(tuple(suffixes)) and each[0] != "."]
+            paths += [
+                str(below / entry) for entry in files if entry.lower().endswith(tuple(suffixes)) and entry[0] != "."
+            ]
             if not target:
                 folders.clear()
-    if not found:
+    if not paths:
         where = f"in folders, one a class, below {root}" if target else f"in {root}"
         raise MissingError(
             f"there are no files {where}", expected=f"names in {', '.join(suffixes)}",
             fix="check the folder and its layout",
         )  # fmt: skip
-    return FolderShards(root, tuple(sorted(found)), column, target)
+    return FolderShards(root, tuple(sorted(paths)), column, target)
 
 
 def files_digest(files: Iterable[tuple[Path, str]], *, times: bool) -> str:
-    """Of files and what else is said of them."""
+    """The sha256 over files: of each its facts, its size and, with `times`, when it was changed."""
     sha = hashlib.sha256()
     for path, facts in files:
         state = path.stat()

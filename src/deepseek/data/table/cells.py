@@ -63,14 +63,14 @@ class CellColumnReader:
         return self._is_settled
 
     def begin(self) -> None:
-        """Before each pass over the parts."""
+        """Start a pass over all parts."""
         if self._is_over:
             self._reading = self._readings.pop(0)()
         self._has_values = self._is_over = False
         self._is_settled = True
 
     def see(self, strings: Any) -> None:
-        """The next part of the cells (N,)."""
+        """Look at the next part of the cells (N,) to find their type."""
         if self._is_over:
             return
         strings = trim_cells(strings)
@@ -218,8 +218,8 @@ def trim_cells(strings: Any) -> Any:
     """Strings without blanks around them, the words for "no value" as null."""
     pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
     strings = pc.utf8_trim_whitespace(strings)
-    gone = pc.is_in(strings, pa.array(sorted(NULL_WORDS), strings.type))
-    return pc.if_else(gone, pa.scalar(None, strings.type), strings) if pc.any(gone).as_py() else strings
+    is_null = pc.is_in(strings, pa.array(sorted(NULL_WORDS), strings.type))
+    return pc.if_else(is_null, pa.scalar(None, strings.type), strings) if pc.any(is_null).as_py() else strings
 
 
 def to_float64(chunked: Any) -> NDArray[np.float64]:

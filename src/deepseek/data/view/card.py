@@ -31,7 +31,7 @@ def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dic
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
     columns = [
-        _describe_column(ColumnProfile.of(table, name), kinds.get(name, _target_kind(table, name)))
+        _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)))
         for name in table.names
     ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
@@ -55,7 +55,9 @@ def _describe_column(profile: ColumnProfile, kind: str) -> dict[str, Any]:
         return card | _describe_timestamps(profile)
     if profile.type == "number" and kind in ("numeric", "integer_category", "constant"):
         return (
-            card | _describe_numbers(profile.there) | (_describe_levels(profile) if kind == "integer_category" else {})
+            card
+            | _describe_numbers(profile.present)
+            | (_describe_levels(profile) if kind == "integer_category" else {})
         )
     if kind == "numeric":
         return card | _describe_numbers(_readable_numbers(profile))
@@ -64,7 +66,7 @@ def _describe_column(profile: ColumnProfile, kind: str) -> dict[str, Any]:
 
 def _readable_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     try:
-        return parse_numbers(profile.there)
+        return parse_numbers(profile.present)
     except BadValueError:  # the target's text, which has a kind of its own
         return np.empty(0)
 
@@ -88,7 +90,7 @@ def _describe_numbers(values: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Bins of equal width between the ends; one bin when there is a single value."""
+    """Counts (B,) and edges (B + 1,) of bins of equal width between the ends; one bin when there is a single value."""
     low, high = float(known.min()), float(known.max())
     with np.errstate(over="ignore"):
         edges = low + (high / NUM_BINS - low / NUM_BINS) * np.arange(NUM_BINS + 1)
@@ -105,7 +107,7 @@ def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _describe_timestamps(profile: ColumnProfile) -> dict[str, Any]:
-    whole = parse_timestamps(profile.there)
+    whole = parse_timestamps(profile.present)
     whole = whole[whole != _NAT_MS]
     if not len(whole):
         return {}

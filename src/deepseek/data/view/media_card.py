@@ -51,7 +51,7 @@ class BrokenFile:
 
 @dataclass
 class _FileStatistics:
-    """What is gathered over the files of a column."""
+    """Facts, faults and copies, gathered over the files of one column."""
 
     facts: list[Mapping[str, Fact]] = field(default_factory=list)
     broken: list[BrokenFile] = field(default_factory=list)
@@ -60,12 +60,12 @@ class _FileStatistics:
 
 
 def find_all_kinds(
-    table: Table, *, root: Path, target: str | None = None, told: Mapping[str, str] | None = None
+    table: Table, *, root: Path, target: str | None = None, overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """The kind of every column but the target: of those that name files below `root` by find_media(), of the others by
-    find_kinds(); what the user `told` goes before."""
-    found = {name: kind for name, kind in find_media(table, root=root).items() if name != target}
-    return find_kinds(table, target=target, overrides={**found, **(told or {})})
+    find_kinds(); what the user `overrides` goes before."""
+    media_kinds = {name: kind for name, kind in find_media(table, root=root).items() if name != target}
+    return find_kinds(table, target=target, overrides={**media_kinds, **(overrides or {})})
 
 
 def make_media_card(
@@ -90,15 +90,15 @@ def make_media_card(
     entries = {entry["name"]: entry for entry in rest["columns"]}
     total, done = sum(_num_present(table, name) for name in files), 0
     for name, kind in files.items():
-        seen, values = _FileStatistics(), table.column(name).tolist()
+        statistics, values = _FileStatistics(), table.column(name).tolist()
         for row, value in enumerate(values):
             if is_missing(value):
                 continue
             if progress:
                 progress(f"reading column {name!r}", done / total)
-            _inspect_value(value, kind, name, row, root, limits, seen)
+            _inspect_value(value, kind, name, row, root, limits, statistics)
             done += 1
-        entries[name] = _column_entry(name, kind, seen, len(values))
+        entries[name] = _column_entry(name, kind, statistics, len(values))
     for name, kind in kinds.items():
         if kind == "text" and name in entries:
             entries[name]["facts"] = _summarize_facts([{"characters": len(v)} for v in _present_texts(table, name)])
@@ -143,7 +143,7 @@ def _present_texts(table: Table, name: str) -> list[str]:
 
 
 def _inspect_value(
-    value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, seen: _FileStatistics
+    value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, statistics: _FileStatistics
 ) -> None:
     try:
         source = open_cell(value, kind, root=root, row=row, column=column, limits=limits)
@@ -151,21 +151,21 @@ def _inspect_value(
     except ExtraError:  # the user's machine lacks a decoder: no fault of the file
         raise
     except InputError as error:
-        seen.num_broken += 1
-        if len(seen.broken) < MAX_LISTED:
+        statistics.num_broken += 1
+        if len(statistics.broken) < MAX_LISTED:
             name = str(value)
             name = name if len(name) <= MAX_CHARACTERS else name[: MAX_CHARACTERS - 1] + "…"
-            seen.broken.append(BrokenFile(row, name, error.code, error.message, error.expected, error.fix))
+            statistics.broken.append(BrokenFile(row, name, error.code, error.message, error.expected, error.fix))
         return
-    seen.facts.append(facts)
+    statistics.facts.append(facts)
     # Of a folder by its contents alone: a copy under other names is a copy.
     parts = sorted(hashlib.sha256(data).digest() for _, data in source.files)
-    seen.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
+    statistics.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
 
 
-def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) -> dict[str, Any]:
-    num_there = len(seen.facts) + seen.num_broken
-    groups = [rows for rows in seen.rows.values() if len(rows) > 1]
+def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: int) -> dict[str, Any]:
+    num_there = len(statistics.facts) + statistics.num_broken
+    groups = [rows for rows in statistics.rows.values() if len(rows) > 1]
     return {
         "name": name,
         "type": "file",
@@ -173,9 +173,9 @@ def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) ->
         "missing_share": 1 - num_there / num_rows,
         "num_there": num_there,
         "num_missing": num_rows - num_there,
-        "num_broken": seen.num_broken,
-        "broken": [asdict(each) for each in seen.broken],
-        "facts": _summarize_facts(seen.facts),
+        "num_broken": statistics.num_broken,
+        "broken": [asdict(each) for each in statistics.broken],
+        "facts": _summarize_facts(statistics.facts),
         "copies": {
             "num_groups": len(groups),
             "num_rows": sum(map(len, groups)),

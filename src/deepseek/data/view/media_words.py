@@ -93,7 +93,7 @@ def broken_rows(card: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, An
 
 
 def broken_list(card: Mapping[str, Any]) -> Html:
-    """Each by name with what to do; nothing where all is well."""
+    """A list of the broken files, each with what to do; empty where there are none."""
     found = broken_rows(card)
     if not found:
         return Html("")
@@ -139,7 +139,7 @@ def describe_copies(card: Mapping[str, Any]) -> list[Text]:
 
 
 def copies_note(card: Mapping[str, Any]) -> Html:
-    """As a list of warnings; nothing where there are none."""
+    """The lines of describe_copies() as a list of warnings; empty where there are none."""
     lines: Sequence[Html] = [look.verdict("warn", words) for words in describe_copies(card)]
     return look.bullet_list(lines, plain=True) if lines else Html("")
 

@@ -136,13 +136,13 @@ def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: in
 def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words, Words | Html]:
     from deepseek.version import __version__
 
-    found: dict[Words, Words | Html] = {
+    facts: dict[Words, Words | Html] = {
         Text("Data", "数据"): numbers.clip(name, 200),
         Text("Data digest", "数据摘要"): table.digest(),
         Text("Seed", "随机种子"): str(seed),
         Text("Version", "版本"): f"deepseek {__version__}",
     }
-    return found | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
+    return facts | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
 
 
 def _render_row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: Limits) -> Html:
@@ -176,7 +176,7 @@ def _format_value(value: Any) -> Words:
 
 
 def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits) -> Html:
-    """One value, drawn; or in words why not."""
+    """A figure of one value with its facts; in words where it is missing or broken."""
     label = look.inline(numbers.clip(column, 40))
     if is_missing(value):
         return _render_figure(label, "", look.inline(Text("missing", "缺失")))
@@ -193,21 +193,21 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
     if preview.shown_s is not None:
         shown = numbers.duration(preview.shown_s)
         words.append(Text(f"; the first {shown} are shown", f"；仅显示前 {shown}"))
-    if preview.hidden:
-        words.append(Text(f"; {preview.hidden} more channels", f"；另有 {preview.hidden} 个通道"))
-    drawn = _render_preview(preview, kind, numbers.clip(column, 40), row)
-    return _render_figure(label, drawn, Html(f"{file}<br>{look.inline(look.join(*words))}"))
+    if preview.num_hidden:
+        words.append(Text(f"; {preview.num_hidden} more channels", f"；另有 {preview.num_hidden} 个通道"))
+    picture = _render_preview(preview, kind, numbers.clip(column, 40), row)
+    return _render_figure(label, picture, Html(f"{file}<br>{look.inline(look.join(*words))}"))
 
 
 def _as_card_fact(fact: Any) -> Any:
-    """As the card has it for many."""
+    """A fact of one file in the form in which the card sums up those of many."""
     if isinstance(fact, (str, bool)):
         return {"yes" if fact is True else "no" if fact is False else fact: 1}
     return {"min": fact, "median": fact, "max": fact}
 
 
-def _render_figure(label: Html, drawn: str, caption: Html) -> Html:
-    return Html(f"<figure>{drawn}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
+def _render_figure(label: Html, picture: str, caption: Html) -> Html:
+    return Html(f"<figure>{picture}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
 
 
 def _render_preview(preview: Preview, kind: str, column: str, row: int) -> str:
@@ -254,8 +254,10 @@ def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
     top = 4 if kind == "audio" else 18
     x, y = Scale(0, max(1, line.shape[1] - 1), 0.5, width - 0.5), Scale(low, high, height - 3, top)
     if kind != "audio":
-        said = f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
-        canvas.text(0, 12, shorten(said, width), cls="soft", full=said)
+        range_text = (
+            f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
+        )
+        canvas.text(0, 12, shorten(range_text, width), cls="soft", full=range_text)
     canvas.marks.append(f'<path class="wave" d="{_line_path(line, x, y, joined=kind != "audio")}"/>')
     return canvas.svg()
 
