@@ -21,10 +21,18 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
-from deepseek.data.table.values import DAY_MS, Values, epoch_ms, format_timestamp, parse_timestamp, parse_timestamps
+from deepseek.data.table.values import (
+    DAY_MS,
+    NAT_MS,
+    Values,
+    are_timestamps,
+    epoch_ms,
+    format_timestamp,
+    parse_timestamp,
+    parse_timestamps,
+)
 
 YEAR_DAYS = 365
-_NAT_MS = int(np.datetime64("NaT").astype(np.int64))
 _NUM_SAMPLED_VALUES = 50
 
 
@@ -51,7 +59,7 @@ class DatetimeEncoder:
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
         timestamps = parse_timestamps(values)
-        missing = timestamps == _NAT_MS
+        missing = timestamps == NAT_MS
         known_ms = np.where(missing, self.median_ms, timestamps)
         for index, name in enumerate(self.used):
             out[:, index] = _calendar_feature(name, known_ms, self.start_ms)
@@ -124,11 +132,11 @@ class Datetimes:
         if profile.type != "text":
             return None
         distinct = list(profile.counts)
-        return "datetime" if _are_dates(distinct[:_NUM_SAMPLED_VALUES]) and _are_dates(distinct) else None
+        return "datetime" if are_timestamps(distinct[:_NUM_SAMPLED_VALUES]) and are_timestamps(distinct) else None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
         timestamps = parse_timestamps(profile.values)
-        known = np.sort(timestamps[timestamps != _NAT_MS])
+        known = np.sort(timestamps[timestamps != NAT_MS])
         if not len(known):
             known = np.zeros(1, np.int64)
         start, end = int(known[0]), int(known[-1])
@@ -138,14 +146,5 @@ class Datetimes:
         if end - start < YEAR_DAYS * DAY_MS and "month" in used:
             used.remove("month")  # within a year it says no more than the days, and says it wrongly of the next year
         return DatetimeEncoder(
-            start, int(known[(len(known) - 1) // 2]), tuple(used), bool((timestamps == _NAT_MS).any())
+            start, int(known[(len(known) - 1) // 2]), tuple(used), bool((timestamps == NAT_MS).any())
         )
-
-
-def _are_dates(texts: list[str]) -> bool:
-    try:
-        for text in texts:
-            parse_timestamp(text)
-    except (ValueError, OverflowError):
-        return False
-    return True

@@ -17,7 +17,8 @@ from functools import cached_property
 from typing import Any
 
 from deepseek.bundle.fields import parse_value
-from deepseek.contracts import Batch, Record
+from deepseek.bundle.manifest import Input
+from deepseek.contracts import Batch, JsonObject, Record
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
@@ -102,14 +103,11 @@ class Preprocessor:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
         return self._encoder.encode(records)
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """One entry for each raw column, for a manifest."""
-        return [
-            {"name": column.name, "modality": column.kind, "dtype": column.coder.dtype, "shape": (), "required": True}
-            for column in self.columns
-        ]
+    def inputs(self) -> tuple[Input, ...]:
+        """The raw columns, as a manifest lists them."""
+        return tuple(Input(column.name, column.kind, column.coder.dtype) for column in self.columns)
 
-    def example(self) -> dict[str, Any]:
+    def example(self) -> JsonObject:
         """A typical record: medians and the most frequent levels, never a real row."""
         return {column.name: column.coder.example() for column in self.columns}
 

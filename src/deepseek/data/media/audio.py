@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 
@@ -114,7 +114,15 @@ class AudioReader:
         return samples[:, :2] if samples.shape[1] > 1 else np.repeat(samples, 2, axis=1)
 
 
-def describe(source: Source) -> dict[str, Any]:
+class AudioFacts(TypedDict):
+    format: str
+    rate_hz: int
+    channels: int
+    seconds: float
+    silent: bool  # every sample is 0
+
+
+def describe(source: Source) -> AudioFacts:
     """Facts for a card; decodes the whole sound. BrokenError and TooLargeError as AudioReader.read raises them."""
     with _AudioFile(source) as sound:
         samples = sound.read_first(source.limits.max_seconds)

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,11 +196,18 @@ class ImageReader:
         return np.ascontiguousarray(pixels[:, top : top + height, left : left + width])
 
 
-def describe(source: Source) -> dict[str, Any]:
+class ImageFacts(TypedDict):
+    format: str
+    mode: str  # Pillow's: "L", "RGB"
+    width_px: int
+    height_px: int
+
+
+def describe(source: Source) -> ImageFacts:
     """Facts for a card; decodes the whole picture. BrokenError and TooLargeError as ImageReader.read raises them."""
     image, orientation = _open(source)
     width, height = image.size if orientation < 5 else image.size[::-1]
-    facts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
+    facts: ImageFacts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
     _flatten_image(_load_pixels(image, source), source, 65_535)
     return facts
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,17 @@ def open_scan(source: Source) -> Scan:
     return open_dicom(source)
 
 
-def describe(source: Source) -> dict[str, Any]:
+class ScanFacts(TypedDict):
+    format: str  # "DICOM" or "NIfTI"
+    modality: str | None  # "CT", "MR", "DX"
+    manufacturer: str | None
+    num_slices: int
+    size: list[int]  # slices, rows, columns
+    spacing_mm: list[float | None]  # along these; None: unknown
+    plane: str | None  # one of PLANE_NAMES; None for a single slice
+
+
+def describe(source: Source) -> ScanFacts:
     """Facts for a card, none of which names a patient."""
     scan = open_scan(source)
     return {

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,13 @@ class SeriesReader:
         return array
 
 
-def describe(source: Source) -> dict[str, Any]:
+class SeriesFacts(TypedDict):
+    moments: int
+    channels: int
+    missing_share: float  # 0..1, of all values
+
+
+def describe(source: Source) -> SeriesFacts:
     """Facts for a card. BrokenError as SeriesReader.read raises it."""
     _, values = parse_series(source)
     missing = float(np.isnan(values).mean())

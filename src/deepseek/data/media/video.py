@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +165,18 @@ class VideoReader:
         return upright
 
 
-def describe(source: Source) -> dict[str, Any]:
+class VideoFacts(TypedDict):
+    format: str
+    codec: str
+    width_px: int
+    height_px: int
+    frames: int
+    frames_per_s: float | None
+    seconds: float
+    with_sound: bool
+
+
+def describe(source: Source) -> VideoFacts:
     """Facts for a card; looks at all packets and decodes the first, the middle and the last frame. BrokenError and
     TooLargeError as VideoReader.read raises them."""
     with _open_video(source) as film:

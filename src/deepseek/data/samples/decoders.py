@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,15 @@ class Chunk:
     records: Sequence[Record]
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How SamplePreparer.rows() decodes, in every process alike."""
+
+    root: Path | None  # the folder that paths lie below; None: no path is read
+    broken: BrokenPolicy = "fail"
+    keep_empty: bool = False  # whether a sample in which every modality is missing is given
+
+
 class DecoderPool:
     """Processes that decode; with 0 `workers` this process does. `keep_empty` is that of SamplePreparer.rows()."""
 
@@ -51,7 +60,7 @@ class DecoderPool:
         keep_empty: bool = False,
     ) -> None:
         self.preparer, self.workers = preparer, workers
-        self._options: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
+        self._options = DecodeOptions(root, broken, keep_empty)
         self._pool: ProcessPoolExecutor | None = None
 
     def decode_chunks(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
@@ -119,7 +128,7 @@ class DecoderPool:
 
     def _decode_one_by_one(self, chunk: Chunk) -> Samples:
         """A chunk whose files are decoded one after the other in a process that may die; each death names one."""
-        records: list[dict[str, Any]] = [dict(record) for record in chunk.records]
+        records = [dict(record) for record in chunk.records]
         faults: list[Fault] = []
         for column in self.preparer.media:
             alone = SamplePreparer((column,), None, (), self.preparer.limits)
@@ -131,7 +140,7 @@ class DecoderPool:
                 value = records[row][column.name]
                 display_name = value.name if isinstance(value, Source) else f"{value!r:.200}"
                 message = f"row {chunk.row_numbers[row]}, column {column.name!r}: the decoder died on {display_name}"
-                if self._options["broken"] == "fail":
+                if self._options.broken == "fail":
                     raise BrokenError(
                         message, expected="a file that its library can read", fix="leave it out, or mask it"
                     )
@@ -144,7 +153,7 @@ class DecoderPool:
     def _first_death(self, alone: SamplePreparer, rows: Sequence[int], values: Sequence[Any]) -> int | None:
         """The first of the rows whose value kills the process that decodes it; None when all are survived."""
         (name,) = alone.columns()
-        with _make_pool(1, alone, {**self._options, "broken": "mask"}) as pool:
+        with _make_pool(1, alone, replace(self._options, broken="mask")) as pool:
             try:
                 pool.submit(os.getpid).result()
             except BrokenProcessPool as error:
@@ -172,19 +181,19 @@ def _completed_future(work: Any) -> Future[Samples]:
     return future
 
 
-def _make_pool(workers: int, preparer: SamplePreparer, given: dict[str, Any]) -> ProcessPoolExecutor:
+def _make_pool(workers: int, preparer: SamplePreparer, options: DecodeOptions) -> ProcessPoolExecutor:
     # spawned: a fork of a process with threads may hang
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), given))
+    return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), options))
 
 
-_WORKER_STATE: dict[str, Any] = {}
+_WORKER_STATE: dict[str, Any] = {}  # "preparer" and "options" of this process
 
 
-def _init_worker(preparer: bytes, given: dict[str, Any]) -> None:
+def _init_worker(preparer: bytes, options: DecodeOptions) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), given=given)
+    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), options=options)
 
 
 def _end_with_parent() -> None:
@@ -196,10 +205,13 @@ def _end_with_parent() -> None:
 
 
 def _decode_in_worker(chunk: Chunk) -> Samples:
-    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["given"])
+    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["options"])
 
 
-def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
+def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, options: DecodeOptions) -> Samples:
     if not chunk.records:
         return Samples(Tensors({}))
-    return preparer.rows(chunk.records, row_numbers=chunk.row_numbers, **given)
+    return preparer.rows(
+        chunk.records, root=options.root, broken=options.broken, row_numbers=chunk.row_numbers,
+        keep_empty=options.keep_empty,
+    )  # fmt: skip

@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse_value
+from deepseek.bundle.manifest import Input
 from deepseek.contracts import Flag, Float32, Record, Tensors
 from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
 from deepseek.data.features.registry import modality_of_kind
 from deepseek.data.media.readers import READERS, reader_class
-from deepseek.data.media.source import BrokenError, Limits, Source, is_missing, open_source
+from deepseek.data.media.source import BrokenError, Limits, Reader, Source, is_missing, open_source
+from deepseek.data.media.text import TextReader
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.plugins import did_you_mean
@@ -45,7 +47,7 @@ class MediaColumn:
 
     name: str
     kind: str
-    reader: Any  # a Reader or a TextReader
+    reader: Any  # a Reader, or for texts a TextReader
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -245,14 +247,10 @@ class SamplePreparer:
         rest = () if self.table is None else tuple(column.name for column in self.table.columns)
         return (*(column.name for column in self.media), *rest)
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """One entry for each raw column, for a manifest."""
-        media = [
-            {"name": c.name, "modality": c.kind, "dtype": "str" if c.kind == "text" else "bytes", "shape": (),
-             "required": True}
-            for c in self.media
-        ]  # fmt: skip
-        return [*media, *(self.table.inputs() if self.table else ())]
+    def inputs(self) -> tuple[Input, ...]:
+        """The raw columns, as a manifest lists them."""
+        media = (Input(c.name, c.kind, "str" if c.kind == "text" else "bytes") for c in self.media)
+        return (*media, *(self.table.inputs() if self.table else ()))
 
     def to_bytes(self) -> bytes:
         """JSON, equal for equal fits."""
@@ -297,7 +295,7 @@ def fit_samples(
     target: str,
     root: Path | None = None,
     drop: Collection[str] = (),
-    readers: Mapping[str, Any] | None = None,
+    readers: Mapping[str, Reader | TextReader] | None = None,
     limits: Limits | None = None,
 ) -> SamplePreparer:
     """Fit on training rows. `kinds`: of each column, as find_kinds() and media_kinds.find_media() give them; `readers`:
@@ -342,7 +340,7 @@ def _check_array_names(media: Sequence[MediaColumn]) -> None:
             taken.add(name)
 
 
-def table_records(table: Table, start: int, most: int) -> list[dict[str, Any]]:
+def table_records(table: Table, start: int, most: int) -> list[Record]:
     """Up to `most` rows of a table from `start` on, as records."""
     return table.take(np.arange(start, min(start + most, table.num_rows))).records()
 

@@ -186,7 +186,7 @@ def first_fault(faults: NDArray[np.bytes_]) -> DeepseekError | None:
     return error
 
 
-def describe_record(preparer: SamplePreparer, record: Record) -> dict[str, Any]:
+def describe_record(preparer: SamplePreparer, record: Record) -> dict[str, str | None]:
     """A short description of each modality of a record, for sentences about it: file names (or kinds, for bytes), the
     beginnings of texts, and the values of the table. None for a modality that is missing."""
     descriptions = {column.name: _describe_value(record.get(column.name), column.kind) for column in preparer.media}

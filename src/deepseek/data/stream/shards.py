@@ -14,8 +14,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from deepseek.contracts import Record
 from deepseek.errors import InputError, MissingError
 
 
@@ -55,7 +56,7 @@ class Shards(Protocol):
         """The name of a row in errors: its shard and its position there."""
         ...
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         """The records of these rows, one after the other. BrokenError for what cannot be read, by shard and place."""
         ...
 
@@ -90,9 +91,9 @@ class FolderShards:
     def name(self, row: int) -> str:
         return self.names[row]
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         for row in rows:
-            record: dict[str, Any] = {self.column: self.names[row]}
+            record = {self.column: self.names[row]}
             yield record | {self.target: Path(self.names[row]).parts[0]} if self.target else record
 
 

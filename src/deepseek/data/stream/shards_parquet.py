@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Source
 from deepseek.data.stream.shards import check_files, files_digest
 from deepseek.data.table.arrow import from_arrow
@@ -54,7 +55,7 @@ class ParquetShards:
         number, _, first = self.groups[shard]
         return f"{self.files[number].name}: row {first + at}"
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         open_shard, begin = -1, 0
         batches: Iterator[Any] = iter(())
         batch, records = None, None  # rows begin to begin + len(batch) of the shard; records once one is wanted
@@ -87,7 +88,7 @@ class ParquetShards:
         if num_left:
             raise _broken_error(display_name, f"{num_left} rows are missing")
 
-    def _records(self, batch: Any, shard: int, begin: int) -> list[dict[str, Any]]:
+    def _records(self, batch: Any, shard: int, begin: int) -> list[Record]:
         pa = need("pyarrow", extra="tabular")
         number, _, first = self.groups[shard]
         path, table = self.files[number].name, pa.Table.from_batches([batch])
@@ -102,7 +103,8 @@ class ParquetShards:
         table = table.replace_schema_metadata(None)  # a column that is asked for by name is read, index or not
         records = from_arrow(table).records() if table.num_columns else [{} for _ in range(len(batch))]
         return [
-            record | {name: cells[row] for name, cells in files_by_column.items()} for row, record in enumerate(records)
+            {**record, **{name: cells[row] for name, cells in files_by_column.items()}}
+            for row, record in enumerate(records)
         ]
 
 
@@ -116,7 +118,7 @@ def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | 
     names = tuple(dict.fromkeys(columns))
     groups: list[tuple[int, int, int]] = []
     sizes: list[int] = []
-    types: dict[str, Any] = {}
+    types: dict[str, object] = {}
     for number, path in enumerate(files):
         metadata, schema = _read_footer(path)
         for name in names:

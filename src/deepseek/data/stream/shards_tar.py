@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Limits, Source
 from deepseek.data.media.text import decode_text
 from deepseek.data.samples.preparer import BrokenPolicy
@@ -78,7 +79,7 @@ class TarShards:
         shard, at = self._place(row)
         return f"{self.files[shard].name}: {self.indices[shard].keys[at]}"
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         open_shard, handle = -1, -1
         try:
             for row in rows:
@@ -96,7 +97,7 @@ class TarShards:
         shard = int(np.searchsorted(self._starts, row, "right")) - 1
         return shard, row - int(self._starts[shard])
 
-    def _record(self, handle: int, shard: int, at: int) -> dict[str, Any]:
+    def _record(self, handle: int, shard: int, at: int) -> Record:
         index, record = self.indices[shard], dict[str, Any]()
         for number, (column, names) in enumerate(self.wanted.items()):
             start, size = index.offsets[at, number].tolist()

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError
 from deepseek.data.samples.decoders import Chunk, DecoderPool
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer, Samples
@@ -88,7 +89,7 @@ class _PendingBatch:
     chunk: Chunk  # the records of the fresh rows
 
 
-def parse_label(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] | None, where: str) -> float:
+def parse_label(record: Record, target: str, numbers: Mapping[str, int] | None, where: str) -> float:
     """The class number of a record's target, or its value where there are no classes. InputError, which names `where`,
     for a label that is unknown or a value that is no number."""
     value = record[target]
@@ -239,14 +240,14 @@ class ShardStream(ResumableStream):
             records = [{name: record[name] for name in self._columns} for record in fresh.values()]
             yield _PendingBatch(rows, is_fresh, np.array(labels, self._label_dtype), Chunk(tuple(fresh), records))
 
-    def _read_any(self, rows: Sequence[int]) -> dict[int, dict[str, Any] | None]:
+    def _read_any(self, rows: Sequence[int]) -> dict[int, Record | None]:
         """Records of any rows; None for one that cannot be read, where that is to be masked."""
         try:
             return dict(zip(rows, self.shards.read(rows), strict=True))
         except BrokenError:
             if self.config.broken == "fail":
                 raise
-        records_by_row: dict[int, dict[str, Any] | None] = {}
+        records_by_row: dict[int, Record | None] = {}
         for row in rows:
             try:
                 records_by_row[row] = next(self.shards.read([row]))
@@ -257,17 +258,17 @@ class ShardStream(ResumableStream):
 
     def _ordered_reader(
         self, epoch: int, passed_rows: NDArray[np.int64], filled: NDArray[np.bool_]
-    ) -> Callable[[Sequence[int]], dict[int, dict[str, Any] | None]]:
+    ) -> Callable[[Sequence[int]], dict[int, Record | None]]:
         """A function like _read_any() for shards that are read in order: it keeps the records that come before their
         turn."""
         is_done = filled.copy()
         is_done[passed_rows] = True
         named, wanted = tee(row for row in self.order.read(epoch) if not is_done[row])
         reading = zip(named, self.shards.read(wanted), strict=True)
-        buffered: dict[int, dict[str, Any]] = {}
+        buffered: dict[int, Record] = {}
 
-        def read(rows: Sequence[int]) -> dict[int, dict[str, Any] | None]:
-            records_by_row: dict[int, dict[str, Any] | None] = {}
+        def read(rows: Sequence[int]) -> dict[int, Record | None]:
+            records_by_row: dict[int, Record | None] = {}
             for row in rows:
                 while row not in buffered:
                     number, buffered[number] = next(reading)
@@ -276,7 +277,7 @@ class ShardStream(ResumableStream):
 
         return read
 
-    def _label(self, record: Mapping[str, Any], row: int) -> float:
+    def _label(self, record: Record, row: int) -> float:
         return 0 if self.target is None else parse_label(record, self.target, self._numbers, self.shards.name(row))
 
     # ---- a batch

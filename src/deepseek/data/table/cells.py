@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.table.table import ColumnType
-from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, NULL_WORDS, parse_timestamp
+from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, NULL_WORDS, are_timestamps, parse_timestamp
 from deepseek.extras import need
 
 _NUM_SAMPLED_CELLS = 20  # cells that must look like dates before all are tried
@@ -162,7 +162,7 @@ class _TimestampParser:
             return True
         sample = strings.drop_null().slice(0, _NUM_SAMPLED_CELLS - self._num_sampled).to_pylist()
         self._num_sampled += len(sample)
-        return _are_timestamps(sample)
+        return are_timestamps(sample)
 
     def _all_fit(self, strings: Any) -> bool:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
@@ -185,7 +185,7 @@ class _OtherTimestampParser(_TimestampParser):
     """Dates that Arrow does not read (2018/4/1), each distinct text once."""
 
     def _all_fit(self, strings: Any) -> bool:
-        return _are_timestamps(strings.unique().to_pylist())
+        return are_timestamps(strings.unique().to_pylist())
 
     def read(self, strings: Any) -> ReadColumn:
         moments = {text: parse_timestamp(text) for text in strings.unique().to_pylist()}
@@ -198,15 +198,6 @@ class _TextParser:
 
     def read(self, strings: Any) -> ReadColumn:
         return "text", to_text_array(strings), ""
-
-
-def _are_timestamps(cells: list[Any]) -> bool:
-    try:
-        for text in cells:
-            parse_timestamp(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
 
 
 def _any_match(strings: Any, pattern: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -92,7 +93,7 @@ class Table:
         gone: NDArray[np.bool_] = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
         return gone
 
-    def records(self, limit: int | None = None) -> list[dict[str, Any]]:
+    def records(self, limit: int | None = None) -> list[Record]:
         """The first `limit` rows as JSON would hold them: numbers, true or false, text, ISO dates, None."""
         cells = [self._to_python(name, values[:limit]) for name, values in self.columns.items()]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*cells, strict=True)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)  # features are float32; a number 
 MAX_EXACT_INTEGER = 2.0**53  # whole numbers beyond it are not exact as float64
 DAY_MS = 86_400_000
 
+NAT_MS = int(np.datetime64("NaT").astype(np.int64))  # stands for a missing timestamp
 _EPOCH = dt.datetime(1970, 1, 1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _DATE = re.compile(
@@ -130,6 +131,16 @@ def parse_timestamp(value: Any) -> int | None:
     raise ValueError(value)
 
 
+def are_timestamps(cells: Iterable[Any]) -> bool:
+    """Whether parse_timestamp() reads every cell."""
+    try:
+        for cell in cells:
+            parse_timestamp(cell)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def epoch_ms(moment: dt.datetime) -> int:
     """Milliseconds since 1970 of a moment without a zone."""
     return (moment - _EPOCH) // _MILLISECOND
@@ -203,9 +214,8 @@ def parse_timestamps(values: Values) -> NDArray[np.int64]:
         if values.dtype.kind == "M":
             return values.astype("M8[ms]").astype(np.int64)
         values = to_list(values)
-    missing = int(np.datetime64("NaT").astype(np.int64))
     return np.array(
-        [missing if timestamp is None else timestamp for timestamp in map_distinct(values, parse_timestamp)], np.int64
+        [NAT_MS if timestamp is None else timestamp for timestamp in map_distinct(values, parse_timestamp)], np.int64
     )
 
 

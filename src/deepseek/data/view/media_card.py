@@ -14,7 +14,7 @@ import hashlib
 import importlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +26,7 @@ from deepseek.data.media.source import Limits, Source, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
 from deepseek.data.view.card import make_card
+from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.errors import ExtraError, InputError
 
 MAX_LISTED = 20  # broken files, and groups of equal files, of a column
@@ -35,18 +36,6 @@ FILE_KINDS = tuple(kind for kind in READERS if kind != "text")
 Progress = Callable[[str, float], None]
 Fact = int | float | str | None
 _AXIS_NAMES = ("slices", "rows", "columns")
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenFile:
-    """A value that cannot be read."""
-
-    row: int
-    value: str  # the name in the table, cut
-    code: str
-    message: str
-    expected: str
-    fix: str
 
 
 @dataclass
@@ -76,11 +65,8 @@ def make_media_card(
     target: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """JSON: make_card()'s, with num_files and num_broken, and for each column of files
-
-    num_there, num_missing, num_broken, broken [BrokenFile], facts {name: {"min", "median", "max"} or {word: files}},
-    copies {"num_groups", "num_rows", "groups" [{"num_rows", "rows"}]}: rows that hold the same bytes.
+) -> DataCard:
+    """The card of make_card() with num_files and num_broken, and of each column of files what card_schema.py lists.
 
     Columns of texts have facts as well. `progress` is called with words and the share of files that are done.
     """
@@ -103,18 +89,12 @@ def make_media_card(
         if kind == "text" and name in entries:
             entries[name]["facts"] = _summarize_facts([{"characters": len(v)} for v in _present_texts(table, name)])
     columns = [entries[name] for name in table.names]
-    return {
-        **rest,
-        "num_rows": table.num_rows,
-        "num_files": total,
-        "num_broken": sum(entry.get("num_broken", 0) for entry in columns),
-        "columns": columns,
-    }
+    num_broken = sum(entry.get("num_broken", 0) for entry in columns)
+    return {**rest, "num_rows": table.num_rows, "num_files": total, "num_broken": num_broken, "columns": columns}
 
 
 def describe_file(source: Source, kind: str) -> dict[str, Fact]:
-    """What there is to say of one file, once all of it was decoded. BrokenError or TooLargeError when it is not
-    whole."""
+    """The facts about one file, all of which is decoded for it. BrokenError or TooLargeError when it is not whole."""
     if kind == "volume":
         return _describe_scan(source)
     facts: dict[str, Fact] = importlib.import_module(f"deepseek.data.media.{READERS[kind][0]}").describe(source)
@@ -128,10 +108,13 @@ def _describe_scan(source: Source) -> dict[str, Fact]:
     scan = open_scan(source)
     for k in range(scan.size[0]):
         scan.plane(k)
-    found: dict[str, Fact] = {name: facts[name] for name in ("format", "modality", "manufacturer", "plane")}
-    found |= {name: int(size) for name, size in zip(_AXIS_NAMES, facts["size"], strict=True)}
+    known: dict[str, Fact] = {
+        "format": facts["format"], "modality": facts["modality"], "manufacturer": facts["manufacturer"],
+        "plane": facts["plane"],
+    }  # fmt: skip
+    known |= {name: int(size) for name, size in zip(_AXIS_NAMES, facts["size"], strict=True)}
     steps = facts["spacing_mm"] if scan.size[0] > 1 else [None, *facts["spacing_mm"][1:]]
-    return found | {f"{name}_mm": step for name, step in zip(_AXIS_NAMES, steps, strict=True)}
+    return known | {f"{name}_mm": step for name, step in zip(_AXIS_NAMES, steps, strict=True)}
 
 
 def _num_present(table: Table, name: str) -> int:
@@ -155,7 +138,11 @@ def _inspect_value(
         if len(statistics.broken) < MAX_LISTED:
             name = str(value)
             name = name if len(name) <= MAX_CHARACTERS else name[: MAX_CHARACTERS - 1] + "…"
-            statistics.broken.append(BrokenFile(row, name, error.code, error.message, error.expected, error.fix))
+            fault: BrokenFile = {
+                "row": row, "value": name, "code": error.code, "message": error.message, "expected": error.expected,
+                "fix": error.fix,
+            }  # fmt: skip
+            statistics.broken.append(fault)
         return
     statistics.facts.append(facts)
     # Of a folder by its contents alone: a copy under other names is a copy.
@@ -163,7 +150,7 @@ def _inspect_value(
     statistics.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
 
 
-def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: int) -> dict[str, Any]:
+def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: int) -> ColumnCard:
     num_there = len(statistics.facts) + statistics.num_broken
     groups = [rows for rows in statistics.rows.values() if len(rows) > 1]
     return {
@@ -174,7 +161,7 @@ def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: i
         "num_there": num_there,
         "num_missing": num_rows - num_there,
         "num_broken": statistics.num_broken,
-        "broken": [asdict(each) for each in statistics.broken],
+        "broken": statistics.broken,
         "facts": _summarize_facts(statistics.facts),
         "copies": {
             "num_groups": len(groups),
@@ -184,18 +171,18 @@ def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: i
     }
 
 
-def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Any]:
+def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, FactSummary]:
     """Numbers as {"min", "median", "max"}, words and yes or no as how many files say so; what is not known is left
     out."""
-    found: dict[str, Any] = {}
+    summaries: dict[str, FactSummary] = {}
     for name in dict.fromkeys(name for each in facts for name in each):
         values = [value for each in facts if (value := each.get(name)) is not None]
         if not values:
             continue
         if isinstance(values[0], (str, bool)):
             words = ({True: "yes", False: "no"}.get(v, str(v)) if isinstance(v, bool) else str(v) for v in values)
-            found[name] = dict(Counter(words).most_common())
+            summaries[name] = dict(Counter(words).most_common())
         else:
             numbers = [float(value) if isinstance(value, float) else int(value) for value in values]
-            found[name] = {"min": min(numbers), "median": median(numbers), "max": max(numbers)}
-    return found
+            summaries[name] = {"min": min(numbers), "median": median(numbers), "max": max(numbers)}
+    return summaries

@@ -24,6 +24,7 @@ from deepseek.contracts import Float64
 from deepseek.data.media.source import Limits, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
+from deepseek.data.view.card_schema import DataCard, FactSummary
 from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
 from deepseek.data.view.media_words import (
     broken_list,
@@ -66,7 +67,7 @@ border-bottom:1px solid var(--rule)}#columns th,#columns td{border:0;min-width:0
 def data_page(
     table: Table,
     kinds: Mapping[str, str],
-    card: Mapping[str, Any],
+    card: DataCard,
     *,
     root: Path,
     name: str,
@@ -98,9 +99,7 @@ def data_page(
     return _render_page(name, card, [*before, _rows_section(parts, len(drawn), table.num_rows, seed)], origin), shown
 
 
-def _render_page(
-    name: str, card: Mapping[str, Any], sections: Sequence[Section], origin: Mapping[Words, Words | Html]
-) -> str:
+def _render_page(name: str, card: DataCard, sections: Sequence[Section], origin: Mapping[Words, Words | Html]) -> str:
     title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
     return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=origin, style=_STYLE)
 
@@ -109,12 +108,12 @@ def _num_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _broken_section(card: Mapping[str, Any]) -> list[Section]:
+def _broken_section(card: DataCard) -> list[Section]:
     body = broken_list(card)
     return [Section(Text("Broken files", "损坏的文件"), body, id="broken")] if body else []
 
 
-def _columns_section(card: Mapping[str, Any]) -> list[Section]:
+def _columns_section(card: DataCard) -> list[Section]:
     body = Html(columns_table(card) + copies_note(card))
     return [Section(Text("Columns", "各列"), body, id="columns")]
 
@@ -199,7 +198,7 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
     return _render_figure(label, picture, Html(f"{file}<br>{look.inline(look.join(*words))}"))
 
 
-def _as_card_fact(fact: Any) -> Any:
+def _as_card_fact(fact: int | float | str) -> FactSummary:
     """A fact of one file in the form in which the card sums up those of many."""
     if isinstance(fact, (str, bool)):
         return {"yes" if fact is True else "no" if fact is False else fact: 1}
