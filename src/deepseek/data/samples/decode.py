@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.decoders import Chunk, DecodeOptions, DecoderPool
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, table_records
 from deepseek.data.table.table import Table
 from deepseek.files import atomic_file
@@ -71,10 +71,9 @@ def decode_table(
     done = _read_done_chunks(folder / DONE_FILE)
     chunks = [start for start in range(0, table.num_rows, CHUNK_ROWS) if start not in done]
     with (folder / DONE_FILE).open("a") as progress_file:
-        decoders = DecoderPool(preparer, root=root, broken=broken, workers=workers if len(chunks) > 1 else 0)
-        for start, samples in zip(
-            chunks, decoders.decode_chunks(_make_chunk(table, start) for start in chunks), strict=True
-        ):
+        decoders = DecoderPool(preparer, DecodeOptions(root, broken), workers if len(chunks) > 1 else 0)
+        decoded = decoders.decode_chunks(_make_chunk(table, start) for start in chunks)
+        for start, samples in zip(chunks, decoded, strict=True):
             for name, array in arrays.items():
                 array[start : start + len(samples)] = samples.arrays[name]
                 array.flush()  # to the disk before the note says so

@@ -1,6 +1,6 @@
 """Records to samples in processes that may die: what decodes a whole table to disk, and a stream batch by batch.
 
-    decoders = DecoderPool(preparer, root=Path("patients"), broken="mask", workers=2)
+    decoders = DecoderPool(preparer, DecodeOptions(root=Path("patients"), broken="mask"), workers=2)
     for samples in decoders.decoded(chunks):     # in the order of the chunks, a few of them ahead
         ...
 
@@ -48,19 +48,10 @@ class DecodeOptions:
 
 
 class DecoderPool:
-    """Processes that decode; with 0 `workers` this process does. `keep_empty` is that of SamplePreparer.rows()."""
+    """Processes that decode; with 0 `workers` this process does."""
 
-    def __init__(
-        self,
-        preparer: SamplePreparer,
-        *,
-        root: Path | None,
-        broken: BrokenPolicy,
-        workers: int,
-        keep_empty: bool = False,
-    ) -> None:
-        self.preparer, self.workers = preparer, workers
-        self._options = DecodeOptions(root, broken, keep_empty)
+    def __init__(self, preparer: SamplePreparer, options: DecodeOptions, workers: int = 0) -> None:
+        self.preparer, self.workers, self._options = preparer, workers, options
         self._pool: ProcessPoolExecutor | None = None
 
     def decode_chunks(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:

@@ -154,24 +154,21 @@ class SamplePreparer:
         readers raise, unless `broken` is "mask".
         """
         row_numbers = range(first_row, first_row + len(records)) if row_numbers is None else row_numbers
-        self.check_names(records, row_numbers=row_numbers)
+        self.check_names(records, row_numbers)
         arrays: dict[str, NDArray[Any]] = {}
         faults: list[Fault] = []
         for column in self.media:
             arrays |= self._column(column, records, root, broken, faults, row_numbers)
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
-            arrays[TABLE_ARRAY], flags = self.table_rows(records, row_numbers=row_numbers)
+            arrays[TABLE_ARRAY], flags = self.table_rows(records, row_numbers)
             arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
         if not keep_empty:
-            self._check_some(arrays, faults, row_numbers)
+            self.check_not_empty([arrays[name + PRESENT_SUFFIX] for name in self.names], row_numbers, faults)
         return Samples(Tensors(arrays), tuple(faults), flags)
 
-    def table_rows(
-        self, records: Sequence[Record], first_row: int = 0, *, row_numbers: Sequence[int] | None = None
-    ) -> tuple[Float32, tuple[Flag, ...]]:
-        """Features (N, F) of the columns that are no media. An error names the row as the whole table counts it."""
-        row_numbers = range(first_row, first_row + len(records)) if row_numbers is None else row_numbers
+    def table_rows(self, records: Sequence[Record], row_numbers: Sequence[int]) -> tuple[Float32, tuple[Flag, ...]]:
+        """Features (N, F) of the columns that are no media. `row_numbers`: what an error calls each row."""
         assert self.table is not None  # noqa: S101  (else it is not called)
         names = {column.name for column in self.media}
         table_records = [{name: value for name, value in record.items() if name not in names} for record in records]
@@ -187,11 +184,8 @@ class SamplePreparer:
                     raise
             raise
 
-    def check_names(
-        self, records: Sequence[Record], first_row: int = 0, *, row_numbers: Sequence[int] | None = None
-    ) -> None:
+    def check_names(self, records: Sequence[Record], row_numbers: Sequence[int]) -> None:
         """InputError for a column that the model does not know."""
-        row_numbers = range(first_row, first_row + len(records)) if row_numbers is None else row_numbers
         known = {*self.columns(), *self.ignored}
         for row, record in enumerate(records):
             if not known.issuperset(record):
@@ -226,20 +220,17 @@ class SamplePreparer:
                 faults.append(Fault(row, column.name, str(error)))
         return {**values, **{name + PRESENT_SUFFIX: present for name, present in is_present.items()}}
 
-    def _check_some(
-        self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], row_numbers: Sequence[int]
+    def check_not_empty(
+        self, presence: Sequence[NDArray[np.bool_]], row_numbers: Sequence[int], faults: Sequence[Fault] = ()
     ) -> None:
-        """InputError for a sample in which every modality is missing. The table is never missing."""
-        if self.table is not None:
-            return
-        empty = np.flatnonzero(~np.any([arrays[name + PRESENT_SUFFIX] for name in self.names], axis=0))
+        """InputError for a sample in which every modality is missing. `presence`: (N,) of each modality."""
+        empty = np.flatnonzero(~np.any(presence, axis=0))
         if len(empty):
             row = int(empty[0])
             why = next((f": {fault.message}" for fault in faults if fault.row == row), "")
             raise InputError(
                 f"row {row_numbers[row]} has no value in any of {', '.join(self.names)}{why}",
-                expected="at least one of them",
-                fix="leave the row out",
+                expected="at least one of them", fix="leave the row out",
             )  # fmt: skip
 
     def columns(self) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple
     for a row in which every modality is missing; MalformedError for what is no base64; TooLargeError.
     """
     records = list(records)  # of rows by column each look makes a record
-    preparer.check_names(records)
+    row_numbers = range(len(records))
+    preparer.check_names(records, row_numbers)
     arrays: dict[str, NDArray[Any]] = {}
     files = []
     for column in preparer.media:
@@ -83,10 +84,12 @@ def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple
             files.append(tuple(_read_files(column, value, row, preparer) for row, value in enumerate(values)))
     flags: tuple[Flag, ...] = ()
     if preparer.table is not None:
-        arrays[TABLE_ARRAY], flags = preparer.table_rows(records)
+        arrays[TABLE_ARRAY], flags = preparer.table_rows(records, row_numbers)
         arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
     samples = RequestSamples(np.arange(len(records)), tuple(files), arrays)
-    _check_not_empty(preparer, samples)
+    presence = [np.array([bool(contents) for contents in column]) for column in samples.files]
+    presence += [array for name, array in arrays.items() if name.endswith(PRESENT_SUFFIX)]
+    preparer.check_not_empty(presence, row_numbers)
     return samples, flags
 
 
@@ -104,17 +107,6 @@ def _read_files(column: MediaColumn, value: Any, row: int, preparer: SamplePrepa
         return ()
     source = open_cell(value, column.kind, root=None, row=row, column=column.name, limits=preparer.limits)
     return tuple(data for _, data in source.files)
-
-
-def _check_not_empty(preparer: SamplePreparer, samples: RequestSamples) -> None:
-    presence = [np.array([bool(files) for files in column]) for column in samples.files]
-    presence += [array for name, array in samples.arrays.items() if name.endswith(PRESENT_SUFFIX)]
-    empty = np.flatnonzero(~np.any(presence, axis=0))
-    if len(empty):
-        raise InputError(
-            f"row {int(empty[0])} has no value in any of {', '.join(preparer.names)}", expected="at least one of them",
-            fix="leave the row out",
-        )  # fmt: skip
 
 
 def pack_requests(parts: Sequence[RequestSamples]) -> dict[str, NDArray[Any]]:

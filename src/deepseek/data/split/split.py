@@ -178,11 +178,7 @@ def _time_ranks(table: Table, column: str) -> Rows:
 def _split_by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
     num_parts = sum(share > 0 for share in shares)
     if ranks.max() + 1 < num_parts:
-        raise InputError(
-            f"column {column!r} has {ranks.max() + 1} different moments",
-            expected=f"at least {num_parts}",
-            fix="split by another column, or at random",
-        )
+        raise _too_few_error(column, f"{ranks.max() + 1} different moments", num_parts)
     used = [number for number in range(3) if shares[number] > 0]
     cuts = _time_cuts(ranks, np.cumsum([shares[number] for number in used])[:-1])
     return np.array(used)[np.searchsorted(cuts, ranks, side="right")]
@@ -203,12 +199,16 @@ def _time_cuts(ranks: Rows, at: Sequence[float] | NDArray[np.float64]) -> list[i
 def _time_folds(ranks: Rows, num_folds: int, column: str) -> list[tuple[Rows, Rows]]:
     num_folds = min(num_folds, int(ranks.max()))
     if num_folds < 1:
-        raise InputError(
-            f"column {column!r} has one moment only", expected="at least 2", fix="split by another column, or at random"
-        )
+        raise _too_few_error(column, "one moment only", 2)
     cuts = _time_cuts(ranks, np.arange(1, num_folds + 1) / (num_folds + 1))
     block = np.searchsorted(cuts, ranks, side="right")
     return [(np.flatnonzero(block < number), np.flatnonzero(block == number)) for number in range(1, num_folds + 1)]
+
+
+def _too_few_error(column: str, what: str, least: int) -> InputError:
+    return InputError(
+        f"column {column!r} has {what}", expected=f"at least {least}", fix="split by another column, or at random"
+    )
 
 
 def _group_codes(table: Table, column: str) -> Rows:
@@ -222,11 +222,7 @@ def _group_codes(table: Table, column: str) -> Rows:
 def _split_by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, column: str) -> Rows:
     num_parts, num_groups = sum(share > 0 for share in shares), int(groups.max()) + 1
     if num_groups < num_parts:
-        raise InputError(
-            f"column {column!r} has {num_groups} groups",
-            expected=f"at least {num_parts}",
-            fix="split by another column, or at random",
-        )
+        raise _too_few_error(column, f"{num_groups} groups", num_parts)
     tables = _group_tables(groups, strata)
     best = _best_assignment(tables, np.array(shares), seed)
     return best[groups]
@@ -235,9 +231,7 @@ def _split_by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: i
 def _group_folds(groups: Rows, strata: Rows, num_folds: int, seed: int, column: str) -> Rows:
     num_groups = int(groups.max()) + 1
     if num_groups < 2:
-        raise InputError(
-            f"column {column!r} has one group only", expected="at least 2", fix="split by another column, or at random"
-        )
+        raise _too_few_error(column, "one group only", 2)
     num_folds = min(num_folds, num_groups)
     best = _best_assignment(_group_tables(groups, strata), np.full(num_folds, 1 / num_folds), seed)
     return best[groups]

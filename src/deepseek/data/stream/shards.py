@@ -13,8 +13,12 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Record
 from deepseek.errors import InputError, MissingError
@@ -59,6 +63,20 @@ class Shards(Protocol):
     def read(self, rows: Iterable[int]) -> Iterator[Record]:
         """The records of these rows, one after the other. BrokenError for what cannot be read, by shard and place."""
         ...
+
+
+class ShardPositions:
+    """Finds a row by its number through all shards. A base of shards that know their `sizes`."""
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        sizes: Sequence[int] = self.sizes  # type: ignore[attr-defined]  # of the subclass
+        return np.cumsum((0, *sizes))
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """The shard of a row, and the row's index in it."""
+        shard = int(np.searchsorted(self._starts, row, "right")) - 1
+        return shard, row - int(self._starts[shard])
 
 
 @dataclass(frozen=True, eq=False)

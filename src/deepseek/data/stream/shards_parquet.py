@@ -12,16 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Source
-from deepseek.data.stream.shards import check_files, files_digest
+from deepseek.data.stream.shards import ShardPositions, check_files, files_digest
 from deepseek.data.table.arrow import from_arrow
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -31,7 +27,7 @@ _BATCH_ROWS = 256  # that are decoded at a time
 
 
 @dataclass(frozen=True, eq=False)
-class ParquetShards:
+class ParquetShards(ShardPositions):
     """The rows of several Parquet files; each row group is a shard."""
 
     files: tuple[Path, ...]
@@ -42,16 +38,12 @@ class ParquetShards:
     is_random: bool = False
     faults: tuple[str, ...] = ()
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum((0, *self.sizes))
-
     def digest(self, *, times: bool = False) -> str:
         layout = [size for size, (_, group, _) in zip(self.sizes, self.groups, strict=True) if group >= 0]
         return files_digest(((path, f"{path.name}\0{layout}") for path in self.files), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self._place(row)
+        shard, at = self.locate(row)
         number, _, first = self.groups[shard]
         return f"{self.files[number].name}: row {first + at}"
 
@@ -60,7 +52,7 @@ class ParquetShards:
         batches: Iterator[Any] = iter(())
         batch, records = None, None  # rows begin to begin + len(batch) of the shard; records once one is wanted
         for row in rows:
-            shard, index = self._place(row)
+            shard, index = self.locate(row)
             if shard != open_shard or index < begin:
                 open_shard, batches, begin, batch, records = shard, self._batches(shard), 0, None, None
             while batch is None or index >= begin + len(batch):
@@ -68,10 +60,6 @@ class ParquetShards:
                 batch, records = next(batches), None
             records = records or self._records(batch, open_shard, begin)
             yield records[index - begin]
-
-    def _place(self, row: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._starts, row, "right")) - 1
-        return shard, row - int(self._starts[shard])
 
     def _batches(self, shard: int) -> Iterator[Any]:
         pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")

@@ -31,7 +31,7 @@ from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Limits, Source
 from deepseek.data.media.text import decode_text
 from deepseek.data.samples.preparer import BrokenPolicy
-from deepseek.data.stream.shards import check_files, files_digest
+from deepseek.data.stream.shards import ShardPositions, check_files, files_digest
 from deepseek.errors import InputError
 
 _MEMBER_NAME = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$")
@@ -49,7 +49,7 @@ class TarIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class TarShards:
+class TarShards(ShardPositions):
     """The samples of several tar files; each file is a shard."""
 
     files: tuple[Path, ...]
@@ -67,23 +67,19 @@ class TarShards:
     def sizes(self) -> Sequence[int]:
         return tuple(len(index.keys) for index in self.indices)
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum((0, *self.sizes))
-
     def digest(self, *, times: bool = False) -> str:
         facts = (f"{path.name}\0{size}" for path, size in zip(self.files, self.sizes, strict=True))
         return files_digest(zip(self.files, facts, strict=True), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self._place(row)
+        shard, at = self.locate(row)
         return f"{self.files[shard].name}: {self.indices[shard].keys[at]}"
 
     def read(self, rows: Iterable[int]) -> Iterator[Record]:
         open_shard, handle = -1, -1
         try:
             for row in rows:
-                shard, index = self._place(row)
+                shard, index = self.locate(row)
                 if shard != open_shard:
                     if handle >= 0:
                         os.close(handle)
@@ -92,10 +88,6 @@ class TarShards:
         finally:
             if handle >= 0:
                 os.close(handle)
-
-    def _place(self, row: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._starts, row, "right")) - 1
-        return shard, row - int(self._starts[shard])
 
     def _record(self, handle: int, shard: int, at: int) -> Record:
         index, record = self.indices[shard], dict[str, Any]()

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError
-from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.decoders import Chunk, DecodeOptions, DecoderPool
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer, Samples
 from deepseek.data.stream.cache import SampleCache
 from deepseek.data.stream.shard_sampler import ShardSampler
@@ -174,13 +174,8 @@ class ShardStream(ResumableStream):
             )  # fmt: skip
         super().__init__()
         self.faults: dict[tuple[int, str], str] = {}  # what was masked or left out, by row and column
-        self._decoders = DecoderPool(
-            preparer,
-            root=shards.root,
-            broken=self.config.broken,
-            workers=self.config.workers,
-            keep_empty=self.config.broken == "mask",
-        )
+        options = DecodeOptions(shards.root, self.config.broken, keep_empty=self.config.broken == "mask")
+        self._decoders = DecoderPool(preparer, options, self.config.workers)
         self._cache: SampleCache | None = None
 
     def __len__(self) -> int:

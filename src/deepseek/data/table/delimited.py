@@ -32,7 +32,7 @@ def read_delimited(data: bytes, where: str) -> Table:
     """The Table in the bytes of a CSV file. MalformedError names the line that is broken."""
     encoding = find_encoding(data)
     if encoding != "utf-8":
-        data = _transcode_bytes(data, encoding, where)
+        data = b"".join(transcode_file(io.BytesIO(data), encoding, where))
     check_no_nul(io.BytesIO(data), where)
     data = data.lstrip(b"\r\n")
     layout = find_layout(io.BytesIO(data), where)
@@ -210,10 +210,6 @@ def broken_line_error(file: BinaryIO, layout: CsvLayout, where: str, reason: str
         expected="one row of fields for each line",
         fix="mend the line, or export the file again",
     )
-
-
-def _transcode_bytes(data: bytes, encoding: str, where: str) -> bytes:
-    return b"".join(transcode_file(io.BytesIO(data), encoding, where))
 
 
 def transcode_file(file: BinaryIO, encoding: str, where: str) -> Iterator[bytes]:
