@@ -28,7 +28,7 @@ from deepseek.automl.pack import as_json
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
 from deepseek.automl.shipped import ShipResult
 from deepseek.automl.tabular_run import SplitData, check_findings, find_leaks
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle import EngineEntry, Lineage, Manifest, Output, now, write_bundle
 from deepseek.bundle.agreement import SAMPLES
 from deepseek.contracts import Figure, Float64, Tensors
 from deepseek.data import Table, encode_target, find_kinds, make_card, make_folds
@@ -132,7 +132,7 @@ def _prepare_run(opened: SplitData, asked: ShipOptions, media: Mapping[str, str]
     kinds = {name: kind for name, kind in kinds.items() if name not in opened.hidden}
     plain = {name: kind for name, kind in kinds.items() if kind not in READERS}
     target = encode_target(table, asked.target, opened.labels)
-    there = {name: ~table.missing(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
+    there = {name: ~table.missing_mask(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
     found = find_leaks(asked, table, opened.split, task, plain)
     found += check_presence(there, target[opened.development_rows], task=task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
@@ -408,7 +408,7 @@ def _manifest(work: MultimodalRun, made: _TrainedModel) -> Manifest:
     outputs = classes if opened.labels else (Output("value", "float32", ()),)
     return Manifest(
         name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
-        inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,
+        inputs=work.preparer.inputs(), outputs=outputs, labels=opened.labels,
         threshold=made.decision["threshold"],
         engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
         lineage=Lineage(

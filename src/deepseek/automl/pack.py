@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepseek.automl import evidence
 from deepseek.automl.develop import DevelopedModel, search_report
 from deepseek.automl.shipped import ShipResult
-from deepseek.bundle import Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle import Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float32, Float64
 from deepseek.data import make_card
 from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
@@ -221,7 +221,7 @@ def _manifest(work: TabularRun, developed: DevelopedModel, tuning: Tuning, thres
         created=now(),
         task=work.task,
         target=work.asked.target,
-        inputs=tuple(Input(**entry) for entry in work.preprocessor.inputs()),
+        inputs=work.preprocessor.inputs(),
         outputs=outputs,
         labels=work.labels,
         threshold=threshold,

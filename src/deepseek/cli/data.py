@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,8 @@ from deepseek.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from deepseek.data.view.card_schema import BrokenFile, DataCard
 
 MAX_ROWS = 200
 
@@ -82,7 +84,7 @@ def command(
 
 def _build_output(
     what: str, data: Path, target: str | None, files: Path | None, told: dict[str, str], num_rows: int, seed: int
-) -> tuple[dict[str, Any], dict[str, Any], str]:
+) -> tuple[Mapping[str, object], DataCard, str]:
     """What --json prints, the card, and the text of the file."""
     from deepseek.data.table.read import read_table
     from deepseek.data.view.media_card import find_all_kinds, make_media_card
@@ -93,7 +95,7 @@ def _build_output(
         raise InputError(f"--files is {root}", expected="a folder", fix="name the folder of the files")
     if target is not None:
         table.column(target)
-    kinds = find_all_kinds(table, root=root, target=target, told=told)
+    kinds = find_all_kinds(table, root=root, target=target, overrides=told)
     with closing(Progress()) as progress:
         card = make_media_card(table, kinds, root=root, target=target, progress=progress)
         if what == "card":
@@ -112,7 +114,7 @@ def _build_output(
     return said, card, page
 
 
-def report(card: Mapping[str, Any], name: str) -> list[object]:
+def report(card: DataCard, name: str) -> list[object]:
     """The answer in one sentence, what is broken, then a line for each column."""
     from deepseek.data.view.media_words import broken_rows, describe_copies, headline
 
@@ -127,14 +129,14 @@ def report(card: Mapping[str, Any], name: str) -> list[object]:
     return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
 
-def _broken_table(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
+def _broken_table(found: list[tuple[int, str, BrokenFile]]) -> Table:
     table = output.make_table("row", "column", "what is wrong", "what to do", value_justify="left")
     for row, name, each in found:
         table.add_row(str(row), *(output.escape_text(text) for text in (name, each["message"], each["fix"])))
     return table
 
 
-def _column_table(card: Mapping[str, Any]) -> Table:
+def _column_table(card: DataCard) -> Table:
     from deepseek.data.view.media_words import describe_entry, missing_count
 
     table = output.make_table("column", "kind", "missing", "broken", "what it holds")

@@ -76,7 +76,7 @@ def _read_path(path: Path) -> Table:
 
 @contextmanager
 def translate_open_errors(path: Path) -> Iterator[None]:
-    """What the system says of a path that cannot be read, as an error of ours."""
+    """Turn the error of a path that cannot be read into an InputError or a MissingError."""
     try:
         yield
     except FileNotFoundError as error:
