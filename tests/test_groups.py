@@ -22,7 +22,7 @@ GROUPS = {
     "data": "table features media split samples stream view",
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
-    "explain": "modules shapley media tabular evaluation report",
+    "explain": "records modules shapley media tabular evaluation report",
     "serve": "core batching models openai protocols openapi repository",
     "train": "distributed checkpoint loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning subjects edge",
