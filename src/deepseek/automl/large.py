@@ -1,7 +1,7 @@
 """Rows for `ship` from a file that is larger than memory: as many as fit, drawn so that they stand for all of them.
 
-    table, reading = read_rows(Path("loans.csv"), target="default", seed=0, memory_bytes=2 * 10**9)
-    reading.words()          # None where every row is used
+    table, sample = read_rows(Path("loans.csv"), target="default", seed=0, memory_bytes=2 * 10**9)
+    sample.warning()         # None where every row is used
 
 The rows that are used keep their order, and come evenly from the whole file and from each class of the target: shares
 and times stay as they are. Search, blend and last fit use these rows; what is used of how many is in the warnings and
@@ -35,13 +35,13 @@ MAX_STRATA = 1_000  # values of a target that are drawn from evenly; of one with
 
 @dataclass(frozen=True, slots=True)
 class RowSample:
-    """What was read of a file."""
+    """How many rows of a large file are used."""
 
     num_used: int
     num_rows: int  # of the file
     memory_bytes: int  # of the budget
 
-    def words(self) -> str | None:
+    def warning(self) -> str | None:
         """The warning; None where all rows are used."""
         if self.num_used == self.num_rows:
             return None

@@ -106,10 +106,7 @@ def command(
     )  # fmt: skip
     warn_unchecked(bundle, public)
     output.emit(result, as_json, lambda: report(result))
-    for written, what in ((html, "report"), (json_file, "same as JSON")):
-        if written is not None:
-            signed = f", its signature in {written}.sig" if private is not None else ""
-            output.note(f"the {what} is in {written}{signed}")
+    output.note_written({"report": html, "same as JSON": json_file}, is_signed=private is not None)
 
 
 def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
@@ -118,10 +115,10 @@ def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
 
     public = [key for key in keys if is_public_key_file(key)]
     private = [key for key in keys if key not in public]
-    for kind, found in (("public", public), ("private", private)):
-        if len(found) > 1:
+    for kind, of_kind in (("public", public), ("private", private)):
+        if len(of_kind) > 1:
             raise click.UsageError(
-                f"--key is given {len(found)} {kind} keys; one may have signed BUNDLE, and one signs"
+                f"--key is given {len(of_kind)} {kind} keys; one may have signed BUNDLE, and one signs"
             )
     return next(iter(public), None), next(iter(private), None)
 
@@ -171,8 +168,8 @@ def faithfulness_lines(trust: Mapping[str, Any] | None) -> list[object]:
         lines.append((f"agreement with {trust['second']}", f"rank correlation {number(min(agreed))} at least"))
     parts = [part for row in rows for part in row.get("parts", ())]
     for column in dict.fromkeys(part["column"] for part in parts):
-        some = [part for part in parts if part["column"] == column]
-        lines += [(f"{column}, {name}", told) for name, told in _curve_lines(some)]
+        of_column = [part for part in parts if part["column"] == column]
+        lines += [(f"{column}, {name}", passes) for name, passes in _curve_lines(of_column)]
     if trust["randomised"]:
         lines.append(("likeness with a shuffled model", number(trust["randomised"][-1]["similarity"])))
     return ["", "how far to trust it", output.fact_table(lines), *(f"  {note}" for note in trust["notes"])]
@@ -180,11 +177,11 @@ def faithfulness_lines(trust: Mapping[str, Any] | None) -> list[object]:
 
 def _curve_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
     """Of the curves; of few players hardly any order can be told from chance."""
-    told = [row for row in rows if row["num_players"] > MIN_PLAYERS]
-    if not told:
+    judged = [row for row in rows if row["num_players"] > MIN_PLAYERS]
+    if not judged:
         return [("deletion and insertion", f"not to be told from chance with {MIN_PLAYERS} or fewer")]
     return [
-        (name, f"{sum(row[name]['passes'] for row in told)} of {len(told)} rows beyond 95 % of random orders")
+        (name, f"{sum(row[name]['passes'] for row in judged)} of {len(judged)} rows beyond 95 % of random orders")
         for name in ("deletion", "insertion")
     ]
 
@@ -193,8 +190,8 @@ def ledger_lines(path: Mapping[str, Any]) -> list[object]:
     """What each layer of one perceptron sums to, and whether that is the change to be explained."""
     lines = []
     for line in path["ledger"]:
-        found = "balances" if line["passes"] else "DOES NOT BALANCE"
+        balance = "balances" if line["passes"] else "DOES NOT BALANCE"
         if line["passes"] is None:
-            found = f"{signed_number(line['bypassed'])} passes it by"
-        lines.append((f"{line['layer']} ({line['kind']})", f"{signed_number(line['sum'])}, {found}"))
+            balance = f"{signed_number(line['bypassed'])} passes it by"
+        lines.append((f"{line['layer']} ({line['kind']})", f"{signed_number(line['sum'])}, {balance}"))
     return [f"part {path['part']}, layer by layer: {path['method']}", output.fact_table(lines)]

@@ -185,8 +185,8 @@ def join_group(member: str | None, settings: Settings) -> tuple[Membership | Non
         return None, settings
     from deepseek.serve.http.group import Membership
 
-    found = Membership.read(member)
-    return found, replace(settings, port=found.port, grpc_port=found.grpc_port or None)
+    membership = Membership.read(member)
+    return membership, replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
 
 
 def check_grpc_port(settings: Settings, *, first: bool) -> None:
@@ -304,10 +304,10 @@ def lifecycle_options(
         splits[name] = split
     if watch is not None and repository is None:
         raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
-    found = None
+    folder = None
     if repository is not None:
-        found = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
-    return {"repository": found, "splits": splits}
+        folder = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
+    return {"repository": folder, "splits": splits}
 
 
 def other_states(child: GroupMember | None) -> list[Any]:

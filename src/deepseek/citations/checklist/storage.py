@@ -117,15 +117,15 @@ def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
         if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("an array holds what is no finite float64")
         hypotheses = tuple(str(each) for each in words["hypotheses"])
-        kept = arrays["sentences"]
-        if not _same_vectors(embedder.passages(list(hypotheses)), kept):
+        vectors = arrays["sentences"]
+        if not _same_vectors(embedder.passages(list(hypotheses)), vectors):
             raise _embedder_mismatch(folder, words["embedder"], embedder)
         views = EvidenceScorer.of(words["views"], _arrays_of(arrays, "views"))
         readers = [
-            given if isinstance(given, int) else (given, _arrays_of(arrays, f"reader{place}"))
-            for place, given in enumerate(words["readers"])
+            reader if isinstance(reader, int) else (reader, _arrays_of(arrays, f"reader{index}"))
+            for index, reader in enumerate(words["readers"])
         ]
-        _check_shapes(len(hypotheses), kept.shape[1], words["views"], readers, arrays)
+        _check_shapes(len(hypotheses), vectors.shape[1], words["views"], readers, arrays)
         ranker = _load_trees(files[RANKER], NUM_FEATURES)
         verdicts = VerdictModel(LabelReaders.of(readers), _load_trees(files[VERDICTS], NUM_SUMMARY_FEATURES))
     except DeepseekError:
@@ -232,24 +232,24 @@ def _load_trees(data: bytes, num_features: int) -> Any:
     check_learner(learner)
     if int(learner["learner_model_param"]["num_feature"]) != num_features:
         raise ValueError("its trees read other columns")
-    made = need("xgboost", extra="explain").XGBClassifier(n_jobs=1)
-    made.load_model(bytearray(data))
-    return made
+    classifier = need("xgboost", extra="explain").XGBClassifier(n_jobs=1)
+    classifier.load_model(bytearray(data))
+    return classifier
 
 
-def _same_vectors(found: NDArray[Any], kept: NDArray[Any]) -> bool:
+def _same_vectors(vectors: NDArray[Any], stored: NDArray[Any]) -> bool:
     """Whether an embedder gives the vectors (N, D) that it gave when the checklist was saved; its name may be another,
     for it has the folder's."""
-    if found.shape != kept.shape or kept.ndim != 2:
+    if vectors.shape != stored.shape or stored.ndim != 2:
         return False
-    lengths, before = np.linalg.norm(found, axis=1), np.linalg.norm(kept, axis=1)
-    products = (found * kept).sum(axis=1)
+    lengths, before = np.linalg.norm(vectors, axis=1), np.linalg.norm(stored, axis=1)
+    products = (vectors * stored).sum(axis=1)
     return bool(np.allclose(lengths, before, rtol=1 - MIN_COSINE) and (products >= MIN_COSINE * lengths * before).all())
 
 
-def _embedder_mismatch(folder: Path, wanted: object, given: Embedder) -> InputError:
+def _embedder_mismatch(folder: Path, wanted: object, embedder: Embedder) -> InputError:
     return InputError(
-        f"{folder} was trained with the embedder {str(wanted)[:80]}, and {given.name} gives other vectors",
+        f"{folder} was trained with the embedder {str(wanted)[:80]}, and {embedder.name} gives other vectors",
         expected="the embedder that it was trained with",
         fix="give that one to Checklist.open, or train the checklist again",
     )

@@ -37,65 +37,65 @@ class LabelReaders:
     """One reader for each sentence: a label where all contracts had it, else words and a logistic regression over them,
     a mean vector and the best scores."""
 
-    def __init__(self, made: Sequence[Any]) -> None:
-        self._made = list(made)
+    def __init__(self, readers: Sequence[Any]) -> None:
+        self._readers = list(readers)
 
     @classmethod
     def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> LabelReaders:
         """`vectors` (N, D) and `ranked` (N, H) of each contract."""
-        made: list[Any] = []
+        readers: list[Any] = []
         for column in range(ranked[0].shape[1]):
-            read = [
+            inputs = [
                 _reader_input(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)
             ]
             labels = np.array([contract.labels[column] for contract in contracts])
             if len(set(labels.tolist())) == 1:
-                made.append(int(labels[0]))
+                readers.append(int(labels[0]))
                 continue
-            words = fit_tfidf([each[0] for each in read])
-            made.append((words, _regression().fit(_reader_table(words, read), labels)))
-        return cls(made)
+            words = fit_tfidf([each[0] for each in inputs])
+            readers.append((words, _regression().fit(_reader_table(words, inputs), labels)))
+        return cls(readers)
 
     def parts(self) -> list[int | tuple[list[str], dict[str, Any]]]:
         """Each reader as its label, or as terms (V) and arrays: idf (V,), coef (K, V + D + NUM_SCORES), intercept (K,),
         classes."""
         return [
-            made
-            if isinstance(made, int)
+            reader
+            if isinstance(reader, int)
             else (
-                column_terms(made[0]),
-                {"idf": made[0].idf_, "coef": made[1].coef_, "intercept": made[1].intercept_}
-                | {"classes": np.asarray(made[1].classes_, np.int64)},
+                column_terms(reader[0]),
+                {"idf": reader[0].idf_, "coef": reader[1].coef_, "intercept": reader[1].intercept_}
+                | {"classes": np.asarray(reader[1].classes_, np.int64)},
             )
-            for made in self._made
+            for reader in self._readers
         ]
 
     @classmethod
     def of(cls, parts: Sequence[int | tuple[list[str], Mapping[str, Any]]]) -> LabelReaders:
         """From parts(). ValueError for terms that do not fit their weights."""
-        made: list[Any] = []
+        readers: list[Any] = []
         for part in parts:
             if isinstance(part, int):
-                made.append(part)
+                readers.append(part)
                 continue
             terms, arrays = part
             model = _regression()
             model.coef_, model.intercept_, model.classes_ = arrays["coef"], arrays["intercept"], arrays["classes"]
             model.n_features_in_ = arrays["coef"].shape[1]
-            made.append((restore_tfidf(terms, arrays["idf"]), model))
-        return cls(made)
+            readers.append((restore_tfidf(terms, arrays["idf"]), model))
+        return cls(readers)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
         """(H, 3)."""
-        found = np.zeros((ranked.shape[1], 3))
-        for column, made in enumerate(self._made):
-            if isinstance(made, int):
-                found[column, made] = 1
+        probabilities = np.zeros((ranked.shape[1], 3))
+        for column, reader in enumerate(self._readers):
+            if isinstance(reader, int):
+                probabilities[column, reader] = 1
                 continue
-            words, model = made
+            words, model = reader
             table = _reader_table(words, [_reader_input(clauses, vectors, ranked[:, column])])
-            found[column, model.classes_] = model.predict_proba(table)[0]
-        return found
+            probabilities[column, model.classes_] = model.predict_proba(table)[0]
+        return probabilities
 
 
 class VerdictModel:

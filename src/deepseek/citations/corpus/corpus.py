@@ -63,10 +63,10 @@ class Corpus:
     @property
     def digest(self) -> str:
         """sha256 of ids and texts."""
-        made = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for clause in self.clauses:
-            made.update(f"{clause.id}\0{clause.text}\0".encode("utf-8", "surrogatepass"))
-        return made.hexdigest()
+            sha256.update(f"{clause.id}\0{clause.text}\0".encode("utf-8", "surrogatepass"))
+        return sha256.hexdigest()
 
     def find(self, law: str, article: str) -> tuple[Clause, ...]:
         """The clauses of an article of every law whose name has `law` in it, whatever the version."""

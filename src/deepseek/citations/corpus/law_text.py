@@ -45,14 +45,14 @@ def read_laws(path: Path) -> tuple[list[Clause], list[str]]:
     if not path.exists():
         raise MissingError(f"there is no {path}", expected="a folder of laws, or one file", fix="give its path")
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    found: list[Clause] = []
+    clauses: list[Clause] = []
     skipped = []
     for file in files:
         if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith("."):
-            made = list(_read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file))
-            found += made
-            skipped += [] if made else [file.name]
-    return found, skipped
+            clauses_of_file = list(_read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file))
+            clauses += clauses_of_file
+            skipped += [] if clauses_of_file else [file.name]
+    return clauses, skipped
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -170,18 +170,18 @@ def join_paragraphs(lines: list[str]) -> list[str]:
     >>> join_paragraphs(["One of these:", "(a) this;", "(b) that.", "Another", "one."])
     ['One of these:\\n(a) this;\\n(b) that.', 'Another one.']
     """
-    found: list[str] = []
+    paragraphs: list[str] = []
     for line in lines:
         if not any(letter.isprintable() and not letter.isspace() for letter in line):
             continue  # a zero-width space is a line in some files
-        if found and _ITEM.match(line):
-            found[-1] += "\n" + line
-        elif found and not found[-1].endswith(_ENDS):
-            joint = " " if found[-1][-1].isascii() and line[0].isascii() else ""
-            found[-1] += ("\n" if found[-1].endswith((":", "：")) else joint) + line
+        if paragraphs and _ITEM.match(line):
+            paragraphs[-1] += "\n" + line
+        elif paragraphs and not paragraphs[-1].endswith(_ENDS):
+            joint = " " if paragraphs[-1][-1].isascii() and line[0].isascii() else ""
+            paragraphs[-1] += ("\n" if paragraphs[-1].endswith((":", "：")) else joint) + line
         else:
-            found.append(line)
-    return found
+            paragraphs.append(line)
+    return paragraphs
 
 
 def _read_parquet(file: Path) -> Iterator[Clause]:

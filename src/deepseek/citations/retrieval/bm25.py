@@ -30,14 +30,14 @@ def extract_terms(text: str) -> list[str]:
     >>> terms("借款利息 3% of Loans")
     ['借款', '款利', '利息', '借', '款', '利', '息', '3', 'of', 'loan']
     """
-    found: list[str] = []
+    terms: list[str] = []
     for run in _TOKEN_RUN.findall(text):
         if "㐀" <= run[0] <= "鿿":
-            found += [run[place : place + 2] for place in range(len(run) - 1)]
-            found += run
+            terms += [run[index : index + 2] for index in range(len(run) - 1)]
+            terms += run
         else:
-            found.append(stem(run.casefold()))
-    return found
+            terms.append(stem(run.casefold()))
+    return terms
 
 
 def stem(word: str) -> str:
@@ -73,9 +73,9 @@ class Bm25:
 
     def scores(self, query: str) -> Float64:
         """(N,) of one query."""
-        found = np.zeros(self.num_documents)
+        scores = np.zeros(self.num_documents)
         for term in set(extract_terms(query)):
             if term in self._found:
                 rows, values = self._found[term]
-                found[rows] += values
-        return found
+                scores[rows] += values
+        return scores

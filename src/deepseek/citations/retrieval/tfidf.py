@@ -34,10 +34,10 @@ def column_terms(words: Any) -> list[str]:
 
 def restore_tfidf(terms: Sequence[str], idf: Float64) -> Any:
     """The vectorizer with these terms and weights (V,). ValueError where they do not fit each other."""
-    made = _vectorizer(vocabulary=list(terms))
-    made.idf_ = np.asarray(idf, np.float64)
-    return made
+    vectorizer = _vectorizer(vocabulary=list(terms))
+    vectorizer.idf_ = np.asarray(idf, np.float64)
+    return vectorizer
 
 
-def _vectorizer(**given: Any) -> Any:
-    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_VECTORIZER_OPTIONS | given))
+def _vectorizer(**options: Any) -> Any:
+    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_VECTORIZER_OPTIONS | options))

@@ -67,8 +67,8 @@ class SentenceEncoder:
         first = np.maximum(pooled @ weights["d0"], 0)
         second = np.maximum(pooled @ weights["p1"] + first @ weights["d1"], 0)
         third = np.maximum(second @ weights["d2"], 0)
-        made: Float32 = normalize_rows(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
-        return made
+        vector: Float32 = normalize_rows(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
+        return vector
 
     def _branch(self, rows: Float32, size: int, before: int) -> Float32:
         """(L, 512) -> (L, WIDTH)."""
@@ -112,12 +112,12 @@ def _build_tokenizer(model: bytes) -> Any:
             pieces.append((inner[1].decode("utf-8"), score))
         elif field == 3:
             letters = dict(_protobuf_fields(value))[2]
-    made = tokenizers.Tokenizer(models.Unigram(pieces, UNKNOWN, False))
-    made.normalizer = normalizers.Sequence(
+    tokenizer = tokenizers.Tokenizer(models.Unigram(pieces, UNKNOWN, False))
+    tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Precompiled(letters), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     )
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
 
 
 def _protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -138,11 +138,11 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    found = shift = 0
+    value = shift = 0
     while True:
         byte = data[at]
         at += 1
-        found |= (byte & 127) << shift
+        value |= (byte & 127) << shift
         if byte < 128:
-            return found, at
+            return value, at
         shift += 7

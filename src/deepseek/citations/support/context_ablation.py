@@ -150,8 +150,8 @@ def _mean_ranks(values: Float64) -> Float64:
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
 
 
-def _check_log_probabilities(found: Sequence[float], num_sentences: int) -> Float64:
-    numbers = np.asarray(found, np.float64)
+def _check_log_probabilities(log_probabilities: Sequence[float], num_sentences: int) -> Float64:
+    numbers = np.asarray(log_probabilities, np.float64)
     if numbers.shape != (num_sentences,):
         raise ValueError(f"it gave {list(numbers.shape)} numbers for {num_sentences} sentences")
     if not np.isfinite(numbers).all() or (numbers > 1e-6).any():
