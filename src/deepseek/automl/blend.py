@@ -192,9 +192,9 @@ def _hedge_weights(weights: Float64, pool: list[Trial], num_effective: float) ->
     spoken for that: on few rows, or few of a class, the order of good families is luck, and families err on different
     rows."""
     leaders: dict[str, int] = {}
-    for place, trial in enumerate(pool):  # best first
+    for index, trial in enumerate(pool):  # best first
         if trial.number and len(leaders) < HEDGE_FAMILIES:
-            leaders.setdefault(trial.family, place)
+            leaders.setdefault(trial.family, index)
     if not leaders:
         return weights
     even = np.zeros_like(weights)

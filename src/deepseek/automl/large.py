@@ -119,12 +119,12 @@ class StratifiedDraw:
     def rows(self, part: Table, target: str) -> NDArray[np.int64]:
         """The rows of the next part that are drawn, in their order."""
         values = part.column(target).astype(str)
-        strata, places = np.unique(values, return_inverse=True)
+        strata, stratum_of_row = np.unique(values, return_inverse=True)
         if len(self._seen.keys() | set(strata.tolist())) > MAX_STRATA:  # a number rather than a class
-            strata, places = np.array([""]), np.zeros(part.num_rows, np.int64)
+            strata, stratum_of_row = np.array([""]), np.zeros(part.num_rows, np.int64)
         chosen = np.zeros(part.num_rows, bool)
-        for place, stratum in enumerate(strata.tolist()):
-            rows = np.flatnonzero(places == place)
+        for index, stratum in enumerate(strata.tolist()):
+            rows = np.flatnonzero(stratum_of_row == index)
             numbers = self._seen[stratum] + np.arange(len(rows))
             upto = np.floor(numbers * self._share + self._start)
             before = np.floor((numbers - 1) * self._share + self._start)

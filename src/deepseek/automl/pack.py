@@ -110,7 +110,7 @@ class FinishedRun:
     decision: ChosenDecision
     test: TestFigures
     files: dict[str, bytes]  # weights, graph, preprocessing, by path in the bundle
-    documents: dict[str, Any]  # further JSON files, by path in the bundle
+    documents: dict[str, object]  # further JSON files, by path in the bundle
     metrics_details: JsonObject = field(default_factory=dict)  # added to evidence/metrics.json
     data_details: JsonObject = field(default_factory=dict)  # added to evidence/data.json
 
@@ -132,12 +132,12 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
     )  # fmt: skip
 
 
-def as_json(document: Any) -> bytes:
+def as_json(document: object) -> bytes:
     """A JSON file of a bundle: sorted keys, so that equal content has an equal digest."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()
 
 
-def _documents(run: FinishedRun) -> dict[str, Any]:
+def _documents(run: FinishedRun) -> dict[str, object]:
     """The JSON files of a bundle, by path."""
     data = run.data
     return run.documents | {

@@ -57,8 +57,8 @@ def is_folder(spec: str | Path) -> bool:
 def load_encoders(
     specs: Mapping[str, str | Path], development: Table, *, trained: Collection[str] = ()
 ) -> UserEncoders:
-    """Read the encoders of columns, each a folder or NAME:FILE. `development`: the rows to fit on, whose longest text says how many tokens
-    are read; `trained`: columns whose encoder goes on learning.
+    """Read the encoders of columns, each a folder or NAME:FILE. `development`: the rows to fit on, whose longest text
+    says how many tokens are read; `trained`: columns whose encoder goes on learning.
 
     InputError for a column that is not there or a net that is not known; MissingError and IntegrityError for files.
     """

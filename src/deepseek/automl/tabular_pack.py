@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,7 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         run.task, data.labels, held_out.target, developed.held_out_output, held_out.weight, options
     )
     test_figures = _measure_test_rows(run, developed, test, source)
-    documents: dict[str, Any] = {
+    documents: dict[str, object] = {
         "card.json": make_card(data.development, run.kinds, options.target),
         "example.json": run.preprocessor.example(),
         "evidence/validation.json": _validation_report(run, developed),
@@ -118,9 +117,9 @@ def _validation_report(run: TabularRun, developed: DevelopedModel) -> JsonObject
     }
 
 
-def _group_reports(run: TabularRun, test: TestFigures, decision: ChosenDecision) -> dict[str, Any]:
+def _group_reports(run: TabularRun, test: TestFigures, decision: ChosenDecision) -> dict[str, object]:
     """Evidence by segment and by group, where the options ask for it, by path in the bundle."""
-    options, data, reports = run.options, run.data, dict[str, Any]()
+    options, data, reports = run.options, run.data, dict[str, object]()
     if options.segments:
         segments = evidence.segment_figures(run.task, data.test, options.segments, test.target, test.output)
         reports["evidence/segments.json"] = evidence.segments_to_dict(segments)

@@ -7,7 +7,7 @@ build(args)  ->  open_app(args)         # where Ray Serve makes the application;
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 if TYPE_CHECKING:
+    from deepseek.cli.support.opening import OpenedModel
     from deepseek.serve import App, Settings
     from deepseek.serve.cluster.plan import ClusterPlan
 
@@ -195,10 +196,10 @@ def open_app(args: Mapping[str, Any]) -> App:
     from deepseek.serve.models.adapter import adapt_model
 
     settings = read_replica_settings(args["settings"])
-    models: dict[str, Any] = {}
+    models: dict[str, OpenedModel] = {}
     for wanted in args["models"]:
         name, path = wanted["name"], Path(wanted["path"])
-        model: Any
+        model: Any  # never one that writes text: resolve_models() refuses those
         (model,) = open_models((f"{name}={path}",), None, lazy=settings.workers > 0).values()
         if adapt_model(model).card.digest != wanted["digest"]:
             raise IntegrityError(

@@ -69,16 +69,16 @@ def command(
     for option, value in strange.items():
         if value is not None:
             raise click.UsageError(f"{option} is for deepseek data {'view' if what == 'card' else 'card'}")
-    place = html if what == "view" else out
-    if place is not None:
-        check_writable(place)
+    path = html if what == "view" else out
+    if path is not None:
+        check_writable(path)
     result, card, text = _build_output(what, data, target, files, dict(kinds), rows or 24, seed or 0)
-    if place is not None:
-        with atomic_file(place) as part:
+    if path is not None:
+        with atomic_file(path) as part:
             part.write_text(text, encoding="utf-8")
     output.emit(result, as_json, lambda: report(card, data.name))
-    if place is not None:
-        output.note(f"the {'page' if what == 'view' else 'card'} is in {place}")
+    if path is not None:
+        output.note(f"the {'page' if what == 'view' else 'card'} is in {path}")
 
 
 def _build_output(

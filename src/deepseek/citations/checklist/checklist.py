@@ -70,18 +70,18 @@ class Checklist:
         vectors = [embedder.passages(contract.clauses) for contract in contracts]
         fold = np.random.default_rng(0).permutation(len(contracts)) % NUM_FOLDS
         tables: list[Any] = [None] * len(contracts)
-        for held in range(NUM_FOLDS):
-            inside = [place for place in range(len(contracts)) if fold[place] != held]
-            views = EvidenceScorer.fit([contracts[place] for place in inside], [vectors[place] for place in inside])
-            for place in np.flatnonzero(fold == held).tolist():
-                clauses = contracts[place].clauses
-                tables[place] = clause_features(*views.scores(clauses, vectors[place]), clauses)
+        for fold_number in range(NUM_FOLDS):
+            training = [index for index in range(len(contracts)) if fold[index] != fold_number]
+            views = EvidenceScorer.fit([contracts[index] for index in training], [vectors[index] for index in training])
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                clauses = contracts[index].clauses
+                tables[index] = clause_features(*views.scores(clauses, vectors[index]), clauses)
         ranked: list[Any] = [None] * len(contracts)
-        for held in range(NUM_FOLDS):
-            inside = [place for place in range(len(contracts)) if fold[place] != held]
-            ranker = _fit_ranker([tables[place] for place in inside], [contracts[place] for place in inside])
-            for place in np.flatnonzero(fold == held).tolist():
-                ranked[place] = _rank_clauses(ranker, tables[place])
+        for fold_number in range(NUM_FOLDS):
+            training = [index for index in range(len(contracts)) if fold[index] != fold_number]
+            ranker = _fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                ranked[index] = _rank_clauses(ranker, tables[index])
         verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
         return cls(
             hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), _fit_ranker(tables, contracts), verdicts
@@ -176,8 +176,8 @@ def _rank_clauses(ranker: Any, table: Float64) -> Float64:
 
 def _check_contracts(contracts: Sequence[Contract], hypotheses: Sequence[str]) -> None:
     wrong = [
-        place
-        for place, contract in enumerate(contracts)
+        index
+        for index, contract in enumerate(contracts)
         if contract.evidence.shape != (len(contract.clauses), len(hypotheses))
         or contract.labels.shape != (len(hypotheses),)
         or not contract.clauses

@@ -105,7 +105,7 @@ def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) ->
     )
     every = np.ones_like(score)
     length = np.log1p([len(clause) for clause in clauses])[:, None] * every
-    place = (np.arange(num_clauses) / num_clauses)[:, None] * every
+    position = (np.arange(num_clauses) / num_clauses)[:, None] * every
     distance = np.minimum(np.abs(np.arange(num_clauses)[:, None] - order[0]), 10)
     shifted = [_shift_rows(score, by) for by in (1, -1, 2, -2)]
     kinds = np.arange(num_sentences) * every
@@ -121,7 +121,7 @@ def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) ->
             *shifted,
             others,
             length,
-            place,
+            position,
             distance,
             kinds,
         ],

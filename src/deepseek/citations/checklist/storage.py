@@ -30,7 +30,14 @@ from safetensors.numpy import save as save_arrays
 from deepseek.bundle.manifest import canonical_json, decode_object
 from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
 from deepseek.citations.checklist.evidence import NUM_FEATURES, EvidenceScorer
-from deepseek.citations.checklist.verdict import NUM_SCORES, NUM_SUMMARY_FEATURES, LabelReaders, VerdictModel
+from deepseek.citations.checklist.verdict import (
+    NUM_SCORES,
+    NUM_SUMMARY_FEATURES,
+    LabelReaders,
+    ReaderWeights,
+    StoredReader,
+    VerdictModel,
+)
 from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.engines.tabular.ubjson import read_ubjson
 from deepseek.engines.tabular.xgboost_file import check_learner
@@ -49,7 +56,6 @@ MIN_COSINE = 0.99
 NUM_LABELS = 3
 _FIX_PATH = "check the path"
 _FIX_COPY = "copy the folder again from where it was made, or train the checklist again"
-StoredReader = int | tuple[list[str], Mapping[str, Any]]
 ChecklistParts = tuple[tuple[str, ...], EvidenceScorer, Any, VerdictModel]
 
 
@@ -95,10 +101,10 @@ def _serialize(
     arrays: dict[str, NDArray[Any]] = {f"views.{name}": array for name, array in own.items()}
     arrays["sentences"] = embedder.passages(list(hypotheses)).astype(np.float64)
     readers: list[int | list[str]] = []
-    for place, part in enumerate(verdicts.readers.parts()):
-        readers.append(part if isinstance(part, int) else part[0])
+    for index, part in enumerate(verdicts.readers.parts()):
+        readers.append(part if isinstance(part, int) else part.terms)
         if not isinstance(part, int):
-            arrays |= {f"reader{place}.{name}": np.asarray(array, np.float64) for name, array in part[1].items()}
+            arrays |= {f"reader{index}.{name}": np.asarray(array, np.float64) for name, array in part.arrays.items()}
     words = {"hypotheses": list(hypotheses), "embedder": embedder.name, "views": terms, "readers": readers}
     return {
         WORDS: json.dumps(words).encode(),
@@ -122,7 +128,7 @@ def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
             raise _embedder_mismatch(folder, words["embedder"], embedder)
         views = EvidenceScorer.of(words["views"], _arrays_of(arrays, "views"))
         readers = [
-            reader if isinstance(reader, int) else (reader, _arrays_of(arrays, f"reader{index}"))
+            reader if isinstance(reader, int) else ReaderWeights(reader, _arrays_of(arrays, f"reader{index}"))
             for index, reader in enumerate(words["readers"])
         ]
         _check_shapes(len(hypotheses), vectors.shape[1], words["views"], readers, arrays)
@@ -205,22 +211,22 @@ def _check_shapes(
         "views.idf": (num,), "views.weights": (num_sentences, 2 * num), "views.bias": (num_sentences,),
         "views.meaning": (2 * size + 1, num_sentences), "sentences": (num_sentences, size),
     }  # fmt: skip
-    for place, reader in enumerate(readers):
+    for index, reader in enumerate(readers):
         if isinstance(reader, int):
             if reader not in range(NUM_LABELS):
-                raise ValueError(f"reader {place} says the label {reader}")
+                raise ValueError(f"reader {index} says the label {reader}")
             continue
-        num, classes = len(reader[0]), reader[1]["classes"].tolist()
+        num, classes = len(reader.terms), reader.arrays["classes"].tolist()
         if (
             not 2 <= len(classes) <= NUM_LABELS
             or not set(classes) <= set(range(NUM_LABELS))
             or classes != sorted(set(classes))
         ):
-            raise ValueError(f"reader {place} tells the labels {classes} apart")
+            raise ValueError(f"reader {index} tells the labels {classes} apart")
         rows = len(classes) if len(classes) > 2 else 1
         wanted |= {
-            f"reader{place}.idf": (num,), f"reader{place}.coef": (rows, num + size + NUM_SCORES),
-            f"reader{place}.intercept": (rows,), f"reader{place}.classes": (len(classes),),
+            f"reader{index}.idf": (num,), f"reader{index}.coef": (rows, num + size + NUM_SCORES),
+            f"reader{index}.intercept": (rows,), f"reader{index}.classes": (len(classes),),
         }  # fmt: skip
     if len(readers) != num_sentences or {name: array.shape for name, array in arrays.items()} != wanted:
         raise ValueError("its arrays do not fit its words")

@@ -92,24 +92,24 @@ def read_drafts(
     return drafts, skipped
 
 
-def _list_files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _list_files(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each file with the name that it has in the report."""
-    for place in places:
-        if place.is_dir():
+    for path in paths:
+        if path.is_dir():
             inside = [
                 file
-                for file in sorted(place.rglob("*"))
+                for file in sorted(path.rglob("*"))
                 if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
             ]
             if not inside:
                 raise MissingError(
-                    f"there is no text in {place}", expected="files .txt or .md", fix="give the folder of the drafts"
+                    f"there is no text in {path}", expected="files .txt or .md", fix="give the folder of the drafts"
                 )
-            yield from ((file, str(file.relative_to(place))) for file in inside)
-        elif place.is_file():
-            yield place, place.name
+            yield from ((file, str(file.relative_to(path))) for file in inside)
+        elif path.is_file():
+            yield path, path.name
         else:
-            raise MissingError(f"there is no {place}", expected="a file or a folder of drafts", fix="check the path")
+            raise MissingError(f"there is no {path}", expected="a file or a folder of drafts", fix="check the path")
 
 
 def _make_draft(text: str, data: bytes, name: str) -> Draft:

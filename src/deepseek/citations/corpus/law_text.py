@@ -82,7 +82,7 @@ def decode_text(data: bytes, name: str) -> str:
 
 def _refuse_mixed_encodings(data: bytes, name: str) -> None:
     """Bytes that are no UTF-8 as a whole may hold lines that are: as GB18030 these would read as other letters."""
-    for place, line in enumerate(data.splitlines(), 1):
+    for line_number, line in enumerate(data.splitlines(), 1):
         high = sum(byte > 127 for byte in line)
         try:
             line.decode("utf-8")
@@ -90,7 +90,7 @@ def _refuse_mixed_encodings(data: bytes, name: str) -> None:
             continue
         if high >= 6:  # two Chinese letters; one alone may be GB18030 by chance
             raise MalformedError(
-                f"{name} is in two encodings: line {place} is UTF-8, others are not",
+                f"{name} is in two encodings: line {line_number} is UTF-8, others are not",
                 expected="one encoding in a file",
                 fix="save it again as UTF-8",
             )
@@ -134,25 +134,25 @@ def _match_article(line: str, last: float | None) -> tuple[str, str] | None:
 
 def parse_clauses(text: str, law: str, version: str, *, source: str) -> Iterator[Clause]:
     """The clauses of one law. InputError for an article that is there twice."""
-    section, article, begun = "", "", 0
+    section, article, start_line = "", "", 0
     last: float | None = None
     lines: list[str] = []
     seen: dict[str, Clause] = {}
 
     def close() -> Iterator[Clause]:
-        for place, paragraph in enumerate(join_paragraphs(lines), 1):
-            clause = Clause(law, article, place, version, paragraph, section, f"{source}:{begun}")
-            if place == 1:
+        for number, paragraph in enumerate(join_paragraphs(lines), 1):
+            clause = Clause(law, article, number, version, paragraph, section, f"{source}:{start_line}")
+            if number == 1:
                 if article in seen:
                     raise duplicate_error(seen[article], clause)
                 seen[article] = clause
             yield clause
 
-    for place, line in enumerate(text.splitlines(), 1):
-        start = _match_article(line, last)
-        if start:
+    for line_number, line in enumerate(text.splitlines(), 1):
+        opening = _match_article(line, last)
+        if opening:
             yield from close()
-            article, begun, lines = start[0], place, [start[1]]
+            article, start_line, lines = opening[0], line_number, [opening[1]]
             match = _CHINESE.match(line.strip())
             last = parse_number(match[2]) if match else None
         elif _HEADING.match(line.strip()):
@@ -200,14 +200,14 @@ def _read_parquet(file: Path) -> Iterator[Clause]:
             f"{file.name} has no column {missing[0]!r}", expected=", ".join(PARQUET_COLUMNS), fix="name the columns so"
         )
     seen: dict[tuple[str, str, str], Clause] = {}
-    for place, row in enumerate(table.to_pylist()):
+    for row_number, row in enumerate(table.to_pylist()):
         source = str(row.get("source_file") or file.name)
         date = _DATE.search(source)
         version = f"{int(date[1]):04}-{int(date[2]):02}-{int(date[3]):02}" if date else UNDATED
         law, article, section = str(row["law"]), str(row["article"]), str(row.get("section") or "")
-        for number_, paragraph in enumerate(join_paragraphs(str(row["text"]).splitlines()), 1):
-            clause = Clause(law, article, number_, version, paragraph, section, f"{file.name}, row {place}")
-            if number_ == 1:
+        for number, paragraph in enumerate(join_paragraphs(str(row["text"]).splitlines()), 1):
+            clause = Clause(law, article, number, version, paragraph, section, f"{file.name}, row {row_number}")
+            if number == 1:
                 if clause.key in seen:
                     raise duplicate_error(seen[clause.key], clause)
                 seen[clause.key] = clause

@@ -97,7 +97,7 @@ def write_folder(data: bytes, folder: Path) -> None:
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
         {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
     ]
-    files: dict[str, Any] = {
+    files: dict[str, object] = {
         "config.json": config,
         "modules.json": modules,
         "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
@@ -133,11 +133,11 @@ def _read_pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
     count, *_ = struct.unpack_from("<5i", data, at)
     (size,) = struct.unpack_from("<Q", data, at + 20)
     at += 28
-    places = np.frombuffer(data, "<u4", count + 1, at).tolist()
+    offsets = np.frombuffer(data, "<u4", count + 1, at).tolist()
     at += 4 * (count + 1)
     scores = np.frombuffer(data, "<f4", count, at).tolist()
     at += 4 * count
-    words = [data[at + first : at + last].decode("utf-8") for first, last in pairwise(places)]
+    words = [data[at + first : at + last].decode("utf-8") for first, last in pairwise(offsets)]
     at += size
     _, map_bytes = struct.unpack_from("<iI", data, at)
     return list(zip(words, scores, strict=True)), at + 8 + map_bytes

@@ -69,10 +69,10 @@ class FolderEmbedder:
 
     def _embed(self, texts: Sequence[str]) -> Float32:
         vectors = np.zeros((len(texts), self._model.size), np.float32)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
-            tokens = self._model.prepare([texts[place] for place in chosen])
+            tokens = self._model.prepare([texts[index] for index in chosen])
             vectors[chosen] = self._engine.run(self._model.join(tokens))["embedding"]
         return normalize_rows(vectors)
 

@@ -65,7 +65,7 @@ class Index:
         self.corpus, self.embedders = corpus, tuple(embedders)
         self._legal_weight = legal_weight
         self._articles = list(corpus.articles.items())
-        texts = ["\n".join(corpus.clauses[place].text for place in places) for _, places in self._articles]
+        texts = ["\n".join(corpus.clauses[index].text for index in places) for _, places in self._articles]
         self.bm25 = Bm25(texts)
         self._starts = np.array([places[0] for _, places in self._articles])
         self.vectors = [self._vectors(embedder, cache) for embedder in self.embedders]
@@ -77,7 +77,7 @@ class Index:
         for start in range(0, len(queries), CHUNK_QUERIES):
             for row in self.scores(queries[start : start + CHUNK_QUERIES]):
                 best = np.argsort(-row, kind="stable")[:most]
-                hits.append([self._hit(place, float(row[place])) for place in best.tolist()])
+                hits.append([self._hit(article, float(row[article])) for article in best.tolist()])
         return hits
 
     def scores(self, queries: Sequence[str]) -> Float64:
@@ -97,8 +97,8 @@ class Index:
         scores, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
         return scores + self._legal_weight * self.bm25.scores(legal) if legal else scores
 
-    def _hit(self, place: int, score: float) -> Hit:
-        key, places = self._articles[place]
+    def _hit(self, article: int, score: float) -> Hit:
+        key, places = self._articles[article]
         return Hit(key, tuple(places), score)
 
     def _vectors(self, embedder: Embedder, cache: Path | None) -> Float32:
@@ -116,10 +116,10 @@ class Index:
     def _embed_corpus(self, embedder: Embedder) -> Float32:
         """By length, so that a batch of an embedder has what it would have of all at once."""
         texts = [clause.text for clause in self.corpus]
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
         for start in range(0, len(order), CHUNK_CLAUSES):
-            parts.append(embedder.passages([texts[place] for place in order[start : start + CHUNK_CLAUSES]]))
+            parts.append(embedder.passages([texts[index] for index in order[start : start + CHUNK_CLAUSES]]))
             if self._progress is not None:
                 self._progress(
                     f"embedding the corpus by {embedder.name}", min(1.0, (start + CHUNK_CLAUSES) / len(order))
@@ -136,13 +136,13 @@ def mean_neighbor_cosine(vectors: Float32) -> Float32:
     >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
     [0.5, 0.5, 0.0]
     """
-    places = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))
-    background = vectors[places].T
-    most = min(NUM_NEIGHBORS, len(places) - 1)
+    sampled = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))
+    background = vectors[sampled].T
+    most = min(NUM_NEIGHBORS, len(sampled) - 1)
     means = np.zeros(len(vectors), np.float32)
     for start in range(0, len(vectors), CHUNK_CLAUSES):
         cosines = vectors[start : start + CHUNK_CLAUSES] @ background
-        itself = np.isin(np.arange(start, start + len(cosines)), places)
+        itself = np.isin(np.arange(start, start + len(cosines)), sampled)
         best = -np.partition(-cosines, most, axis=1)[:, : most + 1]
         best.sort(axis=1)  # the largest is the clause itself, where it is among them
         chosen = np.where(itself[:, None], best[:, :-1], best[:, 1:])

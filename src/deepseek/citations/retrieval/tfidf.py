@@ -1,4 +1,4 @@
-"""Words and pairs of words of English clauses, weighed by how rare they are: fitted, told as data, and made again.
+"""Words and pairs of words of English clauses, weighed by how rare they are: fitted, stored as data, and restored.
 
 words = fitted(clauses)
 words.transform(clauses)                              # (N, V), sparse
@@ -15,7 +15,7 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.extras import need
 
-_VECTORIZER_OPTIONS: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+_VECTORIZER_OPTIONS: dict[str, object] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
 
 
 def fit_tfidf(texts: Sequence[str]) -> Any:

