@@ -86,10 +86,7 @@ def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int,
         result, as_json,
         lambda: [part if isinstance(part, str) else output.fact_table(part) for part in result.text_parts()],
     )  # fmt: skip
-    for path, what in ((chosen.html, "report"), (chosen.json_file, "same as JSON")):
-        if path is not None:
-            signature = f", its signature in {path}.sig" if private is not None else ""
-            output.note(f"the {what} is in {path}{signature}")
+    output.note_written({"report": chosen.html, "same as JSON": chosen.json_file}, is_signed=private is not None)
 
 
 def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
