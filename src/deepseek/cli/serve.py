@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -240,7 +239,7 @@ def run_server(
     if membership is not None:
         child = GroupMember(membership)
         child.state = lambda: [metrics.exposition().decode(), live.state()]
-        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
+        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
@@ -294,7 +293,7 @@ class ModelLifecycle:
     """Models that come and go while the server runs."""
 
     repository: Repository | None = None  # what may be loaded
-    splits: Mapping[str, TrafficSplit] = MappingProxyType({})  # by model: the share of each of its versions
+    splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
 
 
 def read_lifecycle(

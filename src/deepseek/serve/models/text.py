@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from deepseek.plugins import did_you_mean
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
+    from deepseek.engines.text.serve.engine import TextEngineOptions
 
 TEXT_COLUMN = "text"
 
@@ -69,7 +70,7 @@ class TextAdapter:
         self.bundle_signature: Signature = "none"  # of the bundle around it, if there is one
         self.card = TextCard(model.task, model.labels, model.digest)
         self.example: Record = dict(model.example)
-        self._options = dict(options)
+        self._options = cast("TextEngineOptions", dict(options))
         self._engine: TextEngine | None = None
 
     @property
