@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
 from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of
+from deepseek.bundle.report import Signature
 from deepseek.bundle.sign import (
     MAX_SIGNATURE_BYTES,
     check_own_signature,
@@ -30,7 +31,6 @@ from deepseek.extras import is_installed
 if TYPE_CHECKING:
     from deepseek.bundle.sign import PublicKey
 
-Signature = Literal["none", "not checked", "good"]
 #: What a person should know of a bundle whose signature is "not checked".
 UNCHECKED_SIGNATURE = "it is signed, and nobody has checked by whom; give the maker's public key with --key"
 _EXPECT_INTACT = "the files as their maker wrote them"
