@@ -151,7 +151,7 @@ def read_signature_bytes(folder: Folder) -> bytes | None:
 
 def compare_with_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
     """Sizes of all files, and in words what is missing, what is there unasked and what is no plain file."""
-    sizes, folders, problems = folder.listing()
+    sizes, folders, problems = folder.list_files()
     listed = files.keys()
     problems += [f"{name!r} is missing" for name in sorted(listed - sizes.keys())]
     extra = sizes.keys() - listed - {MANIFEST, SIGNATURE}

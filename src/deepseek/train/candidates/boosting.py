@@ -64,9 +64,9 @@ class XGBoost:
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         xgb = need("xgboost", extra="tabular")
-        knobs = {name: value for name, value in params.items() if name != "rounds"}
+        chosen = {name: value for name, value in params.items() if name != "rounds"}
         settings = {
-            **knobs,
+            **chosen,
             **_objective(data),
             "tree_method": "hist",
             "grow_policy": "lossguide",
@@ -74,7 +74,7 @@ class XGBoost:
             "max_bin": int(np.clip(len(data.target) // ROWS_PER_BIN, 64, 256)),
             "seed": seed,
             "nthread": data.num_threads(worth_cells=MIN_THREADED_CELLS),
-            "monotone_constraints": str(data.monotone) if data.constrained else None,
+            "monotone_constraints": str(data.monotone) if data.is_constrained else None,
         }
         settings = {name: value for name, value in settings.items() if value is not None}
         rounds = int(params.get("rounds", MAX_ROUNDS))
@@ -100,7 +100,7 @@ class XGBoost:
                 return [from_xgboost(booster, num_margins=data.num_margins)]
 
             size = len(booster.save_raw()) // NATIVE_SIZE_RATIO
-            return FittedCandidate(margin, weights, {**knobs, "rounds": rounds}, size_bytes=size, cut=cut)
+            return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=size, cut=cut)
 
         return cut(rounds)
 
@@ -133,7 +133,7 @@ class HistGradientBoosting:
     needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
-        return not (data.constrained and data.task == "multiclass")
+        return not (data.is_constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
         return 0.3 + 3e-6 * data.features.size * data.num_margins
@@ -157,7 +157,7 @@ class HistGradientBoosting:
             if data.task == "regression"
             else ensemble.HistGradientBoostingClassifier
         )
-        model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.constrained else None, **params)
+        model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.is_constrained else None, **params)
         with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
             model.fit(data.features, data.target, sample_weight=data.weight)
 

@@ -21,7 +21,7 @@ class LinearModel:
     needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
-        return not data.constrained
+        return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
         return 0.03 + 1e-7 * data.features.size * data.num_margins

@@ -75,8 +75,8 @@ def fit(
     >>> result.num_steps, result.losses[1] < result.losses[0]
     (100, True)
     """
-    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = TrainingRun(model, data, config or TrainConfig(), *given)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.begin()
     return _run_loop(run, progress)
 
@@ -102,8 +102,8 @@ def resume(
     whole is passed over and named in the result's warnings. InputError when the checkpoint is of another model,
     configuration or optimizer; IntegrityError when none of them is whole.
     """
-    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = TrainingRun(model, data, config or TrainConfig(), *given)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.resume()
     return _run_loop(run, progress)
 

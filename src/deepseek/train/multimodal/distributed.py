@@ -48,21 +48,22 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
         shape = [1, -1, *[1] * (x.dim() - 2)]
         wide = x.float()
         count = wide.new_tensor([0 if self.is_absent else x.numel() // x.shape[1]])
-        sums = torch.cat([self._counted(wide.sum(dims)), count])
+        sums = torch.cat([self._zero_if_absent(wide.sum(dims)), count])
         sums = _AllReduceSum.apply(sums, self.group)  # type: ignore[no-untyped-call]
         mean, num = sums[:-1] / sums[-1], sums[-1].detach()
         centred = wide - mean.view(shape)
-        squares = _AllReduceSum.apply(self._counted(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
+        squares = _AllReduceSum.apply(self._zero_if_absent(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
         variance = squares / num
-        self._remember(mean.detach(), variance.detach() * num / (num - 1))
+        self._update_running_statistics(mean.detach(), variance.detach() * num / (num - 1))
         y: Tensor = centred * torch.rsqrt(variance + self.eps).view(shape)
         y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
 
-    def _counted(self, sums: Tensor) -> Tensor:
+    def _zero_if_absent(self, sums: Tensor) -> Tensor:
+        """The sums of this rank's rows; 0 where these are stand-ins."""
         return 0 * sums if self.is_absent else sums
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1

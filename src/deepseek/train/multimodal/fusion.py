@@ -321,16 +321,16 @@ def predict_margins(net: MultimodalNet, arrays: Arrays, rows: NDArray[Any], *, m
     """Fused logits or values (N, K) of the rows. `mirror`: pictures whose mirrored twins are answered too; the mean is
     given."""
     net.eval()
-    found = []
+    batches = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH_ROWS):
-            values, there = make_batch(arrays, rows[start : start + BATCH_ROWS])
-            logits = net(values, there).logits
+            values, present = make_batch(arrays, rows[start : start + BATCH_ROWS])
+            logits = net(values, present).logits
             if mirror:
-                turned = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
-                logits = (logits + net(turned, there).logits) / 2
-            found.append(logits.numpy())
-    return np.concatenate(found).astype(np.float32)
+                flipped = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
+                logits = (logits + net(flipped, present).logits) / 2
+            batches.append(logits.numpy())
+    return np.concatenate(batches).astype(np.float32)
 
 
 def _fused_loss(output: MultimodalOutput, truth: Tensor) -> Tensor:
