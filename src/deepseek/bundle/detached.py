@@ -25,7 +25,7 @@ MAX_SIGNED_FILE_BYTES = 1 << 28
 
 
 def signature_path(path: Path) -> Path:
-    """Where the signature of a file stands."""
+    """The path of the signature of a file: FILE.sig."""
     return path.with_name(f"{path.name}.sig")
 
 

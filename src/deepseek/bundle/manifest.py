@@ -99,7 +99,7 @@ class Manifest:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     labels: tuple[str, ...] = ()  # the classes in order; none for regression
-    threshold: float | None = None  # the positive class is answered from this chance on; binary only
+    threshold: float | None = None  # the positive class is answered from this probability on; binary only
     engines: tuple[EngineEntry, ...] = ()
     lineage: Lineage = field(default_factory=Lineage)
     files: dict[str, str] = field(default_factory=dict)  # path to sha256, without bundle.json and bundle.sig
@@ -237,7 +237,7 @@ def check_name(text: str, field_name: str = "name") -> None:
 
 
 def is_threshold(value: float | None) -> bool:
-    """Whether a chance can be compared with `value`. One that no chance reaches is a little above 1
+    """Whether a probability can be compared with `value`. One that no probability reaches is a little above 1
     (train/tabular/decide.py).
 
     >>> is_threshold(None), is_threshold(0.0), is_threshold(1.0000001), is_threshold(9.0)

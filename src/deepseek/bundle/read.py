@@ -53,9 +53,11 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of all files on disk."""
         return sum(self.sizes.values())
 
     def has(self, name: str) -> bool:
+        """Whether the manifest lists the file."""
         return name in self.manifest.files
 
     def read(self, name: str) -> bytes:
@@ -161,7 +163,7 @@ def compare_with_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict
 
 
 def content_problems(folder: Folder, files: Mapping[str, str]) -> Iterator[str]:
-    """In words, every file that is a pickle or whose safetensors header does not fit."""
+    """Every file that is a pickle or whose safetensors header does not fit, in words."""
     for name in files:
         with folder.open(name) as (file, size_bytes):
             problem = content_problem(name, file, size_bytes)

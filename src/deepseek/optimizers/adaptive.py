@@ -6,7 +6,7 @@
 
 Parameters are valid at all times (no train() or eval() of the optimizer). One step, for gradients g_t of all tensors:
 
-1. How far was the last step? The normalised hypergradient of the rate (arXiv 1703.04782, equation 5, normalised as in
+1. How far was the last step? The normalized hypergradient of the rate (arXiv 1703.04782, equation 5, normalized as in
    arXiv 1510.04609 section 3) is the cosine between the gradient and the direction u just taken:
        c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|)
        a_t, q_t = means of c_t and of its square, decaying by BETA_ALIGNMENT, bias-corrected
@@ -100,7 +100,7 @@ class ParameterSlice:
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
-    """Finds its own learning rate and regularisation; see the module for the algorithm and its sources.
+    """Finds its own learning rate and regularization; see the module for the algorithm and its sources.
 
     `params`: parameters or groups, as of any torch optimizer. Each group may have its own values of the arguments.
     InputError for complex parameters, sparse gradients and arguments out of range.
@@ -134,7 +134,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             initial_lr = lr
         config = AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
         super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
-        self._regularisation = Regularization()
+        self._regularization = Regularization()
         self._group = group
 
     def add_param_group(self, param_group: ParameterGroup) -> None:
@@ -176,17 +176,17 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""
-        self._regularisation.attach(model)
-        return self._regularisation
+        self._regularization.attach(model)
+        return self._regularization
 
     def report(self, *, train_loss: float, val_loss: float) -> Regularization:
         """Tell how training goes; dropout, label smoothing and weight decay follow the gap. InputError for NaN."""
-        self._regularisation.report(train_loss, val_loss)
-        return self._regularisation
+        self._regularization.report(train_loss, val_loss)
+        return self._regularization
 
     def state_dict(self) -> StateDict:
         """As of any torch optimizer, with what `report` has seen as "regularisation"."""
-        return super().state_dict() | {"regularisation": self._regularisation.state_dict()}
+        return super().state_dict() | {"regularisation": self._regularization.state_dict()}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take up what state_dict() gave. InputError when another optimizer made it."""
@@ -211,7 +211,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             device = local_part(group["params"][0]).device
             for name in ("control", "bounds", "norms"):
                 group[name] = group[name].to(device, copy=True)
-        self._regularisation.load_state_dict(state_dict.get("regularisation", {}))
+        self._regularization.load_state_dict(state_dict.get("regularisation", {}))
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -291,10 +291,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if head["num_skipped"] > 1:
             return
         grads = [(grad, param) for each in slices for grad, param in zip(each.grads, each.whole, strict=True)]
-        broken = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
+        shapes = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
         where = "the gradients are too long for float32, or those of another rank are not finite"
-        if broken:
-            where = f"{len(broken)} of {len(grads)} gradients are not finite, first that of a parameter of {broken[0]}"
+        if shapes:
+            where = f"{len(shapes)} of {len(grads)} gradients are not finite, first that of a parameter of {shapes[0]}"
         warnings.warn(
             f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
             "num_skipped_steps counts such steps, and this is said once.",
@@ -335,7 +335,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         rates = torch.minimum(
             rate, max_relative_step(step, group["trust_steps"]) * weight.clamp_min(MIN_RMS) / length.clamp_min(1e-30)
         )
-        keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
+        keeps = 1 - rates * (group["weight_decay"] * self._regularization.decay_factor)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
             bounds = group["bounds"][at]

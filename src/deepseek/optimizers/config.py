@@ -97,7 +97,7 @@ def max_relative_step(step: int, half: float = TRUST_HALF_LIFE_STEPS) -> float:
 
 
 def max_log_rate_change(step: int, lr_decay_rate: float) -> float:
-    """By how much the logarithm of the rate may change in a step.
+    """The largest change of the logarithm of the rate in a step.
 
     >>> round(max_log_rate_change(1000, 0.95), 4)
     0.0513

@@ -59,14 +59,14 @@ def _refresh_bases(state: ParameterState) -> None:
 
 
 def to_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
-    """A matrix in the eigenbases."""
+    """A matrix of the parameter's shape in its eigenbases; the axes without one stay."""
     if "left" in state:
         matrix = state["left_basis"].T @ matrix
     return matrix @ state["right_basis"] if "right" in state else matrix
 
 
 def from_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
-    """From the eigenbases to the parameter's own."""
+    """A matrix of the eigenbases in the parameter's own axes: the inverse of to_eigenbasis()."""
     if "left" in state:
         matrix = state["left_basis"] @ matrix
     return matrix @ state["right_basis"].T if "right" in state else matrix

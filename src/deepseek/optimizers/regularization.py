@@ -41,10 +41,12 @@ class Regularization:
 
     @property
     def label_smoothing(self) -> float:
+        """The label smoothing to use now, 0 to MAX_SMOOTHING."""
         return MAX_SMOOTHING * self.level
 
     @property
     def decay_factor(self) -> float:
+        """What the weight decay is multiplied by now, 1 to MAX_DECAY_FACTOR."""
         return 1 + (MAX_DECAY_FACTOR - 1) * self.level
 
     def attach(self, model: nn.Module) -> None:

@@ -78,17 +78,19 @@ class XGBoost:
         }
         settings = {name: value for name, value in settings.items() if value is not None}
         rounds = int(params.get("rounds", MAX_ROUNDS))
-        early = (
+        early_stopping = (
             {"evals": [(_dmatrix(validation), "validation")], "early_stopping_rounds": PATIENCE_ROUNDS}
             if validation
             else {}
         )
-        grown = xgb.train(settings, _dmatrix(data), num_boost_round=rounds, verbose_eval=False, **early)
+        booster_grown = xgb.train(
+            settings, _dmatrix(data), num_boost_round=rounds, verbose_eval=False, **early_stopping
+        )
         if validation:
-            rounds = grown.best_iteration + 1
+            rounds = booster_grown.best_iteration + 1
 
         def cut(rounds: int) -> FittedCandidate:
-            booster = grown[: min(rounds, grown.num_boosted_rounds())]
+            booster = booster_grown[: min(rounds, booster_grown.num_boosted_rounds())]
 
             def margin(features: Float32) -> Float64:
                 raw = booster.predict(
@@ -118,7 +120,8 @@ def _dmatrix(data: FitData) -> Any:
     )
 
 
-def _objective(data: FitData) -> dict[str, Any]:
+def _objective(data: FitData) -> dict[str, str | int]:
+    """What xgboost minimizes and watches for the task."""
     if data.task == "binary":
         return {"objective": "binary:logistic", "eval_metric": "logloss"}
     if data.task == "multiclass":

@@ -1,4 +1,4 @@
-"""Forests of scikit-learn: random forests (Breiman 2001) and extremely randomised trees (Geurts et al. 2006)."""
+"""Forests of scikit-learn: random forests (Breiman 2001) and extremely randomized trees (Geurts et al. 2006)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear models: logistic regression for classes, ridge for values, on standardised features; the scaling is folded
+"""Linear models: logistic regression for classes, ridge for values, on standardized features; the scaling is folded
 into the coefficients afterwards, so that the stored model reads prepared features as they are."""
 
 from __future__ import annotations

@@ -180,14 +180,14 @@ def _raise_not_finite(run: TrainingRun, window: list[Any], values: list[Tensor])
             )  # fmt: skip
     last = first + len(window) - 1
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
-    broken = [
+    not_finite = [
         name
         for name, p in run.named_parameters.items()
         if p.grad is not None and not _local_part(p.grad).isfinite().all()
     ]
     raise CheckError(
         f"the gradient of {where} in epoch {run.epoch} is not finite"
-        + (f", first in {broken[0]!r}" if broken else "; what this process holds of it is, its norm is not"),
+        + (f", first in {not_finite[0]!r}" if not_finite else "; what this process holds of it is, its norm is not"),
         expected="finite numbers in the batch and a rate at which training is stable", fix=fix,
     )  # fmt: skip
 

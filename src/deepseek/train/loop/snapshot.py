@@ -134,20 +134,20 @@ def _sharded_like(run: TrainingState, name: str) -> Tensor | None:
 def check_metadata(run: TrainingState, checkpoint: Checkpoint) -> None:
     """InputError when the configuration, the optimizer or the data are not those of the run in the folder."""
     folder, saved = checkpoint.path.parent, checkpoint.metadata
-    now = asdict(run.config)
+    settings = asdict(run.config)
     for key, before in saved["config"].items():
-        if key in now and key not in CHANGEABLE_SETTINGS and now[key] != before:
+        if key in settings and key not in CHANGEABLE_SETTINGS and settings[key] != before:
             raise InputError(
-                f"train.{key} is {now[key]}, and the run in {folder} began with {before}",
+                f"train.{key} is {settings[key]}, and the run in {folder} began with {before}",
                 expected=f"another value only for {', '.join(CHANGEABLE_SETTINGS)}", fix=_FIX_DIFFERENCE,
             )  # fmt: skip
-    kind, was = type(run.optimizer).__name__, saved["optimizer"]
-    if kind != was["kind"]:
+    kind, saved_optimizer = type(run.optimizer).__name__, saved["optimizer"]
+    if kind != saved_optimizer["kind"]:
         raise InputError(
-            f"the optimizer is {kind}, and the run in {folder} began with {was['kind']}",
+            f"the optimizer is {kind}, and the run in {folder} began with {saved_optimizer['kind']}",
             expected="the same optimizer", fix=_FIX_DIFFERENCE,
         )  # fmt: skip
-    for index, (new, old) in enumerate(zip(run.settings, was["groups"], strict=False)):
+    for index, (new, old) in enumerate(zip(run.settings, saved_optimizer["groups"], strict=False)):
         changed = [key for key in new if key in old and new[key] != old[key]]
         if changed:
             raise InputError(

@@ -1,15 +1,15 @@
-"""A fused net trained by several ranks as one process would: the same statistics, the same order of messages.
+"""A multimodal net trained by several ranks as one process would: the same statistics, the same order of messages.
 
     with spread(net, shards=1) as model:         # data parallel; shards=4: FSDP2, each copy of the net on 4 ranks
         fit(model, ...)
         state = collected(net)                   # of an ordinary net again, whole on every rank
 
 A batch norm that saw a rank's own rows alone would make another net of the same global batch, and a rank of which no
-row has a picture would have nothing to normalise. So norms add up their sums over the ranks, counting the rows that
+row has an image would have nothing to normalize. So norms add up their sums over the ranks, counting the rows that
 have a value; and a rank without one encodes a stand-in that counts nowhere, because the others wait for its part of
 each message, forward and backward. Which way a modality is encoded follows from its count over all ranks.
 
-Price: two small messages for each norm and pass. Source: synchronised batch normalisation, as torch's SyncBatchNorm has
+Price: two small messages for each norm and pass. Source: synchronized batch normalization, as torch's SyncBatchNorm has
 it for GPUs; that one has no CPU kernel and no row that does not count.
 """
 
@@ -32,7 +32,7 @@ from deepseek.train.distributed.shard import make_mesh, shard
 
 
 class SharedNorm(nn.modules.batchnorm._BatchNorm):
-    """(N, C, ...) -> the same, normalised by mean and variance over the rows of all ranks."""
+    """(N, C, ...) -> the same, normalized by mean and variance over the rows of all ranks."""
 
     group: Any = None
     is_absent = False  # this rank's rows are stand-ins
@@ -96,18 +96,22 @@ class RankTotals:
         self.group, self.device = group, device
 
     def totals(self, counts: list[int]) -> list[int]:
+        """Each count added up over all ranks."""
         added = torch.tensor(counts, device=self.device)
         dist.all_reduce(added, group=self.group)
         return [int(each) for each in added.tolist()]
 
     def stand_in(self, encoder: nn.Module, values: Tensor) -> Tensor:
+        """Zeros in the shape of the encoder's output, with gradients of zero: for a rank without a row that counts."""
         norms = [part for part in encoder.modules() if isinstance(part, SharedNorm)]
         for norm in norms:
             norm.is_absent = True
-        some: Tensor = encoder(values[:1])
+        encoded: Tensor = encoder(values[:1])
         for norm in norms:
             norm.is_absent = False
-        return some.new_zeros(len(values), *some.shape[1:]) + 0 * some.sum()  # the backward pass goes through it
+        return (
+            encoded.new_zeros(len(values), *encoded.shape[1:]) + 0 * encoded.sum()
+        )  # the backward pass goes through it
 
 
 @contextmanager

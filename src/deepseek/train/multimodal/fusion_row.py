@@ -1,4 +1,4 @@
-"""A fused net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
+"""A multimodal net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
 
     row, loss = pipeline_blocks(net), pipeline_loss(alone=0.3)
     example = (pipeline_inputs(values, there, net.names), labels)

@@ -44,10 +44,13 @@ def check_blocks(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
         value = inputs
         for name, block in blocks:
             value = run_block(name, block, value)
-        whole = model(inputs)
-    ours, theirs = value_tensors(value, "the blocks' output"), value_tensors(whole, "the model's output")
-    pairs = zip(ours, theirs, strict=False)
-    if len(ours) != len(theirs) or not all(
+        model_output = model(inputs)
+    block_outputs, model_outputs = (
+        value_tensors(value, "the blocks' output"),
+        value_tensors(model_output, "the model's output"),
+    )
+    pairs = zip(block_outputs, model_outputs, strict=False)
+    if len(block_outputs) != len(model_outputs) or not all(
         one.shape == two.shape and torch.allclose(one, two, rtol=1e-4, atol=1e-5, equal_nan=True) for one, two in pairs
     ):
         raise InputError(

@@ -7,7 +7,7 @@
 
 Where rows are few this beats a net that learns on (docs/log.md): it has two settings, and neither needed to be turned.
 
-Sources: support vector machine with a Gaussian kernel, Cortes and Vapnik 1995; that pictures of medicine take their use
+Sources: support vector machine with a Gaussian kernel, Cortes and Vapnik 1995; that images of medicine take their use
 from the earlier layers of a net of ImageNetConfig, Raghu et al. 2019 (Transfusion, arXiv 1902.07208).
 Shapes: N images, C channels, A query rows, D features.
 """
