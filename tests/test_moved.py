@@ -22,3 +22,11 @@ def test_an_old_path_is_the_module_of_today(old: str, monkeypatch: pytest.Monkey
 def test_a_module_that_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("deepseek.data.no_such_module")
+
+
+def test_an_old_name_is_the_one_of_today_with_a_warning() -> None:
+    module = importlib.import_module("deepseek.train.multimodal.fusion")
+    with pytest.warns(DeprecationWarning, match="fusion.FusionConfig is now MultimodalConfig"):
+        assert module.FusionConfig is module.MultimodalConfig
+    with pytest.raises(AttributeError, match="no attribute 'fuse'"):
+        module.fuse  # noqa: B018 - asking is the test

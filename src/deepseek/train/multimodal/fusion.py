@@ -35,6 +35,7 @@ from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.stream.stream import ShardStream
 from deepseek.data.stream.stream_ray import RayStream
 from deepseek.errors import InputError
+from deepseek.moved import renamed_names
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import (
     MultimodalNet,
@@ -361,3 +362,6 @@ def _value_loss(output: MultimodalOutput, truth: Tensor, alone: float) -> Tensor
         return _fused_loss(output, truth) + alone * mean_over_present(unimodal_errors, output.there)
 
     return mixed_label_loss(output, truth, loss)
+
+
+__getattr__ = renamed_names(__name__, {"FusionConfig": "MultimodalConfig", "fit_fusion": "fit_multimodal"})

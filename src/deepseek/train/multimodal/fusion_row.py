@@ -1,7 +1,7 @@
 """A multimodal net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
 
     row, loss = pipeline_blocks(net), pipeline_loss(alone=0.3)
-    example = (pipeline_inputs(values, there, net.names), labels)
+    example = (pipeline_inputs(values, present, net.names), labels)
     pipe = parallelize(row, stages=2, micro_batches=4, example=example, loss=loss)
     pipe.step(*example)
     row.load_state_dict(pipe.whole_state_dict())     # on rank 0: `net` itself is trained, they share their parameters
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.moved import renamed_names
 from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, multimodal_loss
 
 Values = tuple[Tensor, ...]
@@ -94,3 +95,8 @@ def _part(net: MultimodalNet, modules: Mapping[str, nn.Module], *, keeps_own: bo
     part._modules = dict(modules)
     part._parameters = dict(net._parameters) if keeps_own else {}
     return part
+
+
+__getattr__ = renamed_names(
+    __name__, {"fusion_row": "pipeline_blocks", "row_inputs": "pipeline_inputs", "row_loss": "pipeline_loss"}
+)
