@@ -64,10 +64,9 @@ def use_limits(limits: FirstRunLimits) -> Iterator[None]:
 
 
 @contextmanager
-def use_limits_of(spec: Mapping[str, Any]) -> Iterator[None]:
-    """For graphs that are opened within, the limits that another process has put into `spec`, if it has."""
-    told = spec.get("first_run")
-    with use_limits(current_limits() if told is None else FirstRunLimits(**told)):
+def use_limits_of(limits: Mapping[str, float] | None) -> Iterator[None]:
+    """use_limits() with what another process sent (FirstRunLimits.to_dict()); None: it sent none."""
+    with use_limits(current_limits() if limits is None else FirstRunLimits(**limits)):  # type: ignore[arg-type]
         yield
 
 

@@ -69,7 +69,7 @@ def apply_lossy_precision(runtime: Runtime, gate: PrecisionGate, *, lazy: bool) 
         return runtime
     found = choose_lossy_engines(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
     runtime.close()
-    return Runtime(runtime.bundle, lazy=lazy, gated=found.to_spec() | {"table": list(found.table)})
+    return Runtime(runtime.bundle, lazy=lazy, lossy=found)
 
 
 def model_kind(path: Path) -> str:

@@ -2,7 +2,7 @@
 
     engine = open_kind("openvino-f32", path, signature)
     engine.run({"x": x})                           # one call of the graph
-    GraphEngines.open(found.spec()).run(arrays)    # rows, by the engine that was measured to be fastest for so many
+    GraphEngines.open(file.spec()).run(arrays)    # rows, by the engine that was measured to be fastest for so many
 
 GPU kinds are there where this onnxruntime was built for them and a device is in the machine. They were written without
 one at hand, so no test has run them; like every kind they must give the answers of the CPU before they serve.
@@ -11,13 +11,13 @@ one at hand, so no test has run them; like every kind they must give the answers
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.execution_mode import has_gpu
 from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.onnx import open_session, runtime_errors
@@ -140,6 +140,17 @@ class OpenvinoGraph:
         self._compiled = None
 
 
+class GraphSpec(TypedDict):
+    """A file for an engine process to open, as a message holds it; OnnxFile.spec() writes it."""
+
+    path: str
+    digest: str  # that examine_file() must find
+    signature: JsonObject  # Signature.to_dict()
+    engines: Sequence[Sequence[Any]]  # [kind, from how many rows on]
+    tried: JsonObject  # ProbedRange.to_dict()
+    int8: NotRequired[Sequence[str] | None]  # path and digest of the copy in int8
+
+
 class GraphEngines:
     """The engines of one file, each from its number of rows on, for inputs within what was tried."""
 
@@ -160,15 +171,16 @@ class GraphEngines:
             run_rows(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
-        """What a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
+    def open(cls, spec: GraphSpec) -> GraphEngines:
+        """Open what a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
         path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
         _check_digest(path, spec["digest"])
         int8 = None
-        if spec.get("int8") is not None:
-            int8 = Path(spec["int8"][0])
-            _check_digest(int8, spec["int8"][1])
-        engines = cls(path, signature, spec["engines"], ProbedRange.from_dict(spec["tried"]), int8)
+        if (copy := spec.get("int8")) is not None:
+            int8 = Path(copy[0])
+            _check_digest(int8, copy[1])
+        pairs = [(str(kind), int(size)) for kind, size in spec["engines"]]
+        engines = cls(path, signature, pairs, ProbedRange.from_dict(spec["tried"]), int8)
         return_freed_memory()
         return engines
 

@@ -1,6 +1,6 @@
 """Frames between a front end and an engine process: a head in MessagePack, then the bytes of the arrays.
 
-    socket.sendall(pack(RequestHead(7, "run", "loans"), {"features": features}))
+    socket.sendall(pack_frame((7, "run", "loans", {}), {"features": features}))
     frames.feed(data)  ->  [(head, arrays), ...]
 
 A frame is 16 bytes (length of the head, of the head with its padding, of the arrays with theirs, little-endian), the
@@ -18,17 +18,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 
 _LENGTHS = struct.Struct("<IIQ")
 ALIGNMENT = 16  # as the contents of a bytes object are
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
-#: number of the question, what is asked ("open", "run", "close"), of which model, arrays, and what else belongs to it
-RequestHead = tuple[int, str, str, dict[str, Any]]
-#: number of the question, seconds that it took, {} or what went wrong, arrays, and what else belongs to it
-ResponseHead = tuple[int, float, dict[str, str], dict[str, Any]]
+#: Number of the request, action ("open", "run" or "close"), name of the model, and for "open" the model's spec.
+RequestHead = tuple[int, str, str, JsonObject]
+#: Number of the request, seconds that it took, {} or the fields of the error, and {}.
+ResponseHead = tuple[int, float, dict[str, str], JsonObject]
 
 
 def pack_frame(head: RequestHead | ResponseHead, arrays: Arrays) -> bytes:

@@ -25,10 +25,11 @@ from deepseek.bundle import Bundle, EngineEntry, Input, Manifest, open_bundle
 from deepseek.bundle.agreement import DECISION, EXAMPLE, PREPROCESS, SAMPLES
 from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
-from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
+from deepseek.contracts import Batch, Engine, Flag, Float32, JsonObject, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
 from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
+from deepseek.engines.measuring import LossyEngines
 from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_file, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.model import Model
@@ -41,7 +42,7 @@ class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
 
     def __init__(
-        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, gated: Mapping[str, Any] | None = None
+        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, lossy: LossyEngines | None = None
     ) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
@@ -60,16 +61,16 @@ class Runtime:
         check_inputs(self.manifest, self.preprocessor.inputs(), PREPROCESS)
         _check_engines(self.manifest.engines)
         self._num_features = len(self.preprocessor.feature_names)
+        int8 = None if lossy is None else lossy.int8
         self._source = Source(
             load_model=lambda: self.model,
             load_graph=lambda: bundle.read("model.onnx"),
             num_features=self._num_features,
             num_threads=num_threads,
-            load_int8=None if not gated or gated["int8"] is None else lambda: _read_int8(*gated["int8"]),
+            load_int8=None if int8 is None else lambda: _read_int8(*int8),
             num_outputs=max(1, len(self.manifest.labels)),
         )
-        #: What the gate has let pass on this machine instead of the bundle's own choice: gated.Gated.to_spec().
-        self.gated = dict(gated or {})
+        self.lossy = lossy  # what was chosen on this machine instead of the bundle's own engines
         self._decision = Decision.from_bytes(
             bundle.read(DECISION), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
@@ -80,15 +81,15 @@ class Runtime:
         self._engines: dict[str, Engine] = {} if lazy else {self._first: open_engine(self._first, self._source)}
         # (first number of rows, kind), the largest first
         choices = [(entry.from_rows, entry.kind) for entry in entries]
-        if gated:
-            choices = [(int(size), str(kind)) for kind, size in gated["engines"]]
+        if lossy is not None:
+            choices = [(size, kind) for kind, size in lossy.engines]
         self._choices = sorted(choices, reverse=True)
         self._opening = threading.Lock()
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Runtime:
-        """What a front end describes to another process."""
-        return cls(open_bundle(Path(spec["path"])), gated=spec.get("gated"))
+    def from_spec(cls, path: str, lossy: JsonObject | None = None) -> Runtime:
+        """In an engine process: the bundle at `path`, with the engines that the front end has chosen (LossyEngines)."""
+        return cls(open_bundle(path), lossy=None if lossy is None else LossyEngines.from_dict(lossy))
 
     @property
     def sizes(self) -> list[int]:

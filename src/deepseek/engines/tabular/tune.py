@@ -5,7 +5,7 @@ Timings differ from run to run, so the result stays outside a bundle's digest; e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter, thread_time
@@ -16,7 +16,7 @@ import numpy as np
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32, JsonObject
 from deepseek.engines.execution_mode import COMPILE_FACTOR
-from deepseek.engines.measuring import lower_quartile_s
+from deepseek.engines.measuring import EngineMeasurement, lower_quartile_s
 from deepseek.engines.parity import EngineParity, ParityReport, check_engine
 from deepseek.engines.registry import LATE_KINDS, REFERENCE, Source, engine_file, open_engine
 
@@ -74,6 +74,14 @@ def _tune_late_kinds(
         if parity_by_kind[kind].passes:
             seconds[kind] = measure_engine(kind, source, features, budget_s)
     return parity_by_kind
+
+
+def choose_measured(table: Sequence[EngineMeasurement], reference: str) -> list[tuple[str, int]]:
+    """choose_engines() among those of `table` that pass, beginning with the fastest for one row; the `reference` stays
+    the first where no other is clearly faster."""
+    seconds = {row.kind: row.seconds for row in table if row.passes}
+    first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == reference else 1.0))
+    return choose_engines(seconds, first)
 
 
 def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
