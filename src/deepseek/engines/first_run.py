@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from deepseek.contracts import Arrays
 from deepseek.errors import CheckError, InputError
 
 CHECK_INTERVAL_S = 0.05  # between two looks at time and memory
@@ -83,7 +84,7 @@ class LimitedSession:
         """Everything else is the session's own."""
         return getattr(self._session, name)
 
-    def _first(self, names: Sequence[str] | None, arrays: Mapping[str, Any], options: Any = None) -> Any:
+    def _first(self, names: Sequence[str] | None, arrays: Arrays, options: Any = None) -> Any:
         options = self._new_options() if options is None else options
         done, reached = threading.Event(), list[str]()
         watcher = threading.Thread(

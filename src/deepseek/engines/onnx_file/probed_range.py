@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.errors import InputError
 
@@ -37,11 +36,11 @@ class ProbedRange:
     values: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> ProbedRange:
+    def from_dict(cls, document: JsonObject) -> ProbedRange:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         return cls(int(document["size"]), {str(name): int(value) for name, value in document["values"].items()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {"size": self.size, "values": dict(self.values)}
 
     def covers(self, arrays: Arrays, signature: Signature) -> bool:

@@ -12,14 +12,14 @@ How rows are computed (`rows`), as measured when the file was opened:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays, Tensors
+from deepseek.contracts import Arrays, JsonObject, Tensors
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -64,7 +64,7 @@ class Signature:
     free: int = 1
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Signature:
+    def from_dict(cls, document: JsonObject) -> Signature:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         ends = [
             tuple(TensorSpec(str(name), str(np.dtype(dtype).name if dtype != "str" else dtype), tuple(shape))
@@ -75,7 +75,7 @@ class Signature:
             raise ValueError("no signature")
         return cls(ends[0], ends[1], document["rows"], int(document["free"]))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, for a file or another process."""
         ends = {
             end: [[spec.name, spec.dtype, list(spec.shape)] for spec in specs]

@@ -10,11 +10,11 @@ counted as what they hold and read. Nothing is imported and no weight is opened.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MalformedError, MissingError
 from deepseek.plugins import did_you_mean
 
@@ -134,7 +134,7 @@ def read_shape(model: str | Path) -> DecoderShape:
     return shape_from_config(config, name if name.isprintable() else repr(name))
 
 
-def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
+def shape_from_config(config: JsonObject, name: str) -> DecoderShape:
     """The shape of a Hugging Face configuration.
 
     >>> shape_from_config(BUILT_IN_CONFIGS["llama-2-70b"], "llama").num_parameters
@@ -182,7 +182,7 @@ def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
 class _ConfigReader:
     """Counts in a configuration that anybody may have written."""
 
-    config: Mapping[str, Any]
+    config: JsonObject
     name: str
 
     def count(self, *names: str, default: int | None = None) -> int:
@@ -206,7 +206,7 @@ class _ConfigReader:
         return default
 
 
-def _check_decoder(kind: str, config: Mapping[str, Any], name: str) -> None:
+def _check_decoder(kind: str, config: JsonObject, name: str) -> None:
     if kind in ENCODER_FAMILIES or config.get("is_encoder_decoder"):
         raise InputError(
             f"{name} is {kind or 'an encoder'}, which gives no token after token",
@@ -249,14 +249,14 @@ def _attention_sizes(
 
 def _llama_config(
     layers: int, hidden: int, heads: int, kv_heads: int, width: int, vocab: int, **more: Any
-) -> dict[str, Any]:
+) -> JsonObject:
     return {
         "model_type": "llama", "num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "intermediate_size": width, "vocab_size": vocab, **more,
     }  # fmt: skip
 
 
-def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dict[str, Any]:
+def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> JsonObject:
     return {
         "model_type": "gpt2", "n_layer": layers, "n_embd": hidden, "n_head": heads, "vocab_size": vocab,
         "n_positions": 2048,
@@ -264,7 +264,7 @@ def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dic
 
 
 #: Shapes by name: the widths of published models, and a dense decoder of a hundred billion parameters.
-BUILT_IN_CONFIGS: dict[str, dict[str, Any]] = {
+BUILT_IN_CONFIGS: dict[str, JsonObject] = {
     "100b": _llama_config(90, 9216, 72, 8, 32256, 128256, max_position_embeddings=131072),
     "llama-2-7b": _llama_config(32, 4096, 32, 32, 11008, 32000, max_position_embeddings=4096),
     "llama-2-70b": _llama_config(80, 8192, 64, 8, 28672, 32000, max_position_embeddings=4096),

@@ -243,7 +243,7 @@ class Runtime:
             return self._engines[kind]
 
 
-def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+def read_example(bundle: Bundle, files: Record = MappingProxyType({})) -> Record:
     """The typical record in a bundle, with the values of the columns in `files`, which it holds none of. IntegrityError
     when one of the inputs has no value then."""
     record = parse_json_object(bundle.read(EXAMPLE), EXAMPLE, finite=False) | dict(files)
@@ -257,7 +257,7 @@ def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})
     return record
 
 
-def check_inputs(manifest: Manifest, inputs: Sequence[Mapping[str, Any]], file: str) -> None:
+def check_inputs(manifest: Manifest, inputs: Sequence[JsonObject], file: str) -> None:
     """IntegrityError unless the inputs that bundle.json promises are those that the preprocessing in `file` reads."""
     for stated, column in zip_longest(manifest.inputs, (Input(**entry) for entry in inputs)):
         if stated != column:

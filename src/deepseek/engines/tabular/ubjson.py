@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import IntegrityError
 
 MAX_DEPTH = 32
@@ -67,9 +68,9 @@ class _Reader:
             values.append(self.value(depth))
         return values
 
-    def _object(self, depth: int) -> dict[str, Any]:
+    def _object(self, depth: int) -> JsonObject:
         mark, count = self._head()
-        members: dict[str, Any] = {}
+        members: JsonObject = {}
         num_read = 0
         while (num_read < count) if count is not None else self._more(b"}"):
             key = self._text()

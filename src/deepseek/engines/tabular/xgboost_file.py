@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from deepseek.bundle import Bundle, EngineEntry, Input, Lineage, Manifest, Output, check_name, now, write_bundle
 from deepseek.bundle.paths import MANIFEST
 from deepseek.bundle.read import open_bundle
-from deepseek.contracts import Float32, Task
+from deepseek.contracts import Float32, JsonObject, Task
 from deepseek.data.features.missing_values import MissingValueEncoder
 from deepseek.data.features.prepare import MAX_FEATURES, Column, Preprocessor
 from deepseek.data.table.columns import ColumnarRows
@@ -42,6 +42,8 @@ from deepseek.nn.model import Model, Part
 from deepseek.train.tabular.convert import from_learner
 
 MAX_BYTES = 2**30
+#: The object "learner" of a file, of which nothing is certain before check_learner(): objective, booster, names of columns.
+Learner = JsonObject
 #: Part of the folder's name: what another version has made is not used again.
 FOLDER_VERSION = 2
 OBJECTIVES: Mapping[str, Task] = {
@@ -83,7 +85,7 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
     return write_bundle(target, manifest, files, overwrite=True)  # two may make it at once: they make the same
 
 
-def _read_learner(data: bytes, path: Path) -> dict[str, Any]:
+def _read_learner(data: bytes, path: Path) -> Learner:
     """The "learner" of a file in either form."""
     if path.suffix.casefold() == ".json":
         try:
@@ -96,11 +98,11 @@ def _read_learner(data: bytes, path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} holds no model of xgboost", expected="a file that booster.save_model() wrote", fix=_SAVE_AGAIN
         )
-    learner: dict[str, Any] = top["learner"]
+    learner: Learner = top["learner"]
     return learner
 
 
-def check_learner(learner: Mapping[str, Any]) -> None:
+def check_learner(learner: Learner) -> None:
     """InputError for a kind of model that is not run here, IntegrityError for trees that cannot be walked."""
     objective = learner["objective"]["name"]
     if objective not in OBJECTIVES:
@@ -131,7 +133,7 @@ def check_learner(learner: Mapping[str, Any]) -> None:
             raise _malformed_error(f"tree {number}: {problem}")
 
 
-def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
+def cut_at_best_round(learner: Learner) -> Learner:
     """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
     rows' answers worse. IntegrityError for a round that is not there."""
     stated = learner.get("attributes", {}).get("best_iteration")
@@ -152,7 +154,7 @@ def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
     return {**learner, "gradient_booster": {**booster, "model": {**model, **trees}}}
 
 
-def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
+def tree_problem(tree: JsonObject, num_features: int) -> str:
     """What is wrong with a tree, in words; nothing when a walk ends in a leaf whichever way it goes."""
     left, right = (_read_column(tree, f"{side}_children").astype(np.int64) for side in ("left", "right"))
     size = len(left)
@@ -177,7 +179,7 @@ def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
     return ""
 
 
-def _read_column(fields: Mapping[str, Any], name: str, *, whole: bool = True) -> NDArray[Any]:
+def _read_column(fields: JsonObject, name: str, *, whole: bool = True) -> NDArray[Any]:
     """A list of a file as an array (N,). ValueError for what holds no numbers, or where they must be `whole` others."""
     column = np.asarray(fields[name])
     if column.ndim != 1 or (column.size and column.dtype.kind not in ("iub" if whole else "iuf")):
@@ -185,7 +187,7 @@ def _read_column(fields: Mapping[str, Any], name: str, *, whole: bool = True) ->
     return column
 
 
-def _num_margins(learner: Mapping[str, Any]) -> int:
+def _num_margins(learner: Learner) -> int:
     multiclass = OBJECTIVES[learner["objective"]["name"]] == "multiclass"
     return max(2, int(learner["learner_model_param"]["num_class"])) if multiclass else 1
 
@@ -199,7 +201,7 @@ class _ImportedModel:
     rows: Float32  # (N, F) features, to compare and time engines on
 
 
-def _import_learner(learner: dict[str, Any]) -> _ImportedModel:
+def _import_learner(learner: Learner) -> _ImportedModel:
     """What was checked, as a model. Raises what fields of another kind raise."""
     task, num_margins = OBJECTIVES[learner["objective"]["name"]], _num_margins(learner)
     columns = _raw_columns(learner)
@@ -245,7 +247,7 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
     return manifest, files
 
 
-def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
+def _raw_columns(learner: Learner) -> list[Column]:
     """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
     stated = learner.get("feature_names") or [f"f{index}" for index in range(num_features)]
@@ -281,7 +283,7 @@ def _usual_value(thresholds: Sequence[float]) -> float:
     return float(f"{np.median(thresholds):.4g}") if thresholds else 0.0
 
 
-def _check_rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float32:
+def _check_rows(learner: Learner, preprocessor: Preprocessor) -> Float32:
     """Features that take every way through the trees: values at and around each column's thresholds, and gaps."""
     rng = np.random.default_rng(0)
     usual = np.array([column.coder.example() for column in preprocessor.columns])
