@@ -9,7 +9,8 @@ open_runtime("bundle").predict(rows)             the same for whatever ship made
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from deepseek.extras import lazy_attributes
 
@@ -47,4 +48,11 @@ _MODULES = {
     "open_runtime": "multimodal.runtime",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+_find = lazy_attributes(__name__, _MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FusedRuntime":  # its name in the last release
+        warnings.warn("deepseek.engines.FusedRuntime is now MultimodalRuntime", DeprecationWarning, stacklevel=2)
+        name = "MultimodalRuntime"
+    return _find(name)

@@ -65,7 +65,7 @@ class Decision:
         return Prediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
 
     def classes(self, output: Float32) -> NDArray[np.int64]:
-        """The class number of each row of outputs (N, C)."""
+        """The class number (N,) of each row of outputs (N, C), by threshold, costs or the largest probability."""
         if self.task == "binary":
             positive: NDArray[np.int64] = (output[:, 1] >= self._least).astype(np.int64)
             return positive
@@ -94,7 +94,7 @@ def _is_interval(interval: object) -> bool:
 
 
 def _parse_cost_matrix(costs: Any, size: int) -> Float64:
-    """(C, C) finite numbers. IntegrityError for anything else."""
+    """The costs of decision.json as (C, C) finite numbers. IntegrityError for anything else."""
     try:
         matrix = np.asarray(costs, np.float64)
     except (ValueError, TypeError, OverflowError) as error:

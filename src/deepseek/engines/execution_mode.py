@@ -27,7 +27,8 @@ _DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 @dataclass(frozen=True, slots=True)
 class ExecutionMode:
-    """One of them. On a GPU float32 is whole: torch rounds to TF32 only when it is told to."""
+    """How torch computes one kind of engine. On a GPU float32 is whole: torch rounds to TF32 only where it is asked
+    to."""
 
     device: str = "cpu"
     compiled: bool = False
@@ -55,7 +56,7 @@ def torch_has_gpu() -> bool:
 
 
 def available_modes() -> list[str]:
-    """The ways of this machine; none without torch."""
+    """Names of the modes that this machine can run; none without torch."""
     if not is_installed("torch"):
         return []
     gpu = torch_has_gpu()
@@ -63,7 +64,7 @@ def available_modes() -> list[str]:
 
 
 def find_mode(name: str) -> ExecutionMode:
-    """The way of that name. MissingError where its device is not there."""
+    """The mode of that name. MissingError where its device is not there."""
     way = EXECUTION_MODES[name]
     if way.device != "cpu" and not torch_has_gpu():
         raise MissingError(
@@ -73,8 +74,8 @@ def find_mode(name: str) -> ExecutionMode:
 
 
 def limit_torch_threads() -> None:
-    """One thread for all of torch in this process, which has to be our own: two threads that wait for each other beside
-    other work took 30 ms for eight rows."""
+    """Let torch compute with one thread in this process, which has to be our own: two threads that wait for each other
+    beside other work took 30 ms for eight rows."""
     need("torch", extra="train").set_num_threads(1)
 
 

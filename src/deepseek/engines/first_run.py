@@ -28,7 +28,7 @@ _MEMORY_FILE = Path("/proc/self/statm")
 
 @dataclass(frozen=True, slots=True)
 class FirstRunLimits:
-    """What the first run of a graph may take. The memory is what it takes more than before, where /proc tells."""
+    """What the first run of a graph may take: time, and memory beyond that before it, where /proc tells."""
 
     seconds: float = 60.0
     memory_bytes: int = 8 << 30
@@ -42,7 +42,7 @@ class FirstRunLimits:
             )
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values, for another process: FirstRunLimits(**values)."""
+        """Plain values for another process, which calls FirstRunLimits(**values)."""
         return asdict(self)
 
 
@@ -50,13 +50,13 @@ _LIMITS: ContextVar[FirstRunLimits | None] = ContextVar("first_run_limits", defa
 
 
 def current_limits() -> FirstRunLimits:
-    """Those of graphs that are opened now."""
+    """The limits for graphs that are opened now."""
     return _LIMITS.get() or FirstRunLimits()
 
 
 @contextmanager
 def use_limits(limits: FirstRunLimits) -> Iterator[None]:
-    """For graphs that are opened within."""
+    """Within this context, graphs that are opened have these limits."""
     token = _LIMITS.set(limits)
     try:
         yield
@@ -72,7 +72,7 @@ def use_limits_of(limits: Mapping[str, float] | None) -> Iterator[None]:
 
 
 class LimitedSession:
-    """An InferenceSession whose first run is watched."""
+    """An InferenceSession whose first run is ended when it takes too much."""
 
     def __init__(self, session: Any, name: str, new_options: Any) -> None:
         """`new_options`: makes RunOptions of onnxruntime."""
@@ -110,7 +110,7 @@ class LimitedSession:
 
 
 def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
-    """Tell a run to end when it has taken too much."""
+    """Watch a run from a thread of its own, and end it when it has taken too much."""
     started_s, before_bytes = perf_counter(), _resident_bytes()
     while not done.wait(min(CHECK_INTERVAL_S, limits.seconds)):
         taken_bytes = _resident_bytes() - before_bytes
@@ -124,7 +124,7 @@ def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading
 
 
 def _resident_bytes() -> int:
-    """Of this process; 0 where the system does not tell."""
+    """Memory of this process in bytes; 0 where the system does not tell."""
     try:
         return int(_MEMORY_FILE.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

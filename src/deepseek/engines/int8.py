@@ -84,7 +84,7 @@ def quantize_int8(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exac
 
 
 def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
-    """The calls as the quantizer asks for them."""
+    """The calls as the quantizer reads them: one at a time, then None."""
     waiting: Iterator[Arrays] = iter(calls)
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # a class of what is installed
@@ -96,7 +96,7 @@ def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
 
 @contextmanager
 def silence_root_logger() -> Iterator[None]:
-    """Without what the quantizer writes to the root logger."""
+    """Within this context, the quantizer's lines to the root logger are dropped."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -149,7 +149,7 @@ def _supports_model(kind: str, runtime: Runtime) -> bool:
 
 
 def _write_int8_copy(runtime: Runtime, features: Float32, out: Path) -> str:
-    """Make the copy; the reason where there is none."""
+    """Write the bundle's graph in int8 to `out`. Returns the reason where there is none, else ""."""
     calls = [
         {"features": features[start : start + CALIBRATION_CALL_ROWS]}
         for start in range(0, len(features), CALIBRATION_CALL_ROWS)

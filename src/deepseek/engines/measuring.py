@@ -89,7 +89,7 @@ def read_engines(pairs: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...
 
 
 class MeasuringError(DeepseekError):
-    """The process that measured has died, or said nothing that can be read."""
+    """The process that measured has died, or wrote nothing that can be read."""
 
 
 def run_in_subprocess(module: str, request: JsonObject, *, limit_s: float | None = None) -> JsonObject:
@@ -134,7 +134,7 @@ def answer_stdin(handle: Callable[[JsonObject], Mapping[str, Any]]) -> None:
 
 
 def describe_machine(*libraries: str) -> str:
-    """What a timing holds for: the processor, GPUs, and the libraries that compute."""
+    """The text by which timings are kept: the processor, GPUs, and the versions of the libraries that compute."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -146,7 +146,7 @@ def describe_machine(*libraries: str) -> str:
 
 
 def _gpu_names() -> list[str]:
-    """What NVIDIA's driver says of each, in the order of their places."""
+    """Names of NVIDIA's GPUs as the driver states them, in the order of their slots."""
     names = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with contextlib.suppress(OSError):

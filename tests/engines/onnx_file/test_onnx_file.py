@@ -145,7 +145,7 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
 
     def here(module: str, asked: dict[str, Any], **_: Any) -> Any:
         measured.append(module)
-        return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05)))
+        return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05).to_dict()))
 
     monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, cache = dense(tmp_path / "m.onnx"), tmp_path / "cache"

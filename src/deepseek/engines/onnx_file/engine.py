@@ -45,14 +45,14 @@ MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longes
 
 
 class GraphEngine(Protocol):
-    """Computes one call."""
+    """An engine that computes one call of a graph."""
 
     def run(self, arrays: Arrays) -> Arrays: ...
     def close(self) -> None: ...
 
 
 def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
-    """What this machine has that may run such a graph, the reference first, then by rank."""
+    """The kinds of engines that this machine has for such a graph, the reference first, then by rank."""
     providers_here = set(need("onnxruntime", extra="serve").get_available_providers())
     has_device = has_gpu()
     kinds = [REFERENCE]
@@ -71,7 +71,7 @@ def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
 
 
 def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
-    """An engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
+    """Open an engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
     graph."""
     if kind in PROVIDERS:
         return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
@@ -81,7 +81,7 @@ def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
 
 
 class OnnxruntimeGraph:
-    """A session; its run() holds no state between calls."""
+    """A graph in an onnxruntime session, whose run() holds no state between calls."""
 
     def __init__(self, path: Path, signature: Signature, providers: Sequence[Any]) -> None:
         self._session: Any = open_session(str(path), path.name, num_threads=1, providers=providers)
@@ -104,7 +104,7 @@ class OnnxruntimeGraph:
 
 
 class OpenvinoGraph:
-    """A compiled model; each thread has an InferRequest of its own."""
+    """A graph compiled by OpenVINO; each thread has an InferRequest of its own."""
 
     def __init__(self, path: Path, signature: Signature, *, bf16: bool) -> None:
         self._threads = threading.local()
@@ -152,7 +152,7 @@ class GraphSpec(TypedDict):
 
 
 class GraphEngines:
-    """The engines of one file, each from its number of rows on, for inputs within what was tried."""
+    """The engines of one file, each from its number of rows on, for inputs within the probed range."""
 
     def __init__(
         self,
@@ -185,7 +185,8 @@ class GraphEngines:
         return engines
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph fails."""
+        """Compute rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph
+        fails."""
         num_rows = len(next(iter(arrays.values())))
         kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
         if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
@@ -218,7 +219,8 @@ def _check_digest(path: Path, digest: str) -> None:
 
 
 def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
-    """Rows through a graph: in one call, or in one for each row."""
+    """Compute rows (N, ...) by a graph, in one call or in one for each row. InputError where an output has another
+    number of rows."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "joined":
         outputs = engine.run(arrays)
@@ -235,7 +237,7 @@ def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Array
 
 
 def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
-    """One row, whose tensors have an axis of rows before them."""
+    """Compute one row; the outputs have an axis of rows, of size 1, before them."""
     if signature.rows == "single":
         return engine.run({name: array[row : row + 1] for name, array in arrays.items()})
     outputs = engine.run({name: array[row, ...] for name, array in arrays.items()})
@@ -243,7 +245,7 @@ def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, r
 
 
 def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
-    """One after the other. InputError when their shapes differ, so that they cannot stand in one array."""
+    """Join outputs along their rows. InputError when their shapes differ, so that they cannot stand in one array."""
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     except ValueError as error:
@@ -255,7 +257,7 @@ def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
 
 
 def _to_numpy_text(array: Any) -> np.ndarray[Any, Any]:
-    """Texts as numpy's own, whose bytes can travel."""
+    """An output as numpy's own text where it holds Python's, so that its bytes can travel."""
     texts = np.asarray(array)
     if texts.dtype != object:
         return texts

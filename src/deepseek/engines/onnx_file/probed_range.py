@@ -30,14 +30,15 @@ RunRow = Callable[[Arrays], object]
 
 @dataclass(frozen=True, slots=True)
 class ProbedRange:
-    """The largest free size, and the largest number of each whole-number input. Nothing below 0 was tried."""
+    """The largest free size, and the largest number of each whole-number input, that the reference took. Nothing below
+    0 was tried."""
 
     size: int = 0
     values: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, document: JsonObject) -> ProbedRange:
-        """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
+        """Read what to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         return cls(int(document["size"]), {str(name): int(value) for name, value in document["values"].items()})
 
     def to_dict(self) -> JsonObject:
@@ -62,7 +63,7 @@ class ProbedRange:
 
 
 def probe_range(run: RunRow, signature: Signature, budget_s: float) -> ProbedRange:
-    """What the reference takes, as far as it can be found within about `budget_s`."""
+    """Try larger and larger inputs on the reference, for about `budget_s`; returns how far it takes them."""
     started_s = perf_counter()
     run(signature.sample(1))
     most_s = SLOW_S + SLOW_FACTOR * (perf_counter() - started_s)
@@ -106,7 +107,7 @@ def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> in
 
 
 def _constant_sample(signature: Signature, values: Mapping[str, int]) -> Arrays:
-    """A sample of one row, with one number everywhere in each of some inputs."""
+    """A sample of one row, in which some inputs hold one number everywhere: name of the input -> number."""
     return {
         name: np.full_like(array, values[name]) if name in values else array
         for name, array in signature.sample(1).items()

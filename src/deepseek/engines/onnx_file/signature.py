@@ -35,7 +35,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output."""
+    """Name, type and shape of one input or output."""
 
     name: str
     dtype: str
@@ -46,7 +46,7 @@ class TensorSpec:
         return np.dtype(self.dtype)
 
     def shown(self) -> str:
-        """Its type and shape in words, for messages.
+        """The type and shape in words, for messages.
 
         >>> TensorSpec("x", "float32", ("N", 4)).shown()
         'float32 [N, 4]'
@@ -56,7 +56,8 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Of one graph. `free` is the size that free axes, but that of the rows, have in a sample."""
+    """Inputs and outputs of one graph and what a row of them is. `free`: the size of free axes, but that of the rows,
+    in a sample."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -65,7 +66,7 @@ class Signature:
 
     @classmethod
     def from_dict(cls, document: JsonObject) -> Signature:
-        """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
+        """Read what to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         ends = [
             tuple(TensorSpec(str(name), str(np.dtype(dtype).name if dtype != "str" else dtype), tuple(shape))
                   for name, dtype, shape in document[end])

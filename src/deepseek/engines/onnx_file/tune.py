@@ -53,7 +53,7 @@ NUM_COMPARED_ROWS_LOSSY = 32  # made-up rows for the others, where the user give
 
 @dataclass(frozen=True, slots=True)
 class MeasuringSetup:
-    """What the engines of a file are measured by."""
+    """A file, its reference and what its engines are compared on."""
 
     path: Path
     reference: GraphEngine
@@ -66,7 +66,7 @@ class MeasuringSetup:
     is_random: bool  # whether the same inputs get other answers
 
     def sizes(self) -> tuple[int, ...]:
-        """Rows of the calls that are timed."""
+        """Numbers of rows of the calls that are timed."""
         cells = sum(array.size for array in self.signature.sample(1).values())
         sizes = BATCH_SIZES if self.signature.rows == "joined" else BATCH_SIZES[:1]
         return tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
@@ -129,7 +129,7 @@ def measure_file(
 
 
 def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
-    """Make the copy; the reason where there is none."""
+    """Write the graph in int8 to `out`. Returns the reason where there is none, else ""."""
     if out is None:
         return "there is no folder to keep it in"
     if rows is None and signature.rows == "joined":
@@ -143,7 +143,7 @@ def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: A
 
 
 def _tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """Of onnxruntime's description of inputs or outputs."""
+    """TensorSpecs of onnxruntime's inputs or outputs. InputError for a type that is not served, or none at all."""
     specs = []
     for entry in entries:
         dtype = DTYPES.get(entry.type.removeprefix("tensor(").removesuffix(")"))

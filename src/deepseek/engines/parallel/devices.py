@@ -67,7 +67,7 @@ NETWORK_NOTE = "assumed: a port per device, of 200 Gbit/s beside A100 and L40S, 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What kernels reach, for every device and every model the same; no figure has a factor of its own."""
+    """The shares of a data sheet that kernels reach, the same for every device and model."""
 
     memory: float = 0.83  # share of the bandwidth
     compute: float = 0.70  # share of the FLOP/s

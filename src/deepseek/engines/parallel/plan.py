@@ -23,7 +23,7 @@ MAX_TOKENS = 1 << 30
 
 @dataclass(frozen=True)
 class RejectedSplit:
-    """A split that was not taken."""
+    """A split that was not chosen, and why."""
 
     cost: Forecast
     why: str
@@ -31,7 +31,7 @@ class RejectedSplit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The split that was taken, and the others with what they lost by."""
+    """The chosen split, and the others with what they lost by."""
 
     shape: DecoderShape
     fleet: Fleet
@@ -43,7 +43,7 @@ class Plan:
 
 
 def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "latency") -> Plan:
-    """The split of lowest token latency, or of most tokens per second, over all devices of the fleet.
+    """Choose the split of lowest token latency, or of most tokens per second, over all devices of the fleet.
 
     Raises InputError for a job that no split can run, and CheckError (exit code 3) where nothing fits, which says by
     how much and what would fit.
@@ -62,7 +62,7 @@ def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "laten
 
 
 def possible_splits(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[Split]:
-    """Splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
+    """Yield the splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
     without a sequence.
 
     >>> from deepseek.engines.parallel.devices import parse
@@ -117,7 +117,7 @@ def _choose_best(fitting: list[Forecast], goal: str) -> Forecast:
 
 
 def _rejection_reason(cost: Forecast, best: Forecast, goal: str) -> str:
-    """What a split lost by, and the largest thing that it spends more on."""
+    """Why a split was not chosen: what it lost by, and the largest thing that it spends more on."""
     if not cost.memory.fits:
         return f"does not fit: {size(cost.memory.total - cost.memory.usable)} over on a device"
     if goal == "throughput":
@@ -148,7 +148,7 @@ def _raise_nothing_fits(shape: DecoderShape, fleet: Fleet, job: Job, least: Fore
 
 
 def _remedies(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[str]:
-    """Single changes that would fit."""
+    """Yield single changes of the job or the fleet that would fit."""
     count = fleet.count
     while count < MAX_DEVICES:
         count = 2 * count

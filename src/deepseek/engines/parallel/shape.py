@@ -69,12 +69,12 @@ class DecoderShape:
 
     @property
     def layer_parameters(self) -> int:
-        """Of all layers."""
+        """Parameters of all layers."""
         return self._with_experts(self.num_experts)
 
     @property
     def active_layer_parameters(self) -> int:
-        """Of all layers, those that one token is multiplied with."""
+        """Parameters of all layers that one token is multiplied with."""
         return self.touched_parameters(1)
 
     @property
@@ -94,7 +94,7 @@ class DecoderShape:
         return self._with_experts(self.num_experts * (1 - left_alone))
 
     def _with_experts(self, num_experts: float) -> int:
-        """Of all layers, with so many experts in each that has some."""
+        """Parameters of all layers, with `num_experts` experts in each layer that has some."""
         sparse = self.num_layers - self.num_dense_layers
         sparse_layer = self.mlp_parameters + round(num_experts * self.expert_parameters)
         dense = self.num_dense_layers * self.dense_mlp_parameters
@@ -180,7 +180,7 @@ def shape_from_config(config: JsonObject, name: str) -> DecoderShape:
 
 @dataclass(frozen=True)
 class _ConfigReader:
-    """Counts in a configuration that anybody may have written."""
+    """Reads counts out of a configuration that anybody may have written."""
 
     config: JsonObject
     name: str
@@ -216,7 +216,7 @@ def _check_decoder(kind: str, config: JsonObject, name: str) -> None:
 
 
 def _num_kv_heads(fields: _ConfigReader, kind: str, heads: int) -> int:
-    """Heads of keys and values. Falcon says it in its own way."""
+    """The number of key and value heads. Falcon states it in fields of its own."""
     if fields.config.get("multi_query") is True and not fields.config.get("new_decoder_architecture"):
         return 1
     kv_heads = fields.count("num_key_value_heads", "num_kv_heads", "n_head_kv", default=heads)

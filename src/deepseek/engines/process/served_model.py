@@ -110,7 +110,7 @@ class ServedText:
 
 
 def open_onnx(spec: Any) -> ServedModel:
-    """The graph of an ONNX file: named tensors to named tensors."""
+    """Open the graph of an ONNX file, which computes named tensors from named tensors."""
     from deepseek.engines.onnx_file import GraphEngines
 
     return GraphEngines.open(spec)

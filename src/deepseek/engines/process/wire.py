@@ -32,7 +32,7 @@ ResponseHead = tuple[int, float, dict[str, str], JsonObject]
 
 
 def pack_frame(head: RequestHead | ResponseHead, arrays: Arrays) -> bytes:
-    """One frame.
+    """The bytes of one frame.
 
     >>> frames = FrameReader()
     >>> list(frames.feed(pack_frame((7, "run", "loans", {}), {"x": np.ones((1, 2), np.float32)})))
@@ -51,14 +51,14 @@ def _pad(data: bytes) -> bytes:
 
 
 class FrameReader:
-    """Bytes as they come, to whole frames."""
+    """Splits the bytes that arrive into whole frames."""
 
     def __init__(self) -> None:
         self._held = bytearray()
         self._wanted = _LENGTHS.size  # bytes of the frame that begins in `_held`, as far as they are known
 
     def feed(self, data: bytes) -> Iterator[tuple[Any, Arrays]]:
-        """Heads and arrays of the frames that are whole now. The arrays may be written to by nobody."""
+        """Yield head and arrays of each frame that is whole now. The arrays are read-only."""
         buffer = self._held
         buffer += data
         while len(buffer) >= self._wanted:

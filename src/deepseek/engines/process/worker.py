@@ -58,7 +58,7 @@ class LoadedModels:
 
 
 def serve_connection(connection: socket.socket, open_model: OpenModel) -> None:
-    """Answer until the other end is gone."""
+    """Answer the requests of a front end until the other end is gone."""
     engines = LoadedModels(open_model)
     for (number, what, model, spec), arrays in _receive_requests(connection):
         started_s = perf_counter()
@@ -80,7 +80,8 @@ def _receive_requests(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]
 
 
 def run_worker(open_model: OpenModel) -> None:
-    """Until the front end is gone. The arguments of the process: the descriptor of its socket, the front end's pid."""
+    """Run an engine process until the front end is gone. Its arguments: the descriptor of its socket, the front end's
+    pid."""
     end_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

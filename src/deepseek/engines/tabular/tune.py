@@ -85,7 +85,8 @@ def choose_measured(table: Sequence[EngineMeasurement], reference: str) -> list[
 
 
 def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
-    """(kind, first number of rows), the engine `first` from one row on."""
+    """Pairs (kind, first number of rows), beginning with the engine `first` for one row: another takes over where it is
+    MIN_SPEEDUP times faster."""
     chosen = [(first, 1)]
     for size in sorted(seconds[first]):
         now = chosen[-1][0]

@@ -42,7 +42,7 @@ from deepseek.nn.model import Model, Part
 from deepseek.train.tabular.convert import from_learner
 
 MAX_BYTES = 2**30
-#: The object "learner" of a file, of which nothing is certain before check_learner(): objective, booster, names of columns.
+#: The object "learner" of a file: objective, booster, names of columns. Nothing in it is sure before check_learner().
 Learner = JsonObject
 #: Part of the folder's name: what another version has made is not used again.
 FOLDER_VERSION = 2
@@ -64,7 +64,7 @@ _SAVE_AGAIN = "save it again with booster.save_model('model.ubj'), or take an un
 
 
 def import_xgboost(path: Path, folder: Path) -> Bundle:
-    """The bundle of a file, made under `folder` unless it is there already.
+    """Make the bundle of a file under `folder`, unless it is there already.
 
     MissingError, TooLargeError, IntegrityError (cut or changed) or InputError (a kind of model that is not run here).
     """
@@ -86,7 +86,7 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
 
 
 def _read_learner(data: bytes, path: Path) -> Learner:
-    """The "learner" of a file in either form."""
+    """Read the "learner" of a file in either form."""
     if path.suffix.casefold() == ".json":
         try:
             top = json.loads(data)
@@ -194,7 +194,7 @@ def _num_margins(learner: Learner) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _ImportedModel:
-    """A file, read and understood."""
+    """A file as a model, the preprocessing of its columns, and rows to check engines on."""
 
     model: Model
     preprocessor: Preprocessor
@@ -202,7 +202,7 @@ class _ImportedModel:
 
 
 def _import_learner(learner: Learner) -> _ImportedModel:
-    """What was checked, as a model. Raises what fields of another kind raise."""
+    """Turn a checked "learner" into a model. Raises what fields of another kind raise."""
     task, num_margins = OBJECTIVES[learner["objective"]["name"]], _num_margins(learner)
     columns = _raw_columns(learner)
     preprocessor = Preprocessor(tuple(columns))
@@ -223,7 +223,7 @@ def _import_learner(learner: Learner) -> _ImportedModel:
 
 
 def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """What the bundle holds."""
+    """The manifest and files of the bundle."""
     model, preprocessor = imported.model, imported.preprocessor
     task, labels = model.task, model.labels
     graph = export_onnx(model, len(preprocessor.feature_names)) if find_spec("onnx") is not None else None
@@ -248,7 +248,7 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
 
 
 def _raw_columns(learner: Learner) -> list[Column]:
-    """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
+    """The raw columns. A missing value goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
     stated = learner.get("feature_names") or [f"f{index}" for index in range(num_features)]
     names = list(stated) if isinstance(stated, list) else []
@@ -279,12 +279,13 @@ def _is_column_name(name: object) -> bool:
 
 
 def _usual_value(thresholds: Sequence[float]) -> float:
-    """A usual value: between the trees' thresholds. Four digits are enough."""
+    """A usual value of a column: the median of the trees' thresholds, to four digits."""
     return float(f"{np.median(thresholds):.4g}") if thresholds else 0.0
 
 
 def _check_rows(learner: Learner, preprocessor: Preprocessor) -> Float32:
-    """Features that take every way through the trees: values at and around each column's thresholds, and gaps."""
+    """Features (N, F) that take every way through the trees: values at and around each column's thresholds, and missing
+    ones."""
     rng = np.random.default_rng(0)
     usual = np.array([column.coder.example() for column in preprocessor.columns])
     values = np.repeat(usual[None], NUM_CHECK_ROWS, axis=0)
@@ -301,8 +302,8 @@ def _check_rows(learner: Learner, preprocessor: Preprocessor) -> Float32:
 
 
 def _choose_engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[EngineEntry, ...]:
-    """Which engines run it, after the parity check. Without the package onnx there is no graph, and the trees run
-    alone."""
+    """Choose the engines that run it, after the parity check. Without the package onnx there is no graph, and the trees
+    run alone."""
     if graph is not None:
         source = Source(lambda: model, lambda: graph, rows.shape[1])
         parity = check_parity(model, graph, rows, kinds=CHECKED_KINDS)

@@ -26,7 +26,7 @@ _OTHER_ROWS = "its tensors have other rows"
 
 
 def elementwise(call: NodeCall) -> TracedTensor:
-    """Gelu and its like, with what is added first."""
+    """Gelu and its like, with the bias that they add first."""
     return broadcast(call.present)
 
 

@@ -52,7 +52,7 @@ class Size:
 
     @property
     def of_a_row(self) -> Size | None:
-        """What each row has of it, where it is a whole multiple of the number of rows; else None."""
+        """The size's share of each row, where it is a whole multiple of the number of rows; else None."""
         if dict(self.powers).get(_ROWS) != 1:
             return None
         share = self / NUM_ROWS
@@ -68,12 +68,12 @@ def _multiply(first: Size, second: Size, sign: int) -> Size:
 
 
 def known_size(number: float | Fraction) -> Size:
-    """A number."""
+    """The size that is this number."""
     return Size(Fraction(number))
 
 
 def named_size(name: str) -> Size:
-    """The free axis of an input; equal names are equal sizes."""
+    """The size of an input's free axis; equal names are equal sizes."""
     return Size(Fraction(1), ((f"axis {name}", 1),))
 
 
@@ -83,7 +83,7 @@ def unknown_size(*, counts_rows: bool = False) -> Size:
 
 
 def total_size(sizes: Iterable[Size]) -> Size:
-    """Their product."""
+    """The product of these sizes."""
     return prod(sizes, start=ONE)
 
 
