@@ -1,9 +1,9 @@
 """How torch may compute: on which device, compiled or not, in which numbers.
 
-    ways = available_modes(); find_mode("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
-    call = compiled(module, lambda: examples)       # MissingError where torch cannot compile
+    available_modes(); find_mode("torch-compile")     # ExecutionMode(device="cpu", compiled=True, bf16=False)
+    call = compile_module(module, lambda: examples)   # MissingError where torch cannot compile
 
-The ways on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
+The modes on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
 every kind they must give the answers of the reference before they serve.
 """
 
@@ -42,7 +42,7 @@ EXECUTION_MODES: dict[str, ExecutionMode] = {
     "torch-cuda": ExecutionMode("cuda"),
     "torch-cuda-bf16": ExecutionMode("cuda", bf16=True),
 }
-LOSSY_MODES = frozenset(name for name, way in EXECUTION_MODES.items() if way.bf16)
+LOSSY_MODES = frozenset(name for name, mode in EXECUTION_MODES.items() if mode.bf16)
 
 
 def has_gpu() -> bool:
@@ -60,17 +60,17 @@ def available_modes() -> list[str]:
     if not is_installed("torch"):
         return []
     gpu = torch_has_gpu()
-    return [name for name, way in EXECUTION_MODES.items() if way.device == "cpu" or gpu]
+    return [name for name, mode in EXECUTION_MODES.items() if mode.device == "cpu" or gpu]
 
 
 def find_mode(name: str) -> ExecutionMode:
     """The mode of that name. MissingError where its device is not there."""
-    way = EXECUTION_MODES[name]
-    if way.device != "cpu" and not torch_has_gpu():
+    mode = EXECUTION_MODES[name]
+    if mode.device != "cpu" and not torch_has_gpu():
         raise MissingError(
             f"{name} needs a GPU, and torch finds none", expected="a CUDA device", fix="serve with another engine"
         )
-    return way
+    return mode
 
 
 def limit_torch_threads() -> None:

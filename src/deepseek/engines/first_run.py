@@ -1,7 +1,7 @@
 """The first run of a graph that somebody else may have written: a Loop in it may never end, or fill the memory.
 
     with use_limits(FirstRunLimits(seconds=10.0)):
-        session = limited(onnxruntime.InferenceSession(path), "model.onnx")
+        session = LimitedSession(onnxruntime.InferenceSession(path), "model.onnx", onnxruntime.RunOptions)
     session.run(names, inputs)           # CheckError when the first one takes longer; later ones are not watched
 
 onnxruntime looks at RunOptions.terminate before each node, also of each turn of a Loop (seen with 1.32).
@@ -78,13 +78,13 @@ class LimitedSession:
         """`new_options`: makes RunOptions of onnxruntime."""
         self._session, self._name, self._new_options = session, name, new_options
         self._limits = current_limits()
-        self.run: Callable[..., Any] = self._first
+        self.run: Callable[..., Any] = self._run_limited
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the session's own."""
         return getattr(self._session, name)
 
-    def _first(self, names: Sequence[str] | None, arrays: Arrays, options: Any = None) -> Any:
+    def _run_limited(self, names: Sequence[str] | None, arrays: Arrays, options: Any = None) -> Any:
         options = self._new_options() if options is None else options
         done, reached = threading.Event(), list[str]()
         watcher = threading.Thread(

@@ -36,7 +36,7 @@ class OnnxGraphBuilder:
         self._numpy = need("onnx.numpy_helper", extra="tabular")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._known: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
+        self._names_by_digest: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
         self._outputs: list[Any] = []
         self._functions: dict[tuple[str, str], Any] = {}
         self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
@@ -45,20 +45,20 @@ class OnnxGraphBuilder:
         """Add one node with one result, unless there is an equal one; returns the name of the result."""
         node = self._helper.make_node(operator, inputs, [], domain=domain, **attributes)
         digest = _digest(node)
-        if digest not in self._known:
-            node.name = self._known[digest] = f"{operator}_{len(self._nodes)}"
+        if digest not in self._names_by_digest:
+            node.name = self._names_by_digest[digest] = f"{operator}_{len(self._nodes)}"
             node.output.append(node.name)
             self._nodes.append(node)
-        return self._known[digest]
+        return self._names_by_digest[digest]
 
     def constant(self, array: NDArray[Any] | float) -> str:
         """Store an array (a bare number is float64), unless there is an equal one; returns its name."""
         tensor = self.tensor(np.asarray(array), "")
         digest = _digest(tensor)
-        if digest not in self._known:
-            tensor.name = self._known[digest] = f"constant_{len(self._constants)}"
+        if digest not in self._names_by_digest:
+            tensor.name = self._names_by_digest[digest] = f"constant_{len(self._constants)}"
             self._constants.append(tensor)
-        return self._known[digest]
+        return self._names_by_digest[digest]
 
     def tensor(self, array: NDArray[Any], name: str) -> Any:
         """Convert an array to the form that attributes take."""

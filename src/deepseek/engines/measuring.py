@@ -1,8 +1,7 @@
 """What choosing by measurement needs, whatever is measured: a process of its own, the name of the machine, a clock.
 
-    found = run_in_subprocess("deepseek.engines.text.tuning.gate", {"path": "..."})        # what its main() wrote to
-    stdout
-    machine("openvino")                                                      # what timings hold for
+    response = run_in_subprocess("deepseek.engines.text.tuning.gate", {"path": "..."})    # what that module wrote
+    describe_machine("openvino")                                                          # what timings hold for
 
 A process gives back what several engines take, and a library that crashes takes no server with it.
 """

@@ -55,7 +55,7 @@ GRAPH_OUTPUTS = (
     "attention",
 )  # of the graph, as nn.multimodal.Answering gives them
 TOLERANCE = 1e-4  # of an output, as a share of the largest
-CHUNK_ROWS = 64  # samples that are held in memory at a time
+CHUNK_ROWS = 64  # samples in memory at a time
 PARITY_BATCH_SIZES = (1, 3, 32)
 
 
@@ -291,12 +291,12 @@ class MultimodalRuntime:
                 faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
         return np.concatenate(outputs), flags
 
-    def score_sent(self, arrays: Arrays) -> Arrays:
+    def score_packed(self, arrays: Arrays) -> Arrays:
         """Outputs (N, C) of rows as data.samples.requests packs them, and the "faults" (N,) of those that have none."""
         samples, faults = decode_requests(self.preparer, arrays)
         return {"output": self.score(samples).output, "faults": faults}
 
-    def samples_of(self, arrays: Arrays) -> Tensors:
+    def unpack_samples(self, arrays: Arrays) -> Tensors:
         """Samples of rows as data.samples.requests packs them. Raises why one of them cannot be read."""
         samples, faults = decode_requests(self.preparer, arrays)
         if (error := first_fault(faults)) is not None:

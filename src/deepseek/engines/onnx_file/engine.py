@@ -35,7 +35,7 @@ LOSSY_KINDS = frozenset(["openvino-bf16", *INT8_KINDS])
 _CPU = "CPUExecutionProvider"
 #: TF32 would round inputs to ten bits.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
-#: Kind -> providers in the order in which they are asked for each operator.
+#: Kind -> providers in the order in which onnxruntime tries them for each operator.
 PROVIDERS: dict[str, tuple[Any, ...]] = {
     "onnxruntime-tensorrt": ("TensorrtExecutionProvider", _CUDA, _CPU),
     "onnxruntime-cuda": (_CUDA, _CPU),
@@ -159,16 +159,16 @@ class GraphEngines:
         path: Path,
         signature: Signature,
         engines: Sequence[tuple[str, int]],
-        tried: ProbedRange,
+        probed: ProbedRange,
         int8: Path | None = None,
     ) -> None:
         self.signature = signature
         self._path, self._int8 = path, int8
-        self._tried = tried
-        self._opened: dict[str, GraphEngine] = {}
+        self._probed = probed
+        self._engines: dict[str, GraphEngine] = {}
         self._kinds = [(kind, size) for kind, size in engines]
         for kind, size in engines:
-            run_rows(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
+            run_rows(self._engine_of(kind), signature, signature.sample(size))  # no request shall pay for a first time
 
     @classmethod
     def open(cls, spec: GraphSpec) -> GraphEngines:
@@ -189,21 +189,21 @@ class GraphEngines:
         fails."""
         num_rows = len(next(iter(arrays.values())))
         kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
-        if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
+        if kind != REFERENCE and not self._probed.covers(arrays, self.signature):
             kind = REFERENCE
-        return run_rows(self._engine(kind), self.signature, arrays)
+        return run_rows(self._engine_of(kind), self.signature, arrays)
 
-    def _engine(self, kind: str) -> GraphEngine:
+    def _engine_of(self, kind: str) -> GraphEngine:
         """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
-        if kind not in self._opened:
+        if kind not in self._engines:
             path = self._int8 if kind in INT8_KINDS and self._int8 is not None else self._path
-            self._opened[kind] = open_kind(kind, path, self.signature)
-        return self._opened[kind]
+            self._engines[kind] = open_kind(kind, path, self.signature)
+        return self._engines[kind]
 
     def close(self) -> None:
-        for engine in self._opened.values():
+        for engine in self._engines.values():
             engine.close()
-        self._opened = {}
+        self._engines = {}
         self._kinds = []
         return_freed_memory()
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 BUDGET_S = 2.0  # of timing, beside opening
 PROCESS_LIMIT_S = 300.0  # that opening and timing may take
 LOCK_WAIT_S = 1_000.0  # for another front end that measures the same
-#: Part of what a record is kept by: what another version has found is not used again.
+#: Part of what a record is kept by: what another version has measured is not used again.
 VERSION = 4
 REFERENCE = "onnxruntime"
 

@@ -1,9 +1,9 @@
 """Within which inputs an engine is known to do what the reference does.
 
-    tried = probe(run, signature, budget_s=2.0)       # run: one row through the reference
-    tried.covers(arrays, signature)                   # else the reference computes
+    probed = probe_range(run, signature, budget_s=2.0)    # run: one row through the reference
+    probed.covers(arrays, signature)                      # else the reference computes
 
-Engines differ in what they make of inputs that a model was not made for: where onnxruntime refuses a place beyond the
+Engines differ in what they make of inputs that a model was not made for: where onnxruntime refuses an index beyond the
 end of a table, OpenVINO answers with zeros. So whatever was not tried goes to the reference: larger numbers in
 whole-number inputs, larger free sizes, and numbers that are not finite.
 """
@@ -93,7 +93,7 @@ def probe_range(run: RunRow, signature: Signature, budget_s: float) -> ProbedRan
 def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> int:
     """The largest number up to `most` that fits, when all below it do; `known` does.
 
-    >>> _largest(lambda number: number < 1000, 1, 1 << 20), _largest(lambda number: True, 1, 100)
+    >>> _largest_that_fits(lambda number: number < 1000, 1, 1 << 20), _largest_that_fits(lambda number: True, 1, 100)
     (999, 100)
     """
     good, bad = known, most + 1

@@ -1,6 +1,6 @@
 """The wire format of protocol buffers, as far as reading needs it: fields of a message by their numbers.
 
-    for number, value in fields(memoryview(data)): ...        # a whole number, or the bytes of what has a length
+    for number, value in iterate_fields(memoryview(data)): ...    # a whole number, or the bytes of what has a length
 
 Nothing is copied and nothing is recursive here. ValueError for bytes that are no message.
 Source: "Encoding" in the documentation of protocol buffers.
@@ -18,7 +18,7 @@ MAX_VARINT_BYTES = 10
 def iterate_fields(data: memoryview) -> Iterator[tuple[int, FieldValue]]:
     """Yield the number and value of each field of a message, in their order.
 
-    >>> (first, number), (second, data) = fields(memoryview(b"\\x08\\x05\\x12\\x01a"))
+    >>> (first, number), (second, data) = iterate_fields(memoryview(b"\\x08\\x05\\x12\\x01a"))
     >>> first, number, second, bytes(data)
     (1, 5, 2, b'a')
     """

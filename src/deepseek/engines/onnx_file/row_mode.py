@@ -156,8 +156,10 @@ def relative_difference(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, 
     """The largest difference as a share of the largest number expected, or of `least` where that is larger; infinity
     where what has to be equal is not.
 
-    >>> difference(np.array([1.0, 2.0]), np.array([1.0, 2.1])), difference(np.array([1]), np.array([2]))
-    (0.05..., inf)
+    >>> relative_difference(np.array([1.0, 2.0]), np.array([1.0, 2.1]))
+    0.05...
+    >>> relative_difference(np.array([1]), np.array([2]))
+    inf
     """
     if expected.shape != actual.shape or expected.dtype.kind != actual.dtype.kind:
         return float("inf")

@@ -45,10 +45,10 @@ class TensorSpec:
     def numpy(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
-    def shown(self) -> str:
+    def describe(self) -> str:
         """The type and shape in words, for messages.
 
-        >>> TensorSpec("x", "float32", ("N", 4)).shown()
+        >>> TensorSpec("x", "float32", ("N", 4)).describe()
         'float32 [N, 4]'
         """
         return f"{self.dtype} [{', '.join('?' if dim is None else str(dim) for dim in self.shape)}]"
@@ -109,7 +109,7 @@ class Signature:
         for spec in self.inputs:
             if spec.name not in arrays:
                 raise InputError(
-                    f"the input {spec.name!r} is missing", expected=spec.shown(), fix="give every input of the graph"
+                    f"the input {spec.name!r} is missing", expected=spec.describe(), fix="give every input of the graph"
                 )
             self._check_one(spec, arrays[spec.name], len(tensors), sizes)
 
@@ -118,7 +118,7 @@ class Signature:
     ) -> None:
         if array.dtype.kind != spec.numpy.kind or (spec.dtype != "str" and array.dtype != spec.numpy):
             raise InputError(
-                f"the input {spec.name!r} is {array.dtype.name}", expected=spec.shown(), fix="send it in that type"
+                f"the input {spec.name!r} is {array.dtype.name}", expected=spec.describe(), fix="send it in that type"
             )
         if len(array) != num_rows:
             raise InputError(
@@ -144,16 +144,16 @@ class Signature:
         axes = list(shape) if self.rows == "whole" else ["N" if self.rows == "joined" else 1, *shape]
         return InputError(
             f"the input {spec.name!r} has the shape [{', '.join(map(str, axes))}]",
-            expected=spec.shown(),
+            expected=spec.describe(),
             fix="let its shape be that of the graph",
         )
 
     def sample(self, num_rows: int, *, seed: int = 0, free: int = 0) -> Arrays:
         """Made-up rows: normal numbers of two digits, and whole numbers 0 and 1, which every embedding knows."""
         rng = np.random.default_rng(seed)
-        return {spec.name: self._made(spec, num_rows, rng, free or self.free) for spec in self.inputs}
+        return {spec.name: self._sample_array(spec, num_rows, rng, free or self.free) for spec in self.inputs}
 
-    def _made(self, spec: TensorSpec, num_rows: int, rng: np.random.Generator, free: int) -> NDArray[Any]:
+    def _sample_array(self, spec: TensorSpec, num_rows: int, rng: np.random.Generator, free: int) -> NDArray[Any]:
         shape = (num_rows, *(dim if isinstance(dim, int) else free for dim in self.row_shape(spec)))
         if spec.dtype == "str":
             return np.full(shape, "a")

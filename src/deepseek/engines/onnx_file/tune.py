@@ -58,7 +58,7 @@ class MeasuringSetup:
     path: Path
     reference: GraphEngine
     signature: Signature
-    tried: ProbedRange
+    probed: ProbedRange
     limits: Mapping[str, float] | None
     compared: Arrays | None  # the user's rows for lossy engines
     int8: Path  # of the copy
@@ -73,7 +73,7 @@ class MeasuringSetup:
 
     def comparison_inputs(self, kind: str) -> list[Arrays]:
         """Inputs that a kind is compared on. The first is what a lossy one is held to; the others have to be taken."""
-        more = [] if kind == REFERENCE else self.tried.extremes(self.signature)
+        more = [] if kind == REFERENCE else self.probed.extremes(self.signature)
         if kind in LOSSY_KINDS and self.compared is not None:
             return [self.compared, *more]
         most = NUM_COMPARED_ROWS_LOSSY if kind in LOSSY_KINDS else NUM_COMPARED_ROWS

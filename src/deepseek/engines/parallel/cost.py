@@ -120,9 +120,9 @@ def forecast(
 ) -> Forecast:
     """The cost of `job` on split.tp * split.pp * split.replicas devices of the fleet.
 
-    >>> from deepseek.engines.parallel.devices import parse
+    >>> from deepseek.engines.parallel.devices import parse_fleet
     >>> from deepseek.engines.parallel.shape import read_shape
-    >>> one = forecast(read_shape("llama-2-7b"), parse("A100"), Job(1, 5, 200, "bf16"), Split())
+    >>> one = forecast(read_shape("llama-2-7b"), parse_fleet("A100"), Job(1, 5, 200, "bf16"), Split())
     >>> round(one.tokens_per_s), round(one.memory.weights / 1e9, 1)  # gpt-fast measured 104.9
     (109, 13.5)
     """

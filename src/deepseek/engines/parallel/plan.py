@@ -1,6 +1,6 @@
 """Which split: every one that the devices allow, forecast, and the choice among those that fit.
 
-plan = choose(shape, parse("H100x8"), Job(batch=8, prompt=3840, new=256, dtype="fp8"))
+plan = choose_split(shape, parse_fleet("H100x8"), Job(batch=8, prompt=3840, new=256, dtype="fp8"))
 plan.best.split, plan.best.token_s, [(each.cost.split, each.why) for each in plan.others]
 """
 
@@ -65,9 +65,9 @@ def possible_splits(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[Spl
     """Yield the splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
     without a sequence.
 
-    >>> from deepseek.engines.parallel.devices import parse
+    >>> from deepseek.engines.parallel.devices import parse_fleet
     >>> from deepseek.engines.parallel.shape import read_shape
-    >>> [str(each) for each in splits(read_shape("100b"), parse("H100x2"), Job(8, 100, 20, "fp8"))]
+    >>> [str(each) for each in possible_splits(read_shape("100b"), parse_fleet("H100x2"), Job(8, 100, 20, "fp8"))]
     ['TP 1 x PP 1 x 2 replicas', 'TP 1 x PP 2', 'TP 2 x PP 1']
     """
     for tp in _divisors(fleet.count):

@@ -1,11 +1,11 @@
-"""Explanations as arrays, as an engine process is asked for them and answers.
+"""Explanations as arrays, as the requests and responses of an engine process hold them.
 
     explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about", "parts"}
     unpack_rows(arrays)       ->  for each row the attribution that holds it, and its row there
 
-`features` are (N, F); rows of several modalities come as data.sent packs them, texts as pack_texts() does. `targets`
-(N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal for all rows
-of a target; `parts`, of texts alone, what their tokens and sentences add, as JSON.
+`features` are (N, F); rows of several modalities come as data.samples.requests packs them, texts as pack_texts() does.
+`targets` (N,) are indices of `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal
+for all rows of a target; `parts`, of texts alone, what their tokens and sentences add, as JSON.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class ServedSamples:
     "faults" (N,) of those that have none."""
 
     def __init__(self, runtime: MultimodalRuntime) -> None:
-        self.run = runtime.score_sent
+        self.run = runtime.score_packed
         self.close = runtime.close
 
     @classmethod

@@ -54,21 +54,21 @@ class FrameReader:
     """Splits the bytes that arrive into whole frames."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
-        self._wanted = _LENGTHS.size  # bytes of the frame that begins in `_held`, as far as they are known
+        self._buffer = bytearray()
+        self._needed_bytes = _LENGTHS.size  # bytes of the frame that begins in `_buffer`, as far as they are known
 
     def feed(self, data: bytes) -> Iterator[tuple[Any, Arrays]]:
         """Yield head and arrays of each frame that is whole now. The arrays are read-only."""
-        buffer = self._held
+        buffer = self._buffer
         buffer += data
-        while len(buffer) >= self._wanted:
+        while len(buffer) >= self._needed_bytes:
             head_bytes, padded_bytes, array_bytes = _LENGTHS.unpack_from(buffer)
-            self._wanted = _LENGTHS.size + padded_bytes + array_bytes
-            if len(buffer) < self._wanted:
+            self._needed_bytes = _LENGTHS.size + padded_bytes + array_bytes
+            if len(buffer) < self._needed_bytes:
                 return
-            frame = bytes(buffer[: self._wanted])
-            del buffer[: self._wanted]
-            self._wanted = _LENGTHS.size
+            frame = bytes(buffer[: self._needed_bytes])
+            del buffer[: self._needed_bytes]
+            self._needed_bytes = _LENGTHS.size
             yield _unpack_frame(frame, head_bytes, padded_bytes)
 
 

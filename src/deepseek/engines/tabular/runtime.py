@@ -77,8 +77,10 @@ class Runtime:
         # A bundle without a graph, made of a model of another library, names the one engine that it runs in.
         entries = self.manifest.engines
         named = [entry.kind for entry in entries if entry.from_rows <= 1]
-        self._first = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
-        self._engines: dict[str, Engine] = {} if lazy else {self._first: open_engine(self._first, self._source)}
+        self._first_kind = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
+        self._engines: dict[str, Engine] = (
+            {} if lazy else {self._first_kind: open_engine(self._first_kind, self._source)}
+        )
         # (first number of rows, kind), the largest first
         choices = [(entry.from_rows, entry.kind) for entry in entries]
         if lossy is not None:
@@ -99,12 +101,12 @@ class Runtime:
     @property
     def kinds(self) -> set[str]:
         """Of the engines that it may open."""
-        return {self._first, *(kind for _, kind in self._choices)}
+        return {self._first_kind, *(kind for _, kind in self._choices)}
 
     @property
     def reference(self) -> str:
         """The kind of the engine that runs without a choice."""
-        return self._first
+        return self._first_kind
 
     def source(self, load_int8: Callable[[], bytes] | None = None) -> Source:
         """Where its engines take what they need."""
@@ -147,7 +149,7 @@ class Runtime:
     def _check_graph(self, model: Model) -> None:
         """IntegrityError when the graph and the arrays are those of two models: then the number of rows of a call would
         decide what is answered, and explanations would speak of another model."""
-        if self._first != REFERENCE or not self.bundle.has(EXAMPLE):
+        if self._first_kind != REFERENCE or not self.bundle.has(EXAMPLE):
             return
         features = self.prepare([self.example]).features
         engine = self._engines.get(REFERENCE) or self._open(REFERENCE)
@@ -185,7 +187,7 @@ class Runtime:
         return output
 
     def decide(self, scores: Scores, flags: Sequence[Flag] = ()) -> Prediction:
-        """Labels by threshold, costs or the largest chance; values with their interval."""
+        """Labels by threshold, costs or the largest probability; values with their interval."""
         return self._decision.apply(scores.output, flags)
 
     def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
@@ -227,19 +229,19 @@ class Runtime:
         return self.prepare_table(read_table(data))
 
     def _engine(self, num_rows: int) -> Engine:
-        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first)
+        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first_kind)
         return self._engines.get(kind) or self._open(kind)
 
     def _open(self, kind: str) -> Engine:
         """An engine, once. Where a second one or its library is not installed, the first one does its work."""
         with self._opening:
-            if self._first not in self._engines:
-                self._engines[self._first] = open_engine(self._first, self._source)
+            if self._first_kind not in self._engines:
+                self._engines[self._first_kind] = open_engine(self._first_kind, self._source)
             if kind not in self._engines:
                 try:
                     self._engines[kind] = open_engine(kind, self._source)
                 except (ExtraError, MissingError):
-                    self._engines[kind] = self._engines[self._first]
+                    self._engines[kind] = self._engines[self._first_kind]
             return self._engines[kind]
 
 

@@ -117,7 +117,7 @@ def measure_engine(kind: str, source: Source, features: Float32, budget_s: float
 def _tiled_window(features: Float32, number: int, *, size: int) -> Float32:
     """The `number`-th `size` rows of `features`, which begin again at their end.
 
-    >>> _window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()
+    >>> _tiled_window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()
     [3.0, 4.0, 0.0]
     """
     return features[np.arange(number * size, (number + 1) * size) % len(features)]

@@ -134,8 +134,8 @@ def check_learner(learner: Learner) -> None:
 
 
 def cut_at_best_round(learner: Learner) -> Learner:
-    """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
-    rows' answers worse. IntegrityError for a round that is not there."""
+    """The "learner" without the trees behind its best round, where early stopping has noted one: those trees made the
+    answers for held-out rows worse. IntegrityError for a round that is not there."""
     stated = learner.get("attributes", {}).get("best_iteration")
     if stated is None:
         return dict(learner)
@@ -254,15 +254,15 @@ def _raw_columns(learner: Learner) -> list[Column]:
     names = list(stated) if isinstance(stated, list) else []
     if len(names) != num_features or len(set(names)) < num_features or not all(_is_column_name(name) for name in names):
         raise _malformed_error("its feature_names are not one name for each column")
-    ways = np.zeros((num_features, 2), bool)
+    directions = np.zeros((num_features, 2), bool)
     thresholds: list[list[float]] = [[] for _ in names]
     for tree in learner["gradient_booster"]["model"]["trees"]:
         inner = np.asarray(tree["left_children"]) != -1
         features = np.asarray(tree["split_indices"])[inner]
-        ways[features, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
+        directions[features, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
         for index, split in zip(features.tolist(), np.asarray(tree["split_conditions"])[inner].tolist(), strict=True):
             thresholds[index].append(split)
-    ways[~ways.any(axis=1), 0] = True  # no tree reads it
+    directions[~directions.any(axis=1), 0] = True  # no tree reads it
     return [
         Column(
             name,
@@ -270,7 +270,7 @@ def _raw_columns(learner: Learner) -> list[Column]:
             "gaps",
             MissingValueEncoder(bool(low), bool(high), _usual_value(column_thresholds)),
         )
-        for name, (low, high), column_thresholds in zip(names, ways, thresholds, strict=True)
+        for name, (low, high), column_thresholds in zip(names, directions, thresholds, strict=True)
     ]
 
 

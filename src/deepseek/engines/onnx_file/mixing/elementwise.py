@@ -1,4 +1,4 @@
-"""Rules of operators that compute each element by itself, with those at the same place of other tensors.
+"""Rules of operators that compute each element by itself, with those at the same index of other tensors.
 
 Sizes are computed, too: what an exporter makes of `x.shape[0] * x.shape[1]` before it reshapes.
 Source: "Multidirectional Broadcasting" of the ONNX specification, and the operators named here.
@@ -214,7 +214,7 @@ def dropout(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def quantize(call: NodeCall) -> TracedTensor:
-    """QuantizeLinear and DequantizeLinear: a scale for all, for each place of an axis, or for blocks along it."""
+    """QuantizeLinear and DequantizeLinear: a scale for all, for each index of an axis, or for blocks along it."""
     tensor = call.only_first_has_rows()
     scale = call.input(1)
     if tensor.has_rows and scale.shape != () and scale.sizes != (ONE,):
@@ -253,7 +253,7 @@ def axis_that_counts_rows(lengths: Sequence[Size]) -> int | None:
     axes = [axis for axis, length in enumerate(lengths) if length.counts_rows]
     if not axes:
         return None
-    require(len(axes) == 1 and lengths[axes[0]].of_a_row is not None, "a shape counts the rows in another way")
+    require(len(axes) == 1 and lengths[axes[0]].per_row is not None, "a shape counts the rows in another way")
     return axes[0]
 
 

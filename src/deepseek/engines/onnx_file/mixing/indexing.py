@@ -1,4 +1,4 @@
-"""Rules of operators that read or write single places: Gather and Scatter. A row picks from what is its own, or from
+"""Rules of operators that read or write single elements: Gather and Scatter. A row picks from what is its own, or from
 what is the same for all.
 
 Source: the operators named here in the ONNX specification.
@@ -38,7 +38,7 @@ def gather(call: NodeCall) -> TracedTensor:
 
 def _picks_own_rows(indices: RowIndices | None, tensor: TracedTensor) -> bool:
     """Whether each row picks from what is its own of a tensor whose rows stand along the first axis."""
-    share = tensor.sizes[0].of_a_row
+    share = tensor.sizes[0].per_row
     if indices is None or indices.is_column or share is None or tensor.outer != ONE:
         return False
     limit, num_own = (None, None) if indices.limit is None else (indices.limit.whole, share.whole)

@@ -60,7 +60,7 @@ def reshape_tensor(tensor: TracedTensor, shape: Sequence[Size]) -> TracedTensor:
     outer = total_size(tensor.sizes[: tensor.axis]) * tensor.outer / total_size(shape[:axis])
     # Where an exporter has written 7 for a free size, both shapes hold as many elements only when it is 7.
     for repeats in (outer, outer * total_size(shape) / total_size(tensor.sizes)):
-        if repeats.is_integral and (shape[axis] / repeats).of_a_row is not None:
+        if repeats.is_integral and (shape[axis] / repeats).per_row is not None:
             return TracedTensor(axis, tuple(shape), outer=repeats, numbering=tensor.numbering)
     raise MixesError(_ROWS_BROKEN_UP)
 

@@ -211,7 +211,7 @@ def attention(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def rotary(call: NodeCall) -> TracedTensor:
-    """RotaryEmbedding of opset 23: input, cos, sin, and the places of each row, or of all."""
+    """RotaryEmbedding of opset 23: input, cos, sin, and the positions of each row, or of all."""
     tensor = require_rows_first(call.input(0))
     for table in call.inputs[1:]:
         has_same_rows = table is not None and table.axis == 0 and table.sizes[0] == tensor.sizes[0]

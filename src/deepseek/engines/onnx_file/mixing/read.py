@@ -23,7 +23,7 @@ from deepseek.engines.onnx_file.proto import FieldValue, field_bytes, field_text
 
 MAX_NUMBERS = 256  # of a constant whose contents are followed
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "u1", 11: "<f8", 12: "<u4", 13: "<u8"}
-_INTEGER_TYPES = (6, 7)  # int32 and int64, of which places are
+_INTEGER_TYPES = (6, 7)  # int32 and int64, of which indices are
 _EXTERNAL = 1  # TensorProto.DataLocation
 _SIGN, _WRAP = 1 << 63, 1 << 64
 Dim = int | str | None

@@ -23,7 +23,7 @@ _OVER_ROWS = "it goes over the rows"
 
 
 def reduce(call: NodeCall) -> TracedTensor:
-    """ReduceSum and its like. Without axes it goes over all of them, unless it is told to do nothing then."""
+    """ReduceSum and its like. Without axes it goes over all of them, unless an attribute turns that off."""
     tensor = call.only_first_has_rows()
     axes = call.list_of("axes", 1)
     if not axes and call.number("noop_with_empty_axes"):
@@ -109,7 +109,7 @@ def instance_norm(call: NodeCall) -> TracedTensor:
 
 
 def mean_variance(call: NodeCall) -> TracedTensor:
-    """MeanVarianceNormalization, by default over rows and places."""
+    """MeanVarianceNormalization, by default over rows and positions."""
     tensor = call.input(0)
     axes = call.numbers("axes") or (0, 2, 3)
     require(tensor.axis not in {normalize_axis(axis, tensor.rank) for axis in axes}, _OVER_ROWS)

@@ -1,7 +1,7 @@
 """Sizes of axes as products of a number and of named unknowns, so that a Reshape can be followed without numbers.
 
-NUM_ROWS * known(12) / known(4)                       # three times the number of rows
-(NUM_ROWS * known(12)).of_a_row                       # known(12): what each row has of it
+NUM_ROWS * known_size(12) / known_size(4)      # three times the number of rows
+(NUM_ROWS * known_size(12)).per_row            # known_size(12): the share of each row
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Size:
         return self.factor.denominator == 1 and all(power > 0 for _, power in self.powers)
 
     @property
-    def of_a_row(self) -> Size | None:
+    def per_row(self) -> Size | None:
         """The size's share of each row, where it is a whole multiple of the number of rows; else None."""
         if dict(self.powers).get(_ROWS) != 1:
             return None

@@ -1,9 +1,11 @@
 """What is known of a tensor before anything runs: along which axis its rows stand, its sizes, and small contents.
 
-TracedTensor(axis=0, shape=(N, known(4)))              # a row is a slice of four numbers
-TracedTensor(axis=0, shape=(N * known(8), known(4)))   # each row has eight slices, one after the other
-TracedTensor(0, (known(8) * N, known(4)), outer=known(8))  # eight times a slice of each row: (8, N, 4), flattened
-TracedTensor(None, (known(2),), (N, known(4)))         # a shape; it counts the rows, but no row's numbers change it
+With N = NUM_ROWS and k = known_size:
+
+TracedTensor(axis=0, shape=(N, k(4)))              # a row is a slice of four numbers
+TracedTensor(axis=0, shape=(N * k(8), k(4)))       # each row has eight slices, one after the other
+TracedTensor(0, (k(8) * N, k(4)), outer=k(8))      # eight times a slice of each row: (8, N, 4), flattened
+TracedTensor(None, (k(2),), (N, k(4)))             # a shape; it counts the rows, but no row's numbers change it
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class TracedTensor:
     shape: tuple[Size, ...] | None  # None: not known, only without rows
     values: tuple[Size, ...] | None = None  # of a small tensor without rows, in their order
     outer: Size = ONE  # how often all rows come by along the axis
-    numbering: RowIndices | None = None  # where its numbers are places
+    numbering: RowIndices | None = None  # where its numbers point to rows
 
     @property
     def has_rows(self) -> bool:
@@ -54,7 +56,7 @@ class TracedTensor:
 
     @property
     def numbers_rows(self) -> bool:
-        """Whether its numbers depend on the place of a row among the others."""
+        """Whether its numbers depend on the index of a row among the others."""
         return self.numbering is not None and self.numbering.depends_on_rows
 
     @property

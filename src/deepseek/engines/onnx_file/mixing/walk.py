@@ -32,7 +32,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "ai.onnx.ml": classical.RULES,
     "com.microsoft": fused.RULES,
 }
-#: Whose rules know what a tensor that counts the rows is to them.
+#: Operators whose rules take a tensor that counts the rows.
 _ROW_COUNT_OPERATORS = frozenset(elementwise.RULES) - {"OneHot"} | frozenset(
     [
         "Concat", "Expand", "Gather", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose",
@@ -40,14 +40,14 @@ _ROW_COUNT_OPERATORS = frozenset(elementwise.RULES) - {"OneHot"} | frozenset(
     ]
 )  # fmt: skip
 
-#: Whose rules know what a tensor is to them along whose axis all rows come by several times.
+#: Operators whose rules take a tensor along whose axis all rows come several times.
 _REPEATED_ROWS_OPERATORS = frozenset(elementwise.ELEMENTWISE_OPERATORS) | frozenset(
     [
         "Dropout", "Gemm", "LayerNormalization", "LogSoftmax", "MatMul", "Reshape", "Shape", "Softmax", "Squeeze",
         "Transpose", "Unsqueeze",
     ]
 )  # fmt: skip
-#: Whose rules know what the place of a row is to them.
+#: Operators whose rules take the index of a row as a number.
 _ROW_INDEX_OPERATORS = frozenset(elementwise.ELEMENTWISE_OPERATORS) | frozenset(
     [
         "Concat", "Expand", "Gather", "GatherND", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze",
@@ -63,7 +63,7 @@ class Scope:
     versions: Mapping[str, int]
     tensors: dict[str, TracedTensor]
     depth: int = 0
-    given: Mapping[str, object] | None = None  # attributes of the function's call
+    arguments: Mapping[str, object] | None = None  # attributes of the function's call
 
     def tensor(self, name: str) -> TracedTensor | None:
         """The tensor of that name; None for an input that is left out."""
@@ -157,7 +157,7 @@ def _trace_graph(graph: Graph, scope: Scope) -> list[TracedTensor]:
 def _trace_node(node: Node, scope: Scope) -> Sequence[TracedTensor]:
     inputs = tuple(scope.tensor(name) for name in node.inputs)
     attributes = {
-        name: (scope.given or {}).get(value.name) if isinstance(value, Reference) else value
+        name: (scope.arguments or {}).get(value.name) if isinstance(value, Reference) else value
         for name, value in node.attributes.items()
     }
     if (function := scope.model.functions.get((node.domain, node.operator))) is not None:
