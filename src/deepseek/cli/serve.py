@@ -279,13 +279,11 @@ def engine_choice(model: OpenedModel) -> JsonObject | None:
         if not model.measured:
             return None
         return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
-    gated = getattr(model, "gated", None)
-    if isinstance(model, GraphAdapter):
-        gated = {"engines": model.file.engines, "table": model.file.table}
-    if not gated:
+    measured = model.file if isinstance(model, GraphAdapter) else getattr(model, "lossy", None)
+    if measured is None:
         return None
-    engines = [f"{kind} from {num_rows}" for kind, num_rows in gated["engines"]]
-    return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
+    engines = [f"{kind} from {num_rows}" for kind, num_rows in measured.engines]
+    return {"state": "engines were chosen", "engines": engines, "measured": [row.to_dict() for row in measured.table]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class ModalityExplainer:
 
     def unpack(self, arrays: Arrays) -> Tensors:
         """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
-        return self._runtime.samples_of(arrays)
+        return self._runtime.unpack_samples(arrays)
 
     def explain(self, features: Tensors, *, target: str | None = None) -> Attribution:
         """Attributions of N samples. `target` is a class: by default the positive class of two, and the class predicted

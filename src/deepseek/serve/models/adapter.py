@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Manifest
     from deepseek.bundle.read import Signature
     from deepseek.engines import MultimodalRuntime
+    from deepseek.engines.measuring import LossyEngines
 
 
 class PreparedRows(Protocol):
@@ -130,7 +131,7 @@ class ServableRuntime(Protocol):
     @property
     def example(self) -> Record: ...
     @property
-    def gated(self) -> Mapping[str, Any]: ...  # options of lossy engines for an engine process; mostly empty
+    def lossy(self) -> LossyEngines | None: ...  # that an engine process is to open; mostly None
     def prepare(self, records: Sequence[Record]) -> Batch: ...
     def score(self, features: Float32) -> Scores: ...
     def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
@@ -160,7 +161,7 @@ class TableAdapter:
     @property
     def spec(self) -> dict[str, Any]:
         path = str(self.runtime.bundle.path.absolute())
-        lossy = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
+        lossy = {} if self.runtime.lossy is None else {"lossy": self.runtime.lossy.to_dict()}
         return {"kind": "bundle", "path": path, "digest": self.card.digest, **lossy}
 
     @property

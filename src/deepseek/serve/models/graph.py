@@ -167,7 +167,7 @@ class GraphAdapter:
                     self.signature.input(str(name))
                 absent = next(spec for spec in self.signature.inputs if spec.name not in record)
                 raise InputError(
-                    f"row {row} has no {absent.name!r}", expected=absent.shown(), fix="give every input of the graph"
+                    f"row {row} has no {absent.name!r}", expected=absent.describe(), fix="give every input of the graph"
                 )
         return self._tensors({name: [record[name] for record in records] for name in names})
 
@@ -208,7 +208,7 @@ def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> 
     if not fits:
         raise InputError(
             f"row {row}: the input {spec.name!r} has the shape {list(row_shape)} there",
-            expected=f"{spec.shown()}, of which a row is {[dim if isinstance(dim, int) else '?' for dim in shape]}",
+            expected=f"{spec.describe()}, of which a row is {[dim if isinstance(dim, int) else '?' for dim in shape]}",
             fix="let every row have the shape of the graph",
         )
 
@@ -279,10 +279,12 @@ def _readable_values(array: NDArray[Any]) -> Any:
 def _ragged_error(spec: TensorSpec) -> InputError:
     return InputError(
         f"the input {spec.name!r} is not of one shape",
-        expected=spec.shown(),
+        expected=spec.describe(),
         fix="let lists of one depth have one length, and rows that are sent together one shape",
     )
 
 
 def _wrong_values_error(spec: TensorSpec, problem: str) -> InputError:
-    return InputError(f"the input {spec.name!r} holds {problem}", expected=spec.shown(), fix="send values of that type")
+    return InputError(
+        f"the input {spec.name!r} holds {problem}", expected=spec.describe(), fix="send values of that type"
+    )

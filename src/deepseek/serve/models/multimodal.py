@@ -73,7 +73,7 @@ class MultimodalAdapter:
         self.version = runtime.version
         self.card: Card = runtime.manifest
         self.close = runtime.close
-        self.run = runtime.score_sent
+        self.run = runtime.score_packed
 
     @property
     def example(self) -> Record:

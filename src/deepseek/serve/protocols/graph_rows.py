@@ -84,13 +84,13 @@ def read_tensors(tensors: Sequence[Tensor], adapter: GraphAdapter) -> Tensors:
         if tensor.datatype != _tensor_datatype(spec):
             raise InputError(
                 f"the input {spec.name!r} is {tensor.datatype}",
-                expected=f"{_tensor_datatype(spec)}: the graph takes {spec.shown()}",
+                expected=f"{_tensor_datatype(spec)}: the graph takes {spec.describe()}",
                 fix="send it in the datatype of the model's metadata",
             )
         if len(tensor.shape) != len(spec.shape):
             raise InputError(
                 f"the input {spec.name!r} has the shape {list(tensor.shape)}",
-                expected=spec.shown(),
+                expected=spec.describe(),
                 fix="give it as many axes as the graph has",
             )
         values = tensor.values
