@@ -56,7 +56,7 @@ class FolderEmbedder:
         self._model = TextModel.open(folder)
         chosen = precision if precision in available_precisions([precision]) else "f32"
         self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)
-        prompts = read_object(Path(folder), PROMPTS_FILE, {}).get("prompts")
+        prompts = read_object(Path(folder), PROMPTS_FILE, is_optional=True).get("prompts")
         by_role = prompts if isinstance(prompts, dict) else {}
         self._query = str(by_role.get("query", ""))
         self._passage = str(by_role.get("passage", by_role.get("document", "")))
