@@ -135,7 +135,7 @@ class ProcessWorker(asyncio.Protocol):
         self._callbacks[number] = callback
         self._transport.write(pack_frame((number, command, model, options), arrays))
 
-    # What the event loop calls:
+    # Callbacks of the event loop:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -163,8 +163,8 @@ class EngineProcesses:
         module: str = PREDICT_MODULE,
         open_s: float | None = None,
     ) -> None:
-        """`module`: what a process runs. `open_s`: that it may take to open a model, before it is killed; None for any
-        time, as a large model needs that is converted first."""
+        """`module`: the Python module of a process. `open_s`: time limit of opening a model, after which the process is
+        killed; None: no limit, for large models that are converted first."""
         self._module = module
         self._pool = pool
         self._num_workers = num_workers
@@ -266,7 +266,7 @@ class EngineProcesses:
         self._workers.add(worker)
         try:
             await worker.start()
-            # What is loaded, and unloaded, while it opens counts too:
+            # Models that are loaded or unloaded meanwhile count too:
             while differing := worker.models ^ self._specs.keys():
                 model = differing.pop()
                 if model in self._specs:

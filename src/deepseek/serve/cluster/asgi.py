@@ -128,8 +128,8 @@ class AsgiApp:
 
 
 def response_headers(request: Request, response: Response) -> list[Header]:
-    """What stands before an answer, as our own front end writes it, without what Ray Serve's proxy adds: the date, what
-    becomes of the connection, and the x-request-id, which it has given us."""
+    """The headers of a response, as our own front end writes them, without those of Ray Serve's proxy: the date, the
+    state of the connection, and the x-request-id, which it has chosen."""
     headers = [
         *SECURITY_HEADERS,
         (b"content-type", response.media_type),

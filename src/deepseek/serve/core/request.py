@@ -45,7 +45,6 @@ class Request:
     __slots__ = (
         "allow_infinite",
         "body",
-        "cancel",
         "client",
         "error_fields",
         "flags",
@@ -58,6 +57,7 @@ class Request:
         "method",
         "model",
         "num_rows",
+        "on_cancel",
         "on_response",
         "path",
         "queue_s",
@@ -102,7 +102,7 @@ class Request:
         self.queue_s = 0.0
         self.flags: Mapping[tuple[str, str], int] = EMPTY_MAPPING  # (column, what) -> number of values
         self.error_fields: Mapping[str, Any] = EMPTY_MAPPING  # fields of the event that describe an error
-        self.cancel: Callable[[], None] | None = None  # stops the work on it
+        self.on_cancel: Callable[[], None] | None = None  # stops the work on it
         self.is_disconnected = False  # whether the client went away
         self.allow_infinite = False  # whether its client accepts infinite outputs of a bare graph
         self.is_explanation = False  # whether it asks for explanations, which give way to predictions
@@ -143,7 +143,7 @@ class Request:
         return PRIORITIES[text]
 
     def check_media_type(self) -> None:
-        """Raise MediaTypeError unless the body may be JSON_TYPE. A missing content-type counts as JSON_TYPE."""
+        """Raise MediaTypeError unless the body may be JSON. A missing content-type counts as JSON."""
         media = self.headers.get(b"content-type", JSON_TYPE)
         if media != JSON_TYPE and media.split(b";")[0].strip().lower() not in (JSON_TYPE, b""):
             raise MediaTypeError(
@@ -165,7 +165,7 @@ class Request:
 
 
 class RequestClient(Protocol):
-    """Whoever asks, as far as a request counts against a rate of its own. Both raise RateLimitError."""
+    """The holder of an API key, as far as requests count against its rates. Both methods raise RateLimitError."""
 
     @property
     def name(self) -> str: ...
@@ -246,7 +246,7 @@ def read_traceparent(headers: Mapping[bytes, bytes]) -> str:
 
 
 def parse_header_integer(digits: bytes) -> int:
-    """The number that stands in a header; of an endless one its beginning, which is above every limit.
+    """The number in a header; of a very long one its beginning, which is above every limit.
 
     >>> parse_header_integer(b"0000000000000000030"), parse_header_integer(b"000")
     (30, 0)

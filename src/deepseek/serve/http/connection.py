@@ -104,9 +104,8 @@ class Connection(RequestReader, asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport | None = None  # None before it is made and once it is lost
         # The request that is being answered:
-        self._pending: deque[tuple[Request, bool]] = (
-            deque()
-        )  # requests, and whether the connection is kept alive after each
+        #: Requests that wait, and whether the connection is kept alive after each.
+        self._pending: deque[tuple[Request, bool]] = deque()
         self._keeps_alive = True  # whether the connection is kept alive after it
         self._sender: StreamSender | None = None  # of its response, when that is a stream
         self._held_response = b""  # a response that is sent at the end of this turn of the loop
@@ -124,7 +123,7 @@ class Connection(RequestReader, asyncio.Protocol):
         return self._active_request is not None or bool(self._pending) or self._partial_request is not None
 
     def close(self) -> None:
-        """Close when what was written has been sent."""
+        """Close once everything that was written is sent."""
         self.flush_held()
         if self._transport is not None:
             self._transport.close()
@@ -151,7 +150,7 @@ class Connection(RequestReader, asyncio.Protocol):
         elif self._transport is not None and not self._active_request:
             self._transport.abort()  # close() would wait for a client that does not read
 
-    # What the event loop calls:
+    # Callbacks of the event loop:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
@@ -276,7 +275,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _send_response(self, request: Request, response: Response) -> None:
         """Write a response, emit its event, and continue with the connection."""
-        # Behind a body that is not read the next request could not be told from it.
+        # The next request cannot be found behind a body that is not read.
         unread = self._partial_request is request or self._is_ignoring
         keeps = self._keeps_alive and not unread and not self._has_ended and not self._app.draining
         if response.chunks is not None:

@@ -44,7 +44,7 @@ class ModelAdapter(Protocol):
     def example(self) -> Record: ...
     @property
     def row_cells(self) -> int:
-        """The cost of preparing a row, in cells of registry.MAX_INLINE_CELLS."""
+        """The cost of preparing a row, in cells of served_model.MAX_INLINE_CELLS."""
         ...
 
     @property
@@ -77,7 +77,7 @@ class ModelAdapter(Protocol):
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """The JSON that tells an engine process how to open the model."""
+        """The JSON by which an engine process opens the model."""
         ...
 
     @property

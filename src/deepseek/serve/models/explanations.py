@@ -41,7 +41,7 @@ from deepseek.serve.models.explanation_throttle import ExplanationThrottle
 #: a row may
 #: take 0.1 s.
 BATCH_ROWS = 8
-SLICE_S = 0.1  # of a large request: each row of many costs a third of what it costs among few
+SLICE_S = 0.1  # of a large request: a row costs a third in a large slice
 OPEN_TIMEOUT_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed and replaced
 
 
@@ -225,12 +225,12 @@ class ModelExplanations:
         indices = [-1 if target is None else index_of[target] for target in targets]
         job.rows = ExplanationRows(features, np.array(indices, np.int32))
         self._raise_with_retry(job, self._scheduler.admit)
-        request.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
+        request.on_cancel = partial(self._scheduler.finish, job, DisconnectedError("the client went away"))
         self._scheduler.submit(job)
         part = await outputs_future
         if isinstance(part, Exception):
             raise part
-        explained = unpack_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
+        explained = unpack_rows(part.arrays)
         if not part.batch.is_finite:
             for attribution in {id(attribution): attribution for attribution, _ in explained}.values():
                 rows = [row for row, (owner, _) in enumerate(explained) if owner is attribution]

@@ -104,7 +104,7 @@ class GraphAdapter:
         return first if is_list and not others else None
 
     def prepare(self, records: Sequence[Record] | Tensors) -> PreparedTensors:
-        """Rows as arrays that fit. InputError names the row, the input, and what was expected."""
+        """Rows as arrays that fit. InputError names the row, the input and the expected value."""
         if isinstance(records, Tensors):
             tensors = records
         elif isinstance(records, ColumnarRows):

@@ -166,7 +166,7 @@ class TextAdapter:
 
 
 def _row_text(record: Record, row: int) -> str:
-    """The text of a row, whatever type it has: the tokenizer refuses what is none."""
+    """The text of a row, of any type: the tokenizer refuses what is no text."""
     if len(record) == 1 and TEXT_COLUMN in record:
         text: str = record[TEXT_COLUMN]
         return text

@@ -9,13 +9,11 @@ Source: https://platform.openai.com/docs/api-reference, "Create embeddings" and 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, JsonObject
 from deepseek.errors import DeepseekError, InputError
 from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.core.json_numbers import encode_floats
@@ -47,7 +45,7 @@ class EmbeddingsRequest:
         return len(self.texts) or len(self.tokens)
 
 
-def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> EmbeddingsRequest:
+def parse_embeddings(body: JsonObject, *, size: int, vocab_size: int) -> EmbeddingsRequest:
     """The body of POST /v1/embeddings, for a model whose vectors have `size` numbers."""
     check_params(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
     texts: tuple[str, ...] = ()

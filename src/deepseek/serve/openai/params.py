@@ -8,9 +8,10 @@ Source: https://platform.openai.com/docs/guides/error-codes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.serve.core.json_body import json_type_name
 
@@ -55,7 +56,7 @@ def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:
         )
 
 
-def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
+def check_params(body: JsonObject, known: Collection[str]) -> None:
     """ParamError for a parameter that is unknown, or not supported with its value."""
     for key in body:
         if key in known or key in IGNORED_PARAMS:
@@ -72,7 +73,7 @@ def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
             raise ParamError(key, f"{key} is not supported", expected=f"no {key}", fix=f"leave {key} out")
 
 
-def read_model_name(body: Mapping[str, Any]) -> str:
+def read_model_name(body: JsonObject) -> str:
     """The name of the requested model."""
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 256:
@@ -82,12 +83,12 @@ def read_model_name(body: Mapping[str, Any]) -> str:
     return model
 
 
-def ignored_params(body: Mapping[str, Any]) -> tuple[str, ...]:
+def ignored_params(body: JsonObject) -> tuple[str, ...]:
     """Names of the parameters of a body that change nothing."""
     return tuple(sorted(key for key in IGNORED_PARAMS if body.get(key) is not None))
 
 
-def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
+def read_param(body: JsonObject, key: str, kind: type[T], default: T | None) -> T | None:
     """A parameter of exactly this type; null and absent give the default. Integers above 64 bits are refused."""
     value = body.get(key)
     if value is None:
@@ -98,7 +99,7 @@ def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | No
     return value
 
 
-def read_number(body: Mapping[str, Any], key: str, default: float) -> float:
+def read_number(body: JsonObject, key: str, default: float) -> float:
     """A parameter as a number; null and absent give the default."""
     value = body.get(key)
     if value is None:

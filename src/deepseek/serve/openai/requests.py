@@ -11,10 +11,11 @@ Source: https://platform.openai.com/docs/api-reference, "Create completion", "Cr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from deepseek.contracts import JsonObject
 from deepseek.engines.llm.model.options import GenerationOptions
 from deepseek.engines.llm.model.tokenizer import LlmTokenizer
 from deepseek.engines.llm.run.base import GenerationChunk
@@ -95,9 +96,9 @@ class TextGenerator(Protocol):
         self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
     ) -> Generation: ...
 
-    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
+    def chat(self, messages: Sequence[JsonObject]) -> list[int]: ...
 
-    def schema(self, schema: Mapping[str, Any]) -> str: ...
+    def schema(self, schema: JsonObject) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class CompletionRequest:
     ignored: tuple[str, ...] = ()
 
 
-def parse_completion(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+def parse_completion(body: JsonObject, generator: TextGenerator) -> CompletionRequest:
     """The request in the body of POST /v1/completions. ParamError."""
     check_params(body, _COMPLETION)
     prompts = _parse_prompts(body.get("prompt"), generator)
@@ -129,7 +130,7 @@ def parse_completion(body: Mapping[str, Any], generator: TextGenerator) -> Compl
     return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
 
 
-def parse_chat(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+def parse_chat(body: JsonObject, generator: TextGenerator) -> CompletionRequest:
     """The request in the body of POST /v1/chat/completions. ParamError."""
     check_params(body, _CHAT)
     messages = _parse_messages(body.get("messages"))
@@ -145,7 +146,7 @@ def parse_chat(body: Mapping[str, Any], generator: TextGenerator) -> CompletionR
 
 def _parse_request(
     kind: Literal["completion", "chat"],
-    body: Mapping[str, Any],
+    body: JsonObject,
     prompts: tuple[tuple[int, ...], ...],
     generator: TextGenerator,
     *,
@@ -171,9 +172,7 @@ def _parse_request(
     )  # fmt: skip
 
 
-def _parse_options(
-    body: Mapping[str, Any], kind: str, generator: TextGenerator, *, wants_logprobs: bool
-) -> GenerationOptions:
+def _parse_options(body: JsonObject, kind: str, generator: TextGenerator, *, wants_logprobs: bool) -> GenerationOptions:
     max_tokens = read_param(body, "max_tokens", int, None)
     if kind == "completion" and max_tokens is None:
         max_tokens = 16  # as the protocol has it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
@@ -20,12 +20,13 @@ from deepseek.serve.openai.params import read_model_name
 
 if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
-    from deepseek.serve.openai.generation import GenerativeModel
+    from deepseek.serve.openai.generation import CompletionKind, GenerativeModel
 
 
-async def complete_text(
-    request: Request, generators: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
-) -> Response:
+COMPLETION_ROUTES: dict[str, CompletionKind] = {"/v1/completions": "completion", "/v1/chat/completions": "chat"}
+
+
+async def complete_text(request: Request, generators: Mapping[str, GenerativeModel], kind: CompletionKind) -> Response:
     """POST /v1/completions, /v1/chat/completions"""
     request.check_media_type()
     body = await offload(len(request.body), decode_object, request.body)

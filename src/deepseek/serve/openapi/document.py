@@ -4,9 +4,8 @@ client or a fuzzer from."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.openapi import files as openapi_files
 from deepseek.serve.openapi import graph as openapi_graph
 from deepseek.serve.openapi.parts import (
@@ -21,14 +20,15 @@ from deepseek.serve.openapi.parts import (
 from deepseek.serve.openapi.text import text_paths
 from deepseek.serve.protocols.arrow import ARROW_TYPE as ARROW
 from deepseek.serve.protocols.graph_rows import example_tensors, graph_adapter
-from deepseek.serve.protocols.records import MAX_REASONS, example_body
+from deepseek.serve.protocols.model_listing import example_body
+from deepseek.serve.protocols.records import MAX_REASONS
 from deepseek.serve.protocols.tensor_rows import column_datatype
 from deepseek.version import __version__
 
 
-def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> dict[str, Any]:
+def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> Schema:
     """The document for the loaded models, and for the generative ones, by name."""
-    paths: dict[str, Any] = {
+    paths: Schema = {
         "/v2/health/live": get_path("Whether the process answers", object_schema({"live": {"type": "boolean"}})),
         "/v2/health/ready": get_path("Whether requests are taken", object_schema({"ready": {"type": "boolean"}})),
         "/v2": get_path(
@@ -66,7 +66,7 @@ def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str
     }
 
 
-def _model_paths(model: ServedModel) -> dict[str, Any]:
+def _model_paths(model: ServedModel) -> Schema:
     v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
     graph = graph_adapter(model)
     record = _record_schema(model) if graph is None else {"type": "object"}
@@ -144,7 +144,7 @@ def _tensor_schema(model: ServedModel) -> Schema:
     )
 
 
-def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def _predict_path(model: ServedModel, body: Schema, example: Schema) -> Schema:
     """The operation of :predict, which also takes an Arrow stream where a model has columns."""
     if (graph := graph_adapter(model)) is not None:
         return post_path("Outputs of the graph", body, openapi_graph.response_schema(graph), example)
@@ -153,7 +153,7 @@ def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) 
     )
 
 
-def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
+def _example_tensors(model: ServedModel) -> list[Schema]:
     if (graph := graph_adapter(model)) is not None:
         return example_tensors(graph)
     example = model.adapter.example
@@ -222,7 +222,7 @@ def _body_schema(properties: Mapping[str, Schema], rows: str = "instances") -> S
     return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
 
 
-def _add_arrow(path: dict[str, Any]) -> dict[str, Any]:
+def _add_arrow(path: Schema) -> Schema:
     """Add an Arrow stream as another media type of an operation's request and response."""
     stream = {ARROW.decode(): {"schema": {"type": "string", "format": "binary"}}}
     path["post"]["requestBody"]["content"] |= stream

@@ -15,7 +15,7 @@ from deepseek.serve.protocols.form import FORM_TYPE as FORM
 
 if TYPE_CHECKING:
     from deepseek.bundle.manifest import Input
-    from deepseek.serve.models.registry import ServedModel
+    from deepseek.serve.models.served_model import ServedModel
 
 #: JSON types of a column by its dtype in the manifest; null is a missing value.
 COLUMN_TYPES: dict[str, list[str]] = {
@@ -34,8 +34,8 @@ FILE_SCHEMA: Schema = {
     "maxProperties": 1,
     "additionalProperties": False,
 }
-FORM_DESCRIPTION = """Rows may also come as multipart/form-data, with files as they are: a part for each column; parts
-of one
+FORM_DESCRIPTION = """\
+Rows may also come as multipart/form-data, with files as they are: a part for each column; parts of one
 name are rows in their order, and an empty part stands for a missing value. curl -F COLUMN=@FILE -F COLUMN=VALUE ..."""
 SERIES_SCHEMA: Schema = {
     "type": "array",
@@ -61,7 +61,7 @@ def reads_files(model: ServedModel) -> bool:
     return any(column.modality in FILE_MODALITIES for column in model.card.inputs)
 
 
-def add_form(path: dict[str, Any], model: ServedModel) -> dict[str, Any]:
+def add_form(path: Schema, model: ServedModel) -> Schema:
     """Add a form as another media type of an operation's request, where a model reads files."""
     if reads_files(model):
         fields = {column.name: _part_schema(column) for column in model.card.inputs}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-Schema = dict[str, Any]
+from deepseek.contracts import JsonObject
+
+#: A JSON schema, or another part of the OpenAPI document: JSON whose keys are those of the standard.
+Schema = JsonObject
 
 NUMBER_SCHEMA: Schema = {"type": "number"}
 TEXT_SCHEMA: Schema = {"type": "string"}
@@ -36,18 +38,18 @@ def object_schema(properties: Mapping[str, Schema]) -> Schema:
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
-def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
+def _responses(schema: Schema, statuses: Iterable[str]) -> Schema:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+    responses: Schema = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
     for status in statuses:
         responses[status] = {"description": ERROR_STATUSES[status], "content": error}
     return responses
 
 
-def get_path(summary: str, schema: Schema) -> dict[str, Any]:
+def get_path(summary: str, schema: Schema) -> Schema:
     return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
 
 
-def post_path(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def post_path(summary: str, request: Schema, response: Schema, example: Schema) -> Schema:
     body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
     return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}

@@ -6,7 +6,6 @@ text_paths(["embedder"], ["tiny"])["/v1/completions"]["post"]
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from deepseek.serve.openapi.parts import NUMBER_SCHEMA, TEXT_SCHEMA, Schema, array_schema, object_schema, post_path
 
@@ -14,8 +13,8 @@ INTEGER_SCHEMA: Schema = {"type": "integer"}
 COUNT_SCHEMA: Schema = {"type": "integer", "minimum": 1}
 BOOLEAN_SCHEMA: Schema = {"type": "boolean"}
 MAX_PARTS = 64  # of a list in a request: prompts, answers
-STREAM_DESCRIPTION = """With "stream": true the answer is server-sent events: lines "data: {...}", each followed by an
-empty line,
+STREAM_DESCRIPTION = """\
+With "stream": true the answer is server-sent events: lines "data: {...}", each followed by an empty line,
 one object for the text of one step, and at the end "data: [DONE]". With "stream_options": {"include_usage": true} the
 last object has "usage" and no choices. An error after the beginning is an event with "error"."""
 #: The schema of each event of a stream.
@@ -46,9 +45,9 @@ SHARED_PARAMETERS: dict[str, Schema] = {
 }
 
 
-def text_paths(embedders: Sequence[str], generators: Sequence[str]) -> dict[str, Any]:
+def text_paths(embedders: Sequence[str], generators: Sequence[str]) -> Schema:
     """The paths of the models that embed texts, and of the generative ones."""
-    paths: dict[str, Any] = {}
+    paths: Schema = {}
     if embedders:
         paths["/v1/embeddings"] = _embeddings_path(embedders)
     if generators:
@@ -57,7 +56,7 @@ def text_paths(embedders: Sequence[str], generators: Sequence[str]) -> dict[str,
     return paths
 
 
-def _embeddings_path(names: Sequence[str]) -> dict[str, Any]:
+def _embeddings_path(names: Sequence[str]) -> Schema:
     request = {
         "type": "object",
         "properties": {
@@ -82,7 +81,7 @@ def _embeddings_path(names: Sequence[str]) -> dict[str, Any]:
     return post_path("Embeddings, as OpenAI's route", request, answer, {"model": names[0], "input": ["a text"]})
 
 
-def _completions_path(names: Sequence[str]) -> dict[str, Any]:
+def _completions_path(names: Sequence[str]) -> Schema:
     lists = {"minItems": 1, "maxItems": MAX_PARTS}
     request = _request_schema(
         names,
@@ -113,7 +112,7 @@ def _completions_path(names: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def _chats_path(names: Sequence[str]) -> dict[str, Any]:
+def _chats_path(names: Sequence[str]) -> Schema:
     part = object_schema({"type": {"type": "string", "enum": ["text"]}, "text": TEXT_SCHEMA})
     message = {
         "type": "object",
@@ -173,8 +172,8 @@ def _choice_properties(logprobs: Schema) -> dict[str, Schema]:
 
 
 def _generation_path(
-    summary: str, request: Schema, name: str, choice: Schema, example: dict[str, Any], names: Sequence[str]
-) -> dict[str, Any]:
+    summary: str, request: Schema, name: str, choice: Schema, example: Schema, names: Sequence[str]
+) -> Schema:
     usage = object_schema(dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), INTEGER_SCHEMA))
     answer: dict[str, Schema] = {
         "id": TEXT_SCHEMA,

@@ -27,7 +27,7 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.rows import check_num_rows
 from deepseek.serve.protocols.tensor_rows import column_datatype
 

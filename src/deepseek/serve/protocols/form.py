@@ -24,7 +24,7 @@ from deepseek.serve.protocols.rows import check_num_rows
 
 if TYPE_CHECKING:
     from deepseek.bundle.manifest import Input
-    from deepseek.serve.models.registry import ServedModel
+    from deepseek.serve.models.served_model import ServedModel
 
 FORM_TYPE = b"multipart/form-data"
 FILE_MODALITIES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are files

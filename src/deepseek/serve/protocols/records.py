@@ -1,4 +1,4 @@
-"""Rows as JSON_TYPE records by column name: /v1/models, :predict and :explain.
+"""Rows as JSON records by column name: /v1/models, :predict and :explain.
 
 {"instances": [{"age": 61, "income": 48000}], "reasons": 3}
 -> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
@@ -9,13 +9,14 @@ files (form.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import msgspec
 import numpy as np
 
-from deepseek.contracts import Prediction, Record, Tensors
+from deepseek.contracts import JsonObject, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.process.attributions import RowAttributions
 from deepseek.errors import InputError, TooLargeError
@@ -27,7 +28,7 @@ from deepseek.serve.core.json_body import decode_object, encode_json, json_type_
 from deepseek.serve.core.json_numbers import encode_floats
 from deepseek.serve.core.request import JSON_TYPE, Request, Response
 from deepseek.serve.models.adapter import PreparedRows
-from deepseek.serve.models.registry import ModelRegistry, ServedModel, record_job
+from deepseek.serve.models.served_model import ServedModel, record_job
 from deepseek.serve.protocols.arrow import ARROW_TYPE, accepts_arrow, encode_arrow, is_arrow, read_arrow_rows
 from deepseek.serve.protocols.content_coding import inflate_body
 from deepseek.serve.protocols.explanation_rows import check_sums, encode_explanations
@@ -43,48 +44,20 @@ from deepseek.serve.protocols.graph_rows import (
 from deepseek.serve.protocols.rows import INLINE_ROWS_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import ROW_KEYS, check_num_rows, encode_columns, read_columns, read_numeric_columns
 
-if TYPE_CHECKING:
-    from deepseek.serve.openai.generation import GenerativeModel
-
 MAX_REASONS = 100
-COLUMN_CELLS = 2  # cost of encoding a row by column, in cells of registry.MAX_INLINE_CELLS
+COLUMN_CELLS = 2  # cost of encoding a row by column, in cells of served_model.MAX_INLINE_CELLS
 RECORD_CELLS = 20  # cost of encoding a row as a record
 ARROW_INLINE_BYTES = 256 * 1024  # of a stream, most of which is used without a copy
 
 
-def list_models(models: ModelRegistry, generators: Iterable[GenerativeModel] = ()) -> Response:
-    """GET /v1/models"""
-    data = [_model_entry(model) for model in models.values()]
-    data += [{"id": generator.name} | generator.card for generator in generators]
-    return Response.json({"object": "list", "data": data})
+class Reason(msgspec.Struct, frozen=True):
+    """A column that moved a prediction. `adds_up` is False where the explanation is not complete, else left out."""
 
-
-def describe_model(model: ServedModel) -> Response:
-    """GET /v1/models/M"""
-    manifest = model.card
-    inputs = [
-        {"name": item.name, "modality": item.modality, "dtype": item.dtype, "required": item.required}
-        for item in manifest.inputs
-    ]
-    detail = {
-        "target": manifest.target,
-        "labels": list(manifest.labels),
-        "threshold": manifest.threshold,
-        "explainable": model.adapter.runtime is not None,
-        "inputs": inputs,
-        "example": example_body(model),
-    }
-    return Response.json(_model_entry(model) | detail)
-
-
-def get_example(model: ServedModel) -> Response:
-    """GET /v1/models/M/example: a body that :predict and :explain both take as it is."""
-    return Response.json(example_body(model))
-
-
-def example_body(model: ServedModel) -> dict[str, Any]:
-    """The body of an example request: one typical record."""
-    return {"instances": [dict(model.adapter.example)]}
+    column: str
+    value: Any
+    contribution: float
+    text: str
+    adds_up: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def predict(request: Request, model: ServedModel) -> Awaitable[Response] | None:
@@ -222,7 +195,7 @@ async def explain(request: Request, model: ServedModel) -> Response:
     return Response(await model.offload(_explanation_cells(model, len(records)), encode_explanations, explained))
 
 
-def _wants_parts(body: Mapping[str, Any]) -> bool:
+def _wants_parts(body: JsonObject) -> bool:
     wanted = body.get("parts", False)
     if not isinstance(wanted, bool):
         raise InputError(
@@ -231,11 +204,11 @@ def _wants_parts(body: Mapping[str, Any]) -> bool:
     return wanted
 
 
-def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
-    """One JSON_TYPE object per row of a Prediction."""
+def prediction_rows(prediction: Prediction) -> list[JsonObject]:
+    """One JSON object per row of a Prediction."""
     if prediction.labels is not None and prediction.probabilities is not None:
         known = prediction.labels_known
-        rows: list[dict[str, Any]] = [
+        rows: list[JsonObject] = [
             {"label": label, "probabilities": dict(zip(known, shares, strict=True))}
             for label, shares in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
         ]
@@ -256,7 +229,7 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     return rows
 
 
-def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Mapping[str, Any]]] = ()) -> bytes:
+def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Reason]] = ()) -> bytes:
     rows = prediction_rows(prediction)
     for row, why in zip(rows, reasons, strict=False):
         row["reasons"] = why
@@ -270,7 +243,7 @@ def _explanation_cells(model: ServedModel, num_rows: int) -> int:
 
 def _reason_rows(
     model: ServedModel, explained: RowAttributions, records: Sequence[Record], num_reasons: int
-) -> list[list[dict[str, Any]]]:
+) -> list[list[Reason]]:
     """For each row the columns that moved its prediction most, largest first; none that contribute nothing."""
     rows = []
     describe = getattr(model.adapter, "describe_record", dict)  # files are not sent back
@@ -282,13 +255,13 @@ def _reason_rows(
         sentences = model.explanations.sentences(attribution, row, record, num_reasons)
         rows.append(
             [
-                {
-                    "column": attribution.names[index],
-                    "value": record.get(attribution.names[index]),
-                    "contribution": float(contributions[index]),
-                    "text": sentence,
-                    **({} if adds_up else {"adds_up": False}),
-                }
+                Reason(
+                    (name := attribution.names[index]),
+                    record.get(name),
+                    float(contributions[index]),
+                    sentence,
+                    adds_up=msgspec.UNSET if adds_up else False,
+                )
                 for index, sentence in zip(largest, sentences, strict=False)
             ]
         )
@@ -308,7 +281,7 @@ def _explained_labels(model: ServedModel, prediction: Prediction) -> list[str | 
     return [None] * len(prediction)
 
 
-async def _read_body(request: Request, model: ServedModel, known: set[str]) -> dict[str, Any]:
+async def _read_body(request: Request, model: ServedModel, known: set[str]) -> JsonObject:
     """The JSON object of a body. InputError for a key that is not in `known`."""
     request.check_media_type()
     data = request.body
@@ -317,7 +290,7 @@ async def _read_body(request: Request, model: ServedModel, known: set[str]) -> d
     return body
 
 
-def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) -> None:
+def _check_keys(body: JsonObject, known: set[str], model: ServedModel) -> None:
     unknown = next((key for key in body if key not in known), None)
     if unknown is not None:
         raise InputError(
@@ -327,7 +300,7 @@ def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) ->
         )
 
 
-def _read_instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
+def _read_instances(body: JsonObject, model: ServedModel, max_rows: int) -> list[Record]:
     """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
     records = body.get("instances")
     if type(records) is not list:
@@ -361,7 +334,7 @@ def _check_explained_rows(num_rows: int, max_rows: int) -> None:
         )
 
 
-def _read_num_reasons(body: Mapping[str, Any]) -> int:
+def _read_num_reasons(body: JsonObject) -> int:
     num_reasons = body.get("reasons", 0)
     if type(num_reasons) is not int or not 0 <= num_reasons <= MAX_REASONS:
         shown = num_reasons if type(num_reasons) in (int, float) else json_type_name(num_reasons)
@@ -371,7 +344,7 @@ def _read_num_reasons(body: Mapping[str, Any]) -> int:
     return num_reasons
 
 
-def _read_target(body: Mapping[str, Any], model: ServedModel) -> str | None:
+def _read_target(body: JsonObject, model: ServedModel) -> str | None:
     target = body.get("target")
     if target is None:
         return None
@@ -384,11 +357,3 @@ def _read_target(body: Mapping[str, Any], model: ServedModel) -> str | None:
             f'"target" is {shown}', expected=", ".join(labels[:20]), fix="name one of these, or leave it out"
         )
     return target
-
-
-def _model_entry(model: ServedModel) -> dict[str, Any]:
-    manifest = model.card
-    return {
-        "id": model.name, "object": "model", "version": model.version, "task": manifest.task,
-        "digest": manifest.digest, "created": manifest.created,
-    }  # fmt: skip

@@ -100,7 +100,7 @@ def _decode_whole(body: bytes) -> _NumericRows | None:
     columns = [] if document.columns is msgspec.UNSET else document.columns
     keys = 1 + (document.columns is not msgspec.UNSET) + (document.reasons is not msgspec.UNSET)
     if body.count(b":") != keys + sum(name.count(":") for name in columns):
-        return None  # a key that stands twice, perhaps
+        return None  # perhaps a key that stands twice
     if document.columns is not msgspec.UNSET and not columns:
         return None
     reasons = 0 if document.reasons is msgspec.UNSET else document.reasons

@@ -15,11 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from deepseek.errors import CheckError, DeepseekError, DrainingError
 from deepseek.serve.repository.channel import Channel, PeerGoneError
+from deepseek.serve.repository.deployment import OpenedModel
 
 if TYPE_CHECKING:
-    from deepseek.serve.repository.deployment import Deployment, OpenedModel
+    from deepseek.serve.repository.deployment import Deployment
     from deepseek.serve.repository.loader import RepositoryLoader
 
 
@@ -60,8 +63,7 @@ class GroupDeployment:
         if error is not None:
             await self.close(number)
             raise error
-        served_version, digest, form = results[0]
-        return served_version, digest, form
+        return msgspec.convert(results[0], OpenedModel)
 
     async def place(self, numbers: Sequence[int]) -> None:
         await self._run_everywhere("place", list(numbers))

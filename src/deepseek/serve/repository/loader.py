@@ -37,7 +37,7 @@ from deepseek.serve.repository.output_compatibility import OutputSignature, chec
 
 Result = TypeVar("Result")
 VersionKey = tuple[str, str]  # name and version; "" where a model has one
-CLOSE_TIMEOUT_S = 5.0  # that models which were replaced have at the end to be let go
+CLOSE_TIMEOUT_S = 5.0  # that replaced models have to answer their last requests when the server ends
 
 
 class ModelLifecycle(Protocol):
@@ -59,7 +59,7 @@ class LoadedVersion:
     version: str  # its name as a version
     snapshot: FolderSnapshot
     key: VersionKey
-    form: OutputSignature
+    signature: OutputSignature
 
 
 @dataclass(slots=True)
@@ -236,7 +236,7 @@ class RepositoryLoader:
             split = self._splits.get(name)
             if split is not None and version not in split.versions:
                 raise _not_in_split_error(name, version, split.versions)
-            served_version, _, form = await self._deployment.open(number, name, version, snapshot.path)
+            opened = await self._deployment.open(number, name, version, snapshot.path)
         except BaseException as error:
             snapshot.close()
             if isinstance(error, DrainingError):
@@ -245,14 +245,16 @@ class RepositoryLoader:
                 self._refuse(key, error)
             raise
         seen.reason = ""
-        return LoadedVersion(number, name, served_version, snapshot, key, form)
+        return LoadedVersion(number, name, opened.version, snapshot, key, opened.signature)
 
     def _check_compatible(self, opened: Sequence[LoadedVersion]) -> None:
         """InputError when the versions of a model would not all have compatible outputs."""
         for name in {loaded.name for loaded in opened} & self._splits.keys():
             staying = [each for each in self._loaded if not any(self._replaces(loaded, each) for loaded in opened)]
             try:
-                check_compatible(name, {each.version: each.form for each in (*staying, *opened) if each.name == name})
+                check_compatible(
+                    name, {loaded.version: loaded.signature for loaded in (*staying, *opened) if loaded.name == name}
+                )
             except InputError as error:
                 for loaded in opened:
                     self._refuse(loaded.key, error)
