@@ -17,22 +17,8 @@ class Job:
     """The rows of one request while they are computed."""
 
     __slots__ = (
-        "callback",
-        "cost",
-        "counted_cost",
-        "deadline_s",
-        "flags",
-        "is_finished",
-        "next_row",
-        "num_deaths",
-        "num_left",
-        "num_rows",
-        "parts",
-        "priority",
-        "queued_s",
-        "records",
-        "rows",
-        "started_s",
+        "callback", "cost", "counted_cost", "deadline_s", "flags", "is_finished", "next_row", "num_deaths",
+        "num_left", "num_rows", "parts", "priority", "queued_s", "records", "rows", "started_s",
     )  # fmt: skip
 
     def __init__(

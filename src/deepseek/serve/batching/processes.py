@@ -23,13 +23,14 @@ from itertools import count
 from typing import Any, cast
 
 from deepseek import errors
-from deepseek.contracts import Arrays, Event
+from deepseek.contracts import Arrays, Event, JsonObject
 from deepseek.engines.first_run import current_limits
 from deepseek.engines.process.wire import FrameReader, pack_frame
 from deepseek.errors import DeepseekError
 from deepseek.serve.batching.workers import MAX_DEATHS, BatchCallback, EngineLostError, LostWorkerError, WorkerPool
 
-EngineSpec = Mapping[str, Any]
+#: How an engine process opens a model: JSON that engines.process reads there.
+EngineSpec = JsonObject
 PREDICT_MODULE = "deepseek.engines.process"
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
@@ -111,7 +112,7 @@ class ProcessWorker(asyncio.Protocol):
         await _wait_for_exit(self._process)
         return self._process.returncode
 
-    async def _command(self, command: str, model: str, options: dict[str, Any]) -> None:
+    async def _command(self, command: str, model: str, options: JsonObject) -> None:
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(result: Arrays | Exception, _: float) -> None:
@@ -127,7 +128,7 @@ class ProcessWorker(asyncio.Protocol):
         self._send(command, model, options, {}, done)
         await reply
 
-    def _send(self, command: str, model: str, options: dict[str, Any], arrays: Arrays, callback: BatchCallback) -> None:
+    def _send(self, command: str, model: str, options: JsonObject, arrays: Arrays, callback: BatchCallback) -> None:
         if self._transport is None:
             asyncio.get_running_loop().call_soon(callback, LostWorkerError("the engine process is gone"), 0.0)
             return

@@ -153,7 +153,7 @@ def read_replica_settings(config: JsonObject) -> Settings:
             "float": type(value) in (int, float),
             "str": isinstance(value, str),
             "str | None": value is None or isinstance(value, str),
-            "tuple[str, ...]": isinstance(value, list) and all(isinstance(each, str) for each in value),
+            "tuple[str, ...]": isinstance(value, list) and all(isinstance(item, str) for item in value),
         }[kind]
         if not good:
             raise InputError(

@@ -39,15 +39,8 @@ ENVIRONMENT = {
 }
 #: Words for true and false in the environment.
 BOOLEAN_WORDS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+    "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
 #: Field with a whole number -> its lowest and highest value.
 INTEGER_RANGES = {
     "port": (0, 65_535),

@@ -81,7 +81,7 @@ class AllowedHosts:
         """Whether the operator has listed the name of a header Host."""
         name = host_name(host)
         return name in self.listed or any(
-            name.endswith("." + each.lstrip("*.")) for each in self.listed if each[0] in "*."
+            name.endswith("." + listed.lstrip("*.")) for listed in self.listed if listed[0] in "*."
         )
 
     def _allows(self, name: str) -> bool:

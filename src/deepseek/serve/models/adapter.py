@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Manifest
     from deepseek.bundle.read import Signature
     from deepseek.engines import MultimodalRuntime
+    from deepseek.serve.batching.processes import EngineSpec
 
 
 class PreparedRows(Protocol):
@@ -76,7 +77,7 @@ class ModelAdapter(Protocol):
         ...
 
     @property
-    def spec(self) -> Mapping[str, Any]:
+    def spec(self) -> EngineSpec:
         """The JSON by which an engine process opens the model."""
         ...
 
@@ -158,7 +159,7 @@ class TableAdapter:
         return self.runtime.example
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         path = str(self.runtime.bundle.path.absolute())
         lossy = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
         return {"kind": "bundle", "path": path, "digest": self.card.digest, **lossy}

@@ -133,7 +133,7 @@ class ExplainerPool:
 
 def _make_local_run(explainer_for: Callable[[Any], Explainer] | None, adapter: ModelAdapter) -> RunBatch:
     """A function that explains a batch in this process. The explainer is made at its first call, in the thread that
-    is_explanation: for a deep forest that takes long."""
+    explains: for a deep forest that takes long."""
     if explainer_for is None:
         raise ExtraError(
             "this server was started without an explainer",
@@ -199,9 +199,9 @@ class ModelExplanations:
         """BusyError when so many rows would be refused. Called before they are prepared."""
         self._raise_with_retry(Job(num_rows, request.deadline_s, _ignore_result), self._scheduler.check)
 
-    def _raise_with_retry(self, job: Job, ask: Callable[[Job], None]) -> None:
+    def _raise_with_retry(self, job: Job, admit: Callable[[Job], None]) -> None:
         try:
-            ask(job)
+            admit(job)
         except BusyError as error:
             error.retry_after_s = self._scheduler.retry_after_s
             raise
@@ -256,9 +256,9 @@ def _have_same_type(rows: ExplanationRows, others: ExplanationRows) -> bool:
 
 
 def _join_rows(adapter: ModelAdapter, rows: list[ExplanationRows]) -> Arrays:
-    targets = np.concatenate([each.targets for each in rows])
+    targets = np.concatenate([part.targets for part in rows])
     join: Callable[[list[Any]], Arrays] = getattr(adapter, "join_explainer_inputs", adapter.join)
-    return {**join([each.features for each in rows]), "targets": targets}
+    return {**join([part.features for part in rows]), "targets": targets}
 
 
 def _concat_outputs(outputs: list[Arrays]) -> Arrays:

@@ -26,9 +26,7 @@ class ShadowTraffic:
     """Repeats requests on shadows. Their errors affect nobody; their responses are compared and dropped."""
 
     def __init__(
-        self,
-        begin: Callable[[Request, Callable[[Request, Response], None]], None],
-        emit: Callable[[Event], None],
+        self, begin: Callable[[Request, Callable[[Request, Response], None]], None], emit: Callable[[Event], None]
     ) -> None:
         self._handle = begin
         self._emit = emit

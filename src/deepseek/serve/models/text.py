@@ -24,6 +24,7 @@ from deepseek.plugins import did_you_mean
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
+    from deepseek.serve.batching.processes import EngineSpec
 
 TEXT_COLUMN = "text"
 
@@ -78,7 +79,7 @@ class TextAdapter:
         return None if self.card.task == "token-classification" else self
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         path = str(self.model.path.absolute())
         return {"kind": "text", "path": path, "digest": self.card.digest, "options": self._options}
 

@@ -2,7 +2,7 @@
 
     generator = GenerativeModel("tiny", Path("./tiny"), cache)
     await generator.start(emit)                # opens the model in a process of its own, and again when that dies
-    response = await generator.complete(request, body, "chat")
+    response = await generator.complete(request, params, "chat")
 
 Requests are parsed in a thread, for long prompts are tokenized, and templates and schemas are checked in other
 processes. Text comes from the engine's process, all of one step at a time.
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deepseek.contracts import Event, JsonObject
+from deepseek.contracts import Event
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import DisconnectedError
 from deepseek.serve.core.card import GenerativeModelEntry
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deepseek.engines.llm.process.process import LlmProcess
     from deepseek.engines.llm.run.base import EngineInfo
     from deepseek.serve.openai.answers import Completions
+    from deepseek.serve.openai.params import Params
     from deepseek.serve.openai.requests import CompletionRequest
 
 CompletionKind = Literal["completion", "chat"]
@@ -104,7 +105,7 @@ class GenerativeModel:
         self._threads.shutdown()
         self._emit_model(loaded=False)
 
-    async def complete(self, request: Request, body: JsonObject, kind: CompletionKind) -> Response:
+    async def complete(self, request: Request, params: Params, kind: CompletionKind) -> Response:
         """The response to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
         from deepseek.serve.openai.answers import EVENT_STREAM_TYPE, start_completions
 
@@ -116,7 +117,7 @@ class GenerativeModel:
                 fix="ask again in a few seconds",
             )
         completion_request = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, body, kind, process
+            self._threads, self._read, params, kind, process
         )
         request.take_rows(len(completion_request.prompts))
         completions = start_completions(completion_request, process)
@@ -125,10 +126,10 @@ class GenerativeModel:
             return Response(b"", media_type=EVENT_STREAM_TYPE, chunks=completions.chunks())
         return Response(await self._await_completion(request, completions))
 
-    def _read(self, body: JsonObject, kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
+    def _read(self, params: Params, kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
         from deepseek.serve.openai.requests import parse_chat, parse_completion
 
-        return (parse_chat if kind == "chat" else parse_completion)(body, process)
+        return (parse_chat if kind == "chat" else parse_completion)(params, process)
 
     async def _await_completion(self, request: Request, completions: Completions) -> bytes:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepseek.serve.core.json_body import encode_json
-from deepseek.serve.openapi.parts import TEXT_SCHEMA, Schema, array_schema
+from deepseek.serve.openapi.parts import TEXT, Schema, array_of
 from deepseek.serve.protocols.form import FILE_MODALITIES
 from deepseek.serve.protocols.form import FORM_TYPE as FORM
 
@@ -24,12 +24,12 @@ COLUMN_TYPES: dict[str, list[str]] = {
     "int64": ["number", "null"],
     "bool": ["boolean", "number", "string", "null"],
 }
-BASE64_SCHEMA: Schema = TEXT_SCHEMA | {"contentEncoding": "base64"}
+BASE64_SCHEMA: Schema = TEXT | {"contentEncoding": "base64"}
 FILE_SCHEMA: Schema = {
     "type": ["object", "string", "null"],
     "description": 'the bytes of a file as base64: {"b64": "..."}, {"files": ["...", ...]} for the slices of a scan, or'
     ' "data:TYPE;base64,..."; no path, no address',
-    "properties": {"b64": BASE64_SCHEMA, "files": array_schema(BASE64_SCHEMA) | {"minItems": 1}},
+    "properties": {"b64": BASE64_SCHEMA, "files": array_of(BASE64_SCHEMA) | {"minItems": 1}},
     "minProperties": 1,
     "maxProperties": 1,
     "additionalProperties": False,
@@ -74,4 +74,4 @@ def add_form(path: Schema, model: ServedModel) -> Schema:
 def _part_schema(column: Input) -> Schema:
     """The schema of a column's parts in a form, one for each row."""
     file = {"type": "string", "format": "binary"}
-    return array_schema(file if column.modality in FILE_MODALITIES else TEXT_SCHEMA)
+    return array_of(file if column.modality in FILE_MODALITIES else TEXT)

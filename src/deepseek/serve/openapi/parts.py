@@ -9,8 +9,8 @@ from deepseek.contracts import JsonObject
 #: A JSON schema, or another part of the OpenAPI document: JSON whose keys are those of the standard.
 Schema = JsonObject
 
-NUMBER_SCHEMA: Schema = {"type": "number"}
-TEXT_SCHEMA: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
 ERROR_STATUSES = {
     "400": "The body is not one JSON object, or asks for a JSON schema that cannot be used.",
     "401": "No accepted API key.",
@@ -29,11 +29,11 @@ ERROR_STATUSES = {
 }
 
 
-def array_schema(items: Schema) -> Schema:
+def array_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def object_schema(properties: Mapping[str, Schema]) -> Schema:
+def object_of(properties: Mapping[str, Schema]) -> Schema:
     """The schema of an object that has all of `properties` and may have more."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 

@@ -12,7 +12,7 @@ Source: RFC 7578; the package multipart reads it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -115,5 +115,5 @@ def _part_value(column: Input | None, name: str, is_file: bool, data: bytes) -> 
     return text
 
 
-def _list_columns(columns: Mapping[str, Any]) -> str:
+def _list_columns(columns: Collection[str]) -> str:
     return ", ".join(list(columns)[:20])

@@ -9,7 +9,7 @@ files (form.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -71,7 +71,9 @@ def predict(request: Request, model: ServedModel) -> Awaitable[Response] | None:
         document = decode_object(body)
         if len(document) == 1 and "instances" in document:  # nearly always: no task and no future needed
             model.submit(
-                request, _read_instances(document, model, request.settings.max_rows), partial(_respond, request, model)
+                request,
+                _read_instances(document["instances"], model, request.settings.max_rows),
+                partial(_respond, request, model),
             )
             return None
     return _predict_any(request, model)
@@ -145,7 +147,7 @@ def _read_numeric_body(data: bytes, model: ServedModel, max_rows: int) -> tuple[
         tensors = read_numeric_rows(data, graph, max_rows)
         return None if tensors is None else (tensors, 0)
     numbers = read_numeric_columns(data, model.columns, max_rows)
-    return None if numbers is None else (numbers[0], _read_num_reasons({"reasons": numbers[1]}))
+    return None if numbers is None else (numbers[0], _check_num_reasons(numbers[1]))
 
 
 def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int]:
@@ -157,14 +159,14 @@ def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Seq
     body = decode_object(data)
     if "rows" not in body and "columns" not in body:
         _check_keys(body, {"instances", "reasons"}, model)
-        return _read_instances(body, model, max_rows), _read_num_reasons(body)
+        return _read_instances(body.get("instances"), model, max_rows), _check_num_reasons(body.get("reasons", 0))
     _check_keys(body, ROW_KEYS, model)
     if isinstance(body.get("rows"), list):
         check_num_rows(len(body["rows"]), max_rows)
     if graph is not None:
-        return read_positional_rows(body, graph, copy=example_hint(model)), _read_num_reasons(body)
+        return read_positional_rows(body, graph, copy=example_hint(model)), _check_num_reasons(body.get("reasons", 0))
     try:
-        return read_columns(body, model.columns, copy=example_hint(model)), _read_num_reasons(body)
+        return read_columns(body, model.columns, copy=example_hint(model)), _check_num_reasons(body.get("reasons", 0))
     finally:
         if len(data) > INLINE_BYTES:
             free_in_slices(body)
@@ -178,16 +180,16 @@ async def explain(request: Request, model: ServedModel) -> Response:
         await inflate_body(request)
     with_parts = getattr(model.adapter, "with_parts", None)
     body = await _read_body(request, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
-    records = _read_instances(body, model, request.settings.max_rows)
+    records = _read_instances(body.get("instances"), model, request.settings.max_rows)
     _check_explained_rows(len(records), request.settings.max_explain_rows)
-    target = _read_target(body, model)
+    target = _check_target(body.get("target"), model)
     if (target is None and len(model.card.labels) > 2) or model.fault is not None:
         batch, prediction = await model.predict(request, records)
         targets = _explained_labels(model, prediction) if target is None else [target] * len(records)
     else:  # the explained class is known without a prediction
         model.explanations.check(request, len(records))
         batch, targets = await model.prepare(request, records), [target] * len(records)
-    if with_parts is not None and _wants_parts(body):
+    if with_parts is not None and _check_wants_parts(body.get("parts", False)):
         inputs = with_parts(batch.features, records)
     else:
         inputs = _explainer_inputs(model, batch, records)
@@ -195,8 +197,8 @@ async def explain(request: Request, model: ServedModel) -> Response:
     return Response(await model.offload(_explanation_cells(model, len(records)), encode_explanations, explained))
 
 
-def _wants_parts(body: JsonObject) -> bool:
-    wanted = body.get("parts", False)
+def _check_wants_parts(wanted: Any) -> bool:
+    """The value of "parts". InputError unless it is true or false."""
     if not isinstance(wanted, bool):
         raise InputError(
             f'"parts" is {json_type_name(wanted)}', expected="true or false", fix="say true, or leave it out"
@@ -290,7 +292,7 @@ async def _read_body(request: Request, model: ServedModel, known: set[str]) -> J
     return body
 
 
-def _check_keys(body: JsonObject, known: set[str], model: ServedModel) -> None:
+def _check_keys(body: Iterable[str], known: set[str], model: ServedModel) -> None:
     unknown = next((key for key in body if key not in known), None)
     if unknown is not None:
         raise InputError(
@@ -300,9 +302,8 @@ def _check_keys(body: JsonObject, known: set[str], model: ServedModel) -> None:
         )
 
 
-def _read_instances(body: JsonObject, model: ServedModel, max_rows: int) -> list[Record]:
-    """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
-    records = body.get("instances")
+def _read_instances(records: Any, model: ServedModel, max_rows: int) -> list[Record]:
+    """The value of "instances". InputError unless it is a list of objects, TooLargeError above `max_rows`."""
     if type(records) is not list:
         raise InputError(
             'the body has no "instances"' if records is None else f'"instances" is {json_type_name(records)}',
@@ -319,7 +320,8 @@ def _read_instances(body: JsonObject, model: ServedModel, max_rows: int) -> list
             expected="an object {column: value, ...}",
             fix=example_hint(model),
         )
-    return records
+    checked: list[Record] = records
+    return checked
 
 
 def example_hint(model: ServedModel) -> str:
@@ -334,18 +336,18 @@ def _check_explained_rows(num_rows: int, max_rows: int) -> None:
         )
 
 
-def _read_num_reasons(body: JsonObject) -> int:
-    num_reasons = body.get("reasons", 0)
+def _check_num_reasons(num_reasons: Any) -> int:
+    """The value of "reasons". InputError unless it is a whole number up to MAX_REASONS."""
     if type(num_reasons) is not int or not 0 <= num_reasons <= MAX_REASONS:
         shown = num_reasons if type(num_reasons) in (int, float) else json_type_name(num_reasons)
         raise InputError(
             f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}", fix="leave it out for none"
         )
-    return num_reasons
+    return int(num_reasons)
 
 
-def _read_target(body: JsonObject, model: ServedModel) -> str | None:
-    target = body.get("target")
+def _check_target(target: Any, model: ServedModel) -> str | None:
+    """The value of "target". InputError unless it is null or a class of the model."""
     if target is None:
         return None
     labels = model.card.labels

@@ -69,7 +69,7 @@ def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
 
 def _encode_entities(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
     """The entities of each text as one JSON text, because they differ in number."""
-    return np.array([encode_json(each).decode() for each in entities], object)
+    return np.array([encode_json(row_entities).decode() for row_entities in entities], object)
 
 
 def check_outputs(names: Sequence[Any], model: ServedModel) -> None:

@@ -140,5 +140,5 @@ def unknown_error(description: Mapping[str, str]) -> DeepseekError:
 
 def _error_classes(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from _error_classes(each)
+    for subclass in kind.__subclasses__():
+        yield from _error_classes(subclass)

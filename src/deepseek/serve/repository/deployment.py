@@ -113,7 +113,7 @@ class LocalDeployment:
         self._models: dict[int, ServedModel] = {}
 
     async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
-        """CheckError, or what opening raised."""
+        """Open a model. CheckError, or what opening raised."""
         try:
             model = self._models[number] = await self._open_and_warm(name, version, path)
         except Exception as error:

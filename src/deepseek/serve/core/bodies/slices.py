@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import MalformedError, TooLargeError
 from deepseek.serve.core.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, JsonStructure
 
@@ -170,8 +171,8 @@ class SlicedBody:
             values += items
         return values
 
-    def _members(self, opening: int, closing: int) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _members(self, opening: int, closing: int) -> JsonObject:
+        values: JsonObject = {}
         num_keys = 0
         for span in self.groups(opening, closing):
             if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
