@@ -238,7 +238,7 @@ def run_server(
     child = None
     if membership is not None:
         child = GroupMember(membership)
-        child.state = lambda: [metrics.exposition().decode(), live.state()]
+        child.state = lambda: (metrics.exposition().decode(), live.state())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]

@@ -9,7 +9,6 @@ open_runtime("bundle").predict(rows)             the same for whatever ship made
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from deepseek.extras import lazy_attributes

@@ -22,6 +22,7 @@ from deepseek.errors import InputError
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.onnx_file import GraphEngines, OnnxFile, TensorSpec
+    from deepseek.serve.batching.processes import EngineSpec
 
 GRAPH_TASK = "tensors"
 GRAPH_MODALITY = "tensor"
@@ -83,7 +84,7 @@ class GraphAdapter:
         return {name: _readable_values(array[0]) for name, array in self.signature.sample(1).items()}
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         return {"kind": "onnx", **self.file.spec()}
 
     @property
@@ -104,7 +105,7 @@ class GraphAdapter:
         return first if is_list and not others else None
 
     def prepare(self, records: Sequence[Record] | Tensors) -> PreparedTensors:
-        """Rows as arrays that fit. InputError names the row, the input, and what was expected."""
+        """Rows as arrays that fit. InputError names the row, the input and the expected value."""
         if isinstance(records, Tensors):
             tensors = records
         elif isinstance(records, ColumnarRows):
