@@ -38,13 +38,8 @@ from deepseek.explain.evaluation.masking_faithfulness import (
     second_method_name,
     skipped_report,
 )
-from deepseek.explain.records import (
-    Faithfulness,
-    FaithfulnessReport,
-    RandomizationStep,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, RandomizationStep, RowFaithfulness
+from deepseek.explain.records import RowExplanation
 from deepseek.explain.tabular.explainer import ModelExplainer
 from deepseek.explain.tabular.row_context import RowContext, build_row_context
 from deepseek.nn.dense import Linear, Perceptron

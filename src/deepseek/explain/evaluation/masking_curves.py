@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
-from deepseek.explain.records import AttributionAgreement, MaskingCurve
+from deepseek.explain.evaluation.records import AttributionAgreement, MaskingCurve
 
 
 @dataclass(frozen=True, slots=True)

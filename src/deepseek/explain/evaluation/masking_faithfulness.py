@@ -27,7 +27,7 @@ from deepseek.explain.evaluation.masking_curves import (
     masking_curve,
     rank_correlation,
 )
-from deepseek.explain.records import AttributionAgreement, MaskingCurve, SkippedFaithfulness
+from deepseek.explain.evaluation.records import AttributionAgreement, MaskingCurve, SkippedFaithfulness
 from deepseek.explain.shapley.kernel import kernel_shap
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits

@@ -1,6 +1,6 @@
 """How far the explanations of a bundle of several modalities can be trusted: its columns, and the parts of each.
 
-    found = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample; as column_faithfulness()
+    report = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample; as column_faithfulness()
     gives it
 
 Columns are taken away by their masks, as the explanation does. Their Shapley values come of every set of them where
@@ -41,17 +41,11 @@ from deepseek.explain.evaluation.masking_faithfulness import (
 )
 from deepseek.explain.evaluation.minimal_evidence import find_minimal_evidence
 from deepseek.explain.evaluation.perturbation import perturb_sample
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, PartFaithfulness, RowFaithfulness
 from deepseek.explain.evaluation.sample_randomization import SampleRandomization
 from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, Masks, ModalityExplainer
 from deepseek.explain.media.parts import ColumnParts
-from deepseek.explain.records import (
-    CounterfactualReport,
-    Faithfulness,
-    FaithfulnessReport,
-    PartFaithfulness,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.records import CounterfactualReport, RowExplanation
 from deepseek.explain.shapley.partition import OwenValues
 
 UNIT_NAMES = {"text": "tokens", "image": "regions", "series": "stretches", "audio": "cells"}
@@ -127,13 +121,13 @@ def _seconds_per_mask(explainer: ModalityExplainer, rows: Sequence[ExplainedSamp
     sample, target = rows[0].sample, rows[0].target
     rng = np.random.default_rng(0)
     seen = np.tile(explainer.present(sample), (_NUM_TRIAL_MASKS, 1))
-    found = {"": fastest_call_s(lambda: explainer.answers(sample, seen, target)) / _NUM_TRIAL_MASKS}
+    mask_s = {"": fastest_call_s(lambda: explainer.answers(sample, seen, target)) / _NUM_TRIAL_MASKS}
     for row in rows:
         for column, _ in row.parts:
-            if column.name not in found:
+            if column.name not in mask_s:
                 masks = rng.random((_NUM_TRIAL_MASKS, column.parts.tree.num_players + 1)) < 0.5
-                found[column.name] = fastest_call_s(lambda: column.value(masks)) / _NUM_TRIAL_MASKS  # noqa: B023  (called at once)
-    return found
+                mask_s[column.name] = fastest_call_s(lambda: column.value(masks)) / _NUM_TRIAL_MASKS  # noqa: B023  (called at once)
+    return mask_s
 
 
 def _column_cost(

@@ -26,9 +26,9 @@ from deepseek.explain.evaluation.model_randomization import (
     group_layers,
     randomize_graph,
 )
+from deepseek.explain.evaluation.records import RandomizationStep
 from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, ModalityExplainer
 from deepseek.explain.media.parts import split_columns
-from deepseek.explain.records import RandomizationStep
 from deepseek.explain.shapley.partition import Budget
 from deepseek.extras import need
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import numpy as np
 
@@ -43,17 +42,9 @@ from deepseek.explain.evaluation.model_randomization import (
     randomize_text_model,
     text_model_layers,
 )
-from deepseek.explain.media.records import PartDocument
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, RandomizationStep, RowFaithfulness
 from deepseek.explain.media.texts import TEXT_COLUMN, MaskedText, TextExplainer
-from deepseek.explain.records import (
-    CounterfactualReport,
-    Faithfulness,
-    FaithfulnessReport,
-    RandomizationStep,
-    RemovedToken,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.records import CounterfactualReport, PartDocument, RemovedToken, RowExplanation
 from deepseek.explain.shapley.partition import Budget
 
 MAX_RANDOMIZATION_ROWS = 3  # texts that are explained for the randomised model
@@ -79,7 +70,7 @@ def text_faithfulness(
     was taken away. `open_s`: seconds that it takes to open the model in `folder`.
     """
     began_s, config = perf_counter(), checks or FaithfulnessConfig()
-    masked_texts = [explainer.masked(_part(row)["text"], row.target) for row in rows]
+    masked_texts = [explainer.mask_text(_part(row)["text"], row.target) for row in rows]
     empty = [row.row_id for row, masked in zip(rows, masked_texts, strict=True) if not masked.spans]
     some = [(row, masked) for row, masked in zip(rows, masked_texts, strict=True) if masked.spans]
     if not some:
@@ -113,7 +104,7 @@ def text_faithfulness(
 
 def _part(row: RowExplanation) -> PartDocument:
     """The one text of a row, with its tokens."""
-    return cast("PartDocument", (row.parts or ())[0])
+    return (row.parts or ())[0]
 
 
 class _CountedAnswers:
@@ -242,7 +233,7 @@ def _randomize_text(
         engine = randomize_text_model(folder, names, seed=seed)
         try:
             other = explainer.with_run(engine.run)
-            values, more = _token_values([other.masked(masked.text, row.target) for row, masked in some])
+            values, more = _token_values([other.mask_text(masked.text, row.target) for row, masked in some])
         finally:
             engine.close()
         steps.append(RandomizationStep(name, mean_magnitude_correlation(truth, values)))

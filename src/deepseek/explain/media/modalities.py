@@ -116,7 +116,7 @@ class ModalityExplainer:
         lines = np.flatnonzero(seen.any(1))
         for start in range(0, len(lines), ANSWERS_PER_CHUNK):
             rows = lines[start : start + ANSWERS_PER_CHUNK]
-            masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
+            masked = self._mask_sample(sample, seen[rows], {} if instead is None else instead(rows))
             margins[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
         return margins
 
@@ -124,7 +124,7 @@ class ModalityExplainer:
         """(S,) places of the classes that are answered to one sample without the columns that each line of `seen`
         (S, P) lacks; each line has one at least."""
         outputs = [
-            self._runtime.score(self._masked(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
+            self._runtime.score(self._mask_sample(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
             for start in range(0, len(seen), ANSWERS_PER_CHUNK)
         ]
         labels = self._runtime.decision.apply(np.concatenate(outputs), ()).labels
@@ -141,7 +141,7 @@ class ModalityExplainer:
         seen[:, present] = masks
         return self.answers(sample, seen, target)
 
-    def _masked(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
+    def _mask_sample(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
         """A sample once for each line of `seen` (S, P), as it would be prepared without the other columns."""
         arrays: dict[str, NDArray[Any]] = {}
         for at, names in enumerate(self._arrays.values()):

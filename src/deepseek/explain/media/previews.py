@@ -5,7 +5,7 @@ pictured(row["parts"], record, preparer.media, samples, row)      parts with "pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,22 +15,20 @@ from deepseek.contracts import Record, Tensors
 from deepseek.data.samples.preparer import MediaColumn
 from deepseek.data.view.page import data_url
 from deepseek.data.view.previews import fit_size, spectrogram
-from deepseek.explain.media.records import PartDocument
+from deepseek.explain.records import PartDocument
 from deepseek.extras import is_installed
 
 MAX_PREVIEW_SIDE_PX = 224  # px of a picture's longer side on the page, at most
 
 
 def add_previews(
-    parts: Sequence[Mapping[str, Any]], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
+    parts: Sequence[PartDocument], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
 ) -> tuple[PartDocument, ...]:
-    """Each part (a PartDocument) of row `row` with what a page needs to draw it. What is there already stays; a kind
+    """Each part of row `row` with what a page needs to draw it. What is there already stays; a kind
     that has no picture, such as a series, keeps its regions alone, and so does everything where pillow is not
     installed."""
     columns = {column.name: column for column in media}
-    return tuple(
-        _add_preview(cast("PartDocument", part), record, columns.get(part["column"]), samples, row) for part in parts
-    )
+    return tuple(_add_preview(part, record, columns.get(part["column"]), samples, row) for part in parts)
 
 
 def _add_preview(

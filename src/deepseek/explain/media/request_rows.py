@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from deepseek.contracts import Arrays, Attribution, Tensors
 from deepseek.data.samples.requests import TEXTS_ARRAY
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.media.parts import explain_parts
-from deepseek.explain.media.records import PartDocument
+from deepseek.explain.records import PartDocument
 from deepseek.explain.shapley.partition import SERVING_BUDGET, Budget
 
 
@@ -58,4 +57,4 @@ class PartsExplainer:
         assert features.texts is not None  # noqa: S101  (asked before)
         sample, texts = features.samples[row : row + 1], json.loads(features.texts[row])
         parts = explain_parts(self._explainer, sample, texts, attribution.values[row], attribution.target, self._budget)
-        return tuple(cast("PartDocument", part.to_dict()) for part in parts)
+        return tuple(part.document() for part in parts)

@@ -28,7 +28,7 @@ from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.errors import InputError
 from deepseek.explain.media.modalities import log_odds
-from deepseek.explain.media.records import PartDocument, TextParts
+from deepseek.explain.media.records import TextParts
 from deepseek.explain.media.serialize import serialize_text
 from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
@@ -100,7 +100,7 @@ class TextExplainer:
             if self._budget.time_limit_s is not None:  # what a text leaves is for those behind it
                 left_s = self._budget.time_limit_s * (number + 1) - (time.perf_counter() - began_s)
                 budget = replace(budget, time_limit_s=left_s)
-            (base[number], output[number]), part = self._explain_text(self._masked(row, text, target), budget)
+            (base[number], output[number]), part = self._explain_text(self._mask_row(row, text, target), budget)
             parts.append(part)
         return Attribution(
             names=(TEXT_COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
@@ -108,7 +108,7 @@ class TextExplainer:
             target=target,
             why="a text model is asked as a black box, so its answers are those that it is served with",
             is_partial=any(part.is_partial for part in parts),
-            parts=tuple((cast("PartDocument", part.to_dict()),) for part in parts),
+            parts=tuple((part.document(),) for part in parts),
         )  # fmt: skip
 
     @property
@@ -144,12 +144,12 @@ class TextExplainer:
             return target if code else f"not {target}"
         return self._model.labels[code]
 
-    def masked(self, text: str, target: str | None) -> MaskedText:
+    def mask_text(self, text: str, target: str | None) -> MaskedText:
         """One text, as explain() takes its tokens away for a class that the model knows, None for an embedding."""
         (row,) = cast("Sequence[TokenRow]", self._model.prepare([text], with_offsets=True))
-        return self._masked(row, text, target)
+        return self._mask_row(row, text, target)
 
-    def _masked(self, row: TokenRow, text: str, target: str | None) -> MaskedText:
+    def _mask_row(self, row: TokenRow, text: str, target: str | None) -> MaskedText:
         shown, shift = self._displayed_text(row, text)
         players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
         if any(word is not None for word in row.words):  # there are tokenizers that know no words

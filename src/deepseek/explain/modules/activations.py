@@ -1,9 +1,9 @@
 """What every module of a net answers while it runs, and what the net would answer if a layer had answered otherwise.
 
-with ActivationRecorder(module) as watch:
+with ActivationRecorder(module) as recorder:
     output = module(x)
-watch.found                     every tensor that a module gave, under its name, in the order in which they came
-patched(question, patches)      the answers with layers replaced, all replacements in one run
+recorder.activations        every tensor that a module gave, under its name, in the order in which they came
+run_patched(problem, patches) the answers with layers replaced, all replacements in one run
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class ActivationRecorder:
     module: nn.Module
     seen: RunRecord | None = None
     copied: frozenset[ActivationKey] = frozenset()
-    found: list[Activation] = field(default_factory=list)
-    _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in found
+    activations: list[Activation] = field(default_factory=list)
+    _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in activations
     _counts: dict[str, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
 
@@ -90,10 +90,12 @@ class ActivationRecorder:
         name = (key[0] or "answer") + (f" (call {key[1] + 1})" if key[1] else "") + (f" [{key[2]}]" if key[2] else "")
         place = self._places.get(id(tensor))
         if place is None:
-            self._places[id(tensor)] = len(self.found)
-            self.found.append(Activation(key, name, kind, tensor, tensor._version))
-        elif key[0] and self.found[place].key[0].startswith(f"{key[0]}."):  # a module around it, but not the whole
-            self.found[place].name, self.found[place].kind = name, kind
+            self._places[id(tensor)] = len(self.activations)
+            self.activations.append(Activation(key, name, kind, tensor, tensor._version))
+        elif key[0] and self.activations[place].key[0].startswith(
+            f"{key[0]}."
+        ):  # a module around it, but not the whole
+            self.activations[place].name, self.activations[place].kind = name, kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +107,23 @@ class ActivationPatch:
 
 
 def run_patched(
-    question: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
+    problem: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
 ) -> list[Tensor | None]:
     """For each patch the answer (N, K); None where the layer does not answer by rows. At most `max_rows` rows a run."""
-    num_rows, answers = question.num_rows, list[Tensor | None]()
+    num_rows, answers = problem.num_rows, list[Tensor | None]()
     size = max(1, max_rows // num_rows)
     for start in range(0, len(patches), size):
         group = patches[start : start + size]
         done: set[int] = set()
         handles, counts = [], dict[str, int]()
-        for name, part in question.module.named_modules():  # type: ignore[attr-defined]
+        for name, part in problem.module.named_modules():  # type: ignore[attr-defined]
             mine = [(place, patch) for place, patch in enumerate(group) if patch.key[0] == name]
             if mine:
                 handles.append(part.register_forward_hook(_patch_hook(name, mine, counts, done, num_rows, len(group))))
         try:
             with torch.no_grad():
-                inputs = [each.repeat(len(group), *(1 for _ in each.shape[1:])) for each in question.inputs]
-                answer = question.answer(inputs, times=len(group))
+                inputs = [each.repeat(len(group), *(1 for _ in each.shape[1:])) for each in problem.inputs]
+                answer = problem.answer(inputs, times=len(group))
         finally:
             for handle in handles:
                 handle.remove()

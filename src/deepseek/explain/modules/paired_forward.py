@@ -1,8 +1,8 @@
 """One run of any torch module on an input and, beside it, on its baseline: every tensor knows its twin.
 
-    mirror = PairedForward(steps=None)
-    x = mirror.start(inputs, baselines)              leaves, each with its twin
-    with mirror:
+    paired = PairedForward(steps=None)
+    x = paired.start(inputs, baselines)              leaves, each with its twin
+    with paired:
         output = module(x)                           twin_of(output) is what the baselines give
     torch.autograd.grad(output.sum(), x)             multipliers, not gradients: their products with x - twin sum to
                                                      output - twin_of(output)
@@ -18,7 +18,7 @@ of real numbers: leaves then lie on the straight line between baseline and input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from deepseek.errors import ExplainError
 from deepseek.explain.modules.fidelity.places import TokenPositions, attach_positions, positions_of, propagate_positions
 from deepseek.explain.modules.fidelity.reads import READ_CALLS, caller_location
-from deepseek.explain.modules.fidelity.signatures import bind_arguments, first_operand
+from deepseek.explain.modules.fidelity.signatures import Arguments, bind_arguments, first_operand
 
 _TWIN = "_deepseek_twin"
 _ATTENTION = "_deepseek_attention"
@@ -67,14 +67,14 @@ def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
 class TorchCall:
     """One call of torch."""
 
-    mirror: PairedForward
+    paired: PairedForward
     name: str  # without underscores: mul for mul, mul_, __mul__ and __imul__
     func: Callable[..., Any]
     args: Sequence[Any]
-    kwargs: dict[str, Any]
+    kwargs: Arguments
     in_place: bool
 
-    _arguments: dict[str, Any] | None = None
+    _arguments: Arguments | None = None
 
     @property
     def operand(self) -> Any:
@@ -174,7 +174,7 @@ class PairedForward(TorchFunctionMode):
         return leaf
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Arguments | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
         if not (_any_twin(args) or _any_twin(list(kwargs.values()))):
@@ -190,13 +190,13 @@ class PairedForward(TorchFunctionMode):
         name, in_place = _call_name(func)
         if name == "get":  # of shape, dtype and the like
             result = func(*args, **kwargs)
-            return self._mirrored(func, args, kwargs, result) if isinstance(result, Tensor) else result
+            return self._pair_result(func, args, kwargs, result) if isinstance(result, Tensor) else result
         if in_place or name == "setitem" or "out" in kwargs:
             _ensure_twin(kwargs.get("out", args[0] if args else None))
         call = TorchCall(self, name, func, args, kwargs, in_place or bool(kwargs.get("inplace")))
         result = self._by_rule(call)
         if result is None:
-            result = self._mirrored(func, args, kwargs, func(*args, **kwargs))
+            result = self._pair_result(func, args, kwargs, func(*args, **kwargs))
             self._see_plain(name, result)
         elif call.in_place and isinstance(args[0], Tensor):
             result = _write_in_place(args[0], result)
@@ -211,7 +211,7 @@ class PairedForward(TorchFunctionMode):
         except UnknownCallError:
             return None
 
-    def _mirrored(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
+    def _pair_result(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Arguments, result: Any) -> Any:
         """`result`, with what the same call gives for the twins."""
         name = getattr(func, "__name__", "")
         if not (_has_tensor(result) or name in READ_CALLS or name == "__setitem__"):
@@ -259,9 +259,9 @@ def embedding_rule(call: TorchCall) -> Tensor | None:
     with torch.no_grad():
         values = call.func(*call.args, **call.kwargs)
         base = call.func(*_to_twins(call.args), **{name: _to_twins(value) for name, value in call.kwargs.items()})
-    mirror = call.mirror
-    leaf = mirror._leaf(values, base, places.source, places)
-    return leaf.clone() if mirror.steps is not None else attach_twin(leaf.clone(), base)
+    paired = call.paired
+    leaf = paired._leaf(values, base, places.source, places)
+    return leaf.clone() if paired.steps is not None else attach_twin(leaf.clone(), base)
 
 
 def _write_in_place(target: Tensor, result: Tensor) -> Tensor:

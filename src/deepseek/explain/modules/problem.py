@@ -1,8 +1,8 @@
 """What is asked of a torch module: which inputs, against which baselines, and what of its answer.
 
-    question = ask(module, inputs, baseline, target=None)
-    answer = question.answer(question.inputs)        (N, K)
-    question.of(answer, question.target_of(answer))  (N,) what is explained
+    problem = ask(module, inputs, baseline, target=None)
+    answer = problem.answer(problem.inputs)        (N, K)
+    problem.of(answer, problem.target_of(answer))  (N,) what is explained
 
 Shapes: N rows, K outputs.
 """
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from deepseek.errors import InputError
 from deepseek.explain.modules.fidelity.lookups import LookupCheck
 
+FixedInputs = Mapping[str, Any]  # keyword arguments of a module, the same for input and baseline
 Target = int | Callable[[Any], Tensor] | None
 ModelInputs = Tensor | Sequence[Tensor]
 
@@ -44,7 +45,7 @@ class AttributionProblem:
     module: Callable[..., Any]
     inputs: tuple[Tensor, ...]
     baselines: tuple[Tensor, ...]
-    fixed: Mapping[str, Any]  # keyword arguments that are the same for input and baseline
+    fixed: FixedInputs
     target: Target = None  # an output, what to make of the module's answer, or None: the class that is predicted
 
     @property
@@ -55,10 +56,10 @@ class AttributionProblem:
         """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1). The
         module gets copies of what is fixed, for it may write to them; `inputs` are handed on as they are."""
         try:
-            output = self.module(*inputs, **self._repeated(times))
+            output = self.module(*inputs, **self._repeat_fixed(times))
         except IndexError as error:
             with suppress(IndexError), LookupCheck():  # the same again, for the id that is not there
-                self.module(*inputs, **self._repeated(times))
+                self.module(*inputs, **self._repeat_fixed(times))
             raise InputError(
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
@@ -100,7 +101,7 @@ class AttributionProblem:
     def _is_by_row(self, value: Any) -> bool:
         return isinstance(value, Tensor) and value.ndim > 0 and len(value) == self.num_rows
 
-    def _repeated(self, times: int) -> dict[str, Any]:
+    def _repeat_fixed(self, times: int) -> FixedInputs:
         """What is fixed, for all rows `times` over."""
         return {
             name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value)
@@ -119,9 +120,9 @@ def build_problem(
     inputs: ModelInputs,
     baseline: ModelInputs | None = None,
     target: Target = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: FixedInputs | None = None,
 ) -> AttributionProblem:
-    """A question of one baseline a row. InputError for what does not fit together. `baseline` None: zeros, for ids the
+    """A problem of one baseline a row. InputError for what does not fit together. `baseline` None: zeros, for ids the
     id 0; else each has its input's shape, or one row of it for all."""
     rows = as_tuple(inputs)
     check_inputs(module, rows)

@@ -14,7 +14,7 @@ from deepseek import look
 from deepseek.bundle import Manifest
 from deepseek.explain.records import AnswerDistribution, GlobalReport, LeadingColumn
 from deepseek.explain.report.document import Provenance
-from deepseek.explain.report.evidence import Evidence
+from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.report.rows import scale_label
 from deepseek.look import Column, Html, Text, Words, numbers
 from deepseek.look.tables import Cell

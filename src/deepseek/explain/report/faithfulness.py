@@ -14,17 +14,15 @@ from typing import Any
 
 from deepseek import look
 from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS
-from deepseek.explain.records import (
-    CounterfactualReport,
+from deepseek.explain.evaluation.records import (
     Faithfulness,
     FaithfulnessReport,
-    NearestRow,
     PartFaithfulness,
     RandomizationStep,
-    RemovedToken,
     RowFaithfulness,
     SkippedFaithfulness,
 )
+from deepseek.explain.records import CounterfactualReport, NearestRow, RemovedToken
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
 from deepseek.look.tables import Cell
 

@@ -11,14 +11,12 @@ sound "cells" of seconds and hertz, of a series "stretches" of its channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
 from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
-from deepseek.explain.media.records import PartDocument
-from deepseek.explain.records import GlobalReport, InteractionPair, RowReport
+from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALE_NAMES_ZH = {
@@ -86,7 +84,7 @@ def _row_html(row: RowReport) -> Html:
         ),
         data={name: value for name, value in row.items() if name not in {"parts", "values"}},
     )
-    parts = "".join(_part_html(cast("PartDocument", part), scale) for part in row.parts or ())
+    parts = "".join(_part_html(part, scale) for part in row.parts or ())
     wrong = Text(
         f"This explanation does not add up: {numbers.signed_number(row.residual)} of the output is left unexplained. "
         "Do not rely on it.",

@@ -108,7 +108,7 @@ def explain_row_parts(
     values = np.array([row.contributions[name] for name in explainer.names])
     columns = split_columns(explainer, sample, record, values, row.target)
     parts = [(column, column.owen(budget)) for column in columns]
-    documents = tuple(column.parts.report(owen).to_dict() for column, owen in parts)
+    documents = tuple(column.parts.report(owen).document() for column, owen in parts)
     return ExplainedSample(sample, record, replace(row, parts=documents), parts)
 
 

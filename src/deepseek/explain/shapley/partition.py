@@ -168,13 +168,13 @@ class _PartitionSearch:
     def __getitem__(self, mask: Masks) -> float:
         return self._known[np.packbits(mask).tobytes()]
 
-    def missing(self, masks: list[Masks]) -> list[Masks]:
+    def unknown_masks(self, masks: list[Masks]) -> list[Masks]:
         """Those that were not asked for."""
         keys = {np.packbits(mask).tobytes(): mask for mask in masks}
         return [mask for key, mask in keys.items() if key not in self._known]
 
     def answer(self, masks: list[Masks]) -> None:
-        unknown = self.missing(masks)
+        unknown = self.unknown_masks(masks)
         if not unknown:
             return
         answers = np.asarray(self._value(np.stack(unknown)), np.float64)
@@ -273,7 +273,7 @@ class _PartitionSearch:
             bits = region.next_pair() if region.size > 1 else None
             if bits is None:
                 continue
-            calls += len(self.missing(self.masks_of(region, bits)))
+            calls += len(self.unknown_masks(self.masks_of(region, bits)))
             if looks and (calls > most or gains[id(region)] == 0.0):
                 break
             looks.append((region, bits))
@@ -324,7 +324,7 @@ def owen_values(
         late = limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s
         if not looks:
             break
-        if late or search.num_evaluations + len(search.missing(masks)) > limits.num_evaluations:
+        if late or search.num_evaluations + len(search.unknown_masks(masks)) > limits.num_evaluations:
             is_partial = True
             break
         search.answer(masks)

@@ -109,14 +109,14 @@ class ModelExplainer:
         """Values (N, P) and base (N,) of the margin."""
         values, base = np.zeros((len(rows), len(self.names))), np.zeros(len(rows))
         for index, part in enumerate(self.model.parts):
-            explained = self.explained(index, margin, rows)
+            attribution = self.part_attribution(index, margin, rows)
             if part.link == "log_odds":
-                explained = rescale_link(part, self.model.num_margins, explained)[1]
-            values += part.weight * explained.values
-            base += part.weight * explained.base
+                attribution = rescale_link(part, self.model.num_margins, attribution)[1]
+            values += part.weight * attribution.values
+            base += part.weight * attribution.base
         return values, base
 
-    def explained(self, index: int, margin: int, rows: Float32) -> ScoreAttribution:
+    def part_attribution(self, index: int, margin: int, rows: Float32) -> ScoreAttribution:
         """The raw score of one part, before its link and weight, by raw column: values (N, P)."""
         return self._attribute(index, margin)(rows)
 
@@ -138,11 +138,11 @@ def rescale_link(part: Part, num_margins: int, raw: ScoreAttribution) -> tuple[F
     that their rounding would grow ten-thousandfold.
     """
 
-    def linked(share: Float64) -> Float64:
+    def link_share(share: Float64) -> Float64:
         # apply_link reads the number of classes from the width; the link works on each class by itself
         return apply_link(part, np.repeat(share[:, None], num_margins, axis=1))[:, 0]
 
     near = np.abs(raw.score - raw.base) < _MIN_SECANT_STEP
     far = np.where(near, raw.base + np.where(raw.base < 0.5, _MIN_SECANT_STEP, -_MIN_SECANT_STEP), raw.score)
-    secant = (linked(far) - linked(raw.base)) / (far - raw.base)
-    return secant, ScoreAttribution(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))
+    secant = (link_share(far) - link_share(raw.base)) / (far - raw.base)
+    return secant, ScoreAttribution(secant[:, None] * raw.values, link_share(raw.base), link_share(raw.score))

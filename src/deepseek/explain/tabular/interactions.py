@@ -51,7 +51,7 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
     margin, sign, _ = explainer.find(target, explainer.score(rows))
     totals = np.zeros((len(rows), width, width))
     for index, part in enumerate(parts):
-        factor, explained = np.ones(len(rows)), explainer.explained(index, margin, rows)
+        factor, explained = np.ones(len(rows)), explainer.part_attribution(index, margin, rows)
         if part.link == "log_odds":
             factor, explained = rescale_link(part, explainer.model.num_margins, explained)
         if isinstance(part.weights, TreeTable):

@@ -6,14 +6,14 @@ follow("transpose", Tensor.t, (ids,), {}, [ids], [ids.t()])         the answer k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepseek.explain.modules.fidelity.signatures import first_operand
+from deepseek.explain.modules.fidelity.signatures import Arguments, first_operand
 
 _POSITIONS = "_deepseek_places"
 _MOVE_NAMES = """
@@ -50,7 +50,7 @@ def propagate_positions(
     name: str,
     func: Callable[..., Any],
     args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    kwargs: Arguments,
     operands: Sequence[Tensor],
     results: Sequence[Tensor],
 ) -> None:
