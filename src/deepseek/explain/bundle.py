@@ -61,13 +61,13 @@ class _Job:
 
     @property
     def measures_faithfulness(self) -> bool:
-        """Whether it is measured, if it is cheap enough."""
+        """Whether faithfulness is measured, if it is cheap enough."""
         wanted = self.options.wants_faithfulness
         return bool(self.options.outputs) if wanted is None else wanted
 
     @property
     def faithfulness_limit_s(self) -> float | None:
-        """How long measuring may take; None where the caller did not request it, and little is spent."""
+        """Seconds that measuring faithfulness may take; None where the caller did not request it, and few are spent."""
         return REQUESTED_LIMIT_S if self.options.wants_faithfulness else None
 
 

@@ -59,8 +59,8 @@ def explain(
     (B, ...): what absence means, best some rows of the training data; default one of zeros. `target`: an output, a
     function of the answer that gives (N,), or None for the class that is predicted. `fixed`: keyword arguments that are
     the same for all baselines. `method`: "auto" takes DeepLIFT where it sums to the answer within `limits.tolerance`,
-    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations` are too few
-    for that, or values are ids.
+    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations`
+    are too few for that, or values are ids.
 
     `output` and `base_value` are those of plain runs of the model on copies. InputError for what does not fit together
     and for models without an answer; ExplainError for a model that does not answer its rows one by one, or not by the

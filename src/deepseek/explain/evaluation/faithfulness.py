@@ -100,7 +100,7 @@ class _MaskedAnswer:
         self.problem, self.target, self.count = problem, target, 0
 
     def __call__(self, masks: NDArray[np.bool_]) -> Float64:
-        """(M, P), true where a value stays -> (M,)."""
+        """The explained answer (M,) to masks (M, P), which are true where a value stays."""
         self.count += len(masks)
         answers = []
         for start in range(0, len(masks), 64):
@@ -119,7 +119,8 @@ class _MaskedAnswer:
 def _max_sensitivity(
     problem: AttributionProblem, attribution: Attribution, explain: ExplainFunction | None, checks: FaithfulnessConfig
 ) -> Float64 | None:
-    """(N,); None where nothing nearby can be explained."""
+    """Largest change (N,) of each row's explanation for inputs nearby, as a share of its size; None without
+    `explain`."""
     if explain is None or not all(each.is_floating_point() for each in problem.inputs):
         return None
     rng = torch.Generator().manual_seed(checks.seed)
@@ -162,6 +163,6 @@ def randomize_layers(
 
 
 def _shuffle_in_place(weights: Tensor, rng: torch.Generator) -> None:
-    """The same numbers in other places, so that nothing grows."""
+    """Permute the numbers of a tensor, so that nothing grows."""
     order = torch.randperm(weights.numel(), generator=rng).to(weights.device)
     weights.copy_(weights.flatten()[order].view(weights.shape))

@@ -1,7 +1,6 @@
 """How far the explanations of a bundle of several modalities can be trusted: its columns, and the parts of each.
 
-    report = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample; as column_faithfulness()
-    gives it
+    report = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample
 
 Columns are taken away by their masks, as the explanation does. Their Shapley values come of every set of them where
 they are few (modalities.py), so KernelSHAP would find the same numbers: the second method leaves one out at a time.
@@ -171,7 +170,7 @@ def _plan_measurement(
 
 @dataclass(frozen=True, slots=True)
 class _TotalCost:
-    """Several jobs of one row."""
+    """The costs of several parts of one row together."""
 
     jobs: tuple[RowCost, ...]
 
@@ -203,7 +202,7 @@ def _measure_columns(
 
 
 def _scatter_masks(masks: Masks, present: Masks) -> Masks:
-    """(S, k) of the columns that are there -> (S, P)."""
+    """Masks (S, k) over the columns that are present as masks (S, P) over all."""
     seen = np.zeros((len(masks), len(present)), bool)
     seen[:, present] = masks
     return seen
@@ -212,7 +211,7 @@ def _scatter_masks(masks: Masks, present: Masks) -> Masks:
 def _max_sensitivity(
     explainer: ModalityExplainer, row: ExplainedSample, values: Float64, present: Masks, checks: FaithfulnessConfig
 ) -> tuple[float | None, int]:
-    """(the largest change of the columns' values for samples nearby, as a share of their size; number of answers)."""
+    """Sensitivity: (largest change of the values for samples nearby, as a share of their size; number of answers)."""
     size = float(np.linalg.norm(values))
     near = perturb_sample(explainer.preparer, row.sample, checks) if size else None
     if near is None:
@@ -257,7 +256,7 @@ def _column_counterfactual(
 
 
 def _part_players(column: ColumnParts, owen: OwenValues) -> tuple[Masks, Float64]:
-    """((R, M) which parts each player is made of, (R,) what it adds): tokens, and of all else the regions told."""
+    """The players of a column as (masks (R, M) of their parts, values (R,)): tokens of a text, else regions."""
     tree = column.parts.tree
     if column.kind == "text":
         return np.eye(tree.num_players, dtype=bool), owen.values

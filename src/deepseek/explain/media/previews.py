@@ -1,6 +1,6 @@
 """What a part of a row looks like beside its heat map: the very pixels and sounds that the model was given.
 
-pictured(row["parts"], record, preparer.media, samples, row)      parts with "picture" and "size" or "text"
+add_previews(report.parts, record, preparer.media, samples, row)      parts with "picture" and "size" or "text"
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _add_preview(
 
 
 def _to_pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """(C, H, W) uint8, or one slice of (..., D, H, W) of any kind -> (H, W) or (H, W, 3)."""
+    """Pixels (H, W) or (H, W, 3) of (C, H, W) uint8, or of the middle slice of (..., D, H, W) of any kind."""
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[0] in (1, 3):
         return array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
     if array.ndim < 3:
@@ -60,12 +60,12 @@ def _to_pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:
     plane = array.reshape(-1, *array.shape[-2:])
     middle = plane[len(plane) // 2].astype(np.float64)
     low, high = np.nanmin(middle), np.nanmax(middle)
-    grey: NDArray[np.uint8] = np.nan_to_num((middle - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
-    return grey
+    gray: NDArray[np.uint8] = np.nan_to_num((middle - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    return gray
 
 
 def _downscale(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """At most MAX_PREVIEW_SIDE_PX pixels a side, by the nearest."""
+    """Pixels scaled down to at most MAX_PREVIEW_SIDE_PX a side, by the nearest neighbor."""
     high, wide = fit_size(pixels.shape[0], pixels.shape[1], MAX_PREVIEW_SIDE_PX)
     rows, columns = (np.arange(num) * size // num for num, size in ((high, pixels.shape[0]), (wide, pixels.shape[1])))
     return pixels[np.ix_(rows, columns)]

@@ -22,7 +22,7 @@ from deepseek.explain.shapley.partition import SERVING_BUDGET, Budget
 
 @dataclass(frozen=True, slots=True)
 class RequestRows:
-    """N samples, and of each its texts by column, as JSON; None where no parts are asked for."""
+    """N samples, and the texts of each by column, as JSON; None where no parts are requested."""
 
     samples: Tensors
     texts: NDArray[np.bytes_] | None
@@ -46,7 +46,7 @@ class PartsExplainer:
         return RequestRows(self._explainer.unpack(arrays), arrays.get(TEXTS_ARRAY))
 
     def explain(self, features: RequestRows, *, target: str | None = None) -> Attribution:
-        """As ModalityExplainer, of rows of one target."""
+        """Attributions as ModalityExplainer gives them, of rows of one target, with parts where the rows have texts."""
         attribution = self._explainer.explain(features.samples, target=target)
         if features.texts is None:
             return attribution

@@ -2,8 +2,8 @@
 
 with ActivationRecorder(module) as recorder:
     output = module(x)
-recorder.activations        every tensor that a module gave, under its name, in the order in which they came
-run_patched(problem, patches) the answers with layers replaced, all replacements in one run
+recorder.activations               every tensor that a module gave, under its name, in the order in which they came
+run_patched(problem, patches)      the answers with layers replaced, all replacements in one run
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ ActivationKey = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Activation:
-    """One tensor, once: the innermost module that gives it is the key, the outermost around that one the name."""
+    """A tensor that a module gave, recorded once: the innermost module that gives it is the key, the outermost around
+    that one the name."""
 
     key: ActivationKey
     name: str
@@ -40,7 +41,8 @@ class Activation:
 
 @dataclass(slots=True)
 class ActivationRecorder:
-    """`copied`: answers that are handed on as copies, so that what writes over them in place writes elsewhere."""
+    """Records every tensor that a module gives, while it runs. `copied`: answers that are handed on as copies, so that
+    what writes over them in place writes elsewhere."""
 
     module: nn.Module
     seen: RunRecord | None = None
@@ -100,7 +102,7 @@ class ActivationRecorder:
 
 @dataclass(frozen=True, slots=True)
 class ActivationPatch:
-    """In one run of all rows: what a layer answers instead, (N, ...)."""
+    """A value (N, ...) that a layer answers instead of its own."""
 
     key: ActivationKey
     value: Tensor
@@ -169,7 +171,7 @@ def output_tensors(output: Any) -> list[Tensor]:
 
 
 def replace_tensors(output: Any, values: dict[int, Tensor]) -> Any:
-    """The same answer with some of its tensors replaced, by their places in output_tensors()."""
+    """A module's answer with some of its tensors replaced, by their places in output_tensors()."""
     count = -1
 
     def walk(part: Any) -> Any:

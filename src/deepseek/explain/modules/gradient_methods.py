@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class AttributionValues:
-    """What a method found."""
+    """The contributions that a method found, beside what they explain."""
 
     values: Float64  # (N, P)
     base: Float64  # (N,)
@@ -62,7 +62,7 @@ class AttributionValues:
 
 
 def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
-    """Every row against every baseline. `problem` has the rows; its own baselines are not looked at."""
+    """DeepLIFT of every row against every baseline. `problem` has the rows; its own baselines are not looked at."""
     num_rows, num_baselines, size = problem.num_rows, len(baselines[0]), _rows_per_run(problem, limits)
     plain = plain_run(problem, baselines, limits.tolerance, size)
     layers = find_chain(problem.module)
@@ -89,7 +89,7 @@ def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits:
 
 
 def _is_plain_table(problem: AttributionProblem) -> bool:
-    """Rows of numbers, and an answer as it is."""
+    """Whether the input is one table of numbers, and the explained answer an output of the module."""
     inputs = problem.inputs
     return len(inputs) == 1 and inputs[0].ndim == 2 and not problem.fixed and not callable(problem.target)
 
@@ -97,7 +97,7 @@ def _is_plain_table(problem: AttributionProblem) -> bool:
 def _deeplift_by_chain(
     layers: list[nn.Module], problem: AttributionProblem, baselines: Tensor, plain: PlainRun, size: int
 ) -> AttributionValues:
-    """What deeplift() gives, for a chain of layers."""
+    """The result of deeplift() for a chain of layers, without twins."""
     (rows,), num_baselines = problem.inputs, len(baselines)
     baselines, size, target = baselines.to(rows), size // num_baselines, plain.target.to(rows.device)
     batches = [
@@ -119,7 +119,7 @@ def _deeplift_by_chain(
 def integrated_gradients(
     problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
 ) -> AttributionValues:
-    """Every row against every baseline, along the line between them."""
+    """Integrated gradients of every row against every baseline."""
     num_baselines, size = len(baselines[0]), _rows_per_run(problem, limits)
     plain = plain_run(problem, baselines, limits.tolerance, size)
     places = torch.arange(problem.num_rows * num_baselines)
@@ -147,7 +147,7 @@ def integrated_gradients(
 
 
 def expected_gradients(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
-    """`num_samples` slopes for each row."""
+    """Expected gradients: the mean over `num_samples` slopes for each row."""
     num_rows, num_baselines, count = problem.num_rows, len(baselines[0]), limits.num_samples
     rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _rows_per_run(problem, limits)
     plain = plain_run(problem, baselines, limits.tolerance, size)
@@ -189,7 +189,7 @@ def _check_ends(problem: AttributionProblem, baselines: tuple[Tensor, ...], plai
 
 
 def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
-    """Of each leaf; ExplainError where there is none."""
+    """Gradient of the explained output with respect to each leaf; ExplainError where there is none."""
     if not explained.requires_grad or not leaves:
         raise ExplainError(
             "the module's answer has no gradient with respect to its input",
@@ -205,7 +205,7 @@ def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
 
 
 class _PairSums:
-    """Sums over the pairs of each row."""
+    """Sums and sums of squares of contributions over the pairs of each row."""
 
     def __init__(self, num_rows: int, count: int) -> None:
         self.num_rows, self.count = num_rows, count
@@ -214,7 +214,7 @@ class _PairSums:
         self.plain: dict[str, None] = {}
 
     def add(self, rows: Tensor, values: Tensor) -> None:
-        """Of pairs (M,): values (M, P)."""
+        """Add the values (M, P) of M pairs to the sums of their `rows` (M,)."""
         values = values.detach().cpu().double()
         if self.total is None or self.squares is None:
             self.total = values.new_zeros(self.num_rows, values.shape[1])
@@ -251,7 +251,7 @@ def build_values(plain: PlainRun, values: Float64, error: Float64 | None = None)
 def _pair_problem(
     problem: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
 ) -> AttributionProblem:
-    """The problem of some pairs of a row and a baseline."""
+    """The problem whose rows are M pairs of a row and a baseline, by the places of both."""
     pairs = problem.rows(rows)
     return replace(
         pairs, baselines=tuple(base.to(own)[chosen] for base, own in zip(baselines, pairs.inputs, strict=True))
@@ -259,7 +259,7 @@ def _pair_problem(
 
 
 def _run_on_lines(problem: AttributionProblem, steps: Tensor, target: Tensor) -> tuple[PairedForward, Tensor]:
-    """A run at `steps` (S, N) of the way, and what is explained (S * N,)."""
+    """A run at `steps` (S, N) of the way from baseline to input, and the explained output (S * N,)."""
     paired = PairedForward(steps)
     leaves = paired.start(problem.inputs, problem.baselines)
     with raise_explain_error("the module cannot run on several steps from baseline to input at once"), paired:
@@ -270,7 +270,7 @@ def _run_on_lines(problem: AttributionProblem, steps: Tensor, target: Tensor) ->
 def _flatten_parts(
     problem: AttributionProblem, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None
 ) -> Tensor:
-    """(M, P): contributions of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
+    """Contributions (M, P) of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
     gradients along lines, which are contracted."""
     flat = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in problem.inputs]
     for leaf, part in zip(leaves, parts, strict=True):
@@ -304,7 +304,7 @@ def _add_token_parts(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | N
 
 
 def _rows_per_run(problem: AttributionProblem, limits: Limits) -> int:
-    """Rows of one run: eight times as many where a row is a row of numbers, whose layers are as narrow as it."""
+    """Number of rows in one run: eight times as many where a row is a vector of numbers, whose layers are narrow."""
     width = sum(each[0].numel() for each in problem.inputs)
     flat = all(each.ndim == 2 and each.is_floating_point() for each in problem.inputs)
     return max(1, min(limits.max_rows * (8 if flat else 1), MAX_RUN_NUMBERS // max(1, width)))

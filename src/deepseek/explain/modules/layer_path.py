@@ -109,7 +109,7 @@ def layer_path(
 
 
 def _input_step(num_rows: int) -> torch.Tensor:
-    """One step, at the end of the line."""
+    """The step (1, N) at the end of the line from baseline to input."""
     return torch.ones(1, num_rows, dtype=torch.float64)
 
 
@@ -121,7 +121,7 @@ def _trace_rule(problem: AttributionProblem, plain: PlainRun, rule: TraceRule, c
 
 
 def _try_pairs(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace | ExplainError:
-    """By pairs, or why that is no way."""
+    """The trace by the rule of pairs, or why that does not fit."""
     try:
         return _trace_rule(problem, plain, "pairs", chosen)
     except ExplainError as error:
@@ -135,7 +135,7 @@ def _choose_trace(
     pairs: LayerTrace | ExplainError | None,
     chosen: LayerPathOptions,
 ) -> tuple[LayerTrace, str]:
-    """(trace, why that one)."""
+    """The trace to report, and why that one."""
     if pairs is None:
         return _trace_rule(problem, plain, "integral", chosen), "asked for"
     if isinstance(pairs, LayerTrace):
@@ -170,7 +170,7 @@ def _max_relative_residual(plain: PlainRun, trace: LayerTrace) -> float:
 def _build_path(
     problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions, why: str, num_rows: int
 ) -> LayerPath:
-    """Of the first `num_rows`."""
+    """The path of the first `num_rows` rows of a trace."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
         some = tensor[:num_rows].detach().cpu()
@@ -260,8 +260,8 @@ def _trace_ends(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathO
 
 
 def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
-    """Between neighbours among the layers that the whole answer passes through; with branch_edges from each layer to
-    the next that reads it."""
+    """Edges between neighbors among the layers that the whole answer passes through; with branch_edges from each layer
+    to the next that reads it."""
     if not chosen.edges or _is_refined(trace):
         return []
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
@@ -286,7 +286,7 @@ def _is_refined(trace: LayerTrace) -> bool:
 
 
 def _top_units(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], ...], ...]:
-    """Of units (N, U)."""
+    """The `num_top` strongest units of each row, as (place, contribution), of units (N, U)."""
     best = np.argsort(-np.abs(units), axis=1, kind="stable")[:, :num_top]
     values = np.take_along_axis(units, best, axis=1)
     return tuple(

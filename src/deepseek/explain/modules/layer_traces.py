@@ -33,7 +33,7 @@ RULES_READY = (_rules, _composed)  # imported for what they enter into paired.RU
 
 @dataclass(slots=True)
 class TracedLayer:
-    """A tensor of the net on which contributions are read."""
+    """A tensor of the net whose contributions are traced."""
 
     name: str
     kind: str  # the module's class; "input", "attention heads"
@@ -44,7 +44,7 @@ class TracedLayer:
 
 @dataclass(slots=True)
 class ForwardRun:
-    """One forward pass."""
+    """One forward pass and every tensor that it recorded."""
 
     seen: RunRecord
     activations: list[Activation]  # that modules gave, in the order in which they came
@@ -66,7 +66,7 @@ class ForwardRun:
         return len(self.seen.leaves)
 
     def grads(self, explained: Tensor, *, keep: bool) -> list[Tensor]:
-        """Of `explained` (rows,) with respect to all tensors."""
+        """Gradients of `explained` (rows,) with respect to all tensors."""
         with raise_explain_error(
             "there is no way back through the module", fix='explain it as a black box: method="kernel"'
         ):
@@ -108,7 +108,8 @@ def trace_layers(
     time_limit_s: float | None,
     keep: bool,
 ) -> LayerTrace:
-    """`keep` keeps the graph of a run for edges. The rule "integral" keeps that of its first run alone."""
+    """Contributions of all layers by one rule. `keep` keeps the graph of a run for edges. The rule "integral" keeps
+    that of its first run alone."""
     if not isinstance(problem.module, nn.Module):
         raise InputError(
             f"{type(problem.module).__name__} has no layers", expected="a torch module",
@@ -129,7 +130,7 @@ def trace_layers(
 def run_forward(
     problem: AttributionProblem, steps: Tensor | None, copied: frozenset[ActivationKey] = frozenset()
 ) -> ForwardRun:
-    """One pass; `steps` (S, N) makes S * N rows."""
+    """Run the module once, on pairs or, with `steps` (S, N), on S * N rows between baseline and input."""
     paired = PairedForward(steps)
     leaves = paired.start(problem.inputs, problem.baselines)
     how = "input and baseline side by side" if steps is None else "several steps from baseline to input at once"
@@ -206,7 +207,7 @@ def _trace_integral(
 
 
 def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], PathCounts]:
-    """The inputs, every module's answer and the heads of every attention."""
+    """The layers of a run: the inputs, every module's answer and the heads of every attention."""
     leaves = run.seen.leaves
     paths = PathCounts(explained, [leaf.tensor for leaf in leaves])
     names = ["input"] if len(leaves) == 1 else [f"input {place}" for place in range(len(leaves))]

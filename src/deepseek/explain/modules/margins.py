@@ -35,7 +35,7 @@ class Ablation:
 
 
 def class_margin(answer: Tensor, target: Tensor) -> Tensor:
-    """(N, K) -> (N,)."""
+    """Margin (N,) of the class `target` (N,) over the strongest other one, of answers (N, K)."""
     if answer.shape[1] == 1:
         return answer[:, 0]
     own = answer.gather(1, target[:, None])[:, 0]

@@ -58,7 +58,7 @@ def twin_of(value: Any) -> Tensor | None:
 
 
 def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
-    """`value`, which now knows its twin."""
+    """`value` with its twin attached."""
     setattr(value, _TWIN, twin)
     return value
 
@@ -122,7 +122,7 @@ class AttentionHeads:
 
 @dataclass(slots=True)
 class RunRecord:
-    """What one run has seen."""
+    """What one run has met: leaves, attention heads, calls without a rule, branches on data."""
 
     leaves: list[Leaf] = field(default_factory=list)
     heads: list[AttentionHeads] = field(default_factory=list)
@@ -159,7 +159,7 @@ class PairedForward(TorchFunctionMode):
         return attach_positions(ids, TokenPositions(source, places, ids[0].numel()))
 
     def _leaf(self, values: Tensor, base: Tensor, source: int, places: TokenPositions | None = None) -> Tensor:
-        """Of real numbers, or of what was looked up for ids at `places`."""
+        """A new leaf: of real numbers, or of what was looked up for ids at `places`."""
         values, base = values.detach(), base.detach()
         change = values - base
         if self.steps is not None:
@@ -246,7 +246,7 @@ class PairedForward(TorchFunctionMode):
 
 
 def embedding_rule(call: TorchCall) -> Tensor | None:
-    """An embedding of ids that have a twin: a leaf begins."""
+    """Rule of an embedding of ids that have a twin: a leaf begins."""
     ids = call.argument("input")
     if twin_of(ids) is None:
         return None
@@ -265,7 +265,7 @@ def embedding_rule(call: TorchCall) -> Tensor | None:
 
 
 def _write_in_place(target: Tensor, result: Tensor) -> Tensor:
-    """What a call in place does, whose outcome is known."""
+    """Write `result` and its twin into `target` and its twin, as a call in place does."""
     twin, other = twin_of(target), twin_of(result)
     target.copy_(result)
     if other is not None:
@@ -277,8 +277,8 @@ def _write_in_place(target: Tensor, result: Tensor) -> Tensor:
 
 
 def _ensure_twin(target: Any) -> None:
-    """What is about to be written to gets a twin to be written to beside it; a part of a tensor one that is a part of
-    the tensor's twin."""
+    """Give a tensor that is about to be written to a twin, to be written to as well; a part of a tensor one that is a
+    part of the tensor's twin."""
     if not isinstance(target, Tensor) or twin_of(target) is not None:
         return
     whole = target._base
@@ -294,13 +294,13 @@ def _ensure_twin(target: Any) -> None:
 
 
 def _masks_differ(masks: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether yes and no are said of other places in the run on the baseline."""
+    """Whether boolean masks differ between the run on the input and that on the baseline."""
     are_masks = any(each.dtype == torch.bool for each in masks)
     return are_masks and not all(map(torch.equal, masks, others))
 
 
 def _values_equal(value: Any, other: Any) -> bool:
-    """Of two values that Python has read: whether the code that follows cannot tell them apart."""
+    """Whether code that reads two values in Python cannot tell them apart."""
     return bool(np.array_equal(np.asarray(value), np.asarray(other)))
 
 
@@ -330,7 +330,7 @@ def _any_twin(values: Sequence[Any]) -> bool:
 
 
 def _to_twins(value: Any) -> Any:
-    """The same arguments in the run on the baseline."""
+    """Arguments with every tensor replaced by its twin."""
     if isinstance(value, Tensor):
         twin = twin_of(value)
         return value if twin is None else twin
@@ -354,8 +354,8 @@ def _has_tensor(result: Any) -> bool:
 
 
 def _attach_twins(result: Any, other: Any, of_reals: bool) -> Any:
-    """`result` with its twins. What is asked of ids by yes and no (where is padding?) stays as the input has it, so
-    that both runs look at the same places."""
+    """`result` with its twins attached. What is asked of ids by yes and no (where is padding?) stays as the input has
+    it, so that both runs look at the same places."""
     if isinstance(result, Tensor):
         return attach_twin(result, other) if result.dtype != torch.bool or of_reals else result
     if isinstance(result, (tuple, list)):

@@ -56,7 +56,7 @@ MeasureFunction = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Integral:
-    """What the panels of each row sum to."""
+    """The integral of each row: the sum over its panels."""
 
     parts: list[Tensor]  # (N, ...)
     error: Tensor  # (N,) known errors of the panels, added up by size
@@ -68,7 +68,7 @@ class Integral:
 def lobatto_rule(num_steps: int) -> tuple[Float64, Float64]:
     """(points (S,) in 0..1, M (S, S)).
 
-    >>> points, matrix = lobatto(3)
+    >>> points, matrix = lobatto_rule(3)
     >>> points.tolist(), matrix.sum().round(9).item()
     ([0.0, 0.5, 1.0], 0.0)
     """
@@ -131,7 +131,7 @@ def integrate(
 
 
 def _worst_panels(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:
-    """Places of the panels that make half of the error of each row that is not good enough yet."""
+    """The places of the panels that make half of the error of each row that is not good enough yet."""
     chosen: list[int] = []
     share, number = torch.zeros(len(total), dtype=torch.float64), torch.zeros(len(total), dtype=torch.int64)
     for place in panels.error.argsort(descending=True).tolist():

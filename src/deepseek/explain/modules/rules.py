@@ -44,12 +44,12 @@ _PRODUCTS = ("mul", "rmul", "multiply")
 
 
 def _apply_rule(function: Any, *operands: Any) -> Tensor:
-    """What a function of rescale_rule.py gives, with its twin."""
+    """Apply a function of rescale_rule.py: its value, with its twin attached."""
     return attach_twin(*function.apply(*operands))
 
 
 def unary_rule(call: TorchCall) -> Tensor | None:
-    """One operand, alone or beside what is the same in both runs."""
+    """Rule of a function of one operand, alone or beside arguments that are the same in both runs."""
     z, kwargs = call.operand, call.kwargs
     rest = call.args[1:] if call.args else ()
     if (
@@ -98,7 +98,7 @@ def product_rule(call: TorchCall) -> Tensor | None:
 
 
 def _bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """f(a, b), bilinear."""
+    """Rule of a bilinear function f(a, b) whose operands both change."""
     other_a, other_b = _twin_or_self(a), _twin_or_self(b)
     with torch.no_grad():
         middle_a, middle_b, other = (a + other_a) / 2, (b + other_b) / 2, f(other_a, other_b)
@@ -211,10 +211,10 @@ def layer_norm_rule(call: TorchCall) -> Tensor | None:
     z = call.argument("input")
     if not _is_real_with_twin(z):
         return None
-    dims, centred = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
+    dims, centered = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
     eps = call.argument("eps")
     normalized = _apply_rule(
-        NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centred
+        NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centered
     )
     return _apply_affine(call, normalized, call.argument("weight"), call.argument("bias"))
 
@@ -249,9 +249,9 @@ def variance_rule(call: TorchCall) -> Any:
         return None
     less = call.argument("correction", 1 if call.argument("unbiased", True) else 0)
     with call.paired:
-        centred = z - z.mean(dims, keepdim=True)
+        centered = z - z.mean(dims, keepdim=True)
         number = math.prod(z.shape[each] for each in dims) - (1 if less is None else less)
-        variance = (centred * centred).sum(dims, keepdim=keeps) / number
+        variance = (centered * centered).sum(dims, keepdim=keeps) / number
         return variance if call.name == "var" else variance.sqrt()
 
 

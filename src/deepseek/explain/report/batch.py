@@ -1,6 +1,6 @@
 """The batch as a whole: what was answered, which column weighed most in how many rows; and where the page comes from.
 
-batch_sections(report)                              of global_report(), with "answers" where they are known
+batch_summary(report)                                      of global_report(), with answers where they are known
 provenance_facts(report, manifest, evidence, command)      for look.page
 """
 
@@ -79,7 +79,7 @@ def provenance_facts(
     command: str,
     provenance: Provenance | None = None,
 ) -> dict[Words, Words | Html]:
-    """What is needed to make this page again, and to know that nothing was changed."""
+    """Facts about where a page comes from: enough to make it again, and to know that nothing was changed."""
     facts: dict[Words, Words | Html] = {}
     if manifest:
         facts |= {

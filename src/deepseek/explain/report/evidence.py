@@ -243,7 +243,7 @@ _PLOTS: dict[str, Callable[[Any], Html]] = {
 
 
 def _reliability_bin(predicted: float, observed: float, num_rows: int) -> Bin:
-    """With the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
+    """A bin with the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
     z = 1.959964
     scale = 1 + z * z / num_rows
     middle = (observed + z * z / (2 * num_rows)) / scale
@@ -295,7 +295,7 @@ def _segment_html(column: str, rows: Sequence[Segment], whole: Mapping[str, Metr
 
 
 def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
-    """Of a range of numbers, which the evidence calls "34 to 47" or "-inf to 34"."""
+    """The bounds of a group that is a range of numbers, as "34 to 47" or "-inf to 34"; None for other groups."""
     low, _, high = str(group["group"]).partition(" to ")
     try:
         return float(low), float(high)
@@ -304,7 +304,8 @@ def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
 
 
 def _sort_groups(groups: Sequence[Group]) -> list[Group]:
-    """Ranges from the lowest to the highest, what is none (missing) last; other groups as they stand."""
+    """Groups in order: ranges from the lowest to the highest, what is none (missing) last; other groups as they
+    stand."""
     return sorted(groups, key=lambda group: ends if (ends := _range_bounds(group)) else (math.inf, math.inf))
 
 

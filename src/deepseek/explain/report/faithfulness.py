@@ -1,8 +1,6 @@
 """The trust panel of a page: what was measured, and of each measure one sentence that needs no mathematics.
 
-faithfulness_sections(trust)      of column_faithfulness(), text_faithfulness() or sample_faithfulness(); also where
-nothing was measured: then why
-                           and what to do
+faithfulness_sections(report)      a FaithfulnessReport, or SkippedFaithfulness: then why, and what to do
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _heat_regions(part: PartDocument) -> tuple[list[saliency.Region], tuple[floa
 
 
 def _spectrogram_cells(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
-    """Of a sound, as on its spectrogram: seconds to the right, mel upwards."""
+    """Regions of a sound, as on its spectrogram: seconds to the right, mel upwards."""
     highest = max((one["hertz"][1] for one in part["cells"]), default=1.0)
     low, high = (float(hz_to_mel(np.array(end))) for end in (SPECTROGRAM_MIN_HZ, highest))
     height = part["seconds"] / 4
@@ -157,7 +157,7 @@ def _spectrogram_cells(part: PartDocument) -> tuple[list[saliency.Region], tuple
 
 
 def _series_stretches(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
-    """Of a series: moments to the right, a line for each channel."""
+    """Regions of a series: moments to the right, a line for each channel."""
     channels = list(dict.fromkeys(name for one in part["stretches"] for name in one["channels"]))
     height = part["length"] / 4
     regions: list[saliency.Region] = []

@@ -25,7 +25,7 @@ from deepseek.explain.shapley.hierarchy import Hierarchy
 from deepseek.explain.shapley.kernel import KernelValues, kernel_shap
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
-MAX_CHANNELS = 4  # a first axis of so many beside two others: the colours of a picture, which go together
+MAX_CHANNELS = 4  # a first axis of so many beside two others: the colors of a picture, which go together
 
 #: (problem, row, baselines, plain, limits, is_alone) -> values of the row
 RowExplainer = Callable[
@@ -89,7 +89,7 @@ def _check_ends(plain: PlainRun, output: Float64, base: Float64) -> None:
 
 
 def _answer_rows(problem: AttributionProblem, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
-    """(M,) of the problem of one row, for M rows in its place."""
+    """Explained outputs (M,) of M rows in the place of the problem's one row."""
     count = len(inputs[0])
     with torch.no_grad():
         if not is_alone:
@@ -106,7 +106,7 @@ def _explain_row_by_kernel(
     limits: Limits,
     is_alone: bool,
 ) -> KernelValues:
-    """Of the values of all inputs side by side."""
+    """Shapley values of the numbers of all inputs of one row side by side."""
     problem_row, target = problem.rows(slice(row, row + 1)), int(plain.target[row])
     sizes = [each[0].numel() for each in problem.inputs]
 
@@ -136,11 +136,11 @@ def _explain_row_by_partition(
     limits: Limits,
     is_alone: bool,
 ) -> OwenValues:
-    """Of regions of the row's own shape; a region's value is shared by the numbers in it."""
+    """Owen values of regions of one row; a region's value is shared by the numbers in it."""
     row_values, bases = problem.inputs[0][row], baselines[0]
     shape = tuple(row_values.shape) or (1,)
-    colours = len(shape) == 3 and shape[0] <= MAX_CHANNELS
-    tree = Hierarchy(shape[1:] if colours else shape)
+    has_channels = len(shape) == 3 and shape[0] <= MAX_CHANNELS
+    tree = Hierarchy(shape[1:] if has_channels else shape)
     problem_row, target = problem.rows(slice(row, row + 1)), int(plain.target[row])
     size = max(1, min(limits.max_rows, MAX_RUN_NUMBERS // max(1, row_values.numel())) // len(bases))
 
@@ -148,17 +148,17 @@ def _explain_row_by_partition(
         means = []
         for start in range(0, len(masks), size):
             some = torch.from_numpy(masks[start : start + size]).to(row_values.device)
-            keep = some.view(len(some), 1, *((1,) if colours else ()), *tree.shape)
+            keep = some.view(len(some), 1, *((1,) if has_channels else ()), *tree.shape)
             mixed = torch.where(keep, row_values, bases[None].to(row_values)).flatten(0, 1).view(-1, *row_values.shape)
             answers = _answer_rows(problem_row, [mixed], target, is_alone)
             means.append(answers.view(len(some), -1).mean(1).cpu().numpy())
         return np.concatenate(means)
 
     owens = owen_values(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
-    return _share_by_channel(owens, shape[0]) if colours else owens
+    return _share_by_channel(owens, shape[0]) if has_channels else owens
 
 
 def _share_by_channel(owen: OwenValues, channels: int) -> OwenValues:
-    """What a place adds, shared by its colours."""
+    """The values of places, shared evenly by their color channels."""
     values, error = (np.tile(each / channels, channels) for each in (owen.values, owen.error))
     return OwenValues(values, error, owen.base, owen.output, owen.regions, owen.num_evaluations, owen.is_partial)

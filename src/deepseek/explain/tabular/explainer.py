@@ -89,7 +89,8 @@ class ModelExplainer:
         return sign * scores.margin[:, margin].astype(np.float64)
 
     def find(self, target: str | None, scores: Scores) -> tuple[int, int, str | None]:
-        """(margin, sign, class): the negative class of two has the margin of the other, with its sign turned."""
+        """The margin that explains `target`, as (margin, sign, class): the negative class of two has the margin of the
+        other, with its sign turned."""
         labels = self.model.labels
         if target is not None and target not in labels:
             raise InputError(
@@ -121,7 +122,8 @@ class ModelExplainer:
         return self._attribute(index, margin)(rows)
 
     def _attribute(self, index: int, margin: int) -> PartAttributor:
-        """Made when first asked for: a deep forest's walk for one class takes memory and seconds."""
+        """The attributor of one part and margin, made when first needed: a deep forest's walk takes memory and
+        seconds."""
         with self._making:
             if (index, margin) not in self._attributes:
                 weights = self.model.parts[index].weights
@@ -132,7 +134,8 @@ class ModelExplainer:
 
 
 def rescale_link(part: Part, num_margins: int, raw: ScoreAttribution) -> tuple[Float64, ScoreAttribution]:
-    """(secant (N,), attributions of a share as attributions of its log-odds (two classes) or its logarithm (many)).
+    """Carry attributions through the link: (secant (N,), attributions of a share as attributions of its log-odds (two
+    classes) or its logarithm (many)).
 
     The secant reaches to the score itself, not to the sum of the values: near a share of 0 or 1 the link is so steep
     that their rounding would grow ten-thousandfold.

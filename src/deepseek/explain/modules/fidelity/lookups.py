@@ -13,7 +13,7 @@ from deepseek.explain.modules.fidelity.signatures import Arguments
 
 
 class LookupCheck(TorchFunctionMode):
-    """In it, an embedding of an id that its table does not have raises an InputError that names the id."""
+    """A mode in which looking up an id that a table does not have raises an InputError that names the id."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Arguments | None = None

@@ -1,8 +1,8 @@
 """What the module itself answers, and whether an explanation's own runs of it have answered the same.
 
-    plain = plain_run(problem, baselines, max_rows)      on copies of inputs and of baselines
-    plain.check(answers, bases, rows, chosen, branches)   ExplainError where the runs behind an explanation differ
-    with raise_explain_error("..."):                                 errors of the module as an ExplainError
+    plain = plain_run(problem, baselines, tolerance, max_rows)    on copies of inputs and of baselines
+    plain.check(answers, bases, rows, chosen, branches)           ExplainError where the runs behind an explanation differ
+    with raise_explain_error("..."):                              errors of the module as an ExplainError
 
 A sum that closes proves nothing when both of its ends come of the same wrong run: a branch in Python is taken once for
 whatever is computed side by side, an operator may be read amiss, chance may have a hand in it. So both ends of every
@@ -47,12 +47,12 @@ class PlainRun:
 
     @property
     def base(self) -> Float64:
-        """(N,): the mean over the baselines."""
+        """Mean answer (N,) over the baselines."""
         return np.asarray(self.bases.mean(axis=1))
 
     @property
     def limit(self) -> Float64:
-        """What a sum of contributions may miss the change by, (N,)."""
+        """How far a sum of contributions may be from the change, (N,)."""
         return error_limit(self.output, self.base, self.eps, self.tolerance)
 
     @property
@@ -62,11 +62,11 @@ class PlainRun:
 
     @property
     def pair_limit(self) -> Float64:
-        """What is allowed to pairs of a row and a baseline, (N, B)."""
+        """The limit (N, B) for each pair of a row and a baseline."""
         return error_limit(self.output[:, None], self.bases, self.eps, self.tolerance)
 
     def check(self, answers: Tensor, bases: Tensor, rows: Tensor, chosen: Tensor, branches: Sequence[str] = ()) -> None:
-        """Of pairs (M,): ExplainError where what a run gave is not what the module answers. `branches`: where Python
+        """ExplainError where a run of M pairs gave other answers than the module itself. `branches`: where Python
         has read what differs between input and baseline."""
         of_row, of_base = rows.numpy(), chosen.numpy()
         own = self.output[of_row], self.bases[of_row, of_base]
@@ -106,8 +106,9 @@ def _divergence_reason(branches: Sequence[str], reads: Sequence[str]) -> str:
 
 
 def plain_run(problem: AttributionProblem, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
-    """Every row and each of its baselines (B, ...), at most `max_rows` in one run of the module. Where the module reads
-    its data into Python every baseline runs alone, and ExplainError where a row alone gets another answer."""
+    """The module's own answers to every row and each of its baselines (B, ...), at most `max_rows` in one run. Where
+    the module reads its data into Python every baseline runs alone, and ExplainError where a row alone gets another
+    answer."""
     num_rows, num_baselines = problem.num_rows, len(baselines[0])
     reads = find_reads(problem) if num_rows * num_baselines > 1 else ()
     answer = _input_answers(problem, max_rows, reads)
@@ -129,7 +130,7 @@ def plain_run(problem: AttributionProblem, baselines: Sequence[Tensor], toleranc
 
 
 def plain_run_of_pairs(problem: AttributionProblem, tolerance: float, max_rows: int) -> PlainRun:
-    """Every row and its own baseline."""
+    """The module's own answers to every row and its own baseline."""
     reads = find_reads(problem) if problem.num_rows > 1 else ()
     answer = _input_answers(problem, max_rows, reads)
     base_answer = answer_rows(problem, problem.baselines, 1 if reads else max_rows)
@@ -140,7 +141,7 @@ def plain_run_of_pairs(problem: AttributionProblem, tolerance: float, max_rows: 
 
 
 def _input_answers(problem: AttributionProblem, max_rows: int, reads: Sequence[str]) -> Tensor:
-    """(N, K) to the inputs."""
+    """The module's answers (N, K) to the inputs, checked to be the same for rows alone where it reads its data."""
     answer = answer_rows(problem, problem.inputs, max_rows)
     check_answers(answer, "row")
     if reads and problem.num_rows > 1:
@@ -176,7 +177,7 @@ def find_reads(problem: AttributionProblem) -> tuple[str, ...]:
 
 @contextmanager
 def raise_explain_error(what: str, expected: str = "", fix: str = "") -> Iterator[None]:
-    """What the code of a module or of torch raises, as an ExplainError that begins with `what`."""
+    """A context in which errors of a module or of torch become an ExplainError that begins with `what`."""
     try:
         yield
     except MODULE_ERRORS as error:

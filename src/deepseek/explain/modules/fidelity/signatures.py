@@ -1,6 +1,6 @@
 """The arguments of a call of torch by their names, however they were handed over.
 
-    bind(torch.Tensor.var, "var", (x, 1, False), {})        {"input": x, "dim": 1, "unbiased": False, "keepdim": False}
+    bind_arguments(torch.Tensor.var, "var", (x, 1, False), {})        {"input": x, "dim": 1, "unbiased": False, ...}
 
 Python functions are read by inspect.signature, built-in ones by the schemas of their overloads, in the order in which
 torch tries them. `self` is called input, and NumPy's `axis` and `keepdims` dim and keepdim.
@@ -129,5 +129,5 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def first_operand(args: Sequence[Any], kwargs: Arguments) -> Any:
-    """What a call of one operand works on."""
+    """The operand of a call that has one."""
     return args[0] if args else next((kwargs[name] for name in ("input", "self") if name in kwargs), None)
