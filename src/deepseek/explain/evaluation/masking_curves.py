@@ -2,7 +2,8 @@
 
     masking_curve(evaluate, values, FaithfulnessConfig(), rng, deletes=True)
 
-evaluate(masks (M, P)) -> (M,); a mask is true where a value stays. What the measures mean stands in faithfulness.py. Shapes: P values, M masks.
+evaluate(masks (M, P)) -> (M,); a mask is true where a value stays. What the measures mean stands in
+faithfulness.py. Shapes: P values, M masks.
 """
 
 from __future__ import annotations

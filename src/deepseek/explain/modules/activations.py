@@ -45,7 +45,7 @@ class ActivationRecorder:
     what writes over them in place writes elsewhere."""
 
     module: nn.Module
-    seen: RunRecord | None = None
+    record: RunRecord | None = None
     copied: frozenset[ActivationKey] = frozenset()
     activations: list[Activation] = field(default_factory=list)
     _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in activations
@@ -66,15 +66,15 @@ class ActivationRecorder:
 
     def _before(self, name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: Any) -> None:
-            if self.seen is not None:
-                self.seen.scope.append(name)
+            if self.record is not None:
+                self.record.scope.append(name)
 
         return hook
 
     def _after(self, name: str, kind: str) -> Callable[..., Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            if self.seen is not None:
-                self.seen.scope.pop()
+            if self.record is not None:
+                self.record.scope.pop()
             count = self._counts[name] = self._counts.get(name, -1) + 1
             tensors = output_tensors(output)
             copies = {

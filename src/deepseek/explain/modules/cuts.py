@@ -59,7 +59,7 @@ class PathCounts:
         return self.num_paths > 0 and self.num_through(tensor) == self.num_paths
 
     @staticmethod
-    def stream(last: Tensor, earlier: Sequence[Tensor]) -> list[bool]:
+    def in_same_stream(last: Tensor, earlier: Sequence[Tensor]) -> list[bool]:
         """Which of `earlier` reach `last` by sums and norms alone: the same residual stream, of the same meaning."""
         seen: set[Any] = set()
         waiting = [last.grad_fn]

@@ -80,11 +80,11 @@ def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits:
         other = answer.detach() if twin is None else twin
         target = target.to(answer.device)
         explained = pairs.of(answer, target)
-        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(paired.seen.branches))
-        grads = leaf_gradients(explained, paired.seen.leaves)
-        parts = [leaf.change * grad for leaf, grad in zip(paired.seen.leaves, grads, strict=True)]
-        sums.add(rows, _flatten_parts(pairs, paired.seen.leaves, parts))
-        sums.plain |= paired.seen.plain
+        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(paired.record.branches))
+        grads = leaf_gradients(explained, paired.record.leaves)
+        parts = [leaf.change * grad for leaf, grad in zip(paired.record.leaves, grads, strict=True)]
+        sums.add(rows, _flatten_parts(pairs, paired.record.leaves, parts))
+        sums.plain |= paired.record.plain
     return sums.values(plain)
 
 
@@ -132,8 +132,8 @@ def integrated_gradients(
         moved = explained.detach().view(steps.shape).cpu().double()
         if len(steps) == FIRST_STEPS:  # from end to end
             plain.check(moved[-1], moved[0], of_row[rows], chosen[rows])
-        grads = leaf_gradients(explained, run.seen.leaves)
-        parts = _flatten_parts(some, run.seen.leaves, grads, len(steps))
+        grads = leaf_gradients(explained, run.record.leaves)
+        parts = _flatten_parts(some, run.record.leaves, grads, len(steps))
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
     integral = integrate(
@@ -166,9 +166,9 @@ def expected_gradients(problem: AttributionProblem, baselines: tuple[Tensor, ...
             rows = torch.full((high - low,), row)
             pairs = _pair_problem(problem, baselines, rows, chosen)
             run, explained = _run_on_lines(pairs, places[None], plain.target[rows])
-            grads = leaf_gradients(explained, run.seen.leaves)
-            parts = [leaf.change * grad for leaf, grad in zip(run.seen.leaves, grads, strict=True)]
-            sums.add(rows, _flatten_parts(pairs, run.seen.leaves, parts))
+            grads = leaf_gradients(explained, run.record.leaves)
+            parts = [leaf.change * grad for leaf, grad in zip(run.record.leaves, grads, strict=True)]
+            sums.add(rows, _flatten_parts(pairs, run.record.leaves, parts))
         drawn = high
     return replace(sums.values(plain, count=drawn), is_partial=is_partial)
 

@@ -144,7 +144,7 @@ def _choose_trace(
         worst = _max_relative_residual(plain, pairs)
         if worst <= chosen.tolerance:
             return pairs, "the rule of pairs balances at every layer, and is the cheapest"
-        because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
+        because = f" (no rule for {', '.join(pairs.run.record.plain)})" if pairs.run.record.plain else ""
         return (
             _trace_rule(problem, plain, "integral", chosen),
             f"the rule of pairs misses {worst:.2g} of the change{because}"
@@ -311,8 +311,8 @@ def _decision_layers(layers: list[LayerReport], margin: Float64) -> tuple[str | 
 
 def _path_notes(trace: LayerTrace, change: Float64, layers: list[LayerReport]) -> list[str]:
     notes = []
-    if trace.run.seen.plain and trace.rule == "pairs":
-        notes.append(f"without a rule: {', '.join(trace.run.seen.plain)}; their slope at the input stands for them")
+    if trace.run.record.plain and trace.rule == "pairs":
+        notes.append(f"without a rule: {', '.join(trace.run.record.plain)}; their slope at the input stands for them")
     same = [
         row for row in range(len(change)) if change[row] == 0 and not any(each.values[row].any() for each in layers)
     ]

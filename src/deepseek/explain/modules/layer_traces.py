@@ -46,7 +46,7 @@ class TracedLayer:
 class ForwardRun:
     """One forward pass and every tensor that it recorded."""
 
-    seen: RunRecord
+    record: RunRecord
     activations: list[Activation]  # that modules gave, in the order in which they came
     answer: Tensor  # (rows, K)
     other: Tensor  # the answer to the baselines, of a run on pairs; else the answer itself
@@ -63,7 +63,7 @@ class ForwardRun:
 
     @property
     def num_leaves(self) -> int:
-        return len(self.seen.leaves)
+        return len(self.record.leaves)
 
     def grads(self, explained: Tensor, *, keep: bool) -> list[Tensor]:
         """Gradients of `explained` (rows,) with respect to all tensors."""
@@ -137,10 +137,10 @@ def run_forward(
     with (
         raise_explain_error(f"the module cannot run on {how}"),
         paired,
-        ActivationRecorder(problem.module, paired.seen, copied) as recorder,  # type: ignore[arg-type]
+        ActivationRecorder(problem.module, paired.record, copied) as recorder,  # type: ignore[arg-type]
     ):
         answer = problem.answer(leaves, times=1 if steps is None else len(steps))
-    if not answer.requires_grad or not paired.seen.leaves:
+    if not answer.requires_grad or not paired.record.leaves:
         raise ExplainError(
             "the module's answer has no gradient with respect to its input",
             expected="a module that is differentiable from its input to its answer",
@@ -150,9 +150,9 @@ def run_forward(
     other = answer.detach() if twin is None else twin
     check_answers(other, "baseline" if steps is None else "row")
     check_answers(answer, "row")
-    run = ForwardRun(paired.seen, recorder.activations, answer, other)
-    heads = [each.tensor for each in paired.seen.heads if each.tensor.requires_grad]
-    run.tensors = [each.tensor for each in paired.seen.leaves] + [each.tensor for each in run.activations] + heads
+    run = ForwardRun(paired.record, recorder.activations, answer, other)
+    heads = [each.tensor for each in paired.record.heads if each.tensor.requires_grad]
+    run.tensors = [each.tensor for each in paired.record.leaves] + [each.tensor for each in run.activations] + heads
     return run
 
 
@@ -160,7 +160,7 @@ def _trace_pairs(problem: AttributionProblem, run: ForwardRun, plain: PlainRun, 
     target = plain.target.to(run.answer.device)
     explained = problem.of(run.answer, target)
     rows = torch.arange(problem.num_rows)
-    plain.check(explained, problem.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.seen.branches))
+    plain.check(explained, problem.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.record.branches))
     layers, paths = find_layers(run, explained)
     grads = run.grads(explained, keep=keep)
     parts = [_pair_contributions(run, place, grad) for place, grad in enumerate(grads)]
@@ -208,7 +208,7 @@ def _trace_integral(
 
 def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], PathCounts]:
     """The layers of a run: the inputs, every module's answer and the heads of every attention."""
-    leaves = run.seen.leaves
+    leaves = run.record.leaves
     paths = PathCounts(explained, [leaf.tensor for leaf in leaves])
     names = ["input"] if len(leaves) == 1 else [f"input {place}" for place in range(len(leaves))]
     layers = [TracedLayer(name, "input", None, len(leaves) == 1, place) for place, name in enumerate(names)]
@@ -218,7 +218,7 @@ def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], 
             layers.append(
                 TracedLayer(activation.name, activation.kind, activation.key, paths.is_cut(activation.tensor), place)
             )
-    for heads in run.seen.heads:
+    for heads in run.record.heads:
         if heads.tensor.requires_grad and paths.num_through(heads.tensor):
             place = next(at for at, tensor in enumerate(run.tensors) if tensor is heads.tensor)
             layers.append(TracedLayer(f"{heads.module} heads", "attention heads", None, False, place))
@@ -227,7 +227,7 @@ def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], 
 
 def _pair_contributions(run: ForwardRun, place: int, grad: Tensor) -> Tensor:
     """Contributions (N, ...) of a tensor, rows first."""
-    tensor, leaves = run.tensors[place], run.seen.leaves
+    tensor, leaves = run.tensors[place], run.record.leaves
     other = twin_of(tensor)
     change = leaves[place].change if place < len(leaves) else tensor.detach() - (tensor if other is None else other)
     return move_rows_first((grad * change).detach(), len(run.answer))

@@ -48,7 +48,7 @@ def layer_value(ends: LayerTrace, layer: TracedLayer, *, is_base: bool = False) 
     if place is None:
         return None
     if layer.kind == "input":
-        leaf = ends.run.seen.leaves[place]
+        leaf = ends.run.record.leaves[place]
         return leaf.tensor.detach() - leaf.change if is_base else leaf.tensor.detach()
     tensor = ends.run.tensors[place]
     other = twin_of(tensor)
@@ -84,7 +84,7 @@ def _logit_lens_margins(
     for at in reversed(range(len(cuts))):
         if cuts[at] in lasts:
             continue
-        streams = PathCounts.stream(tensors[at], tensors[:at])
+        streams = PathCounts.in_same_stream(tensors[at], tensors[:at])
         same = [cuts[other] for other in range(at) if streams[other] and tensors[other].shape == tensors[at].shape]
         if same:
             lasts |= dict.fromkeys([*same, cuts[at]], cuts[at])

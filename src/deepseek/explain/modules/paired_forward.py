@@ -137,7 +137,7 @@ class PairedForward(TorchFunctionMode):
     def __init__(self, steps: Tensor | None = None) -> None:
         super().__init__()
         self.steps = steps
-        self.seen = RunRecord()
+        self.record = RunRecord()
         self._found = None
 
     def start(self, inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> list[Tensor]:
@@ -170,7 +170,9 @@ class PairedForward(TorchFunctionMode):
             else:  # ids were repeated for the steps
                 values = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
         leaf = values.clone().requires_grad_()
-        self.seen.leaves.append(Leaf(leaf, change, source, places is not None, None if places is None else places.flat))
+        self.record.leaves.append(
+            Leaf(leaf, change, source, places is not None, None if places is None else places.flat)
+        )
         return leaf
 
     def __torch_function__(
@@ -220,18 +222,18 @@ class PairedForward(TorchFunctionMode):
             other = func(*_to_twins(args), **{name: _to_twins(value) for name, value in kwargs.items()})
         if not _has_tensor(result):
             if name in READ_CALLS and not _values_equal(result, other):
-                self.seen.branches[f"{name.strip('_')} ({caller_location()})"] = None
+                self.record.branches[f"{name.strip('_')} ({caller_location()})"] = None
             return result
         operands = _flatten_tensors([*args, *kwargs.values()])
         propagate_positions(_call_name(func)[0], func, args, kwargs, operands, _flatten_tensors([result]))
         of_reals = any(twin_of(each) is not None and positions_of(each) is None for each in operands)
         if not of_reals and _masks_differ(_flatten_tensors([result]), _flatten_tensors([other])):
-            self.seen.branches[f"a mask of ids ({caller_location()})"] = None
+            self.record.branches[f"a mask of ids ({caller_location()})"] = None
         return _attach_twins(result, other, of_reals)
 
     def _see_plain(self, name: str, result: Any) -> None:
         if name not in LINEAR and any(each.requires_grad for each in _flatten_tensors([result])):
-            self.seen.plain[name] = None
+            self.record.plain[name] = None
 
     def _see_attention(self, name: str, args: Sequence[Any], result: Any) -> None:
         """Softmax times values, in one call or in two."""
@@ -241,8 +243,8 @@ class PairedForward(TorchFunctionMode):
             setattr(result, _ATTENTION, True)
         elif (
             name == "scaled_dot_product_attention" or (name == "matmul" and hasattr(args[0], _ATTENTION))
-        ) and not any(each.tensor is result for each in self.seen.heads):
-            self.seen.heads.append(AttentionHeads(self.seen.scope[-1] if self.seen.scope else "", result))
+        ) and not any(each.tensor is result for each in self.record.heads):
+            self.record.heads.append(AttentionHeads(self.record.scope[-1] if self.record.scope else "", result))
 
 
 def embedding_rule(call: TorchCall) -> Tensor | None:

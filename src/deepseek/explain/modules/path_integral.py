@@ -43,7 +43,7 @@ class Panels:
     def take(self, places: Tensor) -> Panels:
         return Panels(self.rows[places], self.ends[places], [part[places] for part in self.parts], self.error[places])
 
-    def with_(self, other: Panels) -> Panels:
+    def joined_with(self, other: Panels) -> Panels:
         parts = [torch.cat(pair) for pair in zip(self.parts, other.parts, strict=True)]
         joined = (torch.cat([getattr(self, name), getattr(other, name)]) for name in ("rows", "ends", "error"))
         rows, ends, error = joined
@@ -125,7 +125,7 @@ def integrate(
         used.index_add_(0, new.rows, torch.full_like(new.rows, LATER_STEPS))
         kept = torch.ones(len(panels.rows), dtype=torch.bool)
         kept[chosen] = False
-        panels = panels.take(kept.nonzero()[:, 0]).with_(new)
+        panels = panels.take(kept.nonzero()[:, 0]).joined_with(new)
     parts = [part.new_zeros(num_rows, *part.shape[1:]).index_add_(0, panels.rows, part) for part in panels.parts]
     return Integral(parts, total, used, not bool((total <= limit).all()))
 
@@ -152,4 +152,4 @@ def _measure_panels(measure: MeasureFunction, rows: Tensor, ends: Tensor, num_st
         steps = between[:, 0] + (between[:, 1] - between[:, 0]) * places[:, None]
         parts, error = measure(some, steps)
         panels.append(Panels(some, between, parts, error.cpu().double()))
-    return reduce(Panels.with_, panels)
+    return reduce(Panels.joined_with, panels)

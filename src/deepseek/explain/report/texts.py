@@ -53,7 +53,7 @@ def explain_text_model(
     *,
     target: str | None = None,
     budget: Budget | None = None,
-    with_trust: bool = False,
+    with_faithfulness: bool = False,
     limit_s: float | None = None,
 ) -> Findings:
     """Findings of the text model in a folder on the texts of `rows`: what their tokens add, each within `budget`, and
@@ -76,7 +76,7 @@ def explain_text_model(
             check_attribution(attribution, [row], model=model.path.name)
         reports = tuple(_explain_row(*row) for row in zip(rows, texts, answers, attributions, strict=True))
         faithfulness = None
-        if with_trust:
+        if with_faithfulness:
             rows_explained = [report.explanation() for report in reports]
             faithfulness = text_faithfulness(explainer, model.path, rows_explained, limit_s=limit_s, open_s=open_s)
     finally:

@@ -208,7 +208,7 @@ class _PartitionSearch:
             )
         return region.halves
 
-    def enter(self, region: _SearchNode, bits: int) -> None:
+    def record(self, region: _SearchNode, bits: int) -> None:
         """Record the answers to a region's masks in a context and its complement."""
         left, right = self.halves(region)
         if not region.pairs:
@@ -260,7 +260,7 @@ class _PartitionSearch:
     def leaves(self) -> list[_SearchNode]:
         return [region for region in self.regions if not region.pairs]
 
-    def next(self, most: int) -> list[tuple[_SearchNode, int]]:
+    def next_looks(self, most: int) -> list[tuple[_SearchNode, int]]:
         """The regions and contexts to evaluate next: those that take most squared error away for a call. At most `most`
         calls, but one look."""
         gains = {id(region): self._gain(region) for region in self.regions}
@@ -322,7 +322,7 @@ def owen_values(
         values, error = search.shares()
         if float(error.max()) <= limits.tolerance * float(np.abs(values).max()):
             break
-        looks = search.next(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
+        looks = search.next_looks(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
         masks = [mask for region, bits in looks for mask in search.masks_of(region, bits)]
         late = limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s
         if not looks:
@@ -332,7 +332,7 @@ def owen_values(
             break
         search.answer(masks)
         for region, bits in looks:
-            search.enter(region, bits)
+            search.record(region, bits)
     regions = tuple(
         Region(each.box, each.value, each.variance**0.5, search.spread_of(each)) for each in search.leaves()
     )

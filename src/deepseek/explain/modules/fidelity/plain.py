@@ -1,7 +1,7 @@
 """What the module itself answers, and whether an explanation's own runs of it have answered the same.
 
     plain = plain_run(problem, baselines, tolerance, max_rows)    on copies of inputs and of baselines
-    plain.check(answers, bases, rows, chosen, branches)           ExplainError where the runs behind an explanation differ
+    plain.check(answers, bases, rows, chosen, branches)           ExplainError where another run answered otherwise
     with raise_explain_error("..."):                              errors of the module as an ExplainError
 
 A sum that closes proves nothing when both of its ends come of the same wrong run: a branch in Python is taken once for

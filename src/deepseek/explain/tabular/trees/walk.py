@@ -101,8 +101,8 @@ class TreeWalk:
         rows = np.ascontiguousarray(features, np.float32)
         sums = np.zeros((len(rows), self._num_columns + 1))  # the score last
         sums[:, -1] = self._bias
-        for walked in self._each(lambda group: _explain_group(group, rows, self._num_columns)):
-            sums += walked
+        for group_sums in self._map_groups(lambda group: _explain_group(group, rows, self._num_columns)):
+            sums += group_sums
         return sums[:, :-1], np.full(len(rows), self._base), sums[:, -1]
 
     def interactions(self, features: Float32) -> Float64:
@@ -119,7 +119,7 @@ class TreeWalk:
         pairs[:, diagonal, diagonal] = self.explain(rows)[0] - pairs.sum(axis=2)
         return pairs
 
-    def _each(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
+    def _map_groups(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
         """`work` of every group, in their order."""
         if self._num_threads == 1 or len(self._groups) < 2:
             yield from map(work, self._groups)
