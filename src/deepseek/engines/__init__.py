@@ -9,7 +9,7 @@ open_runtime("bundle").predict(rows)             the same for whatever ship made
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.extras import lazy_attributes
 

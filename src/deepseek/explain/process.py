@@ -88,7 +88,7 @@ class TextExplainerWorker:
 
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> TextExplainerWorker:
-        """With the engine's own precision, so that what is explained is what was answered."""
+        """Open the text model with the engine's own precision, so that what is explained is what was answered."""
         from deepseek.engines.text import TextEngine, TextModel
 
         return cls(TextModel.open(spec["path"]), TextEngine.from_options(spec["path"], spec["options"]))
@@ -104,7 +104,7 @@ _WORKERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
 
 
 def open_explainer(spec: Mapping[str, Any]) -> ServedModel:
-    """What explains the model that a front end describes."""
+    """The worker that explains the model of a spec, in a process of lower priority."""
     with use_limits_of(spec.get("first_run")):
         opened = _WORKERS.get(spec["kind"], TableExplainerWorker.open)(spec)
     lower_priority()
