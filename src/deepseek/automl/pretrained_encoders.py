@@ -91,7 +91,7 @@ def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) 
     names = TensorNames.find(found, tensors)
     TextTokenizer(folder, vocab_size=found.vocab_size, max_tokens=found.max_tokens)  # it fits the model, or is refused
     tokenizer = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES).decode()
-    reader = TextReader.given(tokenizer, texts, most=min(MAX_TEXT_TOKENS, found.max_tokens), pad_id=found.pad_id)
+    reader = TextReader.from_tokenizer(tokenizer, texts, most=min(MAX_TEXT_TOKENS, found.max_tokens), pad_id=found.pad_id)
     text = TextEncoderShape(
         hidden=found.hidden, num_layers=found.num_layers, num_heads=found.num_heads, intermediate=found.intermediate,
         vocab_size=found.vocab_size, num_positions=found.max_tokens, pad_id=found.pad_id, activation=found.activation,
