@@ -93,7 +93,7 @@ def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) 
     # it fits the model, or is refused
     TextTokenizer(folder, vocab_size=architecture.vocab_size, max_tokens=architecture.max_tokens)
     tokenizer = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES).decode()
-    reader = TextReader.given(
+    reader = TextReader.from_tokenizer(
         tokenizer, texts, most=min(MAX_TEXT_TOKENS, architecture.max_tokens), pad_id=architecture.pad_id
     )
     text = TextEncoderShape(
