@@ -159,7 +159,7 @@ def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str]
 
 
 def _masking_warnings(decoded: DecodedSamples) -> list[str]:
-    """One for each column with files that could not be read."""
+    """A warning for each column with files that could not be read: how many, and the first one's fault."""
     return [
         f"{count} files in {name!r} could not be read and were masked; the first: "
         f"{next(fault.message for fault in decoded.faults if fault.column == name)}"

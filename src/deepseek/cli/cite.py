@@ -219,5 +219,5 @@ def summarize_batch(report: CitationReport) -> list[object]:
 
 
 def _one_line(text: str) -> str:
-    """On one line, without what could drive the terminal."""
+    """A text on one line, without what could drive the terminal."""
     return output.escape_text(" ".join(text.split()))

@@ -83,7 +83,7 @@ class LabelReaders:
 
     @classmethod
     def of(cls, parts: Sequence[StoredReader]) -> LabelReaders:
-        """From parts(). ValueError for terms that do not fit their weights."""
+        """Readers from parts(). ValueError for terms that do not fit their weights."""
         readers: list[Any] = []
         for part in parts:
             if isinstance(part, int):
@@ -97,7 +97,7 @@ class LabelReaders:
         return cls(readers)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
-        """(H, 3)."""
+        """Probabilities (H, 3) of the labels, for H sentences."""
         probabilities = np.zeros((ranked.shape[1], 3))
         for column, reader in enumerate(self._readers):
             if isinstance(reader, int):
@@ -143,7 +143,7 @@ class VerdictModel:
         return cls(LabelReaders.fit(contracts, vectors, ranked), trees)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
-        """(H, 3) of one contract."""
+        """Probabilities (H, 3) of the labels, for the H sentences and one contract."""
         by_readers = self.readers.probabilities(clauses, vectors, ranked)
         by_trees = self.trees.predict_proba(_contract_features(clauses, table, ranked, by_readers))
         return np.asarray((by_readers + by_trees) / 2, np.float64)
@@ -177,8 +177,8 @@ def _reader_table(words: Any, inputs: Sequence[tuple[str, Float64]]) -> Any:
 
 
 def _contract_features(clauses: Sequence[str], table: Float64, ranked: Float64, probabilities: Float64) -> Float64:
-    """(H, F): the best scores, the readers' log-probabilities, and how often the likeliest clause has words of negation
-    such as "except"."""
+    """Features (H, F): the best scores, the readers' log-probabilities, and how often the likeliest clause has words of
+    negation such as "except"."""
     best = _top_scores(-np.sort(-ranked, axis=0), NUM_TREE_SCORES).T
     texts = [clauses[index].lower() for index in ranked.argmax(axis=0)]
     negations = [[sum(text.count(word) for word in _NEGATION_WORDS), np.log1p(len(text))] for text in texts]

@@ -72,12 +72,13 @@ class CitedDocument:
         start, end = citation.quote_start, citation.quote_end
         return QuoteContext(text[max(0, start - CONTEXT_CHARS) : start], text[end : end + CONTEXT_CHARS], len(text))
 
-    def numbered(self) -> Iterator[tuple[int, CitedSentence]]:
+    def numbered_sentences(self) -> Iterator[tuple[int, CitedSentence]]:
         """The sentences with their numbers, from 1."""
         return enumerate(self.cited.sentences, 1)
 
     def to_dict(self) -> JsonObject:
-        """Its part of the document; what all drafts share (corpus, scorer, retrieval, threshold) is not in it."""
+        """The draft's part of the JSON document; what all drafts share (corpus, scorer, retrieval, threshold) is not in
+        it."""
         cited = self.cited.to_dict()
         shared = ("corpus", "scorer", "threshold", "retrieval")
         return {
@@ -94,7 +95,7 @@ class CitedDocument:
                         for citation, source in zip(entry["citations"], sentence.citations, strict=True)
                     ],
                 }
-                for (number, sentence), entry in zip(self.numbered(), cited["sentences"], strict=True)
+                for (number, sentence), entry in zip(self.numbered_sentences(), cited["sentences"], strict=True)
             ],
             "laws": [asdict(law) for law in count_laws(self.cited.sentences)],
         }
@@ -118,7 +119,7 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """By what the sentences were judged, and how to do it again."""
+    """How a report was made: options, models, versions, and the command that makes it again."""
 
     options: CiteOptions
     generator: str | None
@@ -128,7 +129,7 @@ class Provenance:
     command: str
 
     def to_dict(self, cited: CitedText) -> JsonObject:
-        """With what a checked text says of the corpus and of how it was judged."""
+        """The entry "provenance" of the JSON document. `cited`: any text of the report, for its corpus and scorer."""
         options = self.options
         return {
             "corpus_digest": cited.corpus.digest, "num_clauses": cited.corpus.num_clauses,
@@ -175,7 +176,7 @@ class CitationReport(Result):
         """The articles that support most sentences, at most MAX_MOST_CITED."""
         uses: dict[tuple[str, str, str], tuple[set[tuple[int, int]], set[int]]] = {}
         for index, document in enumerate(self.documents):
-            for number, sentence in document.numbered():
+            for number, sentence in document.numbered_sentences():
                 for citation in sentence.citations:
                     article = (citation.law, citation.article, citation.version)
                     sentences, documents = uses.setdefault(article, (set(), set()))
@@ -191,7 +192,7 @@ class CitationReport(Result):
         return [
             ReviewItem(index, number, sentence)
             for index, document in enumerate(self.documents)
-            for number, sentence in document.numbered()
+            for number, sentence in document.numbered_sentences()
             if sentence.status != "supported"
         ]
 
