@@ -128,8 +128,8 @@ def _refit_blend(
 
 
 def smoothing_share(data: FitData) -> float:
-    """The least chance that N rows can speak for: as if one more had been seen, of each class an equal share (a rule of
-    succession). It bounds what one row that is unlike all others can cost."""
+    """The least probability that N rows can speak for: as if one more had been seen, of each class an equal share (a
+    rule of succession). It bounds what one row that is unlike all others can cost."""
     return 0.0 if data.task == "regression" else 1 / ((len(data.target) + 1) * data.num_classes)
 
 

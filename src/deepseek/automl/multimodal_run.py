@@ -203,7 +203,7 @@ def _train(run: MultimodalRun) -> _TrainedModel:
 
     fit = fit_multimodal(
         run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
-        seed=options.seed, towers=run.encoders.towers, validated=report_epoch,
+        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch,
     )  # fmt: skip
     if options.progress:
         options.progress("exporting, checking", 0.92)
@@ -293,7 +293,7 @@ def _choose_config(
     start_s = time.process_time()
     fit_multimodal(
         run.preparer, run.decoded.arrays, learned, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
-        towers=run.encoders.towers,
+        towers=run.encoders.pretrained,
     )  # fmt: skip
     epoch_s = (time.process_time() - start_s) * len(fit_rows) / len(few)
     return replace(config, epochs=int(np.clip(0.8 * run.options.budget_s / max(epoch_s, 1e-3), *EPOCH_RANGE)))

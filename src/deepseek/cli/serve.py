@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -294,7 +293,7 @@ class ModelLifecycle:
     """Models that come and go while the server runs."""
 
     repository: Repository | None = None  # what may be loaded
-    splits: Mapping[str, TrafficSplit] = MappingProxyType({})  # by model: the share of each of its versions
+    splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
 
 
 def read_lifecycle(

@@ -5,7 +5,7 @@
 
 A logistic regression for each sentence reads the likeliest clause, what all clauses mean and how likely they are
 evidence at all; boosted trees weigh it against the shape of the contract. Both count the same: either alone is right
-about as often, and the chances of their mean are nearer to the truth.
+about as often, and the probabilities of their mean are nearer to the truth.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from deepseek.extras import need
 
 NUM_SCORES, NUM_TREE_SCORES = 3, 4  # best scores that a reader sees, and that the trees see
 SCORE_SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
-NO_EVIDENCE_PRIOR = 0.5  # added to the clauses' chances: where none is evidence, the mean of their vectors is near 0
+NO_EVIDENCE_PRIOR = (
+    0.5  # added to the clauses' probabilities: where none is evidence, the mean of their vectors is near 0
+)
 NUM_SUMMARY_FEATURES = NUM_TREE_SCORES + 10  # columns of _summary
 INVERSE_REGULARIZATION = 5.0
 VERDICT_TREE_PARAMETERS = {
@@ -155,10 +157,11 @@ def _regression() -> Any:
 
 
 def _reader_input(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float64]:
-    """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their chances, and the best scores."""
+    """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their probabilities, and the best
+    scores."""
     order = np.argsort(-scores, kind="stable")
-    chances = 1 / (1 + np.exp(-scores))
-    mean = (vectors * chances[:, None]).sum(axis=0) / (chances.sum() + NO_EVIDENCE_PRIOR)
+    probabilities = 1 / (1 + np.exp(-scores))
+    mean = (vectors * probabilities[:, None]).sum(axis=0) / (probabilities.sum() + NO_EVIDENCE_PRIOR)
     return clauses[order[0]], np.concatenate([mean, _top_scores(scores[order], NUM_SCORES) / SCORE_SCALE])
 
 
