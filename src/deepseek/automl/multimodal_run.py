@@ -39,6 +39,7 @@ from deepseek.data.split.leaks_samples import check_copies, check_presence
 from deepseek.engines.multimodal.runtime import (
     GRAPH,
     PARITY_BATCH_SIZES,
+    MultimodalParity,
     check_multimodal_parity,
     export_multimodal,
     run_graph,
@@ -134,7 +135,7 @@ def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str]
     kinds = find_kinds(development, target=options.target, overrides={**media, **(options.kinds or {})})
     kinds = {name: kind for name, kind in kinds.items() if name not in data.hidden}
     target = encode_target(table, options.target, data.labels)
-    present = {name: ~table.missing(name)[rows] for name in kinds if kinds[name] != "constant"}
+    present = {name: ~table.missing_mask(name)[rows] for name in kinds if kinds[name] != "constant"}
     findings = find_leaks(options, data, {name: kind for name, kind in kinds.items() if kind not in READERS})
     findings += check_presence(present, target[rows], task=data.info.task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
@@ -176,7 +177,7 @@ class _TrainedModel:
     calibration: Calibration
     decision: ChosenDecision
     graph: bytes
-    parity: JsonObject
+    parity: MultimodalParity
     outputs: dict[str, NDArray[Any]]  # of the graph for the N test rows: "output" (N, C), "voices", "gates", ...
 
     @property
@@ -238,7 +239,7 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
     return FinishedRun(
         data=data, options=options, kinds=run.kinds, warnings=run.warnings, model="fused",
         num_trials=trained.config.epochs, lineage={"epochs": trained.config.epochs}, inputs=run.preparer.inputs(),
-        engines=(EngineEntry("onnxruntime", GRAPH, float(parity["max_difference"]), int(parity["num_rows"])),),
+        engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
         decision=trained.decision,
         test=TestFigures(
             target, output, metrics, baseline, "late fusion: the answers of each modality of the same net, added"
@@ -258,7 +259,7 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
                 "rows": "test", "fused": evidence.figures_to_dict(metrics), "modalities": _modality_report(run, trained)
             },
             "evidence/training.json": {"losses": fit.fit.losses, "validations": fit.fit.validations},
-            "evidence/parity.json": parity,
+            "evidence/parity.json": parity.to_dict(),
         },
         metrics_details=segments, data_details={"faults": [asdict(fault) for fault in run.decoded.faults]},
     )  # fmt: skip

@@ -21,7 +21,7 @@ from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.split_data import SplitData
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle import EngineEntry, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
@@ -173,7 +173,7 @@ def _manifest(run: FinishedRun) -> Manifest:
     classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(labels),)))
     return Manifest(
         name=default_name(options, run.data.source), version="1", created=now(), task=run.data.info.task,
-        target=options.target, inputs=tuple(Input(**entry) for entry in run.inputs),
+        target=options.target, inputs=run.inputs,
         outputs=classes if labels else (Output("value", "float32", ()),), labels=labels,
         threshold=run.decision.threshold_value, engines=run.engines,
         lineage=Lineage(

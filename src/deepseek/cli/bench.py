@@ -176,7 +176,7 @@ def measure_all(
     runs: list[LoadRun] = []
     with closing(Progress()) as progress:
         for num_rows in rows:
-            request = server.ask_rows(num_rows)
+            request = server.example_request(num_rows)
             for num_connections in concurrency:
                 share = len(runs) / (len(rows) * len(concurrency))
                 progress(f"{count(num_rows)} rows a request, {count(num_connections)} connections", share)

@@ -100,7 +100,7 @@ def _build_output(
         raise InputError(f"--files is {root}", expected="a folder", fix="name the folder of the files")
     if target is not None:
         table.column(target)
-    kinds = find_all_kinds(table, root=root, target=target, told=kinds_by_column)
+    kinds = find_all_kinds(table, root=root, target=target, overrides=kinds_by_column)
     with closing(Progress()) as progress:
         card = make_media_card(table, kinds, root=root, target=target, progress=progress)
         if what == "card":

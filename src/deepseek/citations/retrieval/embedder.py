@@ -16,7 +16,8 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.serve.engine import Precision, available_precisions
+from deepseek.engines.text.serve.backend import Precision
+from deepseek.engines.text.serve.engine import available_precisions
 from deepseek.engines.text.source.folder import read_object
 
 BATCH_TEXTS = 32
