@@ -21,7 +21,7 @@ from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.split_data import SplitData
-from deepseek.bundle import EngineEntry, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
@@ -105,7 +105,7 @@ class FinishedRun:
     model: str  # as a person calls it
     num_trials: int  # trials of the search, or epochs of a net
     lineage: JsonObject  # what the run adds to the options in bundle.json: {"trials"} or {"epochs"}
-    inputs: list[JsonObject]  # fields of bundle.Input
+    inputs: tuple[Input, ...]  # columns that a request may have
     engines: tuple[EngineEntry, ...]  # the first one answers single rows
     decision: ChosenDecision
     test: TestFigures

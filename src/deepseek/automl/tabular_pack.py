@@ -17,7 +17,6 @@ from deepseek.automl.pack import (
 )
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.tabular_run import TabularRun
-from deepseek.bundle import EngineEntry
 from deepseek.contracts import Figure, Float32, Float64, JsonObject
 from deepseek.data import make_card
 from deepseek.engines import Source, autotune, check_parity, export_onnx, open_engine
@@ -58,7 +57,7 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         "example.json": run.preprocessor.example(),
         "evidence/validation.json": _validation_report(run, developed),
         "evidence/search.json": search_report(developed),
-        "evidence/parity.json": {**parity, "timings": tuning.to_dict()},
+        "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
         "evidence/explanation.json": explanation_report(run, model, test.features),
         **_group_reports(run, test_figures, decision),
     }
@@ -69,7 +68,7 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     return FinishedRun(
         data=data, options=options, kinds=run.kinds, warnings=run.warnings, model=_model_name(developed),
         num_trials=len(developed.trials), lineage={"trials": len(developed.trials)}, inputs=run.preprocessor.inputs(),
-        engines=tuple(EngineEntry(**entry) for entry in tuning.entries), decision=decision, test=test_figures,
+        engines=tuning.entries, decision=decision, test=test_figures,
         files=files, documents=documents, metrics_details={"num_rows_by_label": counts} if data.labels else {},
     )  # fmt: skip
 

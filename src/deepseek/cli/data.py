@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,12 +16,13 @@ from deepseek.cli.ship import KINDS
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER, assignment_of
 from deepseek.cli.support.progress import Progress
-from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from deepseek.data.view.card_schema import BrokenFile, DataCard
 
 MAX_ROWS = 200
 
@@ -89,7 +90,7 @@ def _build_output(
     kinds_by_column: dict[str, str],
     num_rows: int,
     seed: int,
-) -> tuple[JsonObject, JsonObject, str]:
+) -> tuple[Mapping[str, object], DataCard, str]:
     """What --json prints, the card, and the text of the file."""
     from deepseek.data.table.read import read_table
     from deepseek.data.view.media_card import find_all_kinds, make_media_card
@@ -119,7 +120,7 @@ def _build_output(
     return facts, card, page
 
 
-def report(card: JsonObject, name: str) -> list[object]:
+def report(card: DataCard, name: str) -> list[object]:
     """The answer in one sentence, what is broken, then a line for each column."""
     from deepseek.data.view.media_words import broken_rows, describe_copies, headline
 
@@ -134,14 +135,14 @@ def report(card: JsonObject, name: str) -> list[object]:
     return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
 
-def _broken_table(broken: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
+def _broken_table(broken: Sequence[tuple[int, str, BrokenFile]]) -> Table:
     table = output.make_table("row", "column", "what is wrong", "what to do", value_justify="left")
     for row, name, fault in broken:
         table.add_row(str(row), *(output.escape_text(text) for text in (name, fault["message"], fault["fix"])))
     return table
 
 
-def _column_table(card: JsonObject) -> Table:
+def _column_table(card: DataCard) -> Table:
     from deepseek.data.view.media_words import describe_entry, missing_count
 
     table = output.make_table("column", "kind", "missing", "broken", "what it holds")

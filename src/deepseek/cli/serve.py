@@ -239,7 +239,7 @@ def run_server(
     if membership is not None:
         child = GroupMember(membership)
         child.state = lambda: [metrics.exposition().decode(), live.state()]
-        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
+        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:

@@ -80,7 +80,7 @@ def warn(warnings: Iterable[str]) -> None:
         note(f"warning: {warning}")
 
 
-def note_written(paths: Mapping[str, Path | None], *, is_signed: bool) -> None:
+def note_written(paths: Mapping[str, str | Path | None], *, is_signed: bool) -> None:
     """Say on stderr where each document is (None: it was not asked for), and where its signature."""
     for what, path in paths.items():
         if path is not None:
