@@ -19,6 +19,8 @@ from deepseek.citations.corpus.drafts import Draft, SkippedFile
 from deepseek.citations.support.citing import CiteOptions
 from deepseek.citations.support.results import STATUSES, Citation, CitedSentence, CitedText, Status
 from deepseek.contracts import JsonObject
+from deepseek.look.summary import format_value, make_table, render_text
+from deepseek.look.terminal import escape_for_terminal
 from deepseek.results import Result
 from deepseek.version import __version__
 
@@ -26,6 +28,8 @@ FORMAT = 1  # of the document; fields are added to it, never renamed
 #: Letters of a clause that are kept before and behind a quote.
 CONTEXT_CHARS = 240
 MAX_MOST_CITED = 20  # articles of a batch
+SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!"}
+NUM_ARTICLES_SHOWN, MAX_REVIEW_SHOWN = 10, 30  # in the terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +223,53 @@ class CitationReport(Result):
         }  # fmt: skip
 
     def summary(self) -> str:
-        """How many of the sentences hold, in one line."""
-        return f"{self.count('supported'):,} of {self.num_sentences:,} sentences supported"
+        """What `deepseek cite` prints: each sentence with its citations; of a batch counts, and what needs a look."""
+        return render_text(self.summary_parts())
+
+    def summary_parts(self) -> list[object]:
+        """The lines and tables of summary(), for a terminal that wraps them to its width."""
+        supported = f"{format_value(self.count('supported'))} of {format_value(self.num_sentences)} sentences supported"
+        if self.kind == "text":
+            return [*(line for sentence in self.sentences for line in _sentence_lines(sentence)), "", supported]
+        table = make_table("text", "sentences", "supported", "other article", "unsupported")
+        for document in self.documents:
+            counts = [len(document.cited.sentences), *(document.cited.count(status) for status in SIGNS)]
+            table.add_row(_one_line(document.draft.name), *map(format_value, counts))
+        parts: list[object] = [table]
+        if most_cited := self.most_cited():
+            articles = make_table("most cited", "version", "sentences", "texts")
+            for use in most_cited[:NUM_ARTICLES_SHOWN]:
+                names = (_one_line(f"{use.law} {use.article}"), _one_line(use.version))
+                articles.add_row(*names, *map(format_value, (use.num_sentences, use.num_documents)))
+            parts += ["", articles]
+        return [*parts, *self._review_lines(), "", f"{supported}, in {format_value(len(self.documents))} texts"]
+
+    def _review_lines(self) -> list[str]:
+        """The first of the sentences that need a look, with the reason of each."""
+        review = self.review()
+        if not review:
+            return []
+        lines = ["", "need a look"]
+        for item in review[:MAX_REVIEW_SHOWN]:
+            where = f"{self.documents[item.document].draft.name}, sentence {item.number}"
+            lines.append(f"{SIGNS[item.sentence.status]} {_one_line(where)}: {_one_line(item.sentence.text)}")
+            lines.append(f"    {_one_line(item.sentence.reason)}")
+        if len(review) > MAX_REVIEW_SHOWN:
+            lines.append(f"and {format_value(len(review) - MAX_REVIEW_SHOWN)} more: --json and --html list them")
+        return lines
+
+
+def _sentence_lines(sentence: CitedSentence) -> list[str]:
+    """A sentence with its sign, its citations and its reason."""
+    lines = [f"{SIGNS[sentence.status]} {_one_line(sentence.text)}"]
+    for citation in sentence.citations:
+        lines += [f"    {_one_line(citation.id)}", f"      “{_one_line(citation.quote)}”"]
+    return [*lines, f"    {_one_line(sentence.reason)}"] if sentence.reason else lines
+
+
+def _one_line(text: str) -> str:
+    """A text on one line, without what could drive the terminal."""
+    return escape_for_terminal(" ".join(text.split()), one_line=True)
 
 
 def count_laws(sentences: Iterable[CitedSentence]) -> list[LawUse]:
