@@ -118,14 +118,14 @@ def check_options(context: click.Context) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """The same for what stands in the environment."""
+    """InputError for a setting of the environment that does not hold on a cluster."""
     from deepseek.serve.cluster.plan import REPLICA_SETTINGS
     from deepseek.serve.core.config import ENVIRONMENT
 
     variables = {name: variable for variable, name in ENVIRONMENT.items()}
     for field in fields(settings):
-        held = field.name in ("host", "port", "model_path", *REPLICA_SETTINGS)
-        if not held and getattr(settings, field.name) != field.default:
+        applies = field.name in ("host", "port", "model_path", *REPLICA_SETTINGS)
+        if not applies and getattr(settings, field.name) != field.default:
             raise _unsupported_option(variables.get(field.name, field.name))
 
 
