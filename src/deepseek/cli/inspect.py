@@ -16,6 +16,7 @@ from deepseek.look.numbers import number, size
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from deepseek.bundle.report import BundleReport
     from deepseek.look.summary import Figures
 
 MAX_COLUMNS = 40
@@ -40,7 +41,7 @@ def command(bundle: Path, key: Path | None, as_json: bool) -> None:
     output.emit(result, as_json, lambda: report(result))
 
 
-def report(result: JsonObject) -> list[object]:
+def report(result: BundleReport) -> list[object]:
     """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
     parts: list[object] = [_headline(result)]
     if result["metrics"]:
@@ -51,7 +52,7 @@ def report(result: JsonObject) -> list[object]:
     return [*parts, "", _provenance_table(result)]
 
 
-def _headline(result: JsonObject) -> str:
+def _headline(result: BundleReport) -> str:
     labels = [output.escape_text(label) for label in result["labels"][:MAX_LABELS]]
     if len(result["labels"]) > MAX_LABELS:
         labels.append(f"... {len(result['labels'])} labels in all")
@@ -60,7 +61,7 @@ def _headline(result: JsonObject) -> str:
     return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
 
 
-def _provenance_table(result: JsonObject) -> Table:
+def _provenance_table(result: BundleReport) -> Table:
     from deepseek.cli.verify import SIGNATURES
 
     lineage, threshold = result["lineage"], result["threshold"]
