@@ -291,8 +291,8 @@ def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
 def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_path: Path) -> None:
     """SIGKILL once the first plan is made; the second run takes it from the disk, and makes anew what is not whole."""
     code = (
-        "import sys; from pathlib import Path; from deepseek.compress import optimise, Limits;"
-        "optimise(sys.argv[1], sys.argv[2], Limits(keep=.5), cache=Path(sys.argv[3]), budget_s=.2)"
+        "import sys; from pathlib import Path; from deepseek.compress import optimize, Limits;"
+        "optimize(sys.argv[1], sys.argv[2], Limits(keep=.5), cache=Path(sys.argv[3]), budget_s=.2)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, digits / "net.onnx", digits / "validation.npz", tmp_path],

@@ -13,12 +13,12 @@ from deepseek.explain.priority import NICE_INCREMENT, SLICE_NS
 #: In a process of its own: a priority is never raised again.
 ASK = """
 import ctypes, os, sys
-from deepseek.explain.priority import _Attributes, give_way
+from deepseek.explain.priority import _SchedulingAttributes, lower_priority
 started = os.getpriority(os.PRIO_PROCESS, 0)
-give_way(), give_way()
-found = _Attributes()
-refused = ctypes.CDLL(None).syscall({number}, 0, ctypes.byref(found), ctypes.sizeof(found), 0) if {number} else 1
-print(os.getpriority(os.PRIO_PROCESS, 0) - started, refused, found.nice - started, found.runtime)
+lower_priority(), lower_priority()
+attributes = _SchedulingAttributes()
+refused = ctypes.CDLL(None).syscall({number}, 0, ctypes.byref(attributes), ctypes.sizeof(attributes), 0) if {number} else 1
+print(os.getpriority(os.PRIO_PROCESS, 0) - started, refused, attributes.nice - started, attributes.runtime)
 """
 READS = {"x86_64": 315, "aarch64": 275}  # sched_getattr
 

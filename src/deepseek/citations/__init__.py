@@ -1,6 +1,6 @@
 """Citations for a text: for each sentence the clauses that support it, by an id that stays, with a quote word for word.
 
-from deepseek.explain import cite
+from deepseek.citations import cite
 
 report = cite("利息不得预先在本金中扣除。租期最长五十年。", "laws/")
 report.sentences[0].citations[0].id       # 中华人民共和国民法典 合同编/第六百七十条/1@undated

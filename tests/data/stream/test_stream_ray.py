@@ -23,7 +23,7 @@ from PIL import Image
 from deepseek.data.samples.preparer import MediaColumn, SamplePreparer
 from deepseek.data.media.image import ImageReader
 from deepseek.data.stream.stream import StreamConfig
-from deepseek.data.stream.stream_ray import FAULT, RayStream, decoded
+from deepseek.data.stream.stream_ray import FAULT_ARRAY, RayStream, decode_dataset
 
 
 def photo(number):
@@ -74,7 +74,7 @@ preparer = SamplePreparer((
     MediaColumn("sign", "image", ImageReader(size=(4, 4))),
 ))
 given = {"target": "kind", "labels": ("dark", "light")}
-samples = decoded(rows, preparer, broken="mask", **given)
+samples = decode_dataset(rows, preparer, broken="mask", **given)
 config = StreamConfig(batch_size=8, buffer=32, seed=3)
 whole = batches(samples, 99, config)
 stream = RayStream(samples, num_rows=99, config=config)
@@ -89,13 +89,13 @@ first = samples.limit(4).take_all()[3]
 
 def refusal(**knobs):
     try:
-        decoded(rows, preparer, target="kind", **knobs).take_all()
+        decode_dataset(rows, preparer, target="kind", **knobs).take_all()
     except Exception as error:
         return str(error)
 
 
 print(json.dumps({
-    "count": samples.count(), "faults": sorted({each[FAULT][:20] for each in samples.take_all()}),
+    "count": samples.count(), "faults": sorted({each[FAULT_ARRAY][:20] for each in samples.take_all()}),
     "labels": [sum(int((labels == number).sum()) for _, labels in whole) for number in (0, 1)],
     "goes on": equal(batches(samples, 99, config, stream.state_dict()), whole[5:]),
     "ranks again": [equal(*both) for both in zip(ranks, again)], "in both": len(reds[0] & reds[1]),

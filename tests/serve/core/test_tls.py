@@ -20,8 +20,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from deepseek.client import Client
 from deepseek.errors import InputError
-from deepseek.serve import Client
 from deepseek.serve.core.tls import TlsCertificate, server_context
 from support.servers.certificates import make_certificate
 from support.servers.serving import Server, started, until

@@ -16,10 +16,10 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
+from deepseek.client import Client
 from deepseek.contracts import Tensors
 from deepseek.engines.onnx_file import open_file
 from deepseek.engines.openvino import has_bf16
-from deepseek.serve import Client
 from deepseek.serve.models.graph import GraphAdapter
 from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores, lookup, node, save, scalars
 from support.servers.fuzzed import fuzz

@@ -80,7 +80,7 @@ class CategoryEncoder:
         return {level: code for code, level in enumerate(self.levels, 1)}
 
     def _code(self, value: Any) -> int | None:
-        """0 for a level that is not known, None for a missing value. ReplacementReason a file holds as 1.0 or true is
+        """0 for a level that is not known, None for a missing value. What a file holds as 1.0 or true is
         read back as a number or a boolean where a whole column is so: their other spellings are tried."""
         level = level_name(value)
         if level is None:

@@ -4,7 +4,7 @@
     decoded.arrays["ct"][rows]                   # memory-mapped: a set larger than memory is no trouble
     decoded.faults                               # what was masked
 
-DecoderPool run in processes of their own, a chunk of rows at a time (decoders.py), so that one that dies on a hostile
+Decoders run in processes of their own, a chunk of rows at a time (decoders.py), so that one that dies on a hostile
 file takes nothing with it. A chunk that is done is noted behind it, so a run that was killed goes on there; another
 preparer, table or file (by size and time of change) begins anew.
 

@@ -37,7 +37,7 @@ from deepseek.serve.core.request import Request
 from deepseek.serve.models.adapter import ModelAdapter
 from deepseek.serve.models.explanation_throttle import ExplanationThrottle
 
-#: ExplanationRows of several requests that are explained together at most: those behind them wait for all of them, and
+#: Rows of several requests that are explained together at most: those behind them wait for all of them, and
 #: a row may
 #: take 0.1 s.
 BATCH_ROWS = 8

@@ -2,7 +2,7 @@
 
     completions = start_completions(parse_chat(body, generator), generator)  # BusyError, InputError
     await answers.to_bytes()                                          # the JSON object, as bytes
-    async for chunk in answers.chunks(): ...                       # data: {...} for each piece, then data: [STREAM_END]
+    async for chunk in answers.chunks(): ...                       # data: {...} for each piece, then data: [DONE]
 
 A client that goes away closes the generator, or cancels the task, and what it asked for is cancelled with it.
 
