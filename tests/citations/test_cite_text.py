@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from deepseek import citations as cite
-from deepseek.citations import Ablation, CitedText, CiteOptions, Corpus
+from deepseek.citations import Ablation, CitedText, CiteOptions, Corpus, cite
 from deepseek.errors import InputError, TooLargeError
 
 CORPUS = Corpus.of(

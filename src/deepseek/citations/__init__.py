@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from deepseek.citations.retrieval.embedder import Embedder, FolderEmbedder
     from deepseek.citations.retrieval.retriever import Index
     from deepseek.citations.retrieval.universal_encoder import SentenceEncoder
-    from deepseek.citations.support.citing import CiteOptions
+    from deepseek.citations.support.citing import CiteOptions, cite
     from deepseek.citations.support.context_ablation import Ablation, Generator
     from deepseek.citations.support.generator import FolderGenerator
     from deepseek.citations.support.results import CitedText
@@ -60,6 +60,7 @@ __all__ = [
     "Scorer",
     "SentenceEncoder",
     "TermScorer",
+    "cite",
     "cite_drafts",
     "draft_of",
     "read_drafts",
@@ -84,6 +85,7 @@ _MODULES = {
     "Scorer": "support.scorer",
     "SentenceEncoder": "retrieval.universal_encoder",
     "TermScorer": "support.scorer",
+    "cite": "support.citing",
     "cite_drafts": "page.document",
     "draft_of": "corpus.drafts",
     "read_drafts": "corpus.drafts",
@@ -95,7 +97,8 @@ __getattr__ = lazy_attributes(__name__, _MODULES)
 
 
 class _Room(ModuleType):
-    """This room has the name of what it does, as explain has: cite(...) is check(...), whatever was imported."""
+    """In the last release `from deepseek.explain import cite` gave a function, and now gives this package, which can
+    therefore be called. `from deepseek.citations import cite` is the function."""
 
     def __call__(
         self,
@@ -107,10 +110,10 @@ class _Room(ModuleType):
         scorer: Scorer | None = None,
         options: CiteOptions | None = None,
     ) -> CitedText:
-        """See check.check()."""
-        from deepseek.citations.support.citing import cite_text
+        """See cite()."""
+        from deepseek.citations.support.citing import cite
 
-        return cite_text(text, corpus, generator, embedders=embedders, scorer=scorer, options=options)
+        return cite(text, corpus, generator, embedders=embedders, scorer=scorer, options=options)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek import citations as cite
-from deepseek.citations import Checklist, CiteOptions, Contract, Corpus
+from deepseek.citations import Checklist, CiteOptions, Contract, Corpus, cite
 from deepseek.citations.checklist.verdict import NUM_SUMMARY_FEATURES, LabelReaders, VerdictModel
 from deepseek.errors import InputError
 from support.rows.checklists import COPY, FILLER, GIVE, LIST, Hashed, contract

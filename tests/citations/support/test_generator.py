@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepseek import citations as cite
-from deepseek.citations import Ablation, CiteOptions, Corpus, FolderGenerator
+from deepseek.citations import Ablation, CiteOptions, Corpus, FolderGenerator, cite
 from deepseek.errors import InputError
 from support.nets.tinylm import random_model
 

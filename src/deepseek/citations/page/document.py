@@ -19,7 +19,7 @@ from deepseek.bundle import now
 from deepseek.citations.corpus.drafts import Draft, SkippedFile
 from deepseek.citations.page.report import CitationReport, CitedDocument, Provenance
 from deepseek.citations.retrieval.retriever import Index
-from deepseek.citations.support.citing import CiteOptions, cite_text
+from deepseek.citations.support.citing import CiteOptions, cite
 from deepseek.citations.support.context_ablation import Generator
 from deepseek.citations.support.scorer import Scorer
 from deepseek.contracts import JsonObject
@@ -48,10 +48,10 @@ def cite_drafts(
     command: str = "",
     progress: Progress | None = None,
 ) -> CitationReport:
-    """Check each draft as cite_text() does. One draft is a "text" unless `batch`; `skipped` are files that were left
+    """Check each draft as cite() does. One draft is a "text" unless `batch`; `skipped` are files that were left
     out.
 
-    `command` is what makes this again. InputError without a draft; the errors of cite_text().
+    `command` is what makes this again. InputError without a draft; the errors of cite().
     """
     if not drafts:
         raise InputError("there is no draft", expected="at least one text", fix="give a text")
@@ -61,7 +61,7 @@ def cite_drafts(
     documents = []
     for draft in drafts:
         part = _draft_progress(progress, draft.name, done_bytes / total_bytes, draft.num_bytes / total_bytes)
-        cited = cite_text(draft.text, index, generator, scorer=scorer, options=options, progress=part)
+        cited = cite(draft.text, index, generator, scorer=scorer, options=options, progress=part)
         documents.append(CitedDocument(draft, cited, index.corpus))
         done_bytes += draft.num_bytes
     generator_name = None if generator is None else str(getattr(generator, "name", type(generator).__name__))

@@ -38,7 +38,7 @@ _ENGLISH = re.compile(r"\b((?:Article|Section|Clause)\s\d[\w\-]*(?:\.\d+)*)(?: o
 
 @dataclass(frozen=True, slots=True)
 class CiteOptions:
-    """How cite_text() chooses clauses."""
+    """How cite() chooses clauses."""
 
     num_articles: int = 10  # candidates of a sentence, 1 to 1,000
     num_citations: int = 3  # the most of a sentence, 1 to 100
@@ -56,7 +56,7 @@ class CiteOptions:
                 )
 
 
-def cite_text(
+def cite(
     text: str,
     corpus: Corpus | Index | str | Path,
     generator: Generator | None = None,
