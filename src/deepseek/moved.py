@@ -1,19 +1,17 @@
-"""What the guides named otherwise in the last release still works, with a warning: modules under their old path, and
-names inside of a module (renamed_names).
+"""Modules that the guides named under another path in the last release: the old path still imports, with a warning.
 
-A name that is asked for under its old path is the very module at its new one. Both tables go with the next release.
+A name that is asked for under its old path is the very module at its new one. The table goes with the next release.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 #: Old path -> new path.
 MOVED = {
@@ -64,15 +62,3 @@ def install() -> None:
     """Let old paths import from now on."""
     if not any(isinstance(finder, MovedFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, MovedFinder())
-
-
-def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a module, some of whose names were others in the last release: old name -> new name."""
-
-    def find(name: str) -> Any:
-        if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warnings.warn(f"{module}.{name} is now {names[name]}", DeprecationWarning, stacklevel=2)
-        return getattr(sys.modules[module], names[name])
-
-    return find

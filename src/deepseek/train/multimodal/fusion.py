@@ -35,7 +35,7 @@ from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.stream.stream import ShardStream
 from deepseek.data.stream.stream_ray import RayStream
 from deepseek.errors import InputError
-from deepseek.moved import renamed_names
+from deepseek.extras import renamed_attributes
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import (
     MultimodalNet,
@@ -364,4 +364,4 @@ def _value_loss(output: MultimodalOutput, truth: Tensor, alone: float) -> Tensor
     return mixed_label_loss(output, truth, loss)
 
 
-__getattr__ = renamed_names(__name__, {"FusionConfig": "MultimodalConfig", "fit_fusion": "fit_multimodal"})
+__getattr__ = renamed_attributes(__name__, {"FusionConfig": "MultimodalConfig", "fit_fusion": "fit_multimodal"})

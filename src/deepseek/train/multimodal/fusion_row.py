@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.moved import renamed_names
+from deepseek.extras import renamed_attributes
 from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, multimodal_loss
 
 Values = tuple[Tensor, ...]
@@ -97,6 +97,6 @@ def _part(net: MultimodalNet, modules: Mapping[str, nn.Module], *, keeps_own: bo
     return part
 
 
-__getattr__ = renamed_names(
+__getattr__ = renamed_attributes(
     __name__, {"fusion_row": "pipeline_blocks", "row_inputs": "pipeline_inputs", "row_loss": "pipeline_loss"}
 )
