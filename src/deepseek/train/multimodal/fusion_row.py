@@ -1,7 +1,7 @@
-"""A multimodal net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
+"""A fused net as a row of blocks that a pipeline can cut: an encoder after the other, then what joins them.
 
     row, loss = pipeline_blocks(net), pipeline_loss(alone=0.3)
-    example = (pipeline_inputs(values, present, net.names), labels)
+    example = (pipeline_inputs(values, there, net.names), labels)
     pipe = parallelize(row, stages=2, micro_batches=4, example=example, loss=loss)
     pipe.step(*example)
     row.load_state_dict(pipe.whole_state_dict())     # on rank 0: `net` itself is trained, they share their parameters
