@@ -117,11 +117,10 @@ class DataclassReader:
         for name in table:
             if name not in fields:
                 raise self.unknown_field(kind, name, where)
-        values = {}
+        values = {name: self.read(hints[name], value, _join(where, name)) for name, value in table.items()}
         for name, field in fields.items():
-            if name in table:
-                values[name] = self.read(hints[name], table[name], _join(where, name))
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            is_needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if is_needed and name not in values:
                 values[name] = self.default_value(kind, name, where)
         return kind(**values)
 

@@ -35,9 +35,9 @@ class Harmful:
 @pytest.mark.parametrize("harmful", [Harmful(), [Harmful()], [[Harmful()]]])
 def test_a_pickle_is_found_by_its_first_bytes_in_every_protocol(protocol: int, harmful: object) -> None:
     data = pickle.dumps(harmful, protocol)
-    found = problem_of("notes.txt", data)
-    assert found is not None
-    assert "notes.txt" in found
+    problem = problem_of("notes.txt", data)
+    assert problem is not None
+    assert "notes.txt" in problem
 
 
 @pytest.mark.parametrize("part", [b"(", b"q(", b"Vq\n", b"p1\n", b"p1", b"X(\0\0\0", b"(((c", b"\n"])

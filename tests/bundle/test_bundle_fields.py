@@ -29,17 +29,17 @@ class Outer:
 
 
 def test_every_kind_of_field_is_read() -> None:
-    told = {
+    document = {
         "name": "风", "kind": "b", "on": False, "inner": {"size": 1, "share": 1}, "many": [{"size": 2}],
         "hashes": {"x": "y"}, "free": {"a": [1, 2.5, None, True, {"b": "c"}]},
     }  # fmt: skip
-    found = parse_value(Outer, told, "top")
-    assert found == Outer("风", "b", False, Inner(1, 1.0), (Inner(2),), {"x": "y"}, told["free"])
-    assert isinstance(found.inner.share, float)
+    parsed = parse_value(Outer, document, "top")
+    assert parsed == Outer("风", "b", False, Inner(1, 1.0), (Inner(2),), {"x": "y"}, document["free"])
+    assert isinstance(parsed.inner.share, float)
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("document", "named"),
     [
         ([], "top is"),
         ({}, "top has no 'name'"),
@@ -58,6 +58,6 @@ def test_every_kind_of_field_is_read() -> None:
         ({"name": "x", "nmae": 1}, "'nmae' that is not known here. Did you mean 'name'"),
     ],
 )
-def test_the_place_that_does_not_fit_is_named(told: object, named: str) -> None:
+def test_the_place_that_does_not_fit_is_named(document: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        parse_value(Outer, told, "top")
+        parse_value(Outer, document, "top")

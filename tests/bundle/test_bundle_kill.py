@@ -54,13 +54,13 @@ def write_time_s(out: Path, manifest: Manifest, files: dict[str, bytes]) -> floa
 
 def opened_names(folder: Path) -> dict[str, str]:
     """Whatever opens in a folder or one below, by its path there."""
-    found = {}
+    seen_name = {}
     for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         try:
-            found[str(path.relative_to(folder))] = open_bundle(path).manifest.name
+            seen_name[str(path.relative_to(folder))] = open_bundle(path).manifest.name
         except DeepseekError:
             continue
-    return found
+    return seen_name
 
 
 def test_a_killed_writer_leaves_no_bundle_or_a_whole_one(
@@ -107,8 +107,8 @@ def test_a_killed_overwriter_leaves_the_old_bundle_or_the_new_one(
             with place.exclusive_writer(out), place.temporary_folder(out):
                 pass
         assert verify_bundle(out) == []
-        found = open_bundle(out).manifest.name
-        assert found in (last, f"n{number}")
-        last = found
+        seen_name = open_bundle(out).manifest.name
+        assert seen_name in (last, f"n{number}")
+        last = seen_name
     write_bundle(out, manifest, many(files, b"z"), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

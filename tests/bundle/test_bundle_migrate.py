@@ -73,11 +73,11 @@ def test_the_new_bundle_is_whole_names_its_parent_and_the_old_one_stays(old: Pat
 
 def test_a_dry_run_writes_nothing_and_tells_the_same_digest(old: Path) -> None:
     before = state(old.parent)
-    told = migrate_bundle(old, dry_run=True)
+    dry = migrate_bundle(old, dry_run=True)
     assert state(old.parent) == before
-    assert not told.written
-    assert told.changes
-    assert migrate_bundle(old, out=old.with_name("new")).digest == told.digest
+    assert not dry.written
+    assert dry.changes
+    assert migrate_bundle(old, out=old.with_name("new")).digest == dry.digest
 
 
 def test_a_current_bundle_is_left_alone(bundle: Bundle) -> None:

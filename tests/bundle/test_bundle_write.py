@@ -225,10 +225,10 @@ def test_of_many_writers_one_wins_and_nothing_is_mixed(
     for thread in threads:
         thread.join()
     (winner,) = outcomes
-    found = open_bundle(tmp_path / "out")
-    assert found.manifest.name == winner
-    assert found.read(f"{winner}.json") == winner.encode()
-    assert verify_bundle(found.path) == []
+    reopened = open_bundle(tmp_path / "out")
+    assert reopened.manifest.name == winner
+    assert reopened.read(f"{winner}.json") == winner.encode()
+    assert verify_bundle(reopened.path) == []
     assert names_in(tmp_path) == {"out"}
 
 

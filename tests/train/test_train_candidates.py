@@ -163,26 +163,28 @@ def test_ten_rows_are_survived(candidate: Candidate, task: str) -> None:
 
 def test_early_stopped_rounds_become_a_number_that_a_refit_repeats() -> None:
     boosting = next(c for c in BUILT_IN if c.name == "xgboost")
-    data, held = table("binary"), table("binary", seed=1)
-    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=held)
+    data, validation = table("binary"), table("binary", seed=1)
+    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=validation)
     rounds = fitted.params["rounds"]
     assert 1 <= rounds < 600
     again: Any = boosting.fit(data, fitted.params, seed=0)
-    np.testing.assert_array_equal(again.margin(held.features), fitted.margin(held.features))
+    np.testing.assert_array_equal(again.margin(validation.features), fitted.margin(validation.features))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_boosting_cut_to_a_round_is_the_one_that_was_grown_to_it(task: str) -> None:
     boosting = next(c for c in BUILT_IN if c.name == "xgboost")
-    data, held = table(task), table(task, seed=1)
-    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=held)
+    data, validation = table(task), table(task, seed=1)
+    fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=validation)
     assert fitted.cut is not None
     for rounds in (3, fitted.params["rounds"] + 5):  # before and after the round of least validation loss
         cut = fitted.cut(rounds)
         grown = boosting.fit(data, {**boosting.defaults(data), "rounds": rounds}, seed=0)
         assert cut.params["rounds"] == rounds
-        np.testing.assert_array_equal(cut.margin(held.features), grown.margin(held.features))
-        np.testing.assert_allclose(mean_margin(cut.weights(), held), grown.margin(held.features), rtol=1e-4, atol=1e-2)
+        np.testing.assert_array_equal(cut.margin(validation.features), grown.margin(validation.features))
+        np.testing.assert_allclose(
+            mean_margin(cut.weights(), validation), grown.margin(validation.features), rtol=1e-4, atol=1e-2
+        )
 
 
 def test_trees_of_the_boosting_have_no_more_leaves_than_the_knob_says() -> None:

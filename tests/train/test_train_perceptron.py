@@ -78,9 +78,9 @@ def test_a_class_is_learned_as_98_percent_certain_and_shares_stay() -> None:
     assert soft_targets(data) == pytest.approx([0.005, 0.005, 0.005, 0.985])
     many = table(data.features, np.array([0, 1, 2, 2]), "multiclass")
     many = replace(many, weight=np.array([2, 1, 0.5, 0.5]))
-    found = soft_targets(many)
-    assert found[0] == pytest.approx([0.98 + 0.02 * 0.5, 0.02 * 0.25, 0.02 * 0.25])
-    assert np.average(found, axis=0, weights=many.weight) == pytest.approx([0.5, 0.25, 0.25])
+    answers = soft_targets(many)
+    assert answers[0] == pytest.approx([0.98 + 0.02 * 0.5, 0.02 * 0.25, 0.02 * 0.25])
+    assert np.average(answers, axis=0, weights=many.weight) == pytest.approx([0.5, 0.25, 0.25])
 
 
 @pytest.mark.parametrize("size", [1e7, 1e-5])
@@ -93,6 +93,6 @@ def test_targets_of_any_size_survive_the_rounding_the_file_and_the_graph(size: f
     parts = tuple(Part("mlp", weights, 0.25) for weights in fitted.weights())
     model = Model("regression", (), "target units", parts)
     again = Model.from_files(model.to_files().__getitem__)
-    found = OnnxEngine(export_onnx(again, 3)).score(features).margin[:, 0]
-    np.testing.assert_allclose(found, fitted.margin(features)[:, 0], rtol=1e-5, atol=1e-5 * size)
-    assert np.sqrt(np.mean((found - data.target) ** 2)) < 0.15 * data.target.std()
+    answers = OnnxEngine(export_onnx(again, 3)).score(features).margin[:, 0]
+    np.testing.assert_allclose(answers, fitted.margin(features)[:, 0], rtol=1e-5, atol=1e-5 * size)
+    assert np.sqrt(np.mean((answers - data.target) ** 2)) < 0.15 * data.target.std()

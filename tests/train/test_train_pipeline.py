@@ -29,13 +29,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return run(2, tmp_path_factory.mktemp("two"), "odd_models", "states", "refusals", "adaptive")
 
 
-def check(found: Found, *, num_parameters: int) -> None:
-    for process in found:
+def check(reports: Found, *, num_parameters: int) -> None:
+    for process in reports:
         assert process["apart"] < 2e-6
         expected = pytest.approx(process["want"], rel=1e-6)
         assert process["losses"] == ([expected] * 3 if process["last"] else [None] * 3)
-    assert sum(process["last"] for process in found) == 1
-    assert sum(process["num_parameters"] for process in found) == num_parameters
+    assert sum(process["last"] for process in reports) == 1
+    assert sum(process["num_parameters"] for process in reports) == num_parameters
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -54,9 +54,9 @@ def test_every_process_cuts_alike_and_every_block_stands_in_one_stage(four: Foun
 
 @pytest.mark.parametrize("name", ["1f1b", "zero_bubble", "dualpipe_v"])
 def test_tuples_views_and_blocks_that_write_into_their_input_pass_through(two: Found, name: str) -> None:
-    found = [process["odd_models"][name] for process in two]
-    check(found, num_parameters=6)
-    assert not any(stage[0] == "3" for stage in found[0]["stages"]), "it writes into what the stage before keeps"
+    reports = [process["odd_models"][name] for process in two]
+    check(reports, num_parameters=6)
+    assert not any(stage[0] == "3" for stage in reports[0]["stages"]), "it writes into what the stage before keeps"
 
 
 @pytest.mark.parametrize(

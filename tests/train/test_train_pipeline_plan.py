@@ -31,21 +31,21 @@ def equal(stages: int, *, seconds: float = 1.0) -> list[StageCost]:
 @pytest.mark.parametrize(("world", "micro_batches"), [(2, 4), (4, 12), (8, 32)])
 def test_the_bubble_is_that_of_the_papers(schedule: str, world: int, micro_batches: int) -> None:
     """(P - 1) / (M + P - 1): GPipe, section 2.3."""
-    found = forecast_step(schedule, equal(world), world=world, micro_batches=micro_batches, link=NO_LINK)
-    assert found.bubble == pytest.approx((world - 1) / (micro_batches + world - 1))
-    assert found.step_s == pytest.approx(3 * (micro_batches + world - 1))
+    step_forecast = forecast_step(schedule, equal(world), world=world, micro_batches=micro_batches, link=NO_LINK)
+    assert step_forecast.bubble == pytest.approx((world - 1) / (micro_batches + world - 1))
+    assert step_forecast.step_s == pytest.approx(3 * (micro_batches + world - 1))
 
 
 def test_interleaving_shortens_the_bubble_by_the_stages_of_a_process() -> None:
     """(P - 1) / v of the ideal time instead of P - 1: arXiv 2104.04473, section 2.2."""
-    found = forecast_step("interleaved", equal(8, seconds=0.5), world=4, micro_batches=12, link=NO_LINK)
-    assert found.step_s == pytest.approx(3 * (12 + 3 / 2))
+    step_forecast = forecast_step("interleaved", equal(8, seconds=0.5), world=4, micro_batches=12, link=NO_LINK)
+    assert step_forecast.step_s == pytest.approx(3 * (12 + 3 / 2))
 
 
 def test_the_zero_bubble_order_waits_a_third_as_long() -> None:
     """(P - 1) * (F + I - W) instead of (P - 1) * (F + I + W): arXiv 2401.10241, table 1, ZB-H1."""
-    found = forecast_step("zero_bubble", equal(4), world=4, micro_batches=12, link=NO_LINK)
-    assert found.step_s == pytest.approx(3 * 12 + 3)
+    step_forecast = forecast_step("zero_bubble", equal(4), world=4, micro_batches=12, link=NO_LINK)
+    assert step_forecast.step_s == pytest.approx(3 * 12 + 3)
 
 
 def test_all_micro_batches_are_kept_by_gpipe_and_as_many_as_stages_by_1f1b() -> None:
@@ -59,8 +59,8 @@ def test_all_micro_batches_are_kept_by_gpipe_and_as_many_as_stages_by_1f1b() -> 
 def test_a_link_adds_its_time_to_each_hop() -> None:
     """One micro-batch through two stages: F, hop, F, B, hop, B."""
     link = Link(latency_s=0.5, byte_s=0.001)
-    found = forecast_step("gpipe", equal(2), world=2, micro_batches=1, link=link)
-    assert found.step_s == pytest.approx(2 * 3 + 2 * (0.5 + 1.0))
+    step_forecast = forecast_step("gpipe", equal(2), world=2, micro_batches=1, link=link)
+    assert step_forecast.step_s == pytest.approx(2 * 3 + 2 * (0.5 + 1.0))
 
 
 def test_the_dearest_stage_sets_the_pace() -> None:
@@ -79,8 +79,8 @@ def test_each_schedule_does_every_stage_of_every_micro_batch_once(schedule: str)
             (s, m) for s in range(stages) for m in range(8)
         ]
     for rank, actions in order.items():
-        held = rank_stages(rank, world=4, stages=stages, schedule=schedule)
-        assert sorted({stage for stage, _, _ in actions}) == held
+        indices = rank_stages(rank, world=4, stages=stages, schedule=schedule)
+        assert sorted({stage for stage, _, _ in actions}) == indices
 
 
 def test_the_choice_is_the_fastest_and_of_equals_the_one_that_keeps_least() -> None:

@@ -83,7 +83,7 @@ class Sleeper(nn.Module):
 
 def test_a_block_costs_its_time_forward_to_the_input_and_to_the_weights() -> None:
     first, second = measure_blocks(named_blocks(nn.Sequential(Sleeper(), Sleeper())), torch.randn(8, 4))
-    for found, expected in (
+    for measured, expected in (
         (first.forward_s, 0.01),
         (first.backward_s, 0.01),  # nothing before it waits for a gradient
         (second.forward_s, 0.01),
@@ -91,7 +91,7 @@ def test_a_block_costs_its_time_forward_to_the_input_and_to_the_weights() -> Non
         (second.input_s, 0.02),
         (second.weight_s, 0.01),
     ):
-        assert expected <= found < 1.5 * expected + 0.005
+        assert expected <= measured < 1.5 * expected + 0.005
     assert second.saved_bytes == 8 * 4 * 4 + 4 * 4, "what is multiplied"
 
 

@@ -71,8 +71,8 @@ def ended(folder: Path, out: Path) -> tuple[bytes, FitResult]:
     """The weights and what is told of a run in this process, to its end."""
     scope: dict[str, Any] = {"__name__": "here"}
     exec(SCRIPT, scope)
-    told = scope["run"](folder, out)
-    return out.read_bytes(), told
+    report = scope["run"](folder, out)
+    return out.read_bytes(), report
 
 
 @pytest.fixture(scope="module")
@@ -412,14 +412,14 @@ def test_an_optimizer_that_was_changed_is_refused(optimizer: Any, words: str, tm
     ],
 )
 def test_another_scheduler_is_refused(first: str | None, then: str | None, words: str, tmp_path: Path) -> None:
-    made: dict[str | None, Any] = {
+    trainings: dict[str | None, Any] = {
         None: None, "step": lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1),
         "cosine": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4),
     }  # fmt: skip
     config = TrainConfig(epochs=1, schedule="constant")
-    fit(net(), loader(), config, loss=squared, scheduler=made[first], checkpoints=tmp_path)
+    fit(net(), loader(), config, loss=squared, scheduler=trainings[first], checkpoints=tmp_path)
     with pytest.raises(InputError, match=f"the scheduler {words}"):
-        resume(net(), loader(), config, loss=squared, scheduler=made[then], checkpoints=tmp_path)
+        resume(net(), loader(), config, loss=squared, scheduler=trainings[then], checkpoints=tmp_path)
 
 
 def test_another_configuration_and_other_data_are_refused(tmp_path: Path) -> None:
@@ -494,9 +494,9 @@ def test_what_a_checkpoint_holds_comes_back_exactly(tmp_path: Path) -> None:
     store.begin()
     store.save(1, {}, shared, {"seed": (1, 2)})
     store.wait()
-    found = store.last_good()
-    assert found is not None
-    back, own, is_same_rank = store.read(found, lambda name: None)
+    newest = store.last_good()
+    assert newest is not None
+    back, own, is_same_rank = store.read(newest, lambda name: None)
     assert own == {"seed": (1, 2)}
     assert is_same_rank
     assert back["wide"][(1, "a")] == [0.1, float("inf"), None, True]

@@ -274,14 +274,14 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         dots: list[Tensor] = []
         norms: list[Tensor] = []
         lengths: list[Tensor] = []
-        for each in slices:
-            for grad, state in zip(each.grads, each.states, strict=True):
+        for part in slices:
+            for grad, state in zip(part.grads, part.states, strict=True):
                 dots.append(torch.dot(grad.flatten(), state["direction"].flatten()))
-            norms += torch._foreach_norm(each.grads)
-            lengths.append(each.group["norms"][each.at].to(control.device).square().sum())
+            norms += torch._foreach_norm(part.grads)
+            lengths.append(part.group["norms"][part.at].to(control.device).square().sum())
         squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
         sums = torch.stack([_sum_scalars(dots, control), _sum_scalars(squares, control)])
-        sums = sum_over_shards(sums, [param for each in slices for param in each.whole])
+        sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
         return sum_over_group(torch.cat([sums, _sum_scalars(lengths, control)[None]]), self._group)
 
     def _skip(self, slices: list[ParameterSlice]) -> None:
@@ -290,7 +290,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         head["num_skipped"] += 1
         if head["num_skipped"] > 1:
             return
-        grads = [(grad, param) for each in slices for grad, param in zip(each.grads, each.whole, strict=True)]
+        grads = [(grad, param) for part in slices for grad, param in zip(part.grads, part.whole, strict=True)]
         shapes = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
         where = "the gradients are too long for float32, or those of another rank are not finite"
         if shapes:
@@ -351,15 +351,15 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
 
 
-def _split_slice(each: ParameterSlice) -> list[ParameterSlice]:
+def _split_slice(part: ParameterSlice) -> list[ParameterSlice]:
     """All at once, or one tensor after the other."""
-    if each.group["foreach"]:
-        return [each]
+    if part.group["foreach"]:
+        return [part]
     return [
-        ParameterSlice(each.group, each.at[i : i + 1], each.params[i : i + 1], each.grads[i : i + 1],
-        each.states[i : i + 1],
-              each.whole[i : i + 1])
-        for i in range(len(each.params))
+        ParameterSlice(part.group, part.at[i : i + 1], part.params[i : i + 1], part.grads[i : i + 1],
+        part.states[i : i + 1],
+              part.whole[i : i + 1])
+        for i in range(len(part.params))
     ]  # fmt: skip
 
 

@@ -84,10 +84,10 @@ def test_compressed_training_keeps_the_loss_with_many_buckets_and_equal_ranks(tm
     assert first == second
     plain = first.pop("none")
     assert plain["loss"] < 0.3
-    for kind, found in first.items():
-        assert found["digest"] != plain["digest"], f"{kind} was not used"
-        assert found["steps"] == 300
-        assert found["loss"] <= plain["loss"] * 1.01, kind
+    for kind, report in first.items():
+        assert report["digest"] != plain["digest"], f"{kind} was not used"
+        assert report["steps"] == 300
+        assert report["loss"] <= plain["loss"] * 1.01, kind
 
 
 def gradients(step: int, rank: int) -> dict[str, Tensor]:
@@ -99,20 +99,20 @@ def gradients(step: int, rank: int) -> dict[str, Tensor]:
 def balance(kind: Kind, steps: int) -> float:
     """The largest of |given out + mean memory - true sum|, over all elements of all gradients."""
     world, memory = dist.get_world_size(), ErrorFeedbackMemory()
-    given = {name: torch.zeros_like(grad) for name, grad in gradients(0, 0).items()}
-    true = {name: torch.zeros_like(grad) for name, grad in given.items()}
+    handed_out = {name: torch.zeros_like(grad) for name, grad in gradients(0, 0).items()}
+    true = {name: torch.zeros_like(grad) for name, grad in handed_out.items()}
     group = dist.group.WORLD
     assert group is not None
     for step in range(steps):
         grads = gradients(step, dist.get_rank())
         reduce_gradients(grads, memory, kind, 2, group)
-        for name in given:
-            given[name] += grads[name]
+        for name in handed_out:
+            handed_out[name] += grads[name]
             true[name] += sum((gradients(step, rank)[name] for rank in range(world)), torch.zeros(())) / world
     for name, error in memory.errors.items():
         dist.all_reduce(error)
-        given[name] += error.view(given[name].shape) / world
-    return max(float((given[name] - true[name]).abs().max()) for name in given if given[name].numel())
+        handed_out[name] += error.view(handed_out[name].shape) / world
+    return max(float((handed_out[name] - true[name]).abs().max()) for name in handed_out if handed_out[name].numel())
 
 
 def all_balances() -> dict[str, float]:
@@ -131,7 +131,7 @@ def exact_and_broken() -> dict[str, Any]:
     parts = [torch.outer(torch.arange(1.0, 21) ** power, torch.arange(30.0) + power) for power in (0, 1)]
     memory, grads = ErrorFeedbackMemory(), {"matrix": parts[dist.get_rank()].clone()}
     reduce_gradients(grads, memory, "powersgd", 2, group)
-    found: dict[str, Any] = {"difference": float((grads["matrix"] - (parts[0] + parts[1]) / 2).abs().max())}
+    report: dict[str, Any] = {"difference": float((grads["matrix"] - (parts[0] + parts[1]) / 2).abs().max())}
     for kind in LOSSY:
         memory = ErrorFeedbackMemory()
         reduce_gradients(gradients(0, dist.get_rank()), memory, kind, 2, group)
@@ -139,17 +139,17 @@ def exact_and_broken() -> dict[str, Any]:
         bad = gradients(1, dist.get_rank())
         bad["kernel"][3, 2, 1, 0] = torch.inf if dist.get_rank() else 1.0
         reduce_gradients(bad, memory, kind, 2, group)
-        found[f"{kind} shows it"] = not bool(torch.isfinite(bad["kernel"]).all())
-        found[f"{kind} keeps its memory"] = before == (
+        report[f"{kind} shows it"] = not bool(torch.isfinite(bad["kernel"]).all())
+        report[f"{kind} keeps its memory"] = before == (
             digest(memory.errors.values()), digest(memory.factors.values())
         )  # fmt: skip
-    return found
+    return report
 
 
 def test_a_mean_of_low_rank_is_exact_and_a_number_that_is_not_finite_spoils_no_memory(tmp_path: Path) -> None:
-    for found in run_ranks(2, exact_and_broken, folder=tmp_path):
-        assert found.pop("difference") < 1e-2  # of values up to 290
-        assert all(found.values()), found
+    for report in run_ranks(2, exact_and_broken, folder=tmp_path):
+        assert report.pop("difference") < 1e-2  # of values up to 290
+        assert all(report.values()), report
 
 
 def turned() -> list[float]:
@@ -160,12 +160,12 @@ def turned() -> list[float]:
         dist.group.WORLD,
     )
     assert group is not None
-    far, given = [], torch.zeros_like(matrix)
+    far, handed_out = [], torch.zeros_like(matrix)
     for step in range(1, 41):
         grads = {"matrix": matrix * (1 + dist.get_rank())}
         reduce_gradients(grads, memory, "acpsgd", 8, group)
-        given += grads["matrix"]
-        far.append(float((given / step - 1.5 * matrix).norm() / (1.5 * matrix).norm()))
+        handed_out += grads["matrix"]
+        far.append(float((handed_out / step - 1.5 * matrix).norm() / (1.5 * matrix).norm()))
     return [far[0], far[-1], *sorted(factor.shape[1] for factor in memory.factors.values())]
 
 
@@ -181,18 +181,18 @@ def averaged() -> list[Any]:
     group, rank = dist.group.WORLD, dist.get_rank()
     assert group is not None
     own = torch.randn(100, generator=torch.Generator().manual_seed(rank))
-    found, memory = [], ErrorFeedbackMemory()
+    report, memory = [], ErrorFeedbackMemory()
     for way in (all_reduce_mean, relayed_mean):
         copied = own.clone()
         way(copied, group)
-        found.append(copied)
+        report.append(copied)
     for choice in (True, False):
         memory.relayed[str(own.numel().bit_length())] = choice
         copied = own.clone()
         small_message_mean(copied, memory, group)
-        found.append(copied)
+        report.append(copied)
     small_message_mean(torch.ones(9), memory, group)
-    return [[each.tolist() for each in found], memory.relayed]
+    return [[each.tolist() for each in report], memory.relayed]
 
 
 def test_a_small_message_has_the_same_mean_through_one_rank_as_round_the_ring(tmp_path: Path) -> None:
@@ -317,12 +317,12 @@ def left_alone() -> None:
 
 
 def refused() -> list[str]:
-    found = []
+    report = []
     for model in (nn.ReLU(), nn.Embedding(5, 2, sparse=True)):
         with pytest.raises(InputError) as caught:
             wrap(model, Compression())
-        found.append(str(caught.value))
-    return found
+        report.append(str(caught.value))
+    return report
 
 
 def test_what_cannot_be_trained_in_parallel_is_refused_with_the_way_out(tmp_path: Path) -> None:

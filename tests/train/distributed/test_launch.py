@@ -130,7 +130,7 @@ def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "given", "words"),
+    ("target", "arguments", "words"),
     [
         (lambda: None, {"num_processes": 2}, "cannot be sent to another process"),
         (launched.break_down, {"num_processes": 2, "args": (threading.Lock(),)}, "open files and loaders inside"),
@@ -139,6 +139,6 @@ def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
         (launched.launch_again, {"num_processes": 1}, "if __name__"),
     ],
 )
-def test_what_cannot_be_launched_is_refused(target: Any, given: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_launched_is_refused(target: Any, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        launch(target, **given)
+        launch(target, **arguments)

@@ -112,24 +112,24 @@ def refused(folder: Path) -> dict[str, Any]:
 
 
 def test_ranks_of_unequal_shares_and_a_loss_that_one_rank_alone_finds_broken_are_said_on_all(tmp_path: Path) -> None:
-    found = run_ranks(2, refused, tmp_path, folder=tmp_path)
-    assert all("the ranks have 3, 4 batches" in each["shares"] for each in found)
-    assert "the gradient of batch 0 in epoch 0 is not finite" in found[0]["broken"]
-    assert "the loss of batch 0 in epoch 0 is not finite" in found[1]["broken"]
-    assert max(each["raised_s"] for each in found) < 30
+    outcome = run_ranks(2, refused, tmp_path, folder=tmp_path)
+    assert all("the ranks have 3, 4 batches" in each["shares"] for each in outcome)
+    assert "the gradient of batch 0 in epoch 0 is not finite" in outcome[0]["broken"]
+    assert "the loss of batch 0 in epoch 0 is not finite" in outcome[1]["broken"]
+    assert max(each["raised_s"] for each in outcome) < 30
 
 
 def threads_after_runs(folder: Path) -> list[int]:
-    found = []
+    outcome = []
     for index in range(4):
         model = DistributedDataParallel(nn.Linear(4, 2))
         fit(model, batches(2), TrainConfig(epochs=1), loss=nn.functional.mse_loss, checkpoints=folder / str(index))
         del model
         gc.collect()
-        found.append(num_threads(found[0] if found else 0))
-    return found
+        outcome.append(num_threads(outcome[0] if outcome else 0))
+    return outcome
 
 
 def test_a_run_leaves_no_threads_behind(tmp_path: Path) -> None:
-    for found in run_ranks(2, threads_after_runs, tmp_path / "runs", folder=tmp_path):
-        assert found[1:] == found[:1] * 3
+    for outcome in run_ranks(2, threads_after_runs, tmp_path / "runs", folder=tmp_path):
+        assert outcome[1:] == outcome[:1] * 3

@@ -95,25 +95,25 @@ def test_shards_and_replicas_train_as_one_process_does(tmp_path: Path) -> None:
     ranks = run_ranks(4, in_all_ways, folder=tmp_path)
     allowed = {"sharded": 1e-6, "none": 1e-6, "fp16": 1e-4, "int8": 1e-3, "powersgd": 2e-2, "auto": 2e-2}
     for kind, limit in allowed.items():
-        found = [rank[kind] for rank in ranks]
-        assert len({each["digest"] for each in found}) == 1, f"{kind}: the replicas drift apart"
-        assert found[0]["difference"] < limit, (kind, found[0])
-        assert found[0]["moved"] > 3 * limit, (kind, found[0])
-        assert found[0]["step"] == (None if kind == "sharded" else 12)
-        assert found[0]["local"] < 20 * 61
+        outcomes = [rank[kind] for rank in ranks]
+        assert len({each["digest"] for each in outcomes}) == 1, f"{kind}: the replicas drift apart"
+        assert outcomes[0]["difference"] < limit, (kind, outcomes[0])
+        assert outcomes[0]["moved"] > 3 * limit, (kind, outcomes[0])
+        assert outcomes[0]["step"] == (None if kind == "sharded" else 12)
+        assert outcomes[0]["local"] < 20 * 61
     for kind in ("fp16", "int8", "powersgd"):
         assert ranks[0][kind]["digest"] != ranks[0]["none"]["digest"], f"{kind} was not used"
 
 
 def refused() -> list[str]:
-    found = []
+    outcomes = []
     for make in (lambda: shard(make_net(), (2, 2)), lambda: make_mesh(0, 3), lambda: shard(nn.ReLU(), (1, 3))):
         with pytest.raises(InputError) as caught:
             make()
-        found.append(str(caught.value))
+        outcomes.append(str(caught.value))
     with pytest.raises(InputError) as caught:
         shard(make_net(), init_device_mesh("cpu", (1, 3)))
-    return [*found, str(caught.value)]
+    return [*outcomes, str(caught.value)]
 
 
 def test_ranks_that_the_mesh_does_not_divide_are_an_error_with_the_way_out(tmp_path: Path) -> None:

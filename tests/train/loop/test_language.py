@@ -15,19 +15,19 @@ from support.nets.tinylm import TEXT, TINY
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
     folder = tmp_path_factory.mktemp("language") / "model"
     return folder, train_language(TEXT, folder, TINY)
 
 
-def test_the_loss_falls_far_below_that_of_a_guess(made: tuple[Path, list[float]]) -> None:
-    _, losses = made
+def test_the_loss_falls_far_below_that_of_a_guess(trained: tuple[Path, list[float]]) -> None:
+    _, losses = trained
     assert losses[0] == pytest.approx(5.7, abs=0.2)  # log(300): nothing is known
     assert losses[-1] < 1.5
 
 
-def test_transformers_loads_the_folder_and_knows_the_text(made: tuple[Path, list[float]]) -> None:
-    folder, losses = made
+def test_transformers_loads_the_folder_and_knows_the_text(trained: tuple[Path, list[float]]) -> None:
+    folder, losses = trained
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer(TEXT[:400], return_tensors="pt").input_ids[:, :64]
     assert tokenizer.decode(tokenizer(TEXT).input_ids) == TEXT
@@ -37,8 +37,8 @@ def test_transformers_loads_the_folder_and_knows_the_text(made: tuple[Path, list
     assert tokenizer.eos_token == END_TOKEN
 
 
-def test_the_chat_template_makes_lines_of_a_play(made: tuple[Path, list[float]]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(made[0])
+def test_the_chat_template_makes_lines_of_a_play(trained: tuple[Path, list[float]]) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(trained[0])
     chat = [{"role": "user", "content": "Who's there?"}]
     text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     assert text == "USER:\nWho's there?\n\nASSISTANT:\n"

@@ -395,9 +395,9 @@ def test_a_metric_that_is_not_there_names_the_near_one_and_nan_is_refused() -> N
         trained(TrainConfig(epochs=1, metric="acuracy"), validation=lambda model: {"accuracy": 1.0})
     with pytest.raises(CheckError, match="loss after epoch 0 is nan"):
         trained(TrainConfig(epochs=1), validation=lambda model: float("nan"))
-    for found in (None, {"loss": "low"}):
+    for measured in (None, {"loss": "low"}):
         with pytest.raises(InputError, match="the validation gives"):
-            trained(TrainConfig(epochs=1), validation=lambda model, found=found: found)
+            trained(TrainConfig(epochs=1), validation=lambda model, measured=measured: measured)
     with pytest.raises(InputError, match="no batches to validate on"):
         trained(TrainConfig(epochs=1), validation=[])
 

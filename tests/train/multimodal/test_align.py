@@ -54,31 +54,31 @@ def aligned(arrays: Any) -> Aligner:
 
 
 def test_a_report_finds_its_slices_and_they_find_it(arrays: Any, aligned: Aligner) -> None:
-    found = retrieval(aligned, arrays, np.arange(64, NUM), ks=(1, 5))
-    assert found.recall["report -> ct"][1] == 1.0
-    assert found.recall["ct -> report"][1] > 0.9
-    assert found.chance["ct -> report"][1] == pytest.approx(1 / 4)  # four distinct reports
-    assert found.num_rows == NUM - 64
+    outcome = retrieval(aligned, arrays, np.arange(64, NUM), ks=(1, 5))
+    assert outcome.recall["report -> ct"][1] == 1.0
+    assert outcome.recall["ct -> report"][1] > 0.9
+    assert outcome.chance["ct -> report"][1] == pytest.approx(1 / 4)  # four distinct reports
+    assert outcome.num_rows == NUM - 64
 
 
 def test_a_word_looks_at_its_place_and_the_place_at_the_word(arrays: Any, aligned: Aligner) -> None:
     hits = words = 0
     for row in range(64, NUM):
         ids, image = torch.from_numpy(arrays["report"][row][None]), torch.from_numpy(arrays["ct"][row][None])
-        found = associate(aligned, ids, image, grid=(2, 2))
+        outcome = associate(aligned, ids, image, grid=(2, 2))
         place = int(ids[0, 2]) - 3
-        hits += int(found.regions([2]).argmax()) == place
-        words += int(found.words([divmod(place, 2)]).argmax()) == 2
-        assert not found.together[3:].any()  # behind the end of the text
-        assert not found.together[0].any()  # the start
+        hits += int(outcome.regions([2]).argmax()) == place
+        words += int(outcome.words([divmod(place, 2)]).argmax()) == 2
+        assert not outcome.together[3:].any()  # behind the end of the text
+        assert not outcome.together[0].any()  # the start
     assert min(hits, words) > 0.9 * (NUM - 64)
 
 
 def test_the_encoders_of_the_net_are_those_that_learn(arrays: Any) -> None:
-    made = net()
-    before = {name: value.clone() for name, value in made.state_dict().items()}
-    prealign(made, arrays, ("report", "ct"), rows=np.arange(32), config=AlignConfig(epochs=1, batch_size=16))
-    changed = {name for name, value in made.state_dict().items() if not torch.equal(value, before[name])}
+    model = net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    prealign(model, arrays, ("report", "ct"), rows=np.arange(32), config=AlignConfig(epochs=1, batch_size=16))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[1] for name in changed} == {"m_ct", "m_report"}
     assert all(name.startswith("encoders.") for name in changed)
 
@@ -99,11 +99,11 @@ def test_rows_that_belong_together_are_no_strangers_in_the_loss() -> None:
 
 
 def test_a_sentence_looks_where_its_words_do() -> None:
-    found = Association(0.5, torch.tensor([[[0.0, 1.0]], [[3.0, 0.0]], [[0.0, 0.0]]]))
-    assert found.regions([0]).tolist() == [[0.0, 1.0]]
-    assert found.regions().tolist() == [[3.0, 1.0]]
-    assert found.words([(0, 0)]).tolist() == [0.0, 3.0, 0.0]
-    assert found.words([(0, 0), (0, 1)]).tolist() == [1.0, 3.0, 0.0]
+    outcome = Association(0.5, torch.tensor([[[0.0, 1.0]], [[3.0, 0.0]], [[0.0, 0.0]]]))
+    assert outcome.regions([0]).tolist() == [[0.0, 1.0]]
+    assert outcome.regions().tolist() == [[3.0, 1.0]]
+    assert outcome.words([(0, 0)]).tolist() == [0.0, 3.0, 0.0]
+    assert outcome.words([(0, 0), (0, 1)]).tolist() == [1.0, 3.0, 0.0]
 
 
 def test_what_cannot_be_aligned_is_named(arrays: Any) -> None:

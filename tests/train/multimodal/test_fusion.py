@@ -43,7 +43,7 @@ def png(pixels: np.ndarray[Any, Any]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[SamplePreparer, Samples, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def prepared() -> tuple[SamplePreparer, Samples, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """A picture that is bright above or below, a word, a number: the class is said by picture and word."""
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, NUM)
@@ -65,8 +65,8 @@ def made() -> tuple[SamplePreparer, Samples, np.ndarray[Any, Any], np.ndarray[An
     return preparer, preparer.rows(records), labels, np.arange(NUM)
 
 
-def test_a_batch_holds_its_rows_in_the_order_asked(made: Any) -> None:
-    _, samples, _, _ = made
+def test_a_batch_holds_its_rows_in_the_order_asked(prepared: Any) -> None:
+    _, samples, _, _ = prepared
     rows = np.array([7, 3, 99, 3])
     values, there = make_batch(samples.arrays, rows)
     for name, value in values.items():
@@ -74,8 +74,8 @@ def test_a_batch_holds_its_rows_in_the_order_asked(made: Any) -> None:
     assert set(values) == set(there) == {"scan", "note", "table"}
 
 
-def test_a_pass_gives_each_row_once_and_the_next_another_order(made: Any) -> None:
-    _, samples, labels, rows = made
+def test_a_pass_gives_each_row_once_and_the_next_another_order(prepared: Any) -> None:
+    _, samples, labels, rows = prepared
     stream = SampleStream(samples.arrays, np.arange(NUM), rows[:35], 8, torch.Generator().manual_seed(0))
     first, second = ([int(x) for _, truth in stream for x in truth] for _ in range(2))
     assert sorted(first) == sorted(second) == list(range(35))
@@ -85,34 +85,34 @@ def test_a_pass_gives_each_row_once_and_the_next_another_order(made: Any) -> Non
     assert len(SampleStream(samples.arrays, labels, rows[:33], 8)) == 5
 
 
-def test_it_learns_and_is_the_same_for_the_same_seed(made: Any) -> None:
-    preparer, samples, labels, rows = made
-    told: list[tuple[int, float]] = []
-    found = [
+def test_it_learns_and_is_the_same_for_the_same_seed(prepared: Any) -> None:
+    preparer, samples, labels, rows = prepared
+    progress: list[tuple[int, float]] = []
+    outcome = [
         fit_multimodal(
             preparer, samples.arrays, labels, num_outputs=2, rows=rows[:120], held=rows[120:], config=SMALL,
-            validated=lambda *each: told.append(each),
+            validated=lambda *each: progress.append(each),
         )
         for _ in range(2)
     ]  # fmt: skip
-    answers = [predict_margins(each.net, samples.arrays, rows[120:]) for each in found]
+    answers = [predict_margins(each.net, samples.arrays, rows[120:]) for each in outcome]
     np.testing.assert_array_equal(*answers)
     assert (answers[0].argmax(1) == labels[120:]).mean() > 0.95
-    assert [epoch for epoch, _ in told[:6]] == [1, 2, 3, 4, 5, 6]
-    assert told[5][1] < told[0][1]
+    assert [epoch for epoch, _ in progress[:6]] == [1, 2, 3, 4, 5, 6]
+    assert progress[5][1] < progress[0][1]
 
 
-def test_a_value_is_learned_too(made: Any) -> None:
-    preparer, samples, labels, rows = made
+def test_a_value_is_learned_too(prepared: Any) -> None:
+    preparer, samples, labels, rows = prepared
     values = labels * 2.0 - 1
-    found = fit_multimodal(preparer, samples.arrays, values, num_outputs=1, rows=rows[:120], config=SMALL)
-    answers = predict_margins(found.net, samples.arrays, rows[120:])
+    outcome = fit_multimodal(preparer, samples.arrays, values, num_outputs=1, rows=rows[:120], config=SMALL)
+    answers = predict_margins(outcome.net, samples.arrays, rows[120:])
     assert answers.shape == (40, 1)
     assert np.corrcoef(answers[:, 0], values[120:])[0, 1] > 0.8
 
 
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(made: Any, tmp_path: Path) -> None:
-    preparer, samples, labels, rows = made
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(prepared: Any, tmp_path: Path) -> None:
+    preparer, samples, labels, rows = prepared
 
     class CutError(Exception):
         pass
@@ -121,17 +121,17 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(made: Any, tmp_pat
         if epoch == 3:
             raise CutError
 
-    given: dict[str, Any] = {"num_outputs": 2, "rows": rows[:120], "held": rows[120:], "config": SMALL}
-    whole = fit_multimodal(preparer, samples.arrays, labels, **given)
+    arguments: dict[str, Any] = {"num_outputs": 2, "rows": rows[:120], "held": rows[120:], "config": SMALL}
+    whole = fit_multimodal(preparer, samples.arrays, labels, **arguments)
     with pytest.raises(CutError):
-        fit_multimodal(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c", validated=stop)
-    again = fit_multimodal(preparer, samples.arrays, labels, **given, checkpoints=tmp_path / "c")
+        fit_multimodal(preparer, samples.arrays, labels, **arguments, checkpoints=tmp_path / "c", validated=stop)
+    again = fit_multimodal(preparer, samples.arrays, labels, **arguments, checkpoints=tmp_path / "c")
     for one, other in zip(whole.net.state_dict().values(), again.net.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
-def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) -> None:
-    preparer, samples, labels, rows = made
+def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(prepared: Any) -> None:
+    preparer, samples, labels, rows = prepared
     assert text_media_pairs(preparer) == [("note", "scan")]
     nets = [
         fit_multimodal(
@@ -148,8 +148,8 @@ def test_pairs_are_aligned_before_the_fusion_where_it_is_asked_for(made: Any) ->
     assert all(name.startswith("encoders.") for name in moved)
 
 
-def test_a_mirrored_twin_is_answered_too(made: Any) -> None:
-    preparer, samples, labels, rows = made
+def test_a_mirrored_twin_is_answered_too(prepared: Any) -> None:
+    preparer, samples, labels, rows = prepared
     net = fit_multimodal(
         preparer, samples.arrays, labels, num_outputs=2, rows=rows[:32], config=replace(SMALL, epochs=1)
     ).net
@@ -171,11 +171,11 @@ def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp
     preparer = SamplePreparer((MediaColumn("scan", "image", ImageReader(size=(8, 8), channels=1)),))
     steps = []
 
-    def loss(found: Any, truth: torch.Tensor) -> torch.Tensor:
+    def loss(outcome: Any, truth: torch.Tensor) -> torch.Tensor:
         if len(steps) == 6:
             raise KeyboardInterrupt
         steps.append(1)
-        return multimodal_loss(found, truth)
+        return multimodal_loss(outcome, truth)
 
     def train(name: str, loss: Any) -> list[torch.Tensor]:
         config = StreamConfig(batch_size=8, buffer=4)
@@ -192,8 +192,8 @@ def test_a_streamed_training_that_is_cut_off_in_an_epoch_ends_as_a_whole_one(tmp
     torch.testing.assert_close(train("cut", multimodal_loss), train("whole", multimodal_loss), rtol=0, atol=0)
 
 
-def test_too_few_rows_are_refused(made: Any) -> None:
-    preparer, samples, labels, rows = made
+def test_too_few_rows_are_refused(prepared: Any) -> None:
+    preparer, samples, labels, rows = prepared
     with pytest.raises(InputError, match="1 rows to train on"):
         fit_multimodal(preparer, samples.arrays, labels, num_outputs=2, rows=rows[:1])
 

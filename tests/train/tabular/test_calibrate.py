@@ -22,29 +22,29 @@ def sure(num_rows: int = 2000, *, slope: float, shift: float = 0.0, seed: int = 
 @pytest.mark.parametrize(("slope", "shift"), [(0.3, 0.0), (0.5, 1.0), (3.0, -0.5)])
 def test_the_slope_and_shift_of_a_model_that_is_too_sure_or_too_shy_are_found(slope: float, shift: float) -> None:
     margin, target = sure(20_000, slope=slope, shift=shift)
-    found = fit_calibration(margin, target, np.ones(len(target)), seed=0)
-    assert found.slope == pytest.approx(slope, rel=0.1)
-    assert found.bias[0] == pytest.approx(shift, abs=0.1)
+    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=0)
+    assert calibration.slope == pytest.approx(slope, rel=0.1)
+    assert calibration.bias[0] == pytest.approx(shift, abs=0.1)
 
 
 def test_the_loss_on_fresh_rows_falls() -> None:
     margin, target = sure(slope=0.3)
     fresh, truth = sure(slope=0.3, seed=1)
     ones = np.ones(len(target))
-    found = fit_calibration(margin, target, ones, seed=0)
+    calibration = fit_calibration(margin, target, ones, seed=0)
     assert (
-        calibration_loss(found, fresh, truth, ones)
+        calibration_loss(calibration, fresh, truth, ones)
         < calibration_loss(identity_calibration(1), fresh, truth, ones) - 0.05
     )
 
 
 def test_a_model_that_is_right_already_is_left_about_as_it_is() -> None:
     margin, target = sure(slope=1.0)
-    found = fit_calibration(margin, target, np.ones(len(target)), seed=0)
+    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=0)
     ones = np.ones(len(target))
     fresh, truth = sure(slope=1.0, seed=1)
     assert (
-        calibration_loss(found, fresh, truth, ones)
+        calibration_loss(calibration, fresh, truth, ones)
         < calibration_loss(identity_calibration(1), fresh, truth, ones) + 0.002
     )
 
@@ -54,9 +54,9 @@ def test_a_model_that_is_right_already_is_left_about_as_it_is() -> None:
 def test_no_ranking_changes_whatever_the_rows(seed: int, num_rows: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     margin, target = rng.normal(scale=scale, size=(num_rows, 1)), rng.integers(0, 2, num_rows)
-    found = fit_calibration(margin, target, rng.uniform(0.1, 3, num_rows), seed=seed)
-    assert found.slope > 0
-    chance = found.apply(margin)[:, 1]
+    calibration = fit_calibration(margin, target, rng.uniform(0.1, 3, num_rows), seed=seed)
+    assert calibration.slope > 0
+    chance = calibration.apply(margin)[:, 1]
     assert np.isfinite(chance).all()
     assert (np.diff(chance[np.argsort(margin[:, 0])]) >= 0).all()
 
@@ -64,9 +64,9 @@ def test_no_ranking_changes_whatever_the_rows(seed: int, num_rows: int, scale: f
 def test_a_perfect_model_keeps_finite_chances() -> None:
     margin = np.array([[-1.0], [-2.0], [1.0], [2.0]] * 5)
     target = (margin[:, 0] > 0).astype(np.int64)
-    found = fit_slope(margin, target, np.ones(20), with_bias=True)
-    assert 1 <= found.slope <= np.exp(3)
-    assert np.abs(found.bias[0]) < 1
+    calibration = fit_slope(margin, target, np.ones(20), with_bias=True)
+    assert 1 <= calibration.slope <= np.exp(3)
+    assert np.abs(calibration.bias[0]) < 1
 
 
 def test_several_classes_get_a_temperature_and_a_shift_each() -> None:
@@ -74,9 +74,9 @@ def test_several_classes_get_a_temperature_and_a_shift_each() -> None:
     margin = rng.normal(scale=2, size=(20_000, 3))
     truth = softmax(0.5 * margin + np.array([0.0, 1.0, -1.0]))
     target = (rng.random(20_000)[:, None] > truth.cumsum(axis=1)).sum(axis=1)
-    found = fit_calibration(margin, target, np.ones(20_000), seed=0)
-    assert found.slope == pytest.approx(0.5, rel=0.1)
-    np.testing.assert_allclose(np.diff(found.bias), [1, -2], atol=0.15)
+    calibration = fit_calibration(margin, target, np.ones(20_000), seed=0)
+    assert calibration.slope == pytest.approx(0.5, rel=0.1)
+    np.testing.assert_allclose(np.diff(calibration.bias), [1, -2], atol=0.15)
 
 
 def test_weights_count_like_copies() -> None:
@@ -92,8 +92,8 @@ def test_few_rows_with_weight_do_not_break_the_halves() -> None:
     margin, target = sure(40, slope=1.0)
     weight = np.zeros(40)
     weight[3] = 40.0
-    found = fit_calibration(margin, target, weight, seed=0)
-    assert np.isfinite([found.slope, *found.bias]).all()
+    calibration = fit_calibration(margin, target, weight, seed=0)
+    assert np.isfinite([calibration.slope, *calibration.bias]).all()
 
 
 def test_equal_seeds_give_equal_calibrations() -> None:

@@ -61,8 +61,8 @@ def test_xgboost_margins_agree(task: str, monotone: str | None) -> None:
     table = from_xgboost(booster, num_margins=margins(task))
     table.check()
     probe = np.concatenate([features, rows(task, seed=5)[0]])
-    found, wanted = table.margin(probe), xgboost_margin(booster, probe, task)
-    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
+    ours, wanted = table.margin(probe), xgboost_margin(booster, probe, task)
+    np.testing.assert_allclose(ours, wanted, rtol=2e-5, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
 def test_a_slice_of_xgboost_rounds_keeps_its_base_score() -> None:
@@ -87,11 +87,11 @@ def test_pruned_nodes_of_xgboost_drop_out() -> None:
 @pytest.mark.parametrize("kind", ["random", "extra"])
 def test_votes_of_forests_agree(task: str, kind: str) -> None:
     features, target, weight = rows(task)
-    made = {
+    models = {
         ("random", True): RandomForestRegressor, ("random", False): RandomForestClassifier,
         ("extra", True): ExtraTreesRegressor, ("extra", False): ExtraTreesClassifier,
     }[kind, task == "regression"]  # fmt: skip
-    forest = made(15, random_state=0).fit(features, target, sample_weight=weight)
+    forest = models(15, random_state=0).fit(features, target, sample_weight=weight)
     table = from_forest(forest, num_margins=margins(task))
     table.check()
     probe = np.concatenate([features, rows(task, seed=5)[0]])
@@ -115,8 +115,8 @@ def test_hist_gradient_boosting_margins_agree(task: str, monotone: list[int] | N
     if task == "multiclass" and monotone:
         monotone = None  # scikit-learn does not offer it
     features, target, weight = rows(task)
-    made = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
-    model = made(max_iter=15, random_state=0, monotonic_cst=monotone).fit(features, target, sample_weight=weight)
+    models = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    model = models(max_iter=15, random_state=0, monotonic_cst=monotone).fit(features, target, sample_weight=weight)
     table = from_hist(model, num_margins=margins(task))
     table.check()
     probe = np.concatenate([features, rows(task, seed=5)[0]])

@@ -35,10 +35,10 @@ def rates(target: np.ndarray, chance: np.ndarray, weight: np.ndarray, threshold:
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_limit_on_false_positives_holds_and_no_other_threshold_recalls_more(seed: int, limit: float) -> None:
     target, chance, weight = rows(seed)
-    found = choose_threshold(target, chance, weight, max_fpr=limit)
-    recall, alarms, _ = rates(target, chance, weight, found.value)
+    chosen = choose_threshold(target, chance, weight, max_fpr=limit)
+    recall, alarms, _ = rates(target, chance, weight, chosen.value)
     assert alarms <= limit + 1e-12
-    assert (found.recall, found.false_positive_rate) == pytest.approx((recall, alarms), abs=1e-12)
+    assert (chosen.recall, chosen.false_positive_rate) == pytest.approx((recall, alarms), abs=1e-12)
     others = [rates(target, chance, weight, value) for value in np.unique(chance)]
     assert recall >= max([r for r, f, _ in others if f <= limit], default=0.0) - 1e-12
 
@@ -47,8 +47,8 @@ def test_a_limit_on_false_positives_holds_and_no_other_threshold_recalls_more(se
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_least_recall_holds_and_no_other_threshold_alarms_less(seed: int, limit: float) -> None:
     target, chance, weight = rows(seed)
-    found = choose_threshold(target, chance, weight, min_recall=limit)
-    recall, alarms, _ = rates(target, chance, weight, found.value)
+    chosen = choose_threshold(target, chance, weight, min_recall=limit)
+    recall, alarms, _ = rates(target, chance, weight, chosen.value)
     assert recall >= limit - 1e-12
     others = [rates(target, chance, weight, value) for value in np.unique(chance)]
     assert alarms <= min([f for r, f, _ in others if r >= limit], default=0.0) + 1e-12
@@ -56,8 +56,8 @@ def test_a_least_recall_holds_and_no_other_threshold_alarms_less(seed: int, limi
 
 def test_both_limits_hold_or_the_refusal_says_what_could_be_had() -> None:
     target, chance, weight = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9]), np.ones(4)
-    found = choose_threshold(target, chance, weight, max_fpr=0.5, min_recall=1.0)
-    assert found.value == 0.5
+    chosen = choose_threshold(target, chance, weight, max_fpr=0.5, min_recall=1.0)
+    assert chosen.value == 0.5
     with pytest.raises(CheckError, match=r"at that rate its recall is 0\.500") as refusal:
         choose_threshold(target, chance, weight, max_fpr=0.0, min_recall=0.9)
     assert refusal.value.exit_code == 3
@@ -66,9 +66,9 @@ def test_both_limits_hold_or_the_refusal_says_what_could_be_had() -> None:
 def test_a_limit_of_zero_flags_nothing_even_when_the_engine_answers_in_float32() -> None:
     """A chance near one rounds to 1.0 in float32; where nothing may be flagged it must stay below the threshold."""
     target, chance = np.array([1, 0, 0]), np.array([0.5, 0.7, 1 - 1e-12])
-    found = choose_threshold(target, chance, np.ones(3), max_fpr=0.0)
+    chosen = choose_threshold(target, chance, np.ones(3), max_fpr=0.0)
     output = np.stack([1 - chance, chance], axis=1).astype(np.float32)
-    labels = Decision("binary", ("no", "yes"), threshold=found.value).apply(output).labels
+    labels = Decision("binary", ("no", "yes"), threshold=chosen.value).apply(output).labels
     assert labels is not None
     assert labels.tolist() == ["no", "no", "no"]
 
@@ -81,9 +81,9 @@ def test_the_decision_of_an_engine_keeps_the_limit_on_the_rows_it_was_set_on(
     target = np.array([int(positive) for positive, _ in listed])
     target[:2] = 0, 1
     chance = np.array([value for _, value in listed])
-    found = choose_threshold(target, chance, np.ones(len(target)), max_fpr=limit)
+    chosen = choose_threshold(target, chance, np.ones(len(target)), max_fpr=limit)
     output = np.stack([1 - chance, chance], axis=1).astype(np.float32)
-    labels = Decision("binary", ("no", "yes"), threshold=found.value).apply(output).labels
+    labels = Decision("binary", ("no", "yes"), threshold=chosen.value).apply(output).labels
     assert labels is not None
     assert np.mean(labels[target == 0] == "yes") <= limit
 
@@ -100,11 +100,11 @@ def test_the_curve_is_that_of_scikit_learn(seed: int) -> None:
 def test_costs_set_the_threshold_of_least_expected_cost() -> None:
     costs = check_costs({"bad": {"good": 50}, "good": {"bad": 1}}, ("good", "bad"))
     target, chance, weight = rows(0)
-    found = choose_threshold(target, chance, weight, costs=costs)
-    assert found.value == pytest.approx(1 / 51)
+    chosen = choose_threshold(target, chance, weight, costs=costs)
+    assert chosen.value == pytest.approx(1 / 51)
     for share in np.linspace(0.001, 0.999, 50):
         flag, leave = (1 - share) * 1, share * 50
-        assert (share >= found.value) == (flag <= leave)
+        assert (share >= chosen.value) == (flag <= leave)
 
 
 def test_costs_of_right_decisions_count() -> None:
@@ -114,15 +114,15 @@ def test_costs_of_right_decisions_count() -> None:
 
 def test_without_a_wish_the_threshold_is_one_half_with_its_own_rates() -> None:
     target, chance, weight = rows(3)
-    found = choose_threshold(target, chance, weight)
-    assert found.value == 0.5
+    chosen = choose_threshold(target, chance, weight)
+    assert chosen.value == 0.5
     wanted = rates(target, chance, weight, 0.5)
-    assert (found.recall, found.false_positive_rate, found.precision) == pytest.approx(wanted)
+    assert (chosen.recall, chosen.false_positive_rate, chosen.precision) == pytest.approx(wanted)
 
 
 def test_a_threshold_above_every_chance_flags_nothing() -> None:
-    found = choose_threshold(np.array([0, 1]), np.array([0.1, 0.2]), np.ones(2))
-    assert (found.recall, found.false_positive_rate) == (0, 0)
+    chosen = choose_threshold(np.array([0, 1]), np.array([0.1, 0.2]), np.ones(2))
+    assert (chosen.recall, chosen.false_positive_rate) == (0, 0)
 
 
 @pytest.mark.parametrize(

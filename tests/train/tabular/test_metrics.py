@@ -33,7 +33,7 @@ def multiclass(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_binary_figures_are_those_of_scikit_learn(seed: int) -> None:
     target, output, weight = binary(seed)
-    found = {name: info.function(target, output, weight) for name, info in METRICS["binary"].items()}
+    measured = {name: info.function(target, output, weight) for name, info in METRICS["binary"].items()}
     guess = output.argmax(axis=1)
     wanted = {
         "log_loss": reference.log_loss(target, output, sample_weight=weight),
@@ -43,13 +43,13 @@ def test_binary_figures_are_those_of_scikit_learn(seed: int) -> None:
         "auc": reference.roc_auc_score(target, output[:, 1], sample_weight=weight),
         "average_precision": reference.average_precision_score(target, output[:, 1], sample_weight=weight),
     }
-    assert found == pytest.approx(wanted, rel=1e-9)
+    assert measured == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_multiclass_figures_are_those_of_scikit_learn(seed: int) -> None:
     target, output, weight = multiclass(seed)
-    found = {name: info.function(target, output, weight) for name, info in METRICS["multiclass"].items()}
+    measured = {name: info.function(target, output, weight) for name, info in METRICS["multiclass"].items()}
     guess = output.argmax(axis=1)
     wanted = {
         "log_loss": reference.log_loss(target, output, sample_weight=weight),
@@ -57,7 +57,7 @@ def test_multiclass_figures_are_those_of_scikit_learn(seed: int) -> None:
         "brier": np.average(((output - np.eye(3)[target]) ** 2).sum(axis=1) / 2, weights=weight),
         "macro_f1": reference.f1_score(target, guess, sample_weight=weight, average="macro"),
     }
-    assert found == pytest.approx(wanted, rel=1e-9)
+    assert measured == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -65,13 +65,13 @@ def test_regression_figures_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     target, weight = rng.normal(100, 20, 150), rng.uniform(0, 2, 150)
     guess = target + rng.normal(0, 8, 150)
-    found = {n: info.function(target, guess[:, None], weight) for n, info in METRICS["regression"].items()}
+    measured = {n: info.function(target, guess[:, None], weight) for n, info in METRICS["regression"].items()}
     wanted = {
         "rmse": reference.root_mean_squared_error(target, guess, sample_weight=weight),
         "mae": reference.mean_absolute_error(target, guess, sample_weight=weight),
         "r2": reference.r2_score(target, guess, sample_weight=weight),
     }
-    assert found == pytest.approx(wanted, rel=1e-9)
+    assert measured == pytest.approx(wanted, rel=1e-9)
 
 
 def test_a_row_of_weight_two_counts_like_two_rows() -> None:
@@ -103,26 +103,26 @@ def test_figures_that_are_undefined_on_these_rows_are_left_out() -> None:
 
 def test_rows_without_weight_do_not_break_the_resamples() -> None:
     target, weight = np.array([0, 1, 1, 0]), np.array([1.0, 0.0, 0.0, 0.0])
-    found = measure_figures("binary", target, np.full((4, 2), 0.5), weight)
-    assert found["log_loss"].value == pytest.approx(np.log(2))
-    assert np.isfinite([found["log_loss"].low, found["log_loss"].high]).all()
+    measured = measure_figures("binary", target, np.full((4, 2), 0.5), weight)
+    assert measured["log_loss"].value == pytest.approx(np.log(2))
+    assert np.isfinite([measured["log_loss"].low, measured["log_loss"].high]).all()
 
 
 def test_equal_seeds_give_equal_intervals_and_a_figure_lies_in_its_own() -> None:
     target, output, weight = binary(1)
     first, again = (measure_figures("binary", target, output, weight, seed=3) for _ in range(2))
     assert first == again
-    assert all(found.low <= found.value <= found.high for found in first.values())
+    assert all(measured.low <= measured.value <= measured.high for measured in first.values())
 
 
 def test_an_interval_is_that_of_each_metric_computed_anew_on_each_resample() -> None:
     target, output, weight = binary(1)
-    found, random = measure_figures("binary", target, output, weight, seed=3), np.random.default_rng(3)
+    measured, random = measure_figures("binary", target, output, weight, seed=3), np.random.default_rng(3)
     alike = np.full(len(target), 1 / len(target))
     resamples = [weight * random.multinomial(len(target), alike) for _ in range(1_000)]
     for name, info in METRICS["binary"].items():
         low, high = np.quantile([info.function(target, output, each) for each in resamples], [0.025, 0.975])
-        assert (found[name].low, found[name].high) == pytest.approx((low, high)), name
+        assert (measured[name].low, measured[name].high) == pytest.approx((low, high)), name
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -132,8 +132,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         rng = np.random.default_rng(run)
         target = np.zeros(80)
         guess = rng.normal(0, truth / np.sqrt(2 / np.pi), (80, 1))
-        found = measure_figures("regression", target, guess, seed=run)["mae"]
-        hits += found.low <= truth <= found.high
+        measured = measure_figures("regression", target, guess, seed=run)["mae"]
+        hits += measured.low <= truth <= measured.high
     assert 0.86 <= hits / num_runs <= 0.99
 
 
@@ -142,9 +142,9 @@ def test_the_interval_is_as_wide_as_theory_says() -> None:
     target = rng.integers(0, 2, 1000)
     right = rng.random(1000) < 0.8
     chance = np.where(right, target, 1 - target) * 0.8 + 0.1
-    found = measure_figures("binary", target, np.stack([1 - chance, chance], axis=1))["accuracy"]
+    measured = measure_figures("binary", target, np.stack([1 - chance, chance], axis=1))["accuracy"]
     wanted = 2 * 1.96 * np.sqrt(0.8 * 0.2 / 1000)
-    assert found.high - found.low == pytest.approx(wanted, rel=0.12)
+    assert measured.high - measured.low == pytest.approx(wanted, rel=0.12)
 
 
 def test_many_rows_need_no_memory_for_all_resamples_at_once() -> None:

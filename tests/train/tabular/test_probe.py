@@ -34,27 +34,30 @@ def pixels() -> np.ndarray:
 def test_textures_are_told_apart_and_a_mirrored_picture_is_answered_alike(
     tower: PretrainedImageEncoder, pixels: np.ndarray
 ) -> None:
-    labels, rows, asked = np.arange(NUM) % 2, np.arange(60), np.arange(60, NUM)
-    found = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked)
-    assert roc_auc_score(labels[asked], found) > 0.9
+    labels, rows, query_rows = np.arange(NUM) % 2, np.arange(60), np.arange(60, NUM)
+    margins = probe_margins(tower, pixels, labels, rows=rows, query_rows=query_rows)
+    assert roc_auc_score(labels[query_rows], margins) > 0.9
     pixels = np.concatenate([pixels[:60], pixels[60:, ..., ::-1]])
-    again = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked)
-    np.testing.assert_allclose(again, found, atol=1e-5)
-    alone = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked, mirror=False)
-    assert np.abs(alone - found).max() > 0.01
+    again = probe_margins(tower, pixels, labels, rows=rows, query_rows=query_rows)
+    np.testing.assert_allclose(again, margins, atol=1e-5)
+    alone = probe_margins(tower, pixels, labels, rows=rows, query_rows=query_rows, mirror=False)
+    assert np.abs(alone - margins).max() > 0.01
 
 
 def test_the_middle_is_pooled_behind_its_stages(tower: PretrainedImageEncoder, pixels: np.ndarray) -> None:
     """Of eight stages with the head, the fourth to the sixth: behind blocks 8, 11 and 15."""
-    told: list[torch.Tensor] = []
-    hooks = [tower.net.blocks[at].register_forward_hook(lambda *given: told.append(given[2])) for at in (7, 10, 14)]
+    activations: list[torch.Tensor] = []
+    hooks = [
+        tower.net.blocks[at].register_forward_hook(lambda *hook_arguments: activations.append(hook_arguments[2]))
+        for at in (7, 10, 14)
+    ]
     with torch.no_grad():
-        found = tower.middle(torch.from_numpy(pixels[:3]))
+        margins = tower.middle(torch.from_numpy(pixels[:3]))
     for hook in hooks:
         hook.remove()
-    wanted = [part for x in told for part in (x.mean((2, 3)), x.flatten(2).std(2, correction=0))]
-    torch.testing.assert_close(found, torch.cat(wanted, 1))
-    assert found.shape == (3, 2 * (80 + 112 + 192))
+    wanted = [part for x in activations for part in (x.mean((2, 3)), x.flatten(2).std(2, correction=0))]
+    torch.testing.assert_close(margins, torch.cat(wanted, 1))
+    assert margins.shape == (3, 2 * (80 + 112 + 192))
 
 
 def test_one_class_is_refused(tower: PretrainedImageEncoder, pixels: np.ndarray) -> None:

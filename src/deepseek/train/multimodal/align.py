@@ -58,16 +58,17 @@ class Retrieval:
 
     num_rows: int  # with both values
     recall: dict[str, dict[int, float]]  # by direction ("report -> ct"), by k
-    chance: dict[str, dict[int, float]]  # the same, if the order were drawn
-    ranks: dict[str, NDArray[np.int64]]  # (N,) or (G,) by direction: where the first that belongs stands, from 0
+    chance: dict[str, dict[int, float]]  # the recall of a random order
+    ranks: dict[str, NDArray[np.int64]]  # (N,) or (G,) by direction: rank of the best match, from 0
 
 
 class _PairBatches:
-    """Batches ((one, other, numbers), nothing) of rows, in another order each pass; the rest of a pass is left out."""
+    """Batches ((one, other), mask (N, N) of rows with the same value) in a new order each pass; the rest of it is
+    left out."""
 
     def __init__(self, arrays: Arrays, pair: ColumnPair, rows: NDArray[Any], batch_size: int, seed: int) -> None:
         self.arrays, self.pair, self.rows, self.batch_size = arrays, pair, rows, min(batch_size, len(rows))
-        self.numbers = {name: _value_ids(arrays[name], rows) for name in pair}
+        self.value_ids = {name: _value_ids(arrays[name], rows) for name in pair}
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
@@ -78,8 +79,8 @@ class _PairBatches:
         for index in range(len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             values = [torch.from_numpy(np.asarray(self.arrays[name][self.rows[chosen]])) for name in self.pair]
-            numbers = [self.numbers[name][chosen] for name in self.pair]
-            yield (values[0], values[1]), torch.from_numpy(_same_value_mask(*numbers))
+            ids = [self.value_ids[name][chosen] for name in self.pair]
+            yield (values[0], values[1]), torch.from_numpy(_same_value_mask(*ids))
 
 
 def prealign(
@@ -91,7 +92,7 @@ def prealign(
     config: AlignConfig | None = None,
     seed: int = 0,
 ) -> Aligner:
-    """Teach the encoders of `pair` within `net`; what is learned beside them is the Aligner, in eval mode.
+    """Train the encoders of `pair` within `net`. Returns the Aligner that is learned beside them, in eval mode.
 
     InputError for a name that is no modality, or fewer than 2 rows that have both values.
     """
@@ -118,7 +119,7 @@ def prealign(
 
 
 class _PairSimilarity(nn.Module):
-    """(one, other) -> fits (N, N) and the scale, as the loop calls it."""
+    """Values of both columns -> their similarities (N, N) and the scale of these, as the loop calls a model."""
 
     def __init__(self, aligner: Aligner) -> None:
         super().__init__()
@@ -151,9 +152,9 @@ def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Seque
     rows = rows_with_both(arrays, aligner.pair, rows)
     if not len(rows):
         raise InputError("no row has both values", expected="rows with a pair", fix="give such rows")
-    fits, belongs = similarity_matrix(aligner, arrays, rows)
+    similarities, is_match = similarity_matrix(aligner, arrays, rows)
     one, other = aligner.pair
-    directions = {f"{one} -> {other}": (fits, belongs), f"{other} -> {one}": (fits.T, belongs.T)}
+    directions = {f"{one} -> {other}": (similarities, is_match), f"{other} -> {one}": (similarities.T, is_match.T)}
     ranks = {name: _first_match_ranks(*each) for name, each in directions.items()}
     return Retrieval(
         len(rows),
@@ -176,9 +177,9 @@ def similarity_matrix(aligner: Aligner, arrays: Arrays, rows: NDArray[Any]) -> t
             match_scores(AlignedTokens(*(part[at : at + 1] for part in encoded_sides[0])), encoded_sides[1])
             for at in range(len(encoded_sides[0][0]))
         ]
-    belongs = np.zeros((int(ids_by_side[0].max()) + 1, int(ids_by_side[1].max()) + 1), bool)
-    belongs[ids_by_side[0], ids_by_side[1]] = True
-    return torch.cat(parts).double().numpy(), belongs
+    is_match = np.zeros((int(ids_by_side[0].max()) + 1, int(ids_by_side[1].max()) + 1), bool)
+    is_match[ids_by_side[0], ids_by_side[1]] = True
+    return torch.cat(parts).double().numpy(), is_match
 
 
 def _encode_rows(aligner: Aligner, name: str, array: NDArray[Any], rows: NDArray[Any]) -> AlignedTokens:
@@ -203,20 +204,20 @@ def _same_value_mask(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArra
     return mask
 
 
-def _first_match_ranks(fits: Float64, belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _first_match_ranks(similarities: Float64, is_match: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The rank of the best match of each value (G,), from 0: how many others are at least as similar."""
-    best = np.where(belongs, fits, -np.inf).max(1, keepdims=True)
-    match_ranks: NDArray[np.int64] = ((fits >= best) & ~belongs).sum(1)
+    best = np.where(is_match, similarities, -np.inf).max(1, keepdims=True)
+    match_ranks: NDArray[np.int64] = ((similarities >= best) & ~is_match).sum(1)
     return match_ranks
 
 
-def _chance_recall(belongs: NDArray[np.bool_], k: int) -> float:
+def _chance_recall(is_match: NDArray[np.bool_], k: int) -> float:
     """Recall@k of candidates in a random order: the mean probability that a match is among k drawn."""
-    num_candidates = belongs.shape[1]
+    num_candidates = is_match.shape[1]
     if k >= num_candidates:
         return 1.0
     miss_probabilities = [
         np.prod([(num_candidates - num_matches - drawn) / (num_candidates - drawn) for drawn in range(k)])
-        for num_matches in belongs.sum(1)
+        for num_matches in is_match.sum(1)
     ]
     return float(1 - np.mean(np.maximum(miss_probabilities, 0)))
