@@ -9,8 +9,7 @@ open_runtime("bundle").predict(rows)             the same for whatever ship made
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.extras import lazy_attributes
 
@@ -48,11 +47,7 @@ _MODULES = {
     "open_runtime": "multimodal.runtime",
 }
 
-_find = lazy_attributes(__name__, _MODULES)
+#: Names of the last release.
+_RENAMED = {"FusedRuntime": "MultimodalRuntime"}
 
-
-def __getattr__(name: str) -> Any:
-    if name == "FusedRuntime":  # its name in the last release
-        warnings.warn("deepseek.engines.FusedRuntime is now MultimodalRuntime", DeprecationWarning, stacklevel=2)
-        name = "MultimodalRuntime"
-    return _find(name)
+__getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.bundle import Bundle, EngineEntry, Input, Lineage, Manifest, Output, check_name, now, write_bundle
+from deepseek.bundle import Bundle, EngineEntry, Lineage, Manifest, Output, check_name, now, write_bundle
 from deepseek.bundle.paths import MANIFEST
 from deepseek.bundle.read import open_bundle
 from deepseek.contracts import Float32, JsonObject, Task
@@ -240,7 +240,7 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
     )  # fmt: skip
     manifest = Manifest(
         name=_model_name(path), version="1", created=now(), task=task, target="target",
-        inputs=tuple(Input(**entry) for entry in preprocessor.inputs()), outputs=answers, labels=labels,
+        inputs=preprocessor.inputs(), outputs=answers, labels=labels,
         threshold=0.5 if task == "binary" else None,
         engines=_choose_engines(model, graph, imported.rows), lineage=Lineage(),
     )  # fmt: skip
