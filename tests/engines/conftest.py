@@ -51,7 +51,7 @@ def random_perceptron() -> Callable[..., Perceptron]:
         tables = [rng.normal(size=(5, 3)).astype(np.float32) for _ in range(num_codes)]
         joined = numbers.shape[1] + 3 * num_codes
         sizes = [joined, 16, 8, num_margins]
-        made = Perceptron(
+        perceptron = Perceptron(
             numeric=np.arange(num_codes, features.shape[1], dtype=np.int32),
             centre=numbers.mean(axis=0),
             scale=numbers.std(axis=0) + np.float32(1e-3),
@@ -64,7 +64,7 @@ def random_perceptron() -> Callable[..., Perceptron]:
             skip=(rng.normal(size=(joined, num_margins)) * 0.1).astype(np.float32),
             baseline=np.zeros(joined, np.float32),
         )
-        return replace(made, baseline=made.join(features).mean(axis=0).astype(np.float32))
+        return replace(perceptron, baseline=perceptron.join(features).mean(axis=0).astype(np.float32))
 
     return make
 
@@ -74,22 +74,25 @@ def halved(random_perceptron: Callable[..., Perceptron]) -> Callable[..., Percep
     """As nn.mlp takes them out: rounded to float16, numbers clipped, the first of them once more by its logarithm."""
 
     def make(features: Float32, **settings: int) -> Perceptron:
-        made = random_perceptron(features, **settings)
+        perceptron = random_perceptron(features, **settings)
 
         def rounded(array: Float32) -> Float32:
             return array.astype(np.float16).astype(np.float32)
 
         return replace(
-            made,
-            numeric=np.append(made.numeric[:1], made.numeric),
-            centre=np.append(np.float32(2.5), made.centre),
-            scale=np.append(np.float32(0.5), made.scale),
-            logged=np.arange(len(made.numeric) + 1) == 0,
+            perceptron,
+            numeric=np.append(perceptron.numeric[:1], perceptron.numeric),
+            centre=np.append(np.float32(2.5), perceptron.centre),
+            scale=np.append(np.float32(0.5), perceptron.scale),
+            logged=np.arange(len(perceptron.numeric) + 1) == 0,
             clip=3.0,
-            embeddings=[rounded(table) for table in made.embeddings],
-            weights=[rounded(np.append(made.weights[0][:1], made.weights[0], 0)), *map(rounded, made.weights[1:])],
-            skip=rounded(np.append(made.skip[:1], made.skip, 0)),
-            baseline=np.append(np.float32(0), made.baseline),
+            embeddings=[rounded(table) for table in perceptron.embeddings],
+            weights=[
+                rounded(np.append(perceptron.weights[0][:1], perceptron.weights[0], 0)),
+                *map(rounded, perceptron.weights[1:]),
+            ],
+            skip=rounded(np.append(perceptron.skip[:1], perceptron.skip, 0)),
+            baseline=np.append(np.float32(0), perceptron.baseline),
         )
 
     return make

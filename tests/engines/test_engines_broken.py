@@ -54,10 +54,10 @@ def trees(seed: int = 0) -> Model:
 
 
 def files_of(model: Model) -> Files:
-    made = preprocessor()
+    preparer = preprocessor()
     threshold = 0.5 if model.task == "binary" else None
     return {
-        "preprocess.json": made.to_bytes(), "example.json": json.dumps(made.example()).encode(),
+        "preprocess.json": preparer.to_bytes(), "example.json": json.dumps(preparer.example()).encode(),
         "decision.json": json.dumps({"threshold": threshold}).encode(), "model.onnx": export_onnx(model, 2),
         **model.to_files(),
     }  # fmt: skip

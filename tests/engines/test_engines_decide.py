@@ -18,39 +18,39 @@ CHANCES = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]], np.float32)
 )
 def test_two_classes_by_threshold(threshold: str, labels: str) -> None:
     decision = Decision.from_bytes(b'{"threshold": %s}' % threshold.encode(), task="binary", labels=("no", "yes"))
-    found = decision.apply(CHANCES)
-    assert found.labels is not None
-    assert found.labels.tolist() == labels.split()
-    assert found.labels_known == ("no", "yes")
+    prediction = decision.apply(CHANCES)
+    assert prediction.labels is not None
+    assert prediction.labels.tolist() == labels.split()
+    assert prediction.labels_known == ("no", "yes")
 
 
 def test_a_chance_that_set_the_threshold_still_meets_it() -> None:
     chance = 0.1234567890123  # as float32 a little less
     decision = Decision("binary", ("no", "yes"), threshold=chance)
-    found = decision.apply(np.array([[1 - chance, chance]], np.float32))
-    assert found.labels is not None
-    assert found.labels.tolist() == ["yes"]
+    prediction = decision.apply(np.array([[1 - chance, chance]], np.float32))
+    assert prediction.labels is not None
+    assert prediction.labels.tolist() == ["yes"]
 
 
 def test_many_classes_by_least_expected_cost() -> None:
     shares = np.array([[0.5, 0.4, 0.1]], np.float32)
     assert Decision("multiclass", ("a", "b", "c")).apply(shares).labels.tolist() == ["a"]  # type: ignore[union-attr]
     costs = np.array([[0, 1, 1], [1, 0, 1], [50, 50, 0]], float)  # costs[truth][decision]: missing a c is dear
-    found = Decision("multiclass", ("a", "b", "c"), costs=costs).apply(shares)
-    assert found.labels is not None
-    assert found.labels.tolist() == ["c"]  # expected 5.4, 5.5, 0.9
+    prediction = Decision("multiclass", ("a", "b", "c"), costs=costs).apply(shares)
+    assert prediction.labels is not None
+    assert prediction.labels.tolist() == ["c"]  # expected 5.4, 5.5, 0.9
 
 
 def test_values_with_their_interval_and_flags() -> None:
-    told = b'{"threshold": null, "costs": null, "interval": {"level": 0.9, "half_width": 2.0}}'
+    document = b'{"threshold": null, "costs": null, "interval": {"level": 0.9, "half_width": 2.0}}'
     flags = (Flag(0, "age", "imputed"),)
-    found = Decision.from_bytes(told, task="regression", labels=()).apply(np.array([[5.0]], np.float32), flags)
-    assert found.values is not None
-    assert found.intervals is not None
-    assert found.values.tolist() == [5.0]
-    assert found.intervals.tolist() == [[3.0, 7.0]]
-    assert found.flags == flags
-    assert len(found) == 1
+    prediction = Decision.from_bytes(document, task="regression", labels=()).apply(np.array([[5.0]], np.float32), flags)
+    assert prediction.values is not None
+    assert prediction.intervals is not None
+    assert prediction.values.tolist() == [5.0]
+    assert prediction.intervals.tolist() == [[3.0, 7.0]]
+    assert prediction.flags == flags
+    assert len(prediction) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"costs": "x"}', b'{"interval": 3}'])

@@ -61,11 +61,11 @@ def test_small_numbers_are_kept_and_are_no_inputs_of_the_graph() -> None:
     x, module = torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [0.25, 0.5, 0.75, 1]]), Whole()
     model = exported(module, x, names)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = session.run(names, {"x": x.numpy()})
+    outputs = session.run(names, {"x": x.numpy()})
     with torch.no_grad():
-        for name, mine, theirs in zip(names, found, module(x), strict=True):
-            assert theirs.isfinite().all(), name
-            np.testing.assert_allclose(mine, theirs.numpy(), rtol=2e-6, atol=1e-6, err_msg=name)
+        for name, output, expected in zip(names, outputs, module(x), strict=True):
+            assert expected.isfinite().all(), name
+            np.testing.assert_allclose(output, expected.numpy(), rtol=2e-6, atol=1e-6, err_msg=name)
     assert [each.name for each in model.graph.input] == ["x"]
 
 
@@ -79,8 +79,8 @@ def test_an_output_that_is_given_twice_has_both_names() -> None:
     """As the value and the margin of a net for a value are one tensor."""
     model = exported(Twice(), torch.zeros(3, 4), ["margin", "output"])
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = session.run(["margin", "output"], {"x": np.ones((2, 4), np.float32)})
-    assert [each.tolist() for each in found] == [[[3.0] * 4] * 2] * 2
+    outputs = session.run(["margin", "output"], {"x": np.ones((2, 4), np.float32)})
+    assert [each.tolist() for each in outputs] == [[[3.0] * 4] * 2] * 2
 
 
 class Twice(nn.Module):
@@ -154,7 +154,7 @@ def test_an_edge_is_named_where_a_graph_differs_and_where_it_loses_a_number() ->
     wanted = {"y": np.ones((len(edges), 1))}
     check_edges(edges, wanted, wanted, limit=1e-4, what=GRAPH)
     for value, said in ((np.nan, "is not finite"), (1.5, "differs by 0.5")):
-        found = wanted["y"].copy()
-        found[edges.cases.index("x missing")] = value
+        outputs = wanted["y"].copy()
+        outputs[edges.cases.index("x missing")] = value
         with pytest.raises(CheckError, match=f"x missing: y {said}"):
-            check_edges(edges, wanted, {"y": found}, limit=1e-4, what=GRAPH)
+            check_edges(edges, wanted, {"y": outputs}, limit=1e-4, what=GRAPH)

@@ -52,9 +52,9 @@ def test_an_engine_that_is_off_does_not_pass(models: dict[str, tuple[Model, Floa
     model, rows = models["boosted"]
     expected = model.score(rows)
     off = replace(expected, output=expected.output + np.float32(2e-5))
-    found = compare_scores(model, expected, off)
-    assert not found.passes
-    assert found.output_difference == pytest.approx(2e-5, rel=0.01)
+    parity = compare_scores(model, expected, off)
+    assert not parity.passes
+    assert parity.output_difference == pytest.approx(2e-5, rel=0.01)
     broken = replace(expected, output=np.full_like(expected.output, np.nan))
     assert not compare_scores(model, expected, broken).passes
 

@@ -51,15 +51,15 @@ def test_what_would_be_compiled_again_is_computed_eagerly(monkeypatch: pytest.Mo
     counted = torch._dynamo.utils.counters["frames"]
     before = dict(counted)
     with torch.inference_mode():
-        found = call(torch.ones(3, 2, dtype=torch.float64))
-    assert found.tolist() == [[3.0, 3.0]] * 3  # numbers of another kind
+        output = call(torch.ones(3, 2, dtype=torch.float64))
+    assert output.tolist() == [[3.0, 3.0]] * 3  # numbers of another kind
     assert dict(counted) == before
 
 
 def test_bfloat16_is_lossy_and_near(models: dict[str, tuple[Model, Float32]]) -> None:
     model, rows = models["perceptron"]
-    found, expected = open_engine("torch-bf16", source_of(model, rows)).score(rows), model.score(rows)
-    assert 1e-5 < np.abs(found.output - expected.output).max() < 0.05
+    scores, expected = open_engine("torch-bf16", source_of(model, rows)).score(rows), model.score(rows)
+    assert 1e-5 < np.abs(scores.output - expected.output).max() < 0.05
     assert not check_engine(model, expected, rows, "torch-bf16", source_of(model, rows)).passes
 
 
@@ -127,9 +127,9 @@ def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(
         return {1: timed[kind], 32: timed[kind]}
 
     monkeypatch.setattr(tune, "measure_engine", measured)
-    found = tune.autotune(source, parity, rows)
-    assert [entry.kind for entry in found.entries] == ["onnxruntime", "torch-compile"]
-    assert found.entries[1].parity <= 1e-5
-    assert found.to_dict()["parity"]["torch-compile"]["passes"]
+    tuning = tune.autotune(source, parity, rows)
+    assert [entry.kind for entry in tuning.entries] == ["onnxruntime", "torch-compile"]
+    assert tuning.entries[1].parity <= 1e-5
+    assert tuning.to_dict()["parity"]["torch-compile"]["passes"]
     timed["torch"] = 2.1
     assert "torch-compile" not in tune.autotune(source, parity, rows).seconds

@@ -54,8 +54,8 @@ def test_a_loop_with_an_end_answers_and_later_runs_are_not_watched(tmp_path: Pat
         str(loop(tmp_path / "m.onnx", node("Add", "s_in s_in", "s_out"), turns=3)), "m.onnx", num_threads=1
     )
     for number in (1.0, 2.0):
-        found = session.run(None, {"x": np.full((1, 4), number, np.float32)})[0]
-        assert found.tolist() == [[8 * number] * 4]
+        output = session.run(None, {"x": np.full((1, 4), number, np.float32)})[0]
+        assert output.tolist() == [[8 * number] * 4]
     assert session.run.__self__ is not session
 
 

@@ -98,8 +98,8 @@ def asked() -> Iterator[list[str]]:
 
 def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: Path) -> None:
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2).to_dict()
-    table = {row["kind"]: row for row in found["table"]}
+    record = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2).to_dict()
+    table = {row["kind"]: row for row in record["table"]}
     assert {"onnxruntime", "torch", "torch-bf16", "onnxruntime-int8"} <= set(table)
     row = table["onnxruntime-int8"]
     assert row["passes"]
@@ -107,19 +107,19 @@ def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: 
     assert row["agreement"] > 0.9
     assert table["torch"]["difference"] < 1e-5
     assert row["seconds"]["256"] < table["onnxruntime"]["seconds"]["256"] / 1.15
-    assert found["engines"][-1][0] in LOSSY_KINDS
+    assert record["engines"][-1][0] in LOSSY_KINDS
     assert copy.exists()
 
 
 def test_a_tight_gate_lets_nothing_lossy_pass(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
-    found = measure_lossy_engines(
+    record = measure_lossy_engines(
         bundle, TIGHT, rows=csv_of(tmp_path / "rows.csv", 1), int8_file=copy, budget_s=0.5
     ).to_dict()
-    assert {row["kind"] for row in found["table"] if row["passes"]} >= {"onnxruntime"}
-    assert not {row["kind"] for row in found["table"] if row["passes"]} & LOSSY_KINDS
-    assert not {kind for kind, _ in found["engines"]} & LOSSY_KINDS
-    assert (found["int8"], copy.exists()) == (None, False)
+    assert {row["kind"] for row in record["table"] if row["passes"]} >= {"onnxruntime"}
+    assert not {row["kind"] for row in record["table"] if row["passes"]} & LOSSY_KINDS
+    assert not {kind for kind, _ in record["engines"]} & LOSSY_KINDS
+    assert (record["int8"], copy.exists()) == (None, False)
 
 
 def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
@@ -133,17 +133,17 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
 
     monkeypatch.setattr(Int8Engine, "score", without_zeros)
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1).to_dict()
-    (row,) = (row for row in found["table"] if row["kind"] == "onnxruntime-int8")
+    record = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1).to_dict()
+    (row,) = (row for row in record["table"] if row["kind"] == "onnxruntime-int8")
     assert (row["passes"], row["says"]) == (False, "zero: output is not finite")
 
 
 @pytest.mark.parametrize("given", [None, 5])
 def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: Path, tmp_path: Path) -> None:
     rows = None if given is None else csv_of(tmp_path / "rows.csv", 1, given)
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx").to_dict()
-    assert found["engines"] == [["onnxruntime", 1]]
-    assert "give --lossy-rows" in found["table"][0]["says"]
+    record = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx").to_dict()
+    assert record["engines"] == [["onnxruntime", 1]]
+    assert "give --lossy-rows" in record["table"][0]["says"]
 
 
 def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
@@ -158,8 +158,8 @@ def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
         spec = {"path": str(bundle), "digest": runtime.manifest.digest, "lossy": first.to_dict()}
         features = runtime.prepare_table(read_table(rows.path)).features
         opened = ServedTable.open(spec)
-        apart = np.abs(opened.run({"features": features})["output"] - runtime.score(features).output).max()
-        assert 1e-5 < apart < 0.1
+        difference = np.abs(opened.run({"features": features})["output"] - runtime.score(features).output).max()
+        assert 1e-5 < difference < 0.1
         Path(first.int8[0]).write_bytes(b"poison")
         with pytest.raises(IntegrityError, match="was changed"):
             ServedTable.open(spec)
@@ -174,21 +174,21 @@ def test_a_server_answers_with_what_the_gate_lets_pass(bundle: Path, tmp_path: P
     options = ("--lossy", "cosine=-1,difference=1,agreement=0", "--lossy-rows", rows, "--log-level", "info")
     with started(bundle, *options, "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
         record = {name: float(values[0]) for name, values in columns_of(1).items()}
-        given = {"instances": [record] * 64}
-        found = np.array([each["probabilities"]["yes"] for each in asked_of(server, given)])
+        body = {"instances": [record] * 64}
+        probabilities = np.array([each["probabilities"]["yes"] for each in asked_of(server, body)])
         assert server.stop() == 0
         assert server.process.stderr is not None
-        told = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
-    assert {"onnxruntime-int8", "torch-bf16"} <= {row["kind"] for row in told[0]["deepseek"]["measured"]}
+        lines = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
+    assert {"onnxruntime-int8", "torch-bf16"} <= {row["kind"] for row in lines[0]["deepseek"]["measured"]}
     with Runtime.open(bundle) as runtime:
         exact = runtime.predict([record] * 64).probabilities
     assert exact is not None
-    assert 0 < np.abs(found - exact[:, 1]).max() < 0.1
+    assert 0 < np.abs(probabilities - exact[:, 1]).max() < 0.1
 
 
-def asked_of(server: Any, given: dict[str, Any]) -> Any:
-    body = json.dumps(given).encode()
-    request = urllib.request.Request(f"{server.url}/v1/models/wide:predict", body, {"content-type": "application/json"})
+def asked_of(server: Any, body: dict[str, Any]) -> Any:
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(f"{server.url}/v1/models/wide:predict", data, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)["predictions"]
 

@@ -95,10 +95,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_every_verb_that_answers_ends_in_words(verb: list[str], table: tuple[Path, Path], capsys: Any) -> None:
     bundle, data = table
     assert main([verb[0], str(bundle), str(data), *verb[1:]]) == 3
-    told = capsys.readouterr()
-    assert "nan" not in told.out.lower()
-    assert "the model 'photos' gives NaN as" in told.err
-    assert "for row 2" in told.err
+    output = capsys.readouterr()
+    assert "nan" not in output.out.lower()
+    assert "the model 'photos' gives NaN as" in output.err
+    assert "for row 2" in output.err
 
 
 def test_a_bundle_is_evaluated_on_the_rows_that_it_answers(table: tuple[Path, Path]) -> None:

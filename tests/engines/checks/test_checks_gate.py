@@ -70,27 +70,27 @@ def test_of_tensors_each_and_all_together() -> None:
 def test_rows_that_lack_a_column_and_all_columns() -> None:
     table = read_table({"age": [20.5, 30.5, 90.0, 41.5] * 10, "sex": ["f", "m"] * 20, "ill": [0, 1] * 20})
     preprocessor = fit_preprocessor(table, find_kinds(table, target="ill"), target="ill")
-    found = rows_with_missing_columns(preprocessor)
-    assert len(found) == 3
-    np.testing.assert_array_equal(found[-1], preprocessor.rows([{"age": None, "sex": None}]).features[0])
+    rows_without = rows_with_missing_columns(preprocessor)
+    assert len(rows_without) == 3
+    np.testing.assert_array_equal(rows_without[-1], preprocessor.rows([{"age": None, "sex": None}]).features[0])
 
 
 def test_what_is_not_finite_counts_where_the_reference_is() -> None:
     edges = make_edge_features(np.ones((2, 1), np.float32))
     wanted = np.ones((len(edges), 1))
     wanted[edges.cases.index("far above the data")] = math.inf
-    found = wanted.copy()
-    assert edge_faults(edges, {"y": wanted}, {"y": found}, limit=1e-6) == []
-    assert check_edges(edges, {"y": wanted}, {"y": found}, limit=1e-6, what="it").num_rows == len(edges)
-    found[edges.cases.index("zero")] = math.nan
-    found[edges.cases.index("far below the data")] = -5  # rounding may be large there
-    found[edges.cases.index("at its largest")] = 1.1
-    faults = edge_faults(edges, {"y": wanted}, {"y": found}, limit=1e-6)
+    outputs = wanted.copy()
+    assert edge_faults(edges, {"y": wanted}, {"y": outputs}, limit=1e-6) == []
+    assert check_edges(edges, {"y": wanted}, {"y": outputs}, limit=1e-6, what="it").num_rows == len(edges)
+    outputs[edges.cases.index("zero")] = math.nan
+    outputs[edges.cases.index("far below the data")] = -5  # rounding may be large there
+    outputs[edges.cases.index("at its largest")] = 1.1
+    faults = edge_faults(edges, {"y": wanted}, {"y": outputs}, limit=1e-6)
     assert sorted(faults) == ["at its largest: y differs by 0.1", "zero: y is not finite"]
-    assert nonfinite_faults(edges, {"y": wanted}, {"y": found}) == ["zero: y is not finite"]
+    assert nonfinite_faults(edges, {"y": wanted}, {"y": outputs}) == ["zero: y is not finite"]
     with pytest.raises(CheckError, match="it does not answer as the model does"):
-        check_edges(edges, {"y": wanted}, {"y": found}, limit=1e-6, what="it")
-    assert "shape" in edge_faults(edges, {"y": wanted}, {"y": found[:-1]}, limit=1.0)[0]
+        check_edges(edges, {"y": wanted}, {"y": outputs}, limit=1e-6, what="it")
+    assert "shape" in edge_faults(edges, {"y": wanted}, {"y": outputs[:-1]}, limit=1.0)[0]
     assert absolute_errors(np.array([np.nan]), np.array([1.0])).tolist() == [math.inf]
 
 

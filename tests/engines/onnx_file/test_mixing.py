@@ -261,9 +261,9 @@ def hold_to_alone(path: Path, inputs: Callable[[Any], dict[str, Any]]) -> None:
     alone = [session.run(None, inputs(rows[at : at + 1]))[0] for at in range(len(rows))]
     for size in (2, 3, 9):
         for start in range(len(rows) - size + 1):
-            found = session.run(None, inputs(rows[start : start + size]))[0]
+            outputs = session.run(None, inputs(rows[start : start + size]))[0]
             expected = np.concatenate(alone[start : start + size])
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_random_operators_are_told_and_dropout_only_in_training(tmp_path: Path) -> None:
@@ -312,11 +312,11 @@ def test_constants_are_read_in_every_form(tmp_path: Path) -> None:
     packed = helper.make_tensor("packed", TensorProto.INT64, [3], [-1, 7, 300])
     floats = helper.make_tensor("floats", FLOAT, [2], [0.5, -2.0])
     tensors = [*(numpy_helper.from_array(array, name) for name, array in arrays.items()), packed, floats]
-    made = helper.make_graph([], "g", [], [], tensors)
-    constants = read_model(helper.make_model(made).SerializeToString()).graph.constants
-    found = {name: None if each.values is None else [float(v.factor) for v in each.values]
+    graph = helper.make_graph([], "g", [], [], tensors)
+    constants = read_model(helper.make_model(graph).SerializeToString()).graph.constants
+    values = {name: None if each.values is None else [float(v.factor) for v in each.values]
              for name, each in constants.items()}  # fmt: skip
-    assert found == {
+    assert values == {
         "whole": [-1, 2**40], "small": [-3], "point": [0.5], "double": [0.25], "truth": [1], "many": None,
         "endless": None, "packed": [-1, 7, 300], "floats": [0.5, -2.0],
     }  # fmt: skip

@@ -130,6 +130,6 @@ def test_pipelines_of_scikit_learn_are_joined(tmp_path: Path) -> None:
             warnings.simplefilter("ignore")
             model.fit(x, (x[:, 0] > 0).astype(int))
         options = {"zipmap": False} if is_classifier(model) else None
-        made = converter.to_onnx(model, x[:1], options=options, target_opset={"": 17, "ai.onnx.ml": 3})
-        (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+        graph = converter.to_onnx(model, x[:1], options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+        (tmp_path / "m.onnx").write_bytes(graph.SerializeToString())
         assert why_mixed(tmp_path / "m.onnx") == "", model

@@ -72,9 +72,9 @@ def test_every_engine_gives_the_answers_of_the_reference_or_is_left_out(tmp_path
                 "tried": record["tried"],
             }
         )
-        found = engines.run({"x": x})
-        np.testing.assert_allclose(found["scores"], dense_scores(path, x), rtol=1e-5, atol=1e-5)
-        assert found["label"].tolist() == dense_scores(path, x).argmax(axis=1).tolist()
+        outputs = engines.run({"x": x})
+        np.testing.assert_allclose(outputs["scores"], dense_scores(path, x), rtol=1e-5, atol=1e-5)
+        assert outputs["label"].tolist() == dense_scores(path, x).argmax(axis=1).tolist()
         engines.close()
 
 
@@ -95,9 +95,9 @@ def test_inputs_that_were_not_tried_are_left_to_the_reference(tmp_path: Path) ->
     for places in ([[1000]], [[2**40]], [[-1001]]):
         with pytest.raises(InputError, match="out of data bounds"):
             engines.run({"places": np.array(places), "scale": scale})
-    found = engines.run({"places": np.zeros((1, 5000), np.int64), "scale": scale * np.nan})["y"]
-    assert found.shape == (1, 5000)
-    assert np.isnan(found).all()
+    y = engines.run({"places": np.zeros((1, 5000), np.int64), "scale": scale * np.nan})["y"]
+    assert y.shape == (1, 5000)
+    assert np.isnan(y).all()
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_differences_by_hand() -> None:
     assert relative_difference(nan, np.array([2.0, 2.0])) > 1e300
     assert relative_difference(np.array([10.0, 1.0]), np.array([10.0, 1.5])) == pytest.approx(0.05)
     assert relative_difference(np.array([1.0]), np.array([1])) == float("inf")
-    found = compare_outputs({"y": np.array([[3.0, 4.0], [1.0, 0.0]])}, {"y": np.array([[3.0, 4.0], [0.0, 1.0]])})
-    assert found == {"min_cosine": 0.0, "max_difference": 1.0, "min_agreement": 0.5}
+    figures = compare_outputs({"y": np.array([[3.0, 4.0], [1.0, 0.0]])}, {"y": np.array([[3.0, 4.0], [0.0, 1.0]])})
+    assert figures == {"min_cosine": 0.0, "max_difference": 1.0, "min_agreement": 0.5}
 
 
 def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
@@ -143,15 +143,15 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
     measured = []
     real = measure_file
 
-    def here(module: str, asked: dict[str, Any], **_: Any) -> Any:
+    def here(module: str, request: dict[str, Any], **_: Any) -> Any:
         measured.append(module)
-        return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05).to_dict()))
+        return json.loads(json.dumps(real(Path(request["path"]), limits=request["limits"], budget_s=0.05).to_dict()))
 
     monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, cache = dense(tmp_path / "m.onnx"), tmp_path / "cache"
-    found = open_file(path, cache)
-    assert found == open_file(path, cache)
-    assert found.engines[0][1] == 1
+    file = open_file(path, cache)
+    assert file == open_file(path, cache)
+    assert file.engines[0][1] == 1
     assert len(measured) == 1
     open_file(path, cache, tolerance=Tolerance())
     monkeypatch.setattr(opening, "describe_machine", lambda *_: "another")
@@ -160,9 +160,9 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
     for broken in (b"{", b"[]", b'{"engines": []}'):
         for each in cache.glob("*.json"):
             each.write_bytes(broken)
-        assert open_file(path, cache).signature == found.signature
+        assert open_file(path, cache).signature == file.signature
     dense(path, seed=1)
-    assert open_file(path, cache).digest != found.digest
+    assert open_file(path, cache).digest != file.digest
 
 
 def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_a_cache_that_cannot_be_written_to_costs_only_time(tmp_path: Path) -> No
 def test_an_engine_that_kills_the_process_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from deepseek.engines.measuring import MeasuringError, run_in_subprocess
 
-    def dies(module: str, asked: dict[str, Any], **more: Any) -> Any:
-        if not asked["only"]:
+    def dies(module: str, request: dict[str, Any], **more: Any) -> Any:
+        if not request["only"]:
             raise MeasuringError("measuring ended with -11")
-        return run_in_subprocess(module, asked, **more)
+        return run_in_subprocess(module, request, **more)
 
     monkeypatch.setattr(opening, "run_in_subprocess", dies)
     assert open_file(dense(tmp_path / "m.onnx")).engines == (("onnxruntime", 1),)
@@ -192,19 +192,19 @@ def test_a_cut_file_names_itself(at: int, tmp_path: Path) -> None:
 
 def test_no_bytes_raise_anything_but_words(tmp_path: Path) -> None:
     data, path = dense(tmp_path / "m.onnx").read_bytes(), tmp_path / "changed.onnx"
-    rng, told = np.random.default_rng(0), list[str]()
+    rng, messages = np.random.default_rng(0), list[str]()
     for _ in range(300):
         changed = bytearray(data)
         for place in rng.integers(0, len(data), 3):
             changed[place] = rng.integers(0, 256)
         path.write_bytes(changed)
-        told.append("changed.onnx")
+        messages.append("changed.onnx")
         try:
             examine_file(path)
         except DeepseekError as error:
-            told[-1] = error.message
-    assert all("changed.onnx" in message for message in told)
-    assert len(set(told)) > 3
+            messages[-1] = error.message
+    assert all("changed.onnx" in message for message in messages)
+    assert len(set(messages)) > 3
     path.write_bytes(b"\x3a\x02\x0a\x00" + b"\x0a" * 50)
     with pytest.raises(IntegrityError, match=r"changed\.onnx"):
         examine_file(path)

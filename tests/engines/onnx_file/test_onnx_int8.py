@@ -75,12 +75,12 @@ def test_weights_have_a_scale_for_each_channel(tmp_path: Path) -> None:
     path = save(
         tmp_path / "m.onnx", [node("MatMul", "x w", "y")], [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])], weights
     )
-    given = {"x": np.random.default_rng(0).uniform(-1, 1, (32, 2)).astype(np.float32)}
-    int8.quantize_int8(path, tmp_path / "q.onnx", [given])
+    inputs = {"x": np.random.default_rng(0).uniform(-1, 1, (32, 2)).astype(np.float32)}
+    int8.quantize_int8(path, tmp_path / "q.onnx", [inputs])
     from deepseek.engines.onnx import open_session
 
-    found = open_session(str(tmp_path / "q.onnx"), "q", num_threads=1).run(None, given)[0]
-    assert np.abs(found - given["x"] @ weights["w"])[:, 0].max() < 10  # the output has one scale for both
+    outputs = open_session(str(tmp_path / "q.onnx"), "q", num_threads=1).run(None, inputs)[0]
+    assert np.abs(outputs - inputs["x"] @ weights["w"])[:, 0].max() < 10  # the output has one scale for both
     import onnx
 
     scales = [each for each in onnx.load(tmp_path / "q.onnx").graph.initializer if each.name.startswith("w_scale")]
@@ -128,11 +128,11 @@ def test_the_quantizer_leaves_logging_as_it_was(tmp_path: Path) -> None:
 def test_the_copy_is_kept_and_a_changed_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
 
-    def here(_: str, asked: dict[str, Any], **more: Any) -> Any:
+    def here(_: str, request: dict[str, Any], **more: Any) -> Any:
         from deepseek.engines.onnx_file import tune
 
-        measured.append(asked["path"])
-        return json.loads(json.dumps(tune._handle_request(asked | {"budget_s": 0.3})))
+        measured.append(request["path"])
+        return json.loads(json.dumps(tune._handle_request(request | {"budget_s": 0.3})))
 
     monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
@@ -144,8 +144,8 @@ def test_the_copy_is_kept_and_a_changed_one_is_made_again(tmp_path: Path, monkey
     engines = GraphEngines.open(first.spec())
     x = np.load(rows.path)["x"][:32]
     exact = GraphEngines.open({**first.spec(), "engines": [["onnxruntime", 1]], "int8": None})
-    apart = np.abs(engines.run({"x": x})["y"] - exact.run({"x": x})["y"]).max()
-    assert 0 < apart < 0.1
+    difference = np.abs(engines.run({"x": x})["y"] - exact.run({"x": x})["y"]).max()
+    assert 0 < difference < 0.1
     copy = Path(first.int8[0])
     copy.write_bytes(copy.read_bytes()[:-1] + b"?")
     with pytest.raises(IntegrityError):

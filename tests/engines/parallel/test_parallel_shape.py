@@ -62,12 +62,12 @@ def test_counts_are_those_of_transformers(kind: str, config: dict) -> None:
     transformers = pytest.importorskip("transformers")
     import torch
 
-    made = transformers.AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
+    configuration = transformers.AutoConfig.for_model(kind, **{k: v for k, v in config.items() if k != "model_type"})
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(made)
+        model = transformers.AutoModelForCausalLM.from_config(configuration)
     # routers are as small as norms, and counted no more than those
     matrices = sum(p.numel() for name, p in model.named_parameters() if p.ndim > 1 and ".gate.weight" not in name)
-    assert shape_from_config(made.to_dict(), kind).num_parameters == pytest.approx(matrices, rel=0.01)
+    assert shape_from_config(configuration.to_dict(), kind).num_parameters == pytest.approx(matrices, rel=0.01)
 
 
 def test_a_step_reads_the_experts_that_its_tokens_choose() -> None:

@@ -19,22 +19,22 @@ ARRAYS = {
 }
 
 
-def check(found: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-    assert list(found) == list(arrays)
+def check(unpacked: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    assert list(unpacked) == list(arrays)
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
-        assert found[name].shape == array.shape
-        assert (found[name] == array).all()
-        assert found[name].ctypes.data % ALIGNMENT == 0
-        assert not found[name].flags.writeable
+        assert unpacked[name].dtype == array.dtype
+        assert unpacked[name].shape == array.shape
+        assert (unpacked[name] == array).all()
+        assert unpacked[name].ctypes.data % ALIGNMENT == 0
+        assert not unpacked[name].flags.writeable
 
 
 @pytest.mark.parametrize("text", ["", "a", "ab", "abc", "a longer name of a model"])
 def test_arrays_come_as_they_went_and_are_aligned_whatever_stands_before_them(text: str) -> None:
     """A matrix at an odd address is refused by xgboost, and read slowly by all others."""
-    ((head, found),) = FrameReader().feed(pack_frame((7, "run", text, {"more": [1, None]}), ARRAYS))
+    ((head, unpacked),) = FrameReader().feed(pack_frame((7, "run", text, {"more": [1, None]}), ARRAYS))
     assert head == [7, "run", text, {"more": [1, None]}]
-    check(found, ARRAYS)
+    check(unpacked, ARRAYS)
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 50])
@@ -44,10 +44,10 @@ def test_frames_may_come_in_any_pieces(size: int) -> None:
         + pack_frame((2, "close", "b", {}), {})
         + pack_frame((3, "run", "c", {}), ARRAYS)
     )
-    frames, found = FrameReader(), []
+    frames, received = FrameReader(), []
     for start in range(0, len(data), size):
-        found += list(frames.feed(data[start : start + size]))
-    assert [head[:3] for head, _ in found] == [[1, "run", "a"], [2, "close", "b"], [3, "run", "c"]]
-    check(found[0][1], ARRAYS)
-    check(found[1][1], {})
-    check(found[2][1], ARRAYS)
+        received += list(frames.feed(data[start : start + size]))
+    assert [head[:3] for head, _ in received] == [[1, "run", "a"], [2, "close", "b"], [3, "run", "c"]]
+    check(received[0][1], ARRAYS)
+    check(received[1][1], {})
+    check(received[2][1], ARRAYS)

@@ -33,12 +33,12 @@ def run(model: Model, features: Float32) -> Scores:
 
 def test_the_graph_gives_the_twins_scores(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
-    found, expected = run(model, rows[:300]), model.score(rows[:300])
-    assert found.margin.shape == expected.margin.shape
-    assert found.output.shape == expected.output.shape
+    scores, expected = run(model, rows[:300]), model.score(rows[:300])
+    assert scores.margin.shape == expected.margin.shape
+    assert scores.output.shape == expected.output.shape
     size = np.maximum(1, np.abs(expected.margin))
-    assert (np.abs(found.margin - expected.margin) / size).max() <= 1e-5
-    assert (np.abs(found.output - expected.output) / (size if model.task == "regression" else 1)).max() <= 1e-6
+    assert (np.abs(scores.margin - expected.margin) / size).max() <= 1e-5
+    assert (np.abs(scores.output - expected.output) / (size if model.task == "regression" else 1)).max() <= 1e-6
 
 
 def test_equal_models_give_equal_bytes(model_and_rows: tuple[Model, Float32]) -> None:
@@ -116,8 +116,8 @@ def test_a_value_on_the_threshold_goes_left_and_the_next_float_right(stump: Any)
     cut = np.float32(0.1)
     rows = np.array([[cut], [np.nextafter(cut, np.float32(1))], [0.0], [-0.0]], np.float32)
     table = stump((0, cut, -1.0, 2.0), (0, 0.0, 10.0, 20.0))
-    found = run(Model("regression", (), "target units", (Part("t", table),)), rows)
-    assert found.output[:, 0].tolist() == [19.0, 22.0, 9.0, 9.0]
+    scores = run(Model("regression", (), "target units", (Part("t", table),)), rows)
+    assert scores.output[:, 0].tolist() == [19.0, 22.0, 9.0, 9.0]
 
 
 def test_trees_that_are_one_leaf_are_kept(stump: Any) -> None:
@@ -140,19 +140,19 @@ def test_a_share_near_one_keeps_its_log_odds(stump: Any) -> None:
     estimator = RandomForestClassifier(300, random_state=0).fit(features, features[:, 0] > 20)
     table = from_forest(estimator, num_margins=1)
     model = Model("binary", LABELS, "log-odds", (Part("rf", table, 1.0, "log_odds", 1e-4),))
-    found = run(model, features).margin[:, 0]
+    margins = run(model, features).margin[:, 0]
     share = 1e-4 + (1 - 2e-4) * estimator.predict_proba(features)[:, 1]
     assert share.max() == 1 - 1e-4
-    assert np.abs(found - np.log(share / (1 - share))).max() < 1e-5
-    assert np.abs(found - model.score(features).margin[:, 0]).max() < 1e-6
+    assert np.abs(margins - np.log(share / (1 - share))).max() < 1e-5
+    assert np.abs(margins - model.score(features).margin[:, 0]).max() < 1e-6
 
 
 def test_a_code_beyond_the_table_reads_level_zero(models: dict[str, tuple[Model, Float32]]) -> None:
     model, rows = models["perceptron, ten classes"]
     odd = np.repeat(rows[:1], 3, axis=0)
     odd[:, 0] = [0, 5, -1]  # five levels: 0 to 4
-    found = run(model, odd).margin
-    assert np.abs(found[1:] - found[0]).max() == 0.0
+    margins = run(model, odd).margin
+    assert np.abs(margins[1:] - margins[0]).max() == 0.0
 
 
 @pytest.mark.parametrize("name", ["halved members", "halved, ten classes"])
@@ -160,9 +160,9 @@ def test_numbers_beyond_all_measure_get_the_twins_scores(name: str, models: dict
     model, rows = models[name]
     far = rows[:20].copy()
     far[:, 4:] *= np.float32(1e30)  # no code
-    found, expected = run(model, far), model.score(far)
+    scores, expected = run(model, far), model.score(far)
     assert np.isfinite(expected.margin).all()
-    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+    assert (np.abs(scores.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
 
 
 def test_members_share_the_scaling_of_their_input(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -184,9 +184,9 @@ def test_weights_of_half_precision_are_stored_so(models: dict[str, tuple[Model, 
 
 def test_a_linear_model_by_hand() -> None:
     part = Part("linear", Linear(np.array([[2.0], [-1.0]]), np.array([0.5]), np.zeros(2)))
-    found = run(Model("binary", LABELS, "log-odds", (part,), slope=2.0, bias=(1.0,)), np.array([[1, 3]], np.float32))
-    assert found.margin.tolist() == [[-0.5]]
-    assert found.output.tolist() == [[0.5, 0.5]]
+    scores = run(Model("binary", LABELS, "log-odds", (part,), slope=2.0, bias=(1.0,)), np.array([[1, 3]], np.float32))
+    assert scores.margin.tolist() == [[-0.5]]
+    assert scores.output.tolist() == [[0.5, 0.5]]
 
 
 def test_bytes_that_are_no_graph_are_refused() -> None:
@@ -206,5 +206,5 @@ def test_an_operator_of_ones_own_is_defined_once_and_in_one_way() -> None:
         define("Abs")
     for name in ("margin", "output"):
         graph.output(name, graph.add("Curve", "features", domain="mine"), width=1)
-    found = OnnxEngine(graph.to_bytes(ml_version=3)).score(np.array([[2.0], [-3.0]], np.float32))
-    assert found.margin.tolist() == [[-2.0], [3.0]]
+    scores = OnnxEngine(graph.to_bytes(ml_version=3)).score(np.array([[2.0], [-3.0]], np.float32))
+    assert scores.margin.tolist() == [[-2.0], [3.0]]

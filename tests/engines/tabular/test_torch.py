@@ -17,10 +17,10 @@ NAMES = ["perceptron", "perceptron, ten classes", "halved members", "halved, ten
 @pytest.mark.parametrize("name", NAMES)
 def test_the_engine_gives_the_twins_scores(name: str, models: dict[str, tuple[Model, Float32]]) -> None:
     model, rows = models[name]
-    found = open_engine("torch", Source(lambda: model, lambda: b"", rows.shape[1])).score(rows)
+    scores = open_engine("torch", Source(lambda: model, lambda: b"", rows.shape[1])).score(rows)
     expected = model.score(rows)
-    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
-    assert np.abs(found.output - expected.output).max() <= 1e-5
+    assert (np.abs(scores.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+    assert np.abs(scores.output - expected.output).max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["halved members", "halved, ten classes"])
@@ -28,9 +28,9 @@ def test_numbers_beyond_all_measure_get_the_twins_scores(name: str, models: dict
     model, rows = models[name]
     far = rows[:20].copy()
     far[:, 4:] *= np.float32(1e30)  # no code
-    found, expected = TorchEngine(model).score(far), model.score(far)
+    scores, expected = TorchEngine(model).score(far), model.score(far)
     assert np.isfinite(expected.margin).all()
-    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+    assert (np.abs(scores.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
 
 
 def test_trees_are_not_its_job(models: dict[str, tuple[Model, Float32]]) -> None:

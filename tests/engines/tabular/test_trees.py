@@ -23,10 +23,10 @@ from deepseek.nn.trees import TreeTable
 
 def test_the_engine_gives_the_twins_scores(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
-    found = TreesEngine(model, num_features=rows.shape[1]).score(rows[:300])
+    scores = TreesEngine(model, num_features=rows.shape[1]).score(rows[:300])
     expected = model.score(rows[:300])
-    assert (np.abs(found.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
-    assert found.output.dtype == np.float32
+    assert (np.abs(scores.margin - expected.margin) / np.maximum(1, np.abs(expected.margin))).max() <= 1e-5
+    assert scores.output.dtype == np.float32
 
 
 def test_trees_with_vector_leaves_are_left_to_onnxruntime(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -53,8 +53,8 @@ def test_xgboost_itself_reads_the_bytes(models: dict[str, tuple[Model, Float32]]
     assert isinstance(table, TreeTable)
     booster = xgboost.Booster()
     booster.load_model(bytearray(booster_bytes(table, 0, num_features=rows.shape[1])))
-    found = booster.predict(xgboost.DMatrix(rows), output_margin=True)
-    assert np.abs(found + table.bias - table.margin(rows)[:, 0]).max() < 1e-5
+    margins = booster.predict(xgboost.DMatrix(rows), output_margin=True)
+    assert np.abs(margins + table.bias - table.margin(rows)[:, 0]).max() < 1e-5
     assert booster.num_boosted_rounds() == table.num_trees
 
 
@@ -71,8 +71,8 @@ def test_children_need_not_lie_side_by_side(models: dict[str, tuple[Model, Float
 def test_a_value_on_the_threshold_goes_left(stump: Any) -> None:
     cut = np.float32(0.1)
     rows = np.array([[cut], [np.nextafter(cut, np.float32(1))], [0.0], [-0.0]], np.float32)
-    found = TreeMargin(stump((0, cut, -1.0, 2.0), (0, 0.0, 10.0, 20.0), bias=0.5), 0, num_features=1).score(rows)
-    assert found == pytest.approx([19.5, 22.5, 9.5, 9.5], abs=1e-6)
+    scores = TreeMargin(stump((0, cut, -1.0, 2.0), (0, 0.0, 10.0, 20.0), bias=0.5), 0, num_features=1).score(rows)
+    assert scores == pytest.approx([19.5, 22.5, 9.5, 9.5], abs=1e-6)
 
 
 def test_threads_may_share_an_engine(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -82,7 +82,7 @@ def test_threads_may_share_an_engine(models: dict[str, tuple[Model, Float32]]) -
     alone = [engine.score(part).margin for part in parts]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda part: engine.score(part).margin, parts * 5))
-    assert all((found == alone[place % 20]).all() for place, found in enumerate(together))
+    assert all((margins == alone[place % 20]).all() for place, margins in enumerate(together))
 
 
 def test_without_the_library_the_error_names_the_extra(

@@ -16,9 +16,9 @@ from deepseek.errors import IntegrityError
 
 def test_what_the_writer_wrote_is_read_back() -> None:
     value = {"a": [1, -2], "b": "风险", "c": {"d": np.array([1.5, -2], np.float32)}}
-    found = read_ubjson(write_ubjson(value))
-    np.testing.assert_array_equal(found["c"].pop("d"), [1.5, -2])
-    assert found == {"a": [1, -2], "b": "风险", "c": {}}
+    document = read_ubjson(write_ubjson(value))
+    np.testing.assert_array_equal(document["c"].pop("d"), [1.5, -2])
+    assert document == {"a": [1, -2], "b": "风险", "c": {}}
 
 
 def test_small_numbers_words_and_lists_without_a_count_are_read() -> None:

@@ -72,12 +72,12 @@ def test_answers_are_those_of_xgboost(
             ColumnarRows(names, features),
             [dict(zip(names, row, strict=True)) for row in features.tolist()],
         ):
-            found = runtime.predict(records)
-            assert not found.flags
+            prediction = runtime.predict(records)
+            assert not prediction.flags
             if objective.startswith("reg"):
-                np.testing.assert_allclose(found.values, expected, atol=1e-6)
+                np.testing.assert_allclose(prediction.values, expected, atol=1e-6)
             else:
-                chances = found.probabilities[:, 1] if expected.ndim == 1 else found.probabilities
+                chances = prediction.probabilities[:, 1] if expected.ndim == 1 else prediction.probabilities
                 np.testing.assert_allclose(chances, expected, atol=1e-6)
         if objective.startswith("binary"):
             assert runtime.labels == ("0", "1")
@@ -110,8 +110,8 @@ def test_without_the_package_onnx_the_trees_run_alone(
     assert [entry.kind for entry in bundle.manifest.engines] == ["trees"]
     assert not bundle.has("model.onnx")
     with Runtime(bundle) as runtime:
-        found = runtime.predict(ColumnarRows([f"f{place}" for place in range(30)], features)).probabilities
-    np.testing.assert_allclose(found[:, 1], boosters["binary:logistic"].inplace_predict(features), atol=1e-6)
+        probabilities = runtime.predict(ColumnarRows([f"f{place}" for place in range(30)], features)).probabilities
+    np.testing.assert_allclose(probabilities[:, 1], boosters["binary:logistic"].inplace_predict(features), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,11 @@ def mutated(top: dict[str, Any], draw: random.Random, odd: Sequence[Any]) -> dic
         inside: Any = top
         for key in above:
             inside = inside[key]
-        how, found = draw.random(), inside[last]
+        how, value = draw.random(), inside[last]
         if how < 0.15:
             del inside[last]
-        elif how < 0.3 and isinstance(found, list):
-            inside[last] = found[: draw.randrange(len(found) + 1)] + draw.choice(([], [draw.choice(odd)]))
+        elif how < 0.3 and isinstance(value, list):
+            inside[last] = value[: draw.randrange(len(value) + 1)] + draw.choice(([], [draw.choice(odd)]))
         else:
             inside[last] = draw.choice(odd)
     return top
@@ -337,12 +337,12 @@ def stopped_early(cancer: Any, objective: str, knobs: dict[str, Any]) -> Any:
     """A booster that went on for rounds after its best one."""
     features, target = with_gaps(cancer)
     noisy = np.where(np.random.default_rng(1).random(len(target)) < 0.3, 1 - target, target)
-    rows, held = xgboost.DMatrix(features[:300], noisy[:300]), xgboost.DMatrix(features[300:], noisy[300:])
+    rows, held_out = xgboost.DMatrix(features[:300], noisy[:300]), xgboost.DMatrix(features[300:], noisy[300:])
     every = {"nthread": 1, "max_depth": 4, "objective": objective, **knobs}
     stop = xgboost.callback.EarlyStopping(rounds=8)
-    found = xgboost.train(every, rows, 200, evals=[(held, "held")], callbacks=[stop], verbose_eval=False)
-    assert found.best_iteration + 1 < found.num_boosted_rounds()
-    return found
+    booster = xgboost.train(every, rows, 200, evals=[(held_out, "held")], callbacks=[stop], verbose_eval=False)
+    assert booster.best_iteration + 1 < booster.num_boosted_rounds()
+    return booster
 
 
 @pytest.mark.parametrize("suffix", ["ubj", "json"])
@@ -364,12 +364,12 @@ def test_a_model_that_stopped_early_answers_by_its_best_round(
     features, _ = with_gaps(cancer)
     names = [f"f{place}" for place in range(features.shape[1])]
     with Runtime(import_xgboost(tmp_path / f"m.{suffix}", tmp_path / "cache")) as runtime:
-        found = runtime.predict(ColumnarRows(names, features))
+        prediction = runtime.predict(ColumnarRows(names, features))
         if objective.startswith("reg"):
-            np.testing.assert_allclose(found.values, wrapper.predict(features), atol=1e-6)
-            assert np.abs(found.values - booster.inplace_predict(features)).max() > 1e-3
+            np.testing.assert_allclose(prediction.values, wrapper.predict(features), atol=1e-6)
+            assert np.abs(prediction.values - booster.inplace_predict(features)).max() > 1e-3
         else:
-            np.testing.assert_allclose(found.probabilities, wrapper.predict_proba(features), atol=1e-6)
+            np.testing.assert_allclose(prediction.probabilities, wrapper.predict_proba(features), atol=1e-6)
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
         rows = runtime.prepare([dict(zip(names, row, strict=True)) for row in features[:40].tolist()]).features
         target = "1" if objective.startswith("multi") else None

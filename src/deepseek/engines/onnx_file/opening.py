@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +107,10 @@ class OnnxFile:
     @property
     def mixed(self) -> str:
         return self.measured.mixed
+
+    def with_engine(self, kind: str) -> OnnxFile:
+        """The same file, computed by one kind of engine whatever was measured."""
+        return replace(self, measured=replace(self.measured, engines=((kind, 1),)))
 
     def spec(self) -> GraphSpec:
         """What GraphEngines.open takes, in this process or another."""

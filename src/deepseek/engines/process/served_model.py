@@ -17,6 +17,7 @@ from deepseek.errors import IntegrityError
 if TYPE_CHECKING:
     from deepseek.engines.multimodal.runtime import MultimodalRuntime
     from deepseek.engines.text import TextEngine
+    from deepseek.engines.text.serve.engine import TextEngineOptions
 
 
 MAX_WARM_UP_ROWS = 4_096  # calls of more rows are rare, and warming up with them would take long
@@ -30,7 +31,7 @@ class ModelSpec(TypedDict):
     digest: str
     first_run: NotRequired[Mapping[str, float]]  # FirstRunLimits.to_dict()
     lossy: NotRequired[JsonObject]  # of a table: LossyEngines.to_dict()
-    options: NotRequired[JsonObject]  # of a text model: TextEngine.from_options()
+    options: NotRequired[TextEngineOptions]  # of a text model
 
 
 class ServedModel(Protocol):
