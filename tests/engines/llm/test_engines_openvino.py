@@ -19,11 +19,11 @@ import numpy, openvino
 
 from deepseek.engines.llm.run.engine import LlmEngine
 from deepseek.engines.llm.model.options import EngineLimits
-from deepseek.engines.openvino import core
+from deepseek.engines.openvino import openvino_core
 
 def small():
     value = openvino.opset13.parameter([1, 4], dtype=numpy.float32)
-    return core(extra="text").compile_model(openvino.Model([openvino.opset13.relu(value)], [value]), "CPU")
+    return openvino_core(extra="text").compile_model(openvino.Model([openvino.opset13.relu(value)], [value]), "CPU")
 
 def engine():
     return LlmEngine(Path(sys.argv[1]), EngineLimits(cache_bytes=1 << 24))

@@ -53,7 +53,7 @@ def extract_entities(row: TokenRow, probabilities: NDArray[Any], labels: Sequenc
 
 
 def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
-    """Of each word the index of its first token, its first letter and its end, without white space around it."""
+    """The index of the first token, the first letter and the end of each word, without white space around it."""
     spans: list[tuple[int, int, int]] = []
     previous_word: int | None = None
     for token, (word, (start, end)) in enumerate(zip(row.words, row.offsets, strict=True)):

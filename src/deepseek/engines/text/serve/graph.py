@@ -68,7 +68,7 @@ class GraphBuilder:
         return self.ops.constant(np.asarray(array, order="C"), shared_memory=array.ndim > 0)
 
     def number(self, value: float, num_axes: int) -> Any:
-        """One number for arrays of so many axes."""
+        """A constant of one number, for arrays of `num_axes` axes."""
         return self.constant(np.full((1,) * num_axes, value, np.float32))
 
     def linear(self, x: Any, layer: str, weight: Float32, bias: Float32) -> Any:
@@ -155,7 +155,7 @@ class GraphBuilder:
         return self.norm(self.ops.add(self.dense(wide, f"{block}.down", part["down"]), x), part["norm2"])
 
     def pool(self, x: Any, pooling: Pooling, index: Any, mask: Any) -> Any:
-        """One group (N, L): (T, H) -> (N, number of modes * H)"""
+        """The embeddings of one group (N, L): (T, H) -> (N, number of modes * H)."""
         ops = self.ops
         rows = self.gather(x, index)  # (N, L, H)
         mask = ops.unsqueeze(mask, self.constant(np.array([2])))  # (N, L, 1)
