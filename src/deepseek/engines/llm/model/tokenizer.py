@@ -123,7 +123,7 @@ class StreamDecoder:
 def _overlap_length(text: str, stop: str) -> int:
     """How many characters at the end of `text` begin `stop`.
 
-    >>> _overlap("the EN", "END"), _overlap("the", "END")
+    >>> _overlap_length("the EN", "END"), _overlap_length("the", "END")
     (2, 0)
     """
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)

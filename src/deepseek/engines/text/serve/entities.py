@@ -74,8 +74,8 @@ def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
 def _parse_label(label: str) -> tuple[bool, str | None]:
     """Whether a label begins an entity, and of which kind.
 
-    >>> _read("B-LOC"), _read("I-LOC"), _read("LOC"), _read("O")
-    ((True, 'LOC'), (False, 'LOC'), (False, 'LOC'), (False, None))
+    >>> [_parse_label(label) for label in ("B-LOC", "I-LOC", "LOC", "O")]
+    [(True, 'LOC'), (False, 'LOC'), (False, 'LOC'), (False, None)]
     """
     if label == OUTSIDE_LABEL:
         return False, None
