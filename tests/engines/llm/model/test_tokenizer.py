@@ -40,14 +40,14 @@ def test_every_text_comes_back(words: LlmTokenizer, text: str) -> None:
 @given(st.text("ab\n", max_size=30), st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_a_stop_ends_the_text_before_its_first_place(words: LlmTokenizer, text: str, stops: list[str]) -> None:
     writer = words.decoder(stops)
-    found = "".join(map(writer.take, words.encode(text, max_tokens=1000))) + writer.finish()
+    decoded = "".join(map(writer.take, words.encode(text, max_tokens=1000))) + writer.finish()
     places = [text.index(stop) for stop in stops if stop in text]
     assert writer.stopped == bool(places)
     if places:
-        assert text.startswith(found)
-        assert not any(stop in found for stop in stops)
+        assert text.startswith(decoded)
+        assert not any(stop in decoded for stop in stops)
     else:
-        assert found == text
+        assert decoded == text
 
 
 def test_broken_bytes_become_a_replacement(words: LlmTokenizer) -> None:
