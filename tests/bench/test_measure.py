@@ -22,12 +22,12 @@ def test_cpu_is_that_of_a_process_and_of_those_that_it_started() -> None:
     )
     with subprocess.Popen([sys.executable, "-c", f"{code}\ntime.sleep(60)"], start_new_session=True) as process:
         try:
-            stop_s, found = time.monotonic() + 20, {}
-            while (len(found) < 2 or min(found.values())[1] < 0.1) and time.monotonic() < stop_s:
-                found = usage.cpu_by_process(process.pid)
-            assert len(found) == 2
-            assert min(seconds for _, seconds in found.values()) >= 0.1
-            assert {part for part, _ in found.values()} == {FRONT_ENDS}
+            stop_s, by_process = time.monotonic() + 20, {}
+            while (len(by_process) < 2 or min(by_process.values())[1] < 0.1) and time.monotonic() < stop_s:
+                by_process = usage.cpu_by_process(process.pid)
+            assert len(by_process) == 2
+            assert min(seconds for _, seconds in by_process.values()) >= 0.1
+            assert {part for part, _ in by_process.values()} == {FRONT_ENDS}
             assert usage.resident_bytes(process.pid) > 5_000_000
         finally:
             os.killpg(process.pid, 9)
@@ -48,14 +48,14 @@ def test_a_process_that_is_gone_used_nothing() -> None:
 
 def test_figures_are_those_of_the_right_answers_and_cpu_is_of_all() -> None:
     marks = tuple(at / 1_000 for at in range(1_000))
-    found = LoadResult({"200": 80, "429": 20}, 2.0, 0.1, marks, 1.0, 1.0, {FRONT_ENDS: 0.3, ENGINES: 0.1})
-    assert (found.num_right, found.num_failed, found.per_s) == (80, 20, 40.0)
-    assert (found.quantile_s(0.5), found.quantile_s(0.99), found.quantile_s(1.0)) == (0.5, 0.99, 0.999)
-    assert found.cpu_s() == pytest.approx(0.004)
-    assert found.cpu_s(ENGINES) == pytest.approx(0.001)
+    result = LoadResult({"200": 80, "429": 20}, 2.0, 0.1, marks, 1.0, 1.0, {FRONT_ENDS: 0.3, ENGINES: 0.1})
+    assert (result.num_right, result.num_failed, result.per_s) == (80, 20, 40.0)
+    assert (result.quantile_s(0.5), result.quantile_s(0.99), result.quantile_s(1.0)) == (0.5, 0.99, 0.999)
+    assert result.cpu_s() == pytest.approx(0.004)
+    assert result.cpu_s(ENGINES) == pytest.approx(0.001)
 
 
 def test_what_was_not_seen_is_not_a_number() -> None:
-    found = LoadResult({"0": 3}, 1.0, 0.1, (), 0.0, 0.0, None)
-    assert math.isnan(found.quantile_s(0.5))
-    assert math.isnan(found.cpu_s())
+    result = LoadResult({"0": 3}, 1.0, 0.1, (), 0.0, 0.0, None)
+    assert math.isnan(result.quantile_s(0.5))
+    assert math.isnan(result.cpu_s())

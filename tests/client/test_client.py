@@ -69,34 +69,34 @@ def client(make: Any, server: Any) -> Iterator[Any]:
     ids=["records", "lists", "arrays", "arrow", "positions"],
 )
 def test_rows_of_every_form_get_the_models_own_answer(client: Any, runtimes: dict[str, Runtime], rows: Any) -> None:
-    found, expected = client.predict(rows, model="loans"), runtimes["loans"].predict(LOANS)
-    assert found.labels_known == expected.labels_known
-    assert found.labels.tolist() == expected.labels.tolist()
-    assert found.probabilities.tobytes() == expected.probabilities.tobytes()
-    assert found.probabilities.dtype == np.float32
-    assert found.flags == expected.flags == (Flag(1, "income", "imputed"),)
+    response, expected = client.predict(rows, model="loans"), runtimes["loans"].predict(LOANS)
+    assert response.labels_known == expected.labels_known
+    assert response.labels.tolist() == expected.labels.tolist()
+    assert response.probabilities.tobytes() == expected.probabilities.tobytes()
+    assert response.probabilities.dtype == np.float32
+    assert response.flags == expected.flags == (Flag(1, "income", "imputed"),)
 
 
 @pytest.mark.parametrize("rows", [np.array([[80, 3], [120.5, np.nan]]), np.array([[80, 3], [1, 2]]), [[80, 3]]])
 def test_numbers_get_values_and_intervals(client: Any, runtimes: dict[str, Runtime], rows: Any) -> None:
-    found = client.predict(rows, model="prices")
+    response = client.predict(rows, model="prices")
     records = [
         {name: None if np.isnan(value) else value for name, value in zip(("area", "rooms"), row, strict=True)}
         for row in np.asarray(rows, float).tolist()
     ]
     expected = runtimes["prices"].predict(records)
-    assert found.values.tolist() == expected.values.tolist()
-    assert found.intervals.tolist() == expected.intervals.tolist()
-    assert found.labels is None
+    assert response.values.tolist() == expected.values.tolist()
+    assert response.intervals.tolist() == expected.intervals.tolist()
+    assert response.labels is None
 
 
 def test_reasons_and_explanations(client: Any) -> None:
     reasons = client.predict(LOANS, model="loans", reasons=2).reasons
     assert [len(row) for row in reasons] == [2, 2]
     assert {"column", "value", "contribution", "text"} <= reasons[0][0].keys()
-    found = client.explain(LOANS, model="loans")
-    assert (found.values.shape, found.names) == ((2, 3), ("age", "income", "purpose"))
-    assert found.output == pytest.approx(found.base_value + found.values.sum(axis=1), abs=1e-4)
+    attribution = client.explain(LOANS, model="loans")
+    assert (attribution.values.shape, attribution.names) == ((2, 3), ("age", "income", "purpose"))
+    assert attribution.output == pytest.approx(attribution.base_value + attribution.values.sum(axis=1), abs=1e-4)
     assert client.explain(np.array([[80.0, 3.0]]), model="prices").values.shape == (1, 2)
 
 
@@ -264,12 +264,12 @@ VALUES = {"values": [1.5]}
 
 
 def test_a_busy_server_is_asked_again_when_it_says(make: Any, scripted: Any) -> None:
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     def talk(connection: socket.socket, number: int) -> None:
         while request := hear(connection):
-            asked.append(request)
-            if len(asked) < 3:
+            requests.append(request)
+            if len(requests) < 3:
                 say(connection, 429, BUSY, "retry-after: 0\r\n")
             else:
                 say(connection, 200, VALUES)
@@ -277,12 +277,12 @@ def test_a_busy_server_is_asked_again_when_it_says(make: Any, scripted: Any) -> 
     url = scripted(talk)
     with make(url) as client:
         assert client.predict([[1]], model="m").values.tolist() == [1.5]
-        assert len(asked) == 3
-        assert b"x-timeout-ms:" in asked[0].lower()
-    asked.clear()
+        assert len(requests) == 3
+        assert b"x-timeout-ms:" in requests[0].lower()
+    requests.clear()
     with make(url, max_retries=1) as client, pytest.raises(BusyError, match="40 rows wait"):
         client.predict([[1]], model="m")
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 def test_a_wait_beyond_the_time_that_is_left_is_not_begun(make: Any, scripted: Any) -> None:
@@ -424,19 +424,19 @@ def test_a_server_without_pyarrow_is_asked_in_json(make: Any, scripted: Any) -> 
 
 
 def test_one_client_serves_many_threads(server: Any) -> None:
-    found: list[float] = []
+    values: list[float] = []
     with Client(server.url) as client:
 
         def ask() -> None:
-            found.extend(float(client.predict([[80, 3]], model="prices").values[0]) for _ in range(20))
+            values.extend(float(client.predict([[80, 3]], model="prices").values[0]) for _ in range(20))
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(found) == 160
-    assert len(set(found)) == 1
+    assert len(values) == 160
+    assert len(set(values)) == 1
 
 
 def test_an_encrypted_server_is_trusted_by_its_certificate_alone(make: Any, scripted: Any, tmp_path: Path) -> None:

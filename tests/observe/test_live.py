@@ -31,11 +31,11 @@ def test_totals_rates_and_quantiles(clock: Clock) -> None:
     live.emit(request(0.1, status=500))
     live.emit(request(0.1))
     clock.now_s += 10
-    (found,) = live.snapshot()["models"]
-    assert (found["name"], found["num_requests"], found["num_rows"], found["num_errors"]) == ("cancer", 100, 200, 1)
-    assert (found["requests_per_s"], found["rows_per_s"]) == (10, 20)
-    assert found["latency_p50_s"] == pytest.approx(0.001, rel=0.05)
-    assert found["latency_p99_s"] == pytest.approx(0.1, rel=0.05)
+    (model,) = live.snapshot()["models"]
+    assert (model["name"], model["num_requests"], model["num_rows"], model["num_errors"]) == ("cancer", 100, 200, 1)
+    assert (model["requests_per_s"], model["rows_per_s"]) == (10, 20)
+    assert model["latency_p50_s"] == pytest.approx(0.001, rel=0.05)
+    assert model["latency_p99_s"] == pytest.approx(0.1, rel=0.05)
 
 
 def test_changes_of_processes_are_counted_over_all_of_a_group(clock: Clock) -> None:
@@ -45,19 +45,19 @@ def test_changes_of_processes_are_counted_over_all_of_a_group(clock: Clock) -> N
         other.emit(Event("server", fields=fields))
     other.emit(Event("server", fields={"process": "front_end", "change": "restarted"}))
     other.emit(request(0.001))
-    found = one.snapshot([other.state()])
-    assert found["processes"] == {
+    snapshot = one.snapshot([other.state()])
+    assert snapshot["processes"] == {
         "engine_died": 2, "engine_restarted": 0, "front_end_died": 0, "front_end_restarted": 1, "out_of_files": 2,
     }  # fmt: skip
-    assert [model["num_requests"] for model in found["models"]] == [1]
+    assert [model["num_requests"] for model in snapshot["models"]] == [1]
 
 
 def test_what_is_older_than_the_window_leaves_rates_but_not_totals(clock: Clock) -> None:
     live = LiveStats(clock)
     live.emit(request(0.001))
     clock.now_s += SLOT_S * (NUM_SLOTS + 1)
-    (found,) = live.snapshot()["models"]
-    assert (found["num_requests"], found["requests_per_s"], found["latency_p99_s"]) == (1, 0, None)
+    (model,) = live.snapshot()["models"]
+    assert (model["num_requests"], model["requests_per_s"], model["latency_p99_s"]) == (1, 0, None)
 
 
 def test_the_history_has_a_slot_for_every_moment_even_without_requests(clock: Clock) -> None:
@@ -65,8 +65,8 @@ def test_the_history_has_a_slot_for_every_moment_even_without_requests(clock: Cl
     live.emit(request(0.001))
     clock.now_s += 3 * SLOT_S
     live.emit(request(0.001))
-    (found,) = live.snapshot()["models"]
-    assert [slot["requests_per_s"] for slot in found["history"]] == [0.2, 0, 0, 0.2]
+    (model,) = live.snapshot()["models"]
+    assert [slot["requests_per_s"] for slot in model["history"]] == [0.2, 0, 0, 0.2]
 
 
 def test_probes_and_pages_do_not_count(clock: Clock) -> None:

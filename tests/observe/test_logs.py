@@ -74,9 +74,9 @@ def test_the_audit_log_holds_requests_to_models_only_and_its_chain_holds(tmp_pat
         for event in (REQUEST, PROBE, REQUEST):
             log.emit(event)
         log.close()
-    found = lines(path.read_bytes())
-    assert len(found) == 4
-    assert found[0]["previous.hash.sha256"] == "0" * 64
+    entries = lines(path.read_bytes())
+    assert len(entries) == 4
+    assert entries[0]["previous.hash.sha256"] == "0" * 64
     assert check_audit(path) == []
 
 
@@ -186,8 +186,8 @@ def file_limit(size_bytes: int) -> Iterator[None]:
 def test_on_a_full_disk_an_audit_line_is_whole_or_not_there_and_the_chain_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "audit.ndjson"
     before = written(path, 2)
-    told: list[Event] = []
-    log = AuditLog(path, tell=told.append)
+    events: list[Event] = []
+    log = AuditLog(path, tell=events.append)
     with file_limit(len(before) + len(before) // 2 + 100):  # room for one line and a piece of the next
         for _ in range(3):
             log.emit(REQUEST)
@@ -199,9 +199,9 @@ def test_on_a_full_disk_an_audit_line_is_whole_or_not_there_and_the_chain_goes_o
     log.close()
     assert len(lines(path.read_bytes())) == 4
     assert check_audit(path) == []
-    assert [event.fields["state"] for event in told] == ["lines are lost", "lines are written again"]
-    assert told[0].fields["error"] == "File too large"
-    assert logged("error", *told)[0]["deepseek"]["num_lost"] == 2
+    assert [event.fields["state"] for event in events] == ["lines are lost", "lines are written again"]
+    assert events[0].fields["error"] == "File too large"
+    assert logged("error", *events)[0]["deepseek"]["num_lost"] == 2
 
 
 def test_an_audit_log_on_a_full_disk_closes_without_a_word(tmp_path: Path) -> None:
@@ -224,14 +224,14 @@ def test_an_unfinished_last_line_is_mended_at_the_start(tmp_path: Path, num_byte
         path.write_bytes(whole[:-1])
         piece = b""
     assert check_audit(path) == [f"line {2 if num_bytes == -1 else 3} is unfinished"]
-    told: list[Event] = []
-    log = AuditLog(path, tell=told.append)
+    events: list[Event] = []
+    log = AuditLog(path, tell=events.append)
     log.emit(REQUEST)
     log.close()
     assert path.read_bytes().startswith(whole)
     assert len(lines(path.read_bytes())) == 3
     assert check_audit(path) == []
-    assert [event.fields["num_bytes"] for event in told] == ([len(piece)] if piece else [])
+    assert [event.fields["num_bytes"] for event in events] == ([len(piece)] if piece else [])
 
 
 @pytest.mark.parametrize("content", [b"{}", b"notes without an end of line", b"a\nb"])

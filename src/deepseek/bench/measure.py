@@ -40,7 +40,7 @@ class BenchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is sent."""
+    """How much load a server gets."""
 
     num_connections: int = 1  # of requests on their way at once at most
     seconds: float = 5.0

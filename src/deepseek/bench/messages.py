@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What is sent, and for how long."""
+    """The requests of a load, and how long it lasts."""
 
     host: str
     port: int

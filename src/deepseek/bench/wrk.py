@@ -61,7 +61,7 @@ def run_wrk(
     warmup_s: float,
     begin: Callable[[], None],
 ) -> ClientReport:
-    """What wrk saw, after a warm-up that `begin` is called at the end of. InputError when there is no wrk."""
+    """Load a server by wrk; `begin` is called when the warm-up is over. InputError when wrk is not installed."""
     if not is_installed():
         raise InputError("wrk is not installed", expected="the program wrk", fix="install it, or use --client own")
     with tempfile.TemporaryDirectory() as folder:

@@ -188,6 +188,6 @@ def _array(values: Sequence[Any] | None, dtype: str | None) -> Any:
 
 
 def _output_array(rows: Sequence[Any]) -> Any:
-    """One output of a graph. Where a number is not known it is of floats."""
+    """One output of a graph; as floats where a number is not known, which JSON has as null."""
     array = _array(rows, None)
     return array.astype("float64") if hasattr(array, "dtype") and array.dtype.kind == "O" else array

@@ -76,7 +76,8 @@ class Attempts:
         return delay_s
 
     def _count_break(self, error: Exception) -> None:
-        """Allow one connection that broke or could not be made: nothing that is asked here does anything twice."""
+        """Allow one connection that broke or could not be made: no request of a client changes anything at the
+        server."""
         if self._broke:
             raise UnreachableError(
                 f"no server answers at {self._url}: {str(error)[:200] or type(error).__name__}",

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. Everything that can be asked here may be asked twice."""
+    """One HTTP request. It changes nothing at the server, so that it may be sent twice."""
 
     method: str
     path: str  # below the server's address
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back; `headers` by their names in lower case."""
+    """An HTTP response; `headers` by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]

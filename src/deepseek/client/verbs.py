@@ -108,7 +108,7 @@ class BaseClient:
         name = yield from self._model_name(model, attempts)
         path = f"/v1/models/{quote(name)}:predict"
         if self._server_has_arrow and not reasons and is_columnar(rows) and is_installed("pyarrow"):
-            # For a matrix the model's inputs are asked for: to name its columns, or because they are tensors.
+            # The inputs of the model name the columns of a matrix, or are tensors.
             names = (yield from self._columns_of(name, attempts)) if is_array(rows) else ()
             if name not in self._tensor_models:
                 stream = arrow_stream(arrow_table(rows, names))
@@ -186,7 +186,7 @@ class BaseClient:
         return self._only_model
 
     def _columns_of(self, model: str, attempts: Attempts) -> RequestFlow[tuple[str, ...]]:
-        """The names of a model's inputs, asked for once."""
+        """The names of a model's inputs, which are fetched once."""
         if model not in self._columns:
             response = yield from attempts.send(Request("GET", f"/v1/models/{quote(model)}"))
             self._columns[model] = parse_body(read_columns, response.body)

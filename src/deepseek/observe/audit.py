@@ -67,7 +67,7 @@ class AuditLog:
     def close(self) -> None:
         """Write what waits, and close the file."""
         self._writer.close()
-        with contextlib.suppress(OSError):  # what a disk says so late was said before, and every line is counted
+        with contextlib.suppress(OSError):  # an error so late was reported before, and every lost line is counted
             self._stream.close()
 
     def _append(self, entries: Sequence[tuple[Event, float]]) -> int:

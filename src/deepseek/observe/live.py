@@ -29,7 +29,7 @@ MAX_PENDING_EVENTS = 512  # requests that are counted at once
 FIRST_BUCKET_S = 1e-5
 BUCKET_GROWTH = 1.1
 NUM_BUCKETS = 170  # up to about 100 s
-#: Ends of processes that nobody had told to end, others in their place, and times without a free file descriptor.
+#: Processes that ended by themselves, others in their place, and times without a free file descriptor.
 PROCESS_CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
 _LOG_GROWTH = math.log(BUCKET_GROWTH)
 

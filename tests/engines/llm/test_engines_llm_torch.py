@@ -35,10 +35,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, An
 
 @pytest.fixture(scope="module")
 def engine(models: dict[str, tuple[Path, Any]]) -> Iterator[TorchEngine]:
-    made = TorchEngine(models["gpt_neox"][0])
-    yield made
-    made.close()
-    assert not made.is_alive
+    engine = TorchEngine(models["gpt_neox"][0])
+    yield engine
+    engine.close()
+    assert not engine.is_alive
 
 
 def ask(engine: TorchEngine, prompt: str, options: GenerationOptions = GREEDY) -> Heard:
@@ -107,12 +107,12 @@ def test_a_cache_for_one_answer_makes_the_others_wait(models: dict[str, tuple[Pa
     heard = [Heard() for _ in PROMPTS]
     order: list[int] = []
 
-    def told(at: int, piece: GenerationChunk) -> None:
+    def record(at: int, piece: GenerationChunk) -> None:
         order.append(at)
         heard[at](piece)
 
     for at, prompt in enumerate(PROMPTS):
-        small.submit(small.words.encode(prompt, max_tokens=100), GREEDY, partial(told, at))
+        small.submit(small.words.encode(prompt, max_tokens=100), GREEDY, partial(record, at))
     assert [one.wait().tokens for one in heard] == [ask(engine, prompt).wait().tokens for prompt in PROMPTS]
     assert order == sorted(order)  # one after the other
     with pytest.raises(InputError, match="at most 30 together"):
@@ -140,16 +140,16 @@ def test_its_template_is_the_one_of_its_folder(tmp_path: Path, place: str) -> No
         "{%- if messages[0].content == 'no' %}{{ raise_exception('no!') }}{% endif %}\n"
         "{{ bos_token }}[{{ messages[0].content }}]{{ messages[0].__class__ }}{{ messages | tojson }}"
     )
-    told: dict[str, Any] = {"bos_token": {"content": "<s>"}}
+    config: dict[str, Any] = {"bos_token": {"content": "<s>"}}
     if place == "tokenizer_config.json":
-        told["chat_template"] = [{"name": "other", "template": ""}, {"name": "default", "template": template}]
+        config["chat_template"] = [{"name": "other", "template": ""}, {"name": "default", "template": template}]
     else:
         (tmp_path / place).write_text(template)
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(told))
-    found = open_template(tmp_path)
-    assert found.render([{"role": "user", "content": "é"}]) == '<s>[é][{"role": "user", "content": "é"}]'
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    chat_template = open_template(tmp_path)
+    assert chat_template.render([{"role": "user", "content": "é"}]) == '<s>[é][{"role": "user", "content": "é"}]'
     with pytest.raises(InputError, match="no!"):
-        found.render([{"role": "user", "content": "no"}])
+        chat_template.render([{"role": "user", "content": "no"}])
 
 
 def test_a_folder_without_a_template_makes_no_chats(tmp_path: Path) -> None:

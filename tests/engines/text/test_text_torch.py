@@ -32,8 +32,8 @@ def batch_of(folder: Path, texts: list[str] = TEXTS) -> Arrays:
 
 def seen(outputs: Arrays, batch: Arrays) -> np.ndarray[Any, Any]:
     """What has a meaning: of tokens only those that are there."""
-    (found,) = outputs.values()
-    return found[batch["attention_mask"] != 0] if found.ndim == 3 else found
+    (output,) = outputs.values()
+    return output[batch["attention_mask"] != 0] if output.ndim == 3 else output
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
@@ -44,8 +44,8 @@ def test_torch_gives_the_answers_of_the_graph(family: str, task: str, tmp_path: 
     expected = seen(TextEngine.open(folder).run(batch), batch)
     for kind, least, most in (("torch", 0.0, 1e-4), ("torch-bf16", 1e-6, 0.2)):
         engine = TextEngine.open(folder, precision=kind)  # type: ignore[arg-type]
-        found = seen(engine.run(batch), batch)
-        assert least <= np.abs(found - expected).max() <= most
+        output = seen(engine.run(batch), batch)
+        assert least <= np.abs(output - expected).max() <= most
         engine.close()
         with pytest.raises(RuntimeError, match="closed"):
             engine.run(batch)
@@ -123,13 +123,13 @@ def test_without_torch_there_is_no_candidate_and_opening_names_the_extra(
 
 
 def test_code_of_a_folder_is_not_run_and_no_pickle_is_read(tmp_path: Path) -> None:
-    folder, told = make_text_folder(tmp_path / "model", "bert", "embedding"), tmp_path / "told"
+    folder, written = make_text_folder(tmp_path / "model", "bert", "embedding"), tmp_path / "told"
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.Config"}
     (folder / "config.json").write_text(json.dumps(config))
-    (folder / "evil.py").write_text(f"open({str(told)!r}, 'w')")
+    (folder / "evil.py").write_text(f"open({str(written)!r}, 'w')")
     TextEngine.open(folder, precision="torch").close()
-    assert not told.exists()
+    assert not written.exists()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(MissingError, match="pickle"):
         TextEngine.open(folder, precision="torch")

@@ -33,8 +33,8 @@ def generate(folder: Path) -> list[int]:
             str(folder), openvino_genai.Tokenizer(str(folder)), scheduler, "CPU", **exact
         )
     config = openvino_genai.GenerationConfig(max_new_tokens=12, do_sample=False, ignore_eos=True)
-    (found,) = pipeline.generate([openvino.Tensor(np.array([PROMPT]))], [config])
-    return list(found.m_generation_ids[0])
+    (generation,) = pipeline.generate([openvino.Tensor(np.array([PROMPT]))], [config])
+    return list(generation.m_generation_ids[0])
 
 
 def greedy(model: Any) -> list[int]:
@@ -79,8 +79,8 @@ def test_conversion_needs_neither_torch_nor_transformers(tmp_path: Path) -> None
 def test_the_bytes_of_tokens_are_those_that_tokenizers_writes(tmp_path: Path) -> None:
     random_model("gpt2", tmp_path)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    found = token_bytes(json.loads((tmp_path / "tokenizer.json").read_text("utf-8")), 300)
-    assert b"".join(found[index] for index in tokenizer.encode(TEXT).ids) == TEXT.encode()
+    pieces = token_bytes(json.loads((tmp_path / "tokenizer.json").read_text("utf-8")), 300)
+    assert b"".join(pieces[index] for index in tokenizer.encode(TEXT).ids) == TEXT.encode()
     assert sorted(byte_characters().values()) == list(range(256))
 
 

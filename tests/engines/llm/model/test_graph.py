@@ -48,8 +48,8 @@ def logits_of(folder: Path, *, quantized: bool = False, cuts: tuple[int, ...] = 
 
 def reference(model: Any, ids: NDArray[np.int64]) -> Float32:
     with torch.no_grad():
-        found: Float32 = model(torch.from_numpy(ids)).logits.numpy()
-    return found
+        logits: Float32 = model(torch.from_numpy(ids)).logits.numpy()
+    return logits
 
 
 def test_the_logits_are_those_of_transformers(pair: tuple[Path, Any]) -> None:
@@ -64,14 +64,14 @@ def test_text_in_pieces_gives_what_the_whole_gives(pair: tuple[Path, Any]) -> No
 
 def test_padding_on_the_left_is_not_seen(pair: tuple[Path, Any]) -> None:
     folder, model = pair
-    found = logits_of(folder, pad=3, cuts=(6,))
-    assert np.abs(found[1, 3:] - reference(model, IDS[1:, 3:])[0]).max() < 2e-5
+    logits = logits_of(folder, pad=3, cuts=(6,))
+    assert np.abs(logits[1, 3:] - reference(model, IDS[1:, 3:])[0]).max() < 2e-5
 
 
 def test_int8_weights_stay_near(pair: tuple[Path, Any]) -> None:
     folder, model = pair
-    found, wanted = logits_of(folder, quantized=True), reference(model, IDS)
-    error = np.abs(found - wanted).max() / np.abs(wanted).max()
+    logits, wanted = logits_of(folder, quantized=True), reference(model, IDS)
+    error = np.abs(logits - wanted).max() / np.abs(wanted).max()
     assert 1e-5 < error < 0.08
 
 

@@ -57,16 +57,16 @@ def test_what_was_measured_is_kept_for_this_machine_and_precision(
 ) -> None:
     random_model("gpt2", tmp_path / "source")
     convert(ModelFolder.read(tmp_path / "source"), tmp_path / "int8", precision="int8")
-    found = cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits())
-    assert found is not None
-    assert found.num_tokens > 100
-    assert found.agreement < 1
+    parity = cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits())
+    assert parity is not None
+    assert parity.num_tokens > 100
+    assert parity.agreement < 1
     place = tmp_path / "int8" / "parity-auto.json"
-    told = json.loads(place.read_text())
-    place.write_text(json.dumps(told | {"loss": 1.0}))
-    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == replace(found, loss=1.0)
-    place.write_text(json.dumps(told | {"machine": "another"}))
-    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == found
+    fields = json.loads(place.read_text())
+    place.write_text(json.dumps(fields | {"loss": 1.0}))
+    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == replace(parity, loss=1.0)
+    place.write_text(json.dumps(fields | {"machine": "another"}))
+    assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) == parity
     monkeypatch.setattr("deepseek.engines.llm.model.parity.MAX_SOURCE_BYTES", 1)
     assert cached_parity(tmp_path / "source", tmp_path / "int8", EngineLimits()) is None
 

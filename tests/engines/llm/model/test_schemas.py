@@ -38,10 +38,10 @@ def test_a_good_schema_comes_back_as_text(schemas: SchemaCompiler, schema: dict[
 
 
 def nested(levels: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "null"}
+    schema: dict[str, Any] = {"type": "null"}
     for _ in range(levels):
-        found = {"type": "array", "items": found}
-    return found
+        schema = {"type": "array", "items": schema}
+    return schema
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> LlmTokenizer:
 
 def test_a_character_of_several_tokens_comes_whole(words: LlmTokenizer) -> None:
     ids = words.encode("😎 ok", max_tokens=20)
-    writer = words.writer()
+    writer = words.decoder()
     parts = [writer.take(index) for index in ids]
     assert parts[:2] == ["", ""]  # an emoji has four bytes, and none of them is said alone
     assert "".join(parts) + writer.finish() == "😎 ok"
@@ -32,26 +32,26 @@ def test_a_character_of_several_tokens_comes_whole(words: LlmTokenizer) -> None:
 
 @given(st.text(max_size=60))
 def test_every_text_comes_back(words: LlmTokenizer, text: str) -> None:
-    writer = words.writer()
+    writer = words.decoder()
     ids = words.encode(text, max_tokens=1000)
     assert "".join(map(writer.take, ids)) + writer.finish() == text == words.decode(ids)
 
 
 @given(st.text("ab\n", max_size=30), st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_a_stop_ends_the_text_before_its_first_place(words: LlmTokenizer, text: str, stops: list[str]) -> None:
-    writer = words.writer(stops)
-    found = "".join(map(writer.take, words.encode(text, max_tokens=1000))) + writer.finish()
+    writer = words.decoder(stops)
+    decoded = "".join(map(writer.take, words.encode(text, max_tokens=1000))) + writer.finish()
     places = [text.index(stop) for stop in stops if stop in text]
     assert writer.stopped == bool(places)
     if places:
-        assert text.startswith(found)
-        assert not any(stop in found for stop in stops)
+        assert text.startswith(decoded)
+        assert not any(stop in decoded for stop in stops)
     else:
-        assert found == text
+        assert decoded == text
 
 
 def test_broken_bytes_become_a_replacement(words: LlmTokenizer) -> None:
-    writer = words.writer()
+    writer = words.decoder()
     first = words.encode("é", max_tokens=9)[:1] if len(words.encode("é", max_tokens=9)) > 1 else [_byte(words, 0xC3)]
     assert writer.take(first[0]) + writer.finish() == "\ufffd"
 

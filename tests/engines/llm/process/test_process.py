@@ -32,10 +32,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def writer(folder: Path) -> Iterator[LlmProcess]:
-    made = LlmProcess(folder, LIMITS)
-    yield made
-    made.close()
-    assert not made.is_alive
+    process = LlmProcess(folder, LIMITS)
+    yield process
+    process.close()
+    assert not process.is_alive
 
 
 def test_its_answers_are_those_of_the_engine(folder: Path, writer: LlmProcess) -> None:
@@ -92,9 +92,9 @@ def test_a_killed_process_ends_its_answers_with_an_error(folder: Path) -> None:
 
 
 def test_closing_cancels_what_is_written(folder: Path) -> None:
-    made, heard = LlmProcess(folder, LIMITS), Heard()
-    made.submit([1], LONG, heard)
-    made.close()
+    process, heard = LlmProcess(folder, LIMITS), Heard()
+    process.submit([1], LONG, heard)
+    process.close()
     assert heard.wait().finish in ("cancelled", "length")
 
 

@@ -42,9 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chat(folder: Path) -> Iterator[Sandbox]:
-    made = Sandbox(folder, "chat", 0.5)
-    yield made
-    made.close()
+    sandbox = Sandbox(folder, "chat", 0.5)
+    yield sandbox
+    sandbox.close()
 
 
 @pytest.mark.parametrize(("what", "status"), [("loop", 400), ("grow", 400), ("long", 422)])

@@ -35,9 +35,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def engine(folders: tuple[Path, Path]) -> Iterator[LlmEngine]:
-    made = LlmEngine(folders[1], EngineLimits(exact=True, cache_bytes=1 << 24))
-    yield made
-    made.close()
+    engine = LlmEngine(folders[1], EngineLimits(exact=True, cache_bytes=1 << 24))
+    yield engine
+    engine.close()
 
 
 def ask(engine: LlmEngine, prompt: str, options: GenerationOptions = GREEDY) -> Heard:
@@ -54,8 +54,8 @@ def test_the_most_likely_tokens_are_those_of_transformers(folders: tuple[Path, P
         logits = torch.log_softmax(model(torch.tensor([[*ids, *wanted]])).logits[0, len(ids) - 1 : -1], -1)
     heard = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=24, temperature=0, logprobs=True)).wait()
     assert heard.tokens == wanted.tolist()
-    found = [value for piece in heard.pieces for value in piece.logprobs]
-    assert found == pytest.approx(logits.gather(1, wanted[:, None])[:, 0].tolist(), abs=1e-4)
+    logprobs = [value for piece in heard.pieces for value in piece.logprobs]
+    assert logprobs == pytest.approx(logits.gather(1, wanted[:, None])[:, 0].tolist(), abs=1e-4)
     assert (heard.finish, heard.text) == ("length", engine.words.decode(wanted.tolist()))
 
 
@@ -68,8 +68,8 @@ def test_answers_side_by_side_are_those_alone(engine: LlmEngine) -> None:
 
 
 def test_the_smallest_top_p_takes_the_most_likely_token(engine: LlmEngine) -> None:
-    found = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=24, top_p=5e-324)).wait()
-    assert (found.finish, found.tokens) == ("length", ask(engine, PROMPTS[0]).wait().tokens)
+    heard = ask(engine, PROMPTS[0], GenerationOptions(max_tokens=24, top_p=5e-324)).wait()
+    assert (heard.finish, heard.tokens) == ("length", ask(engine, PROMPTS[0]).wait().tokens)
 
 
 def test_without_a_seed_answers_differ(engine: LlmEngine) -> None:
@@ -102,9 +102,9 @@ def test_an_answer_follows_its_schema(engine: LlmEngine) -> None:
     options = GenerationOptions(seed=1, temperature=0.5, json_schema=engine.schema(schema))
     heard = ask(engine, PROMPTS[0], options).wait()
     if heard.finish == "stop":
-        found = json.loads(heard.text)
-        assert set(found) == {"name", "age"}
-        assert len(found["name"]) <= 5
+        answer = json.loads(heard.text)
+        assert set(answer) == {"name", "age"}
+        assert len(answer["name"]) <= 5
     assert heard.text.lstrip().startswith("{")
 
 
@@ -186,9 +186,9 @@ def test_who_waits_and_is_cancelled_leaves_the_queue(folders: tuple[Path, Path])
 
 def test_a_hugging_face_folder_is_converted_once(folders: tuple[Path, Path], tmp_path: Path) -> None:
     for _ in range(2):
-        made = LlmEngine.open(folders[0], tmp_path / "cache", precision="int8")
-        assert (made.precision, len(ask(made, PROMPTS[0]).wait().tokens)) == ("int8", 24)
-        made.close()
+        engine = LlmEngine.open(folders[0], tmp_path / "cache", precision="int8")
+        assert (engine.precision, len(ask(engine, PROMPTS[0]).wait().tokens)) == ("int8", 24)
+        engine.close()
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
     with pytest.raises(InputError, match="convert it again"):
         LlmEngine(folders[0])
@@ -240,16 +240,16 @@ def test_a_chat_becomes_a_prompt(engine: LlmEngine) -> None:
 def test_the_template_that_stands_in_a_file_of_its_own_is_taken(folders: tuple[Path, Path], tmp_path: Path) -> None:
     source = shutil.copytree(folders[0], tmp_path / "source")
     (source / "chat_template.jinja").write_text("{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}")
-    made = LlmEngine.open(source, tmp_path / "cache")
-    ids = made.chat([{"role": "user", "content": "a"}])
-    assert (ids[0], made.words.decode(ids)) == (0, "[a]")
-    made.close()
+    engine = LlmEngine.open(source, tmp_path / "cache")
+    ids = engine.chat([{"role": "user", "content": "a"}])
+    assert (ids[0], engine.words.decode(ids)) == (0, "[a]")
+    engine.close()
 
 
 def test_a_template_that_refuses_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
     source = shutil.copytree(folders[0], tmp_path / "source")
     (source / "chat_template.jinja").write_text("{{ raise_exception('system first') }}")
-    made = LlmEngine.open(source, tmp_path / "cache")
+    engine = LlmEngine.open(source, tmp_path / "cache")
     with pytest.raises(InputError, match="system first"):
-        made.chat([{"role": "user", "content": "a"}])
-    made.close()
+        engine.chat([{"role": "user", "content": "a"}])
+    engine.close()

@@ -52,8 +52,8 @@ def expected(folder: Path, task: str, ids: np.ndarray[Any, Any]) -> np.ndarray[A
     """What transformers gives for one text: the mean of its tokens, or logits."""
     model = AUTO[task].from_pretrained(folder).eval()
     with torch.no_grad():
-        found = model(input_ids=torch.from_numpy(ids)[None])[0][0].numpy()
-    return np.asarray(found.mean(axis=0) if task == "embedding" else found)
+        output = model(input_ids=torch.from_numpy(ids)[None])[0][0].numpy()
+    return np.asarray(output.mean(axis=0) if task == "embedding" else output)
 
 
 @pytest.mark.parametrize(("kind", "task"), CASES)
@@ -91,9 +91,9 @@ def test_a_distance_whose_logarithm_is_a_whole_number_falls_into_the_bucket_of_t
     source = make_convertible(tmp_path / "source", "deberta-v2", "sequence-classification", **changes)
     convert(source, tmp_path / "out")
     ids = np.random.default_rng(0).integers(5, 60, (1, 512))
-    found = TextEngine.open(tmp_path / "out").run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["logits"]
+    logits = TextEngine.open(tmp_path / "out").run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["logits"]
     exact = expected(source, "sequence-classification", ids[0])
-    np.testing.assert_allclose(found[0], exact, atol=1e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(logits[0], exact, atol=1e-5 * np.abs(exact).max())
 
 
 def test_a_tokenizer_in_older_files_is_written_as_tokenizer_json(tmp_path: Path) -> None:
@@ -103,19 +103,19 @@ def test_a_tokenizer_in_older_files_is_written_as_tokenizer_json(tmp_path: Path)
     (source / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.get)) + "\n", "utf-8")
     (source / "tokenizer.json").unlink()
     convert(source, tmp_path / "out", max_tokens=16)
-    found = TextTokenizer(tmp_path / "out", vocab_size=1_000, max_tokens=POSITIONS).encode(TEXTS)
-    assert [row.ids.tolist() for row in found] == [row.ids.tolist() for row in with_json]
+    tokens = TextTokenizer(tmp_path / "out", vocab_size=1_000, max_tokens=POSITIONS).encode(TEXTS)
+    assert [row.ids.tolist() for row in tokens] == [row.ids.tolist() for row in with_json]
 
 
 def test_pooling_limits_and_prompts_are_those_of_the_source(converted: Path) -> None:
     model, engine = TextModel.open(converted), TextEngine.open(converted)
     assert model.max_tokens == 20
     tokens = model.prepare(TEXTS)
-    found = engine.run(model.join(tokens))["embedding"]
+    embeddings = engine.run(model.join(tokens))["embedding"]
     source = AUTO["embedding"].from_pretrained(converted.parent / "electra").eval()
     with torch.no_grad():
         first = source(input_ids=torch.from_numpy(tokens[3].ids)[None])[0][0, 0].numpy()
-    np.testing.assert_allclose(found[3], first / np.linalg.norm(first), atol=1e-5)
+    np.testing.assert_allclose(embeddings[3], first / np.linalg.norm(first), atol=1e-5)
 
 
 def test_neither_torch_nor_transformers_is_imported_to_serve_it(converted: Path) -> None:

@@ -48,9 +48,9 @@ CASES = [
 def run(folder: Path, texts: list[str], **options: Any) -> np.ndarray[Any, Any]:
     model = TextModel.open(folder)
     engine = TextEngine.open(folder, **options)
-    (found,) = engine.run(model.join(model.prepare(texts))).values()
+    (output,) = engine.run(model.join(model.prepare(texts))).values()
     engine.close()
-    return found
+    return output
 
 
 def by_transformers(folder: Path, task: str, texts: list[str]) -> np.ndarray[Any, Any]:
@@ -63,8 +63,8 @@ def by_transformers(folder: Path, task: str, texts: list[str]) -> np.ndarray[Any
         "sequence-classification": transformers.AutoModelForSequenceClassification,
         "token-classification": transformers.AutoModelForTokenClassification,
     }
-    module, found = classes[task].from_pretrained(folder, output_loading_info=True)
-    assert not [name for name in found["missing_keys"] if "pooler" not in name]
+    module, info = classes[task].from_pretrained(folder, output_loading_info=True)
+    assert not [name for name in info["missing_keys"] if "pooler" not in name]
     model = TextModel.open(folder)
     arrays = {name: torch.tensor(array) for name, array in model.join(model.prepare(texts)).items()}
     with torch.inference_mode():
@@ -75,18 +75,18 @@ def by_transformers(folder: Path, task: str, texts: list[str]) -> np.ndarray[Any
 def test_answers_are_those_of_transformers(tmp_path: Path, family: str, task: str) -> None:
     folder = make_text_folder(tmp_path / "model", family, task)
     expected = by_transformers(folder, task, TEXTS)
-    found = run(folder, TEXTS)
+    output = run(folder, TEXTS)
     lengths = TextModel.open(folder).prepare(TEXTS).lengths
     assert lengths.max() == TextModel.open(folder).max_tokens  # the last text is cut
     if task == "embedding":
         rows = [expected[number, :length] for number, length in enumerate(lengths)]
-        assert np.abs(found - np.stack([row.mean(axis=0) for row in rows])).max() < 1e-5
+        assert np.abs(output - np.stack([row.mean(axis=0) for row in rows])).max() < 1e-5
     elif task == "token-classification":
-        assert found.shape == expected.shape
+        assert output.shape == expected.shape
         for number, length in enumerate(lengths):
-            assert np.abs(found[number, :length] - expected[number, :length]).max() < 2e-5
+            assert np.abs(output[number, :length] - expected[number, :length]).max() < 2e-5
     else:
-        assert np.abs(found - expected).max() < 2e-5
+        assert np.abs(output - expected).max() < 2e-5
 
 
 def test_activations_and_old_names_are_those_of_transformers(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_groups_of_like_length_give_each_text_its_own_answer(tmp_path: Path, tas
     (together,) = engine.run(model.join(tokens)).values()
     for row, own in enumerate(tokens):
         (alone,) = engine.run(model.join([own])).values()
-        found = together[row, : len(own)] if together.ndim == 3 else together[row]
-        assert np.abs(found - alone[0]).max() < 2e-6
+        row_output = together[row, : len(own)] if together.ndim == 3 else together[row]
+        assert np.abs(row_output - alone[0]).max() < 2e-6
 
 
 def test_threads_share_an_engine(tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_threads_share_an_engine(tmp_path: Path) -> None:
     batches = [model.join(model.prepare(["the cat " * number, "a film"])) for number in range(1, 9)]
     alone = [engine.run(batch)["embedding"] for batch in batches]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda number: engine.run(batches[number % 8])["embedding"], range(200)))
-    assert all(np.array_equal(found[number], alone[number % 8]) for number in range(200))
+        outputs = list(pool.map(lambda number: engine.run(batches[number % 8])["embedding"], range(200)))
+    assert all(np.array_equal(outputs[number], alone[number % 8]) for number in range(200))
 
 
 @pytest.mark.parametrize(
@@ -226,8 +226,8 @@ def test_a_row_without_tokens_harms_no_other(small: TextEngine) -> None:
     ids = np.array([[2, 7, 3], [2, 8, 3]])
     alone = small.run({"input_ids": ids[:1], "attention_mask": np.ones((1, 3), int)})["embedding"]
     mask = np.array([[1, 1, 1], [0, 0, 0]])
-    found = small.run({"input_ids": ids, "attention_mask": mask})["embedding"]
-    assert np.abs(found[0] - alone[0]).max() < 1e-6
+    embeddings = small.run({"input_ids": ids, "attention_mask": mask})["embedding"]
+    assert np.abs(embeddings[0] - alone[0]).max() < 1e-6
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
@@ -251,10 +251,10 @@ def test_minilm_knows_what_belongs_together(minilm: Path) -> None:
         "The weather in Paris is lovely today.",
         "It is a sunny day in the capital of France.",
     ]
-    found = run(minilm, texts)
-    assert found.shape == (4, 384)
-    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-5
-    cosine = found @ found.T
+    output = run(minilm, texts)
+    assert output.shape == (4, 384)
+    assert np.abs(np.linalg.norm(output, axis=1) - 1).max() < 1e-5
+    cosine = output @ output.T
     assert cosine[0, 1] > 0.6
     assert cosine[2, 3] > 0.6
     assert cosine[:2, 2:].max() < 0.2
@@ -263,16 +263,16 @@ def test_minilm_knows_what_belongs_together(minilm: Path) -> None:
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999), ("int8", 0.97)])
 def test_lower_precisions_stay_near(minilm: Path, precision: str, least: float) -> None:
     texts = ["Where is my card?", "The film was a waste of a good cast.", "ok", "Please cancel order 123-456."]
-    exact, found = run(minilm, texts), run(minilm, texts, precision=precision)
-    assert (exact * found).sum(axis=1).min() > least
+    exact, lossy = run(minilm, texts), run(minilm, texts, precision=precision)
+    assert (exact * lossy).sum(axis=1).min() > least
 
 
 def test_calibration_goes_through_bytes(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "model", "roberta", "sequence-classification")
     ranges = calibrate(folder, TEXTS)
     assert sorted(ranges)[:5] == ["head.dense", "head.out", "layer0.down", "layer0.o", "layer0.qkv"]
-    found = run(folder, TEXTS, precision="int8", ranges=ranges_from_bytes(ranges_to_bytes(ranges)))
-    assert np.abs(found - run(folder, TEXTS)).max() < 0.5
+    output = run(folder, TEXTS, precision="int8", ranges=ranges_from_bytes(ranges_to_bytes(ranges)))
+    assert np.abs(output - run(folder, TEXTS)).max() < 0.5
     with pytest.raises(IntegrityError):
         ranges_from_bytes(b"nonsense")
 
@@ -287,9 +287,9 @@ def test_ranges_of_another_model_are_refused(tmp_path: Path) -> None:
         "layer0.o": ActivationRange(nan, nan),
         "layer1.up": ActivationRange(good.high, good.low),
     }
-    for place, found in wrong.items():
+    for place, span in wrong.items():
         with pytest.raises(InputError, match=f"ranges for int8 do not fit '{place}'"):
-            TextEngine.open(folder, precision="int8", ranges={place: found})
+            TextEngine.open(folder, precision="int8", ranges={place: span})
 
 
 def test_running_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:

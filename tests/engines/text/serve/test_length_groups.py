@@ -17,7 +17,7 @@ def cells(chosen: list[list[int]], lengths: list[int]) -> int:
 def least_cells(lengths: list[int], most: int) -> int:
     """By trying all ways to cut the rows in the order of their lengths."""
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    found = []
+    results = []
     for cuts in itertools.product([False, True], repeat=len(order) - 1):
         chosen = [[order[0]]]
         for row, is_cut in zip(order[1:], cuts, strict=True):
@@ -26,8 +26,8 @@ def least_cells(lengths: list[int], most: int) -> int:
             else:
                 chosen[-1].append(row)
         if len(chosen) <= most:
-            found.append(cells(chosen, lengths))
-    return min(found)
+            results.append(cells(chosen, lengths))
+    return min(results)
 
 
 def test_short_rows_do_not_go_with_long_ones() -> None:

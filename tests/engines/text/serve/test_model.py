@@ -32,7 +32,7 @@ from support.nets.textfolders import (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder for each task. Tests must not change them."""
     base = tmp_path_factory.mktemp("folders")
     tasks = ("embedding", "sequence-classification", "token-classification")
@@ -40,13 +40,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def folder(made: dict[str, Path], tmp_path: Path) -> Path:
+def folder(model_folders: dict[str, Path], tmp_path: Path) -> Path:
     """A copy to change."""
-    return Path(shutil.copytree(made["embedding"], tmp_path / "model"))
+    return Path(shutil.copytree(model_folders["embedding"], tmp_path / "model"))
 
 
-def test_a_model_says_what_it_is(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["token-classification"])
+def test_a_model_says_what_it_is(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["token-classification"])
     assert (model.name, model.version, model.task) == ("token-classification", "1", "token-classification")
     assert model.labels == ("O", "B-LOC", "I-LOC", "PER")
     assert (model.max_tokens, model.size) == (POSITIONS, 32)
@@ -65,8 +65,8 @@ def test_the_digest_is_that_of_the_files_that_matter(folder: Path) -> None:
     assert TextModel.open(folder).digest not in (first, second)
 
 
-def test_tokens_are_ragged_and_a_batch_is_padded(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["embedding"])
+def test_tokens_are_ragged_and_a_batch_is_padded(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["embedding"])
     tokens = model.prepare(["the cat", "", "a film"])
     assert isinstance(tokens, Tokens)
     assert tokens.lengths.tolist() == [4, 2, 4]
@@ -77,8 +77,8 @@ def test_tokens_are_ragged_and_a_batch_is_padded(made: dict[str, Path]) -> None:
     assert model.num_tokens(tokens) == 10
 
 
-def test_a_text_that_is_too_long_is_cut_and_says_so(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["embedding"])
+def test_a_text_that_is_too_long_is_cut_and_says_so(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["embedding"])
     tokens = model.prepare(["cat " * 38, "cat " * 39])
     assert tokens.lengths.tolist() == [40, 40]
     answers = model.answers({"embedding": np.zeros((2, 32), np.float32)}, tokens)
@@ -86,9 +86,9 @@ def test_a_text_that_is_too_long_is_cut_and_says_so(made: dict[str, Path]) -> No
 
 
 @pytest.mark.parametrize("piece", ["the cat sat. ", "x" * 2_000 + " ", "猫", "  ", "😀"])
-def test_a_long_text_gives_the_tokens_of_its_beginning(made: dict[str, Path], piece: str) -> None:
+def test_a_long_text_gives_the_tokens_of_its_beginning(model_folders: dict[str, Path], piece: str) -> None:
     text = (piece * 100_000)[:100_000]
-    (row,) = TextModel.open(made["embedding"]).prepare([text])
+    (row,) = TextModel.open(model_folders["embedding"]).prepare([text])
     exact = tokenizer_of("bert")
     exact.enable_truncation(POSITIONS)
     assert row.ids.tolist() == exact.encode(text).ids
@@ -106,21 +106,21 @@ def test_a_long_text_gives_the_tokens_of_its_beginning(made: dict[str, Path], pi
         (["a" * (4 * 2**20 + 1)], "text 0 has 4194305 letters"),
     ],
 )
-def test_what_is_no_text_is_refused_by_its_number(made: dict[str, Path], texts: Any, words: str) -> None:
-    for folder in made.values():
+def test_what_is_no_text_is_refused_by_its_number(model_folders: dict[str, Path], texts: Any, words: str) -> None:
+    for folder in model_folders.values():
         with pytest.raises(InputError, match=words):
             TextModel.open(folder).prepare(texts)
 
 
-def test_a_megabyte_is_read_as_far_as_it_counts(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["embedding"])
+def test_a_megabyte_is_read_as_far_as_it_counts(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["embedding"])
     started_s = time.perf_counter()
     (row,) = model.prepare(["the cat sat on a mat. " * 50_000])
     assert row.truncated
     assert time.perf_counter() - started_s < 0.5  # 2 s for the whole text
 
 
-def test_odd_letters_give_tokens(made: dict[str, Path]) -> None:
+def test_odd_letters_give_tokens(model_folders: dict[str, Path]) -> None:
     texts = [
         "",
         " ",
@@ -133,20 +133,20 @@ def test_odd_letters_give_tokens(made: dict[str, Path]) -> None:
         "[CLS] [PAD]",
         "a\r\n\tb",
     ]
-    for folder in made.values():
+    for folder in model_folders.values():
         tokens = TextModel.open(folder).prepare(texts)
         assert (tokens.lengths >= 2).all()
 
 
-def test_classes_have_probabilities_that_add_up(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["sequence-classification"])
+def test_classes_have_probabilities_that_add_up(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["sequence-classification"])
     (answer,) = model.answers({"logits": np.float32([[1000, 0, 0]])}, model.prepare(["a"]))
     assert answer == {"label": "bad", "probabilities": {"bad": 1.0, "good": 0.0, "neither": 0.0}}
     json.dumps(answer)
 
 
-def test_several_labels_may_hold_at_once(made: dict[str, Path], tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(made["sequence-classification"], tmp_path / "model"))
+def test_several_labels_may_hold_at_once(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folders["sequence-classification"], tmp_path / "model"))
     change_json(folder, "config.json", problem_type="multi_label_classification")
     model = TextModel.open(folder)
     (answer,) = model.answers({"logits": np.float32([[2, 3, -4]])}, model.prepare(["a"]))
@@ -155,8 +155,8 @@ def test_several_labels_may_hold_at_once(made: dict[str, Path], tmp_path: Path) 
     assert answer["probabilities"]["bad"] == pytest.approx(1 / (1 + np.exp(-2)))
 
 
-def test_entities_are_words_of_the_text(made: dict[str, Path]) -> None:
-    model = TextModel.open(made["token-classification"])
+def test_entities_are_words_of_the_text(model_folders: dict[str, Path]) -> None:
+    model = TextModel.open(model_folders["token-classification"])
     text = "The cat sat, BERLIN big  xyz"
     (row,) = tokens = model.prepare([text])
     kinds = {"berlin": 1, "big": 2, "xyz": 3, "cat": 2, "sat": 1}
@@ -165,8 +165,13 @@ def test_entities_are_words_of_the_text(made: dict[str, Path]) -> None:
         name = "xyz" if text[start:end] == "x" else text[start:end].lower()
         logits[0, token, kinds.get(name, 0) if word is not None else 1] = 9  # a special token never counts
     (answer,) = model.answers({"logits": logits}, tokens)
-    found = [(item["text"], item["label"], item["start"], item["end"]) for item in answer["entities"]]
-    assert found == [("cat", "LOC", 4, 7), ("sat", "LOC", 8, 11), ("BERLIN big", "LOC", 13, 23), ("xyz", "PER", 25, 28)]
+    entities = [(item["text"], item["label"], item["start"], item["end"]) for item in answer["entities"]]
+    assert entities == [
+        ("cat", "LOC", 4, 7),
+        ("sat", "LOC", 8, 11),
+        ("BERLIN big", "LOC", 13, 23),
+        ("xyz", "PER", 25, 28),
+    ]
     assert all(item["probability"] > 0.99 for item in answer["entities"])
 
 
@@ -340,10 +345,10 @@ ODD = [
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_files_with_odd_values_answer_or_are_refused(made: dict[str, Path], tmp_path: Path, seed: int) -> None:
+def test_files_with_odd_values_answer_or_are_refused(model_folders: dict[str, Path], tmp_path: Path, seed: int) -> None:
     """Whatever stands in a file: numbers come out, or one of our errors."""
     choose = random.Random(seed)
-    folder = Path(shutil.copytree(made[choose.choice(list(made))], tmp_path / "model"))
+    folder = Path(shutil.copytree(model_folders[choose.choice(list(model_folders))], tmp_path / "model"))
     sentence_transformer(folder, {"pooling_mode_mean_tokens": True}, max_seq_length=20)
     names = ("config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json")
     file = folder / choose.choice(names)
@@ -364,8 +369,8 @@ def test_files_with_odd_values_answer_or_are_refused(made: dict[str, Path], tmp_
 @pytest.mark.parametrize(
     "labels", [{}, {"0": "a"}, {"0": "a", "2": "b"}, {"0": "a", "1": "a"}, {"0": "a", "1": 3}, "x"]
 )
-def test_labels_that_do_not_fit_are_refused(made: dict[str, Path], tmp_path: Path, labels: Any) -> None:
-    folder = Path(shutil.copytree(made["sequence-classification"], tmp_path / "model"))
+def test_labels_that_do_not_fit_are_refused(model_folders: dict[str, Path], tmp_path: Path, labels: Any) -> None:
+    folder = Path(shutil.copytree(model_folders["sequence-classification"], tmp_path / "model"))
     change_json(folder, "config.json", id2label=labels)
     with pytest.raises((IntegrityError, InputError), match="label"):
         TextModel.open(folder)

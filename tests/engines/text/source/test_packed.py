@@ -49,9 +49,9 @@ def test_a_packed_folder_answers_as_the_one_with_its_weights_in_float32(tmp_path
     pack(source, tmp_path / "small", dtype=dtype)
     whole = make_text_folder(tmp_path / "whole", "bert", task)
     save_file(unpack(tmp_path / "small"), whole / "model.safetensors", {"format": "pt"})
-    found = answers(tmp_path / "small")
-    np.testing.assert_array_equal(found, answers(whole))
-    assert np.abs(found - answers(source)).max() > 0
+    unpacked = answers(tmp_path / "small")
+    np.testing.assert_array_equal(unpacked, answers(whole))
+    assert np.abs(unpacked - answers(source)).max() > 0
 
 
 def test_a_packed_folder_of_real_weights_answers_nearly_as_before(minilm: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def changed(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Pa
     return act
 
 
-def put(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], object]:
+def replace_tensor(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], object]:
     return changed(lambda tensors: tensors.update({name: make(tensors[name])}))
 
 
@@ -98,14 +98,18 @@ def config_with(**fields: Any) -> Callable[[Path], object]:
 
 HOSTILE: list[tuple[Callable[[Path], object], type[DeepseekError], str]] = [
     (changed(lambda tensors: tensors.pop(f"{WORD}_scale")), IntegrityError, "_scale' is not there"),
-    (put(f"{WORD}_scale", lambda scale: scale[:-1].clone()), IntegrityError, "one float for each"),
-    (put(f"{WORD}_scale", lambda scale: scale.to(torch.int32)), IntegrityError, "is I32"),
-    (put(f"{WORD}_scale", torch.zeros_like), IntegrityError, "not above 0"),
-    (put(f"{WORD}_scale", torch.neg), IntegrityError, "not above 0"),
-    (put(f"{WORD}_scale", lambda scale: scale * torch.nan), IntegrityError, "NaN"),
-    (put(f"{WORD}_scale", lambda scale: torch.full_like(scale.float(), 1e38)), IntegrityError, "NaN or infinity"),
-    (put(WORD, lambda weight: as_bytes(weight, 0x7F)), IntegrityError, "NaN"),
-    (put(WORD, lambda weight: weight[:-1].clone()), IntegrityError, "has the shape"),
+    (replace_tensor(f"{WORD}_scale", lambda scale: scale[:-1].clone()), IntegrityError, "one float for each"),
+    (replace_tensor(f"{WORD}_scale", lambda scale: scale.to(torch.int32)), IntegrityError, "is I32"),
+    (replace_tensor(f"{WORD}_scale", torch.zeros_like), IntegrityError, "not above 0"),
+    (replace_tensor(f"{WORD}_scale", torch.neg), IntegrityError, "not above 0"),
+    (replace_tensor(f"{WORD}_scale", lambda scale: scale * torch.nan), IntegrityError, "NaN"),
+    (
+        replace_tensor(f"{WORD}_scale", lambda scale: torch.full_like(scale.float(), 1e38)),
+        IntegrityError,
+        "NaN or infinity",
+    ),
+    (replace_tensor(WORD, lambda weight: as_bytes(weight, 0x7F)), IntegrityError, "NaN"),
+    (replace_tensor(WORD, lambda weight: weight[:-1].clone()), IntegrityError, "has the shape"),
     (config_with(quant_method="gptq"), InputError, "gptq"),
     (config_with(format="pack-quantized"), InputError, "pack-quantized"),
     (config_with(config_groups=[]), InputError, "config_groups"),
@@ -131,7 +135,7 @@ def test_a_damaged_folder_is_refused(
 
 
 def test_rounded_inputs_are_not_decoded() -> None:
-    given = json.loads(json.dumps(packed_config("F8_E4M3", ["classifier"])))
-    assert quantization_problem(given) is None
-    given["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8}
-    assert quantization_problem(given) is not None
+    config = json.loads(json.dumps(packed_config("F8_E4M3", ["classifier"])))
+    assert quantization_problem(config) is None
+    config["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8}
+    assert quantization_problem(config) is not None

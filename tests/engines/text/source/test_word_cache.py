@@ -27,9 +27,9 @@ def texts_of(seed: int, num_texts: int) -> list[str]:
 
 
 def known(tokenizer: Tokenizer) -> WordCache:
-    found = WordCache.for_tokenizer(tokenizer)
-    assert found is not None
-    return found
+    cache = WordCache.for_tokenizer(tokenizer)
+    assert cache is not None
+    return cache
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def tokenizer() -> Tokenizer:
     return tokenizer_of("bert")
 
 
-def asked(tokenizer: Tokenizer, text: str) -> tuple[list[int], bool]:
+def encode_by_tokenizer(tokenizer: Tokenizer, text: str) -> tuple[list[int], bool]:
     """What the tokenizer itself makes of a text."""
     tokenizer.enable_truncation(MOST)
-    found = tokenizer.encode(text)
-    return found.ids, bool(found.overflowing)
+    encoding = tokenizer.encode(text)
+    return encoding.ids, bool(encoding.overflowing)
 
 
 def test_a_sentence_is_looked_up(tokenizer: Tokenizer) -> None:
@@ -55,12 +55,12 @@ def test_a_sentence_is_looked_up(tokenizer: Tokenizer) -> None:
 def test_what_is_looked_up_is_what_the_tokenizer_makes(tokenizer: Tokenizer, lowercase: bool) -> None:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     looked_up = known(tokenizer)
-    found = [(text, looked_up.encode(text, MOST)) for text in texts_of(0, 2_000) * 2]
-    here = [(text, ids) for text, ids in found if ids is not None]
+    encoded = [(text, looked_up.encode(text, MOST)) for text in texts_of(0, 2_000) * 2]
+    here = [(text, ids) for text, ids in encoded if ids is not None]
     assert len(here) > 500
     assert any(ids[1] for _, ids in here)
     for text, ids in here:
-        assert ids == asked(tokenizer, text), text
+        assert ids == encode_by_tokenizer(tokenizer, text), text
 
 
 def test_the_real_tokenizer(minilm: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_real_tokenizer(minilm: Path) -> None:
     alone.no_padding()
     texts = texts_of(1, 2_000)
     for text, row in zip(texts, tokenizer.encode(texts), strict=True):
-        assert (row.ids.tolist(), row.truncated) == asked(alone, text), text
+        assert (row.ids.tolist(), row.truncated) == encode_by_tokenizer(alone, text), text
 
 
 @pytest.mark.parametrize("text", ["a [CLS] b", "a [cls] b", "caf\u00e9", "a\tb", "a\x01b", "a\u00a0b"])
@@ -83,7 +83,7 @@ def test_a_text_with_many_new_words_is_left_to_the_tokenizer_and_some_are_learne
     text = " ".join("abcdefgh"[: 2 * MAX_NEW_WORDS])
     looked_up = known(tokenizer)
     assert looked_up.encode(text, MOST) is None
-    assert looked_up.encode(text, MOST) == asked(tokenizer, text)
+    assert looked_up.encode(text, MOST) == encode_by_tokenizer(tokenizer, text)
     assert looked_up.encode("q" * (MAX_WORD_LETTERS + 1), MOST) is None
 
 
@@ -91,7 +91,7 @@ def test_what_is_kept_has_a_bound(tokenizer: Tokenizer, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "MAX_WORDS", 3)
     looked_up = known(tokenizer)
     for text in ("a b", "c d", "e a"):
-        assert looked_up.encode(text, MOST) == asked(tokenizer, text)
+        assert looked_up.encode(text, MOST) == encode_by_tokenizer(tokenizer, text)
         assert len(looked_up._known) <= 3
 
 
@@ -114,6 +114,6 @@ def test_a_tokenizer_of_another_kind_is_not_looked_up(tokenizer: Tokenizer, chan
 
 
 def test_neither_is_one_of_bytes() -> None:
-    made = tokenizer_of("roberta")
-    assert json.loads(made.to_str())["model"]["type"] == "BPE"
-    assert WordCache.for_tokenizer(made) is None
+    tokenizer = tokenizer_of("roberta")
+    assert json.loads(tokenizer.to_str())["model"]["type"] == "BPE"
+    assert WordCache.for_tokenizer(tokenizer) is None

@@ -65,9 +65,9 @@ def test_ranges_travel_as_bytes(folder: Path) -> None:
 
 
 def test_nothing_lossy_passes_a_gate_that_is_shut(folder: Path, tmp_path: Path) -> None:
-    found = PrecisionGate(NOTHING, TEXTS, tmp_path).choose(TextModel.open(folder))
-    assert found.options == {"precision": "f32"}
-    assert [row["precision"] for row in found.table if row["passes"]] == ["f32"]
+    result = PrecisionGate(NOTHING, TEXTS, tmp_path).choose(TextModel.open(folder))
+    assert result.options == {"precision": "f32"}
+    assert [row["precision"] for row in result.table if row["passes"]] == ["f32"]
 
 
 def test_other_texts_tolerances_and_a_broken_cache_are_measured_anew(

@@ -61,8 +61,8 @@ def test_differences_are_those_of_hand_made_outputs(folder: Path, minilm: Path) 
     model = TextModel.open(folder)
     rows = model.prepare(["a", "b"])
     exact: Any = {"logits": np.float32([[0, 9, 0], [9, 0, 0]])}
-    found: Any = {"logits": np.float32([[0, 9, 0], [0, 9, 0]])}
-    differences = compare_outputs(model, [rows], [exact], [found])
+    other: Any = {"logits": np.float32([[0, 9, 0], [0, 9, 0]])}
+    differences = compare_outputs(model, [rows], [exact], [other])
     assert differences.agreement == 0.5
     assert differences.difference == pytest.approx(1, abs=1e-3)
     broken: Any = {"logits": np.full((2, 3), np.nan, np.float32)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,11 +24,11 @@ TEMPLATE, TOKENIZER_CONFIG = "chat_template.jinja", "tokenizer_config.json"
 
 
 class Template(Protocol):
-    """What makes a prompt of messages."""
+    """Makes a prompt of messages."""
 
-    def render(self, messages: Sequence[dict[str, Any]]) -> str:
-        """The prompt, with the beginning of the answer's turn. InputError when there is no template or it refuses,
-        MemoryError when it takes all."""
+    def render(self, messages: Sequence[Mapping[str, object]]) -> str:
+        """The prompt of messages {"role", "content"}, with the beginning of the answer's turn. InputError when there is
+        no template or it refuses the messages, MemoryError when it takes all memory."""
         ...
 
 
@@ -46,17 +46,17 @@ class GenaiTemplate:
         if (folder / TEMPLATE).is_file():  # where transformers keeps it since version 5, and GenAI does not look
             self.tokenizer.chat_template = read_text(folder / TEMPLATE)
 
-    def render(self, messages: Sequence[dict[str, Any]]) -> str:
+    def render(self, messages: Sequence[Mapping[str, object]]) -> str:
         """See Template."""
         if not self.tokenizer.chat_template:
             raise _no_template_error()
         try:
-            found: str = self.tokenizer.apply_chat_template(list(messages), True)
+            prompt: str = self.tokenizer.apply_chat_template(list(messages), True)
         except RuntimeError as error:
             if "bad_alloc" in str(error):
                 raise MemoryError from None
             raise _refusal_error(str(error).split(" at row ", 1)[0]) from None  # behind it the template is shown
-        return found
+        return prompt
 
 
 class JinjaTemplate:
@@ -65,39 +65,40 @@ class JinjaTemplate:
     def __init__(self, folder: Path) -> None:
         sandbox = need("jinja2.sandbox", extra="llm-torch")
         self._errors = need("jinja2", extra="llm-torch").TemplateError
-        told = read_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).is_file() else {}
-        source = read_text(folder / TEMPLATE) if (folder / TEMPLATE).is_file() else told.get("chat_template")
+        config = read_json(folder / TOKENIZER_CONFIG) if (folder / TOKENIZER_CONFIG).is_file() else {}
+        source = read_text(folder / TEMPLATE) if (folder / TEMPLATE).is_file() else config.get("chat_template")
         if isinstance(source, list):  # several by name
-            named = {part.get("name"): part.get("template") for part in source if isinstance(part, dict)}
-            source = named.get("default")
+            by_name = {part.get("name"): part.get("template") for part in source if isinstance(part, dict)}
+            source = by_name.get("default")
         # Lines of a template that hold nothing but a tag leave no empty line in the prompt.
         environment = sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
         environment.filters["tojson"] = lambda value, **more: json.dumps(value, **({"ensure_ascii": False} | more))
         environment.globals |= {"raise_exception": self._raise, "strftime_now": time.strftime}
-        environment.globals |= {name: _token_text(told[name]) for name in ("bos_token", "eos_token") if told.get(name)}
+        token_names = [name for name in ("bos_token", "eos_token") if config.get(name)]
+        environment.globals |= {name: _token_text(config[name]) for name in token_names}
         try:
             self._template = environment.from_string(source) if isinstance(source, str) else None
         except self._errors as error:
             raise _refusal_error(str(error)) from None
 
-    def render(self, messages: Sequence[dict[str, Any]]) -> str:
+    def render(self, messages: Sequence[Mapping[str, object]]) -> str:
         """See Template."""
         if self._template is None:
             raise _no_template_error()
         try:
-            found: str = self._template.render(messages=list(messages), add_generation_prompt=True, tools=None)
+            prompt: str = self._template.render(messages=list(messages), add_generation_prompt=True, tools=None)
         except (self._errors, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise _refusal_error(str(error)) from None
-        return found
+        return prompt
 
     def _raise(self, reason: str) -> None:
         raise self._errors(reason)
 
 
 def _token_text(token: Any) -> str:
-    """A special token is saved as its text, or as an object with it."""
+    """The text of a special token, which is saved as text or as an object that holds it."""
     return str(token.get("content", "") if isinstance(token, dict) else token)
 
 

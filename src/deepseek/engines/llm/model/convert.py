@@ -24,7 +24,7 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 Precision = Literal["fp32", "int8"]
-NOTE_FILE = "deepseek.json"  # beside the graph: how it was made
+NOTE_FILE = "deepseek.json"  # beside the graph: its precision and the format of the folder
 _FORMAT_VERSION = 1  # raised when the same source would be converted in another way
 _COPIED_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -33,7 +33,7 @@ _COPIED_FILES = (
 
 
 def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32") -> None:
-    """Write the folder `target`, in one step. int8 weights are a fourth of the size and lose some accuracy."""
+    """Write the folder `target`, whole or not at all. int8 weights are a fourth of the size and lose some accuracy."""
     if precision not in get_args(Precision):
         raise InputError(f"precision is {precision!r}", expected="fp32 or int8", fix="choose one of these")
     openvino = need("openvino", extra="llm")
@@ -50,7 +50,7 @@ def convert(source: ModelFolder, target: Path, *, precision: Precision = "fp32")
 
 
 def convert_cached(source: Path, cache: Path, *, precision: Precision = "fp32") -> Path:
-    """The folder in `cache` that holds `source` converted; made when it is not there yet.
+    """The folder in `cache` that holds `source` converted; it is converted when it is not there yet.
 
     A source whose files changed, and another version of OpenVINO, get a folder of their own.
     """
@@ -58,8 +58,8 @@ def convert_cached(source: Path, cache: Path, *, precision: Precision = "fp32") 
         return source  # converted already
     state = [precision, str(_FORMAT_VERSION), need("openvino", extra="llm").__version__]
     for path in sorted(path for path in source.iterdir() if path.is_file()):
-        found = path.stat()
-        state += [path.name, str(found.st_size), str(found.st_mtime_ns)]
+        status = path.stat()
+        state += [path.name, str(status.st_size), str(status.st_mtime_ns)]
     digest = hashlib.sha256("\0".join([str(source.resolve()), *state]).encode()).hexdigest()[:24]
     target = cache / f"{source.name}-{precision}-{digest}"
     if not (target / NOTE_FILE).is_file():
@@ -69,10 +69,10 @@ def convert_cached(source: Path, cache: Path, *, precision: Precision = "fp32") 
 
 
 def read_precision(folder: Path) -> Precision:
-    """How a converted folder was made. InputError when it was not made by convert()."""
-    found = read_json(folder / NOTE_FILE) if (folder / NOTE_FILE).is_file() else {}
-    precision: Precision | None = next((name for name in get_args(Precision) if name == found.get("precision")), None)
-    if precision is None or found.get("format") != _FORMAT_VERSION:
+    """The precision of a converted folder. InputError when it was not made by convert()."""
+    note = read_json(folder / NOTE_FILE) if (folder / NOTE_FILE).is_file() else {}
+    precision: Precision | None = next((name for name in get_args(Precision) if name == note.get("precision")), None)
+    if precision is None or note.get("format") != _FORMAT_VERSION:
         raise InputError(
             f"{folder} was not converted by this version",
             expected="a folder that convert() made",
@@ -81,14 +81,14 @@ def read_precision(folder: Path) -> Precision:
     return precision
 
 
-def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:
+def token_bytes(tokenizer: Mapping[str, object], vocab_size: int) -> list[bytes]:
     """The bytes that each token stands for (vocab_size,), from a parsed tokenizer.json.
 
     >>> token_bytes({"model": {"type": "BPE", "vocab": {"\\u0120a": 0}}, "decoder": {"type": "ByteLevel"}}, 2)
     [b' a', b'']
     """
-    found_model = tokenizer.get("model")
-    model = found_model if isinstance(found_model, dict) else {}
+    section = tokenizer.get("model")
+    model = section if isinstance(section, dict) else {}
     vocab = model.get("vocab")
     if not isinstance(vocab, dict) or model.get("type") != "BPE":
         raise InputError(
@@ -97,7 +97,7 @@ def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:
             fix="serve a model with a BPE tokenizer, as GPT-2 and Llama have",
         )
     byte_level = '"ByteLevel"' in json.dumps(tokenizer.get("decoder"))
-    found = [b""] * vocab_size
+    pieces = [b""] * vocab_size
     for token, index in vocab.items():
         if type(index) is not int or not 0 <= index < vocab_size:
             raise InputError(
@@ -105,11 +105,11 @@ def token_bytes(tokenizer: Mapping[str, Any], vocab_size: int) -> list[bytes]:
                 expected=f"0 to {vocab_size - 1}, the vocabulary of config.json",
                 fix="take the tokenizer that belongs to the model",
             )
-        found[index] = _decode_byte_level(token) if byte_level else _decode_sentencepiece(token)
+        pieces[index] = _decode_byte_level(token) if byte_level else _decode_sentencepiece(token)
     for index, content in _added_tokens(tokenizer.get("added_tokens") or []):
         if index < vocab_size:
-            found[index] = content.encode()
-    return found
+            pieces[index] = content.encode()
+    return pieces
 
 
 def byte_characters() -> dict[str, int]:
@@ -119,17 +119,17 @@ def byte_characters() -> dict[str, int]:
     >>> byte_characters()["\\u0120"]
     32
     """
-    shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {**{chr(byte): byte for byte in shown}, **{chr(256 + at): byte for at, byte in enumerate(hidden)}}
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
 
 
 _CHARACTER_BYTES = byte_characters()
 
 
 def _added_tokens(entries: Any) -> list[tuple[int, str]]:
-    """Number and text of the tokens that stand beside the vocabulary."""
-    found = []
+    """The ids and texts of the tokens that stand beside the vocabulary."""
+    tokens = []
     for entry in entries if isinstance(entries, list) else [entries]:
         index, content = (entry.get("id"), entry.get("content")) if isinstance(entry, dict) else (None, None)
         if type(index) is not int or index < 0 or not isinstance(content, str):
@@ -138,11 +138,12 @@ def _added_tokens(entries: Any) -> list[tuple[int, str]]:
                 expected='{"id", "content", ...}',
                 fix="take the tokenizer that belongs to the model",
             )
-        found.append((index, content))
-    return found
+        tokens.append((index, content))
+    return tokens
 
 
 def _decode_byte_level(token: str) -> bytes:
+    """The bytes of a token of a byte-level vocabulary."""
     try:
         return bytes(_CHARACTER_BYTES[character] for character in token)
     except KeyError:  # an added token stands for its own text
@@ -150,7 +151,7 @@ def _decode_byte_level(token: str) -> bytes:
 
 
 def _decode_sentencepiece(token: str) -> bytes:
-    """The SentencePiece way: a low line for a space, <0x0A> for a byte."""
+    """The bytes of a token of SentencePiece: a low line for a space, <0x0A> for a byte."""
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         with suppress(ValueError):
             return bytes([int(token[3:5], 16)])
@@ -158,10 +159,10 @@ def _decode_sentencepiece(token: str) -> bytes:
 
 
 def build_detokenizer(vocabulary: list[bytes]) -> Any:
-    """An openvino.Model from token numbers (i64) to text. It names a token to skip, for GenAI expects some."""
+    """An openvino.Model from token ids (i64) to text. It names a token to skip, for GenAI expects one."""
     steps = need("openvino_tokenizers.tokenizer_pipeline", extra="llm")
     pipeline = steps.TokenizerPipeline()
     pipeline.add_steps([steps.VocabDecoderStep(vocabulary, [0], True), steps.FuseStep()])
     model = pipeline.get_detokenizer_ov_subgraph()
-    wide = need("openvino", extra="llm").Type.i64
-    return need("openvino_tokenizers.utils", extra="llm").change_inputs_type(model, wide)
+    i64 = need("openvino", extra="llm").Type.i64
+    return need("openvino_tokenizers.utils", extra="llm").change_inputs_type(model, i64)

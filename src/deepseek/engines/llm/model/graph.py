@@ -58,7 +58,7 @@ def quantize_rows(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
 
 
 class Decoder(ABC):
-    """What both families share: inputs, mask, cached attention, output."""
+    """Builds a decoder; what both families share: inputs, mask, cached attention, output."""
 
     def __init__(self, config: DecoderConfig, weights: TensorSource, *, quantized: bool) -> None:
         self.ov = need("openvino", extra="llm")
@@ -95,7 +95,7 @@ class Decoder(ABC):
         """(B, S, E) -> logits (B, S, V)."""
 
     def matrix(self, weight: Float32) -> Node:
-        """A weight (O, I), as int8 with scales when the graph is quantized."""
+        """A node of a weight (O, I), as int8 with scales when the graph is quantized."""
         if not self.quantized:
             return self.constant(weight)
         values, scales = quantize_rows(weight)
@@ -171,9 +171,9 @@ class Decoder(ABC):
         columns = ops.range(zero, total, one, "i64")
         rows = ops.unsqueeze(ops.range(ops.subtract(total, new), total, one, "i64"), one)
         causal = ops.less_equal(columns, rows)  # (S, T)
-        seen = ops.unsqueeze(ops.convert(self.attention_mask, "boolean"), self.integers([1, 2]))  # (B, 1, 1, T)
+        is_token = ops.unsqueeze(ops.convert(self.attention_mask, "boolean"), self.integers([1, 2]))  # (B, 1, 1, T)
         # Padding sees itself, for the softmax over nothing is no number and would spread.
-        return ops.logical_or(ops.logical_and(causal, seen), ops.equal(columns, rows))
+        return ops.logical_or(ops.logical_and(causal, is_token), ops.equal(columns, rows))
 
 
 class Gpt2(Decoder):
@@ -206,7 +206,7 @@ class Gpt2(Decoder):
         )
 
     def _conv1d(self, x: Node, name: str, fan_out: int, *, fan_in: int = 0) -> Node:
-        """GPT-2 keeps its weights as (I, O)."""
+        """A dense layer whose weight is (I, O), as GPT-2 keeps it."""
         weight = self._take(name + ".weight", fan_in or self.config.width, fan_out)
         return self.linear(x, self.matrix(np.ascontiguousarray(weight.T)), self._take(name + ".bias", fan_out))
 
@@ -221,7 +221,8 @@ class Gpt2(Decoder):
 
 
 class Llama(Decoder):
-    """Rotary positions, root-mean-square norm, gated feed-forward; fewer key-value heads than heads where asked for."""
+    """Rotary positions, root-mean-square norm, gated feed-forward; fewer key-value heads than heads where the config
+    says so."""
 
     def embed(self) -> Node:
         config, ops = self.config, self.ops
@@ -241,35 +242,35 @@ class Llama(Decoder):
         k = self.heads(self._project(y, name + "self_attn.k_proj", narrow), config.num_kv_heads)
         v = self.heads(self._project(y, name + "self_attn.v_proj", narrow), config.num_kv_heads)
         y = self.attention(self._rotate(q), self._rotate(k), v, index, mask)
-        x = ops.add(x, self._weighted(y, name + "self_attn.o_proj", wide, config.width))
+        x = ops.add(x, self._linear(y, name + "self_attn.o_proj", wide, config.width))
         y = self._norm(x, name + "post_attention_layernorm")
-        gate = ops.swish(self._weighted(y, name + "mlp.gate_proj", config.width, config.inner_width))
-        y = ops.multiply(gate, self._weighted(y, name + "mlp.up_proj", config.width, config.inner_width))
-        return ops.add(x, self._weighted(y, name + "mlp.down_proj", config.inner_width, config.width))
+        gate = ops.swish(self._linear(y, name + "mlp.gate_proj", config.width, config.inner_width))
+        y = ops.multiply(gate, self._linear(y, name + "mlp.up_proj", config.width, config.inner_width))
+        return ops.add(x, self._linear(y, name + "mlp.down_proj", config.inner_width, config.width))
 
     def head(self, x: Node) -> Node:
         x = self._norm(x, "model.norm")
         if self.config.tied:
             return self.linear(x, self.table)
-        return self._weighted(x, "lm_head", self.config.width, self.config.vocab_size)
+        return self._linear(x, "lm_head", self.config.width, self.config.vocab_size)
 
     def _project(self, x: Node, name: str, fan_out: int) -> Node:
-        """q, k or v, with a bias where the family has one."""
-        y = self._weighted(x, name, self.config.width, fan_out)
+        """q, k or v (B, S, O), with a bias where the family has one."""
+        y = self._linear(x, name, self.config.width, fan_out)
         if not self.config.attention_bias:
             return y
         return self.ops.add(y, self.constant(self.weights.take(name + ".bias", (fan_out,))))
 
-    def _weighted(self, x: Node, name: str, fan_in: int, fan_out: int) -> Node:
+    def _linear(self, x: Node, name: str, fan_in: int, fan_out: int) -> Node:
         return self.linear(x, self.matrix(self.weights.take(name + ".weight", (fan_out, fan_in))))
 
     def _rotate(self, x: Node) -> Node:
-        """(B, heads, S, D), turned by its positions: x cos + (-second half, first half) sin."""
+        """(B, heads, S, D), rotated by its positions: x cos + (-second half, first half) sin."""
         ops = self.ops
         halves = ops.split(x, self.integers(3), 2)
         minus = self.constant(np.array(-1, np.float32))
-        turned = ops.concat([ops.multiply(halves.output(1), minus), halves.output(0)], -1)
-        return ops.add(ops.multiply(x, self.cos), ops.multiply(turned, self.sin))
+        rotated = ops.concat([ops.multiply(halves.output(1), minus), halves.output(0)], -1)
+        return ops.add(ops.multiply(x, self.cos), ops.multiply(rotated, self.sin))
 
     def _norm(self, x: Node, name: str) -> Node:
         ops = self.ops
@@ -280,18 +281,19 @@ class Llama(Decoder):
 
 
 def rotary_frequencies(config: DecoderConfig) -> Float64:
-    """(D / 2,) turns in radians a position. Scaled as Llama 3.1 is (transformers' rope type "llama3"): slow waves by
-    the factor, those between slow and fast by a share of it that falls with how many fit into the original length."""
+    """The rotation of each pair of numbers, in radians a position (D / 2,). Scaled as Llama 3.1 is (transformers' rope
+    type "llama3"): slow waves by the factor, those between slow and fast by a share of it that falls with how many fit
+    into the original length."""
     frequencies = config.rope_theta ** -(np.arange(0, config.head_size, 2, dtype=np.float64) / config.head_size)
     scaling = config.rope_scaling
     if scaling is None:
         return frequencies
     waves = scaling.original_positions * frequencies / (2 * np.pi)  # how many fit into the original length
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    kept = np.clip((waves - low) / (high - low), 0, 1)
-    return frequencies * (kept + (1 - kept) / scaling.factor)
+    share = np.clip((waves - low) / (high - low), 0, 1)
+    return frequencies * (share + (1 - share) / scaling.factor)
 
 
 def cache_bytes(config: DecoderConfig, num_tokens: int, bytes_per_value: int = 1) -> int:
-    """Room for the keys and values of `num_tokens` in every layer."""
+    """The bytes of the keys and values of `num_tokens` in every layer."""
     return math.prod([2, config.num_layers, config.num_kv_heads, config.head_size, num_tokens, bytes_per_value])

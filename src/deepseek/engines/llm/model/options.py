@@ -18,7 +18,7 @@ GREEDY_TEMPERATURE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class GenerationOptions:
-    """How an answer is written."""
+    """How an answer is sampled, and where it ends."""
 
     max_tokens: int | None = None  # None: as many as fit
     temperature: float = 1.0  # 0 takes the most likely token each time
@@ -29,8 +29,8 @@ class GenerationOptions:
     frequency_penalty: float = 0.0  # -2..2, taken from a token's logit for each time that it stands in the answer
     presence_penalty: float = 0.0  # -2..2, the same, once
     logprobs: bool = False  # say the logarithm of each token's probability
-    json_schema: str | None = None  # the answer is JSON of this schema (see schemas.check_schema)
-    ignore_end: bool = False  # go on to max_tokens, whatever the model says; for measuring
+    json_schema: str | None = None  # the answer is JSON of this schema (see schemas.schema_text)
+    ignore_end: bool = False  # go on to max_tokens, also after a token that ends a text; for measuring
 
     def check(self) -> None:
         """InputError for a value outside of its range."""
@@ -62,11 +62,11 @@ class GenerationOptions:
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """How much of the machine generation may take."""
+    """How much of the machine an engine may use."""
 
     cache_bytes: int = 1 << 30  # for keys and values
-    max_running: int = 64  # texts that are written side by side
-    max_waiting: int = 256  # texts that wait for their turn; one more is refused
+    max_running: int = 64  # answers that are generated at a time
+    max_waiting: int = 256  # answers that wait for their turn; one more is refused
     max_batch_tokens: int = 256  # of one step: long prompts are read in pieces of it, between the tokens of others
     num_threads: int = 1
     exact: bool = False  # keep float32 throughout; else the cache is int8 and arithmetic as low as the CPU likes
@@ -83,7 +83,7 @@ class EngineLimits:
 
     @property
     def arithmetic(self) -> str:
-        """What float32 weights are computed in: float32, bfloat16, or "auto", as low as the CPU likes."""
+        """The arithmetic of float32 weights: float32, bfloat16, or "auto", as low as the CPU likes."""
         return "float32" if self.exact else "bfloat16" if self.bfloat16 else "auto"
 
 

@@ -1,8 +1,8 @@
 """What a lossy conversion costs, measured on text, and the gate that refuses it.
 
-parity = measure(ModelFolder.read(source), converted, ids)
-check_parity(parity, max_loss=0.02)
-known(source_path, converted, limits)          # on built-in text, measured once and kept beside the converted model
+parity = measure_parity(ModelFolder.read(source), converted, ids) check_parity(parity, max_loss=0.02)
+cached_parity(source_path, converted, limits)          # on built-in text, measured once and kept beside the converted
+model
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.engines.llm.model.convert import read_precision
@@ -34,36 +35,34 @@ MAX_SOURCE_BYTES = 4 << 30  # of weights: larger models are not read twice just 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Two models on the same text."""
+    """How a converted model reads a text, and how the weights as they were saved do."""
 
     exact_loss: float  # nats a token, of the weights as they were saved
     loss: float  # of the converted folder, computed as it is served
-    agreement: float  # share of places where both find the same token the most likely
+    agreement: float  # share of positions where both find the same token the most likely
     num_tokens: int
 
 
 def measure_parity(
     source: ModelFolder, converted: Path, ids: Sequence[int], limits: EngineLimits | None = None
 ) -> Parity:
-    """Read the tokens `ids`, two or more, with both. Takes as long as reading them twice."""
+    """Read two or more tokens with both models. InputError for fewer tokens."""
     if len(ids) < 2:
         raise InputError(f"there are {len(ids)} tokens to compare on", expected="2 or more", fix="give a longer text")
     limits = limits or EngineLimits()
     exact = EngineLimits(num_threads=limits.num_threads, exact=True)
-    told = plugin_properties(source.config, read_precision(converted), limits)
     tokens, size = np.array(ids, np.int64), min(WINDOW_TOKENS, source.config.max_positions)
-    found = []
-    for model, how in (
-        (
-            build_decoder(source.config, source.weights, quantized=False),
-            plugin_properties(source.config, "fp32", exact),
-        ),
-        (str(converted / "openvino_model.xml"), told),
+    exact_model = build_decoder(source.config, source.weights, quantized=False)
+    converted_model = str(converted / "openvino_model.xml")
+    readings = []
+    for model, properties in (
+        (exact_model, plugin_properties(source.config, "fp32", exact)),
+        (converted_model, plugin_properties(source.config, read_precision(converted), limits)),
     ):
-        request = openvino_core(extra="llm").compile_model(model, "CPU", how).create_infer_request()
+        request = openvino_core(extra="llm").compile_model(model, "CPU", properties).create_infer_request()
         windows = [_read_losses(request, tokens[start : start + size]) for start in range(0, len(tokens) - 1, size - 1)]
-        found.append([np.concatenate(part) for part in zip(*windows, strict=True)])
-    (exact_losses, exact_best), (losses, best) = found
+        readings.append([np.concatenate(part) for part in zip(*windows, strict=True)])
+    (exact_losses, exact_best), (losses, best) = readings
     return Parity(
         exact_loss=float(exact_losses.mean()),
         loss=float(losses.mean()),
@@ -73,21 +72,21 @@ def measure_parity(
 
 
 def cached_parity(source: Path, converted: Path, limits: EngineLimits) -> Parity | None:
-    """What the precision costs on built-in sentences of several kinds and languages. None for a model that is too
-    large to be read in float32 beside itself."""
+    """What the precision costs on built-in sentences of several kinds and languages, measured once and kept in a file
+    beside the converted model. None for a model that is too large to be read in float32 beside itself."""
     if sum(path.stat().st_size for path in source.glob("*.safetensors")) > MAX_SOURCE_BYTES:
         return None
-    place = converted / f"parity-{limits.arithmetic}.json"
-    if place.is_file():
-        found = read_json(place)
-        if found.pop("machine", None) == describe_machine():
-            return Parity(**found)
+    path = converted / f"parity-{limits.arithmetic}.json"
+    if path.is_file():
+        fields = read_json(path)
+        if fields.pop("machine", None) == describe_machine():
+            return Parity(**fields)
     folder = ModelFolder.read(source)
     ids = LlmTokenizer.open(source, folder.config.vocab_size).encode("\n".join(SAMPLE_TEXTS), max_tokens=1 << 12)
     parity = measure_parity(folder, converted, ids, limits)
-    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(asdict(parity) | {"machine": describe_machine()}), "utf-8")
-    unfinished.replace(place)
+    unfinished.replace(path)
     return parity
 
 
@@ -102,8 +101,8 @@ def check_parity(parity: Parity, max_loss: float) -> None:
         )
 
 
-def _read_losses(request: Any, ids: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Float32, np.ndarray[Any, Any]]:
-    """Loss of each token but the first, and the most likely one in its place, each (S - 1,)."""
+def _read_losses(request: Any, ids: NDArray[np.int64]) -> tuple[Float32, NDArray[np.int64]]:
+    """The loss of each token but the first, and the most likely token at its position, each (S - 1,)."""
     request.reset_state()
     row = ids[None]  # (1, S)
     feed = {

@@ -59,7 +59,7 @@ _TINY_CONFIG = DecoderConfig(
 
 
 class SchemaCompiler:
-    """Tries schemas as the engine of `folder` will: with its vocabulary, on a decoder of one tiny layer. It may take
+    """Compiles schemas as the engine of a folder will: with its vocabulary, on a decoder of one tiny layer. It may take
     long, or crash, which is why it runs in a sandbox; see sandbox.py."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,8 @@ class SchemaCompiler:
             self._pipeline = _tiny_pipeline(self._genai, self._openvino, folder, source.config.vocab_size)
 
     def compile(self, text: str) -> str:
-        """The schema that schema_text() made. MalformedError for one that is not understood or contradictory."""
+        """The same text of schema_text(), when the schema compiles. MalformedError for one that is not understood or is
+        contradictory."""
         config = self._genai.GenerationConfig(max_new_tokens=1, do_sample=False)
         config.ignore_eos = not self._end_ids
         if self._end_ids:
@@ -88,12 +89,12 @@ class SchemaCompiler:
         return text
 
 
-def schema_text(schema: Mapping[str, Any]) -> str:
+def schema_text(schema: Mapping[str, object]) -> str:
     """A schema as JSON text. MalformedError for one that is too large or holds what would not be kept; takes no longer
-    than a schema of MAX_SCHEMA_BYTES takes, whatever is given."""
-    measure = _SchemaBudget()
-    measure.take(schema, 0)
-    _check_references(schema, measure.references)
+    than a schema of MAX_SCHEMA_BYTES takes, however large this one is."""
+    budget = _SchemaBudget()
+    budget.spend(schema, 0)
+    _check_references(schema, budget.references)
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_BYTES:
         raise _schema_error(f"it has {len(text)} bytes", f"at most {MAX_SCHEMA_BYTES}")
@@ -102,26 +103,26 @@ def schema_text(schema: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class _SchemaBudget:
-    """What one schema holds, as far as it was looked at."""
+    """The size of one schema, as far as it was read."""
 
     num_bytes: int = 0
     counts: int = 0  # the sum of minItems, maxLength and the like
     references: set[str] = field(default_factory=set)
 
-    def take(self, schema: Any, depth: int) -> None:
-        """Look at a part. MalformedError at the first thing that is too much."""
+    def spend(self, schema: Any, depth: int) -> None:
+        """Add a part of the schema. MalformedError at the first thing that is too much."""
         if depth > MAX_SCHEMA_DEPTH:
             raise _schema_error("it is nested too deeply", f"at most {MAX_SCHEMA_DEPTH} levels")
-        self._count(len(schema) if isinstance(schema, str) else 1)
+        self._spend_bytes(len(schema) if isinstance(schema, str) else 1)
         if isinstance(schema, list):
             for item in schema:
-                self.take(item, depth + 1)
+                self.spend(item, depth + 1)
         elif isinstance(schema, dict):
             for key, value in schema.items():
-                self._count(len(key))
-                self._word(key, value, depth)
+                self._spend_bytes(len(key))
+                self._spend_keyword(key, value, depth)
 
-    def _word(self, key: str, value: Any, depth: int) -> None:
+    def _spend_keyword(self, key: str, value: Any, depth: int) -> None:
         if key in _REFUSED_KEYS or (key == "$ref" and isinstance(value, str) and not value.startswith("#")):
             raise _schema_error(f"it uses {key}", "a schema without it, and references within itself only")
         if key == "$ref" and isinstance(value, str):
@@ -134,33 +135,33 @@ class _SchemaBudget:
                 raise _schema_error(f"its counts add up to {self.counts}", f"at most {MAX_TOTAL_COUNT} together")
         elif key in _NAMED_KEYS and isinstance(value, dict):
             for name, part in value.items():  # its keys are names, not words of a schema
-                self._count(len(name))
-                self.take(part, depth + 1)
+                self._spend_bytes(len(name))
+                self.spend(part, depth + 1)
         elif key in _VALUE_KEYS:
-            self._value(value, depth + 1)
+            self._spend_value(value, depth + 1)
         else:
-            self.take(value, depth + 1)
+            self.spend(value, depth + 1)
 
-    def _value(self, value: Any, depth: int) -> None:
-        """JSON that a schema names, which is no schema itself."""
+    def _spend_value(self, value: Any, depth: int) -> None:
+        """Add JSON that a schema names, which is no schema itself."""
         if depth > MAX_SCHEMA_DEPTH:
             raise _schema_error("it is nested too deeply", f"at most {MAX_SCHEMA_DEPTH} levels")
-        self._count(len(value) if isinstance(value, str) else 1)
+        self._spend_bytes(len(value) if isinstance(value, str) else 1)
         if isinstance(value, dict):
-            self._count(sum(map(len, value)))
+            self._spend_bytes(sum(map(len, value)))
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         for part in parts:
-            self._value(part, depth + 1)
+            self._spend_value(part, depth + 1)
 
-    def _count(self, num_bytes: int) -> None:
+    def _spend_bytes(self, num_bytes: int) -> None:
         self.num_bytes += num_bytes
         if self.num_bytes > MAX_SCHEMA_BYTES:
             raise _schema_error(f"it has more than {MAX_SCHEMA_BYTES} bytes", f"at most {MAX_SCHEMA_BYTES}")
 
 
-def _check_references(schema: Mapping[str, Any], references: set[str]) -> None:
+def _check_references(schema: Mapping[str, object], references: set[str]) -> None:
     """MalformedError for a reference that leads back to itself with nothing between: the compiler takes it, and then
-    holds answers to nothing."""
+    restricts answers to nothing."""
     steps = {reference: set(_alias_references(_resolve_reference(schema, reference))) for reference in references}
     try:
         TopologicalSorter(steps).prepare()
@@ -171,7 +172,7 @@ def _check_references(schema: Mapping[str, Any], references: set[str]) -> None:
 
 
 def _alias_references(schema: Any) -> Iterator[str]:
-    """References that stand for the schema itself, or for one of its alternatives."""
+    """The references that stand for a schema itself, or for one of its alternatives."""
     if not isinstance(schema, dict):
         return
     if isinstance(schema.get("$ref"), str):
@@ -182,18 +183,19 @@ def _alias_references(schema: Any) -> Iterator[str]:
 
 
 def _resolve_reference(schema: Any, reference: str) -> Any:
-    """Where a reference such as "#/$defs/a" leads; None when nowhere, which the compiler says better."""
+    """The part that a reference such as "#/$defs/a" leads to; None when it leads nowhere, which the compiler
+    reports."""
     for name in reference.removeprefix("#").split("/")[1:]:
         schema = schema.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(schema, dict) else None
     return schema
 
 
-def _schema_error(what: str, expected: str) -> MalformedError:
-    return MalformedError(f"the JSON schema cannot be used: {what}", expected=expected, fix=_FIX)
+def _schema_error(problem: str, expected: str) -> MalformedError:
+    return MalformedError(f"the JSON schema cannot be used: {problem}", expected=expected, fix=_FIX)
 
 
 class _ZeroWeights:
-    """Weights that are all nought."""
+    """Weights that are all zero."""
 
     def __contains__(self, name: str) -> bool:
         return False

@@ -1,9 +1,9 @@
 """Text to tokens, and tokens back to text while they come.
 
-    words = LlmTokenizer.open(folder, vocab_size=50257)
-    ids = words.encode("To be")
-    writer = words.writer(stop=("\\n",))
-    writer.take(ids[0])                     # text that is sure, "" while a character or a stop may still be unfinished
+    tokenizer = LlmTokenizer.open(folder, vocab_size=50257)
+    ids = tokenizer.encode("To be", max_tokens=100)
+    decoder = tokenizer.decoder(stop=("\\n",))
+    decoder.take(ids[0])                    # text that is final, "" while a character or a stop may still be unfinished
 
 Decoding goes by the bytes of each token: UTF-8 that is cut between two tokens waits for its end, broken bytes become
 one replacement character, and no token is decoded twice.
@@ -33,7 +33,7 @@ class LlmTokenizer:
 
     @classmethod
     def open(cls, folder: Path, vocab_size: int) -> LlmTokenizer:
-        """Read tokenizer.json. InputError when it is not one, or not for `vocab_size` tokens."""
+        """The tokenizer of a folder. InputError when tokenizer.json is not one, or not for `vocab_size` tokens."""
         library = need("tokenizers", extra="llm")
         raw = read_json(folder / "tokenizer.json")
         pieces = token_bytes(raw, vocab_size)
@@ -45,9 +45,10 @@ class LlmTokenizer:
         return cls(tokenizer, pieces, special)
 
     def encode(self, text: str, *, max_tokens: int, special: bool = True) -> list[int]:
-        """Token numbers of `text`. InputError for more than `max_tokens`, found without tokenizing a book.
+        """The token ids of a text. InputError for more than `max_tokens`, which is seen without tokenizing a book.
 
-        `special` adds what the tokenizer puts around a text; leave it out where a chat template has put it already.
+        `special` adds the tokens that the tokenizer puts around a text; leave them out where a chat template has put
+        them there already.
         """
         try:
             num_bytes = len(text.encode())
@@ -63,16 +64,17 @@ class LlmTokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of whole tokens; special ones are left out."""
+        """The text of token ids, without special ones."""
         return b"".join(self.pieces[index] for index in ids if index not in self.special).decode("utf-8", "replace")
 
-    def writer(self, stop: Sequence[str] = ()) -> StreamDecoder:
-        """For one answer that comes token by token."""
+    def decoder(self, stop: Sequence[str] = ()) -> StreamDecoder:
+        """A decoder for one text that comes token by token, and ends before one of `stop`."""
         return StreamDecoder(self, stop)
 
 
 class _TokenizerErrors:
-    """The library tokenizers raises Exception itself, not a class of its own, for a file that it cannot read."""
+    """Turns what the library tokenizers raises for a file that it cannot read into an InputError: Exception itself, not
+    a class of its own."""
 
     def __enter__(self) -> None: ...
 
@@ -86,49 +88,49 @@ class _TokenizerErrors:
 
 
 class StreamDecoder:
-    """The text of one answer as far as it is sure."""
+    """Decodes one text that comes token by token, as far as no later token can change it."""
 
-    def __init__(self, words: LlmTokenizer, stop: Sequence[str]) -> None:
-        self._words, self._stop = words, tuple(stop)
+    def __init__(self, tokenizer: LlmTokenizer, stop: Sequence[str]) -> None:
+        self._tokenizer, self._stop = tokenizer, tuple(stop)
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._held = ""  # may be the beginning of a stop
+        self._pending = ""  # may be the beginning of a stop
         self.stopped = False
 
     def take(self, token: int) -> str:
-        """The text that became sure with this token. After a stop, nothing more comes."""
-        if self.stopped or token in self._words.special:
+        """The text that became final with this token; "" after a stop."""
+        if self.stopped or token in self._tokenizer.special:
             return ""
-        return self._sure(self._decode(self._words.pieces[token]))
+        return self._final_text(self._decode(self._tokenizer.pieces[token]))
 
     def finish(self) -> str:
-        """What was held back, when no token follows."""
+        """The rest of the text, when no token follows."""
         if self.stopped:
             return ""
-        rest = self._sure(self._decode(b"", True))
-        return rest if self.stopped else rest + self._held
+        rest = self._final_text(self._decode(b"", True))
+        return rest if self.stopped else rest + self._pending
 
-    def _sure(self, new: str) -> str:
-        text = self._held + new
-        found = [at for stop in self._stop if (at := text.find(stop)) >= 0]
-        if found:
-            self.stopped, self._held = True, ""
-            return text[: min(found)]
+    def _final_text(self, new: str) -> str:
+        text = self._pending + new
+        stop_positions = [position for stop in self._stop if (position := text.find(stop)) >= 0]
+        if stop_positions:
+            self.stopped, self._pending = True, ""
+            return text[: min(stop_positions)]
         keep = max((_overlap_length(text, stop) for stop in self._stop), default=0)
-        self._held = text[len(text) - keep :]
+        self._pending = text[len(text) - keep :]
         return text[: len(text) - keep]
 
 
 def _overlap_length(text: str, stop: str) -> int:
     """How many characters at the end of `text` begin `stop`.
 
-    >>> _overlap("the EN", "END"), _overlap("the", "END")
+    >>> _overlap_length("the EN", "END"), _overlap_length("the", "END")
     (2, 0)
     """
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
 def prompt_too_long_error(size: str, max_tokens: int) -> InputError:
-    """For a prompt that no answer would have room after."""
+    """The error for a prompt that leaves no room for an answer."""
     return InputError(
         f"the prompt has {size}", expected=f"at most {max_tokens} tokens", fix="shorten it, or send it in parts"
     )

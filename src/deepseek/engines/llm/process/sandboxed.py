@@ -19,6 +19,7 @@ from typing import Any
 from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.llm.model.chat import open_template
 from deepseek.engines.llm.model.schemas import SchemaCompiler
+from deepseek.engines.llm.process.messages import SandboxReply
 from deepseek.errors import DeepseekError, InputError
 
 EXTRA_MEMORY_BYTES = 1 << 30  # of memory, beyond what is there when the first question comes
@@ -26,7 +27,7 @@ MAX_TEXT_CHARACTERS = 4 << 20  # characters of a prompt; no model here reads as 
 
 
 def main(arguments: list[str]) -> None:
-    """Open what the questions need, say so, and answer them until the other side closes."""
+    """Open what the questions need, send that it is ready, and answer them until the other side closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the other side decides
     descriptor, kind, folder, limit_cpu_s, parent_pid = arguments
     end_with_parent(int(parent_pid), by_kernel=False)
@@ -36,20 +37,20 @@ def main(arguments: list[str]) -> None:
                 open_template(Path(folder)).render if kind == "chat" else SchemaCompiler(Path(folder)).compile
             )
         except DeepseekError as error:
-            send_line(peer, error_reply(error))
+            send_reply(peer, SandboxReply.from_error(error))
             return
         limit_memory()
-        send_line(peer, {"ready": True})
+        send_reply(peer, SandboxReply())
         for line in lines:
             question = json.loads(line)
             signal.setitimer(signal.ITIMER_PROF, float(limit_cpu_s))
-            found = answer_question(answer, question)
+            reply = answer_question(answer, question)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            send_line(peer, found)
+            send_reply(peer, reply)
 
 
-def answer_question(answer: Callable[[Any], str], question: Any) -> dict[str, Any]:
-    """What the other side hears."""
+def answer_question(answer: Callable[[Any], str], question: Any) -> SandboxReply:
+    """The reply to a question: its answer, or the error that answering it raised."""
     try:
         text = answer(question)
         if len(text) > MAX_TEXT_CHARACTERS:
@@ -59,22 +60,18 @@ def answer_question(answer: Callable[[Any], str], question: Any) -> dict[str, An
                 fix="send shorter messages",
             )
     except MemoryError:
-        sys.exit(1)  # as when the kernel ends this process; the other side finds the words
+        sys.exit(1)  # as when the kernel ends this process; the other side says why
     except DeepseekError as error:
-        return error_reply(error)
-    return {"text": text}
+        return SandboxReply.from_error(error)
+    return SandboxReply(text)
 
 
-def error_reply(error: DeepseekError) -> dict[str, Any]:
-    return {"error": error.message, "expected": error.expected, "fix": error.fix, "status": error.status}
-
-
-def send_line(peer: socket.socket, what: dict[str, Any]) -> None:
-    peer.sendall(json.dumps(what).encode() + b"\n")
+def send_reply(peer: socket.socket, reply: SandboxReply) -> None:
+    peer.sendall(reply.to_json().encode() + b"\n")
 
 
 def limit_memory() -> None:
-    """No more than EXTRA_MEMORY_BYTES from now on, where the system says how much there is."""
+    """Allow no more than EXTRA_MEMORY_BYTES from now on, where the system says how much is in use."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         limit = int(statm.read_text().split()[0]) * resource.getpagesize() + EXTRA_MEMORY_BYTES

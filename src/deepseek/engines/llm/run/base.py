@@ -1,13 +1,13 @@
-"""What every engine that writes does alike: a queue, a thread that makes steps, text made of tokens, stops, endings.
+"""What all engines that generate text share: a queue, a thread that makes steps, decoding, stops, endings.
 
-    class LlmEngine(GenerationEngine): ...                               # brings _open, _start, _step, _read and _stop
+    class LlmEngine(GenerationEngine): ...                     # brings _open, _start, _step, _read, _stop and _release
     generation = engine.submit(ids, options, on_piece)
     generation.cancel()
     engine.close()
 
-One thread owns what computes: it takes new requests, makes a step for all that run (each gets one token, or a piece of
-its prompt is read), and hands pieces of text to the callbacks. A request waits while max_running others are written.
-What could never fit is refused on submit.
+One thread owns the model: it takes new requests, makes a step for all that run (each gets one token, or a part of its
+prompt is read), and hands chunks of text to the callbacks. A request waits while max_running others run. What could
+never fit is refused on submit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deepseek.engines.llm.model.tokenizer import LlmTokenizer, StreamDecoder, pr
 from deepseek.errors import BusyError, DeepseekError, DrainingError, InputError
 
 FinishReason = Literal["stop", "length", "cancelled", "error"]
-#: What exceptions of native libraries become.
+#: What native libraries raise.
 NATIVE_ERRORS = (RuntimeError, ValueError, IndexError, MemoryError)
 
 
@@ -35,42 +35,42 @@ class GenerationChunk:
     """What one step added to an answer."""
 
     text: str
-    tokens: tuple[int, ...] = ()  # their text may come with a later piece
-    logprobs: tuple[float, ...] = ()  # of each token, when asked for
-    finish: FinishReason | None = None  # set on the last piece
+    tokens: tuple[int, ...] = ()  # their text may come with a later chunk
+    logprobs: tuple[float, ...] = ()  # of each token, where the options ask for them
+    finish: FinishReason | None = None  # set on the last chunk
     error: DeepseekError | None = None  # with finish "error"
 
 
 @dataclass(eq=False, slots=True)
 class Generation:
-    """One answer that is being written."""
+    """One answer that is being generated, or waits for it."""
 
     ids: Sequence[int]
     options: GenerationOptions
     max_tokens: int
     on_piece: Callable[[GenerationChunk], None]
-    writer: StreamDecoder
+    decoder: StreamDecoder
     handle: Any = None  # of the library, once it runs
     is_cancelled: bool = False
     num_tokens: int = field(default=0)
 
     def cancel(self) -> None:
-        """Write no more. A last piece says "cancelled", unless the answer was finished before. From any thread."""
+        """Generate no more. A last chunk says "cancelled", unless the answer was finished before. From any thread."""
         self.is_cancelled = True
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What whoever asks an engine has to know of it."""
+    """The properties of an open engine."""
 
     kind: str  # of the engine
     vocab_size: int
     max_tokens: int  # of the longest prompt and its answer together
     end_ids: tuple[int, ...]  # tokens that end a text
     precision: str  # float32, bfloat16, int8, or "auto": float32 weights, arithmetic as low as the CPU likes
-    folder: str  # what is run: the model's own, or what was made of it
-    schemas: bool = True  # whether an answer can be held to a JSON schema
-    parity: Mapping[str, float] | None = None  # of a lossy precision that was asked for: see parity.Parity
+    folder: str  # the model's own, or the one that it was converted to
+    schemas: bool = True  # whether an answer can be restricted to a JSON schema
+    parity: Mapping[str, float] | None = None  # what a lossy precision costs: the fields of parity.Parity
 
 
 def fit_prompt(ids: Sequence[int], options: GenerationOptions, facts: EngineInfo) -> tuple[list[int], int]:
@@ -78,27 +78,27 @@ def fit_prompt(ids: Sequence[int], options: GenerationOptions, facts: EngineInfo
     options.check()
     if options.json_schema is not None:
         check_schema_support(facts)
-    found = list(ids) or list(facts.end_ids[:1])
-    if not found or not all(type(index) is int and 0 <= index < facts.vocab_size for index in found):
+    prompt = list(ids) or list(facts.end_ids[:1])
+    if not prompt or not all(type(index) is int and 0 <= index < facts.vocab_size for index in prompt):
         raise InputError(
-            "the prompt holds a token that does not exist" if found else "the prompt is empty",
+            "the prompt holds a token that does not exist" if prompt else "the prompt is empty",
             expected=f"tokens from 0 to {facts.vocab_size - 1}",
             fix="use the tokenizer of the model",
         )
-    room = facts.max_tokens - len(found)
+    room = facts.max_tokens - len(prompt)
     if room < 1:
-        raise prompt_too_long_error(f"{len(found)} tokens", facts.max_tokens - 1)
+        raise prompt_too_long_error(f"{len(prompt)} tokens", facts.max_tokens - 1)
     if options.max_tokens is not None and options.max_tokens > room:
         raise InputError(
-            f"the prompt has {len(found)} tokens and max_tokens is {options.max_tokens}",
+            f"the prompt has {len(prompt)} tokens and max_tokens is {options.max_tokens}",
             expected=f"at most {facts.max_tokens} together",
             fix=f"shorten the prompt, or ask for at most {room}",
         )
-    return found, options.max_tokens or room
+    return prompt, options.max_tokens or room
 
 
 def check_schema_support(facts: EngineInfo) -> None:
-    """InputError when no answer of the engine can be held to a JSON schema."""
+    """InputError when the engine cannot restrict an answer to a JSON schema."""
     if not facts.schemas:
         raise InputError(
             f"this model is run by {facts.kind}, which holds no answer to a JSON schema",
@@ -108,8 +108,8 @@ def check_schema_support(facts: EngineInfo) -> None:
 
 
 class GenerationEngine(ABC):
-    """Writes answers. Every method may be called from any thread; callbacks run on the engine's own and must be quick
-    and raise nothing. A subclass sets what it needs, then calls this constructor, which opens it."""
+    """Generates answers. Every method may be called from any thread; callbacks run on the engine's own and must be
+    quick and raise nothing. A subclass sets its attributes, then calls this constructor, which opens the model."""
 
     kind: str
 
@@ -117,7 +117,7 @@ class GenerationEngine(ABC):
         self.facts, self.limits = facts, limits
         self.end_ids, self.max_tokens = facts.end_ids, facts.max_tokens
         self.words = LlmTokenizer.open(Path(facts.folder), facts.vocab_size)
-        self.on_step: Callable[[], None] = lambda: None  # after the pieces of each step, on the engine's thread
+        self.on_step: Callable[[], None] = lambda: None  # after the chunks of each step, on the engine's thread
         self._open()
         self._waiting: deque[Generation] = deque()
         self._running: list[Generation] = []
@@ -132,38 +132,39 @@ class GenerationEngine(ABC):
 
     @abstractmethod
     def _start(self, generation: Generation) -> Any:
-        """Begin an answer; returns what stands for it. May raise one of NATIVE_ERRORS."""
+        """Begin an answer; returns the handle of the library. May raise one of NATIVE_ERRORS."""
 
     @abstractmethod
     def _step(self) -> None:
-        """One token more for all that run. May raise one of NATIVE_ERRORS."""
+        """Generate one token more for all that run. May raise one of NATIVE_ERRORS."""
 
     @abstractmethod
     def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
-        """Tokens that came since the last call, their log probabilities when asked for, and whether it is finished."""
+        """The tokens since the last call, their log probabilities where the options ask for them, and why it is
+        finished, if it is."""
 
     @abstractmethod
     def _stop(self, handle: Any) -> None:
-        """Let go of an answer, finished or not."""
+        """End an answer, finished or not."""
 
     @abstractmethod
-    def _let_go(self) -> None:
-        """Give the memory back."""
+    def _release(self) -> None:
+        """Give the model's memory back."""
 
-    def _busy(self) -> bool:
+    def _needs_step(self) -> bool:
         """Whether a step is needed although no answer runs."""
         return False
 
     def submit(
         self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
     ) -> Generation:
-        """Begin an answer to the prompt `ids`. `on_piece` gets its pieces in order, the last with `finish` set.
+        """Begin an answer to the prompt `ids`. `on_piece` gets its chunks in order, the last with `finish` set.
 
         InputError for options out of range or a prompt without room for an answer; BusyError when max_waiting others
         wait; DrainingError after close().
         """
         ids, max_tokens = fit_prompt(ids, options, self.facts)
-        generation = Generation(ids, options, max_tokens, on_piece, self.words.writer(options.stop))
+        generation = Generation(ids, options, max_tokens, on_piece, self.words.decoder(options.stop))
         with self._changed:
             if self._closing:
                 raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
@@ -179,11 +180,11 @@ class GenerationEngine(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether it takes requests. False after close(), and when it failed and could not begin anew."""
+        """Whether it takes requests. False after close(), and when it failed and could not be opened again."""
         return self._thread.is_alive() and not self._closing
 
     def load(self) -> tuple[int, int]:
-        """How many answers are being written and how many wait."""
+        """How many answers are being generated and how many wait."""
         return len(self._running), len(self._waiting)
 
     def close(self) -> None:
@@ -194,7 +195,7 @@ class GenerationEngine(ABC):
         self._thread.join()
 
     def _work(self) -> None:
-        """The life of the thread."""
+        """The engine's thread."""
         while self._admit():
             try:
                 self._step()
@@ -212,70 +213,69 @@ class GenerationEngine(ABC):
             self._end(generation, GenerationChunk("", finish="cancelled"))
         self.on_step()
         with suppress(AttributeError, *NATIVE_ERRORS):
-            self._step()  # lets go of what was stopped
+            self._step()  # frees what was stopped
         self._running = []
-        self._let_go()
+        self._release()
         self._waiting.clear()
 
     def _admit(self) -> bool:
-        """Begin what may begin; wait while there is nothing to do. False when the engine closes."""
+        """Begin answers that have room; wait while there is nothing to do. False when the engine closes."""
         with self._changed:
-            while not (self._closing or self._waiting or self._running or self._busy()):
+            while not (self._closing or self._waiting or self._running or self._needs_step()):
                 self._changed.wait()
             if self._closing:
                 return False
-            gone = [generation for generation in self._waiting if generation.is_cancelled]
-            if gone:
+            cancelled = [generation for generation in self._waiting if generation.is_cancelled]
+            if cancelled:
                 self._waiting = deque(generation for generation in self._waiting if not generation.is_cancelled)
-            begun: list[Generation] = []
-            while self._waiting and len(self._running) + len(begun) < self.limits.max_running:
-                begun.append(self._waiting.popleft())
-        for generation in gone:
+            admitted: list[Generation] = []
+            while self._waiting and len(self._running) + len(admitted) < self.limits.max_running:
+                admitted.append(self._waiting.popleft())
+        for generation in cancelled:
             self._end(generation, GenerationChunk("", finish="cancelled"))
-        for generation in begun:
+        for generation in admitted:
             try:
                 generation.handle = self._start(generation)
             except NATIVE_ERRORS as error:
                 self._end(generation, GenerationChunk("", finish="error", error=_generation_error(error)))
             else:
                 self._running.append(generation)
-        if gone or begun:
+        if cancelled or admitted:
             self.on_step()
         return True
 
     def _advance(self, generation: Generation) -> None:
         """Hand on what the last step wrote for one answer."""
         tokens, logprobs, finish = self._read(generation)
-        text = "".join(map(generation.writer.take, tokens))
+        text = "".join(map(generation.decoder.take, tokens))
         generation.num_tokens += len(tokens)
         if finish is not None:
-            text += generation.writer.finish()
-        if generation.writer.stopped:
+            text += generation.decoder.finish()
+        if generation.decoder.stopped:
             finish = "stop"
         if finish is None and generation.is_cancelled:
             finish = "cancelled"
         if finish is None and not tokens:
             return
-        kept = tuple(logprobs) if generation.options.logprobs else ()
-        piece = GenerationChunk(text, tuple(tokens), kept, finish)
+        chunk = GenerationChunk(text, tuple(tokens), tuple(logprobs) if generation.options.logprobs else (), finish)
         if finish is None:
-            generation.on_piece(piece)
+            generation.on_piece(chunk)
         else:
-            self._end(generation, piece)
+            self._end(generation, chunk)
 
-    def _end(self, generation: Generation, piece: GenerationChunk) -> None:
+    def _end(self, generation: Generation, chunk: GenerationChunk) -> None:
         handle, generation.handle = generation.handle, None
         if handle is not None:
             self._stop(handle)
-        generation.on_piece(piece)
+        generation.on_piece(chunk)
 
     def _recover(self, error: Exception) -> bool:
-        """A step failed: nothing in the batch can go on. Say so to each, and begin anew; False when that fails too."""
+        """End every answer after a step that failed, and open the model again. False when that fails too."""
         running, self._running = self._running, []
         for generation in running:
             self._end(generation, GenerationChunk("", finish="error", error=_generation_error(error)))
         self.on_step()
-        self._let_go()  # its memory first
+        self._release()  # its memory first
         try:
             self._open()
         except (DeepseekError, *NATIVE_ERRORS):

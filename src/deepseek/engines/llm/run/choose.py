@@ -1,4 +1,4 @@
-"""Which engine writes for a folder, and in which precision.
+"""Which engine runs the model of a folder, and in which precision.
 
 vLLM where it is installed and has a GPU; OpenVINO GenAI for the families that are converted here; transformers on
 torch for all others.
@@ -23,7 +23,7 @@ from deepseek.extras import install_advice, is_installed
 
 
 def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: EngineLimits) -> GenerationEngine:
-    """An engine for a Hugging Face folder, converted into `cache`; without one, for a folder that is converted."""
+    """An engine for a Hugging Face folder, which is converted into `cache`; without one, for a converted folder."""
     if cache is None or (folder / NOTE_FILE).is_file():
         return LlmEngine(folder, limits)
     if is_installed("vllm") and torch_has_gpu():
@@ -32,8 +32,8 @@ def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: 
         return VllmEngine(folder, limits)
     try:
         read_config(read_json(folder / "config.json"))
-    except InputError as refused:
-        return open_unconverted(folder, precision, limits, refused)
+    except InputError as reason:
+        return open_unconverted(folder, precision, limits, reason)
     from deepseek.engines.llm.model.parity import cached_parity
 
     converted = convert_cached(folder, cache, precision=precision)
@@ -43,17 +43,17 @@ def open_engine(folder: Path, cache: Path | None, precision: Precision, limits: 
     return engine
 
 
-def open_unconverted(folder: Path, precision: Precision, limits: EngineLimits, refused: InputError) -> GenerationEngine:
-    """An engine for a model that is not converted here, because of what `refused` says."""
+def open_unconverted(folder: Path, precision: Precision, limits: EngineLimits, reason: InputError) -> GenerationEngine:
+    """An engine for a model that cannot be converted for that reason. InputError where there is no such engine."""
     if not (is_installed("torch") and is_installed("transformers")):
         raise InputError(
-            refused.message,
-            expected=f"{refused.expected}; or torch and transformers, which run others",
+            reason.message,
+            expected=f"{reason.expected}; or torch and transformers, which run others",
             fix=install_advice("llm-torch"),
         )
     if precision == "int8":
         raise InputError(
-            f"this model is run by transformers, which has no int8 here: {refused.message}",
+            f"this model is run by transformers, which has no int8 here: {reason.message}",
             expected="float32 or bfloat16",
             fix="give another --llm-precision, or none",
         )

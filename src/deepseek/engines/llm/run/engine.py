@@ -1,10 +1,10 @@
-"""Many answers written side by side: OpenVINO GenAI with continuous batching, paged keys and values, shared prefixes.
+"""Many answers generated at a time: OpenVINO GenAI with continuous batching, paged keys and values, shared prefixes.
 
     engine = LlmEngine(folder)                                 # a folder that convert() made
     generation = engine.submit(engine.words.encode("To be", max_tokens=engine.max_tokens), options, on_piece)
     engine.close()
 
-When keys and values have no room left, the library sets the youngest back and reads its text again later.
+When keys and values have no room left, the library drops those of the youngest answer and reads its text again later.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BLOCK_TOKENS = 32  # of a block of the CPU plugin's paged attention
 
 
 def num_blocks(config: DecoderConfig, limits: EngineLimits) -> int:
-    """Blocks of BLOCK_TOKENS tokens that the cache holds."""
+    """How many blocks of BLOCK_TOKENS tokens the cache has room for."""
     return max(limits.cache_bytes // cache_bytes(config, BLOCK_TOKENS, 4 if limits.exact else 2), 2)
 
 
 def max_total_tokens(config: DecoderConfig, limits: EngineLimits) -> int:
-    """Tokens of the longest prompt and its answer together: by positions, and by what the cache holds of one."""
+    """Tokens of the longest prompt and its answer together: by the model's positions, and by the cache's room."""
     return min(config.max_positions, num_blocks(config, limits) * BLOCK_TOKENS)
 
 
@@ -59,7 +59,7 @@ class LlmEngine(GenerationEngine):
         self._genai = need("openvino_genai", extra="llm")
         self._tensor = need("openvino", extra="llm").Tensor
         self._template = GenaiTemplate(folder)
-        self._schemas: SchemaCompiler | None = None
+        self._schema_compiler: SchemaCompiler | None = None
         self._pipeline: Any = None
         facts = EngineInfo(
             self.kind, source.config.vocab_size, max_total_tokens(source.config, limits), source.end_ids,
@@ -74,16 +74,16 @@ class LlmEngine(GenerationEngine):
         """An engine for a Hugging Face folder, converted into `cache` when that was not done before."""
         return cls(convert_cached(folder, cache, precision=precision), limits)
 
-    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]:
+    def chat(self, messages: Sequence[Mapping[str, object]]) -> list[int]:
         """The prompt of a chat: messages {"role", "content"} by the model's own template, with room for an answer."""
         text = self._template.render(messages)
         return self.words.encode(text, max_tokens=self.max_tokens - 1, special=False)
 
-    def schema(self, schema: Mapping[str, Any]) -> str:
-        """A schema that answers can be held to, as text. Tried in this process, and so only for schemas of one's own:
-        LlmProcess has a sandbox for those of others."""
-        self._schemas = self._schemas or SchemaCompiler(self._folder)
-        return self._schemas.compile(schema_text(schema))
+    def schema(self, schema: Mapping[str, object]) -> str:
+        """A schema that answers can be restricted to, as text. Compiled in this process, and so only for schemas of
+        one's own: LlmProcess has a sandbox for those of others."""
+        self._schema_compiler = self._schema_compiler or SchemaCompiler(self._folder)
+        return self._schema_compiler.compile(schema_text(schema))
 
     def _open(self) -> None:
         scheduler = self._genai.SchedulerConfig()
@@ -92,15 +92,15 @@ class LlmEngine(GenerationEngine):
         scheduler.max_num_batched_tokens = self.limits.max_batch_tokens
         scheduler.dynamic_split_fuse = True
         scheduler.enable_prefix_caching = True
-        told = plugin_properties(self.config, self.precision, self.limits)
+        properties = plugin_properties(self.config, self.precision, self.limits)
         with keep_signal_stack():
             self._pipeline = self._genai.ContinuousBatchingPipeline(
-                str(self._folder), self._template.tokenizer, scheduler, "CPU", **told
+                str(self._folder), self._template.tokenizer, scheduler, "CPU", **properties
             )
 
     def _start(self, generation: Generation) -> Any:
         prompt = self._tensor(np.array([generation.ids], np.int64))
-        return self._pipeline.add_request(id(generation), prompt, self._settings(generation))
+        return self._pipeline.add_request(id(generation), prompt, self._generation_config(generation))
 
     def _step(self) -> None:
         self._pipeline.step()
@@ -121,13 +121,13 @@ class LlmEngine(GenerationEngine):
     def _stop(self, handle: Any) -> None:
         handle.stop()  # nothing to stop when the library has finished it
 
-    def _busy(self) -> bool:
+    def _needs_step(self) -> bool:
         return bool(self._pipeline.has_non_finished_requests())
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._pipeline = None
 
-    def _settings(self, generation: Generation) -> Any:
+    def _generation_config(self, generation: Generation) -> Any:
         options = generation.options
         config = self._genai.GenerationConfig()
         config.max_new_tokens = generation.max_tokens

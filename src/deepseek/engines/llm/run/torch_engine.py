@@ -4,8 +4,8 @@
     engine.submit(ids, options, on_piece)
 
 Batches are static: what waits is begun together, as much of it as the keys and values have room for, and what comes
-later waits until that batch is written. Prompts are padded on the left; a model whose layers are not told positions
-gets only prompts of one length at a time. No answer is held to a JSON schema. Code in the folder is never run.
+later waits until that batch is done. Prompts are padded on the left; a model that takes no position ids gets only
+prompts of one length at a time. No answer is restricted to a JSON schema. Code in the folder is never run.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class GenerationRow:
     """One answer in a batch, or waiting for one."""
 
     generation: Generation
-    chance: Any  # torch.Generator
-    new: list[int] = field(default_factory=list)  # tokens that were not read yet
+    random: Any  # torch.Generator
+    new: list[int] = field(default_factory=list)  # tokens that _read() has not returned yet
     logprobs: list[float] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)  # of the tokens written
     last: int = 0  # token that was chosen
@@ -50,14 +50,19 @@ class GenerationRow:
         return self.finish is None and not self.stopped
 
     @property
+    def num_prompt(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.generation.ids)
+
+    @property
     def size(self) -> int:
         """Tokens of the prompt and the longest answer."""
-        return len(self.generation.ids) + self.generation.max_tokens
+        return self.num_prompt + self.generation.max_tokens
 
 
 @dataclass(slots=True)
 class GenerationBatch:
-    """Rows that are written together. B rows, S tokens so far."""
+    """Rows that are generated together. B rows, S tokens so far."""
 
     rows: list[GenerationRow]
     inputs: Any  # (B, S) at first, then (B, 1): what is read next
@@ -89,7 +94,8 @@ class TorchEngine(GenerationEngine):
                 folder, local_files_only=True, trust_remote_code=False
             ).get_text_config()
             self._token_bytes = _cache_bytes_per_token(text, 2 if limits.bfloat16 else 4)
-            positions = next((found for name in POSITION_KEYS if type(found := getattr(text, name, None)) is int), None)
+            sizes = (getattr(text, name, None) for name in POSITION_KEYS)
+            positions = next((size for size in sizes if type(size) is int), None)
             self._vocab_size = int(text.vocab_size)
         except self._raised as error:
             raise _cannot_run_error(folder, error) from None
@@ -109,18 +115,18 @@ class TorchEngine(GenerationEngine):
             ).eval()
         except self._raised as error:
             raise _cannot_run_error(self._folder, error) from None
-        known = inspect.signature(self._model.forward).parameters
-        self._cache = next((name for name in ("cache", "past_key_values") if name in known), "")
-        if not self._cache or "attention_mask" not in known:
+        parameters = inspect.signature(self._model.forward).parameters
+        self._cache_name = next((name for name in ("cache", "past_key_values") if name in parameters), "")
+        if not self._cache_name or "attention_mask" not in parameters:
             raise _cannot_run_error(self._folder, f"{type(self._model).__name__} keeps nothing of what it has read")
-        self._positions = "position_ids" in known
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self._takes_positions = "position_ids" in parameters
+        self._last_logits_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def _start(self, generation: Generation) -> GenerationRow:
-        chance = self._torch.Generator()
+        random = self._torch.Generator()
         seed = generation.options.seed
-        chance.manual_seed((secrets.randbits(63) if seed is None else seed) % (1 << 63))
-        row = GenerationRow(generation, chance)
+        random.manual_seed((secrets.randbits(63) if seed is None else seed) % (1 << 63))
+        row = GenerationRow(generation, random)
         self._rows.append(row)
         return row
 
@@ -132,7 +138,7 @@ class TorchEngine(GenerationEngine):
             with self._torch.inference_mode():
                 for row, scores in zip(batch.rows, self._forward(batch), strict=True):
                     if row.live:
-                        self._write(row, scores)
+                        self._add_token(row, scores)
         except _MODEL_ERRORS as error:  # a model's own code raises what it likes
             raise RuntimeError(str(error)) from error
         if any(row.live for row in batch.rows):
@@ -143,42 +149,41 @@ class TorchEngine(GenerationEngine):
             self._batch = None
 
     def _gather(self) -> GenerationBatch | None:
-        """The next batch: who waits longest, and those behind that fit beside it."""
-        taken: list[GenerationRow] = []
-        left: deque[GenerationRow] = deque()
+        """The next batch: the row that waits longest, and those behind it that there is room for."""
+        chosen: list[GenerationRow] = []
+        rest: deque[GenerationRow] = deque()
         longest = 0
         for row in self._rows:
-            wanted = max(longest, row.size)
-            fits = wanted * (len(taken) + 1) * self._token_bytes <= self.limits.cache_bytes
-            same = self._positions or not taken or len(row.generation.ids) == len(taken[0].generation.ids)
-            if not taken or (fits and same):
-                taken.append(row)
-                longest = wanted
+            size = max(longest, row.size)
+            fits = size * (len(chosen) + 1) * self._token_bytes <= self.limits.cache_bytes
+            if not chosen or (fits and (self._takes_positions or row.num_prompt == chosen[0].num_prompt)):
+                chosen.append(row)
+                longest = size
             else:
-                left.append(row)
-        self._rows = left
-        if not taken:
+                rest.append(row)
+        self._rows = rest
+        if not chosen:
             return None
-        width = max(len(row.generation.ids) for row in taken)
-        padding = [width - len(row.generation.ids) for row in taken]
-        ids = [[0] * empty + list(row.generation.ids) for row, empty in zip(taken, padding, strict=True)]
+        width = max(row.num_prompt for row in chosen)
+        padding = [width - row.num_prompt for row in chosen]
+        ids = [[0] * empty + list(row.generation.ids) for row, empty in zip(chosen, padding, strict=True)]
         mask = [[0] * empty + [1] * (width - empty) for empty in padding]
-        return GenerationBatch(taken, self._torch.tensor(ids), self._torch.tensor(mask))
+        return GenerationBatch(chosen, self._torch.tensor(ids), self._torch.tensor(mask))
 
     def _forward(self, batch: GenerationBatch) -> Any:
         """Logits of the next token of each row, (B, V) in float32."""
-        told = {self._cache: batch.cache} | self._last
-        if self._positions:  # else nothing is padded, and a mask of ones is best left out: some layers misread it
-            told["attention_mask"] = batch.mask
-            places = (batch.mask.cumsum(1) - 1).clamp(min=0)  # (B, S)
-            told["position_ids"] = places[:, -batch.inputs.shape[1] :]
-        found = self._model(input_ids=batch.inputs, use_cache=True, **told)
-        batch.cache = getattr(found, self._cache)
-        return found.logits[:, -1, : self._vocab_size].float()
+        options = {self._cache_name: batch.cache} | self._last_logits_only
+        if self._takes_positions:  # else nothing is padded, and a mask of ones is best left out: some layers misread it
+            options["attention_mask"] = batch.mask
+            positions = (batch.mask.cumsum(1) - 1).clamp(min=0)  # (B, S)
+            options["position_ids"] = positions[:, -batch.inputs.shape[1] :]
+        output = self._model(input_ids=batch.inputs, use_cache=True, **options)
+        batch.cache = getattr(output, self._cache_name)
+        return output.logits[:, -1, : self._vocab_size].float()
 
-    def _write(self, row: GenerationRow, scores: Any) -> None:
-        """Choose one row's next token by its scores (V,). RuntimeError where they are no scores: of NaN the token that
-        has it would be the largest, and the text would look like an answer."""
+    def _add_token(self, row: GenerationRow, scores: Any) -> None:
+        """Choose one row's next token by its scores (V,). RuntimeError where they are not finite: a token with NaN
+        would count as the likeliest, and the text would look like an answer."""
         if not self._torch.isfinite(scores.max()):  # NaN where any is
             raise RuntimeError("the model gives NaN or infinite scores for the next token")
         options = row.generation.options
@@ -186,7 +191,7 @@ class TorchEngine(GenerationEngine):
             tokens = self._torch.tensor(list(row.counts))
             counts = self._torch.tensor(list(row.counts.values()), dtype=scores.dtype)
             scores[tokens] -= options.frequency_penalty * counts + options.presence_penalty
-        token = self._choose(scores, options, row.chance)
+        token = self._choose(scores, options, row.random)
         row.last = token
         row.new.append(token)
         row.counts[token] += 1
@@ -197,17 +202,17 @@ class TorchEngine(GenerationEngine):
         elif row.counts.total() >= row.generation.max_tokens:
             row.finish = "length"
 
-    def _choose(self, scores: Any, options: GenerationOptions, chance: Any) -> int:
+    def _choose(self, scores: Any, options: GenerationOptions, random: Any) -> int:
         if options.greedy:
             return int(scores.argmax())
         ordered, order = (scores / options.temperature).sort(descending=True)
-        shares = ordered.softmax(0)
+        probabilities = ordered.softmax(0)
         if options.top_k:
-            shares[options.top_k :] = 0
+            probabilities[options.top_k :] = 0
         if options.top_p < 1:
-            before = shares.cumsum(0) - shares  # the most likely token has nothing before it and stays
-            shares[before > options.top_p * shares.sum()] = 0
-        return int(order[self._torch.multinomial(shares, 1, generator=chance)])
+            before = probabilities.cumsum(0) - probabilities  # the most likely token has nothing before it and stays
+            probabilities[before > options.top_p * probabilities.sum()] = 0
+        return int(order[self._torch.multinomial(probabilities, 1, generator=random)])
 
     def _read(self, generation: Generation) -> tuple[list[int], list[float], FinishReason | None]:
         row: GenerationRow = generation.handle
@@ -219,13 +224,14 @@ class TorchEngine(GenerationEngine):
         if handle in self._rows:
             self._rows.remove(handle)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._model = self._batch = None
         self._rows.clear()
 
 
 def _cache_bytes_per_token(config: Any, bytes_per_value: int) -> int:
-    """Of keys and values of one token, by what the configuration says of heads; of the whole width when it does not."""
+    """The bytes of keys and values of one token, by the heads of a configuration, or by its whole width where it names
+    no heads."""
     width, layers = int(config.hidden_size), int(config.num_hidden_layers)
     heads = getattr(config, "num_attention_heads", None) or 1
     kv_heads = getattr(config, "num_key_value_heads", None) or heads

@@ -22,7 +22,8 @@ _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 class VllmEngine(GenerationEngine):
-    """What vLLM runs, on one GPU. JSON schemas are not held to: they are tried with OpenVINO's compiler only."""
+    """Runs a model by vLLM on one GPU. Answers are not restricted to JSON schemas: those are tried with OpenVINO's
+    compiler only."""
 
     kind = "vllm"
     _engine: Any = None
@@ -46,11 +47,11 @@ class VllmEngine(GenerationEngine):
     def _open(self) -> None:
         if self._engine is not None:
             return
-        told = self._library.EngineArgs(
+        arguments = self._library.EngineArgs(
             model=str(self._folder), dtype=self._dtype, max_num_seqs=self.limits.max_running,
             enable_prefix_caching=True, trust_remote_code=False, disable_log_stats=True,
         )  # fmt: skip
-        self._engine = self._library.LLMEngine.from_engine_args(told)
+        self._engine = self._library.LLMEngine.from_engine_args(arguments)
 
     def _start(self, generation: Generation) -> str:
         options, name = generation.options, str(id(generation))
@@ -73,15 +74,15 @@ class VllmEngine(GenerationEngine):
         if output is None:
             return [], [], None
         tokens = list(output.token_ids)
-        told = output.logprobs or []  # of each token: those of some tokens, the chosen one among them
-        logprobs = [float(found[token].logprob) for token, found in zip(tokens, told, strict=False)]
+        by_step = output.logprobs or []  # for each token: those of some tokens, the chosen one among them
+        logprobs = [float(candidates[token].logprob) for token, candidates in zip(tokens, by_step, strict=False)]
         return tokens, logprobs, _FINISH_REASONS.get(output.finish_reason)
 
     def _stop(self, handle: str) -> None:
         self._engine.abort_request([handle])
 
-    def _busy(self) -> bool:
+    def _needs_step(self) -> bool:
         return bool(self._engine.has_unfinished_requests())
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._engine = None

@@ -44,7 +44,7 @@ from deepseek.extras import need
 from deepseek.version import __version__
 
 EXTRA = "convert"
-#: Of texts, unless more is asked for: attention takes memory by the square of it.
+#: Where texts are cut by default: attention takes memory by the square of it.
 DEFAULT_MAX_TOKENS = 1024
 #: A message of protocol buffers holds less than 2 GiB; the graph itself needs little beside the weights.
 MAX_WEIGHT_BYTES = 2**31 - 2**26

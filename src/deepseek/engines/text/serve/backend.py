@@ -100,6 +100,6 @@ class ThreadRequests:
 
 
 def row_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each row of a mask (N, L) where its last token ends, 1 at the least: (N,)."""
+    """Where the last token of each row of a mask (N, L) ends, 1 at the least: (N,)."""
     ends: NDArray[np.int64] = (mask * np.arange(1, mask.shape[1] + 1)).max(axis=1).clip(1)
     return ends

@@ -3,7 +3,7 @@
     ranges = calibrate(Path("all-MiniLM"), texts)
     TextEngine.open("./all-MiniLM", precision="int8", ranges=ranges)
 
-The texts should be like those that will be asked. Without any, sentences of several kinds and languages stand in, which
+The texts should be like those to come. Without any, sentences of several kinds and languages stand in, which
 suits models for general use.
 """
 

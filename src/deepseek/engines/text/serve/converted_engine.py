@@ -20,7 +20,7 @@ from deepseek.errors import IntegrityError
 
 
 class ConvertedBackend(PaddedBackend):
-    """In float32 or bfloat16; there is no int8 of a graph that was not built here."""
+    """Runs a converted graph in float32 or bfloat16; there is no int8 of a graph that was not built here."""
 
     def __init__(
         self, folder: Path, *, precision: Precision = "f32", num_threads: int = 1, graph: bytes | None = None

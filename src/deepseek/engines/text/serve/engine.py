@@ -27,7 +27,7 @@ from deepseek.errors import InputError
 
 
 class TextEngineOptions(TypedDict, total=False):
-    """How an engine is opened, in plain values and bytes, which another process can be sent."""
+    """Options of an engine in plain values and bytes, which can be sent to another process."""
 
     precision: Precision
     ranges: bytes  # of ranges_to_bytes(), for "int8"
@@ -93,5 +93,5 @@ class TextEngine:
 
 
 def available_precisions(kinds: Sequence[Precision] = PRECISIONS) -> list[Precision]:
-    """Those of `kinds` that this machine has an arithmetic for."""
+    """The precisions among `kinds` for which this machine has an arithmetic."""
     return [kind for kind in kinds if kind != "bf16" or has_bf16(extra="text")]

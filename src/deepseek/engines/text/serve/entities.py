@@ -53,7 +53,7 @@ def extract_entities(row: TokenRow, probabilities: NDArray[Any], labels: Sequenc
 
 
 def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
-    """Of each word the index of its first token, its first letter and its end, without white space around it."""
+    """The index of the first token, the first letter and the end of each word, without white space around it."""
     spans: list[tuple[int, int, int]] = []
     previous_word: int | None = None
     for token, (word, (start, end)) in enumerate(zip(row.words, row.offsets, strict=True)):
@@ -74,8 +74,8 @@ def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
 def _parse_label(label: str) -> tuple[bool, str | None]:
     """Whether a label begins an entity, and of which kind.
 
-    >>> _read("B-LOC"), _read("I-LOC"), _read("LOC"), _read("O")
-    ((True, 'LOC'), (False, 'LOC'), (False, 'LOC'), (False, None))
+    >>> [_parse_label(label) for label in ("B-LOC", "I-LOC", "LOC", "O")]
+    [(True, 'LOC'), (False, 'LOC'), (False, 'LOC'), (False, None)]
     """
     if label == OUTSIDE_LABEL:
         return False, None

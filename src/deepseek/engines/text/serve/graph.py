@@ -32,6 +32,7 @@ from deepseek.engines.text.source.pooling import Pooling
 from deepseek.engines.text.source.weights import Weights
 from deepseek.extras import need
 
+Node = Any  # an openvino.Node or one of its outputs; the library ships no usable types for its op factories
 #: Added to the score of what is no token: exp() of it is 0, and bfloat16 and float16 hold it.
 MASKED_SCORE = -30_000.0
 #: Each costs a lone text .15 to .3 ms. In int8, two instead of three: a lone text -10 %, 8 of mixed lengths -5 %, 32 of
@@ -56,22 +57,22 @@ class GraphBuilder:
         self.ops: Any = need("openvino.opset15", extra="text")
         self.architecture, self.names, self.weights = architecture, names, weights
         self.ranges, self.observe = ranges or {}, observe
-        self.range_outputs: dict[str, Any] = {}  # "layer0.qkv.low" -> node
+        self.range_outputs: dict[str, Node] = {}  # "layer0.qkv.low" -> node
         self.sizes: dict[str, int] = {}  # inputs of each dense layer
         self.shapes = dict(names.shapes(architecture))
 
     def array(self, name: str) -> Float32:
         return self.weights.array(name, self.shapes[name])
 
-    def constant(self, array: NDArray[Any]) -> Any:
+    def constant(self, array: NDArray[Any]) -> Node:
         """A constant that shares the memory of `array`; the caller keeps the weights alive."""
         return self.ops.constant(np.asarray(array, order="C"), shared_memory=array.ndim > 0)
 
-    def number(self, value: float, num_axes: int) -> Any:
-        """One number for arrays of so many axes."""
+    def number(self, value: float, num_axes: int) -> Node:
+        """A constant of one number, for arrays of `num_axes` axes."""
         return self.constant(np.full((1,) * num_axes, value, np.float32))
 
-    def linear(self, x: Any, layer: str, weight: Float32, bias: Float32) -> Any:
+    def linear(self, x: Node, layer: str, weight: Float32, bias: Float32) -> Node:
         """(T, in) -> (T, out), in int8 where there is a range for `layer`, such as "layer0.qkv"."""
         if self.observe:
             axis = self.constant(np.array([0]))
@@ -84,26 +85,26 @@ class GraphBuilder:
         product = self.ops.matmul(x, self.constant(weight), False, True)
         return self.ops.add(product, self.constant(bias[None]))
 
-    def dense(self, x: Any, layer: str, name: str) -> Any:
+    def dense(self, x: Node, layer: str, name: str) -> Node:
         """A dense layer by the name of its tensors."""
         return self.linear(x, layer, self.array(f"{name}.weight"), self.array(f"{name}.bias"))
 
-    def norm(self, x: Any, name: str) -> Any:
+    def norm(self, x: Node, name: str) -> Node:
         """Layer normalisation over the last axis (T, H)."""
         weight, bias = (self.array(f"{name}.{part}") for part in self.names.norm)
         axes = self.constant(np.array([-1]))
         normal = self.ops.mvn(x, axes, True, self.architecture.norm_eps, "INSIDE_SQRT")
         return self.ops.add(self.ops.multiply(normal, self.constant(weight[None])), self.constant(bias[None]))
 
-    def gather(self, x: Any, index: Any) -> Any:
+    def gather(self, x: Node, index: Node) -> Node:
         """Rows of `x` by number."""
         return self.ops.gather(x, index, self.constant(np.array(0)))
 
-    def reshape(self, x: Any, *shape: int) -> Any:
+    def reshape(self, x: Node, *shape: int) -> Node:
         """0 keeps a size."""
         return self.ops.reshape(x, self.constant(np.array(shape)), True)
 
-    def embed(self, ids: Any, positions: Any) -> Any:
+    def embed(self, ids: Node, positions: Node) -> Node:
         """(T,), (T,) -> (T, H). All tokens are of the first type."""
         start = self.names.embeddings
         positions_table = self.array(f"{start}position_embeddings.weight")
@@ -113,7 +114,7 @@ class GraphBuilder:
         total = self.ops.add(self.gather(word, ids), self.gather(self.constant(positions_table), positions))
         return self.norm(total, f"{start}LayerNorm")
 
-    def attention(self, x: Any, block: str, prefix: str, inputs: Mapping[str, Any]) -> Any:
+    def attention(self, x: Node, block: str, prefix: str, inputs: Mapping[str, Node]) -> Node:
         """(T, H) -> (T, H), before the residual. `prefix` stands before the names of the block's tensors."""
         hidden, heads = self.architecture.hidden, self.architecture.num_heads
         parts = [f"{prefix}{self.names.parts[part]}" for part in "qkv"]
@@ -127,7 +128,7 @@ class GraphBuilder:
         )
         return self.dense(self.gather(mixed, inputs["back"]), f"{block}.o", f"{prefix}{self.names.parts['o']}")
 
-    def mix(self, qkv: Any, index: Any, bias: Any) -> Any:
+    def mix(self, qkv: Node, index: Node, bias: Node) -> Node:
         """The attention of one group (N, L): (T, 3H) -> (N * L, H)"""
         hidden, heads = self.architecture.hidden, self.architecture.num_heads
         rows = self.reshape(self.gather(qkv, index), 0, 0, 3, heads, hidden // heads)
@@ -138,15 +139,15 @@ class GraphBuilder:
         mixed = self.ops.matmul(self.ops.softmax(scores, -1), v, False, False)  # (N, heads, L, H / heads)
         return self.reshape(self.ops.transpose(mixed, self.constant(np.array([0, 2, 1, 3]))), -1, hidden)
 
-    def concat(self, parts: list[Any]) -> Any:
+    def concat(self, parts: list[Node]) -> Node:
         """Rows one after the other."""
         return parts[0] if len(parts) == 1 else self.ops.concat(parts, 0)
 
-    def activate(self, x: Any) -> Any:
+    def activate(self, x: Node) -> Node:
         kind = self.architecture.activation
         return self.ops.relu(x) if kind == "relu" else self.ops.gelu(x, kind)
 
-    def layer(self, x: Any, index: int, inputs: Mapping[str, Any]) -> Any:
+    def layer(self, x: Node, index: int, inputs: Mapping[str, Node]) -> Node:
         """(T, H) -> (T, H)"""
         prefix, block = self.names.layer.format(index), f"layer{index}"
         part = {key: f"{prefix}{name}" for key, name in self.names.parts.items()}
@@ -154,8 +155,8 @@ class GraphBuilder:
         wide = self.activate(self.dense(x, f"{block}.up", part["up"]))  # (T, F)
         return self.norm(self.ops.add(self.dense(wide, f"{block}.down", part["down"]), x), part["norm2"])
 
-    def pool(self, x: Any, pooling: Pooling, index: Any, mask: Any) -> Any:
-        """One group (N, L): (T, H) -> (N, number of modes * H)"""
+    def pool(self, x: Node, pooling: Pooling, index: Node, mask: Node) -> Node:
+        """The embeddings of one group (N, L): (T, H) -> (N, number of modes * H)."""
         ops = self.ops
         rows = self.gather(x, index)  # (N, L, H)
         mask = ops.unsqueeze(mask, self.constant(np.array([2])))  # (N, L, 1)
@@ -175,7 +176,7 @@ class GraphBuilder:
             pooled = ops.normalize_l2(pooled, self.constant(np.array([1])), 1e-24, "max")
         return pooled
 
-    def classify(self, x: Any, inputs: Mapping[str, Any]) -> Any:
+    def classify(self, x: Node, inputs: Mapping[str, Node]) -> Node:
         """(T, H) -> logits (T, C) of all tokens, or (N0 + N1 + ..., C) of the first of each text."""
         head = self.names.head
         if self.architecture.task == "token-classification":

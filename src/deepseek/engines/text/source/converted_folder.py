@@ -39,7 +39,7 @@ CONVERT_AGAIN = "convert the model again: deepseek convert HF_FOLDER --out DIR"
 
 @dataclass(frozen=True, slots=True)
 class ModelSizes:
-    """What a server has to know of a model beside its graph; the fields of converted.json."""
+    """The sizes of a model that its graph does not tell; fields of converted.json."""
 
     hidden: int  # numbers of the last hidden state of a token
     vocab_size: int
@@ -49,7 +49,7 @@ class ModelSizes:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedFolder:
-    """What converted.json says."""
+    """A converted model, by its converted.json."""
 
     architecture: Architecture
     class_name: str  # of the source, such as DebertaV2Model

@@ -33,9 +33,9 @@ METHOD_BY_DTYPE = {"I8": "compressed-tensors", "F8_E4M3": "compressed-tensors", 
 def byte_values(dtype: str) -> Float32:
     """The value of each byte, (256,).
 
-    >>> [float(table("F8_E4M3")[byte]) for byte in (0x00, 0x01, 0x38, 0x7E, 0x7F, 0xB8)]
+    >>> [float(byte_values("F8_E4M3")[byte]) for byte in (0x00, 0x01, 0x38, 0x7E, 0x7F, 0xB8)]
     [0.0, 0.001953125, 1.0, 448.0, nan, -1.0]
-    >>> [float(table("F8_E5M2")[byte]) for byte in (0x01, 0x3C, 0x7B, 0x7C, 0x7D)]
+    >>> [float(byte_values("F8_E5M2")[byte]) for byte in (0x01, 0x3C, 0x7B, 0x7C, 0x7D)]
     [1.52587890625e-05, 1.0, 57344.0, inf, nan]
     """
     num_exponent_bits, num_mantissa_bits, bias = _FLOAT_LAYOUT[dtype]

@@ -34,7 +34,7 @@ _FIX = "give a model whose embedding is made of these; `deepseek convert` leaves
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """What follows the last layer, and what sentence-transformers does to a text before the tokenizer."""
+    """How token vectors become an embedding, and what sentence-transformers does to a text before the tokenizer."""
 
     modes: tuple[str, ...] = ("mean",)
     normalize: bool = False

@@ -6,7 +6,7 @@
 The tokenizer takes 24 us for a sentence, and three times as much with the caches that an engine has emptied, as it
 looks each letter up in Unicode's tables. Of printable ASCII nothing is in those tables: words are runs of letters and
 digits, every other sign is a word of its own (BertPreTokenizer), and case is all that is normalized (BertNormalizer).
-What WordPiece makes of a word is asked of the tokenizer once and kept.
+The tokenizer encodes each word once, and its ids are kept.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionGate:
-    """What a user has allowed. `texts` should be like those that will be asked; without any, built-in ones stand in.
-    `rows`: the same for models of tables and tensors, where no stand-ins are as good."""
+    """The loss that a user has allowed, and what it is measured on. `texts` should be like those to come; without any,
+    built-in ones stand in. `rows`: the same for models of tables and tensors, where no stand-ins are as good."""
 
     tolerance: Tolerance | None  # None: only exact engines may take the place of OpenVINO in float32
     texts: Sequence[str] | None
