@@ -343,11 +343,11 @@ class Server:
         await self._until(lambda: not state.is_busy and not state.connections, self._app.settings.drain_s)
         state.abort()
 
-    async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+    async def _until(self, is_done: Callable[[], bool], limit_s: float) -> None:
         """Wait, but not after a second signal."""
         loop = asyncio.get_running_loop()
         stop_s = loop.time() + limit_s
-        while not done() and loop.time() < stop_s and self._num_signals < 2:
+        while not is_done() and loop.time() < stop_s and self._num_signals < 2:
             await asyncio.sleep(0.01)
 
     async def _stop_listening(self, state: ServerState, server: asyncio.Server) -> None:

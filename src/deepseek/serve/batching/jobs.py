@@ -22,11 +22,11 @@ class Job:
     )  # fmt: skip
 
     def __init__(
-        self, num_rows: int, deadline_s: float, done: JobCallback, *, records: Any = None, priority: int = 1
+        self, num_rows: int, deadline_s: float, callback: JobCallback, *, records: Any = None, priority: int = 1
     ) -> None:
         self.num_rows = num_rows
         self.deadline_s = deadline_s  # on the clock of perf_counter
-        self.callback = done
+        self.callback = callback
         self.records = records  # the rows before they are prepared
         self.priority = priority  # 0 (first) to 2
         self.rows: Any = ()  # prepared: an array (N, ...), or whatever else has a length and can be sliced

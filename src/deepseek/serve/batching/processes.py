@@ -115,7 +115,7 @@ class ProcessWorker(asyncio.Protocol):
     async def _command(self, command: str, model: str, options: JsonObject) -> None:
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def done(result: Arrays | Exception, _: float) -> None:
+        def resolve(result: Arrays | Exception, _: float) -> None:
             self.num_opening -= 1
             if reply.done():
                 return
@@ -125,7 +125,7 @@ class ProcessWorker(asyncio.Protocol):
                 reply.set_result(None)
 
         self.num_opening += 1
-        self._send(command, model, options, {}, done)
+        self._send(command, model, options, {}, resolve)
         await reply
 
     def _send(self, command: str, model: str, options: JsonObject, arrays: Arrays, callback: BatchCallback) -> None:

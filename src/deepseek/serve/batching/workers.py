@@ -1,7 +1,7 @@
 """Workers, each of which computes one batch at a time, and the models that wait for a free one.
 
     pool.request_worker(source)  # it has a batch to compute
-    worker.run(model, arrays, done) -> done(arrays or error, seconds), in the event loop
+    worker.run(model, arrays, callback) -> callback(arrays or error, seconds), in the event loop
     pool.free(worker)         # it can take the next batch: of the model that waits longest
     pool.watch(worker, 60.0)  # it has a batch and should answer within so long; else it is in pool.overdue()
 
@@ -41,8 +41,8 @@ class LostWorkerError(Exception):
 class Worker(Protocol):
     """Computes one batch at a time."""
 
-    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
-        """Begin a batch. `done` is called in the event loop, with the outputs, the engine's error, or
+    def run(self, model: str, arrays: Arrays, callback: BatchCallback) -> None:
+        """Begin a batch. `callback` is called in the event loop, with the outputs, the engine's error, or
         LostWorkerError, and the seconds that it took."""
         ...
 

@@ -166,7 +166,7 @@ def _anchor(method: str, path: str) -> str:
 def _operation_section(openapi: Schema, method: str, path: str, operation: Schema) -> Section:
     """The section of one operation: its description, a curl command, its parameters, body and response."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
+    response = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
         *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
         look.command(_curl_command(method, path, body.get("example"))),
@@ -181,7 +181,10 @@ def _operation_section(openapi: Schema, method: str, path: str, operation: Schem
     ]
     if parameters:
         parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(parameters)}"))
-    for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
+    for title, schema in (
+        (Text("Body", "请求体"), body.get("schema")),
+        (Text("Answer", "响应"), response.get("schema")),
+    ):
         if schema:
             tables = [_field_table(list(_iter_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
             forms = look.paragraph(Text("or", "或者")).join(tables)

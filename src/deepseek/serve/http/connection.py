@@ -283,8 +283,8 @@ class Connection(RequestReader, asyncio.Protocol):
             keeps = keeps and not request.is_http10
             extra_lines = b"" if request.is_http10 else b"transfer-encoding: chunked\r\n"
             self._write(render_head(request, response, self._server.date, extra_lines, keeps))
-            done = partial(self._finish_stream, request, response.status, keeps)
-            self._sender = StreamSender(response.chunks, self._write, done, in_chunks=not request.is_http10)
+            on_sent = partial(self._finish_stream, request, response.status, keeps)
+            self._sender = StreamSender(response.chunks, self._write, on_sent, in_chunks=not request.is_http10)
             return
         try:
             if self._transport is not None:
@@ -353,12 +353,12 @@ class Connection(RequestReader, asyncio.Protocol):
     def _wait(self, patience_s: float) -> None:
         self.due_s = self._server.loop.time() + patience_s
 
-    def _listen(self, wanted: bool) -> None:
+    def _listen(self, is_wanted: bool) -> None:
         """Read on, or leave what comes in the kernel's buffer."""
-        if self._transport is None or self._transport.is_closing() or wanted is not self._is_read_paused:
+        if self._transport is None or self._transport.is_closing() or is_wanted is not self._is_read_paused:
             return
-        self._is_read_paused = not wanted
-        if wanted:
+        self._is_read_paused = not is_wanted
+        if is_wanted:
             self._transport.resume_reading()
             if self._reading:
                 self._wait(self._settings.body_timeout_s)

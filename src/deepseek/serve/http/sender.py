@@ -13,13 +13,13 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class StreamSender:
-    """One streamed response. `done` is called once with whether all of it was sent."""
+    """One streamed response. `on_sent` is called once with whether all of it was sent."""
 
     def __init__(
         self,
         chunks: AsyncGenerator[bytes, None],
         write: Callable[[bytes], None],
-        done: Callable[[bool], None],
+        on_sent: Callable[[bool], None],
         *,
         in_chunks: bool = True,
     ) -> None:
@@ -29,7 +29,7 @@ class StreamSender:
         self._writable = asyncio.Event()
         self._writable.set()
         self._task = asyncio.get_running_loop().create_task(self._send())
-        self._task.add_done_callback(lambda task: done(not task.cancelled() and task.exception() is None))
+        self._task.add_done_callback(lambda task: on_sent(not task.cancelled() and task.exception() is None))
 
     def pause(self) -> None:
         """Stop writing: the client does not read."""

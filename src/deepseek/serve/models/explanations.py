@@ -1,7 +1,7 @@
 """Explanations of predictions: computed in a process of their own, because they are slow and must not delay others,
 and queued, limited and cancelled like predictions.
 
-    explainers = ExplainerPool(explaining, emit, engines=True)      # of a server
+    explainers = ExplainerPool(config, emit, engines=True)      # of a server
     explanations = ModelExplanations(key, adapter, explainers, settings, emit)   # of one of its models
     explained = await explanations.explain(request, batch.features, targets)
 
@@ -65,13 +65,13 @@ class ExplanationConfig:
 class ExplainerPool:
     """The workers that explain, for all models of a server."""
 
-    def __init__(self, explaining: ExplanationConfig, emit: Callable[[Event], None], *, engines: bool) -> None:
+    def __init__(self, config: ExplanationConfig, emit: Callable[[Event], None], *, engines: bool) -> None:
         """`engines`: whether engines run in processes of their own, so that this process computes nothing."""
         self.pool = WorkerPool()
         self.throttle = ExplanationThrottle()
-        self.explaining = explaining
+        self.config = config
         self._emit = emit
-        self._in_processes = engines and bool(explaining.module)
+        self._in_processes = engines and bool(config.module)
         self._runs: dict[str, RunBatch] = {}
         self._processes: EngineProcesses | None = None
         self._starting = asyncio.Lock()
@@ -118,14 +118,14 @@ class ExplainerPool:
                 await asyncio.sleep(FIRST_PAUSE_S)
             await processes.open(model, adapter.spec)
             return
-        self._runs[model] = _make_local_run(self.explaining.explainer_for, adapter)
+        self._runs[model] = _make_local_run(self.config.explainer_for, adapter)
         if not self.pool.num_workers:
             self.pool.add(LocalWorker(self._runs))
 
     async def _start_processes(self) -> EngineProcesses:
         async with self._starting:
             if self._processes is None:
-                processes = EngineProcesses(self.pool, 1, self._emit, self.explaining.module, OPEN_TIMEOUT_S)
+                processes = EngineProcesses(self.pool, 1, self._emit, self.config.module, OPEN_TIMEOUT_S)
                 await processes.start({})
                 self._processes = processes
             return self._processes
@@ -240,7 +240,7 @@ class ModelExplanations:
 
     def sentences(self, attribution: Attribution, row: int, record: Record, num_reasons: int) -> list[str]:
         """Reasons for the prediction of row `row`, in words. ExtraError when this server has no reason codes."""
-        words = self._explainers.explaining.reason_codes
+        words = self._explainers.config.reason_codes
         if words is None:
             raise ExtraError(
                 "this server was started without reason codes",

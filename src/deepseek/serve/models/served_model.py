@@ -136,15 +136,15 @@ class ServedModel:
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
     def submit(
-        self, request: Request, records: Sequence[Record] | Tensors, done: Callable[[JobOutputs | Exception], None]
+        self, request: Request, records: Sequence[Record] | Tensors, callback: Callable[[JobOutputs | Exception], None]
     ) -> Job:
-        """Compute the outputs for N records. `done` is called once, with what decide() and rows() take, or an error.
+        """Compute the outputs for N records. `callback` gets outputs for decide() and rows(), or an error, once.
 
         BusyError at once when the queue is full.
         """
         num_rows = request.take_rows(len(records))
-        done = partial(self._deliver, request, done)
-        job = Job(num_rows, request.deadline_s, done, records=records, priority=request.priority)
+        callback = partial(self._deliver, request, callback)
+        job = Job(num_rows, request.deadline_s, callback, records=records, priority=request.priority)
         self._queue.admit(job)
         if not request.is_explanation:
             self.explanations.record_prediction(job.queued_s)
@@ -172,8 +172,8 @@ class ServedModel:
         """The prediction of rows that are prepared already."""
         num_rows = request.take_rows(len(prepared.features))
         outputs_future: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
-        done = partial(self._deliver, request, partial(_set_result, outputs_future))
-        job = Job(num_rows, request.deadline_s, done, priority=request.priority)
+        callback = partial(self._deliver, request, partial(_set_result, outputs_future))
+        job = Job(num_rows, request.deadline_s, callback, priority=request.priority)
         self._queue.admit(job)
         request.model, request.on_cancel = self, partial(self._abandon, job)
         self._submit_prepared(job, prepared)

@@ -209,9 +209,9 @@ def _check_wants_parts(wanted: Any) -> bool:
 def prediction_rows(prediction: Prediction) -> list[JsonObject]:
     """One JSON object per row of a Prediction."""
     if prediction.labels is not None and prediction.probabilities is not None:
-        known = prediction.labels_known
+        labels = prediction.labels_known
         rows: list[JsonObject] = [
-            {"label": label, "probabilities": dict(zip(known, shares, strict=True))}
+            {"label": label, "probabilities": dict(zip(labels, shares, strict=True))}
             for label, shares in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
         ]
     elif prediction.values is not None:

@@ -114,10 +114,10 @@ class RepositoryLoader:
             if name not in folders:
                 raise missing_model_error(name, folders)
             versions = [version] if version else self._select_versions(name, folders[name])
-            for wanted in versions:
-                if wanted not in folders[name]:
-                    raise missing_version_error(name, wanted, folders[name])
-            return await self._load({(name, wanted): folders[name][wanted] for wanted in versions})
+            for chosen in versions:
+                if chosen not in folders[name]:
+                    raise missing_version_error(name, chosen, folders[name])
+            return await self._load({(name, chosen): folders[name][chosen] for chosen in versions})
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model. Returns when they have answered and their memory was given back."""
@@ -160,10 +160,10 @@ class RepositoryLoader:
             missing = []
             for loaded in self._loaded:
                 name, version = loaded.key
-                seen = self._status[loaded.key]
-                was_gone = seen.is_missing
-                seen.is_missing = name not in folders or (name in self._splits and version not in folders[name])
-                if seen.is_missing and was_gone:
+                status = self._status[loaded.key]
+                was_gone = status.is_missing
+                status.is_missing = name not in folders or (name in self._splits and version not in folders[name])
+                if status.is_missing and was_gone:
                     missing.append(loaded)
             if missing:
                 await self._withdraw(missing)
@@ -171,10 +171,10 @@ class RepositoryLoader:
                     del self._status[loaded.key]
 
     async def _refresh_folder(self, key: VersionKey, folder: Path, settle: bool) -> None:
-        seen = self._status.setdefault(key, FolderStatus())
-        before, seen.stamp = seen.stamp, await _run_in_thread(folder_state, folder)
-        settled = not settle or seen.stamp == before or (folder / "bundle.json").is_file()
-        if seen.loaded_stamp == seen.stamp or not settled:
+        status = self._status.setdefault(key, FolderStatus())
+        before, status.stamp = status.stamp, await _run_in_thread(folder_state, folder)
+        settled = not settle or status.stamp == before or (folder / "bundle.json").is_file()
+        if status.loaded_stamp == status.stamp or not settled:
             return
         # Nobody waits for a response here; _load() has emitted the error.
         with suppress(DeepseekError):
@@ -232,8 +232,8 @@ class RepositoryLoader:
 
     async def _open(self, key: VersionKey, folder: Path) -> LoadedVersion:
         name, version = key
-        seen = self._status.setdefault(key, FolderStatus())
-        seen.stamp = seen.loaded_stamp = await _run_in_thread(folder_state, folder)
+        status = self._status.setdefault(key, FolderStatus())
+        status.stamp = status.loaded_stamp = await _run_in_thread(folder_state, folder)
         snapshot = await _run_in_thread(FolderSnapshot, folder)
         number = next(self._numbers)
         try:
@@ -244,11 +244,11 @@ class RepositoryLoader:
         except BaseException as error:
             snapshot.close()
             if isinstance(error, DrainingError):
-                seen.loaded_stamp = None  # it was not tried
+                status.loaded_stamp = None  # it was not tried
             elif isinstance(error, DeepseekError):
                 self._refuse(key, error)
             raise
-        seen.reason = ""
+        status.reason = ""
         return LoadedVersion(number, name, opened.version, snapshot, key, opened.signature)
 
     def _check_compatible(self, opened: Sequence[LoadedVersion]) -> None:
