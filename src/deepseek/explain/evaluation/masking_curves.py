@@ -42,8 +42,8 @@ def masking_curve(
     counts = np.unique(np.linspace(0, width, min(checks.num_steps, width) + 1).round().astype(int))
     orders = [np.argsort(-values, kind="stable"), *(rng.permutation(width) for _ in range(checks.num_random))]
     ranks = np.stack([np.argsort(order) for order in orders])
-    chosen = ranks[:, None] < counts[:, None]  # (orders, steps, P)
-    answers = evaluate((~chosen if deletes else chosen).reshape(-1, width)).reshape(len(orders), -1)
+    is_first = ranks[:, None] < counts[:, None]  # (orders, steps, P)
+    answers = evaluate((~is_first if deletes else is_first).reshape(-1, width)).reshape(len(orders), -1)
     areas: Float64 = np.asarray(np.trapezoid(answers, counts / width, axis=1))
     # Of single orders, not of their mean, which half of all noise would beat.
     low, high = np.quantile(areas[1:], [0.025, 0.975])

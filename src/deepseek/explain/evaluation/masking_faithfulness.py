@@ -168,20 +168,22 @@ def fit_time_limit(
     """What fits into `limit_s`, as (checks, number of rows): first curves get fewer steps, then fewer rows are
     measured."""
     costs = np.zeros(0)
-    chosen = checks
+    affordable = checks
     for steps in _CURVE_STEPS:
-        chosen = replace(checks, num_steps=min(checks.num_steps, steps))
-        costs = np.cumsum([job.seconds(chosen) for job in jobs])
+        affordable = replace(checks, num_steps=min(checks.num_steps, steps))
+        costs = np.cumsum([job.seconds(affordable) for job in jobs])
         if costs[-1] <= limit_s:
-            return chosen, len(jobs)
-    return chosen, max(1, int(np.searchsorted(costs, limit_s, side="right")))
+            return affordable, len(jobs)
+    return affordable, max(1, int(np.searchsorted(costs, limit_s, side="right")))
 
 
-def plan_notes(checks: FaithfulnessConfig, chosen: FaithfulnessConfig, num_rows: int, num_asked: int) -> list[str]:
+def plan_notes(checks: FaithfulnessConfig, affordable: FaithfulnessConfig, num_rows: int, num_asked: int) -> list[str]:
     """Notes about what fit_time_limit() has left out."""
     notes = []
-    if chosen.num_steps < checks.num_steps:
-        notes.append(f"curves have {chosen.num_steps} steps in place of {checks.num_steps}, to keep to the time limit")
+    if affordable.num_steps < checks.num_steps:
+        notes.append(
+            f"curves have {affordable.num_steps} steps in place of {checks.num_steps}, to keep to the time limit"
+        )
     if num_rows < num_asked:
         notes.append(f"only the first {num_rows} of {num_asked} rows were measured, to keep to the time limit")
     return notes

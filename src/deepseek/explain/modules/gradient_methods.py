@@ -71,8 +71,8 @@ def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits:
     sums = _PairSums(num_rows, num_baselines)
     for start in range(0, num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
-        rows, chosen = places // num_baselines, places % num_baselines
-        pairs, target, paired = _pair_problem(problem, baselines, rows, chosen), plain.target[rows], PairedForward()
+        rows, base_rows = places // num_baselines, places % num_baselines
+        pairs, target, paired = _pair_problem(problem, baselines, rows, base_rows), plain.target[rows], PairedForward()
         leaves = paired.start(pairs.inputs, pairs.baselines)
         with raise_explain_error("the module cannot run on input and baseline side by side"), paired:
             answer = pairs.answer(leaves)
@@ -80,7 +80,7 @@ def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits:
         other = answer.detach() if twin is None else twin
         target = target.to(answer.device)
         explained = pairs.of(answer, target)
-        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(paired.record.branches))
+        plain.check(explained, pairs.of(other, target), rows, base_rows, tuple(paired.record.branches))
         grads = leaf_gradients(explained, paired.record.leaves)
         parts = [leaf.change * grad for leaf, grad in zip(paired.record.leaves, grads, strict=True)]
         sums.add(rows, _flatten_parts(pairs, paired.record.leaves, parts))
@@ -123,15 +123,15 @@ def integrated_gradients(
     num_baselines, size = len(baselines[0]), _rows_per_run(problem, limits)
     plain = plain_run(problem, baselines, limits.tolerance, size)
     places = torch.arange(problem.num_rows * num_baselines)
-    of_row, chosen = places // num_baselines, places % num_baselines
-    pairs = _pair_problem(problem, baselines, of_row, chosen)
+    of_row, base_rows = places // num_baselines, places % num_baselines
+    pairs = _pair_problem(problem, baselines, of_row, base_rows)
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
         some = pairs.rows(rows)
         run, explained = _run_on_lines(some, steps, plain.target[of_row[rows]])
         moved = explained.detach().view(steps.shape).cpu().double()
         if len(steps) == FIRST_STEPS:  # from end to end
-            plain.check(moved[-1], moved[0], of_row[rows], chosen[rows])
+            plain.check(moved[-1], moved[0], of_row[rows], base_rows[rows])
         grads = leaf_gradients(explained, run.record.leaves)
         parts = _flatten_parts(some, run.record.leaves, grads, len(steps))
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
@@ -161,10 +161,10 @@ def expected_gradients(problem: AttributionProblem, baselines: tuple[Tensor, ...
         high = min(low + size, count)
         # One place in each of `count` equal parts of the line, and every baseline as often as any other.
         places = torch.as_tensor((np.arange(low, high) + rng.random(high - low)) / count)
-        chosen = torch.as_tensor(rng.permutation(np.arange(low, high) % num_baselines))
+        base_rows = torch.as_tensor(rng.permutation(np.arange(low, high) % num_baselines))
         for row in range(num_rows):
             rows = torch.full((high - low,), row)
-            pairs = _pair_problem(problem, baselines, rows, chosen)
+            pairs = _pair_problem(problem, baselines, rows, base_rows)
             run, explained = _run_on_lines(pairs, places[None], plain.target[rows])
             grads = leaf_gradients(explained, run.record.leaves)
             parts = [leaf.change * grad for leaf, grad in zip(run.record.leaves, grads, strict=True)]
@@ -178,14 +178,14 @@ def _check_ends(problem: AttributionProblem, baselines: tuple[Tensor, ...], plai
     num_baselines = len(baselines[0])
     for start in range(0, problem.num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, problem.num_rows * num_baselines))
-        rows, chosen = places // num_baselines, places % num_baselines
-        pairs = _pair_problem(problem, baselines, rows, chosen)
+        rows, base_rows = places // num_baselines, places % num_baselines
+        pairs = _pair_problem(problem, baselines, rows, base_rows)
         with torch.no_grad():
             _, ends = _run_on_lines(
                 pairs, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows]
             )
         base, output = ends.view(2, -1)
-        plain.check(output, base, rows, chosen)
+        plain.check(output, base, rows, base_rows)
 
 
 def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
@@ -249,12 +249,12 @@ def build_values(plain: PlainRun, values: Float64, error: Float64 | None = None)
 
 
 def _pair_problem(
-    problem: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, base_rows: Tensor
 ) -> AttributionProblem:
     """The problem whose rows are M pairs of a row and a baseline, by the places of both."""
     pairs = problem.rows(rows)
     return replace(
-        pairs, baselines=tuple(base.to(own)[chosen] for base, own in zip(baselines, pairs.inputs, strict=True))
+        pairs, baselines=tuple(base.to(own)[base_rows] for base, own in zip(baselines, pairs.inputs, strict=True))
     )
 
 

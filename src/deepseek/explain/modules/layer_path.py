@@ -92,20 +92,20 @@ def layer_path(
     >>> [(layer.name, layer.values.tolist()) for layer in path.layers]
     [('input', [[2.0, 0.0]]), ('0', [[2.0, 0.0]]), ('1', [[2.0, 0.0]])]
     """
-    chosen = options or LayerPathOptions()
+    options = options or LayerPathOptions()
     problem = build_problem(module, inputs, baseline, target, fixed)
     num_rows = problem.num_rows
-    plain = plain_run_of_pairs(problem, chosen.tolerance, chosen.max_rows)
-    pairs = None if rule == "integral" else _try_pairs(problem, plain, chosen)
+    plain = plain_run_of_pairs(problem, options.tolerance, options.max_rows)
+    pairs = None if rule == "integral" else _try_pairs(problem, plain, options)
     run = pairs.run if isinstance(pairs, LayerTrace) else run_forward(problem, _input_step(num_rows))
     more = distinct_row_count(run.tensors, num_rows)
     if more > num_rows:  # an axis of steps is as long as that of the rows: a row more, which is left out in the end
         problem = problem.rows(torch.arange(more).clamp(max=num_rows - 1))
-        plain = plain_run_of_pairs(problem, chosen.tolerance, chosen.max_rows)
-        pairs = None if rule == "integral" else _try_pairs(problem, plain, chosen)
-    trace, why = _choose_trace(problem, plain, rule, pairs, chosen)
-    path = _build_path(problem, plain, trace, chosen, why, num_rows)
-    return path if path.is_partial and chosen.time_limit_s is not None else path.check()
+        plain = plain_run_of_pairs(problem, options.tolerance, options.max_rows)
+        pairs = None if rule == "integral" else _try_pairs(problem, plain, options)
+    trace, why = _choose_trace(problem, plain, rule, pairs, options)
+    path = _build_path(problem, plain, trace, options, why, num_rows)
+    return path if path.is_partial and options.time_limit_s is not None else path.check()
 
 
 def _input_step(num_rows: int) -> torch.Tensor:
@@ -113,17 +113,17 @@ def _input_step(num_rows: int) -> torch.Tensor:
     return torch.ones(1, num_rows, dtype=torch.float64)
 
 
-def _trace_rule(problem: AttributionProblem, plain: PlainRun, rule: TraceRule, chosen: LayerPathOptions) -> LayerTrace:
+def _trace_rule(problem: AttributionProblem, plain: PlainRun, rule: TraceRule, options: LayerPathOptions) -> LayerTrace:
     return trace_layers(
-        problem, rule, plain, max_steps=chosen.max_steps, max_rows=chosen.max_rows, time_limit_s=chosen.time_limit_s,
-        keep=chosen.edges,
+        problem, rule, plain, max_steps=options.max_steps, max_rows=options.max_rows, time_limit_s=options.time_limit_s,
+        keep=options.edges,
     )  # fmt: skip
 
 
-def _try_pairs(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace | ExplainError:
+def _try_pairs(problem: AttributionProblem, plain: PlainRun, options: LayerPathOptions) -> LayerTrace | ExplainError:
     """The trace by the rule of pairs, or why that does not fit."""
     try:
-        return _trace_rule(problem, plain, "pairs", chosen)
+        return _trace_rule(problem, plain, "pairs", options)
     except ExplainError as error:
         return error
 
@@ -133,26 +133,26 @@ def _choose_trace(
     plain: PlainRun,
     rule: str,
     pairs: LayerTrace | ExplainError | None,
-    chosen: LayerPathOptions,
+    options: LayerPathOptions,
 ) -> tuple[LayerTrace, str]:
     """The trace to report, and why that one."""
     if pairs is None:
-        return _trace_rule(problem, plain, "integral", chosen), "asked for"
+        return _trace_rule(problem, plain, "integral", options), "asked for"
     if isinstance(pairs, LayerTrace):
         if rule == "pairs":
             return pairs, "asked for"
         worst = _max_relative_residual(plain, pairs)
-        if worst <= chosen.tolerance:
+        if worst <= options.tolerance:
             return pairs, "the rule of pairs balances at every layer, and is the cheapest"
         because = f" (no rule for {', '.join(pairs.run.record.plain)})" if pairs.run.record.plain else ""
         return (
-            _trace_rule(problem, plain, "integral", chosen),
+            _trace_rule(problem, plain, "integral", options),
             f"the rule of pairs misses {worst:.2g} of the change{because}"
         )  # fmt: skip
     if rule == "pairs":
         raise pairs
     try:
-        return _trace_rule(problem, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
+        return _trace_rule(problem, plain, "integral", options), f"the rule of pairs does not fit: {pairs.message}"
     except ExplainError as error:
         raise pairs from error
 
@@ -168,7 +168,7 @@ def _max_relative_residual(plain: PlainRun, trace: LayerTrace) -> float:
 
 
 def _build_path(
-    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions, why: str, num_rows: int
+    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, options: LayerPathOptions, why: str, num_rows: int
 ) -> LayerPath:
     """The path of the first `num_rows` rows of a trace."""
 
@@ -179,20 +179,20 @@ def _build_path(
 
     _check_finite(trace)
     change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)
-    beside, left_out = _layer_extras(problem, plain, trace, chosen)
+    beside, left_out = _layer_extras(problem, plain, trace, options)
     layers = [
-        _layer_report(layer, trace.parts[layer.place], change, chosen, extra, rows)
+        _layer_report(layer, trace.parts[layer.place], change, options, extra, rows)
         for layer, extra in zip(trace.layers, beside, strict=True)
         if len(trace.parts[layer.place]) == len(change)
     ]
     margin = rows(class_margin(trace.answer, trace.target))
     steps = trace.integral
     return LayerPath(
-        layers=tuple(layers), edges=tuple(edge for edge in _layer_edges(trace, chosen) if edge.row < num_rows),
+        layers=tuple(layers), edges=tuple(edge for edge in _layer_edges(trace, options) if edge.row < num_rows),
         output=plain.output[:num_rows], base_value=plain.base[:num_rows],
         target=tuple(rows(trace.target, int).tolist()),
         margin=margin, decided_at=_decision_layers(layers, margin), method=RULE_NAMES[trace.rule], why=why,
-        tolerance=chosen.tolerance, scale=plain.scale[:num_rows],
+        tolerance=options.tolerance, scale=plain.scale[:num_rows],
         num_steps=1 if steps is None else int(steps.num_steps.max()),
         is_partial=steps is not None and steps.is_partial, notes=(*_path_notes(trace, rows(change), layers), *left_out),
     )  # fmt: skip
@@ -209,21 +209,21 @@ def _check_finite(trace: LayerTrace) -> None:
 
 
 def _layer_extras(
-    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions
+    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, options: LayerPathOptions
 ) -> tuple[list[LayerExtras], tuple[str, ...]]:
     """For each layer its margin, how that was found, and its ablation; and why they are left out where they are."""
-    if not (chosen.margins or chosen.ablation):
+    if not (options.margins or options.ablation):
         return [(None, "", None)] * len(trace.layers), ()
     try:
-        ends = trace if trace.rule == "pairs" else _trace_ends(problem, plain, chosen)
+        ends = trace if trace.rule == "pairs" else _trace_ends(problem, plain, options)
     except ExplainError as error:
         return [(None, "", None)] * len(trace.layers), (f"margins and ablations are left out: {error.message}",)
     layer_margins_by: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
-    if chosen.margins:
-        layer_margins_by = layer_margins(problem, trace, ends, max_rows=chosen.max_rows)
+    if options.margins:
+        layer_margins_by = layer_margins(problem, trace, ends, max_rows=options.max_rows)
     removed: dict[int, Ablation] = {}
-    if chosen.ablation:
-        removed = ablate_layers(problem, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
+    if options.ablation:
+        removed = ablate_layers(problem, trace, ends, seed=options.seed, max_rows=options.max_rows)
     return [(*margin, removed.get(place)) for place, margin in enumerate(layer_margins_by)], ()
 
 
@@ -231,7 +231,7 @@ def _layer_report(
     layer: TracedLayer,
     part: torch.Tensor,
     change: torch.Tensor,
-    chosen: LayerPathOptions,
+    options: LayerPathOptions,
     beside: LayerExtras,
     rows: Callable[..., Any],
 ) -> LayerReport:
@@ -240,7 +240,7 @@ def _layer_report(
     return LayerReport(
         name=layer.name, kind=layer.kind, is_cut=layer.is_cut, shape=tuple(part.shape[1:]),
         values=rows(part, np.float32), sum=rows(total), residual=rows(change - total),
-        unit_name=unit_axis(layer, part)[1], units=_top_units(rows(sum_by_unit(layer, part)), chosen.num_top),
+        unit_name=unit_axis(layer, part)[1], units=_top_units(rows(sum_by_unit(layer, part)), options.num_top),
         margin=None if margin is None else rows(margin), margin_by=how,
         ablation=None if ablation is None
         else {name: rows(getattr(ablation, name)) for name in ("predicted", "measured", "random")},
@@ -254,27 +254,27 @@ RULE_NAMES = {
 }
 
 
-def _trace_ends(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace:
+def _trace_ends(problem: AttributionProblem, plain: PlainRun, options: LayerPathOptions) -> LayerTrace:
     """A trace whose run holds input and baseline, for what is put in their places."""
-    return trace_layers(problem, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
+    return trace_layers(problem, "pairs", plain, max_steps=0, max_rows=options.max_rows, time_limit_s=None, keep=False)
 
 
-def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
+def _layer_edges(trace: LayerTrace, options: LayerPathOptions) -> list[Edge]:
     """Edges between neighbors among the layers that the whole answer passes through; with branch_edges from each layer
     to the next that reads it."""
-    if not chosen.edges or _is_refined(trace):
+    if not options.edges or _is_refined(trace):
         return []
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
-    if not chosen.branch_edges or len(cuts) == len(trace.layers):
-        return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, chosen.num_top)]
+    if not options.branch_edges or len(cuts) == len(trace.layers):
+        return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, options.num_top)]
     edges: list[Edge] = []
     handed_on: set[int] = set()
     for target in range(1, len(trace.layers)):
         open_ends = [place for place in reversed(range(target)) if place not in handed_on][:_MAX_SOURCES]
-        into = {place: edges_between(trace, place, target, chosen.num_top) for place in open_ends}
+        into = {place: edges_between(trace, place, target, options.num_top) for place in open_ends}
         if not any(into.values()):  # a branch that begins where another did
             source = next((place for place in reversed(cuts) if place < target), None)
-            into = {} if source is None else {source: edges_between(trace, source, target, chosen.num_top)}
+            into = {} if source is None else {source: edges_between(trace, source, target, options.num_top)}
         handed_on |= {place for place, edges in into.items() if edges}
         edges += [edge for edges in into.values() for edge in edges]
     return edges

@@ -137,9 +137,9 @@ def ablate_layers(
         units = sum_by_unit(layer, part)
         count = max(1, round(ABLATED_SHARE * units.shape[1]))
         top = units.abs().topk(count, dim=1).indices
-        chance = torch.rand(units.shape, generator=rng).topk(count, dim=1).indices.to(top.device)
-        for chosen in (top, chance):
-            patches.append(ActivationPatch(layer.key, torch.where(unit_mask(layer, part, chosen), base, value)))
+        random_units = torch.rand(units.shape, generator=rng).topk(count, dim=1).indices.to(top.device)
+        for units_away in (top, random_units):
+            patches.append(ActivationPatch(layer.key, torch.where(unit_mask(layer, part, units_away), base, value)))
         places.append(place)
         predicted.append(units.gather(1, top).sum(1))
     answers = run_patched(problem, patches, max_rows=max_rows)

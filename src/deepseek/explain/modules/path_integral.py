@@ -117,30 +117,30 @@ def integrate(
         open_ = (total > limit) & (used + 2 * LATER_STEPS <= max_steps)
         if late or not open_.any():
             break
-        chosen = _worst_panels(panels, total, open_, (max_steps - used) // (2 * LATER_STEPS))
-        halved = panels.take(chosen)
+        worst = _worst_panels(panels, total, open_, (max_steps - used) // (2 * LATER_STEPS))
+        halved = panels.take(worst)
         middle = halved.ends.mean(1)
         lower, upper = torch.stack([halved.ends[:, 0], middle], 1), torch.stack([middle, halved.ends[:, 1]], 1)
         new = _measure_panels(measure, halved.rows.repeat(2), torch.cat([lower, upper]), LATER_STEPS, max_rows)
         used.index_add_(0, new.rows, torch.full_like(new.rows, LATER_STEPS))
-        kept = torch.ones(len(panels.rows), dtype=torch.bool)
-        kept[chosen] = False
-        panels = panels.take(kept.nonzero()[:, 0]).joined_with(new)
+        remaining = torch.ones(len(panels.rows), dtype=torch.bool)
+        remaining[worst] = False
+        panels = panels.take(remaining.nonzero()[:, 0]).joined_with(new)
     parts = [part.new_zeros(num_rows, *part.shape[1:]).index_add_(0, panels.rows, part) for part in panels.parts]
     return Integral(parts, total, used, not bool((total <= limit).all()))
 
 
 def _worst_panels(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:
     """The places of the panels that make half of the error of each row that is not good enough yet."""
-    chosen: list[int] = []
+    worst: list[int] = []
     share, number = torch.zeros(len(total), dtype=torch.float64), torch.zeros(len(total), dtype=torch.int64)
     for place in panels.error.argsort(descending=True).tolist():
         row = int(panels.rows[place])
         if open_[row] and share[row] < 0.5 * total[row] and number[row] < most[row]:
-            chosen.append(place)
+            worst.append(place)
             share[row] += panels.error[place]
             number[row] += 1
-    return torch.tensor(chosen)
+    return torch.tensor(worst)
 
 
 def _measure_panels(measure: MeasureFunction, rows: Tensor, ends: Tensor, num_steps: int, max_rows: int) -> Panels:

@@ -74,12 +74,12 @@ def global_report(
         )
     target = target or _most_predicted_class(explainer, features[spread_indices(len(features), MAX_ROWS)])
     classes = _explained_classes(explainer)
-    chosen = spread_indices(
+    explained = spread_indices(
         len(features), _affordable_rows(explainer, features, target, max_rows, limit_s / max(1, len(classes)))
     )
-    rows, raw = features[chosen], [records[index] for index in chosen.tolist()]
+    rows, raw = features[explained], [records[index] for index in explained.tolist()]
     attribution = explainer.explain(rows, target=target)
-    check_attribution(attribution, chosen.tolist())
+    check_attribution(attribution, explained.tolist())
     by_class = {
         name: mean_abs(attribution if name == target else explainer.explain(rows, target=name)) for name in classes
     }

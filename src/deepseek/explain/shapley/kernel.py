@@ -30,8 +30,8 @@ COALITIONS_PER_BATCH = 256  # coalitions between two looks at the error
 class KernelValues:
     """Shapley values of one row."""
 
-    values: Float64  # (G,) of each group of features
-    error: Float64  # (G,) standard errors; 0 where all coalitions were seen
+    values: Float64  # (P,) of each feature
+    error: Float64  # (P,) standard errors; 0 where all coalitions were seen
     base: float
     output: float
     num_evaluations: int
@@ -43,7 +43,6 @@ def kernel_shap(
     row: NDArray[np.floating],
     baselines: NDArray[np.floating],
     *,
-    groups: NDArray[np.int64] | None = None,
     num_evaluations: int = 2048,
     tolerance: float = 0.01,
     max_rows: int = 4096,
@@ -52,23 +51,22 @@ def kernel_shap(
 ) -> KernelValues:
     """KernelSHAP values of `row` (P,) against `baselines` (B, P).
 
-    `groups` (P,) are places of groups whose features stay or go together; by default each is one. An evaluation is one
-    coalition, a row of f for each baseline; at most `max_rows` rows are in memory. Sampling stops when every standard
-    error is at most `tolerance` of the largest value, or at `num_evaluations` or `time_limit_s`, which is partial.
+    An evaluation is one coalition, a row of f for each baseline; at most `max_rows` rows are in memory. Sampling stops
+    when every standard error is at most `tolerance` of the largest value, or at `num_evaluations` or `time_limit_s`,
+    which is partial.
 
-    InputError when there are fewer evaluations than groups, for then nothing could tell them apart.
+    InputError when there are fewer evaluations than features, for then nothing could tell them apart.
 
     >>> kernel = kernel_shap(lambda rows: rows @ np.array([2.0, -1.0]) + 3, np.array([1.0, 5.0]), np.zeros((1, 2)))
     >>> kernel.values.round(9).tolist(), kernel.base, kernel.output
     ([2.0, -5.0], 3.0, 0.0)
     """
     start = time.perf_counter()
-    places = np.arange(len(row)) if groups is None else np.asarray(groups)
-    count = int(places.max()) + 1
+    count = len(row)
     _check_num_evaluations(count, num_evaluations)
 
     def evaluate(masks: NDArray[np.bool_]) -> Float64:
-        return _mean_over_baselines(f, row, baselines, masks[:, places], max_rows)
+        return _mean_over_baselines(f, row, baselines, masks, max_rows)
 
     ends = evaluate(np.array([[False] * count, [True] * count]))
     base, output = float(ends[0]), float(ends[1])
@@ -77,28 +75,27 @@ def kernel_shap(
     rng = np.random.default_rng(seed)
     masks, weights, sizes = _enumerate_sizes(count, num_evaluations)
     answers = evaluate(masks) - base
-    drawn = np.zeros((0, count), bool)
-    is_partial = False
-    fitted = (
-        _fit_least_squares(masks, weights, answers, output - base) if len(masks) else (np.zeros(count), np.zeros(count))
-    )
+    sampled, is_partial = np.zeros((0, count), bool), False
+    values = error = np.zeros(count)
+    if len(masks):
+        values, error = _fit_least_squares(masks, weights, answers, output - base)
+    # All coalitions of the other sizes together weigh what their share of the kernel is.
+    share = sum(_kernel_weight(count, size) for size in sizes)
     while len(sizes):
-        room = num_evaluations - len(masks) - len(drawn)
-        late = time_limit_s is not None and time.perf_counter() - start > time_limit_s
-        enough = len(drawn) >= 2 * count and fitted[1].max() <= tolerance * np.abs(fitted[0]).max()
-        if enough or late or room < 2:
-            is_partial = not enough
+        num_left = num_evaluations - len(masks) - len(sampled)
+        is_late = time_limit_s is not None and time.perf_counter() - start > time_limit_s
+        is_enough = len(sampled) >= 2 * count and error.max() <= tolerance * np.abs(values).max()
+        if is_enough or is_late or num_left < 2:
+            is_partial = not is_enough
             break
-        more = _draw_coalitions(count, sizes, min(COALITIONS_PER_BATCH, room) // 2, rng)
-        drawn = np.concatenate([drawn, more])
+        more = _draw_coalitions(count, sizes, min(COALITIONS_PER_BATCH, num_left) // 2, rng)
+        sampled = np.concatenate([sampled, more])
         answers = np.concatenate([answers, evaluate(more) - base])
-        # All coalitions of the other sizes together weigh what their share of the kernel is.
-        share = sum(_kernel_weight(count, size) for size in sizes)
-        each = np.full(len(drawn), share / len(drawn))
-        fitted = _fit_least_squares(
-            np.concatenate([masks, drawn]), np.concatenate([weights, each]), answers, output - base, len(masks)
+        all_weights = np.concatenate([weights, np.full(len(sampled), share / len(sampled))])
+        values, error = _fit_least_squares(
+            np.concatenate([masks, sampled]), all_weights, answers, output - base, len(masks)
         )
-    return KernelValues(fitted[0], fitted[1], base, output, 2 + len(masks) + len(drawn), is_partial)
+    return KernelValues(values, error, base, output, 2 + len(masks) + len(sampled), is_partial)
 
 
 def _check_num_evaluations(count: int, num_evaluations: int) -> None:
@@ -136,10 +133,10 @@ def _enumerate_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_
 
 
 def _draw_coalitions(count: int, sizes: list[int], num_pairs: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Random coalitions (2 * num_pairs, G) of the sizes left, as often as the kernel weighs them, with their
+    """Random coalitions (2 * num_pairs, P) of the sizes left, as often as the kernel weighs them, with their
     complements."""
-    chances = np.array([_kernel_weight(count, size) for size in sizes])
-    size = rng.choice(sizes, num_pairs, p=chances / chances.sum())
+    weights = np.array([_kernel_weight(count, size) for size in sizes])
+    size = rng.choice(sizes, num_pairs, p=weights / weights.sum())
     ranks = rng.random((num_pairs, count)).argsort(axis=1)
     masks = ranks < size[:, None]
     return np.stack([masks, ~masks], axis=1).reshape(-1, count)

@@ -1,7 +1,7 @@
 """What the module itself answers, and whether an explanation's own runs of it have answered the same.
 
     plain = plain_run(problem, baselines, tolerance, max_rows)    on copies of inputs and of baselines
-    plain.check(answers, bases, rows, chosen, branches)           ExplainError where another run answered otherwise
+    plain.check(answers, bases, rows, base_rows, branches)           ExplainError where another run answered otherwise
     with raise_explain_error("..."):                              errors of the module as an ExplainError
 
 A sum that closes proves nothing when both of its ends come of the same wrong run: a branch in Python is taken once for
@@ -65,10 +65,12 @@ class PlainRun:
         """The limit (N, B) for each pair of a row and a baseline."""
         return error_limit(self.output[:, None], self.bases, self.eps, self.tolerance)
 
-    def check(self, answers: Tensor, bases: Tensor, rows: Tensor, chosen: Tensor, branches: Sequence[str] = ()) -> None:
+    def check(
+        self, answers: Tensor, bases: Tensor, rows: Tensor, base_rows: Tensor, branches: Sequence[str] = ()
+    ) -> None:
         """ExplainError where a run of M pairs gave other answers than the module itself. `branches`: where Python
         has read what differs between input and baseline."""
-        of_row, of_base = rows.numpy(), chosen.numpy()
+        of_row, of_base = rows.numpy(), base_rows.numpy()
         own = self.output[of_row], self.bases[of_row, of_base]
         self._compare(answers, own[0], of_row, "input", branches)
         self._compare(bases, own[1], of_row, "baseline", branches)
