@@ -244,7 +244,7 @@ class SamplePreparer:
         return (*media, *(self.table.inputs() if self.table else ()))
 
     def to_bytes(self) -> bytes:
-        """JSON, equal for equal fits."""
+        """The preparer as JSON; equal fits give equal bytes."""
         top = {
             "version": VERSION,
             "media": [{"name": c.name, "kind": c.kind, "reader": asdict(c.reader)} for c in self.media],
