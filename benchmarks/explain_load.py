@@ -80,7 +80,7 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 def pairs(bench: Bench, server: Server, num_pairs: int, kind: str = "") -> list[dict[str, Any]]:
     """The three claims of what a server serves."""
-    ask = server.ask_rows(1)
+    ask = server.example_request(1)
     why = dataclasses.replace(ask, url=ask.url.replace(":predict", ":explain"))
     most = measure(ask, bench.load(ROW_CONNECTIONS, by_wrk=True)).per_s
     tried = {

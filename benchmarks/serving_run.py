@@ -83,7 +83,7 @@ def failed(runs: Sequence[LoadResult]) -> int:
 
 def right_cpu_ms(run: LoadResult) -> float:
     """Milliseconds of the server's CPU for each request that it answered right; infinite where it answered none."""
-    return 1e3 * sum((run.used_s or {}).values()) / run.num_right if run.num_right else float("inf")
+    return 1e3 * sum((run.cpu_by_part_s or {}).values()) / run.num_right if run.num_right else float("inf")
 
 
 def told(runs: Sequence[LoadResult]) -> str:

@@ -32,7 +32,7 @@ def null(bench: Bench) -> Iterator[dict[str, Any]]:
     """What a request costs when the engine costs next to nothing."""
     with bench.server(bench.stump.bundle, *ONE_EACH) as server:
         load = bench.load(NULL_CONNECTIONS, by_wrk=True)
-        [runs] = bench.rounds([(server.ask_rows(1), load, server.pid)])
+        [runs] = bench.rounds([(server.example_request(1), load, server.pid)])
     note = f"{' '.join(ONE_EACH)}, by {load.client}: {told(runs)}"
     cpu_ms = middle(runs, lambda run: 1e3 * run.cpu_s())
     yield claim(
@@ -46,7 +46,7 @@ def row(bench: Bench) -> Iterator[dict[str, Any]]:
     """Single rows as JSON records."""
     with bench.server(bench.tree.bundle, *ONE_EACH) as server:
         load = bench.load(ROW_CONNECTIONS, by_wrk=True)
-        [runs] = bench.rounds([(server.ask_rows(1), load, server.pid)])
+        [runs] = bench.rounds([(server.example_request(1), load, server.pid)])
     note = f"{' '.join(ONE_EACH)}, by {load.client}: {told(runs)}"
     rate, p99_ms = middle(runs, lambda run: run.per_s), middle(runs, lambda run: 1e3 * run.quantile_s(0.99))
     yield claim("row_rate", ours=rate, unit="rows/s", op=">=", bar=40_000, num_seeds=len(runs), note=note)
@@ -104,7 +104,8 @@ def null_rivals(bench: Bench) -> Iterator[dict[str, Any]]:
             setting = serving_rivals.best(rival, "null", [1.5], load, quick=bench.quick)
             other = stack.enter_context(serving_rivals.started(rival, "null", setting))
             ours = stack.enter_context(bench.server(bench.stump.bundle, *ONE_EACH))
-            runs, theirs = bench.rounds([(ours.ask_rows(1), load, ours.pid), (other.ask([1.5]), load, other.pid)])
+            requests = ours.example_request(1), other.ask([1.5])
+            runs, theirs = bench.rounds([(requests[0], load, ours.pid), (requests[1], load, other.pid)])
         rates = [middle(each, lambda run: run.per_s) for each in (runs, theirs)]
         cpu_ms = [middle(each, right_cpu_ms) for each in (runs, theirs)]
         told_of = {"rival_name": f"{rival.name}, {setting}", "num_seeds": len(runs), "op": ">="}

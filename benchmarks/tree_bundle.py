@@ -71,8 +71,7 @@ def _files(model: Model, preprocessor: Any) -> dict[str, bytes]:
 def _engines(model: Model, graph: bytes, features: Any) -> tuple[EngineEntry, ...]:
     """Measured here, as `deepseek ship` does."""
     source = Source(lambda: model, lambda: graph, features.shape[1])
-    tuning = autotune(source, check_parity(model, graph, features), features)
-    return tuple(EngineEntry(**entry) for entry in tuning.entries)
+    return autotune(source, check_parity(model, graph, features), features).entries
 
 
 def _manifest(inputs: tuple[Input, ...], engines: tuple[EngineEntry, ...]) -> Manifest:

@@ -14,7 +14,7 @@ import deepseek
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
-    version telemetry moved errors http_errors contracts results plugins config extras files look bundle data nn
+    version telemetry moved errors http_errors null_words contracts results plugins config extras files look bundle data nn
     optimizers train engines compress client bench serve observe explain citations automl privacy recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
@@ -27,7 +27,7 @@ EXTRAS = """
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.
-OWN = {"deepseek.serve": {"msgspec", "orjson"}, "deepseek.client": {"msgspec"}, "deepseek.bench": {"msgspec"}}
+OWN = {"deepseek.serve": {"msgspec", "orjson"}}
 BASE = frozenset(["click", "numpy", "rich", "safetensors"])
 FILES = sorted(SRC.rglob("*.py"))
 

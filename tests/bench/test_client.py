@@ -85,10 +85,10 @@ def test_each_answer_is_counted_once_it_is_whole(pieces: tuple[bytes, ...]) -> N
 def test_a_closed_load_counts_what_is_answered_in_its_time_whenever_it_was_sent() -> None:
     client, now_s = LoadClient(LoadPlan("127.0.0.1", 1, REQUEST, 1, 1.0, 0.0, None)), perf_counter()
     client._start_s, client._stop_s = now_s - 1, now_s + 1_000
-    client.answered(200, came_s=now_s - 5, sent_s=now_s - 5)
+    client.count_response(200, came_s=now_s - 5, sent_s=now_s - 5)
     assert client.statuses.total() == 1
     client._stop_s = now_s - 0.5
-    client.answered(200, came_s=now_s - 0.9, sent_s=now_s - 0.9)
+    client.count_response(200, came_s=now_s - 0.9, sent_s=now_s - 0.9)
     assert client.statuses.total() == 1
 
 

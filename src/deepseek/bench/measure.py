@@ -1,17 +1,16 @@
-"""One load on one server, and what came of it."""
+"""One load on one server, and its result."""
 
 from __future__ import annotations
 
-import base64
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import IO, Any, Literal, cast
+from dataclasses import asdict, dataclass, field
+from typing import IO, Literal, cast
 from urllib.parse import urlsplit
 
 from deepseek.bench import usage, wrk
+from deepseek.bench.messages import ClientReport, LoadPlan
 from deepseek.errors import InputError
 
 CLIENT_NAMES = ("own", "wrk")
@@ -19,74 +18,72 @@ CLIENT_NAMES = ("own", "wrk")
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest:
-    """What is asked, again and again."""
+    """The request that is sent again and again."""
 
     url: str  # with its path
     bodies: tuple[bytes, ...]  # taken in turn
     headers: Mapping[str, str] = field(default_factory=dict)
     num_rows: int = 1  # of each body
 
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers with the type of the bodies."""
+        return {"content-type": "application/json", **self.headers}
+
     def requests(self) -> tuple[bytes, ...]:
-        """Whole HTTP requests."""
+        """Whole HTTP requests, one for each body."""
         parts = urlsplit(self.url)
-        headers = {"host": parts.netloc, "content-type": "application/json", **self.headers}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in {"host": parts.netloc, **self.all_headers}.items())
         head = f"POST {parts.path} HTTP/1.1\r\n{lines}content-length: "
         return tuple(f"{head}{len(body)}\r\n\r\n".encode() + body for body in self.bodies)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is asked."""
+    """How much is sent."""
 
     num_connections: int = 1  # of requests on their way at once at most
     seconds: float = 5.0
     warmup_s: float = 0.5
-    rate: float | None = None  # requests a second that come by themselves; None: each after an answer
+    rate: float | None = None  # requests a second that come by themselves; None: each after a response
     client: Literal["own", "wrk"] = "own"
 
 
 @dataclass(frozen=True, slots=True)
-class LoadResult:
+class LoadResult(ClientReport):
     """What the client saw, and what the server used."""
 
-    statuses: Mapping[str, int]  # "200" -> answers; "0" -> connections that broke
-    wall_s: float
-    client_cpu_s: float
-    latency_marks_s: tuple[float, ...]  # of the answers with 200: quantiles 0, 0.001, ..., 0.999
-    longest_s: float  # from sending to the slowest 200
-    max_s: float  # the same from when the request came
-    used_s: Mapping[str, float] | None  # CPU of the server by part; None where that cannot be seen
+    cpu_by_part_s: Mapping[str, float] | None = None  # CPU of the server by part; None where that cannot be seen
 
     @property
     def num_right(self) -> int:
-        """Answers with 200."""
+        """Responses with 200."""
         return self.statuses.get("200", 0)
 
     @property
     def num_failed(self) -> int:
-        """Refused ones and broken connections."""
+        """Refused requests and broken connections."""
         return sum(self.statuses.values()) - self.num_right
 
     @property
     def per_s(self) -> float:
-        """Right answers a second."""
+        """Right responses a second."""
         return self.num_right / self.wall_s
 
     def quantile_s(self, share: float) -> float:
-        """The latency that this share of the right answers did not exceed; not a number without any."""
+        """The latency that this share of the right responses did not exceed; not a number without any."""
         marks = self.latency_marks_s
         return marks[min(len(marks) - 1, round(1_000 * share))] if marks else float("nan")
 
     def cpu_s(self, part: str | None = None) -> float:
-        """Seconds of the server's CPU for an answer, of any status; of one part, or all. Not a number where unknown."""
-        num_answers = sum(self.statuses.values())
-        if self.used_s is None or not num_answers:
+        """Seconds of the server's CPU for a response of any status, of one part or all. Not a number where unknown."""
+        num_responses = sum(self.statuses.values())
+        if self.cpu_by_part_s is None or not num_responses:
             return float("nan")
-        return (sum(self.used_s.values()) if part is None else self.used_s[part]) / num_answers
+        return (sum(self.cpu_by_part_s.values()) if part is None else self.cpu_by_part_s[part]) / num_responses
 
 
-def measure(ask: BenchRequest, load: Load, pid: int | None = None) -> LoadResult:
+def measure(request: BenchRequest, load: Load, pid: int | None = None) -> LoadResult:
     """Load a server; `pid` is its process, where it runs on this machine. InputError when it cannot be reached."""
     before: list[usage.CpuByProcess] = []
 
@@ -94,44 +91,39 @@ def measure(ask: BenchRequest, load: Load, pid: int | None = None) -> LoadResult
         if pid is not None and usage.can_measure_cpu():
             before.append(usage.cpu_by_process(pid))
 
-    seen = _load_by_wrk(ask, load, begin) if load.client == "wrk" else _load_by_own_client(ask, load, begin)
-    spent = usage.cpu_by_part(before[0], usage.cpu_by_process(pid)) if before and pid is not None else None
-    return LoadResult(
-        seen["statuses"], seen["wall_s"], seen["client_cpu_s"], tuple(seen["latency_marks_s"]), seen["longest_s"],
-        seen["max_s"], spent,
-    )  # fmt: skip
+    report = (_load_by_wrk if load.client == "wrk" else _load_by_own_client)(request, load, begin)
+    cpu_by_part = usage.cpu_by_part(before[0], usage.cpu_by_process(pid)) if before and pid is not None else None
+    return LoadResult(**asdict(report), cpu_by_part_s=cpu_by_part)
 
 
-def _load_by_wrk(ask: BenchRequest, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
+def _load_by_wrk(request: BenchRequest, load: Load, begin: Callable[[], None]) -> ClientReport:
     if load.rate is not None:
         raise InputError("wrk cannot send at a rate", expected="a closed load", fix="use the own client")
     return wrk.run_wrk(
-        ask.url, {"content-type": "application/json", **ask.headers}, ask.bodies,
+        request.url, request.all_headers, request.bodies,
         num_connections=load.num_connections, seconds=load.seconds, warmup_s=load.warmup_s, begin=begin,
     )  # fmt: skip
 
 
-def _load_by_own_client(ask: BenchRequest, load: Load, begin: Callable[[], None]) -> dict[str, Any]:
-    parts = urlsplit(ask.url)
-    plan = {
-        "host": parts.hostname, "port": parts.port or 80,
-        "requests": [base64.b64encode(request).decode() for request in ask.requests()],
-        "num_connections": load.num_connections, "seconds": load.seconds, "warmup_s": load.warmup_s, "rate": load.rate,
-    }  # fmt: skip
+def _load_by_own_client(request: BenchRequest, load: Load, begin: Callable[[], None]) -> ClientReport:
+    parts = urlsplit(request.url)
+    plan = LoadPlan(
+        parts.hostname or "", parts.port or 80, request.requests(),
+        load.num_connections, load.seconds, load.warmup_s, load.rate,
+    )  # fmt: skip
     with subprocess.Popen(
         [sys.executable, "-m", "deepseek.bench.client"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as client:  # fmt: skip
-        told, said, trouble = (cast("IO[str]", pipe) for pipe in (client.stdin, client.stdout, client.stderr))
+        stdin, stdout, stderr = (cast("IO[str]", pipe) for pipe in (client.stdin, client.stdout, client.stderr))
         try:
-            told.write(json.dumps(plan))
-            told.close()
-            if said.readline() == "begin\n":
+            stdin.write(plan.to_json())
+            stdin.close()
+            if stdout.readline() == "begin\n":
                 begin()
-                if text := said.readline():
-                    found: dict[str, Any] = json.loads(text)
-                    return found
-            reason = trouble.read().strip().rpartition("\n")[2]
+                if text := stdout.readline():
+                    return ClientReport.from_json(text)
+            reason = stderr.read().strip().rpartition("\n")[2]
         finally:
             client.kill()
     raise InputError(

@@ -26,24 +26,22 @@ STOP_TIMEOUT_S = 40.0  # that it has to stop
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, and the model of it that is asked."""
+    """A server, and the model of it that is measured."""
 
     url: str
     model: str
-    pid: int | None = None  # where it was started from here
+    pid: int | None = None  # of a server that was launched here
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def ask_rows(self, num_rows: int) -> BenchRequest:
-        """The model's example: one row as a record, more as positional arrays."""
+    def example_request(self, num_rows: int) -> BenchRequest:
+        """A request with the model's example: one row as a record, more as positional arrays."""
         example = get_json(f"{self.url}/v1/models/{self.model}/example", self.headers)["instances"][0]
-        body = {"instances": [example]} if num_rows == 1 else positional_body(example, num_rows)
-        return BenchRequest(
-            f"{self.url}/v1/models/{self.model}:predict", (json.dumps(body).encode(),), self.headers, num_rows
-        )
+        body = json.dumps({"instances": [example]} if num_rows == 1 else positional_body(example, num_rows))
+        return BenchRequest(f"{self.url}/v1/models/{self.model}:predict", (body.encode(),), self.headers, num_rows)
 
 
-def positional_body(record: Mapping[str, Any], num_rows: int) -> dict[str, Any]:
-    """The same row many times, as :predict takes it by position.
+def positional_body(record: Mapping[str, Any], num_rows: int) -> dict[str, list[Any]]:
+    """A body of :predict with the same row many times, by position.
 
     >>> positional_body({"age": 61, "income": 48000}, 2)
     {'columns': ['age', 'income'], 'rows': [[61, 48000], [61, 48000]]}
@@ -53,15 +51,15 @@ def positional_body(record: Mapping[str, Any], num_rows: int) -> dict[str, Any]:
 
 @contextmanager
 def launch_server(path: str, options: Sequence[str] = (), headers: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """`deepseek serve PATH`, with `options`, on a port that is free. Its log goes to a file that is thrown away.
+    """Runs `deepseek serve PATH`, with `options`, on a free port until the block ends. Its log is thrown away.
 
-    What keeps it from starting is raised as InputError, in its own words.
+    InputError for a server that does not start, in the server's own words.
     """
-    place = [f"./{path}" if path.startswith("-") else path]  # no option, whatever its name
+    bundle = f"./{path}" if path.startswith("-") else path  # no option, whatever its name
     command = [sys.executable, "-m", "deepseek", "serve", "--port", "0", "--host", "127.0.0.1", "--json"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*command, *options, *place], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL
+            [*command, *options, bundle], stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL
         )
         try:
             line = cast("IO[bytes]", process.stdout).readline()
@@ -75,7 +73,7 @@ def launch_server(path: str, options: Sequence[str] = (), headers: Mapping[str, 
 
 
 def server_at(url: str, model: str | None = None, headers: Mapping[str, str] | None = None) -> Server:
-    """A server that runs, and its model of that name, else its first one."""
+    """The server at `url` and its model of that name, else its first one. MissingError for no such model."""
     parts = split_url(url)
     if parts.scheme != "http":
         raise InputError(f"{url} is encrypted", expected="http://HOST:PORT", fix="measure the server without TLS")
@@ -107,27 +105,26 @@ def key_header(file: Path) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def refusal_reason(ask: BenchRequest) -> str:
+def refusal_reason(request: BenchRequest) -> str:
     """Why a request like those of a measurement is not answered with 200, in the server's own words; "" when it is."""
-    headers = {"content-type": "application/json", **ask.headers}
     try:
-        get_json(ask.url, headers, ask.bodies[0])
+        get_json(request.url, request.all_headers, request.bodies[0])
     except DeepseekError as error:
         return str(error)
     return ""
 
 
 def get_json(url: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
-    """A page as JSON, or the answer to a body. What the server refuses is raised as the class that it raised;
-    UnreachableError otherwise."""
+    """The JSON at `url`, fetched with GET, or with POST where there is a body. What the server refuses is raised as the
+    class of error that the server raised; UnreachableError for all else."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_TIMEOUT_S)
     try:
         connection.request("GET" if body is None else "POST", parts.path, body, dict(headers))
-        answer = connection.getresponse()
-        found = answer.read()
-        if answer.status == 200:
-            return json.loads(found)
+        response = connection.getresponse()
+        data = response.read()
+        if response.status == 200:
+            return json.loads(data)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(
             f"{url} cannot be read: {error}",
@@ -136,20 +133,20 @@ def get_json(url: str, headers: Mapping[str, str], body: bytes | None = None) ->
         ) from error
     finally:
         connection.close()
-    raise error_from_body(answer.status, found, url)
+    raise error_from_body(response.status, data, url)
 
 
 def _start_error(error: Mapping[str, str], log: str) -> InputError:
-    said = error.get("message") or log.strip().rpartition("\n")[2] or "it said nothing"
+    reason = error.get("message") or log.strip().rpartition("\n")[2] or "it said nothing"
     return InputError(
-        f"the server did not start: {said}",
+        f"the server did not start: {reason}",
         expected=error.get("expected", "a bundle or a folder that can be served"),
         fix=error.get("fix", "see what deepseek serve says"),
     )
 
 
 def stop_process(process: subprocess.Popen[bytes]) -> None:
-    """As a service manager does: ask, wait, kill."""
+    """End a process as a service manager does: terminate, wait, kill."""
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)

@@ -21,16 +21,16 @@ def can_measure_cpu() -> bool:
 
 
 def cpu_by_process(pid: int) -> CpuByProcess:
-    """What each process of a server has used until now."""
-    return {each: (server_part(each), cpu_s(each)) for each in process_tree(pid)}
+    """The CPU that each process of a server has used until now."""
+    return {process: (server_part(process), cpu_s(process)) for process in process_tree(pid)}
 
 
 def cpu_by_part(before: CpuByProcess, after: CpuByProcess) -> dict[str, float]:
     """Seconds of CPU by part of the server. A process that was started in between counts with all that it used."""
-    found = {FRONT_ENDS: 0.0, ENGINES: 0.0}
+    cpu_by_part_s = {FRONT_ENDS: 0.0, ENGINES: 0.0}
     for pid, (part, seconds) in after.items():
-        found[part] += max(0.0, seconds - before.get(pid, (part, 0.0))[1])
-    return found
+        cpu_by_part_s[part] += max(0.0, seconds - before.get(pid, (part, 0.0))[1])
+    return cpu_by_part_s
 
 
 def process_tree(pid: int) -> Iterator[int]:
@@ -44,17 +44,17 @@ def process_tree(pid: int) -> Iterator[int]:
 def cpu_s(pid: int) -> float:
     """Seconds of a process on a CPU, over its threads; 0 when it is gone."""
     fields = (_read_proc(task / "schedstat").split() for task in _list_folder(Path(f"/proc/{pid}/task")))
-    return sum(int(found[0]) for found in fields if found) / 1e9
+    return sum(int(times_ns[0]) for times_ns in fields if times_ns) / 1e9
 
 
 def resident_bytes(pid: int) -> int:
     """Memory of a server in RAM. Pages that its processes share are counted in each of them."""
-    sizes = (_read_proc(Path(f"/proc/{each}/statm")).split() for each in process_tree(pid))
-    return sum(int(found[1]) for found in sizes if found) * os.sysconf("SC_PAGE_SIZE")
+    fields = (_read_proc(Path(f"/proc/{process}/statm")).split() for process in process_tree(pid))
+    return sum(int(sizes[1]) for sizes in fields if sizes) * os.sysconf("SC_PAGE_SIZE")
 
 
 def server_part(pid: int) -> str:
-    """An engine process is known by the module that it runs."""
+    """ENGINES for a process whose command line names the module of an engine, else FRONT_ENDS."""
     command = _read_proc(Path(f"/proc/{pid}/cmdline"))
     return ENGINES if any(module in command for module in _ENGINE_MODULES) else FRONT_ENDS
 

@@ -13,8 +13,8 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from deepseek.bench.messages import ClientReport
 from deepseek.errors import InputError
 
 MAX_BODIES = 2_000
@@ -60,8 +60,8 @@ def run_wrk(
     seconds: float,
     warmup_s: float,
     begin: Callable[[], None],
-) -> dict[str, Any]:
-    """What the own client would have said, and InputError when there is no wrk. `begin` is called after the warm-up."""
+) -> ClientReport:
+    """What wrk saw, after a warm-up that `begin` is called at the end of. InputError when there is no wrk."""
     if not is_installed():
         raise InputError("wrk is not installed", expected="the program wrk", fix="install it, or use --client own")
     with tempfile.TemporaryDirectory() as folder:
@@ -72,22 +72,19 @@ def run_wrk(
         begin()
         before_s = _children_cpu_s()
         text = _run_seconds(command, seconds)
-    found = re.search(r"FOUND (\{.*\})", text)
-    if found is None:
+    figures = re.search(r"FOUND (\{.*\})", text)
+    if figures is None:
         raise InputError("wrk did not finish", expected="figures", fix=f"see what it says: {text.strip()[-300:]}")
-    seen = json.loads(found[1])
-    num_right = seen["requests"] - seen["refused"]
-    return {
-        "statuses": {"200": num_right} | {k: n for k, n in (("4xx", seen["refused"]), ("0", seen["lost"])) if n},
-        "wall_s": seen["us"] / 1e6, "client_cpu_s": _children_cpu_s() - before_s,
-        "latency_marks_s": [mark / 1e6 for mark in seen["marks_us"]], "longest_s": seen["max_us"] / 1e6,
-        "max_s": seen["max_us"] / 1e6,
-    }  # fmt: skip
+    seen = json.loads(figures[1])
+    failures = {"4xx": seen["refused"], "0": seen["lost"]}
+    statuses = {"200": seen["requests"] - seen["refused"]} | {kind: num for kind, num in failures.items() if num}
+    marks, max_s = tuple(mark / 1e6 for mark in seen["marks_us"]), seen["max_us"] / 1e6
+    return ClientReport(statuses, seen["us"] / 1e6, _children_cpu_s() - before_s, marks, max_s, max_s)
 
 
 def _write_script(folder: Path, headers: dict[str, str], bodies: tuple[bytes, ...]) -> Path:
-    for at, body in enumerate(bodies, 1):
-        (folder / str(at)).write_bytes(body)
+    for number, body in enumerate(bodies, 1):
+        (folder / str(number)).write_bytes(body)
     lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
     text = _SCRIPT.replace("NUM_BODIES", str(len(bodies))).replace("FOLDER", str(folder)).replace("HEADERS", lines)
     script = folder / "load.lua"
@@ -96,12 +93,12 @@ def _write_script(folder: Path, headers: dict[str, str], bodies: tuple[bytes, ..
 
 
 def _run_seconds(command: list[str], seconds: float) -> str:
-    """Run wrk for so long, which counts whole seconds."""
+    """Run wrk, which counts whole seconds, for about so long; what it printed."""
     whole = [*command[:1], "--duration", f"{max(1, round(seconds))}s", *command[1:]]
     done = subprocess.run(whole, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
 def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -7,18 +7,24 @@
         await client.predict(matrix)
 
 Rows are records, columns by name, a numpy matrix or an Arrow table (or a frame that can be one); how they travel is the
-client's affair. What the server refuses is raised as the class of error that the server raised.
+client's affair. What the server refuses is raised as the class of error that the server raised. Records and lists need
+nothing but the standard library; numpy and pyarrow are imported where an array or a table is sent or returned.
 """
 
 from __future__ import annotations
 
-from deepseek.extras import need
+import warnings
 
-need("msgspec", extra="serve")
-
-from deepseek.client.aio import AsyncClient  # noqa: E402  (after the check, so that its message is the one seen)
-from deepseek.client.answers import PredictResponse  # noqa: E402
-from deepseek.client.errors import UnreachableError  # noqa: E402
-from deepseek.client.sync import Client  # noqa: E402
+from deepseek.client.aio import AsyncClient
+from deepseek.client.answers import PredictResponse
+from deepseek.client.errors import UnreachableError
+from deepseek.client.sync import Client
 
 __all__ = ["AsyncClient", "Client", "PredictResponse", "UnreachableError"]
+
+
+def __getattr__(name: str) -> type[PredictResponse]:
+    if name != "Answers":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("deepseek.client.Answers is now PredictResponse", DeprecationWarning, stacklevel=2)
+    return PredictResponse

@@ -1,82 +1,34 @@
 """The client for event loops: HTTP/1.1 over asyncio streams, with connections that are kept.
 
-The same verbs as Client, each to be awaited. Many calls at a time take as many connections.
+The same methods as Client, each to be awaited. Many calls at a time take as many connections.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
+from urllib.parse import SplitResult
 
-from deepseek.client.answers import PredictResponse
-from deepseek.client.attempts import (
-    MAX_RETRIES,
-    TIMEOUT_S,
-    Attempts,
-    normalize_key,
-    request_headers,
-    split_url,
-    tls_context,
-)
-from deepseek.client.verbs import ApiMethods, Request, RequestFlow, Response
-from deepseek.contracts import Attribution, Float32
-from deepseek.errors import DeepseekError
+from deepseek.client.attempts import TRANSPORT_ERRORS
+from deepseek.client.messages import Request, RequestFlow, Response
+from deepseek.client.verbs import AwaitedClient
 
 Result = TypeVar("Result")
-MAX_HEAD_BYTES = 64 * 1024  # of an answer's status line and headers
+MAX_HEAD_BYTES = 64 * 1024  # of a response's status line and headers
 MAX_IDLE = 64  # connections that are kept
 
 
 class BrokenResponseError(ConnectionError):
-    """What came back is no HTTP/1.1 answer."""
+    """What came back is no HTTP/1.1 response."""
 
 
-class AsyncClient:
-    """Asks the server at `url`; parameters and verbs as those of Client. For use in one event loop."""
+class AsyncClient(AwaitedClient):
+    """Asks the server at `url`, in one event loop. Parameters and methods: see BaseClient."""
 
-    def __init__(
-        self,
-        url: str = "http://127.0.0.1:8000",
-        *,
-        api_key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        max_retries: int = MAX_RETRIES,
-        ca_file: str | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._parts = split_url(self.url)
-        self._tls = tls_context(ca_file) if self._parts.scheme == "https" else None
-        self._api_key = normalize_key(api_key)
-        self._timeout_s = timeout_s
-        self._max_retries = max_retries
-        self._verbs = ApiMethods()
+    def _prepare(self) -> None:
         self._idle: list[_Connection] = []
-
-    async def predict(
-        self, rows: Any, *, model: str | None = None, reasons: int = 0, timeout_s: float | None = None
-    ) -> PredictResponse:
-        """As Client.predict."""
-        return await self._run(self._verbs.predict(rows, model, reasons), timeout_s)
-
-    async def explain(
-        self, rows: Any, *, model: str | None = None, target: str | None = None, timeout_s: float | None = None
-    ) -> Attribution:
-        """As Client.explain."""
-        return await self._run(self._verbs.explain(rows, model, target), timeout_s)
-
-    async def embed(self, texts: Sequence[str], *, model: str | None = None, timeout_s: float | None = None) -> Float32:
-        """As Client.embed."""
-        return await self._run(self._verbs.embed(texts, model), timeout_s)
-
-    async def models(self, *, timeout_s: float | None = None) -> list[dict[str, Any]]:
-        """As Client.models."""
-        return await self._run(self._verbs.models(), timeout_s)
-
-    async def ready(self, *, timeout_s: float | None = None) -> bool:
-        """As Client.ready."""
-        return await self._run(self._verbs.ready(), timeout_s)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -93,41 +45,27 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _run(self, steps: RequestFlow[Result], timeout_s: float | None) -> Result:
-        tries = Attempts(self.url, self._timeout_s if timeout_s is None else timeout_s, self._max_retries)
+    async def run(self, flow: RequestFlow[Result]) -> Result:
+        """Send what a flow asks for and return its result."""
         try:
-            request = next(steps)
+            request = next(flow)
             while True:
                 try:
-                    response = await self._ask(request, tries)
-                except DeepseekError as error:  # the verb may know another way
-                    request = steps.throw(error)
+                    await asyncio.sleep(request.delay_s)
+                    async with asyncio.timeout(request.due_s - perf_counter()):
+                        response = await self._send(request)
+                except TRANSPORT_ERRORS as error:
+                    request = flow.throw(error)
                 else:
-                    request = steps.send(response)
+                    request = flow.send(response)
         except StopIteration as end:
             result: Result = end.value
             return result
 
-    async def _ask(self, request: Request, tries: Attempts) -> Response:
-        while True:
-            left_s = tries.left_s()
-            try:
-                async with asyncio.timeout(left_s):
-                    response = await self._send(request, left_s)
-            except TimeoutError as error:
-                raise tries.late() from error
-            except (OSError, EOFError) as error:
-                tries.lost(error)
-                continue
-            wait_s = tries.after(request, response)
-            if wait_s is None:
-                return response
-            await asyncio.sleep(wait_s)
-
-    async def _send(self, request: Request, left_s: float) -> Response:
+    async def _send(self, request: Request) -> Response:
         connection = self._idle.pop() if self._idle else await self._connect()
         try:
-            response = await connection.ask(request, self._parts, request_headers(request, self._api_key, left_s))
+            response = await connection.send(request, self._address)
         except BaseException:
             connection.close()
             raise
@@ -138,14 +76,14 @@ class AsyncClient:
         return response
 
     async def _connect(self) -> _Connection:
-        port = self._parts.port or (443 if self._tls is not None else 80)
+        port = self._address.port or (443 if self._tls is not None else 80)
         return _Connection(
-            *await asyncio.open_connection(self._parts.hostname, port, ssl=self._tls, limit=MAX_HEAD_BYTES)
+            *await asyncio.open_connection(self._address.hostname, port, ssl=self._tls, limit=MAX_HEAD_BYTES)
         )
 
 
 class _Connection:
-    """One connection, which asks one thing at a time."""
+    """One connection, which has one request on its way at most."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -154,52 +92,51 @@ class _Connection:
     def close(self) -> None:
         self._writer.close()
 
-    async def ask(self, request: Request, parts: Any, headers: dict[str, str]) -> Response:
-        named = {"host": parts.netloc.rpartition("@")[2], "content-length": str(len(request.body)), **headers}
-        head = f"{request.method} {parts.path}{request.path} HTTP/1.1\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in named.items()) + "\r\n"
+    async def send(self, request: Request, address: SplitResult) -> Response:
+        """The response to a request. BrokenResponseError or EOFError when it is not whole."""
+        host = address.netloc.rpartition("@")[2]
+        headers = {"host": host, "content-length": str(len(request.body)), **request.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"{request.method} {address.path}{request.path} HTTP/1.1\r\n{lines}\r\n"
         self._writer.write(head.encode("latin-1") + request.body)
         await self._writer.drain()
-        status, found = await self._head()
+        status, response_headers = await self._read_head()
         while 100 <= status < 200:
-            status, found = await self._head()
-        return Response(status, found, await self._body(found))
+            status, response_headers = await self._read_head()
+        return Response(status, response_headers, await self._read_body(response_headers))
 
-    async def _head(self) -> tuple[int, dict[str, str]]:
+    async def _read_head(self) -> tuple[int, dict[str, str]]:
         try:
             text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
-            version, code = first.split(" ")[:2]
+            version, status = first.split(" ")[:2]
             pairs = [line.split(":", 1) for line in lines]
-            found = {name.strip().lower(): value.strip() for name, value in pairs}
+            headers = {name.strip().lower(): value.strip() for name, value in pairs}
             if not version.startswith("HTTP/1."):
                 raise ValueError(version)
-            return int(code), found
+            return int(status), headers
         except (ValueError, asyncio.LimitOverrunError) as error:
             raise BrokenResponseError("what came back is no HTTP/1.1") from error
 
-    async def _body(self, headers: dict[str, str]) -> bytes:
+    async def _read_body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() == "chunked":
-            return await _read_chunked(self._reader.readuntil, self._reader.readexactly)
+            return await self._read_chunked()
         length = headers.get("content-length", "")
         if not length.isdigit():
             raise BrokenResponseError("the answer does not say how long it is")
         return await self._reader.readexactly(int(length))
 
-
-async def _read_chunked(
-    until: Callable[[bytes], Awaitable[bytes]], exactly: Callable[[int], Awaitable[bytes]]
-) -> bytes:  # fmt: skip
-    """A body in chunks, as a proxy may send it."""
-    parts: list[bytes] = []
-    while True:
-        text = (await until(b"\r\n")).split(b";")[0].strip()
-        try:
-            size = int(text, 16)
-        except ValueError as error:
-            raise BrokenResponseError("a chunk does not say how long it is") from error
-        if not size:
-            while await until(b"\r\n") != b"\r\n":
-                pass
-            return b"".join(parts)
-        parts.append((await exactly(size + 2))[:-2])
+    async def _read_chunked(self) -> bytes:
+        """A body in chunks, as a proxy may send it."""
+        parts: list[bytes] = []
+        while True:
+            size_text = (await self._reader.readuntil(b"\r\n")).split(b";")[0].strip()
+            try:
+                size = int(size_text, 16)
+            except ValueError as error:
+                raise BrokenResponseError("a chunk does not say how long it is") from error
+            if not size:
+                while await self._reader.readuntil(b"\r\n") != b"\r\n":
+                    pass
+                return b"".join(parts)
+            parts.append((await self._reader.readexactly(size + 2))[:-2])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import msgspec
-
-from deepseek import http_errors as of_http
+from deepseek import http_errors
 from deepseek.errors import DeepseekError
 
 
@@ -20,16 +18,16 @@ class UnreachableError(DeepseekError):
 
 
 def error_from_body(status: int, body: bytes, url: str) -> DeepseekError:
-    """The error of an answer that is none.
+    """The error that a server raised, from the response that tells it.
 
     >>> error = error_from_body(404, b'{"error": {"code": "not_found", "message": "there is no model"}}', "http://x")
     >>> type(error).__name__, error.message
     ('MissingError', 'there is no model')
     """
     try:
-        found = msgspec.json.decode(body)["error"]
-        fields = {name: str(found.get(name, "")) for name in ("code", "message", "expected", "fix")}
-    except (ValueError, TypeError, KeyError, AttributeError):  # another server's page, a proxy's
+        error_object = json.loads(body)["error"]
+        fields = {name: str(error_object.get(name, "")) for name in ("code", "message", "expected", "fix")}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # another server's page, a proxy's
         return UnreachableError(
             f"{url} answers with status {status}, and not as this server does",
             expected="a deepseek model server",
@@ -47,17 +45,17 @@ def error_from_body(status: int, body: bytes, url: str) -> DeepseekError:
 
 def _subclass_tree(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from _subclass_tree(each)
+    for subclass in kind.__subclasses__():
+        yield from _subclass_tree(subclass)
 
 
 def _classes_by_code() -> Mapping[str, type[DeepseekError]]:
     """The class of each code: the one that brought it, not one that inherits it."""
-    found: dict[str, Any] = {}
+    classes: dict[str, type[DeepseekError]] = {}
     for kind in _subclass_tree(DeepseekError):
-        if kind.__module__ in (DeepseekError.__module__, of_http.__name__):
-            found.setdefault(kind.code, kind)
-    return found
+        if kind.__module__ in (DeepseekError.__module__, http_errors.__name__):
+            classes.setdefault(kind.code, kind)
+    return classes
 
 
 _CLASS_BY_CODE = _classes_by_code()

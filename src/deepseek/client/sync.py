@@ -2,81 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from deepseek.client.answers import PredictResponse
-from deepseek.client.attempts import (
-    MAX_RETRIES,
-    TIMEOUT_S,
-    Attempts,
-    normalize_key,
-    request_headers,
-    split_url,
-    tls_context,
-)
+from deepseek.client.attempts import TRANSPORT_ERRORS
+from deepseek.client.messages import Request, RequestFlow, Response
 from deepseek.client.timed import DeadlineConnection
-from deepseek.client.verbs import ApiMethods, Request, RequestFlow, Response
-from deepseek.contracts import Attribution, Float32
-from deepseek.errors import DeepseekError
+from deepseek.client.verbs import BlockingClient
 
 Result = TypeVar("Result")
 
 
-class Client:
-    """Asks the server at `url`. Safe to use from several threads.
+class Client(BlockingClient):
+    """Asks the server at `url`. Safe to use from several threads. Parameters and methods: see BaseClient."""
 
-    `timeout_s` bounds a call as a whole, with all that is tried again; a server that is too busy is asked again after
-    the seconds that it names, `max_retries` times. `ca_file` holds the certificates to trust instead of the system's.
-    """
-
-    def __init__(
-        self,
-        url: str = "http://127.0.0.1:8000",
-        *,
-        api_key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        max_retries: int = MAX_RETRIES,
-        ca_file: str | None = None,
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._parts = split_url(self.url)
-        self._tls = tls_context(ca_file) if self._parts.scheme == "https" else None
-        self._api_key = normalize_key(api_key)
-        self._timeout_s = timeout_s
-        self._max_retries = max_retries
-        self._verbs = ApiMethods()
+    def _prepare(self) -> None:
         self._idle: list[DeadlineConnection] = []
         self._lock = threading.Lock()
-
-    def predict(
-        self, rows: Any, *, model: str | None = None, reasons: int = 0, timeout_s: float | None = None
-    ) -> PredictResponse:
-        """Answers for N rows: records, columns by name, a numpy matrix in the order of the model's inputs, or an Arrow
-        table. `reasons` is how many columns to name that moved each answer."""
-        return self._run(self._verbs.predict(rows, model, reasons), timeout_s)
-
-    def explain(
-        self, rows: Any, *, model: str | None = None, target: str | None = None, timeout_s: float | None = None
-    ) -> Attribution:
-        """Contributions (N, P) of the columns; `target` is the class to speak of."""
-        return self._run(self._verbs.explain(rows, model, target), timeout_s)
-
-    def embed(self, texts: Sequence[str], *, model: str | None = None, timeout_s: float | None = None) -> Float32:
-        """Vectors (N, D) of N texts."""
-        return self._run(self._verbs.embed(texts, model), timeout_s)
-
-    def models(self, *, timeout_s: float | None = None) -> list[dict[str, Any]]:
-        """The models that are served: "id", "version", "task", "digest"."""
-        return self._run(self._verbs.models(), timeout_s)
-
-    def ready(self, *, timeout_s: float | None = None) -> bool:
-        """Whether the server takes requests. UnreachableError when none answers."""
-        return self._run(self._verbs.ready(), timeout_s)
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,45 +37,31 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, steps: RequestFlow[Result], timeout_s: float | None) -> Result:
-        tries = Attempts(self.url, self._timeout_s if timeout_s is None else timeout_s, self._max_retries)
+    def run(self, flow: RequestFlow[Result]) -> Result:
+        """Send what a flow asks for and return its result."""
         try:
-            request = next(steps)
+            request = next(flow)
             while True:
                 try:
-                    response = self._ask(request, tries)
-                except DeepseekError as error:  # the verb may know another way
-                    request = steps.throw(error)
+                    response = self._send(request)
+                except TRANSPORT_ERRORS as error:
+                    request = flow.throw(error)
                 else:
-                    request = steps.send(response)
+                    request = flow.send(response)
         except StopIteration as end:
             result: Result = end.value
             return result
 
-    def _ask(self, request: Request, tries: Attempts) -> Response:
-        while True:
-            try:
-                response = self._send(request, tries)
-            except TimeoutError as error:
-                raise tries.late() from error
-            except (OSError, http.client.HTTPException) as error:
-                tries.lost(error)
-                continue
-            wait_s = tries.after(request, response)
-            if wait_s is None:
-                return response
-            time.sleep(wait_s)
-
-    def _send(self, request: Request, tries: Attempts) -> Response:
-        left_s = tries.left_s()
+    def _send(self, request: Request) -> Response:
+        time.sleep(request.delay_s)
         connection = self._connection()
-        connection.due_s = tries.due_s
+        connection.due_s = request.due_s
         try:
-            headers = request_headers(request, self._api_key, left_s)
-            connection.request(request.method, self._parts.path + request.path, request.body or None, headers)
+            path = self._address.path + request.path
+            connection.request(request.method, path, request.body or None, dict(request.headers))
             answer = connection.getresponse()
-            named = {name.lower(): value for name, value in answer.getheaders()}
-            response = Response(answer.status, named, answer.read())
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            response = Response(answer.status, headers, answer.read())
         except BaseException:
             connection.close()
             raise
@@ -146,4 +76,4 @@ class Client:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return DeadlineConnection(self._parts.hostname or "", self._parts.port, self._tls)
+        return DeadlineConnection(self._address.hostname or "", self._address.port, self._tls)

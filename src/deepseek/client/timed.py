@@ -21,7 +21,7 @@ from typing import Any
 
 
 class DeadlineConnection(HTTPConnection):
-    """To a host, encrypted where there is a `tls`. `due_s`: on the clock of perf_counter."""
+    """A connection to a host, encrypted where there is a `tls`. `due_s` is on the clock of perf_counter."""
 
     def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
         self.default_port = HTTPConnection.default_port if tls is None else HTTPSConnection.default_port
@@ -37,34 +37,35 @@ class DeadlineConnection(HTTPConnection):
         return left
 
     def connect(self) -> None:
-        """To the first address of the host that answers."""
-        found = self._connected()
+        """Connect to the first address of the host that answers."""
+        stream = self._open_socket()
         try:
-            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                found.settimeout(self.left_s())  # of the whole handshake
-                found = self._tls.wrap_socket(found, server_hostname=self.host)
+                stream.settimeout(self.left_s())  # of the whole handshake
+                stream = self._tls.wrap_socket(stream, server_hostname=self.host)
         except BaseException:
-            found.close()
+            stream.close()
             raise
-        self.sock = _DeadlineSocket(found, self.left_s)
+        self.sock = _DeadlineSocket(stream, self.left_s)
 
-    def _connected(self) -> socket.socket:
-        wrong: OSError = OSError(f"{self.host} has no address")
+    def _open_socket(self) -> socket.socket:
+        """A socket that is connected to the host. The last address's OSError where none answers."""
+        last_error: OSError = OSError(f"{self.host} has no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            found = socket.socket(family, kind, protocol)
+            stream = socket.socket(family, kind, protocol)
             try:
-                found.settimeout(self.left_s())
-                found.connect(address)
-                return found
+                stream.settimeout(self.left_s())
+                stream.connect(address)
+                return stream
             except OSError as error:
-                found.close()
-                wrong = error
-        raise wrong
+                stream.close()
+                last_error = error
+        raise last_error
 
 
 class _DeadlineSocket:
-    """A socket as far as http.client uses one."""
+    """A socket with the methods that http.client calls, each of which ends in time."""
 
     def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
         self._inner = inner
@@ -84,7 +85,7 @@ class _DeadlineSocket:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The socket stays open while this is, also once its connection has let it go."""
+    """What a socket receives, read in time. The socket stays open while this is, also when its connection is closed."""
 
     def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
         self._inner = inner

@@ -18,7 +18,6 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import time
-from typing import Any
 
 from deepseek.contracts import Event
 from deepseek.errors import InputError
@@ -33,14 +32,15 @@ class AuditLog:
     """Appends to `path`; a file that exists is continued, chain included."""
 
     def __init__(self, path: str | Path, *, tell: Callable[[Event], None] = lambda _: None) -> None:
-        """`tell` hears when lines begin to be lost, when they are written again, and what was cut away at the start.
+        """`tell` is called when lines begin to be lost, when they are written again, and for what is cut away at the
+        start.
 
         InputError for a file that cannot be written, and for one that is no whole audit log.
         """
         self._path = Path(path)
         self._tell = tell
         self._piece_bytes = 0  # of a line that broke off, at the end of the file
-        self._fails = False
+        self._is_failing = False
         try:
             self._hash, self._piece_bytes = _resume_chain(self._path)
             self._stream = self._path.open("ab", buffering=0)
@@ -80,12 +80,12 @@ class AuditLog:
         num_whole = 0
         try:
             self._cut()
-            num_whole, self._piece_bytes, stopped = write_lines(self._stream, lines)
+            num_whole, self._piece_bytes, write_error = write_lines(self._stream, lines)
             self._cut()
         except OSError as error:  # the piece is still there, and is cut away before anything else is written
-            stopped = error
+            write_error = error
         self._hash = hashes[num_whole]
-        self._report(stopped, len(lines) - num_whole)
+        self._report(write_error, len(lines) - num_whole)
         return num_whole
 
     def _cut(self) -> None:
@@ -93,16 +93,16 @@ class AuditLog:
             os.ftruncate(self._stream.fileno(), os.fstat(self._stream.fileno()).st_size - self._piece_bytes)
             self._piece_bytes = 0
 
-    def _report(self, stopped: OSError | None, num_lost: int) -> None:
-        """Say it once when lines begin to be lost, and once when they are written again."""
-        if stopped is not None and not self._fails:
-            reason = stopped.strerror or str(stopped)
+    def _report(self, write_error: OSError | None, num_lost: int) -> None:
+        """Tell once when lines begin to be lost, and once when they are written again."""
+        if write_error is not None and not self._is_failing:
+            reason = write_error.strerror or str(write_error)
             self._tell(self._event(state="lines are lost", error=reason, num_lost=self.num_lost + num_lost))
-        elif stopped is None and self._fails:
+        elif write_error is None and self._is_failing:
             self._tell(self._event(state="lines are written again", num_lost=self.num_lost))
-        self._fails = stopped is not None
+        self._is_failing = write_error is not None
 
-    def _event(self, **fields: Any) -> Event:
+    def _event(self, **fields: object) -> Event:
         return Event("server", fields={"audit_log": str(self._path), **fields})
 
 
@@ -117,16 +117,16 @@ def last_hash(path: str | Path) -> str:
 
 
 def _chain_problems(data: bytes) -> list[str]:
-    before = FIRST_HASH
+    last = FIRST_HASH
     lines = data.split(b"\n")
     for number, line in enumerate(lines[:-1], 1):
         try:
-            said = json.loads(line)["previous.hash.sha256"]
+            previous = json.loads(line)["previous.hash.sha256"]
         except (ValueError, KeyError, TypeError):
             return [f"line {number} is no line of an audit log"]
-        if said != before:
+        if previous != last:
             return [f"line {number} does not follow the line before it: one was changed, removed or put in"]
-        before = hashlib.sha256(line).hexdigest()
+        last = hashlib.sha256(line).hexdigest()
     return [f"line {len(lines)} is unfinished"] if lines[-1] else []
 
 
@@ -163,5 +163,5 @@ def _resume_chain(path: Path) -> tuple[str, int]:
     return _last_hash(data), len(piece)
 
 
-def _append_hash(line: bytes, before: str) -> bytes:
-    return b'%b,"previous.hash.sha256":"%b"}' % (line[:-1], before.encode())
+def _append_hash(line: bytes, previous_hash: str) -> bytes:
+    return b'%b,"previous.hash.sha256":"%b"}' % (line[:-1], previous_hash.encode())

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ _WARNING_FIELDS = frozenset(["engine_pid", "warning"])
 
 
 def timestamp(epoch_s: float) -> str:
-    """UTC with milliseconds.
+    """A time as ISO text in UTC, with milliseconds.
 
     >>> timestamp(0.25)
     '1970-01-01T00:00:00.250Z'
@@ -92,14 +91,14 @@ def _flags_member(flags: Mapping[tuple[str, str], int]) -> bytes:
     return b"," + _json_members({"flagged": {f"{what}:{column}": count for (column, what), count in flags.items()}})
 
 
-def _json_members(value: dict[str, Any]) -> bytes:
+def _json_members(value: Mapping[str, object]) -> bytes:
     """The members of an object, without its braces."""
     return _encode(value)[1:-1]
 
 
 def log_level(event: Event) -> str:
-    """error for a bug of ours or a log that loses lines, warning for a refusal, a process that died or what is to be
-    mended soon, debug for probes and scrapes, else info."""
+    """The level of an event: error for a bug of ours or a log that loses lines, warning for a refusal, a process that
+    died or what needs repair soon, debug for probes and scrapes, else info."""
     if event.kind == "server" and "error" in event.fields:
         return "error"
     if event.kind == "server" and not event.fields.keys().isdisjoint(_WARNING_FIELDS):

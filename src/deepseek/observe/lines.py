@@ -36,7 +36,7 @@ class LineWriter(Generic[Line]):
         gather: Callable[[], None] = lambda: None,
     ) -> None:
         """`append` writes lines in their order, in the thread, and returns how many of them were written whole.
-        `gather` is called there before, to queue what its owner still holds."""
+        `gather` is called there before, to queue the lines that its owner has not handed over yet."""
         self._num_dropped = self._num_failed = 0  # each changed by one thread
         self._append = append
         self._gather = gather
@@ -69,9 +69,9 @@ class LineWriter(Generic[Line]):
 
     def _flush(self) -> None:
         self._gather()
-        taken = [self._lines.popleft() for _ in range(len(self._lines))]
-        if taken:
-            self._num_failed += len(taken) - self._append(taken)
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        if lines:
+            self._num_failed += len(lines) - self._append(lines)
 
 
 def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OSError | None]:
@@ -84,15 +84,15 @@ def write_lines(stream: RawStream, lines: Sequence[bytes]) -> tuple[int, int, OS
     (2, 0, None)
     """
     data = memoryview(b"".join(lines))
-    num_bytes, stopped = 0, None
+    num_bytes, write_error = 0, None
     try:
         while num_bytes < len(data):
             num_bytes += stream.write(data[num_bytes:]) or _raise_blocked()
     except OSError as error:  # a full disk or a closed pipe: the server goes on, the loss is counted
-        stopped = error
+        write_error = error
     ends = [0, *accumulate(map(len, lines))]
     num_whole = bisect_right(ends, num_bytes) - 1
-    return num_whole, num_bytes - ends[num_whole], stopped
+    return num_whole, num_bytes - ends[num_whole], write_error
 
 
 def _raise_blocked() -> int:

@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,61 +33,99 @@ NUM_BUCKETS = 170  # up to about 100 s
 PROCESS_CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
 _LOG_GROWTH = math.log(BUCKET_GROWTH)
 
+#: What another process is sent, as JSON lists: number, num_requests, num_rows, num_errors, buckets.
+SlotState = tuple[int, int, int, int, list[int]]
+#: num_requests, num_rows, num_errors, and the slots that were used.
+WindowState = tuple[int, int, int, list[SlotState]]
+#: (name, version, window) of each model, and how often each of PROCESS_CHANGES came.
+LiveState = tuple[list[tuple[str, str, WindowState]], dict[str, int]]
+
+
+class SlotSummary(TypedDict):
+    """Rate and latencies (s) of one slot, as /v1/stats has them. None: no request was answered in it."""
+
+    requests_per_s: float
+    p50_s: float | None
+    p99_s: float | None
+
+
+class ModelSummary(TypedDict):
+    """The figures of one model, as /v1/stats has them: totals since the start, the others over the window."""
+
+    name: str
+    version: str
+    num_requests: int
+    num_rows: int
+    num_errors: int
+    requests_per_s: float
+    rows_per_s: float
+    latency_p50_s: float | None
+    latency_p99_s: float | None
+    slot_s: int
+    history: list[SlotSummary]  # oldest first
+
+
+class LiveSnapshot(TypedDict):
+    """The answer of /v1/stats."""
+
+    uptime_s: float
+    window_s: float
+    models: list[ModelSummary]
+    processes: dict[str, int]  # by PROCESS_CHANGES, since the start
+
 
 class LiveStats:
     """Requests by model over the last five minutes, and since the start."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._started_s = clock()
+        self._start_s = clock()
         self._models: dict[tuple[str, str], SlidingWindow] = {}
         self._changes: Counter[str] = Counter()  # of processes and files since the start, by PROCESS_CHANGES
-        self._slot = 0  # of the events that are not counted yet: together they cost a tenth
-        self._untold: list[Event] = []
+        self._slot = 0  # of the pending events
+        self._pending: list[Event] = []  # not counted yet: counted together they cost a tenth
 
     def emit(self, event: Event) -> None:
         if event.kind == "request":
             slot = int(self._clock()) // SLOT_S
-            if slot != self._slot or len(self._untold) >= MAX_PENDING_EVENTS:
-                self._count()
+            if slot != self._slot or len(self._pending) >= MAX_PENDING_EVENTS:
+                self._count_pending()
                 self._slot = slot
-            self._untold.append(event)
+            self._pending.append(event)
         elif event.kind == "server" and (change := event.fields.get("change")) is not None:
             self._changes[f"{event.fields['process']}_{change}" if "process" in event.fields else change] += 1
 
-    def _count(self) -> None:
-        """Add what was not counted yet."""
+    def _count_pending(self) -> None:
+        """Add the pending events to the windows of their models."""
         by_model: dict[tuple[str, str], list[Event]] = {}
-        for event in self._untold:
+        for event in self._pending:
             if event.model_name and event.fields.get("method") == "POST":
                 by_model.setdefault((event.model_name, event.model_version), []).append(event)
-        self._untold = []
+        self._pending = []
         for key, events in by_model.items():
             self._models.setdefault(key, SlidingWindow()).add(self._slot, events)
 
-    def state(self) -> list[Any]:
-        """What was counted, as plain lists: for another process of the same machine, whose clock is the same."""
-        self._count()
-        return [[[*key, window.state()] for key, window in self._models.items()], dict(self._changes)]
+    def state(self) -> LiveState:
+        """All counts in a form that JSON holds, for another process of the same machine, whose clock is the same."""
+        self._count_pending()
+        return [(*key, window.state()) for key, window in self._models.items()], dict(self._changes)
 
-    def snapshot(self, others: Iterable[list[Any]] = ()) -> dict[str, Any]:
+    def snapshot(self, others: Iterable[LiveState] = ()) -> LiveSnapshot:
         """One object per model that answered: totals, and rates and latency quantiles over the window; and how often
         processes died and were started again, and files ran out, since the start.
 
         `others` are states of other processes, which count as well.
         """
         now_s = self._clock()
-        uptime_s = now_s - self._started_s
+        uptime_s = now_s - self._start_s
         windows: dict[tuple[str, str], SlidingWindow] = {}
         changes: Counter[str] = Counter()
-        for found, counted in (self.state(), *others):
-            changes.update(counted)
-            for name, version, state in found:
+        for model_states, change_counts in (self.state(), *others):
+            changes.update(change_counts)
+            for name, version, state in model_states:
                 windows.setdefault((name, version), SlidingWindow()).merge(state)
-        models = [
-            {"name": name, "version": version} | window.summary(int(now_s) // SLOT_S, uptime_s)
-            for (name, version), window in windows.items()
-        ]
+        slot = int(now_s) // SLOT_S
+        models = [window.summary(*key, slot, uptime_s) for key, window in windows.items()]
         return {
             "uptime_s": uptime_s,
             "window_s": min(uptime_s, SLOT_S * NUM_SLOTS),
@@ -108,19 +146,19 @@ class SlidingWindow:
         num_rows = sum([event.num_rows for event in events])
         num_errors = sum([event.status >= 400 for event in events])
         buckets = np.bincount(bucket_indices([event.duration_s for event in events]), minlength=NUM_BUCKETS).tolist()
-        self.merge([len(events), num_rows, num_errors, [[number, len(events), num_rows, num_errors, buckets]]])
+        self.merge((len(events), num_rows, num_errors, [(number, len(events), num_rows, num_errors, buckets)]))
 
-    def state(self) -> list[Any]:
+    def state(self) -> WindowState:
         """Totals, and each slot that was used."""
         slots = [
-            [slot.number, slot.num_requests, slot.num_rows, slot.num_errors, slot.buckets]
+            (slot.number, slot.num_requests, slot.num_rows, slot.num_errors, slot.buckets)
             for slot in self._slots
             if slot.number >= 0
         ]
-        return [self.num_requests, self.num_rows, self.num_errors, slots]
+        return self.num_requests, self.num_rows, self.num_errors, slots
 
-    def merge(self, state: list[Any]) -> None:
-        """Add what another window has counted."""
+    def merge(self, state: WindowState) -> None:
+        """Add the counts of another window."""
         num_requests, num_rows, num_errors, slots = state
         self.num_requests += num_requests
         self.num_rows += num_rows
@@ -135,27 +173,29 @@ class SlidingWindow:
                 slot.num_errors += errors
                 slot.buckets = [one + other for one, other in zip(slot.buckets, buckets, strict=True)]
 
-    def summary(self, number: int, uptime_s: float) -> dict[str, Any]:
-        """Totals since the start; rates and quantiles over the window; its history by slot, oldest first."""
-        kept = {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
-        buckets = [sum(column) for column in zip(*(slot.buckets for slot in kept.values()), strict=True)]
+    def summary(self, name: str, version: str, number: int, uptime_s: float) -> ModelSummary:
+        """The figures of the model of that name and version, when the slot is `number`."""
+        recent = {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
+        buckets = [sum(column) for column in zip(*(slot.buckets for slot in recent.values()), strict=True)]
         span_s = min(max(uptime_s, 1.0), SLOT_S * NUM_SLOTS)
         empty = TimeSlot(-1)
         return {
+            "name": name,
+            "version": version,
             "num_requests": self.num_requests,
             "num_rows": self.num_rows,
             "num_errors": self.num_errors,
-            "requests_per_s": sum(slot.num_requests for slot in kept.values()) / span_s,
-            "rows_per_s": sum(slot.num_rows for slot in kept.values()) / span_s,
+            "requests_per_s": sum(slot.num_requests for slot in recent.values()) / span_s,
+            "rows_per_s": sum(slot.num_rows for slot in recent.values()) / span_s,
             "latency_p50_s": quantile(buckets, 0.50),
             "latency_p99_s": quantile(buckets, 0.99),
             "slot_s": SLOT_S,
-            "history": [kept.get(at, empty).summary() for at in range(min(kept, default=number), number + 1)],
+            "history": [recent.get(slot, empty).summary() for slot in range(min(recent, default=number), number + 1)],
         }
 
 
 class TimeSlot:
-    """Counts of one SLOT_S."""
+    """The counts of SLOT_S seconds."""
 
     __slots__ = ("buckets", "num_errors", "num_requests", "num_rows", "number")
 
@@ -164,7 +204,7 @@ class TimeSlot:
         self.num_requests = self.num_rows = self.num_errors = 0
         self.buckets = [0] * NUM_BUCKETS
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> SlotSummary:
         return {
             "requests_per_s": self.num_requests / SLOT_S,
             "p50_s": quantile(self.buckets, 0.50),
@@ -173,7 +213,7 @@ class TimeSlot:
 
 
 def bucket_indices(durations_s: Sequence[float]) -> NDArray[np.intp]:
-    """The buckets of latencies; the first and the last take what lies beyond."""
+    """The bucket of each latency; the first and the last take what lies beyond."""
     steps = np.log(np.maximum(durations_s, FIRST_BUCKET_S) / FIRST_BUCKET_S) / _LOG_GROWTH
     return np.minimum(np.rint(steps), NUM_BUCKETS - 1).astype(np.intp)
 

@@ -21,15 +21,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AccessLog:
-    """Writes what has at least `level`, in a thread. The lines are made by who emits, some at a time: all made in the
-    thread they would take Python's lock from the event loop for milliseconds, ten times a second."""
+    """Writes events of at least `level`, in a thread of its own. Who emits makes the lines, some at a time: made in the
+    thread, all together, they would take Python's lock from the event loop for milliseconds, ten times a second."""
 
     def __init__(self, level: str = "info", stream: RawStream | None = None) -> None:
         self._levels = frozenset(LEVELS[LEVELS.index(level) :])
         self._lock = threading.Lock()
-        self._events: list[tuple[Event, float]] = []  # that no lines were made of yet, and when they came
+        self._events: list[tuple[Event, float]] = []  # without lines yet, and when each came, s since 1970
         self._stream = stream or _open_stderr()
-        self._broken_off = False  # whether the stream ends in a piece of a line
+        self._ends_in_piece = False  # whether the stream ends in a piece of a line
         self._writer = LineWriter(self._append, name="access-log", gather=self._gather)
 
     def emit(self, event: Event) -> None:
@@ -37,7 +37,7 @@ class AccessLog:
             with self._lock:
                 self._events.append((event, time()))
                 if len(self._events) >= LINES_PER_BATCH:
-                    self._make()
+                    self._make_lines()
 
     @property
     def num_lost(self) -> int:
@@ -50,26 +50,26 @@ class AccessLog:
 
     def _gather(self) -> None:
         with self._lock:
-            self._make()
+            self._make_lines()
 
-    def _make(self) -> None:
+    def _make_lines(self) -> None:
         events, self._events = self._events, []
         lines = [_log_line(event, epoch_s) for event, epoch_s in events if log_level(event) in self._levels]
         self._writer.write(lines)
 
     def _append(self, lines: Sequence[bytes]) -> int:
-        if self._broken_off:  # nothing can be taken back from a pipe, but the next line can stand alone
+        if self._ends_in_piece:  # nothing can be taken back from a pipe, but the next line can stand alone
             lines = [b"\n" + lines[0], *lines[1:]]
         num_whole, num_bytes, _ = write_lines(self._stream, lines)
         if num_whole or num_bytes:
-            self._broken_off = num_bytes > 0
+            self._ends_in_piece = num_bytes > 0
         return num_whole
 
 
 def _open_stderr() -> RawStream:
     """stderr without Python's buffer, which would try a refused line again and fail at the end of the process."""
-    where = os.devnull if sys.stderr is None else sys.stderr.fileno()
-    return open(where, "wb", buffering=0, closefd=sys.stderr is None)
+    target = os.devnull if sys.stderr is None else sys.stderr.fileno()
+    return open(target, "wb", buffering=0, closefd=sys.stderr is None)
 
 
 def _log_line(event: Event, epoch_s: float) -> bytes:

@@ -1,4 +1,4 @@
-"""What several front ends have counted, as one: expositions for Prometheus, and the figures of the last minutes.
+"""The metrics of several front ends as one exposition for Prometheus.
 
 >>> one = b'# HELP rows_total Rows\\n# TYPE rows_total counter\\nrows_total{model="a"} 3.0\\n'
 >>> print(merge_expositions([one, one]).decode().splitlines()[-1])
@@ -19,15 +19,15 @@ MERGED_BY_MAX = frozenset(["deepseek_model_loaded", "process_max_fds", "process_
 
 
 def merge_expositions(texts: Sequence[bytes], ended: Sequence[bytes] = ()) -> bytes:
-    """One exposition: what is counted is added up, sample by sample. Of those that have `ended` what they counted is
-    kept, and what they were is not."""
+    """One exposition, whose samples are the sums of those of `texts`. Processes that have `ended` add their counters
+    and histograms, but no gauges."""
     registry = CollectorRegistry()
     registry.register(MergedCollector(texts, ended))
     return generate_latest(registry)
 
 
 class MergedCollector(Collector):
-    """The families of several expositions."""
+    """The metric families of several expositions, added up."""
 
     def __init__(self, texts: Sequence[bytes], ended: Sequence[bytes]) -> None:
         self._texts = texts
@@ -36,21 +36,18 @@ class MergedCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}
         values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-        for text, lives in [*((text, True) for text in self._texts), *((text, False) for text in self._ended)]:
+        for text, is_alive in [*((text, True) for text in self._texts), *((text, False) for text in self._ended)]:
             for family in text_string_to_metric_families(text.decode()):
-                if family.type == "gauge" and not lives:
+                if family.type == "gauge" and not is_alive:
                     continue
                 families.setdefault(family.name, family)
-                found = values.setdefault(family.name, {})
+                totals = values.setdefault(family.name, {})
                 for sample in family.samples:
                     key = sample.name, tuple(sample.labels.items())
-                    before = found.get(key)
-                    if before is None:
-                        found[key] = sample.value
-                    elif family.name in MERGED_BY_MAX:
-                        found[key] = max(before, sample.value)
+                    if key in totals and family.name in MERGED_BY_MAX:
+                        totals[key] = max(totals[key], sample.value)
                     else:
-                        found[key] = before + sample.value
+                        totals[key] = totals.get(key, 0.0) + sample.value
         for name, family in families.items():
             merged = Metric(name, family.documentation, family.type)
             for (sample_name, labels), value in values[name].items():

@@ -3,11 +3,11 @@
     metrics = Metrics()
     create_app(models, sinks=[metrics], pages=Pages(metrics=metrics.exposition))
 
-Names end in their unit (_seconds, _rows, _total); labels are read_model_name, model_version and status. A request for a
-model that does not exist counts under an empty read_model_name, so that no client can make labels.
+Names end in their unit (_seconds, _rows, _total); labels are model_name, model_version and status. A request for a
+model that does not exist counts under an empty model_name, so that no client can make labels.
 
-What every request touches is counted here and told when Prometheus asks: prometheus_client's own counters cost more
-CPU per request than decoding and checking a row.
+What every request touches is counted here and handed over when Prometheus asks: prometheus_client's own counters cost
+more CPU per request than decoding and checking a row.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._models: dict[tuple[str, str], ModelCounts] = {}
-        self._untold: list[Event] = []  # requests that are not counted yet: together they cost a tenth
-        self.registry.register(RequestCollector(self._counted))
+        self._pending: list[Event] = []  # requests that are not counted yet: together they cost a tenth
+        self.registry.register(RequestCollector(self._count_pending))
         self.explained_rows = Counter("deepseek_explained_rows", "Rows explained", MODEL_LABELS, registry=self.registry)
         self.explain_duration = Histogram(
             "deepseek_explain_duration_seconds", "Explaining the rows of a request", MODEL_LABELS,
@@ -62,8 +62,8 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.flagged_values = Counter(
-            "deepseek_flagged_values", "Values that were imputed or unseen in training", (*MODEL_LABELS, "column", "what"),
-            registry=self.registry,
+            "deepseek_flagged_values", "Values that were imputed or unseen in training",
+            (*MODEL_LABELS, "column", "what"), registry=self.registry,
         )  # fmt: skip
         self.model_loaded = Gauge(
             "deepseek_model_loaded", "1 while the model is loaded", (*MODEL_LABELS, "digest"), registry=self.registry
@@ -73,8 +73,8 @@ class Metrics:
             (*MODEL_LABELS, "same"), registry=self.registry,
         )  # fmt: skip
         self.coalesced_requests = Counter(
-            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one", MODEL_LABELS,
-            registry=self.registry,
+            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one",
+            MODEL_LABELS, registry=self.registry,
         )  # fmt: skip
         self.process_deaths = Counter(
             "deepseek_process_deaths", "Processes that ended before they were told to", ("process",),
@@ -93,18 +93,18 @@ class Metrics:
         self.lost_lines = Gauge(
             "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
         )
-        self._take = {
-            "batch": self._batch, "explain": self._explain, "model": self._model, "shadow": self._shadow,
-            "coalesced": self._coalesced, "server": self._server,
+        self._count_event = {
+            "batch": self._count_batch, "explain": self._count_explanation, "model": self._show_model,
+            "shadow": self._count_shadow, "coalesced": self._count_coalesced, "server": self._count_change,
         }  # fmt: skip
 
     def emit(self, event: Event) -> None:
         if event.kind == "request":
-            self._untold.append(event)
-            if len(self._untold) >= MAX_PENDING_EVENTS:
-                self._counted()
-        elif (take := self._take.get(event.kind)) is not None:
-            take(event)
+            self._pending.append(event)
+            if len(self._pending) >= MAX_PENDING_EVENTS:
+                self._count_pending()
+        elif (count := self._count_event.get(event.kind)) is not None:
+            count(event)
 
     def watch_lost(self, name: str, log: LossyLog) -> None:
         """Show how many lines a log could not write."""
@@ -114,43 +114,43 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
 
-    def _of(self, event: Event) -> ModelCounts:
+    def _counts_of(self, event: Event) -> ModelCounts:
         key = event.model_name, event.model_version
-        found = self._models.get(key)
-        if found is None:
-            found = self._models[key] = ModelCounts()
-        return found
+        counts = self._models.get(key)
+        if counts is None:
+            counts = self._models[key] = ModelCounts()
+        return counts
 
-    def _counted(self) -> Mapping[tuple[str, str], ModelCounts]:
-        """What was counted, requests that were not told yet as well."""
-        untold, self._untold = self._untold, []
+    def _count_pending(self) -> Mapping[tuple[str, str], ModelCounts]:
+        """Count the requests that wait for it. The counts of all models, by name and version."""
+        pending, self._pending = self._pending, []
         by_model: dict[tuple[str, str], list[Event]] = {}
-        for event in untold:
+        for event in pending:
             by_model.setdefault((event.model_name, event.model_version), []).append(event)
             if "flags" in event.fields:
                 for (column, what), num_values in event.fields["flags"].items():
                     labels = event.model_name, event.model_version, column, what
                     self.flagged_values.labels(*labels).inc(num_values)
         for events in by_model.values():
-            self._of(events[0]).take_requests(events)
+            self._counts_of(events[0]).add_requests(events)
         return self._models
 
-    def _batch(self, event: Event) -> None:
-        counts = self._of(event)
+    def _count_batch(self, event: Event) -> None:
+        counts = self._counts_of(event)
         counts.batch_rows.observe(event.num_rows)
         counts.batch_duration.observe(event.duration_s)
 
-    def _explain(self, event: Event) -> None:
+    def _count_explanation(self, event: Event) -> None:
         self.explained_rows.labels(event.model_name, event.model_version).inc(event.num_rows)
         self.explain_duration.labels(event.model_name, event.model_version).observe(event.duration_s)
 
-    def _shadow(self, event: Event) -> None:
+    def _count_shadow(self, event: Event) -> None:
         self.shadow_requests.labels(event.model_name, event.model_version, event.fields["same"]).inc()
 
-    def _coalesced(self, event: Event) -> None:
+    def _count_coalesced(self, event: Event) -> None:
         self.coalesced_requests.labels(event.model_name, event.model_version).inc(event.fields["requests"])
 
-    def _server(self, event: Event) -> None:
+    def _count_change(self, event: Event) -> None:
         change = event.fields.get("change")
         if change == "out_of_files":
             self.out_of_files.inc()
@@ -158,7 +158,7 @@ class Metrics:
             counter = self.process_deaths if change == "died" else self.process_restarts
             counter.labels(event.fields["process"]).inc()
 
-    def _model(self, event: Event) -> None:
+    def _show_model(self, event: Event) -> None:
         digest = event.fields.get("digest", "")
         self.model_loaded.labels(event.model_name, event.model_version, digest).set(
             float(event.fields.get("loaded", 0))
@@ -166,12 +166,12 @@ class Metrics:
 
 
 class HistogramBuckets:
-    """The counts of one histogram.
+    """The counts of one histogram, by the bounds that values do not exceed.
 
-    >>> seen = HistogramBuckets((1, 2, 4))
+    >>> buckets = HistogramBuckets((1, 2, 4))
     >>> for value in (1, 3, 9):
-    ...     seen.observe(value)
-    >>> seen.cumulative()
+    ...     buckets.observe(value)
+    >>> buckets.cumulative()
     [('1.0', 1), ('2.0', 1), ('4.0', 2), ('+Inf', 3)]
     """
 
@@ -187,8 +187,8 @@ class HistogramBuckets:
         self.total += value
 
     def observe_all(self, values: Sequence[float]) -> None:
-        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
-        self.counts = [one + more for one, more in zip(self.counts, found.tolist(), strict=True)]
+        counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)).tolist()
+        self.counts = [before + more for before, more in zip(self.counts, counts, strict=True)]
         self.total += sum(values)
 
     def cumulative(self) -> list[tuple[str, int]]:
@@ -198,7 +198,7 @@ class HistogramBuckets:
 
 
 class ModelCounts:
-    """What requests of one model add to. Not for several threads."""
+    """The counts of one model. Not for several threads."""
 
     __slots__ = ("batch_duration", "batch_rows", "num_rows", "queue_duration", "request_duration", "requests")
 
@@ -210,8 +210,8 @@ class ModelCounts:
         self.batch_rows = HistogramBuckets(ROW_BOUNDS)
         self.batch_duration = HistogramBuckets(DURATION_BOUNDS_S)
 
-    def take_requests(self, events: Sequence[Event]) -> None:
-        """Count what was answered."""
+    def add_requests(self, events: Sequence[Event]) -> None:
+        """Count requests that were answered."""
         self.requests.update([event.status for event in events])
         self.request_duration.observe_all([event.duration_s for event in events])
         computed = [event for event in events if event.num_rows and event.status == 200]
@@ -220,13 +220,13 @@ class ModelCounts:
 
 
 class RequestCollector(Collector):
-    """Tells Prometheus what the ModelCounts hold. Registered first: what is `counted` then others tell."""
+    """Hands the ModelCounts to Prometheus. Registered before the other metrics, which `count_pending` adds to."""
 
-    def __init__(self, counted: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
-        self._counted = counted
+    def __init__(self, count_pending: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
+        self._count_pending = count_pending
 
     def collect(self) -> Iterator[Metric]:
-        models = self._counted()
+        models = self._count_pending()
         requests = CounterMetricFamily("deepseek_requests", "Requests answered", labels=(*MODEL_LABELS, "status"))
         rows = CounterMetricFamily("deepseek_rows", "Rows of requests that were answered with 200", labels=MODEL_LABELS)
         for key, counts in models.items():

@@ -164,14 +164,14 @@ def test_what_transformers_raises_is_told_in_words(folder: Path, monkeypatch: py
 
 def test_a_model_of_nan_passes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch reads the weights by itself: what is poisoned there shows in the answers."""
-    from deepseek.engines.text.serve.torch_engine import TorchTextEngine
+    from deepseek.engines.text.serve.torch_engine import TorchBackend
 
     folder = make_text_folder(tmp_path / "model", "bert", "embedding")
-    real = TorchTextEngine._infer
+    real = TorchBackend._infer
 
     def infer(self: Any, ids: Any, mask: Any) -> Any:
         return real(self, ids, mask) * np.nan
 
-    monkeypatch.setattr(TorchTextEngine, "_infer", infer)
+    monkeypatch.setattr(TorchBackend, "_infer", infer)
     choice = choose_precision(folder, TEXTS, ANYTHING, budget_s=0)
     assert not any(row.passes for row in choice.table if row.precision.startswith("torch"))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer
 from deepseek.data.stream.stream import LABEL_ARRAY, ResumableStream, StreamBatch, StreamConfig, parse_label
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 
 FAULT_ARRAY = ".fault"  # what was masked in a row, in words; "" for most
 _TASK_ROWS = 64  # that one task decodes at a time
@@ -143,3 +144,6 @@ class RayStream(ResumableStream):
         size = self.config.batch_size
         first = (self.batch - 1) * size  # by its place in the pass: Ray does not say which row it is
         return StreamBatch(arrays, labels, np.arange(first, first + size))
+
+
+__getattr__ = renamed_attributes(__name__, {"decoded": "decode_dataset"})

@@ -3,7 +3,7 @@
     from_arrow(pyarrow_table)         # typed columns keep their types
     reader = TableReader(names)       # the same of a table that comes in parts: see() all of them, then read() each
 
-Text is trimmed, and the words for "no value" (values.NULL_WORDS) are missing, whatever the file. The index of a pandas
+Text is trimmed, and the words for "no value" (null_words.py) are missing, whatever the file. The index of a pandas
 frame, which its metadata names, is no column.
 """
 

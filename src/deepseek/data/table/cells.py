@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.table.table import ColumnType
-from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, NULL_WORDS, are_timestamps, parse_timestamp
+from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, are_timestamps, parse_timestamp
 from deepseek.extras import need
+from deepseek.null_words import NULL_WORDS
 
 _NUM_SAMPLED_CELLS = 20  # cells that must look like dates before all are tried
 _TRUE_CELLS, _FALSE_CELLS = ["true", "True", "TRUE"], ["false", "False", "FALSE"]

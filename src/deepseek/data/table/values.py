@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
+from deepseek.null_words import NULL_WORDS
 
 Values = NDArray[Any] | Sequence[Any]  # one column: float64, object or datetime64[ms]; or plain Python values
 Result = TypeVar("Result")
 
-#: Text that stands for "no value", in files, frames and requests alike.
-NULL_WORDS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
 TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
 MAX_DIGITS = 1_100  # of a number; float() copies a text that is none into its error, however long it is

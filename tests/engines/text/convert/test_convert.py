@@ -68,11 +68,12 @@ def test_what_was_converted_answers_as_transformers_do(tmp_path: Path, kind: str
     model, engine = TextModel.open(tmp_path / "out"), TextEngine.open(tmp_path / "out")
     tokens = model.prepare(TEXTS)
     assert [row.truncated for row in tokens] == [False, False, False, True, False]
-    (found,) = engine.run(model.join(tokens)).values()  # all in one padded batch
+    outputs = engine.run(model.join(tokens))  # all in one padded batch
+    (values,) = outputs.values()
     for number, row in enumerate(tokens):
-        answer = found[number, : len(row)] if task == "token-classification" else found[number]
+        answer = values[number, : len(row)] if task == "token-classification" else values[number]
         np.testing.assert_allclose(answer, expected(source, task, row.ids), atol=1e-4)
-    assert len(model.answers({engine._output: found}, tokens)) == len(TEXTS)
+    assert len(model.answers(outputs, tokens)) == len(TEXTS)
     engine.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepseek.engines.text.serve.engine import TextEngine
 from deepseek.engines.text.serve.model import TextModel
+from deepseek.engines.text.serve.openvino_backend import OpenVinoBackend
 from deepseek.engines.text.serve.quantize import ActivationRange
 from deepseek.engines.text.source.folder import check_folder
 
@@ -50,14 +50,15 @@ SAMPLE_TEXTS = (
 def calibrate(
     path: str | Path, texts: Sequence[str] | None = None, *, num_threads: int = 1
 ) -> dict[str, ActivationRange]:
-    """Ranges by place, on the first MAX_TEXTS of `texts`; errors as TextModel.open and TextEngine.open."""
+    """The range of what goes into each dense layer, by the layer's name in graph.py ("layer0.qkv"), measured on the
+    first MAX_TEXTS of `texts`. Errors as TextModel.open and TextEngine.open."""
     folder = check_folder(path)
     model = TextModel.open(folder)
     tokens = model.prepare(list(texts or SAMPLE_TEXTS)[:MAX_TEXTS])
-    engine = TextEngine(folder, num_threads=num_threads, observe=True)
-    found: dict[str, ActivationRange] = {}
+    backend = OpenVinoBackend(folder, num_threads=num_threads, observe=True)
+    ranges: dict[str, ActivationRange] = {}
     rows = sorted(tokens, key=len)
     for start in range(0, len(rows), _BATCH_ROWS):
-        engine.observed(model.join(rows[start : start + _BATCH_ROWS]), found)
-    engine.close()
-    return found
+        backend.observe(model.join(rows[start : start + _BATCH_ROWS]), ranges)
+    backend.close()
+    return ranges

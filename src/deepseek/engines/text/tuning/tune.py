@@ -22,8 +22,9 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.execution_mode import COMPILE_FACTOR, EXECUTION_MODES, LOSSY_MODES, available_modes, has_gpu
+from deepseek.engines.text.serve.backend import PRECISIONS, Precision
 from deepseek.engines.text.serve.calibrate import calibrate
-from deepseek.engines.text.serve.engine import PRECISIONS, Precision, TextEngine, available_precisions
+from deepseek.engines.text.serve.engine import TextEngine, available_precisions
 from deepseek.engines.text.serve.model import TextModel
 from deepseek.engines.text.serve.quantize import ActivationRange
 from deepseek.engines.text.source.converted_folder import is_converted
