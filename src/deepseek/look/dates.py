@@ -43,7 +43,7 @@ class DateScale(Scale):
         return ticks
 
     def labels(self, ticks: Sequence[float]) -> list[str]:
-        """As much of each date as tells the ticks apart: a year, a month, a day, or the time too."""
+        """Each date as far as it tells the ticks apart: the year, the month, the day, or the time too."""
         moments = [_EPOCH + tick * _MILLISECOND for tick in ticks]
         length = 19  # of 1970-01-31 12:00:00
         if all(moment.second == 0 for moment in moments):

@@ -3,7 +3,7 @@
     flow([Layer("input", [Unit("age", 0.8), Unit("income", -0.3)]), Layer("hidden.0", [...], note="+0.4")],
          [Link(0, "age", "3", 0.5)], title="Row 0", width=736)
 
-A unit that raises is full and one that lowers is hollow, lines that lower are dashed: no sign needs its colour. Sizes
+A unit that raises is full and one that lowers is hollow, lines that lower are dashed: no sign needs its color. Sizes
 are shares of the largest in the layer, widths of lines of the largest between the two layers.
 """
 
@@ -37,7 +37,7 @@ STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One dot; without a value it only hands on."""
+    """One dot of a layer; without a value it only hands on."""
 
     name: str
     value: float | None
@@ -45,7 +45,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One line of dots."""
+    """One layer: a line of dots."""
 
     name: str
     units: Sequence[Unit]
@@ -55,7 +55,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From a unit of layer `place` to a unit of layer `to`, by default the next."""
+    """A line from a unit of layer number `place` to a unit of layer number `to`, by default the next layer."""
 
     place: int
     source: str

@@ -1,6 +1,6 @@
-"""The colours, each with a meaning, once for a white and once for a near-black ground.
+"""The colors, each with a meaning, once for a white and once for a near-black ground.
 
-Text colours keep a contrast of 4.5:1 to their ground, marks (dots, lines, bars) 3:1; a test computes both.
+Text colors keep a contrast of 4.5:1 to their ground, marks (dots, lines, bars) 3:1; a test computes both.
 
 >>> round(contrast("#000000", "#ffffff"), 1)
 21.0
@@ -8,7 +8,7 @@ Text colours keep a contrast of 4.5:1 to their ground, marks (dots, lines, bars)
 
 from __future__ import annotations
 
-#: Colours that may carry text.
+#: Colors that may carry text.
 TEXT_COLORS = ("ink", "soft", "accent", "positive", "negative", "good", "warn", "bad")
 #: Lines and dots of one category each: Okabe-Ito, in the order in which they stand out from the ground.
 SERIES_COLORS = ("s1", "s2", "s3", "s4")
@@ -70,19 +70,19 @@ DARK: dict[str, str] = {
 }
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance of "#rrggbb", 0 (black) to 1 (white), by WCAG 2.2."""
-    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    channels = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, 1 to 21, by WCAG 2.2."""
+    """Contrast ratio of two colors, 1 to 21, by WCAG 2.2."""
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 
-def css_variables(colours: dict[str, str]) -> str:
+def css_variables(colors: dict[str, str]) -> str:
     """CSS custom properties for one ground."""
-    return "".join(f"--{name}:{value};" for name, value in colours.items())
+    return "".join(f"--{name}:{value};" for name, value in colors.items())

@@ -71,7 +71,7 @@ class RowLayout:
             self.canvas.line(x, self.center(row) - half, x, self.center(row) + half, cls)
 
     def write(self, row: int, *, cls: str = "", strong: bool = False) -> None:
-        """The name and the number of a row; `cls` colours the number."""
+        """The name and the number of a row; `cls` colors the number."""
         label, value = self.labels[row], self.values[row]
         canvas = self.canvas
         y = self.top + self.step * row + 14 if self.stacked else self.center(row) + 4
@@ -156,7 +156,7 @@ def beeswarm(
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One row of a waterfall."""
+    """One step of a waterfall."""
 
     label: Words  # "worst radius = 25.4"
     value: float
@@ -217,21 +217,21 @@ def _largest_contributions(
 
 
 def _residual_contribution(steps: Sequence[Contribution], base: float, output: float) -> list[Contribution]:
-    """What the explanation leaves open, where it is large enough to be seen."""
+    """The residual of the explanation as a step, where it is large enough to be seen."""
     left = output - base - sum(step.value for step in steps)
     span = max((abs(step.value) for step in steps), default=0.0)
     return [Contribution(Text("Not explained", "未解释部分"), left)] if abs(left) > 1e-3 * span else []
 
 
 def _arrow_points(start: float, end: float, y: float) -> list[tuple[float, float]]:
-    """A bar that points where it pushes, so that its sign needs no colour."""
+    """A bar that points where it pushes, so that its sign needs no color."""
     half, direction = 8.0, 1 if end >= start else -1
     neck = end - direction * min(6.0, abs(end - start))
     return [(start, y - half), (neck, y - half), (end, y), (neck, y + half), (start, y + half)]
 
 
 def _level_legend(canvas: Canvas, low: Words, high: Words) -> None:
-    """Low and high with the colours between them, at the upper right."""
+    """Low and high with the colors between them, at the upper right."""
     x = canvas.width - text_width(high)
     canvas.text(x, 12, high, cls="soft")
     for step in range(6, -1, -1):
@@ -251,7 +251,7 @@ def _group_by_level(
     return dict(sorted(groups.items()))
 
 
-def _swarm_positions(xs: Sequence[float], centre: float, height: float) -> list[tuple[float, float]]:
+def _swarm_positions(xs: Sequence[float], center: float, height: float) -> list[tuple[float, float]]:
     """Dots that would lie on each other move up and down in turn, closer together where the row is full."""
     cells = [round(x / _DOT_PX) for x in xs]
     fullest = max((cells.count(cell) for cell in set(cells)), default=1)
@@ -260,5 +260,5 @@ def _swarm_positions(xs: Sequence[float], centre: float, height: float) -> list[
     positions = []
     for x, cell in zip(xs, cells, strict=True):
         turn = num_in_bin[cell] = num_in_bin.get(cell, -1) + 1
-        positions.append((x, centre + (turn + 1) // 2 * gap * (1 if turn % 2 else -1)))
+        positions.append((x, center + (turn + 1) // 2 * gap * (1 if turn % 2 else -1)))
     return positions

@@ -1,4 +1,4 @@
-"""What raised and what lowered an answer, drawn on the text or the picture itself: signed, and readable without colour.
+"""What raised and what lowered an answer, drawn on the text or the picture itself: signed, and readable without color.
 
     tokens(text, [(0, 5, 0.8, None), (6, 9, -0.3, None)], [(0, 9, 0.5)], title="note")
     image_saliency([((0, 0, 112, 112), 0.4), ((112, 0, 224, 112), -0.1)], title="scan",
@@ -105,7 +105,7 @@ def image_saliency(
     label: Words = "",
     data: Any = None,
 ) -> Html:
-    """`picture` (a data URL, or none) and beside it the same in grey under its regions, shaded by their values.
+    """`picture` (a data URL, or none) and beside it the same in gray under its regions, shaded by their values.
 
     `size` (width, height) is what the boxes are counted in; by default they reach the lower right corner. Of many
     regions the MAX_REGIONS strongest are drawn. `names` are those of the regions, by default where they lie. ValueError

@@ -115,7 +115,7 @@ def _series() -> str:
         f".dots.{name}{{stroke:var(--{name})}}svg.plot .fill-{name}{{fill:var(--{name})}}" for name in SCALE_COLORS
     ]
     lines += [f"svg.plot .shade-{tenth}{{fill-opacity:{0.025 * tenth:.3f}}}" for tenth in range(11)]
-    # Series differ by dash as well: grey print and colour-blind readers keep them apart.
+    # Series differ by dash as well: gray print and color-blind readers keep them apart.
     return (
         "".join(lines)
         + ".curve.s2{stroke-dasharray:7 3}.curve.s3{stroke-dasharray:2 3}.curve.s4{stroke-dasharray:9 3 2 3}"
@@ -123,7 +123,7 @@ def _series() -> str:
 
 
 def stylesheet() -> str:
-    """All of it, small enough to stand in every page."""
+    """The whole CSS, small enough to stand in every page."""
     themes = (
         f":root{{color-scheme:light dark;{css_variables(LIGHT)}}}"
         f"@media (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}"

@@ -1,6 +1,6 @@
 """Drawing: a canvas that collects SVG, scales with round ticks, and a guess at how wide a text will be.
 
-A plot is a function that takes its data and `width` in px and returns one `<svg>`. Colours and fonts come from the
+A plot is a function that takes its data and `width` in px and returns one `<svg>`. Colors and fonts come from the
 page's style by class, so that the same drawing serves light, dark and print.
 """
 
@@ -43,7 +43,7 @@ def _glyph_width(glyph: str) -> float:
 
 
 def shorten(text: str, width: float, font_px: float = FONT_PX) -> str:
-    """`text` cut in the middle so that it fits into `width` px; both ends of a name tell it from its neighbours.
+    """`text` cut in the middle so that it fits into `width` px; both ends of a name tell it from its neighbors.
 
     >>> shorten("age", 100), shorten("mean_of_all_the_transactions_in_30_days", 120)
     ('age', 'mean_of…30_days')
@@ -59,7 +59,7 @@ def shorten(text: str, width: float, font_px: float = FONT_PX) -> str:
 
 
 def shorten_words(words: Words, width: float, font_px: float = FONT_PX) -> Words:
-    """`shorten` in each language."""
+    """shorten() applied to each language."""
     if isinstance(words, Text):
         return Text(shorten(words.en, width, font_px), shorten(words.zh, width, font_px))
     return shorten(words, width, font_px)
@@ -113,7 +113,7 @@ class Scale:
         return self.ticks(max(2, int(length_px / 80)))
 
     def labels(self, ticks: Sequence[float]) -> list[str]:
-        """What is written at ticks()."""
+        """The texts at ticks(), all with the same number of decimals."""
         return tick_labels(ticks)
 
 

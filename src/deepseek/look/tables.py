@@ -44,7 +44,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, caption:
 
 
 def facts(pairs: Mapping[Words, Cell]) -> Html:
-    """One line per fact: what, then how much. Facts without a value are left out."""
+    """A list with one line for each fact: its name and its value. Facts without a value are left out."""
     lines = (
         f"<dt>{inline(name)}</dt><dd>{_cell(value)}</dd>" for name, value in pairs.items() if value not in (None, "")
     )
@@ -84,7 +84,7 @@ def empty_state(what: Words, why: Words = "", do: Words = "") -> Html:
 
 
 def verdict(kind: Literal["good", "warn", "bad"], words: Words) -> Html:
-    """A verdict: a sign in its colour, and words that say it without either."""
+    """A verdict: a sign in its color, and words that say it without either."""
     sign = {"good": "✓", "warn": "!", "bad": "✕"}[kind]
     return Html(f'<span class="sign {kind}">{sign}</span> {inline(words)}')
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deepseek.data.batches.window import FileWindow, open_buffered
+from deepseek.data.table.delimited import PART_BYTES
 from deepseek.data.table.read import (
     SIGNATURE_BYTES,
     decompress_error,
@@ -24,8 +25,6 @@ from deepseek.data.table.read import (
 )
 from deepseek.errors import InputError
 from deepseek.extras import need
-
-PART_BYTES = 2**20
 
 
 def open_plain_file(path: Path, exit_stack: ExitStack) -> tuple[int, Path]:

@@ -29,7 +29,7 @@ ReplacementReason = Literal["imputed", "unseen"]
 
 @dataclass(frozen=True, slots=True)
 class EncodedFeature:
-    """One feature of a column. `label` tells it from the column's others."""
+    """One feature of a column; `label` is appended to the name of the column."""
 
     label: str
     kind: FeatureKind
@@ -73,7 +73,7 @@ class ColumnEncoder(Protocol):
 
 
 class Modality(Protocol):
-    """A family of column kinds."""
+    """A family of column kinds: claims columns, and fits an encoder for each."""
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]  # the column kinds that it encodes

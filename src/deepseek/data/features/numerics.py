@@ -32,7 +32,7 @@ class NumberEncoder:
     """A missing or infinite number, or one too large for float32, becomes the training median."""
 
     median: float
-    offset: float = 0.0  # subtracted first, where float32 would otherwise merge neighbouring values
+    offset: float = 0.0  # subtracted first, where float32 would otherwise merge neighboring values
     levels: tuple[float, ...] = ()  # of an integer category, the most frequent first
     seen_missing: bool = False  # in training; then "is missing" is a feature, else a missing value is flagged
     whole: bool = False
@@ -68,8 +68,8 @@ class NumberEncoder:
         def number(value: Any) -> FeatureValues | None:
             if type(value) is not float and type(value) is not int:
                 return None
-            centred = value - offset
-            return (centred + 0.0, *rest) if -largest <= centred <= largest else None
+            centered = value - offset
+            return (centered + 0.0, *rest) if -largest <= centered <= largest else None
 
         return (lambda value: usual.get(value) or number(value)) if usual else number
 
@@ -128,8 +128,8 @@ def _is_merged_by_float32(known: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
     if not len(known):
         return False
     num_kept = len(np.unique(known.astype(np.float32)))
-    centred = len(np.unique((known - known[(len(known) - 1) // 2]).astype(np.float32)))
-    return num_kept < 0.99 * centred
+    centered = len(np.unique((known - known[(len(known) - 1) // 2]).astype(np.float32)))
+    return num_kept < 0.99 * centered
 
 
 def _is_number(text: str) -> bool:

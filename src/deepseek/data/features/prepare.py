@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One number that the model sees."""
+    """One input of the model: a number that is computed from a raw column."""
 
     name: str
     column: str
@@ -112,7 +112,7 @@ class Preprocessor:
         return {column.name: column.coder.example() for column in self.columns}
 
     def to_bytes(self) -> bytes:
-        """JSON, equal for equal fits."""
+        """The preprocessing as JSON; equal fits give equal bytes."""
         columns = [
             {"name": c.name, "kind": c.kind, "modality": c.modality, "coder": asdict(c.coder)}  # type: ignore[call-overload]
             for c in self.columns

@@ -82,12 +82,12 @@ class RowEncoder:
         """Features (N, F) of numbers or booleans (N, P), columns in their order, NaN where one is missing: the same
         bits as encode_columns() gives."""
         values = matrix.astype(np.float64, copy=False)
-        centred = values - self._offsets
-        fits = np.abs(centred) <= FLOAT32_MAX
+        centered = values - self._offsets
+        fits = np.abs(centered) <= FLOAT32_MAX
         features = np.zeros((len(values), self._num_features), np.float32)
         flags: list[Flag] = []
         with np.errstate(over="ignore"):  # the columns with numbers that do not fit are written again
-            features[:, self._starts[:-1]] = centred + 0.0
+            features[:, self._starts[:-1]] = centered + 0.0
         for index in np.flatnonzero(~(self._plain & fits.all(axis=0))).tolist():
             flags += self._encode(index, values[:, index], features)
         return Batch(features, tuple(flags))

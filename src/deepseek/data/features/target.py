@@ -30,7 +30,8 @@ LARGEST_TARGET = 1e37  # answers are float32, which ends at 3.4e38, and an inter
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """`labels` in a stable order: numbers rising, false before true, else by name. Empty for regression."""
+    """The task of a target. `labels` have a stable order: numbers rising, false before true, else by name. None for
+    regression."""
 
     task: Task
     labels: tuple[str, ...]

@@ -33,7 +33,7 @@ _RATE_RANGE_HZ: Final = (1_000, 768_000)  # Hz: below and above, a header is non
 _MAX_CHANNELS = 64
 _MAX_PEAK = 8.0  # of full scale: float samples beyond it are integers that nobody scaled
 _UNKNOWN_NUM_FRAMES = 2**62  # frames; libsndfile says 2^63 - 1 where a stream does not say its length
-_TAIL_S = 0.05  # decoded beyond what is kept, so that the last samples at the new rate have both neighbours
+_TAIL_S = 0.05  # decoded beyond what is kept, so that the last samples at the new rate have both neighbors
 _MAX_FIT_S = 30.0
 
 

@@ -2,7 +2,7 @@
 
 make_example("series", SeriesReader(length=3, fill=(0.5,)))      [[0.5], [0.5], [0.5]]
 
-Pictures and films are grey, sounds silent, volumes empty: no value of training is in them.
+Pictures and films are gray, sounds silent, volumes empty: no value of training is in them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _encode_base64(data: bytes) -> dict[str, str]:
 
 
 def _make_png() -> bytes:
-    """Grey of 8 bits (W3C PNG, sections 5 and 11)."""
+    """Gray of 8 bits (W3C PNG, sections 5 and 11)."""
     head = struct.pack(">2I5B", SIDE_PX, SIDE_PX, 8, 0, 0, 0, 0)
     lines = (b"\0" + b"\x80" * SIDE_PX) * SIDE_PX
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))

@@ -1,13 +1,13 @@
 """Pictures: JPEG, PNG, WebP, GIF, BMP and TIFF -> uint8 (C, H, W), the right way up.
 
-    reader = ImageReader.fit(sources)            # grey or colour, how large
+    reader = ImageReader.fit(sources)            # gray or color, how large
     pixels = reader.read(source)                 # (3, 224, 224) uint8
 
 What a file is, is told by its bytes; how large, by its header, before memory is spent. What is not plain is made so:
-  - EXIF orientation is followed; of several pictures (GIF, TIFF, MPO) the first is read; colour profiles are ignored.
+  - EXIF orientation is followed; of several pictures (GIF, TIFF, MPO) the first is read; color profiles are ignored.
   - Transparent pixels stand on white, as on a page: dark ink on nothing (signatures, plots) would vanish on black.
-  - Grey of 16 bits: 0 to `white` becomes 0 to 255. `white` is the full range, 65,535, unless fit() saw that the files
-    use 10, 12 or 14 bits of it, as scanners and industrial cameras do; colour of 16 bits gives its upper bytes.
+  - Gray of 16 bits: 0 to `white` becomes 0 to 255. `white` is the full range, 65,535, unless fit() saw that the files
+    use 10, 12 or 14 bits of it, as scanners and industrial cameras do; color of 16 bits gives its upper bytes.
   - CMYK becomes RGB by complement (as Pillow does).
 
 Source: Pillow; for plain JPEG see jpeg.py. Scaling is antialiased bilinear.
@@ -53,7 +53,7 @@ _ORIENTATION_TAG = 0x0112  # of EXIF
 _REDUCING_GAP = (
     2.0  # pixels on the way for one in the end: shrinking by whole steps up to there is not seen (Pillow's thumbnail)
 )
-_MIN_TINT = 12  # how far the channels of a grey picture may lie apart, stored as colour JPEG
+_MIN_TINT = 12  # how far the channels of a gray picture may lie apart, stored as color JPEG
 
 ChooseCrop = Callable[[int, int], jpeg.CropBox]  # height and width of a picture -> the part of it that is wanted
 
@@ -67,9 +67,9 @@ class ImageReader:
     """
 
     size: tuple[int, int] = (_MAX_SIDE_PX, _MAX_SIDE_PX)  # height and width in pixels
-    channels: int = 3  # 1: grey; 3: red, green, blue
-    aspect: str = "squash"  # of another shape: "squash" it, "crop" to the centre, "pad" with black
-    white: int = 65_535  # of grey files of 16 bits: what becomes 255
+    channels: int = 3  # 1: gray; 3: red, green, blue
+    aspect: str = "squash"  # of another shape: "squash" it, "crop" to the center, "pad" with black
+    white: int = 65_535  # of gray files of 16 bits: what becomes 255
     kind: ClassVar[str] = "image"
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -86,20 +86,20 @@ class ImageReader:
 
     @classmethod
     def fit(cls, sources: Sequence[Source]) -> Self:
-        """Grey if every picture is; their median size, at most 224 x 224. BrokenError for one that cannot be read."""
-        colour, white, sizes = False, 0, []
+        """Gray if every picture is; their median size, at most 224 x 224. BrokenError for one that cannot be read."""
+        color, white, sizes = False, 0, []
         for source in sources:
             image, orientation = _open(source)
             sizes.append(image.size if orientation >= 5 else image.size[::-1])
             if image.mode.startswith("I;16"):
                 white = max(white, int(np.asarray(_load_pixels(image, source)).max()))
             pixels = cls().read(source)
-            colour = colour or bool(np.ptp(pixels, axis=0).max() > _MIN_TINT)
+            color = color or bool(np.ptp(pixels, axis=0).max() > _MIN_TINT)
         if not sizes:
             return cls()
         height, width = (min(_MAX_SIDE_PX, round(median(sides))) for sides in zip(*sizes, strict=True))
         depth = next(depth for depth in _WHITE_LEVELS if depth >= white) if white else 65_535
-        return cls(size=(height, width), channels=3 if colour else 1, white=depth)
+        return cls(size=(height, width), channels=3 if color else 1, white=depth)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -169,7 +169,7 @@ class ImageReader:
     def _decode_with_pillow(
         self, image: Any, source: Source, stored: tuple[int, int], window: tuple[int, int]
     ) -> NDArray[np.uint8]:
-        """The picture as it is stored, scaled to `stored`, or for crop the `window` in its centre."""
+        """The picture as it is stored, scaled to `stored`, or for crop the `window` in its center."""
         mode = "L" if self.channels == 1 else "RGB"
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft(mode, [round(side * _REDUCING_GAP) for side in stored[::-1]])
@@ -256,7 +256,7 @@ def _apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[n
 
 def _crop_as_stored(cut: jpeg.CropBox, upright: tuple[int, int], orientation: int) -> jpeg.CropBox:
     """The cut of an upright picture, in the picture as it is stored: the inverse of _apply_orientation(). It begins at
-    even pixels, where the colours of a JPEG do."""
+    even pixels, where the colors of a JPEG do."""
     (top, left, height, width), (whole_height, whole_width) = cut, upright
     if orientation in (2, 3, 6, 7):
         left = whole_width - left - width

@@ -2,9 +2,9 @@
 
     planes = decode(data, (224, 299), channels=3, max_pixels=64_000_000)     # (3, 224, 299) uint8, or None
 
-libjpeg, as every other way uses it, first brings both colour planes up to full size and turns every pixel into RGB,
+libjpeg, as every other way uses it, first brings both color planes up to full size and turns every pixel into RGB,
 which is then scaled in three channels: of a picture of 500 x 375 for 224 pixels, that is half of the time. FFmpeg's
-decoder and scaler (in PyAV) leave it out; the brightness differs by rounding (55 dB), the colours, where they are
+decoder and scaler (in PyAV) leave it out; the brightness differs by rounding (55 dB), the colors, where they are
 stored at half size, by how they are brought up (41 dB).
 
 A decoder that is made for each picture asks for its memory each time, which costs a third of the decoding; one that is
@@ -12,7 +12,7 @@ kept remembers tables and flags of the picture before. So it is kept for files w
 it is given nothing but frame, tables and one scan; any other file gets a new one, and gives the same pixels.
 
 None is the answer for whatever is not plain (CMYK, RGB stored as such, a file that FFmpeg finds a fault in): Pillow
-then reads it, or says what is wrong. Source: ITU-T T.81, annex B; T.871 for the colours.
+then reads it, or says what is wrong. Source: ITU-T T.81, annex B; T.871 for the colors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from deepseek.extras import need
 
-#: Brightness and two colour planes of full range, or brightness alone: what JFIF knows.
+#: Brightness and two color planes of full range, or brightness alone: what JFIF knows.
 _PLAIN_FORMATS: Final = frozenset(["yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p", "gray"])
 #: What ends the coded data of a scan: a marker that is neither a stuffed byte nor a restart (T.81, B.1.1.2).
 _SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -41,7 +41,7 @@ def decode_jpeg(
     data: bytes, size: tuple[int, int], *, channels: int, max_pixels: int, cut: CropBox | None = None
 ) -> NDArray[np.uint8] | None:
     """The picture, or the `cut` of it, at `size` (height, width) as (channels, height, width). None where it is not
-    plain or not whole. A cut begins at even pixels, where the colours do.
+    plain or not whole. A cut begins at even pixels, where the colors do.
 
     Scaled by triangles as wide as two of the new pixels, like Pillow's and torch's antialiased bilinear.
     """
@@ -78,7 +78,7 @@ def _crop_frame(frame: Any, cut: CropBox) -> Any:
     top, left, height, width = cut
     cropped = need("av", extra="media").VideoFrame(width, height, frame.format.name)
     for old, new in zip(frame.planes, cropped.planes, strict=True):
-        # Of the colour planes, half as many columns or rows, or both; the last one may stand for half a pixel.
+        # Of the color planes, half as many columns or rows, or both; the last one may stand for half a pixel.
         down, across = (round(whole / part) for whole, part in ((frame.height, old.height), (frame.width, old.width)))
         rows = np.frombuffer(old, np.uint8).reshape(-1, old.line_size)[top // down :, left // across :]
         to = np.frombuffer(new, np.uint8).reshape(-1, new.line_size)

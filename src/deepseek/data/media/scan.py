@@ -75,7 +75,7 @@ class ScanReader:
     Resampling is linear, over as many voxels as become one, so that nothing is skipped."""
 
     size: tuple[int, int, int]  # depth, height, width; depth 1: single slices
-    window: tuple[float, float] | None = None  # centre, width (HU for CT): becomes 0..255. None: the values themselves
+    window: tuple[float, float] | None = None  # center, width (HU for CT): becomes 0..255. None: the values themselves
     spacing_mm: Triple | None = None  # depth, height, width; about the middle. None: the whole scan fills the size
     outside: float = 0.0  # where the scan does not reach; with a window its lower end instead
     modality: str = ""  # "": any
@@ -106,9 +106,9 @@ class ScanReader:
         window: tuple[float, float] | None = None,
         spacing_mm: Triple | None = None,
     ) -> Self:
-        """What is not given comes from the scans: the largest extent in each direction, in mm where every scan says so,
-        sampled by at most `MAX_VOLUME_SIZE`; for CT a window from -1,000 to 1,000 HU. Reads headers, and without a
-        window the first scan."""
+        """A reader for scans like these. What is not given comes from them: the largest extent in each direction, in mm
+        where every scan says so, sampled by at most `MAX_VOLUME_SIZE`; for CT a window from -1,000 to 1,000 HU. Reads
+        headers, and without a window the first scan."""
         if not sources:
             raise InputError("there are no scans to fit a reader to", expected="one or more", fix="name scans")
         scans = [open_scan(source) for source in sources]
@@ -213,9 +213,9 @@ def resampling_weights(have: int, want: int, step: float) -> Float32:
     >>> blend(2, 3, 1.0).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
-    centres = (np.arange(want) - (want - 1) / 2) * step + (have - 1) / 2
-    weights = np.clip(1 - np.abs(np.arange(have) - centres[:, None]) / max(1.0, step), 0, None)
-    weights[(centres < -0.5 - 1e-6) | (centres > have - 0.5 + 1e-6)] = 0
+    centers = (np.arange(want) - (want - 1) / 2) * step + (have - 1) / 2
+    weights = np.clip(1 - np.abs(np.arange(have) - centers[:, None]) / max(1.0, step), 0, None)
+    weights[(centers < -0.5 - 1e-6) | (centers > have - 0.5 + 1e-6)] = 0
     sums = weights.sum(1, keepdims=True)
     np.divide(weights, sums, out=weights, where=sums > 0)
     return weights.astype(np.float32)

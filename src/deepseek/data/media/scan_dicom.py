@@ -48,7 +48,7 @@ class _Slice:
     name: str
     rows: int
     columns: int
-    position: tuple[float, ...] | None  # mm: x, y, z of its first pixel's centre
+    position: tuple[float, ...] | None  # mm: x, y, z of its first pixel's center
     directions: tuple[float, ...] | None  # unit vectors: along a row, then down a column
     spacing: tuple[float, ...] | None  # mm: between rows, between columns
     rescale: tuple[float, float] | None  # slope, intercept

@@ -30,7 +30,7 @@ class Scan:
     modality: str  # "CT", "MR", "DX"; "" where the file does not say
     manufacturer: str
     size: tuple[int, int, int]  # slices, rows, columns, as stored
-    spacing_mm: tuple[float | None, float | None, float | None]  # along these, between centres; None: unknown
+    spacing_mm: tuple[float | None, float | None, float | None]  # along these, between centers; None: unknown
     axes: Axes
     oriented: bool  # whether the file says where the patient's head is
     plane: Callable[[int], Float32]  # slice -> (rows, columns), NaN where nothing was measured

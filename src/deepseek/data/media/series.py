@@ -25,21 +25,20 @@ from typing import Any, ClassVar, Final, Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, Float64
 from deepseek.data.media.source import BrokenError, Limits, Source, open_source
+from deepseek.data.table.values import FLOAT32_MAX
 from deepseek.errors import InputError
 
 NPY_MAGIC: Final = b"\x93NUMPY"
 MAX_FITTED_LENGTH: Final = 4_096  # moments that fit() asks for at most
 MISSING_WORDS: Final = frozenset(["", "na", "n/a", "nan", "null", "none", "-", "?"])  # cells of CSV, in lower case
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 #: What numpy raises on a damaged header.
 HEADER_ERRORS: Final = (
     ArithmeticError, EOFError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError,
     tokenize.TokenError,
 )  # fmt: skip
 LIST_TYPES: Final = (list, tuple, np.ndarray)
-Float64 = NDArray[np.float64]
 
 
 def open_series(value: Any, *, root: Path | None, row: int, column: str, limits: Limits | None = None) -> Source:
@@ -152,7 +151,7 @@ def parse_series(source: Source) -> tuple[tuple[str, ...], Float64]:
         names, values = _parse_csv(data, display_name)
     if not values.size:
         raise _broken_error(display_name, "has no moment")
-    beyond = np.isinf(values) | (np.abs(values) > _FLOAT32_MAX)
+    beyond = np.isinf(values) | (np.abs(values) > FLOAT32_MAX)
     if beyond.any():
         moment, channel = np.argwhere(beyond)[0].tolist()
         number = values[moment, channel]

@@ -43,7 +43,7 @@ class BrokenError(MalformedError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one value may cost, checked before it is decoded."""
+    """Limits on one value, checked before it is decoded."""
 
     max_bytes: int = 512 * 2**20  # of all its files
     max_files: int = 4_096  # of a folder (the slices of a scan)
@@ -84,7 +84,7 @@ def check_size(source: Source, name: str, sides: tuple[int, ...], unit: str = "p
 
 
 class Reader(Protocol):
-    """One kind of media: a frozen dataclass of JSON values, which are its whole state."""
+    """Reads one kind of media: a frozen dataclass of JSON values, which are its whole state."""
 
     kind: ClassVar[str]  # of the column: "image", "audio", "video", "volume", "series"
     suffixes: ClassVar[tuple[str, ...]]  # of file names, lower case: ".png"

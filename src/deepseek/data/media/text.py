@@ -37,7 +37,7 @@ _BYTE_ORDER_MARKS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-#: The blanks that the normaliser knows: it drops all other marks of control, and parts words at other spaces itself.
+#: The blanks that the normalizer knows: it drops all other marks of control, and parts words at other spaces itself.
 _WORD = re.compile(r"[^ \t\n\r]+")
 _MAX_CACHED_WORDS, _MAX_CACHED_WORD_CHARACTERS = 100_000, 32  # words whose ids are kept, and their letters
 _PAD, _UNKNOWN, _START = "[PAD]", "[UNK]", "[CLS]"

@@ -158,7 +158,7 @@ def _key_codes(keys_a: Keys, keys_b: Keys) -> tuple[Rows, Rows]:
 
 
 def _is_missing(key: Any) -> bool:
-    """None, NaN, "", and what pandas calls missing, which is equal to nothing."""
+    """Whether a key is None, NaN, "" or one of pandas' missing values, which equal nothing."""
     return (
         key is None
         or (isinstance(key, float) and math.isnan(key))

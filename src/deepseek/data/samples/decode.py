@@ -36,7 +36,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class DecodedSamples:
-    """N samples on disk."""
+    """N samples whose arrays lie on disk."""
 
     arrays: Mapping[str, NDArray[Any]]  # by name, and by name with PRESENT_SUFFIX behind it
     faults: tuple[Fault, ...]

@@ -178,13 +178,13 @@ def _make_pool(workers: int, preparer: SamplePreparer, options: DecodeOptions) -
     return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), options))
 
 
-_WORKER_STATE: dict[str, Any] = {}  # "preparer" and "options" of this process
+_WORKER_STATE: list[tuple[SamplePreparer, DecodeOptions]] = []  # one entry, in a process of the pool
 
 
 def _init_worker(preparer: bytes, options: DecodeOptions) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), options=options)
+    _WORKER_STATE.append((SamplePreparer.from_bytes(preparer), options))
 
 
 def _end_with_parent() -> None:
@@ -196,7 +196,8 @@ def _end_with_parent() -> None:
 
 
 def _decode_in_worker(chunk: Chunk) -> Samples:
-    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["options"])
+    preparer, options = _WORKER_STATE[0]
+    return _decode_chunk(preparer, chunk, options)
 
 
 def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, options: DecodeOptions) -> Samples:

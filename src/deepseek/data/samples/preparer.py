@@ -244,7 +244,7 @@ class SamplePreparer:
         return (*media, *(self.table.inputs() if self.table else ()))
 
     def to_bytes(self) -> bytes:
-        """JSON, equal for equal fits."""
+        """The preparer as JSON; equal fits give equal bytes."""
         top = {
             "version": VERSION,
             "media": [{"name": c.name, "kind": c.kind, "reader": asdict(c.reader)} for c in self.media],
@@ -366,13 +366,13 @@ def _can_fit(reader: Any, source: Source) -> bool:
     return True
 
 
-def open_cell(value: Any, kind: str, **where: Any) -> Source:
+def open_cell(value: Any, kind: str, *, root: Path | None, row: int, column: str, limits: Limits) -> Source:
     """The bytes behind one cell of a column of this kind, as open_source() or open_series() finds them."""
     if kind == "series":
         from deepseek.data.media.series import open_series
 
-        return open_series(value, **where)
-    return open_source(value, **where)
+        return open_series(value, root=root, row=row, column=column, limits=limits)
+    return open_source(value, root=root, row=row, column=column, limits=limits)
 
 
 def _open_sources(values: Sequence[Any], column: str, kind: str, root: Path | None, limits: Limits) -> list[Source]:

@@ -31,7 +31,7 @@ MAX_SHARED_ROWS_SHARE = 0.2  # of test rows that are training rows, beyond what 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`name` is the column, or what was compared."""
+    """One leak. `name` is the column, or what was compared."""
 
     level: Literal["refuse", "warn"]
     name: str

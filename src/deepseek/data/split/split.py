@@ -28,7 +28,7 @@ NUM_TRIES = 10  # orders of the groups that are tried for the one that keeps siz
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of each part, rising."""
+    """The row numbers of each part of a table, rising."""
 
     train: Rows
     validation: Rows

@@ -90,7 +90,8 @@ class TarShards(ShardPositions):
                 os.close(handle)
 
     def _record(self, handle: int, shard: int, row: int) -> Record:
-        shard_index, record = self.indices[shard], dict[str, Any]()
+        shard_index = self.indices[shard]
+        record: dict[str, object] = {}
         for number, (column, names) in enumerate(self.wanted.items()):
             start, size = shard_index.offsets[row, number].tolist()
             if start < 0:

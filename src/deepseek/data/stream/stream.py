@@ -41,7 +41,7 @@ LABEL_ARRAY = ".label"  # the name of the targets among a cached sample's arrays
 
 @dataclass(frozen=True, slots=True)
 class StreamConfig:
-    """How a stream is read. Only what changes the order is part of its state."""
+    """How a stream is read. Only the fields that change the order are part of its state."""
 
     batch_size: int = 64  # rows, at least 1
     seed: int | None = 0  # of the order; None: as the shards have it
@@ -68,7 +68,7 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class StreamBatch:
-    """N samples."""
+    """A batch of N samples."""
 
     arrays: Mapping[str, NDArray[Any]]  # by name, and by name with PRESENT_SUFFIX behind it, each (N, ...)
     labels: NDArray[Any] | None  # (N,) int64 class numbers or float32 values; None without a target
@@ -120,7 +120,7 @@ class ResumableStream(ABC):
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands, behind the batch that was given last: JSON values."""
+        """The position of the stream, behind the batch that was given last: JSON values."""
         return {"epoch": self.epoch, "batch": self.batch, "order": self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def _decode_block(
     root: Path | None,
     broken: BrokenPolicy,
 ) -> dict[str, NDArray[Any]]:
-    """One task: a table of rows -> arrays (N, ...)."""
+    """Decode one block of N rows (pyarrow.Table) into arrays (N, ...), in a task of Ray."""
     records = batch.to_pylist()
     fitted = SamplePreparer.from_bytes(preparer)
     inputs = [{name: value for name, value in record.items() if name != target} for record in records]

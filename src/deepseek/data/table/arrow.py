@@ -50,7 +50,7 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
 
 
 class ColumnReader(Protocol):
-    """What finds the type of a column from all of its parts, and reads each part as this type."""
+    """Finds the type of a column from all of its parts, and then reads each part as this type."""
 
     @property
     def is_settled(self) -> bool: ...
@@ -132,7 +132,7 @@ def drop_pandas_index(table: Any) -> tuple[Any, list[str]]:
 
 
 def pandas_index_names(schema: Any) -> list[str]:
-    """What pandas' metadata in a schema says is its index; nothing where there is no such metadata."""
+    """The names of the index columns in pandas' metadata of a schema; none where there is no such metadata."""
     try:
         names = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -49,7 +49,7 @@ def read_delimited(data: bytes, where: str) -> Table:
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """How a CSV file is laid out."""
+    """The dialect of a CSV file and the names of its columns."""
 
     separator: str
     names: tuple[str, ...]

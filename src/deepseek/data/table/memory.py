@@ -18,8 +18,8 @@ _PROC = Path("/proc")
 
 
 def free_bytes(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
-    """What this process may still take: the least that the machine, its container and its own limits leave. None where
-    the system does not say."""
+    """The bytes that this process may still take: the least that the machine, its container and its own limits leave.
+    None where the system does not say."""
     left = [_machine_free_bytes(proc), _container_free_bytes(cgroup), _rlimit_free_bytes(proc)]
     known = [num_bytes for num_bytes in left if num_bytes is not None]
     return max(0, min(known)) if known else None

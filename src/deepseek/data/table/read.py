@@ -92,7 +92,7 @@ def translate_open_errors(path: Path) -> Iterator[None]:
 
 
 def detect_format(head: bytes, path: Path) -> FileFormat:
-    """What a file is, by its first bytes. InputError for what is no table; MalformedError when its name says otherwise.
+    """The format of a file, by its first bytes. InputError for no table; MalformedError when its name says otherwise.
 
     >>> detect_format(b"PAR1", Path("loans.parquet")), detect_format(b"age,city", Path("loans.csv"))
     ('Parquet', 'delimited')

@@ -151,7 +151,7 @@ def _concat_payments(parts: list[_Payments]) -> _Payments:
 def _payments_table(
     paid: _Payments, world: FraudWorld, rng: np.random.Generator, goods: Ints, distance: Floats
 ) -> Table:
-    """What a bank knows of each payment when it happens."""
+    """The table of what a bank knows of each payment when it happens."""
     card = GroupHistory(paid.customer, paid.moment, paid.amount)
     shop = GroupHistory(paid.terminal, paid.moment, paid.fraud.astype(np.float64))
     kind = goods[paid.terminal]
@@ -188,7 +188,7 @@ def _payments_table(
 
 
 class GroupHistory:
-    """What came before each payment in its group (a card, a terminal). Payments are in the order of time."""
+    """Sums over the past of each payment in its group (a card, a terminal). Payments are in the order of time."""
 
     def __init__(self, group: Ints, moment: Ints, value: Floats) -> None:
         self.order = np.lexsort((moment, group))

@@ -44,7 +44,7 @@ class BrokenFile(TypedDict):
 
 
 class ColumnFigures(TypedDict, total=False):
-    """What is known of a column by its kind."""
+    """The figures of a column, which depend on its kind."""
 
     # numbers and moments; moments are in ISO form, and have no mean and no std
     min: float | str

@@ -39,7 +39,7 @@ _KIND_NAMES_ZH = {
 
 
 def headline(card: DataCard, name: str) -> Text:
-    """The answer in one sentence."""
+    """The card in one sentence: rows, columns, and how many files are broken."""
     rows, columns = numbers.count(card["num_rows"]), numbers.count(len(card["columns"]))
     files, broken = numbers.count(card["num_files"]), numbers.count(card["num_broken"])
     if not card["num_files"]:
@@ -64,14 +64,14 @@ def format_range(low: float, high: float) -> str:
 
 
 def describe_facts(facts: Mapping[str, FactSummary]) -> Text:
-    """All facts of a column, or of one file, in a line."""
+    """All facts of a column, or of one file, as one line of text."""
     parts = [_describe_fact(name, fact) for name, fact in facts.items()]
     kept = [part for part in parts if part.en]
     return Text("; ".join(part.en for part in kept), "；".join(part.zh for part in kept))
 
 
 def describe_entry(entry: ColumnCard) -> Text:
-    """What a column holds, in a line."""
+    """The content of a column as one line of text."""
     if "facts" in entry:
         return describe_facts(entry["facts"])
     if entry.get("levels"):
@@ -113,7 +113,7 @@ def broken_list(card: DataCard) -> Html:
 
 
 def columns_table(card: DataCard) -> Html:
-    """One line a column: kind, what is there, what is missing or broken, what it holds."""
+    """A table with one line for each column: its kind, how much is missing or broken, what it holds."""
     columns = [
         Column(Text("Column", "列"), "text"), Column(Text("Kind", "类型"), "text"), Column(Text("Missing", "缺失")),
         Column(Text("Broken", "损坏")), Column(Text("What it holds", "内容"), "text"),
@@ -132,7 +132,7 @@ def columns_table(card: DataCard) -> Html:
 
 
 def missing_count(entry: ColumnCard, card: DataCard) -> str:
-    """How many values are missing."""
+    """The number of missing values of a column, as text."""
     return numbers.count(round(entry["missing_share"] * card["num_rows"]))
 
 

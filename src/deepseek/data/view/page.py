@@ -220,7 +220,7 @@ def _render_preview(preview: Preview, kind: str, column: str, row: int) -> str:
 
 
 def _render_image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
-    """What is small or `exact` as PNG, the small enlarged by whole steps; the rest as JPEG."""
+    """An <img> element: PNG for small or `exact` pictures, small ones enlarged by a whole factor; else JPEG."""
     height, width = pixels.shape[:2]
     times = max(1, 96 // max(height, width))
     kind = ' class="pixel"' if times > 1 else ""
@@ -259,7 +259,7 @@ def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
 
 
 def _line_path(line: Float64, x: Scale, y: Scale, *, joined: bool) -> str:
-    """`joined`: consecutive parts are one stroke; what is missing leaves a gap."""
+    """The path data of a line (2, N). `joined`: consecutive parts are one stroke; missing ones leave a gap."""
     commands, was_drawn = [], False
     for index, (low, high) in enumerate(line.T.tolist()):
         if not (math.isfinite(low) and math.isfinite(high)):

@@ -30,7 +30,7 @@ RANGE_DB: Final = 80.0  # below the loudest point, what a spectrogram shows
 MEL_HZ: Final = 16_000  # the highest rate of a spectrogram: speech and most of music lie below half of it
 _MIN_FFT_POINTS: Final = 1_024
 Pixels = NDArray[np.uint8]
-#: Points of viridis, evenly spaced; between them colours are mixed.
+#: Points of viridis, evenly spaced; between them colors are mixed.
 _VIRIDIS: Final = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
 
 
@@ -81,8 +81,8 @@ def viridis(levels: Float64) -> Pixels:
     stops = np.array([[int(stop[k : k + 2], 16) for k in (0, 2, 4)] for stop in _VIRIDIS])
     at = np.linspace(0, 1, len(stops))
     channels = [np.interp(levels, at, stops[:, channel]) for channel in range(3)]
-    colours: Pixels = np.rint(np.stack(channels, -1)).astype(np.uint8)
-    return colours
+    colors: Pixels = np.rint(np.stack(channels, -1)).astype(np.uint8)
+    return colors
 
 
 def _preview_image(source: Source) -> Preview:
@@ -163,12 +163,12 @@ def _to_gray(volume: NDArray[Any]) -> Pixels:
         return volume
     low, high = np.percentile(volume, [1, 99])
     scaled = (volume - low) / max(float(high - low), 1e-12)
-    grey: Pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return grey
+    gray: Pixels = np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return gray
 
 
 def _channels_last(pixels: Pixels) -> Pixels:
-    """(C, H, W) -> (H, W) or (H, W, 3)."""
+    """Pixels (C, H, W) as Pillow takes them: (H, W) of one channel, (H, W, 3) of three."""
     return pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0)
 
 
