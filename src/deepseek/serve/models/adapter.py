@@ -18,7 +18,7 @@ from deepseek.serve.core.card import Card
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Manifest
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines import MultimodalRuntime
     from deepseek.engines.measuring import LossyEngines
     from deepseek.serve.batching.processes import EngineSpec

@@ -20,7 +20,7 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines.onnx_file import GraphEngines, OnnxFile, TensorSpec
     from deepseek.serve.batching.processes import EngineSpec
 

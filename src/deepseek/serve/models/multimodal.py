@@ -29,7 +29,7 @@ from deepseek.data.samples.requests import (
 from deepseek.errors import DeepseekError
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines import MultimodalRuntime
     from deepseek.serve.batching.processes import EngineSpec
     from deepseek.serve.core.card import Card

@@ -22,7 +22,7 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
     from deepseek.engines.text.serve.engine import TextEngineOptions
     from deepseek.serve.batching.processes import EngineSpec
