@@ -10,12 +10,12 @@ import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
-from deepseek.contracts import JsonObject
 from deepseek.look.numbers import number, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from deepseek.bundle.manifest import EngineEntry, Input
     from deepseek.bundle.report import BundleReport
     from deepseek.look.summary import Figures
 
@@ -43,41 +43,42 @@ def command(bundle: Path, key: Path | None, as_json: bool) -> None:
 
 def report(result: BundleReport) -> list[object]:
     """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
+    inputs = result.manifest.inputs
     parts: list[object] = [_headline(result)]
-    if result["metrics"]:
-        parts += ["", output.figure_table(_safe_names(result["metrics"]), _safe_names(result["baseline"]))]
-    parts += ["", _input_table(result["inputs"])]
-    if len(result["inputs"]) > MAX_COLUMNS:
-        parts.append(f"and {len(result['inputs']) - MAX_COLUMNS} more: --json lists them all")
+    if result.metrics:
+        parts += ["", output.figure_table(_safe_names(result.metrics), _safe_names(result.baseline))]
+    parts += ["", _input_table(inputs)]
+    if len(inputs) > MAX_COLUMNS:
+        parts.append(f"and {len(inputs) - MAX_COLUMNS} more: --json lists them all")
     return [*parts, "", _provenance_table(result)]
 
 
 def _headline(result: BundleReport) -> str:
-    labels = [output.escape_text(label) for label in result["labels"][:MAX_LABELS]]
-    if len(result["labels"]) > MAX_LABELS:
-        labels.append(f"... {len(result['labels'])} labels in all")
-    what = f"{output.escape_text(result['target'])} is {', '.join(labels) if labels else 'a number'}"
-    sizes = f"{len(result['inputs'])} inputs, {size(result['size_bytes'])}"
-    return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
+    manifest = result.manifest
+    labels = [output.escape_text(label) for label in manifest.labels[:MAX_LABELS]]
+    if len(manifest.labels) > MAX_LABELS:
+        labels.append(f"... {len(manifest.labels)} labels in all")
+    what = f"{output.escape_text(manifest.target)} is {', '.join(labels) if labels else 'a number'}"
+    sizes = f"{len(manifest.inputs)} inputs, {size(result.size_bytes)}"
+    return f"{manifest.name} {manifest.version}: {manifest.task}, {what}. {sizes}"
 
 
 def _provenance_table(result: BundleReport) -> Table:
     from deepseek.cli.verify import SIGNATURES
 
-    lineage, threshold = result["lineage"], result["threshold"]
+    manifest, threshold = result.manifest, "none"
+    if manifest.threshold is not None:
+        threshold = f"{output.escape_text(manifest.labels[1])} from {number(manifest.threshold)} on"
     rows = [
-        (
-            "threshold",
-            "none" if threshold is None else f"{output.escape_text(result['labels'][1])} from {number(threshold)} on",
-        ),
-        *[("engine", _engine_line(entry)) for entry in result["engines"]],
-        ("signature", SIGNATURES[result["signature"]]),
-        ("created", result["created"]),
-        ("format", str(result["format"])),
-        ("seed", str(lineage["seed"])),
-        ("data", lineage["data"] or "not known"),
-        ("parent", lineage["parent"] or "none"),
-        ("digest", result["digest"]),
+        ("threshold", threshold),
+        *[("engine", _engine_line(entry)) for entry in manifest.engines],
+        ("signature", SIGNATURES[result.signature]),
+        ("created", manifest.created),
+        ("format", str(manifest.format)),
+        ("seed", str(manifest.lineage.seed)),
+        ("data", manifest.lineage.data or "not known"),
+        ("parent", manifest.lineage.parent or "none"),
+        ("digest", manifest.digest),
     ]
     return output.fact_table(rows)
 
@@ -87,14 +88,14 @@ def _safe_names(figures: Mapping[str, Figures]) -> dict[str, Figures]:
     return {output.escape_text(name): figure for name, figure in figures.items()}
 
 
-def _engine_line(entry: JsonObject) -> str:
-    rows = f"from {entry['from_rows']} rows on" if entry["from_rows"] > 1 else "from one row on"
-    return f"{output.escape_text(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
+def _engine_line(entry: EngineEntry) -> str:
+    rows = f"from {entry.from_rows} rows on" if entry.from_rows > 1 else "from one row on"
+    return f"{output.escape_text(entry.kind)} {rows}, differs by at most {number(entry.parity)}"
 
 
-def _input_table(inputs: Sequence[JsonObject]) -> Table:
+def _input_table(inputs: Sequence[Input]) -> Table:
     table = output.make_table("input", "kind", "type", "", value_justify="left")
-    for row in inputs[:MAX_COLUMNS]:
-        words = (output.escape_text(row["name"]), output.escape_text(row["modality"]), output.escape_text(row["dtype"]))
-        table.add_row(*words, "" if row["required"] else "may be missing")
+    for column in inputs[:MAX_COLUMNS]:
+        words = map(output.escape_text, (column.name, column.modality, column.dtype))
+        table.add_row(*words, "" if column.required else "may be missing")
     return table

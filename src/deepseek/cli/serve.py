@@ -254,7 +254,7 @@ def run_server(
         reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
         pages=Pages(
-            metrics=lambda: merged_exposition(metrics, child), stats=lambda: live.snapshot(other_states(child))
+            metrics=lambda: merged_exposition(metrics, child), stats=lambda: dict(live.snapshot(other_states(child)))
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,

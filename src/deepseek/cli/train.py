@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE
 from deepseek.look import numbers
+
+if TYPE_CHECKING:
+    from deepseek.train.loop.job import TrainReport
 
 EPILOG = """\b
 Examples:
@@ -69,23 +71,23 @@ def command(
         result = launch_job(job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts)
     if result is not None:  # the first of several processes
         output.emit(result, as_json, lambda: summary(result))
-        output.warn(result["warnings"])
+        output.warn(result.warnings)
 
 
-def summary(result: Mapping[str, Any]) -> list[object]:
+def summary(result: TrainReport) -> list[object]:
     """What was trained in one line, then the figures, then where it came from."""
-    metrics = {name: f"{each['value']:.6g}" for name, each in result["metrics"].items()}
-    early = ", stopped early" if result["stopped_early"] else ""
+    metrics = {name: f"{value:.6g}" for name, value in result.metrics.items()}
+    early = ", stopped early" if result.stopped_early else ""
     return [
-        f"{result['weights']}: {result['model']}, {numbers.size(result['size_bytes'])}",
+        f"{result.weights}: {result.model}, {numbers.size(result.size_bytes)}",
         output.fact_table(
             [
                 *((name.replace("_", " "), value) for name, value in metrics.items()),
-                ("epochs", f"{result['num_epochs']}{early}"),
-                ("steps", result["num_steps"]),
-                ("wall time", numbers.duration(result["wall_s"])),
-                ("seed", str(result["seed"])),
-                ("digest", result["digest"]),
+                ("epochs", f"{result.num_epochs}{early}"),
+                ("steps", result.num_steps),
+                ("wall time", numbers.duration(result.wall_s)),
+                ("seed", str(result.seed)),
+                ("digest", result.digest),
             ]
         ),
     ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
+
+if TYPE_CHECKING:
+    from deepseek.bundle.report import VerificationReport
 
 NOT_MET_EXIT_CODE = 3
 SIGNATURES = {
@@ -38,16 +40,16 @@ def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -
 
     result = verification(bundle, key=key)
     output.emit(result, as_json, lambda: report(bundle, result))
-    if not result["ok"]:
+    if not result.is_ok:
         ctx.exit(NOT_MET_EXIT_CODE)
 
 
-def report(bundle: Path, result: Mapping[str, Any]) -> list[object]:
+def report(bundle: Path, result: VerificationReport) -> list[object]:
     """The verdict in one line, then each problem."""
-    problems = result["problems"]
+    problems = result.problems
     if problems:
         return [f"{bundle}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *(f"  {p}" for p in problems)]
-    whole = f"all {output.format_value(result['num_files'])} files are as they were written"
+    whole = f"all {output.format_value(result.num_files)} files are as they were written"
     if bundle.is_file():
         whole = "the file is as it was signed"
-    return [f"{bundle}: {whole}; {SIGNATURES[result['signature']]}"]
+    return [f"{bundle}: {whole}; {SIGNATURES[result.signature]}"]

@@ -21,6 +21,7 @@ import click
 
 from deepseek.look.summary import PIPE_WIDTH, fact_table, figure_table, format_value, make_table, render_text
 from deepseek.look.terminal import escape_for_terminal
+from deepseek.results import Result
 
 if TYPE_CHECKING:
     from deepseek.errors import DeepseekError
@@ -53,6 +54,8 @@ def emit(
 ) -> None:
     """Print `json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function
     that makes one of them. Without a table the object's own fields are drawn."""
+    if isinstance(json_object, Result):
+        json_object = json_object.to_dict()  # once, and not for every key
     if as_json:
         click.echo(json.dumps(_to_jsonable(json_object), ensure_ascii=False, allow_nan=False))
         return
@@ -105,7 +108,8 @@ def emit_unmet(
 ) -> NoReturn:
     """Print what was found although a stated limit is not met, as emit() does, and end with the error's exit code.
     With JSON the one object on stdout holds the "error", too."""
-    emit({**json_object, "error": error.to_dict()}, as_json, table)
+    document = json_object.to_dict() if isinstance(json_object, Result) else json_object
+    emit({**document, "error": error.to_dict()}, as_json, table)
     raise click.exceptions.Exit(fail(error.to_dict(), error.exit_code, as_json=False))
 
 
