@@ -95,7 +95,7 @@ def to_json(found: CompressionResult) -> Mapping[str, Any]:
 
     chosen = found.chosen
     score = {} if chosen is None or chosen.score is None else {found.metric: chosen.score.to_dict()}
-    given = found.given[0].score
+    given = found.originals[0].score
     return {
         "bundle": None if found.bundle is None else str(found.bundle),
         "digest": found.digest or None,
@@ -121,7 +121,7 @@ def report(found: CompressionResult, out: Path | None) -> Any:
 
     latencies = [f"p50 / p99 ms at {batch}" for batch in BATCH_SIZES]
     drawn = output.make_table("variant", "engine", "MB", found.metric, "left", "x", *latencies, "verdict")
-    for one in found.given:
+    for one in found.originals:
         drawn.add_row(*map(str, measurement_cells(one)), "given")
     for row in found.rows:
         drawn.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")

@@ -66,14 +66,14 @@ def command(
 def to_json(done: EdgeExport) -> dict[str, Any]:
     """The JSON object."""
     return {
-        "bundle": done.subject.name,
-        "digest": done.subject.digest,
+        "bundle": done.target.name,
+        "digest": done.target.digest,
         "out": str(done.out),
         "tier": done.tier,
         "variant": done.kept.name,
         "size_bytes": done.size_bytes,
-        "rows": done.subject.rows_from,
-        "variants": [each.to_dict() for each in done.tried],
+        "rows": done.target.rows_from,
+        "variants": [each.to_dict() for each in done.measured],
         "warnings": list(done.notes),
     }
 
@@ -85,8 +85,8 @@ def variant_table(done: EdgeExport) -> Table:
     drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "size", "RAM", "cold start", "p50", "p99", "against the model", ""):
         drawn.add_column(name)
-    for each in done.tried:
+    for each in done.measured:
         verdict = "kept" if each is done.kept else "passes" if each.parity.passes else "differs too much"
         times = (duration(seconds) for seconds in (each.cold_start_s, each.p50_s, each.p99_s))
-        drawn.add_row(each.name, size(each.size_bytes), size(each.most_bytes), *times, each.parity.shown(), verdict)
+        drawn.add_row(each.name, size(each.size_bytes), size(each.most_bytes), *times, each.parity.summary(), verdict)
     return drawn

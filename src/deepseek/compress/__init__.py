@@ -1,15 +1,16 @@
-"""Model -> smaller model, with figures: quantise, prune, distil, and a guard that keeps only what meets the limits.
+"""Model -> smaller model, with figures: quantize, prune, distill, and a guard that keeps only what meets the limits.
 
-    found = optimise("resnet.onnx", "validation.npz", Limits(keep=0.99, min_speedup=2.0), out="small")
-    found.rows              # each variant: MB, score with interval, latency, accepted or why not
+    result = optimize("resnet.onnx", "validation.npz", Limits(keep=0.99, min_speedup=2.0), out="small")
+    result.rows             # each variant: MB, score with interval, latency, accepted or why not
     pruned = prune(module, example, Pruning(drop=0.3))          # the parts by themselves, for torch modules
 
-Nothing is written that is slower or larger than what was given. Names are imported when they are first used.
+No variant is written that is slower or larger than the original model. Names are imported when they are first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 from deepseek.extras import lazy_attributes
 
@@ -23,34 +24,20 @@ if TYPE_CHECKING:
     from deepseek.compress.search import optimize
 
 __all__ = [
-    "CompressionResult",
-    "DistillConfig",
-    "DistillationResult",
-    "GroupReport",
-    "Limits",
-    "Pruning",
-    "PruningReport",
-    "PruningResult",
-    "RepairResult",
-    "TeacherConfig",
-    "distill",
-    "init_student_from_layers",
-    "optimize",
-    "prune",
-    "prune_and_repair",
-    "prune_to",
-    "repair",
+    "CompressionResult", "DistillConfig", "DistillationResult", "GroupReport", "Limits", "Pruning", "PruningReport",
+    "PruningResult", "RepairResult", "TeacherConfig", "distill", "init_student_from_layers", "optimize", "prune",
+    "prune_and_repair", "prune_to", "repair",
 ]  # fmt: skip
 
 _MODULES = {
+    "CompressionResult": "results",
     "DistillConfig": "distilling",
     "DistillationResult": "distilling",
-    "CompressionResult": "search",
     "GroupReport": "pruning.apply",
     "Limits": "limits",
-    "PruningResult": "pruning.apply",
     "Pruning": "pruning.config",
     "PruningReport": "pruning.apply",
+    "PruningResult": "pruning.apply",
     "RepairResult": "pruning.repair",
     "TeacherConfig": "pruning.repair",
     "distill": "distilling",
@@ -62,4 +49,13 @@ _MODULES = {
     "repair": "pruning.repair",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+#: Names of the last release that the guides showed -> their new names.
+_RENAMED = {"layer_initialised": "init_student_from_layers", "optimise": "optimize"}
+
+_find = lazy_attributes(__name__, _MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(f"{__name__}.{name} is now {_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+    return _find(_RENAMED.get(name, name))

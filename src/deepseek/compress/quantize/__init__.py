@@ -1,4 +1,4 @@
-"""Weights in 8-bit floats and low integers: a container, training that rounds, and which layers bear it.
+"""Quantization of weights to 8-bit floats and integers: storage, quantization-aware training, layer sensitivity.
 
     packed = pack(Path("minilm"), Path("minilm-fp8"))         # a quarter of the bytes; deepseek serve opens it
     done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=2e-5), loss=loss)
