@@ -69,7 +69,7 @@ def test_texts_that_judge_teach_nothing_and_labels_may_be_missing(teacher: Path,
     data = write(tmp_path / "held.csv", held, classes(held))
     train = write(tmp_path / "train.csv", [*held, *given], [*classes(held), *classes(given)[:10], *[""] * 20])
     subject = TextTarget.open(teacher, data, train=train)
-    pupil = subject._pupil
+    pupil = subject._student
     assert pupil is not None
     assert pupil.texts == given
     assert pupil.labels == [*classes(given)[:10], *[-100] * 20]

@@ -72,13 +72,13 @@ def scan(
     return sorted(sensitivities, key=lambda sensitivity: -sensitivity.loss)
 
 
-def worst(sensitivities: Sequence[LayerSensitivity], *, max_loss: float) -> tuple[str, ...]:
+def worst(sensitivities: Sequence[LayerSensitivity], *, most: float) -> tuple[str, ...]:
     """Names of the layers that lose more than `most`, for `keep` of QuantizeConfig and of pack().
 
     >>> worst([LayerSensitivity("a", 0.80, 0.10, 9), LayerSensitivity("b", 0.89, 0.01, 9)], most=0.02)
     ('a',)
     """
-    return tuple(sensitivity.layer for sensitivity in sensitivities if sensitivity.loss > max_loss)
+    return tuple(sensitivity.layer for sensitivity in sensitivities if sensitivity.loss > most)
 
 
 def _layer_of(name: str, kind: str) -> str:
