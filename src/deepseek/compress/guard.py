@@ -1,6 +1,6 @@
 """The guard: decides whether a variant's measurements meet the limits, and says why not.
 
-    verdict(measured, limits, given_bytes=98_000_000)     # "", or why it is refused and by how much
+    refusal_reason(measured, limits, original_bytes=98_000_000)     # "", or why it is refused and by how much
 
 A variant that is slower or larger than the original model is refused whatever the limits are.
 """
@@ -59,7 +59,7 @@ def refusal_reason(measured: VariantMeasurement, limits: Limits, *, original_byt
     checked.
 
     >>> small = VariantMeasurement("int8", "openvino-f32", 30_000_000)
-    >>> verdict(small, Limits(max_mb=20), given_bytes=90_000_000)
+    >>> refusal_reason(small, Limits(max_mb=20), original_bytes=90_000_000)
     '30.0 MB, 10.0 MB over the limit of 20 MB'
     """
     if measured.failed:

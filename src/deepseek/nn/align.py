@@ -14,7 +14,7 @@ The association of a word and a region is measured by occlusion: the interaction
 single tokens would not show it: each position of a convolutional net depends on its neighbors, in a deep one on the
 whole image, and each word of a transformer on the whole text. Limits: of regions that carry the same information each
 looks dispensable, and it tells what text and image share, not why a class was predicted.
-(`Fused.attention` is no such map: its queries tie no word to a place.)
+(`MultimodalOutput.attention` is no such map: its queries tie no word to a place.)
 
 Shapes: N samples, L tokens, E width of the net, D of the common space.
 Sources: InfoNCE of both directions, Radford et al. 2021 (CLIP, arXiv 2103.00020), figure 3; several positives in a

@@ -53,7 +53,7 @@ def smooth_clip(numbers: Float32, clip: float) -> Float32:
 def narrow_to_float16(array: Float32) -> NDArray[np.floating]:
     """The array as float16 if that changes none of its numbers, else unchanged.
 
-    >>> [narrow(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
+    >>> [narrow_to_float16(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
     ['float16', 'float32', 'float32']
     """
     with np.errstate(over="ignore"):  # a number too large for float16 becomes infinite, and so differs

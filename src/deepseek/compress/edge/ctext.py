@@ -1,6 +1,6 @@
 """C99 source text of values: numbers keep their bits, and no name can break out of its string literal.
 
->>> real(0.1), real(float("inf")), text('a"b\\n*/')
+>>> float_literal(0.1), float_literal(float("inf")), string_literal('a"b\\n*/')
 ('0x1.99999ap-4f', 'HUGE_VALF', '"a\\\\042b\\\\012\\\\052\\\\057"')
 """
 
@@ -52,7 +52,7 @@ def float_literal(value: float) -> str:
 def double_literal(value: float) -> str:
     """A float64 as a hexadecimal C literal with the same bits.
 
-    >>> double_literal(-2.5), double(float("nan"))
+    >>> double_literal(-2.5), double_literal(float("nan"))
     ('-0x1.4p+1', 'NAN')
     """
     return _hex_literal(float(value), "", "HUGE_VAL")

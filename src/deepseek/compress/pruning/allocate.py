@@ -23,7 +23,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from deepseek.compress.pruning.config import Pruning
-from deepseek.compress.pruning.trace import ChannelGroup, NetworkCost, TracedModule
+from deepseek.compress.pruning.trace import NetworkCost, TracedModule
 from deepseek.errors import InputError
 
 
@@ -33,10 +33,8 @@ def allocate_channels(traced: TracedModule, config: Pruning, sizes: Mapping[str,
     InputError when nothing can be removed, or less than `drop` within `cap`.
     """
     reference_sizes = {**traced.sizes, **(sizes or {})}
-    minimum = {
-        name: min(group.size, min_channels(reference_sizes[name], config)) for name, group in traced.groups.items()
-    }
-    if all(minimum[name] == group.size for name, group in traced.groups.items()):
+    minimum = {name: min(size, min_channels(reference_sizes[name], config)) for name, size in traced.sizes.items()}
+    if minimum == traced.sizes:
         raise InputError(
             "nothing can be pruned: " + _refusal_text(traced, config), expected="channels that lead to other layers",
             fix="lower prune.round_to, raise prune.cap, or leave pruning out of the plan",
@@ -58,7 +56,7 @@ def allocate_channels(traced: TracedModule, config: Pruning, sizes: Mapping[str,
 def min_channels(size: int, config: Pruning) -> int:
     """The fewest channels that a group of `size` may be left with.
 
-    >>> min_channels(64, Pruning(cap=0.75)), min_channels(60, Pruning(round_to_grid=8)), min_channels(6, Pruning())
+    >>> min_channels(64, Pruning(cap=0.75)), min_channels(60, Pruning(round_to=8)), min_channels(6, Pruning())
     (16, 16, 6)
     """
     return min(size, _round_up(size * (1 - config.cap), config.round_to))
@@ -85,10 +83,8 @@ def _allocate_uniform(
     """The same share for every group: the smallest, in steps of 0.001, that removes enough parameters."""
     for share in np.arange(0, 1.001, 0.001):
         channels_left = {
-            name: max(
-                minimum[name], min(group.size, config.round_to * round(group.size * (1 - share) / config.round_to))
-            )
-            for name, group in traced.groups.items()
+            name: max(minimum[name], min(size, config.round_to * round(size * (1 - share) / config.round_to)))
+            for name, size in traced.sizes.items()
         }
         if 1 - traced.cost(channels_left).params / total.params >= config.drop:
             break
@@ -116,7 +112,7 @@ def _allocate_greedy(
 def _next_smaller(channels: int, unit: int) -> int:
     """The next smaller multiple of `unit`.
 
-    >>> _next(64, 8), _next(60, 8)
+    >>> _next_smaller(64, 8), _next_smaller(60, 8)
     (56, 56)
     """
     return (channels - 1) // unit * unit
@@ -128,7 +124,7 @@ def _gain(
 ) -> float:  # fmt: skip
     """Gain of the group's next step (formula in the module docstring); minus infinity where no more may be removed.
     totals[i]: summed importance of the i least important channels."""
-    group: ChannelGroup = traced.groups[name]
+    group = traced.groups[name]
     after = _next_smaller(channels_left[name], config.round_to)
     if after < minimum[name]:
         return -np.inf
@@ -138,12 +134,7 @@ def _gain(
         saving = (cost_now.seconds - cost_after.seconds) / total.seconds
     else:
         saving = (cost_now.macs - cost_after.macs) / total.macs
-    importance_gone = totals[group.size - after] - totals[group.size - channels_left[name]]
-    relative_loss = (
-        group.num_matrices
-        * importance_gone
-        / (totals[-1] - totals[group.size - channels_left[name]])
-        / len(traced.layers)
-    )
+    gone_before, gone_after = totals[group.size - channels_left[name]], totals[group.size - after]
+    relative_loss = group.num_matrices * (gone_after - gone_before) / (totals[-1] - gone_before) / len(traced.layers)
     price = config.speed * (cost_now.params - cost_after.params) / total.params + (1 - config.speed) * relative_loss
     return float(saving / max(price, 1e-12))

@@ -120,8 +120,8 @@ def prune_and_repair(
 ) -> RepairResult:
     """Prune a part and train, `rounds` times; config.epochs are those of one round. The teacher is `module`.
 
-    Each round keeps the same share of the parameters of the round before, so that together they remove knobs.drop of
-    the parameters and no more than knobs.cap of any group. The last round makes up for the others' rounding.
+    Each round keeps the same share of the parameters of the round before, so that together they remove pruning.drop
+    of the parameters and no more than pruning.cap of any group. The last round makes up for the others' rounding.
     """
     if rounds < 1:
         raise InputError(f"rounds is {rounds}", expected="1 or more", fix="give a whole number such as 3")
