@@ -30,24 +30,12 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "CompressionResult": "results",
-    "DistillConfig": "distilling",
-    "DistillationResult": "distilling",
-    "GroupReport": "pruning.apply",
-    "Limits": "limits",
-    "Pruning": "pruning.config",
-    "PruningReport": "pruning.apply",
-    "PruningResult": "pruning.apply",
-    "RepairResult": "pruning.repair",
-    "TeacherConfig": "pruning.repair",
-    "distill": "distilling",
-    "init_student_from_layers": "distilling",
-    "optimize": "search",
-    "prune": "pruning.apply",
-    "prune_and_repair": "pruning.repair",
-    "prune_to": "pruning.apply",
-    "repair": "pruning.repair",
-}
+    "CompressionResult": "results", "DistillConfig": "distilling", "DistillationResult": "distilling",
+    "GroupReport": "pruning.apply", "Limits": "limits", "Pruning": "pruning.config", "PruningReport": "pruning.apply",
+    "PruningResult": "pruning.apply", "RepairResult": "pruning.repair", "TeacherConfig": "pruning.repair",
+    "distill": "distilling", "init_student_from_layers": "distilling", "optimize": "search", "prune": "pruning.apply",
+    "prune_and_repair": "pruning.repair", "prune_to": "pruning.apply", "repair": "pruning.repair",
+}  # fmt: skip
 
 #: Names of the last release that the guides showed -> their new names.
 _RENAMED = {"layer_initialised": "init_student_from_layers", "optimise": "optimize"}

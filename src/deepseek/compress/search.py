@@ -104,13 +104,9 @@ def _search(
             continue
         tell(f"{plan.name}{_best_text(rows)}", (number + 1) / (len(plans) + 1))
         measurements = store.measure_plan(plan, limits)
-        rows += [
-            ResultRow(measurement, refusal_reason(measurement, limits, original_bytes=target.original.size_bytes))
-            for measurement in measurements
-        ]
-        if not any(
-            measurement.kept is not None and measurement.kept.value < limits.keep for measurement in measurements
-        ):
+        rows += [ResultRow(measurement, store.refusal(measurement, limits)) for measurement in measurements]
+        shares = [measurement.kept.value for measurement in measurements if measurement.kept is not None]
+        if not any(share < limits.keep for share in shares):
             settled_plans.add(plan.spares or plan.name)  # a more careful form could only be slower
     accepted = [row.measured for row in rows if not row.refused]
     chosen = choose_best(accepted) if accepted else None
@@ -188,12 +184,7 @@ class _VariantStore:
         path = self._folder / f"{plan.name}.json"
         with suppress(OSError, ValueError, KeyError, TypeError):
             measurements = [VariantMeasurement.from_dict(measurement) for measurement in json.loads(path.read_bytes())]
-            if all(
-                measurement.failed
-                or measurement.timings
-                or refusal_reason(measurement, limits, original_bytes=self._original_bytes)
-                for measurement in measurements
-            ):
+            if all(one.failed or one.timings or self.refusal(one, limits) for one in measurements):
                 return measurements
         try:
             variant = self.variant(plan)
@@ -223,19 +214,20 @@ class _VariantStore:
         """Delete the cache of this target, after its best variant was written as a bundle."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    @property
-    def _original_bytes(self) -> int:
-        return self._target.original.size_bytes
+    def refusal(self, measurement: VariantMeasurement, limits: Limits) -> str:
+        """The guard's reason against a variant of this target, or ""."""
+        return refusal_reason(measurement, limits, original_bytes=self._target.original.size_bytes)
 
     def _prove(self, backend: Backend, variant: Variant, limits: Limits) -> VariantMeasurement:
         """Check the size, then the score on some rows, then on all, then the speed; stops at the first failure."""
         measurement = VariantMeasurement(variant.name, backend.engine, variant.size_bytes, notes=variant.notes)
         try:
-            for num_rows in sorted({min(FIRST_ROWS, self._target.evaluator.num_rows), self._target.evaluator.num_rows}):
-                if refusal_reason(measurement, limits, original_bytes=self._original_bytes):
+            all_rows = self._target.evaluator.num_rows
+            for num_rows in sorted({min(FIRST_ROWS, all_rows), all_rows}):
+                if self.refusal(measurement, limits):
                     return measurement
                 measurement = self._score_rows(measurement, backend, num_rows)
-            if refusal_reason(measurement, limits, original_bytes=self._original_bytes):
+            if self.refusal(measurement, limits):
                 return measurement
             if self._edges is not None:
                 self._edges.check(backend)
@@ -255,11 +247,10 @@ class _VariantStore:
             # on a part of the rows only variants far below the limit are refused: the upper bound is compared
             evaluator, original_outputs = evaluator.first_rows(num_rows), self._original_outputs[:num_rows]
             kept = evaluator.share_of_score(original_outputs, outputs)
-            return replace(measurement, score=evaluator.score(outputs), num_rows=num_rows,
-                           kept=Figure(kept.high, kept.low, kept.high))  # fmt: skip
-        kept = evaluator.share_of_score(self._original_outputs, outputs)
-        return replace(measurement, score=evaluator.score(outputs), kept=kept,
-                       num_rows=num_rows)  # fmt: skip
+            kept = replace(kept, value=kept.high)
+        else:
+            kept = evaluator.share_of_score(self._original_outputs, outputs)
+        return replace(measurement, score=evaluator.score(outputs), kept=kept, num_rows=num_rows)
 
     def _timings(self, backends: dict[str, Backend], first: str) -> dict[str, dict[int, Timing]]:
         runs = {name: backends[name].run for name in [first, *(name for name in backends if name != first)]}

@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["DistillConfig", "DistillationResult", "TextBatches", "augment_texts", "distill", "init_student_from_layers"]
 
 _MODULES = {
-    "DistillConfig": "config",
-    "DistillationResult": "training",
-    "TextBatches": "texts",
-    "augment_texts": "texts",
-    "distill": "training",
-    "init_student_from_layers": "start",
-}
+    "DistillConfig": "config", "DistillationResult": "training", "TextBatches": "texts", "augment_texts": "texts",
+    "distill": "training", "init_student_from_layers": "start",
+}  # fmt: skip
 
 __getattr__ = lazy_attributes(__name__, _MODULES)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from deepseek.compress.pruning.allocate import allocate_channels
 from deepseek.compress.pruning.config import Pruning
 from deepseek.compress.pruning.layers import call_module
-from deepseek.compress.pruning.trace import NetworkCost, TracedModule, trace_module
+from deepseek.compress.pruning.trace import TracedModule, trace_module
 from deepseek.errors import InputError
 
 
@@ -156,10 +156,9 @@ def _check_output(module: nn.Module, example: Any, shapes: list[tuple[int, ...]]
         ) from error  # fmt: skip
     if pruned_shapes != shapes:
         raise InputError(
-            f"the pruned network puts out {pruned_shapes} instead of {shapes}",
-            expected="outputs of the same shape",
+            f"the pruned network puts out {pruned_shapes} instead of {shapes}", expected="outputs of the same shape",
             fix=fix,
-        )
+        )  # fmt: skip
 
 
 def _output_shapes(output: Any) -> list[tuple[int, ...]]:
@@ -170,24 +169,12 @@ def _output_shapes(output: Any) -> list[tuple[int, ...]]:
 
 
 def _build_report(traced: TracedModule, channels_left: Mapping[str, int]) -> PruningReport:
-    def costs(layers: tuple[str, ...] | None) -> tuple[NetworkCost, NetworkCost]:
-        return traced.cost(traced.sizes, layers), traced.cost(channels_left, layers)
+    def counts(layers: tuple[str, ...] | None) -> tuple[int, int, int, int]:
+        before, after = traced.cost(traced.sizes, layers), traced.cost(channels_left, layers)
+        return round(before.params), round(after.params), round(before.macs), round(after.macs)
 
-    groups = []
-    for name, group in traced.groups.items():
-        before, after = costs(group.layers)
-        groups.append(
-            GroupReport(
-                name, group.layers, group.size, channels_left[name], round(before.params), round(after.params),
-                round(before.macs), round(after.macs),
-            )
-        )  # fmt: skip
-    before, after = costs(None)
-    return PruningReport(
-        tuple(groups),
-        traced.uncut_groups,
-        round(before.params),
-        round(after.params),
-        round(before.macs),
-        round(after.macs),
+    groups = tuple(
+        GroupReport(name, group.layers, group.size, channels_left[name], *counts(group.layers))
+        for name, group in traced.groups.items()
     )
+    return PruningReport(groups, traced.uncut_groups, *counts(None))

@@ -24,26 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LayerSensitivity", "PackResult", "QatResult", "QuantizeConfig", "QuantizedWeight", "convert", "fake_quantize",
-    "fold_batchnorm",
-    "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
+    "fold_batchnorm", "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
 ]  # fmt: skip
 
 _MODULES = {
-    "LayerSensitivity": "sensitivity",
-    "PackResult": "container",
-    "QatResult": "qat",
-    "QuantizeConfig": "grid",
-    "QuantizedWeight": "fake",
-    "convert": "fake",
-    "fake_quantize": "fake",
-    "fold_batchnorm": "fold",
-    "pack": "container",
-    "quantize_weights": "qat",
-    "scan": "sensitivity",
-    "train_quantized": "qat",
-    "unpack": "container",
-    "use_scaled_mm": "scaled",
-    "worst": "sensitivity",
-}
+    "LayerSensitivity": "sensitivity", "PackResult": "container", "QatResult": "qat", "QuantizeConfig": "grid",
+    "QuantizedWeight": "fake", "convert": "fake", "fake_quantize": "fake", "fold_batchnorm": "fold",
+    "pack": "container", "quantize_weights": "qat", "scan": "sensitivity", "train_quantized": "qat",
+    "unpack": "container", "use_scaled_mm": "scaled", "worst": "sensitivity",
+}  # fmt: skip
 
 __getattr__ = lazy_attributes(__name__, _MODULES)

@@ -214,14 +214,10 @@ def _copy_folder(folder: Path, out: Path, quantization: JsonObject) -> None:
     followed, for Hugging Face's cache consists of them."""
     for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
         relative = path.relative_to(folder)
+        if not path.is_file() or path.name == INDEX_FILE or any(part.startswith(".") for part in relative.parts):
+            continue
         is_weight = path.suffix == ".safetensors" and len(relative.parts) > 1  # of a module beside the transformer
-        is_hidden = any(part.startswith(".") for part in relative.parts)
-        if (
-            path.is_file()
-            and not is_hidden
-            and (is_weight or path.suffix in _COPIED_SUFFIXES)
-            and path.name != INDEX_FILE
-        ):
+        if is_weight or path.suffix in _COPIED_SUFFIXES:
             (out / relative).parent.mkdir(exist_ok=True)
             shutil.copyfile(path, out / relative)
     config = read_object(folder, CONFIG_FILE) | {"quantization_config": quantization}
