@@ -42,21 +42,15 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not _is_number(self.keep) or not 0 < self.keep <= 1:
-            percent_fix = (
-                f"for {self.keep:g} % write {self.keep / 100:g}" if _is_number(self.keep) and self.keep >= 2 else ""
-            )
-            raise InputError(
-                f"keep is {self.keep!r}",
-                expected="a share above 0 and up to 1",
-                fix=percent_fix or "for example keep=0.99",
-            )
+            is_percent = _is_number(self.keep) and self.keep >= 2
+            fix = f"for {self.keep:g} % write {self.keep / 100:g}" if is_percent else "for example keep=0.99"
+            raise InputError(f"keep is {self.keep!r}", expected="a share above 0 and up to 1", fix=fix)
         for name, minimum in (("max_mb", 0.0), ("min_speedup", 1.0)):
             value = getattr(self, name)
             if value is not None and (not _is_number(value) or value < minimum or value == 0):
                 expected = "a number above 0" if name == "max_mb" else "a number of 1 or more"
-                raise InputError(
-                    f"{name} is {value!r}", expected=expected, fix=f"leave {name} out, or give such a number"
-                )
+                fix = f"leave {name} out, or give such a number"
+                raise InputError(f"{name} is {value!r}", expected=expected, fix=fix)
 
     def check(self, size_bytes: int, methods: Sequence[str]) -> None:
         """InputError when no combination of `methods` could make `size_bytes` of float32 weights small enough."""

@@ -155,12 +155,9 @@ class MultimodalNet(nn.Module):
         for layer in self.layers:
             x, attention = layer(x, all_tokens, mask)
         summary = torch.cat([x.flatten(1), (gates[..., None] * pooled_tokens).sum(1)], 1)
-        added = (
-            (unimodal_logits * share[..., None]).sum(1)
-            + self.head(self.norm(summary))
-            + self.pairs(pooled_tokens, share)
-        )
-        return MultimodalOutput(self.bias + added, unimodal_logits, gates, attention, has_value, partner, ratio)
+        late = (unimodal_logits * share[..., None]).sum(1)
+        logits = self.bias + (late + self.head(self.norm(summary)) + self.pairs(pooled_tokens, share))
+        return MultimodalOutput(logits, unimodal_logits, gates, attention, has_value, partner, ratio)
 
     def encoder(self, name: str) -> nn.Module:
         """The encoder of a modality by its name."""

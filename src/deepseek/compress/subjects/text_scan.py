@@ -23,21 +23,14 @@ def worst_layers(model: TextModel, ranges: Mapping[str, ActivationRange], texts:
     rows = sorted(model.prepare(list(texts[:MAX_TEXTS])), key=len)
     batches = [model.join(rows[start : start + TEXTS_PER_BATCH]) for start in range(0, len(rows), TEXTS_PER_BATCH)]
 
-    def answers(ranges_in_int8: Mapping[str, ActivationRange] | None) -> Float64:
-        engine = TextEngine.open(
-            model.path, precision="f32" if ranges_in_int8 is None else "int8", ranges=ranges_in_int8
-        )
+    def outputs_with(in_int8: Mapping[str, ActivationRange] | None) -> Float64:
+        engine = TextEngine.open(model.path, precision="f32" if in_int8 is None else "int8", ranges=in_int8)
         outputs = [next(iter(engine.run(batch).values())) for batch in batches]
         engine.close()
         return np.concatenate([part.reshape(len(part), -1) for part in outputs]).astype(np.float64)
 
-    expected = answers(None)
-    errors = {
-        layer: float(
-            np.linalg.norm(
-                answers({key: layer_range for key, layer_range in ranges.items() if key != layer}) - expected
-            )
-        )
-        for layer in ranges
-    }
+    expected, errors = outputs_with(None), {}
+    for layer in ranges:
+        others = {other: ranges[other] for other in ranges if other != layer}
+        errors[layer] = float(np.linalg.norm(outputs_with(others) - expected))
     return sorted(errors, key=lambda layer: errors[layer])
