@@ -59,7 +59,7 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     if data is None:
         return
     subject = TextTarget.open(path, data)
-    exact, torch = subject.ways(subject.given)
+    exact, torch = subject.backends(subject.original)
     for kept, (bar, name) in KEPT.items():
         found = optimize(path, data, Limits(keep=kept), cache=folder, budget_s=2.0)
         if found.chosen is None or found.chosen.kept is None:
@@ -68,7 +68,7 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
         made = folder / f"{name}"
         made.mkdir()
         variant = subject.make(plan, made)
-        (way,) = subject.ways(variant)
+        (way,) = subject.backends(variant)
         speeds, notes = [], []
         for batch in BATCH_SIZES:
             runs = {"torch": torch.run, "exact": exact.run, "small": way.run}

@@ -105,7 +105,7 @@ def untaught(out: Path, seed: int) -> None:
     recipe = replace(RECIPE, dropout=LABEL_DROPOUT)
     copied = build_student(master, model, [row.ids.tolist() for row in model.prepare(rows.texts)], recipe)
     module = transformers.AutoModelForSequenceClassification.from_config(copied.module.config)
-    student = Student(module, copied.tokenizer, copied.num_parameters)
+    student = Student(module, copied.tokenizer)
     write_student(student, model, out)
     ids = [row.ids.tolist() for row in TextModel.open(out).prepare(rows.texts)]
     blank = np.zeros((len(ids), len(model.labels)), np.float32)  # so that the teacher is not asked

@@ -132,7 +132,7 @@ def exported(model: nn.Module, size: int, options: EdgeOptions, folder: Path) ->
     ours = scores.argmax(axis=1)
     program = Program({}, "float", x[0].size, scores.shape[1])
     with build.compile_program(folder / "out") as made:
-        chosen = build.run_program(made, x.reshape(len(x), -1), program).chosen
+        chosen = build.run_program(made, x.reshape(len(x), -1), program).classes
     return Exported(
         done, program, float((ours == y).mean()), float((chosen == y).mean()), float((chosen == ours).mean())
     )
@@ -154,9 +154,9 @@ def said(found: Exported) -> str:
     """Every variant in words."""
     each = "; ".join(
         f"{tried.name} {tried.size_bytes / 1e6:.3f} MB, {tried.most_bytes / 1e6:.1f} MB of RAM, cold start "
-        f"{tried.cold_start_s * 1e3:.1f} ms, p50 {tried.p50_s * 1e3:.2f} ms, {tried.parity.shown()}"
+        f"{tried.cold_start_s * 1e3:.1f} ms, p50 {tried.p50_s * 1e3:.2f} ms, {tried.parity.summary()}"
         + ("" if tried.parity.passes else " (refused)")
-        for tried in found.done.tried
+        for tried in found.done.measured
     )
     return (
         f"kept: {found.done.kept.name}; test accuracy {found.accuracy:.1%} in torch, {found.device_accuracy:.1%} on "
@@ -172,7 +172,7 @@ def measured(name: str, *, quick: bool) -> dict[str, Any]:
     kept = found.done.kept
     if name.endswith("parity"):
         return claim(name, ours=found.agreement, unit="of test rows", op=">=", bar=PARITY,
-                     note=f"kept {kept.name}: {kept.parity.shown()}")  # fmt: skip
+                     note=f"kept {kept.name}: {kept.parity.summary()}")  # fmt: skip
     if name == "c_cnn_ram_mb":
         return claim(name, ours=kept.most_bytes / 1e6, unit="MB", op="<=", bar=5,
                      note=f"VmHWM of the process; buffers of {kept.static_bytes / 1e3:.0f} kB")  # fmt: skip

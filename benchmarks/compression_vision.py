@@ -220,7 +220,7 @@ def repaired() -> tuple[nn.Module, nn.Module, str]:
     cpu_s = time.process_time() - began_s
     weights = {name: value.contiguous() for name, value in result.module.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
-    kept.write_text(json.dumps({"left": [report.left for report in result.reports], "cpu_s": cpu_s}))
+    kept.write_text(json.dumps({"left": [report.channels_left for report in result.reports], "cpu_s": cpu_s}))
     return whole, result.module, f"{source}; pruned and repaired in this run ({cpu_s / 60:.0f} CPU-minutes)"
 
 

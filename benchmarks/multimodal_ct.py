@@ -63,24 +63,24 @@ def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[st
         )  # fmt: skip
     if "covid_ct_auc" in asked:
         found = diagnose(study, brought, choices, folder / "slices")
-        auc, before = found["test"]["auc"], found["validation"]["auc"]
+        auc, before = found.test["auc"], found.validation["auc"]
         way = "support vectors on its middle" if brought.image and not choices.learns else f"{choices.members} nets"
         yield claim(
-            "covid_ct_auc", ours=auc["value"], unit="AUC", op=">=", bar=0.95, num_seeds=1,
-            note=f"95 % interval {auc['low']:.3f} to {auc['high']:.3f} on {found['num_test']} slices of patients not "
-            f"seen; validation {before['value']:.3f}; accuracy {found['accuracy_at_threshold']:.3f}; {begins}; "
+            "covid_ct_auc", ours=auc.value, unit="AUC", op=">=", bar=0.95, num_seeds=1,
+            note=f"95 % interval {auc.low:.3f} to {auc.high:.3f} on {found.num_test} slices of patients not "
+            f"seen; validation {before.value:.3f}; accuracy {found.accuracy_at_threshold:.3f}; {begins}; "
             f"{way}",
         )  # fmt: skip
     ways = {"covid_ct_report_to_slice_r5": "captions -> image", "covid_ct_slice_to_report_r5": "image -> captions"}
     if asked & set(ways):
-        found, _ = retrieve(study, brought, replace(choices, num_shown=1), folder / "pairs")
+        retrieval, _ = retrieve(study, brought, replace(choices, num_shown=1), folder / "pairs")
         for name, way in ways.items():
             if name in asked:
-                recall, chance = found["test"]["recall"][way], found["test"]["chance"][way]
+                recall, chance = retrieval["test"].recall[way], retrieval["test"].chance[way]
                 yield claim(
                     name, ours=recall[5], rival=chance[5], rival_name="chance", ratio=recall[5] / chance[5],
                     unit="recall@5", note=f"recall@1 {recall[1]:.2f}, chance {chance[1]:.2f}; "
-                    f"{found['test']['num_rows']} slices of patients not seen; {begins}, frozen",
+                    f"{retrieval['test'].num_rows} slices of patients not seen; {begins}, frozen",
                 )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_the_judge_measures_what_it_says() -> None:
     values = Evaluator.values(np.array([1.0, 2.0]))
     assert values.score(np.array([[1.0], [4.0]])).value == pytest.approx(2**0.5)
     worse, better = np.array([[1.0], [4.0]]), np.array([[1.0], [3.0]])
-    assert values.kept(better, worse).value == pytest.approx(0.5)  # twice the error: half is left
+    assert values.share_of_score(better, worse).value == pytest.approx(0.5)  # twice the error: half is left
 
 
 def test_intervals_are_paired() -> None:
@@ -61,7 +61,7 @@ def test_intervals_are_paired() -> None:
     truth = rng.integers(0, 2, 400)
     outputs = np.eye(2)[np.where(rng.random(400) < 0.8, truth, 1 - truth)]
     judge = Evaluator.labels(truth)
-    kept = judge.kept(outputs, outputs.copy())
+    kept = judge.share_of_score(outputs, outputs.copy())
     assert (kept.low, kept.value, kept.high) == (1.0, 1.0, 1.0)  # the same model on the same resamples
     alone = judge.score(outputs)
     assert alone.high - alone.low > 0.05
@@ -117,13 +117,13 @@ GOOD = VariantMeasurement(
     ],
 )
 def test_the_guard_says_what_is_wrong(changed: dict[str, object], said: str) -> None:
-    found = refusal_reason(replace(GOOD, **changed), Limits(), given_bytes=40_000_000)
+    found = refusal_reason(replace(GOOD, **changed), Limits(), original_bytes=40_000_000)
     assert found == said if not said else said in found
 
 
 def test_the_guard_says_by_how_much_each_limit_is_missed() -> None:
     limits = Limits(keep=1.0, max_mb=5, min_speedup=3)
-    assert refusal_reason(GOOD, limits, given_bytes=40_000_000) == (
+    assert refusal_reason(GOOD, limits, original_bytes=40_000_000) == (
         "10.0 MB, 5.0 MB over the limit of 5 MB; 99.50% of the score is left, 0.50% below the limit of 100.00%; "
         "2.00x as fast, 1.00x below the limit of 3x"
     )
@@ -131,7 +131,7 @@ def test_the_guard_says_by_how_much_each_limit_is_missed() -> None:
 
 def test_nan_answers_are_never_accepted() -> None:
     nan = Figure(float("nan"), float("nan"), float("nan"))
-    assert refusal_reason(replace(GOOD, kept=nan), Limits(keep=0.01), given_bytes=40_000_000)
+    assert refusal_reason(replace(GOOD, kept=nan), Limits(keep=0.01), original_bytes=40_000_000)
 
 
 def test_of_equally_fast_ones_the_smallest_is_chosen() -> None:

@@ -67,12 +67,12 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tm
 
 def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Path, tmp_path: Path) -> None:
     subject = OnnxTarget.open(digits / "net.onnx", digits / "validation.npz")
-    given = subject.outputs(subject.ways(subject.given)[0])
+    given = subject.outputs(subject.backends(subject.original)[0])
     away = []
     for name in ("int8", "int8-but-2"):
         (tmp_path / name).mkdir()
         variant = subject.make(Plan((name,)), tmp_path / name)
-        away.append(np.linalg.norm(subject.outputs(subject.ways(variant)[0]) - given))
+        away.append(np.linalg.norm(subject.outputs(subject.backends(variant)[0]) - given))
     assert away[1] < 0.5 * away[0]
     assert variant.notes[0].startswith("not in int8: ")
 
@@ -103,7 +103,7 @@ def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_
     np.savez(tmp_path / "rows.npz", x=arrays["x"][:200])
     found = optimize(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
     assert found.metric == "agreement"
-    assert found.given[0].score.value == 1.0
+    assert found.originals[0].score.value == 1.0
     assert all(row.measured.score.value > 0.9 for row in found.rows)
 
 
@@ -129,8 +129,8 @@ def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_pa
     found = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.98), out=tmp_path / "small", cache=tmp_path, **FAST
     )
-    assert {one.engine for one in found.given} >= {"torch", "onnxruntime"}
-    scores = {one.score.value for one in found.given}
+    assert {one.engine for one in found.originals} >= {"torch", "onnxruntime"}
+    scores = {one.score.value for one in found.originals}
     assert len(scores) == 1
     assert found.chosen is not None
     assert not verify_bundle(tmp_path / "small")
@@ -148,7 +148,7 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
         if train:
             assert found.chosen is not None
             assert found.chosen.variant.startswith("prune-")
-            assert found.chosen.size_bytes < 0.75 * found.given[0].size_bytes
+            assert found.chosen.size_bytes < 0.75 * found.originals[0].size_bytes
     assert left["train.npz"] > left[None] + 0.3
 
 
@@ -236,7 +236,7 @@ def test_the_first_trees_of_a_table_score_as_their_part_of_the_sum(cancer_bundle
             whole, first = part.weights, keep_first_trees(part.weights, 2)
             first.check()
             assert first.num_trees == 2
-            rest = keep_first_trees(whole, 2, worth=2.0)
+            rest = keep_first_trees(whole, 2, leaf_weight=2.0)
             assert (rest.margin(features) - rest.bias) == pytest.approx(
                 2 * (first.margin(features) - first.bias), rel=1e-5
             )

@@ -100,7 +100,7 @@ def test_the_fused_net_begins_as_its_late_fusion() -> None:
     torch.manual_seed(0)
     made = MultimodalNet(encoders(), 3, MultimodalShape(width=WIDTH)).eval()
     found = made(inputs())
-    torch.testing.assert_close(found.logits, made.late(found), rtol=0, atol=0)
+    torch.testing.assert_close(found.logits, made.late_fusion(found), rtol=0, atol=0)
 
 
 def test_training_leaves_modalities_out_but_never_all() -> None:
@@ -132,7 +132,7 @@ def test_it_learns_what_no_modality_says_alone() -> None:
         optimizer.step()
     found = made.eval()(given)
     assert (found.logits.argmax(1) == labels).float().mean() > 0.99
-    assert (made.late(found).argmax(1) == labels).float().mean() < 0.8
+    assert (made.late_fusion(found).argmax(1) == labels).float().mean() < 0.8
 
 
 @pytest.mark.parametrize("num_there", [4, 1, 0])

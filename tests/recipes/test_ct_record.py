@@ -56,14 +56,14 @@ def test_leaks_are_shown_and_kept_out(found: Any) -> None:
     assert {each.name for each in found.presence if each.level == "refuse"} == {
         "presence:captions", "presence:age", "presence:gender",
     }  # fmt: skip
-    assert found.diagnosis["encoder"] == "small"
+    assert found.diagnosis.encoder == "small"
 
 
 def test_slices_are_diagnosed_and_reports_find_them(found: Any) -> None:
-    assert found.diagnosis["test"]["auc"]["value"] > 0.9
-    assert found.retrieval["test"]["num_rows"] == 8
-    assert set(found.retrieval["test"]["recall"]) == {"captions -> image", "image -> captions"}
-    assert set(found.within["auc"]) == {"fused", "added", "image", "captions"}
+    assert found.diagnosis.test["auc"].value > 0.9
+    assert found.retrieval["test"].num_rows == 8
+    assert set(found.retrieval["test"].recall) == {"captions -> image", "image -> captions"}
+    assert set(found.within_positive.auc) == {"fused", "added", "image", "captions"}
     json.dumps(found.to_dict(), allow_nan=False)
 
 
@@ -73,18 +73,18 @@ def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tm
     brought = PretrainedPaths(f"{EFFICIENTNET_LITE}:{tmp_path / 'lite.safetensors'}")
     opened = Study.open(study, tmp_path / "images")
     told = diagnose(opened, brought, replace(QUICK, diagnosis_side=32), tmp_path / "slices")
-    assert told["encoder"] == EFFICIENTNET_LITE
-    assert told["test"]["auc"]["value"] > 0.9
+    assert told.encoder == EFFICIENTNET_LITE
+    assert told.test["auc"].value > 0.9
     assert not list((tmp_path / "slices").glob("net-*"))  # no net was trained
 
 
 def test_the_page_says_what_was_found(found: Any) -> None:
     html = render_page(found, "study", 0)
     assert "http" not in html.replace("http-equiv", "")
-    assert html.count("<image ") == len(found.shown) == 2
-    for each in found.shown:
-        assert each.together.shape == (found.shown[0].together.shape[0], 7, 7)
-        assert not each.together[0].any()
+    assert html.count("<image ") == len(found.examples) == 2
+    for each in found.examples:
+        assert each.interaction.shape == (found.examples[0].interaction.shape[0], 7, 7)
+        assert not each.interaction[0].any()
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, capsys: Any) -> None:

@@ -94,7 +94,7 @@ def to_json(result: CompressionResult) -> JsonObject:
 
     chosen = result.chosen
     score = {} if chosen is None or chosen.score is None else {result.metric: chosen.score.to_dict()}
-    baseline = result.given[0].score
+    baseline = result.originals[0].score
     return {
         "bundle": None if result.bundle is None else str(result.bundle),
         "digest": result.digest or None,
@@ -120,7 +120,7 @@ def report(result: CompressionResult, out: Path | None) -> Iterator[object]:
 
     latencies = [f"p50 / p99 ms at {batch}" for batch in BATCH_SIZES]
     table = output.make_table("variant", "engine", "MB", result.metric, "left", "x", *latencies, "verdict")
-    for variant in result.given:
+    for variant in result.originals:
         table.add_row(*map(str, measurement_cells(variant)), "given")
     for row in result.rows:
         table.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")

@@ -67,14 +67,14 @@ def command(
 def to_json(done: EdgeExport) -> JsonObject:
     """The JSON object."""
     return {
-        "bundle": done.subject.name,
-        "digest": done.subject.digest,
+        "bundle": done.target.name,
+        "digest": done.target.digest,
         "out": str(done.out),
         "tier": done.tier,
         "variant": done.kept.name,
         "size_bytes": done.size_bytes,
-        "rows": done.subject.rows_from,
-        "variants": [variant.to_dict() for variant in done.tried],
+        "rows": done.target.rows_from,
+        "variants": [variant.to_dict() for variant in done.measured],
         "warnings": list(done.notes),
     }
 
@@ -86,10 +86,10 @@ def variant_table(done: EdgeExport) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "size", "RAM", "cold start", "p50", "p99", "against the model", ""):
         table.add_column(name)
-    for variant in done.tried:
+    for variant in done.measured:
         verdict = "kept" if variant is done.kept else "passes" if variant.parity.passes else "differs too much"
         times = (duration(seconds) for seconds in (variant.cold_start_s, variant.p50_s, variant.p99_s))
         table.add_row(
-            variant.name, size(variant.size_bytes), size(variant.most_bytes), *times, variant.parity.shown(), verdict
+            variant.name, size(variant.size_bytes), size(variant.most_bytes), *times, variant.parity.summary(), verdict
         )
     return table

@@ -1,15 +1,15 @@
-"""Model -> smaller model, with figures: quantise, prune, distil, and a guard that keeps only what meets the limits.
+"""Model -> smaller model, with figures: quantize, prune, distill, and a guard that keeps only what meets the limits.
 
-    found = optimise("resnet.onnx", "validation.npz", Limits(keep=0.99, min_speedup=2.0), out="small")
-    found.rows              # each variant: MB, score with interval, latency, accepted or why not
+    result = optimize("resnet.onnx", "validation.npz", Limits(keep=0.99, min_speedup=2.0), out="small")
+    result.rows             # each variant: MB, score with interval, latency, accepted or why not
     pruned = prune(module, example, Pruning(drop=0.3))          # the parts by themselves, for torch modules
 
-Nothing is written that is slower or larger than what was given. Names are imported when they are first used.
+No variant is written that is slower or larger than the original model. Names are imported when they are first used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepseek.extras import lazy_attributes
 
@@ -23,44 +23,18 @@ if TYPE_CHECKING:
     from deepseek.compress.search import optimize
 
 __all__ = [
-    "CompressionResult",
-    "DistillConfig",
-    "DistillationResult",
-    "GroupReport",
-    "Limits",
-    "Pruning",
-    "PruningReport",
-    "PruningResult",
-    "RepairResult",
-    "TeacherConfig",
-    "distill",
-    "init_student_from_layers",
-    "optimize",
-    "prune",
-    "prune_and_repair",
-    "prune_to",
-    "repair",
+    "CompressionResult", "DistillConfig", "DistillationResult", "GroupReport", "Limits", "Pruning", "PruningReport",
+    "PruningResult", "RepairResult", "TeacherConfig", "distill", "init_student_from_layers", "optimize", "prune",
+    "prune_and_repair", "prune_to", "repair",
 ]  # fmt: skip
 
 _MODULES = {
-    "DistillConfig": "distilling",
-    "DistillationResult": "distilling",
-    "CompressionResult": "search",
-    "GroupReport": "pruning.apply",
-    "Limits": "limits",
-    "PruningResult": "pruning.apply",
-    "Pruning": "pruning.config",
-    "PruningReport": "pruning.apply",
-    "RepairResult": "pruning.repair",
-    "TeacherConfig": "pruning.repair",
-    "distill": "distilling",
-    "init_student_from_layers": "distilling",
-    "optimize": "search",
-    "prune": "pruning.apply",
-    "prune_and_repair": "pruning.repair",
-    "prune_to": "pruning.apply",
-    "repair": "pruning.repair",
-}
+    "CompressionResult": "results", "DistillConfig": "distilling", "DistillationResult": "distilling",
+    "GroupReport": "pruning.apply", "Limits": "limits", "Pruning": "pruning.config", "PruningReport": "pruning.apply",
+    "PruningResult": "pruning.apply", "RepairResult": "pruning.repair", "TeacherConfig": "pruning.repair",
+    "distill": "distilling", "init_student_from_layers": "distilling", "optimize": "search", "prune": "pruning.apply",
+    "prune_and_repair": "pruning.repair", "prune_to": "pruning.apply", "repair": "pruning.repair",
+}  # fmt: skip
 
 #: Names of the last release.
 _RENAMED = {

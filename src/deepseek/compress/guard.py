@@ -1,8 +1,8 @@
-"""The guard: what was measured of a variant against the limits, in one verdict with its reason.
+"""The guard: decides whether a variant's measurements meet the limits, and says why not.
 
-    verdict(measured, limits, given_bytes=98_000_000)     # "", or why it is refused and by how much
+    refusal_reason(measured, limits, original_bytes=98_000_000)     # "", or why it is refused and by how much
 
-A variant that is slower or larger than what was given is refused whatever the limits are.
+A variant that is slower or larger than the original model is refused whatever the limits are.
 """
 
 from __future__ import annotations
@@ -10,73 +10,74 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from deepseek.compress.limits import SAME_SPEED_RATIO, Limits
 from deepseek.compress.timing import Timing
-from deepseek.contracts import Figure
+from deepseek.contracts import Figure, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class VariantMeasurement:
-    """A variant in an engine. What a cheaper proof made needless is None."""
+    """Measurements of one variant in one engine. Fields are None where an earlier, cheaper check had already failed."""
 
     variant: str
     engine: str
     size_bytes: int
     score: Figure | None = None
-    kept: Figure | None = None  # share of the given model's score that is left
+    kept: Figure | None = None  # share of the original model's score
     timings: Mapping[int, Timing] | None = None  # by batch size
-    failed: str = ""  # why it could not be made or run
+    failed: str = ""  # error message where the variant could not be built or run
     notes: tuple[str, ...] = ()
-    num_rows: int = 0  # that it was judged on
+    num_rows: int = 0  # rows that the score was computed on
 
     @property
     def speedup(self) -> float | None:
-        """Over the given model: geometric mean over the batch sizes."""
+        """Geometric mean over the batch sizes of the speedup over the original model; None without timings."""
         if not self.timings:
             return None
-        return math.exp(sum(math.log(one.speedup.value) for one in self.timings.values()) / len(self.timings))
+        return math.exp(sum(math.log(timing.speedup.value) for timing in self.timings.values()) / len(self.timings))
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self) | {"timings": {str(batch): asdict(one) for batch, one in (self.timings or {}).items()}}
+    def to_dict(self) -> JsonObject:
+        """The fields as JSON; `timings` by the batch size as a string, {} without any."""
+        return asdict(self) | {
+            "timings": {str(batch): asdict(timing) for batch, timing in (self.timings or {}).items()}
+        }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> VariantMeasurement:
-        """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
+    def from_dict(cls, document: JsonObject) -> VariantMeasurement:
+        """The inverse of to_dict(). KeyError, TypeError or ValueError for any other document."""
         timings = {
-            int(batch): Timing(**{**one, "speedup": Figure(**one["speedup"])})
-            for batch, one in found["timings"].items()
+            int(batch): Timing(**{**timing, "speedup": Figure(**timing["speedup"])})
+            for batch, timing in document["timings"].items()
         }
-        figures = {name: Figure(**found[name]) if found[name] else None for name in ("score", "kept")}
-        return cls(**{**found, **figures, "timings": timings or None, "notes": tuple(found["notes"])})
+        figures = {name: Figure(**document[name]) if document[name] else None for name in ("score", "kept")}
+        return cls(**{**document, **figures, "timings": timings or None, "notes": tuple(document["notes"])})
 
 
-def refusal_reason(measured: VariantMeasurement, limits: Limits, *, given_bytes: int) -> str:
-    """Why it is refused, with by how much; "" when it is accepted. Limits that were not measured because a cheaper one
-    failed are not spoken of.
+def refusal_reason(measured: VariantMeasurement, limits: Limits, *, original_bytes: int) -> str:
+    """Why the variant is refused and by how much, or "" when it is accepted. Only limits that were measured are
+    checked.
 
     >>> small = VariantMeasurement("int8", "openvino-f32", 30_000_000)
-    >>> verdict(small, Limits(max_mb=20), given_bytes=90_000_000)
+    >>> refusal_reason(small, Limits(max_mb=20), original_bytes=90_000_000)
     '30.0 MB, 10.0 MB over the limit of 20 MB'
     """
     if measured.failed:
         return measured.failed
     reasons = [
-        *_size_reasons(measured, limits, given_bytes),
+        *_size_reasons(measured, limits, original_bytes),
         *_score_reasons(measured, limits),
         *_speed_reasons(measured, limits),
     ]
     return "; ".join(reasons)
 
 
-def _size_reasons(measured: VariantMeasurement, limits: Limits, given_bytes: int) -> list[str]:
-    found = measured.size_bytes / 1e6
-    if limits.max_mb is not None and found > limits.max_mb:
-        return [f"{found:.1f} MB, {found - limits.max_mb:.1f} MB over the limit of {limits.max_mb:g} MB"]
-    if measured.size_bytes > given_bytes:
-        return [f"{found:.1f} MB, larger than the {given_bytes / 1e6:.1f} MB of the given model"]
+def _size_reasons(measured: VariantMeasurement, limits: Limits, original_bytes: int) -> list[str]:
+    size_mb = measured.size_bytes / 1e6
+    if limits.max_mb is not None and size_mb > limits.max_mb:
+        return [f"{size_mb:.1f} MB, {size_mb - limits.max_mb:.1f} MB over the limit of {limits.max_mb:g} MB"]
+    if measured.size_bytes > original_bytes:
+        return [f"{size_mb:.1f} MB, larger than the {original_bytes / 1e6:.1f} MB of the given model"]
     return []
 
 
@@ -93,9 +94,9 @@ def _speed_reasons(measured: VariantMeasurement, limits: Limits) -> list[str]:
     if measured.timings is None or measured.speedup is None:
         return []
     slower = [
-        f"slower at batch {batch} ({one.speedup.value:.2f}x)"
-        for batch, one in measured.timings.items()
-        if one.speedup.value < SAME_SPEED_RATIO
+        f"slower at batch {batch} ({timing.speedup.value:.2f}x)"
+        for batch, timing in measured.timings.items()
+        if timing.speedup.value < SAME_SPEED_RATIO
     ]
     if slower:
         return slower
@@ -106,7 +107,7 @@ def _speed_reasons(measured: VariantMeasurement, limits: Limits) -> list[str]:
 
 
 def choose_best(accepted: Sequence[VariantMeasurement]) -> VariantMeasurement:
-    """The fastest; of those within 3 % of it, the smallest."""
-    fastest = max(one.speedup or 0.0 for one in accepted)
-    near = [one for one in accepted if (one.speedup or 0.0) >= 0.97 * fastest]
-    return min(near, key=lambda one: (one.size_bytes, -(one.speedup or 0.0)))
+    """The smallest of the measurements whose speedup is within 3 % of the fastest one's."""
+    fastest = max(measurement.speedup or 0.0 for measurement in accepted)
+    close_to_fastest = [measurement for measurement in accepted if (measurement.speedup or 0.0) >= 0.97 * fastest]
+    return min(close_to_fastest, key=lambda measurement: (measurement.size_bytes, -(measurement.speedup or 0.0)))

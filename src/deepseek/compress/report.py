@@ -1,4 +1,4 @@
-"""What was tried, as JSON, as a picture and as a page: the evidence that a compressed bundle carries.
+"""The evidence of a compression as JSON, as a chart and as an HTML page; a compressed bundle carries all three.
 
 files = evidence_files(found)          # evidence/compression.json, .html and .png
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deepseek.compress.timing import BATCH_SIZES
-from deepseek.contracts import Figure
+from deepseek.contracts import Figure, JsonObject
 from deepseek.extras import is_installed
 from deepseek.look import numbers
 from deepseek.look.charts import ParetoPoint, pareto
@@ -31,127 +31,133 @@ SCORE_NAMES = {
 }
 
 
-def result_to_dict(found: CompressionResult) -> dict[str, Any]:
-    """Everything, in plain values."""
+def result_to_dict(result: CompressionResult) -> JsonObject:
+    """The result as a JSON object: metric, limits, original model, every variant and the chosen one."""
     return {
-        "metric": found.metric,
-        "num_rows": found.num_rows,
-        "seed": found.seed,
-        "limits": {name: getattr(found.limits, name) for name in ("keep", "max_mb", "min_speedup")},
-        "given": [one.to_dict() | {"speedup": one.speedup} for one in found.given],
-        "variants": [row.to_dict() for row in found.rows],
-        "chosen": None if found.chosen is None else {"variant": found.chosen.variant, "engine": found.chosen.engine},
+        "metric": result.metric,
+        "num_rows": result.num_rows,
+        "seed": result.seed,
+        "limits": {name: getattr(result.limits, name) for name in ("keep", "max_mb", "min_speedup")},
+        "given": [original.to_dict() | {"speedup": original.speedup} for original in result.originals],
+        "variants": [row.to_dict() for row in result.rows],
+        "chosen": None if result.chosen is None else {"variant": result.chosen.variant, "engine": result.chosen.engine},
     }
 
 
-def evidence_files(found: CompressionResult) -> dict[str, bytes]:
-    """By path inside the bundle; the picture where matplotlib is installed."""
-    plain = json.dumps(_replace_nonfinite(result_to_dict(found)), indent=2, sort_keys=True, allow_nan=False) + "\n"
-    files = {"evidence/compression.json": plain.encode(), "evidence/compression.html": render_html(found).encode()}
+def evidence_files(result: CompressionResult) -> dict[str, bytes]:
+    """Evidence files by their path inside the bundle; the PNG only where matplotlib is installed."""
+    document = json.dumps(_replace_nonfinite(result_to_dict(result)), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    files = {"evidence/compression.json": document.encode(), "evidence/compression.html": render_html(result).encode()}
     if is_installed("matplotlib"):
-        files["evidence/compression.png"] = render_png(found)
+        files["evidence/compression.png"] = render_png(result)
     return files
 
 
-def render_html(found: CompressionResult) -> str:
-    """One offline page: the answer, the picture, the table, the provenance."""
+def render_html(result: CompressionResult) -> str:
+    """One offline HTML page: the answer, the chart, the table, the provenance."""
     sections = [
         Section(
             Text("Speed against what is left", "速度与保留程度"),
             figure(
                 pareto,
-                pareto_choices(found),
+                pareto_choices(result),
                 title=Text("Each variant in each engine", "各引擎中的各个变体"),
                 caption=Text(
                     "Right is faster, up is better. Dashed lines are the limits.", "越右越快，越上越好。虚线为限制。"
                 ),
                 x_label=Text("times as fast as the given model", "相对原模型的速度倍数"),
                 y_label=Text("share of the score that is left", "保留的得分比例"),
-                limits=(found.limits.min_speedup or 1.0, found.limits.keep),
+                limits=(result.limits.min_speedup or 1.0, result.limits.keep),
             ),
         ),
-        Section(Text("What was measured", "测量结果"), _result_table(found)),
+        Section(Text("What was measured", "测量结果"), _result_table(result)),
     ]
-    return page(Text("Compression report", "压缩报告"), _answer_text(found), sections, provenance=_provenance(found))
+    return page(Text("Compression report", "压缩报告"), _answer_text(result), sections, provenance=_provenance(result))
 
 
-def pareto_choices(found: CompressionResult) -> list[ParetoPoint]:
-    """What was measured to the end."""
+def pareto_choices(result: CompressionResult) -> list[ParetoPoint]:
+    """Points of the speed-against-score chart: the variants whose speed and score were both measured."""
     return [
         ParetoPoint(f"{row.measured.variant}, {row.measured.engine}", row.measured.speedup, row.measured.kept.value,
                not row.refused)
-        for row in found.rows
+        for row in result.rows
         if row.measured.speedup is not None and row.measured.kept is not None
     ]  # fmt: skip
 
 
-def render_png(found: CompressionResult) -> bytes:
-    """The picture by itself."""
+def render_png(result: CompressionResult) -> bytes:
+    """The speed-against-score chart as a PNG file."""
     from matplotlib.figure import Figure as Picture
 
-    picture = Picture(figsize=(7.2, 4.6), dpi=130, layout="constrained")
-    axes = picture.subplots()
-    for number, one in enumerate(sorted(pareto_choices(found), key=lambda one: one.x)):
-        colour = "#2563eb" if one.is_good else "#a1a1aa"
-        axes.scatter([one.x], [one.y], s=46, color=colour, marker="o" if one.is_good else "x", zorder=3)
-        away = (7, -14)[number % 2]  # neighbours' names would lie on each other
-        axes.annotate(str(one.name), (one.x, one.y), textcoords="offset points", xytext=(0, away), ha="center", size=8)
-    axes.axvline(found.limits.min_speedup or 1.0, color="#71717a", linewidth=0.8, linestyle="--")
-    axes.axhline(found.limits.keep, color="#71717a", linewidth=0.8, linestyle="--")
+    chart = Picture(figsize=(7.2, 4.6), dpi=130, layout="constrained")
+    axes = chart.subplots()
+    for number, choice in enumerate(sorted(pareto_choices(result), key=lambda choice: choice.x)):
+        color = "#2563eb" if choice.is_good else "#a1a1aa"
+        axes.scatter([choice.x], [choice.y], s=46, color=color, marker="o" if choice.is_good else "x", zorder=3)
+        offset = (7, -14)[number % 2]  # alternating, so that names of neighbors do not overlap
+        axes.annotate(
+            str(choice.name), (choice.x, choice.y), textcoords="offset points", xytext=(0, offset), ha="center", size=8
+        )
+    axes.axvline(result.limits.min_speedup or 1.0, color="#71717a", linewidth=0.8, linestyle="--")
+    axes.axhline(result.limits.keep, color="#71717a", linewidth=0.8, linestyle="--")
     axes.set_xlabel("times as fast as the given model")
-    axes.set_ylabel(f"share of the {found.metric} that is left")
+    axes.set_ylabel(f"share of the {result.metric} that is left")
     axes.set_title("Accepted: blue dots. Refused: grey crosses. Dashed: the limits.", size=9)
     axes.margins(0.15)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     data = io.BytesIO()
-    picture.savefig(data, format="png", metadata={"Software": None})
+    chart.savefig(data, format="png", metadata={"Software": None})
     return data.getvalue()
 
 
-def _answer_text(found: CompressionResult) -> Text:
-    if found.chosen is None:
+def _answer_text(result: CompressionResult) -> Text:
+    if result.chosen is None:
         return Text("Nothing that was tried meets the limits.", "没有任何变体满足限制。")
-    one = found.chosen
-    assert one.kept is not None  # noqa: S101 - accepted is measured to the end
-    given = found.given[0].size_bytes / 1e6
-    speed, kept, size = f"{one.speedup:.2f}", f"{one.kept.value:.2%}", f"{one.size_bytes / 1e6:.1f}"
+    chosen = result.chosen
+    assert chosen.kept is not None  # noqa: S101 - accepted is measured to the end
+    original_mb = result.originals[0].size_bytes / 1e6
+    speed, kept, size = f"{chosen.speedup:.2f}", f"{chosen.kept.value:.2%}", f"{chosen.size_bytes / 1e6:.1f}"
     return Text(
-        f"{one.variant} in {one.engine} is {speed} times as fast, has {size} MB instead of {given:.1f} MB, and keeps "
-        f"{kept} of the {found.metric}.",
-        f"{one.variant}（{one.engine}）速度为 {speed} 倍，大小 {size} MB（原 {given:.1f} MB），保留 {kept} 的"
-        f"{SCORE_NAMES[found.metric].zh if found.metric in SCORE_NAMES else found.metric}。",
+        f"{chosen.variant} in {chosen.engine} is {speed} times as fast, has {size} MB instead of {original_mb:.1f} MB, "
+        f"and keeps {kept} of the {result.metric}.",
+        f"{chosen.variant}（{chosen.engine}）速度为 {speed} 倍，大小 {size} MB（原 {original_mb:.1f} MB），"
+        f"保留 {kept} 的"
+        f"{SCORE_NAMES[result.metric].zh if result.metric in SCORE_NAMES else result.metric}。",
     )
 
 
-def _result_table(found: CompressionResult) -> Any:
-    score = SCORE_NAMES.get(found.metric, Text(found.metric, found.metric))
+def _result_table(result: CompressionResult) -> Any:
+    score = SCORE_NAMES.get(result.metric, Text(result.metric, result.metric))
     columns = [
         Column(Text("variant", "变体"), "text"), Column(Text("engine", "引擎"), "text"),
         Column(Text("verdict", "结论"), "text"), Column("MB"), Column(score),
         Column(Text("left", "保留")), Column(Text("times as fast", "速度倍数")),
         *(Column(Text(f"p50 / p99 ms, batch {batch}", f"p50 / p99 毫秒，批 {batch}")) for batch in BATCH_SIZES),
     ]  # fmt: skip
-    given = [_table_row(one, Text("given", "原模型")) for one in found.given]
-    rows = [_table_row(row.measured, row.refused or Text("accepted", "已接受")) for row in found.rows]
-    return table(columns, [*given, *rows], data=result_to_dict(found))
+    original_rows = [_table_row(original, Text("given", "原模型")) for original in result.originals]
+    rows = [_table_row(row.measured, row.refused or Text("accepted", "已接受")) for row in result.rows]
+    return table(columns, [*original_rows, *rows], data=result_to_dict(result))
 
 
-def _table_row(one: Any, word: Cell) -> list[Cell]:
-    variant, engine, *rest = measurement_cells(one)
-    return [variant, engine, word, *rest]
+def _table_row(measurement: Any, verdict: Cell) -> list[Cell]:
+    variant, engine, *figures = measurement_cells(measurement)
+    return [variant, engine, verdict, *figures]
 
 
-def measurement_cells(one: Any) -> list[Cell]:
-    """Variant, engine, MB, score, what is left, speed, latencies: the words of a row, also on the terminal."""
+def measurement_cells(measurement: Any) -> list[Cell]:
+    """Cells of one table row, on the page and on the terminal: variant, engine, MB, score, share of the score, speedup,
+    latencies."""
     return [
-        one.variant,
-        one.engine or numbers.UNKNOWN,
-        f"{one.size_bytes / 1e6:.2f}" if one.size_bytes else numbers.UNKNOWN,
-        _score_cell(one.score),
-        f"{one.kept.value:.2%}" if one.kept and math.isfinite(one.kept.value) else numbers.UNKNOWN,
-        f"{one.speedup:.2f}" if one.speedup else numbers.UNKNOWN,
-        *(_latency_cell(one.timings, batch) for batch in BATCH_SIZES),
+        measurement.variant,
+        measurement.engine or numbers.UNKNOWN,
+        f"{measurement.size_bytes / 1e6:.2f}" if measurement.size_bytes else numbers.UNKNOWN,
+        _score_cell(measurement.score),
+        f"{measurement.kept.value:.2%}"
+        if measurement.kept and math.isfinite(measurement.kept.value)
+        else numbers.UNKNOWN,
+        f"{measurement.speedup:.2f}" if measurement.speedup else numbers.UNKNOWN,
+        *(_latency_cell(measurement.timings, batch) for batch in BATCH_SIZES),
     ]
 
 
@@ -167,24 +173,26 @@ def _latency_cell(timings: Mapping[int, Any] | None, batch: int) -> str:
     return f"{numbers.number(timings[batch].p50_ms)} / {numbers.number(timings[batch].p99_ms)}"
 
 
-def _provenance(found: CompressionResult) -> dict[Any, Any]:
-    limits = found.limits
+def _provenance(result: CompressionResult) -> dict[Any, Any]:
+    limits = result.limits
     return {
-        Text("judged on", "评判数据"): f"{found.num_rows:,} rows",
+        Text("judged on", "评判数据"): f"{result.num_rows:,} rows",
         Text(
             "limits", "限制"
         ): f"keep {limits.keep:g}, max MB {limits.max_mb or '-'}, speed {limits.min_speedup or 1:g}",
-        Text("held against", "对比对象"): f"the given model in {found.given[0].engine}, its fastest exact engine here",
-        Text("seed", "随机种子"): str(found.seed),
+        Text(
+            "held against", "对比对象"
+        ): f"the given model in {result.originals[0].engine}, its fastest exact engine here",
+        Text("seed", "随机种子"): str(result.seed),
         Text("timing", "计时"): Text(
             "interleaved rounds, one thread, ratio of CPU time", "交错轮次，单线程，按 CPU 时间之比"
         ),
     }
 
 
-def _replace_nonfinite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _replace_nonfinite(item) for key, item in value.items()}
-    return [_replace_nonfinite(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _replace_nonfinite(document: Any) -> Any:
+    if isinstance(document, float):
+        return document if math.isfinite(document) else None
+    if isinstance(document, dict):
+        return {key: _replace_nonfinite(item) for key, item in document.items()}
+    return [_replace_nonfinite(item) for item in document] if isinstance(document, (list, tuple)) else document

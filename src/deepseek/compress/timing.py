@@ -1,10 +1,10 @@
-"""How fast each variant is beside the others: interleaved rounds, CPU time on one thread, wall time for the latency.
+"""Speed of several variants, measured in interleaved rounds: CPU time on one thread, wall time for the latency.
 
     found = compare_speed({"given": run_a, "int8": run_b}, rows_of, batch=16, budget_s=5.0)
-    found["int8"].speedup                 # over the first, as a Figure: median of the rounds and their middle 95 %
+    timings["int8"].speedup               # over the first, as a Figure: median of the rounds and their middle 95 %
 
-Every round calls each once or more with the same new rows, in an order that turns (A B C, B C A, ...): what else the
-machine does meanwhile falls on all of them alike.
+Every round calls each variant once or more with the same new rows, in a rotating order (A B C, B C A, ...), so that
+other load on the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepseek.contracts import Figure
 
 BATCH_SIZES = (1, 16)
 MIN_ROUNDS, MAX_ROUNDS = 7, 200
-#: A call below this is repeated until a round's part takes so long: the clock of CPU time is coarse.
+#: Shorter calls are repeated within a round until they take this long, because the CPU-time clock is coarse.
 MIN_ROUND_S = 0.004
 
 RunFunction = Callable[[Any], object]
@@ -28,43 +28,43 @@ RunFunction = Callable[[Any], object]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one variant at one batch size."""
+    """Latency and speedup of one variant at one batch size."""
 
     cpu_ms: float  # median CPU time of a call
-    p50_ms: float  # of a call by the clock on the wall
-    p99_ms: float
-    speedup: Figure  # ratio of CPU time, the first's over this one's, by rounds
+    p50_ms: float  # median wall time of a call
+    p99_ms: float  # 99th percentile of the wall time of a call
+    speedup: Figure  # CPU time of the first variant over this one's, by rounds
     num_rounds: int
 
 
 def compare_speed(
     runs: Mapping[str, RunFunction], rows_of: Callable[[int, int], Any], *, batch: int, budget_s: float = 5.0
 ) -> dict[str, Timing]:
-    """Timings by name; the first of `runs` is what the others are held against. `rows_of(number, batch)` gives inputs
-    of `batch` rows, others for each number. It ends after `budget_s`, never before MIN_ROUNDS."""
+    """Timings by name, relative to the first of `runs`. `rows_of(number, batch)` returns inputs of `batch` rows,
+    different ones for each number. Stops after `budget_s` seconds, but not before MIN_ROUNDS rounds."""
     names = list(runs)
     repeats = {name: _calls_per_round(runs[name], rows_of, batch) for name in names}
     cpu: dict[str, list[float]] = {name: [] for name in names}
     wall: dict[str, list[float]] = {name: [] for name in names}
-    started_s, number = perf_counter(), 0
-    for turn in range(MAX_ROUNDS):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            calls = [rows_of(number + call, batch) for call in range(repeats[name])]
+    started_s, row_number = perf_counter(), 0
+    for round_index in range(MAX_ROUNDS):
+        for name in names[round_index % len(names) :] + names[: round_index % len(names)]:
+            calls = [rows_of(row_number + call, batch) for call in range(repeats[name])]
             start_cpu_s = process_time()
             for rows in calls:
                 start_s = perf_counter()
                 runs[name](rows)
                 wall[name].append(perf_counter() - start_s)
             cpu[name].append((process_time() - start_cpu_s) / repeats[name])
-        number += max(repeats.values())
-        if turn + 1 >= MIN_ROUNDS and perf_counter() - started_s > budget_s:
+        row_number += max(repeats.values())
+        if round_index + 1 >= MIN_ROUNDS and perf_counter() - started_s > budget_s:
             break
     first = np.array(cpu[names[0]])
     return {name: _summarize(np.array(cpu[name]), np.array(wall[name]), first) for name in names}
 
 
 def _calls_per_round(run: RunFunction, rows_of: Callable[[int, int], Any], batch: int) -> int:
-    """Calls of a round, after one that warms up."""
+    """Number of calls per round so that a round takes MIN_ROUND_S, measured after one warm-up call."""
     run(rows_of(0, batch))
     start_s = perf_counter()
     run(rows_of(1, batch))

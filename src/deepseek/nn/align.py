@@ -1,4 +1,4 @@
-"""Two modalities in one space, token by token: what belongs together is near, and which token looks at which is said.
+"""Contrastive alignment of two modalities in one space, token by token, and word-region associations.
 
     aligner = Aligner(net, "report", "ct")                    # net: MultimodalNet, whose two encoders it shares
     one, other = aligner("report", ids), aligner("ct", images)           # AlignedTokens: tokens (N, L, D), weights (N,
@@ -7,18 +7,18 @@
     contrastive_loss(match(one, other), aligner.scale, same)         # rows that belong together, against all others
     associate(aligner, ids, image)                            # which word looks at which region, and back
 
-A fit is the mean of both directions: each token takes the best of the other's tokens, and tokens count by a weight that
-is learned.
+A match score is the mean of both directions: each token takes its best match among the other's tokens, weighted by a
+learned weight per token.
 
-Which region a word looks at is measured, not read off: what the fit loses with both of them hidden, less what it loses
-with either alone, turned round. The cosines of single tokens would not say it: each place of a net of convolutions has
-seen its neighbours, in a deep one the whole picture, and each word of a transformer the whole text. Limits: of regions
-that say the same each is thought dispensable, and it tells what text and picture share, not why a class was answered.
-(`Fused.attention` is no such map: its queries tie no word to a place.)
+The association of a word and a region is measured by occlusion: the interaction of hiding both at once. Cosines of
+single tokens would not show it: each position of a convolutional net depends on its neighbors, in a deep one on the
+whole image, and each word of a transformer on the whole text. Limits: of regions that carry the same information each
+looks dispensable, and it tells what text and image share, not why a class was predicted.
+(`MultimodalOutput.attention` is no such map: its queries tie no word to a place.)
 
 Shapes: N samples, L tokens, E width of the net, D of the common space.
 Sources: InfoNCE of both directions, Radford et al. 2021 (CLIP, arXiv 2103.00020), figure 3; several positives in a
-batch, Khosla et al. 2020 (arXiv 2004.11362), equation 2; token-wise fit, Yao et al. 2022 (FILIP, arXiv 2111.07783),
+batch, Khosla et al. 2020 (arXiv 2004.11362), equation 2; token-wise score, Yao et al. 2022 (FILIP, arXiv 2111.07783),
 section 3.1; hiding a region, Zeiler and Fergus 2014 (arXiv 1311.2901), section 4.2; two hidden at once, Grabisch and
 Roubens 1999, the interaction of two players.
 """
@@ -50,14 +50,14 @@ class AlignedTokens(NamedTuple):
 class Aligner(nn.Module):
     """The encoders of two modalities of a net, each with a projection of its own."""
 
-    def __init__(self, net: MultimodalNet, one: str, other: str, width: int = 64) -> None:
+    def __init__(self, net: MultimodalNet, first: str, second: str, width: int = 64) -> None:
         super().__init__()
-        for name in (one, other):
+        for name in (first, second):
             if name not in net.names:
                 raise InputError(
                     f"there is no modality {name!r} to align", expected=", ".join(net.names), fix="name two of these"
                 )
-        self.pair = (one, other)
+        self.pair = (first, second)
         encoders = [net.encoder(name) for name in self.pair]
         self.encoders = nn.ModuleList(encoders)
         self.projections = nn.ModuleList(
@@ -67,53 +67,53 @@ class Aligner(nn.Module):
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # the logarithm of 1 / temperature
 
     def forward(self, name: str, values: Tensor) -> AlignedTokens:
-        """Of the modality `name`, all of whose values are there."""
-        at = self.pair.index(name)
-        encoder: Any = self.encoders[at]
+        """Tokens of the values of the modality `name`, none of which is missing."""
+        index = self.pair.index(name)
+        encoder: Any = self.encoders[index]
         x = encoder(values)  # (N, L, E)
-        weights = self.weigh[at](x).squeeze(-1)
+        weights = self.weigh[index](x).squeeze(-1)
         if hasattr(encoder, "mask"):
             weights = weights.masked_fill(~encoder.mask(values), -1e9)
-        return AlignedTokens(functional.normalize(self.projections[at](x), dim=-1), torch.softmax(weights, 1))
+        return AlignedTokens(functional.normalize(self.projections[index](x), dim=-1), torch.softmax(weights, 1))
 
 
-def match_scores(one: AlignedTokens, other: AlignedTokens) -> Tensor:
-    """(N, N') how well each row of one fits each row of the other, -1 to 1."""
-    cosines = torch.einsum("nld,mkd->nmlk", one.tokens, other.tokens)  # (N, N', L, L')
-    there = (cosines.masked_fill(other.weights[None, :, None] == 0, -1).amax(3) * one.weights[:, None]).sum(2)
-    back = (cosines.masked_fill(one.weights[:, None, :, None] == 0, -1).amax(2) * other.weights[None]).sum(2)
-    return (there + back) / 2
+def match_scores(first: AlignedTokens, second: AlignedTokens) -> Tensor:
+    """Match scores (N, N') of each row of `first` with each row of `second`, -1 to 1."""
+    cosines = torch.einsum("nld,mkd->nmlk", first.tokens, second.tokens)  # (N, N', L, L')
+    forward = (cosines.masked_fill(second.weights[None, :, None] == 0, -1).amax(3) * first.weights[:, None]).sum(2)
+    backward = (cosines.masked_fill(first.weights[:, None, :, None] == 0, -1).amax(2) * second.weights[None]).sum(2)
+    return (forward + backward) / 2
 
 
-def contrastive_loss(fits: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """InfoNCE of both directions over fits (N, N). `same` (N, N): rows that belong together, as the diagonal does: two
-    slices under one report are no strangers."""
-    logits = fits * scale.clamp(max=MAX_LOG_SCALE).exp()
-    share = same.float()
-    there = -(functional.log_softmax(logits, 1) * share).sum(1) / share.sum(1)
-    back = -(functional.log_softmax(logits, 0) * share).sum(0) / share.sum(0)
-    return (there.mean() + back.mean()) / 2
+def contrastive_loss(scores: Tensor, scale: Tensor, is_pair: Tensor) -> Tensor:
+    """InfoNCE loss of both directions over match scores (N, N). `is_pair` (N, N): rows that belong together, such as
+    the diagonal and two slices under one report."""
+    logits = scores * scale.clamp(max=MAX_LOG_SCALE).exp()
+    share = is_pair.float()
+    forward = -(functional.log_softmax(logits, 1) * share).sum(1) / share.sum(1)
+    backward = -(functional.log_softmax(logits, 0) * share).sum(0) / share.sum(0)
+    return (forward.mean() + backward.mean()) / 2
 
 
 @dataclass(frozen=True)
 class Association:
-    """Of one record: by how much a word and a region need each other for the fit; below 0 they replace each other."""
+    """Interactions of words and regions in one record's match score; below 0 where they can replace each other."""
 
-    fit: float  # of the text and the picture, -1 to 1
-    together: Tensor  # (L, h, w), 0 where there is no token that could be hidden
+    fit: float  # match score of text and image, -1 to 1
+    interaction: Tensor  # (L, h, w), 0 for tokens that cannot be hidden
 
     def regions(self, tokens: Sequence[int] | None = None) -> Tensor:
-        """(h, w): where the tokens of a sentence look; by default all."""
-        return self.together[list(range(len(self.together)) if tokens is None else tokens)].sum(0)
+        """Interactions (h, w) of the regions with some tokens, such as a sentence's; by default with all."""
+        return self.interaction[list(range(len(self.interaction)) if tokens is None else tokens)].sum(0)
 
     def words(self, cells: Sequence[tuple[int, int]]) -> Tensor:
-        """(L,): which tokens the regions (row, column) look at."""
-        return torch.stack([self.together[:, row, column] for row, column in cells]).sum(0)
+        """Interactions (L,) of the tokens with the regions (row, column)."""
+        return torch.stack([self.interaction[:, row, column] for row, column in cells]).sum(0)
 
 
 def associate(aligner: Aligner, text: Tensor, image: Tensor, *, grid: tuple[int, int] = (7, 7)) -> Association:
-    """Of one record: ids (1, L) and a picture uint8 (1, C, H, W). A region is hidden under the picture's mean, a word
-    as if it were not there; the first token, with which each text begins, is not."""
+    """Associate the words and regions of one record: ids (1, L) and an image uint8 (1, C, H, W). A region is hidden
+    under the image's mean, a word is masked; the first token, with which each text begins, is never hidden."""
     name, other = aligner.pair
     if image.dtype != torch.uint8 or image.shape[2] < grid[0] or image.shape[3] < grid[1]:
         raise InputError(
@@ -125,19 +125,23 @@ def associate(aligner: Aligner, text: Tensor, image: Tensor, *, grid: tuple[int,
     hidable = torch.nonzero(text[0] != pad_id).flatten()[1:]
     texts = text[:, : int(hidable[-1]) + 1 if len(hidable) else 1].repeat(1 + len(hidable), 1)
     texts[torch.arange(1, len(texts)), hidable] = pad_id
-    together = torch.zeros(text.shape[1], *grid)
+    interaction = torch.zeros(text.shape[1], *grid)
     with torch.inference_mode():
-        words, places = aligner.eval()(name, texts), aligner(other, _occlude_cells(image, grid))
-        fits = torch.cat(
-            [match_scores(AlignedTokens(*(part[at : at + 1] for part in words)), places) for at in range(len(texts))]
+        words, regions = aligner.eval()(name, texts), aligner(other, _occlude_cells(image, grid))
+        scores = torch.cat(
+            [
+                match_scores(AlignedTokens(words.tokens[row : row + 1], words.weights[row : row + 1]), regions)
+                for row in range(len(texts))
+            ]
         )
-        both = fits[:1, :1] - fits[1:, :1] - fits[:1, 1:] + fits[1:, 1:]  # (L', h * w)
-        together[hidable] = both.view(-1, *grid)
-    return Association(float(fits[0, 0]), together)
+        region_interaction = scores[:1, :1] - scores[1:, :1] - scores[:1, 1:] + scores[1:, 1:]  # (L', h * w)
+        interaction[hidable] = region_interaction.view(-1, *grid)
+    return Association(float(scores[0, 0]), interaction)
 
 
 def _occlude_cells(image: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1 + h * w, C, H, W): the picture, and with each cell of the grid under its mean."""
+    """The image (1, C, H, W) and copies with one cell of the grid each replaced by the image's mean:
+    (1 + h * w, C, H, W)."""
     height, width = image.shape[2:]
     views = image.repeat(1 + grid[0] * grid[1], 1, 1, 1)
     for cell in range(grid[0] * grid[1]):

@@ -1,15 +1,15 @@
-"""Pictures that move a little while a model is trained, or are mixed, and not at all when it answers.
+"""Image augmentation in training: small random affine moves, mixup and CutMix; nothing in evaluation.
 
     moved = RandomMove(MoveShape(shift=0.1, rotate_degrees=10))
-    images = moved(images)                       # training: each moved by chance; evaluation: the same tensor
+    images = moved(images)                       # training: each moved at random; evaluation: the same tensor
     mix = Mix(MixShape(mixup=0.2), num_classes=1_000)
-    images, chances = mix((images, labels))      # a batch of training, for a loss that takes chances
+    images, probabilities = mix((images, labels))   # a training batch, for a loss that takes probabilities
 
-Moving stands inside the encoder, so that no second pipeline for training has to be kept equal with serving. Sampling is
-bilinear with the border repeated. Of a film all frames move alike, of a volume all slices.
+Moves are part of the encoder, so that no second pipeline for training has to be kept equal with serving. Sampling is
+bilinear with the border repeated. All frames of a video move alike, and all slices of a volume.
 
-Mixing changes labels, too, so it is not the net's: `fit(..., change=Mix(...))` does it on the device. Each picture is
-mixed with another of the batch, all in one ratio, as the authors do. For a fused net see MultimodalShape.mixup.
+Mixing changes labels, too, so it is not part of the net: `fit(..., change=Mix(...))` does it on the device. Each image
+is mixed with another of the batch, all in one ratio, as the authors do. For a multimodal net see MultimodalShape.mixup.
 
 Sources: affine augmentation as in torchvision's RandomAffine, here a draw for each sample and in one call; mixup, Zhang
 et al. 2018 (arXiv 1710.09412), equation 1; CutMix, Yun et al. 2019 (arXiv 1905.04899), equations 1 and 2.
@@ -30,24 +30,26 @@ from deepseek.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class MoveShape:
-    """How far, at the most. A draw is even between the ends."""
+    """Largest moves; each is drawn uniformly between its ends."""
 
     shift: float = 0.08  # of the side, either way, 0 to 1
     scale: float = 0.1  # larger or smaller by this share, 0 to 1
     rotate_degrees: float = 8.0  # either way, 0 to 180
-    mirror: bool = False  # left for right, half of the time: not where sides mean something, as in a scan
+    mirror: bool = False  # flip left and right, half of the time: not where sides have a meaning, as in a scan
     light: float = 0.1  # brightness and contrast by this share, 0 to 1
 
     def __post_init__(self) -> None:
-        for name, most in (("shift", 1), ("scale", 1), ("rotate_degrees", 180), ("light", 1)):
-            if not 0 <= getattr(self, name) <= most:
+        for name, largest in (("shift", 1), ("scale", 1), ("rotate_degrees", 180), ("light", 1)):
+            if not 0 <= getattr(self, name) <= largest:
                 raise InputError(
-                    f"move.{name} is {getattr(self, name)}", expected=f"between 0 and {most}", fix="give such a value"
+                    f"move.{name} is {getattr(self, name)}",
+                    expected=f"between 0 and {largest}",
+                    fix="give such a value",
                 )
 
 
 class RandomMove(nn.Module):
-    """Floats (N, C, H, W) about 0 -> the same shape."""
+    """Randomly moved images in training, floats (N, C, H, W) around 0; the unchanged tensor in evaluation."""
 
     def __init__(self, shape: MoveShape | None = None) -> None:
         super().__init__()
@@ -56,24 +58,24 @@ class RandomMove(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if not self.training:
             return images
-        num, most = images.shape[0], self.most
-        draw = 2 * torch.rand(6, num, device=images.device) - 1  # (6, N) in -1..1
-        angle = draw[0] * math.radians(most.rotate_degrees)
-        size = 1 + draw[1] * most.scale
-        side = torch.where(draw[5] < 0, -1.0, 1.0) if most.mirror else torch.ones_like(size)
+        num, shape = images.shape[0], self.most
+        uniform = 2 * torch.rand(6, num, device=images.device) - 1  # (6, N) in -1..1
+        angle = uniform[0] * math.radians(shape.rotate_degrees)
+        size = 1 + uniform[1] * shape.scale
+        side = torch.where(uniform[5] < 0, -1.0, 1.0) if shape.mirror else torch.ones_like(size)
         cos, sin = size * torch.cos(angle), size * torch.sin(angle)
-        across, down = 2 * most.shift * draw[2], 2 * most.shift * draw[3]  # a side is 2 long
+        across, down = 2 * shape.shift * uniform[2], 2 * shape.shift * uniform[3]  # a side is 2 long
         ratio = images.shape[2] / images.shape[3]  # so that a turn is one on pixels that are not square in 2 x 2
         rows = torch.stack([side * cos, -sin * ratio, across, side * sin / ratio, cos, down], 1).view(num, 2, 3)
         grid = functional.affine_grid(rows, list(images.shape), align_corners=False)
         moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        light = 1 + most.light * draw[4]
+        light = 1 + shape.light * uniform[4]
         return moved * light.view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class MixShape:
-    """How batches are mixed. Off by default; where both are on, a coin decides for each batch."""
+    """How batches are mixed. Off by default; with both on, one of them is drawn for each batch."""
 
     mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which the ratio is drawn; 0: never. ImageNetConfig: 0.2
     cutmix: float = 0.0  # the same for a rectangle of the other picture. ImageNetConfig: 1
@@ -88,9 +90,9 @@ class MixShape:
 
 
 class Mix:
-    """(images (N, C, H, W), labels (N,) from 0) -> (float images, chances (N, K)), which cross entropy takes.
+    """(images (N, C, H, W), labels (N,) from 0) -> (float images, probabilities (N, K)), as cross entropy takes them.
 
-    Random numbers are torch's, as those of dropout. uint8 becomes float of the same levels.
+    Random numbers are torch's, like those of dropout. uint8 becomes float without scaling.
 
     >>> images, chances = Mix(MixShape(mixup=0.2), 3)((torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])))
     >>> chances.shape, bool(torch.allclose(chances.sum(1), torch.ones(4)))
@@ -102,16 +104,16 @@ class Mix:
 
     def __call__(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        chances = functional.one_hot(labels, self.num_classes).float()
+        probabilities = functional.one_hot(labels, self.num_classes).float()
         if not self.shape:
-            return images, chances
+            return images, probabilities
         partner = torch.randperm(len(images)).to(images.device)
         if self._cuts():
             images, ratio = _paste_rectangle(images, partner, float(draw_ratio(self.shape.cutmix)))
         else:
             ratio = float(draw_ratio(self.shape.mixup))
             images = ratio * images + (1 - ratio) * images[partner]
-        return images, ratio * chances + (1 - ratio) * chances[partner]
+        return images, ratio * probabilities + (1 - ratio) * probabilities[partner]
 
     def _cuts(self) -> bool:
         if self.shape.mixup and self.shape.cutmix:
@@ -121,16 +123,18 @@ class Mix:
 
 def draw_ratio(alpha: float) -> Tensor:
     """A number () in 0..1 from Beta(alpha, alpha)."""
-    drawn: Tensor = torch.distributions.Beta(alpha, alpha).sample()
-    return drawn
+    ratio: Tensor = torch.distributions.Beta(alpha, alpha).sample()
+    return ratio
 
 
 def _paste_rectangle(images: Tensor, partner: Tensor, ratio: float) -> tuple[Tensor, float]:
-    """Images with a rectangle of their partner's, about 1 - ratio of the area, and how much is their own."""
+    """Images with a rectangle of their partner pasted in, about 1 - ratio of the area, and the share of each image that
+    is its own."""
     height, width = images.shape[2:]
     side = math.sqrt(1 - ratio)
-    middle = torch.rand(2).tolist()
-    top, left = (round(at * length - side * length / 2) for at, length in zip(middle, (height, width), strict=True))
+    centers = torch.rand(2).tolist()
+    sizes = (height, width)
+    top, left = (round(center * size - side * size / 2) for center, size in zip(centers, sizes, strict=True))
     bottom, right = top + round(side * height), left + round(side * width)
     top, bottom, left, right = max(0, top), min(height, bottom), max(0, left), min(width, right)
     mixed = images.clone()

@@ -1,5 +1,5 @@
-"""A small decoder of text in the shape of GPT-2: token and position embeddings, blocks of causal attention and a
-feed-forward part with layer norm before each, and an output layer that is the embedding again.
+"""A small text decoder with the architecture of GPT-2: token and position embeddings, pre-norm blocks of causal
+attention and a feed-forward part, and an output layer that shares the embedding.
 
     decoder = Decoder(DecoderShape(vocab_size=1024))
     logits = decoder(ids)                        # (B, S) -> (B, S, V)
@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, JsonObject
 from deepseek.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
-    """How large a decoder is."""
+    """Sizes of a decoder."""
 
     vocab_size: int
     num_layers: int = 4
@@ -45,7 +44,7 @@ class DecoderShape:
                 fix="change one of them",
             )
 
-    def config(self, end_id: int) -> dict[str, Any]:
+    def config(self, end_id: int) -> JsonObject:
         """config.json for transformers. `end_id` is the token that ends a text."""
         return {
             "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "activation_function": "gelu_new",
@@ -75,7 +74,7 @@ class Block(nn.Module):
         return y
 
     def attend(self, x: Tensor) -> Tensor:
-        """(B, S, E) -> (B, S, E); a token sees itself and what stands before it."""
+        """Causal attention (B, S, E) -> (B, S, E): a token sees itself and the tokens before it."""
         num_texts, length, width = x.shape
         parts = self.qkv(x).view(num_texts, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)  # (3, B, H, S, D)
         y = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, H, S, D)
@@ -94,7 +93,7 @@ class Decoder(nn.Module):
         self.layers = [Block(shape) for _ in range(shape.num_layers)]
         self.blocks = nn.ModuleList(self.layers)
         self.norm = nn.LayerNorm(shape.width)
-        self._start()
+        self._init_weights()
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.tokens(ids) + self.positions.weight[: ids.shape[1]]  # (B, S, E)
@@ -104,26 +103,26 @@ class Decoder(nn.Module):
 
     def tensors(self) -> dict[str, Float32]:
         """The weights under the names of GPT2LMHeadModel, whose linear layers are stored as (fan in, fan out)."""
-        found = {
+        tensors = {
             "transformer.wte.weight": self.tokens.weight,
             "transformer.wpe.weight": self.positions.weight,
             "transformer.ln_f.weight": self.norm.weight,
             "transformer.ln_f.bias": self.norm.bias,
         }
-        for at, block in enumerate(self.layers):
+        for index, block in enumerate(self.layers):
             parts: dict[str, nn.Linear | nn.LayerNorm] = {
                 "ln_1": block.norm1, "attn.c_attn": block.qkv, "attn.c_proj": block.out,
                 "ln_2": block.norm2, "mlp.c_fc": block.up, "mlp.c_proj": block.down,
             }  # fmt: skip
             for name, part in parts.items():
-                found[f"transformer.h.{at}.{name}.weight"] = (
+                tensors[f"transformer.h.{index}.{name}.weight"] = (
                     part.weight.T if isinstance(part, nn.Linear) else part.weight
                 )
-                found[f"transformer.h.{at}.{name}.bias"] = part.bias
-        return {name: np.ascontiguousarray(tensor.detach().numpy(), np.float32) for name, tensor in found.items()}
+                tensors[f"transformer.h.{index}.{name}.bias"] = part.bias
+        return {name: np.ascontiguousarray(tensor.detach().numpy(), np.float32) for name, tensor in tensors.items()}
 
-    def _start(self) -> None:
-        """GPT-2's start: normal, deviation .02, and less where a block adds to the residual stream."""
+    def _init_weights(self) -> None:
+        """Initialize as GPT-2: normal with deviation .02, and less where a block adds to the residual stream."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)

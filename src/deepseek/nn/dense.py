@@ -8,8 +8,8 @@ A perceptron reads its numeric features scaled and its categories through embedd
     c(z)   = z / sqrt(1 + (z / clip)^2): about z in the middle, never beyond ±clip (RealMLP: Holzmüller et al. 2024,
              "Better by Default", robust scaling and smooth clipping)
 
-It is what nn.mlp trains in torch; serving and explaining need no torch. Embeddings, weights and skip are computed with
-in float32 and stored as float16 where that changes none of them, as in what nn.mlp rounded.
+nn.mlp trains it in torch; serving and explaining need no torch. Embeddings, weights and skip are float32 in computation
+and stored as float16 where that changes none of them, as nn.mlp rounds them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
 
-#: Scaled numbers are cut here before smooth_clip, where they are at the clip already: the square of more overflows.
+#: Scaled numbers are clamped here before smooth_clip, which is at its limit by then: larger squares overflow.
 MAX_SCALED = 1e15
 
 
@@ -51,9 +51,9 @@ def smooth_clip(numbers: Float32, clip: float) -> Float32:
 
 
 def narrow_to_float16(array: Float32) -> NDArray[np.floating]:
-    """The array as float16 if that changes none of its numbers, else as it is.
+    """The array as float16 if that changes none of its numbers, else unchanged.
 
-    >>> [narrow(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
+    >>> [narrow_to_float16(np.array([x], np.float32)).dtype.name for x in (0.5, 0.1, 1e6)]
     ['float16', 'float32', 'float32']
     """
     with np.errstate(over="ignore"):  # a number too large for float16 becomes infinite, and so differs
@@ -63,7 +63,7 @@ def narrow_to_float16(array: Float32) -> NDArray[np.floating]:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """margin = features @ coef + bias, on prepared features that are not standardised (the scaling is folded in)."""
+    """margin = features @ coef + bias, on prepared features that are not standardized (the scaling is folded in)."""
 
     coef: Float64  # (F, K)
     bias: Float64  # (K,)
@@ -129,14 +129,14 @@ class Perceptron:
             name: getattr(self, name) for name in ("numeric", "centre", "scale", "codes", "baseline", "logged")
         }
         named |= {"clip": np.array([self.clip], np.float32), "skip": narrow_to_float16(self.skip)}
-        for name, many in (("embedding", self.embeddings), ("weight", self.weights)):
-            named.update({f"{name}_{index}": narrow_to_float16(array) for index, array in enumerate(many)})
+        for name, array_list in (("embedding", self.embeddings), ("weight", self.weights)):
+            named.update({f"{name}_{index}": narrow_to_float16(array) for index, array in enumerate(array_list)})
         named.update({f"bias_{index}": array for index, array in enumerate(self.biases)})
         return named
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Perceptron:
-        """The inverse of arrays(). Bundles made before there was a clip have `mean` for `centre`, and no `clip`."""
+        """The inverse of arrays(). Bundles older than `clip` have `mean` for `centre`, and no `clip`."""
 
         def many(name: str) -> list[Float32]:
             count = sum(key.startswith(f"{name}_") for key in arrays)

@@ -1,10 +1,10 @@
-"""One small encoder for each modality: what a reader gave -> tokens of one width, for fusion.py.
+"""One small encoder for each modality: arrays of a reader -> tokens of one width, for fusion.py.
 
     encoder = ImageEncoder(size=(64, 64), channels=1, width=64)
     tokens = encoder(images)                     # uint8 (N, C, H, W) -> (N, L, E)
 
-Every encoder scales its own input, so that what moves between processes stays small and training and serving cannot
-differ; each has `num_tokens`, and is exported to ONNX as it stands.
+Every encoder scales its own input, so that data between processes stays small and training and serving cannot differ;
+each has `num_tokens`, and can be exported to ONNX.
 
 Shapes: N samples, L tokens, E width, C channels, H x W pixels, T time steps or frames, D slices, F features.
 Sources: convolutional stems before attention, Xiao et al. 2021 (arXiv 2106.14881), section 4; pre-norm blocks, Xiong
@@ -24,12 +24,12 @@ from deepseek.nn.augment import MoveShape, RandomMove
 from deepseek.nn.spectrogram import LogMel, SpecAugment, SpecAugmentShape
 
 HEAD_WIDTH = 32  # width of an attention head
-MAX_DEVIATIONS = 1e6  # deviations from the mean, at which measured numbers end: the squares of more are beyond float32
+MAX_DEVIATIONS = 1e6  # standard deviations from the mean at which inputs are clamped: larger squares overflow float32
 Size = tuple[int, int]
 
 
 def num_heads(width: int) -> int:
-    """Heads of attention for a width.
+    """Number of attention heads for a width.
 
     >>> num_heads(64), num_heads(48)
     (2, 1)
@@ -38,8 +38,8 @@ def num_heads(width: int) -> int:
 
 
 class Block(nn.Module):
-    """(N, L, E) -> (N, L, E): attention and a feed-forward part, each normalised before. `mask` (N, L): false where
-    there is no token."""
+    """(N, L, E) -> (N, L, E): pre-norm attention and feed-forward part. `mask` (N, L): False where there is no
+    token."""
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         num, length, width = x.shape
         parts = self.qkv(self.norm1(x)).view(num, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        seen = None if mask is None else mask[:, None, None]  # (N, 1, 1, L)
-        y = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=seen)
+        attention_mask = None if mask is None else mask[:, None, None]  # (N, 1, 1, L)
+        y = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=attention_mask)
         x = x + self.drop(self.out(y.transpose(1, 2).reshape(num, length, width)))
         out: Tensor = x + self.drop(self.down(functional.gelu(self.up(self.norm2(x)))))
         return out
@@ -105,8 +105,8 @@ def _halve_side(side: int, times: int) -> int:
 
 
 def clamp_outliers(x: Tensor) -> Tensor:
-    """Standardised numbers, cut at MAX_DEVIATIONS: one of 1e30 is a slip, and its row still gets an answer by what
-    else is known."""
+    """Standardized numbers, clamped to ±MAX_DEVIATIONS: 1e30 is a data error, and its row still gets an answer by its
+    other values."""
     return x.clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
 
@@ -118,7 +118,7 @@ class BytesToFloat(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """uint8 (N, C, H, W) -> (N, L, E), one token for each place of a grid.
+    """uint8 (N, C, H, W) -> (N, L, E), one token for each cell of a grid.
 
     >>> ImageEncoder((64, 48), channels=3, width=32)(torch.zeros(2, 3, 64, 48, dtype=torch.uint8)).shape
     torch.Size([2, 12, 32])
@@ -139,8 +139,8 @@ class ImageEncoder(nn.Module):
 
 
 class VideoEncoder(nn.Module):
-    """uint8 (N, T, C, H, W) -> (N, T * L', E): the tokens of each frame, pooled to `grid` x `grid`, which then look at
-    each other across time, so that the order of the frames counts."""
+    """uint8 (N, T, C, H, W) -> (N, T * L', E): tokens of each frame, pooled to `grid` x `grid`, then attention among
+    all of them across time, so that the order of the frames counts."""
 
     def __init__(
         self,
@@ -179,8 +179,8 @@ class VideoEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """Waveforms float32 (N, C, T) -> (N, L, E): log-mel, levels of convolutions, one token for each stretch of time.
-    `stripes`: what training hides of the picture, None for nothing."""
+    """Waveforms float32 (N, C, T) -> (N, L, E): log-mel spectrogram, convolutions, one token per time step of the
+    result. `stripes`: SpecAugment in training, None for none."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class AudioEncoder(nn.Module):
         self.mel = LogMel(rate_hz, num_mels, window_ms=32.0, hop_ms=16.0)
         with torch.no_grad():
             num_frames = self.mel(torch.zeros(1, 1, num_samples)).shape[-1]
-        self.level = nn.BatchNorm2d(channels)  # logarithms of power begin around -12
+        self.level = nn.BatchNorm2d(channels)  # log power starts around -12
         self.hide = SpecAugment(stripes) if stripes else nn.Identity()
         self.trunk = Trunk((num_mels, num_frames), channels, width, grid=5)
         self.num_tokens = self.trunk.grid[1]
@@ -209,8 +209,8 @@ class AudioEncoder(nn.Module):
 
 
 class SeriesEncoder(nn.Module):
-    """Numbers and their masks float32 (N, C, T) -> (N, L, E), one token for each stretch of time. Their level is
-    learned."""
+    """Numbers and their masks float32 (N, C, T) -> (N, L, E), one token for each stretch of time. A batch norm learns
+    their scale."""
 
     def __init__(self, num_steps: int, channels: int, width: int, most_tokens: int = 32) -> None:
         super().__init__()
@@ -228,8 +228,8 @@ class SeriesEncoder(nn.Module):
 
 
 class VolumeEncoder(nn.Module):
-    """Volumes (N, 1, D, H, W) -> (N, L, E): each slice through one trunk, then all tokens look at each other. A study
-    of one slice is a volume, too. uint8, or with `measured` float32 as the scanner gave it, whose level is learned."""
+    """Volumes (N, 1, D, H, W) -> (N, L, E): each slice through one trunk, then attention among all tokens. D may be 1.
+    uint8, or with `measured` the scanner's float32 values, whose scale a batch norm learns."""
 
     def __init__(
         self,
@@ -271,13 +271,13 @@ class TextEncoder(nn.Module):
         return y
 
     def mask(self, ids: Tensor) -> Tensor:
-        """Which tokens there are (N, L); the first always, so that attention has somewhere to look."""
-        seen = ids != 0
-        return torch.cat([torch.ones_like(seen[:, :1]), seen[:, 1:]], dim=1)
+        """Mask (N, L) of real tokens; the first is always True, so that attention has a token to attend to."""
+        is_token = ids != 0
+        return torch.cat([torch.ones_like(is_token[:, :1]), is_token[:, 1:]], dim=1)
 
 
 class TableEncoder(nn.Module):
-    """Prepared features float32 (N, F) -> (N, 1, E). They are standardised by a norm that is learned."""
+    """Prepared features float32 (N, F) -> (N, 1, E), standardized by a batch norm."""
 
     def __init__(self, num_features: int, width: int, dropout: float = 0.1) -> None:
         super().__init__()

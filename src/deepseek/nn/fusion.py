@@ -1,19 +1,18 @@
-"""Several modalities of one sample -> one answer: tokens of each, looked at together, with a gate and with masks.
+"""The multimodal net: tokens of several modalities of one sample -> logits, by cross-attention, products and a gate.
 
     net = MultimodalNet({"ct": ImageEncoder(...), "record": TextEncoder(...)}, width=64, num_outputs=2)
     found = net({"ct": images, "record": ids}, {"ct": there})   # there (N,) false: this sample has no such value
     found.logits                                                # (N, K)
 
-Each modality has a voice of its own (logits from its pooled tokens); a missing one has none. The voices add up to the
-late fusion: a product of experts. What they cannot say alone is added by learned queries that look at the tokens of
-all modalities at once, by products of each two modalities, and by a gate on which one to trust for this sample. So the
-fused model begins as its late-fusion baseline, and a modality that is missing takes its voice, its tokens and its
-products with it.
+Each modality has unimodal logits, from its pooled tokens; a missing one has none. Their sum is the late fusion: a
+product of experts. Interactions are added by learned queries with cross-attention to the tokens of all modalities, by
+products of each two modalities, and by a gate that weighs the modalities of this sample. Training starts from the late
+fusion, and a missing modality contributes no logits, no tokens and no products.
 
-Modality dropout in training leaves out each modality by chance, never all of them.
+Modality dropout in training leaves out modalities at random, never all of them.
 
-Mixing (`mixup`, off by default) is of tokens, since words cannot be averaged: each sample with another one that has the
-same modalities, all of them in the same ratio, so a mask stays a mask. The loss is against both labels in that ratio.
+Mixup (off by default) mixes tokens, since words cannot be averaged: each sample with another one that has the same
+modalities, all of them in the same ratio, so a mask stays a mask. The loss is against both labels in that ratio.
 
 Shapes: N samples, M modalities, L tokens of all of them, Q queries, E width, K outputs.
 Sources: latent queries, Jaegle et al. 2021 (Perceiver IO, arXiv 2107.14795), section 3; products, Kim et al. 2017
@@ -41,14 +40,14 @@ from deepseek.nn.encoders import num_heads
 
 @dataclass(frozen=True, slots=True)
 class MultimodalShape:
-    """How the fused part is built."""
+    """Sizes and regularization of the multimodal part, behind the encoders."""
 
     width: int = 64  # of a token, E
     num_queries: int = 4  # at least 1
-    num_layers: int = 2  # times that the queries look at the tokens, at least 1
-    drop_modality: float = 0.25  # chance that training leaves out a modality, 0 to 1
-    dropout: float = 0.1  # of the fused part, 0 to 1
-    mixup: float = 0.0  # alpha of Beta(alpha, alpha), of which training draws the ratio of two samples; 0: no mixing
+    num_layers: int = 2  # of cross-attention, at least 1
+    drop_modality: float = 0.25  # probability that training leaves out a modality, at least 0 and below 1
+    dropout: float = 0.1  # of the multimodal part, at least 0 and below 1
+    mixup: float = 0.0  # alpha of Beta(alpha, alpha), the distribution of the mixing ratio in training; 0: no mixing
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -64,27 +63,27 @@ class MultimodalShape:
 
 
 class MultimodalOutput(NamedTuple):
-    """What the net found."""
+    """Logits of the multimodal net, and how they came about."""
 
     logits: Tensor  # (N, K)
     voices: Tensor  # (N, M, K) of each modality alone, 0 where it is missing
-    gates: Tensor  # (N, M) trust in each, sums to 1 over those that are there
-    attention: Tensor  # (N, Q, L) of the last layer, mean over heads: which tokens the queries looked at
-    there: Tensor  # (N, M) which modalities the sample has, those that chance left out in training among them
-    partner: Tensor | None = None  # (N,) the row that each was mixed with
-    ratio: Tensor | None = None  # (), of its own tokens in the mixture
+    gates: Tensor  # (N, M) weight of each modality, sums to 1 over the present ones
+    attention: Tensor  # (N, Q, L) of the last layer, mean over heads: weights of the tokens for each query
+    there: Tensor  # (N, M) which modalities the sample has, including those that modality dropout left out
+    partner: Tensor | None = None  # (N,) row that each row was mixed with
+    ratio: Tensor | None = None  # () share of a row's own tokens in the mixture
 
 
 class DistributedEncoding(Protocol):
-    """Other processes that encode rows of the same batch (train/multimodal/distributed.py)."""
+    """What the net needs from other processes that encode rows of the same batch (train/multimodal/distributed.py)."""
 
     def totals(self, counts: list[int]) -> list[int]:
-        """Counts of this process, added up over all."""
+        """The sums of `counts` over all processes."""
         ...
 
     def stand_in(self, encoder: nn.Module, values: Tensor) -> Tensor:
-        """Tokens (N, L, E) for a process of which no row has a value: zeros. The encoder still takes its part in what
-        the processes exchange."""
+        """Zero tokens (N, L, E) for a process none of whose rows has a value; the encoder still takes part in the
+        exchange between processes."""
         ...
 
 
@@ -116,99 +115,109 @@ class MultimodalNet(nn.Module):
         nn.init.zeros_(self.head.weight)  # begins as the late fusion
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor] | None = None) -> MultimodalOutput:
-        given = self._there(inputs, there or {})  # (N, M)
-        counts = self._counts(given) if self.training else [()] * len(self.names)
-        found = [self.encode(name, inputs[name], given[:, at], *counts[at]) for at, name in enumerate(self.names)]
-        return self.join([tokens for tokens, _ in found], [mask for _, mask in found], given)
+    def forward(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> MultimodalOutput:
+        has_value = self._presence(inputs, present or {})  # (N, M)
+        counts = self._counts(has_value) if self.training else [()] * len(self.names)
+        encoded = [
+            self.encode(name, inputs[name], has_value[:, index], *counts[index])
+            for index, name in enumerate(self.names)
+        ]
+        return self.join([tokens for tokens, _ in encoded], [mask for _, mask in encoded], has_value)
 
-    def encode(self, name: str, values: Tensor, given: Tensor, *counts: int) -> tuple[Tensor, Tensor]:
-        """Tokens (N, L_m, E) of one modality, and where there is one (N, L_m). `given` (N,): which rows have a value;
-        in training `counts`: how many that are, here and in all processes."""
+    def encode(self, name: str, values: Tensor, has_value: Tensor, *counts: int) -> tuple[Tensor, Tensor]:
+        """Tokens (N, L_m, E) of one modality and their mask (N, L_m). `has_value` (N,): which rows have a value; in
+        training `counts`: the number of these, in this process and in all."""
         encoder: Any = self.encoders[_module_key(name)]
-        x = self._encoded(encoder, values, given, *counts) if counts else encoder(values)
+        x = self._encode_present(encoder, values, has_value, *counts) if counts else encoder(values)
         mask = encoder.mask(values) if hasattr(encoder, "mask") else torch.ones_like(x[..., 0]).bool()
         return x, mask
 
-    def join(self, tokens: Sequence[Tensor], masks: Sequence[Tensor], given: Tensor) -> MultimodalOutput:
-        """What is said of the tokens of all modalities."""
+    def join(self, tokens: Sequence[Tensor], masks: Sequence[Tensor], has_value: Tensor) -> MultimodalOutput:
+        """The net's output from the tokens and masks of all modalities; `has_value` (N, M) as in MultimodalOutput."""
         partner = ratio = None
         if self.training and self.shape.mixup:
-            partner, ratio = draw_partners(given), draw_ratio(self.shape.mixup).to(given.device)
+            partner, ratio = draw_partners(has_value), draw_ratio(self.shape.mixup).to(has_value.device)
             mixed = [_mix_tokens(x, mask, partner, ratio) for x, mask in zip(tokens, masks, strict=True)]
             tokens, masks = [x for x, _ in mixed], [mask for _, mask in mixed]
-        seen = self._dropped(given)
-        pooled = [self.pools[_module_key(n)](x, m) for n, x, m in zip(self.names, tokens, masks, strict=True)]
-        share = seen.float()  # (N, M)
-        voices = torch.stack([self.voices[_module_key(n)](p) for n, p in zip(self.names, pooled, strict=True)], 1)
-        voices = voices * given[..., None]  # also of those that chance leaves out: each learns from all of its rows
-        everything = torch.cat([x + self.kinds[at] for at, x in enumerate(tokens)], 1)  # (N, L, E)
-        mask = torch.cat([mask & seen[:, at : at + 1] for at, mask in enumerate(masks)], 1)  # (N, L)
-        together = torch.stack(pooled, 1)  # (N, M, E)
-        gates = torch.softmax(self.gate(together).squeeze(-1).masked_fill(~seen, -1e9), 1) * share
-        x = self.queries.expand(everything.shape[0], -1, -1)  # not len(), which a trace would fix
+        used = self._drop_modalities(has_value)
+        keys = [_module_key(name) for name in self.names]
+        pooled = [self.pools[key](x, m) for key, x, m in zip(keys, tokens, masks, strict=True)]
+        share = used.float()  # (N, M)
+        unimodal_logits = torch.stack([self.voices[key](x) for key, x in zip(keys, pooled, strict=True)], 1)
+        # modality dropout does not apply here: each modality's logits learn from all of its rows
+        unimodal_logits = unimodal_logits * has_value[..., None]
+        all_tokens = torch.cat([x + self.kinds[index] for index, x in enumerate(tokens)], 1)  # (N, L, E)
+        mask = torch.cat([mask & used[:, index : index + 1] for index, mask in enumerate(masks)], 1)  # (N, L)
+        pooled_tokens = torch.stack(pooled, 1)  # (N, M, E)
+        gates = torch.softmax(self.gate(pooled_tokens).squeeze(-1).masked_fill(~used, -1e9), 1) * share
+        x = self.queries.expand(all_tokens.shape[0], -1, -1)  # not len(), which a trace would fix
         attention = x.new_zeros(0)
         for layer in self.layers:
-            x, attention = layer(x, everything, mask)
-        summary = torch.cat([x.flatten(1), (gates[..., None] * together).sum(1)], 1)
-        added = (voices * share[..., None]).sum(1) + self.head(self.norm(summary)) + self.pairs(together, share)
-        return MultimodalOutput(self.bias + added, voices, gates, attention, given, partner, ratio)
+            x, attention = layer(x, all_tokens, mask)
+        summary = torch.cat([x.flatten(1), (gates[..., None] * pooled_tokens).sum(1)], 1)
+        late = (unimodal_logits * share[..., None]).sum(1)
+        logits = self.bias + (late + self.head(self.norm(summary)) + self.pairs(pooled_tokens, share))
+        return MultimodalOutput(logits, unimodal_logits, gates, attention, has_value, partner, ratio)
 
     def encoder(self, name: str) -> nn.Module:
-        """Of a modality by its name."""
+        """The encoder of a modality by its name."""
         return self.encoders[_module_key(name)]
 
-    def late(self, found: MultimodalOutput) -> Tensor:
-        """Logits (N, K) of the late-fusion baseline: the voices alone."""
-        return self.bias + found.voices.sum(1)
+    def late_fusion(self, output: MultimodalOutput) -> Tensor:
+        """Logits (N, K) of the late-fusion baseline: the sum of the unimodal logits."""
+        return self.bias + output.voices.sum(1)
 
     @torch.no_grad()
     def weigh(self, slopes: Tensor) -> None:
-        """Multiply each voice, and what is added to the voices, by its slope (M + 1,), for good: in the weights."""
+        """Multiply the logits of each modality, and what is added to them, by a slope each (M + 1,): by scaling the
+        weights, in place."""
         rest = (self.head.weight, self.head.bias, self.pairs.out.weight, self.bias)
         voices = (tuple(self.voices[_module_key(name)].parameters()) for name in self.names)
         for parts, slope in zip((*voices, rest), slopes, strict=True):
             for part in parts:
                 part.mul_(slope)
 
-    def _counts(self, given: Tensor) -> list[tuple[int, int]]:
-        """Of each modality how many rows have a value: here, and in all processes that share the batch."""
-        here: list[int] = given.sum(0).tolist()
-        return list(zip(here, self.together.totals(here) if self.together else here, strict=True))
+    def _counts(self, has_value: Tensor) -> list[tuple[int, int]]:
+        """For each modality the number of rows with a value: in this process, and in all that share the batch."""
+        own_counts: list[int] = has_value.sum(0).tolist()
+        return list(zip(own_counts, self.together.totals(own_counts) if self.together else own_counts, strict=True))
 
-    def _encoded(self, encoder: nn.Module, values: Tensor, given: Tensor, here: int, total: int) -> Tensor:
-        """Tokens (N, L, E). Training encodes the rows that have a value alone: the zeros of the others would enter the
-        statistics of the norms. Which way is taken is decided by `total`, so that all processes take the same."""
-        found: Tensor
-        if total < 2:  # a norm needs company: so few are encoded as an answer is
-            found = encoder.eval()(values)
+    def _encode_present(
+        self, encoder: nn.Module, values: Tensor, has_value: Tensor, own_count: int, total: int
+    ) -> Tensor:
+        """Tokens (N, L, E) in training. Only rows with a value are encoded: the zeros of the others would enter the
+        statistics of the norms. `total` decides between the branches, so that all processes take the same one."""
+        encoded: Tensor
+        if total < 2:  # a batch norm needs two rows: fewer are encoded as in evaluation
+            encoded = encoder.eval()(values)
             encoder.train()
-            return found
-        if here == len(given):
-            found = encoder(values)
-            return found
-        if here == 0 and self.together:
+            return encoded
+        if own_count == len(has_value):
+            encoded = encoder(values)
+            return encoded
+        if own_count == 0 and self.together:
             return self.together.stand_in(encoder, values)
-        some: Tensor = encoder(values[given])
-        found = some.new_zeros(len(values), *some.shape[1:])
-        found[given] = some
-        return found
+        partial: Tensor = encoder(values[has_value])
+        encoded = partial.new_zeros(len(values), *partial.shape[1:])
+        encoded[has_value] = partial
+        return encoded
 
-    def _there(self, inputs: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> Tensor:
+    def _presence(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
         first = inputs[self.names[0]]
-        whole = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
-        return torch.stack([there.get(name, whole) for name in self.names], 1)
+        all_rows = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
+        return torch.stack([present.get(name, all_rows) for name in self.names], 1)
 
-    def _dropped(self, seen: Tensor) -> Tensor:
-        """Without the modalities that chance leaves out; where that would be all, those that are there stay."""
+    def _drop_modalities(self, present: Tensor) -> Tensor:
+        """Modality dropout (N, M): the present modalities without randomly dropped ones; a row keeps all of them where
+        none would be left."""
         if not self.training or self.shape.drop_modality == 0 or len(self.names) == 1:
-            return seen
-        kept = seen & (torch.rand(seen.shape, device=seen.device) >= self.shape.drop_modality)
-        return torch.where(kept.any(1, keepdim=True), kept, seen)
+            return present
+        kept = present & (torch.rand(present.shape, device=present.device) >= self.shape.drop_modality)
+        return torch.where(kept.any(1, keepdim=True), kept, present)
 
 
 class AttentionPool(nn.Module):
-    """Tokens (N, L, E) -> (N, E): their mean, weighted by what is learned."""
+    """Tokens (N, L, E) -> (N, E): attention pooling, a mean with learned weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -223,9 +232,9 @@ class AttentionPool(nn.Module):
 
 
 class PairProducts(nn.Module):
-    """Pooled modalities (N, M, E) of which share (N, M) is 1 for those that are there -> logits (N, K) of the products
-    of each two, zero at first. Attention alone takes many times longer to learn that an answer turns on two modalities
-    at once (docs/log.md)."""
+    """Pooled modalities (N, M, E) and share (N, M), 1 for present ones -> logits (N, K) of the products of each two,
+    initially zero. Attention alone takes many times longer to learn an answer that depends on two modalities at once
+    (docs/log.md)."""
 
     def __init__(self, num_modalities: int, width: int, num_outputs: int) -> None:
         super().__init__()
@@ -240,7 +249,7 @@ class PairProducts(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries (N, Q, E) look at tokens (N, L, E) where mask (N, L) is true -> queries, and attention (N, Q, L)."""
+    """Queries (N, Q, E) attend to tokens (N, L, E) where mask (N, L) is True -> queries, and attention (N, Q, L)."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -262,57 +271,57 @@ class CrossAttention(nn.Module):
         return x, weights.mean(1)
 
 
-def draw_partners(given: Tensor) -> Tensor:
-    """A row (N,) to mix each row with: by chance, among those with the same modalities (N, M). A row whose set of
-    modalities no other has stays alone."""
-    num, num_modalities = given.shape
-    sets = (given.long() << torch.arange(num_modalities, device=given.device)).sum(1)
-    shuffled = torch.randperm(num, device=given.device)
-    found = torch.empty_like(shuffled)
-    found[torch.argsort(sets, stable=True)] = shuffled[torch.argsort(sets[shuffled], stable=True)]
-    return found
+def draw_partners(has_value: Tensor) -> Tensor:
+    """Random mixup partners (N,): for each row another one with the same modalities (N, M), or itself where no other
+    row has the same set."""
+    num, num_modalities = has_value.shape
+    sets = (has_value.long() << torch.arange(num_modalities, device=has_value.device)).sum(1)
+    shuffled = torch.randperm(num, device=has_value.device)
+    partner_rows = torch.empty_like(shuffled)
+    partner_rows[torch.argsort(sets, stable=True)] = shuffled[torch.argsort(sets[shuffled], stable=True)]
+    return partner_rows
 
 
 def _mix_tokens(x: Tensor, mask: Tensor, partner: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (N, L, E) and masks (N, L) of each row and its partner together. Where only one of them has a token, as at
-    the end of a shorter text, it counts in full."""
+    """Tokens (N, L, E) and masks (N, L) of each row mixed with its partner's. Where only one of them has a token, as at
+    the end of a shorter text, that one is taken unmixed."""
     share = torch.where(mask == mask[partner], ratio, mask.to(x.dtype))[..., None]
     return share * x + (1 - share) * x[partner], mask | mask[partner]
 
 
-def mixed_label_loss(found: MultimodalOutput, labels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """`loss(labels)`; of mixed rows that against both labels, in the ratio of the mixture."""
-    if found.partner is None or found.ratio is None:
+def mixed_label_loss(output: MultimodalOutput, labels: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """`loss(labels)`; for mixed rows the losses against both labels, in the ratio of the mixture."""
+    if output.partner is None or output.ratio is None:
         return loss(labels)
-    return found.ratio * loss(labels) + (1 - found.ratio) * loss(labels[found.partner])
+    return output.ratio * loss(labels) + (1 - output.ratio) * loss(labels[output.partner])
 
 
-def multimodal_loss(found: MultimodalOutput, labels: Tensor, *, alone: float = 0.3) -> Tensor:
-    """Cross entropy (K > 1) of the fused logits, and `alone` times that of each voice, so that no modality is left
-    unlearned because another is easier (Wang et al. 2020, arXiv 1905.12681, section 3.1). A mean over rows, so that of
-    equal parts of a batch the mean is the loss of the batch."""
+def multimodal_loss(output: MultimodalOutput, labels: Tensor, *, alone: float = 0.3) -> Tensor:
+    """Cross entropy (K > 1) of the multimodal logits plus `alone` times that of the unimodal logits, so that no
+    modality stays untrained because another is easier (Wang et al. 2020, arXiv 1905.12681, section 3.1). A mean over
+    rows, so the mean over equal parts of a batch is the loss of the batch."""
 
     def loss(truth: Tensor) -> Tensor:
-        together = functional.cross_entropy(found.logits, truth)
+        joint_loss = functional.cross_entropy(output.logits, truth)
         if alone == 0:
-            return together
-        num, num_modalities, _ = found.voices.shape
-        each = functional.cross_entropy(
-            found.voices.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
+            return joint_loss
+        num, num_modalities, _ = output.voices.shape
+        unimodal_losses = functional.cross_entropy(
+            output.voices.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
         ).view(num, num_modalities)
-        return together + alone * mean_over_present(each, found.there)
+        return joint_loss + alone * mean_over_present(unimodal_losses, output.there)
 
-    return mixed_label_loss(found, labels, loss)
+    return mixed_label_loss(output, labels, loss)
 
 
-def mean_over_present(each: Tensor, there: Tensor) -> Tensor:
-    """Of losses (N, M) the mean over the modalities that a row has, then over rows."""
-    share = there.float()
-    return ((each * share).sum(1) / share.sum(1).clamp(min=1)).mean()
+def mean_over_present(losses: Tensor, present: Tensor) -> Tensor:
+    """Mean of losses (N, M) over the modalities that a row has, then over rows."""
+    share = present.float()
+    return ((losses * share).sum(1) / share.sum(1).clamp(min=1)).mean()
 
 
 def _module_key(name: str) -> str:
-    """A column's name as a module's, which may hold no dot. Escaped, so that two names stay two."""
+    """A column's name as a module's name, which may hold no dot. Escaped, so that different names stay different."""
     return "m_" + name.replace("%", "%25").replace(".", "%2E")
 
 

@@ -81,7 +81,7 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def join(self, features: Tensor) -> Tensor:
-        """(B, F) -> (E, B, D): scaled numbers beside embeddings."""
+        """The network's input (E, B, D) for features (B, F): scaled numbers, then embeddings."""
         numbers = scale_numbers(features[:, self.numeric], self.logged, self.centre, self.scale, self.clip)
         parts = [numbers.expand(self.num_members, -1, -1)]
         for table, code in zip(self.embeddings, self.codes, strict=True):
@@ -99,8 +99,8 @@ class MLP(nn.Module):
 
     @torch.no_grad()
     def members(self, features: Float32, *, target_scale: float = 1.0, target_mean: float = 0.0) -> list[Perceptron]:
-        """Each member as arrays. Margins are scaled back to the target's units; `features` (training rows) set the
-        baseline of explanations.
+        """Each member as a numpy Perceptron. Margins are scaled back to the target's units; `features` (training rows)
+        set the baseline of explanations.
 
         Embeddings, weights and skip are rounded to float16 first, in the module too, so that they are stored in half
         the room and every engine computes with the same numbers. A target's scale is multiplied in afterwards and in
@@ -114,12 +114,12 @@ class MLP(nn.Module):
         def array(x: Tensor) -> Float32:
             return np.ascontiguousarray(x.numpy(), dtype=np.float32)
 
-        made = []
+        perceptrons = []
         for e in range(self.num_members):
             weights = [array(layer.weight[e]) for layer in layers]
             biases = [array(layer.bias[e, 0]) for layer in layers]
             weights[-1], biases[-1] = weights[-1] * target_scale, biases[-1] * target_scale + target_mean
-            made.append(
+            perceptrons.append(
                 Perceptron(
                     numeric=np.array(self.numeric, np.int32), centre=array(self.centre), scale=array(self.scale),
                     codes=np.array(self.codes, np.int32), embeddings=[array(t[e]) for t in self.embeddings],
@@ -128,4 +128,4 @@ class MLP(nn.Module):
                     logged=self.logged.numpy(), clip=self.clip,
                 )
             )  # fmt: skip
-        return made
+        return perceptrons

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from deepseek.bundle.agreement import MODEL
 from deepseek.bundle.fields import parse_json_object, parse_value
-from deepseek.contracts import Float32, Float64, Scores, Task
+from deepseek.contracts import Float32, Float64, JsonObject, Scores, Task
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.trees import TreeTable
@@ -44,7 +44,7 @@ class OtherWeights(Protocol):
     method: ClassVar[str]  # how contributions() explains, in words
 
     def margin(self, features: Float32) -> Float64:
-        """Raw scores (N, K) of prepared features (N, F), in numpy: what every engine is held to."""
+        """Raw scores (N, K) of prepared features (N, F), in numpy: the reference for every engine."""
         ...
 
     def arrays(self) -> dict[str, NDArray[np.generic]]: ...
@@ -61,12 +61,12 @@ class OtherWeights(Protocol):
         ...
 
 
-#: What arrays raise that are not those of their kind of part.
+#: Errors that a part raises when it is built from arrays of another kind or size.
 _ARRAY_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
 
 PartWeights = TreeTable | Linear | Perceptron | OtherWeights
 
-#: Built in; find("parts", kind) also knows those of other packages.
+#: Built-in kinds of parts; find("parts", kind) also knows those of other packages.
 KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
     "trees": TreeTable,
     "linear": Linear,
@@ -76,9 +76,9 @@ KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One candidate inside a model."""
+    """One candidate inside a model, with its weight in the blend."""
 
-    name: str  # the candidate that grew it: "xgboost", "random_forest", ...
+    name: str  # candidate that trained it: "xgboost", "random_forest", ...
     weights: PartWeights
     weight: float = 1.0
     link: Link = "identity"
@@ -92,7 +92,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Everything between prepared features and a calibrated answer."""
+    """The whole model from prepared features to calibrated outputs."""
 
     task: Task
     labels: tuple[str, ...]  # classes in order; empty for regression
@@ -101,7 +101,7 @@ class Model:
     slope: float = 1.0
     bias: tuple[float, ...] = (0.0,)  # (K,)
     floor: float = 1e-4  # for the scale "probability"
-    smoothing: float = 0.0  # the least chance of a class
+    smoothing: float = 0.0  # smallest probability of a class
 
     @property
     def num_margins(self) -> int:
@@ -122,7 +122,7 @@ class Model:
                 }
             )  # fmt: skip
         calibration = {name: getattr(self, name) for name in ("slope", "floor", "smoothing")}
-        top: dict[str, Any] = {
+        top: JsonObject = {
             "task": self.task,
             "labels": list(self.labels),
             "scale": self.scale,
@@ -153,18 +153,18 @@ class Model:
         )
 
     def check(self, num_features: int) -> None:
-        """IntegrityError unless every part takes `num_features` features and adds finite numbers to every margin: what
-        arrays of other sizes, or of another kind of part, do not."""
+        """IntegrityError unless every part takes `num_features` features and returns a finite number for every
+        margin."""
         row = np.zeros((1, num_features), np.float32)
         for part in self.parts:
             try:
                 with np.errstate(all="ignore"):
-                    found = apply_link(part, np.asarray(part.weights.margin(row), np.float64))
+                    scores = apply_link(part, np.asarray(part.weights.margin(row), np.float64))
             except _ARRAY_ERRORS as error:
                 raise _unfit_error(f"the arrays of the part {part.name!r} do not fit together: {error}") from error
-            if found.shape != (1, self.num_margins) or not np.isfinite(found).all():
+            if scores.shape != (1, self.num_margins) or not np.isfinite(scores).all():
                 raise _unfit_error(
-                    f"the part {part.name!r} answers {found.tolist()} for a row of zeros, "
+                    f"the part {part.name!r} answers {scores.tolist()} for a row of zeros, "
                     f"where {self.num_margins} finite numbers belong"
                 )
 
@@ -175,7 +175,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class _PartEntry:
-    """A part in model.json."""
+    """An entry of "parts" in model.json."""
 
     name: str
     kind: str
@@ -187,7 +187,7 @@ class _PartEntry:
 
 @dataclass(frozen=True, slots=True)
 class _Calibration:
-    """Of model.json."""
+    """The object "calibration" in model.json."""
 
     slope: float
     floor: float
@@ -207,7 +207,7 @@ class _ModelFile:
 
 
 def _read_model_file(data: bytes) -> _ModelFile:
-    """model.json, with what the types alone do not say."""
+    """Parse model.json and check what the types alone do not: labels, parts, floors, smoothing."""
     try:
         top: _ModelFile = parse_value(_ModelFile, parse_json_object(data, MODEL), MODEL)
     except InputError as error:
@@ -234,7 +234,7 @@ def _read_model_file(data: bytes) -> _ModelFile:
 
 
 def _read_weights(entry: _PartEntry, data: bytes) -> PartWeights:
-    """The arrays of a part."""
+    """The weights of a part from its safetensors file. IntegrityError for arrays that are not those of its kind."""
     kind = weights_class(entry.kind)
     try:
         weights: PartWeights = kind.from_arrays(safetensors.numpy.load(data))
@@ -270,7 +270,7 @@ def log_odds(raw: Float64, floor: float) -> Float64:
 
 
 def apply_link(part: Part, raw: Float64) -> Float64:
-    """A part's raw score (N, K) as it enters the blend."""
+    """A part's raw score (N, K) after its link, as it enters the blend."""
     return raw if part.link == "identity" else log_odds(raw, part.floor)
 
 
@@ -285,14 +285,14 @@ def sigmoid(z: Float64) -> Float64:
     return np.exp(-np.logaddexp(0.0, -z))
 
 
-def smooth_probabilities(chances: Float64, smoothing: float) -> Float64:
-    """Chances (N, C) of which none is below `smoothing`."""
-    raised: Float64 = smoothing + (1 - chances.shape[1] * smoothing) * chances
+def smooth_probabilities(probabilities: Float64, smoothing: float) -> Float64:
+    """Probabilities (N, C), raised so that none is below `smoothing`."""
+    raised: Float64 = smoothing + (1 - probabilities.shape[1] * smoothing) * probabilities
     return raised
 
 
 def calibrate_margin(model: Model, margin: Float64) -> Float64:
-    """The output (N, C) or (N, 1) that belongs to margins (N, K)."""
+    """The calibrated output (N, C), or (N, 1) for regression, of margins (N, K)."""
     if model.task == "regression":
         return margin
     z = log_odds(margin, model.floor) if model.scale == "probability" else margin

@@ -1,8 +1,8 @@
-"""A fitted SamplePreparer -> the fused net that reads its samples, and that net as one flat graph for export.
+"""Builds the multimodal net for a fitted SamplePreparer, and the flat graph of that net for export.
 
     net = multimodal_net(preparer, NetShape(num_outputs=2))
-    found = net(*as_tensors(samples.arrays))                 # Fused
-    CalibratedNet(net, slope=1.3)                                # arrays in, calibrated chances out: what is exported
+    output = net(*as_tensors(samples.arrays))                # MultimodalOutput
+    CalibratedNet(net, slope=1.3)                            # arrays -> calibrated probabilities: the exported graph
 
 Which encoder a column gets follows from its reader alone, so a bundle that holds readers, shape and weights holds all.
 """
@@ -31,37 +31,37 @@ from deepseek.nn.encoders import (
     VolumeEncoder,
 )
 from deepseek.nn.fusion import MultimodalNet, MultimodalShape
-from deepseek.nn.pretrained import PretrainedEncoderShape, build_encoder, load_encoder_weights
+from deepseek.nn.pretrained import PretrainedEncoderShape, StateDict, build_encoder, load_encoder_weights
 from deepseek.nn.spectrogram import SpecAugmentShape
 
 
 @dataclass(frozen=True, slots=True)
 class NetShape:
-    """What the net of a bundle is made of, beside its readers."""
+    """Architecture of a bundle's net, apart from its readers."""
 
     num_outputs: int  # classes, or 1 for a value
     fusion: MultimodalShape = field(default_factory=MultimodalShape)
-    move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
-    stripes: SpecAugmentShape = field(default_factory=SpecAugmentShape)  # of sounds, in training alone
+    move: MoveShape = field(default_factory=MoveShape)  # augmentation of images
+    stripes: SpecAugmentShape = field(default_factory=SpecAugmentShape)  # augmentation of audio
     towers: Mapping[str, PretrainedEncoderShape] = field(
         default_factory=dict
     )  # columns whose encoder was trained elsewhere
 
 
 def multimodal_net(
-    preparer: SamplePreparer, shape: NetShape, weights: Mapping[str, Mapping[str, Any]] | None = None
+    preparer: SamplePreparer, shape: NetShape, weights: Mapping[str, StateDict] | None = None
 ) -> MultimodalNet:
-    """An untrained net for the preparer's samples; `weights` by column are those of its towers."""
+    """An untrained net for the preparer's samples; `weights` by column are those of its pretrained encoders."""
     encoders: dict[str, nn.Module] = {}
     for column in preparer.media:
         encoders[column.name] = _encoder(column, shape)
-        if (sound := column.name + SOUND_SUFFIX) in column.arrays:
-            num_samples, rate_hz = column.arrays[sound][0][1], column.reader.sound_rate
-            encoders[sound] = AudioEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
+        if (audio_name := column.name + SOUND_SUFFIX) in column.arrays:
+            num_samples, rate_hz = column.arrays[audio_name][0][1], column.reader.sound_rate
+            encoders[audio_name] = AudioEncoder(rate_hz, num_samples, 1, shape.fusion.width, stripes=shape.stripes)
     if preparer.table is not None:
         encoders[TABLE_ARRAY] = TableEncoder(len(preparer.table.feature_names), shape.fusion.width)
-    for name, given in (weights or {}).items():
-        load_encoder_weights(encoders[name], given)
+    for name, column_weights in (weights or {}).items():
+        load_encoder_weights(encoders[name], column_weights)
     return MultimodalNet(encoders, shape.num_outputs, shape.fusion)
 
 
@@ -97,34 +97,34 @@ def _check_encoder(column: MediaColumn, tower: PretrainedEncoderShape) -> None:
 
 
 def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Values by name, and which are there: what MultimodalNet is called with. Nothing is copied."""
-    found = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    values = {name: tensor for name, tensor in found.items() if not name.endswith(PRESENT_SUFFIX)}
+    """Arguments of MultimodalNet, without a copy: values by name, and by name the mask (N,) of present values."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    values = {name: tensor for name, tensor in tensors.items() if not name.endswith(PRESENT_SUFFIX)}
     return values, {
-        name.removesuffix(PRESENT_SUFFIX): tensor for name, tensor in found.items() if name.endswith(PRESENT_SUFFIX)
+        name.removesuffix(PRESENT_SUFFIX): tensor for name, tensor in tensors.items() if name.endswith(PRESENT_SUFFIX)
     }
 
 
 def array_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Of the arrays that CalibratedNet takes for these modalities: the values, then the masks."""
+    """Names of the arrays that CalibratedNet takes for these modalities: the values, then the masks."""
     return (*names, *(name + PRESENT_SUFFIX for name in names))
 
 
 class CalibratedNet(nn.Module):
-    """The net as a bundle serves it, one flat graph: arrays in the order of array_names() -> margin, output, voices,
-    gates, attention.
+    """The net with its calibration, as a bundle serves it: arrays in the order of array_names() -> margin, output,
+    unimodal logits, gates, attention.
 
     margin (N, K) before calibration: log-odds of the second of two classes, logits of more, or the value in units of
-    the target; output (N, C) calibrated chances, or the value (N, 1); voices (N, M, K'), gates (N, M) and attention
-    (N, Q, L) as in Fused.
+    the target; output (N, C) calibrated probabilities, or the value (N, 1); unimodal logits (N, M, K), gates (N, M) and
+    attention (N, Q, L) as in MultimodalOutput.
     """
 
     slope: Tensor
     shift: Tensor
 
     def __init__(self, net: MultimodalNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
-        """slope, bias: of the calibration (train/tabular/calibrate.py); for a value, its deviation and mean in
-        training."""
+        """slope, bias: of the calibration (train/tabular/calibrate.py); for a regression the target's deviation and
+        mean."""
         super().__init__()
         self.net = net
         self.num_outputs = net.bias.shape[0]
@@ -133,12 +133,12 @@ class CalibratedNet(nn.Module):
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         half, names = len(arrays) // 2, self.net.names
-        found = self.net(dict(zip(names, arrays[:half], strict=True)), dict(zip(names, arrays[half:], strict=True)))
-        margin, output = self.answer(found.logits)
-        return margin, output, found.voices, found.gates, found.attention
+        result = self.net(dict(zip(names, arrays[:half], strict=True)), dict(zip(names, arrays[half:], strict=True)))
+        margin, output = self.answer(result.logits)
+        return margin, output, result.voices, result.gates, result.attention
 
     def answer(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, K) of the net -> margin and output."""
+        """Logits (N, K) of the net -> margin and output, as in the class docstring."""
         if self.num_outputs == 1:
             value = logits * self.slope + self.shift
             return value, value

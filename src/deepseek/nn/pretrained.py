@@ -1,15 +1,14 @@
-"""Encoders that were trained elsewhere, as towers before the fusion: a text model of a Hugging Face folder, or an image
-net.
+"""Pretrained encoders in the multimodal net: a text model of a Hugging Face folder, or an image net.
 
-    tower = PretrainedTextEncoder(TextEncoderShape(hidden=384, ...))           # weights: engines/text reads the folder
-    encoder = ProjectedEncoder(tower, width=64, trained=False, num_tokens=64)
-    tokens = encoder(ids)                                        # int64 (N, L) -> (N, L, E), or pictures
+    text_encoder = PretrainedTextEncoder(TextEncoderShape(hidden=384, ...))    # weights: engines/text reads the folder
+    encoder = ProjectedEncoder(text_encoder, width=64, trained=False, num_tokens=64)
+    tokens = encoder(ids)                                        # int64 (N, L) -> (N, L, E), or images
 
-A tower gives tokens of its own width; a norm and a linear layer bring them to that of the fusion. A frozen tower stays
-as it answers (no dropout, no statistics of batches), and within `remembering(net)` it keeps what it said of rows that
-come again: an epoch after the first costs no pass through it. Nothing is downloaded: who calls brings the weights.
+A norm and a linear layer project the encoder's tokens to the width of the multimodal net. A frozen encoder stays in
+eval mode (no dropout, no batch statistics), and within `cache_outputs(net)` it caches its outputs by row: epochs after
+the first cost no pass through it. Nothing is downloaded: the caller loads the weights.
 
-Shapes: N samples, L tokens, H width of the tower, E width of the fusion, C channels.
+Shapes: N samples, L tokens, H width of the encoder, E width of the multimodal net, C channels.
 Sources: BERT, Devlin et al. 2019 (arXiv 1810.04805), appendix A; frozen encoders with a trained projection, Zhai et al.
 2022 (LiT, arXiv 2111.07991), section 3.
 """
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,13 +29,16 @@ from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape, RandomMove
 from deepseek.nn.pretrained_image import PretrainedImageEncoder, Size
 
+#: Weights by name, as torch or as numpy arrays.
+StateDict = Mapping[str, Tensor | NDArray[Any]]
+
 ACTIVATIONS = ("erf", "tanh", "relu")  # erf, tanh: both forms of GELU
-MAX_MEMORY_BYTES = 2**28  # bytes of answers that a frozen tower remembers
+MAX_MEMORY_BYTES = 2**28  # of outputs that a frozen encoder caches
 
 
 @dataclass(frozen=True, slots=True)
 class TextEncoderShape:
-    """Sizes of a BERT, DistilBERT or RoBERTa without its head."""
+    """Sizes of a BERT, DistilBERT or RoBERTa encoder without its head."""
 
     hidden: int  # H
     num_layers: int
@@ -57,24 +60,24 @@ class TextEncoderShape:
 
 @dataclass(frozen=True, slots=True)
 class PretrainedEncoderShape:
-    """What the encoder of one column is made of: of `text` and `image` one is given."""
+    """Architecture of one column's pretrained encoder: exactly one of `text` and `image` is set."""
 
     text: TextEncoderShape | None = None
     image: str = ""  # a name that pretrained_image.py knows, such as "efficientnet_lite0" or "resnet18"
-    trained: bool = False  # False: its weights stay as they are
+    trained: bool = False  # False: frozen
     digest: str = ""  # sha256 of the weights' files, for the lineage
 
 
 @dataclass(frozen=True)
 class PretrainedEncoders:
-    """The encoders of some columns: what they are made of, and their weights (arrays or tensors by name)."""
+    """Pretrained encoders by column: their architectures, and their weights (arrays or tensors by name)."""
 
     shapes: Mapping[str, PretrainedEncoderShape] = field(default_factory=dict)
-    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    weights: Mapping[str, StateDict] = field(default_factory=dict)
 
 
 class PretrainedTextEncoder(nn.Module):
-    """Token ids int64 (N, L) -> (N, L, H): layers with the norm behind each part, as BERT has them."""
+    """Token ids int64 (N, L) -> (N, L, H): post-norm layers as in BERT."""
 
     def __init__(self, shape: TextEncoderShape) -> None:
         super().__init__()
@@ -93,9 +96,9 @@ class PretrainedTextEncoder(nn.Module):
         return y
 
     def mask(self, ids: Tensor) -> Tensor:
-        """Which tokens there are (N, L); the first always, so that attention has somewhere to look."""
-        seen = ids != self.shape.pad_id
-        return torch.cat([torch.ones_like(seen[:, :1]), seen[:, 1:]], dim=1)
+        """Mask (N, L) of real tokens; the first is always True, so that attention has a token to attend to."""
+        is_token = ids != self.shape.pad_id
+        return torch.cat([torch.ones_like(is_token[:, :1]), is_token[:, 1:]], dim=1)
 
 
 class _TextLayer(nn.Module):
@@ -124,7 +127,7 @@ _GELU_FORMS = {"erf": "none", "tanh": "tanh"}
 
 
 class ProjectedEncoder(nn.Module):
-    """A tower, and what brings its tokens (N, L, H) to (N, L, E)."""
+    """A pretrained encoder and a projection of its tokens (N, L, H) to (N, L, E)."""
 
     def __init__(
         self, tower: PretrainedTextEncoder | PretrainedImageEncoder, width: int, *, trained: bool, num_tokens: int
@@ -134,56 +137,55 @@ class ProjectedEncoder(nn.Module):
         self.grid: Size | None = getattr(tower, "grid", None)
         self.join = nn.Sequential(nn.LayerNorm(tower.width), nn.Linear(tower.width, width))
         self.places = nn.Parameter(0.02 * torch.randn(num_tokens, width))
-        self.known: dict[bytes, Tensor] | None = None  # what a frozen tower said, while it is remembered
+        self.cached_outputs: dict[bytes, Tensor] | None = None  # of a frozen encoder by row, within cache_outputs()
         self.tower.requires_grad_(trained)
         if trained and isinstance(tower, PretrainedImageEncoder):
-            tower.learn_late()
+            tower.freeze_first_half()
         if isinstance(tower, PretrainedTextEncoder):
             self.mask, self.pad_id = tower.mask, tower.shape.pad_id
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.join(self._told(x))
+        tokens = self.join(self._encode(x))
         y: Tensor = tokens + self.places[: tokens.shape[1]]
         return y
 
     def train(self, mode: bool = True) -> ProjectedEncoder:
-        """A frozen tower stays as it answers."""
+        """A frozen encoder stays in eval mode."""
         super().train(mode)
         if not self.trained:
             self.tower.eval()
         return self
 
-    def _told(self, x: Tensor) -> Tensor:
-        """What the tower says (N, L, H); of rows that come again, what it said before."""
-        if self.trained or self.known is None:
-            found: Tensor = self.tower(x)
-            return found
+    def _encode(self, x: Tensor) -> Tensor:
+        """The encoder's tokens (N, L, H), from the cache for rows that were encoded before."""
+        if self.trained or self.cached_outputs is None:
+            output: Tensor = self.tower(x)
+            return output
         keys = [row.numpy().tobytes() for row in x.cpu()]
-        new = {key: row for key, row in zip(keys, x, strict=True) if key not in self.known}
-        said: dict[bytes, Tensor] = {}
+        new = {key: row for key, row in zip(keys, x, strict=True) if key not in self.cached_outputs}
+        computed: dict[bytes, Tensor] = {}
         if new:
             with torch.no_grad():
-                said = dict(zip(new, self.tower(torch.stack(list(new.values()))).unbind(), strict=True))
-            room = MAX_MEMORY_BYTES // next(iter(said.values())).nbytes - len(self.known)
-            self.known |= {key: row.clone() for key, row in list(said.items())[: max(0, room)]}
-        return torch.stack([said[key] if key in said else self.known[key] for key in keys])
+                computed = dict(zip(new, self.tower(torch.stack(list(new.values()))).unbind(), strict=True))
+            num_free = MAX_MEMORY_BYTES // next(iter(computed.values())).nbytes - len(self.cached_outputs)
+            self.cached_outputs |= {key: row.clone() for key, row in list(computed.items())[: max(0, num_free)]}
+        return torch.stack([computed[key] if key in computed else self.cached_outputs[key] for key in keys])
 
 
 @contextmanager
 def cache_outputs(net: nn.Module) -> Iterator[None]:
-    """Frozen towers within `net` remember what they said, MAX_MEMORY_BYTES bytes at most each, and forget it at the
-    end."""
+    """Within the block, frozen encoders of `net` cache their outputs by row, each up to MAX_MEMORY_BYTES."""
     towers = [part for part in net.modules() if isinstance(part, ProjectedEncoder)]
-    if any(tower.known is not None for tower in towers):  # within another one
+    if any(tower.cached_outputs is not None for tower in towers):  # within another one
         yield
         return
     for tower in towers:
-        tower.known = {}
+        tower.cached_outputs = {}
     try:
         yield
     finally:
         for tower in towers:
-            tower.known = None
+            tower.cached_outputs = None
 
 
 def build_encoder(
@@ -194,15 +196,15 @@ def build_encoder(
     size: Size = (0, 0),
     move: MoveShape | None = None,
 ) -> ProjectedEncoder:
-    """The encoder of one column: `num_tokens` of a text, `size` of a picture. Pictures are moved by chance only before
-    a tower that is trained: a frozen one shall remember them."""
+    """The encoder of one column: `num_tokens` of a text, `size` of an image. Images are augmented only for an encoder
+    that is trained: a frozen one caches its outputs."""
     if shape.text is not None:
         return ProjectedEncoder(PretrainedTextEncoder(shape.text), width, trained=shape.trained, num_tokens=num_tokens)
     tower = PretrainedImageEncoder(shape.image, size, RandomMove(move) if move and shape.trained else None)
     return ProjectedEncoder(tower, width, trained=shape.trained, num_tokens=tower.grid[0] * tower.grid[1])
 
 
-def load_encoder_weights(encoder: nn.Module, weights: Mapping[str, Any]) -> None:
-    """Put weights into the tower of an encoder that build_encoder() has made."""
+def load_encoder_weights(encoder: nn.Module, weights: StateDict) -> None:
+    """Load weights (arrays or tensors by name) into the pretrained part of an encoder of build_encoder()."""
     assert isinstance(encoder, ProjectedEncoder)  # noqa: S101
     encoder.tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})

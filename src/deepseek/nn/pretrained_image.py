@@ -1,16 +1,14 @@
-"""Image nets with weights of their own: EfficientNet-Lite0 written out here, and those of torchvision or timm by name.
+"""Pretrained image encoders: EfficientNet-Lite0, implemented here, and nets of torchvision or timm by name.
 
-    tower = PretrainedImageEncoder("efficientnet_lite0", (224, 224))         # 3.4 million parameters, no library but
-    torch
-    tower = PretrainedImageEncoder("efficientnet_lite0@11", (224, 224))      # its first 11 of 16 blocks: textures, no
-    things yet
-    tower = PretrainedImageEncoder("resnet18", (224, 224))                   # torchvision's
-    tower = PretrainedImageEncoder("timm/resnet18", (224, 224))              # timm's, where it is installed
-    tower(images)                                                # uint8 (N, C, H, W) -> (N, L, H'), L places of a grid
-    tower.middle(images)                                         # (N, D): what a small model can be fitted on
+    encoder = PretrainedImageEncoder("efficientnet_lite0", (224, 224))     # 3.4 million parameters, needs torch alone
+    encoder = PretrainedImageEncoder("efficientnet_lite0@11", (224, 224))  # its first 11 of 16 blocks: textures
+    encoder = PretrainedImageEncoder("resnet18", (224, 224))               # torchvision's
+    encoder = PretrainedImageEncoder("timm/resnet18", (224, 224))          # timm's, where it is installed
+    encoder(images)                             # uint8 (N, C, H, W) -> (N, L, H'), L cells of a grid
+    encoder.middle(images)                      # (N, D): features that a small model can be fitted on
 
-Nothing is downloaded: a tower begins with random weights, and who calls brings those that it has (`read_image_weights`
-reads a safetensors file). Grey pictures are shown to all three channels; levels are those that each net was trained on.
+Nothing is downloaded: an encoder starts with random weights, and the caller loads others (`read_image_weights` reads a
+safetensors file). Gray images are repeated in all three channels; levels are scaled as each net was trained.
 
 Source: EfficientNet-Lite, Liu 2020 (the EfficientNet of Tan and Le 2019, arXiv 1905.11946, table 1, without
 squeeze-and-excitation and with ReLU6). Padding is TensorFlow's "same", with which its weights were trained.
@@ -44,7 +42,7 @@ _STAGES = (
 
 
 class PretrainedImageEncoder(nn.Module):
-    """uint8 (N, 1 or 3, H, W) -> (N, L, H'): what the net says of each place, before it would pool."""
+    """uint8 (N, 1 or 3, H, W) -> (N, L, H'): the net's features for each cell of a grid, before its pooling."""
 
     mean: Tensor
     deviation: Tensor
@@ -66,69 +64,72 @@ class PretrainedImageEncoder(nn.Module):
         self.width, self.grid = shape[1], (shape[2], shape[3])
 
     def forward(self, images: Tensor) -> Tensor:
-        y: Tensor = self.net(self._shown(images))
+        y: Tensor = self.net(self._standardize(images))
         return y.flatten(2).transpose(1, 2)
 
     def middle(self, images: Tensor) -> Tensor:
-        """(N, D): mean and deviation over the picture of each channel behind the stages in the middle, from 3 to 6
-        eighths of the net: the first say edges, and the last what things are, in a world that this picture may not be
-        of. Of a timm net the last stage."""
-        x = self._shown(images)
-        told = self.net.stages(x) if isinstance(self.net, EfficientNetLite | _NetParts) else [self.net(x)]
-        chosen = told[len(told) * 3 // 8 : -(-len(told) * 6 // 8)]
-        return torch.cat([pooled for y in chosen for pooled in (y.mean((2, 3)), y.std((2, 3), correction=0))], 1)
+        """Features (N, D): mean and deviation over the image of each channel, of the stages from 3 to 6 eighths of the
+        net. Earlier stages encode edges; later ones the classes of the pretraining data, which may not apply to these
+        images. For a timm net only the last stage is known."""
+        x = self._standardize(images)
+        stages = self.net.stages(x) if isinstance(self.net, EfficientNetLite | _NetParts) else [self.net(x)]
+        middle_stages = stages[len(stages) * 3 // 8 : -(-len(stages) * 6 // 8)]
+        return torch.cat([pooled for y in middle_stages for pooled in (y.mean((2, 3)), y.std((2, 3), correction=0))], 1)
 
-    def _shown(self, images: Tensor) -> Tensor:
-        """As the net was trained to see them."""
+    def _standardize(self, images: Tensor) -> Tensor:
+        """Images with the channels and levels that the net was trained on: float (N, 3, H, W)."""
         x = (self.move(images.float() / 127.5 - 1) + 1) / 2  # it is moved about 0
         x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
         y: Tensor = (x - self.mean) / self.deviation
         return y
 
     def train(self, mode: bool = True) -> PretrainedImageEncoder:
-        """Norms keep what they learned of many pictures: a few of a small batch would say it worse."""
+        """Batch norms stay in eval mode: their statistics of many images are better than those of a small batch."""
         super().train(mode)
         self.net.eval()
         return self
 
-    def learn_late(self) -> None:
-        """The first half of its weights stays as it is: edges and textures are the same everywhere, and the picture is
-        large where they are found, so that half the cost of a step is saved."""
+    def freeze_first_half(self) -> None:
+        """Freeze the first half of the weights: edges and textures are the same everywhere, and these layers work on
+        large images, so that half the cost of a step is saved."""
         weights = list(self.net.parameters())
-        for at, weight in enumerate(weights):
-            weight.requires_grad_(at >= len(weights) // 2)
+        for index, weight in enumerate(weights):
+            weight.requires_grad_(index >= len(weights) // 2)
 
 
 def read_image_weights(name: str, file: Path) -> dict[str, Tensor]:
-    """Of a net by name, from a safetensors file with the names of its own library; its head is left out.
+    """Weights of the net `name` from a safetensors file with the tensor names of its library, without its head.
 
-    MissingError where there is no file; IntegrityError for one that is no safetensors or of another net.
+    MissingError where there is no file; IntegrityError for one that is no safetensors file or of another net.
     """
     safetensors = need("safetensors.torch", extra="train")
     if not file.is_file():
         raise MissingError(f"there is no file {file}", expected="weights as safetensors", fix="check the path")
     try:
-        given: dict[str, Tensor] = safetensors.load_file(file)
+        tensors: dict[str, Tensor] = safetensors.load_file(file)
     except need("safetensors", extra="train").SafetensorError as error:
         raise IntegrityError(
             f"{file.name} cannot be read: {error}", expected="a safetensors file",
             fix="save the weights with safetensors.torch.save_file; a pickle (.pth, .bin) is never loaded",
         ) from error  # fmt: skip
     if name.partition("@")[0] == EFFICIENTNET_LITE:  # as it was published, each part of a name with a line before it
-        given = {".".join(part.lstrip("_") for part in key.split(".")): value for key, value in given.items()}
-    wanted = {key: tuple(value.shape) for key, value in _create_net(name)[0].state_dict().items()}
-    for key, shape in wanted.items():
-        if key not in given or tuple(given[key].shape) != shape:
-            found = f"has the shape {list(given[key].shape)}" if key in given else "is missing"
+        tensors = {".".join(part.lstrip("_") for part in key.split(".")): value for key, value in tensors.items()}
+    expected = {key: tuple(value.shape) for key, value in _create_net(name)[0].state_dict().items()}
+    for key, shape in expected.items():
+        if key not in tensors or tuple(tensors[key].shape) != shape:
+            problem = f"has the shape {list(tensors[key].shape)}" if key in tensors else "is missing"
             raise IntegrityError(
-                f"{file.name} holds no weights of {name}: {key!r} {found}", expected=f"the shape {list(shape)}",
+                f"{file.name} holds no weights of {name}: {key!r} {problem}", expected=f"the shape {list(shape)}",
                 fix=f"give the weights of {name}, with the names that its library gives them",
             )  # fmt: skip
-    return {f"net.{key}": given[key].float() if given[key].is_floating_point() else given[key] for key in wanted}
+    return {
+        f"net.{key}": tensors[key].float() if tensors[key].is_floating_point() else tensors[key] for key in expected
+    }
 
 
 def _create_net(name: str) -> tuple[nn.Module, tuple[Any, Any]]:
-    """A net from pictures to a grid, and the levels that it expects: mean and deviation, of levels in 0..1."""
+    """A net from images to a grid of features, and the (mean, deviation) by channel that it expects of levels in
+    0..1. InputError for an unknown net and for one without a grid."""
     if name.partition("@")[0] == EFFICIENTNET_LITE:
         return EfficientNetLite(_num_blocks(name)), _LITE_LEVELS
     if name.startswith(TIMM_PREFIX):
@@ -155,18 +156,18 @@ def _create_net(name: str) -> tuple[nn.Module, tuple[Any, Any]]:
 
 def _num_blocks(name: str) -> int:
     depth = name.partition("@")[2]
-    most = sum(stage[0] for stage in _STAGES)
-    if "@" in name and not (depth.isascii() and depth.isdigit() and 1 <= int(depth) <= most):
+    max_blocks = sum(stage[0] for stage in _STAGES)
+    if "@" in name and not (depth.isascii() and depth.isdigit() and 1 <= int(depth) <= max_blocks):
         raise InputError(
             f"the image net {name!r} ends at block {depth!r}",
-            expected=f"1 to {most}",
+            expected=f"1 to {max_blocks}",
             fix=f"such as {EFFICIENTNET_LITE}@11",
         )
-    return int(depth or most)
+    return int(depth or max_blocks)
 
 
 class _NetParts(nn.Module):
-    """The parts of a net that lie before its pooling, one after the other, under their own names."""
+    """The parts of a torchvision net before its pooling, in sequence, under their own names."""
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -179,18 +180,18 @@ class _NetParts(nn.Module):
         return x
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """What each part of the net says, those of a `features` one by one."""
+        """Outputs of each part of the net; a single nn.Sequential counts as its parts."""
         parts = list(self.children())
-        told = []
+        outputs = []
         for part in parts[0] if len(parts) == 1 and isinstance(parts[0], nn.Sequential) else parts:
             x = part(x)
-            told.append(x)
-        return told
+            outputs.append(x)
+        return outputs
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0: (N, 3, H, W), levels in -1..1 -> (N, 1280, H / 32, W / 32), rounded up; what its first
-    `num_blocks` say, where these are not all."""
+    """EfficientNet-Lite0: (N, 3, H, W), levels in -1..1 -> (N, 1280, H / 32, W / 32), rounded up; with fewer than 16
+    `num_blocks` the output of the last of these."""
 
     def __init__(self, num_blocks: int = 16) -> None:
         super().__init__()
@@ -208,20 +209,20 @@ class EfficientNetLite(nn.Module):
         return self.stages(x)[-1]
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """What each stage says, behind its last block, and the head."""
+        """Outputs of each stage, after its last block, and of the head."""
         x = functional.relu6(self.bn0(self.conv_stem(x)))
-        told, ends = [], list(accumulate(stage[0] for stage in _STAGES))
-        for at, block in enumerate(self.blocks, 1):
+        outputs, ends = [], list(accumulate(stage[0] for stage in _STAGES))
+        for number, block in enumerate(self.blocks, 1):
             x = block(x)
-            if at in ends or at == len(self.blocks):
-                told.append(x)
+            if number in ends or number == len(self.blocks):
+                outputs.append(x)
         if self.whole:
-            told.append(functional.relu6(self.bn1(self.conv_head(x))))
-        return told
+            outputs.append(functional.relu6(self.bn1(self.conv_head(x))))
+        return outputs
 
 
 class _InvertedResidual(nn.Module):
-    """(N, C, H, W) -> (N, D, H / stride, W / stride): widened, looked at by each channel, narrowed."""
+    """Inverted residual block (N, C, H, W) -> (N, D, H / stride, W / stride): expand, depthwise, project."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -243,7 +244,8 @@ class _InvertedResidual(nn.Module):
 
 
 class _SamePaddedConv(nn.Conv2d):
-    """Padded as TensorFlow does, so that stride s gives ceil(side / s): the odd pixel lies behind."""
+    """Convolution with TensorFlow's "same" padding: stride s gives ceil(side / s), and an odd pixel is padded at the
+    end."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
@@ -252,8 +254,8 @@ class _SamePaddedConv(nn.Conv2d):
         step, kernel = self.stride[0], self.kernel_size[0]
         margins: list[int] = []
         for side in (int(x.shape[3]), int(x.shape[2])):
-            whole = max(0, (-(-side // step) - 1) * step + kernel - side)
-            margins += [whole // 2, whole - whole // 2]
+            total = max(0, (-(-side // step) - 1) * step + kernel - side)
+            margins += [total // 2, total - total // 2]
         return super().forward(functional.pad(x, margins))
 
 

@@ -1,10 +1,10 @@
-"""A small residual net for small images: a stem, levels that halve the image and double the channels, one linear head.
+"""A small residual network for small images: a stem, levels that halve the image and double the channels, a head.
 
     net = ResNet(ResNetShape(num_classes=10))
     logits = net(images)                         # (N, 3, H, W), standardised -> (N, K); H, W a multiple of 8
 
-A level is a convolution, a 2 x 2 maximum and a block of two convolutions with a way around them, so each level costs
-about the same number of operations and holds four times the weights of the one before.
+A level is a convolution, 2 x 2 max pooling and a residual block of two convolutions, so each level costs about the same
+number of operations and holds four times the weights of the one before.
 
 Source: He et al. 2016, section 3.3; the order of a level is that of Page's ResNet-9 (DAWNBench 2018).
 Shapes: N images, C channels, H x W pixels, K classes.
@@ -23,7 +23,7 @@ from deepseek.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class ResNetShape:
-    """How large a net is."""
+    """Sizes of a net."""
 
     num_classes: int = 10
     width: int = 64  # channels after the first level; even, at least 2
@@ -42,7 +42,7 @@ class ResNetShape:
 
 
 class Convolution(nn.Module):
-    """(N, C, H, W) -> (N, D, H, W): 3 x 3, normalised by the batch."""
+    """(N, C, H, W) -> (N, D, H, W): 3 x 3 convolution and batch norm."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """(N, C, H, W) -> (N, C, H, W): two convolutions and a way around them."""
+    """Residual block (N, C, H, W) -> (N, C, H, W) of two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first, self.second = Convolution(channels, channels), Convolution(channels, channels)
-        nn.init.zeros_(self.second.norm.weight)  # the net begins without its blocks, which is easier to train
+        nn.init.zeros_(self.second.norm.weight)  # the block starts as the identity, which is easier to train
 
     def forward(self, x: Tensor) -> Tensor:
         inner = functional.relu(self.first(x))  # (N, C, H, W)

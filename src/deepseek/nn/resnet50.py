@@ -1,4 +1,4 @@
-"""ResNet-50 and its like for pictures of some hundred pixels, by the names of torchvision's, whose weights it loads.
+"""ResNet-50 and ResNet-101 for images of some hundred pixels; tensor names are torchvision's, whose weights it loads.
 
     net = StandardizedNet(ResNet50(ResNet50Shape(num_classes=1_000)))
     logits = net(images)                         # uint8 (N, 3, H, W) -> (N, K)
@@ -22,13 +22,13 @@ from torch.nn import functional
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-EXPANSION = 4  # channels that a block gives for each one inside
+EXPANSION = 4  # output channels of a block for each inner channel
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
 class ResNet50Shape:
-    """How deep and wide; as it stands, ResNet-50."""
+    """Depth and width; the defaults are ResNet-50."""
 
     num_classes: int = 1_000
     blocks: tuple[int, ...] = (3, 4, 6, 3)  # of each level; (3, 4, 23, 3) is ResNet-101
@@ -44,7 +44,7 @@ class ResNet50Shape:
 
 
 class Bottleneck(nn.Module):
-    """(N, C, H, W) -> (N, 4 D, H / stride, W / stride): narrow, look around, widen, and a way around it all."""
+    """Bottleneck residual block (N, C, H, W) -> (N, 4 D, H / stride, W / stride)."""
 
     def __init__(self, inputs: int, inner: int, stride: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """Floats (N, 3, H, W), standardised -> logits (N, K).
+    """Floats (N, 3, H, W), standardized -> logits (N, K).
 
     >>> net = ResNet50(ResNet50Shape(num_classes=4, blocks=(1, 1), width=8))
     >>> net(torch.zeros(2, 3, 32, 32)).shape
@@ -100,7 +100,7 @@ class ResNet50(nn.Module):
 
 
 class StandardizedNet(nn.Module):
-    """Levels 0 to 255 (N, 3, H, W), bytes or mixed floats -> what `net` says of them, standardised."""
+    """Standardizes images (N, 3, H, W) with levels 0 to 255, bytes or mixed floats, and applies `net`."""
 
     mean: Tensor
     deviation: Tensor
@@ -112,8 +112,8 @@ class StandardizedNet(nn.Module):
             self.register_buffer(name, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.net(((images - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last))
-        return found
+        output: Tensor = self.net(((images - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last))
+        return output
 
 
 def photo_net(name: str, num_classes: int, width: int = 64) -> StandardizedNet:

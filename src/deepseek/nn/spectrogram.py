@@ -1,10 +1,10 @@
-"""A waveform as a picture: LogMel in front of a convolutional network, and SpecAugment while it trains.
+"""Log-mel spectrograms of waveforms for a convolutional network, and SpecAugment in training.
 
     front = LogMel(rate_hz=8_000)               # 64 bands, windows of 25 ms every 10 ms
     bands = front(waveform)                     # (B, C, T) -> (B, C, M, N)
     bands = SpecAugment()(bands)                # only in training; the same shape
 
-Shapes: B sounds, C channels, T samples, M mel bands, N windows, F frequencies, W samples of a window.
+Shapes: B waveforms, C channels, T samples, M mel bands, N windows, F frequencies, W samples of a window.
 
 A window is a row of one convolution whose weights are a Hann window times the sines and cosines of the discrete Fourier
 transform: fixed buffers, no complex numbers, so it exports to ONNX as Conv, Mul and MatMul. For a second of speech the
@@ -70,7 +70,7 @@ class LogMel(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class SpecAugmentShape:
-    """How much is hidden. Widths are drawn evenly from 0 to what stands here, for each sound and each stripe."""
+    """Number and widths of masked stripes. Widths are drawn uniformly from 0 to these shares, for each stripe."""
 
     num_band_stripes: int = 2
     band_share: float = 0.25  # of the bands, the widest stripe
@@ -87,9 +87,9 @@ class SpecAugmentShape:
 
 
 class SpecAugment(nn.Module):
-    """(B, C, M, N) -> the same, in training with stripes of bands and of windows set to the mean of their sound.
+    """(B, C, M, N) -> the same shape; in training stripes of bands and of windows are set to the spectrogram's mean.
 
-    All channels of a sound share their stripes. Random numbers are torch's, as those of dropout.
+    All channels of a waveform share their stripes. Random numbers are torch's, like those of dropout.
     """
 
     def __init__(self, shape: SpecAugmentShape | None = None) -> None:
@@ -108,9 +108,9 @@ class SpecAugment(nn.Module):
 
 
 def _draw_stripes(like: Tensor, num: int, share: float, length: int) -> Tensor:
-    """(B, length) bool: what `num` stripes of at most `share` of the length cover."""
-    drawn = torch.rand(2, like.shape[0], num, 1, device=like.device)
-    widths = torch.floor(drawn[0] * (math.floor(share * length) + 1))
-    starts = torch.floor(drawn[1] * (length - widths + 1))
-    at = torch.arange(length, device=like.device)
-    return ((at >= starts) & (at < starts + widths)).any(1)
+    """Random mask (B, length), True within `num` stripes of at most `share` of the length each."""
+    uniform = torch.rand(2, like.shape[0], num, 1, device=like.device)
+    widths = torch.floor(uniform[0] * (math.floor(share * length) + 1))
+    starts = torch.floor(uniform[1] * (length - widths + 1))
+    positions = torch.arange(length, device=like.device)
+    return ((positions >= starts) & (positions < starts + widths)).any(1)

@@ -1,4 +1,4 @@
-"""Decision trees as flat arrays: one form for gradient boosting and forests, whatever library grew them.
+"""Decision trees as flat arrays: one format for gradient boosting and forests of any library.
 
 Node i goes left when x[feature[i]] <= threshold[i], compared in float32. A leaf has feature -1, and left[i] is then its
 row in `leaves`. Children are numbered within the whole table, so no offset arithmetic is needed while walking.
@@ -40,7 +40,7 @@ class TreeTable:
         return len(self.roots)
 
     def bounds(self) -> list[tuple[int, int]]:
-        """First node and end of each tree."""
+        """(first node, end) of each tree."""
         ends = [*self.roots[1:].tolist(), len(self.feature)]
         return list(zip(self.roots.tolist(), ends, strict=True))
 
@@ -75,14 +75,14 @@ class TreeTable:
         it: nodes lie in preorder, so a left child is the next node and leaves are numbered as they come."""
         table = self.in_preorder()
         inner = table.feature != LEAF
-        place = np.arange(len(inner))
+        node = np.arange(len(inner))
         filled = table.leaves != 0
         return {
             "roots": _narrow_integers(table.roots),
             "output": _narrow_integers(table.output),
             "feature": _narrow_integers(table.feature),
             "threshold": table.threshold[inner],
-            "skip": _narrow_integers((table.right - place)[inner]),
+            "skip": _narrow_integers((table.right - node)[inner]),
             "cover": _narrow_integers(table.cover),
             "leaf_width": np.array([table.leaves.shape[1]], np.int32),
             "leaf_filled": np.packbits(filled),
@@ -95,9 +95,9 @@ class TreeTable:
         """The inverse of arrays(). A walk that would leave the table or never end is refused."""
         feature = np.asarray(arrays["feature"], np.int32)
         inner = feature != LEAF
-        place = np.arange(len(feature))
+        node = np.arange(len(feature))
         right = np.zeros(len(feature), np.int32)
-        right[inner] = place[inner] + np.asarray(arrays["skip"], np.int64)
+        right[inner] = node[inner] + np.asarray(arrays["skip"], np.int64)
         threshold = np.zeros(len(feature), np.float32)
         threshold[inner] = arrays["threshold"]
         shape = (int((~inner).sum()), int(np.asarray(arrays["leaf_width"], np.int64)[0]))
@@ -109,7 +109,7 @@ class TreeTable:
             output=np.asarray(arrays["output"], np.int32),
             feature=feature,
             threshold=threshold,
-            left=np.where(inner, place + 1, np.cumsum(~inner) - 1).astype(np.int32),
+            left=np.where(inner, node + 1, np.cumsum(~inner) - 1).astype(np.int32),
             right=right,
             cover=np.asarray(arrays["cover"], np.float32),
             leaves=leaves,
@@ -121,8 +121,8 @@ class TreeTable:
     def in_preorder(self) -> TreeTable:
         """The same trees with each left child right behind its parent and leaves in the order of their nodes."""
         inner = self.feature != LEAF
-        place = np.arange(len(inner))
-        if np.array_equal(self.left, np.where(inner, place + 1, np.cumsum(~inner) - 1)):
+        index = np.arange(len(inner))
+        if np.array_equal(self.left, np.where(inner, index + 1, np.cumsum(~inner) - 1)):
             return self
         order: list[int] = []
         stack = self.roots.tolist()[::-1]
@@ -131,19 +131,19 @@ class TreeTable:
             order.append(node)
             if inner[node]:
                 stack += [int(self.right[node]), int(self.left[node])]
-        was = np.array(order)
-        now = np.empty(len(inner), np.int64)
-        now[was] = place[: len(was)]
-        leaf = ~inner[was]
+        old_index = np.array(order)
+        new_index = np.empty(len(inner), np.int64)
+        new_index[old_index] = index[: len(old_index)]
+        leaf = ~inner[old_index]
         return replace(
             self,
-            roots=now[self.roots].astype(np.int32),
-            feature=self.feature[was],
-            threshold=self.threshold[was],
-            left=np.where(leaf, np.cumsum(leaf) - 1, place[: len(was)] + 1).astype(np.int32),
-            right=np.where(leaf, 0, now[self.right[was]]).astype(np.int32),
-            cover=self.cover[was],
-            leaves=self.leaves[self.left[was][leaf]],
+            roots=new_index[self.roots].astype(np.int32),
+            feature=self.feature[old_index],
+            threshold=self.threshold[old_index],
+            left=np.where(leaf, np.cumsum(leaf) - 1, index[: len(old_index)] + 1).astype(np.int32),
+            right=np.where(leaf, 0, new_index[self.right[old_index]]).astype(np.int32),
+            cover=self.cover[old_index],
+            leaves=self.leaves[self.left[old_index][leaf]],
         )
 
     def check(self) -> None:
@@ -169,10 +169,10 @@ class TreeTable:
 
 
 def _narrow_integers(array: NDArray[Any]) -> NDArray[Any]:
-    """The array in the narrowest of the integer types that holds every value, else as it is."""
+    """The array in the narrowest integer dtype that holds every value, else unchanged."""
     for kind in (np.int8, np.uint8, np.int16, np.uint16, np.int32):
         with np.errstate(invalid="ignore"):
-            found = array.astype(kind)
-        if np.array_equal(found, array):
-            return found
+            narrowed = array.astype(kind)
+        if np.array_equal(narrowed, array):
+            return narrowed
     return array

@@ -1,78 +1,89 @@
-"""The page of recipes/ct_record.py: what leaks, what was found on test rows, which words look where. One file."""
+"""The HTML page of recipes/ct_record.py: leaks, figures on test rows, associations of words and regions. One file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deepseek import look
+from deepseek.contracts import Figure
 from deepseek.explain.media.association import association_figure
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 from deepseek.look.regions import STYLE
-from deepseek.recipes.ct_record_findings import Findings
+from deepseek.recipes.ct_record_findings import Diagnosis, Findings, WithinPositive
+
+if TYPE_CHECKING:
+    from deepseek.train.multimodal.align import Retrieval
 
 
-def render_page(found: Findings, name: str, seed: int) -> str:
-    """The whole document."""
-    auc = found.diagnosis["test"]["auc"]
+def render_page(findings: Findings, name: str, seed: int) -> str:
+    """The HTML page of a study; `name` is the data's, `seed` that of the run."""
+    auc = findings.diagnosis.test["auc"]
+    num_test = findings.diagnosis.num_test
     answer = Text(
-        f"From the slice alone the diagnosis has AUC {_interval(auc)} on {found.diagnosis['num_test']} slices of "
+        f"From the slice alone the diagnosis has AUC {_interval(auc)} on {num_test} slices of "
         "patients that it has not seen. Not for clinical use.",
-        f"仅凭切片诊断，在 {found.diagnosis['num_test']} 张未见过的患者切片上 AUC 为 {_interval(auc)}。不可用于临床。",
+        f"仅凭切片诊断，在 {num_test} 张未见过的患者切片上 AUC 为 {_interval(auc)}。不可用于临床。",
     )
     sections = [
-        Section(Text("What would have leaked", "泄漏"), _leak_section(found), id="leaks"),
+        Section(Text("What would have leaked", "泄漏"), _leak_section(findings), id="leaks"),
         Section(
             Text("Diagnosis from the slice alone", "仅凭切片的诊断"),
-            _diagnosis_section(found.diagnosis),
+            _diagnosis_section(findings.diagnosis),
             id="diagnosis",
         ),
-        Section(Text("Reports find slices", "报告与切片互检"), _retrieval_section(found.retrieval), id="retrieval"),
-        Section(Text("Slice and report together", "切片与报告融合"), _within_section(found.within), id="within"),
-        Section(Text("Which words look where", "词语与区域的对应"), _example_section(found), id="association"),
+        Section(Text("Reports find slices", "报告与切片互检"), _retrieval_section(findings.retrieval), id="retrieval"),
+        Section(
+            Text("Slice and report together", "切片与报告融合"), _within_section(findings.within_positive), id="within"
+        ),
+        Section(Text("Which words look where", "词语与区域的对应"), _example_section(findings), id="association"),
     ]
     origin: dict[Words, Words | Html] = {Text("Data", "数据"): name, Text("Seed", "随机种子"): str(seed)}
     return look.page(Text("CT slice and record", "CT 切片与病历"), answer, sections, provenance=origin, style=STYLE)
 
 
-def _leak_section(found: Findings) -> Html:
+def _leak_section(findings: Findings) -> Html:
+    size_auc = numbers.fixed_decimals(findings.size_auc, 2)
     size = Text(
-        f"The original size of a picture alone tells the class with AUC {numbers.fixed_decimals(found.size_auc, 2)} (.5 is "
+        f"The original size of a picture alone tells the class with AUC {size_auc} (.5 is "
         "chance): positive and negative slices come from different sources. All slices are brought to one size.",
-        f"仅凭图像原始尺寸即可区分类别，AUC {numbers.fixed_decimals(found.size_auc, 2)}（0.5 为随机）：阳性与阴性切片来源不同。"
-        "所有切片统一为同一尺寸。",
+        f"仅凭图像原始尺寸即可区分类别，AUC {size_auc}（0.5 为随机）：阳性与阴性切片来源不同。所有切片统一为同一尺寸。",
     )
-    said: list[Words | Html] = [look.verdict("warn", size)]
-    said += [look.verdict("bad" if each.level == "refuse" else "warn", each.message) for each in found.presence]
+    statements: list[Words | Html] = [look.verdict("warn", size)]
+    statements += [
+        look.verdict("bad" if leak.level == "refuse" else "warn", leak.message) for leak in findings.presence
+    ]
     kept = Text("None of these columns is an input of the diagnosis.", "诊断不使用上述任何一列。")
-    return Html(look.bullet_list(said, plain=True) + look.paragraph(kept))
+    return Html(look.bullet_list(statements, plain=True) + look.paragraph(kept))
 
 
-def _diagnosis_section(found: Mapping[str, Any]) -> Html:
-    parts = {"validation": Text("validation", "验证"), "test": Text("test", "测试")}
+def _diagnosis_section(diagnosis: Diagnosis) -> Html:
+    parts = [(Text("validation", "验证"), diagnosis.validation), (Text("test", "测试"), diagnosis.test)]
     rows: list[list[Words]] = [
-        [name, _interval(found[part]["auc"]), _interval(found[part]["accuracy"])] for part, name in parts.items()
+        [name, _interval(figures["auc"]), _interval(figures["accuracy"])] for name, figures in parts
     ]
     columns = [_text_column("rows", "数据"), Column("AUC"), Column(Text("accuracy at .5", "0.5 处准确率"))]
     table = look.table(columns, rows)
+    threshold = numbers.fixed_decimals(diagnosis.threshold, 2)
+    accuracy = numbers.fixed_decimals(diagnosis.accuracy_at_threshold, 3)
     note = Text(
-        f"Encoder: {found['encoder']}. At the threshold {numbers.fixed_decimals(found['threshold'], 2)} of validation, accuracy "
-        f"{numbers.fixed_decimals(found['accuracy_at_threshold'], 3)} on test rows. Intervals of 95 % by bootstrap over slices; "
+        f"Encoder: {diagnosis.encoder}. At the threshold {threshold} of validation, accuracy "
+        f"{accuracy} on test rows. Intervals of 95 % by bootstrap over slices; "
         "those of one patient are alike, so they are too narrow.",
-        f"编码器：{found['encoder']}。验证集阈值 {numbers.fixed_decimals(found['threshold'], 2)} 下测试准确率 "
-        f"{numbers.fixed_decimals(found['accuracy_at_threshold'], 3)}。95 % 区间按切片自助法；同一患者切片相似，故偏窄。",
+        f"编码器：{diagnosis.encoder}。验证集阈值 {threshold} 下测试准确率 "
+        f"{accuracy}。95 % 区间按切片自助法；同一患者切片相似，故偏窄。",
     )
     return Html(table + look.paragraph(note, note=True))
 
 
-def _retrieval_section(found: Mapping[str, Any]) -> Html:
+def _retrieval_section(retrieval: Mapping[str, Retrieval]) -> Html:
     rows = []
     for part in ("val", "test"):
-        for way, recall in found[part]["recall"].items():
-            chance = found[part]["chance"][way]
+        for direction, recall in retrieval[part].recall.items():
+            chance = retrieval[part].chance[direction]
             cells = [f"{numbers.fixed_decimals(recall[k], 2)} ({numbers.fixed_decimals(chance[k], 2)})" for k in recall]
-            rows.append([f"{part}: {way}", *cells])
-    ks = list(next(iter(found["test"]["recall"].values())))
+            rows.append([f"{part}: {direction}", *cells])
+    ks = list(next(iter(retrieval["test"].recall.values())))
     columns = [_text_column("rows and direction", "数据与方向"), *(Column(f"R@{k}") for k in ks)]
     note = Text(
         "In brackets: by chance. Each distinct report and slice of the part is a candidate; patients are on one side "
@@ -82,19 +93,19 @@ def _retrieval_section(found: Mapping[str, Any]) -> Html:
     return Html(look.table(columns, rows) + look.paragraph(note, note=True))
 
 
-def _within_section(found: Mapping[str, Any]) -> Html:
-    rows = [[name, _interval(auc)] for name, auc in found["auc"].items()]
+def _within_section(within: WithinPositive) -> Html:
+    rows = [[name, _interval(auc)] for name, auc in within.auc.items()]
     table = look.table([_text_column("answer of", "答案来源"), Column("AUC")], rows)
     note = Text(
-        f"Question: {found['question']}; {found['num_train']} training and {found['num_test']} test rows. The report "
+        f"Question: {within.question}; {within.num_train} training and {within.num_test} test rows. The report "
         "often says it in words, so this shows that the fusion trusts the report, and nothing about slices.",
-        f"问题：阳性病例的性别；训练 {found['num_train']} 行，测试 {found['num_test']} 行。报告常直接写明，"
+        f"问题：阳性病例的性别；训练 {within.num_train} 行，测试 {within.num_test} 行。报告常直接写明，"
         "故此处仅说明融合会信任报告，不说明切片。",
     )
     return Html(table + look.paragraph(note, note=True))
 
 
-def _example_section(found: Findings) -> Html:
+def _example_section(findings: Findings) -> Html:
     how = Text(
         "Shaded is what the fit of slice and report loses when a word and a region are hidden together, beyond what it "
         "loses with each alone. Left: where the sentence looks that needs the slice most. Right: the words that the "
@@ -104,10 +115,10 @@ def _example_section(found: Findings) -> Html:
     )
     figures = [
         association_figure(
-            each.pixels, each.text, each.spans, each.together,
-            title=Text(f"slice of row {each.row}", f"第 {each.row} 行切片"),
+            record.pixels, record.text, record.spans, record.interaction,
+            title=Text(f"slice of row {record.row}", f"第 {record.row} 行切片"),
         )
-        for each in found.shown
+        for record in findings.examples
     ]  # fmt: skip
     return Html(look.paragraph(how, note=True) + "".join(figures))
 
@@ -116,5 +127,6 @@ def _text_column(en: str, zh: str) -> Column:
     return Column(Text(en, zh), "text")
 
 
-def _interval(figure: Mapping[str, float]) -> str:
-    return f"{numbers.fixed_decimals(figure['value'], 3)} [{numbers.fixed_decimals(figure['low'], 3)}, {numbers.fixed_decimals(figure['high'], 3)}]"
+def _interval(figure: Figure) -> str:
+    value, low, high = (numbers.fixed_decimals(number, 3) for number in (figure.value, figure.low, figure.high))
+    return f"{value} [{low}, {high}]"

@@ -54,26 +54,26 @@ class ImageNetConfig:
     train: TrainConfig = field(default_factory=lambda: build_dataclass(TrainConfig, TRAIN_DEFAULTS))
 
 
-def build_job(chosen: ImageNetConfig, num_ranks: int) -> Job:
+def build_job(config: ImageNetConfig, num_ranks: int) -> Job:
     """The same as `deepseek train` would read it."""
-    both = {"size": chosen.size, "batch_size": chosen.batch_size, "workers": chosen.workers}
-    root = Path(chosen.data).resolve()
-    rate = chosen.lr * chosen.batch_size * num_ranks / 1_024
+    loader_args = {"size": config.size, "batch_size": config.batch_size, "workers": config.workers}
+    root = Path(config.data).resolve()
+    rate = config.lr * config.batch_size * num_ranks / 1_024
     return Job(
         model=ModelSection(
-            "deepseek.nn.resnet50:photo_net", {"name": chosen.net, "num_classes": chosen.classes, "width": chosen.width}
+            "deepseek.nn.resnet50:photo_net", {"name": config.net, "num_classes": config.classes, "width": config.width}
         ),
         data=DataSection(
             "deepseek.train.loop.images:read_batches", "deepseek.train.loop.images:read_accuracy",
-            args={**both, "folder": str(root / "train"), "seed": chosen.train.seed},
-            validation_args={**both, "folder": str(root / "val"), "precision": chosen.train.precision},
+            args={**loader_args, "folder": str(root / "train"), "seed": config.train.seed},
+            validation_args={**loader_args, "folder": str(root / "val"), "precision": config.train.precision},
         ),
         optimizer=OptimizerSection(
             "torch.optim:SGD",
-            {"lr": rate, "momentum": chosen.momentum, "weight_decay": chosen.weight_decay, "nesterov": True},
+            {"lr": rate, "momentum": config.momentum, "weight_decay": config.weight_decay, "nesterov": True},
         ),
-        train=chosen.train, loss="torch.nn:CrossEntropyLoss", loss_args={"label_smoothing": chosen.smoothing},
-        mix=MixSection(chosen.classes, chosen.mixup, chosen.cutmix), device=chosen.device,
+        train=config.train, loss="torch.nn:CrossEntropyLoss", loss_args={"label_smoothing": config.smoothing},
+        mix=MixSection(config.classes, config.mixup, config.cutmix), device=config.device,
     )  # fmt: skip
 
 
@@ -81,11 +81,11 @@ def main() -> int:
     """Run it as the arguments say; the figures as JSON, from the first rank."""
     parser = argparse.ArgumentParser(prog="python -m deepseek.recipes.imagenet", description=__doc__.splitlines()[0])
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        chosen = build_dataclass(ImageNetConfig, merge_settings({"train": TRAIN_DEFAULTS}, given.settings))
+        config = build_dataclass(ImageNetConfig, merge_settings({"train": TRAIN_DEFAULTS}, arguments.settings))
         report = run_job(
-            build_job(chosen, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(chosen.out), go_on=True
+            build_job(config, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(config.out), go_on=True
         )
     except DeepseekError as error:
         parser.exit(error.exit_code, f"{error}\n")

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("openvino")
 
-RECIPE = StudentRecipe(share=0.15, made=1.5, least_made=0, epochs=6, lr=2e-3, batch_size=32)
+RECIPE = StudentRecipe(share=0.15, augmented_per_text=1.5, min_augmented=0, epochs=6, lr=2e-3, batch_size=32)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_strongest_neurons_stay(teacher: Path) -> None:
 def test_labels_are_learnt_where_they_are_known(teacher: Path, tmp_path: Path) -> None:
     given = texts(200, 1)
     labels = [2] * 100 + [UNLABELED] * 100
-    recipe = StudentRecipe(share=0.15, made=0, epochs=6, lr=2e-3, batch_size=32, alpha=0.0)
+    recipe = StudentRecipe(share=0.15, augmented_per_text=0, epochs=6, lr=2e-3, batch_size=32, alpha=0.0)
     distill_folder(teacher, given, labels, tmp_path / "student", recipe)
     assert set(found_in(tmp_path / "student", texts(50, 9))) == {2}
 

@@ -51,7 +51,7 @@ def test_each_row_is_in_one_batch_of_an_epoch_with_what_belongs_to_it() -> None:
 
 def test_rows_behind_the_first_come_in_turn() -> None:
     ids = [[row + 1] for row in range(13)]
-    rows = TextBatches(ids, batch_size=4, always=4, turns=3)
+    rows = TextBatches(ids, batch_size=4, num_always=4, num_parts=3)
     seen = []
     for epoch in range(4):
         rows.set_epoch(epoch)
@@ -71,7 +71,7 @@ def whole(tmp_path: Path) -> dict[str, object]:
 def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]) -> None:
     before = tokenizer_of("bert")
     texts = ["the cat is happy", "a big cat", "xylophone!"]
-    kept = needed_pieces(whole, [before.encode(text).ids for text in texts], most=80)
+    kept = needed_pieces(whole, [before.encode(text).ids for text in texts], max_pieces=80)
     after = Tokenizer.from_str(json.dumps(shrink_tokenizer(whole, kept)))
     assert after.get_vocab_size() == len(kept) < before.get_vocab_size()
     for text in texts:
@@ -92,7 +92,7 @@ def test_special_tokens_are_found_under_their_new_numbers() -> None:
     for kind in (kinds, processors.BertProcessing(("[SEP]", len(pieces) - 1), ("[CLS]", len(pieces) - 2))):
         made.post_processor = kind
         whole = json.loads(made.to_str())
-        kept = needed_pieces(whole, [made.encode("the").ids], most=40)
+        kept = needed_pieces(whole, [made.encode("the").ids], max_pieces=40)
         after = Tokenizer.from_str(json.dumps(shrink_tokenizer(whole, kept)))
         assert after.encode("the").ids == [number - 1 for number in made.encode("the").ids] == [29, 26, 30]
 
@@ -101,10 +101,10 @@ def test_where_there_is_room_for_few_the_frequent_pieces_stay(whole: dict[str, o
     vocab = tokenizer_of("bert").get_vocab()
     ids = [[vocab["cat"]] * 3, [vocab["berlin"]] * 2, [vocab["mat"]]]
     letters = len([piece for piece in vocab if len(piece.removeprefix("##")) == 1 and piece.isascii()]) + 5
-    kept = needed_pieces(whole, ids, most=letters + 2)
+    kept = needed_pieces(whole, ids, max_pieces=letters + 2)
     assert {word for word in SENTENCE.split() if vocab[word] in kept and len(word) > 1} == {"cat", "berlin"}
     with pytest.raises(InputError, match="has room for 10 pieces"):
-        needed_pieces(whole, ids, most=10)
+        needed_pieces(whole, ids, max_pieces=10)
 
 
 def test_other_tokenizers_are_not_made_smaller(tmp_path: Path, whole: dict[str, object]) -> None:

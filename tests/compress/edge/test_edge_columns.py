@@ -130,7 +130,7 @@ def test_columns_that_c_does_not_prepare_are_said_and_taken_prepared(
     monkeypatch.setattr(columns, "ARITHMETIC_CODERS", tuple(set(columns.ARITHMETIC_CODERS) - {CategoryEncoder}))
     done = export_edge(bundle, tmp_path / "out", EdgeOptions(tier="c"))
     names = Runtime.open(bundle).preprocessor.feature_names
-    assert done.subject.inputs.shape[1] == len(names)
+    assert done.target.inputs.shape[1] == len(names)
     assert "PREPARED features" in (tmp_path / "out" / "README.md").read_text()
     told = json.loads((tmp_path / "out" / "edge.json").read_text("ascii"))["inputs"]
     assert [each["name"] for each in told] == list(names)

@@ -42,10 +42,10 @@ def test_a_bundle_runs_from_its_folder_and_says_what_it_is(cancer_bundle: Path, 
     for name, entry in told["files"].items():
         assert entry["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
     subprocess.run(["make", "-s"], cwd=out, check=True)
-    inputs = "\n".join(",".join(map(repr, row)) for row in done.subject.inputs[:20].tolist())
+    inputs = "\n".join(",".join(map(repr, row)) for row in done.target.inputs[:20].tolist())
     ran = subprocess.run(["./model"], cwd=out, input=inputs, capture_output=True, text=True, check=True, env={})
     found = np.array([line.split(",") for line in ran.stdout.splitlines()], float)
-    np.testing.assert_allclose(found[:, :-1], done.subject.expected[:20], atol=1e-5)
+    np.testing.assert_allclose(found[:, :-1], done.target.expected[:20], atol=1e-5)
 
 
 def test_the_same_model_gives_the_same_folder(cancer_bundle: Path, tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_rows_of_the_users_own_are_what_it_is_held_to(cancer_bundle: Path, tmp_p
 
 def test_int8_is_taken_where_it_is_smaller_and_the_class_stays(cnn: tuple[Path, Path], tmp_path: Path) -> None:
     done = export_edge(cnn[0], tmp_path / "out", EdgeOptions(tier="c", keep=0.98), data=cnn[1])
-    assert [each.name for each in done.tried] == ["float32", "int8 weights"]
+    assert [each.name for each in done.measured] == ["float32", "int8 weights"]
     assert done.kept.name == "int8 weights"
-    assert done.size_bytes < 0.75 * done.tried[0].size_bytes
+    assert done.size_bytes < 0.75 * done.measured[0].size_bytes
     assert done.kept.parity.num_rows == 399  # the other half would be for calibration
 
 
@@ -104,7 +104,7 @@ def test_int8_that_changes_the_answers_is_refused(tmp_path: Path) -> None:
         options = EdgeOptions(tier=tier)  # type: ignore[arg-type]
         done = export_edge(path, tmp_path / tier, options, data=tmp_path / "rows.safetensors")
         assert done.kept.name == "float32"
-        assert not next(each for each in done.tried if each.name == "int8 weights").parity.passes
+        assert not next(each for each in done.measured if each.name == "int8 weights").parity.passes
         assert json.loads((tmp_path / tier / "edge.json").read_text())["variant"] == "float32"
 
 
@@ -214,9 +214,9 @@ def test_int8_proves_nothing_where_the_model_always_gives_one_class(cnn: tuple[P
     safetensors.numpy.save_file({"picture": pictures}, tmp_path / "rows.safetensors")
     done = export_edge(cnn[0], tmp_path / "out", EdgeOptions(tier="c"), data=tmp_path / "rows.safetensors")
     assert done.kept.name == "float32"
-    assert done.tried[1].parity.agreement == 1.0
-    assert not done.tried[1].parity.passes
-    assert "one class is 100.00%" in done.tried[1].parity.shown()
+    assert done.measured[1].parity.agreement == 1.0
+    assert not done.measured[1].parity.passes
+    assert "one class is 100.00%" in done.measured[1].parity.summary()
 
 
 def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: 
     assert done.size_bytes <= 50e6
     assert done.kept.parity.passes
     assert not list((tmp_path / "out").rglob("*.py"))
-    assert done.tried[0].parity.max_difference <= 1e-4
+    assert done.measured[0].parity.max_difference <= 1e-4
     with build.compile_program(tmp_path / "out") as made:
         used = subprocess.run(["ldd", "measure"], cwd=made, capture_output=True, text=True, check=True).stdout
     assert "libonnxruntime.so.1 => " in used

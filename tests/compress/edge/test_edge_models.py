@@ -53,7 +53,7 @@ def test_every_kind_of_model_answers_in_c_as_its_twin(
         assert (np.abs(ran.outputs - expected) / np.maximum(1, np.abs(expected))).max() <= MARGIN_LIMIT
     else:
         assert np.abs(ran.outputs - expected).max() <= OUTPUT_LIMIT
-    np.testing.assert_array_equal(ran.chosen, decisions(model, ran.outputs))
+    np.testing.assert_array_equal(ran.classes, decisions(model, ran.outputs))
 
 
 @pytest.mark.parametrize("kind", ["blend", "mixed leaves, ten classes", "halved, ten classes", "forest, shares"])

@@ -39,7 +39,7 @@ def test_a_network_answers_as_onnxruntime(cnn: tuple[Path, Path], compiled: Call
         ran = build.run_program(folder, rows.reshape(200, -1), program)
     expected = answers(cnn[0], rows)
     np.testing.assert_allclose(ran.outputs, expected, atol=1e-5)
-    np.testing.assert_array_equal(ran.chosen, expected.argmax(axis=1))
+    np.testing.assert_array_equal(ran.classes, expected.argmax(axis=1))
 
 
 def test_int8_weights_are_a_quarter_and_keep_the_class(cnn: tuple[Path, Path], compiled: Callable) -> None:
@@ -48,7 +48,7 @@ def test_int8_weights_are_a_quarter_and_keep_the_class(cnn: tuple[Path, Path], c
     program = network_program(network, int8=True)
     with compiled(program, sanitised=True) as folder:
         ran = build.run_program(folder, rows.reshape(300, -1), program)
-    assert (ran.chosen == answers(cnn[0], rows).argmax(axis=1)).mean() >= 0.98
+    assert (ran.classes == answers(cnn[0], rows).argmax(axis=1)).mean() >= 0.98
     weights = [step.weight for step in network.steps if step.weight is not None]
     assert len(weights) == 9  # seven convolutions, two dense layers
     for weight in weights:

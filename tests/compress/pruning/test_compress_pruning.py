@@ -147,7 +147,7 @@ def test_concatenated_and_depthwise_channels_go_together_and_grouped_ones_stay()
     deep = pruned.module.get_submodule("deep")
     assert deep.weight.shape[0] == deep.groups < 48
     assert pruned.module.get_submodule("mix").weight.shape[0] == 32
-    assert set(pruned.report.whole) == {"mix", "grouped", "head"}
+    assert set(pruned.report.uncut_groups) == {"mix", "grouped", "head"}
     assert pruned.module(torch.zeros(2, 3, 8, 8)).shape == (2, 7)
 
 
@@ -326,7 +326,7 @@ def test_more_than_the_cap_allows_is_refused_with_what_it_allows() -> None:
 def test_the_numbers_of_a_report_make_the_same_network_again() -> None:
     net = small_resnet()
     pruned = prune(net, IMAGE, Pruning(drop=0.3))
-    again = prune_to(net, IMAGE, pruned.report.left)
+    again = prune_to(net, IMAGE, pruned.report.channels_left)
     for one, two in zip(pruned.module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(one, two)
     with pytest.raises(InputError, match=r"99 channels are to stay of the group 'stem\.conv', which has 16"):

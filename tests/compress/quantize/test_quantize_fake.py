@@ -55,7 +55,7 @@ def test_the_forward_pass_sees_weights_of_the_grid_and_convert_leaves_the_same(m
     assert type(model[1]) is nn.Linear
     for name in names:
         assert found[name].codes.dtype == GRIDS[method].dtype
-        assert torch.equal(found[name].dequantized(), model.get_parameter(name))
+        assert torch.equal(found[name].dequantize(), model.get_parameter(name))
     codes = found["1.weight"].codes.float()
     assert codes.abs().max() <= max(GRIDS[method].top, -GRIDS[method].low)
     if method == "int4":

@@ -79,7 +79,7 @@ def test_training_wins_back_what_rounding_cost(trained: nn.Module, method: Quant
     assert cost > 0
     assert left < 0.5 * cost
     for name, weight in done.weights.items():  # and what was scored is what is stored
-        assert torch.equal(again.get_parameter(name), weight.dequantized())
+        assert torch.equal(again.get_parameter(name), weight.dequantize())
 
 
 def test_a_convolutional_network_is_folded_then_trained() -> None:
@@ -156,7 +156,7 @@ def test_training_that_is_no_better_on_the_validation_is_undone_to_the_bit(train
     assert done.trained > done.rounded
     assert done.fit.validations[-1]["loss"] == pytest.approx(done.trained)
     assert all(torch.equal(mine, other) for mine, other in zip(again.parameters(), rounded.parameters(), strict=True))
-    assert torch.equal(done.weights["0.weight"].dequantized(), again[0].weight)  # type: ignore[arg-type]
+    assert torch.equal(done.weights["0.weight"].dequantize(), again[0].weight)  # type: ignore[arg-type]
 
 
 def test_training_that_is_better_on_the_validation_is_kept_and_by_as_much_as_was_asked(trained: nn.Module) -> None:

@@ -19,7 +19,7 @@ def net() -> nn.Sequential:
 def test_a_layer_multiplies_what_both_sides_were_rounded_to() -> None:
     model = net()
     weights = quantize_weights(model, QuantizeConfig("fp8"))
-    weight, bias = weights["0.weight"].dequantized(), model[0].bias.detach().clone()
+    weight, bias = weights["0.weight"].dequantize(), model[0].bias.detach().clone()
     assert use_scaled_mm(model, weights) == ("0", "2")
     x = torch.randn(5, 7, 32)
     scales = channel_scales(x.reshape(-1, 32), GRIDS["fp8"])

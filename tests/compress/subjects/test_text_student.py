@@ -47,7 +47,7 @@ def test_a_student_is_judged_written_and_served(teacher: Path, tmp_path: Path) -
     rows = {row.measured.variant: row for row in found.rows}
     assert {"int8-weights", "distill", "distill+int8-weights"} <= set(rows)
     student, both = rows["distill"].measured, rows["distill+int8-weights"].measured
-    assert student.size_bytes < found.given[0].size_bytes / 4
+    assert student.size_bytes < found.originals[0].size_bytes / 4
     assert both.size_bytes < student.size_bytes / 2
     assert student.kept
     assert both.kept
@@ -69,7 +69,7 @@ def test_texts_that_judge_teach_nothing_and_labels_may_be_missing(teacher: Path,
     data = write(tmp_path / "held.csv", held, classes(held))
     train = write(tmp_path / "train.csv", [*held, *given], [*classes(held), *classes(given)[:10], *[""] * 20])
     subject = TextTarget.open(teacher, data, train=train)
-    pupil = subject._pupil
+    pupil = subject._student
     assert pupil is not None
     assert pupil.texts == given
     assert pupil.labels == [*classes(given)[:10], *[-100] * 20]

@@ -69,8 +69,8 @@ def test_a_word_looks_at_its_place_and_the_place_at_the_word(arrays: Any, aligne
         place = int(ids[0, 2]) - 3
         hits += int(outcome.regions([2]).argmax()) == place
         words += int(outcome.words([divmod(place, 2)]).argmax()) == 2
-        assert not outcome.together[3:].any()  # behind the end of the text
-        assert not outcome.together[0].any()  # the start
+        assert not outcome.interaction[3:].any()  # behind the end of the text
+        assert not outcome.interaction[0].any()  # the start
     assert min(hits, words) > 0.9 * (NUM - 64)
 
 

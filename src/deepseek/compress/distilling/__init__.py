@@ -1,4 +1,4 @@
-"""Distillation: a small module learns what a large one answers, on labelled rows and on rows that nobody labelled.
+"""Distillation: a small module is trained to reproduce a large one's outputs, on labeled and on unlabeled rows.
 
     student = init_student_from_layers(teacher, layers=2)                  # every third of six layers, copied
     done = distill(teacher, student, batches, DistillConfig(temperature=2.0, alpha=0.9), TrainConfig(epochs=5, lr=5e-4))
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["DistillConfig", "DistillationResult", "TextBatches", "augment_texts", "distill", "init_student_from_layers"]
 
 _MODULES = {
-    "DistillConfig": "config",
-    "DistillationResult": "training",
-    "TextBatches": "texts",
-    "augment_texts": "texts",
-    "distill": "training",
-    "init_student_from_layers": "start",
-}
+    "DistillConfig": "config", "DistillationResult": "training", "TextBatches": "texts", "augment_texts": "texts",
+    "distill": "training", "init_student_from_layers": "start",
+}  # fmt: skip
 
 __getattr__ = lazy_attributes(__name__, _MODULES)

@@ -1,10 +1,10 @@
-"""A bundle of classes as a teacher: whatever it is made of, trees or a perceptron, its calibrated chances teach.
+"""A classifier's bundle as a teacher: its calibrated probabilities teach, whether it holds trees or a perceptron.
 
     teacher = BundleTeacher(Path("loans"))
-    teacher(torch.from_numpy(runtime.prepare_table(table).features))      # (N, F) -> logarithms of chances (N, C)
+    teacher(torch.from_numpy(runtime.prepare_table(table).features))      # (N, F) -> log probabilities (N, C)
 
-It computes as the model's numpy twin does, without gradients. It is no student: a bundle's calibration, threshold and
-evidence hold for the weights that it has.
+The forward pass is the model's numpy one, without gradients. A bundle cannot be a student: its calibration, threshold
+and evidence hold for the weights that it has.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 
-MIN_PROBABILITY = 1e-7  # chance that a logarithm is taken of
+MIN_PROBABILITY = 1e-7  # probabilities are clamped to it before the logarithm
 
 
 class BundleTeacher(nn.Module):
-    """InputError for a bundle that reads no table, or gives no classes; errors as those of Runtime.open()."""
+    """Prepared features (N, F) -> log probabilities (N, C). InputError for a bundle that reads no table or predicts no
+    classes; errors as of Runtime.open()."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -42,5 +43,5 @@ class BundleTeacher(nn.Module):
         if features.ndim != 2 or features.shape[1] != self._num_features:
             raise ValueError(f"the bundle takes prepared features (N, {self._num_features})")
         rows = np.ascontiguousarray(features.detach().cpu().numpy(), np.float32)
-        chances = self._model.score(rows).output
-        return torch.from_numpy(chances).to(features.device).clamp(min=MIN_PROBABILITY).log()
+        probabilities = self._model.score(rows).output
+        return torch.from_numpy(probabilities).to(features.device).clamp(min=MIN_PROBABILITY).log()

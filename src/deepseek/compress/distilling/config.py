@@ -1,4 +1,4 @@
-"""What a distillation may vary. No torch: a wrong value is refused before anything heavy is imported."""
+"""Configuration of a distillation. No torch: a wrong value is refused before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ class DistillConfig:
     deepseek.errors.InputError: distill.alpha is 90. Expected: between 0 and 1. To mend it: give such a value.
     """
 
-    temperature: float = 2.0  # that both softmaxes are taken at, above 0
-    alpha: float = (
-        0.9  # share of the teacher's answers beside that of the labels, 0 to 1; rows without labels have none
-    )
+    temperature: float = 2.0  # of both softmaxes, above 0
+    alpha: float = 0.9  # weight of the teacher's outputs, 0 to 1; that of the labels is 1 - alpha
     hidden: Mapping[str, str] = field(
         default_factory=dict
-    )  # module of the student -> module of the teacher it resembles
-    attention: Mapping[str, str] = field(default_factory=dict)  # the same, of modules that return (output, weights)
+    )  # module of the student -> module of the teacher whose states it shall match
+    attention: Mapping[str, str] = field(default_factory=dict)  # the same for modules that return (output, weights)
     hidden_weight: float = 1.0  # at least 0
     attention_weight: float = 1.0  # at least 0
     match: Literal["mse", "cosine"] = "mse"  # how hidden states are compared

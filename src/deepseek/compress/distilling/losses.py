@@ -1,11 +1,11 @@
-"""How far a student is from its teacher: in its answers, in what its layers compute, in what they look at.
+"""Distillation losses between a student and its teacher: of logits, of hidden states, of attention weights.
 
     distillation_loss(student, teacher, temperature=2.0)      Hinton et al. 2015, https://arxiv.org/abs/1503.02531,
     section 2
     hidden_loss(projected, teacher, mask, "mse")         TinyBERT, https://arxiv.org/abs/1909.10351, equation 8
     attention_loss(student, teacher, mask)               MiniLM, https://arxiv.org/abs/2002.10957, equation 3
 
-Each is a scalar; what `mask` (N, L) leaves out, such as padding, counts in none.
+Each is a scalar; tokens outside `mask` (N, L), such as padding, do not count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from deepseek.compress.distilling.config import UNLABELED
 
-MIN_ATTENTION = 1e-7  # that a weight of attention is taken for: behind a mask it is 0, which has no logarithm
+MIN_ATTENTION = 1e-7  # attention weights are clamped to it before the logarithm: under a mask they are 0
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -29,9 +29,11 @@ def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> T
     0.0
     """
     size = student.shape[-1]
-    own = (student.float() / temperature).log_softmax(-1).reshape(-1, size)
-    wanted = (teacher.float() / temperature).log_softmax(-1).reshape(-1, size)
-    return temperature**2 * functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
+    student_log_probs = (student.float() / temperature).log_softmax(-1).reshape(-1, size)
+    teacher_log_probs = (teacher.float() / temperature).log_softmax(-1).reshape(-1, size)
+    return temperature**2 * functional.kl_div(
+        student_log_probs, teacher_log_probs, reduction="batchmean", log_target=True
+    )
 
 
 def labels_loss(student: Tensor, labels: Tensor) -> Tensor:
@@ -43,26 +45,28 @@ def labels_loss(student: Tensor, labels: Tensor) -> Tensor:
 
 
 def hidden_loss(student: Tensor, teacher: Tensor, mask: Tensor | None, match: Literal["mse", "cosine"]) -> Tensor:
-    """Of states (N, ..., D): the mean squared error, or 1 - cosine."""
+    """Mean squared error, or 1 - cosine, between hidden states (N, ..., D)."""
     if match == "mse":
-        found = (student.float() - teacher.float()).square().mean(-1)
+        distances = (student.float() - teacher.float()).square().mean(-1)
     else:
-        found = 1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)
-    return _masked_mean(found, mask)
+        distances = 1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1)
+    return _masked_mean(distances, mask)
 
 
 def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-    """KL(teacher, student) of weights (N, heads, L, L) whose rows sum to 1, mean over heads and rows. Models with other
-    numbers of heads are compared by the mean of theirs."""
+    """KL(teacher, student) of attention weights (N, heads, L, L) whose rows sum to 1, mean over heads and rows. With
+    different numbers of heads, the means over the heads are compared."""
     if student.shape[1] != teacher.shape[1]:
         student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-    own, wanted = (one.float().clamp(min=MIN_ATTENTION).log() for one in (student, teacher))
-    return _masked_mean((wanted.exp() * (wanted - own)).sum(-1).mean(1), mask)
+    student_log_probs, teacher_log_probs = (
+        weights.float().clamp(min=MIN_ATTENTION).log() for weights in (student, teacher)
+    )
+    return _masked_mean((teacher_log_probs.exp() * (teacher_log_probs - student_log_probs)).sum(-1).mean(1), mask)
 
 
-def _masked_mean(found: Tensor, mask: Tensor | None) -> Tensor:
-    """Over all places, or those of (N, L) that the mask holds."""
-    if mask is None or mask.shape != found.shape:
-        return found.mean()
-    weight = mask.to(found.dtype)
-    return (found * weight).sum() / weight.sum().clamp(min=1)
+def _masked_mean(distances: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of `distances` (N, L) over the tokens in the mask; over all where there is no mask of this shape."""
+    if mask is None or mask.shape != distances.shape:
+        return distances.mean()
+    weight = mask.to(distances.dtype)
+    return (distances * weight).sum() / weight.sum().clamp(min=1)

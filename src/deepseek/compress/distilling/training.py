@@ -1,11 +1,12 @@
-"""A teacher, a student and batches -> a trained student, through deepseek.train.fit.
+"""Distillation training: a teacher, a student and batches -> a trained student, through deepseek.train.fit.
 
     done = distill(teacher, student, batches, DistillConfig(alpha=0.9, hidden={"encoder.1": "encoder.5"}))
 
-A batch is what `fit` takes: (inputs, labels), a tensor of inputs, or a dict of the model's inputs, in which `labels`
-and `teacher_logits` are ours. A label of -100, or none at all, means that nobody knows. The teacher answers each batch
-as it comes, so that rows made up anew in each epoch are answered, too; `teacher_logits` have been answered before.
-What layers compute is caught by hooks, so the two may be built in any way, as long as their rows and places agree.
+A batch is what `fit` takes: (inputs, labels), a tensor of inputs, or a dict of the model's inputs, in which the keys
+`labels` and `teacher_logits` belong to the distillation. A label of -100, or none at all, means an unlabeled row. The
+teacher runs on each batch as it comes, so that rows generated anew in each epoch are covered; where a batch has
+`teacher_logits`, these are used instead. Activations are recorded by hooks, so the two modules may be built in any way,
+as long as their rows and tokens agree.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ LABELS, TEACHER_LOGITS, MASK = "labels", "teacher_logits", "attention_mask"
 
 @dataclass(frozen=True)
 class DistillationResult:
-    """What came of it."""
+    """A trained student and what its training reported."""
 
     student: nn.Module  # trained, in eval mode
     fit: FitResult
     num_parameters: int  # of the student
-    share: float  # of the teacher's parameters that it has
+    share: float  # student's parameters over the teacher's
 
 
 def distill(
@@ -48,18 +49,19 @@ def distill(
     data: Iterable[Any],
     config: DistillConfig | None = None,
     train: TrainConfig | None = None,
-    **given: Any,
+    **fit_options: Any,
 ) -> DistillationResult:
-    """Train `student`, in place, to answer as `teacher` does. Both are modules, or Hugging Face folders of classifiers,
-    whose output is logits (N, ..., C), or something with `.logits` or `["logits"]`. The teacher may also be a bundle of
-    classes that `ship` or `train` has made: batches are then its prepared features (N, F), see bundle_teacher.py.
+    """Train `student`, in place, to reproduce the outputs of `teacher`. Both are modules, or Hugging Face folders of
+    classifiers, whose output is logits (N, ..., C), or something with `.logits` or `["logits"]`. The teacher may also
+    be a classifier's bundle from `ship` or `train`: batches are then its prepared features (N, F), see
+    bundle_teacher.py.
 
-    `given` goes on to fit(): optimizer, scheduler, validation (batches, or a function of the student), sinks,
-    checkpoints, progress.
+    `fit_options` are passed on to fit(): optimizer, scheduler, validation (batches, or a function of the student),
+    sinks, checkpoints, progress.
 
     InputError, before any training, for a bundle as the student, a student with more parameters than its teacher,
-    outputs of other shapes, a module that is not there or gives no weights of attention, and data without labels where
-    only these would teach.
+    outputs of different shapes, a module that does not exist or returns no attention weights, and data without labels
+    where the loss would use labels alone.
 
     >>> torch.manual_seed(0).seed() and None
     >>> teacher = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -76,31 +78,33 @@ def distill(
             expected="a torch module, or a Hugging Face folder of a classifier, as the student",
             fix="build the student in torch; a bundle can be the teacher",
         )
-    master, pupil = (open_network(one, eager=eager) for one in (teacher, student))
-    before, now = parameter_counts(master, pupil)
-    lesson = DistillationModule(master, pupil, config)
-    with ExitStack() as held:
-        held.callback(lesson.close)
-        lesson.check(_first_batch(data))
-        if callable(measure := given.get("validation")):
-            given["validation"] = lambda module: measure(module.student)
-        found = fit(lesson, data, train, loss=lesson.loss, **given)
-    return DistillationResult(pupil, found, now, now / before)
+    teacher_network, student_network = (open_network(network, eager=eager) for network in (teacher, student))
+    teacher_size, student_size = parameter_counts(teacher_network, student_network)
+    distillation = DistillationModule(teacher_network, student_network, config)
+    with ExitStack() as stack:
+        stack.callback(distillation.close)
+        distillation.check(_first_batch(data))
+        if callable(measure := fit_options.get("validation")):
+            fit_options["validation"] = lambda module: measure(module.student)
+        fit_result = fit(distillation, data, train, loss=distillation.loss, **fit_options)
+    return DistillationResult(student_network, fit_result, student_size, student_size / teacher_size)
 
 
 def parameter_counts(teacher: nn.Module, student: nn.Module) -> tuple[int, int]:
-    """The parameters of both. InputError for a student that has more."""
-    before, now = (
-        one.num_weights if isinstance(one, BundleTeacher) else sum(weight.numel() for weight in one.parameters())
-        for one in (teacher, student)
+    """Numbers of parameters (teacher, student). InputError for a student that has more than its teacher."""
+    teacher_size, student_size = (
+        network.num_weights
+        if isinstance(network, BundleTeacher)
+        else sum(weight.numel() for weight in network.parameters())
+        for network in (teacher, student)
     )
-    if now > before:
+    if student_size > teacher_size:
         raise InputError(
-            f"the student has {now:,} parameters, its teacher {before:,}",
+            f"the student has {student_size:,} parameters, its teacher {teacher_size:,}",
             expected="a student no larger than its teacher",
-            fix="exchange the two, or take fewer layers (layer_initialised) or narrower ones",
+            fix="exchange the two, or take fewer layers (init_student_from_layers) or narrower ones",
         )
-    return before, now
+    return teacher_size, student_size
 
 
 def _is_bundle(model: nn.Module | str | Path) -> bool:
@@ -108,8 +112,8 @@ def _is_bundle(model: nn.Module | str | Path) -> bool:
 
 
 def open_network(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Module:
-    """A module as it is; a bundle as a teacher; of a Hugging Face folder its classifier, never with code of the folder.
-    `eager`: so that its layers give their weights of attention. MissingError for what is none of these."""
+    """`model` as a module: a module unchanged, a bundle as a BundleTeacher, the classifier of a Hugging Face folder
+    (code in the folder is never run). `eager`: attention that returns its weights. MissingError for anything else."""
     if isinstance(model, nn.Module):
         return model
     if _is_bundle(model):
@@ -120,72 +124,71 @@ def open_network(model: nn.Module | str | Path, *, eager: bool = False) -> nn.Mo
             fix="check the path",
         )  # fmt: skip
     transformers = need("transformers", extra="compress")
-    found: nn.Module = transformers.AutoModelForSequenceClassification.from_pretrained(
+    network: nn.Module = transformers.AutoModelForSequenceClassification.from_pretrained(
         model, trust_remote_code=False, local_files_only=True, use_safetensors=True,
         attn_implementation="eager" if eager else "sdpa",
     )  # fmt: skip
-    return found
+    return network
 
 
 class DistillationOutputs(NamedTuple):
-    """Of both, to one batch."""
+    """Outputs of student and teacher for one batch."""
 
     logits: Tensor  # of the student
-    answered: Tensor  # by the teacher
+    teacher_logits: Tensor
     mask: Tensor | None  # (N, L), 0 for padding
-    places: tuple[Any, ...]  # inputs without a name
+    positional: tuple[Any, ...]  # inputs without a name
 
 
 class DistillationModule(nn.Module):
-    """What is trained: the student, and what projects its states to the width of its teacher's."""
+    """The module that is trained: the student, and linear projections of its hidden states to the teacher's width."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module, config: DistillConfig) -> None:
         super().__init__()
         self.student, self.settings = student, config
-        self._teacher = [teacher.eval()]  # in a list: not a part, so neither trained nor set to training
+        self._teacher = [teacher.eval()]  # in a list: no submodule, so neither trained nor set to train mode
         self.projections = nn.ModuleDict()
         self._hooks: list[Any] = []
-        self._seen: dict[tuple[str, str, str], Any] = {}
+        self._recorded: dict[tuple[str, str, str], Any] = {}
 
-    def forward(self, *places: Any, **named: Any) -> DistillationOutputs:
-        inputs = {name: value for name, value in named.items() if name not in (LABELS, TEACHER_LOGITS)}
-        logits, answered = logits_of(self.student(*places, **inputs)), named.get(TEACHER_LOGITS)
-        if answered is None or self.settings.hidden or self.settings.attention:
+    def forward(self, *positional: Any, **keywords: Any) -> DistillationOutputs:
+        inputs = {name: value for name, value in keywords.items() if name not in (LABELS, TEACHER_LOGITS)}
+        logits, teacher_logits = logits_of(self.student(*positional, **inputs)), keywords.get(TEACHER_LOGITS)
+        if teacher_logits is None or self.settings.hidden or self.settings.attention:
             with torch.no_grad():
-                answered = logits_of(self._teacher[0](*places, **inputs))
-        return DistillationOutputs(logits, answered, inputs.get(MASK), places)
+                teacher_logits = logits_of(self._teacher[0](*positional, **inputs))
+        return DistillationOutputs(logits, teacher_logits, inputs.get(MASK), positional)
 
-    def loss(self, found: DistillationOutputs, *rest: Any) -> Tensor:
-        """As `fit` calls it, with what a batch holds beside the inputs."""
-        config, labels = self.settings, batch_labels(found, *rest)
+    def loss(self, outputs: DistillationOutputs, *batch_rest: Any) -> Tensor:
+        """The distillation loss as `fit` calls it; `batch_rest` is what a batch holds after the inputs."""
+        config, labels = self.settings, batch_labels(outputs, *batch_rest)
         losses = []
         if config.alpha > 0:
-            losses.append(config.alpha * distillation_loss(found.logits, found.answered, config.temperature))
+            losses.append(config.alpha * distillation_loss(outputs.logits, outputs.teacher_logits, config.temperature))
         if config.alpha < 1 and labels is not None:
-            losses.append((1 - config.alpha) * labels_loss(found.logits, labels))
-        for own, other in config.hidden.items():
-            mine = self.projections[_module_key(own)](self._seen["student", "hidden", own])
-            theirs = self._seen["teacher", "hidden", other]
-            losses.append(config.hidden_weight * hidden_loss(mine, theirs, found.mask, config.match))
-        for own, other in config.attention.items():
-            mine, theirs = self._seen["student", "attention", own], self._seen["teacher", "attention", other]
-            losses.append(config.attention_weight * attention_loss(mine, theirs, found.mask))
-        return torch.stack(losses).sum() if losses else found.logits.sum() * 0
+            losses.append((1 - config.alpha) * labels_loss(outputs.logits, labels))
+        for name, student_states, teacher_states in self._pairs("hidden"):
+            projected = self.projections[_module_key(name)](student_states)
+            losses.append(config.hidden_weight * hidden_loss(projected, teacher_states, outputs.mask, config.match))
+        for _, student_weights, teacher_weights in self._pairs("attention"):
+            losses.append(config.attention_weight * attention_loss(student_weights, teacher_weights, outputs.mask))
+        return torch.stack(losses).sum() if losses else outputs.logits.sum() * 0
 
     @torch.no_grad()
     def check(self, batch: Any) -> None:
-        """InputError when the two do not fit together on this batch. Sets the hooks and makes the projections."""
+        """Register the hooks, run both on one batch and create the projections. InputError when the two do not fit
+        together."""
         for kind in ("hidden", "attention"):
-            for own, other in getattr(self.settings, kind).items():
-                self._watch("student", self.student, kind, own)
-                self._watch("teacher", self._teacher[0], kind, other)
+            for student_name, teacher_name in getattr(self.settings, kind).items():
+                self._record_activations("student", self.student, kind, student_name)
+                self._record_activations("teacher", self._teacher[0], kind, teacher_name)
         was_training = self.training
         device = next(self.student.parameters()).device
         self._teacher[0].to(device)
         batch = to_device(batch, device)
         inputs, rest = (batch[0], batch[1:]) if isinstance(batch, (tuple, list)) else (batch, (batch,))
         try:
-            found = self.eval()._on(inputs)
+            outputs = self.eval()._call(inputs)
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise InputError(
                 f"the teacher or the student fails on a batch of {describe_batch(batch)}: {error}",
@@ -193,28 +196,28 @@ class DistillationModule(nn.Module):
                 fix="call teacher(inputs) and student(inputs) on one batch by hand",
             ) from error
         self.train(was_training)
-        if found.answered.shape != found.logits.shape:
+        if outputs.teacher_logits.shape != outputs.logits.shape:
             raise InputError(
-                f"the student gives {list(found.logits.shape)}, the teacher {list(found.answered.shape)}",
+                f"the student gives {list(outputs.logits.shape)}, the teacher {list(outputs.teacher_logits.shape)}",
                 expected="the same shape, (N, classes)", fix="give the student as many outputs as its teacher has",
             )  # fmt: skip
-        self._check_labels(batch_labels(found, *rest), found.logits)
-        self._check_seen()
-        for mine, theirs in self.settings.hidden.items():
-            sizes = (self._seen["student", "hidden", mine].shape[-1], self._seen["teacher", "hidden", theirs].shape[-1])
-            self.projections[_module_key(mine)] = nn.Linear(*sizes).to(device)
+        self._check_labels(batch_labels(outputs, *rest), outputs.logits)
+        self._check_recorded()
+        for name, student_states, teacher_states in self._pairs("hidden"):
+            projection = nn.Linear(student_states.shape[-1], teacher_states.shape[-1])
+            self.projections[_module_key(name)] = projection.to(device)
 
-    def _on(self, inputs: Any) -> DistillationOutputs:
-        """As `fit` calls a module."""
+    def _call(self, inputs: Any) -> DistillationOutputs:
+        """Call this module on a batch's inputs as `fit` does: a mapping, a sequence or one tensor."""
         if isinstance(inputs, Mapping):
             return cast("DistillationOutputs", self(**inputs))
         return cast("DistillationOutputs", self(*inputs) if isinstance(inputs, (tuple, list)) else self(inputs))
 
     def close(self) -> None:
-        """Take the hooks off again."""
+        """Remove the hooks and what they recorded."""
         for hook in self._hooks:
             hook.remove()
-        self._seen.clear()
+        self._recorded.clear()
 
     def _check_labels(self, labels: Tensor | None, logits: Tensor) -> None:
         config = self.settings
@@ -231,55 +234,68 @@ class DistillationModule(nn.Module):
                 fix="number the classes from 0, as the teacher does",
             )
 
-    def _check_seen(self) -> None:
-        """Every watched module has run and given what is asked of it, and the two agree in all but the last axis."""
+    def _pairs(self, kind: str) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """(name of the student's module, its tensor, the teacher's tensor) that the last forward passes recorded, for
+        `kind` "hidden" or "attention"."""
+        for student_name, teacher_name in getattr(self.settings, kind).items():
+            yield (
+                student_name,
+                self._recorded["student", kind, student_name],
+                self._recorded["teacher", kind, teacher_name],
+            )
+
+    def _check_recorded(self) -> None:
+        """InputError unless every recorded module ran, and the shapes of a pair agree but for the width of hidden
+        states or the number of heads."""
         for kind in ("hidden", "attention"):
-            for own, other in getattr(self.settings, kind).items():
-                mine, theirs = self._shape("student", kind, own), self._shape("teacher", kind, other)
-                same = mine[:-1] == theirs[:-1] if kind == "hidden" else mine[0] == theirs[0] and mine[2:] == theirs[2:]
-                if not same:
+            for student_name, teacher_name in getattr(self.settings, kind).items():
+                student_shape = self._recorded_shape("student", kind, student_name)
+                teacher_shape = self._recorded_shape("teacher", kind, teacher_name)
+                if _common_axes(kind, student_shape) != _common_axes(kind, teacher_shape):
                     raise InputError(
-                        f"{own!r} of the student gives {list(mine)}, {other!r} of the teacher {list(theirs)}",
+                        f"{student_name!r} of the student gives {list(student_shape)}, "
+                        f"{teacher_name!r} of the teacher {list(teacher_shape)}",
                         expected="the same rows and places", fix=f"name other modules in distill.{kind}",
                     )  # fmt: skip
 
-    def _shape(self, who: str, kind: str, name: str) -> torch.Size:
-        found = self._seen.get((who, kind, name))
-        if not isinstance(found, Tensor) or (kind == "attention" and found.dim() != 4):
+    def _recorded_shape(self, role: str, kind: str, name: str) -> torch.Size:
+        recorded = self._recorded.get((role, kind, name))
+        if not isinstance(recorded, Tensor) or (kind == "attention" and recorded.dim() != 4):
+            what = "weights of attention" if kind == "attention" else "states"
             raise InputError(
-                _no_output_message(kind, who, name), expected=_EXPECTED_MODULE[kind], fix=_MODULE_FIX[kind]
+                f"{name!r} of the {role} gives no {what}", expected=_EXPECTED_MODULE[kind], fix=_MODULE_FIX[kind]
             )
-        return found.shape
+        return recorded.shape
 
-    def _watch(self, who: str, model: nn.Module, kind: str, name: str) -> None:
-        named = dict(model.named_modules())
-        if name not in named:
+    def _record_activations(self, role: str, model: nn.Module, kind: str, name: str) -> None:
+        modules = dict(model.named_modules())
+        if name not in modules:
             raise InputError(
-                f"the {who} has no module {name!r}.{did_you_mean(name, named)}",
-                expected=f"a name of its named_modules(), such as {', '.join(list(named)[1:4])}",
+                f"the {role} has no module {name!r}.{did_you_mean(name, modules)}",
+                expected=f"a name of its named_modules(), such as {', '.join(list(modules)[1:4])}",
                 fix=f"correct distill.{kind}",
             )
 
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            self._seen[who, kind, name] = _layer_output(kind, output)
+        def record(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            self._recorded[role, kind, name] = _layer_output(kind, output)
 
-        self._hooks.append(named[name].register_forward_hook(keep))
+        self._hooks.append(modules[name].register_forward_hook(record))
 
 
-def batch_labels(found: DistillationOutputs, *rest: Any) -> Tensor | None:
-    """Of a batch: in a dict by name, in a tuple behind the inputs; None for a tensor, which is the inputs alone."""
+def batch_labels(outputs: DistillationOutputs, *rest: Any) -> Tensor | None:
+    """Labels of a batch, or None: by name in a dict, after the inputs in a tuple; a tensor is inputs alone."""
     first = rest[0] if rest else None
     if isinstance(first, Mapping):
         return first.get(LABELS)
-    return None if found.places and first is found.places[0] else first
+    return None if outputs.positional and first is outputs.positional[0] else first
 
 
 def logits_of(output: Any) -> Tensor:
-    """TypeError for an output without."""
-    found = output["logits"] if isinstance(output, dict) else getattr(output, "logits", output)
-    if not isinstance(found, Tensor):
+    """The logits in a module's output: a tensor, `output["logits"]` or `output.logits`. TypeError without any."""
+    logits = output["logits"] if isinstance(output, dict) else getattr(output, "logits", output)
+    if not isinstance(logits, Tensor):
         raise TypeError(f"the output is a {type(output).__name__}, and no logits are in it")
-    return found
+    return logits
 
 
 def _layer_output(kind: str, output: Any) -> Any:
@@ -288,9 +304,9 @@ def _layer_output(kind: str, output: Any) -> Any:
     return output[0] if isinstance(output, (tuple, list)) else getattr(output, "last_hidden_state", output)
 
 
-def _no_output_message(kind: str, who: str, name: str) -> str:
-    what = "weights of attention" if kind == "attention" else "states"
-    return f"{name!r} of the {who} gives no {what}"
+def _common_axes(kind: str, shape: torch.Size) -> tuple[int, ...]:
+    """The sizes that a student has to share with its teacher: all but the width of states, or the number of heads."""
+    return tuple(shape[:-1]) if kind == "hidden" else (*shape[:1], *shape[2:])
 
 
 _EXPECTED_MODULE = {
@@ -309,7 +325,7 @@ def _module_key(name: str) -> str:
 
 
 def _first_batch(data: Iterable[Any]) -> Any:
-    """The first batch. InputError for data that could then not be read from its start."""
+    """The first batch. InputError for an iterator, which could not be read from its start again, and for no batches."""
     if isinstance(data, Iterator):
         raise InputError(
             f"the data is a {type(data).__name__}, which can be read once, and its first batch is looked at beforehand",

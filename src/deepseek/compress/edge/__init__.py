@@ -3,9 +3,9 @@
     from deepseek.compress.edge import EdgeOptions, export_edge
     done = export_edge(Path("loans"), Path("loans-edge"), EdgeOptions(tier="c", max_mb=1))
 
-Where things stand: subject (what is exported, real rows) -> columns, tables (a bundle in C), nodes, network, layers (a
-network in C), int8 (smaller graphs) -> program (model.h, model.c) -> variants -> build (compile, run, measure) ->
-parity -> export. C that does not depend on the model lies in c/.
+Reading order: subject (the model and real rows) -> columns, tables (a bundle in C), nodes, network, layers (a network
+in C), int8 (smaller graphs) -> program (model.h, model.c) -> variants -> build (compile, run, measure) -> parity ->
+export. C that does not depend on the model lies in c/.
 """
 
 from __future__ import annotations

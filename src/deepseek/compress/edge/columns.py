@@ -1,4 +1,4 @@
-"""The raw columns of a bundle as numbers, as a device sends them, and the C that makes features of them.
+"""A bundle's raw columns as numbers, as a device sends them, and the C code that turns them into features.
 
 numeric            the number            NAN where it is missing
 category           its code, 1 to L      0 for a level that training did not see; model_code() finds it by name
@@ -27,12 +27,12 @@ ARITHMETIC_CODERS = (NumberEncoder, CategoryEncoder, BooleanEncoder, DatetimeEnc
 
 
 def is_arithmetic(preprocessor: Preprocessor) -> bool:
-    """Whether every column is of a kind that the device can prepare by itself."""
+    """Whether every column is of a kind that C code on the device can prepare."""
     return all(isinstance(column.coder, ARITHMETIC_CODERS) for column in preprocessor.columns)
 
 
 def as_numbers(preprocessor: Preprocessor, values: Mapping[str, Values]) -> Float64:
-    """Numbers (N, P) of raw values by column."""
+    """Raw values by column as numbers (N, P), in the preprocessor's order of columns."""
     return np.stack([_column_numbers(column.coder, values[column.name]) for column in preprocessor.columns], axis=1)
 
 
@@ -42,8 +42,8 @@ def _column_numbers(coder: ColumnEncoder, values: Values) -> Float64:
     if isinstance(coder, BooleanEncoder):
         return parse_numbers(values, parse_boolean)
     if isinstance(coder, DatetimeEncoder):
-        given = parse_timestamps(values)
-        return np.where(np.isnat(given.astype("datetime64[ms]")), np.nan, given.astype(np.float64))
+        timestamps = parse_timestamps(values)
+        return np.where(np.isnat(timestamps.astype("datetime64[ms]")), np.nan, timestamps.astype(np.float64))
     features = np.zeros((len(values), len(coder.parts)), np.float32)
     marks = coder.encode(values, features)
     codes = features[:, 0].astype(np.float64)
@@ -54,15 +54,15 @@ def _column_numbers(coder: ColumnEncoder, values: Values) -> Float64:
 
 
 def columns_c(preprocessor: Preprocessor) -> str:
-    """The tables of the columns, their names and levels, and prepare(inputs, features)."""
+    """C code of the columns: their tables, names and levels, and prepare(inputs, features)."""
     coders = [column.coder for column in preprocessor.columns]
     parts = [ctext.string_array("model_input_names", [column.name for column in preprocessor.columns], public=True)]
-    for place, coder in enumerate(coders):
+    for index, coder in enumerate(coders):
         if isinstance(coder, NumberEncoder) and coder.levels:
-            parts.append(ctext.array_definition(f"values_{place}", np.array(coder.levels, np.float64)))
+            parts.append(ctext.array_definition(f"values_{index}", np.array(coder.levels, np.float64)))
         if isinstance(coder, CategoryEncoder) and coder.levels:
-            parts.append(ctext.string_array(f"levels_{place}", coder.levels))
-    rows = ",\n".join(f"    {{{', '.join(_column_struct(coder, place))}}}" for place, coder in enumerate(coders))
+            parts.append(ctext.string_array(f"levels_{index}", coder.levels))
+    rows = ",\n".join(f"    {{{', '.join(_column_struct(coder, index))}}}" for index, coder in enumerate(coders))
     parts.append(f"static const struct column columns[] = {{\n{rows}\n}};\n")
     parts.append(_level_table(coders))
     parts.append(ctext.read_source("codes.c"))
@@ -74,8 +74,8 @@ def columns_c(preprocessor: Preprocessor) -> str:
     return ctext.read_source("prepare.c") + "".join(parts)
 
 
-def _column_struct(coder: ColumnEncoder, place: int) -> list[str]:
-    """The members of struct column."""
+def _column_struct(coder: ColumnEncoder, index: int) -> list[str]:
+    """Initializers of the members of `struct column` for one column."""
     kind, missing = "NUMBER", int(coder.parts[-1].kind == "missing") if coder.parts else 0
     fallback = offset = 0.0
     num_levels = first_hot = used = 0
@@ -83,7 +83,7 @@ def _column_struct(coder: ColumnEncoder, place: int) -> list[str]:
     values = "0"
     if isinstance(coder, NumberEncoder):
         fallback, offset = coder.median, coder.offset
-        values = f"values_{place}" if hot else "0"
+        values = f"values_{index}" if hot else "0"
     elif isinstance(coder, CategoryEncoder):
         kind, num_levels = "CATEGORY", len(coder.levels)
         first_hot = 2 if num_levels == 2 else 1
@@ -92,13 +92,13 @@ def _column_struct(coder: ColumnEncoder, place: int) -> list[str]:
     elif isinstance(coder, DatetimeEncoder):
         kind, fallback, offset = "MOMENT", float(coder.median_ms), float(coder.start_ms)
         used = sum(1 << bit for bit, name in enumerate(("days", *CALENDAR_FEATURES)) if name in coder.used)
-    whole = [str(x) for x in (num_levels, first_hot, hot)]
+    counts = [str(x) for x in (num_levels, first_hot, hot)]
     return [
         kind,
         str(missing),
         ctext.double_literal(fallback),
         ctext.double_literal(offset),
-        *whole,
+        *counts,
         values,
         f"{used}u",
     ]
@@ -106,10 +106,10 @@ def _column_struct(coder: ColumnEncoder, place: int) -> list[str]:
 
 def _level_table(coders: Sequence[Any]) -> str:
     rows = [
-        f"    {{levels_{place}, {len(coder.levels)}}}"
+        f"    {{levels_{index}, {len(coder.levels)}}}"
         if isinstance(coder, CategoryEncoder) and coder.levels
         else "    {0, 0}"
-        for place, coder in enumerate(coders)
+        for index, coder in enumerate(coders)
     ]
     head = "static const struct {\n    const char *const *names;\n    int count;\n} input_levels[] = {\n"
     return head + ",\n".join(rows) + "\n};\n\n"

@@ -1,6 +1,6 @@
-"""Values as C99 text that gives the same bits and that nothing in a name can break out of.
+"""C99 source text of values: numbers keep their bits, and no name can break out of its string literal.
 
->>> real(0.1), real(float("inf")), text('a"b\\n*/')
+>>> float_literal(0.1), float_literal(float("inf")), string_literal('a"b\\n*/')
 ('0x1.99999ap-4f', 'HUGE_VALF', '"a\\\\042b\\\\012\\\\052\\\\057"')
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deepseek.errors import InputError
 
 SOURCE_FOLDER = Path(__file__).parent / "c"
-MAX_LITERAL_CHARS = 4095  # characters that every C99 compiler takes in one string
+MAX_LITERAL_CHARS = 4095  # every C99 compiler accepts so many in one string literal
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+=.,")
 _LINE_WIDTH_CHARS = 118
 #: numpy's type of an element -> C's.
@@ -28,13 +28,13 @@ C_TYPES = {
 
 
 def read_source(name: str) -> str:
-    """One of our own C files."""
+    """Text of a C file in the folder c/."""
     return (SOURCE_FOLDER / name).read_text("utf-8")
 
 
 def string_literal(value: str) -> str:
-    """A string literal of the UTF-8 bytes. Whatever is no letter, digit or harmless sign is an octal escape of three
-    digits, which ends where it ends: no quote, newline, comment or trigraph comes through."""
+    """A C string literal of the UTF-8 bytes. Bytes other than letters, digits and harmless signs are three-digit octal
+    escapes, so no quote, newline, comment or trigraph comes through. InputError for text that C cannot hold."""
     data = value.encode("utf-8", "surrogatepass")
     if len(data) > MAX_LITERAL_CHARS or 0 in data:
         raise InputError(
@@ -45,14 +45,14 @@ def string_literal(value: str) -> str:
 
 
 def float_literal(value: float) -> str:
-    """A float32 by its bits."""
+    """A float32 as a hexadecimal C literal with the same bits."""
     return _hex_literal(float(np.float32(value)), "f", "HUGE_VALF")
 
 
 def double_literal(value: float) -> str:
-    """A float64 by its bits.
+    """A float64 as a hexadecimal C literal with the same bits.
 
-    >>> double_literal(-2.5), double(float("nan"))
+    >>> double_literal(-2.5), double_literal(float("nan"))
     ('-0x1.4p+1', 'NAN')
     """
     return _hex_literal(float(value), "", "HUGE_VAL")
@@ -70,7 +70,7 @@ def _hex_literal(value: float, ending: str, infinity: str) -> str:
 
 
 def array_definition(name: str, values: NDArray[Any]) -> str:
-    """A constant array of the numbers, flat, in the C type of their own; one zero where there are none."""
+    """Definition of a constant flat array in the C type of the numbers' dtype; one zero where there are none."""
     kind = C_TYPES[values.dtype.name]
     show = {"float": float_literal, "double": double_literal}.get(kind, str)
     return (
@@ -79,13 +79,13 @@ def array_definition(name: str, values: NDArray[Any]) -> str:
 
 
 def string_array(name: str, values: Sequence[str], *, public: bool = False) -> str:
-    """An array of strings; `public` ones can be seen by other files."""
-    shown = ",\n".join(f"    {string_literal(value)}" for value in values) or "    0"
-    return f"{'' if public else 'static '}const char *const {name}[] = {{\n{shown}\n}};\n"
+    """Definition of an array of strings; `public`: with external linkage."""
+    literals = ",\n".join(f"    {string_literal(value)}" for value in values) or "    0"
+    return f"{'' if public else 'static '}const char *const {name}[] = {{\n{literals}\n}};\n"
 
 
 def pointer_array(kind: str, name: str, targets: Sequence[str]) -> str:
-    """An array of pointers to constant arrays."""
+    """Definition of an array of pointers to constant arrays."""
     return f"static const {kind} *const {name}[] = {{{', '.join(targets) or '0'}}};\n"
 
 
@@ -104,7 +104,7 @@ def _wrap_lines(words: Iterable[str]) -> str:
 
 
 def narrow_integers(values: NDArray[Any], *kinds: str) -> NDArray[Any]:
-    """The whole numbers in the first of the types that holds them all."""
+    """The integers in the first of the dtypes `kinds` that holds them all. InputError when none does."""
     for kind in kinds:
         info = np.iinfo(kind)
         if not values.size or (values.min() >= info.min and values.max() <= info.max):

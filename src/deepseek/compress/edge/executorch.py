@@ -1,4 +1,4 @@
-"""The ExecuTorch tier: model.pte of a torch module, run by ExecuTorch's own runtime and held to the module.
+"""The ExecuTorch tier: model.pte of a torch module, run by ExecuTorch's own runtime and compared with the module.
 
     export_edge(Path("net.py:build"), Path("out"), EdgeOptions(tier="executorch"), data=Path("rows.safetensors"))
 
@@ -39,7 +39,7 @@ PTE_FILE = "model.pte"
 def export_pte(
     path: Path, out: Path, options: EdgeOptions, *, data: Path | None, say: Callable[[str], object]
 ) -> EdgeExport:
-    """As export_edge(), for a module of the user's own."""
+    """Write `out` as export_edge() does, for a user's torch module. ExtraError without executorch."""
     if importlib.util.find_spec("executorch") is None:
         raise ExtraError(
             "executorch is not installed", expected="the package executorch beside the torch that it asks for",
@@ -54,7 +54,7 @@ def export_pte(
     expected = module_outputs(module, rows)
     say("float32: lower to ExecuTorch, run, compare with the module")
     graph = lower_module(module, rows[:1])
-    subject = EdgeTarget(
+    target = EdgeTarget(
         name=path.stem, digest=hashlib.sha256(graph).hexdigest(), graph=graph,
         ends=("input", "output"), shape=rows.shape[1:],
         inputs=rows.reshape(len(rows), -1), expected=expected, rows_from="the rows of --data",
@@ -63,11 +63,11 @@ def export_pte(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / PTE_FILE).write_bytes(graph)
-        tried = _measure_program(folder / PTE_FILE, subject, options)
-        choose_variant([(tried, folder)], options, subject)
-        write_descriptions(folder, subject, options, tried, [tried])
+        measured = _measure_program(folder / PTE_FILE, target, options)
+        choose_variant([(measured, folder)], options, target)
+        write_descriptions(folder, target, options, measured, [measured])
         install_folder(folder, out, options)
-    return EdgeExport(out, subject, options.tier, tried, (tried,), (RUNTIME_NOTE,))
+    return EdgeExport(out, target, options.tier, measured, (measured,), (RUNTIME_NOTE,))
 
 
 RUNTIME_NOTE = (
@@ -76,7 +76,7 @@ RUNTIME_NOTE = (
 
 
 def lower_module(module: Any, row: Any) -> bytes:
-    """The bytes of a program for one row, with XNNPACK where ExecuTorch brings it."""
+    """Bytes of an ExecuTorch program for one row, with XNNPACK where ExecuTorch includes it."""
     torch, exir = need("torch", extra="compress"), need("executorch.exir", extra="compress")
     partitioners = []
     if importlib.util.find_spec("executorch.backends.xnnpack") is not None:
@@ -84,28 +84,28 @@ def lower_module(module: Any, row: Any) -> bytes:
         partitioners.append(xnnpack.XnnpackPartitioner())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about its own older names
-        recorded = torch.export.export(module, (torch.as_tensor(row),))
-        program = exir.to_edge_transform_and_lower(recorded, partitioner=partitioners).to_executorch()
+        exported = torch.export.export(module, (torch.as_tensor(row),))
+        program = exir.to_edge_transform_and_lower(exported, partitioner=partitioners).to_executorch()
     return bytes(program.buffer)
 
 
-def _measure_program(path: Path, subject: EdgeTarget, options: EdgeOptions) -> MeasuredVariant:
+def _measure_program(path: Path, target: EdgeTarget, options: EdgeOptions) -> MeasuredVariant:
     torch, runtime = need("torch", extra="compress"), need("executorch.runtime", extra="compress")
     start_s = time.perf_counter()
     method = runtime.Runtime.get().load_program(str(path)).load_method("forward")
-    tensors = [torch.as_tensor(row.reshape(1, *subject.shape)) for row in subject.inputs]
+    tensors = [torch.as_tensor(row.reshape(1, *target.shape)) for row in target.inputs]
     method.execute([tensors[0]])
     cold_s = time.perf_counter() - start_s
-    outputs, took_s = [], []
+    outputs, durations_s = [], []
     for tensor in tensors:
         start_s = time.perf_counter()
         answer = method.execute([tensor])[0]
-        took_s.append(time.perf_counter() - start_s)
+        durations_s.append(time.perf_counter() - start_s)
         outputs.append(answer.detach().numpy().reshape(1, -1).copy())
-    found = np.concatenate(outputs)
+    all_outputs = np.concatenate(outputs)
     parity = compare_outputs(
-        subject, found, found.argmax(axis=1).astype(np.int32), slice(None), lossy=False, keep=options.keep
+        target, all_outputs, all_outputs.argmax(axis=1).astype(np.int32), slice(None), lossy=False, keep=options.keep
     )
-    p50_s, p99_s = np.quantile(took_s, [0.5, 0.99]).tolist()
-    most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of this Python, torch and all
-    return MeasuredVariant("float32", path.stat().st_size, parity, p50_s, p99_s, cold_s, most_bytes, 0)
+    p50_s, p99_s = np.quantile(durations_s, [0.5, 0.99]).tolist()
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # of this Python, torch and all
+    return MeasuredVariant("float32", path.stat().st_size, parity, p50_s, p99_s, cold_s, peak_bytes, 0)

@@ -1,11 +1,11 @@
-"""`deepseek export --edge`: a folder that runs a model on a device, without torch and without Python.
+"""Export for a device (`deepseek export --edge`): a folder that runs a model without torch and without Python.
 
     done = export_edge(Path("loans"), Path("loans-edge"), EdgeOptions(tier="c"))
     done.size_bytes, done.parity, done.measured
 
-Main path: open the model and real rows -> make each variant (float32, int8) -> compile it, run it on the rows, compare
--> keep the smallest that answers as the model does -> check --max-mb -> put the folder in its place. A variant that
-misses parity is never written, and with none left nothing is.
+Main path: open the model and real rows -> build each variant (float32, int8) -> compile it, run it on the rows, compare
+-> choose the smallest that answers as the model does -> check --max-mb -> install the folder. A variant that misses
+parity is never written, and without any other nothing is.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from pathlib import Path
 from deepseek.compress.edge import build
 from deepseek.compress.edge.parity import compare_outputs
 from deepseek.compress.edge.result import (
-    MANIFEST_FILE,
-    MEASURED_FILE,
     EdgeExport,
     EdgeOptions,
     MeasuredVariant,
-    Tier,
     check_output_folder,
     choose_variant,
     install_folder,
@@ -38,7 +35,7 @@ def export_edge(
     path: Path, out: Path, options: EdgeOptions | None = None, *, data: Path | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> EdgeExport:  # fmt: skip
-    """Write the folder `out`. `say` is told what is being done.
+    """Export the model at `path` into the folder `out`. `say` receives progress messages.
 
     InputError or IntegrityError for a model, rows or a target that cannot be used, ExtraError without a compiler,
     CheckError when no variant answers as the model does or the smallest is above `max_mb`.
@@ -52,21 +49,22 @@ def export_edge(
     build.find_compiler()
     if options.tier == "onnxruntime":
         _check_library(options)
-    subject = open_edge_target(path, data)
-    made, notes = build_variants(subject, options.tier)
-    with tempfile.TemporaryDirectory() as tries:
-        tried: list[tuple[MeasuredVariant, Path]] = []
-        for variant in made:
+    target = open_edge_target(path, data)
+    variants, notes = build_variants(target, options.tier)
+    with tempfile.TemporaryDirectory() as scratch:
+        measured: list[tuple[MeasuredVariant, Path]] = []
+        for variant in variants:
             say(f"{variant.name}: compile, run, compare with the model")
-            tried.append(_measure_variant(variant, subject, Path(tries) / variant.name, options))
-        kept, place = choose_variant(tried, options, subject)
-        write_descriptions(place, subject, options, kept, [each for each, _ in tried])
-        install_folder(place, out, options)
-    return EdgeExport(out, subject, options.tier, kept, tuple(each for each, _ in tried), tuple(notes))
+            measured.append(_measure_variant(variant, target, Path(scratch) / variant.name, options))
+        best, folder = choose_variant(measured, options, target)
+        measurements = tuple(measurement for measurement, _ in measured)
+        write_descriptions(folder, target, options, best, measurements)
+        install_folder(folder, out, options)
+    return EdgeExport(out, target, options.tier, best, measurements, tuple(notes))
 
 
 def _check_library(options: EdgeOptions) -> None:
-    """CheckError, before any long work, when the runtime alone is larger than what is allowed."""
+    """CheckError, before any long work, when onnxruntime's library alone is larger than options.max_mb."""
     size_bytes = sum(path.stat().st_size for path in library_files().values())
     if size_bytes > options.max_mb * 1e6:
         raise CheckError(
@@ -77,41 +75,30 @@ def _check_library(options: EdgeOptions) -> None:
 
 
 def _measure_variant(
-    variant: Variant, subject: EdgeTarget, place: Path, options: EdgeOptions
+    variant: Variant, target: EdgeTarget, folder: Path, options: EdgeOptions
 ) -> tuple[MeasuredVariant, Path]:
-    """The variant's folder, compiled and run."""
-    place.mkdir()
+    """Write a variant's files into `folder`, compile and run it; its measurement and the folder."""
+    folder.mkdir()
     for name, content in variant.files.items():
-        file = place / name
+        file = folder / name
         file.parent.mkdir(exist_ok=True)
         if isinstance(content, Path):
             shutil.copyfile(content, file)
         else:
             file.write_bytes(content)
     rows = variant.rows
-    inputs = subject.inputs[rows]
-    with build.compile_program(place) as made:
-        ran = build.run_program(made, inputs, variant.program)
-        start_s = build.cold_start_s(made, inputs, variant.program)
-        program_bytes = build.stripped_bytes(made)
-    parity = compare_outputs(subject, ran.outputs, ran.chosen, rows, lossy=variant.is_lossy, keep=options.keep)
-    beside = sum((place / name).stat().st_size for name in variant.on_device)
-    tried = MeasuredVariant(
-        variant.name, program_bytes + beside, parity, ran.p50_s, ran.p99_s, start_s, ran.most_bytes,
+    inputs = target.inputs[rows]
+    with build.compile_program(folder) as program_folder:
+        result = build.run_program(program_folder, inputs, variant.program)
+        start_s = build.cold_start_s(program_folder, inputs, variant.program)
+        program_bytes = build.stripped_bytes(program_folder)
+    parity = compare_outputs(target, result.outputs, result.classes, rows, lossy=variant.is_lossy, keep=options.keep)
+    files_bytes = sum((folder / name).stat().st_size for name in variant.on_device)
+    measured = MeasuredVariant(
+        variant.name, program_bytes + files_bytes, parity, result.p50_s, result.p99_s, start_s, result.peak_bytes,
         variant.program.static_bytes,
     )  # fmt: skip
-    return tried, place
+    return measured, folder
 
 
-__all__ = [
-    "MANIFEST_FILE",
-    "MEASURED_FILE",
-    "EdgeExport",
-    "EdgeOptions",
-    "MeasuredVariant",
-    "Tier",
-    "check_output_folder",
-    "choose_variant",
-    "export_edge",
-    "write_descriptions",
-]
+__all__ = ["EdgeExport", "EdgeOptions", "export_edge"]

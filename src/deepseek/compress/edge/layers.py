@@ -1,7 +1,7 @@
-"""A Network as C: constant weights, one arena whose size is known when it is compiled, one call for each step.
+"""C code of a Network: constant weights, one arena of a size known at compile time, one call for each step.
 
 code = network_c(network, int8=True)         # run_network(input, output)
-plan_arena(network)                          # where each tensor lies, and how many floats all take together
+plan_arena(network)                          # offset of each tensor, and the size of the arena, in floats
 """
 
 from __future__ import annotations
@@ -19,54 +19,56 @@ from deepseek.contracts import Float32
 
 
 def network_c(network: Network, *, int8: bool) -> str:
-    """The kernels that are used, the weights and run_network(). With `int8` the weights of conv and dense steps are
-    int8 with a scale for each output channel; sums stay float32."""
-    places, size = plan_arena(network)
+    """C code with the kernels in use, the weights and run_network(). With `int8` the weights of conv and dense steps
+    are int8 with a scale per output channel; sums stay float32."""
+    offsets, size = plan_arena(network)
     kinds = {step.kind for step in network.steps}
     chunks = [f"typedef {'int8_t' if int8 else 'float'} weight_t;\n", f"static float arena[{max(size, 1)}];\n\n"]
     chunks += [text for kind, text in kernel_sources().items() if kind in kinds]
     calls = []
     for number, step in enumerate(network.steps):
         chunks.append(_step_data(step, number, int8=int8))
-        names = {name: _address(name, network, places) for name in (*step.inputs, step.output)}
+        names = {name: _address(name, network, offsets) for name in (*step.inputs, step.output)}
         calls.append("    " + _step_call(step, number, names, int8=int8))
-    num_out = network.size(network.output)
+    num_out, last = network.size(network.output), _address(network.output, network, offsets)
     body = "\n".join(calls)
     chunks.append(
         f"static void run_network(const float *input, float *output)\n{{\n    int i;\n{body}\n"
-        f"    for (i = 0; i < {num_out}; i++)\n        output[i] = ({_address(network.output, network, places)})[i];\n}}\n\n"
+        f"    for (i = 0; i < {num_out}; i++)\n        output[i] = ({last})[i];\n}}\n\n"
     )
     return "".join(chunks)
 
 
 def kernel_sources() -> dict[str, str]:
-    """The C function of each kind of step, by its kind, from network.c."""
+    """C functions of network.c by the kind of step that they compute."""
     _, *parts = re.split(r"^/\*\*\* (\w+) \*\*\*/\n", ctext.read_source("network.c"), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def plan_arena(network: Network) -> tuple[dict[str, int], int]:
-    """First float of each tensor but the input, and the size of the arena. A tensor takes the lowest room that nobody
-    who is still to be read holds."""
+    """Offset in floats of each tensor except the input, and the size of the arena. A tensor takes the lowest gap
+    between tensors that later steps still read."""
     last = {name: number for number, step in enumerate(network.steps) for name in step.inputs}
     last[network.output] = len(network.steps)
-    places: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     total = 0
     for number, step in enumerate(network.steps):
-        held = sorted((places[name], places[name] + network.size(name)) for name in places if last[name] >= number)
-        at, need = 0, network.size(step.output)
-        for start, end in held:
-            if at + need <= start:
+        occupied = sorted(
+            (offsets[name], offsets[name] + network.size(name)) for name in offsets if last[name] >= number
+        )
+        offset, size = 0, network.size(step.output)
+        for start, end in occupied:
+            if offset + size <= start:
                 break
-            at = max(at, end)
-        places[step.output] = at
+            offset = max(offset, end)
+        offsets[step.output] = offset
         last.setdefault(step.output, number)
-        total = max(total, at + need)
-    return places, total
+        total = max(total, offset + size)
+    return offsets, total
 
 
 def quantize_channels(weight: Float32) -> tuple[NDArray[np.int8], Float32]:
-    """int8 weights and the scale of each output channel (the first axis), symmetric."""
+    """Symmetric int8 weights (out, in) and the scale of each output channel (out,), the first axis."""
     flat = weight.reshape(len(weight), -1)
     scale = np.abs(flat).max(axis=1, initial=0) / np.float32(127)
     scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
@@ -89,8 +91,8 @@ def _step_data(step: Step, number: int, *, int8: bool) -> str:
     return text + "\n" if text else ""
 
 
-def _address(name: str, network: Network, places: Mapping[str, int]) -> str:
-    return "input" if name == network.input else f"arena + {places[name]}"
+def _address(name: str, network: Network, offsets: Mapping[str, int]) -> str:
+    return "input" if name == network.input else f"arena + {offsets[name]}"
 
 
 def _step_call(step: Step, number: int, names: Mapping[str, str], *, int8: bool) -> str:

@@ -1,10 +1,10 @@
-"""A small network out of an ONNX graph: a list of steps on tensors of one row, with every shape known.
+"""Reads a small network from an ONNX graph: a list of steps on tensors of one row, with every shape known.
 
     network = read_network(graph_bytes)
     network.steps      # conv, dense, pool, add, multiply, affine, clamp, sigmoid, hard_sigmoid, softmax
 
-onnxruntime's basic optimisation folds constants and batch normalisation first; a ReLU or ReLU6 becomes a limit of the
-step before it; what only changes a shape is no step. Shapes have no axis of rows: (C, H, W), (C, L) or (D,).
+onnxruntime's basic optimization folds constants and batch normalization first; a ReLU or ReLU6 becomes a limit of the
+step before it; an operator that only changes a shape is no step. Shapes have no row axis: (C, H, W), (C, L) or (D,).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
 EXTRA = "compress"
-_CLAMPING_KINDS = frozenset({"conv", "dense", "add", "affine"})  # steps that can cut what they write
+_CLAMPING_KINDS = frozenset({"conv", "dense", "add", "affine"})  # steps that can clamp their output
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Network:
 
 
 def read_network(graph: bytes) -> Network:
-    """The network of a graph with one float input and one float output. InputError names the node that the C tier does
-    not know, IntegrityError what is no graph."""
+    """The network of a graph with one float input and one float output. InputError names a node that the C tier does
+    not know; IntegrityError for bytes that are no ONNX graph."""
     model = simplify_graph(graph)
-    reading = _graph_context(model)
+    context = _graph_context(model)
     steps: list[Step] = []
     for node in model.graph.node:
         reader = READERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
@@ -54,16 +54,16 @@ def read_network(graph: bytes) -> Network:
                 expected=f"a network of {', '.join(sorted(READERS))}",
                 fix="use --tier onnxruntime, or build the network of these",
             )
-        step = reader(node, reading)
+        step = reader(node, context)
         if step is not None:
             steps.append(step)
-    output = reading.resolved(model.graph.output[0].name)
-    limited = _fuse_clamps(steps, output, reading)
-    return Network(tuple(limited), reading.shapes, model.graph.input[0].name, reading.resolved(output))
+    output = context.resolve(model.graph.output[0].name)
+    limited = _fuse_clamps(steps, output, context)
+    return Network(tuple(limited), context.shapes, model.graph.input[0].name, context.resolve(output))
 
 
 def simplify_graph(graph: bytes) -> Any:
-    """The model for one row, constants folded, with the shape of every tensor. As read_network() for errors."""
+    """The ONNX model for one row, constants folded, with the shape of every tensor. Errors as of read_network()."""
     onnx = need("onnx", extra=EXTRA)
     need("onnx.shape_inference", extra=EXTRA)
     try:
@@ -95,20 +95,20 @@ def simplify_graph(graph: bytes) -> Any:
 
 
 def check_ends(model: Any) -> None:
-    """InputError unless there is one input and one output, both float32, with every axis but the rows' fixed."""
-    weights = {each.name for each in model.graph.initializer}
-    inputs = [each for each in model.graph.input if each.name not in weights]
+    """InputError unless there is one input and one output, both float32, with every axis but the rows fixed."""
+    weights = {value_info.name for value_info in model.graph.initializer}
+    inputs = [value_info for value_info in model.graph.input if value_info.name not in weights]
     for what, ends in (("input", inputs), ("output", list(model.graph.output))):
         if len(ends) != 1 or ends[0].type.tensor_type.elem_type != 1:
             raise InputError(
-                f"the graph has {len(ends)} {what}s ({', '.join(each.name[:40] for each in ends[:5])})",
+                f"the graph has {len(ends)} {what}s ({', '.join(value_info.name[:40] for value_info in ends[:5])})",
                 expected=f"one {what} of float32", fix="export the part of it that the device needs",
             )  # fmt: skip
     dims = inputs[0].type.tensor_type.shape.dim
     if not dims or any(dim.dim_value < 1 for dim in dims[1:]) or dims[0].dim_value > 1:
-        shown = [dim.dim_value or dim.dim_param or "?" for dim in dims]
+        axes = [dim.dim_value or dim.dim_param or "?" for dim in dims]
         raise InputError(
-            f"the input {inputs[0].name[:40]!r} has the shape {shown}",
+            f"the input {inputs[0].name[:40]!r} has the shape {axes}",
             expected="rows first, all other axes fixed", fix="export it with a fixed size",
         )  # fmt: skip
 
@@ -121,28 +121,28 @@ def _decode_error() -> type[Exception]:
 def _graph_context(model: Any) -> GraphContext:
     to_array = need("onnx.numpy_helper", extra=EXTRA).to_array
     shapes = {}
-    for each in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-        dims = [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+    for value_info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        dims = [dim.dim_value for dim in value_info.type.tensor_type.shape.dim]
         if all(dims):
-            shapes[each.name] = tuple(dims[1:])
-    constants = {each.name: np.asarray(to_array(each)) for each in model.graph.initializer}
+            shapes[value_info.name] = tuple(dims[1:])
+    constants = {value_info.name: np.asarray(to_array(value_info)) for value_info in model.graph.initializer}
     return GraphContext(shapes, constants)
 
 
-def _fuse_clamps(steps: list[Step], output: str, reading: GraphContext) -> list[Step]:
-    """Clamps as limits of the steps before them, where nobody else reads those."""
+def _fuse_clamps(steps: list[Step], output: str, context: GraphContext) -> list[Step]:
+    """The steps with clamps merged into the limits of the steps before them, where no other step reads those."""
     uses = Counter(name for step in steps for name in step.inputs)
-    made: dict[str, int] = {}
-    kept: list[Step] = []
+    producers: dict[str, int] = {}
+    fused: list[Step] = []
     for step in steps:
-        step = replace(step, inputs=tuple(reading.resolved(name) for name in step.inputs))  # noqa: PLW2901
-        before = made.get(step.inputs[0]) if step.kind == "clamp" else None
-        if before is not None and uses[step.inputs[0]] == 1 and step.inputs[0] != output:
-            earlier = kept[before]
+        step = replace(step, inputs=tuple(context.resolve(name) for name in step.inputs))  # noqa: PLW2901
+        producer = producers.get(step.inputs[0]) if step.kind == "clamp" else None
+        if producer is not None and uses[step.inputs[0]] == 1 and step.inputs[0] != output:
+            earlier = fused[producer]
             if earlier.kind in _CLAMPING_KINDS and math.isinf(earlier.low) and math.isinf(earlier.high):
-                kept[before] = replace(earlier, low=step.low, high=step.high)
-                reading.alias(step.output, step.inputs[0])
+                fused[producer] = replace(earlier, low=step.low, high=step.high)
+                context.alias(step.output, step.inputs[0])
                 continue
-        made[step.output] = len(kept)
-        kept.append(step)
-    return kept
+        producers[step.output] = len(fused)
+        fused.append(step)
+    return fused

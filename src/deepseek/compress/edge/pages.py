@@ -1,10 +1,11 @@
-"""What a person reads in the folder: README.md, and the inputs and outputs in edge.json."""
+"""Texts of the exported folder: README.md, and the descriptions of inputs and outputs in edge.json."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.contracts import JsonObject
 from deepseek.data.features.categories import CategoryEncoder
 
 _INPUT_TEXTS = {
@@ -33,13 +34,13 @@ float32 tensor. `edge.json` says its shape, how far the answers may differ from 
 """
 
 
-def readme(subject: EdgeTarget, tier: str) -> str:
-    """README.md. No name of the user's stands in it: those are in edge.json."""
+def readme(target: EdgeTarget, tier: str) -> str:
+    """Text of README.md. It holds none of the user's names; those are in edge.json."""
     if tier == "executorch":
         return _EXECUTORCH_README
-    what = "raw columns, which are prepared in C" if subject.is_raw else (
+    what = "raw columns, which are prepared in C" if target.is_raw else (
         "PREPARED features, not raw columns: this model has columns that C does not prepare"
-        if subject.runtime is not None
+        if target.runtime is not None
         else "the numbers of one input tensor, in its order"
     )  # fmt: skip
     return f"""\
@@ -48,9 +49,9 @@ def readme(subject: EdgeTarget, tier: str) -> str:
 {_TIER_TEXTS[tier]}
 
     make
-    ./model < rows.csv      # numbers, {subject.inputs.shape[1]} a row; "nan" is missing
+    ./model < rows.csv      # numbers, {target.inputs.shape[1]} a row; "nan" is missing
 
-It prints the {subject.expected.shape[1]} output(s) of each row and the number of its class.
+It prints the {target.expected.shape[1]} output(s) of each row and the number of its class.
 
     model_open(".");        /* once */
     model_run(row, out);    /* row: {what} */
@@ -62,27 +63,45 @@ measured where the folder was made.
 """
 
 
-def describe_inputs(subject: EdgeTarget) -> list[dict[str, Any]]:
-    """One entry for each number of a row, or one for a tensor."""
-    if subject.runtime is None:
-        return [{"name": subject.ends[0], "shape": list(subject.shape), "sends": "float32 numbers in C order"}]
-    preprocessor = subject.runtime.preprocessor
-    if not subject.is_raw:
-        return [{"name": name, "sends": "a prepared feature"} for name in preprocessor.feature_names]
-    found = []
-    for column in preprocessor.columns:
-        entry: dict[str, Any] = {"name": column.name, "kind": column.kind, "sends": _INPUT_TEXTS[column.coder.dtype]}
-        if isinstance(column.coder, CategoryEncoder):
-            entry["levels"] = {level: code for code, level in enumerate(column.coder.levels, 1)}
-        found.append(entry)
-    return found
+@dataclass(frozen=True, slots=True)
+class DeviceInput:
+    """One number of a row, or one tensor, that a device sends."""
+
+    name: str
+    sends: str  # meaning of the number, for people
+    kind: str | None = None  # of a raw column
+    shape: tuple[int, ...] | None = None  # of a tensor's row
+    levels: tuple[str, ...] | None = None  # of a category, whose codes count from 1
+
+    def to_dict(self) -> JsonObject:
+        """An entry of "inputs" in edge.json."""
+        levels = None if self.levels is None else {level: code for code, level in enumerate(self.levels, 1)}
+        shape = None if self.shape is None else list(self.shape)
+        entry = {"name": self.name, "kind": self.kind, "shape": shape, "sends": self.sends, "levels": levels}
+        return {key: value for key, value in entry.items() if value is not None}
 
 
-def describe_outputs(subject: EdgeTarget) -> dict[str, Any]:
-    """What the numbers that come out are."""
-    if subject.runtime is None:
-        return {"name": subject.ends[1], "size": int(subject.expected.shape[1])}
-    decision = subject.runtime.decision
+def describe_inputs(target: EdgeTarget) -> list[DeviceInput]:
+    """The inputs of a row: one for each number, or one for a tensor."""
+    if target.runtime is None:
+        return [DeviceInput(target.ends[0], "float32 numbers in C order", shape=target.shape)]
+    preprocessor = target.runtime.preprocessor
+    if not target.is_raw:
+        return [DeviceInput(name, "a prepared feature") for name in preprocessor.feature_names]
+    return [
+        DeviceInput(
+            column.name, _INPUT_TEXTS[column.coder.dtype], kind=column.kind,
+            levels=tuple(column.coder.levels) if isinstance(column.coder, CategoryEncoder) else None,
+        )
+        for column in preprocessor.columns
+    ]  # fmt: skip
+
+
+def describe_outputs(target: EdgeTarget) -> JsonObject:
+    """The object "outputs" of edge.json: a tensor's size, a value's interval, or the labels of probabilities."""
+    if target.runtime is None:
+        return {"name": target.ends[1], "size": int(target.expected.shape[1])}
+    decision = target.runtime.decision
     if not decision.labels:
-        return {"value": subject.runtime.manifest.target, "half_width": decision.half_width}
+        return {"value": target.runtime.manifest.target, "half_width": decision.half_width}
     return {"chances": list(decision.labels), "threshold": decision.threshold}

@@ -1,4 +1,4 @@
-"""What stands in the folder as C: model.h and model.c with the same four functions in each tier, and its Makefile.
+"""C programs of the exported folder: model.h and model.c with the same four functions in each tier, and a Makefile.
 
     program = bundle_program(runtime)                       # raw columns -> outputs, all in C
     program = network_program(read_network(graph), int8=True)
@@ -25,7 +25,7 @@ from deepseek.nn.model import Model
 
 NumberType = Literal["double", "float"]
 INCLUDES = '#include <float.h>\n#include <math.h>\n#include <stdint.h>\n#include "model.h"\n\n'
-LIBRARY_NAME = "libonnxruntime.so.1"  # the name that it calls itself
+LIBRARY_NAME = "libonnxruntime.so.1"  # its soname
 
 MAKEFILE = """\
 # `make` builds ./model, the example; on a device, add model.c and model.h to your own program.
@@ -48,23 +48,23 @@ clean:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Files by name, and what model_run() takes and gives."""
+    """Source files by name, and the sizes of model_run()'s inputs and outputs."""
 
     files: dict[str, str] = field(repr=False)
     number: NumberType  # of an input
     num_inputs: int
     num_outputs: int
-    static_bytes: int = 0  # buffers whose size the compiler knows, beside constants
+    static_bytes: int = 0  # static buffers, without constants
 
 
 def bundle_program(runtime: Runtime) -> Program:
-    """A bundle in C alone."""
+    """The C program of a bundle."""
     return model_program(runtime.model, runtime.decision, runtime.preprocessor)
 
 
 def model_program(model: Model, decision: Decision, preprocessor: Preprocessor) -> Program:
-    """A model of tables in C alone. Where a column is of a kind that is not prepared there, model_run() takes the
-    prepared features. InputError for a part that the tier does not know."""
+    """The C program of a tabular model. Where C cannot prepare some kind of column, model_run() takes the prepared
+    features. InputError for a model part that the tier does not know."""
     raw = is_arithmetic(preprocessor)
     parts = [f"enum {{ NUM_FEATURES = {len(preprocessor.feature_names)} }};\n\n"]
     parts += [columns_c(preprocessor)] if raw else []
@@ -75,7 +75,7 @@ def model_program(model: Model, decision: Decision, preprocessor: Preprocessor) 
 
 
 def network_program(network: Network, *, int8: bool) -> Program:
-    """A network in C alone: model_run() takes the numbers of one input tensor in its order."""
+    """The C program of a network: model_run() takes the numbers of one input tensor in its order."""
     num_in, num_out = network.size(network.input), network.size(network.output)
     parts = [network_c(network, int8=int8), ARGMAX_DECIDE, MODEL_OPEN_STUB]
     parts.append(_model_run("    run_network(input, output);\n"))
@@ -87,13 +87,13 @@ def network_program(network: Network, *, int8: bool) -> Program:
 def onnxruntime_program(
     ends: tuple[str, str], shape: tuple[int, ...], num_outputs: int, runtime: Runtime | None, *, qdq: bool
 ) -> Program:
-    """The graph in libonnxruntime: `ends` are the names of its input and output, `shape` of one row. Of a bundle the
-    columns are prepared in C. Without `qdq`, stored int8 weights are widened once, on loading."""
+    """A C program around a graph in libonnxruntime. `ends`: names of the graph's input and output; `shape`: of one row.
+    A bundle's columns are prepared in C. Without `qdq`, stored int8 weights are dequantized once, on loading."""
     num_features = 1
     for size in shape:
         num_features *= size
     raw = runtime is not None and is_arithmetic(runtime.preprocessor)
-    shapes = [", ".join(map(str, (1, *each))) for each in (shape, (num_outputs,))]
+    shapes = [", ".join(map(str, (1, *row_shape))) for row_shape in (shape, (num_outputs,))]
     parts = [
         "#include <stdio.h>\n#include \"model.h\"\n", f"enum {{ NUM_FEATURES = {num_features} }};\n",
         f"#define INPUT_SHAPE {{{shapes[0]}}}\n#define OUTPUT_SHAPE {{{shapes[1]}}}\n",

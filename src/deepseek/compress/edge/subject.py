@@ -1,11 +1,11 @@
-"""What is exported, and the rows that the export is held to.
+"""The model to export to a device, and the rows that its program is compared on.
 
-    subject = open_edge_target(Path("loans"), data=Path("rows.csv"))     # a bundle
-    subject = open_edge_target(Path("net.onnx"), data=Path("rows.safetensors"))
-    subject.inputs, subject.expected                                 # what the device sends, what it must answer
+    target = open_edge_target(Path("loans"), data=Path("rows.csv"))     # a bundle
+    target = open_edge_target(Path("net.onnx"), data=Path("rows.safetensors"))
+    target.inputs, target.expected                                   # what the device sends, what it must answer
 
-A bundle without `data` is held to rows drawn from its data card, column by column. Rows of a bundle come a second time
-with cells taken away, so that missing values are held to the bundle's, too.
+A bundle without `data` is compared on rows drawn from its data card, column by column. A bundle's rows come a second
+time with some cells missing, so that the treatment of missing values is compared, too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +41,14 @@ from deepseek.files import read_bounded
 GRAPH_FILE = "model.onnx"
 MAX_ROWS = 1_000
 CARD_ROWS = 300
-EXAMPLE_ROWS = 8  # that a module is recorded with
+EXAMPLE_ROWS = 8  # that a module is traced with
 MAX_GRAPH_BYTES = 2**31
-MISSING_SHARE = 0.15  # of the cells of a row that is tried with gaps
+MISSING_SHARE = 0.15  # share of cells that are set to missing in the repeated rows
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeTarget:
-    """A model and real rows: `inputs` (N, I) as a device sends them, and the outputs (N, O) that are expected."""
+    """A model and real rows: `inputs` (N, I) as a device sends them, and the expected outputs (N, O)."""
 
     name: str
     digest: str
@@ -75,8 +75,8 @@ def open_edge_target(path: Path, data: Path | None = None) -> EdgeTarget:
     """
     if is_module_name(path):
         module, rows = load_module(path), read_rows(data)
-        subject = _open_graph(_export_graph(module, rows), path.stem, data)
-        return replace(subject, expected=module_outputs(module, rows))  # the program is held to the module on every row
+        target = _open_graph(_export_graph(module, rows), path.stem, data)
+        return replace(target, expected=module_outputs(module, rows))  # the program is held to the module on every row
     if path.suffix == ".onnx" and path.is_file():
         graph = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="export a smaller model")
         return _open_graph(graph, path.stem, data)
@@ -113,12 +113,12 @@ def _open_bundle(path: Path, data: Path | None) -> EdgeTarget:
 
 
 def module_outputs(module: Any, rows: Float32) -> Float32:
-    """What the module gives for each row alone (N, O). InputError when it fails, or gives more than one tensor."""
+    """The module's outputs (N, O), each row run alone. InputError when it fails or returns more than one tensor."""
     torch = need("torch", extra="compress")
     try:
         with torch.no_grad():
-            found = [module(torch.as_tensor(row[None])).reshape(1, -1).numpy() for row in rows]
-        return np.concatenate(found).astype(np.float32)
+            outputs = [module(torch.as_tensor(row[None])).reshape(1, -1).numpy() for row in rows]
+        return np.concatenate(outputs).astype(np.float32)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"the module fails on a row of the shape {list(rows.shape[1:])}: {str(error)[:300]}",
@@ -165,40 +165,40 @@ def read_rows(path: Path | None, name: str = "", shape: tuple[int, ...] | None =
     import safetensors.numpy
 
     try:
-        found = safetensors.numpy.load_file(path)
+        tensors = safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise IntegrityError(
             f"{path.name} cannot be read: {error}", expected="a .safetensors file", fix="save the rows again"
         ) from error
-    rows = found.get(name, next(iter(found.values())) if len(found) == 1 else None)
+    rows = tensors.get(name, next(iter(tensors.values())) if len(tensors) == 1 else None)
     if rows is None:
         raise InputError(
-            f"{path.name} has no tensor {name!r}", expected=", ".join(found)[:200], fix="name it as the graph does"
+            f"{path.name} has no tensor {name!r}", expected=", ".join(tensors)[:200], fix="name it as the graph does"
         )
     if not rows.size or rows.ndim < 2 or rows.shape[1:] != (shape or rows.shape[1:]) or rows.dtype.kind not in "fiu":
         raise InputError(
             f"the tensor in {path.name} is {rows.dtype} {list(rows.shape)}",
             expected=f"numbers of the shape {shown}, N at least 1", fix="save such rows",
         )  # fmt: skip
-    kept = rows[spread_indices(len(rows), MAX_ROWS)].astype(np.float32)
-    if not np.isfinite(kept).all():
+    chosen = rows[spread_indices(len(rows), MAX_ROWS)].astype(np.float32)
+    if not np.isfinite(chosen).all():
         raise InputError(
             f"{path.name} holds NaN or infinite numbers", expected="finite numbers",
             fix="leave those rows out: a network answers them with NaN",
         )  # fmt: skip
-    return np.ascontiguousarray(kept)
+    return np.ascontiguousarray(chosen)
 
 
 def with_missing_values(values: Mapping[str, Values], *, seed: int = 0) -> dict[str, list[Any]]:
-    """The rows, and behind them the same rows with some cells missing, the last one with all of them."""
+    """The rows by column, followed by the same rows with some cells missing; the last row misses all."""
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Any]] = {}
+    extended: dict[str, list[Any]] = {}
     for name, column in values.items():
-        given = list(column)
-        holes = rng.random(len(given)) < MISSING_SHARE
-        holes[-1] = True
-        found[name] = given + [None if hole else value for value, hole in zip(given, holes, strict=True)]
-    return found
+        cells = list(column)
+        is_missing = rng.random(len(cells)) < MISSING_SHARE
+        is_missing[-1] = True
+        extended[name] = cells + [None if missing else value for value, missing in zip(cells, is_missing, strict=True)]
+    return extended
 
 
 def rows_from_card(runtime: Runtime, num_rows: int = CARD_ROWS) -> dict[str, list[Any]]:
@@ -207,24 +207,33 @@ def rows_from_card(runtime: Runtime, num_rows: int = CARD_ROWS) -> dict[str, lis
     card = {column["name"]: column for column in json.loads(runtime.bundle.read("card.json"))["columns"]}
     rng = np.random.default_rng(0)
     return {
-        column.name: _draw_column(column.coder, card.get(column.name, {}), num_rows, rng)
+        column.name: _draw_column(column.coder, card.get(column.name, {}).get("histogram"), num_rows, rng)
         for column in runtime.preprocessor.columns
     }
 
 
-def _draw_column(coder: ColumnEncoder, card: Mapping[str, Any], num_rows: int, rng: np.random.Generator) -> list[Any]:
+class Histogram(TypedDict):
+    """A column's histogram in card.json: B counts between B + 1 edges."""
+
+    counts: list[int]
+    edges: list[float]
+
+
+def _draw_column(
+    coder: ColumnEncoder, histogram: Histogram | None, num_rows: int, rng: np.random.Generator
+) -> list[Any]:
+    """Random values (num_rows,) of a column by its levels, range or histogram; its typical value without any."""
     if isinstance(coder, CategoryEncoder):
         levels: Sequence[str] = [*coder.levels, "a level that training did not see"]
-        return [levels[place] for place in rng.integers(0, len(levels), num_rows)]
+        return [levels[level] for level in rng.integers(0, len(levels), num_rows)]
     if isinstance(coder, BooleanEncoder):
         return [bool(value) for value in rng.integers(0, 2, num_rows)]
     if isinstance(coder, DatetimeEncoder):
         span = max(2 * (coder.median_ms - coder.start_ms), 1)
         return [format_timestamp(int(coder.start_ms + share * span)) for share in rng.random(num_rows)]
-    counts = np.asarray(card.get("histogram", {}).get("counts", []), np.float64)
-    if not counts.sum():
+    if histogram is None or not sum(histogram["counts"]):
         return [coder.example()] * num_rows
-    edges = np.asarray(card["histogram"]["edges"], np.float64)
+    counts, edges = (np.asarray(histogram[key], np.float64) for key in ("counts", "edges"))
     bins = rng.choice(len(counts), num_rows, p=counts / counts.sum())
-    drawn = edges[bins] + rng.random(num_rows) * (edges[bins + 1] - edges[bins])
-    return [float(value) for value in (np.rint(drawn) if getattr(coder, "whole", False) else drawn)]
+    numbers = edges[bins] + rng.random(num_rows) * (edges[bins + 1] - edges[bins])
+    return [float(value) for value in (np.rint(numbers) if getattr(coder, "whole", False) else numbers)]

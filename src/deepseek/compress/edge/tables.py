@@ -1,4 +1,4 @@
-"""A bundle's model as C: its parts, links, blend, calibration and decision, equal to nn.model.combine.
+"""C code of a tabular model: its parts, links, blend, calibration and decision, equal to nn.model.combine.
 
 Weights of trees and perceptrons are float32, as in the bundle. Sums over trees, linear parts, links and calibration are
 double, as there: near a share of 1 the log-odds multiply the error of a float32 sum by 10,000.
@@ -19,28 +19,28 @@ from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 
 def model_c(model: Model) -> str:
-    """score(features, outputs) and all that it needs."""
+    """C code of score(features, outputs) and everything that it calls."""
     weights = [part.weights for part in model.parts]
     chunks = [f"enum {{ NUM_MARGINS = {model.num_margins} }};\n\n"]
-    tables = [each.in_preorder() for each in weights if isinstance(each, TreeTable)]
+    tables = [part_weights.in_preorder() for part_weights in weights if isinstance(part_weights, TreeTable)]
     if tables:
         chunks += [_skip_type(tables), ctext.read_source("trees.c")]
-    if any(isinstance(each, Linear) for each in weights):
+    if any(isinstance(part_weights, Linear) for part_weights in weights):
         chunks.append(ctext.read_source("linear.c"))
-    networks = [each for each in weights if isinstance(each, Perceptron)]
+    networks = [part_weights for part_weights in weights if isinstance(part_weights, Perceptron)]
     if networks:
-        widest = max(max(_layer_widths(each)) for each in networks)
+        widest = max(max(_layer_widths(part_weights)) for part_weights in networks)
         chunks += [f"enum {{ MAX_WIDTH = {max(widest, 1)} }};\n\n", ctext.read_source("perceptron.c")]
     if any(part.link == "log_odds" for part in model.parts) or (
         model.scale == "probability" and model.task != "regression"
     ):
         chunks.append(ctext.read_source("score.c"))
-    chunks += [_part_c(each, f"part{place}") for place, each in enumerate(weights)]
+    chunks += [_part_c(part_weights, f"part{index}") for index, part_weights in enumerate(weights)]
     return "".join([*chunks, _score_c(model)])
 
 
 def decide_c(decision: Decision) -> str:
-    """model_decide(outputs), as decision.json says, and the labels."""
+    """C code of model_decide(outputs), as decision.json says, and the labels."""
     if decision.task == "regression":
         half = (
             ""
@@ -50,8 +50,8 @@ def decide_c(decision: Decision) -> str:
         return half + "int model_decide(const float *output)\n{\n    (void)output;\n    return 0;\n}\n"
     labels = ctext.string_array("model_labels", decision.labels, public=True)
     if decision.task == "binary":
-        least = ctext.float_literal(0.5 if decision.threshold is None else decision.threshold)
-        return labels + f"\nint model_decide(const float *output)\n{{\n    return output[1] >= {least};\n}}\n"
+        threshold = ctext.float_literal(0.5 if decision.threshold is None else decision.threshold)
+        return labels + f"\nint model_decide(const float *output)\n{{\n    return output[1] >= {threshold};\n}}\n"
     if decision.costs is None:
         return labels + ARGMAX_DECIDE
     body = """
@@ -92,7 +92,7 @@ def _layer_widths(network: Perceptron) -> list[int]:
 
 
 def _skip_type(tables: list[TreeTable]) -> str:
-    """The narrowest type for the way to a right child and the number of a leaf."""
+    """C typedef of the narrowest type for the offset of a right child and the number of a leaf."""
     most = max(max(int((t.right - np.arange(len(t.right))).max(initial=0)), len(t.leaves)) for t in tables)
     return f"typedef {ctext.C_TYPES[ctext.narrow_integers(np.array([most]), 'uint16', 'int32').dtype.name]} skip_t;\n\n"
 
@@ -135,33 +135,35 @@ def _perceptron_c(network: Perceptron, name: str) -> str:
     sizes = _layer_widths(network)
     logged = np.asarray(network.logged).astype(np.uint8)
     arrays = {
-        "number": ctext.narrow_integers(network.numeric, "int16"), "code": ctext.narrow_integers(network.codes,
-        "int16"),
+        "number": ctext.narrow_integers(network.numeric, "int16"),
+        "code": ctext.narrow_integers(network.codes, "int16"),
         "logged": logged, "centre": network.centre.astype(np.float32), "scale": network.scale.astype(np.float32),
         "levels": np.array([len(table) for table in network.embeddings], np.int16),
         "width": np.array([table.shape[1] for table in network.embeddings], np.int16),
         "size": ctext.narrow_integers(np.array(sizes), "int16"), "skip": network.skip.astype(np.float32),
     }  # fmt: skip
     text = "".join(ctext.array_definition(f"{name}_{key}", array) for key, array in arrays.items())
-    many = {"embedding": network.embeddings, "weight": network.weights, "bias": network.biases}
-    for key, each in many.items():
+    array_lists = {"embedding": network.embeddings, "weight": network.weights, "bias": network.biases}
+    for key, layers in array_lists.items():
+        targets = [f"{name}_{key}{index}" for index in range(len(layers))]
         text += "".join(
-            ctext.array_definition(f"{name}_{key}{place}", array.astype(np.float32)) for place, array in enumerate(each)
+            ctext.array_definition(target, layer.astype(np.float32))
+            for target, layer in zip(targets, layers, strict=True)
         )
-        text += ctext.pointer_array("float", f"{name}_{key}", [f"{name}_{key}{place}" for place in range(len(each))])
+        text += ctext.pointer_array("float", f"{name}_{key}", targets)
     clip = "0" if math.isinf(network.clip) else ctext.float_literal(network.clip)
     counts = [len(network.numeric), len(network.codes), len(network.weights)]
-    first = [f"{name}_{key}" for key in ("number", "code", "logged", "centre", "scale")]
-    rest = [f"{name}_{key}" for key in ("levels", "width", "embedding", "size", "weight", "bias", "skip")]
-    return text + ctext.struct_definition("perceptron", name, [*counts, *first, clip, *rest]) + "\n"
+    first_names = [f"{name}_{key}" for key in ("number", "code", "logged", "centre", "scale")]
+    last_names = [f"{name}_{key}" for key in ("levels", "width", "embedding", "size", "weight", "bias", "skip")]
+    return text + ctext.struct_definition("perceptron", name, [*counts, *first_names, clip, *last_names]) + "\n"
 
 
 def _score_c(model: Model) -> str:
     lines = ["static void score(const float *features, float *output)", "{"]
     lines += ["    static double margin[NUM_MARGINS], raw[NUM_MARGINS];", "    int k;"]
     lines += ["    for (k = 0; k < NUM_MARGINS; k++)", "        margin[k] = 0;"]
-    for place, part in enumerate(model.parts):
-        name = f"part{place}"
+    for index, part in enumerate(model.parts):
+        name = f"part{index}"
         if isinstance(part.weights, TreeTable):
             lines.append(f"    run_trees(&{name}, features, raw);")
         elif isinstance(part.weights, Linear):

@@ -1,4 +1,4 @@
-"""The programs that are tried for a model: float32, and for graphs int8, each with the files of its folder."""
+"""Variants of a device program: float32, and for graphs int8, each with the files of its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepseek.engines.int8 import quantize_int8
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-#: Rows that an int8 variant is held to; with fewer, one row more or less would decide.
+#: Fewest rows that an int8 variant is compared on; with fewer, a single row would decide.
 MIN_PARITY_ROWS = 100
 MAX_CALIBRATION_ROWS = 200
 #: Constants of one C file: gcc takes 4 s and 0.3 GB for each million floats.
@@ -25,66 +25,67 @@ MAX_C_WEIGHTS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """`files` by name: bytes, or a file to copy. `on_device`: those that the compiled program needs beside it."""
+    """A program to try. `files` by name: bytes, or a file to copy; `on_device`: names of the files that the compiled
+    program needs beside it."""
 
     name: str
     program: Program
     files: dict[str, bytes | Path] = field(repr=False)
     on_device: tuple[str, ...]
     is_lossy: bool
-    rows: slice  # of the subject that it is held to: never those that it was calibrated on
+    rows: slice  # of the target that it is compared on: never those that it was calibrated on
 
 
-def build_variants(subject: EdgeTarget, tier: Literal["onnxruntime", "c"] | str) -> tuple[list[Variant], list[str]]:
-    """What to try, and in words what was left out and why."""
-    num_rows = len(subject.inputs)
-    held = slice(num_rows // 2, num_rows)
-    lossless = subject.runtime is not None
+def build_variants(target: EdgeTarget, tier: Literal["onnxruntime", "c"] | str) -> tuple[list[Variant], list[str]]:
+    """The variants to try, and notes on those that were left out and why."""
+    num_rows = len(target.inputs)
+    parity_rows = slice(num_rows // 2, num_rows)
+    lossless = target.runtime is not None
     notes = []
-    if not lossless and num_rows - held.start < MIN_PARITY_ROWS:
+    if not lossless and num_rows - parity_rows.start < MIN_PARITY_ROWS:
         notes.append(
             f"int8 was not tried: it is held to at least {MIN_PARITY_ROWS} rows, which takes {2 * MIN_PARITY_ROWS}"
         )
         lossless = True
     if tier == "c":
-        return _c_variants(subject, held, lossless=lossless), notes
-    if not subject.graph:
+        return _c_variants(target, parity_rows, lossless=lossless), notes
+    if not target.graph:
         raise InputError(
-            f"the bundle {subject.name!r} has no ONNX graph: it was made of another library's model",
+            f"the bundle {target.name!r} has no ONNX graph: it was made of another library's model",
             expected="a bundle that ship made",
             fix="use --tier c",
         )
-    graphs: list[tuple[str, bytes]] = [("float32", subject.graph)]
+    graphs: list[tuple[str, bytes]] = [("float32", target.graph)]
     if not lossless:
-        graphs.append(("int8 weights", store_weights_int8(subject.graph)))
-        rows = subject.inputs[: held.start][:MAX_CALIBRATION_ROWS].reshape(-1, *subject.shape)
+        graphs.append(("int8 weights", store_weights_int8(target.graph)))
+        rows = target.inputs[: parity_rows.start][:MAX_CALIBRATION_ROWS].reshape(-1, *target.shape)
         try:
-            graphs.append(("int8", _quantize_graph(subject.graph, subject.ends[0], rows)))
+            graphs.append(("int8", _quantize_graph(target.graph, target.ends[0], rows)))
         except InputError as error:
             notes.append(error.message)
-    return [_onnxruntime_variant(subject, name, graph, held) for name, graph in graphs], notes
+    return [_onnxruntime_variant(target, name, graph, parity_rows) for name, graph in graphs], notes
 
 
 def _quantize_graph(graph: bytes, name: str, rows: Float32) -> bytes:
-    """Calibrated on `rows` (N, ...) of the input `name`, a row a call, as on the device."""
+    """The graph in int8, calibrated on `rows` (N, ...) of the input `name`, one row per call as on the device."""
     with tempfile.TemporaryDirectory() as folder:
-        given, made = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
-        given.write_bytes(graph)
-        quantize_int8(given, made, [{name: row[None]} for row in rows])
-        return made.read_bytes()
+        source, quantized = Path(folder) / "given.onnx", Path(folder) / "made.onnx"
+        source.write_bytes(graph)
+        quantize_int8(source, quantized, [{name: row[None]} for row in rows])
+        return quantized.read_bytes()
 
 
-def _c_variants(subject: EdgeTarget, held: slice, *, lossless: bool) -> list[Variant]:
-    if subject.runtime is not None:
-        arrays = [array for part in subject.runtime.model.parts for array in part.weights.arrays().values()]
+def _c_variants(target: EdgeTarget, parity_rows: slice, *, lossless: bool) -> list[Variant]:
+    if target.runtime is not None:
+        arrays = [array for part in target.runtime.model.parts for array in part.weights.arrays().values()]
         _check_size(sum(array.size for array in arrays))
-        return [_c_variant("float32", bundle_program(subject.runtime), slice(None))]
-    network = read_network(subject.graph)
+        return [_c_variant("float32", bundle_program(target.runtime), slice(None))]
+    network = read_network(target.graph)
     _check_size(sum(step.weight.size for step in network.steps if step.weight is not None))
-    found = [_c_variant("float32", network_program(network, int8=False), slice(None))]
+    variants = [_c_variant("float32", network_program(network, int8=False), slice(None))]
     if not lossless:
-        found.append(_c_variant("int8 weights", network_program(network, int8=True), held))
-    return found
+        variants.append(_c_variant("int8 weights", network_program(network, int8=True), parity_rows))
+    return variants
 
 
 def _check_size(num_numbers: int) -> None:
@@ -101,26 +102,26 @@ def _c_variant(name: str, program: Program, rows: slice) -> Variant:
     return Variant(name, program, files, (), name != "float32", rows)
 
 
-def _onnxruntime_variant(subject: EdgeTarget, name: str, graph: bytes, held: slice) -> Variant:
+def _onnxruntime_variant(target: EdgeTarget, name: str, graph: bytes, parity_rows: slice) -> Variant:
     program = onnxruntime_program(
-        subject.ends, subject.shape, subject.expected.shape[1], subject.runtime, qdq=name == "int8"
+        target.ends, target.shape, target.expected.shape[1], target.runtime, qdq=name == "int8"
     )
     files: dict[str, bytes | Path] = {file: text.encode() for file, text in program.files.items()}
     files |= {"model.onnx": graph, **library_files()}
     on_device = ("model.onnx", *library_files())
     is_lossy = name != "float32"
-    return Variant(name, program, files, on_device, is_lossy, held if is_lossy else slice(None))
+    return Variant(name, program, files, on_device, is_lossy, parity_rows if is_lossy else slice(None))
 
 
 def library_files() -> dict[str, Path]:
-    """The runtime and its licences out of the installed package. InputError where the package brings no library that
-    C programs can use."""
+    """onnxruntime's library and licenses in the installed package, by their path in the folder. InputError for a
+    package without a library that C programs can use."""
     package = Path(str(need("onnxruntime", extra="edge").__file__)).parent
-    found = sorted((package / "capi").glob("libonnxruntime.so.*"))
-    if not found:
+    libraries = sorted((package / "capi").glob("libonnxruntime.so.*"))
+    if not libraries:
         raise InputError(
             f"onnxruntime in {package} brings no libonnxruntime.so",
             expected="onnxruntime for Linux from its own wheel, 1.30 or later", fix="use --tier c, or export on Linux",
         )  # fmt: skip
     licences = {f"lib/{name}": package / name for name in ("LICENSE", "ThirdPartyNotices.txt")}
-    return {f"lib/{LIBRARY_NAME}": found[-1]} | {name: path for name, path in licences.items() if path.is_file()}
+    return {f"lib/{LIBRARY_NAME}": libraries[-1]} | {name: path for name, path in licences.items() if path.is_file()}

@@ -1,7 +1,7 @@
-"""module, example, Pruning -> a smaller module and what was taken from where.
+"""Pruning of a module: module, example, Pruning -> a smaller copy and a report by group of channels.
 
-The channels with the smallest importance go (trace.py), as many from each group as allocate.py says. The module that
-was given is left as it is.
+The channels with the smallest importance are removed (trace.py), as many from each group as allocate.py decides. The
+original module is not changed.
 """
 
 from __future__ import annotations
@@ -17,75 +17,76 @@ from torch import Tensor, nn
 from deepseek.compress.pruning.allocate import allocate_channels
 from deepseek.compress.pruning.config import Pruning
 from deepseek.compress.pruning.layers import call_module
-from deepseek.compress.pruning.trace import NetworkCost, TracedModule, trace_module
+from deepseek.compress.pruning.trace import TracedModule, trace_module
 from deepseek.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """Of channels that go together."""
+    """Sizes of one group of channels that are removed together, before and after."""
 
-    name: str  # of the first layer that puts them out
-    layers: tuple[str, ...]  # that put them out or read them
+    name: str  # first layer with these output channels
+    layers: tuple[str, ...]  # that have these channels as outputs or inputs
     channels_before: int
     channels_after: int
     params_before: int  # of these layers; a layer that two groups cut counts in both
     params_after: int
-    macs_before: int  # likewise, for one row of the example
+    macs_before: int  # multiply-adds of these layers for one row of the example
     macs_after: int
 
 
 @dataclass(frozen=True, slots=True)
 class PruningReport:
-    """What went. Operations are multiply-adds of convolutions and linear layers for one row of the example."""
+    """What was removed. `macs`: multiply-adds of convolutions and linear layers for one row of the example."""
 
     groups: tuple[GroupReport, ...]
-    whole: tuple[str, ...]  # groups that gave none: they reach the output, are kept, or are tied to their place
+    uncut_groups: tuple[str, ...]  # groups that cannot be cut: network outputs, kept or grouped layers
     params_before: int
     params_after: int
     macs_before: int
     macs_after: int
 
     @property
-    def left(self) -> dict[str, int]:
-        """Channels that stayed, by group: what prune_to takes."""
+    def channels_left(self) -> dict[str, int]:
+        """Remaining channels by group, as prune_to() takes them."""
         return {group.name: group.channels_after for group in self.groups}
 
     @property
     def dropped(self) -> float:
-        """Share of the parameters that went."""
+        """Share of the parameters that was removed, 0 to 1."""
         return 1 - self.params_after / self.params_before
 
     def __str__(self) -> str:
         lines = [f"{'group':<32}{'channels':>14}{'params':>24}{'MMACs':>20}"]
         lines += [
-            _table_line(each.name, f"{each.channels_before} -> {each.channels_after}", each) for each in self.groups
+            _table_line(group.name, f"{group.channels_before} -> {group.channels_after}", group)
+            for group in self.groups
         ]
         return "\n".join([*lines, _table_line("all", "", self)])
 
 
-def _table_line(name: str, channels: str, each: GroupReport | PruningReport) -> str:
-    params = f"{each.params_before} -> {each.params_after}"
-    macs = f"{each.macs_before / 1e6:.1f} -> {each.macs_after / 1e6:.1f}"
+def _table_line(name: str, channels: str, counts: GroupReport | PruningReport) -> str:
+    params = f"{counts.params_before} -> {counts.params_after}"
+    macs = f"{counts.macs_before / 1e6:.1f} -> {counts.macs_after / 1e6:.1f}"
     return f"{name:<32}{channels:>14}{params:>24}{macs:>20}"
 
 
 @dataclass(frozen=True, slots=True)
 class PruningResult:
-    """The smaller module, in eval mode, and the report."""
+    """The pruned module, in eval mode, and its report."""
 
     module: nn.Module
     report: PruningReport
 
 
 def prune(
-    module: nn.Module, example: Any, knobs: Pruning | None = None, *, sizes: Mapping[str, int] | None = None
+    module: nn.Module, example: Any, config: Pruning | None = None, *, sizes: Mapping[str, int] | None = None
 ) -> PruningResult:
     """A copy of `module` without its least important channels.
 
     example: a tensor (N, ...), a tuple for module(*example) or a dict for module(**example), in the shape and of the
-        size that will be used: the allocation goes by the time that layers take with it.
-    sizes: {group: channels} that knobs.cap is a share of, where the module was pruned before.
+        size of real use: the allocation depends on the time that layers take with it.
+    sizes: {group: channels} that config.cap is a share of, where the module was pruned before.
 
     Raises InputError for a module that cannot be traced, a layer of a type that is not known, an example that does not
     fit, nothing to prune, or a `drop` that `cap` does not allow.
@@ -96,16 +97,16 @@ def prune(
     >>> pruned.report.dropped >= 0.5, pruned.module(torch.zeros(2, 3, 16, 16)).shape
     (True, torch.Size([2, 10]))
     """
-    knobs = knobs or Pruning()
-    traced = trace_module(module, example, knobs.keep, timed=knobs.allocation == "latency")
-    return _prune_traced(module, example, traced, allocate_channels(traced, knobs, sizes))
+    config = config or Pruning()
+    traced = trace_module(module, example, config.keep, timed=config.allocation == "latency")
+    return _prune_traced(module, example, traced, allocate_channels(traced, config, sizes))
 
 
-def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> PruningResult:
-    """Prune to given numbers of channels: `left` is {group: channels that stay}, as in a report; other groups stay
-    whole. What was allocated by measured time is made again so. InputError for a group that is not there."""
+def prune_to(module: nn.Module, example: Any, channels_left: Mapping[str, int]) -> PruningResult:
+    """Prune to given numbers of channels {group: channels that stay}, as in a report; other groups stay whole. This
+    repeats a pruning exactly, whose allocation depended on measured time. InputError for an unknown group."""
     traced = trace_module(module, example)
-    for name, channels in left.items():
+    for name, channels in channels_left.items():
         size = traced.sizes.get(name, 0)
         if not 1 <= channels <= size:
             raise InputError(
@@ -113,14 +114,16 @@ def prune_to(module: nn.Module, example: Any, left: Mapping[str, int]) -> Prunin
                 expected=f"groups among {', '.join(traced.groups)}, and a part of their channels",
                 fix="give the numbers of a report about this network",
             )
-    return _prune_traced(module, example, traced, {**traced.sizes, **left})
+    return _prune_traced(module, example, traced, {**traced.sizes, **channels_left})
 
 
-def _prune_traced(module: nn.Module, example: Any, traced: TracedModule, left: Mapping[str, int]) -> PruningResult:
-    report = _build_report(traced, left)
+def _prune_traced(
+    module: nn.Module, example: Any, traced: TracedModule, channels_left: Mapping[str, int]
+) -> PruningResult:
+    report = _build_report(traced, channels_left)
     with torch.no_grad():
         shapes = _output_shapes(call_module(traced.module, example))
-    _cut_channels(traced, left)
+    _cut_channels(traced, channels_left)
     _check_output(traced.module, example, shapes)
     traced.module.zero_grad(set_to_none=True)
     flags = {name: p.requires_grad for name, p in module.named_parameters()}
@@ -129,55 +132,49 @@ def _prune_traced(module: nn.Module, example: Any, traced: TracedModule, left: M
     return PruningResult(traced.module, report)
 
 
-def _cut_channels(traced: TracedModule, left: Mapping[str, int]) -> None:
+def _cut_channels(traced: TracedModule, channels_left: Mapping[str, int]) -> None:
     for name, group in traced.groups.items():
         order = np.argsort(group.importance, kind="stable")
-        idxs = sorted(order[: group.size - left[name]].tolist())
-        if not idxs:
+        indices = sorted(order[: group.size - channels_left[name]].tolist())
+        if not indices:
             continue
         root = traced.module.get_submodule(name)
         prune_out = traced.graph.get_pruner_of_module(root).prune_out_channels
-        traced.graph.get_pruning_group(root, prune_out, idxs).prune()
+        traced.graph.get_pruning_group(root, prune_out, indices).prune()
 
 
 def _check_output(module: nn.Module, example: Any, shapes: list[tuple[int, ...]]) -> None:
-    """The smaller network runs and puts out what the whole one did."""
+    """InputError unless the pruned network runs and its outputs have the original shapes."""
     fix = "name in prune.keep the module whose channels forward() relies on"
     try:
         with torch.no_grad():
-            found = _output_shapes(call_module(module, example))
+            pruned_shapes = _output_shapes(call_module(module, example))
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise InputError(
             f"the pruned network does not run: {error}", expected="a forward pass without fixed numbers of channels",
             fix=fix,
         ) from error  # fmt: skip
-    if found != shapes:
+    if pruned_shapes != shapes:
         raise InputError(
-            f"the pruned network puts out {found} instead of {shapes}", expected="outputs of the same shape", fix=fix
-        )
+            f"the pruned network puts out {pruned_shapes} instead of {shapes}", expected="outputs of the same shape",
+            fix=fix,
+        )  # fmt: skip
 
 
 def _output_shapes(output: Any) -> list[tuple[int, ...]]:
     if isinstance(output, Tensor):
         return [tuple(output.shape)]
     values = list(output.values()) if isinstance(output, Mapping) else output
-    return [shape for each in values for shape in _output_shapes(each)] if isinstance(values, tuple | list) else []
+    return [shape for item in values for shape in _output_shapes(item)] if isinstance(values, tuple | list) else []
 
 
-def _build_report(traced: TracedModule, left: Mapping[str, int]) -> PruningReport:
-    def numbers(layers: tuple[str, ...] | None) -> tuple[NetworkCost, NetworkCost]:
-        return traced.cost(traced.sizes, layers), traced.cost(left, layers)
+def _build_report(traced: TracedModule, channels_left: Mapping[str, int]) -> PruningReport:
+    def counts(layers: tuple[str, ...] | None) -> tuple[int, int, int, int]:
+        before, after = traced.cost(traced.sizes, layers), traced.cost(channels_left, layers)
+        return round(before.params), round(after.params), round(before.macs), round(after.macs)
 
-    groups = []
-    for name, group in traced.groups.items():
-        before, after = numbers(group.layers)
-        groups.append(
-            GroupReport(
-                name, group.layers, group.size, left[name], round(before.params), round(after.params),
-                round(before.macs), round(after.macs),
-            )
-        )  # fmt: skip
-    before, after = numbers(None)
-    return PruningReport(
-        tuple(groups), traced.whole, round(before.params), round(after.params), round(before.macs), round(after.macs)
+    groups = tuple(
+        GroupReport(name, group.layers, group.size, channels_left[name], *counts(group.layers))
+        for name, group in traced.groups.items()
     )
+    return PruningReport(groups, traced.uncut_groups, *counts(None))

@@ -1,4 +1,4 @@
-"""What pruning may vary. No torch: a wrong value is refused before anything heavy is imported."""
+"""Configuration of a pruning. No torch: a wrong value is refused before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from deepseek.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """How much goes, and from where."""
+    """How much is removed, and from where."""
 
-    drop: float = 0.30  # share of the parameters that goes, above 0 and below 1
+    drop: float = 0.30  # share of the parameters to remove, above 0 and below 1
     allocation: Literal["latency", "flops", "uniform"] = "latency"  # what a channel saves: time measured here, or MACs
-    speed: float = 0.8  # 0: channels go by time saved per importance lost; 1: by time saved per parameter
-    cap: float = 0.75  # share of a group's channels that may go at most, above 0 and below 1
-    round_to: int = 16  # channels that are left are a multiple of this, at least 1; CPU engines work on 16 at a time
+    speed: float = 0.8  # 0: cut by time saved per importance lost; 1: by time saved per parameter
+    cap: float = 0.75  # largest share of a group's channels to remove, above 0 and below 1
+    round_to: int = 16  # remaining channels are a multiple of this, at least 1; CPU engines work on 16 at a time
     keep: tuple[str, ...] = ()  # modules by name, and all in them, whose output channels stay
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The layers of a module: what each holds, its operations and its time on an example.
+"""Costs of a module's layers: parameters, multiply-adds and time on an example.
 
 layers = layers_of(module)
 ran = measure(module, example, layers, timed=True)       # fills in layers[name].macs and .seconds
@@ -7,7 +7,7 @@ ran = measure(module, example, layers, timed=True)       # fills in layers[name]
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from deepseek.errors import InputError
 
-#: Layers whose weights the pruner knows how to cut. What else holds weights is refused by name.
+#: Layers whose weights the pruner can cut; other layers with weights are refused by name.
 MATRIX_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 VECTOR_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.PReLU, nn.Embedding)
 NUM_TIMINGS = 5  # forward passes in which layers are timed; the fastest counts
@@ -25,38 +25,39 @@ NUM_TIMINGS = 5  # forward passes in which layers are timed; the fastest counts
 
 @dataclass
 class Layer:
-    """What a layer holds and costs when whole. A side without channels that can go is not in `sides`."""
+    """Size and cost of an unpruned layer. `sides` lacks a side none of whose channels can be removed."""
 
     name: str
-    weights: int  # in proportion to both sides
-    biases: int  # in proportion to the output
+    weights: int  # parameters in proportion to output and input channels
+    biases: int  # parameters in proportion to output channels
     macs: float = 0.0  # multiply-adds for one row of the example
     seconds: float = 0.0  # of one forward pass of the example
     sides: dict[str, int] = field(default_factory=dict)  # "out" and "in" -> channels
     cuts: dict[str, dict[str, float]] = field(default_factory=dict)  # side -> group -> channels here per channel there
 
-    def shares(self, left: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[float, float]:
-        """What is left of the output and of the input, 0 to 1; `left` and `sizes` are channels by group."""
-        found = []
+    def shares(self, channels_left: Mapping[str, int], sizes: Mapping[str, int]) -> tuple[float, float]:
+        """Remaining shares (of output channels, of input channels), 0 to 1; `channels_left` and `sizes` are by
+        group."""
+        shares = []
         for side in ("out", "in"):
-            gone = sum(per * (sizes[name] - left[name]) for name, per in self.cuts.get(side, {}).items())
-            found.append(1 - gone / self.sides[side] if gone else 1.0)
-        return found[0], found[1]
+            num_cut = sum(per * (sizes[name] - channels_left[name]) for name, per in self.cuts.get(side, {}).items())
+            shares.append(1 - num_cut / self.sides[side] if num_cut else 1.0)
+        return shares[0], shares[1]
 
 
 def call_module(module: nn.Module, example: Any) -> Any:
-    """The output for an example of any of the three kinds."""
+    """The module's output for an example: a tensor, a sequence of arguments or a mapping of keyword arguments."""
     if isinstance(example, Mapping):
         return module(**example)
     return module(*example) if isinstance(example, tuple | list) else module(example)
 
 
 def layers_of(module: nn.Module) -> dict[str, Layer]:
-    """By name, in the module's order."""
+    """A Layer for each layer that the pruner knows, by name, in the module's order."""
     return {
-        name: _layer_entry(name, each)
-        for name, each in module.named_modules()
-        if isinstance(each, MATRIX_LAYERS + VECTOR_LAYERS)
+        name: _layer_entry(name, layer)
+        for name, layer in module.named_modules()
+        if isinstance(layer, MATRIX_LAYERS + VECTOR_LAYERS)
     }
 
 
@@ -69,10 +70,10 @@ def _layer_entry(name: str, module: nn.Module) -> Layer:
 
 
 def measure_layers(module: nn.Module, example: Any, layers: dict[str, Layer], timed: bool) -> list[str]:
-    """Fill in operations and seconds of the layers; the names of those that run, in their order."""
-    ran: list[str] = []
+    """Fill in the layers' multiply-adds and, if `timed`, seconds; the names of the layers that run, in their order."""
+    called: list[str] = []
     with _layer_hooks(
-        module, layers, lambda name, each, inputs, output: _count_macs(ran, layers, name, each, inputs, output)
+        module, layers, lambda name, layer, inputs, output: _count_macs(called, layers, name, layer, inputs, output)
     ):
         try:
             with torch.no_grad():
@@ -85,40 +86,40 @@ def measure_layers(module: nn.Module, example: Any, layers: dict[str, Layer], ti
             ) from error
     if timed:
         _time_layers(module, example, layers)
-    return list(dict.fromkeys(ran))
+    return list(dict.fromkeys(called))
 
 
 def _count_macs(
-    ran: list[str], layers: dict[str, Layer], name: str, module: nn.Module, inputs: Any, output: Any
+    called: list[str], layers: dict[str, Layer], name: str, module: nn.Module, inputs: Any, output: Any
 ) -> None:
-    ran.append(name)
+    called.append(name)
     if not isinstance(module, MATRIX_LAYERS) or not isinstance(output, Tensor):
         return
     if isinstance(module, nn.Linear):
-        places = output.numel() / module.out_features
+        positions = output.numel() / module.out_features
     elif module.transposed:
-        places = inputs[0].numel() / module.in_channels
+        positions = inputs[0].numel() / module.in_channels
     else:
-        places = output.numel() / module.out_channels
-    layers[name].macs += layers[name].weights * places / max(1, len(output))
+        positions = output.numel() / module.out_channels
+    layers[name].macs += layers[name].weights * positions / max(1, len(output))
 
 
 def _time_layers(module: nn.Module, example: Any, layers: dict[str, Layer]) -> None:
-    """The fastest of a few passes, for what else runs on the machine only adds."""
+    """Fill in the layers' seconds: the fastest of a few passes, for other load on the machine only adds."""
     fastest: dict[str, float] = {}
     for _ in range(NUM_TIMINGS + 1):
-        began: dict[str, float] = {}
-        took: dict[str, float] = {}
+        started_s: dict[str, float] = {}
+        elapsed_s: dict[str, float] = {}
 
         def start(name: str, *_: Any) -> None:
-            began[name] = time.perf_counter()  # noqa: B023 - called within this pass
+            started_s[name] = time.perf_counter()  # noqa: B023 - called within this pass
 
         def stop(name: str, *_: Any) -> None:
-            took[name] = took.get(name, 0.0) + time.perf_counter() - began[name]  # noqa: B023
+            elapsed_s[name] = elapsed_s.get(name, 0.0) + time.perf_counter() - started_s[name]  # noqa: B023
 
         with _layer_hooks(module, layers, stop, start), torch.no_grad():
             call_module(module, example)
-        for name, seconds in took.items():
+        for name, seconds in elapsed_s.items():
             fastest[name] = min(seconds, fastest.get(name, seconds))
     for name, seconds in fastest.items():
         if layers[name].macs:  # engines fold the others into what stands before them
@@ -127,15 +128,15 @@ def _time_layers(module: nn.Module, example: Any, layers: dict[str, Layer]) -> N
 
 @contextmanager
 def _layer_hooks(
-    module: nn.Module, names: Mapping[str, Any], after: Callable[..., None], before: Callable[..., None] | None = None
+    module: nn.Module, names: Iterable[str], after: Callable[..., None], before: Callable[..., None] | None = None
 ) -> Iterator[None]:
     """Call after(name, module, inputs, output) and before(name, ...) around each of the named modules."""
     handles = []
     for name in names:
-        each = module.get_submodule(name)
+        layer = module.get_submodule(name)
         if before is not None:
-            handles.append(each.register_forward_pre_hook(lambda m, i, name=name: before(name, m, i)))
-        handles.append(each.register_forward_hook(lambda m, i, o, name=name: after(name, m, i, o)))
+            handles.append(layer.register_forward_pre_hook(lambda m, i, name=name: before(name, m, i)))
+        handles.append(layer.register_forward_hook(lambda m, i, o, name=name: after(name, m, i, o)))
     try:
         yield
     finally:
@@ -149,5 +150,5 @@ def _describe_shape(example: Any) -> str:
     if isinstance(example, Mapping):
         return "shapes " + ", ".join(f"{key}={_describe_shape(value)[6:]}" for key, value in example.items())
     if isinstance(example, tuple | list):
-        return "shapes " + ", ".join(_describe_shape(each)[6:] for each in example)
+        return "shapes " + ", ".join(_describe_shape(item)[6:] for item in example)
     return f"type  {type(example).__name__}"

@@ -1,4 +1,4 @@
-"""Weights in 8-bit floats and low integers: a container, training that rounds, and which layers bear it.
+"""Quantization of weights to 8-bit floats and integers: storage, quantization-aware training, layer sensitivity.
 
     packed = pack(Path("minilm"), Path("minilm-fp8"))         # a quarter of the bytes; deepseek serve opens it
     done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=2e-5), loss=loss)
@@ -24,26 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LayerSensitivity", "PackResult", "QatResult", "QuantizeConfig", "QuantizedWeight", "convert", "fake_quantize",
-    "fold_batchnorm",
-    "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
+    "fold_batchnorm", "pack", "quantize_weights", "scan", "train_quantized", "unpack", "use_scaled_mm", "worst",
 ]  # fmt: skip
 
 _MODULES = {
-    "LayerSensitivity": "sensitivity",
-    "PackResult": "container",
-    "QatResult": "qat",
-    "QuantizeConfig": "grid",
-    "QuantizedWeight": "fake",
-    "convert": "fake",
-    "fake_quantize": "fake",
-    "fold_batchnorm": "fold",
-    "pack": "container",
-    "quantize_weights": "qat",
-    "scan": "sensitivity",
-    "train_quantized": "qat",
-    "unpack": "container",
-    "use_scaled_mm": "scaled",
-    "worst": "sensitivity",
-}
+    "LayerSensitivity": "sensitivity", "PackResult": "container", "QatResult": "qat", "QuantizeConfig": "grid",
+    "QuantizedWeight": "fake", "convert": "fake", "fake_quantize": "fake", "fold_batchnorm": "fold",
+    "pack": "container", "quantize_weights": "qat", "scan": "sensitivity", "train_quantized": "qat",
+    "unpack": "container", "use_scaled_mm": "scaled", "worst": "sensitivity",
+}  # fmt: skip
 
 __getattr__ = lazy_attributes(__name__, _MODULES)

@@ -1,4 +1,4 @@
-"""Weights of 8 bits in a safetensors file, embeddings included: a quarter of the bytes of float32.
+"""8-bit weights in a safetensors file, embeddings included: a quarter of the bytes of float32.
 
     packed = pack(Path("minilm"), Path("minilm-fp8"))      # a Hugging Face folder; or a state dict
     packed.ratio                                           # float32 bytes / bytes now
@@ -20,29 +20,33 @@ from typing import Any, Literal
 
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
 from deepseek.compress.quantize.grid import GRIDS, channel_scales, fits_float16, round_to_grid
+from deepseek.contracts import JsonObject
 from deepseek.engines.text.source.architecture import CONFIG_FILE
 from deepseek.engines.text.source.folder import check_folder, has_file, read_object
 from deepseek.engines.text.source.packed import PACKED_DTYPES, SCALE_SUFFIX, packed_config
 from deepseek.engines.text.source.weights import INDEX_FILE, SINGLE_FILE, Weights
 from deepseek.errors import InputError
 
+#: Weights by name, as torch or as numpy arrays.
+StateDict = Mapping[str, Tensor | NDArray[Any]]
 PackedDtype = Literal["e4m3fn", "e5m2", "int8"]
 _GRID_NAMES = {"e4m3fn": "fp8", "e5m2": "fp8_e5m2", "int8": "int8"}
 _SAFETENSORS_DTYPES = {"e4m3fn": "F8_E4M3", "e5m2": "F8_E5M2", "int8": "I8"}
-#: Of a source folder, what goes along: settings and tokenizers, and the modules of sentence-transformers.
+#: Files of a source folder that are copied: settings, tokenizers, and the modules of sentence-transformers.
 _COPIED_SUFFIXES = frozenset({".json", ".txt", ".model", ".jinja", ".md"})
 
 
 @dataclass(frozen=True)
 class PackResult:
-    """What was written."""
+    """What pack() wrote."""
 
     out: Path
-    packed: tuple[str, ...]  # tensors that are 8-bit floats now
+    packed: tuple[str, ...]  # names of tensors that are stored in 8 bits
     kept: tuple[str, ...]  # the others
     size_bytes: int  # of model.safetensors
     float32_bytes: int  # of the tensors alone, in float32
@@ -53,7 +57,7 @@ class PackResult:
 
 
 def pack(
-    source: Mapping[str, Any] | str | Path,
+    source: StateDict | str | Path,
     out: str | Path,
     *,
     dtype: PackedDtype = "e4m3fn",
@@ -61,11 +65,11 @@ def pack(
     drop: Iterable[str] = (),
     overwrite: bool = False,
 ) -> PackResult:
-    """Write the folder `out`: model.safetensors and, from a folder, config.json, the tokenizer and what goes with it.
+    """Write the folder `out`: model.safetensors and, from a folder, config.json, the tokenizer and its other settings.
 
     source: a state dict (tensors or arrays by name), or a Hugging Face folder with safetensors.
-    keep: layers that stay, in bfloat16: names of tensors, or of modules that hold them.
-    drop: the same, of what no answer needs.
+    keep: layers that are stored in bfloat16: names of tensors, or of modules that hold them.
+    drop: names of tensors or modules that are left out because no answer needs them.
 
     InputError for a weight that is not finite or packed already, for a name in `keep` that is not there, and for a
     target that is not free; MissingError and IntegrityError for a source that is not whole.
@@ -80,23 +84,28 @@ def pack(
     folder = None if isinstance(source, Mapping) else check_folder(source)
     target = Path(out).resolve()
     _check_target(target, folder, overwrite=overwrite)
-    given = _read_tensors(folder) if folder else {name: torch.as_tensor(each) for name, each in source.items()}  # type: ignore[union-attr]
-    gone = _select_tensors(given, tuple(drop))
-    given = {name: each for name, each in given.items() if name not in gone}
-    stay = _select_tensors(given, tuple(keep))
-    tensors = _pack_tensors(given, stay, dtype)
-    packed = tuple(name for name in given if name + SCALE_SUFFIX in tensors)
+    if isinstance(source, Mapping):
+        weights = {name: torch.as_tensor(tensor) for name, tensor in source.items()}
+    else:
+        weights = _read_tensors(Path(source))
+    dropped = _select_tensors(weights, tuple(drop))
+    weights = {name: tensor for name, tensor in weights.items() if name not in dropped}
+    exact = _select_tensors(weights, tuple(keep))
+    tensors = _pack_tensors(weights, exact, dtype)
+    packed = tuple(name for name in weights if name + SCALE_SUFFIX in tensors)
     target.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_writer(target), temporary_folder(target) as temporary:
         safetensors.torch.save_file(tensors, temporary / SINGLE_FILE, {"format": "pt"})
         if folder:
-            layers = sorted(name.removesuffix(".weight") for name in stay if given[name].dim() > 1)
+            layers = sorted(name.removesuffix(".weight") for name in exact if weights[name].dim() > 1)
             _copy_folder(folder, temporary, packed_config(_SAFETENSORS_DTYPES[dtype], layers))
         size_bytes = (temporary / SINGLE_FILE).stat().st_size
         _check_target(target, folder, overwrite=overwrite)
         replace_folder(temporary, target)
-    numbers = sum(4 * each.numel() if each.is_floating_point() else each.nbytes for each in given.values())
-    return PackResult(target, packed, tuple(name for name in given if name not in packed), size_bytes, numbers)
+    float32_bytes = sum(
+        4 * tensor.numel() if tensor.is_floating_point() else tensor.nbytes for tensor in weights.values()
+    )
+    return PackResult(target, packed, tuple(name for name in weights if name not in packed), size_bytes, float32_bytes)
 
 
 def unpack(folder: str | Path) -> dict[str, Tensor]:
@@ -104,13 +113,13 @@ def unpack(folder: str | Path) -> dict[str, Tensor]:
     that is not whole, a scale that is missing or not above 0, and a value that is not finite."""
     weights = Weights.open(check_folder(folder))
     scales = {name + SCALE_SUFFIX for name in weights.names if weights.dtype(name) in PACKED_DTYPES}
-    whole = {name for name in weights.names if not weights.is_float(name)}
-    found = {
+    integers = {name for name in weights.names if not weights.is_float(name)}
+    tensors = {
         name: torch.from_numpy(weights.array(name, weights.shape(name)).copy())
         for name in weights.names
-        if name not in scales | whole
+        if name not in scales | integers
     }
-    return found | (_load_tensors(weights, whole) if whole else {})
+    return tensors | (_load_tensors(weights, integers) if integers else {})
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -119,62 +128,64 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _load_tensors(weights: Weights, names: set[str]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for file in weights.files:
         if file != INDEX_FILE:
-            with safetensors.safe_open(weights.folder / file, "pt") as opened:
-                found |= {name: opened.get_tensor(name) for name in opened.keys() if name in names}  # noqa: SIM118
-    return found
+            with safetensors.safe_open(weights.folder / file, "pt") as handle:
+                tensors |= {name: handle.get_tensor(name) for name in handle.keys() if name in names}  # noqa: SIM118
+    return tensors
 
 
-def _select_tensors(given: Mapping[str, Tensor], keep: tuple[str, ...]) -> set[str]:
-    """The tensors that `keep` names."""
-    found: set[str] = set()
-    for each in keep:
-        named = {name for name in given if name == each or name.startswith(f"{each}.")}
-        if not named:
+def _select_tensors(tensors: Mapping[str, Tensor], patterns: tuple[str, ...]) -> set[str]:
+    """Names of the tensors that the patterns (names of tensors or of their modules) select. InputError for a pattern
+    that selects none."""
+    selected: set[str] = set()
+    for pattern in patterns:
+        matches = {name for name in tensors if name == pattern or name.startswith(f"{pattern}.")}
+        if not matches:
             raise InputError(
-                f"keep names {each[:100]!r}, of which there is no tensor",
-                expected=f"the name of a tensor or of its module, such as {next(iter(given), '')!r}",
+                f"keep names {pattern[:100]!r}, of which there is no tensor",
+                expected=f"the name of a tensor or of its module, such as {next(iter(tensors), '')!r}",
                 fix="correct the name",
             )
-        found |= named
-    return found
+        selected |= matches
+    return selected
 
 
-def _pack_tensors(given: Mapping[str, Tensor], stay: set[str], dtype: PackedDtype) -> dict[str, Tensor]:
+def _pack_tensors(tensors: Mapping[str, Tensor], exact: set[str], dtype: PackedDtype) -> dict[str, Tensor]:
     grid = GRIDS[_GRID_NAMES[dtype]]
-    made: dict[str, Tensor] = {}
-    for name, each in given.items():
-        _check_tensor(name, each, given)
-        tensor = each.detach().cpu()
+    packed: dict[str, Tensor] = {}
+    for name, source_tensor in tensors.items():
+        _check_tensor(name, source_tensor, tensors)
+        tensor = source_tensor.detach().cpu()
         if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() == 0:
-            made[name] = tensor.contiguous().clone()
-        elif name in stay:
-            made[name] = tensor.to(torch.bfloat16).contiguous()
+            packed[name] = tensor.contiguous().clone()
+        elif name in exact:
+            packed[name] = tensor.to(torch.bfloat16).contiguous()
         else:
             scales = _shorten_scales(channel_scales(tensor, grid))
-            made[name] = round_to_grid(tensor.float() / scales.float(), grid).to(grid.dtype)
-            made[name + SCALE_SUFFIX] = scales.flatten(1)
-    return made
+            packed[name] = round_to_grid(tensor.float() / scales.float(), grid).to(grid.dtype)
+            packed[name + SCALE_SUFFIX] = scales.flatten(1)
+    return packed
 
 
 def _shorten_scales(scales: Tensor) -> Tensor:
-    """In float16 where all are normal numbers there: codes are rounded by what is stored, so nothing is lost."""
+    """The scales in float16 where all are normal numbers there: codes are rounded by the stored scales, so nothing is
+    lost."""
     half = scales.to(torch.float16)
     return half if bool(fits_float16(half)) else scales
 
 
-def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> None:
+def _check_tensor(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> None:
     if (
-        name + SCALE_SUFFIX in given
+        name + SCALE_SUFFIX in tensors
         or tensor.dtype == torch.int8
         or (tensor.is_floating_point() and tensor.itemsize == 1)
         or tensor.is_complex()
     ):
         raise InputError(
             f"the tensor {name[:100]!r} is {str(tensor.dtype).removeprefix('torch.')}"
-            + (" and has scales" if name + SCALE_SUFFIX in given else ""),
+            + (" and has scales" if name + SCALE_SUFFIX in tensors else ""),
             expected="weights in float32, bfloat16 or float16",
             fix="give the model that this one was made of",
         )
@@ -187,10 +198,10 @@ def _check_tensor(name: str, tensor: Tensor, given: Mapping[str, Tensor]) -> Non
 
 
 def _check_target(target: Path, source: Path | None, *, overwrite: bool) -> None:
-    here = Path.cwd()
+    working_folder = Path.cwd()
     if source is not None and target == source.resolve():
         raise InputError(f"{target} is the source itself", expected="a folder of its own", fix="give another name")
-    if target == here or target in here.parents or (target.exists() and not target.is_dir()):
+    if target == working_folder or target in working_folder.parents or (target.exists() and not target.is_dir()):
         raise InputError(f"{target} cannot be replaced", expected="the name of a new folder", fix="give another name")
     if not is_vacant(target) and not (overwrite and has_file(target, SINGLE_FILE)):
         raise InputError(
@@ -198,15 +209,16 @@ def _check_target(target: Path, source: Path | None, *, overwrite: bool) -> None
         )
 
 
-def _copy_folder(folder: Path, out: Path, quantised: dict[str, Any]) -> None:
-    """Everything of a Hugging Face folder but its weights; links are followed, for Hugging Face's cache is made of
-    them. The note goes into config.json."""
+def _copy_folder(folder: Path, out: Path, quantization: JsonObject) -> None:
+    """Copy a Hugging Face folder without its weights, and add the quantization note to its config.json. Links are
+    followed, for Hugging Face's cache consists of them."""
     for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*")):
-        inner = path.relative_to(folder)
-        is_weight = path.suffix == ".safetensors" and len(inner.parts) > 1  # of a module beside the transformer
-        hidden = any(part.startswith(".") for part in inner.parts)
-        if path.is_file() and not hidden and (is_weight or path.suffix in _COPIED_SUFFIXES) and path.name != INDEX_FILE:
-            (out / inner).parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, out / inner)
-    config = read_object(folder, CONFIG_FILE) | {"quantization_config": quantised}
+        relative = path.relative_to(folder)
+        if not path.is_file() or path.name == INDEX_FILE or any(part.startswith(".") for part in relative.parts):
+            continue
+        is_weight = path.suffix == ".safetensors" and len(relative.parts) > 1  # of a module beside the transformer
+        if is_weight or path.suffix in _COPIED_SUFFIXES:
+            (out / relative).parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, out / relative)
+    config = read_object(folder, CONFIG_FILE) | {"quantization_config": quantization}
     (out / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,13 +1,13 @@
-"""Training that feels the rounding: weights are rounded on the way in, and the gradient passes as if they were not.
+"""Fake quantization: weights are rounded in the forward pass, and gradients pass as if they were not.
 
     fake_quantize(module, QuantizeConfig("int4"))    # in place; then train with deepseek.train.fit
     weights = convert(module)                        # in place: plain layers again, whose weights lie on the grid
 
 The straight-through estimator (Bengio et al. 2013, https://arxiv.org/abs/1308.3432, section 3.1): the backward pass
-takes d round(w) / dw as 1. Nothing of the backward pass is in 8 bits, so that no small gradient is flushed to 0: that
-is how fp8 training comes to a standstill elsewhere. Scales follow the weights: the largest of a channel at each step,
-times the share that erred least at the start (grid.py), as a file holds them: pack() of a module trained for 8-bit
-floats stores what training saw, to the bit.
+takes d round(w) / dw as 1. The backward pass has no 8-bit numbers, so no small gradient is flushed to 0, which stalls
+fp8 training elsewhere. Scales follow the weights: the largest weight of a channel at each step, times the share with
+the smallest error at the start (grid.py), in the precision of the file: pack() of a module trained for 8-bit floats
+stores what training used, to the bit.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class QuantizedWeight:
     scales: Tensor
     num_bits: int
 
-    def dequantized(self) -> Tensor:
-        """float32."""
+    def dequantize(self) -> Tensor:
+        """The weight as float32: codes times scales."""
         return self.codes.float() * self.scales
 
     @property
     def size_bytes(self) -> int:
-        """With two 4-bit codes in a byte, and float32 scales."""
+        """Bytes of the weight in storage, with two 4-bit codes per byte and float32 scales."""
         return (self.codes.numel() * self.num_bits + 7) // 8 + 4 * self.scales.numel()
 
 
 class _StraightThrough(torch.autograd.Function):
-    """round(x / scales) * scales forward; the gradient as it is backward."""
+    """Straight-through estimator: round(x / scales) * scales forward, the unchanged gradient backward."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor, scales: Tensor, grid: Grid) -> Tensor:
@@ -82,14 +82,14 @@ class FakeQuantizeWeight(nn.Module):
 
     def scales(self, weight: Tensor) -> Tensor:
         scales = channel_scales(weight, self.grid, self.shares)
-        return stored_scales(scales) if self.grid.num_bits == 8 else scales  # pack() has no file of fewer bits
+        return stored_scales(scales) if self.grid.num_bits == 8 else scales  # pack() stores 8 bits only
 
 
 def fake_quantize(module: nn.Module, config: QuantizeConfig) -> tuple[str, ...]:
-    """Round the weights of the Linear, Conv and Embedding layers in `module`, in place; the names of those weights.
+    """Fake-quantize the weights of the Linear, Conv and Embedding layers of `module`, in place; the weights' names.
 
-    InputError when none is left to round, when one is rounded already or not finite, and for a name in `keep` that is
-    not there.
+    InputError when there is none to quantize, when one is fake-quantized already or not finite, and for a name in
+    `keep` that does not exist.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
     >>> fake_quantize(net, QuantizeConfig("int8", keep=("2",)))
@@ -109,7 +109,7 @@ def fake_quantize(module: nn.Module, config: QuantizeConfig) -> tuple[str, ...]:
 
 
 def fake_quantize_layer(layer: nn.Module, kind: str, config: QuantizeConfig) -> None:
-    """fake_quantize() of the weight `kind` of one layer."""
+    """fake_quantize() for the parameter `kind` of one layer."""
     weight = getattr(layer, kind)
     shares = best_clip_shares(weight, config.grid) if config.clip == "mse" else torch.ones((), device=weight.device)
     parametrize.register_parametrization(layer, kind, FakeQuantizeWeight(config.grid, shares))
@@ -118,38 +118,38 @@ def fake_quantize_layer(layer: nn.Module, kind: str, config: QuantizeConfig) -> 
 
 
 def convert(module: nn.Module) -> dict[str, QuantizedWeight]:
-    """End the rounding, in place: layers are plain again and hold what fake_quantize() made of their weights, to the
-    bit. What an engine for such weights loads, by the names of the weights. InputError without fake_quantize()."""
-    found: dict[str, QuantizedWeight] = {}
-    rounded = [
+    """Replace fake-quantized layers by plain ones, in place, which hold the rounded weights to the bit. The quantized
+    weights by name, as an engine loads them. InputError for a module without fake-quantized layers."""
+    weights: dict[str, QuantizedWeight] = {}
+    fakes = [
         (f"{prefix}.{kind}".lstrip("."), layer, kind, fake)
         for prefix, layer in module.named_modules()
         for kind, fake in _fake_weights(layer)
     ]
-    for name, layer, kind, fake in rounded:  # all before any is changed: two layers may share one weight
+    for name, layer, kind, fake in fakes:  # all before any is changed: two layers may share one weight
         weight = layer.parametrizations[kind].original
         with torch.no_grad():
             scales = fake.scales(weight)
             codes = round_to_grid(weight.float() / scales, fake.grid).to(fake.grid.dtype)
-        found[name] = QuantizedWeight(codes, scales, fake.grid.num_bits)
-    for name, layer, kind, _ in rounded:
+        weights[name] = QuantizedWeight(codes, scales, fake.grid.num_bits)
+    for name, layer, kind, _ in fakes:
         parametrize.remove_parametrizations(layer, kind, leave_parametrized=False)
         with torch.no_grad():
-            getattr(layer, kind).copy_(found[name].dequantized())
+            getattr(layer, kind).copy_(weights[name].dequantize())
         if hasattr(layer, _INPUT_HOOK):
             getattr(layer, _INPUT_HOOK).remove()
             delattr(layer, _INPUT_HOOK)
-    if not found:
+    if not weights:
         raise InputError(
             "no layer of this module is rounded", expected="a module after fake_quantize()", fix="call that first"
         )
-    return found
+    return weights
 
 
 def quantizable_weights(module: nn.Module, config: QuantizeConfig) -> Iterator[tuple[str, nn.Module, str]]:
-    """(name of the weight, its layer, its name there) of all that `config` rounds."""
+    """(name of the weight, its layer, its name in the layer) of every weight that `config` quantizes."""
     names = [name for name, _ in module.named_modules()]
-    unknown = next((each for each in config.keep if each not in names), None)
+    unknown = next((kept for kept in config.keep if kept not in names), None)
     if unknown is not None:
         raise InputError(
             f"quantize.keep names {unknown[:100]!r}, which is no part of this module",
@@ -157,7 +157,7 @@ def quantizable_weights(module: nn.Module, config: QuantizeConfig) -> Iterator[t
         )  # fmt: skip
     kinds = (*_WEIGHT_LAYERS, *_EMBEDDING_LAYERS) if config.embeddings else _WEIGHT_LAYERS
     for name, layer in module.named_modules():
-        if any(name == each or name.startswith(f"{each}.") for each in config.keep):
+        if any(name == kept or name.startswith(f"{kept}.") for kept in config.keep):
             continue
         if isinstance(layer, kinds):
             yield f"{name}.weight".lstrip("."), layer, "weight"
@@ -176,19 +176,19 @@ def _check_weight(name: str, layer: nn.Module, kind: str) -> None:
 
 def _fake_weights(layer: nn.Module) -> Iterator[tuple[str, FakeQuantizeWeight]]:
     if parametrize.is_parametrized(layer):
-        for kind, found in layer.parametrizations.items():  # type: ignore[union-attr, operator]
-            if isinstance(found[0], FakeQuantizeWeight):
-                yield kind, found[0]
+        for kind, parametrizations in layer.parametrizations.items():  # type: ignore[union-attr, operator]
+            if isinstance(parametrizations[0], FakeQuantizeWeight):
+                yield kind, parametrizations[0]
 
 
 def _input_rounding_hook(config: QuantizeConfig) -> Any:
-    grid, each = config.grid, config.activations
+    grid, granularity = config.grid, config.activations
 
-    def hook(_layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        x = given[0]
+    def hook(_layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = inputs[0]
         largest = x.detach().float().abs()
-        largest = largest.amax(-1, keepdim=True) if each == "token" else largest.amax()
+        largest = largest.amax(-1, keepdim=True) if granularity == "token" else largest.amax()
         scales = torch.where(largest > 0, (largest / grid.top).clamp_min(torch.finfo(torch.float32).tiny), 1.0)
-        return (_StraightThrough.apply(x, scales, grid), *given[1:])  # type: ignore[no-untyped-call]
+        return (_StraightThrough.apply(x, scales, grid), *inputs[1:])  # type: ignore[no-untyped-call]
 
     return hook

@@ -1,4 +1,4 @@
-"""BatchNorm into the convolution or linear layer before it: as an engine does, but before the weights are rounded.
+"""Folding of BatchNorm into the preceding convolution or linear layer, before the weights are quantized.
 
     fold_batchnorm(net)    # ["features.1", ...]: these are Identity now, and the network computes what it did
 
@@ -26,8 +26,8 @@ def has_batchnorm(module: nn.Module) -> bool:
 
 
 def fold_batchnorm(module: nn.Module) -> list[str]:
-    """Fold, in place, each BatchNorm whose input is the output of one Conv or Linear layer and of nothing else; their
-    names. The module is then in eval mode's arithmetic: statistics of a batch are no longer used.
+    """Fold, in place, each BatchNorm whose only input is the output of one Conv or Linear layer; the BatchNorms' names.
+    The module then computes as in eval mode: batch statistics are no longer used.
 
     InputError for a module whose calls torch.fx cannot trace.
 
@@ -62,7 +62,7 @@ def fold_batchnorm(module: nn.Module) -> list[str]:
 
 
 def _foldable_layer(node: fx.Node, layers: dict[str, nn.Module], calls: Counter[str]) -> str | None:
-    """The layer that a call of a BatchNorm can be folded into."""
+    """Name of the layer that the BatchNorm call `node` can be folded into, or None."""
     if node.op != "call_module" or not isinstance(layers[str(node.target)], _NORMS):
         return None
     norm, source = layers[str(node.target)], node.args[0] if node.args else None

@@ -1,4 +1,4 @@
-"""The values that a quantised weight may have, and the scale of each channel.
+"""Quantization grids: the values that a quantized weight may have, and the scale of each channel.
 
     grid = GRIDS["int4"]
     scales = channel_scales(weight, grid)               # (out, 1, ...)
@@ -25,7 +25,7 @@ QuantizeMethod = Literal["int8", "int4", "fp8", "fp8_e5m2"]
 
 @dataclass(frozen=True)
 class Grid:
-    """`top` is what the largest weight of a channel becomes; `low` the least code there is."""
+    """The codes of one method: a channel's largest weight becomes `top`; `low` is the smallest code."""
 
     dtype: torch.dtype  # of the codes in a file
     top: float
@@ -39,29 +39,30 @@ GRIDS: dict[str, Grid] = {
     "fp8": Grid(torch.float8_e4m3fn, 448, -448, 8),
     "fp8_e5m2": Grid(torch.float8_e5m2, 57344, -57344, 8),
 }
-#: Shares of a channel's largest weight that are tried as its end: with few bits finer steps gain more than a cut costs.
+#: Candidate clipping points, as shares of a channel's largest weight: with few bits a finer step gains more than
+#: clipping costs.
 CLIP_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """What is rounded, and to what."""
+    """What is quantized, and to which grid."""
 
     method: QuantizeMethod = "int8"
-    activations: Literal["none", "token", "tensor"] = "none"  # what goes into Linear and Conv: one scale per token (the
-    # last axis) or for all of it, measured anew on each batch
+    activations: Literal["none", "token", "tensor"] = "none"  # inputs of Linear and Conv: one scale per token (last
+    # axis) or per tensor, measured anew on each batch
     embeddings: bool = True
-    clip: Literal["max", "mse"] = "mse"  # the end of a channel's range: its largest weight, or what errs least
-    keep: tuple[str, ...] = ()  # layers (their names, or those of what holds them) that stay as they are
+    clip: Literal["max", "mse"] = "mse"  # end of a channel's range: its largest weight, or the least squared error
+    keep: tuple[str, ...] = ()  # names of layers, or of modules that hold them, that stay exact
 
     def __post_init__(self) -> None:
         for name, allowed in (
             ("method", tuple(GRIDS)), ("activations", ("none", "token", "tensor")), ("clip", ("max", "mse")),
         ):  # fmt: skip
-            given = getattr(self, name)
-            if given not in allowed:
+            choice = getattr(self, name)
+            if choice not in allowed:
                 raise InputError(
-                    f"quantize.{name} is {repr(given)[:60]}", expected=", ".join(allowed), fix="give one of these"
+                    f"quantize.{name} is {repr(choice)[:60]}", expected=", ".join(allowed), fix="give one of these"
                 )
 
     @property
@@ -70,7 +71,7 @@ class QuantizeConfig:
 
 
 def channel_scales(weight: Tensor, grid: Grid, shares: Tensor | float = 1.0) -> Tensor:
-    """(out, ...) -> (out, 1, ...), float32 and above 0: what the codes of each first index are multiplied with.
+    """Scales (out, 1, ...) of a weight (out, ...), float32 and above 0: the factor of each output channel's codes.
 
     >>> channel_scales(torch.tensor([[1.0, -14.0], [0.0, 0.0]]), GRIDS["int4"]).flatten().tolist()
     [2.0, 1.0]
@@ -81,7 +82,7 @@ def channel_scales(weight: Tensor, grid: Grid, shares: Tensor | float = 1.0) -> 
 
 
 def stored_scales(scales: Tensor) -> Tensor:
-    """As a file holds them: rounded to float16 where all are normal numbers there. float32.
+    """Scales in the precision of the file, as float32: rounded to float16 where all are normal numbers there.
 
     >>> stored_scales(torch.tensor([0.1, 1.0])).tolist(), stored_scales(torch.tensor([1e-9, 1.0]))[1].item()
     ([0.0999755859375, 1.0], 1.0)
@@ -91,12 +92,12 @@ def stored_scales(scales: Tensor) -> Tensor:
 
 
 def fits_float16(half: Tensor) -> Tensor:
-    """Whether float16 scales are all normal numbers; a tensor, so that no step waits for it."""
+    """Whether float16 scales are all normal numbers; a bool tensor, so that a training step need not wait for it."""
     return ((half >= torch.finfo(torch.float16).tiny) & half.isfinite()).all()
 
 
 def round_to_grid(scaled: Tensor, grid: Grid) -> Tensor:
-    """The nearest values of the grid (to even at a tie), as float32; what lies outside becomes its end.
+    """The nearest values of the grid (to even at a tie), as float32; numbers outside are clamped to its ends.
 
     >>> round_to_grid(torch.tensor([0.4, 1.5, 9.0, -9.0]), GRIDS["int4"]).tolist()
     [0.0, 2.0, 7.0, -8.0]
@@ -107,23 +108,23 @@ def round_to_grid(scaled: Tensor, grid: Grid) -> Tensor:
 
 
 def round_in_place(scaled: Tensor, grid: Grid) -> Tensor:
-    """round_to() that may write into what it is given: a third of the time, as nothing is allocated."""
+    """round_to_grid() that overwrites its argument: a third of the time, as nothing is allocated."""
     inside = scaled.clamp_(grid.low, grid.top)
     return inside.round_() if grid.dtype == torch.int8 else inside.to(grid.dtype).float()
 
 
-def best_clip_shares(weight: Tensor, grid: Grid, tried: Sequence[float] = CLIP_SHARES) -> Tensor:
-    """The share of each channel's largest weight, (out, 1, ...), at which its squared error is least. Floats are as
-    fine wherever the end is, and keep all of it."""
+def best_clip_shares(weight: Tensor, grid: Grid, candidates: Sequence[float] = CLIP_SHARES) -> Tensor:
+    """The clipping point of each channel (out, 1, ...), as a share of its largest weight, with the least squared error.
+    1 for floats, whose relative precision does not depend on the range."""
     weight = weight.detach().float()
     shares = torch.ones(len(weight), *[1] * (weight.dim() - 1), device=weight.device)
     if grid.dtype != torch.int8:
         return shares
-    least = torch.full_like(shares, torch.inf)
-    for share in tried:
+    least_error = torch.full_like(shares, torch.inf)
+    for share in candidates:
         scales = channel_scales(weight, grid, share)
         error = round_in_place(weight / scales, grid).mul_(scales).sub_(weight).square_()
         total = error.flatten(1).sum(1).reshape(shares.shape)
-        better = total < least
-        least, shares = torch.where(better, total, least), torch.where(better, share, shares)
+        is_better = total < least_error
+        least_error, shares = torch.where(is_better, total, least_error), torch.where(is_better, share, shares)
     return shares

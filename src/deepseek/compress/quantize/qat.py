@@ -1,4 +1,4 @@
-"""Quantisation-aware training: fold, round, train with deepseek.train.fit, convert; and the same without training.
+"""Quantization-aware training: fold, fake-quantize, train with deepseek.train.fit, convert; and the same untrained.
 
 done = train_quantized(module, loader, QuantizeConfig("int4"), TrainConfig(epochs=1, lr=5e-5), loss=loss,
                        validation=held_out)
@@ -6,8 +6,8 @@ done.weights["0.weight"].codes          # what an engine loads; `module` itself 
 done.is_kept, done.rounded, done.trained    # whether training was better there than rounding alone
 quantize_weights(module, QuantizeConfig("int8"))    # post-training: no data, no training
 
-Rounding to eight bits often costs less than what further training changes by chance. So where there is a validation,
-the module is measured on it before the first step as well, rounded, and training that is no better there is undone.
+Rounding to eight bits often costs less than the noise of further training. So with a validation, the rounded
+module is also validated before the first step, and training that does not improve on that is undone.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from deepseek.train.loop.validate import validate
 
 @dataclass(frozen=True)
 class QatResult:
-    """What came of it."""
+    """Quantized weights and what their training reported."""
 
     weights: Mapping[str, QuantizedWeight]  # by the name of the weight
     fit: FitResult
-    folded: tuple[str, ...]  # BatchNorm layers that went into the layer before
-    is_kept: bool = True  # False: it was no better on the validation, and the weights are those given, rounded
-    rounded: float | None = None  # the watched metric on the validation of the module as given, rounded
-    trained: float | None = None  # and after training
+    folded: tuple[str, ...]  # names of BatchNorm layers that were folded into the layer before
+    is_kept: bool = True  # False: training was no better on the validation and was undone
+    rounded: float | None = None  # validation metric of the rounded weights before training
+    trained: float | None = None  # validation metric after training
 
 
 def train_quantized(
@@ -49,13 +49,14 @@ def train_quantized(
     *,
     loss: Loss | None = None,
     validation: Validation | None = None,
-    **given: Any,
+    **fit_options: Any,
 ) -> QatResult:
-    """Train `module`, in place and best already trained, with its weights rounded; it then holds the rounded weights.
+    """Train `module` (best already trained) with fake-quantized weights, in place; it then holds the rounded weights.
 
-    BatchNorm layers are folded first. `given` goes on to fit(): optimizer, scheduler, sinks, checkpoints, progress.
-    validation: as fit() takes it. The trained weights are kept where config.metric is better on it, by more than
-        config.min_delta, than with the weights as given and rounded; else those are put back. None keeps them.
+    BatchNorm layers are folded first. `fit_options` are passed on to fit(): optimizer, scheduler, sinks, checkpoints,
+    progress.
+    validation: as fit() takes it. The trained weights are kept where they improve config.metric by more than
+        config.min_delta over rounding alone; else the rounded original weights are restored. None keeps them.
 
     Errors as of fold_batchnorm(), fake_quantize() and fit().
 
@@ -70,16 +71,16 @@ def train_quantized(
     folded = _fold_batchnorms(module)
     fake_quantize(module, quantize)
     if validation is None:
-        result = fit(module, data, config, loss=loss, **given)
+        result = fit(module, data, config, loss=loss, **fit_options)
         return QatResult(convert(module), result, folded)
-    before = {name: each.detach().clone() for name, each in module.state_dict().items()}
-    rounded = _validate_weights(module, data, config, loss, validation)
-    result = fit(module, data, config, loss=loss, validation=validation, **given)
-    trained = _validate_weights(module, data, config, loss, validation)
-    is_kept = config.is_better(trained, rounded)
+    state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    rounded_metric = _validate_weights(module, data, config, loss, validation)
+    result = fit(module, data, config, loss=loss, validation=validation, **fit_options)
+    trained_metric = _validate_weights(module, data, config, loss, validation)
+    is_kept = config.is_better(trained_metric, rounded_metric)
     if not is_kept:
-        module.load_state_dict(before)
-    return QatResult(convert(module), result, folded, is_kept, rounded, trained)
+        module.load_state_dict(state)
+    return QatResult(convert(module), result, folded, is_kept, rounded_metric, trained_metric)
 
 
 def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, QuantizedWeight]:
@@ -92,7 +93,7 @@ def quantize_weights(module: nn.Module, quantize: QuantizeConfig) -> dict[str, Q
 def _validate_weights(
     module: nn.Module, data: Iterable[Any], config: TrainConfig, loss: Loss | None, validation: Validation
 ) -> float:
-    """The watched metric of the weights as they are, averages of a run put in their place already."""
+    """config.metric of the current weights on the validation; no moving average of weights is applied."""
     run = TrainingRun(module, data, replace(config, ema_decay=0.0), loss, None, None, validation, (), None)
     try:
         return validate(run)[config.metric]

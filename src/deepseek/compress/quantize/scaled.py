@@ -1,10 +1,10 @@
-"""Linear layers whose product itself is in 8-bit floats (torch.nn.functional.scaled_mm).
+"""Linear layers whose matrix product itself is in 8-bit floats (torch.nn.functional.scaled_mm).
 
     weights = convert(module)                     # after training in "fp8"; or quantize_weights(module, ...)
     replaced = use_scaled_mm(module, weights)     # in place; activations get one scale per token, anew on each batch
 
-It is faster on GPUs with such units (NVIDIA compute capability 8.9 and later: Ada, Hopper, Blackwell); torch has the
-operator on CPUs too, where it saves nothing. Rows whose sizes are no multiples of 16 are left: cuBLAS wants these.
+Faster on GPUs with fp8 units (NVIDIA compute capability 8.9 and later: Ada, Hopper, Blackwell); torch has the operator
+on CPUs too, where it saves nothing. Layers whose sizes are not multiples of 16 stay: cuBLAS requires those.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ class ScaledLinear(nn.Module):
 
 
 def is_fast(device: torch.device) -> bool:
-    """Whether the device multiplies 8-bit floats in units of its own."""
+    """Whether the device has hardware for products of 8-bit floats."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
 
 
 def use_scaled_mm(module: nn.Module, weights: Mapping[str, QuantizedWeight]) -> tuple[str, ...]:
-    """Put a ScaledLinear in the place of each Linear layer that `weights` holds as float8_e4m3fn; their names. For
-    inference: the new layers are not trained.
+    """Replace, in place, each Linear layer whose weight is float8_e4m3fn in `weights` by a ScaledLinear; the names of
+    the replaced layers. For inference: the new layers are not trained.
 
-    InputError when there is none, and on a GPU that has no units for it.
+    InputError when there is no such layer, and on a GPU without fp8 units.
     """
     device = next(module.parameters()).device
     if device.type == "cuda" and not is_fast(device):
@@ -69,7 +69,7 @@ def use_scaled_mm(module: nn.Module, weights: Mapping[str, QuantizedWeight]) -> 
             expected=f"compute capability {'.'.join(map(str, MIN_CAPABILITY))} or later",
             fix="run the module as convert() left it: the same weights, multiplied out",
         )
-    found = []
+    replaced = []
     for name, layer in list(module.named_modules()):
         weight = weights.get(f"{name}.weight")
         if type(layer) is not nn.Linear or weight is None or weight.codes.dtype != _GRID.dtype:
@@ -79,11 +79,11 @@ def use_scaled_mm(module: nn.Module, weights: Mapping[str, QuantizedWeight]) -> 
         bias = None if layer.bias is None else layer.bias.detach()
         parent, _, last = name.rpartition(".")
         setattr(module.get_submodule(parent), last, ScaledLinear(weight, bias))
-        found.append(name)
-    if not found:
+        replaced.append(name)
+    if not replaced:
         raise InputError(
             "no layer has a weight in float8_e4m3fn",
             expected=f"the weights that convert() gave for this module, sizes in multiples of {SIZE_MULTIPLE}",
             fix='quantise it with QuantizeConfig("fp8")',
         )
-    return tuple(found)
+    return tuple(replaced)

@@ -1,11 +1,11 @@
-"""What each layer alone costs when it is quantised, so that the worst can stay as they are.
+"""Sensitivity of a module's layers to quantization, one at a time, so that the worst can stay exact.
 
     found = scan(module, lambda net: accuracy(net, rows), QuantizeConfig("int4"))    # worst first
     keep = worst(found, most=0.002)                                                # ("encoder.layer.0.output", ...)
     fake_quantize(module, QuantizeConfig("int4", keep=keep)); pack(..., keep=keep) # those in bfloat16
 
-Layers are looked at one by one: what two of them cost together is not known from it. The scan chooses on the rows that
-it is given, so these are not to be the ones that the result is reported on.
+Layers are quantized one by one: the loss of two together does not follow from it. The scan selects layers by the rows
+of `evaluate`, so do not report the result on the same rows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from deepseek.errors import CheckError
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer, quantised alone."""
+    """Score of a module in which one layer alone is quantized."""
 
     layer: str
-    score: float  # what `evaluate` gave
-    loss: float  # how much worse that is than without quantisation; below 0 where it is better
+    score: float  # result of `evaluate`
+    loss: float  # how much worse than without quantization; below 0 where it is better
     num_weights: int
 
 
@@ -40,45 +40,45 @@ def scan(
     *,
     goal: Literal["max", "min"] = "max",
 ) -> list[LayerSensitivity]:
-    """Worst layer first. `evaluate(module)` gives a number, better the larger (`goal` "max") or the smaller ("min");
-    it is called once for each layer and once before. `module` is as it was afterwards.
+    """Sensitivities of all layers, the worst first. `evaluate(module)` returns a number that is better when larger
+    (`goal` "max") or smaller ("min"); it is called once before and once for each layer. `module` is restored.
 
-    InputError as of fake_quantize(); CheckError when `evaluate` gives no number without quantisation.
+    InputError as of fake_quantize(); CheckError when `evaluate` returns no finite number without quantization.
     """
     layers = [(name, layer, kind) for name, layer, kind in quantizable_weights(module, quantize)]
     was_training = module.training
     module.eval()
-    base = float(evaluate(module))
-    if not math.isfinite(base):
+    baseline = float(evaluate(module))
+    if not math.isfinite(baseline):
         raise CheckError(
-            f"the evaluation gives {base} before anything is quantised", expected="a number", fix="look at its data"
+            f"the evaluation gives {baseline} before anything is quantised", expected="a number", fix="look at its data"
         )
-    found = []
+    sensitivities = []
     for name, layer, kind in layers:
         weight = getattr(layer, kind)
-        before = weight.detach().clone()
+        original = weight.detach().clone()
         fake_quantize_layer(layer, kind, quantize)
         try:
             score = float(evaluate(module))
         finally:
             convert(layer)
             with torch.no_grad():
-                getattr(layer, kind).copy_(before)
-        worse = base - score if goal == "max" else score - base
-        found.append(
-            LayerSensitivity(_layer_of(name, kind), score, math.inf if math.isnan(worse) else worse, before.numel())
+                getattr(layer, kind).copy_(original)
+        loss = baseline - score if goal == "max" else score - baseline
+        sensitivities.append(
+            LayerSensitivity(_layer_of(name, kind), score, math.inf if math.isnan(loss) else loss, original.numel())
         )
     module.train(was_training)
-    return sorted(found, key=lambda each: -each.loss)
+    return sorted(sensitivities, key=lambda sensitivity: -sensitivity.loss)
 
 
-def worst(found: Sequence[LayerSensitivity], *, most: float) -> tuple[str, ...]:
-    """The layers that lose more than `most`, for `keep` of QuantizeConfig and of pack().
+def worst(sensitivities: Sequence[LayerSensitivity], *, most: float) -> tuple[str, ...]:
+    """Names of the layers that lose more than `most`, for `keep` of QuantizeConfig and of pack().
 
     >>> worst([LayerSensitivity("a", 0.80, 0.10, 9), LayerSensitivity("b", 0.89, 0.01, 9)], most=0.02)
     ('a',)
     """
-    return tuple(each.layer for each in found if each.loss > most)
+    return tuple(sensitivity.layer for sensitivity in sensitivities if sensitivity.loss > most)
 
 
 def _layer_of(name: str, kind: str) -> str:

@@ -1,3 +1,3 @@
-"""What can be compressed, behind one protocol: an ONNX file, a torch module, a bundle, a text model.
+"""Compression targets behind one protocol: an ONNX file, a torch module, a bundle, a text model.
 
-subject.py has the protocol and open_subject()."""
+subject.py has the protocol CompressionTarget, opener.py has open_target()."""

@@ -1,9 +1,9 @@
-"""A bundle that reads a table as a subject of compression: fewer trees, calibrated and decided anew.
+"""A tabular bundle as a compression target: fewer trees, then calibration and threshold are fitted again.
 
-    subject = BundleTarget.open(Path("loans"), Path("validation.csv"))
+    target = BundleTarget.open(Path("loans"), Path("validation.csv"))
 
-A quarter of the rows calibrates what was made smaller and sets its threshold again by the rule of the bundle; the
-others judge, by the metric that the bundle was made for. What comes out is a whole bundle, as `ship` writes it.
+A quarter of the rows calibrates the smaller model and sets its threshold again by the bundle's own rule; the others
+evaluate it, by the metric that the bundle was optimized for. The result is a whole bundle, as `ship` writes it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from deepseek.bundle import EngineEntry, Manifest, now
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.compress.subjects.evaluator import Evaluator, split_rows
-from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant
 from deepseek.compress.subjects.tree_pruning import num_trees, prune_trees
-from deepseek.contracts import Engine, Float32, Float64, Task
+from deepseek.contracts import Engine, Float32, Float64, JsonObject, Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
 from deepseek.engines.checks.edges import rows_with_missing_columns
@@ -33,12 +33,12 @@ from deepseek.train.tabular.decide import choose_threshold, conformal_half_width
 from deepseek.train.tabular.metrics import METRICS, default_metric
 
 TREE_SHARES = {"prune": (0.75, 0.5, 0.25)}
-#: What decides an answer, or is read to give it.
+#: Files of the original bundle that a variant keeps unchanged.
 _COPIED_FILES = ("preprocess.json", "card.json", "example.json")
 
 
 class BundleTarget:
-    """See the module. The bundle's own engines compute on one thread."""
+    """CompressionTarget of a tabular bundle. Its engines compute on one thread."""
 
     kind = "bundle"
 
@@ -48,20 +48,21 @@ class BundleTarget:
         self.name, self.data_digest = self.manifest.name, data_digest
         self.digest = f"{self.manifest.digest} {data_digest} {seed}"
         self.task = cast("Task", self.manifest.task)
-        calibrating, judged = split_rows(len(features), seed)
-        self._held = features[calibrating], target[calibrating]
-        self._features, self._target = features[judged], target[judged]
-        asked = self.manifest.lineage.config.get("metric")
-        metric = asked if asked in METRICS[self.task] else default_metric(self.task, target)
+        calibration, evaluation = split_rows(len(features), seed)
+        self._calibration_rows = features[calibration], target[calibration]
+        self._features, self._target = features[evaluation], target[evaluation]
+        wanted_metric = self.manifest.lineage.config.get("metric")
+        metric = wanted_metric if wanted_metric in METRICS[self.task] else default_metric(self.task, target)
         info = METRICS[self.task][metric]
-        self.judge = Evaluator(metric, self._target, info.function, info.higher_is_better, seed)
+        self.evaluator = Evaluator(metric, self._target, info.function, info.higher_is_better, seed)
         files = [name for name in self.manifest.files if not name.startswith("evidence/") and name != "card.json"]
         size = sum((runtime.bundle.path / name).stat().st_size for name in files)
-        self.given = Variant("given", runtime.bundle.path, size)
+        self.original = Variant(GIVEN, runtime.bundle.path, size)
 
     @classmethod
     def open(cls, path: Path, data: Path, *, seed: int = 0) -> BundleTarget:
-        """InputError for a bundle that reads no table, MissingError for rows without the target."""
+        """Open a bundle and the table `data`. InputError for a bundle that reads no table, MissingError for a table
+        without the target column."""
         table = read_table(data)
         runtime = Runtime.open(path)
         manifest = runtime.manifest
@@ -87,7 +88,7 @@ class BundleTarget:
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         share = float(plan.steps[0].rpartition("-")[2]) / 100
-        before, model = num_trees(self.model), self._calibrated(prune_trees(self.model, share))
+        before, model = num_trees(self.model), self._calibrate(prune_trees(self.model, share))
         files = self._files(model)
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -97,20 +98,20 @@ class BundleTarget:
         )
         return Variant(plan.name, folder, size, (f"{num_trees(model)} of {before} trees",))
 
-    def ways(self, variant: Variant) -> list[Backend]:
+    def backends(self, variant: Variant) -> list[Backend]:
         source, kinds = self._source(variant)
-        found = []
+        backends = []
         for kind in dict.fromkeys(kinds):
             engine = open_engine(kind, source)
-            found.append(Backend(kind, True, _score_function(engine), engine.close))
-        return found
+            backends.append(Backend(kind, True, _score_function(engine), engine.close))
+        return backends
 
-    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
-        return np.asarray(way.run(self._features[:num_rows]), np.float64)
+    def outputs(self, backend: Backend, num_rows: int | None = None) -> NDArray[Any]:
+        return np.asarray(backend.run(self._features[:num_rows]), np.float64)
 
     def rows(self, number: int, batch: int) -> Float32:
-        chosen = np.arange(number * batch, (number + 1) * batch) % len(self._features)
-        return np.ascontiguousarray(self._features[chosen])
+        rows = np.arange(number * batch, (number + 1) * batch) % len(self._features)
+        return np.ascontiguousarray(self._features[rows])
 
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
         names = [str(path.relative_to(variant.folder)) for path in sorted(variant.folder.rglob("*")) if path.is_file()]
@@ -130,55 +131,55 @@ class BundleTarget:
     def close(self) -> None:
         self.runtime.close()
 
-    def _calibrated(self, model: Model) -> Model:
-        """Chances that mean what they say again."""
+    def _calibrate(self, model: Model) -> Model:
+        """The model with slope and bias fitted again on the calibration rows; a regression stays as it is."""
         if self.task == "regression":
             return model
-        features, target = self._held
+        features, target = self._calibration_rows
         margin = model.score(features).margin.astype(np.float64)
         z = log_odds(margin, model.floor) if model.scale == "probability" else margin
-        found = fit_calibration(z, target, np.ones(len(target)), seed=self.seed)
-        return replace(model, slope=found.slope, bias=found.bias)
+        calibration = fit_calibration(z, target, np.ones(len(target)), seed=self.seed)
+        return replace(model, slope=calibration.slope, bias=calibration.bias)
 
     def _files(self, model: Model) -> dict[str, bytes]:
-        features, _ = self._held
+        features, _ = self._calibration_rows
         graph = export_onnx(model, features.shape[1])
         missing = rows_with_missing_columns(self.runtime.preprocessor)
         parity = check_parity(model, graph, features, missing=missing)
         tuning = autotune(Source(lambda: model, lambda: graph, features.shape[1], 1), parity, features, budget_s=0.5)
-        kept = {name: self.runtime.bundle.read(name) for name in _COPIED_FILES if self.runtime.bundle.has(name)}
+        copied = {name: self.runtime.bundle.read(name) for name in _COPIED_FILES if self.runtime.bundle.has(name)}
         return {
-            **model.to_files(), **kept, "model.onnx": graph, "decision.json": _json_bytes(self._decision(model)),
+            **model.to_files(), **copied, "model.onnx": graph, "decision.json": _json_bytes(self._decision(model)),
             "evidence/parity.json": _json_bytes({**parity.to_dict(), "timings": tuning.to_dict()}),
         }  # fmt: skip
 
-    def _decision(self, model: Model) -> dict[str, Any]:
-        """The bundle's rules, set again on the rows that calibrate."""
-        decision: dict[str, Any] = json.loads(self.runtime.bundle.read("decision.json"))
-        (features, target), config = self._held, self.manifest.lineage.config
+    def _decision(self, model: Model) -> JsonObject:
+        """decision.json with its threshold and interval set again on the calibration rows."""
+        decision: JsonObject = json.loads(self.runtime.bundle.read("decision.json"))
+        (features, target), config = self._calibration_rows, self.manifest.lineage.config
         output = model.score(features).output.astype(np.float64)
         if self.task == "binary":
             costs = decision.get("costs")
-            found = choose_threshold(
+            threshold = choose_threshold(
                 target, output[:, 1], np.ones(len(target)), max_fpr=config.get("max_fpr"),
                 min_recall=config.get("min_recall"), costs=None if costs is None else np.asarray(costs, np.float64),
             )  # fmt: skip
-            decision |= {"threshold": found.value, "threshold_rule": found.to_dict()}
+            decision |= {"threshold": threshold.value, "threshold_rule": threshold.to_dict()}
         if decision.get("interval"):
             level = decision["interval"]["level"]
-            half = conformal_half_width(target, output[:, 0], level)
-            decision["interval"] = {"level": level, "half_width": half, "num_rows": len(target)}
+            half_width = conformal_half_width(target, output[:, 0], level)
+            decision["interval"] = {"level": level, "half_width": half_width, "num_rows": len(target)}
         return decision
 
     def _source(self, variant: Variant) -> tuple[Source, list[str]]:
-        if variant.name == "given":
+        if variant.name == GIVEN:
             bundle, model = self.runtime.bundle, self.model
             kinds = [entry.kind for entry in self.manifest.engines]
             return Source(lambda: model, lambda: bundle.read("model.onnx"), self._features.shape[1], 1), kinds
-        made = Model.from_files(lambda name: (variant.folder / name).read_bytes())
+        pruned = Model.from_files(lambda name: (variant.folder / name).read_bytes())
         tuning = json.loads((variant.folder / "evidence/parity.json").read_bytes())["timings"]["entries"]
         graph = (variant.folder / "model.onnx").read_bytes()
-        return Source(lambda: made, lambda: graph, self._features.shape[1], 1), [entry["kind"] for entry in tuning]
+        return Source(lambda: pruned, lambda: graph, self._features.shape[1], 1), [entry["kind"] for entry in tuning]
 
 
 def _score_function(engine: Engine) -> Any:

@@ -1,8 +1,8 @@
-"""How good answers are, and how much of it is left: one score, with paired bootstrap intervals.
+"""Scores of a model's outputs, and the share of the original model's score, with paired bootstrap intervals.
 
-    judge = Evaluator.labels(answers)                       # accuracy on labelled rows
-    judge = Evaluator.fidelity(outputs_of_the_given_model)  # agreement or cosine, where nobody knows the answers
-    judge.score(outputs), judge.kept(given, outputs)    # Figure, Figure
+    evaluator = Evaluator.labels(classes)                     # accuracy on labeled rows
+    evaluator = Evaluator.fidelity(original_outputs, are_classes=True)  # agreement or cosine, without labels
+    evaluator.score(outputs), evaluator.share_of_score(original_outputs, outputs)    # Figure, Figure
 
 The resamples are drawn once, so that two models are compared on the same ones (Efron and Tibshirani 1993, chapter 13).
 """
@@ -22,13 +22,13 @@ from deepseek.errors import InputError
 NUM_RESAMPLES = 400
 CALIBRATION_ROWS = 300
 MIN_ROWS = 16
-#: Truth (N, ...), outputs (N, ...) and the weight of each row (N,) to one number.
+#: (truth (N, ...), outputs (N, ...), row weights (N,)) -> one number.
 ScoreFunction = Callable[[NDArray[Any], NDArray[Any], Float64], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Of one data set. `name` is what is measured against `truth`, whose first axis is the rows."""
+    """Scores outputs against the truth of one data set. `name` is the metric; the first axis of `truth` is the rows."""
 
     name: str
     truth: NDArray[Any]
@@ -43,12 +43,14 @@ class Evaluator:
         return cls("accuracy", target, _share_equal, seed=seed)
 
     @classmethod
-    def fidelity(cls, given: NDArray[Any], *, are_classes: bool, seed: int = 0) -> Evaluator:
-        """Where nobody knows the answers: the share of rows whose largest output is the given model's, or the mean
-        cosine between outputs (N, ...) and the given model's."""
+    def fidelity(cls, original_outputs: NDArray[Any], *, are_classes: bool, seed: int = 0) -> Evaluator:
+        """For data without labels: the share of rows with the original model's largest output, or the mean cosine
+        between outputs (N, ...) and the original model's."""
         if are_classes:
-            return cls("agreement", given.reshape(len(given), -1).argmax(axis=1), _share_equal, seed=seed)
-        return cls("cosine", _unit_rows(given), _mean_cosine, seed=seed)
+            return cls(
+                "agreement", original_outputs.reshape(len(original_outputs), -1).argmax(axis=1), _share_equal, seed=seed
+            )
+        return cls("cosine", _unit_rows(original_outputs), _mean_cosine, seed=seed)
 
     @classmethod
     def values(cls, target: NDArray[Any], seed: int = 0) -> Evaluator:
@@ -59,8 +61,8 @@ class Evaluator:
     def num_rows(self) -> int:
         return len(self.truth)
 
-    def first(self, num_rows: int) -> Evaluator:
-        """Of the first rows alone."""
+    def first_rows(self, num_rows: int) -> Evaluator:
+        """The same evaluator for the first `num_rows` rows alone."""
         return replace(self, truth=self.truth[:num_rows], _weights=[])
 
     def score(self, outputs: NDArray[Any]) -> Figure:
@@ -68,17 +70,17 @@ class Evaluator:
         resampled = [self.measure(self.truth, outputs, weight) for weight in self._resamples()]
         return _figure(self.measure(self.truth, outputs, np.ones(self.num_rows)), resampled)
 
-    def kept(self, given: NDArray[Any], found: NDArray[Any]) -> Figure:
-        """The share of the given model's score that is left, 1.0 for equal ones, on the same resamples."""
-        resampled = [self._share(given, found, weight) for weight in self._resamples()]
-        return _figure(self._share(given, found, np.ones(self.num_rows)), resampled)
+    def share_of_score(self, original_outputs: NDArray[Any], outputs: NDArray[Any]) -> Figure:
+        """Score of `outputs` as a share of the original model's, 1.0 for equal ones, on the same resamples."""
+        resampled = [self._share(original_outputs, outputs, weight) for weight in self._resamples()]
+        return _figure(self._share(original_outputs, outputs, np.ones(self.num_rows)), resampled)
 
-    def _share(self, given: NDArray[Any], found: NDArray[Any], weight: Float64) -> float:
-        before, after = (self.measure(self.truth, one, weight) for one in (given, found))
-        above, below = (after, before) if self.higher_is_better else (before, after)
-        if below == 0:
-            return 1.0 if above == 0 or not self.higher_is_better else float("inf")
-        return above / below
+    def _share(self, original_outputs: NDArray[Any], outputs: NDArray[Any], weight: Float64) -> float:
+        before, after = (self.measure(self.truth, scored, weight) for scored in (original_outputs, outputs))
+        better_numerator, denominator = (after, before) if self.higher_is_better else (before, after)
+        if denominator == 0:
+            return 1.0 if better_numerator == 0 or not self.higher_is_better else float("inf")
+        return better_numerator / denominator
 
     def _resamples(self) -> list[Float64]:
         if not self._weights:
@@ -89,7 +91,8 @@ class Evaluator:
 
 
 def split_rows(num_rows: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that show the ranges of activations, and rows to judge on: none is both. InputError for too few."""
+    """Disjoint row numbers: rows for calibration (of activation ranges or probabilities), and rows for evaluation.
+    InputError for fewer than MIN_ROWS."""
     if num_rows < MIN_ROWS:
         raise InputError(
             f"the data has {num_rows} rows",

@@ -1,4 +1,4 @@
-"""A torch module as an ONNX file whose first axis is the rows, held to the module's own answers.
+"""Export of a torch module as an ONNX file whose first axis is the rows, checked against the module's own outputs.
 
 export_module(module, example, Path("model.onnx"))
 
@@ -24,10 +24,10 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 
 INPUT_NAME, OUTPUT_NAME = "x", "output"
-#: Largest difference to the module, as a share of the largest answer.
+#: Largest allowed difference to the module, as a share of its largest output.
 MAX_RELATIVE_DIFFERENCE = 1e-4
-PARITY_ROWS = (1, 3, 8)  # an axis that was baked in shows at another number of rows
-#: What torch.export and the exporter raise about a module that cannot be traced.
+PARITY_ROWS = (1, 3, 8)  # an axis that the trace fixed shows at another number of rows
+#: Errors that torch.export and the ONNX exporter raise for a module that cannot be traced.
 _TRACE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, KeyError, AssertionError)
 
 
@@ -75,7 +75,7 @@ def _write_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
 
 
 def _strip_metadata(model: Any) -> Any:
-    """They are two thirds of the file of a small network."""
+    """The graph without metadata and doc strings, which are two thirds of the file of a small network."""
     graph = model.graph
     nodes = [*graph.node, *(node for function in model.functions for node in function.node)]
     ends = [*graph.input, *graph.output, *graph.value_info, *graph.initializer]
@@ -90,11 +90,11 @@ def _check_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
     for num_rows in PARITY_ROWS:
         with torch.inference_mode():
             expected = module(rows[:num_rows]).numpy()
-        found = session.run(None, {INPUT_NAME: rows[:num_rows].numpy()})[0]
-        largest = float(np.abs(expected).max(initial=1e-6))
+        outputs = session.run(None, {INPUT_NAME: rows[:num_rows].numpy()})[0]
+        largest_output = float(np.abs(expected).max(initial=1e-6))
         if (
-            found.shape != expected.shape
-            or not float(np.abs(found - expected).max()) <= MAX_RELATIVE_DIFFERENCE * largest
+            outputs.shape != expected.shape
+            or not float(np.abs(outputs - expected).max()) <= MAX_RELATIVE_DIFFERENCE * largest_output
         ):
             raise InputError(
                 f"the exported module gives other answers for {num_rows} rows than the module itself",
@@ -103,9 +103,9 @@ def _check_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
             )
     edges = make_edge_tensors({INPUT_NAME: rows.numpy()})
     with torch.inference_mode():
-        wanted = {OUTPUT_NAME: module(torch.from_numpy(edges.arrays[INPUT_NAME])).numpy()}
-    found = {OUTPUT_NAME: session.run(None, dict(edges.arrays))[0]}
-    faults = edge_faults(edges, wanted, found, limit=MAX_RELATIVE_DIFFERENCE)
+        expected_edges = {OUTPUT_NAME: module(torch.from_numpy(edges.arrays[INPUT_NAME])).numpy()}
+    outputs = {OUTPUT_NAME: session.run(None, dict(edges.arrays))[0]}
+    faults = edge_faults(edges, expected_edges, outputs, limit=MAX_RELATIVE_DIFFERENCE)
     if faults:
         raise InputError(
             f"the exported module does not answer as the module itself ({'; '.join(faults[:MAX_CASES_NAMED])})",
@@ -115,6 +115,6 @@ def _check_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first sentence of what torch says, which may go on for pages."""
+    """The first line of an error message, at most 300 characters: torch's may go on for pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

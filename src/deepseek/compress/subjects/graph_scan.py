@@ -1,16 +1,15 @@
-"""Which operators of a graph lose most in int8: each computes alone with what it would have got, and the gain is
-measured.
+"""Sensitivity of a graph's operators to int8: each alone gets its exact inputs back, and the gain is measured.
 
     worst_nodes(Path("model.onnx"), Path("int8.onnx"), calls)     # names, the worst first
 
 An activation goes into an operator through QuantizeLinear and DequantizeLinear. To leave them out before one operator
-needs no new calibration, so that a scan costs a session and some calls for each; what it finds is then quantised anew
+needs no new calibration, so that a scan costs a session and some calls for each; the graph is then quantized again
 without those operators.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +19,39 @@ from deepseek.contracts import Arrays, Float64
 from deepseek.engines.onnx import open_session
 from deepseek.extras import need
 
+NodeProto = Any  # onnx.NodeProto: onnx is imported when it is used
+
 MAX_CALLS = 48
-MAX_NODES = 200  # of larger graphs the first ones: a scan of more would take long
+MAX_NODES = 200  # of a larger graph the first ones are scanned: more would take too long
 _PRODUCT_OPS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
 
 
-def worst_nodes(given: Path, int8: Path, calls: Sequence[Arrays]) -> list[str]:
-    """Names of convolutions and products by how much nearer the given graph's answers they bring the int8 graph."""
+def worst_nodes(original: Path, int8: Path, calls: Sequence[Arrays]) -> list[str]:
+    """Names of convolutions and matrix products, ordered by how much the int8 graph's error falls when that node alone
+    gets exact inputs; the largest gain first. `calls`: inputs of single calls."""
     onnx = need("onnx", extra="compress")
     calls = calls[:MAX_CALLS]
-    exact = _graph_outputs(given.read_bytes(), calls)
+    expected = _graph_outputs(original.read_bytes(), calls)
     model = onnx.load(int8)
-    makers = {name: node for node in model.graph.node for name in node.output}
+    producers = {name: node for node in model.graph.node for name in node.output}
     errors: dict[str, float] = {}
     for node in [node for node in model.graph.node if node.op_type in _PRODUCT_OPS and node.name][:MAX_NODES]:
-        before = list(node.input)
-        for place, name in enumerate(before):
-            node.input[place] = _unrounded_input(name, makers)
-        if list(node.input) != before:
-            errors[node.name] = float(np.linalg.norm(_graph_outputs(model.SerializeToString(), calls) - exact))
-            node.input[:] = before
+        inputs = list(node.input)
+        for index, name in enumerate(inputs):
+            node.input[index] = _unrounded_input(name, producers)
+        if list(node.input) != inputs:
+            errors[node.name] = float(np.linalg.norm(_graph_outputs(model.SerializeToString(), calls) - expected))
+            node.input[:] = inputs
     return sorted(errors, key=lambda name: errors[name])
 
 
-def _unrounded_input(name: str, makers: dict[str, Any]) -> str:
-    """The value that was rounded on its way to `name`; `name` itself for weights and for what was not."""
-    restored = makers.get(name)
+def _unrounded_input(name: str, producers: Mapping[str, NodeProto]) -> str:
+    """Name of the exact tensor behind `name`, where a QuantizeLinear and DequantizeLinear pair lies between; else
+    `name` itself, such as for weights. `producers`: nodes by the name of their output."""
+    restored = producers.get(name)
     if restored is None or restored.op_type != "DequantizeLinear":
         return name
-    rounded = makers.get(restored.input[0])
+    rounded = producers.get(restored.input[0])
     return rounded.input[0] if rounded is not None and rounded.op_type == "QuantizeLinear" else name
 
 

@@ -1,15 +1,14 @@
-"""A torch module of the user's as a subject of compression: exported, quantised, pruned, distilled.
+"""A user's torch module as a compression target: exported, quantized, pruned, distilled.
 
-    subject = ModuleTarget.open("net.py:build", Path("validation.npz"), train=Path("train.npz"))     # arrays x and y
+    target = ModuleTarget.open("net.py:build", Path("validation.npz"), train=Path("train.npz"))     # arrays x and y
 
     int8, int8-but-K    as of an ONNX file (onnx.py)
-    prune-30, ...       so many per cent of the parameters gone, then trained on what `train` holds to answer as before
+    prune-30, ...       pruned by 30 % of the parameters, then trained on `train` to reproduce the original outputs
     prune-30+int8, ...  the same, then int8
-    distill             a student of the user's, where one is given, that learns on what `train` holds
-    (module_student.py)
+    distill             the user's student module, where there is one, trained on `train` (module_student.py)
     distill+int8        the same, then int8
 
-What is served is the exported graph; torch itself stands in the table as one more exact engine.
+The exported graph is what is served; torch itself stands in the table as one more exact engine.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from deepseek.compress.subjects.onnx import (
     digest_of_arrays,
 )
 from deepseek.compress.subjects.post_training import quantize_onnx
-from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant
 from deepseek.compress.subjects.user_module import load_module
 from deepseek.contracts import Arrays
 from deepseek.data.table.npz import read_npz
@@ -52,26 +51,29 @@ from deepseek.train.loop.config import TrainConfig
 
 EXAMPLE_ROWS = 8
 DISTILL_STEP = "distill"
-DROP_PERCENTS = (30, 50)  # per cent of the parameters
-#: Of repair: each of the rounds takes its part and trains for so long.
+DROP_PERCENTS = (30, 50)  # of the parameters
+#: Training after pruning: rounds of pruning and training, epochs of each round, learning rate.
 REPAIR_ROUNDS, REPAIR_EPOCHS, REPAIR_LR = 2, 4, 1e-3
 
 
 class ModuleTarget(OnnxTarget):
-    """See the module."""
+    """CompressionTarget of a user's torch module."""
 
     kind = "module"
 
-    def __init__(self, module: nn.Module, lesson: TrainingRows | None, student: nn.Module | None, *args: Any) -> None:
-        self.module, self._lesson, self._student = module, lesson, student
-        self._made: dict[str, Path] = {}  # exported, by the first step of a plan
+    def __init__(
+        self, module: nn.Module, training_rows: TrainingRows | None, student: nn.Module | None, *args: Any
+    ) -> None:
+        self.module, self._training_rows, self._student = module, training_rows, student
+        self._graphs: dict[str, Path] = {}  # exported graphs by the first step of a plan
         super().__init__(*args)
 
     @classmethod
     def open(  # type: ignore[override]
         cls, name: str, data: Path, *, seed: int = 0, train: Path | None = None, student: str | None = None
     ) -> ModuleTarget:
-        """Errors as those of load_module(), export_module(), load_student() and OnnxTarget.open()."""
+        """Open FILE.py:NAME and the .npz files. Errors as of load_module(), export_module(), load_student() and
+        OnnxTarget.open()."""
         module = load_module(name)
         arrays = read_npz(data, "data")
         target = arrays.pop(TARGET_NAME, None)
@@ -81,49 +83,52 @@ class ModuleTarget(OnnxTarget):
                 fix="put the inputs together",
             )  # fmt: skip
         ((_, values),) = arrays.items()
-        lesson = None if train is None else read_training_rows(train, values)
-        with ExitStack() as held:
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="deepseek-export-")))
+        training_rows = None if train is None else read_training_rows(train, values)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepseek-export-")))
             example = torch.as_tensor(values[:EXAMPLE_ROWS]).float()
             export_module(module, example, folder / GRAPH_FILE)
-            file, pupil, told = open_file(folder / GRAPH_FILE, None), None, {}
+            file, student_module, digested = open_file(folder / GRAPH_FILE, None), None, {}
             if student is not None:
-                pupil = load_student(student, module, example, seed=seed)
-                export_module(pupil, example, folder / "student.onnx")  # what cannot be exported need not be taught
-                told["student"] = np.frombuffer((folder / "student.onnx").read_bytes(), np.uint8)
+                student_module = load_student(student, module, example, seed=seed)
+                # checked before the training: a student that cannot be exported need not be trained
+                export_module(student_module, example, folder / "student.onnx")
+                digested["student"] = np.frombuffer((folder / "student.onnx").read_bytes(), np.uint8)
             inputs = check_inputs(file, {INPUT_NAME: values}, data)
             digest = digest_of_arrays({
                 **inputs, **({} if target is None else {TARGET_NAME: target}),
-                **({} if lesson is None else {"train": np.array(lesson.digest)}), **told,
+                **({} if training_rows is None else {"train": np.array(training_rows.digest)}), **digested,
             })  # fmt: skip
-            shown = name.rpartition(":")[0].rpartition("/")[2].removesuffix(".py")
-            goal = check_target(target, len(values), data)
-            found = cls(module, lesson, pupil, shown, file, inputs, goal, digest, seed)
-            found._folder, found._held = folder, held.pop_all()
-        return found
+            display_name = name.rpartition(":")[0].rpartition("/")[2].removesuffix(".py")
+            checked_target = check_target(target, len(values), data)
+            opened = cls(
+                module, training_rows, student_module, display_name, file, inputs, checked_target, digest, seed
+            )
+            opened._folder, opened._resources = folder, stack.pop_all()
+        return opened
 
     def close(self) -> None:
-        self._held.close()
+        self._resources.close()
 
     def methods(self) -> tuple[str, ...]:
-        if self.judge.name not in ("accuracy", "agreement"):
+        if self.evaluator.name not in ("accuracy", "agreement"):
             return ("int8",)
         return ("int8", "prune", DISTILL_STEP) if self._student is not None else ("int8", "prune")
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        found = super().plans([method for method in methods if method == "int8"])
+        plans = super().plans([method for method in methods if method == "int8"])
         steps = [f"prune-{drop}" for drop in DROP_PERCENTS] if "prune" in methods else []
         for step in [*steps, DISTILL_STEP] if DISTILL_STEP in methods else steps:
-            found.append(Plan((step,)))
-            found += [Plan((step, "int8"))] if "int8" in methods else []
-        return found
+            plans.append(Plan((step,)))
+            plans += [Plan((step, "int8"))] if "int8" in methods else []
+        return plans
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        first, *more = plan.steps
+        first, *later_steps = plan.steps
         if first != DISTILL_STEP and not first.startswith("prune-"):
             return super().make(plan, folder)
-        source, out = self._exported(first), folder / GRAPH_FILE
-        if more:
+        source, out = self._export_step(first), folder / GRAPH_FILE
+        if later_steps:
             quantize_onnx(source, self.calibration(), out)
         else:
             shutil.copyfile(source, out)
@@ -131,53 +136,54 @@ class ModuleTarget(OnnxTarget):
 
     def _notes(self, step: str) -> tuple[str, ...]:
         if step == DISTILL_STEP and self._student is not None:
-            before, now = parameter_counts(self.module, self._student)
-            return (f"{now:,} parameters, {before / now:.1f} times fewer",)
-        return () if self._lesson else ("not trained after pruning: there was no --train",)
+            teacher_size, student_size = parameter_counts(self.module, self._student)
+            return (f"{student_size:,} parameters, {teacher_size / student_size:.1f} times fewer",)
+        return () if self._training_rows else ("not trained after pruning: there was no --train",)
 
-    def _exported(self, step: str) -> Path:
-        """The pruned and repaired module, or the student that was taught, as a graph, made once."""
-        if step not in self._made:
+    def _export_step(self, step: str) -> Path:
+        """Path of the ONNX graph of the pruned and trained module, or of the trained student; built once per step."""
+        if step not in self._graphs:
             example = torch.from_numpy(self.rows(0, EXAMPLE_ROWS)[INPUT_NAME])
             if step == DISTILL_STEP:
-                assert self._student is not None and self._lesson is not None  # noqa: PT018, S101 - see methods()
-                left = train_student(self.module, self._student, self._lesson, seed=self.seed)
+                assert self._student is not None and self._training_rows is not None  # noqa: PT018, S101 - see methods()
+                smaller = train_student(self.module, self._student, self._training_rows, seed=self.seed)
             else:
                 drop = int(step.rpartition("-")[2]) / 100
-                left = prune_and_train(self.module, example[:1], drop, self._lesson, self.seed)
+                smaller = prune_and_train(self.module, example[:1], drop, self._training_rows, self.seed)
             path = self._folder / f"{step}.onnx"
-            export_module(left, example, path)
-            self._made[step] = path
-        return self._made[step]
+            export_module(smaller, example, path)
+            self._graphs[step] = path
+        return self._graphs[step]
 
-    def ways(self, variant: Variant) -> list[Backend]:
-        found = super().ways(variant)
-        if variant.name == "given":
-            found.append(Backend("torch", True, _eager_function(self.module), lambda: None))
-        return found
+    def backends(self, variant: Variant) -> list[Backend]:
+        backends = super().backends(variant)
+        if variant.name == GIVEN:
+            backends.append(Backend("torch", True, _eager_function(self.module), lambda: None))
+        return backends
 
-    _folder: Path  # of what is exported
-    _held: ExitStack
+    _folder: Path  # of exported graphs
+    _resources: ExitStack
 
 
 def prune_and_train(
-    module: nn.Module, example: torch.Tensor, drop: float, lesson: TrainingRows | None, seed: int
+    module: nn.Module, example: torch.Tensor, drop: float, training_rows: TrainingRows | None, seed: int
 ) -> nn.Module:
-    """A copy without `drop` of its parameters (0..1), trained on the lesson with `module` as its teacher."""
-    knobs = Pruning(drop=drop)
-    if lesson is None:
-        return prune(module, example, knobs).module
-    target = lesson.target
+    """A copy of `module` without `drop` of its parameters (0..1), trained with `module` as its teacher; not trained
+    where there are no training rows."""
+    pruning = Pruning(drop=drop)
+    if training_rows is None:
+        return prune(module, example, pruning).module
+    target = training_rows.target
     with torch.inference_mode():
         if target is None:
-            parts = [module(rows).argmax(1) for rows in torch.split(lesson.inputs, ROWS_PER_CALL)]
+            parts = [module(rows).argmax(1) for rows in torch.split(training_rows.inputs, ROWS_PER_CALL)]
             target = torch.cat(parts)
-    loader = lesson.batches(target.clone(), seed)
+    loader = training_rows.batches(target.clone(), seed)
     config = TrainConfig(epochs=REPAIR_EPOCHS, lr=REPAIR_LR, seed=seed)
-    done = prune_and_repair(
-        module, example, knobs, loader, config, loss=functional.cross_entropy, rounds=REPAIR_ROUNDS, progress=False
+    repaired = prune_and_repair(
+        module, example, pruning, loader, config, loss=functional.cross_entropy, rounds=REPAIR_ROUNDS, progress=False
     )
-    return done.module
+    return repaired.module
 
 
 def _eager_function(module: nn.Module) -> Callable[[Arrays], Arrays]:

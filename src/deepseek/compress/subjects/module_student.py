@@ -1,10 +1,10 @@
-"""What a torch module of the user's may learn on, and the student that learns of it.
+"""Training rows for a user's torch module, and the student that is distilled from it.
 
     lesson = read_training_rows(Path("train.npz"), values)
     student = begun("net.py:small", module, example, seed=0)
     taught(module, student, lesson, seed=0)         # a copy of the student that answers as the module does
 
-A student for a module is the user's to draw: nothing says which of its layers could be narrower.
+The user writes the student's architecture: nothing in a module says which of its layers could be narrower.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig
 
 ROWS_PER_BATCH = 64
-#: A student begins with weights that know nothing: so many passes, and of few rows as many as make so many steps.
+#: A student starts from random weights: at least so many epochs, and for few rows at least so many optimizer steps.
 MIN_EPOCHS, MIN_STEPS, LEARNING_RATE = 10, 2_000, 2e-3
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """Rows to train on. Where their answers are not known, the given module's own are learnt."""
+    """Rows to train on. Without a target the student learns the original module's outputs alone."""
 
     inputs: torch.Tensor  # (N, ...)
     target: torch.Tensor | None  # (N,) class numbers
     digest: str
 
     def batches(self, target: torch.Tensor | None, seed: int) -> DataLoader[Any]:
-        """In an order of their own each epoch; without a target the inputs alone."""
+        """Shuffled batches (inputs, target), or inputs alone where `target` is None."""
         rows = TensorDataset(self.inputs, *(() if target is None else (target,)))
-        drawn = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         return DataLoader(
-            rows, batch_size=ROWS_PER_BATCH, shuffle=True, generator=drawn, drop_last=len(rows) > ROWS_PER_BATCH,
+            rows, batch_size=ROWS_PER_BATCH, shuffle=True, generator=generator, drop_last=len(rows) > ROWS_PER_BATCH,
             collate_fn=None if target is not None else _stack_inputs,
         )  # fmt: skip
 
@@ -58,13 +58,16 @@ def _stack_inputs(rows: list[tuple[torch.Tensor, ...]]) -> torch.Tensor:
 
 
 def read_training_rows(path: Path, like: NDArray[Any]) -> TrainingRows:
-    """A .npz with rows such as `like` and, if they are known, their classes as "y"."""
+    """Read a .npz with one array of rows shaped like `like` (N, ...) and, if known, their class numbers as "y".
+
+    InputError for other shapes, numbers that are not finite, and targets that are not class numbers.
+    """
     arrays = read_npz(path, "train")
     target = arrays.pop(TARGET_NAME, None)
     (values,) = arrays.values() if len(arrays) == 1 else (None,)
     if values is None or values.shape[1:] != like.shape[1:] or not len(values) or values.dtype.kind not in "biuf":
         raise InputError(
-            f"{path} has {', '.join(f'{name} {list(one.shape)}' for name, one in arrays.items()) or 'no rows'}",
+            f"{path} has {', '.join(f'{name} {list(array.shape)}' for name, array in arrays.items()) or 'no rows'}",
             expected=f"one array of rows of the shape {list(like.shape[1:])}, as the data has",
             fix="give rows to train on of the same kind as those to judge on",
         )
@@ -79,8 +82,8 @@ def read_training_rows(path: Path, like: NDArray[Any]) -> TrainingRows:
 
 
 def load_student(name: str, teacher: nn.Module, example: torch.Tensor, *, seed: int) -> nn.Module:
-    """The student that FILE.py:NAME builds. InputError for one that does not take `example` (N, ...), answers in
-    another shape than its teacher, or has more parameters."""
+    """The untrained student that FILE.py:NAME builds. InputError for one that does not take `example` (N, ...), whose
+    outputs have another shape than the teacher's, or that has more parameters."""
     torch.manual_seed(seed)
     student = load_module(name, "--student")
     parameter_counts(teacher, student)
@@ -90,11 +93,11 @@ def load_student(name: str, teacher: nn.Module, example: torch.Tensor, *, seed: 
     return student.eval()
 
 
-def train_student(teacher: nn.Module, student: nn.Module, lesson: TrainingRows, *, seed: int) -> nn.Module:
-    """A copy of the student that has learnt what the teacher answers to the lesson, and its labels."""
-    num_batches = max(1, len(lesson.inputs) // ROWS_PER_BATCH)
+def train_student(teacher: nn.Module, student: nn.Module, training_rows: TrainingRows, *, seed: int) -> nn.Module:
+    """A copy of the student, trained on the teacher's outputs for the training rows and on their labels."""
+    num_batches = max(1, len(training_rows.inputs) // ROWS_PER_BATCH)
     epochs = max(MIN_EPOCHS, math.ceil(MIN_STEPS / num_batches))
-    config = DistillConfig(alpha=1.0 if lesson.target is None else 0.9)
+    config = DistillConfig(alpha=1.0 if training_rows.target is None else 0.9)
     train = TrainConfig(epochs=epochs, lr=LEARNING_RATE, seed=seed)
-    batches = lesson.batches(lesson.target, seed)
+    batches = training_rows.batches(training_rows.target, seed)
     return distill(teacher, copy.deepcopy(student), batches, config, train, progress=False).student

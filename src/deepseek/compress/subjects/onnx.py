@@ -1,9 +1,9 @@
-"""An ONNX file as a subject of compression, judged on the arrays of a .npz.
+"""An ONNX file as a compression target, evaluated on the arrays of a .npz.
 
-    subject = OnnxTarget.open(Path("resnet.onnx"), Path("validation.npz"))     # arrays by the inputs' names, and "y"
+    target = OnnxTarget.open(Path("resnet.onnx"), Path("validation.npz"))     # arrays by the inputs' names, and "y"
 
-"y" holds class numbers or values; without it variants are held to the given model's own answers. What is served is
-the graph in the engine that it was judged in.
+"y" holds class numbers or values; without it variants are compared with the original model's outputs. The bundle
+serves the graph in the engine that it was evaluated in.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
 from deepseek.compress.subjects.evaluator import Evaluator, split_rows
 from deepseek.compress.subjects.graph_scan import worst_nodes
 from deepseek.compress.subjects.post_training import quantize_onnx
-from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant, bundle_name
 from deepseek.contracts import Arrays, Tensors
 from deepseek.data.table.npz import read_npz
 from deepseek.engines.onnx_file import OnnxFile, open_file
@@ -30,13 +30,13 @@ from deepseek.engines.onnx_file.engine import INT8_KINDS, LOSSY_KINDS, available
 from deepseek.errors import InputError
 
 TARGET_NAME = "y"
-EXACT_OPERATOR_COUNTS = (2, 4, 8)  # operators that are not computed in int8, where all of them lose too much
-ROWS_PER_CALL = 64  # of a call when outputs are gathered
+EXACT_OPERATOR_COUNTS = (2, 4, 8)  # operators that stay exact in the plans int8-but-K
+ROWS_PER_CALL = 64  # when outputs are collected
 GRAPH_FILE = "model.onnx"
 
 
 class OnnxTarget:
-    """See the module. Engines compute on one thread."""
+    """CompressionTarget of an ONNX file. Engines compute on one thread."""
 
     kind = "onnx"
 
@@ -44,19 +44,19 @@ class OnnxTarget:
                  seed: int) -> None:  # fmt: skip
         self.name, self.file, self.seed = name, file, seed
         self.signature = file.signature
-        calibrating, judged = split_rows(len(next(iter(inputs.values()))), seed)
-        self._calibrating = {key: array[calibrating] for key, array in inputs.items()}
-        self._inputs = {key: array[judged] for key, array in inputs.items()}
-        self.num_rows = len(judged)
+        calibration, evaluation = split_rows(len(next(iter(inputs.values()))), seed)
+        self._calibration_arrays = {key: array[calibration] for key, array in inputs.items()}
+        self._inputs = {key: array[evaluation] for key, array in inputs.items()}
+        self.num_rows = len(evaluation)
         self.digest = f"{file.digest} {data_digest} {seed}"
         self.data_digest = data_digest
-        self.given = Variant("given", file.path.parent, file.path.stat().st_size)
+        self.original = Variant(GIVEN, file.path.parent, file.path.stat().st_size)
         self._scanned: list[str] | None = None
-        self.judge = self._judge(None if target is None else target[judged])
+        self.evaluator = self._evaluator(None if target is None else target[evaluation])
 
     @classmethod
     def open(cls, path: Path, data: Path, *, seed: int = 0) -> OnnxTarget:
-        """Errors as those of open_file(), and InputError for arrays that do not fit the graph."""
+        """Open a graph and the .npz `data`. Errors as of open_file(), and InputError for arrays that do not fit."""
         file = open_file(path, None)
         arrays = read_npz(data, "data")
         target = arrays.pop(TARGET_NAME, None)
@@ -71,12 +71,12 @@ class OnnxTarget:
         return [
             Plan((name,))
             for method in methods
-            for name in (method, *(f"{method}-but-{one}" for one in EXACT_OPERATOR_COUNTS))
+            for name in (method, *(f"{method}-but-{count}" for count in EXACT_OPERATOR_COUNTS))
         ]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
         num_exact = int(plan.name.rpartition("-")[2]) if "-but-" in plan.name else 0
-        calls, exact = self.calibration(), self._worst()[:num_exact] if num_exact else []
+        calls, exact = self.calibration(), self._worst_nodes()[:num_exact] if num_exact else []
         if len(exact) < num_exact:
             raise InputError(
                 f"the graph has {len(exact)} operators in int8", expected=f"more than {num_exact}", fix="see the others"
@@ -85,8 +85,8 @@ class OnnxTarget:
         notes = (f"not in int8: {', '.join(exact)}",) if exact else ()
         return Variant(plan.name, folder, (folder / GRAPH_FILE).stat().st_size, notes)
 
-    def _worst(self) -> list[str]:
-        """Operators by what they lose in int8, scanned once."""
+    def _worst_nodes(self) -> list[str]:
+        """Names of operators by their loss in int8, the largest first; scanned once."""
         if self._scanned is None:
             with tempfile.TemporaryDirectory(prefix="deepseek-scan-") as folder:
                 path = Path(folder) / GRAPH_FILE
@@ -95,51 +95,50 @@ class OnnxTarget:
         return self._scanned
 
     def calibration(self) -> list[Arrays]:
-        """Calls of one row, of rows that nothing is judged on."""
-        num_rows = len(next(iter(self._calibrating.values())))
+        """Inputs of single-row calls, from rows that no variant is evaluated on."""
+        num_rows = len(next(iter(self._calibration_arrays.values())))
         return [
-            self._call({name: array[row : row + 1] for name, array in self._calibrating.items()})
+            self._call({name: array[row : row + 1] for name, array in self._calibration_arrays.items()})
             for row in range(num_rows)
         ]
 
-    def ways(self, variant: Variant) -> list[Backend]:
-        is_given = variant.name == "given"
-        path = self.file.path if is_given else variant.folder / GRAPH_FILE
-        found = []
-        for kind in available_kinds(self.signature, lossy=not is_given):
-            if kind in INT8_KINDS:  # which make a copy of their own: here the copy is the variant
+    def backends(self, variant: Variant) -> list[Backend]:
+        is_original = variant.name == GIVEN
+        path = self.file.path if is_original else variant.folder / GRAPH_FILE
+        backends = []
+        for kind in available_kinds(self.signature, lossy=not is_original):
+            if kind in INT8_KINDS:  # these quantize a copy themselves; here the variant is that copy
                 continue
             engine = open_kind(kind, path, self.signature)
-            found.append(
+            backends.append(
                 Backend(kind, kind not in LOSSY_KINDS, partial(run_rows, engine, self.signature), engine.close)
             )
-        return found
+        return backends
 
-    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
+    def outputs(self, backend: Backend, num_rows: int | None = None) -> NDArray[Any]:
         size = self.num_rows if num_rows is None else num_rows
         first = self.signature.outputs[0].name
-        parts = [
-            way.run({name: array[start : min(start + ROWS_PER_CALL, size)] for name, array in self._inputs.items()})[
-                first
-            ]
-            for start in range(0, size, ROWS_PER_CALL)
-        ]
+        parts = []
+        for start in range(0, size, ROWS_PER_CALL):
+            end = min(start + ROWS_PER_CALL, size)
+            parts.append(backend.run({name: array[start:end] for name, array in self._inputs.items()})[first])
         return np.concatenate(parts)
 
     def rows(self, number: int, batch: int) -> Arrays:
-        chosen = np.arange(number * batch, (number + 1) * batch) % self.num_rows
-        return {name: array[chosen] for name, array in self._inputs.items()}
+        rows = np.arange(number * batch, (number + 1) * batch) % self.num_rows
+        return {name: array[rows] for name, array in self._inputs.items()}
 
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
         signature = self.signature
         manifest = Manifest(
-            name=_bundle_name(self.name),
+            name=bundle_name(self.name, "model"),
             version="1",
             created=now(),
             task="tensors",
             target=signature.outputs[0].name,
-            inputs=tuple(Input(spec.name, "tensor", spec.dtype,
-            _axis_sizes(spec.shape[1:])) for spec in signature.inputs),
+            inputs=tuple(
+                Input(spec.name, "tensor", spec.dtype, _axis_sizes(spec.shape[1:])) for spec in signature.inputs
+            ),
             outputs=tuple(Output(spec.name, spec.dtype, _axis_sizes(spec.shape[1:])) for spec in signature.outputs),
             engines=(EngineEntry(engine, GRAPH_FILE, 0.0, self.num_rows),),
             lineage=Lineage(
@@ -150,32 +149,30 @@ class OnnxTarget:
         return manifest, {GRAPH_FILE: (variant.folder / GRAPH_FILE).read_bytes()}
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Nothing to release."""
 
     def _call(self, arrays: Arrays) -> Arrays:
-        """One row as the graph takes it."""
+        """One row (1, ...) in the form that the graph takes: without the row axis where a call is one whole row."""
         return {name: array[0] for name, array in arrays.items()} if self.signature.rows == "whole" else arrays
 
-    def _judge(self, target: NDArray[Any] | None) -> Evaluator:
+    def _evaluator(self, target: NDArray[Any] | None) -> Evaluator:
         if target is not None:
-            is_class = target.dtype.kind in "iu"
-            return (
-                Evaluator.labels(target.astype(np.int64), self.seed)
-                if is_class
-                else Evaluator.values(target, self.seed)
-            )
-        way = self.ways(self.given)[0]
-        outputs = self.outputs(way)
-        way.close()
+            if target.dtype.kind in "iu":
+                return Evaluator.labels(target.astype(np.int64), self.seed)
+            return Evaluator.values(target, self.seed)
+        backend = self.backends(self.original)[0]
+        outputs = self.outputs(backend)
+        backend.close()
         return Evaluator.fidelity(outputs, are_classes=outputs.ndim == 2 and outputs.shape[1] in range(2, 10_001),
                               seed=self.seed)  # fmt: skip
 
 
 def check_inputs(file: OnnxFile, arrays: dict[str, NDArray[Any]], data: Path) -> Arrays:
-    """The arrays that fit the graph, rows in front, finite."""
+    """The arrays by the graph's input names, in its types. InputError for missing or unknown names, no rows, numbers
+    that are not finite, and shapes that do not fit."""
     signature = file.signature
     names = [spec.name for spec in signature.inputs]
-    if len(arrays) == 1 and len(names) == 1:  # there is but one that can be meant
+    if len(arrays) == 1 and len(names) == 1:  # unambiguous, whatever its name
         arrays = {names[0]: next(iter(arrays.values()))}
     unknown = sorted(set(arrays) - set(names))
     missing = [name for name in names if name not in arrays]
@@ -204,7 +201,7 @@ def check_inputs(file: OnnxFile, arrays: dict[str, NDArray[Any]], data: Path) ->
 
 
 def check_target(target: NDArray[Any] | None, num_rows: int, data: Path) -> NDArray[Any] | None:
-    """The true answers (N,), if there are any."""
+    """The target as (N,), or None without one. InputError for another shape or type, and for values not finite."""
     if target is None:
         return None
     flat = target.reshape(-1) if target.ndim == 2 and target.shape[1] == 1 else target
@@ -221,22 +218,14 @@ def check_target(target: NDArray[Any] | None, num_rows: int, data: Path) -> NDAr
 
 
 def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """sha256 over names, types, shapes and bytes."""
-    found = hashlib.sha256()
+    """Hex sha256 over the names, types, shapes and bytes of the arrays."""
+    digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        found.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _axis_sizes(shape: Sequence[Any]) -> tuple[int, ...]:
     return tuple(dim if isinstance(dim, int) else -1 for dim in shape)
-
-
-def _bundle_name(name: str) -> str:
-    try:
-        check_name(name)
-    except InputError:  # which neither a route nor a folder can hold
-        return "model"
-    return name

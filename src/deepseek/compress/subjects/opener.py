@@ -1,4 +1,4 @@
-"""Opens whatever can be compressed: an ONNX file, a module of the user's, a bundle, a Hugging Face folder."""
+"""Opens any model that can be compressed: an ONNX file, a user's torch module, a bundle, a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ def open_target(
             fix="--data VALIDATION: .npz for tensors, a table for texts and bundles",
         )
     path, text = Path(model), str(model)
-    place, lesson = Path(data), None if train is None else Path(train)
-    if lesson is not None and not is_module_name(text) and not (path.is_dir() and not (path / "bundle.json").exists()):
+    data_path, train_path = Path(data), None if train is None else Path(train)
+    if (
+        train_path is not None
+        and not is_module_name(text)
+        and not (path.is_dir() and not (path / "bundle.json").exists())
+    ):
         raise InputError(
             f"{text} is not trained while it is compressed",
             expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
-    if student is not None and (lesson is None or not is_module_name(text)):
+    if student is not None and (train_path is None or not is_module_name(text)):
         raise InputError(
             "a student is given" + ("" if is_module_name(text) else f", and {text} is no torch module"),
             expected="a module as its teacher, and rows to learn on: FILE.py:NAME --train TRAIN.npz",
@@ -44,7 +48,7 @@ def open_target(
     if is_module_name(text):
         from deepseek.compress.subjects.module import ModuleTarget
 
-        return ModuleTarget.open(text, place, seed=seed, train=lesson, student=student)
+        return ModuleTarget.open(text, data_path, seed=seed, train=train_path, student=student)
     if not path.exists():
         raise MissingError(
             f"there is no model at {text}",
@@ -54,15 +58,15 @@ def open_target(
     if path.suffix == ".onnx":
         from deepseek.compress.subjects.onnx import OnnxTarget
 
-        return OnnxTarget.open(path, place, seed=seed)
+        return OnnxTarget.open(path, data_path, seed=seed)
     if (path / "bundle.json").is_file():
         from deepseek.compress.subjects.bundle import BundleTarget
 
-        return BundleTarget.open(path, place, seed=seed)
+        return BundleTarget.open(path, data_path, seed=seed)
     if (path / "config.json").is_file():
         from deepseek.compress.subjects.text import TextTarget
 
-        return TextTarget.open(path, place, seed=seed, train=lesson)
+        return TextTarget.open(path, data_path, seed=seed, train=train_path)
     raise InputError(
         f"{path} is nothing that can be compressed",
         expected="a bundle, an ONNX file, a Hugging Face folder, or FILE.py:NAME of a function that builds a module",

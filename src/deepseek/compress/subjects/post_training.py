@@ -1,4 +1,4 @@
-"""Int8 after training, of a graph that is to be served: weights per channel, activations as calibration rows show.
+"""Post-training int8 quantization of an ONNX graph: weights per channel, activations by calibration rows.
 
     quantize_onnx(Path("model.onnx"), calibration, Path("int8.onnx"))
 
@@ -26,7 +26,7 @@ from deepseek.engines import int8
 from deepseek.errors import InputError
 from deepseek.extras import need
 
-MIN_OPSET = 13  # of per-channel quantisation in ONNX
+MIN_OPSET = 13  # of per-channel quantization in ONNX
 _ATTENTION_OPS = frozenset(["Softmax", "LayerNormalization"])
 
 
@@ -34,11 +34,11 @@ def quantize_onnx(path: Path, calibration: Sequence[Arrays], out: Path, *, exact
     """Write the graph at `path` in int8 to `out`. `calibration`: inputs of single calls; `exact`: names of nodes that
     stay as they are.
 
-    InputError for a graph that cannot be quantised, in words; ExtraError without nncf for one with attention.
+    InputError for a graph that cannot be quantized; ExtraError without nncf for one with attention.
     """
     onnx = need("onnx", extra="compress")
     model = onnx.load(path)
-    opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+    opset = next((opset_id.version for opset_id in model.opset_import if opset_id.domain in ("", "ai.onnx")), 0)
     if opset < MIN_OPSET:
         model = _upgrade_opset(onnx, model, path)
     if {node.op_type for node in model.graph.node} >= _ATTENTION_OPS:
@@ -81,7 +81,7 @@ def _upgrade_opset(onnx: Any, model: Any, path: Path) -> Any:
 
 @contextlib.contextmanager
 def _silence_nncf() -> Any:
-    """NNCF logs and draws bars of its own; ours says what is tried."""
+    """Suppress NNCF's own log and progress bars within the block."""
     log = logging.getLogger("nncf")
     level = log.level
     log.setLevel(logging.ERROR)

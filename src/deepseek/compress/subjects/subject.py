@@ -1,8 +1,8 @@
 """What may be compressed, behind one protocol: an ONNX file, a module of the user's, a bundle, a Hugging Face folder.
 
-subject = open_subject("resnet.onnx", "validation.npz")
-variant = subject.make(Plan(("int8",)), folder)          # files, as they would be served
-for way in subject.ways(variant): way.run(subject.rows(0, 16))
+target = open_target("resnet.onnx", "validation.npz")
+variant = target.make(Plan(("int8",)), folder)          # files, as they would be served
+for backend in target.backends(variant): backend.run(target.rows(0, 16))
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from deepseek.bundle import Manifest
+from deepseek.bundle import Manifest, check_name
 from deepseek.compress.subjects.evaluator import Evaluator
+from deepseek.errors import InputError
+
+GIVEN = "given"  # name of the original model among the variants
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Methods, one after the other."""
+    """Compression steps that are applied one after the other, such as ("prune-30", "int8")."""
 
     steps: tuple[str, ...]
 
@@ -34,7 +37,7 @@ class Plan:
 
     @property
     def spares(self) -> str:
-        """The plan that this one is a more careful form of: there is no need of it where that one keeps enough.
+        """Name of the plan that this one is a more careful form of, or "": it is skipped where that one scores enough.
 
         >>> Plan(("int8-but-4",)).spares, Plan(("int8",)).spares
         ('int8', '')
@@ -44,17 +47,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A model as files."""
+    """A model as files on disk."""
 
     name: str
     folder: Path  # its files, by the names that they have in a bundle
-    size_bytes: int  # of all files that are needed to answer
-    notes: tuple[str, ...] = ()  # what a reader should know, such as layers that stayed exact
+    size_bytes: int  # of all files needed to answer
+    notes: tuple[str, ...] = ()  # remarks for the report, such as layers that stayed exact
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A variant opened in one engine."""
+    """A variant opened in one engine, ready to run."""
 
     engine: str
     exact: bool  # whether the engine itself rounds nothing
@@ -63,43 +66,52 @@ class Backend:
 
 
 class CompressionTarget(Protocol):
-    """A model with the data that it is judged on."""
+    """A model to compress, with the data that its variants are evaluated on."""
 
     kind: str
     name: str
     seed: int
-    digest: str  # of the model and the data: what measurements hold for
-    judge: Evaluator
-    given: Variant
+    digest: str  # of the model and the data: the key of cached measurements
+    evaluator: Evaluator
+    original: Variant
 
     def methods(self) -> tuple[str, ...]:
-        """What can be done to it."""
+        """Names of the compression methods that apply to this model."""
         ...
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        """What to try, the cheapest first."""
+        """Plans to try for these methods, the cheapest first."""
         ...
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        """The files of a plan, in an empty folder. InputError when this model cannot take it, in words."""
+        """Build the plan's variant in `folder`, which is empty. InputError when the plan cannot be applied."""
         ...
 
-    def ways(self, variant: Variant) -> list[Backend]:
-        """The engines that run it here."""
+    def backends(self, variant: Variant) -> list[Backend]:
+        """The variant opened in every engine that can run it on this machine."""
         ...
 
-    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
-        """On the judged rows, or on the first of them."""
+    def outputs(self, backend: Backend, num_rows: int | None = None) -> NDArray[Any]:
+        """Outputs (N, ...) for the evaluation rows, or for the first `num_rows` of them."""
         ...
 
     def rows(self, number: int, batch: int) -> Any:
-        """Inputs of `batch` rows for timing, others for each number."""
+        """Inputs of `batch` rows for timing; each `number` selects other rows."""
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release files and engines."""
         ...
 
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
-        """The manifest and the files of the bundle that is written, without evidence."""
+        """Manifest and files of the bundle to write for a variant, without the evidence files."""
         ...
+
+
+def bundle_name(name: str, fallback: str) -> str:
+    """`name` where a bundle may have it, else `fallback`: neither a route nor a folder can hold every name."""
+    try:
+        check_name(name)
+    except InputError:
+        return fallback
+    return name

@@ -1,15 +1,16 @@
-"""A Hugging Face folder of a text model as a subject of compression.
+"""A Hugging Face folder of a text model as a compression target.
 
-    subject = TextTarget.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
+    target = TextTarget.open(Path("./all-MiniLM"), Path("texts.csv"))     # columns text and, for classes, label
 
-Embeddings are held to the given model's own by cosine; classes to the labels, or to the given model's answers without
-any. A quarter of the texts shows the ranges of int8; the others judge. Each variant is a Hugging Face folder again:
+Embeddings are compared with the original model's by cosine; classes with the labels, or without labels with the
+original model's outputs. A quarter of the texts calibrates int8 ranges; the others evaluate. Each variant is a
+Hugging Face folder again:
 
     fp8            8-bit floats with a scale per channel, computed in bfloat16 where the CPU can
     int8-weights   whole numbers of 8 bits with a scale per channel, computed so, too
     int8           the same file, its dense layers computed in int8 by the ranges in int8.safetensors
-    int8-but-K     the same, but for the K dense layers that lose most, which a scan finds; they are computed as above
-    distill        a student of a ninth of the parameters, where texts to train on are given (text_student.py), and
+    int8-but-K     the same, but for the K dense layers that a scan says lose most; those are computed as above
+    distill        a student of a ninth of the parameters, where there are texts to train on (text_student.py), and
     distill+int8-weights    the same in whole numbers of 8 bits
 """
 
@@ -26,15 +27,14 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, check_name, now
+from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
 from deepseek.bundle.manifest import PlainTask
 from deepseek.compress.distilling.config import UNLABELED
 from deepseek.compress.distilling.vocabulary import check_distillable
 from deepseek.compress.subjects.evaluator import Evaluator, split_rows
-from deepseek.compress.subjects.subject import Backend, Plan, Variant
+from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant, bundle_name
 from deepseek.compress.subjects.text_scan import worst_layers
-from deepseek.compress.subjects.text_student import DISTILL_PLANS as TAUGHT
-from deepseek.compress.subjects.text_student import DISTILL_STEP, TextStudent
+from deepseek.compress.subjects.text_student import DISTILL_PLANS, DISTILL_STEP, TextStudent
 from deepseek.contracts import Arrays
 from deepseek.data import read_table
 from deepseek.engines.openvino import has_bf16
@@ -53,33 +53,34 @@ StoredDtype = Literal["e4m3fn", "int8"]
 TEXT_COLUMN, LABEL_COLUMN = "text", "label"
 RANGES_FILE = "int8.safetensors"
 TEXTS_PER_BATCH = 32
-GIVEN = "given"
-#: Plan -> how weights are stored, and how many layers int8 leaves out; None: not computed in int8.
+#: Plan name -> (dtype of the stored weights, number of layers that int8 leaves out; None: not computed in int8).
 PLANS: dict[str, tuple[StoredDtype, int | None]] = {
     "fp8": ("e4m3fn", None), "int8-weights": ("int8", None), "int8": ("int8", 0),
     **{f"int8-but-{count}": ("int8", count) for count in (1, 2, 4, 8)},
 }  # fmt: skip
 METHODS = {method: tuple(name for name in PLANS if name.startswith(method)) for method in ("fp8", "int8")}
-#: Small, and added to every token: rounded to 8 bits they cost a fifth of the whole loss.
+#: Tensors that stay exact: they are small and added to every token, and in 8 bits cost a fifth of the whole loss.
 _ADDED_TENSORS = ("position_embeddings.weight", "token_type_embeddings.weight")
-#: What no answer needs, by task.
+#: Tensors that no answer needs, by task.
 _UNUSED_TENSORS: Mapping[str, tuple[str, ...]] = {
     "embedding": ("pooler.dense.weight", "pooler.dense.bias", "position_ids"),
     "sequence-classification": ("position_ids",),
 }  # fmt: skip
-#: What lies in a folder and is not needed to answer.
+#: Endings of files in a folder that are not needed to answer.
 _UNNEEDED_SUFFIXES = (".md", ".txt", ".gitattributes", "data_config.json")
 
 
 @dataclass(frozen=True, slots=True)
 class _TextData:
+    """Texts of a file, with their labels where these are known ("" for a missing one)."""
+
     texts: list[str]
     labels: list[str] | None
     digest: str
 
 
 class TextTarget:
-    """See the module. Engines compute on one thread."""
+    """CompressionTarget of a Hugging Face folder. Engines compute on one thread."""
 
     kind = "text"
 
@@ -87,20 +88,23 @@ class TextTarget:
         self.model, self.seed, self.name = model, seed, model.name
         self.digest = f"{model.digest} {data.digest} {seed}" + (f" {train.digest}" if train else "")
         self.data_digest = data.digest
-        calibrating, judged = split_rows(len(data.texts), seed)
-        self._calibrating = [data.texts[row] for row in calibrating]
-        self._texts = [data.texts[row] for row in judged]
-        self._pupil = None if train is None else _open_student(model, train, seed, held=data.texts)
-        #: Who reads the judged texts, by name: a student has a tokenizer of its own.
-        self._readers: dict[str, tuple[TextModel, list[TokenRow]]] = {GIVEN: (model, list(model.prepare(self._texts)))}
-        self._order = np.argsort([len(row) for row in self._readers[GIVEN][1]], kind="stable")
-        self.given = Variant(GIVEN, model.path, _needed_bytes(model.path))
-        target = None if data.labels is None else class_numbers([data.labels[row] for row in judged], model.labels)
-        self.judge = self._judge(target)
+        calibration, evaluation = split_rows(len(data.texts), seed)
+        self._calibration_texts = [data.texts[row] for row in calibration]
+        self._evaluation_texts = [data.texts[row] for row in evaluation]
+        self._student = None if train is None else _open_student(model, train, seed, evaluation_texts=data.texts)
+        #: (model, evaluation texts in its tokens) by name: a student has a tokenizer of its own.
+        self._readers: dict[str, tuple[TextModel, list[TokenRow]]] = {
+            GIVEN: (model, list(model.prepare(self._evaluation_texts)))
+        }
+        self._rows_by_length = np.argsort([len(row) for row in self._readers[GIVEN][1]], kind="stable")
+        self.original = Variant(GIVEN, model.path, _needed_bytes(model.path))
+        target = None if data.labels is None else class_numbers([data.labels[row] for row in evaluation], model.labels)
+        self.evaluator = self._evaluator(target)
 
     @classmethod
     def open(cls, path: Path, data: Path, *, seed: int = 0, train: Path | None = None) -> TextTarget:
-        """Errors as those of TextModel.open(); InputError for a model or texts that cannot be compressed or judged."""
+        """Open a folder and the texts `data`. Errors as of TextModel.open(); InputError for a model that cannot be
+        compressed, and for texts that cannot be used."""
         model = TextModel.open(path)
         if is_converted(path) or model.task == "token-classification":
             what = "was converted" if is_converted(path) else "gives labels to tokens"
@@ -109,30 +113,32 @@ class TextTarget:
                 expected="a folder of an encoder that embeds or classifies texts, as Hugging Face writes it",
                 fix="serve it with --lossy instead",
             )
-        found = read_text_rows(data)
-        if model.task == "embedding" and found.labels is not None:
-            found = _TextData(found.texts, None, found.digest)
-        return cls(model, found, seed, None if train is None else read_text_rows(train))
+        text_data = read_text_rows(data)
+        if model.task == "embedding" and text_data.labels is not None:
+            text_data = _TextData(text_data.texts, None, text_data.digest)
+        return cls(model, text_data, seed, None if train is None else read_text_rows(train))
 
     def methods(self) -> tuple[str, ...]:
-        return (*METHODS, DISTILL_STEP) if self._pupil else tuple(METHODS)
+        return (*METHODS, DISTILL_STEP) if self._student else tuple(METHODS)
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        quick = [Plan((name,)) for method in methods if method in METHODS for name in METHODS[method]]
-        taught = [Plan(steps) for steps in TAUGHT if DISTILL_STEP in methods and (len(steps) == 1 or "int8" in methods)]
-        return quick + taught
+        quantize_plans = [Plan((name,)) for method in methods if method in METHODS for name in METHODS[method]]
+        distill_plans = [
+            Plan(steps) for steps in DISTILL_PLANS if DISTILL_STEP in methods and (len(steps) == 1 or "int8" in methods)
+        ]
+        return quantize_plans + distill_plans
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        source, notes = self.model.path, cast("tuple[str, ...]", ())
-        if plan.steps[0] == DISTILL_STEP:
-            assert self._pupil is not None  # noqa: S101 - else there is no such plan
-            source, notes = self._pupil.folder(), (self._pupil.note(),)
-            if len(plan.steps) == 1:
-                shutil.copytree(source, folder, dirs_exist_ok=True)
-                return Variant(plan.name, folder, _needed_bytes(folder), notes)
-        return self._packed(plan, source, folder, notes)
+        if plan.steps[0] != DISTILL_STEP:
+            return self._pack(plan, self.model.path, folder, ())
+        assert self._student is not None  # noqa: S101 - else there is no such plan
+        source, notes = self._student.folder(), (self._student.note(),)
+        if len(plan.steps) > 1:
+            return self._pack(plan, source, folder, notes)
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        return Variant(plan.name, folder, _needed_bytes(folder), notes)
 
-    def _packed(self, plan: Plan, source: Path, folder: Path, notes: tuple[str, ...]) -> Variant:
+    def _pack(self, plan: Plan, source: Path, folder: Path, notes: tuple[str, ...]) -> Variant:
         from deepseek.compress.quantize import pack
 
         stored, num_exact = PLANS[plan.steps[-1]]
@@ -140,49 +146,49 @@ class TextTarget:
         pack(source, folder, dtype=stored, keep=added, drop=unused)
         if num_exact is not None:
             ranges = self._ranges
-            left_out = self._worst[:num_exact] if num_exact else []
-            (folder / RANGES_FILE).write_bytes(
-                ranges_to_bytes({key: one for key, one in ranges.items() if key not in left_out})
-            )
+            left_out = self._worst_layers[:num_exact] if num_exact else []
+            in_int8 = {layer: ranges[layer] for layer in ranges if layer not in left_out}
+            (folder / RANGES_FILE).write_bytes(ranges_to_bytes(in_int8))
             notes = (f"not in int8: {', '.join(left_out) or 'none'} of {len(ranges)} dense layers",)
         return Variant(plan.name, folder, _needed_bytes(folder), notes)
 
-    def ways(self, variant: Variant) -> list[Backend]:
+    def backends(self, variant: Variant) -> list[Backend]:
         if variant.name == GIVEN:
             eager = [_torch_backend(self.model)] if is_installed("torch") and is_installed("transformers") else []
-            return [self._way("openvino-f32", variant.folder, "f32"), *eager]
+            return [self._backend("openvino-f32", variant.folder, "f32"), *eager]
         first, _, last = variant.name.rpartition("+")
         reader = DISTILL_STEP if DISTILL_STEP in (first, last) else GIVEN
         if reader == DISTILL_STEP:
             model = TextModel.open(variant.folder)
-            self._readers[DISTILL_STEP] = model, list(model.prepare(self._texts))
+            self._readers[DISTILL_STEP] = model, list(model.prepare(self._evaluation_texts))
         if last != DISTILL_STEP and PLANS[last][1] is not None:
-            return [self._way("openvino-int8", variant.folder, "int8")]
+            return [self._backend("openvino-int8", variant.folder, "int8")]
         if last != DISTILL_STEP and has_bf16(extra="text"):
-            return [self._way("openvino-bf16", variant.folder, "bf16", reader)]
-        return [self._way("openvino-f32", variant.folder, "f32", reader)]
+            return [self._backend("openvino-bf16", variant.folder, "bf16", reader)]
+        return [self._backend("openvino-f32", variant.folder, "f32", reader)]
 
-    def outputs(self, way: Backend, num_rows: int | None = None) -> NDArray[Any]:
-        size = len(self._texts) if num_rows is None else num_rows
-        chosen = [row for row in self._order if row < size]
+    def outputs(self, backend: Backend, num_rows: int | None = None) -> NDArray[Any]:
+        size = len(self._evaluation_texts) if num_rows is None else num_rows
+        chosen = [row for row in self._rows_by_length if row < size]
         parts = [
-            way.run(self._batch(chosen[start : start + TEXTS_PER_BATCH])) for start in range(0, size, TEXTS_PER_BATCH)
+            backend.run(self._batch(chosen[start : start + TEXTS_PER_BATCH]))
+            for start in range(0, size, TEXTS_PER_BATCH)
         ]
-        found: NDArray[Any] = np.concatenate([next(iter(part.values())) for part in parts])
-        return found[np.argsort(chosen)]
+        outputs: NDArray[Any] = np.concatenate([next(iter(part.values())) for part in parts])
+        return outputs[np.argsort(chosen)]
 
     def rows(self, number: int, batch: int) -> dict[str, Arrays]:
-        """Neighbours in length, as a server's batches are."""
-        start = (number * batch * 7) % max(1, len(self._order) - batch + 1)
-        return self._batch(self._order[start : start + batch].tolist())
+        """Texts of similar length, as in a server's batches."""
+        start = (number * batch * 7) % max(1, len(self._rows_by_length) - batch + 1)
+        return self._batch(self._rows_by_length[start : start + batch].tolist())
 
-    def _batch(self, chosen: Sequence[int]) -> dict[str, Arrays]:
-        """The judged texts of these numbers as each reader's arrays."""
-        return {name: model.join([rows[row] for row in chosen]) for name, (model, rows) in self._readers.items()}
+    def _batch(self, chosen_rows: Sequence[int]) -> dict[str, Arrays]:
+        """Evaluation texts by their numbers, as the arrays of each reader."""
+        return {name: model.join([rows[row] for row in chosen_rows]) for name, (model, rows) in self._readers.items()}
 
     def close(self) -> None:
-        if self._pupil:
-            self._pupil.close()
+        if self._student:
+            self._student.close()
 
     def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
         size = self.model.size
@@ -190,10 +196,10 @@ class TextTarget:
         paths = [path for path in sorted(variant.folder.rglob("*")) if path.is_file() and _is_needed(path)]
         files = {path.relative_to(variant.folder).as_posix(): path.read_bytes() for path in paths}
         manifest = Manifest(
-            name=_bundle_name(self.name), version="1", created=now(), task=cast("PlainTask", self.model.task),
+            name=bundle_name(self.name, "text"), version="1", created=now(), task=cast("PlainTask", self.model.task),
             target=output.name, inputs=(Input(TEXT_COLUMN, "text", "str"),), outputs=(output,),
             labels=self.model.labels,
-            engines=(EngineEntry(engine, "model.safetensors", 0.0, len(self._texts)),),
+            engines=(EngineEntry(engine, "model.safetensors", 0.0, len(self._evaluation_texts)),),
             lineage=Lineage(
                 parent=self.model.digest, data=self.data_digest, seed=self.seed, config={"compress": variant.name}
             ),
@@ -202,24 +208,24 @@ class TextTarget:
 
     @cached_property
     def _ranges(self) -> dict[str, ActivationRange]:
-        return calibrate(self.model.path, self._calibrating)
+        return calibrate(self.model.path, self._calibration_texts)
 
     @cached_property
-    def _worst(self) -> list[str]:
-        return worst_layers(self.model, self._ranges, self._calibrating)
+    def _worst_layers(self) -> list[str]:
+        return worst_layers(self.model, self._ranges, self._calibration_texts)
 
-    def _way(self, engine: str, folder: Path, precision: Precision, reader: str = GIVEN) -> Backend:
+    def _backend(self, engine: str, folder: Path, precision: Precision, reader: str = GIVEN) -> Backend:
         ranges = ranges_from_bytes((folder / RANGES_FILE).read_bytes()) if precision == "int8" else None
-        opened = TextEngine.open(folder, precision=precision, ranges=ranges)
-        return Backend(engine, precision == "f32", lambda inputs: opened.run(inputs[reader]), opened.close)
+        text_engine = TextEngine.open(folder, precision=precision, ranges=ranges)
+        return Backend(engine, precision == "f32", lambda inputs: text_engine.run(inputs[reader]), text_engine.close)
 
-    def _judge(self, target: NDArray[np.int64] | None) -> Evaluator:
+    def _evaluator(self, target: NDArray[np.int64] | None) -> Evaluator:
         if target is not None:
             return Evaluator.labels(target, self.seed)
-        way = self._way("openvino-f32", self.model.path, "f32")
-        given = self.outputs(way)
-        way.close()
-        return Evaluator.fidelity(given, are_classes=self.model.task != "embedding", seed=self.seed)
+        backend = self._backend("openvino-f32", self.model.path, "f32")
+        original_outputs = self.outputs(backend)
+        backend.close()
+        return Evaluator.fidelity(original_outputs, are_classes=self.model.task != "embedding", seed=self.seed)
 
 
 def read_text_rows(path: Path) -> _TextData:
@@ -247,22 +253,24 @@ def read_text_rows(path: Path) -> _TextData:
     return _TextData(texts, labels, table.digest())
 
 
-def _open_student(model: TextModel, train: _TextData, seed: int, *, held: Sequence[str]) -> TextStudent:
-    """Texts that judge teach nothing. InputError for a model that has no students, and labels of other models."""
+def _open_student(model: TextModel, train: _TextData, seed: int, *, evaluation_texts: Sequence[str]) -> TextStudent:
+    """A student for `model`, trained on texts that are not evaluation texts. InputError for a model that no student
+    can be made of, for unknown labels, and where no training text is left."""
     check_distillable(model)
-    judged = set(held)
-    free = [row for row, text in enumerate(train.texts) if text not in judged]
-    if not free:
+    excluded = set(evaluation_texts)
+    training_rows = [row for row, text in enumerate(train.texts) if text not in excluded]
+    if not training_rows:
         raise InputError(
             "every text to train on is one to judge on, too",
             expected="other texts; their labels may be missing", fix="give --train a file of its own",
         )  # fmt: skip
-    texts = [train.texts[row] for row in free]
+    texts = [train.texts[row] for row in training_rows]
     if train.labels is None:
         return TextStudent(model, texts, None, seed)
-    known = [row for row in free if train.labels[row]]
-    numbers = dict(zip(known, class_numbers([train.labels[row] for row in known], model.labels).tolist(), strict=True))
-    return TextStudent(model, texts, [numbers.get(row, UNLABELED) for row in free], seed)
+    labeled_rows = [row for row in training_rows if train.labels[row]]
+    labels = class_numbers([train.labels[row] for row in labeled_rows], model.labels)
+    numbers = dict(zip(labeled_rows, labels.tolist(), strict=True))
+    return TextStudent(model, texts, [numbers.get(row, UNLABELED) for row in training_rows], seed)
 
 
 def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
@@ -271,46 +279,46 @@ def class_numbers(labels: Sequence[str], known: Sequence[str]) -> NDArray[np.int
     >>> class_numbers(["no", "yes"], ["no", "yes"]).tolist(), class_numbers(["1", "0"], ["no", "yes"]).tolist()
     ([0, 1], [1, 0])
     """
-    place = {name: number for number, name in enumerate(known)}
-    if not set(labels) <= set(place) and all(label.isdigit() for label in labels):
-        place = {str(number): number for number in range(len(known))}
-    unknown = next((label for label in labels if label not in place), None)
+    number_of_label = {name: number for number, name in enumerate(known)}
+    if not set(labels) <= set(number_of_label) and all(label.isdigit() for label in labels):
+        number_of_label = {str(number): number for number in range(len(known))}
+    unknown = next((label for label in labels if label not in number_of_label), None)
     if unknown is not None:
         raise InputError(
             f"the label {unknown[:60]!r} is none of the model's",
             expected=", ".join(known[:20]),
             fix="give labels by the names in its config.json (id2label), or by their numbers",
         )
-    return np.array([place[label] for label in labels], np.int64)
+    return np.array([number_of_label[label] for label in labels], np.int64)
 
 
 def _torch_backend(model: TextModel) -> Backend:
-    """The folder as transformers runs it: what users hold us against. Never with code of the folder."""
+    """The folder as transformers runs it: the baseline that users know. Never runs code of the folder."""
     import torch
     import transformers
 
     kind = "AutoModel" if model.task == "embedding" else "AutoModelForSequenceClassification"
     # BERT's pooler, which no embedding reads, may be missing from the file: transformers would make one up
-    loaded = getattr(transformers, kind).from_pretrained(
+    model_in_torch = getattr(transformers, kind).from_pretrained(
         model.path, trust_remote_code=False, local_files_only=True, use_safetensors=True
     )
-    loaded.eval()
+    model_in_torch.eval()
 
     @torch.inference_mode()
     def run(inputs: Mapping[str, Arrays]) -> Arrays:
         ids, mask = (torch.from_numpy(inputs[GIVEN][name]) for name in ("input_ids", "attention_mask"))
-        found = loaded(input_ids=ids, attention_mask=mask)
+        outputs = model_in_torch(input_ids=ids, attention_mask=mask)
         if model.task != "embedding":
-            return {"logits": found.logits.numpy()}
+            return {"logits": outputs.logits.numpy()}
         weight = mask.unsqueeze(-1).float()
-        pooled = (found.last_hidden_state * weight).sum(1) / weight.sum(1)
+        pooled = (outputs.last_hidden_state * weight).sum(1) / weight.sum(1)
         return {"embedding": torch.nn.functional.normalize(pooled, dim=1).numpy()}
 
     return Backend("torch", True, run, lambda: None)
 
 
 def _tensors_ending(folder: Path, ends: Sequence[str]) -> list[str]:
-    """Tensors of the folder whose name ends so."""
+    """Names of the folder's tensors with one of these endings."""
     return [name for name in Weights.open(folder).names if name.endswith(tuple(ends))]
 
 
@@ -327,15 +335,7 @@ def _texts_digest(texts: Sequence[str]) -> str:
 
 
 def _label_text(value: Any) -> str:
-    """ "" where nothing stands."""
+    """A table cell as a label; "" for a missing one. A whole float such as 1.0 becomes "1"."""
     if value is None or value != value:  # noqa: PLR0124 - NaN alone is not itself
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _bundle_name(name: str) -> str:
-    try:
-        check_name(name)
-    except InputError:
-        return "text"
-    return name

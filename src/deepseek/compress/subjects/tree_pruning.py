@@ -1,9 +1,9 @@
-"""Fewer trees: the first rounds of a boosted part, an even share of a forest's votes.
+"""Pruning of trees: the first rounds of a boosted part are kept, and a share of a forest's trees.
 
     thinned(model, 0.5)          # half of the trees of every part, other parts as they are
 
-Each round of boosting mends what the rounds before it have left, so the last ones matter least; what they would have
-added is made up for by calibrating anew. The trees of a forest are equals: fewer votes, each worth more.
+Each round of boosting corrects the rounds before it, so the last ones matter least; calibrating again makes up for what
+they would have added. The trees of a forest are equal: fewer votes, each with more weight.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOREST_NAMES = frozenset(["random_forest", "extra_trees"])
 
 
 def num_trees(model: Model) -> int:
-    """Of all parts."""
+    """Number of trees in all parts of the model."""
     return sum(part.weights.num_trees for part in model.parts if isinstance(part.weights, TreeTable))
 
 
@@ -35,13 +35,13 @@ def _prune_part(part: Part, share: float) -> Part:
         return part
     # a round has a tree for each margin, and a forest's tree serves all of them
     width = 1 if (table.output == ALL_MARGINS).any() else max(1, len(np.unique(table.output)))
-    kept = max(width, round(share * table.num_trees / width) * width)
-    worth = table.num_trees / kept if part.name in FOREST_NAMES else 1.0
-    return replace(part, weights=keep_first_trees(table, kept, worth))
+    num_kept = max(width, round(share * table.num_trees / width) * width)
+    leaf_weight = table.num_trees / num_kept if part.name in FOREST_NAMES else 1.0
+    return replace(part, weights=keep_first_trees(table, num_kept, leaf_weight))
 
 
-def keep_first_trees(table: TreeTable, num_kept: int, worth: float = 1.0) -> TreeTable:
-    """The first trees, whose leaves weigh `worth` times as much."""
+def keep_first_trees(table: TreeTable, num_kept: int, leaf_weight: float = 1.0) -> TreeTable:
+    """The first `num_kept` trees of a table, their leaves multiplied by `leaf_weight`."""
     if num_kept >= table.num_trees:
         return table
     table = table.in_preorder()
@@ -50,5 +50,5 @@ def keep_first_trees(table: TreeTable, num_kept: int, worth: float = 1.0) -> Tre
     nodes = {name: getattr(table, name)[:end] for name in ("feature", "threshold", "left", "right", "cover")}
     return replace(
         table, roots=table.roots[:num_kept], output=table.output[:num_kept],
-        leaves=(table.leaves[:num_leaves] * worth).astype(np.float32), **nodes,
+        leaves=(table.leaves[:num_leaves] * leaf_weight).astype(np.float32), **nodes,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A torch module of the user's own: FILE.py:NAME of a function that gives it.
+"""Loads a user's torch module from FILE.py:NAME, a function that returns it.
 
 module = load_module("net.py:build")
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_module_name(name: str | Path) -> bool:
-    """Whether what was given names an object in a Python file.
+    """Whether `name` has the form FILE.py:NAME.
 
     >>> is_module_name("net.py:build"), is_module_name("net.onnx")
     (True, False)
@@ -26,16 +26,16 @@ def is_module_name(name: str | Path) -> bool:
 
 
 def load_module(name: str | Path, what: str = "the model") -> nn.Module:
-    """What calling FILE.py:NAME gives, ready to answer; `what` is its name in errors.
+    """The module that calling FILE.py:NAME returns, in eval mode; `what` is its name in errors.
 
     InputError unless it is a torch module; MissingError for a file or a name that is not there.
     """
     torch = need("torch", extra="compress")
-    made = load_object(what, str(name), Path.cwd(), call=True)
-    if not isinstance(made, torch.nn.Module):
+    built = load_object(what, str(name), Path.cwd(), call=True)
+    if not isinstance(built, torch.nn.Module):
         raise InputError(
-            f"{name} gives {type(made).__name__}", expected="a torch.nn.Module with its weights",
+            f"{name} gives {type(built).__name__}", expected="a torch.nn.Module with its weights",
             fix="return the module itself",
         )  # fmt: skip
-    module: nn.Module = made.eval()
+    module: nn.Module = built.eval()
     return module
