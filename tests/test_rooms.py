@@ -122,7 +122,7 @@ def test_nothing_reads_a_pickle_or_runs_text() -> None:
 
 
 def test_a_broad_except_stands_only_around_a_request() -> None:
-    around = (SRC / "serve", SRC / "engines" / "process" / "answering.py")  # on both sides of the socket
+    around = (SRC / "serve", SRC / "engines" / "process" / "worker.py")  # on both sides of the socket
     for path in FILES:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ExceptHandler):
