@@ -17,6 +17,7 @@ cite(text, "laws/")                                       the clauses that suppo
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,16 @@ _MODULES = {
     "write_report": "report.page",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+_find = lazy_attributes(__name__, _MODULES)
+_RENAMED = {"randomised": "randomize_layers", "trust": "evaluate_faithfulness"}  # names of earlier versions
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        return _find(name)
+    new = _RENAMED[name]
+    warnings.warn(f"{__name__}.{name} is now {__name__}.{new}", DeprecationWarning, stacklevel=2)
+    return _find(new)
 
 
 class _CallablePackage(ModuleType):
