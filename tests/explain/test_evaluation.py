@@ -132,3 +132,11 @@ def test_the_nearest_rows_come_first_and_what_is_missing_is_far() -> None:
     near = nearest({"income": 30, "age": None, "job": "b"}, TRAINING, KINDS, count=2)  # type: ignore[arg-type]
     assert [TRAINING[place]["income"] for place, _ in near] == [30, 30]
     assert near[0][1] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("old", "new"), [("trust", "evaluate_faithfulness"), ("randomised", "randomize_layers")])
+def test_names_of_earlier_versions_still_work_and_say_the_new_one(old: str, new: str) -> None:
+    import deepseek.explain as room
+
+    with pytest.warns(DeprecationWarning, match=f"deepseek.explain.{old} is now deepseek.explain.{new}"):
+        assert getattr(room, old) is getattr(room, new)
