@@ -175,7 +175,7 @@ def write_student(student: Student, model: TextModel, out: Path) -> None:
     safetensors.torch.save_file(tensors, out / SINGLE_FILE, {"format": "pt"})
     (out / CONFIG_FILE).write_text(config.to_json_string(), "utf-8")
     (out / TOKENIZER_FILE).write_text(json.dumps(student.tokenizer, ensure_ascii=False), "utf-8")
-    settings = read_object(model.path, SETTINGS_FILE, {})
+    settings = read_object(model.path, SETTINGS_FILE, is_optional=True)
     settings |= {"model_max_length": config.max_position_embeddings}
     (out / SETTINGS_FILE).write_text(json.dumps(settings, ensure_ascii=False), "utf-8")
 

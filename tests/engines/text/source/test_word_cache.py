@@ -27,7 +27,7 @@ def texts_of(seed: int, num_texts: int) -> list[str]:
 
 
 def known(tokenizer: Tokenizer) -> WordCache:
-    found = WordCache.of(tokenizer)
+    found = WordCache.for_tokenizer(tokenizer)
     assert found is not None
     return found
 
@@ -110,10 +110,10 @@ def _bare(tokenizer: Tokenizer) -> None:
 @pytest.mark.parametrize("change", [_whitespace, _accents, _bare])
 def test_a_tokenizer_of_another_kind_is_not_looked_up(tokenizer: Tokenizer, change: Any) -> None:
     change(tokenizer)
-    assert WordCache.of(tokenizer) is None
+    assert WordCache.for_tokenizer(tokenizer) is None
 
 
 def test_neither_is_one_of_bytes() -> None:
     made = tokenizer_of("roberta")
     assert json.loads(made.to_str())["model"]["type"] == "BPE"
-    assert WordCache.of(made) is None
+    assert WordCache.for_tokenizer(made) is None

@@ -1,6 +1,6 @@
 """Buckets of relative positions as tables, while a graph is recorded.
 
-    with tabled(torch, 512):
+    with tabulate_buckets(torch, 512):
         model(...)               # fills the tables
         torch.onnx.export(...)   # records look-ups
 
@@ -26,24 +26,26 @@ BUCKET_FUNCTIONS = (
 
 @contextmanager
 def tabulate_buckets(torch: Any, most: int) -> Iterator[None]:
-    """Of texts of at most so many tokens. A model's first call has to come before the one that is recorded."""
+    """Replaces the bucket functions by tables for texts of at most `most` tokens. A model's first call, which fills
+    them, has to come before the one that is recorded."""
     with ExitStack() as stack:
         for module, owner, name in BUCKET_FUNCTIONS:
             if module in sys.modules:
-                place: Any = getattr(sys.modules[module], owner) if owner else sys.modules[module]
-                found = _table_lookup(torch, getattr(place, name), most)
-                stack.callback(setattr, place, name, vars(place)[name])
-                setattr(place, name, staticmethod(found) if owner else found)
+                namespace: Any = getattr(sys.modules[module], owner) if owner else sys.modules[module]
+                lookup = _table_lookup(torch, getattr(namespace, name), most)
+                stack.callback(setattr, namespace, name, vars(namespace)[name])
+                setattr(namespace, name, staticmethod(lookup) if owner else lookup)
         yield
 
 
 def _table_lookup(torch: Any, function: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """A function with the results of another one at the distances -most to most, computed once for each option."""
     tables: dict[Any, Any] = {}
 
-    def found(positions: Any, *args: Any, **options: Any) -> Any:
+    def look_up(positions: Any, *args: Any, **options: Any) -> Any:
         key = (args, tuple(sorted(options.items())))
         if key not in tables:
             tables[key] = function(torch.arange(-most, most + 1), *args, **options)
         return tables[key][positions + most]
 
-    return found
+    return look_up

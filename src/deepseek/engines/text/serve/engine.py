@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, get_args
+from typing import Any, TypedDict, get_args
 
 from deepseek.contracts import Arrays
 from deepseek.engines.openvino import has_bf16
@@ -77,8 +77,8 @@ class TextEngine:
         return cls(OpenVinoBackend(folder, precision=precision, num_threads=num_threads, ranges=ranges))
 
     @classmethod
-    def from_options(cls, path: str | Path, options: TextEngineOptions) -> TextEngine:
-        """open() with options that came from another process."""
+    def from_options(cls, path: str | Path, options: Mapping[str, Any]) -> TextEngine:
+        """open() with TextEngineOptions, which may have come from another process."""
         data = options.get("ranges")
         ranges = None if data is None else ranges_from_bytes(data)
         return cls.open(path, precision=options.get("precision", "f32"), ranges=ranges)

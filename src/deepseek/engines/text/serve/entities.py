@@ -9,20 +9,30 @@ entity: B-X begins one, I-X goes on with one of X, and a label without B- or I- 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.engines.text.source.tokens import TokenRow
 
 OUTSIDE_LABEL = "O"
 
 
-def extract_entities(row: TokenRow, probabilities: np.ndarray[Any, Any], labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Entities in the order of the text. `probabilities` are (L, C); offsets count letters of the text that was sent;
-    the probability is the mean of those of its words."""
-    found: list[dict[str, Any]] = []
-    shares: list[list[float]] = []
+class Entity(TypedDict):
+    """A part of a text and its label, as a server answers with it."""
+
+    text: str
+    label: str
+    start: int  # first letter in the text that was sent
+    end: int
+    probability: float  # the mean of those of its words
+
+
+def extract_entities(row: TokenRow, probabilities: NDArray[Any], labels: Sequence[str]) -> list[Entity]:
+    """Entities in the order of the text, from the probabilities (L, C) of the labels of its tokens."""
+    entities: list[Entity] = []
+    word_probabilities: list[list[float]] = []
     current: str | None = None
     for first, start, end in _word_spans(row):
         best = int(np.argmax(probabilities[first]))
@@ -31,32 +41,32 @@ def extract_entities(row: TokenRow, probabilities: np.ndarray[Any, Any], labels:
             current = None
             continue
         if begins or kind != current:
-            found.append({"text": "", "label": kind, "start": start, "end": end})
-            shares.append([])
-        found[-1]["end"] = end
-        shares[-1].append(float(probabilities[first, best]))
+            entities.append({"text": "", "label": kind, "start": start, "end": end, "probability": 0.0})
+            word_probabilities.append([])
+        entities[-1]["end"] = end
+        word_probabilities[-1].append(float(probabilities[first, best]))
         current = kind
-    for entity, chances in zip(found, shares, strict=True):
+    for entity, values in zip(entities, word_probabilities, strict=True):
         entity["text"] = row.text[entity["start"] : entity["end"]]
-        entity["probability"] = float(np.mean(chances))
-    return found
+        entity["probability"] = float(np.mean(values))
+    return entities
 
 
 def _word_spans(row: TokenRow) -> list[tuple[int, int, int]]:
-    """(number of its first token, first letter, end) of each word, without white space around it."""
-    found: list[tuple[int, int, int]] = []
-    before: int | None = None
+    """Of each word the index of its first token, its first letter and its end, without white space around it."""
+    spans: list[tuple[int, int, int]] = []
+    previous_word: int | None = None
     for token, (word, (start, end)) in enumerate(zip(row.words, row.offsets, strict=True)):
         if word is None:
-            before = None
-        elif word == before:
-            found[-1] = (found[-1][0], found[-1][1], max(end, found[-1][2]))
+            previous_word = None
+        elif word == previous_word:
+            spans[-1] = (spans[-1][0], spans[-1][1], max(end, spans[-1][2]))
         else:
-            found.append((token, start, end))
-            before = word
+            spans.append((token, start, end))
+            previous_word = word
     return [
         (token, start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
-        for token, start, end in found
+        for token, start, end in spans
         if (text := row.text[start:end]).strip()
     ]
 

@@ -8,7 +8,7 @@ Rows of a batch are not padded where the work is: all tokens of the batch stand 
 attention sees them as rows of L tokens, in NUM_GROUPS of rows of like length. A short text beside a long one then costs
 what it is long. A group that is not needed has a row without a token.
 
-    ids (T,) positions (T,)            each token and its place in its text
+    ids (T,) positions (T,)            each token and its position in its text
     index0 (N0, L0), index1 ...        where in the list a text's token stands; behind its end: any row
     mask0 (N0, L0), mask1 ...          1 for a token, 0 behind the end of a text
     back (T,)                          where in N0 * L0 + N1 * L1 + ... a token of the list stands
@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.engines.text.serve.quantize import ActivationRange, check_ranges, quantized_linear
@@ -41,7 +42,7 @@ RANGE_PREFIX = "range."  # names the outputs of a graph that measures what goes 
 
 
 class GraphBuilder:
-    """One graph in the making. Nodes are OpenVINO's, which has no types of its own."""
+    """Builds one graph, a layer at a time. Nodes are OpenVINO's, which has no types of its own."""
 
     def __init__(
         self,
@@ -55,14 +56,14 @@ class GraphBuilder:
         self.ops: Any = need("openvino.opset15", extra="text")
         self.architecture, self.names, self.weights = architecture, names, weights
         self.ranges, self.observe = ranges or {}, observe
-        self.observed: dict[str, Any] = {}
+        self.range_outputs: dict[str, Any] = {}  # "layer0.qkv.low" -> node
         self.sizes: dict[str, int] = {}  # inputs of each dense layer
         self.shapes = dict(names.shapes(architecture))
 
     def array(self, name: str) -> Float32:
         return self.weights.array(name, self.shapes[name])
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Any:
+    def constant(self, array: NDArray[Any]) -> Any:
         """A constant that shares the memory of `array`; the caller keeps the weights alive."""
         return self.ops.constant(np.asarray(array, order="C"), shared_memory=array.ndim > 0)
 
@@ -70,22 +71,22 @@ class GraphBuilder:
         """One number for arrays of so many axes."""
         return self.constant(np.full((1,) * num_axes, value, np.float32))
 
-    def linear(self, x: Any, place: str, weight: Float32, bias: Float32) -> Any:
-        """(T, in) -> (T, out), in int8 where there is a range for `place`."""
+    def linear(self, x: Any, layer: str, weight: Float32, bias: Float32) -> Any:
+        """(T, in) -> (T, out), in int8 where there is a range for `layer`, such as "layer0.qkv"."""
         if self.observe:
             axis = self.constant(np.array([0]))
-            self.observed[f"{place}.low"] = self.ops.reduce_min(x, axis)
-            self.observed[f"{place}.high"] = self.ops.reduce_max(x, axis)
-        self.sizes[place] = weight.shape[1]
-        if place in self.ranges:
-            check_ranges({place: self.ranges[place]}, self.sizes)
-            return quantized_linear(self.ops, x, place, weight, bias, self.ranges[place])
+            self.range_outputs[f"{layer}.low"] = self.ops.reduce_min(x, axis)
+            self.range_outputs[f"{layer}.high"] = self.ops.reduce_max(x, axis)
+        self.sizes[layer] = weight.shape[1]
+        if layer in self.ranges:
+            check_ranges({layer: self.ranges[layer]}, self.sizes)
+            return quantized_linear(self.ops, x, layer, weight, bias, self.ranges[layer])
         product = self.ops.matmul(x, self.constant(weight), False, True)
         return self.ops.add(product, self.constant(bias[None]))
 
-    def dense(self, x: Any, place: str, name: str) -> Any:
+    def dense(self, x: Any, layer: str, name: str) -> Any:
         """A dense layer by the name of its tensors."""
-        return self.linear(x, place, self.array(f"{name}.weight"), self.array(f"{name}.bias"))
+        return self.linear(x, layer, self.array(f"{name}.weight"), self.array(f"{name}.bias"))
 
     def norm(self, x: Any, name: str) -> Any:
         """Layer normalisation over the last axis (T, H)."""
@@ -105,24 +106,26 @@ class GraphBuilder:
     def embed(self, ids: Any, positions: Any) -> Any:
         """(T,), (T,) -> (T, H). All tokens are of the first type."""
         start = self.names.embeddings
-        places = self.array(f"{start}position_embeddings.weight")
+        positions_table = self.array(f"{start}position_embeddings.weight")
         if self.architecture.num_types:
-            places = places + self.array(f"{start}token_type_embeddings.weight")[0]
+            positions_table = positions_table + self.array(f"{start}token_type_embeddings.weight")[0]
         word = self.constant(self.array(f"{start}word_embeddings.weight"))
-        total = self.ops.add(self.gather(word, ids), self.gather(self.constant(places), positions))
+        total = self.ops.add(self.gather(word, ids), self.gather(self.constant(positions_table), positions))
         return self.norm(total, f"{start}LayerNorm")
 
-    def attention(self, x: Any, place: str, layer: str, inputs: Mapping[str, Any]) -> Any:
-        """(T, H) -> (T, H), before the residual."""
+    def attention(self, x: Any, block: str, prefix: str, inputs: Mapping[str, Any]) -> Any:
+        """(T, H) -> (T, H), before the residual. `prefix` stands before the names of the block's tensors."""
         hidden, heads = self.architecture.hidden, self.architecture.num_heads
-        parts = [f"{layer}{self.names.parts[part]}" for part in "qkv"]
+        parts = [f"{prefix}{self.names.parts[part]}" for part in "qkv"]
         # the scale of the scores goes into the weights of q
         scale = np.repeat(np.array([1 / math.sqrt(hidden // heads), 1, 1], np.float32), hidden)
         weight = np.concatenate([self.array(f"{name}.weight") for name in parts]) * scale[:, None]
         bias = np.concatenate([self.array(f"{name}.bias") for name in parts]) * scale
-        qkv = self.linear(x, f"{place}.qkv", weight, bias)  # (T, 3H)
-        mixed = self.concat([self.mix(qkv, inputs[f"index{at}"], inputs[f"bias{at}"]) for at in range(NUM_GROUPS)])
-        return self.dense(self.gather(mixed, inputs["back"]), f"{place}.o", f"{layer}{self.names.parts['o']}")
+        qkv = self.linear(x, f"{block}.qkv", weight, bias)  # (T, 3H)
+        mixed = self.concat(
+            [self.mix(qkv, inputs[f"index{group}"], inputs[f"bias{group}"]) for group in range(NUM_GROUPS)]
+        )
+        return self.dense(self.gather(mixed, inputs["back"]), f"{block}.o", f"{prefix}{self.names.parts['o']}")
 
     def mix(self, qkv: Any, index: Any, bias: Any) -> Any:
         """The attention of one group (N, L): (T, 3H) -> (N * L, H)"""
@@ -145,11 +148,11 @@ class GraphBuilder:
 
     def layer(self, x: Any, index: int, inputs: Mapping[str, Any]) -> Any:
         """(T, H) -> (T, H)"""
-        layer, place = self.names.layer.format(index), f"layer{index}"
-        part = {key: f"{layer}{name}" for key, name in self.names.parts.items()}
-        x = self.norm(self.ops.add(self.attention(x, place, layer, inputs), x), part["norm1"])
-        wide = self.activate(self.dense(x, f"{place}.up", part["up"]))  # (T, F)
-        return self.norm(self.ops.add(self.dense(wide, f"{place}.down", part["down"]), x), part["norm2"])
+        prefix, block = self.names.layer.format(index), f"layer{index}"
+        part = {key: f"{prefix}{name}" for key, name in self.names.parts.items()}
+        x = self.norm(self.ops.add(self.attention(x, block, prefix, inputs), x), part["norm1"])
+        wide = self.activate(self.dense(x, f"{block}.up", part["up"]))  # (T, F)
+        return self.norm(self.ops.add(self.dense(wide, f"{block}.down", part["down"]), x), part["norm2"])
 
     def pool(self, x: Any, pooling: Pooling, index: Any, mask: Any) -> Any:
         """One group (N, L): (T, H) -> (N, number of modes * H)"""
@@ -160,17 +163,17 @@ class GraphBuilder:
         total = ops.reduce_sum(ops.multiply(rows, mask), along)
         length = ops.maximum(ops.reduce_sum(mask, along), self.number(1, 2))
         outside = ops.multiply(ops.subtract(mask, self.number(1, 3)), self.number(1e9, 3))
-        made = {
+        pooling_of = {
             "cls": lambda: ops.squeeze(ops.gather(rows, self.constant(np.array([0])), along), along),
             "max": lambda: ops.reduce_max(ops.add(rows, outside), along),
             "mean": lambda: ops.divide(total, length),
             "mean_sqrt_len_tokens": lambda: ops.divide(total, ops.sqrt(length)),
         }
-        pooled = [made[mode]() for mode in pooling.modes]
-        found = pooled[0] if len(pooled) == 1 else ops.concat(pooled, 1)
+        parts = [pooling_of[mode]() for mode in pooling.modes]
+        pooled = parts[0] if len(parts) == 1 else ops.concat(parts, 1)
         if pooling.normalize:
-            found = ops.normalize_l2(found, self.constant(np.array([1])), 1e-24, "max")
-        return found
+            pooled = ops.normalize_l2(pooled, self.constant(np.array([1])), 1e-24, "max")
+        return pooled
 
     def classify(self, x: Any, inputs: Mapping[str, Any]) -> Any:
         """(T, H) -> logits (T, C) of all tokens, or (N0 + N1 + ..., C) of the first of each text."""
@@ -178,7 +181,7 @@ class GraphBuilder:
         if self.architecture.task == "token-classification":
             return self.dense(x, "head.out", head["out"])
         zero, one = self.constant(np.array(0)), self.constant(np.array(1))
-        first = self.concat([self.ops.gather(inputs[f"index{at}"], zero, one) for at in range(NUM_GROUPS)])
+        first = self.concat([self.ops.gather(inputs[f"index{group}"], zero, one) for group in range(NUM_GROUPS)])
         x = self.dense(self.gather(x, first), "head.dense", head["dense"])
         x = self.ops.relu(x) if self.architecture.family == "distilbert" else self.ops.tanh(x)
         return self.dense(x, "head.out", head["out"])
@@ -195,30 +198,34 @@ def build_encoder(
 ) -> Any:
     """An openvino.Model. `weights` must live as long as it does: constants share their memory.
 
-    `observe` adds outputs "range.PLACE.low" and ".high", the least and the largest value (1, in) that goes into each
+    `observe` adds outputs "range.LAYER.low" and ".high", the least and the largest value (1, in) that goes into each
     dense layer.
     """
     openvino = need("openvino", extra="text")
-    made = GraphBuilder(architecture, names, weights, ranges, observe=observe)
-    ops = made.ops
+    builder = GraphBuilder(architecture, names, weights, ranges, observe=observe)
+    ops = builder.ops
     inputs = {name: ops.parameter([-1], np.int32, name) for name in ("ids", "positions", "back")}
-    for at in range(NUM_GROUPS):
-        inputs[f"index{at}"] = ops.parameter([-1, -1], np.int32, f"index{at}")
-        inputs[f"mask{at}"] = ops.parameter([-1, -1], np.float32, f"mask{at}")
+    for group in range(NUM_GROUPS):
+        inputs[f"index{group}"] = ops.parameter([-1, -1], np.int32, f"index{group}")
+        inputs[f"mask{group}"] = ops.parameter([-1, -1], np.float32, f"mask{group}")
     parameters = list(inputs.values())
-    for at in range(NUM_GROUPS):
-        absent = ops.multiply(ops.subtract(made.number(1, 2), inputs[f"mask{at}"]), made.number(MASKED_SCORE, 2))
-        inputs[f"bias{at}"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
-    x = made.embed(inputs["ids"], inputs["positions"])
+    for group in range(NUM_GROUPS):
+        absent = ops.multiply(
+            ops.subtract(builder.number(1, 2), inputs[f"mask{group}"]), builder.number(MASKED_SCORE, 2)
+        )
+        inputs[f"bias{group}"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
+    x = builder.embed(inputs["ids"], inputs["positions"])
     for index in range(architecture.num_layers):
-        x = made.layer(x, index, inputs)
+        x = builder.layer(x, index, inputs)
     if architecture.task == "embedding":
-        pooled = [made.pool(x, pooling, inputs[f"index{at}"], inputs[f"mask{at}"]) for at in range(NUM_GROUPS)]
-        outputs = {"embedding": made.concat(pooled)}
+        pooled = [
+            builder.pool(x, pooling, inputs[f"index{group}"], inputs[f"mask{group}"]) for group in range(NUM_GROUPS)
+        ]
+        outputs = {"embedding": builder.concat(pooled)}
     else:
-        outputs = {"logits": made.classify(x, inputs)}
-    check_ranges(made.ranges, made.sizes)  # none is left over
-    outputs |= {f"{RANGE_PREFIX}{place}": node for place, node in made.observed.items()}
+        outputs = {"logits": builder.classify(x, inputs)}
+    check_ranges(builder.ranges, builder.sizes)  # none is left over
+    outputs |= {f"{RANGE_PREFIX}{name}": node for name, node in builder.range_outputs.items()}
     results = []
     for name, node in outputs.items():
         result = ops.result(node)

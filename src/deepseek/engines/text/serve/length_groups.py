@@ -20,36 +20,38 @@ LENGTH_STEP = 16
 
 
 def padded_width(length: int) -> int:
-    """A length as it is computed."""
+    """A length rounded up to a size that is computed."""
     return -(-length // LENGTH_STEP) * LENGTH_STEP
 
 
 def group_by_length(lengths: Sequence[int], *, most: int) -> list[NDArray[np.int64]]:
-    """The numbers of the rows of each group, shortest rows first. `lengths` (N,), N >= 1, at least 1 each; there are
-    `most` groups at the most, and none without need."""
+    """The row indices of each group, shortest rows first; at most `most` groups, and none without need.
+
+    `lengths` (N,), N >= 1, are 1 at the least.
+    """
     widths = np.array([padded_width(length) for length in lengths])
     order = np.argsort(widths, kind="stable")
-    found, counts = np.unique(widths, return_counts=True)
+    sizes, counts = np.unique(widths, return_counts=True)
     before = [0, *np.cumsum(counts).tolist()]  # rows that are less wide
     # The least number of cells of what is not wider, and where the last of its groups begins; with one group, two, ...
-    least = [[width * end for width, end in zip(found.tolist(), before[1:], strict=True)]]
-    cuts = [[0] * len(found)]
-    for _ in range(min(most, len(found)) - 1):
+    least = [[width * end for width, end in zip(sizes.tolist(), before[1:], strict=True)]]
+    cuts = [[0] * len(sizes)]
+    for _ in range(min(most, len(sizes)) - 1):
         shorter, best = least[-1], []
-        for last, width in enumerate(found.tolist()):
-            ways = [
+        for last, width in enumerate(sizes.tolist()):
+            splits = [
                 ((shorter[first - 1] if first else 0) + width * (before[last + 1] - before[first]), first)
                 for first in range(last + 1)
             ]
-            best.append(min(ways))
+            best.append(min(splits))
         least.append([num_cells for num_cells, _ in best])
         cuts.append([first for _, first in best])
-    made: list[NDArray[np.int64]] = []
-    last = len(found) - 1
+    groups: list[NDArray[np.int64]] = []
+    last = len(sizes) - 1
     for cut in reversed(cuts):
         first = cut[last]
-        made.append(order[before[first] : before[last + 1]])
+        groups.append(order[before[first] : before[last + 1]])
         if not first:
             break
         last = first - 1
-    return made[::-1]
+    return groups[::-1]

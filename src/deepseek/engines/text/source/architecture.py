@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from deepseek.engines.text.source.folder import read_field, read_object
+from deepseek.engines.text.source.folder import JsonFields, read_object
 from deepseek.engines.text.source.packed import quantization_problem
 from deepseek.engines.text.source.weights import Weights
 from deepseek.errors import InputError, IntegrityError
@@ -79,20 +79,18 @@ class Architecture:
 
     @classmethod
     def read(cls, folder: Path) -> Architecture:
-        """From config.json. InputError for an architecture that is not run here, IntegrityError for values that do
-        not fit, MissingError without the file."""
+        """The architecture that config.json describes. InputError for one that is not run here, IntegrityError for
+        values that do not fit, MissingError without the file."""
         config = read_object(folder, CONFIG_FILE)
         family, task = family_and_task(config)
-        where = f"{CONFIG_FILE} in {folder}"
-        _check_variant(config, where)
+        _check_variant(config)
 
-        def size(key: str, default: int | None = None, *, most: int = 2**24) -> int:
-            other = {} if default is None else {"default": default}
-            return int(read_field(config, key, int, where, most=most, **other))
+        def size(key: str, *default: int, most: int = 2**24) -> int:
+            return int(config.field(key, int, *default, most=most))
 
         distil = family == "distilbert"
-        labels = read_labels(config, where) if task != "embedding" else ()
-        found = cls(
+        activation = config.field("activation" if distil else "hidden_act", str, "gelu")
+        architecture = cls(
             family=family,
             task=task,
             hidden=size("dim" if distil else "hidden_size"),
@@ -103,20 +101,18 @@ class Architecture:
             num_positions=size("max_position_embeddings"),
             num_types=0 if distil else size("type_vocab_size", 2),
             pad_id=size("pad_token_id", 1 if family == "roberta" else 0),
-            activation=_read_activation(
-                read_field(config, "activation" if distil else "hidden_act", str, where, "gelu"), where
-            ),
-            norm_eps=1e-12 if distil else float(read_field(config, "layer_norm_eps", float, where, 1e-12, most=1)),
-            labels=labels,
+            activation=_read_activation(activation, config.where),
+            norm_eps=1e-12 if distil else float(config.field("layer_norm_eps", float, 1e-12, most=1)),
+            labels=read_labels(config) if task != "embedding" else (),
             multi_label=config.get("problem_type") == "multi_label_classification",
         )
-        found.check(where)
-        return found
+        architecture.check(config.where)
+        return architecture
 
     def check(self, where: str) -> None:
         """IntegrityError for sizes that no model can have."""
-        heads = self.num_heads and self.hidden and self.hidden % self.num_heads == 0
-        if not heads or self.max_tokens < 1 or self.pad_id >= self.vocab_size:
+        has_whole_heads = self.num_heads and self.hidden and self.hidden % self.num_heads == 0
+        if not has_whole_heads or self.max_tokens < 1 or self.pad_id >= self.vocab_size:
             raise IntegrityError(
                 f"{where}: {self.num_heads} heads, {self.hidden} numbers, {self.num_positions} positions, "
                 f"{self.vocab_size} tokens and the padding's id {self.pad_id} do not fit together",
@@ -128,7 +124,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class TensorNames:
-    """Where the tensors of one model stand."""
+    """The names of the tensors of one model in its weights."""
 
     prefix: str  # "", "bert.", ...
     embeddings: str
@@ -143,25 +139,25 @@ class TensorNames:
         word = "embeddings.word_embeddings.weight"
         prefix = next((prefix for prefix in _PREFIXES if prefix + word in weights), "")
         distil = architecture.family == "distilbert"
-        old = f"{prefix}embeddings.LayerNorm.gamma" in weights
-        found = cls(
+        is_old = f"{prefix}embeddings.LayerNorm.gamma" in weights
+        names = cls(
             prefix=prefix,
             embeddings=f"{prefix}embeddings.",
             layer=f"{prefix}transformer.layer.{{}}." if distil else f"{prefix}encoder.layer.{{}}.",
             parts=_DISTILBERT_PARTS if distil else _BERT_PARTS,
             head=_head_names(architecture, prefix),
-            norm=("gamma", "beta") if old else ("weight", "bias"),
+            norm=("gamma", "beta") if is_old else ("weight", "bias"),
         )
-        for name, shape in found.shapes(architecture):
+        for name, shape in names.shapes(architecture):
             weights.check(name, shape)
-        further = found.layer.format(architecture.num_layers)
-        if any(name.startswith(further) for name in weights.names):
+        next_layer = names.layer.format(architecture.num_layers)
+        if any(name.startswith(next_layer) for name in weights.names):
             raise IntegrityError(
                 f"the weights in {weights.folder} have more layers than the {architecture.num_layers} of {CONFIG_FILE}",
                 expected="as many layers as config.json says",
                 fix="take config.json and weights of one and the same model",
             )
-        return found
+        return names
 
     def shapes(self, architecture: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Every tensor that is used, and the shape that it must have."""
@@ -171,7 +167,7 @@ class TensorNames:
             tables["token_type"] = architecture.num_types
         for table, rows in tables.items():
             yield f"{self.embeddings}{table}_embeddings.weight", (rows, h)
-        yield from self._norm(f"{self.embeddings}LayerNorm", h)
+        yield from self._norm_shapes(f"{self.embeddings}LayerNorm", h)
         sizes = {"q": (h, h), "k": (h, h), "v": (h, h), "o": (h, h), "up": (f, h), "down": (h, f)}
         for index in range(architecture.num_layers):
             layer = self.layer.format(index)
@@ -179,65 +175,68 @@ class TensorNames:
                 if part in sizes:
                     yield from _dense_shapes(layer + name, sizes[part])
                 else:
-                    yield from self._norm(layer + name, h)
+                    yield from self._norm_shapes(layer + name, h)
         if "dense" in self.head:
             yield from _dense_shapes(self.head["dense"], (h, h))
         if "out" in self.head:
             yield from _dense_shapes(self.head["out"], (len(architecture.labels), h))
 
-    def _norm(self, name: str, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    def _norm_shapes(self, name: str, h: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         for part in self.norm:
             yield f"{name}.{part}", (h,)
 
 
-def family_and_task(config: Mapping[str, Any]) -> tuple[str, TextTask]:
+def family_and_task(config: JsonFields) -> tuple[str, TextTask]:
     """The family and the task of a config.json; InputError, which names it, for an architecture that is not run."""
-    kind, named = model_type_and_class(config)
-    family = FAMILIES.get(kind)
+    model_type, class_name = model_type_and_class(config)
+    family = FAMILIES.get(model_type)
     if family is None:
-        words = " of the model_type ".join(repr(name) for name in (named, kind) if name) or "without a name"
-        can_be = task_of_class(named) is not None and kind and not config.get("is_encoder_decoder")
+        words = " of the model_type ".join(repr(name) for name in (class_name, model_type) if name)
+        can_convert = task_of_class(class_name) is not None and model_type and not config.get("is_encoder_decoder")
         raise InputError(
-            f"the architecture {words} is not run here",
+            f"the architecture {words or 'without a name'} is not run here",
             expected=f"model_type one of {', '.join(FAMILIES)}",
-            fix=_CONVERT_FIX if can_be else "give an encoder that embeds or classifies",
+            fix=_CONVERT_FIX if can_convert else "give an encoder that embeds or classifies",
         )
-    task = task_of_class(named)
+    task = task_of_class(class_name)
     if task is None:
         raise InputError(
-            f"the architecture {named!r} has a head that is not run here",
+            f"the architecture {class_name!r} has a head that is not run here",
             expected=f"one that ends in {', '.join(TASK_BY_SUFFIX)}",
             fix="give a model with one of these",
         )
     return family, task
 
 
-def task_of_class(named: str) -> TextTask | None:
-    """The task of a class by its name, embedding for one without a name."""
-    return next((task for end, task in TASK_BY_SUFFIX.items() if named.endswith(end)), None) if named else "embedding"
+def task_of_class(class_name: str) -> TextTask | None:
+    """The task of a class of transformers by its name, embedding where it has none. None for another task."""
+    if not class_name:
+        return "embedding"
+    return next((task for suffix, task in TASK_BY_SUFFIX.items() if class_name.endswith(suffix)), None)
 
 
-def model_type_and_class(config: Mapping[str, Any]) -> tuple[str, str]:
-    """(model_type, the first of architectures), each "" when it is not there."""
-    kind, listed = config.get("model_type"), config.get("architectures")
-    named = listed[0] if isinstance(listed, list) and listed else ""
-    return (kind[:100] if isinstance(kind, str) else ""), (named[:100] if isinstance(named, str) else "")
+def model_type_and_class(config: JsonFields) -> tuple[str, str]:
+    """The model_type of a config.json, and the first of its architectures; each "" when it is not there."""
+    classes = config.get("architectures")
+    names = config.get("model_type"), classes[0] if isinstance(classes, list) and classes else ""
+    model_type, class_name = (name[:100] if isinstance(name, str) else "" for name in names)
+    return model_type, class_name
 
 
-def _check_variant(config: Mapping[str, Any], where: str) -> None:
-    """Variants of the family whose graph is another one."""
+def _check_variant(config: JsonFields) -> None:
+    """InputError for a variant of the family whose graph is another one."""
     positions = config.get("position_embedding_type", "absolute")
     if positions not in ("absolute", None) or config.get("is_decoder"):
         raise InputError(
-            f"{where}: is_decoder or position_embedding_type makes this a variant that is not run here",
+            f"{config.where}: is_decoder or position_embedding_type makes this a variant that is not run here",
             expected="an encoder with absolute positions",
             fix="give a model without it",
         )
-    quantised = config.get("quantization_config")
-    problem = quantization_problem(quantised) if quantised else None
+    quantization = config.get("quantization_config")
+    problem = quantization_problem(quantization) if quantization else None
     if problem:
         raise InputError(
-            f"{where}: quantization_config names {problem}, which is not run here",
+            f"{config.where}: quantization_config names {problem}, which is not run here",
             expected="weights that are not quantised, or 8-bit floats with one scale per channel",
             fix="give the model that it was made of, or pack that with deepseek.compress.quantize.pack",
         )
@@ -251,20 +250,20 @@ def _read_activation(name: str, where: str) -> str:
     return ACTIVATIONS[name]
 
 
-def read_labels(config: dict[str, Any], where: str) -> tuple[str, ...]:
-    """id2label in its order, checked; InputError for a model that gives a number instead."""
-    given = read_field(config, "id2label", dict, where, {"0": "LABEL_0", "1": "LABEL_1"})
-    labels = tuple(given.get(str(index)) for index in range(len(given)))
-    good = all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LETTERS for label in labels)
-    if not good or len(set(labels)) != len(labels) or len(labels) > MAX_LABELS:
+def read_labels(config: JsonFields) -> tuple[str, ...]:
+    """The labels of id2label in their order. InputError for a model that gives a number instead of labels."""
+    label_of = config.field("id2label", dict, {"0": "LABEL_0", "1": "LABEL_1"})
+    labels = tuple(label_of.get(str(index)) for index in range(len(label_of)))
+    is_text = all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL_LETTERS for label in labels)
+    if not is_text or len(set(labels)) != len(labels) or len(labels) > MAX_LABELS:
         raise IntegrityError(
-            f"{where}: id2label does not name the labels 0 to {len(given) - 1}, each once",
+            f"{config.where}: id2label does not name the labels 0 to {len(label_of) - 1}, each once",
             expected='{"0": "negative", "1": "positive"}',
             fix="correct id2label",
         )
     if len(labels) < 2 or config.get("problem_type") == "regression":
         raise InputError(
-            f"{where}: a model that gives one number instead of labels is not run here",
+            f"{config.where}: a model that gives one number instead of labels is not run here",
             expected="at least two labels in id2label, and no regression",
             fix="serve a classifier, or export the model to ONNX and serve that file",
         )
@@ -294,7 +293,7 @@ _DISTILBERT_PARTS = {
 
 
 def _head_names(architecture: Architecture, prefix: str) -> dict[str, str]:
-    """Sequence: dense, then out, on the first token. Token: out alone. Embedding: nothing."""
+    """The names of the head's layers: "dense" and "out" for a text's first token, "out" for each token, or none."""
     if architecture.task == "embedding":
         return {}
     if architecture.task == "token-classification":

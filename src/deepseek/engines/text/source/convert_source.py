@@ -5,10 +5,8 @@ source = ConvertSource.read(Path("deberta-v3"))      # config, headers of weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepseek.engines.text.source.architecture import (
     CAUSAL_SUFFIXES,
@@ -22,7 +20,7 @@ from deepseek.engines.text.source.architecture import (
     task_of_class,
 )
 from deepseek.engines.text.source.converted_folder import is_converted
-from deepseek.engines.text.source.folder import check_folder, files_digest, has_file, read_field, read_object
+from deepseek.engines.text.source.folder import JsonFields, check_folder, files_digest, has_file, read_object
 from deepseek.engines.text.source.pooling import Pooling
 from deepseek.engines.text.source.tokens import SETTINGS_FILE, TOKENIZER_FILE
 from deepseek.engines.text.source.weights import Weights
@@ -39,54 +37,49 @@ class ConvertSource:
     """A folder that may be converted."""
 
     folder: Path
-    config: Mapping[str, Any]
-    named: str  # the class, else the model_type
+    config: JsonFields
+    class_name: str  # of config.json, else the model_type
     task: TextTask
     pooling: Pooling
     digest: str  # of all files that are read
 
     @classmethod
     def read(cls, path: Path) -> ConvertSource:
-        """MissingError, IntegrityError; InputError for what is served in another way, or not at all."""
+        """The folder at a path. MissingError or IntegrityError for one that is not whole; InputError for what is served
+        in another way, or not at all."""
         folder = check_folder(path)
         if is_converted(folder):
             raise _already_served_error(folder, "is converted already")
         if has_file(folder, "bundle.json"):
             raise _already_served_error(folder, "is a bundle")
         config = read_object(folder, CONFIG_FILE)
-        kind, named = model_type_and_class(config)
-        if named.endswith(CAUSAL_SUFFIXES):
+        model_type, class_name = model_type_and_class(config)
+        if class_name.endswith(CAUSAL_SUFFIXES):
             raise InputError(
-                f"{folder} writes text ({named}); convert is for encoders, which read it",
+                f"{folder} writes text ({class_name}); convert is for encoders, which read it",
                 expected="a model that embeds or classifies",
                 fix="serve it as it is: `deepseek serve FOLDER`; outside of the small container, and with the extra "
                 "llm-torch, transformers runs what is not built here",
             )
-        task = task_of_class(named)
-        if task is None or not kind or config.get("is_encoder_decoder") or config.get("is_decoder"):
+        task = task_of_class(class_name)
+        if task is None or not model_type or config.get("is_encoder_decoder") or config.get("is_decoder"):
             raise InputError(
-                f"{folder} is no encoder that embeds or classifies: {named or kind or 'it has no name'}",
+                f"{folder} is no encoder that embeds or classifies: {class_name or model_type or 'it has no name'}",
                 expected=f"a class that ends in {', '.join(TASK_BY_SUFFIX)}, with a model_type, and no decoder",
                 fix="export the model to ONNX and serve that file",
             )
         check_variant(folder, config)
-        where = f"{CONFIG_FILE} in {folder}"
-        read_field(config, "num_hidden_layers", int, where, None, most=MAX_LAYERS)
-        read_field(config, "vocab_size", int, where, most=2**24)  # pictures and sounds have none
+        config.field("num_hidden_layers", int, None, most=MAX_LAYERS)
+        config.field("vocab_size", int, most=2**24)  # images and audio have none
         pooling = Pooling.read(folder)
         if task != "embedding":
-            read_labels(config, where)
+            read_labels(config)
         weights = Weights.open(folder)
         if _is_supported(folder):
-            raise _already_served_error(folder, f"({named or kind}) is served as it is")
-        names = [
-            CONFIG_FILE,
-            *weights.files,
-            *(name for name in (TOKENIZER_FILE, SETTINGS_FILE) if has_file(folder, name)),
-        ]
-        return cls(
-            folder, config, named or kind, task, pooling, f"sha256:{files_digest(folder, [*names, *pooling.files])}"
-        )
+            raise _already_served_error(folder, f"({class_name or model_type}) is served as it is")
+        tokenizer_files = [name for name in (TOKENIZER_FILE, SETTINGS_FILE) if has_file(folder, name)]
+        digest = files_digest(folder, [CONFIG_FILE, *weights.files, *tokenizer_files, *pooling.files])
+        return cls(folder, config, class_name or model_type, task, pooling, f"sha256:{digest}")
 
 
 def _is_supported(folder: Path) -> bool:
@@ -97,8 +90,8 @@ def _is_supported(folder: Path) -> bool:
     return True
 
 
-def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
-    """InputError for a folder that transformers would make something else of than the encoder itself."""
+def check_variant(folder: Path, config: JsonFields) -> None:
+    """InputError for a folder from which transformers would load more or other than the encoder itself."""
     refused = next((key for key in _REFUSED_KEYS if config.get(key)), None)
     if config.get("position_embedding_type") in _RELATIVE_POSITIONS:
         refused = "position_embedding_type"
@@ -112,9 +105,9 @@ def check_variant(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _already_served_error(folder: Path, why: str) -> InputError:
+def _already_served_error(folder: Path, reason: str) -> InputError:
     return InputError(
-        f"{folder} {why}: there is nothing to convert",
+        f"{folder} {reason}: there is nothing to convert",
         expected="a folder that `deepseek serve` refuses",
         fix="serve it: deepseek serve FOLDER",
     )

@@ -26,7 +26,8 @@ _EXPECTED = "a bundle, a Hugging Face folder, an .onnx file, or an XGBoost .ubj 
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """Who opens it: a bundle the Runtime, "text" TextModel and TextEngine, "causal-lm" the engine for generation."""
+    """A model at a path. Its kind says who opens it: the Runtime a bundle, TextModel and TextEngine a "text", the
+    engines of engines.llm a "causal-lm"."""
 
     kind: ModelKind
     architecture: str = ""  # the class's name in config.json, or the model_type
@@ -34,26 +35,27 @@ class ModelDescription:
 
 
 def describe(path: str | Path) -> ModelDescription:
-    """MissingError when there is nothing; InputError, which names the architecture, for what no engine here runs."""
-    place = Path(path)
+    """The kind of model at a path. MissingError when there is nothing; InputError, which names the architecture, for
+    what no engine here runs."""
+    location = Path(path)
     try:
-        is_folder, is_file = place.is_dir(), place.is_file()
+        is_folder, is_file = location.is_dir(), location.is_file()
     except (OSError, ValueError):
         is_folder = is_file = False
-    if is_file and place.suffix.casefold() in _KIND_BY_SUFFIX:
-        return ModelDescription(_KIND_BY_SUFFIX[place.suffix.casefold()])
-    if is_folder and has_file(place, "bundle.json"):
+    if is_file and location.suffix.casefold() in _KIND_BY_SUFFIX:
+        return ModelDescription(_KIND_BY_SUFFIX[location.suffix.casefold()])
+    if is_folder and has_file(location, "bundle.json"):
         return ModelDescription("bundle")
-    if is_folder and is_converted(place):
-        converted = ConvertedFolder.read(place)
-        return ModelDescription("text", converted.named, converted.architecture.task)
-    if is_folder and has_file(place, CONFIG_FILE):
-        config = read_object(place, CONFIG_FILE)
-        kind, named = model_type_and_class(config)
-        if named.endswith(CAUSAL_SUFFIXES):
-            return ModelDescription("causal-lm", named)
+    if is_folder and is_converted(location):
+        converted = ConvertedFolder.read(location)
+        return ModelDescription("text", converted.class_name, converted.architecture.task)
+    if is_folder and has_file(location, CONFIG_FILE):
+        config = read_object(location, CONFIG_FILE)
+        model_type, class_name = model_type_and_class(config)
+        if class_name.endswith(CAUSAL_SUFFIXES):
+            return ModelDescription("causal-lm", class_name)
         _, task = family_and_task(config)
-        return ModelDescription("text", named or kind, task)
+        return ModelDescription("text", class_name or model_type, task)
     if is_folder or is_file:
-        raise InputError(f"{place} is no model that is known here", expected=_EXPECTED, fix="give one of these")
+        raise InputError(f"{location} is no model that is known here", expected=_EXPECTED, fix="give one of these")
     raise MissingError(f"there is nothing at {str(path)[:200]!r}", expected=_EXPECTED, fix="check the path")

@@ -1,7 +1,7 @@
 """Reads the small files of a Hugging Face folder: plain files only, each with a limit, JSON objects only.
 
     config = read_object(folder, "config.json")                    # MissingError, IntegrityError
-    pooling = read_object(folder, "1_Pooling/config.json", None)   # None when it is not there
+    config.field("hidden_size", int)                               # IntegrityError for another type
 
 A link is followed, for Hugging Face's own cache is made of links; what it leads to must be a plain file.
 """
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BufferedReader
@@ -28,13 +28,13 @@ _REQUIRED = "needed"
 
 
 def check_folder(path: str | Path) -> Path:
-    """The folder itself; MissingError when it is none."""
+    """The path of a folder. MissingError when it leads to no folder."""
     folder = Path(path)
     try:
-        found = folder.is_dir()
+        is_folder = folder.is_dir()
     except (OSError, ValueError):
-        found = False
-    if not found:
+        is_folder = False
+    if not is_folder:
         raise MissingError(
             f"there is no folder {str(path)[:200]!r}",
             expected="a folder with config.json, model.safetensors and tokenizer.json",
@@ -53,7 +53,8 @@ def has_file(folder: Path, name: str) -> bool:
 
 @contextmanager
 def open_plain(folder: Path, name: str) -> Iterator[tuple[BufferedReader, int]]:
-    """A plain file, open for reading, and its bytes. MissingError; IntegrityError for a device, a pipe, a folder."""
+    """A plain file, open for reading, and its size in bytes. MissingError when it is not there; IntegrityError for a
+    device, a pipe, a folder."""
     try:
         # O_NONBLOCK: opening a named pipe must not wait for its writer
         fd = os.open(folder / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -64,10 +65,10 @@ def open_plain(folder: Path, name: str) -> Iterator[tuple[BufferedReader, int]]:
             f"{name} cannot be read: {error.strerror}", expected="a plain file", fix=_COPY_AGAIN
         ) from error
     with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise IntegrityError(f"{name} in {folder} is no plain file", expected="plain files only", fix=_COPY_AGAIN)
-        yield file, found.st_size
+        yield file, status.st_size
 
 
 def read_file(folder: Path, name: str, *, limit: int) -> bytes:
@@ -82,7 +83,7 @@ def read_file(folder: Path, name: str, *, limit: int) -> bytes:
 
 
 def read_json(folder: Path, name: str, *, limit: int = MAX_JSON_BYTES) -> Any:
-    """What a JSON file holds; IntegrityError when it is none."""
+    """The value in a JSON file. IntegrityError when the file is no JSON."""
     try:
         return json.loads(read_file(folder, name, limit=limit).decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -91,62 +92,73 @@ def read_json(folder: Path, name: str, *, limit: int = MAX_JSON_BYTES) -> Any:
         ) from error
 
 
-def read_object(folder: Path, name: str, default: Any = _REQUIRED) -> Any:
-    """The object in a JSON file; `default`, where one is given, when there is no such file."""
-    if default is not _REQUIRED and not has_file(folder, name):
-        return default
-    found = read_json(folder, name)
-    if not isinstance(found, dict):
-        raise IntegrityError(f"{name} in {folder} holds no object", expected="{...}", fix=_COPY_AGAIN)
-    return found
+class JsonFields(dict[str, Any]):
+    """The object in a JSON file. Its fields may hold anything, and field() checks what it returns."""
+
+    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
+        """`where` names the file in messages."""
+        super().__init__(fields)
+        self.where = where
+
+    def field(self, key: str, kind: type, default: Any = _REQUIRED, *, most: int = 2**31) -> Any:
+        """The value of `key`, which must be of `kind`; a number must be from 0 to `most`. null counts as left out.
+        IntegrityError for another value, and for none without a default.
+
+        >>> JsonFields({"hidden_size": 384}, "config.json").field("hidden_size", int)
+        384
+        """
+        value = self.get(key)
+        if value is None and default is not _REQUIRED:
+            return default
+        is_good = isinstance(value, (int, float) if kind is float else kind)
+        if kind in (int, float):
+            is_good = is_good and not isinstance(value, bool) and 0 <= (value or 0) <= most
+        if not is_good:
+            words = {int: f"a whole number from 0 to {most}", str: "text", bool: "true or false", dict: "an object"}
+            raise IntegrityError(
+                f"{self.where}: {key} is {repr(value)[:60]}",
+                expected=words.get(kind, "a list" if kind is list else "a number"),
+                fix="give the config that was saved with these weights",
+            )
+        return value
 
 
-def read_field(
-    given: dict[str, Any], key: str, kind: type, where: str, default: Any = _REQUIRED, *, most: int = 2**31
-) -> Any:
-    """given[key], which must be of `kind`; a whole number must be from 0 to `most`. null counts as left out.
+def read_object(folder: Path, name: str, *, is_optional: bool = False) -> JsonFields:
+    """The object in a JSON file; without fields when the file is optional and not there.
 
-    >>> read_field({"hidden_size": 384}, "hidden_size", int, "config.json")
-    384
+    MissingError, IntegrityError for what is no JSON object.
     """
-    value = given.get(key)
-    if value is None and default is not _REQUIRED:
-        return default
-    good = isinstance(value, (int, float) if kind is float else kind)
-    if kind in (int, float):
-        good = good and not isinstance(value, bool) and 0 <= (value or 0) <= most
-    if not good:
-        words = {int: f"a whole number from 0 to {most}", str: "text", bool: "true or false", dict: "an object"}
-        raise IntegrityError(
-            f"{where}: {key} is {repr(value)[:60]}",
-            expected=words.get(kind, "a list" if kind is list else "a number"),
-            fix="give the config that was saved with these weights",
-        )
-    return value
+    where = f"{name} in {folder}"
+    if is_optional and not has_file(folder, name):
+        return JsonFields({}, where)
+    fields = read_json(folder, name)
+    if not isinstance(fields, dict):
+        raise IntegrityError(f"{where} holds no object", expected="{...}", fix=_COPY_AGAIN)
+    return JsonFields(fields, where)
 
 
 def files_digest(folder: Path, names: list[str]) -> str:
     """sha256 over the names and the bytes of these files. A file that has not changed since is not read again."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(names):
-        whole.update(f"{name}\0{file_digest(folder, name)}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{name}\0{file_digest(folder, name)}\n".encode())
+    return digest.hexdigest()
 
 
 def file_digest(folder: Path, name: str) -> str:
     """sha256 of one file in hex, as files_digest() reads it."""
     try:
-        found = (folder / name).stat()
+        status = (folder / name).stat()
     except OSError as error:
         raise MissingError(f"{name} is missing", expected=f"a file in {folder}", fix=_COPY_AGAIN) from error
-    return _file_sha256(folder, name, found.st_size, found.st_mtime_ns)
+    return _file_sha256(folder, name, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1_000)
 def _file_sha256(folder: Path, name: str, *_state: int) -> str:
-    """`_state` is what tells that a file was changed: a part of the cache's key."""
-    found = hashlib.sha256()
+    """sha256 of a file. `_state` is part of the cache's key alone: it differs when the file was changed."""
+    digest = hashlib.sha256()
     with open_plain(folder, name) as (file, _):
         while chunk := file.read(_CHUNK_BYTES):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()

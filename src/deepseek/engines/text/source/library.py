@@ -27,7 +27,7 @@ SAFE_OPTIONS = {"local_files_only": True, "trust_remote_code": False}
 
 
 class TransformersLibrary:
-    """ExtraError, which names `extra`, without transformers."""
+    """transformers as a module, and the ways to open a model with it. ExtraError, which names `extra`, without it."""
 
     def __init__(self, *, extra: str) -> None:
         self.module = need("transformers", extra=extra)
@@ -37,19 +37,19 @@ class TransformersLibrary:
         self.raised = (*_LOAD_ERRORS, strict, need("safetensors", extra=extra).SafetensorError)
 
     def auto(self, task: TextTask) -> Any:
-        """The class that opens models for a task."""
+        """The class of transformers that opens models for a task."""
         return getattr(self.module, _AUTO_CLASSES[task])
 
     def load(self, folder: Path, task: TextTask, *, dtype: Any, attention: str) -> Any:
-        """The model, ready to answer. InputError when not all of its weights are there; `raised` for all else."""
+        """The model, in evaluation mode. InputError when not all of its weights are there; `raised` for all else."""
         config = self.module.AutoConfig.from_pretrained(folder, **SAFE_OPTIONS)
-        model, found = self.auto(task).from_pretrained(
+        model, loading_info = self.auto(task).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=dtype, attn_implementation=attention,
             output_loading_info=True, **SAFE_OPTIONS,
         )  # fmt: skip
         # The last hidden state has nothing of a pooler in it.
         missing = sorted(
-            name for name in found["missing_keys"] if task != "embedding" or not name.startswith("pooler.")
+            name for name in loading_info["missing_keys"] if task != "embedding" or not name.startswith("pooler.")
         )
         if missing:
             raise InputError(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, JsonObject
 
 SCALE_SUFFIX = "_scale"  # NAME + SCALE_SUFFIX holds the scales of NAME
 #: By the name of the type in a safetensors header: bits of the exponent, of the mantissa, and the exponent's bias.
@@ -48,19 +48,19 @@ def byte_values(dtype: str) -> Float32:
     else:
         size[(exponent == 31) & (mantissa == 0)] = np.inf
         size[(exponent == 31) & (mantissa > 0)] = np.nan
-    found: Float32 = np.where(byte < 128, size, -size).astype(np.float32)
-    return found
+    values: Float32 = np.where(byte < 128, size, -size).astype(np.float32)
+    return values
 
 
 def decode_packed(raw: NDArray[np.uint8], scales: Float32, dtype: str) -> Float32:
-    """`raw` (out, ...) with `scales` (out,) or (out, 1), as float32. What is no number stays none."""
-    found: Float32 = raw.view(np.int8).astype(np.float32) if dtype == "I8" else np.take(byte_values(dtype), raw)
+    """Bytes (out, ...) times `scales` (out,) or (out, 1), as float32. NaN stays NaN."""
+    values: Float32 = raw.view(np.int8).astype(np.float32) if dtype == "I8" else np.take(byte_values(dtype), raw)
     with np.errstate(over="ignore"):  # the reader refuses what is infinite
-        found *= scales.reshape(-1, *[1] * (raw.ndim - 1))
-    return found
+        values *= scales.reshape(-1, *[1] * (raw.ndim - 1))
+    return values
 
 
-def packed_config(dtype: str, ignore: list[str]) -> dict[str, Any]:
+def packed_config(dtype: str, ignore: list[str]) -> JsonObject:
     """The quantization_config of a folder whose linear layers and embeddings have 8 bits a weight, but for `ignore`."""
     kind = "int" if dtype == "I8" else "float"
     weights = {"num_bits": 8, "type": kind, "strategy": "channel", "symmetric": True, "dynamic": False}
@@ -73,21 +73,21 @@ def packed_config(dtype: str, ignore: list[str]) -> dict[str, Any]:
     }
 
 
-def quantization_problem(given: Any) -> str | None:
-    """What in a quantization_config is not decoded here; None when all of it is.
+def quantization_problem(config: object) -> str | None:
+    """What in a quantization_config cannot be decoded here; None when all of it can.
 
-    >>> quantization_problem(note("F8_E4M3", []))
+    >>> quantization_problem(packed_config("F8_E4M3", []))
     >>> quantization_problem({"quant_method": "gptq"})
     "quant_method 'gptq'"
     """
-    if not isinstance(given, Mapping):
+    if not isinstance(config, Mapping):
         return "something else than an object"
-    method, form = given.get("quant_method"), given.get("format")
+    method, layout = config.get("quant_method"), config.get("format")
     if method not in METHOD_BY_DTYPE.values():
         return f"quant_method {repr(method)[:60]}"
-    if form not in ("float-quantized", "int-quantized"):
-        return f"format {repr(form)[:60]}"
-    groups = given.get("config_groups")
+    if layout not in ("float-quantized", "int-quantized"):
+        return f"format {repr(layout)[:60]}"
+    groups = config.get("config_groups")
     if not isinstance(groups, Mapping) or not all(map(_is_decodable, groups.values())):
         return "config_groups that are not of weights alone, 8 bits with one scale per channel"
     return None

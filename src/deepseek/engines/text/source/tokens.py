@@ -73,11 +73,11 @@ class Tokens(Sequence[TokenRow]):
         return len(self.rows)
 
     def __iter__(self) -> Iterator[TokenRow]:
-        return iter(self.rows)  # Sequence's own asks for one number after the other
+        return iter(self.rows)  # Sequence's own indexes one row after the other
 
 
 class TextTokenizer:
-    """Safe to share between threads: nothing is changed after opening."""
+    """The tokenizer of a folder. Safe to share between threads: nothing is changed after opening."""
 
     def __init__(self, folder: Path, *, vocab_size: int, max_tokens: int) -> None:
         data = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES)
@@ -99,28 +99,28 @@ class TextTokenizer:
                 fix="correct max_seq_length or max_position_embeddings",
             )
         self._tokenizer.enable_truncation(max_tokens)
-        self._words = _call_tokenizer(folder, WordCache.of, self._tokenizer)
+        self._word_cache = _call_tokenizer(folder, WordCache.for_tokenizer, self._tokenizer)
 
     @property
     def mask_id(self) -> int | None:
         """The id that stands for a hidden token; None where the tokenizer has none."""
-        found = (self._tokenizer.token_to_id(name) for name in MASK_TOKENS)
-        return next((int(number) for number in found if number is not None), None)
+        ids = (self._tokenizer.token_to_id(name) for name in MASK_TOKENS)
+        return next((int(token_id) for token_id in ids if token_id is not None), None)
 
     def encode(self, texts: Sequence[str], *, with_offsets: bool = False) -> Tokens:
         """Tokens of `texts`. InputError, which gives the text's number from 0, for one that is no text of whole
         letters, or longer than MAX_TEXT_LETTERS."""
         for number, text in enumerate(texts):
             _check_text(text, number)
-        words = None if with_offsets else self._words
-        found = [None if words is None else words.encode(text, self.max_tokens) for text in texts]
-        rest = self._encodings([text for text, ids in zip(texts, found, strict=True) if ids is None], with_offsets)
+        cache = None if with_offsets else self._word_cache
+        cached = [None if cache is None else cache.encode(text, self.max_tokens) for text in texts]
+        rest = self._encodings([text for text, ids in zip(texts, cached, strict=True) if ids is None], with_offsets)
         rows = []
-        for number, (text, known) in enumerate(zip(texts, found, strict=True)):
-            if known is None:
+        for number, (text, ids_and_cut) in enumerate(zip(texts, cached, strict=True)):
+            if ids_and_cut is None:
                 row = _token_row(next(rest), text, with_offsets=with_offsets)
             else:
-                row = TokenRow(np.array(known[0], np.int64), known[1])
+                row = TokenRow(np.array(ids_and_cut[0], np.int64), ids_and_cut[1])
             if not len(row):
                 raise InputError(
                     f"text {number} gives no token", expected="a text with letters", fix="leave empty texts out"
@@ -129,21 +129,21 @@ class TextTokenizer:
         return Tokens(rows)
 
     def _encodings(self, texts: Sequence[str], with_offsets: bool) -> Iterator[Any]:
-        """What the tokenizer makes of texts."""
+        """The tokenizer's encoding of each text."""
         encode = self._tokenizer.encode_batch if with_offsets else self._tokenizer.encode_batch_fast
         most = self.max_tokens * LETTERS_PER_TOKEN + EDGE_LETTERS
         short = [text for text in texts if len(text) <= most]
         encoded = iter(_call_tokenizer(self._folder, encode, short) if short else [])
         for text in texts:
-            yield next(encoded) if len(text) <= most else self._head(text, most)
+            yield next(encoded) if len(text) <= most else self._encode_start(text, most)
 
-    def _head(self, text: str, most: int) -> Any:
+    def _encode_start(self, text: str, most: int) -> Any:
         """The encoding of a long text, of which only the beginning is read: it is cut anyway."""
         while True:
-            found = _call_tokenizer(self._folder, self._tokenizer.encode, text[:most])
-            end = max((last for _, last in found.offsets), default=0)
-            if most >= len(text) or (found.overflowing and end <= most - EDGE_LETTERS):
-                return found
+            encoding = _call_tokenizer(self._folder, self._tokenizer.encode, text[:most])
+            end = max((last for _, last in encoding.offsets), default=0)
+            if most >= len(text) or (encoding.overflowing and end <= most - EDGE_LETTERS):
+                return encoding
             most *= 2
 
 
@@ -177,7 +177,7 @@ def _check_text(text: object, number: int) -> None:
 
 
 def _call_tokenizer(folder: Path, call: Any, argument: Any) -> Any:
-    """What a call into the tokenizer gives."""
+    """The result of a call into the tokenizer. IntegrityError for the faults that its library panics with."""
     try:
         return call(argument)
     except BaseException as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,24 +33,35 @@ _FLOAT_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
 _COPY_AGAIN = "copy the folder again from where it was made"
 
 
+class StoredTensor(NamedTuple):
+    """Where a tensor lies, by the header of its file."""
+
+    file: str
+    dtype: str  # as the header writes it: F32, F8_E4M3, I64
+    shape: tuple[int, ...]
+    first_byte: int  # from the beginning of the file
+    size_bytes: int
+
+
 class Weights:
     """Named tensors, memory-mapped when they are first used. A file must not be shortened while it is mapped."""
 
-    def __init__(self, folder: Path, tensors: dict[str, tuple[str, str, tuple[int, ...], int, int]]) -> None:
+    def __init__(self, folder: Path, tensors: dict[str, StoredTensor]) -> None:
         self.folder = folder
-        self._tensors = tensors  # name -> (file, dtype, shape, first byte, number of bytes)
+        self._tensors = tensors
         self._maps: dict[str, np.memmap[tuple[int], np.dtype[np.uint8]]] = {}
 
     @classmethod
     def open(cls, folder: Path) -> Weights:
-        """Check the headers of all files. MissingError without safetensors; IntegrityError, which names the file."""
+        """The weights of a folder, whose headers are checked. MissingError without safetensors; IntegrityError names
+        the file that is damaged."""
         if has_file(folder, SINGLE_FILE):
             return cls(folder, _read_header(folder, SINGLE_FILE))
         if not has_file(folder, INDEX_FILE):
             pickles = [name for name in ("pytorch_model.bin", "model.pt", "model.ckpt") if has_file(folder, name)]
-            there = f"; {pickles[0]} is a pickle and never loaded" if pickles else ""
+            reason = f"; {pickles[0]} is a pickle and never loaded" if pickles else ""
             raise MissingError(
-                f"{folder} has no {SINGLE_FILE}{there}",
+                f"{folder} has no {SINGLE_FILE}{reason}",
                 expected=f"{SINGLE_FILE}, or {INDEX_FILE} with its shards",
                 fix="save the model with save_pretrained(..., safe_serialization=True)",
             )
@@ -59,7 +70,7 @@ class Weights:
     @property
     def files(self) -> list[str]:
         """The files that hold tensors, and the index where there is one."""
-        shards = sorted({entry[0] for entry in self._tensors.values()})
+        shards = sorted({tensor.file for tensor in self._tensors.values()})
         return shards if shards == [SINGLE_FILE] else [INDEX_FILE, *shards]
 
     @property
@@ -70,14 +81,14 @@ class Weights:
         return name in self._tensors
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return self._tensors[name][2]
+        return self._tensors[name].shape
 
     def dtype(self, name: str) -> str:
-        """As the header writes it: F32, F8_E4M3, I64."""
-        return self._tensors[name][1]
+        """The dtype of a tensor as the header writes it: F32, F8_E4M3, I64."""
+        return self._tensors[name].dtype
 
     def is_float(self, name: str) -> bool:
-        """Whether array() gives it."""
+        """Whether array() can return the tensor."""
         return self.dtype(name) in PACKED_DTYPES or self.dtype(name) in _FLOAT_DTYPES
 
     def check(self, name: str, shape: tuple[int, ...]) -> None:
@@ -88,18 +99,18 @@ class Weights:
                 expected="the tensors that config.json promises",
                 fix="take config.json and weights of one and the same model",
             )
-        _, dtype, found, _, _ = self._tensors[name]
-        if found != shape:
+        tensor = self._tensors[name]
+        if tensor.shape != shape:
             raise IntegrityError(
-                f"the tensor {name!r} has the shape {list(found)}",
+                f"the tensor {name!r} has the shape {list(tensor.shape)}",
                 expected=f"{list(shape)}, by config.json",
                 fix="take config.json and weights of one and the same model",
             )
-        if dtype in PACKED_DTYPES and (dtype != "I8" or name + SCALE_SUFFIX in self._tensors):
+        if tensor.dtype in PACKED_DTYPES and (tensor.dtype != "I8" or name + SCALE_SUFFIX in self._tensors):
             self._check_scales(name, shape)
-        elif dtype not in _FLOAT_DTYPES:
+        elif tensor.dtype not in _FLOAT_DTYPES:
             raise InputError(
-                f"the tensor {name!r} is of type {dtype}",
+                f"the tensor {name!r} is of type {tensor.dtype}",
                 expected=", ".join([*_FLOAT_DTYPES, *sorted(PACKED_DTYPES)]),
                 fix="save the model unquantised; deepseek serve lowers the precision itself where it is asked to",
             )
@@ -117,8 +128,8 @@ class Weights:
         return array
 
     def _read(self, name: str) -> np.ndarray[Any, Any]:
-        file, dtype, shape, first, size_bytes = self._tensors[name]
-        raw = self._map(file)[first : first + size_bytes]
+        file, dtype, shape, first_byte, size_bytes = self._tensors[name]
+        raw = self._map(file)[first_byte : first_byte + size_bytes]
         if len(raw) != size_bytes:
             raise IntegrityError(f"{file} in {self.folder} was shortened", expected="a whole file", fix=_COPY_AGAIN)
         if dtype in PACKED_DTYPES:
@@ -129,16 +140,16 @@ class Weights:
                     expected="a positive scale for each channel", fix=_COPY_AGAIN,
                 )  # fmt: skip
             return decode_packed(raw.reshape(shape), scales, dtype)
-        found = raw.view(_FLOAT_DTYPES[dtype]).reshape(shape)
-        return (found.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else found
+        array = raw.view(_FLOAT_DTYPES[dtype]).reshape(shape)
+        return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
     def _check_scales(self, name: str, shape: tuple[int, ...]) -> None:
         """IntegrityError unless there is one float for each first index of the tensor."""
-        _, dtype, found, _, _ = self._tensors.get(name + SCALE_SUFFIX, ("", "", (), 0, 0))
-        if dtype not in _FLOAT_DTYPES or not shape or found not in ((shape[0],), (shape[0], 1)):
+        scales = self._tensors.get(name + SCALE_SUFFIX, StoredTensor("", "", (), 0, 0))
+        if scales.dtype not in _FLOAT_DTYPES or not shape or scales.shape not in ((shape[0],), (shape[0], 1)):
             raise IntegrityError(
                 f"the tensor {name!r} has 8 bits a number, and {name + SCALE_SUFFIX!r} "
-                + (f"is {dtype} {list(found)}" if dtype else "is not there"),
+                + (f"is {scales.dtype} {list(scales.shape)}" if scales.dtype else "is not there"),
                 expected=f"one float for each of its {shape[0] if shape else 0} channels",
                 fix="pack the model again with deepseek.compress.quantize.pack",
             )
@@ -156,31 +167,31 @@ class Weights:
         return self._maps[file]
 
 
-def _read_header(folder: Path, file: str) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
-    with open_plain(folder, file) as (opened, size_bytes):
-        problem = content_problem(file, opened, size_bytes)
+def _read_header(folder: Path, file: str) -> dict[str, StoredTensor]:
+    with open_plain(folder, file) as (stream, size_bytes):
+        problem = content_problem(file, stream, size_bytes)
         if problem:
             raise IntegrityError(f"{folder}: {problem}", expected="a whole safetensors file", fix=_COPY_AGAIN)
-        opened.seek(0)
-        length = int.from_bytes(opened.read(_NUM_LENGTH_BYTES), "little")
-        header = json.loads(opened.read(length))
+        stream.seek(0)
+        length = int.from_bytes(stream.read(_NUM_LENGTH_BYTES), "little")
+        header = json.loads(stream.read(length))
     start = _NUM_LENGTH_BYTES + length
     header.pop("__metadata__", None)
     return {
-        name: (file, entry["dtype"], tuple(entry["shape"]), start + first, last - first)
+        name: StoredTensor(file, entry["dtype"], tuple(entry["shape"]), start + first, last - first)
         for name, entry in header.items()
         for first, last in [entry["data_offsets"]]
     }
 
 
-def _read_shards(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int, int]]:
-    where = read_object(folder, INDEX_FILE).get("weight_map")
-    if not isinstance(where, dict) or not where:
+def _read_shards(folder: Path) -> dict[str, StoredTensor]:
+    shard_of = read_object(folder, INDEX_FILE).get("weight_map")
+    if not isinstance(shard_of, dict) or not shard_of:
         raise IntegrityError(
             f"{INDEX_FILE} in {folder} has no weight_map", expected='{"weight_map": {...}}', fix=_COPY_AGAIN
         )
-    shards = {file for file in where.values() if isinstance(file, str)}
-    bad = [file for file in where.values() if not isinstance(file, str) or "/" in file or path_problem(file)]
+    shards = {file for file in shard_of.values() if isinstance(file, str)}
+    bad = [file for file in shard_of.values() if not isinstance(file, str) or "/" in file or path_problem(file)]
     bad += [file for file in sorted(shards) if not file.endswith(".safetensors")]
     if bad or len(shards) > MAX_SHARDS:
         raise IntegrityError(
@@ -189,11 +200,11 @@ def _read_shards(folder: Path) -> dict[str, tuple[str, str, tuple[int, ...], int
             fix=_COPY_AGAIN,
         )
     headers = {file: _read_header(folder, file) for file in sorted(shards)}
-    missing = [name for name, file in where.items() if name not in headers[file]]
+    missing = [name for name, file in shard_of.items() if name not in headers[file]]
     if missing:
         raise IntegrityError(
-            f"{where[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX_FILE} promises",
+            f"{shard_of[missing[0]]} in {folder} has no tensor {missing[0][:100]!r}, which {INDEX_FILE} promises",
             expected="shards of one and the same model",
             fix=_COPY_AGAIN,
         )
-    return {name: headers[file][name] for name, file in where.items()}
+    return {name: headers[file][name] for name, file in shard_of.items()}

@@ -1,22 +1,24 @@
 """The gate before lossy precisions: measured once for a machine, a model and a tolerance, kept beside other caches.
 
 gate = PrecisionGate(Tolerance(min_cosine=0.98), texts=None, cache=Path("~/.cache/deepseek/lossy"))
-found = gate.choose(TextModel.open("./all-MiniLM"))      # seconds the first time, in a process of its own
-open_with("./all-MiniLM", found.options)                 # the engine; options can be sent to another process
+choice = gate.choose(TextModel.open("./all-MiniLM"))            # seconds the first time, in a process of its own
+TextEngine.from_options("./all-MiniLM", choice.options)         # options can be sent to another process
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.place import exclusive_writer
+from deepseek.contracts import JsonObject
 from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
 from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
+from deepseek.engines.text.serve.engine import TextEngineOptions
 from deepseek.engines.text.serve.model import TextModel
 from deepseek.engines.text.serve.quantize import ranges_from_bytes, ranges_to_bytes
 from deepseek.engines.text.tuning.tune import choose_precision
@@ -38,10 +40,10 @@ _EXPECTED = "cosine=0.99,difference=0.1,agreement=0.99, or some of these"
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the gate has let pass. `table` has the figures of each precision that was measured."""
+    """The precision that the gate has let pass."""
 
-    options: dict[str, Any]  # what TextEngine.from_options takes: plain values and bytes
-    table: list[dict[str, Any]]
+    options: TextEngineOptions  # to open an engine with
+    table: list[JsonObject]  # the figures of each precision that was measured, as PrecisionChoice.to_dict() has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,53 +59,50 @@ class PrecisionGate:
     def choose(self, model: TextModel) -> GateResult:
         """The fastest precision that passes; measured when the cache does not know it. Errors as tune.choose()."""
         texts = list(self.texts or built_in_texts())
-        asked = [
-            model.digest,
-            describe_machine("openvino", "torch", "transformers"),
-            _tolerance_fields(self.tolerance),
-            texts,
-        ]
-        place = self.cache / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        if (found := _read_cached(place)) is not None:
-            return found
+        machine = describe_machine("openvino", "torch", "transformers")
+        key = json.dumps([model.digest, machine, _tolerance_fields(self.tolerance), texts], sort_keys=True)
+        path = self.cache / hashlib.sha256(key.encode()).hexdigest()
+        if (result := _read_cached(path)) is not None:
+            return result
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            with exclusive_writer(place, LOCK_WAIT_S):  # side by side, measurements would slow each other down
-                found = _read_cached(place)
-                if found is None:
-                    _measure_in_process(model.path, texts, self.tolerance, place)
-                    found = _read_cached(place)
+            with exclusive_writer(path, LOCK_WAIT_S):  # side by side, measurements would slow each other down
+                result = _read_cached(path)
+                if result is None:
+                    _measure_in_process(model.path, texts, self.tolerance, path)
+                    result = _read_cached(path)
         except OSError as error:
             raise InputError(
                 f"{self.cache} cannot be written to: {error.strerror}",
                 expected="a folder for what was measured",
                 fix="set XDG_CACHE_HOME to a folder that can be written to",
             ) from error
-        if found is None:
-            raise IntegrityError(f"{place} was taken away", expected="a cache of our own", fix="start the server again")
-        return found
+        if result is None:
+            raise IntegrityError(f"{path} was taken away", expected="a cache of our own", fix="start the server again")
+        return result
 
 
 def parse_tolerance(text: str) -> Tolerance:
-    """From the words of a command line.
+    """The tolerance that the words of a command line state.
 
     >>> parse_tolerance("cosine=0.98,difference=0.05").min_cosine
     0.98
     """
-    given: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for part in text.split(","):
         name, _, number = (word.strip() for word in part.partition("="))
         try:
-            given[TOLERANCE_FIELDS[name]] = float(number)
+            limits[TOLERANCE_FIELDS[name]] = float(number)
         except (KeyError, ValueError) as error:
             raise InputError(
                 f"{part[:60]!r} states no tolerance", expected=_EXPECTED, fix="write it as in the example"
             ) from error
-    return Tolerance(**given)
+    return Tolerance(**limits)
 
 
 def read_texts(path: Path) -> list[str]:
-    """The lines of a file that are not empty. MissingError, TooLargeError, InputError."""
+    """The lines of a file that are not empty. MissingError for no file; TooLargeError for too many lines; InputError
+    for none, and for bytes that are no UTF-8."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_TEXTS_BYTES + 1)
@@ -138,40 +137,39 @@ def built_in_texts() -> list[str]:
     ]
 
 
-def _read_cached(place: Path) -> GateResult | None:
-    """What was measured before; None when there is nothing, or not all of it."""
+def _read_cached(path: Path) -> GateResult | None:
+    """The result of an earlier measurement; None when there is none, or when it is not whole."""
     try:
-        top = json.loads(place.with_suffix(".json").read_bytes())
-        options = {"precision": str(top["precision"])}
-        table = list(top["table"])
-        if options["precision"] != "int8":
-            return GateResult(options, table)
-        ranges = place.with_suffix(".safetensors").read_bytes()
-        ranges_from_bytes(ranges)
+        choice = json.loads(path.with_suffix(".json").read_bytes())
+        table = list(choice["table"])
+        options: TextEngineOptions = {"precision": choice["precision"]}
+        if options["precision"] == "int8":
+            options["ranges"] = path.with_suffix(".safetensors").read_bytes()
+            ranges_from_bytes(options["ranges"])
     except (OSError, ValueError, KeyError, TypeError, IntegrityError):
         return None
-    return GateResult(options | {"ranges": ranges}, table)
+    return GateResult(options, table)
 
 
-def _tolerance_fields(tolerance: Tolerance | None) -> dict[str, Any] | None:
+def _tolerance_fields(tolerance: Tolerance | None) -> dict[str, float] | None:
     return None if tolerance is None else asdict(tolerance)
 
 
-def _measure_in_process(path: Path, texts: Sequence[str], tolerance: Tolerance | None, place: Path) -> None:
-    """Measure in a process of its own, which gives back what four engines take, and write what it found."""
-    asked = {"path": str(path), "texts": texts, "tolerance": _tolerance_fields(tolerance), "place": str(place)}
-    run_in_subprocess("deepseek.engines.text.tuning.gate", asked)
+def _measure_in_process(model: Path, texts: Sequence[str], tolerance: Tolerance | None, path: Path) -> None:
+    """Measure in a process of its own, whose end frees the memory of four engines, and write the choice to `path`."""
+    job = {"path": str(model), "texts": texts, "tolerance": _tolerance_fields(tolerance), "place": str(path)}
+    run_in_subprocess("deepseek.engines.text.tuning.gate", job)
 
 
-def _write_choice(asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    place = Path(asked["place"])
-    given = asked["tolerance"]
-    tolerance = None if given is None else Tolerance(**given)
-    choice = choose_precision(asked["path"], asked["texts"], tolerance, budget_s=TIMING_BUDGET_S)
+def _write_choice(job: JsonObject) -> JsonObject:
+    """The other end of _measure_in_process()."""
+    path = Path(job["place"])
+    tolerance = None if job["tolerance"] is None else Tolerance(**job["tolerance"])
+    choice = choose_precision(job["path"], job["texts"], tolerance, budget_s=TIMING_BUDGET_S)
     if choice.ranges is not None:
-        with atomic_file(place.with_suffix(".safetensors")) as part:
+        with atomic_file(path.with_suffix(".safetensors")) as part:
             part.write_bytes(ranges_to_bytes(choice.ranges))
-    with atomic_file(place.with_suffix(".json")) as part:
+    with atomic_file(path.with_suffix(".json")) as part:
         part.write_text(json.dumps(choice.to_dict()))
     return {}
 

@@ -4,9 +4,9 @@
     choice.precision, choice.table          # "int8", a row of figures for each precision
     TextEngine.open("./all-MiniLM", precision=choice.precision, ranges=choice.ranges)
 
-Without a tolerance only exact kinds are used: "f32", and torch where it finds a GPU. A kind that cannot be opened is
-left out, with the reason in the table. Timings are of one thread on sorted batches of 32, in turn (A, B, A,
-B), and by CPU time: what else runs on the machine then weighs less.
+Without a tolerance only exact precisions are used: "f32", and torch where it finds a GPU. One that cannot be opened is
+left out, with the reason in the table. Timings are of one thread on sorted batches of 32, in turn (A, B, A, B), and by
+CPU time: what else runs on the machine then weighs less.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.execution_mode import COMPILE_FACTOR, EXECUTION_MODES, LOSSY_MODES, available_modes, has_gpu
 from deepseek.engines.text.serve.backend import PRECISIONS, Precision
 from deepseek.engines.text.serve.calibrate import calibrate
@@ -58,7 +59,7 @@ class AnswerDifferences:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionResult:
-    """One precision."""
+    """The speed of one precision, and how far its answers are from the exact ones."""
 
     precision: Precision
     exact_part: str  # of "int8": the dense layer of each block that stays as in "bf16"; mostly none
@@ -78,14 +79,14 @@ class PrecisionChoice:
     ranges: Mapping[str, ActivationRange] | None = field(default=None, repr=False)  # for "int8"
     left_out: Mapping[str, str] = field(default_factory=dict)  # kind -> why it was not measured
 
-    def to_dict(self) -> dict[str, Any]:
-        """For a file or the log."""
+    def to_dict(self) -> JsonObject:
+        """The choice as a file and the log have it: {"precision", "table"}."""
         left_out = [{"precision": kind, "passes": False, "says": why} for kind, why in self.left_out.items()]
         return {"precision": self.precision, "table": [asdict(row) for row in self.table] + left_out}
 
 
 class _PrecisionBench:
-    """The engines of a folder on the same batches. Those of a kind stay open until all are compared."""
+    """The engines of a folder on the same batches, open until all are compared."""
 
     def __init__(self, folder: Path, texts: Sequence[str]) -> None:
         self.folder, self.model = folder, TextModel.open(folder)
@@ -95,14 +96,14 @@ class _PrecisionBench:
         self.inputs = [self.model.join(batch) for batch in self.batches]
         self.engines: dict[Candidate, TextEngine] = {}
         self.outputs: dict[Candidate, list[Arrays]] = {}
-        self.opened_s: dict[Candidate, float] = {}
+        self.open_s: dict[Candidate, float] = {}
         self.seconds: dict[Candidate, tuple[float, float]] = {}
         self.left_out: dict[str, str] = {}
 
     def open(self, key: Candidate, ranges: Mapping[str, ActivationRange] | None) -> None:
         """Add a candidate and its answers. One that cannot be opened is left out; errors of EXACT_CANDIDATE are the
         folder's."""
-        started_s = perf_counter()
+        start_s = perf_counter()
         try:
             engine = TextEngine.open(self.folder, precision=key[0], ranges=ranges)
             self.outputs[key] = [engine.run(arrays) for arrays in self.inputs]
@@ -111,27 +112,27 @@ class _PrecisionBench:
                 raise
             self.left_out[key[0]] = str(error)[:500]
             return
-        self.engines[key], self.opened_s[key] = engine, perf_counter() - started_s
+        self.engines[key], self.open_s[key] = engine, perf_counter() - start_s
 
     def time(self, keys: Sequence[Candidate], budget_s: float) -> None:
-        """Take the times of some in turn."""
+        """Time some candidates in turn, for about `budget_s`."""
         self.seconds |= _time_passes(
             {key: self.engines[key] for key in keys if key in self.engines}, self.inputs, budget_s
         )
 
     def row(self, key: Candidate, tolerance: Tolerance | None) -> PrecisionResult:
-        """A row of the table."""
+        """The result of a candidate that was opened and timed."""
         differences = compare_outputs(self.model, self.batches, self.outputs[EXACT_CANDIDATE], self.outputs[key])
         cpu_s, wall_s = self.seconds[key]
         rates = self.num_texts / cpu_s, self.num_texts / wall_s
-        return PrecisionResult(*key, *rates, self.opened_s[key], differences, _is_allowed(key, differences, tolerance))
+        return PrecisionResult(*key, *rates, self.open_s[key], differences, _is_allowed(key, differences, tolerance))
 
 
 def choose_precision(
     path: str | Path, texts: Sequence[str], tolerance: Tolerance | None = None, *, budget_s: float = 10.0
 ) -> PrecisionChoice:
-    """Measure what `tolerance` may let pass, for about `budget_s` and one round at the least. The texts (at least one,
-    better some hundred) should be like those that will be asked; half of them calibrate int8, and all are compared.
+    """The fastest precision within the tolerance, measured for about `budget_s`, one round at the least. The texts (at
+    least one, better some hundred) should be like those to come; half of them calibrate int8, and all are compared.
 
     Errors as TextModel.open and TextEngine.open.
     """
@@ -155,14 +156,14 @@ def choose_precision(
 
 
 def _torch_candidates(folder: Path, tolerance: Tolerance | None) -> list[Candidate]:
-    """The ways of torch that may be worth opening. Float32 on a CPU was a third as fast as OpenVINO where it was
-    measured, so without a gate, which asks for measuring, only a GPU is tried."""
+    """The execution modes of torch that may be worth opening. Float32 on a CPU was a third as fast as OpenVINO where it
+    was measured, so without a tolerance, which asks for measuring, only a GPU is tried."""
     if is_converted(folder) or not (is_installed("torch") and is_installed("transformers")):
         return []
-    found = available_modes() if tolerance is not None or has_gpu() else []
+    modes = available_modes() if tolerance is not None or has_gpu() else []
     return [
         (name, "")  # type: ignore[misc]  # a Precision
-        for name in found
+        for name in modes
         if tolerance is not None or (name not in LOSSY_MODES and EXECUTION_MODES[name].device != "cpu")
     ]
 
@@ -170,81 +171,83 @@ def _torch_candidates(folder: Path, tolerance: Tolerance | None) -> list[Candida
 def _measure_compiled(bench: _PrecisionBench, tolerance: Tolerance | None, budget_s: float) -> None:
     """Measure the compiled torch, where eager torch leaves it a chance."""
     fastest = min(bench.seconds[key][0] for key in bench.engines if bench.row(key, tolerance).passes)
-    behind = bench.seconds[EAGER_CANDIDATE][0] / fastest
-    if behind > COMPILE_FACTOR:
-        bench.left_out[COMPILED_CANDIDATE[0]] = f"not tried: torch takes {behind:.1f} times as long as the fastest kind"
+    ratio = bench.seconds[EAGER_CANDIDATE][0] / fastest
+    if ratio > COMPILE_FACTOR:
+        bench.left_out[COMPILED_CANDIDATE[0]] = f"not tried: torch takes {ratio:.1f} times as long as the fastest kind"
         return
     bench.open(COMPILED_CANDIDATE, None)
     bench.time([COMPILED_CANDIDATE], budget_s / 4)
 
 
 def _lossy_candidates(folder: Path, texts: Sequence[str]) -> dict[Candidate, Mapping[str, ActivationRange] | None]:
-    """What this machine has besides float32. Most of the loss of int8 is in the layer behind the activation."""
-    found: dict[Candidate, Mapping[str, ActivationRange] | None] = {}
+    """The lossy precisions of this machine, with the ranges of int8. Most of the loss of int8 is in the layer behind
+    the activation, so it is also tried without that one."""
+    candidates: dict[Candidate, Mapping[str, ActivationRange] | None] = {}
     kinds: tuple[Precision, ...] = ("f32", "bf16") if is_converted(folder) else PRECISIONS
     for kind in available_precisions(kinds):
         if kind == "bf16":
-            found[kind, ""] = None
+            candidates[kind, ""] = None
         if kind == "int8":
             ranges = calibrate(folder, texts[: max(1, len(texts) // 2)])
-            found[kind, ""] = ranges
-            found[kind, SENSITIVE_SUFFIX] = {
-                place: item for place, item in ranges.items() if not place.endswith(SENSITIVE_SUFFIX)
+            candidates[kind, ""] = ranges
+            candidates[kind, SENSITIVE_SUFFIX] = {
+                layer: span for layer, span in ranges.items() if not layer.endswith(SENSITIVE_SUFFIX)
             }
-    return found
+    return candidates
 
 
 def compare_outputs(
-    model: TextModel, batches: Sequence[Sequence[TokenRow]], expected: Sequence[Arrays], found: Sequence[Arrays]
+    model: TextModel, batches: Sequence[Sequence[TokenRow]], exact: Sequence[Arrays], other: Sequence[Arrays]
 ) -> AnswerDifferences:
-    """The same batches in another precision."""
+    """How far the outputs for these batches in another precision are from the exact ones."""
     if model.task == "embedding":
-        exact, given = (np.concatenate([item["embedding"] for item in part]) for part in (expected, found))
-        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(given, axis=1)
-        cosine = float(((exact * given).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
-        return AnswerDifferences(_max_abs(exact - given), cosine, None)
-    shares = [
-        np.concatenate([model.probabilities(item, batch) for item, batch in zip(part, batches, strict=True)])
-        for part in (expected, found)
-    ]
-    same = shares[0].argmax(axis=1) == shares[1].argmax(axis=1)
-    return AnswerDifferences(_max_abs(shares[0] - shares[1]), None, float(same.mean()))
+        vectors, other_vectors = (np.concatenate([item["embedding"] for item in outputs]) for outputs in (exact, other))
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(other_vectors, axis=1)
+        cosine = float(((vectors * other_vectors).sum(axis=1) / np.maximum(lengths, 1e-12)).min())
+        return AnswerDifferences(_max_abs(vectors - other_vectors), cosine, None)
+    probabilities, other_probabilities = (
+        np.concatenate([model.probabilities(item, batch) for item, batch in zip(outputs, batches, strict=True)])
+        for outputs in (exact, other)
+    )
+    is_same = probabilities.argmax(axis=1) == other_probabilities.argmax(axis=1)
+    return AnswerDifferences(_max_abs(probabilities - other_probabilities), None, float(is_same.mean()))
 
 
 def _time_passes(
     engines: Mapping[Candidate, TextEngine], inputs: Sequence[Arrays], budget_s: float
 ) -> dict[Candidate, tuple[float, float]]:
     """Least CPU and wall seconds of a pass over all batches."""
-    found = dict.fromkeys(engines, (math.inf, math.inf))
-    started_s = perf_counter()
+    least_s = dict.fromkeys(engines, (math.inf, math.inf))
+    start_s = perf_counter()
     for _ in range(MAX_ROUNDS):
-        for kind, engine in engines.items():
-            cpu_s, wall_s = process_time(), perf_counter()
+        for key, engine in engines.items():
+            start_cpu_s, start_wall_s = process_time(), perf_counter()
             for arrays in inputs:
                 engine.run(arrays)
-            took = process_time() - cpu_s, perf_counter() - wall_s
-            found[kind] = (min(took[0], found[kind][0]), min(took[1], found[kind][1]))
-        if perf_counter() - started_s > budget_s:
+            cpu_s, wall_s = process_time() - start_cpu_s, perf_counter() - start_wall_s
+            least_s[key] = min(cpu_s, least_s[key][0]), min(wall_s, least_s[key][1])
+        if perf_counter() - start_s > budget_s:
             break
-    return found
+    return least_s
 
 
-def _is_allowed(key: Candidate, found: AnswerDifferences, tolerance: Tolerance | None) -> bool:
-    """Exact kinds are held to EXACT_DIFFERENCE as well."""
+def _is_allowed(key: Candidate, differences: AnswerDifferences, tolerance: Tolerance | None) -> bool:
+    """Whether a candidate may be chosen. Exact ones are held to EXACT_DIFFERENCE as well."""
     if key == EXACT_CANDIDATE:
         return True
     is_exact = key[0] in EXECUTION_MODES and key[0] not in LOSSY_MODES
-    if is_exact and not found.difference <= EXACT_DIFFERENCE:
+    if is_exact and not differences.difference <= EXACT_DIFFERENCE:
         return False
-    return is_exact if tolerance is None else _is_within(found, tolerance)
+    return is_exact if tolerance is None else _is_within(differences, tolerance)
 
 
-def _is_within(found: AnswerDifferences, tolerance: Tolerance) -> bool:
-    """NaN passes nothing."""
+def _is_within(differences: AnswerDifferences, tolerance: Tolerance) -> bool:
+    """Whether differences are within a tolerance; NaN is within none."""
+    cosine, agreement = differences.cosine, differences.agreement
     return (
-        found.difference <= tolerance.max_difference
-        and (found.cosine is None or found.cosine >= tolerance.min_cosine)
-        and (found.agreement is None or found.agreement >= tolerance.min_agreement)
+        differences.difference <= tolerance.max_difference
+        and (cosine is None or cosine >= tolerance.min_cosine)
+        and (agreement is None or agreement >= tolerance.min_agreement)
     )
 
 
@@ -252,5 +255,5 @@ def _speed_score(row: PrecisionResult) -> float:
     return row.texts_per_cpu_s * (MIN_SPEEDUP if row.precision == "f32" else 1.0)
 
 
-def _max_abs(differences: np.ndarray[Any, Any]) -> float:
+def _max_abs(differences: NDArray[Any]) -> float:
     return float(np.nan_to_num(np.abs(differences), nan=np.inf).max(initial=0.0))
