@@ -71,14 +71,13 @@ def _files(model: Model, preprocessor: Any) -> dict[str, bytes]:
 def _engines(model: Model, graph: bytes, features: Any) -> tuple[EngineEntry, ...]:
     """Measured here, as `deepseek ship` does."""
     source = Source(lambda: model, lambda: graph, features.shape[1])
-    tuning = autotune(source, check_parity(model, graph, features), features)
-    return tuple(EngineEntry(**entry) for entry in tuning.entries)
+    return autotune(source, check_parity(model, graph, features), features).entries
 
 
-def _manifest(inputs: list[dict[str, Any]], engines: tuple[EngineEntry, ...]) -> Manifest:
+def _manifest(inputs: tuple[Input, ...], engines: tuple[EngineEntry, ...]) -> Manifest:
     return Manifest(
         name="row", version="1", created="2026-01-01T00:00:00+00:00", task="binary", target="target",
-        inputs=tuple(Input(**entry) for entry in inputs),
+        inputs=inputs,
         outputs=(Output("label", "str"), Output("probabilities", "float32", (2,))),
         labels=LABELS, threshold=0.5, engines=engines,
         lineage=Lineage(seed=0),

@@ -22,3 +22,24 @@ def test_an_old_path_is_the_module_of_today(old: str, monkeypatch: pytest.Monkey
 def test_a_module_that_never_was_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("deepseek.data.no_such_module")
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("deepseek.compress", "optimise", "optimize"),
+        ("deepseek.compress", "layer_initialised", "init_student_from_layers"),
+        ("deepseek.explain", "trust", "evaluate_faithfulness"),
+        ("deepseek.engines", "FusedRuntime", "MultimodalRuntime"),
+        ("deepseek.nn.fusion", "FusionShape", "MultimodalShape"),
+        ("deepseek.train.multimodal.fusion", "fit_fusion", "fit_multimodal"),
+        ("deepseek.train.multimodal.fusion_row", "fusion_row", "pipeline_blocks"),
+        ("deepseek.data.stream.stream_ray", "decoded", "decode_dataset"),
+    ],
+)
+def test_an_old_name_is_the_one_of_today(module: str, old: str, new: str) -> None:
+    room = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=f"{module}.{old} is now {module}.{new}"):
+        assert getattr(room, old) is getattr(room, new)
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        getattr(room, "no_such_name")  # noqa: B009

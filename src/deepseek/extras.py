@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -53,17 +54,34 @@ def install_advice(extra: str) -> str:
     return f"in the clone of this project: pip install -e '.[{extra}]'"
 
 
-def lazy_attributes(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_attributes(
+    package: str, modules: Mapping[str, str], renamed: Mapping[str, str] | None = None
+) -> Callable[[str], Any]:
     """The `__getattr__` of a package whose names are imported when they are first used: name -> its module there.
+    `renamed`: names of the last release -> their names of today; they work, with a warning.
 
     >>> lazy_attributes("json", {"JSONDecoder": "decoder"})("JSONDecoder").__module__
     'json.decoder'
     """
 
     def find(name: str) -> Any:
+        if name in (renamed or {}):
+            return renamed_attributes(package, renamed or {})(name)
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return find
+
+
+def renamed_attributes(module: str, renamed: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that goes on answering to names of the last release: old name -> name of today."""
+
+    def find(name: str) -> Any:
+        if name not in renamed:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        warnings.warn(f"{module}.{name} is now {module}.{renamed[name]}", DeprecationWarning, stacklevel=3)
+        return getattr(importlib.import_module(module), renamed[name])
 
     return find
 

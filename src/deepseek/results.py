@@ -17,9 +17,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deepseek.contracts import JsonObject
+if TYPE_CHECKING:  # contracts brings numpy, which a bundle is read without
+    from deepseek.contracts import JsonObject
 
 
 class Result(Mapping[str, Any]):

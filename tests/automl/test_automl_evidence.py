@@ -12,6 +12,7 @@ from deepseek.automl.evidence import (
     reliability_bins,
     rows_by_group,
     segment_figures,
+    segments_to_dict,
     small_sample_warnings,
 )
 from deepseek.data import Table, read_table
@@ -30,7 +31,7 @@ def two_groups() -> tuple[Table, np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gaps_are_those_of_the_groups_that_are_large_enough() -> None:
     table, target, output, decided = two_groups()
-    found = fairness_gaps("binary", table, "sex", target, output, decided)
+    found = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
     by_group = {row["group"]: row for row in found["groups"]}
     assert by_group["a"] == {
         "group": "a", "num_rows": 40, "positive_share": 0.5, "recall": 0.5, "false_positive_rate": 0.5,
@@ -46,7 +47,7 @@ def test_a_group_without_positives_has_no_recall_rather_than_a_wrong_one() -> No
     table, target, output, decided = two_groups()
     target = target.copy()
     target[40:80] = 0
-    found = fairness_gaps("binary", table, "sex", target, output, decided)
+    found = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
     assert {row["group"]: row.get("recall") for row in found["groups"]}["b"] is None
     assert found["gaps"]["recall"] is None
 
@@ -54,13 +55,14 @@ def test_a_group_without_positives_has_no_recall_rather_than_a_wrong_one() -> No
 def test_mean_errors_by_group_for_values() -> None:
     table, target, _, decided = two_groups()
     output = target[:, None] + np.where(np.arange(85) < 40, 2.0, -1.0)[:, None]
-    found = fairness_gaps("regression", table, "sex", target, output, decided)
+    found = fairness_gaps("regression", table, "sex", target, output, decided).to_dict()
     assert found["gaps"] == {"mean_error": pytest.approx(3.0)}
 
 
 def test_segment_figures_are_of_their_rows() -> None:
     table, target, output, _ = two_groups()
-    rows = {row["group"]: row for row in segment_figures("binary", table, ("sex",), target, output)["sex"]}
+    groups = segment_figures("binary", table, ("sex",), target, output)
+    rows = {row["group"]: row for row in segments_to_dict(groups)["sex"]}
     assert rows["a"]["metrics"]["accuracy"]["value"] == 0.5
     assert rows["b"]["metrics"]["accuracy"]["value"] == 1.0
     assert "metrics" not in rows["c"]

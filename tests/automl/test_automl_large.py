@@ -47,9 +47,9 @@ def test_rows_come_evenly_from_every_class_and_in_their_order(tmp_path: Path, sm
     labels = np.array((["common"] * 9 + ["some"]) * 300)
     labels[[17, 2_900]] = "rare"
     path = write(tmp_path, pd.DataFrame({"place": np.arange(3_000), "label": labels}))
-    table, reading = read_rows(path, target="label", seed=3, memory_bytes=small_machine(path, 0.1))
-    assert reading is not None
-    assert (reading.num_rows, reading.num_used) == (3_000, table.num_rows)
+    table, sample = read_rows(path, target="label", seed=3, memory_bytes=small_machine(path, 0.1))
+    assert sample is not None
+    assert (sample.num_rows, sample.num_used) == (3_000, table.num_rows)
     assert table.num_rows == pytest.approx(300, abs=8)
     counts = Counter(table.column("label"))
     share = table.num_rows / 3_000
@@ -75,8 +75,8 @@ def test_a_draw_does_not_hang_on_where_the_parts_are_cut(num_parts: int) -> None
 def test_a_target_of_numbers_is_drawn_alike(tmp_path: Path, small_machine) -> None:
     values = np.random.default_rng(0).normal(size=4_000)
     path = write(tmp_path, pd.DataFrame({"x": np.arange(4_000), "y": values}))
-    table, reading = read_rows(path, target="y", seed=0, memory_bytes=small_machine(path, 0.25))
-    assert reading is not None
+    table, sample = read_rows(path, target="y", seed=0, memory_bytes=small_machine(path, 0.25))
+    assert sample is not None
     assert table.num_rows < 2_100  # the values of the first parts are few enough to be taken for classes
     assert abs(np.median(table.column("y")) - np.median(values)) < 0.1
 
@@ -84,9 +84,9 @@ def test_a_target_of_numbers_is_drawn_alike(tmp_path: Path, small_machine) -> No
 def test_what_fits_is_read_whole(tmp_path: Path, small_machine) -> None:
     path = write(tmp_path, for_task(make_loans(500), "binary"))
     for budget in (None, 10**12, small_machine(path, 1.5)):
-        table, reading = read_rows(path, target="default", seed=0, memory_bytes=budget)
+        table, sample = read_rows(path, target="default", seed=0, memory_bytes=budget)
         assert table.digest() == read_table(path).digest()
-        assert reading is None or reading.words() is None
+        assert sample is None or sample.warning() is None
 
 
 def test_the_errors_of_a_large_file(tmp_path: Path, small_machine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from deepseek.automl.options import ShipOptions
+from deepseek.automl.ship import ship
 from deepseek.errors import InputError
 
 
@@ -77,3 +80,17 @@ except InputError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ship.budget_s is -1 []\n"
+
+
+def test_every_option_is_an_argument_of_ship_with_the_same_default() -> None:
+    parameters = dict(inspect.signature(ship).parameters)
+    for own in ("data", "example"):
+        del parameters[own]
+    options = {field.name: field for field in dataclasses.fields(ShipOptions)}
+    assert set(parameters) == set(options)
+    for name, parameter in parameters.items():
+        field = options[name]
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if name not in ("target", "split"):  # an example brings its own
+            assert parameter.default == default, name
+            assert parameter.annotation == field.type, name

@@ -143,7 +143,7 @@ def test_on_many_rows_no_blend_is_worse_than_the_best_trial(monkeypatch: pytest.
     metric, data = METRICS["binary"]["log_loss"], fit_data()
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
-    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    blend = choose_blend(trials, data.rows(search.held_out), metric, "log-odds", seed=0)
     assert blend.loss <= min(t.loss for t in trials) * (1 + SIZE_WORTH)
 
 
@@ -151,7 +151,7 @@ def test_few_rows_hedge_between_families() -> None:
     metric, data = METRICS["binary"]["log_loss"], fit_data()
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
-    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    blend = choose_blend(trials, data.rows(search.held_out), metric, "log-odds", seed=0)
     assert len({t.family for t in blend.trials} - {BASELINE_FAMILY}) >= 2
 
 
@@ -216,7 +216,7 @@ def test_no_blend_is_worse_on_the_held_rows_than_the_yardstick(name: str) -> Non
     metric, data = METRICS["binary"][name], fit_data()
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
-    blend = choose_blend(trials, data.rows(search.held), metric, "log-odds", seed=0)
+    blend = choose_blend(trials, data.rows(search.held_out), metric, "log-odds", seed=0)
     assert blend.loss <= trials[0].loss
     assert sum(blend.weights) == pytest.approx(1)
     assert all(weight > 0 for weight in blend.weights)
@@ -240,10 +240,10 @@ def test_a_blend_for_average_precision_minds_the_order_of_all_rows_too() -> None
         trials.append(replace(told(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
     trials[0] = replace(trials[0], loss=metric.loss(rare.target, probabilities_of(rare, trials[0].margin), rare.weight))
     blend = select_blend(trials, rare, metric, "log-odds", 0)
-    assert blend.loss == metric.loss(rare.target, blend.held_output(rare), rare.weight)
+    assert blend.loss == metric.loss(rare.target, blend.held_out_output(rare), rare.weight)
     alone, by_auc = choose_blend(trials, rare, metric, "log-odds", seed=0), METRICS["binary"]["auc"]
-    assert by_auc.loss(rare.target, blend.held_output(rare), rare.weight) < by_auc.loss(
-        rare.target, alone.held_output(rare), rare.weight
+    assert by_auc.loss(rare.target, blend.held_out_output(rare), rare.weight) < by_auc.loss(
+        rare.target, alone.held_out_output(rare), rare.weight
     )
 
 
@@ -258,7 +258,7 @@ def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_
     losses = [metric.loss(data.target, probabilities_of(data, t.margin), data.weight) for t in trials]
     trials = [replace(t, loss=loss) for t, loss in zip(trials, losses, strict=True)]
     by_bad = choose_blend(trials, data, bad, "log-odds", seed=0)
-    assert metric.loss(data.target, by_bad.held_output(data), data.weight) > losses[0]
+    assert metric.loss(data.target, by_bad.held_out_output(data), data.weight) > losses[0]
     assert select_blend(trials, data, metric, "log-odds", 0).loss <= losses[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from deepseek.automl.evaluate import evaluate_bundle
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
 from deepseek.bundle import open_bundle, verify_bundle
+from deepseek.cli import main
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from support.rows.loans import TARGETS, for_task, make_loans
@@ -90,6 +92,22 @@ def test_evaluate_agrees_with_the_shipped_figures(shipped: ShipResult, own: tupl
     assert found["num_rows"] == len(own[1])
     for name, figure in shipped.metrics.items():
         assert found["metrics"][name]["value"] == pytest.approx(figure.value, rel=1e-9)
+
+
+def test_results_read_like_their_json_and_print_like_the_shell(
+    shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own[1].to_csv(tmp_path / "later.csv", index=False)
+    result = evaluate_bundle(shipped.path, tmp_path / "later.csv", by=("region",))
+    assert main(["evaluate", str(shipped.path), str(tmp_path / "later.csv"), "--by", "region"]) == 0
+    assert result.summary() == capsys.readouterr().out
+    assert result["metrics"]["auc"]["value"] == result.metrics["auc"].value
+    assert json.loads(json.dumps(dict(result))) == result == result.to_dict()
+    assert shipped["metrics"]["auc"]["low"] == shipped.metrics["auc"].low
+    assert shipped.digest in shipped.summary()
+    for shown in (result._repr_html_(), replace(shipped, target="<b>")._repr_html_()):
+        assert "<td>" in shown
+        assert "<b>" not in shown
 
 
 def test_the_baseline_is_the_default_model_fitted_on_the_same_rows(

@@ -11,7 +11,8 @@ import pytest
 
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import ShipResult
-from deepseek.automl.tabular_run import TabularRun, open_data
+from deepseek.automl.split_data import open_data
+from deepseek.automl.tabular_run import TabularRun
 from deepseek.errors import CheckError, InputError
 from support.rows.loans import for_task, make_loans
 
@@ -31,19 +32,19 @@ def refusal_of(act: Callable[[], ShipResult]) -> InputError | None:
     return None
 
 
-def work(frame: pd.DataFrame, **options: object) -> TabularRun:
-    asked = ShipOptions(target="default", trials=1, **options)  # type: ignore[arg-type]
-    return TabularRun.of(open_data(frame, asked), asked)
+def tabular_run(frame: pd.DataFrame, **fields: object) -> TabularRun:
+    options = ShipOptions(target="default", trials=1, **fields)  # type: ignore[arg-type]
+    return TabularRun.of(open_data(frame, options), options)
 
 
 def test_no_household_is_both_learned_from_and_judged_by() -> None:
     frame = for_task(make_loans(), "binary", keep=("household",))
-    made = work(frame, split="group:household")
-    names = made.development.column("household")
-    assert set(names).isdisjoint(made.test.column("household"))
-    for fit, held in made.folds():
+    run = tabular_run(frame, split="group:household")
+    names = run.data.development.column("household")
+    assert set(names).isdisjoint(run.data.test.column("household"))
+    for fit, held in run.folds():
         assert set(names[fit]).isdisjoint(names[held])
-    assert "household" not in [c.name for c in made.preprocessor.columns]
+    assert "household" not in [c.name for c in run.preprocessor.columns]
 
 
 def test_a_group_column_need_not_be_given_when_answers_are_asked(quick_ship: Ship) -> None:
@@ -57,18 +58,18 @@ def test_a_group_column_need_not_be_given_when_answers_are_asked(quick_ship: Shi
 
 def test_by_time_every_judging_row_is_later_than_those_that_teach() -> None:
     frame = for_task(make_loans(), "binary", keep=("since",)).sample(frac=1, random_state=0)
-    made = work(frame, split="time:since")
-    when = made.development.column("since")
-    assert when.max() < made.test.column("since").min()
-    for fit, held in made.folds():
+    run = tabular_run(frame, split="time:since")
+    when = run.data.development.column("since")
+    assert when.max() < run.data.test.column("since").min()
+    for fit, held in run.folds():
         assert when[fit].max() < when[held].min()
 
 
 def test_every_development_row_is_held_once_at_random() -> None:
-    made = work(for_task(make_loans(), "binary"))
-    held = np.concatenate([held for _, held in made.folds()])
-    assert sorted(held) == list(range(made.development.num_rows))
-    for fit, rows in made.folds():
+    run = tabular_run(for_task(make_loans(), "binary"))
+    held = np.concatenate([held for _, held in run.folds()])
+    assert sorted(held) == list(range(run.data.development.num_rows))
+    for fit, rows in run.folds():
         assert set(fit).isdisjoint(rows)
 
 

@@ -147,9 +147,13 @@ def test_the_room_is_the_verb_whatever_was_imported(cancer_bundle: Path, rows: P
     import deepseek.explain as room
 
     assert ds.explain is room
-    found = ds.explain(cancer_bundle, rows, rows=[3])
+    explanation = ds.explain(cancer_bundle, rows, rows=[3])
     assert main(["explain", str(cancer_bundle), str(rows), "--row", "3", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found))
+    assert json.loads(capsys.readouterr().out) == explanation.to_dict()
+    assert explanation["importance"][0]["column"] == explanation.importance[0].column
+    assert main(["explain", str(cancer_bundle), str(rows), "--row", "3"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in printed] == explanation.summary().splitlines()
     with pytest.raises(InputError, match="no row -1"):
         ds.explain(cancer_bundle, rows, rows=[-1])
 
@@ -261,7 +265,10 @@ def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, 
         assert changes
         assert "mean_radius" not in changes
     assert said["trust"]["rows"][0]["nearest"][0]["distance"] == 0  # it is a training row
-    wrong = [one | {"values": {k: -v for k, v in one["values"].items()}} for one in said["explanations"]]
+    explained = explain_bundle(cancer_bundle, rows, rows=[0, 3]).rows
+    wrong = [
+        replace(row, contributions={name: -value for name, value in row.contributions.items()}) for row in explained
+    ]
     with Runtime.open(cancer_bundle) as runtime:
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
         table = read_table(rows)

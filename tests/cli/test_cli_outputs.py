@@ -200,7 +200,7 @@ def test_what_could_not_be_written_or_served_is_said_before_training(
         pytest.fail("it was trained first")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("deepseek.automl.tabular_run.Work.develop", train)
+    monkeypatch.setattr("deepseek.automl.tabular_run.TabularRun.develop", train)
     (tmp_path / "file").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -66,9 +66,6 @@ def test_a_plan_needs_no_torch() -> None:
     code = (
         "import sys\nsys.modules['torch'] = None\nfrom deepseek.cli import main\n"
         "assert main(['plan', '100b', '--gpus', 'H100x8']) == 0\n"
-        "import deepseek.engines.parallel as parallel\n"
-        "try:\n    parallel.shard\nexcept Exception as error:\n    print(type(error).__name__)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.rstrip().endswith("ExtraError")

@@ -66,7 +66,7 @@ def files_of(model: Model) -> Files:
 def manifest_of(model: Model, *more: EngineEntry) -> Manifest:
     return Manifest(
         name="loans", version="1", created="2026-01-01T00:00:00+00:00", task=model.task, target="late",
-        inputs=tuple(Input(**entry) for entry in preprocessor().inputs()),
+        inputs=preprocessor().inputs(),
         outputs=(Output("label", "str"), Output("probabilities", "float32", (len(model.labels),))),
         labels=model.labels, threshold=0.5 if model.task == "binary" else None,
         engines=(EngineEntry("onnxruntime", "model.onnx", 0.0), *more),

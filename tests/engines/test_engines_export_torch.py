@@ -119,9 +119,9 @@ def net_of(*columns: str) -> tuple[CalibratedNet, Samples, tuple[str, ...]]:
 def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_saw() -> None:
     answering, samples, names = net_of("photo", "cough", "ct", "pulse", "film", "note", "age")
     graph = export_multimodal(answering, samples, names)
-    told = check_multimodal_parity(answering, graph, samples, names)
-    assert told["max_difference"] <= TOLERANCE
-    tried = told["edges"]["cases"]
+    parity = check_multimodal_parity(answering, graph, samples, names)
+    assert parity.max_difference <= TOLERANCE
+    tried = parity.edges.cases
     for name in ("photo", "cough", "ct", "pulse", "film", "film.sound", "note", "table"):
         for case in ("missing", "alone", "zero", "zero alone", "at its largest", "one value throughout alone"):
             assert f"{name} {case}" in tried

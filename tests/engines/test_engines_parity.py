@@ -12,7 +12,7 @@ import pytest
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32
 from deepseek.engines import autotune, check_parity, export_onnx
-from deepseek.engines.parity import compare_scores, spread_indices
+from deepseek.engines.parity import EngineParity, compare_scores, spread_indices
 from deepseek.engines.registry import Source
 from deepseek.engines.tabular import tune
 from deepseek.engines.tabular.torch import TorchEngine
@@ -25,14 +25,20 @@ from deepseek.nn.model import Model
 def test_every_engine_that_fits_passes_on_real_rows(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
     report = check_parity(model, export_onnx(model, rows.shape[1]), rows, max_rows=300)
-    assert report["num_rows"] == 300
-    assert all(found["passes"] for found in report["engines"].values()), report
-    assert next(iter(report["engines"])) == "onnxruntime"
-    assert ("trees" in report["engines"]) == TreesEngine.supports(model)
-    assert ("torch" in report["engines"]) == TorchEngine.supports(model)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report.num_rows == 300
+    assert all(parity.passes for parity in report.engines.values()), report
+    assert next(iter(report.engines)) == "onnxruntime"
+    assert ("trees" in report.engines) == TreesEngine.supports(model)
+    assert ("torch" in report.engines) == TorchEngine.supports(model)
+    document = report.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert list(document) == ["num_rows", "limits", "engines", "edges"]
+    keys = ["max_abs_difference", "max_relative_difference", "passes", "label_agreement"]
     if model.task != "regression":
-        assert report["engines"]["onnxruntime"]["label_agreement"] == 1.0
+        assert report.engines["onnxruntime"].label_agreement == 1.0
+    else:
+        keys.remove("label_agreement")
+    assert list(document["engines"]["onnxruntime"]) == keys
 
 
 def test_the_graph_of_another_model_is_refused(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -47,10 +53,10 @@ def test_an_engine_that_is_off_does_not_pass(models: dict[str, tuple[Model, Floa
     expected = model.score(rows)
     off = replace(expected, output=expected.output + np.float32(2e-5))
     found = compare_scores(model, expected, off)
-    assert not found["passes"]
-    assert found["max_abs_difference"]["output"] == pytest.approx(2e-5, rel=0.01)
+    assert not found.passes
+    assert found.output_difference == pytest.approx(2e-5, rel=0.01)
     broken = replace(expected, output=np.full_like(expected.output, np.nan))
-    assert not compare_scores(model, expected, broken)["passes"]
+    assert not compare_scores(model, expected, broken).passes
 
 
 def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -62,12 +68,12 @@ def test_autotune_keeps_to_its_time_and_starts_with_onnxruntime(models: dict[str
     started_s = perf_counter()
     tuning = autotune(Source(lambda: model, lambda: graph, rows.shape[1]), parity, rows, budget_s=0.5)
     assert perf_counter() - started_s < 2.0  # half a second measured, then engines to open and calls to finish
-    assert tuning.entries[0]["kind"] == "onnxruntime"
-    assert tuning.entries[0]["from_rows"] == 1
+    assert tuning.entries[0].kind == "onnxruntime"
+    assert tuning.entries[0].from_rows == 1
     assert set(tuning.seconds) == {"onnxruntime", "trees"}
     assert set(tuning.seconds["trees"]) <= set(BATCH_SIZES)
-    assert [EngineEntry(**entry) for entry in tuning.entries]
-    json.dumps(tuning.to_dict(), allow_nan=False)
+    document = json.loads(json.dumps(tuning.to_dict(), allow_nan=False))
+    assert tuple(EngineEntry(**entry) for entry in document["entries"]) == tuning.entries
 
 
 def test_no_call_of_a_measurement_gets_the_rows_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +98,9 @@ def test_an_engine_that_fails_parity_is_never_chosen(models: dict[str, tuple[Mod
     model, rows = models["boosted"]
     graph = export_onnx(model, rows.shape[1])
     parity = check_parity(model, graph, rows, max_rows=100)
-    parity["engines"]["trees"]["passes"] = False
+    parity = replace(parity, engines={**parity.engines, "trees": EngineParity(passes=False)})
     tuning = autotune(Source(lambda: model, lambda: graph, rows.shape[1]), parity, rows, budget_s=0.1)
-    assert [entry["kind"] for entry in tuning.entries] == ["onnxruntime"]
+    assert [entry.kind for entry in tuning.entries] == ["onnxruntime"]
 
 
 def test_choose_asks_for_a_clear_gain_and_can_change_back() -> None:

@@ -60,7 +60,7 @@ def test_bfloat16_is_lossy_and_near(models: dict[str, tuple[Model, Float32]]) ->
     model, rows = models["perceptron"]
     found, expected = open_engine("torch-bf16", source_of(model, rows)).score(rows), model.score(rows)
     assert 1e-5 < np.abs(found.output - expected.output).max() < 0.05
-    assert not check_engine(model, expected, rows, "torch-bf16", source_of(model, rows))["passes"]
+    assert not check_engine(model, expected, rows, "torch-bf16", source_of(model, rows)).passes
 
 
 def test_lossy_and_slowly_opened_kinds_are_not_among_those_that_are_checked_first(
@@ -88,7 +88,7 @@ def test_a_way_whose_device_is_missing_says_so(models: dict[str, tuple[Model, Fl
     with pytest.raises(MissingError, match="needs a GPU"):
         find_mode("torch-cuda")
     model, rows = models["perceptron"]
-    assert not check_engine(model, model.score(rows), rows, "torch-cuda", source_of(model, rows))["passes"]
+    assert not check_engine(model, model.score(rows), rows, "torch-cuda", source_of(model, rows)).passes
 
 
 def test_without_torch_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,8 +128,8 @@ def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(
 
     monkeypatch.setattr(tune, "measure_engine", measured)
     found = tune.autotune(source, parity, rows)
-    assert [entry["kind"] for entry in found.entries] == ["onnxruntime", "torch-compile"]
-    assert found.entries[1]["parity"] <= 1e-5
+    assert [entry.kind for entry in found.entries] == ["onnxruntime", "torch-compile"]
+    assert found.entries[1].parity <= 1e-5
     assert found.to_dict()["parity"]["torch-compile"]["passes"]
     timed["torch"] = 2.1
     assert "torch-compile" not in tune.autotune(source, parity, rows).seconds

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
+from deepseek.bundle import EngineEntry, Manifest, Output, write_bundle
 from deepseek.contracts import Float32, Scores
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime
@@ -68,7 +68,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = Model("binary", ("no", "yes"), "log-odds", tuple(Part("mlp", perceptron(), 0.25) for _ in range(4)))
     manifest = Manifest(
         name="wide", version="1", created="2026-01-01T00:00:00+00:00", task="binary", target="y",
-        inputs=tuple(Input(**entry) for entry in preprocessor.inputs()),
+        inputs=preprocessor.inputs(),
         outputs=(Output("label", "str"), Output("probabilities", "float32", (2,))), labels=("no", "yes"),
         threshold=0.5, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
     )  # fmt: skip

@@ -361,7 +361,7 @@ def bundle(with_plugin: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     done = deepseek("ship", "--example", "cancer", *asked, "--json", environ=with_plugin)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["model"] == "monotone_splines"
+    assert "monotone_splines" in told["model"]  # alone, or in a blend with the yardstick
     assert told["metrics"]["auc"]["value"] > 0.97
     return out
 

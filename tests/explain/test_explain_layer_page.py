@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from deepseek.explain import LayerPath, layer_path
-from deepseek.explain.modules.layer_page import MAX_PATHS, write_layer_page
+from deepseek.explain.modules.layer_page import MAX_PATHS
 from deepseek.explain.modules.layer_path import LayerPathOptions
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
@@ -63,9 +64,8 @@ def test_a_net_with_a_skip_beside_its_layers_is_drawn_whole() -> None:
 
 
 def test_a_layer_that_does_not_balance_is_said_first(path: LayerPath) -> None:
-    found = path.to_dict()
-    found["ledger"][1] |= {"passes": False, "relative": 0.25}
-    html = write_layer_page(None, found | {"passes": False})
+    wrong = replace(path.layers[1], sum=path.layers[1].sum + 0.25 * path.scale)
+    html = replace(path, layers=(path.layers[0], wrong, *path.layers[2:])).write_report(None)
     assert "The ledger does not balance at layer 0: up to 25.0 % of the change is missing." in html
     assert "✕" in html
 

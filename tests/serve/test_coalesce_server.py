@@ -276,8 +276,8 @@ def test_a_killed_engine_loses_none_of_them(server: Server, pool: ThreadPoolExec
 def test_a_graph_that_draws_numbers_is_asked_each_time(
     server: Server, pool: ThreadPoolExecutor, graph: Path, noise: Path
 ) -> None:
-    assert GraphAdapter(open_file(graph), "lookup").repeats
-    assert not GraphAdapter(open_file(noise), "noise").repeats
+    assert GraphAdapter(open_file(graph), "lookup").is_deterministic
+    assert not GraphAdapter(open_file(noise), "noise").is_deterministic
     before = computed(server, "noise")
     with standing(server):
         answers = [pool.submit(ask, server, {"x": [[0.0, 0.0]]}, "noise") for _ in range(8)]

@@ -234,7 +234,7 @@ class Member:
         if self._opens is not None:
             await self.theirs.connect(theirs)
             for what in ("open", "close"):
-                self.theirs.asked[what] = partial(self._answer, what)
+                self.theirs.responders[what] = partial(self._answer, what)
             listening.append(asyncio.create_task(self.theirs.listen()))
         return listening
 
@@ -308,10 +308,10 @@ def test_an_error_that_is_none_of_ours_is_told_and_whoever_asks_one_that_is_gone
         member = Member(lambda: 1 // 0)
         listening = await member.start()
         with pytest.raises(DeepseekError, match="ZeroDivisionError"):
-            await member.channel.ask("open")
+            await member.channel.request("open")
         member.end()
         await asyncio.gather(*listening)
         with pytest.raises(PeerGoneError):
-            await member.channel.ask("open")
+            await member.channel.request("open")
 
     asyncio.run(run())

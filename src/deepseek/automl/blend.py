@@ -1,7 +1,7 @@
-"""The blend: a weighted sum of trials on one additive scale, chosen greedily on held rows.
+"""The blend: a weighted sum of trials on one additive scale, chosen greedily on held-out rows.
 
 Bagged ensemble selection with replacement (Caruana et al. 2004, sections 2.1 to 2.3): start from the best trial, then
-again and again add the trial that lowers the loss most; the weights are means over resamples of the held rows. A
+again and again add the trial that lowers the loss most; the weights are means over resamples of the held-out rows. A
 forest's votes enter as log-odds beside margins; forests alone may also be blended as plain shares, where their trees
 simply make one larger forest.
 """
@@ -52,8 +52,8 @@ def to_log_odds(data: FitData, raw: Float64, *, is_share: bool) -> tuple[Link, f
     losses = []
     for floor in FLOORS:
         margin = log_odds(raw, floor)
-        found = fit_slope(margin, data.target, data.weight, with_bias=False)
-        losses.append(calibration_loss(found, margin, data.target, data.weight))
+        slope = fit_slope(margin, data.target, data.weight, with_bias=False)
+        losses.append(calibration_loss(slope, margin, data.target, data.weight))
     floor = FLOORS[int(np.argmin(losses))]
     return "log_odds", floor, log_odds(raw, floor)
 
@@ -78,33 +78,35 @@ class Blend:
     weights: tuple[float, ...]
     scale: MarginScale
     loss: float
-    margin: Float64  # (M, K) on the held rows, on the scale
+    margin: Float64  # (M, K) on the held-out rows, on the scale
 
-    def held_output(self, held: FitData) -> Float64:
-        """Chances (M, C) or values (M, 1) of the held rows, before calibration."""
-        return _output(self.margin, held, self.scale)
+    def held_out_output(self, held_out: FitData) -> Float64:
+        """Chances (M, C) or values (M, 1) of the held-out rows, before calibration."""
+        return _output(self.margin, held_out, self.scale)
 
-    def held_log_odds(self, floor: float) -> Float64:
-        """The held margins on the scale that calibration reads."""
+    def held_out_log_odds(self, floor: float) -> Float64:
+        """The held-out margins on the scale that calibration reads."""
         return log_odds(self.margin, floor) if self.scale == "probability" else self.margin
 
 
-def choose_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: MarginScale, *, seed: int) -> Blend:
-    """The blend of least loss on the held rows; a single trial when no blend is better."""
+def choose_blend(
+    trials: Sequence[Trial], held_out: FitData, metric: MetricInfo, scale: MarginScale, *, seed: int
+) -> Blend:
+    """The blend of least loss on the held-out rows; a single trial when no blend is better."""
     pool = _shortlist(trials)
-    choices = [_greedy_blend(pool, [t.margin for t in pool], held, metric, scale, seed)]
+    choices = [_greedy_blend(pool, [t.margin for t in pool], held_out, metric, scale, seed)]
     forests = [t for t in pool if t.shares is not None]
     if forests:
         shares = [t.shares for t in forests if t.shares is not None]
-        choices.append(_greedy_blend(forests, shares, held, metric, "probability", seed))
-    most = _blend_loss(trials[0].margin, held, metric, scale, held.weight)
-    return _drop_parts(min(choices, key=lambda blend: blend.loss), held, metric, most=most)
+        choices.append(_greedy_blend(forests, shares, held_out, metric, "probability", seed))
+    most = _blend_loss(trials[0].margin, held_out, metric, scale, held_out.weight)
+    return _drop_parts(min(choices, key=lambda blend: blend.loss), held_out, metric, most=most)
 
 
-def _drop_parts(blend: Blend, held: FitData, metric: MetricInfo, *, most: float) -> Blend:
+def _drop_parts(blend: Blend, held_out: FitData, metric: MetricInfo, *, most: float) -> Blend:
     """Parts are left out one by one while half the size costs less than SIZE_WORTH of the loss, which stays at `most`
-    (the yardstick's) or below. The last part of a family is a hedge besides, which the held rows cannot show."""
-    unit, hedge = abs(blend.loss) or 1.0, SIZE_WORTH * _hedge_share(held.num_effective)
+    (the yardstick's) or below. The last part of a family is a hedge besides, which the held-out rows cannot show."""
+    unit, hedge = abs(blend.loss) or 1.0, SIZE_WORTH * _hedge_share(held_out.num_effective)
 
     def gain(lighter: Blend) -> float:
         loss = (lighter.loss - blend.loss) / unit
@@ -114,7 +116,7 @@ def _drop_parts(blend: Blend, held: FitData, metric: MetricInfo, *, most: float)
         )
 
     while len(blend.trials) > 1:
-        lighter = [_drop_part(blend, trial, held, metric) for trial in blend.trials]
+        lighter = [_drop_part(blend, trial, held_out, metric) for trial in blend.trials]
         best = max((each for each in lighter if each.loss <= most), key=gain, default=blend)
         if gain(best) <= 0:
             break
@@ -131,14 +133,14 @@ def _hedge_share(num_effective: float) -> float:
     return HEDGE_ROWS / (HEDGE_ROWS + num_effective)
 
 
-def _drop_part(blend: Blend, trial: Trial, held: FitData, metric: MetricInfo) -> Blend:
+def _drop_part(blend: Blend, trial: Trial, held_out: FitData, metric: MetricInfo) -> Blend:
     """The blend of the other trials, their weights in the same proportions."""
     kept = [(t, w) for t, w in zip(blend.trials, blend.weights, strict=True) if t is not trial]
     total = sum(weight for _, weight in kept)
     weights = tuple(weight / total for _, weight in kept)
     scores = [t.shares if blend.scale == "probability" and t.shares is not None else t.margin for t, _ in kept]
     margin = np.tensordot(np.array(weights), np.stack(scores), axes=1)
-    loss = _blend_loss(margin, held, metric, blend.scale, held.weight)
+    loss = _blend_loss(margin, held_out, metric, blend.scale, held_out.weight)
     return Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
 
 
@@ -157,25 +159,27 @@ def _shortlist(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _greedy_blend(
-    pool: list[Trial], scores: list[Float64], held: FitData, metric: MetricInfo, scale: MarginScale, seed: int
+    pool: list[Trial], scores: list[Float64], held_out: FitData, metric: MetricInfo, scale: MarginScale, seed: int
 ) -> Blend:
-    """Selection on all held rows and on resamples of them, averaged, so that no lucky row decides a weight."""
+    """Selection on all held-out rows and on resamples of them, averaged, so that no lucky row decides a weight."""
     random = np.random.default_rng(seed)
-    num_rows = len(held.target)
-    votes = _selection_shares(scores, held, metric, scale, held.weight)
+    num_rows = len(held_out.target)
+    votes = _selection_shares(scores, held_out, metric, scale, held_out.weight)
     for _ in range(int(np.clip(300_000 // num_rows, 1, MAX_RESAMPLES))):
         counts = random.multinomial(num_rows, np.full(num_rows, 1 / num_rows))
-        votes += _selection_shares(scores, held, metric, scale, held.weight * counts)
+        votes += _selection_shares(scores, held_out, metric, scale, held_out.weight * counts)
     votes[np.argsort(-votes, kind="stable")[MAX_PARTS:]] = 0
     votes[votes < MIN_WEIGHT * votes.sum()] = 0
-    num_effective = held.num_effective
+    num_effective = held_out.num_effective
     weights = _hedge_weights(votes / votes.sum(), pool, num_effective)
-    single = int(np.argmin([_blend_loss(score, held, metric, scale, held.weight) for score in scores]))
+    single = int(np.argmin([_blend_loss(score, held_out, metric, scale, held_out.weight) for score in scores]))
     margin = np.tensordot(weights, np.stack(scores), axes=1)
-    loss = _blend_loss(margin, held, metric, scale, held.weight)
-    alone = _blend_loss(scores[single], held, metric, scale, held.weight)
+    loss = _blend_loss(margin, held_out, metric, scale, held_out.weight)
+    alone = _blend_loss(scores[single], held_out, metric, scale, held_out.weight)
     yardsticks = [
-        _blend_loss(s, held, metric, scale, held.weight) for t, s in zip(pool, scores, strict=True) if not t.number
+        _blend_loss(s, held_out, metric, scale, held_out.weight)
+        for t, s in zip(pool, scores, strict=True)
+        if not t.number
     ]
     if loss > min([np.inf, *yardsticks]) or (alone <= loss and num_effective > HEDGE_ROWS * 10):
         return Blend((pool[single],), (1.0,), scale, alone, scores[single])
@@ -188,9 +192,9 @@ def _hedge_weights(weights: Float64, pool: list[Trial], num_effective: float) ->
     spoken for that: on few rows, or few of a class, the order of good families is luck, and families err on different
     rows."""
     leaders: dict[str, int] = {}
-    for place, trial in enumerate(pool):  # best first
+    for index, trial in enumerate(pool):  # best first
         if trial.number and len(leaders) < HEDGE_FAMILIES:
-            leaders.setdefault(trial.family, place)
+            leaders.setdefault(trial.family, index)
     if not leaders:
         return weights
     even = np.zeros_like(weights)
@@ -202,25 +206,25 @@ def _hedge_weights(weights: Float64, pool: list[Trial], num_effective: float) ->
     return mixed
 
 
-def _output(total: Float64, held: FitData, scale: MarginScale) -> Float64:
+def _output(total: Float64, held_out: FitData, scale: MarginScale) -> Float64:
     if scale == "probability":
-        return np.concatenate([1 - total, total], axis=1) if held.task == "binary" else total
-    return probabilities_of(held, total)
+        return np.concatenate([1 - total, total], axis=1) if held_out.task == "binary" else total
+    return probabilities_of(held_out, total)
 
 
-def _blend_loss(total: Float64, held: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64) -> float:
-    return metric.loss(held.target, _output(total, held, scale), weight)
+def _blend_loss(total: Float64, held_out: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64) -> float:
+    return metric.loss(held_out.target, _output(total, held_out, scale), weight)
 
 
 def _selection_shares(
-    scores: list[Float64], held: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64
+    scores: list[Float64], held_out: FitData, metric: MetricInfo, scale: MarginScale, weight: Float64
 ) -> Float64:
     """Share of the steps that picked each score (P,)."""
     counts = np.zeros(len(scores))
     total = np.zeros_like(scores[0])
     best = np.inf
     for step in range(MAX_SELECTION_STEPS):
-        losses = [_blend_loss((total * step + score) / (step + 1), held, metric, scale, weight) for score in scores]
+        losses = [_blend_loss((total * step + score) / (step + 1), held_out, metric, scale, weight) for score in scores]
         pick = int(np.argmin(losses))
         if losses[pick] > best - MIN_GAIN * abs(best) and step:
             break

@@ -16,9 +16,9 @@ def check_classes(development: Table, target: str, labels: tuple[str, ...]) -> N
     """Every class must be among the rows that teach."""
     if not labels:
         return
-    taught = np.bincount(encode_target(development, target, labels), minlength=len(labels))
+    counts = np.bincount(encode_target(development, target, labels), minlength=len(labels))
     least = 2 if len(labels) == 2 else 1  # of two classes each must teach and judge; a rare one of many need not judge
-    for label, count in zip(labels, taught, strict=True):
+    for label, count in zip(labels, counts, strict=True):
         if count < least:
             raise InputError(
                 f"class {label!r} of {target!r} has {count} training rows",
@@ -40,13 +40,13 @@ def order_labels(labels: tuple[str, ...], positive: str | None) -> tuple[str, ..
     return (*(label for label in labels if label != positive), positive)
 
 
-def check_constraints(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
+def check_constraints(options: ShipOptions, task: Task, labels: tuple[str, ...]) -> None:
     """What a decision may be asked for, by the task. InputError for a wish that would be passed over."""
-    limits = [name for name in ("max_fpr", "min_recall") if getattr(asked, name) is not None]
+    limits = [name for name in ("max_fpr", "min_recall") if getattr(options, name) is not None]
     if limits and task != "binary":
         fix = "use costs for several classes" if task == "multiclass" else "leave it out"
         raise InputError(f"{limits[0]} needs a target of two classes", expected=f"no limit for {task}", fix=fix)
-    if asked.costs is None:
+    if options.costs is None:
         return
     if task == "regression":
         raise InputError("costs need a target of classes", expected="no costs for regression", fix="leave them out")
@@ -54,7 +54,7 @@ def check_constraints(asked: ShipOptions, task: Task, labels: tuple[str, ...]) -
         raise InputError(
             f"costs and {limits[0]} both set the threshold", expected="one of them", fix="leave one of them out"
         )
-    check_costs(asked.costs, labels)
+    check_costs(options.costs, labels)
 
 
 def row_weights(table: Table, column: str | None) -> NDArray[np.float64]:

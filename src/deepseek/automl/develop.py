@@ -1,18 +1,17 @@
 """From prepared rows to a finished model: search, blend, calibrate, refit on all rows, decide.
 
-The held rows of the folds judge, calibrate and set thresholds; the refit then uses every development row.
+The held-out rows of the folds judge, calibrate and set thresholds; the refit then uses every development row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, choose_blend, probabilities_of
 from deepseek.automl.search import BASELINE_FAMILY, Budget, Fold, Search
 from deepseek.automl.trial import Trial
-from deepseek.contracts import Float64
+from deepseek.contracts import Float64, JsonObject
 from deepseek.nn.model import MarginScale, Model, Part, smooth_probabilities
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
@@ -24,14 +23,14 @@ FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
 
 @dataclass(frozen=True)
 class DevelopedModel:
-    """A model and what the held rows say of it."""
+    """A model and what the held-out rows say of it."""
 
     model: Model
     baseline: Model  # the yardstick, refitted on the same rows
     trials: tuple[Trial, ...]
     blend: Blend
-    held: FitData
-    held_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row
+    held_out: FitData
+    held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row
     baseline_output: Float64  # the same for the yardstick with its defaults
 
 
@@ -57,9 +56,9 @@ def develop(
         return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
-    held = data.rows(search.held)
+    held_out = data.rows(search.held_out)
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
-    blend = select_blend(trials, held, metric, scale, seed)
+    blend = select_blend(trials, held_out, metric, scale, seed)
     refitted: dict[int, FittedCandidate] = {}
     by_name = {c.name: c for c in candidates}
 
@@ -68,21 +67,23 @@ def develop(
             refitted[trial.number] = by_name[trial.family].fit(data, trial.params, seed=seed)
         return refitted[trial.number]
 
-    model, output = _calibrate_and_refit(data, blend, held, labels, refit, seed)
+    model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
     first = trials[0]
     plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its defaults and nothing else
     alone = Blend((plain,), (1.0,), scale, first.loss, plain.margin)
     baseline = _refit_blend(data, alone, identity_calibration(data.num_margins), labels, refit)
     baseline = replace(baseline, smoothing=0.0)
-    baseline_output = probabilities_of(held, plain.margin)
-    return DevelopedModel(model, baseline, tuple(trials), blend, held, output, baseline_output)
+    baseline_output = probabilities_of(held_out, plain.margin)
+    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output)
 
 
-def select_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, scale: MarginScale, seed: int) -> Blend:
+def select_blend(
+    trials: Sequence[Trial], held_out: FitData, metric: MetricInfo, scale: MarginScale, seed: int
+) -> Blend:
     """The blend, with its loss by `metric`, which is not above the yardstick's."""
     for judge in (stabilize_metric(metric), metric):
-        blend = choose_blend(trials, held, judge, scale, seed=seed)
-        blend = replace(blend, loss=metric.loss(held.target, blend.held_output(held), held.weight))
+        blend = choose_blend(trials, held_out, judge, scale, seed=seed)
+        blend = replace(blend, loss=metric.loss(held_out.target, blend.held_out_output(held_out), held_out.weight))
         if blend.loss <= trials[0].loss:
             break
     return blend
@@ -91,16 +92,16 @@ def select_blend(trials: Sequence[Trial], held: FitData, metric: MetricInfo, sca
 def _calibrate_and_refit(
     data: FitData,
     blend: Blend,
-    held: FitData,
+    held_out: FitData,
     labels: tuple[str, ...],
     refit: Callable[[Trial], FittedCandidate],
     seed: int,
 ) -> tuple[Model, Float64]:
-    """The refitted model of a blend, and its calibrated output on the held rows."""
+    """The refitted model of a blend, and its calibrated output on the held-out rows."""
     if data.task == "regression":
         return _refit_blend(data, blend, identity_calibration(1), labels, refit), blend.margin
-    margin = blend.held_log_odds(FLOORS[1])
-    calibration = fit_calibration(margin, held.target, held.weight, seed=seed)
+    margin = blend.held_out_log_odds(FLOORS[1])
+    calibration = fit_calibration(margin, held_out.target, held_out.weight, seed=seed)
     output = smooth_probabilities(calibration.apply(margin), smoothing_share(data))
     return _refit_blend(data, blend, calibration, labels, refit), output
 
@@ -132,8 +133,8 @@ def smoothing_share(data: FitData) -> float:
     return 0.0 if data.task == "regression" else 1 / ((len(data.target) + 1) * data.num_classes)
 
 
-def search_report(developed: DevelopedModel) -> dict[str, Any]:
-    """The search as evidence: every trial, the blend, and how both did on the held rows."""
+def search_report(developed: DevelopedModel) -> JsonObject:
+    """The search as evidence: every trial, the blend, and how both did on the held-out rows."""
     blend = developed.blend
     return {
         "num_trials": len(developed.trials),

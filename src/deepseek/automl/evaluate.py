@@ -2,23 +2,121 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.automl.constraints import row_weights
-from deepseek.automl.evidence import segment_figures, small_sample_warnings
-from deepseek.contracts import Float32, Float64, Task
+from deepseek.automl.evidence import (
+    GroupFigures,
+    figures_to_dict,
+    segment_figures,
+    segments_to_dict,
+    small_sample_warnings,
+)
+from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
+from deepseek.look.summary import fact_table, figure_rows, figure_table, format_value, html_table, render_text
+from deepseek.results import Result
 from deepseek.train.tabular.decide import threshold_curve
 from deepseek.train.tabular.metrics import measure_figures
 
 CHUNK_ROWS = 50_000  # rows scored at once
 MAX_MASKED_LISTED = 20  # files that were masked, by name
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdRates:
+    """What deciding at a threshold does on the rows; all shares are 0..1."""
+
+    value: float  # the threshold itself
+    recall: float
+    false_positive_rate: float
+    precision: float
+
+    def to_dict(self) -> JsonObject:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCoverage:
+    """How many values lie inside the bundle's prediction interval."""
+
+    half_width: float  # in units of the target
+    coverage: float  # share of the rows, 0..1
+
+    def to_dict(self) -> JsonObject:
+        return {"half_width": self.half_width, "coverage": self.coverage}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationResult(Result):
+    """The figures that `evaluate --json` prints; what does not apply to a bundle is None and no key of the JSON."""
+
+    bundle: Path | str
+    digest: str
+    num_rows: int
+    warnings: tuple[str, ...]
+    metrics: dict[str, Figure]
+    weights: str | None = None  # the column of sample weights, where the bundle was made with one that the data has
+    num_masked: int | None = None  # files that could not be read; of bundles of several modalities
+    threshold: ThresholdRates | None = None  # of two classes
+    interval: IntervalCoverage | None = None  # of regression, where the bundle has an interval
+    segments: dict[str, list[GroupFigures]] | None = None  # by column
+
+    def to_dict(self) -> JsonObject:
+        """The object that --json prints."""
+        details: JsonObject = {
+            "weights": self.weights,
+            "num_masked": self.num_masked,
+            "threshold": self.threshold and self.threshold.to_dict(),
+            "interval": self.interval and self.interval.to_dict(),
+            "segments": self.segments and segments_to_dict(self.segments),
+        }
+        return {
+            "bundle": str(self.bundle),
+            "digest": self.digest,
+            "num_rows": self.num_rows,
+            "warnings": list(self.warnings),
+            "metrics": figures_to_dict(self.metrics),
+            **{name: value for name, value in details.items() if value is not None},
+        }
+
+    def summary(self) -> str:
+        """What `deepseek evaluate` prints: the figures, what the decision does, the groups."""
+        return render_text(self.summary_parts())
+
+    def summary_parts(self) -> list[object]:
+        """The lines and tables of summary(), for a terminal that wraps them to its width."""
+        parts: list[object] = [self._headline()]
+        if self.num_masked:
+            parts.append(f"{format_value(self.num_masked)} files could not be read and were masked")
+        parts.append(figure_table(figures_to_dict(self.metrics), {}))
+        for name, rates in (("threshold", self.threshold), ("interval", self.interval)):
+            if rates is not None:
+                shares = rates.to_dict()
+                first = (name, shares.pop("value", ""))
+                parts.append(fact_table([first, *((key.replace("_", " "), share) for key, share in shares.items())]))
+        for column, groups in (self.segments or {}).items():
+            for group in groups:
+                parts.append(f"\n{column} = {group.group}: {format_value(group.num_rows)} rows")
+                if group.metrics is None:
+                    parts.append("  too few rows for figures")
+                else:
+                    parts.append(figure_table(figures_to_dict(group.metrics), {}))
+        return parts
+
+    def _repr_html_(self) -> str:
+        return html_table(*figure_rows(figures_to_dict(self.metrics), {}), caption=self._headline())
+
+    def _headline(self) -> str:
+        return f"{self.bundle} on {format_value(self.num_rows)} rows"
 
 
 def evaluate_bundle(
@@ -30,16 +128,20 @@ def evaluate_bundle(
     files: str | Path | None = None,
     broken: BrokenPolicy = "fail",
     key: str | Path | None = None,
-) -> dict[str, Any]:
-    """The object that `evaluate --json` prints: {"bundle", "digest", "num_rows", "metrics"}, for two classes the rates
-    at the bundle's threshold, for values the share inside their intervals, figures by group of the columns `by`, and
-    "warnings". Where the bundle was made with sample weights and the data has their column, metrics and rates are
-    weighted, and the column is named; groups never are.
+) -> EvaluationResult:
+    """Measure a bundle on rows that it has not seen, with 95 % bootstrap intervals.
 
-    `files` is the folder that paths of a bundle of several modalities lie below, by default that of the data; with
-    `broken` "mask" a file that cannot be read counts as missing, and "num_masked" says how many did.
+    Where the bundle was made with sample weights and the data has their column, metrics and rates are weighted; groups
+    never are.
 
-    `key` is the public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
+    Args:
+        path: The bundle.
+        data: Rows with the target: a path (CSV, Parquet, Arrow), a pandas or polars frame, or a Table.
+        by: Columns; figures for each group of their values.
+        seed: Of the bootstrap.
+        files: The folder that paths of a bundle of several modalities lie below; by default that of the data's file.
+        broken: "fail" ends at a file that cannot be read, "mask" counts it as missing.
+        key: The public key (a PEM file) that must have signed the bundle; IntegrityError when it has not.
 
     InputError when the target is not among the columns, or an answer is not a known class; NonFiniteError, which names
     the row, where the model gives NaN or an infinite number: such an answer would count as one of the classes.
@@ -55,45 +157,37 @@ def evaluate_bundle(
             )
         task = cast("Task", manifest.task)
         target = encode_target(table, manifest.target, manifest.labels)
-        asked = manifest.lineage.config.get("weights")
-        column = asked if asked in table.names else None
-        weight = row_weights(table, column)
+        trained_with = manifest.lineage.config.get("weights")
+        weights = trained_with if trained_with in table.names else None
+        weight = row_weights(table, weights)
         faults: list[Fault] = []
         root = files_root(data, files)
         output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
-        answer: dict[str, Any] = {
-            "bundle": str(path),
-            "digest": runtime.bundle.digest,
-            "num_rows": table.num_rows,
-            "warnings": [
-                *small_sample_warnings(table, by),
-                *(f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED]),
-            ],
-            "metrics": {
-                name: f.to_dict() for name, f in measure_figures(task, target, output, weight, seed=seed).items()
-            },
-        }
-        if column:
-            answer["weights"] = column
-        if isinstance(runtime, MultimodalRuntime):
-            answer["num_masked"] = len(faults)
-        if manifest.task == "binary":
-            threshold = 0.5 if manifest.threshold is None else manifest.threshold
-            answer["threshold"] = _threshold_rates(target, output, weight, threshold)
-        if manifest.task == "regression" and (interval := _interval_coverage(runtime, target, output)):
-            answer["interval"] = interval
-        if by:
-            answer["segments"] = segment_figures(task, table, by, target, output)
-        return answer
+        masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
+        cut = 0.5 if manifest.threshold is None else manifest.threshold
+        return EvaluationResult(
+            bundle=path,
+            digest=runtime.bundle.digest,
+            num_rows=table.num_rows,
+            warnings=(*small_sample_warnings(table, by), *masked),
+            metrics=measure_figures(task, target, output, weight, seed=seed),
+            weights=weights or None,
+            num_masked=len(faults) if isinstance(runtime, MultimodalRuntime) else None,
+            threshold=_threshold_rates(target, output, weight, cut) if task == "binary" else None,
+            interval=_interval_coverage(runtime, target, output) if task == "regression" else None,
+            segments=segment_figures(task, table, by, target, output) if by else None,
+        )
 
 
-def _interval_coverage(runtime: Runtime | MultimodalRuntime, target: Any, output: Float64) -> dict[str, float]:
-    """Half the width of the bundle's interval, and the share of answers inside; {} where it has none."""
+def _interval_coverage(
+    runtime: Runtime | MultimodalRuntime, target: NDArray[Any], output: Float64
+) -> IntervalCoverage | None:
+    """Half the width of the bundle's interval, and the share of answers inside; None where it has none."""
     intervals = runtime.decision.apply(output[:1].astype(np.float32), ()).intervals
     if intervals is None:
-        return {}
-    half = float(intervals[0, 1] - intervals[0, 0]) / 2
-    return {"half_width": half, "coverage": float(np.mean(np.abs(output[:, 0] - target) <= half))}
+        return None
+    half_width = float(intervals[0, 1] - intervals[0, 0]) / 2
+    return IntervalCoverage(half_width, float(np.mean(np.abs(output[:, 0] - target) <= half_width)))
 
 
 def files_root(data: Any, files: str | Path | None) -> Path | None:
@@ -114,13 +208,8 @@ def _outputs(
     return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
 
 
-def _threshold_rates(target: Any, output: Any, weight: Any, threshold: float) -> dict[str, float]:
+def _threshold_rates(target: NDArray[Any], output: Float64, weight: Float64, threshold: float) -> ThresholdRates:
     """Recall, false-positive rate and precision when deciding at `threshold`."""
     values, recall, fpr, precision = threshold_curve(target, output[:, 1], weight)
     index = int(np.searchsorted(-values, -threshold, side="right")) - 1
-    return {
-        "value": threshold,
-        "recall": float(recall[index]),
-        "false_positive_rate": float(fpr[index]),
-        "precision": float(precision[index]),
-    }
+    return ThresholdRates(threshold, float(recall[index]), float(fpr[index]), float(precision[index]))

@@ -1,4 +1,4 @@
-"""What a risk officer reads: figures by segment, fairness gaps, the environment and the licences of its parts."""
+"""What a risk officer reads: figures by segment, fairness gaps, the environment and the licenses of its parts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Float64, Task
+from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.data import Table
 from deepseek.data.table.table import unknown_column_error
 from deepseek.train.tabular.decide import threshold_curve
@@ -36,15 +37,15 @@ def rows_by_group(table: Table, column: str) -> dict[str, NDArray[np.int64]]:
     values = table.column(column)
     if values.dtype.kind == "f" and len(np.unique(values[~np.isnan(values)])) > MAX_GROUPS:
         cuts = np.unique(np.nanquantile(values, [0.25, 0.5, 0.75]))
-        place = np.searchsorted(cuts, values, side="right")
+        quarter = np.searchsorted(cuts, values, side="right")
         ends = ["-inf", *(f"{cut:.4g}" for cut in cuts), "inf"]
-        names = np.array([f"{ends[i]} to {ends[i + 1]}" for i in range(len(cuts) + 1)], object)[place]
+        names = np.array([f"{ends[i]} to {ends[i + 1]}" for i in range(len(cuts) + 1)], object)[quarter]
         names[np.isnan(values)] = "missing"
     else:
         names = np.array(["missing" if _is_missing(v) else _level_name(v) for v in values.tolist()], object)
-    found, counts = np.unique(names.astype(str), return_counts=True)
-    by_size = found[np.argsort(-counts, kind="stable")]
-    num_kept = MAX_GROUPS if len(found) <= MAX_GROUPS else MAX_GROUPS - 1
+    levels, counts = np.unique(names.astype(str), return_counts=True)
+    by_size = levels[np.argsort(-counts, kind="stable")]
+    num_kept = MAX_GROUPS if len(levels) <= MAX_GROUPS else MAX_GROUPS - 1
     groups = {str(name): np.flatnonzero(names == name) for name in by_size[:num_kept]}
     rare = by_size[num_kept:]
     if len(rare):
@@ -60,59 +61,111 @@ def _level_name(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """The figures of one group of rows."""
+
+    group: str
+    num_rows: int
+    metrics: dict[str, Figure] | None  # None below MIN_ROWS
+
+    def to_dict(self) -> JsonObject:
+        """As evidence/segments.json and `evaluate --json` hold it."""
+        figures = {} if self.metrics is None else {"metrics": figures_to_dict(self.metrics)}
+        return {"group": self.group, "num_rows": self.num_rows, **figures}
+
+
 def segment_figures(
     task: Task, table: Table, columns: Sequence[str], target: NDArray[Any], output: Float64
-) -> dict[str, Any]:
+) -> dict[str, list[GroupFigures]]:
     """Figures of each group of each named column."""
-    report: dict[str, Any] = {}
-    for column in columns:
-        rows = []
-        for name, index in rows_by_group(table, column).items():
-            row: dict[str, Any] = {"group": name, "num_rows": len(index)}
-            if len(index) >= MIN_ROWS:
-                row["metrics"] = {
-                    k: f.to_dict() for k, f in measure_figures(task, target[index], output[index]).items()
-                }
-            rows.append(row)
-        report[column] = rows
-    return report
+    return {
+        column: [
+            GroupFigures(
+                name,
+                len(rows),
+                measure_figures(task, target[rows], output[rows]) if len(rows) >= MIN_ROWS else None,
+            )
+            for name, rows in rows_by_group(table, column).items()
+        ]
+        for column in columns
+    }
+
+
+def figures_to_dict(figures: Mapping[str, Figure]) -> dict[str, dict[str, float]]:
+    """Figures by name, as evidence and --json hold them."""
+    return {name: figure.to_dict() for name, figure in figures.items()}
+
+
+def segments_to_dict(segments: Mapping[str, Sequence[GroupFigures]]) -> dict[str, list[JsonObject]]:
+    """Figures of groups by column, as evidence and --json hold them."""
+    return {column: [group.to_dict() for group in groups] for column, groups in segments.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRates:
+    """What the decision does in one group of rows."""
+
+    group: str
+    num_rows: int
+    rates: dict[str, float | None]  # by name; empty below MIN_ROWS, None where a rate is undefined
+
+    def to_dict(self) -> JsonObject:
+        return {"group": self.group, "num_rows": self.num_rows, **self.rates}
+
+
+@dataclass(frozen=True, slots=True)
+class FairnessReport:
+    """Rates of the groups of a column, and the largest difference of each rate between them."""
+
+    column: str
+    groups: list[GroupRates]
+    gaps: dict[str, float | None]  # None where fewer than two groups have the rate
+
+    def to_dict(self) -> JsonObject:
+        """evidence/fairness.json."""
+        groups = [group.to_dict() for group in self.groups]
+        return {"column": self.column, "groups": groups, "gaps": self.gaps, "min_rows": MIN_ROWS}
 
 
 def fairness_gaps(
     task: Task, table: Table, column: str, target: NDArray[Any], output: Float64, decided: NDArray[Any]
-) -> dict[str, Any]:
+) -> FairnessReport:
     """Gaps between the groups of a column. Classes: the share decided positive (demographic parity), recall (equal
-    opportunity) and false-positive rate (with recall: equalised odds; Hardt et al. 2016); for more than two classes the
+    opportunity) and false-positive rate (with recall: equalized odds; Hardt et al. 2016); for more than two classes the
     accuracy. Regression: mean error. `decided` is the class number of the decision (N,), unused for regression."""
-    rows = []
-    for name, index in rows_by_group(table, column).items():
-        row: dict[str, Any] = {"group": name, "num_rows": len(index)}
-        if len(index) >= MIN_ROWS:
-            row |= _group_rates(task, target[index], output[index], decided[index])
-        rows.append(row)
-    measures = sorted({key for row in rows for key in row} - {"group", "num_rows"})
+    groups = [
+        GroupRates(
+            name,
+            len(rows),
+            _group_rates(task, target[rows], output[rows], decided[rows]) if len(rows) >= MIN_ROWS else {},
+        )
+        for name, rows in rows_by_group(table, column).items()
+    ]
     gaps = {}
-    for measure in measures:
-        values = [row[measure] for row in rows if row.get(measure) is not None]
+    for measure in sorted({name for group in groups for name in group.rates}):
+        values = [rate for group in groups if (rate := group.rates.get(measure)) is not None]
         gaps[measure] = max(values) - min(values) if len(values) > 1 else None
-    return {"column": column, "groups": rows, "gaps": gaps, "min_rows": MIN_ROWS}
+    return FairnessReport(column, groups, gaps)
 
 
 def small_sample_warnings(table: Table, segments: Sequence[str], fairness: str | None = None) -> list[str]:
     """Warnings that say which figures of the test rows mean little, or are none for want of rows."""
-    found = []
+    warnings = []
     if table.num_rows < MIN_ROWS:
-        found.append(
+        warnings.append(
             f"there are {table.num_rows} test rows: figures of fewer than {MIN_ROWS} may be far from those in use"
         )
-    found += [
+    warnings += [
         f"no group of {column!r} has {MIN_ROWS} rows to test on: there are no figures by {column!r}"
         for column in segments
         if not _num_large_groups(table, column)
     ]
     if fairness and _num_large_groups(table, fairness) < 2:
-        found.append(f"fewer than two groups of {fairness!r} have {MIN_ROWS} rows to test on: fairness was not judged")
-    return found
+        warnings.append(
+            f"fewer than two groups of {fairness!r} have {MIN_ROWS} rows to test on: fairness was not judged"
+        )
+    return warnings
 
 
 def _num_large_groups(table: Table, column: str) -> int:
@@ -133,40 +186,41 @@ def _group_rates(task: Task, target: NDArray[Any], output: Float64, decided: NDA
 
 
 def reliability_bins(target: NDArray[Any], output: Float64, *, num_bins: int = 10) -> list[dict[str, float]]:
-    """Predicted against observed chance of the positive class (or of the likeliest class), in bins of equal counts."""
+    """Predicted against observed probability of the positive class (or of the likeliest one), in bins of equal
+    counts."""
     binary = output.shape[1] == 2
-    chance = output[:, 1] if binary else output.max(axis=1)
+    probability = output[:, 1] if binary else output.max(axis=1)
     hit = (target == 1) if binary else (output.argmax(axis=1) == target)
-    bins = np.array_split(np.argsort(chance, kind="stable"), min(num_bins, len(chance)))
+    bins = np.array_split(np.argsort(probability, kind="stable"), min(num_bins, len(probability)))
     return [
-        {"predicted": float(chance[b].mean()), "observed": float(hit[b].mean()), "num_rows": len(b)}
-        for b in bins
-        if len(b)
+        {"predicted": float(probability[rows].mean()), "observed": float(hit[rows].mean()), "num_rows": len(rows)}
+        for rows in bins
+        if len(rows)
     ]
 
 
 def diagnostic_curves(
     task: Task, target: NDArray[Any], output: Float64, decided: NDArray[np.int64], labels: Sequence[str]
-) -> dict[str, Any]:
+) -> JsonObject:
     """What a person would rather look at: confusion counts, ROC and precision-recall points, or residuals."""
     if task == "regression":
         counts, edges = np.histogram(target - output[:, 0], bins=30)
         return {"residuals": {"edges": edges.tolist(), "counts": counts.tolist()}}
     counts = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(counts, (target, decided), 1)
-    drawn: dict[str, Any] = {"reliability": reliability_bins(target, output)}
+    curves: JsonObject = {"reliability": reliability_bins(target, output)}
     if len(labels) <= MAX_GROUPS:
-        drawn["confusion"] = {"labels": list(labels), "counts": counts.tolist()}
+        curves["confusion"] = {"labels": list(labels), "counts": counts.tolist()}
     if task == "binary":
         _, recall, fpr, precision = threshold_curve(target, output[:, 1], np.ones(len(target)))
         points = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).round().astype(np.int64))
-        drawn["roc"] = np.stack([fpr, recall], axis=1)[points].tolist()
-        drawn["precision_recall"] = np.stack([recall, precision], axis=1)[points].tolist()
-    return drawn
+        curves["roc"] = np.stack([fpr, recall], axis=1)[points].tolist()
+        curves["precision_recall"] = np.stack([recall, precision], axis=1)[points].tolist()
+    return curves
 
 
-def environment(command: str | None) -> dict[str, Any]:
-    """Where and how this was made: platform, versions and licences of the parts, the exact command."""
+def environment(command: str | None) -> JsonObject:
+    """Where and how this was made: platform, versions and licenses of the parts, the exact command."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -174,7 +228,7 @@ def environment(command: str | None) -> dict[str, Any]:
         "num_cores": os.cpu_count(),
         "command": command,
         "interpreter": Path(sys.executable).name,
-        "packages": {name: {"version": v, "licence": licence} for name, v, licence in _packages()},
+        "packages": {name: {"version": v, "licence": license_name} for name, v, license_name in _packages()},
     }
 
 
@@ -184,17 +238,16 @@ def package_versions() -> dict[str, str]:
 
 
 def _packages() -> list[tuple[str, str, str]]:
-    found = []
+    """Name, version and license of each part that is installed."""
+    packages = []
     for name in PACKAGES:
         try:
             meta: Any = importlib.metadata.metadata(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        licence = (
-            meta.get("License-Expression") or _license_names(meta.get_all("Classifier") or []) or "see the package"
-        )
-        found.append((name, meta["Version"], licence))
-    return found
+        license_name = meta.get("License-Expression") or _license_names(meta.get_all("Classifier") or [])
+        packages.append((name, meta["Version"], license_name or "see the package"))
+    return packages
 
 
 def _license_names(classifiers: list[str]) -> str:

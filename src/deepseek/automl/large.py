@@ -1,7 +1,7 @@
 """Rows for `ship` from a file that is larger than memory: as many as fit, drawn so that they stand for all of them.
 
-    table, reading = read_rows(Path("loans.csv"), target="default", seed=0, memory_bytes=2 * 10**9)
-    reading.words()          # None where every row is used
+    table, sample = read_rows(Path("loans.csv"), target="default", seed=0, memory_bytes=2 * 10**9)
+    sample.warning()         # None where every row is used
 
 The rows that are used keep their order, and come evenly from the whole file and from each class of the target: shares
 and times stay as they are. Search, blend and last fit use these rows; what is used of how many is in the warnings and
@@ -35,13 +35,13 @@ MAX_STRATA = 1_000  # values of a target that are drawn from evenly; of one with
 
 @dataclass(frozen=True, slots=True)
 class RowSample:
-    """What was read of a file."""
+    """How many rows of a large file are used."""
 
     num_used: int
     num_rows: int  # of the file
     memory_bytes: int  # of the budget
 
-    def words(self) -> str | None:
+    def warning(self) -> str | None:
         """The warning; None where all rows are used."""
         if self.num_used == self.num_rows:
             return None
@@ -119,12 +119,12 @@ class StratifiedDraw:
     def rows(self, part: Table, target: str) -> NDArray[np.int64]:
         """The rows of the next part that are drawn, in their order."""
         values = part.column(target).astype(str)
-        strata, places = np.unique(values, return_inverse=True)
+        strata, stratum_of_row = np.unique(values, return_inverse=True)
         if len(self._seen.keys() | set(strata.tolist())) > MAX_STRATA:  # a number rather than a class
-            strata, places = np.array([""]), np.zeros(part.num_rows, np.int64)
+            strata, stratum_of_row = np.array([""]), np.zeros(part.num_rows, np.int64)
         chosen = np.zeros(part.num_rows, bool)
-        for place, stratum in enumerate(strata.tolist()):
-            rows = np.flatnonzero(places == place)
+        for index, stratum in enumerate(strata.tolist()):
+            rows = np.flatnonzero(stratum_of_row == index)
             numbers = self._seen[stratum] + np.arange(len(rows))
             upto = np.floor(numbers * self._share + self._start)
             before = np.floor((numbers - 1) * self._share + self._start)

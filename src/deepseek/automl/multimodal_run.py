@@ -1,46 +1,45 @@
-"""`ship` for rows that hold files and texts: decode, train a fused net, calibrate, check, pack.
+"""`ship` for rows that hold files and texts: decode, train a multimodal net, calibrate, check, pack.
 
-media_kinds -> kinds -> leak checks (presence, copies, patients) -> fit readers -> decode to disk -> train on
-development
-         -> calibrate and decide on held rows -> export with parity -> figures of the graph, of each modality alone and
-            with each one missing -> one bundle
+media_kinds -> kinds -> leak checks (presence, copies, patients) -> fit readers -> decode to disk
+            -> train on development -> calibrate and decide on held-out rows -> export with parity
+            -> figures of the graph, of each modality alone and with each one missing -> one bundle (pack.py)
 
-The baseline beside the fused figures is the late fusion of the same net: each modality's own answer, added.
+The baseline beside the multimodal figures is the late fusion of the same net: each modality's own answer, added.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints
-from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.pack import as_json
+from deepseek.automl.pack import ChosenDecision, FinishedRun, TestFigures, choose_decision, pack_bundle
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
-from deepseek.automl.shipped import ShipResult
-from deepseek.automl.tabular_run import SplitData, check_findings, find_leaks
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.automl.shipped import RunClock, ShipResult
+from deepseek.automl.split_data import SplitData, check_findings, find_leaks
+from deepseek.bundle import EngineEntry
 from deepseek.bundle.agreement import SAMPLES
-from deepseek.contracts import Figure, Float64, Tensors
-from deepseek.data import Table, encode_target, find_kinds, make_card, make_folds
+from deepseek.contracts import Float64, JsonObject, Tensors
+from deepseek.data import encode_target, find_kinds, make_card, make_folds
 from deepseek.data.media.kinds import find_media
 from deepseek.data.media.readers import READERS
 from deepseek.data.samples.decode import DecodedSamples, decode_table
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, SamplePreparer, Samples, fit_samples
 from deepseek.data.split.leaks_samples import check_copies, check_presence
-from deepseek.engines.decide import Decision
 from deepseek.engines.multimodal.runtime import (
     GRAPH,
     PARITY_BATCH_SIZES,
+    MultimodalParity,
     check_multimodal_parity,
     export_multimodal,
     run_graph,
@@ -48,370 +47,306 @@ from deepseek.engines.multimodal.runtime import (
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration
-from deepseek.train.tabular.decide import check_costs, choose_threshold, conformal_half_width
 from deepseek.train.tabular.metrics import measure_figures
+
+if TYPE_CHECKING:
+    from deepseek.train.multimodal.fusion import MultimodalConfig, MultimodalFit
 
 NUM_FOLDS = 6  # one part in so many of the development rows judges
 EPOCH_RANGE = (4, 60)  # the fewest and the most that a budget buys
 
 
-def media_kinds(opened: SplitData, asked: ShipOptions) -> dict[str, str]:
+def media_kinds(data: SplitData, options: ShipOptions) -> dict[str, str]:
     """Kinds of the columns of files, and of texts that the user named as such; empty for a table alone."""
-    told = {name: "text" for name, spec in (asked.encoders or {}).items() if is_folder(spec)}
-    told |= {name: kind for name, kind in (asked.kinds or {}).items() if kind in READERS}
-    root = media_root(opened, asked)
-    found = {} if root is None else find_media(opened.table, root=root)
-    kinds = {**found, **told}
-    not_read = {asked.target, *opened.hidden, *(name for name in asked.kinds or {} if name not in told)}
-    return {name: kind for name, kind in kinds.items() if name not in not_read}
+    named = {name: "text" for name, spec in (options.encoders or {}).items() if is_folder(spec)}
+    named |= {name: kind for name, kind in (options.kinds or {}).items() if kind in READERS}
+    root = media_root(data, options)
+    kinds = {**({} if root is None else find_media(data.table, root=root)), **named}
+    ignored = {options.target, *data.hidden, *(name for name in options.kinds or {} if name not in named)}
+    return {name: kind for name, kind in kinds.items() if name not in ignored}
 
 
-def media_root(opened: SplitData, asked: ShipOptions) -> Path | None:
+def media_root(data: SplitData, options: ShipOptions) -> Path | None:
     """The folder that paths lie below."""
-    if asked.files is not None:
-        root = Path(asked.files)
+    if options.files is not None:
+        root = Path(options.files)
         if not root.is_dir():
             raise InputError(f"ship.files is {root}", expected="a folder", fix="name the folder of the files")
         return root
-    return Path(opened.source).resolve().parent if isinstance(opened.source, (str, Path)) else None
+    return Path(data.source).resolve().parent if isinstance(data.source, (str, Path)) else None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class MultimodalRun:
-    """One run of `ship` over samples."""
+    """Rows of files and texts, decoded and ready for training."""
 
-    opened: SplitData
-    asked: ShipOptions
-    kinds: dict[str, str]
+    data: SplitData
+    options: ShipOptions
+    kinds: dict[str, str]  # of the columns, by name
     warnings: list[str]
     preparer: SamplePreparer
     decoded: DecodedSamples  # of all rows of the table
     target: NDArray[Any]  # (N,) class numbers or values
-    brought: UserEncoders  # encoders that the user has
+    encoders: UserEncoders
 
-    def fitted_and_held(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def fit_and_held_out_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to judge by: the user's validation rows, else one fold of the stated split."""
-        split = self.opened.split
-        if len(split.validation):
-            return split.train, split.validation
-        fit, held = make_folds(
-            self.opened.development, split=self.asked.split, target=self.asked.target, task=self.opened.info.task,
-            num_folds=NUM_FOLDS, seed=self.asked.seed,
+        data, options = self.data, self.options
+        if len(data.split.validation):
+            return data.split.train, data.split.validation
+        fit, held_out = make_folds(
+            data.development, split=options.split, target=options.target, task=data.info.task, num_folds=NUM_FOLDS,
+            seed=options.seed,
         )[-1]  # fmt: skip
-        rows = self.opened.development_rows
-        return rows[fit], rows[held]
+        rows = data.development_rows
+        return rows[fit], rows[held_out]
 
     def samples(self, rows: NDArray[Any]) -> Samples:
         """The rows as samples in memory."""
         return Samples(Tensors({name: np.asarray(array[rows]) for name, array in self.decoded.arrays.items()}))
 
+    def tabular_kinds(self) -> dict[str, str]:
+        """Kinds of the columns that are no files and no texts."""
+        return {name: kind for name, kind in self.kinds.items() if kind not in READERS}
 
-def ship_multimodal(
-    opened: SplitData, asked: ShipOptions, media: Mapping[str, str], clock: tuple[float, float]
-) -> ShipResult:
-    """Train and pack. InputError and CheckError as `ship` raises them, and BrokenError for a file that cannot be read,
-    unless `broken` is "mask"."""
+
+def ship_multimodal(data: SplitData, options: ShipOptions, media: Mapping[str, str], clock: RunClock) -> ShipResult:
+    """Train and pack. `media`: kinds of the columns of files and texts.
+
+    InputError and CheckError as `ship` raises them, and BrokenError for a file that cannot be read, unless `broken` is
+    "mask"."""
     need("torch", extra="train")
     need("onnxscript", extra="compress")  # for the export, which comes last
-    check_constraints(asked, opened.info.task, opened.labels)
+    check_constraints(options, data.info.task, data.labels)
     for name in ("monotone", "fairness", "weights"):
-        if getattr(asked, name):
+        if getattr(options, name):
             raise InputError(
                 f"{name} is for tables alone, and {', '.join(media)} are files or texts", expected="none",
                 fix=f"leave {name} out, or drop these columns",
             )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="deepseek-samples-") as scratch:
-        work = _prepare_run(opened, asked, media, Path(scratch))
-        return _train_and_pack(work, clock)
+        run = _prepare_run(data, options, media, Path(scratch))
+        return pack_bundle(_finish(run, _train(run)), clock)
 
 
-def _prepare_run(opened: SplitData, asked: ShipOptions, media: Mapping[str, str], scratch: Path) -> MultimodalRun:
-    table, task, root = opened.table, opened.info.task, media_root(opened, asked)
-    kinds = find_kinds(opened.development, target=asked.target, overrides={**media, **(asked.kinds or {})})
-    kinds = {name: kind for name, kind in kinds.items() if name not in opened.hidden}
-    plain = {name: kind for name, kind in kinds.items() if kind not in READERS}
-    target = encode_target(table, asked.target, opened.labels)
-    there = {name: ~table.missing(name)[opened.development_rows] for name in kinds if kinds[name] != "constant"}
-    found = find_leaks(asked, table, opened.split, task, plain)
-    found += check_presence(there, target[opened.development_rows], task=task)
+def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str], scratch: Path) -> MultimodalRun:
+    """Kinds, leak checks, fitted readers, and every row decoded into `scratch`."""
+    table, development, rows, root = data.table, data.development, data.development_rows, media_root(data, options)
+    kinds = find_kinds(development, target=options.target, overrides={**media, **(options.kinds or {})})
+    kinds = {name: kind for name, kind in kinds.items() if name not in data.hidden}
+    target = encode_target(table, options.target, data.labels)
+    present = {name: ~table.missing_mask(name)[rows] for name in kinds if kinds[name] != "constant"}
+    findings = find_leaks(options, data, {name: kind for name, kind in kinds.items() if kind not in READERS})
+    findings += check_presence(present, target[rows], task=data.info.task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
-    found += check_copies(files, opened.split, root=root)
-    warnings = [*opened.notes, *check_findings(asked, found)]
-    brought = load_encoders(asked.encoders or {}, opened.development, trained=asked.train_encoders)
-    preparer = fit_samples(opened.development, kinds, target=asked.target, root=root, readers=brought.readers)
-    preparer = brought.adapt(preparer)
+    findings += check_copies(files, data.split, root=root)
+    warnings = [*data.notes, *check_findings(options, findings)]
+    encoders = load_encoders(options.encoders or {}, development, trained=options.train_encoders)
+    preparer = fit_samples(development, kinds, target=options.target, root=root, readers=encoders.readers)
+    preparer = encoders.adapt(preparer)
     # what was held back from the table is no input, but rows may hold it
     preparer = replace(preparer, ignored=tuple(name for name in table.names if name not in preparer.columns()))
     warnings += [
         *(preparer.table.notes if preparer.table else ()),
-        *evidence.small_sample_warnings(opened.test, asked.segments),
+        *evidence.small_sample_warnings(data.test, options.segments),
     ]
     decoded = decode_table(
-        preparer, table, scratch / "arrays", root=root, broken="mask" if asked.broken == "mask" else "fail",
-        workers=asked.workers, progress=asked.progress,
+        preparer, table, scratch / "arrays", root=root, broken="mask" if options.broken == "mask" else "fail",
+        workers=options.workers, progress=options.progress,
     )  # fmt: skip
-    warnings += _masking_warnings(decoded)
-    return MultimodalRun(opened, asked, kinds, warnings, preparer, decoded, target, brought)
-
-
-def _masking_warnings(decoded: DecodedSamples) -> list[str]:
-    columns: dict[str, int] = {}
-    for fault in decoded.faults:
-        columns[fault.column] = columns.get(fault.column, 0) + 1
-    return [
-        f"{count} files in {name!r} could not be read and were masked; the first: "
-        f"{next(fault.message for fault in decoded.faults if fault.column == name)}"
-        for name, count in columns.items()
-    ]
-
-
-@dataclass(frozen=True)
-class _TrainedModel:
-    """A trained net as it will answer, and what it answers to the test rows."""
-
-    done: Any  # train.fusion.FusionFit
-    config: Any  # train.fusion.FusionConfig
-    calibration: Calibration
-    decision: dict[str, Any]
-    graph: bytes
-    parity: dict[str, Any]
-    found: dict[str, NDArray[Any]]  # outputs of the graph for the test rows
-
-    @property
-    def output(self) -> Float64:
-        return self.found["output"].astype(np.float64)
-
-
-def _train_and_pack(work: MultimodalRun, clock: tuple[float, float]) -> ShipResult:
-    asked, opened = work.asked, work.opened
-    made = _train(work)
-    task, target = opened.info.task, work.target[opened.split.test]
-    metrics = measure_figures(task, target, made.output, seed=asked.seed)
-    baseline = measure_figures(task, target, _late_fusion_output(made), seed=asked.seed)
-    files = _files(work, made, metrics, baseline)
-    manifest = _manifest(work, made)
-    out = Path(asked.out or manifest.name)
-    bundle = write_bundle(out, manifest, files, overwrite=asked.overwrite, key=asked.key)
-    if asked.progress:
-        asked.progress("done", 1.0)
-    return ShipResult(
-        path=bundle.path, digest=bundle.digest, task=task, target=asked.target, model="fused", engine="onnxruntime",
-        metrics=metrics, baseline=baseline, size_bytes=bundle.size_bytes, cpu_s=time.process_time() - clock[1],
-        wall_s=time.perf_counter() - clock[0], seed=asked.seed, num_trials=made.config.epochs,
-        warnings=tuple(work.warnings),
-    )  # fmt: skip
-
-
-def _train(work: MultimodalRun) -> _TrainedModel:
-    from deepseek.nn.multimodal import CalibratedNet, array_names
-    from deepseek.train.multimodal.fusion import fit_multimodal, predict_margins
-
-    asked, say = work.asked, work.asked.progress
-    fitted, held = work.fitted_and_held()
-    num_outputs = max(1, len(work.opened.labels))
-    truth, scale = _standardize_target(work.target, fitted, num_outputs)
-    config = _choose_config(work, fitted, truth, num_outputs)
-
-    def validated(epoch: int, loss: float) -> None:
-        if say:
-            say(f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows", 0.1 + 0.8 * epoch / config.epochs)
-
-    done = fit_multimodal(
-        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=fitted, held=held, config=config,
-        seed=asked.seed, towers=work.brought.towers, validated=validated,
-    )  # fmt: skip
-    if say:
-        say("exporting, checking", 0.92)
-    margin = predict_margins(done.net, work.decoded.arrays, held).astype(np.float64)
-    calibration, held_output = _calibrate(work, held, margin, scale)
-    answering = CalibratedNet(done.net, slope=calibration.slope, bias=calibration.bias)
-    names, test = array_names(done.net.names), work.opened.split.test
-    some = work.samples((test if len(test) > 1 else fitted)[: max(PARITY_BATCH_SIZES)])
-    graph = export_multimodal(answering, Samples(some.tensors[:2]), names)
-    parity = check_multimodal_parity(answering, graph, some, names)
-    decision = _decide(work, held, held_output)
-    return _TrainedModel(
-        done, config, calibration, decision, graph, parity, run_graph(graph, work.decoded.arrays, test)
+    return MultimodalRun(
+        data, options, kinds, warnings + _masking_warnings(decoded), preparer, decoded, target, encoders
     )
 
 
-def _files(
-    work: MultimodalRun, made: _TrainedModel, metrics: Mapping[str, Figure], baseline: Mapping[str, Figure]
-) -> dict[str, bytes]:
-    done, opened = made.done, work.opened
-    net = {
-        "kind": "fused", "shape": asdict(done.shape), "modalities": list(done.net.names),
-        "config": asdict(made.config),
-        "calibration": {"slope": made.calibration.slope, "bias": list(made.calibration.bias)},
-        "prior": _target_prior(work),
-    }  # fmt: skip
-    documents = {
-        "model.json": net,
-        "decision.json": made.decision,
-        "card.json": make_card(_tabular_columns(work), _tabular_kinds(work), work.asked.target),
-        "example.json": _example_record(work),
-        "evidence/metrics.json": _metrics_report(work, made, metrics, baseline),
-        "evidence/modalities.json": _modality_report(work, made, metrics),
-        "evidence/training.json": {"losses": done.fit.losses, "validations": done.fit.validations},
-        "evidence/parity.json": made.parity,
-        "evidence/environment.json": evidence.environment(work.asked.command),
-        "evidence/data.json": {
-            "warnings": work.warnings, "kinds": work.kinds, "digest": opened.development.digest(),
-            "faults": [asdict(fault) for fault in work.decoded.faults],
-            **({"rows": opened.reading.to_dict()} if opened.reading else {}),
+def _masking_warnings(decoded: DecodedSamples) -> list[str]:
+    """One for each column with files that could not be read."""
+    return [
+        f"{count} files in {name!r} could not be read and were masked; the first: "
+        f"{next(fault.message for fault in decoded.faults if fault.column == name)}"
+        for name, count in Counter(fault.column for fault in decoded.faults).items()
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TrainedModel:
+    """A trained net as it will answer, and what it answers to the test rows."""
+
+    fit: MultimodalFit
+    config: MultimodalConfig
+    calibration: Calibration
+    decision: ChosenDecision
+    graph: bytes
+    parity: MultimodalParity
+    outputs: dict[str, NDArray[Any]]  # of the graph for the N test rows: "output" (N, C), "voices", "gates", ...
+
+    @property
+    def output(self) -> Float64:
+        """(N, C) probabilities or (N, 1) values of the test rows."""
+        return self.outputs["output"].astype(np.float64)
+
+
+def _train(run: MultimodalRun) -> _TrainedModel:
+    """Train within the budget, calibrate and decide on held-out rows, export with a parity check."""
+    from deepseek.nn.multimodal import CalibratedNet, array_names
+    from deepseek.train.multimodal.fusion import fit_multimodal, predict_margins
+
+    data, options, arrays = run.data, run.options, run.decoded.arrays
+    fit_rows, held_out = run.fit_and_held_out_rows()
+    num_outputs = max(1, len(data.labels))
+    learned, scale = _standardize_target(run.target, fit_rows, num_outputs)
+    config = _choose_config(run, fit_rows, learned, num_outputs)
+
+    def report_epoch(epoch: int, loss: float) -> None:
+        if options.progress:
+            message = f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows"
+            options.progress(message, 0.1 + 0.8 * epoch / config.epochs)
+
+    fit = fit_multimodal(
+        run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
+        seed=options.seed, towers=run.encoders.towers, validated=report_epoch,
+    )  # fmt: skip
+    if options.progress:
+        options.progress("exporting, checking", 0.92)
+    margin = predict_margins(fit.net, arrays, held_out).astype(np.float64)
+    calibration, output = _calibrate(run, held_out, margin, scale)
+    net = CalibratedNet(fit.net, slope=calibration.slope, bias=calibration.bias)
+    names, test = array_names(fit.net.names), data.split.test
+    samples = run.samples((test if len(test) > 1 else fit_rows)[: max(PARITY_BATCH_SIZES)])
+    graph = export_multimodal(net, Samples(samples.tensors[:2]), names)
+    parity = check_multimodal_parity(net, graph, samples, names)
+    decision = choose_decision(
+        data.info.task, data.labels, run.target[held_out], output, np.ones(len(held_out)), options
+    )
+    return _TrainedModel(fit, config, calibration, decision, graph, parity, run_graph(graph, arrays, test))
+
+
+def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
+    """The figures on the test rows, and the files and evidence of a bundle of several modalities."""
+    data, options, fit = run.data, run.options, trained.fit
+    task, target, output = data.info.task, run.target[data.split.test], trained.output
+    metrics = measure_figures(task, target, output, seed=options.seed)
+    baseline = measure_figures(task, target, _late_fusion_output(trained), seed=options.seed)
+    calibration = {"slope": trained.calibration.slope, "bias": list(trained.calibration.bias)}
+    tabular_kinds = run.tabular_kinds()
+    development = data.development
+    hidden = [name for name in development.names if name not in (*tabular_kinds, options.target)]
+    parity = trained.parity
+    segments = {}
+    if options.segments:
+        groups = evidence.segment_figures(task, data.test, options.segments, target, output)
+        segments = {"segments": evidence.segments_to_dict(groups)}
+    return FinishedRun(
+        data=data, options=options, kinds=run.kinds, warnings=run.warnings, model="fused",
+        num_trials=trained.config.epochs, lineage={"epochs": trained.config.epochs}, inputs=run.preparer.inputs(),
+        engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
+        decision=trained.decision,
+        test=TestFigures(
+            target, output, metrics, baseline, "late fusion: the answers of each modality of the same net, added"
+        ),
+        files={
+            SAMPLES: run.preparer.to_bytes(), GRAPH: trained.graph, "weights/net.safetensors": _net_weights(fit.net)
         },
-    }  # fmt: skip
-    files = {name: as_json(document) for name, document in documents.items()}
-    return files | {
-        SAMPLES: work.preparer.to_bytes(), GRAPH: made.graph, "weights/net.safetensors": _net_weights(done.net)
-    }  # fmt: skip
+        documents={
+            "model.json": {
+                "kind": "fused", "shape": asdict(fit.shape), "modalities": list(fit.net.names),
+                "config": asdict(trained.config), "calibration": calibration, "prior": _target_prior(run),
+            },
+            # of files and texts a card says nothing but through its kinds
+            "card.json": make_card(development.drop(hidden), tabular_kinds, options.target),
+            "example.json": _example_record(run),
+            "evidence/modalities.json": {
+                "rows": "test", "fused": evidence.figures_to_dict(metrics), "modalities": _modality_report(run, trained)
+            },
+            "evidence/training.json": {"losses": fit.fit.losses, "validations": fit.fit.validations},
+            "evidence/parity.json": parity.to_dict(),
+        },
+        metrics_details=segments, data_details={"faults": [asdict(fault) for fault in run.decoded.faults]},
+    )  # fmt: skip
 
 
-def _target_prior(work: MultimodalRun) -> list[float]:
+def _target_prior(run: MultimodalRun) -> list[float]:
     """What is known of a row of which nothing is: the share of each class in the development rows, or their mean."""
-    target, labels = work.target[work.opened.development_rows], work.opened.labels
-    return [float(np.mean(target == at)) for at in range(len(labels))] if labels else [float(target.mean())]
+    target, labels = run.target[run.data.development_rows], run.data.labels
+    return [float(np.mean(target == index)) for index in range(len(labels))] if labels else [float(target.mean())]
 
 
 def _standardize_target(
-    target: NDArray[Any], fitted: NDArray[Any], num_outputs: int
+    target: NDArray[Any], fit_rows: NDArray[np.int64], num_outputs: int
 ) -> tuple[NDArray[Any], tuple[float, float]]:
     """What is learned, and (deviation, mean) that bring a value back."""
     if num_outputs > 1:
         return target, (1.0, 0.0)
-    mean, deviation = float(target[fitted].mean()), float(target[fitted].std()) or 1.0
+    mean, deviation = float(target[fit_rows].mean()), float(target[fit_rows].std()) or 1.0
     return (target - mean) / deviation, (deviation, mean)
 
 
-def _choose_config(work: MultimodalRun, fitted: NDArray[Any], truth: NDArray[Any], num_outputs: int) -> Any:
+def _choose_config(
+    run: MultimodalRun, fit_rows: NDArray[np.int64], learned: NDArray[Any], num_outputs: int
+) -> MultimodalConfig:
     """As many epochs as the budget buys, by the time that a few steps take; exactly `trials` where they are given."""
     from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal
 
-    config = MultimodalConfig(batch_size=min(32, max(2, len(fitted) // 8)))
-    if work.asked.trials:
-        return replace(config, epochs=work.asked.trials)
-    few = fitted[: 4 * config.batch_size]
-    began_s = time.process_time()
+    config = MultimodalConfig(batch_size=min(32, max(2, len(fit_rows) // 8)))
+    if run.options.trials:
+        return replace(config, epochs=run.options.trials)
+    few = fit_rows[: 4 * config.batch_size]
+    start_s = time.process_time()
     fit_multimodal(
-        work.preparer, work.decoded.arrays, truth, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
-        towers=work.brought.towers,
+        run.preparer, run.decoded.arrays, learned, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
+        towers=run.encoders.towers,
     )  # fmt: skip
-    epoch_s = (time.process_time() - began_s) * len(fitted) / len(few)
-    return replace(config, epochs=int(np.clip(0.8 * work.asked.budget_s / max(epoch_s, 1e-3), *EPOCH_RANGE)))
+    epoch_s = (time.process_time() - start_s) * len(fit_rows) / len(few)
+    return replace(config, epochs=int(np.clip(0.8 * run.options.budget_s / max(epoch_s, 1e-3), *EPOCH_RANGE)))
 
 
 def _calibrate(
-    work: MultimodalRun, held: NDArray[Any], margin: Float64, scale: tuple[float, float]
+    run: MultimodalRun, held_out: NDArray[np.int64], margin: Float64, scale: tuple[float, float]
 ) -> tuple[Calibration, Float64]:
-    """How margins become chances, and the chances (or values) of the held rows."""
-    target = work.target[held]
-    if not work.opened.labels:
+    """How margins become probabilities, and the probabilities (or values) of the held-out rows."""
+    target = run.target[held_out]
+    if not run.data.labels:
         return Calibration(scale[0], (scale[1],)), margin * scale[0] + scale[1]
     margin = margin[:, 1:] - margin[:, :1] if margin.shape[1] == 2 else margin
-    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=work.asked.seed)
+    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=run.options.seed)
     return calibration, calibration.apply(margin)
 
 
-def _decide(work: MultimodalRun, held: NDArray[Any], output: Float64) -> dict[str, Any]:
-    """decision.json, set on the held rows."""
-    asked, target = work.asked, work.target[held]
-    decision: dict[str, Any] = {"threshold": None, "threshold_rule": None, "costs": None, "interval": None}
-    if not work.opened.labels:
-        half = conformal_half_width(target, output[:, 0], asked.interval)
-        decision["interval"] = {"level": asked.interval, "half_width": half, "num_rows": len(target)}
-        return decision
-    costs = None if asked.costs is None else check_costs(asked.costs, work.opened.labels)
-    if work.opened.info.task == "binary":
-        found = choose_threshold(
-            target, output[:, 1], np.ones(len(target)), max_fpr=asked.max_fpr, min_recall=asked.min_recall, costs=costs
-        )
-        decision |= {"threshold": found.value, "threshold_rule": found.to_dict()}
-    decision["costs"] = None if costs is None else costs.tolist()
-    return decision
-
-
-def _late_fusion_output(made: _TrainedModel) -> Float64:
-    """Outputs (N, C) or (N, 1) of the voices alone, through the same calibration."""
-    bias = made.done.net.bias.detach().numpy()
-    total, calibration = made.found["voices"].astype(np.float64).sum(1) + bias, made.calibration
-    if total.shape[1] == 1:
-        value: Float64 = total * calibration.slope + calibration.bias[0]
+def _late_fusion_output(trained: _TrainedModel) -> Float64:
+    """Outputs (N, C) or (N, 1) of the unimodal logits, added, through the same calibration."""
+    bias, calibration = trained.fit.net.bias.detach().numpy(), trained.calibration
+    logits = trained.outputs["voices"].astype(np.float64).sum(1) + bias
+    if logits.shape[1] == 1:
+        value: Float64 = logits * calibration.slope + calibration.bias[0]
         return value
-    return calibration.apply(total[:, 1:] - total[:, :1] if total.shape[1] == 2 else total)
+    return calibration.apply(logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits)
 
 
-def _modality_report(work: MultimodalRun, made: _TrainedModel, metrics: Mapping[str, Figure]) -> dict[str, Any]:
-    """What each modality is worth: figures without it, its mean gate, how often it is there."""
-    test, task = work.opened.split.test, work.opened.info.task
-    told: dict[str, Any] = {}
-    for at, name in enumerate(work.preparer.names):
-        there = np.asarray(work.decoded.arrays[name + PRESENT_SUFFIX][test])
-        gate = made.found["gates"][:, at].mean()
-        entry: dict[str, Any] = {"share_there": float(there.mean()), "mean_gate": float(gate)}
-        if len(work.preparer.names) > 1:
-            output = run_graph(made.graph, work.decoded.arrays, test, without=[name])["output"].astype(np.float64)
-            without = measure_figures(task, work.target[test], output, seed=work.asked.seed)
-            entry["without"] = {key: figure.to_dict() for key, figure in without.items()}
-        told[name] = entry
-    return {"rows": "test", "fused": {key: figure.to_dict() for key, figure in metrics.items()}, "modalities": told}
-
-
-def _metrics_report(
-    work: MultimodalRun, made: _TrainedModel, metrics: Mapping[str, Figure], baseline: Mapping[str, Figure]
-) -> dict[str, Any]:
-    task, test, output = work.opened.info.task, work.opened.split.test, made.output
-    rule = Decision.from_bytes(as_json(made.decision), task=task, labels=work.opened.labels)
-    decided = np.zeros(len(test), np.int64) if task == "regression" else rule.classes(output.astype(np.float32))
-    report: dict[str, Any] = {
-        "rows": "test", "num_rows": len(test),
-        "metrics": {name: found.to_dict() for name, found in metrics.items()},
-        "baseline": {name: found.to_dict() for name, found in baseline.items()},
-        "baseline_name": "late fusion: the answers of each modality of the same net, added",
-    }  # fmt: skip
-    report |= evidence.diagnostic_curves(task, work.target[test], output, decided, work.opened.labels)
-    if work.asked.segments:
-        report["segments"] = evidence.segment_figures(
-            task, work.opened.test, work.asked.segments, work.target[test], output
-        )
+def _modality_report(run: MultimodalRun, trained: _TrainedModel) -> JsonObject:
+    """What each modality is worth: figures without it, its mean gate, how often it is present."""
+    test, arrays, modalities = run.data.split.test, run.decoded.arrays, run.preparer.names
+    report: JsonObject = {}
+    for index, name in enumerate(modalities):
+        present = np.asarray(arrays[name + PRESENT_SUFFIX][test])
+        gate = trained.outputs["gates"][:, index].mean()
+        entry: JsonObject = {"share_there": float(present.mean()), "mean_gate": float(gate)}
+        if len(modalities) > 1:
+            output = run_graph(trained.graph, arrays, test, without=[name])["output"].astype(np.float64)
+            without = measure_figures(run.data.info.task, run.target[test], output, seed=run.options.seed)
+            entry["without"] = evidence.figures_to_dict(without)
+        report[name] = entry
     return report
 
 
-def _tabular_kinds(work: MultimodalRun) -> dict[str, str]:
-    return {name: kind for name, kind in work.kinds.items() if kind not in READERS}
-
-
-def _tabular_columns(work: MultimodalRun) -> Table:
-    """The development rows without files and texts, of which a card says nothing but through its kinds."""
-    development = work.opened.development
-    return development.drop(
-        [name for name in development.names if name not in (*_tabular_kinds(work), work.asked.target)]
-    )
-
-
-def _example_record(work: MultimodalRun) -> dict[str, Any]:
+def _example_record(run: MultimodalRun) -> JsonObject:
     """A typical record: of the table's columns their usual values; a word for a text, and nothing for a file."""
-    example: dict[str, Any] = {column.name: "text" if column.kind == "text" else None for column in work.preparer.media}
-    return example | (work.preparer.table.example() if work.preparer.table else {})
+    example: JsonObject = {column.name: "text" if column.kind == "text" else None for column in run.preparer.media}
+    return example | (run.preparer.table.example() if run.preparer.table else {})
 
 
 def _net_weights(net: Any) -> bytes:
+    """The state of a torch module as safetensors."""
     from safetensors.torch import save
 
     data: bytes = save({name: tensor.detach().contiguous() for name, tensor in net.state_dict().items()})
     return data
-
-
-def _manifest(work: MultimodalRun, made: _TrainedModel) -> Manifest:
-    opened, asked, parity = work.opened, work.asked, made.parity
-    classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(opened.labels),)))
-    outputs = classes if opened.labels else (Output("value", "float32", ()),)
-    return Manifest(
-        name=default_name(asked, opened.source), version="1", created=now(), task=opened.info.task, target=asked.target,
-        inputs=tuple(Input(**entry) for entry in work.preparer.inputs()), outputs=outputs, labels=opened.labels,
-        threshold=made.decision["threshold"],
-        engines=(EngineEntry("onnxruntime", GRAPH, float(parity["max_difference"]), int(parity["num_rows"])),),
-        lineage=Lineage(
-            parent=None, data=opened.development.digest(), config=asked.config() | {"epochs": made.config.epochs},
-            seed=asked.seed, versions=evidence.package_versions(),
-        ),
-    )  # fmt: skip

@@ -9,11 +9,11 @@ from typing import Any
 from deepseek.automl.options import ShipOptions
 
 
-def default_name(asked: ShipOptions, data: Any) -> str:
-    """The name of the model: what was asked, else that of the folder, else that of the file."""
-    if asked.name:
-        return asked.name
-    if asked.out:
-        out = Path(asked.out)
+def default_name(options: ShipOptions, data: Any) -> str:
+    """The name of the model: what the options say, else that of the folder, else that of the file."""
+    if options.name:
+        return options.name
+    if options.out:
+        out = Path(options.out)
         return out.resolve().name if out.name in ("", "..") else out.name
     return Path(data).stem if isinstance(data, (str, os.PathLike)) else "model"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
-    from deepseek.contracts import Task
+    from deepseek.contracts import JsonObject, Task
 
 ProgressCallback = Callable[[str, float], None]  # what is going on, and the share of the work that is done
 
@@ -118,7 +118,7 @@ class ShipOptions:
                 if value is not None and not isinstance(value, types):
                     raise InputError(f"ship.{name} is {value!r}", expected=expected, fix=f"give {name} such a value")
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
         left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
         left_out |= {"files", "workers", "encoders", "memory_bytes"}  # of one machine

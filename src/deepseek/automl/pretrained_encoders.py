@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deepseek.nn.pretrained import PretrainedEncoders
 
 MAX_TEXT_TOKENS = 128  # of a text that are read: attention costs by their square
+EncoderWeights = dict[str, Any]  # arrays or torch tensors by the names of nn.pretrained
 IMAGE_SIDE_PX = 224  # pixels of a picture: what most image nets were trained on
 
 
@@ -54,17 +55,17 @@ def is_folder(spec: str | Path) -> bool:
 
 
 def load_encoders(
-    asked: Mapping[str, str | Path], development: Table, *, trained: Collection[str] = ()
+    specs: Mapping[str, str | Path], development: Table, *, trained: Collection[str] = ()
 ) -> UserEncoders:
-    """Read what was asked for, by column. `development`: the rows that teach, whose longest text says how many tokens
-    are read; `trained`: columns whose encoder goes on learning.
+    """Read the encoders of columns, each a folder or NAME:FILE. `development`: the rows to fit on, whose longest text
+    says how many tokens are read; `trained`: columns whose encoder goes on learning.
 
     InputError for a column that is not there or a net that is not known; MissingError and IntegrityError for files.
     """
     from deepseek.nn.pretrained import PretrainedEncoders
 
     shapes, weights, readers = {}, {}, {}
-    for name, spec in asked.items():
+    for name, spec in specs.items():
         if name not in development.columns:
             raise InputError(
                 f"ship.encoders names {name!r}, which is no column.{did_you_mean(name, development.names)}",
@@ -78,7 +79,7 @@ def load_encoders(
     return UserEncoders(PretrainedEncoders(shapes, weights), readers)
 
 
-def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, dict[str, Any], Any]:
+def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, EncoderWeights, Any]:
     """(PretrainedEncoderShape, weights, TextReader) of a Hugging Face folder."""
     from deepseek.data.media.text import TextReader
     from deepseek.engines.text.source.architecture import Architecture, TensorNames
@@ -87,47 +88,51 @@ def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) 
     from deepseek.engines.text.source.weights import Weights
     from deepseek.nn.pretrained import PretrainedEncoderShape, TextEncoderShape
 
-    found, tensors = Architecture.read(folder), Weights.open(folder)
-    names = TensorNames.find(found, tensors)
-    TextTokenizer(folder, vocab_size=found.vocab_size, max_tokens=found.max_tokens)  # it fits the model, or is refused
+    architecture, tensors = Architecture.read(folder), Weights.open(folder)
+    names = TensorNames.find(architecture, tensors)
+    # it fits the model, or is refused
+    TextTokenizer(folder, vocab_size=architecture.vocab_size, max_tokens=architecture.max_tokens)
     tokenizer = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES).decode()
-    reader = TextReader.given(tokenizer, texts, most=min(MAX_TEXT_TOKENS, found.max_tokens), pad_id=found.pad_id)
+    reader = TextReader.given(
+        tokenizer, texts, most=min(MAX_TEXT_TOKENS, architecture.max_tokens), pad_id=architecture.pad_id
+    )
     text = TextEncoderShape(
-        hidden=found.hidden, num_layers=found.num_layers, num_heads=found.num_heads, intermediate=found.intermediate,
-        vocab_size=found.vocab_size, num_positions=found.max_tokens, pad_id=found.pad_id, activation=found.activation,
-        norm_eps=found.norm_eps,
+        hidden=architecture.hidden, num_layers=architecture.num_layers, num_heads=architecture.num_heads,
+        intermediate=architecture.intermediate, vocab_size=architecture.vocab_size,
+        num_positions=architecture.max_tokens, pad_id=architecture.pad_id, activation=architecture.activation,
+        norm_eps=architecture.norm_eps,
     )  # fmt: skip
     digest = _files_digest(folder / file for file in tensors.files)
     return (
         PretrainedEncoderShape(text=text, trained=trained, digest=digest),
-        _text_weights(found, names, tensors),
+        _text_weights(architecture, names, tensors),
         reader,
     )
 
 
-def _text_weights(found: Any, names: Any, tensors: Any) -> dict[str, Any]:
-    """By the names of nn.pretrained.TextTower."""
-    shapes = dict(names.shapes(found))
+def _text_weights(architecture: Any, names: Any, tensors: Any) -> EncoderWeights:
+    """The folder's tensors by the names of nn.pretrained.TextTower."""
+    shapes = dict(names.shapes(architecture))
 
     def array(name: str) -> Any:
         return tensors.array(name, shapes[name])
 
     start = names.embeddings
-    places = array(f"{start}position_embeddings.weight")[found.first_position :]
-    if found.num_types:
-        places = places + array(f"{start}token_type_embeddings.weight")[0]
-    made = {"words.weight": array(f"{start}word_embeddings.weight"), "places.weight": places}
+    positions = array(f"{start}position_embeddings.weight")[architecture.first_position :]
+    if architecture.num_types:
+        positions = positions + array(f"{start}token_type_embeddings.weight")[0]
+    weights = {"words.weight": array(f"{start}word_embeddings.weight"), "places.weight": positions}
     for own, end in zip(("weight", "bias"), names.norm, strict=True):
-        made[f"norm.{own}"] = array(f"{start}LayerNorm.{end}")
-    for index in range(found.num_layers):
+        weights[f"norm.{own}"] = array(f"{start}LayerNorm.{end}")
+    for index in range(architecture.num_layers):
         for part, name in names.parts.items():
             ends = names.norm if part.startswith("norm") else ("weight", "bias")
             for own, end in zip(("weight", "bias"), ends, strict=True):
-                made[f"layers.{index}.{part}.{own}"] = array(f"{names.layer.format(index)}{name}.{end}")
-    return made
+                weights[f"layers.{index}.{part}.{own}"] = array(f"{names.layer.format(index)}{name}.{end}")
+    return weights
 
 
-def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[Any, dict[str, Any]]:
+def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[Any, EncoderWeights]:
     """(PretrainedEncoderShape, weights) of NAME:FILE."""
     from deepseek.nn.pretrained import PretrainedEncoderShape
     from deepseek.nn.pretrained_image import read_image_weights
@@ -144,8 +149,9 @@ def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[Any, dict[s
 
 
 def _files_digest(files: Iterable[Path]) -> str:
+    """sha256 over the sha256 of each file."""
     sha = hashlib.sha256()
     for file in files:
-        with file.open("rb") as opened:
-            sha.update(hashlib.file_digest(opened, "sha256").digest())
+        with file.open("rb") as stream:
+            sha.update(hashlib.file_digest(stream, "sha256").digest())
     return sha.hexdigest()

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.blend import FLOORS, fit_temperature, probabilities_of, to_log_odds
+from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
 from deepseek.automl.trial import Trial
-from deepseek.extras import need
+from deepseek.extras import install_advice, is_installed, need
+from deepseek.plugins import find, names
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, FittedCandidate, Params
 from deepseek.train.tabular.metrics import MetricInfo
 
@@ -43,6 +44,20 @@ class Budget:
         return self.total_s is None or self.used_s() + cost_s <= self.total_s
 
 
+def choose_candidates(wanted: Sequence[str] | None) -> tuple[tuple[Candidate, ...], list[str]]:
+    """The named candidates (None: all) that can run here, the baseline first; and warnings of those that cannot."""
+    others = [name for name in wanted or names("candidates") if name != BASELINE_FAMILY]
+    candidates, warnings = [], []
+    for name in (BASELINE_FAMILY, *others):
+        candidate: Candidate = find("candidates", name)
+        absent = [module for module in candidate.needs if not is_installed(module)]
+        if absent:
+            warnings.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice('train')})")
+        else:
+            candidates.append(candidate)
+    return tuple(candidates), warnings
+
+
 @dataclass(frozen=True)
 class Search:
     """What to judge trials by."""
@@ -54,9 +69,9 @@ class Search:
     candidates: tuple[Candidate, ...]
 
     @property
-    def held(self) -> NDArray[np.int64]:
-        """The held rows of all folds, in the order of every trial's margin."""
-        return np.concatenate([held for _, held in self.folds])
+    def held_out(self) -> NDArray[np.int64]:
+        """The held-out rows of all folds, in the order of every trial's margin."""
+        return np.concatenate([rows for _, rows in self.folds])
 
     def families(self) -> list[Candidate]:
         """The yardstick, then the others by rising cost."""
@@ -81,15 +96,15 @@ class Search:
             cost = self._cost(family, trials)
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
-            ask = None
+            suggestion = None
             if all(trial.family != family.name for trial in trials):
                 params = family.defaults(self.data)
             else:
-                ask = studies[family.name].ask()
-                params = family.suggest(ask, self.data)
+                suggestion = studies[family.name].ask()
+                params = family.suggest(suggestion, self.data)
             trial = self._try(len(trials), family, params)
-            if ask is not None:
-                studies[family.name].tell(ask, trial.loss)
+            if suggestion is not None:
+                studies[family.name].tell(suggestion, trial.loss)
             trials.append(trial)
             progress(trial)
         return trials
@@ -122,31 +137,30 @@ class Search:
         return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
 
     def _try(self, number: int, family: Candidate, params: Params) -> Trial:
-        start = time.process_time()
-        found = [
-            family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=self.data.rows(held_rows))
-            for fit_rows, held_rows in self.folds
-        ]
-        found = _equalize_rounds(found)
-        raw = np.concatenate(
-            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(found, self.folds, strict=True)]
+        """Fit a family on every fold and score what it was not fitted on."""
+        start_s = time.process_time()
+        fits = _equalize_rounds(
+            [
+                family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=self.data.rows(held_out_rows))
+                for fit_rows, held_out_rows in self.folds
+            ]
         )
-        fit_s = (time.process_time() - start) / len(self.folds)
-        held = self.data.rows(self.held)
-        link, floor, margin = to_log_odds(held, raw, is_share=found[0].is_share)
-        slope, margin = fit_temperature(held, margin)
-        loss = self.metric.loss(held.target, probabilities_of(held, margin), held.weight)
+        raw = np.concatenate(
+            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
+        )
+        fit_s = (time.process_time() - start_s) / len(self.folds)
+        held_out = self.data.rows(self.held_out)
+        link, floor, margin = to_log_odds(held_out, raw, is_share=fits[0].is_share)
+        slope, margin = fit_temperature(held_out, margin)
+        loss = self.metric.loss(held_out.target, probabilities_of(held_out, margin), held_out.weight)
         return Trial(
-            number, family.name, found[0].params, link, floor, slope, margin,
-            raw if found[0].is_share else None, loss, fit_s, fit_s * found[0].refit_cost, found[0].size_bytes,
+            number, family.name, fits[0].params, link, floor, slope, margin,
+            raw if fits[0].is_share else None, loss, fit_s, fit_s * fits[0].refit_cost, fits[0].size_bytes,
         )  # fmt: skip
 
 
-def _equalize_rounds(found: Sequence[FittedCandidate]) -> list[FittedCandidate]:
+def _equalize_rounds(fits: Sequence[FittedCandidate]) -> list[FittedCandidate]:
     """Early-stopped fits cut to the mean of their rounds, which is what a refit grows. A fold at its own best round is
     judged by the rows that chose it: 2 % too good on tables of 150 to 1,500 rows, up to 9 % on the smallest."""
-    rounds = max(1, round(float(np.mean([each.params.get("rounds", 1) for each in found]))))
-    return [each.cut(rounds) if each.cut else each for each in found]
-
-
-__all__ = ["FLOORS", "Budget", "Fold", "Search", "Trial"]
+    rounds = max(1, round(float(np.mean([fitted.params.get("rounds", 1) for fitted in fits]))))
+    return [fitted.cut(rounds) if fitted.cut else fitted for fitted in fits]

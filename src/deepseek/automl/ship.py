@@ -6,27 +6,50 @@ read -> kinds -> split -> leak checks -> prepare -> develop (search, blend, cali
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepseek.automl.options import ShipOptions
-from deepseek.automl.shipped import ShipResult
+from deepseek.automl.options import ProgressCallback, ShipOptions
+from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
+    from deepseek.contracts import Task
     from deepseek.data import Table
 
 
-def ship(data: Any = None, *, target: str | None = None, example: str | None = None, **options: Any) -> ShipResult:
-    """Train, compare, calibrate, check, explain and pack a model for a table.
+def ship(
+    data: Any = None, *, target: str | None = None, example: str | None = None, out: str | Path | None = None,
+    name: str | None = None, test: Any = None, validation: Any = None, split: str | None = None, seed: int = 0,
+    budget_s: float = 120.0, memory_bytes: float | None = None, trials: int | None = None, task: Task | None = None,
+    metric: str | None = None, positive: str | None = None, candidates: Sequence[str] | None = None,
+    kinds: Mapping[str, str] | None = None, drop: Sequence[str] = (), drop_missing_target: bool = False,
+    weights: str | None = None, monotone: Mapping[str, int] | None = None, costs: Any = None,
+    max_fpr: float | None = None, min_recall: float | None = None, interval: float = 0.9, segments: Sequence[str] = (),
+    fairness: str | None = None, reference: bool = False, key: Path | None = None, overwrite: bool = False,
+    progress: ProgressCallback | None = None, command: str | None = None, allow: Sequence[str] = (),
+    files: str | Path | None = None, broken: str = "fail", workers: int = 2,
+    encoders: Mapping[str, str | Path] | None = None, train_encoders: Sequence[str] = (),
+) -> ShipResult:  # fmt: skip
+    """Train, compare, calibrate, check, explain and pack a model. InputError for what cannot be used, CheckError for a
+    stated limit that is not met; then no bundle is left behind.
 
-    `data` is a path (CSV, Parquet, Arrow), a pandas or polars frame or a Table, and `target` its column to predict; or
-    `example` names a table to try it with (cancer, digits, fraud). The other arguments are the fields of ShipOptions.
-    Raises InputError for what cannot be used and CheckError for a stated limit that is not met; then no bundle is left
-    behind.
+    `data` (a path of CSV, Parquet or Arrow, a frame of pandas or polars, a Table) with its column `target`, or
+    `example`: cancer, digits or fraud. The others, each as ShipOptions says at more length:
+
+    Bundle: out (folder), name, overwrite, key (private key that signs), reference (keep real training rows), command.
+    Rows: test, validation (of the user's own), split (random, time:COLUMN, group:COLUMN), drop_missing_target,
+    memory_bytes, weights (column), allow (findings of the leak check, by name).
+    Columns: kinds (by column), drop, monotone (1 or -1 by column), task, positive (the class that limits speak of).
+    Search: seed, budget_s (CPU seconds), trials (exactly so many), metric, candidates, progress (message, share 0..1).
+    Decision: costs[truth][decision], max_fpr, min_recall, interval (coverage); all shares 0..1.
+    Evidence: segments and fairness (columns).
+    Files and texts: files (their folder), broken ("fail" or "mask"), workers (processes), encoders (by column),
+    train_encoders (columns).
     """
-    clock = (time.perf_counter(), time.process_time())
+    clock = RunClock()
     if (data is None) == (example is None):
         raise InputError(
             "ship takes either data or an example",
@@ -34,46 +57,71 @@ def ship(data: Any = None, *, target: str | None = None, example: str | None = N
             fix="give one of the two",
         )
     if example is not None:
-        data, options = from_example(example, options | {"target": target})
-        target = options.pop("target")
+        rows = open_example(example, target=target, name=name, split=split, out=out)
+        data, target, name, split = rows.table, rows.target, rows.name, rows.split
     if target is None:
         raise InputError(
             "ship.target is missing", expected="the name of the column to predict", fix='add target="COLUMN"'
         )
-    asked = ShipOptions(target=target, **options)
+    options = ShipOptions(
+        target=target, out=out, name=name, test=test, validation=validation, split=split or "random", seed=seed,
+        budget_s=budget_s, memory_bytes=memory_bytes, trials=trials, task=task, metric=metric, positive=positive,
+        candidates=candidates, kinds=kinds, drop=drop, drop_missing_target=drop_missing_target, weights=weights,
+        monotone=monotone, costs=costs, max_fpr=max_fpr, min_recall=min_recall, interval=interval, segments=segments,
+        fairness=fairness, reference=reference, key=key, overwrite=overwrite, progress=progress, command=command,
+        allow=allow, files=files, broken=broken, workers=workers, encoders=encoders, train_encoders=train_encoders,
+    )  # fmt: skip
+    return ship_with(data, options, clock)
+
+
+def ship_with(data: Any, options: ShipOptions, clock: RunClock | None = None) -> ShipResult:
+    """ship() for options that are one object already."""
     from deepseek.data.table.memory import translate_memory_errors
 
-    with translate_memory_errors(
-        "the run", fix="give it less to hold with --memory 1GB, so that rows are drawn; or more memory"
-    ):
-        return _ship(data, asked, clock)
+    fix = "give it less to hold with --memory 1GB, so that rows are drawn; or more memory"
+    with translate_memory_errors("the run", fix=fix):
+        return _ship(data, options, clock or RunClock())
 
 
-def _ship(data: Any, asked: ShipOptions, clock: tuple[float, float]) -> ShipResult:
-    from deepseek.automl.pack import write_tabular_bundle
-    from deepseek.automl.tabular_run import TabularRun, open_data
-
-    opened = open_data(data, asked)
+def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
     from deepseek.automl.multimodal_run import media_kinds, ship_multimodal
+    from deepseek.automl.split_data import open_data
+    from deepseek.automl.tabular_pack import write_tabular_bundle
+    from deepseek.automl.tabular_run import TabularRun
 
-    if media := media_kinds(opened, asked):
-        return ship_multimodal(opened, asked, media, clock)
-    if asked.encoders:
+    data = open_data(source, options)
+    if media := media_kinds(data, options):
+        return ship_multimodal(data, options, media, clock)
+    if options.encoders:
         raise InputError(
-            f"{', '.join(asked.encoders)} has an encoder, but no column holds files or texts",
+            f"{', '.join(options.encoders)} has an encoder, but no column holds files or texts",
             expected="a column of texts or pictures", fix="name one with kinds, or leave the encoders out",
         )  # fmt: skip
-    work = TabularRun.of(opened, asked)
-    developed = work.develop()
-    return write_tabular_bundle(work, developed, clock)
+    run = TabularRun.of(data, options)
+    return write_tabular_bundle(run, run.develop(), clock)
 
 
-def from_example(name: str, options: Mapping[str, Any]) -> tuple[Table, dict[str, Any]]:
-    """The table of an example, and `options` with its target, name and split where they are not given."""
+@dataclass(frozen=True, slots=True)
+class ExampleRows:
+    """The table of an example, and what a run over it is told unless the user says otherwise."""
+
+    table: Table
+    target: str
+    name: str | None  # of the model; None: that of the bundle's folder
+    split: str
+
+
+def open_example(
+    example: str, *, target: str | None, name: str | None, split: str | None, out: str | Path | None
+) -> ExampleRows:
+    """The table of an example (cancer, digits or fraud), with the target, name and split that are not given."""
     from deepseek.data.table.examples import load_example
 
-    table, target, _ = load_example(name)
-    usual = {"target": target, "split": "time:time" if name == "fraud" else "random"}
-    if not options.get("out"):  # else the bundle is named like its folder
-        usual["name"] = name
-    return table, {**options, **{key: value for key, value in usual.items() if options.get(key) is None}}
+    table, usual_target, _ = load_example(example)
+    usual_split = "time:time" if example == "fraud" else "random"
+    return ExampleRows(
+        table,
+        usual_target if target is None else target,
+        name if out or name is not None else example,
+        usual_split if split is None else split,
+    )

@@ -31,11 +31,11 @@ def find_contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> lis
     `read` gives the bytes of a file by its name. IntegrityError for a file that is no JSON object.
     """
     checks = _PLAIN_CHECKS if manifest.task in PLAIN_TASKS else _CHECKS
-    found = [*_check_outputs(manifest), *_check_positive_class(manifest)]
+    problems = [*_check_outputs(manifest), *_check_positive_class(manifest)]
     for name, check in checks.items():
         if name in manifest.files:
-            found += check(manifest, parse_json_object(read(name), name, finite=name not in _MAY_HOLD_NAN))
-    return found
+            problems += check(manifest, parse_json_object(read(name), name, finite=name not in _MAY_HOLD_NAN))
+    return problems
 
 
 def _mismatch(name: str, what: str, said: object, expected: object) -> str:
@@ -52,8 +52,8 @@ def _check_outputs(manifest: Manifest) -> Iterator[str]:
     if not num_labels:
         promised, other = other, promised
     for output in manifest.outputs:
-        found = (output.dtype, output.shape)
-        if output.name in other or found != promised.get(output.name, found):
+        declared = (output.dtype, output.shape)
+        if output.name in other or declared != promised.get(output.name, declared):
             shown = f"{output.name!r} ({output.dtype}, shape {list(output.shape)})"
             yield f"{MANIFEST}: the output {shown[:200]} does not fit its {num_labels} labels"
 
@@ -97,11 +97,11 @@ def _check_model(manifest: Manifest, document: Document) -> Iterator[str]:
         yield f"{MODEL}: calibration.bias has {len(bias)} numbers, but {MANIFEST} names {len(manifest.labels)} labels"
     parts = document.get("parts")
     files = [part.get("file") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    for place, file in enumerate(files):
+    for index, file in enumerate(files):
         if file not in manifest.files:
-            yield f"{MODEL}: parts[{place}].file is {repr(file)[:100]}, which {MANIFEST} does not list"
-        elif file in files[:place]:
-            yield f"{MODEL}: parts[{place}].file is {repr(file)[:100]}, which another part reads, too"
+            yield f"{MODEL}: parts[{index}].file is {repr(file)[:100]}, which {MANIFEST} does not list"
+        elif file in files[:index]:
+            yield f"{MODEL}: parts[{index}].file is {repr(file)[:100]}, which another part reads, too"
 
 
 def _check_preprocess(manifest: Manifest, document: Document) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _check_config(manifest: Manifest, document: Document) -> Iterator[str]:
     """The labels of a text model, as its own tools write them."""
     names = document.get("id2label")
     if manifest.labels and isinstance(names, dict):
-        said = [names.get(str(place)) for place in range(len(names))]
+        said = [names.get(str(index)) for index in range(len(names))]
         if said != list(manifest.labels):
             yield _mismatch(CONFIG, "id2label", said, list(manifest.labels))
 

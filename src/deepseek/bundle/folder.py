@@ -82,14 +82,14 @@ class Folder:
             raise IntegrityError(
                 f"{name} cannot be read as a plain file: {error.strerror}", expected="plain files only", fix=_COPY_AGAIN
             ) from error
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise IntegrityError(
                 f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=_COPY_AGAIN
             )
         with os.fdopen(fd, "rb") as file:
-            yield file, found.st_size
+            yield file, status.st_size
 
     def read(self, name: str, *, limit: int) -> bytes:
         """The whole file, or its first `limit` bytes."""

@@ -37,8 +37,8 @@ def read_figures(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
     if not bundle.has(METRICS_FILE):
         return {}, {}
     try:
-        found = json.loads(bundle.read(METRICS_FILE))
-        return _complete_figures(found.get("metrics", {})), _complete_figures(found.get("baseline", {}))
+        evidence = json.loads(bundle.read(METRICS_FILE))
+        return _complete_figures(evidence.get("metrics", {})), _complete_figures(evidence.get("baseline", {}))
     except (ValueError, AttributeError, RecursionError) as error:
         raise IntegrityError(
             f"{METRICS_FILE} does not hold figures: {error}",
@@ -47,10 +47,10 @@ def read_figures(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from error
 
 
-def _complete_figures(found: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
     names = ("value", "low", "high")
     return {
         metric: {name: figure[name] for name in names}
-        for metric, figure in found.items()
+        for metric, figure in figures.items()
         if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
     }

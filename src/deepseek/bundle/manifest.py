@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from deepseek.bundle.fields import parse_value
+from deepseek.bundle.fields import parse_value, reject_constant
 from deepseek.bundle.paths import MANIFEST, paths_problem
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
@@ -178,7 +178,7 @@ def decode_object(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
     if len(data) > MAX_MANIFEST_BYTES:
         raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_FIX_DAMAGED)
     try:
-        top = json.loads(data.decode("utf-8"), parse_constant=_reject_constant)
+        top = json.loads(data.decode("utf-8"), parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{name} was cut or changed: {error}", expected="a JSON object", fix=_FIX_DAMAGED
@@ -190,18 +190,18 @@ def decode_object(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
 
 def check_format(top: Mapping[str, Any]) -> None:
     """InputError unless the manifest is of the format that this version reads."""
-    found = top.get("format")
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+    format_number = top.get("format")
+    if not isinstance(format_number, int) or isinstance(format_number, bool) or format_number < 1:
         raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=_FIX_DAMAGED)
-    if found > FORMAT:
+    if format_number > FORMAT:
         raise InputError(
-            f"{MANIFEST} is of format {found}, which a newer deepseek wrote",
+            f"{MANIFEST} is of format {format_number}, which a newer deepseek wrote",
             expected=f"format {FORMAT} or older",
             fix="bring the clone of this project up to date: git pull, then pip install -e '.[all]'",
         )
-    if found < FORMAT:
+    if format_number < FORMAT:
         raise InputError(
-            f"{MANIFEST} is of the older format {found}",
+            f"{MANIFEST} is of the older format {format_number}",
             expected=f"format {FORMAT}",
             fix="bring it up to date with: deepseek migrate BUNDLE",
         )
@@ -259,12 +259,12 @@ def _check_manifest(manifest: Manifest) -> None:
         text = getattr(manifest.lineage, name)
         _require(text is None or is_sha256(text), f"lineage.{name}", text, "64 hexadecimal digits, or nothing")
     _check_labels(manifest)
-    for place, rows in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+    for section, rows in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
         names = [row.name for row in rows]
-        _require(len(set(names)) == len(names), place, names, "each name once")
+        _require(len(set(names)) == len(names), section, names, "each name once")
         for row in rows:
             _require(
-                all(size >= -1 for size in row.shape), f"{place}.{row.name}.shape", row.shape, "sizes, or -1 for any"
+                all(size >= -1 for size in row.shape), f"{section}.{row.name}.shape", row.shape, "sizes, or -1 for any"
             )
     for entry in manifest.engines:
         counts = (entry.num_rows, entry.from_rows)
@@ -297,10 +297,6 @@ def _is_time(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _reject_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _sha256(data: bytes) -> str:

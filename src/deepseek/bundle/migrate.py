@@ -72,8 +72,8 @@ def migrate_bundle(
     with Folder(source) as folder:
         data = read_manifest_bytes(folder)
         top = decode_object(data)
-        found = _source_format(top)
-        if found == FORMAT:
+        source_format = _source_format(top)
+        if source_format == FORMAT:
             digest = Manifest.from_bytes(data).digest
             return MigrationResult(source, source, FORMAT, FORMAT, (), digest, digest, False, False)
         old, was_signed = _read_old(folder, top)
@@ -82,7 +82,7 @@ def migrate_bundle(
             f"{target} is not empty", expected="a new folder", fix="name another one (out; in the shell --out DIR)"
         )
     parent = hashlib.sha256(data).hexdigest()
-    steps = [MIGRATION_STEPS[number] for number in range(found, FORMAT)]
+    steps = [MIGRATION_STEPS[number] for number in range(source_format, FORMAT)]
     for step in steps:
         old = step.run(old)
     lineage = {**old.manifest["lineage"], "parent": parent}
@@ -90,13 +90,15 @@ def migrate_bundle(
     if not dry_run:
         write_bundle(target, manifest, old.files, key=key)
     changes = tuple(step.says for step in steps)
-    return MigrationResult(source, target, found, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run)
+    return MigrationResult(
+        source, target, source_format, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run
+    )
 
 
 def _source_format(top: Mapping[str, Any]) -> int:
     """The format of a manifest, which is the current one or one that MIGRATION_STEPS leads away from."""
-    found = top.get("format")
-    if isinstance(found, bool) or found not in MIGRATION_STEPS:
+    format_number = top.get("format")
+    if isinstance(format_number, bool) or format_number not in MIGRATION_STEPS:
         check_format(top)
     return int(top["format"])
 

@@ -53,16 +53,16 @@ def exclusive_writer(target: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None
 def _try_lock(lock: Path) -> int | None:
     """The open, locked file; None when another holds it, or has just deleted the one that was locked."""
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    held = False
+    is_locked = False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = os.path.samestat(os.fstat(fd), lock.lstat())
+        is_locked = os.path.samestat(os.fstat(fd), lock.lstat())
     except (BlockingIOError, FileNotFoundError):
         pass
     finally:
-        if not held:
+        if not is_locked:
             os.close(fd)
-    return fd if held else None
+    return fd if is_locked else None
 
 
 @contextmanager

@@ -97,35 +97,35 @@ def read_signature(data: bytes, of: SignedNames = BUNDLE_NAMES) -> dict[str, str
 
 def check_signature(manifest: bytes, signature: bytes | None, key: PublicKey, of: SignedNames = BUNDLE_NAMES) -> None:
     """IntegrityError unless `key` signed these bytes of bundle.json."""
-    wanted = key.public_bytes_raw().hex()
+    expected_key = key.public_bytes_raw().hex()
     if signature is None:
         raise IntegrityError(
             f"{of.signature} is missing: the {of.whole} is not signed",
-            expected=f"a signature by the key {wanted[:16]}...",
+            expected=f"a signature by the key {expected_key[:16]}...",
             fix=f"get the signed {of.whole}, or leave the key out to use it unsigned",
         )
-    found = read_signature(signature, of)
-    if found["key"] != wanted:
+    fields = read_signature(signature, of)
+    if fields["key"] != expected_key:
         raise IntegrityError(
-            f"{of.signature} is by another key, {found['key'][:16]}...",
-            expected=f"a signature by the key {wanted[:16]}...",
+            f"{of.signature} is by another key, {fields['key'][:16]}...",
+            expected=f"a signature by the key {expected_key[:16]}...",
             fix=f"do not use this {of.whole}, or check which key its maker signs with",
         )
-    _verify_signature(key, manifest, found["signature"], of)
+    _verify_signature(key, manifest, fields["signature"], of)
 
 
 def check_own_signature(manifest: bytes, signature: bytes, of: SignedNames = BUNDLE_NAMES) -> None:
     """IntegrityError when the signature does not fit its own key: it was damaged. Says nothing about who signed."""
-    found = read_signature(signature, of)
-    own = _ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(found["key"]))
-    _verify_signature(own, manifest, found["signature"], of)
+    fields = read_signature(signature, of)
+    own = _ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(fields["key"]))
+    _verify_signature(own, manifest, fields["signature"], of)
 
 
 def _verify_signature(public: PublicKey, manifest: bytes, signature: str, of: SignedNames) -> None:
-    failed = need("cryptography.exceptions", extra="serve").InvalidSignature
+    invalid_signature = need("cryptography.exceptions", extra="serve").InvalidSignature
     try:
         public.verify(bytes.fromhex(signature), manifest)
-    except failed as error:
+    except invalid_signature as error:
         raise IntegrityError(
             f"{of.signature} does not fit {of.content}: one of the two was changed",
             expected="both as their maker wrote them",
@@ -152,8 +152,8 @@ def load_public_key(path: Path) -> PublicKey:
             expected="an Ed25519 public key",
             fix="give the .pub file that deepseek keygen wrote",
         )
-    found: PublicKey = key
-    return found
+    public: PublicKey = key
+    return public
 
 
 def _load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -164,8 +164,8 @@ def _load_private_key(path: Path) -> Ed25519PrivateKey:
             expected="an Ed25519 private key",
             fix="make one with: deepseek keygen NAME",
         )
-    found: Ed25519PrivateKey = key
-    return found
+    private: Ed25519PrivateKey = key
+    return private
 
 
 def _load_key(path: Path, what: str, parse: Any) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,6 +18,9 @@ from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
     from deepseek.citations.corpus.drafts import Draft, SkippedFile
+    from deepseek.citations.page.report import CitationReport
+    from deepseek.citations.retrieval.embedder import Embedder
+    from deepseek.citations.support.results import Status
 
 EPILOG = """\b
 Examples:
@@ -28,7 +31,7 @@ Examples:
   deepseek cite draft.txt --corpus laws/ --html report.html --json-file report.json --key release-key
   deepseek cite drafts/ --corpus laws/ --broken mask --html report.html
 """
-SIGNS = {"supported": "+", "misattributed": "?", "unsupported": "!"}
+SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!"}
 MAX_PATH_CHARS = 1_000
 MAX_SHOWN = 30  # lines of a list in the terminal; --json has all
 MAX_COMMAND_CHARS = 200  # of a text that is given itself
@@ -81,51 +84,49 @@ def command(
     from deepseek.citations.page.document import cite_drafts
     from deepseek.explain.report.document import check_output_paths, sign_outputs, write_document
 
-    places = [place for place in (html, json_file) if place is not None]
-    check_output_paths(places, key)
-    many = len(texts) > 1 or _is_path(Path.is_dir, texts[0])
-    drafts, skipped = _read_drafts(texts, many, broken)
+    paths = [path for path in (html, json_file) if path is not None]
+    check_output_paths(paths, key)
+    is_batch = len(texts) > 1 or _is_path(Path.is_dir, texts[0])
+    drafts, skipped = _read_drafts(texts, is_batch, broken)
     line = _command_line(texts, corpus, embedders, most, strict, broken, html)
     with closing(Progress()) as progress:
         progress("reading the corpus", 0.0)
-        found = Corpus.read(corpus)
-        index = Index(found, [_open_embedder(path) for path in embedders], cache=cache, progress=progress)
+        clauses = Corpus.read(corpus)
+        index = Index(clauses, [_open_embedder(path) for path in embedders], cache=cache, progress=progress)
     with closing(Progress()) as progress:
-        result = cite_drafts(
-            drafts, index, options=CiteOptions(num_citations=most), skipped=skipped, batch=many, command=line,
+        report = cite_drafts(
+            drafts, index, options=CiteOptions(num_citations=most), skipped=skipped, batch=is_batch, command=line,
             progress=lambda what, share: progress(output.escape_text(what), share),
         )  # fmt: skip
     if html is not None:
         from deepseek.citations.page.page import write_page
 
-        write_page(html, result)
+        write_page(html, report)
     if json_file is not None:
-        write_document(json_file, result)
-    sign_outputs(places, key)
-    _print_notes(result, html, json_file, key)
-    missing = result["num_sentences"] - result["num_supported"]
-    table = partial(batch_report if many else report, result)
+        write_document(json_file, report.to_dict())
+    sign_outputs(paths, key)
+    _print_notes(report, html, json_file, key)
+    missing = report.num_sentences - report.count("supported")
+    summary = partial(summarize_batch if is_batch else summarize_text, report)
     if strict and missing:
         from deepseek.errors import CheckError
 
         unmet = CheckError(
-            f"{missing} of {result['num_sentences']} sentences are not supported",
+            f"{missing} of {report.num_sentences} sentences are not supported",
             expected="a clause for each sentence",
             fix="correct or strike them, or leave out --strict",
         )
-        output.emit_unmet(result, unmet, as_json, table)
-    output.emit(result, as_json, table)
+        output.emit_unmet(report, unmet, as_json, summary)
+    output.emit(report, as_json, summary)
 
 
-def _print_notes(result: Mapping[str, Any], html: Path | None, json_file: Path | None, key: Path | None) -> None:
-    if names := result["corpus"]["skipped"]:
+def _print_notes(report: CitationReport, html: Path | None, json_file: Path | None, key: Path | None) -> None:
+    """Which files were left out, and what was written where."""
+    if names := report.common.corpus.skipped:
         output.note(f"no article in: {', '.join(map(output.escape_text, names))}")
-    for each in result.get("skipped", ()):
-        output.note(f"left out: {_one_line(each['name'])}: {_one_line(each['problem'])}")
-    for written, what in ((html, "report"), (json_file, "same as JSON")):
-        if written is not None:
-            signed = f", its signature in {written}.sig" if key is not None else ""
-            output.note(f"the {what} is in {written}{signed}")
+    for file in report.skipped:
+        output.note(f"left out: {_one_line(file.name)}: {_one_line(file.problem)}")
+    output.note_written({"report": html, "same as JSON": json_file}, is_signed=key is not None)
 
 
 def _read_drafts(
@@ -142,7 +143,7 @@ def _read_drafts(
     return [read_draft(Path(text)) if _is_path(Path.is_file, text) else draft_of(text)], ()
 
 
-def _is_path(kind: Any, text: str) -> bool:
+def _is_path(kind: Callable[[Path], bool], text: str) -> bool:
     """Whether a word names a path of this kind, and is no text itself."""
     try:
         return len(text) <= MAX_PATH_CHARS and bool(kind(Path(text)))
@@ -170,7 +171,7 @@ def _command_line(
     return shlex.join(words + (["--html", html.name] if html is not None else []))
 
 
-def _open_embedder(path: Path) -> Any:
+def _open_embedder(path: Path) -> Embedder:
     if path.suffix == ".whl":
         from deepseek.citations import SentenceEncoder
 
@@ -180,50 +181,41 @@ def _open_embedder(path: Path) -> Any:
     return FolderEmbedder(path)
 
 
-def report(result: Mapping[str, Any]) -> list[object]:
+def summarize_text(report: CitationReport) -> list[object]:
     """Each sentence with its sign, then its citations."""
-    parts: list[object] = []
-    for sentence in result["sentences"]:
-        parts.append(f"{SIGNS[sentence['status']]} {_one_line(sentence['text'])}")
-        for citation in sentence["citations"]:
-            parts.append(f"    {_one_line(citation['id'])}")
-            parts.append(f"      “{_one_line(citation['quote'])}”")
-        if sentence["reason"]:
-            parts.append(f"    {_one_line(sentence['reason'])}")
-    return [*parts, "", _support_summary(result)]
+    lines: list[object] = []
+    for sentence in report.sentences:
+        lines.append(f"{SIGNS[sentence.status]} {_one_line(sentence.text)}")
+        for citation in sentence.citations:
+            lines.append(f"    {_one_line(citation.id)}")
+            lines.append(f"      “{_one_line(citation.quote)}”")
+        if sentence.reason:
+            lines.append(f"    {_one_line(sentence.reason)}")
+    return [*lines, "", report.summary()]
 
 
-def batch_report(result: Mapping[str, Any]) -> list[object]:
+def summarize_batch(report: CitationReport) -> list[object]:
     """The counts of each text, the articles that are cited most, then the sentences that need a look."""
     table = output.make_table("text", "sentences", "supported", "other article", "unsupported")
-    for document in result["documents"]:
-        counts = [document[f"num_{name}"] for name in ("sentences", *SIGNS)]
-        table.add_row(_one_line(document["name"]), *map(output.format_value, counts))
+    for document in report.documents:
+        counts = [len(document.cited.sentences), *(document.cited.count(status) for status in SIGNS)]
+        table.add_row(_one_line(document.draft.name), *map(output.format_value, counts))
     parts: list[object] = [table]
-    if result["most_cited"]:
-        cited = output.make_table("most cited", "version", "sentences", "texts")
-        for one in result["most_cited"][:10]:
-            row = (f"{one['law']} {one['article']}", one["version"])
-            cited.add_row(*map(_one_line, row), *map(output.format_value, _counts(one)))
-        parts += ["", cited]
-    missing = result["num_sentences"] - result["num_supported"]
-    if missing:
+    if most_cited := report.most_cited():
+        articles = output.make_table("most cited", "version", "sentences", "texts")
+        for use in most_cited[:10]:
+            names = (_one_line(f"{use.law} {use.article}"), _one_line(use.version))
+            articles.add_row(*names, *map(output.format_value, (use.num_sentences, use.num_documents)))
+        parts += ["", articles]
+    if review := report.review():
         parts += ["", "need a look"]
-        for one in result["review"][:MAX_SHOWN]:
-            where = f"{result['documents'][one['document']]['name']}, sentence {one['number']}"
-            parts.append(f"{SIGNS[one['status']]} {_one_line(where)}: {_one_line(one['text'])}")
-            parts.append(f"    {_one_line(one['reason'])}")
-        if missing > MAX_SHOWN:
-            parts.append(f"and {output.format_value(missing - MAX_SHOWN)} more: --json and --html list them")
-    return [*parts, "", f"{_support_summary(result)}, in {output.format_value(result['num_documents'])} texts"]
-
-
-def _counts(one: Mapping[str, Any]) -> tuple[int, int]:
-    return one["num_sentences"], one["num_documents"]
-
-
-def _support_summary(result: Mapping[str, Any]) -> str:
-    return f"{output.format_value(result['num_supported'])} of {output.format_value(result['num_sentences'])} sentences supported"
+        for item in review[:MAX_SHOWN]:
+            where = f"{report.documents[item.document].draft.name}, sentence {item.number}"
+            parts.append(f"{SIGNS[item.sentence.status]} {_one_line(where)}: {_one_line(item.sentence.text)}")
+            parts.append(f"    {_one_line(item.sentence.reason)}")
+        if len(review) > MAX_SHOWN:
+            parts.append(f"and {output.format_value(len(review) - MAX_SHOWN)} more: --json and --html list them")
+    return [*parts, "", f"{report.summary()}, in {output.format_value(len(report.documents))} texts"]
 
 
 def _one_line(text: str) -> str:

@@ -16,9 +16,11 @@ import click
 from click.core import ParameterSource
 
 from deepseek.cli.support.options import FILE
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 if TYPE_CHECKING:
+    from deepseek.cli.support.opening import OpenedModel
     from deepseek.serve import App, Settings
     from deepseek.serve.cluster.plan import ClusterPlan
 
@@ -49,7 +51,7 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--replicas", metavar="MIN:MAX", help="Of the cluster, each with its engines.  [default: 1:cores]")
     @click.option("--config-out", type=FILE, help="Write what `serve deploy` takes to this file, and serve nothing.")
     @functools.wraps(command)
-    def wrapped(
+    def serve_or_delegate(
         cluster: str | None, address: str | None, replicas: str | None, config_out: Path | None, **others: Any
     ) -> None:
         if cluster is not None:
@@ -60,11 +62,11 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
                 raise click.UsageError(f"{option} is for a cluster: give --cluster ray, too")
         command(**others)
 
-    return wrapped
+    return serve_or_delegate
 
 
-def serve_on_cluster(options: ClusterOptions, given: Mapping[str, Any]) -> None:
-    """Write the configuration, or run it until a signal. `given`: the options of the verb."""
+def serve_on_cluster(options: ClusterOptions, verb_options: JsonObject) -> None:
+    """Write the configuration, or run it until a signal. `verb_options`: the options of the verb."""
     from deepseek.extras import is_installed, need
     from deepseek.serve.cluster.plan import to_yaml
     from deepseek.serve.cluster.run import check_address, run
@@ -74,29 +76,28 @@ def serve_on_cluster(options: ClusterOptions, given: Mapping[str, Any]) -> None:
         check_address(options.address)
     if options.config_out is None and not is_installed("ray"):  # imported later: it reads its environment when it is
         need("ray", extra="ray")
-    plan = make_plan(options, given)
+    plan = make_plan(options, verb_options)
     if options.config_out is not None:
         options.config_out.write_text(to_yaml(plan.config()), encoding="utf-8")
     else:
         run(plan, lambda: application(plan), options.address)
 
 
-def make_plan(options: ClusterOptions, given: Mapping[str, Any]) -> ClusterPlan:
+def make_plan(options: ClusterOptions, verb_options: JsonObject) -> ClusterPlan:
     """What runs where, from the options and the environment. Every model is opened here first."""
     from deepseek.cli.support.serving import read_settings
     from deepseek.serve.cluster.plan import ClusterPlan, ReplicaRange
     from deepseek.serve.core.cores import num_cores
 
-    keys = given["api_keys"]
+    keys = verb_options["api_keys"]
+    same = ("host", "port", "batch_size", "workers", "log_level", "max_rows", "coalesce", "allowed_hosts")
     settings = read_settings(
-        auto_workers=1, host=given["host"], port=given["port"], batch_size=given["batch_size"],
-        workers=given["workers"], log_level=given["log_level"], timeout_s=given["timeout"],
-        max_rows=given["max_rows"], max_body_bytes=given["max_body"], engine_timeout_s=given["engine_timeout"],
-        coalesce=given["coalesce"], allowed_hosts=given["allowed_hosts"],
-        api_keys_file=keys and str(keys),
+        auto_workers=1, timeout_s=verb_options["timeout"], max_body_bytes=verb_options["max_body"],
+        engine_timeout_s=verb_options["engine_timeout"], api_keys_file=keys and str(keys),
+        **{name: verb_options[name] for name in same},
     )  # fmt: skip
     check_settings(settings)
-    bundles = given["bundles"] or ((settings.model_path,) if settings.model_path else ())
+    bundles = verb_options["bundles"] or ((settings.model_path,) if settings.model_path else ())
     if not bundles:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH")
     most = max(1, num_cores() // max(1, settings.workers))
@@ -105,7 +106,7 @@ def make_plan(options: ClusterOptions, given: Mapping[str, Any]) -> ClusterPlan:
         settings = replace(settings, api_keys_file=str(Path(settings.api_keys_file).absolute()))
     if settings.port == 0:
         settings = replace(settings, port=free_port(settings.host, options))
-    return ClusterPlan(resolve_models(bundles, given["key"]), settings, replicas, BUILD)
+    return ClusterPlan(resolve_models(bundles, verb_options["key"]), settings, replicas, BUILD)
 
 
 def check_options(context: click.Context) -> None:
@@ -146,8 +147,8 @@ def free_port(host: str, options: ClusterOptions) -> int:
             expected="a port that is free on every node",
             fix="--port 8000",
         )
-    with bind(host, 0) as found:
-        port: int = found.getsockname()[1]
+    with bind(host, 0) as listener:
+        port: int = listener.getsockname()[1]
     return port
 
 
@@ -157,7 +158,7 @@ def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[dict[str,
     from deepseek.serve.models.adapter import adapt_model
     from deepseek.serve.openai.generation import GenerativeModel
 
-    found = []
+    models = []
     for text, (name, model) in zip(bundles, open_models(bundles, key, lazy=True).items(), strict=True):
         if isinstance(model, GenerativeModel):
             raise InputError(
@@ -166,9 +167,9 @@ def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[dict[str,
                 fix="serve it without --cluster",
             )
         face = adapt_model(model)
-        found.append({"name": name, "path": str(split_name(text)[1].absolute()), "digest": face.card.digest})
+        models.append({"name": name, "path": str(split_name(text)[1].absolute()), "digest": face.card.digest})
         face.close()
-    return found
+    return models
 
 
 def application(plan: ClusterPlan) -> Any:
@@ -178,7 +179,7 @@ def application(plan: ClusterPlan) -> Any:
     return build_application(open_app, plan.config()["applications"][0]["args"], plan.deployment())
 
 
-def build(args: dict[str, Any]) -> Any:
+def build(args: JsonObject) -> Any:
     """What Ray Serve runs, made from the arguments of a configuration; its options stand there, too."""
     from deepseek.serve.cluster.replica import build_application
 
@@ -195,10 +196,10 @@ def open_app(args: Mapping[str, Any]) -> App:
     from deepseek.serve.models.adapter import adapt_model
 
     settings = read_replica_settings(args["settings"])
-    models: dict[str, Any] = {}
+    models: dict[str, OpenedModel] = {}
     for wanted in args["models"]:
         name, path = wanted["name"], Path(wanted["path"])
-        model: Any
+        model: Any  # never one that writes text: resolve_models() refuses those
         (model,) = open_models((f"{name}={path}",), None, lazy=settings.workers > 0).values()
         if adapt_model(model).card.digest != wanted["digest"]:
             raise IntegrityError(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER
+from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError
 
 if TYPE_CHECKING:
@@ -69,70 +71,67 @@ def command(
     from deepseek.compress import Limits, optimize
 
     limits = Limits(keep, max_mb, min_speedup)
-    asked = [name.strip() for name in methods.split(",") if name.strip()] if methods else None
-    progress = Progress()
-    try:
-        found = optimize(
-            model, data, limits, train=train, student=student, methods=asked, out=out, overwrite=overwrite,
+    names = [name.strip() for name in methods.split(",") if name.strip()] if methods else None
+    with closing(Progress()) as progress:
+        result = optimize(
+            model, data, limits, train=train, student=student, methods=names, out=out, overwrite=overwrite,
             cache=cache_folder(), seed=seed, tell=progress,
         )  # fmt: skip
-    finally:
-        progress.close()
-    output.warn(found.warnings)
-    if found.chosen is None:
+    output.warn(result.warnings)
+    if result.chosen is None:
         unmet = CheckError(
             "nothing that was tried meets the limits, so nothing is written",
             expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
             fix="see the reasons in the table; loosen the limit that fails by the least",
         )
-        output.emit_unmet(to_json(found), unmet, as_json, lambda: list(report(found, out)))
-    output.emit(to_json(found), as_json, lambda: list(report(found, out)))
+        output.emit_unmet(to_json(result), unmet, as_json, lambda: list(report(result, out)))
+    output.emit(to_json(result), as_json, lambda: list(report(result, out)))
 
 
-def to_json(found: CompressionResult) -> Mapping[str, Any]:
+def to_json(result: CompressionResult) -> JsonObject:
     """As --json prints it."""
     from deepseek.compress.report import result_to_dict
 
-    chosen = found.chosen
-    score = {} if chosen is None or chosen.score is None else {found.metric: chosen.score.to_dict()}
-    given = found.given[0].score
+    chosen = result.chosen
+    score = {} if chosen is None or chosen.score is None else {result.metric: chosen.score.to_dict()}
+    baseline = result.given[0].score
     return {
-        "bundle": None if found.bundle is None else str(found.bundle),
-        "digest": found.digest or None,
+        "bundle": None if result.bundle is None else str(result.bundle),
+        "digest": result.digest or None,
         "task": None,
         "target": None,
         "model": None if chosen is None else chosen.variant,
         "engine": None if chosen is None else chosen.engine,
         "metrics": score,
-        "baseline": {} if given is None else {found.metric: given.to_dict()},
+        "baseline": {} if baseline is None else {result.metric: baseline.to_dict()},
         "size_bytes": None if chosen is None else chosen.size_bytes,
-        "cpu_s": found.cpu_s,
-        "wall_s": found.wall_s,
-        "seed": found.seed,
-        "warnings": list(found.warnings),
-        **result_to_dict(found),
+        "cpu_s": result.cpu_s,
+        "wall_s": result.wall_s,
+        "seed": result.seed,
+        "warnings": list(result.warnings),
+        **result_to_dict(result),
     }
 
 
-def report(found: CompressionResult, out: Path | None) -> Any:
+def report(result: CompressionResult, out: Path | None) -> Iterator[object]:
     """The table, then what was chosen."""
     from deepseek.compress.report import measurement_cells
     from deepseek.compress.timing import BATCH_SIZES
 
     latencies = [f"p50 / p99 ms at {batch}" for batch in BATCH_SIZES]
-    drawn = output.make_table("variant", "engine", "MB", found.metric, "left", "x", *latencies, "verdict")
-    for one in found.given:
-        drawn.add_row(*map(str, measurement_cells(one)), "given")
-    for row in found.rows:
-        drawn.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")
-    yield drawn
-    if found.chosen is None:
+    table = output.make_table("variant", "engine", "MB", result.metric, "left", "x", *latencies, "verdict")
+    for variant in result.given:
+        table.add_row(*map(str, measurement_cells(variant)), "given")
+    for row in result.rows:
+        table.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")
+    yield table
+    if result.chosen is None:
         return
     yield output.fact_table(
         [
-            ("chosen", f"{found.chosen.variant} in {found.chosen.engine}"),
-            ("judged on", f"{found.num_rows:,} rows"),
-            *([("wrote", str(out)), ("digest", found.digest)] if found.bundle else []),
+            ("chosen", f"{result.chosen.variant} in {result.chosen.engine}"),
+            ("judged on", f"{result.num_rows:,} rows"),
+            *([("wrote", str(out)), ("digest", result.digest)] if result.bundle else []),
         ]
     )
-    yield f"deepseek serve {out}" if found.bundle else "give --out DIR to write it"
+    yield f"deepseek serve {out}" if result.bundle else "give --out DIR to write it"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,8 @@ from deepseek.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from deepseek.data.view.card_schema import BrokenFile, DataCard
 
 MAX_ROWS = 200
 
@@ -68,21 +70,27 @@ def command(
     for option, value in strange.items():
         if value is not None:
             raise click.UsageError(f"{option} is for deepseek data {'view' if what == 'card' else 'card'}")
-    place = html if what == "view" else out
-    if place is not None:
-        check_writable(place)
+    path = html if what == "view" else out
+    if path is not None:
+        check_writable(path)
     result, card, text = _build_output(what, data, target, files, dict(kinds), rows or 24, seed or 0)
-    if place is not None:
-        with atomic_file(place) as part:
+    if path is not None:
+        with atomic_file(path) as part:
             part.write_text(text, encoding="utf-8")
     output.emit(result, as_json, lambda: report(card, data.name))
-    if place is not None:
-        output.note(f"the {'page' if what == 'view' else 'card'} is in {place}")
+    if path is not None:
+        output.note(f"the {'page' if what == 'view' else 'card'} is in {path}")
 
 
 def _build_output(
-    what: str, data: Path, target: str | None, files: Path | None, told: dict[str, str], num_rows: int, seed: int
-) -> tuple[dict[str, Any], dict[str, Any], str]:
+    what: str,
+    data: Path,
+    target: str | None,
+    files: Path | None,
+    kinds_by_column: dict[str, str],
+    num_rows: int,
+    seed: int,
+) -> tuple[Mapping[str, object], DataCard, str]:
     """What --json prints, the card, and the text of the file."""
     from deepseek.data.table.read import read_table
     from deepseek.data.view.media_card import find_all_kinds, make_media_card
@@ -93,7 +101,7 @@ def _build_output(
         raise InputError(f"--files is {root}", expected="a folder", fix="name the folder of the files")
     if target is not None:
         table.column(target)
-    kinds = find_all_kinds(table, root=root, target=target, told=told)
+    kinds = find_all_kinds(table, root=root, target=target, overrides=kinds_by_column)
     with closing(Progress()) as progress:
         card = make_media_card(table, kinds, root=root, target=target, progress=progress)
         if what == "card":
@@ -105,36 +113,36 @@ def _build_output(
             table, kinds, card, root=root, name=data.name, num_rows=num_rows, seed=seed, command=line,
             progress=progress,
         )  # fmt: skip
-    said = {
+    facts = {
         "num_rows": card["num_rows"], "rows": shown, "seed": seed, "num_files": card["num_files"],
         "num_broken": card["num_broken"], "size_bytes": len(page.encode()),
     }  # fmt: skip
-    return said, card, page
+    return facts, card, page
 
 
-def report(card: Mapping[str, Any], name: str) -> list[object]:
+def report(card: DataCard, name: str) -> list[object]:
     """The answer in one sentence, what is broken, then a line for each column."""
     from deepseek.data.view.media_words import broken_rows, describe_copies, headline
 
     parts: list[object] = [headline(card, output.escape_text(name)).en]
-    if found := broken_rows(card):
-        parts += ["", _broken_table(found)]
-        if card["num_broken"] > len(found):
+    if broken := broken_rows(card):
+        parts += ["", _broken_table(broken)]
+        if card["num_broken"] > len(broken):
             parts.append(
-                f"and {output.format_value(card['num_broken'] - len(found))} more; --json has 20 of each column"
+                f"and {output.format_value(card['num_broken'] - len(broken))} more; --json has 20 of each column"
             )
     parts += ["", _column_table(card)]
     return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
 
-def _broken_table(found: list[tuple[int, str, Mapping[str, Any]]]) -> Table:
+def _broken_table(broken: list[tuple[int, str, BrokenFile]]) -> Table:
     table = output.make_table("row", "column", "what is wrong", "what to do", value_justify="left")
-    for row, name, each in found:
-        table.add_row(str(row), *(output.escape_text(text) for text in (name, each["message"], each["fix"])))
+    for row, name, fault in broken:
+        table.add_row(str(row), *(output.escape_text(text) for text in (name, fault["message"], fault["fix"])))
     return table
 
 
-def _column_table(card: Mapping[str, Any]) -> Table:
+def _column_table(card: DataCard) -> Table:
     from deepseek.data.view.media_words import describe_entry, missing_count
 
     table = output.make_table("column", "kind", "missing", "broken", "what it holds")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from typing import Any
 
 import click
 
 from deepseek.cli.support import output
+from deepseek.contracts import JsonObject
 from deepseek.extras import ROOMS, install_advice, is_installed
 
 #: What each engine needs beyond the base install.
@@ -34,7 +34,7 @@ def command(as_json: bool) -> None:
     output.emit(result, as_json, lambda: _report(result))
 
 
-def examine() -> dict[str, Any]:
+def examine() -> JsonObject:
     """The machine and the installation, found without importing anything heavy."""
     missing = {room: [module for module in modules if not is_installed(module)] for room, modules in ROOMS.items()}
     return {
@@ -53,13 +53,13 @@ def accelerators() -> list[str]:
         return []
     try:
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        listing = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
     except (subprocess.SubprocessError, OSError):
         return []
-    return [line.strip() for line in found.stdout.splitlines() if line.strip()]
+    return [line.strip() for line in listing.stdout.splitlines() if line.strip()]
 
 
-def _report(result: dict[str, Any]) -> list[object]:
+def _report(result: JsonObject) -> list[object]:
     rooms = [
         (name, "ok" if room["ok"] else "missing: " + ", ".join(room["missing"]))
         for name, room in result["rooms"].items()

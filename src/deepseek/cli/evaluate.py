@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -41,21 +40,5 @@ def command(
 
     result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken, key=key)
     warn_unchecked(bundle, key)
-    output.emit(result, as_json, lambda: list(report(result)))
-    output.warn(result["warnings"])
-
-
-def report(result: Mapping[str, Any]) -> Iterator[object]:
-    """The figures, then what the decision does, then the groups."""
-    yield f"{result['bundle']} on {output.format_value(result['num_rows'])} rows"
-    if result.get("num_masked"):
-        yield f"{output.format_value(result['num_masked'])} files could not be read and were masked"
-    yield output.figure_table(result["metrics"], {})
-    for name in ("threshold", "interval"):
-        if name in result:
-            rates = [(key.replace("_", " "), rate) for key, rate in result[name].items() if key != "value"]
-            yield output.fact_table([(name, result[name].get("value", "")), *rates])
-    for column, groups in result.get("segments", {}).items():
-        for group in groups:
-            yield f"\n{column} = {group['group']}: {output.format_value(group['num_rows'])} rows"
-            yield output.figure_table(group["metrics"], {}) if "metrics" in group else "  too few rows for figures"
+    output.emit(result, as_json, result.summary_parts)
+    output.warn(result.warnings)

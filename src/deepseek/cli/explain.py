@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE, files_options
-from deepseek.look.numbers import number, signed_number
-
-MAX_SHOWN = 15  # columns in the terminal; --json has all
-MIN_PLAYERS = 4  # as in explain.mask_trust, which is not imported for the sake of --help
 
 EPILOG = """\b
 Examples:
@@ -68,24 +64,7 @@ Examples:
     help="Of the model, for the tokens of one text or the regions of one picture.",
 )  # fmt: skip
 @output.json_option
-def command(
-    bundle: Path,
-    data: Path | str,
-    rows: tuple[int, ...],
-    target: str | None,
-    html: Path | None,
-    json_file: Path | None,
-    keys: tuple[Path, ...],
-    trust: bool | None,
-    training: Path | None,
-    fixed: tuple[str, ...],
-    files: Path | None,
-    broken: Literal["fail", "mask"],
-    layers: bool,
-    interactions: bool,
-    budget: int,
-    as_json: bool,
-) -> None:
+def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int, as_json: bool, **options: Any) -> None:
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
 
     Contributions are on the scale of the margin, before calibration; what they leave unexplained is given as residual.
@@ -96,20 +75,18 @@ def command(
     """
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.explain.bundle import explain_bundle
+    from deepseek.explain.options import ExplainOptions
     from deepseek.explain.shapley.partition import Budget
 
     public, private = split_keys(keys)
-    result = explain_bundle(
-        bundle, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-        training=training, fixed=fixed, json_file=json_file, key=private, bundle_key=public,
-        budget=Budget(num_evaluations=budget), interactions=interactions,
-    )  # fmt: skip
+    chosen = ExplainOptions(**options, key=private, bundle_key=public, budget=Budget(num_evaluations=budget))
+    result = explain_bundle(bundle, data, chosen)
     warn_unchecked(bundle, public)
-    output.emit(result, as_json, lambda: report(result))
-    for written, what in ((html, "report"), (json_file, "same as JSON")):
-        if written is not None:
-            signed = f", its signature in {written}.sig" if private is not None else ""
-            output.note(f"the {what} is in {written}{signed}")
+    output.emit(
+        result, as_json,
+        lambda: [part if isinstance(part, str) else output.fact_table(part) for part in result.text_parts()],
+    )  # fmt: skip
+    output.note_written({"report": chosen.html, "same as JSON": chosen.json_file}, is_signed=private is not None)
 
 
 def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
@@ -118,83 +95,9 @@ def split_keys(keys: Sequence[Path]) -> tuple[Path | None, Path | None]:
 
     public = [key for key in keys if is_public_key_file(key)]
     private = [key for key in keys if key not in public]
-    for kind, found in (("public", public), ("private", private)):
-        if len(found) > 1:
+    for kind, of_kind in (("public", public), ("private", private)):
+        if len(of_kind) > 1:
             raise click.UsageError(
-                f"--key is given {len(found)} {kind} keys; one may have signed BUNDLE, and one signs"
+                f"--key is given {len(of_kind)} {kind} keys; one may have signed BUNDLE, and one signs"
             )
     return next(iter(public), None), next(iter(private), None)
-
-
-def report(result: Mapping[str, Any]) -> list[object]:
-    """What does not add up first, then importance, then each row in words."""
-    whose = f"all {len(result['by_class'])} classes" if result["by_class"] else result["target"]
-    scale = f"{result['scale']} of {whose}" if whose else result["scale"]
-    top = result["importance"][:MAX_SHOWN]
-    parts: list[object] = [
-        *(f"WARNING: {warning}" for warning in result["warnings"]),
-        f"Mean influence on the {scale}, over {output.format_value(result['num_rows_explained'])} rows",
-        output.fact_table([(entry["column"], number(entry["mean_abs"])) for entry in top]),
-    ]
-    if len(result["importance"]) > MAX_SHOWN:
-        parts.append(f"and {len(result['importance']) - MAX_SHOWN} more columns: --json lists them all")
-    for row in result["explanations"]:
-        sums = f"{signed_number(row['base_value'])} at the start, {signed_number(row['output'])} in all"
-        sums += "" if row["adds_up"] else f", {signed_number(row['residual'])} of it NOT EXPLAINED"
-        parts += [
-            "",
-            f"row {row['row_id']}: {row['prediction']}; {sums}",
-            *(f"  {reason}" for reason in row["reasons"]),
-            *(
-                f"  {' with '.join(pair['columns'])}: {signed_number(pair['value'])}"
-                for pair in row.get("interactions", ())
-            ),
-            *(f"  {part['column']}: {note}" for part in row.get("parts", ()) for note in part["notes"]),
-        ]
-    for path in result.get("layers", ()):
-        parts += ["", *ledger_lines(path)]
-    return parts + faithfulness_lines(result.get("trust"))
-
-
-def faithfulness_lines(trust: Mapping[str, Any] | None) -> list[object]:
-    """How many rows pass, and the figures of all of them; the page says what they mean."""
-    if not trust or not trust["rows"]:
-        return []
-    rows = trust["rows"]
-    lines: list[tuple[str, object]] = _curve_lines(rows)
-    for name in ("infidelity", "sensitivity"):
-        known = [row[name] for row in rows if row[name] is not None]
-        if known:
-            lines.append((name, f"{number(max(known))} at most"))
-    agreed = [row["agreement"]["rank_correlation"] for row in rows if row["agreement"]]
-    if agreed:
-        lines.append((f"agreement with {trust['second']}", f"rank correlation {number(min(agreed))} at least"))
-    parts = [part for row in rows for part in row.get("parts", ())]
-    for column in dict.fromkeys(part["column"] for part in parts):
-        some = [part for part in parts if part["column"] == column]
-        lines += [(f"{column}, {name}", told) for name, told in _curve_lines(some)]
-    if trust["randomised"]:
-        lines.append(("likeness with a shuffled model", number(trust["randomised"][-1]["similarity"])))
-    return ["", "how far to trust it", output.fact_table(lines), *(f"  {note}" for note in trust["notes"])]
-
-
-def _curve_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, object]]:
-    """Of the curves; of few players hardly any order can be told from chance."""
-    told = [row for row in rows if row["num_players"] > MIN_PLAYERS]
-    if not told:
-        return [("deletion and insertion", f"not to be told from chance with {MIN_PLAYERS} or fewer")]
-    return [
-        (name, f"{sum(row[name]['passes'] for row in told)} of {len(told)} rows beyond 95 % of random orders")
-        for name in ("deletion", "insertion")
-    ]
-
-
-def ledger_lines(path: Mapping[str, Any]) -> list[object]:
-    """What each layer of one perceptron sums to, and whether that is the change to be explained."""
-    lines = []
-    for line in path["ledger"]:
-        found = "balances" if line["passes"] else "DOES NOT BALANCE"
-        if line["passes"] is None:
-            found = f"{signed_number(line['bypassed'])} passes it by"
-        lines.append((f"{line['layer']} ({line['kind']})", f"{signed_number(line['sum'])}, {found}"))
-    return [f"part {path['part']}, layer by layer: {path['method']}", output.fact_table(lines)]

@@ -11,6 +11,7 @@ import click
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE, FOLDER, share
 from deepseek.cli.support.progress import Progress
+from deepseek.contracts import JsonObject
 from deepseek.look.numbers import duration, size
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def command(
     output.emit(to_json(done), as_json, lambda: [f"wrote {out}", variant_table(done), f"see {out / 'README.md'}"])
 
 
-def to_json(done: EdgeExport) -> dict[str, Any]:
+def to_json(done: EdgeExport) -> JsonObject:
     """The JSON object."""
     return {
         "bundle": done.subject.name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
+from deepseek.contracts import JsonObject
 from deepseek.look.numbers import count, duration, number, size
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def command(
     output.emit(result, as_json, lambda: report(plan, result))
 
 
-def to_json(plan: Plan) -> dict[str, Any]:
+def to_json(plan: Plan) -> JsonObject:
     """The JSON object. Bytes are per device, the fullest one; times of the whole batch at once."""
     shape = plan.shape
     return {
@@ -81,7 +81,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _forecast_to_dict(cost: Forecast) -> dict[str, Any]:
+def _forecast_to_dict(cost: Forecast) -> JsonObject:
     memory = cost.memory
     return {
         "split": asdict(cost.split),
@@ -131,14 +131,14 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
     ]
 
 
-def report(plan: Plan, result: Mapping[str, Any]) -> list[object]:
+def report(plan: Plan, result: JsonObject) -> list[object]:
     """The answer in one sentence, what it takes, what else there was, and what was assumed."""
     best, memory = plan.best, plan.best.memory
     sentence = (
         f"{plan.shape.name} ({number(plan.shape.num_parameters / 1e9)} billion parameters, {plan.job.dtype}) on "
         f"{plan.fleet}: {best.split}, {duration(best.token_s)} a token, {count(best.tokens_per_s)} tokens/s"
     )
-    took = output.fact_table(
+    memory_table = output.fact_table(
         [
             ("memory per device", f"{size(memory.total)} of {size(memory.usable)} usable"),
             ("  weights", size(memory.weights)),
@@ -154,7 +154,7 @@ def report(plan: Plan, result: Mapping[str, Any]) -> list[object]:
             ("tokens/s, prompts included", count(best.tokens_per_s)),
         ]
     )
-    parts: list[object] = [sentence, "", took]
+    parts: list[object] = [sentence, "", memory_table]
     if plan.others:
         parts += ["", _alternatives_table(plan)]
     if len(plan.others) > MAX_OTHERS:

@@ -151,6 +151,6 @@ def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
     if prediction.labels is not None:
         columns["prediction"] = prediction.labels
     if prediction.probabilities is not None:
-        for place, label in enumerate(prediction.labels_known):
-            columns[f"probability_{label}"] = prediction.probabilities[:, place]
+        for column, label in enumerate(prediction.labels_known):
+            columns[f"probability_{label}"] = prediction.probabilities[:, column]
     return columns

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,13 +16,14 @@ from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for
 
 if TYPE_CHECKING:
-    from deepseek.engines import MultimodalRuntime, Runtime
+    from deepseek.cli.support.opening import OpenedModel
+    from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.http.group import GroupMember, Membership
-    from deepseek.serve.models.graph import GraphAdapter
-    from deepseek.serve.models.text import TextAdapter
-    from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
+    from deepseek.serve.models.routing import TrafficSplit
+    from deepseek.serve.openai.generation import ModelPrecision
+    from deepseek.serve.repository.folder import Repository
 
 EPILOG = """\b
 Examples:
@@ -148,7 +148,7 @@ def command(
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen and repository is None:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
-    life = lifecycle_options(repository, watch, routes, key, lazy=settings.workers > 0)
+    lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
 
@@ -159,10 +159,10 @@ def command(
     with use_limits(limits), listening as listener:
         check_grpc_port(settings, first=member is None)
         if shared and member is None:
-            run_front_ends(settings, listener, life)
+            run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            run_server(models, settings, listener, audit_log, membership, life)
+            run_server(models, settings, listener, audit_log, membership, lifecycle)
 
 
 def open_served_models(
@@ -171,7 +171,7 @@ def open_served_models(
     settings: Settings,
     lossy: tuple[str | None, Path | None, Path | None],
     llm_precision: ModelPrecision | None,
-) -> dict[str, Any]:
+) -> dict[str, OpenedModel]:
     """Models by name, opened; `lossy`: the limits of less precise engines, and texts and rows to measure them on."""
     from deepseek.cli.support.opening import open_models, parse_lossy_options
 
@@ -185,8 +185,8 @@ def join_group(member: str | None, settings: Settings) -> tuple[Membership | Non
         return None, settings
     from deepseek.serve.http.group import Membership
 
-    found = Membership.read(member)
-    return found, replace(settings, port=found.port, grpc_port=found.grpc_port or None)
+    membership = Membership.read(member)
+    return membership, replace(settings, port=membership.port, grpc_port=membership.grpc_port or None)
 
 
 def check_grpc_port(settings: Settings, *, first: bool) -> None:
@@ -197,29 +197,32 @@ def check_grpc_port(settings: Settings, *, first: bool) -> None:
         bind(settings.host, settings.grpc_port, option="--grpc-port").close()
 
 
-def run_front_ends(settings: Settings, listener: socket, life: Mapping[str, Any]) -> None:
+def run_front_ends(settings: Settings, listener: socket, lifecycle: ModelLifecycle) -> None:
     """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
     from deepseek.serve.http.group import FrontEndGroup, run_group
     from deepseek.serve.run import bind, print_ready_line
 
     renews = bool(settings.api_keys_file or settings.tls_cert)
     port, grpc_port = listener.getsockname()[1], 0
-    with ExitStack() as held:
+    with ExitStack() as sockets:
         if settings.grpc_port is not None:
-            grpc = held.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
+            grpc = sockets.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
             grpc_port = grpc.getsockname()[1]
         run_group(
-            FrontEndGroup(port, settings.front_ends, print_ready_line, grpc_port=grpc_port, renews=renews, **life)
-        )
+            FrontEndGroup(
+                port, settings.front_ends, print_ready_line, grpc_port=grpc_port, renews=renews,
+                repository=lifecycle.repository, splits=lifecycle.splits,
+            )
+        )  # fmt: skip
 
 
 def run_server(
-    models: Mapping[str, Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel],
+    models: Mapping[str, OpenedModel],
     settings: Settings,
     listener: socket,
     audit_log: Path | None = None,
     membership: Membership | None = None,
-    life: Mapping[str, Any] = MappingProxyType({}),
+    lifecycle: ModelLifecycle | None = None,
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -231,12 +234,12 @@ def run_server(
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
 
-    metrics, live = Metrics(), LiveStats()
+    metrics, live, lifecycle = Metrics(), LiveStats(), lifecycle or ModelLifecycle()
     child = None
     if membership is not None:
         child = GroupMember(membership)
         child.state = lambda: [metrics.exposition().decode(), live.state()]
-        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.place}")  # a chain has one writer
+        audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
@@ -254,7 +257,8 @@ def run_server(
             metrics=lambda: merged_exposition(metrics, child), stats=lambda: live.snapshot(other_states(child))
         ),
         parent=None if child is None else child.channel,
-        **life,
+        repository=lifecycle.repository,
+        splits=lifecycle.splits,
     )
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:
@@ -266,9 +270,7 @@ def run_server(
             log.close()
 
 
-def engine_choice(
-    model: Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel,
-) -> dict[str, Any] | None:
+def engine_choice(model: OpenedModel) -> JsonObject | None:
     """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
     from deepseek.serve.models.graph import GraphAdapter
     from deepseek.serve.models.text import TextAdapter
@@ -286,16 +288,24 @@ def engine_choice(
     return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
 
 
-def lifecycle_options(
+@dataclass(frozen=True, slots=True)
+class ModelLifecycle:
+    """Models that come and go while the server runs."""
+
+    repository: Repository | None = None  # what may be loaded
+    splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
+
+
+def read_lifecycle(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
-) -> dict[str, Any]:
-    """What create_app is told of models that come and go. InputError for what it cannot be told."""
+) -> ModelLifecycle:
+    """From --repository, --watch and --route. InputError for options that do not go together."""
     from deepseek.cli.support.opening import open_checked
     from deepseek.errors import InputError
     from deepseek.serve.models.routing import parse_split
     from deepseek.serve.repository.folder import Repository
 
-    splits: dict[str, Any] = {}
+    splits: dict[str, TrafficSplit] = {}
     for name, split in map(parse_split, routes):
         if name in splits:
             raise InputError(
@@ -304,10 +314,10 @@ def lifecycle_options(
         splits[name] = split
     if watch is not None and repository is None:
         raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
-    found = None
+    folder = None
     if repository is not None:
-        found = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
-    return {"repository": found, "splits": splits}
+        folder = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
+    return ModelLifecycle(folder, splits)
 
 
 def other_states(child: GroupMember | None) -> list[Any]:

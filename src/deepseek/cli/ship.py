@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from deepseek.cli.support.options import (
     share,
 )
 from deepseek.cli.support.progress import Progress
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MissingError
 from deepseek.files import check_writable
-from deepseek.look import numbers
 
 KINDS = (
     "numeric", "integer_category", "category", "text", "datetime", "boolean", "identifier", "constant", "image",
@@ -138,7 +137,7 @@ def command(
     **options: Any,
 ) -> None:
     """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
-    source, options = _resolve_source(data, example, options)
+    source = _resolve_source(data, example, options)
     options["split"] = options["split"] or "random"
     options["kinds"] = dict(options["kinds"]) or None
     options["encoders"] = dict(options["encoders"]) or None
@@ -147,13 +146,13 @@ def command(
 
     if html is not None:
         _check_report(html, options["out"])
-    with ExitStack() as held:
+    with ExitStack() as resources:
         if then_serve:
             from deepseek.cli.support.serving import read_settings
             from deepseek.serve.run import bind
 
             settings = read_settings(host=host, port=port)
-            listener = held.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
+            listener = resources.enter_context(bind(settings.host, settings.port))  # kept while the model is trained
         path = _ship_and_report(source, options, html, as_json)
         if then_serve:
             from deepseek.cli.serve import run_server
@@ -173,54 +172,39 @@ def _check_report(html: Path, out: Path | None) -> None:
     check_writable(html)
 
 
-def _ship_and_report(source: Any, options: dict[str, Any], html: Path | None, as_json: bool) -> Path:
+def _ship_and_report(source: Any, options: JsonObject, html: Path | None, as_json: bool) -> Path:
     """Train and pack, write the report, then say what was made. Returns the bundle's path."""
-    from deepseek.automl.ship import ship
+    from deepseek.automl.options import ShipOptions
+    from deepseek.automl.ship import ship_with
 
     with closing(Progress()) as progress:
-        shipped = ship(source, **options, progress=progress, command=shlex.join(["deepseek", *sys.argv[1:]]))
+        command_line = shlex.join(["deepseek", *sys.argv[1:]])
+        result = ship_with(source, ShipOptions(**options, progress=progress, command=command_line))
     if html is not None:
         from deepseek.explain.bundle import explain_bundle
 
-        explain_bundle(shipped.path, source, html=html, trust=False)  # ship has a time of its own
+        explain_bundle(result.path, source, html=html, trust=False)  # ship has a time of its own
         output.note(f"the report is in {html}")
-    result = shipped.to_dict()
-    output.emit(result, as_json, lambda: summary(result))
-    output.warn(result["warnings"])
-    return shipped.path
+    output.emit(result, as_json, result.summary_parts)
+    output.warn(result.warnings)
+    return result.path
 
 
-def _resolve_source(data: Path | None, example: str | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What to read, and the options with the target. Says what is missing before anything heavy is imported."""
+def _resolve_source(data: Path | None, example: str | None, options: JsonObject) -> Any:
+    """What to read; an example also sets the target, name and split that are not among the options. Says what is
+    missing before anything heavy is imported."""
     if (data is None) == (example is None):
         raise click.UsageError("give either DATA or --example, not both and not neither")
     if example is not None:
-        from deepseek.automl.ship import from_example
+        from deepseek.automl.ship import open_example
 
-        return from_example(example, options)
+        rows = open_example(example, **{name: options[name] for name in ("target", "name", "split", "out")})
+        options |= {"target": rows.target, "name": rows.name, "split": rows.split}
+        return rows.table
     if options["target"] is None:
         raise click.UsageError("--target COLUMN is missing: which column is to be predicted?")
     if data is not None and not data.exists():
         raise MissingError(
             f"there is no file {data}", expected="a CSV, Parquet or Arrow file", fix="check the name and the folder"
         )
-    return data, options
-
-
-def summary(result: Mapping[str, Any]) -> list[object]:
-    """The answer in one sentence, then the figures, then where it came from."""
-    answer = f"{result['bundle']}: {result['model']} predicts {result['target']} ({result['task']})"
-    return [
-        f"{answer}; {numbers.size(result['size_bytes'])}",
-        output.figure_table(result["metrics"], result["baseline"]),
-        output.fact_table(
-            [
-                ("engine", result["engine"]),
-                ("CPU time", numbers.duration(result["cpu_s"])),
-                ("wall time", numbers.duration(result["wall_s"])),
-                ("seed", str(result["seed"])),
-                ("trials", result["num_trials"]),
-                ("digest", result["digest"]),
-            ]
-        ),
-    ]
+    return data

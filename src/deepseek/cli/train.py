@@ -62,11 +62,11 @@ def command(
 
     job = read_job(config, settings)
     need("torch", extra="train")
-    place = out or (config.parent / job.out if job.out else config.with_suffix(""))
+    folder = out or (config.parent / job.out if job.out else config.with_suffix(""))
     if processes is None:
-        result = run_job(job, config.parent, place, go_on=go_on)
+        result = run_job(job, config.parent, folder, go_on=go_on)
     else:
-        result = launch_job(job, config.parent, place, go_on=go_on, num_processes=processes, max_restarts=max_restarts)
+        result = launch_job(job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts)
     if result is not None:  # the first of several processes
         output.emit(result, as_json, lambda: summary(result))
         output.warn(result["warnings"])

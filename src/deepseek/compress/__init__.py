@@ -62,4 +62,15 @@ _MODULES = {
     "repair": "pruning.repair",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+#: Names of the last release.
+_RENAMED = {
+    "Distilled": "DistillationResult",
+    "Found": "CompressionResult",
+    "Pruned": "PruningResult",
+    "Repaired": "RepairResult",
+    "Teaching": "TeacherConfig",
+    "layer_initialised": "init_student_from_layers",
+    "optimise": "optimize",
+}
+
+__getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)

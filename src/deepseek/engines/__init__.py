@@ -47,4 +47,7 @@ _MODULES = {
     "open_runtime": "multimodal.runtime",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+#: Names of the last release.
+_RENAMED = {"FusedRuntime": "MultimodalRuntime"}
+
+__getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)

@@ -45,8 +45,8 @@ class Decision:
         """From decision.json: {"threshold", "costs", "interval": {"level", "half_width"}}, each null or absent.
         IntegrityError for rules that cannot be followed: a threshold that is no chance, costs that are not one number
         for each pair of labels, an interval without a width."""
-        told = parse_json_object(data, DECISION)
-        threshold, costs, interval = told.get("threshold"), told.get("costs"), told.get("interval")
+        document = parse_json_object(data, DECISION)
+        threshold, costs, interval = document.get("threshold"), document.get("costs"), document.get("interval")
         if threshold is not None and not (_is_number(threshold) and is_threshold(threshold)):
             raise _invalid_decision_error(f"threshold is {repr(threshold)[:80]}", THRESHOLD_RANGE)
         if interval is not None and not _is_interval(interval):

@@ -46,7 +46,7 @@ LOSSY_MODES = frozenset(name for name, way in EXECUTION_MODES.items() if way.bf1
 
 def has_gpu() -> bool:
     """Whether the driver of a GPU is there, found without importing anything."""
-    return any(Path(place).exists() for place in _DRIVER_FILES)
+    return any(Path(path).exists() for path in _DRIVER_FILES)
 
 
 def torch_has_gpu() -> bool:
@@ -86,11 +86,11 @@ def compile_module(module: Callable[..., Any], examples: Callable[[], Sequence[t
     MissingError where torch cannot compile: it needs a C++ compiler, and a folder that can be written to.
     """
     torch = need("torch", extra="train")
-    made = torch.compile(module, dynamic=True)
+    compiled = torch.compile(module, dynamic=True)
     try:
         with torch.inference_mode():
             for example in examples():
-                made(*example)
+                compiled(*example)
     except (RuntimeError, OSError, ImportError, subprocess.SubprocessError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MissingError(
@@ -99,8 +99,8 @@ def compile_module(module: Callable[..., Any], examples: Callable[[], Sequence[t
             fix="install g++, or leave the model to another engine",
         ) from error
 
-    def call(*given: Any) -> Any:
+    def call(*inputs: Any) -> Any:
         with torch.compiler.set_stance("eager_on_recompile"):
-            return made(*given)
+            return compiled(*inputs)
 
     return call

@@ -36,8 +36,8 @@ def export_torch_module(
     torch.onnx.export. What torch says about it is not printed, what it raises is."""
     torch = need("torch", extra="train")
     need("onnxscript", extra="compress")
-    said = io.StringIO()
-    with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+    output = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(output), redirect_stderr(output):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module, inputs, dynamo=True, verbose=False, optimize=False, input_names=list(input_names),
@@ -88,10 +88,10 @@ def _inputs_to_constants(graph: Any, hidden: dict[str, Any]) -> None:
 def _constant_tensor(node: Any) -> Any:
     """What a Constant holds, as a tensor; None for texts and lists."""
     ir = need("onnx_ir", extra="compress")
-    if (held := node.attributes.get("value")) is not None:
-        return held.value
-    if (held := node.attributes.get("value_float")) is not None:
-        return ir.tensor(np.array(held.value, np.float32))
+    if (attribute := node.attributes.get("value")) is not None:
+        return attribute.value
+    if (attribute := node.attributes.get("value_float")) is not None:
+        return ir.tensor(np.array(attribute.value, np.float32))
     return None
 
 

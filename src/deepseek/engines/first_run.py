@@ -56,11 +56,11 @@ def current_limits() -> FirstRunLimits:
 @contextmanager
 def use_limits(limits: FirstRunLimits) -> Iterator[None]:
     """For graphs that are opened within."""
-    before = _LIMITS.set(limits)
+    token = _LIMITS.set(limits)
     try:
         yield
     finally:
-        _LIMITS.reset(before)
+        _LIMITS.reset(token)
 
 
 @contextmanager
@@ -87,12 +87,12 @@ class LimitedSession:
     def _first(self, names: Sequence[str] | None, arrays: Mapping[str, Any], options: Any = None) -> Any:
         options = self._new_options() if options is None else options
         done, reached = threading.Event(), list[str]()
-        watch = threading.Thread(
+        watcher = threading.Thread(
             target=_terminate_over_limits, args=(options, self._limits, done, reached), name="first run", daemon=True
         )
-        watch.start()
+        watcher.start()
         try:
-            found = self._session.run(names, arrays, options)
+            outputs = self._session.run(names, arrays, options)
         except Exception as error:
             if reached:
                 raise CheckError(
@@ -103,21 +103,21 @@ class LimitedSession:
             raise
         finally:
             done.set()
-            watch.join()
+            watcher.join()
             options.terminate = False
         self.run = self._session.run
-        return found
+        return outputs
 
 
 def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
     """Tell a run to end when it has taken too much."""
-    started_s, before = perf_counter(), _resident_bytes()
+    started_s, before_bytes = perf_counter(), _resident_bytes()
     while not done.wait(min(CHECK_INTERVAL_S, limits.seconds)):
-        taken = _resident_bytes() - before
+        taken_bytes = _resident_bytes() - before_bytes
         if perf_counter() - started_s > limits.seconds:
             reached.append(f"more than {limits.seconds:g} s")
-        elif taken > limits.memory_bytes:
-            reached.append(f"{taken >> 20:,} MiB more")
+        elif taken_bytes > limits.memory_bytes:
+            reached.append(f"{taken_bytes >> 20:,} MiB more")
         if reached:
             options.terminate = True
             return

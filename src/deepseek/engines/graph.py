@@ -68,8 +68,8 @@ class OnnxGraphBuilder:
         """Define an operator of one's own by standard ones, once; `add(name, ..., domain=domain)` calls it. A runtime
         that has a kernel for it may run that instead; every other one runs `nodes` (onnx.helper.make_node)."""
         opset = self._helper.make_opsetid("", OPSET_VERSION)
-        made = self._helper.make_function(domain, name, inputs, outputs, nodes, [opset])
-        if self._functions.setdefault((domain, name), made) != made:
+        definition = self._helper.make_function(domain, name, inputs, outputs, nodes, [opset])
+        if self._functions.setdefault((domain, name), definition) != definition:
             raise InputError(
                 f"two parts define the ONNX function {domain}.{name}, each in its own way",
                 expected="one definition of a name",

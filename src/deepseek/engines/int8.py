@@ -46,35 +46,35 @@ def quantize_int8(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exac
     """
     onnx, runtime = need("onnx", extra=EXTRA), need("onnxruntime", extra="serve")
     library = need("onnxruntime.quantization", extra=EXTRA)
-    prepare = need("onnxruntime.quantization.shape_inference", extra=EXTRA).quant_pre_process
-    raised = (
+    preprocess = need("onnxruntime.quantization.shape_inference", extra=EXTRA).quant_pre_process
+    errors = (
         *_QUANTIZER_ERRORS,
         *runtime_errors(runtime),
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
     )
-    raised = (*raised, need("google.protobuf.message", extra=EXTRA).Error)
+    errors = (*errors, need("google.protobuf.message", extra=EXTRA).Error)
     common = {"per_channel": True, "weight_type": library.QuantType.QInt8, "nodes_to_exclude": list(exact)}
     with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as folder, silence_root_logger():
-        ready = Path(folder) / "ready.onnx"
+        prepared = Path(folder) / "ready.onnx"
         try:
-            prepare(str(path), str(ready), skip_symbolic_shape=True)
-            kinds = {node.op_type for node in onnx.load(ready, load_external_data=False).graph.node}
+            preprocess(str(path), str(prepared), skip_symbolic_shape=True)
+            kinds = {node.op_type for node in onnx.load(prepared, load_external_data=False).graph.node}
             operators = [
                 name for name in (*QUANTIZED_LAYERS, *(QUANTIZED_BETWEEN if "Conv" in kinds else ())) if name in kinds
             ]
             if not kinds & set(QUANTIZED_LAYERS):
                 raise ValueError("it has no layer that multiplies matrices")
             if calls is None:
-                library.quantize_dynamic(str(ready), str(out), op_types_to_quantize=operators, **common)
+                library.quantize_dynamic(str(prepared), str(out), op_types_to_quantize=operators, **common)
             else:
                 library.quantize_static(
-                    str(ready), str(out), _calibration_reader(library, calls), op_types_to_quantize=operators,
+                    str(prepared), str(out), _calibration_reader(library, calls), op_types_to_quantize=operators,
                     activation_type=library.QuantType.QUInt8, extra_options=_STATIC_OPTIONS, **common,
                 )  # fmt: skip
             if not {node.op_type for node in onnx.load(out).graph.node} & _QUANTIZE_OPERATORS:
                 raise ValueError("the quantizer found nothing to do")
-        except raised as error:
+        except errors as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
                 f"{path.name} cannot be made int8: {reason[0][:300]}",
@@ -97,9 +97,9 @@ def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
 @contextmanager
 def silence_root_logger() -> Iterator[None]:
     """Without what the quantizer writes to the root logger."""
-    before = logging.root.manager.disable
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(level)

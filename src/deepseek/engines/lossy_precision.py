@@ -29,7 +29,7 @@ from deepseek.contracts import Float32, Scores
 from deepseek.data import read_table
 from deepseek.engines import int8
 from deepseek.engines.checks.edges import FEATURES, make_edge_features
-from deepseek.engines.checks.gate import MAX_CASES_NAMED, nonfinite_faults
+from deepseek.engines.checks.gate import MAX_CASES_NAMED, max_or_infinite, nonfinite_faults
 from deepseek.engines.execution_mode import available_modes, limit_torch_threads
 from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
 from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
@@ -68,21 +68,21 @@ def choose_lossy_engines(runtime: Runtime, tolerance: Tolerance, rows: RowsFile 
     fit the bundle, or a cache that cannot be written to; errors of opening."""
     rows = None if rows is None or rows.path.suffix == SUFFIX else rows
     libraries = describe_machine("onnxruntime", "onnx", "torch", "xgboost-cpu", "xgboost")
-    asked = [VERSION, runtime.manifest.digest, libraries, asdict(tolerance), rows and rows.digest]
-    place = cache / f"{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}.json"
-    if (found := _read_cached(place)) is not None:
-        return found
+    key = [VERSION, runtime.manifest.digest, libraries, asdict(tolerance), rows and rows.digest]
+    path = cache / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
+    if (cached := _read_cached(path)) is not None:
+        return cached
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with exclusive_writer(place, LOCK_WAIT_S):  # side by side, measurements would slow each other down
-            if (found := _read_cached(place)) is not None:
-                return found
-            question = {
+        with exclusive_writer(path, LOCK_WAIT_S):  # side by side, measurements would slow each other down
+            if (cached := _read_cached(path)) is not None:
+                return cached
+            request = {
                 "path": str(runtime.bundle.path.absolute()), "tolerance": asdict(tolerance), "budget_s": BUDGET_S,
-                "rows": rows and str(rows.path), "int8_file": str(place.with_suffix(".int8.onnx")),
+                "rows": rows and str(rows.path), "int8_file": str(path.with_suffix(".int8.onnx")),
             }  # fmt: skip
-            record = run_in_subprocess("deepseek.engines.lossy_precision", question, limit_s=PROCESS_LIMIT_S)
-            with atomic_file(place) as part:
+            record = run_in_subprocess("deepseek.engines.lossy_precision", request, limit_s=PROCESS_LIMIT_S)
+            with atomic_file(path) as part:
                 part.write_text(json.dumps(record))
     except OSError as error:
         raise InputError(
@@ -93,15 +93,15 @@ def choose_lossy_engines(runtime: Runtime, tolerance: Tolerance, rows: RowsFile 
     return _engines_from_record(record)
 
 
-def _read_cached(place: Path) -> LossyEngines | None:
+def _read_cached(path: Path) -> LossyEngines | None:
     """What was found before; None when there is nothing, or not all of it as it was."""
     try:
-        found = _engines_from_record(json.loads(place.read_bytes()))
-        if found.int8 is not None and hashlib.sha256(Path(found.int8[0]).read_bytes()).hexdigest() != found.int8[1]:
+        cached = _engines_from_record(json.loads(path.read_bytes()))
+        if cached.int8 is not None and hashlib.sha256(Path(cached.int8[0]).read_bytes()).hexdigest() != cached.int8[1]:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found
+    return cached
 
 
 def _engines_from_record(record: Mapping[str, Any]) -> LossyEngines:
@@ -119,26 +119,26 @@ def measure_lossy_engines(
     with Runtime.open(path) as runtime:
         features = _measuring_features(runtime, rows)
         if len(features) < MIN_ROWS:
-            says = f"{len(features)} rows to measure on, and {MIN_ROWS} are needed: give --lossy-rows"
-            own = [(entry.kind, entry.from_rows) for entry in runtime.manifest.engines]
+            reason = f"{len(features)} rows to measure on, and {MIN_ROWS} are needed: give --lossy-rows"
+            own_engines = [(entry.kind, entry.from_rows) for entry in runtime.manifest.engines]
             return {
-                "engines": own or [(runtime.reference, 1)],
+                "engines": own_engines or [(runtime.reference, 1)],
                 "int8": None,
-                "table": [{"passes": False, "says": says}],
+                "table": [{"passes": False, "says": reason}],
             }
-        no_int8 = _write_int8_copy(runtime, features[::2], int8_file)
-        source = runtime.source(None if no_int8 else int8_file.read_bytes)
+        why_no_int8 = _write_int8_copy(runtime, features[::2], int8_file)
+        source = runtime.source(None if why_no_int8 else int8_file.read_bytes)
         kinds = [kind for kind in (*exact_kinds(runtime.model), *sorted(LOSSY_KINDS)) if _supports_model(kind, runtime)]
         table: list[dict[str, Any]] = []
         seconds: dict[str, dict[int, float]] = {}
         for kind in kinds:
-            if kind == "onnxruntime-int8" and no_int8:
-                table.append({"kind": kind, "passes": False, "says": no_int8})
+            if kind == "onnxruntime-int8" and why_no_int8:
+                table.append({"kind": kind, "passes": False, "says": why_no_int8})
                 continue
-            row, taken = _measure_kind(kind, runtime, source, features, tolerance, budget_s / len(kinds))
+            row, call_seconds = _measure_kind(kind, runtime, source, features, tolerance, budget_s / len(kinds))
             table.append({"kind": kind, **row})
             if row["passes"]:
-                seconds[kind] = taken
+                seconds[kind] = call_seconds
         first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == runtime.reference else 1.0))
         engines = choose_engines(seconds, first)
     copy = None
@@ -155,9 +155,9 @@ def _measuring_features(runtime: Runtime, rows: Path | None) -> Float32:
         if REFERENCE_ROWS_FILE not in runtime.manifest.files:
             return np.empty((0, 0), np.float32)
         with tempfile.TemporaryDirectory(prefix="deepseek-rows-") as folder:
-            place = Path(folder) / REFERENCE_ROWS_FILE
-            place.write_bytes(runtime.bundle.read(REFERENCE_ROWS_FILE))
-            table = read_table(place)
+            path = Path(folder) / REFERENCE_ROWS_FILE
+            path.write_bytes(runtime.bundle.read(REFERENCE_ROWS_FILE))
+            table = read_table(path)
     else:
         table = read_table(rows)
     features = runtime.prepare_table(table).features
@@ -193,20 +193,20 @@ def _measure_kind(
     """A kind against the model's twin, on the rows that did not calibrate, and the seconds of its calls."""
     rows = features[1::2]
     edges = make_edge_features(features)
-    at_edges = edges.arrays[FEATURES]
+    edge_rows = edges.arrays[FEATURES]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
-        expected, expected_there = runtime.model.score(rows), runtime.model.score(at_edges)
+        expected, edge_expected = runtime.model.score(rows), runtime.model.score(edge_rows)
     try:
         engine = engine_class(kind).open(source)
-        found, found_there = engine.score(rows), engine.score(at_edges)
+        scores, edge_scores = engine.score(rows), engine.score(edge_rows)
         engine.close()
     except DeepseekError as error:
         return {"passes": False, "says": str(error)[:500]}, {}
-    lost = nonfinite_faults(edges, {"output": expected_there.output}, {"output": found_there.output})
-    if lost:
-        return {"passes": False, "says": "; ".join(lost[:MAX_CASES_NAMED])}, {}
-    row = compare_with_exact(runtime, expected, found)
-    passes = compare_scores(runtime.model, expected, found)["passes"]
+    faults = nonfinite_faults(edges, {"output": edge_expected.output}, {"output": edge_scores.output})
+    if faults:
+        return {"passes": False, "says": "; ".join(faults[:MAX_CASES_NAMED])}, {}
+    row = compare_with_exact(runtime, expected, scores)
+    passes = compare_scores(runtime.model, expected, scores).passes
     if kind in LOSSY_KINDS:
         passes = row["difference"] <= tolerance.max_difference
         passes = passes and (row["agreement"] is None or row["agreement"] >= tolerance.min_agreement)
@@ -214,28 +214,24 @@ def _measure_kind(
     return {"passes": bool(passes), **row, "seconds": {str(size): s for size, s in seconds.items()}}, seconds
 
 
-def compare_with_exact(runtime: Runtime, expected: Scores, found: Scores) -> dict[str, Any]:
+def compare_with_exact(runtime: Runtime, expected: Scores, scores: Scores) -> dict[str, Any]:
     """The largest difference of a probability, or of a value as a share of the standard deviation of those expected;
     the share of rows that get the same label, as the bundle decides it."""
-    apart = np.abs(found.output.astype(np.float64) - expected.output)
+    errors = np.abs(scores.output.astype(np.float64) - expected.output)
     if runtime.manifest.task == "regression":
-        apart = apart / max(float(expected.output.std()), 1e-12)
-        return {"difference": _max_or_infinite(apart), "agreement": None}
-    before, after = (np.asarray(runtime.decide(scores).labels) for scores in (expected, found))
-    return {"difference": _max_or_infinite(apart), "agreement": float((before == after).mean())}
+        errors = errors / max(float(expected.output.std()), 1e-12)
+        return {"difference": max_or_infinite(errors), "agreement": None}
+    exact_labels, labels = (np.asarray(runtime.decide(scores).labels) for scores in (expected, scores))
+    return {"difference": max_or_infinite(errors), "agreement": float((exact_labels == labels).mean())}
 
 
-def _max_or_infinite(apart: np.ndarray[Any, Any]) -> float:
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
-
-
-def _handle_request(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:
     if available_modes():
         limit_torch_threads()
-    rows = None if asked["rows"] is None else Path(asked["rows"])
-    tolerance, int8_file = Tolerance(**asked["tolerance"]), Path(asked["int8_file"])
+    rows = None if request["rows"] is None else Path(request["rows"])
+    tolerance, int8_file = Tolerance(**request["tolerance"]), Path(request["int8_file"])
     return measure_lossy_engines(
-        Path(asked["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=asked["budget_s"]
+        Path(request["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=request["budget_s"]
     )
 
 

@@ -33,42 +33,45 @@ class MeasuringError(DeepseekError):
     """The process that measured has died, or said nothing that can be read."""
 
 
-def run_in_subprocess(module: str, asked: Mapping[str, Any], *, limit_s: float | None = None) -> Any:
-    """What `python -m module` answers on stdout to `asked`, both JSON. {"wrong": {...}} is raised as the error that it
-    was there; MeasuringError when the process has died, or was killed after `limit_s`."""
+def run_in_subprocess(module: str, request: Mapping[str, Any], *, limit_s: float | None = None) -> Any:
+    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it writes to stdout.
+
+    An error that it reports as {"wrong": {...}} is raised here as the same class; MeasuringError when the process has
+    died, or was killed after `limit_s`.
+    """
     try:
-        ran = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", module, str(os.getpid())],
-            input=json.dumps(asked).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
+            input=json.dumps(request).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise MeasuringError(
             f"measuring did not end within {limit_s:.0f} s", expected="a model that answers", fix="serve a smaller one"
         ) from error
     try:
-        found = json.loads(ran.stdout)
+        response = json.loads(process.stdout)
     except ValueError:
         raise MeasuringError(
-            f"measuring ended with {ran.returncode}", expected="0", fix="see what it has written to stderr"
+            f"measuring ended with {process.returncode}", expected="0", fix="see what it has written to stderr"
         ) from None
-    if wrong := found.get("wrong"):
-        kind = getattr(errors, wrong.pop("kind", ""), DeepseekError)
-        raise kind(wrong["message"], expected=wrong["expected"], fix=wrong["fix"])
-    return found
+    if error_fields := response.get("wrong"):
+        kind = getattr(errors, error_fields.pop("kind", ""), DeepseekError)
+        raise kind(error_fields["message"], expected=error_fields["expected"], fix=error_fields["fix"])
+    return response
 
 
-def answer_stdin(work: Callable[[Any], Mapping[str, Any]]) -> None:
-    """The other end, which ends with the one that asks: the question from stdin, what `work` makes of it, or what went
-    wrong, to stdout. What libraries print there meanwhile goes to stderr."""
+def answer_stdin(handle: Callable[[Any], Mapping[str, Any]]) -> None:
+    """The process's side of run_in_subprocess(): read the request from stdin, write what `handle` returns, or its
+    error, to stdout. It ends when its parent ends. What libraries print to stdout meanwhile goes to stderr."""
     end_with_parent(int(sys.argv[1]))
     stdout = os.dup(1)
     os.dup2(2, 1)
     try:
-        found = dict(work(json.load(sys.stdin)))
+        response = dict(handle(json.load(sys.stdin)))
     except DeepseekError as error:
-        found = {"wrong": error.to_dict() | {"kind": type(error).__name__}}
+        response = {"wrong": error.to_dict() | {"kind": type(error).__name__}}
     with open(stdout, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor)
-        json.dump(found, file)
+        json.dump(response, file)
 
 
 def describe_machine(*libraries: str) -> str:
@@ -78,19 +81,19 @@ def describe_machine(*libraries: str) -> str:
     except OSError:
         lines = []
     cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    shown = "".join(f", {library} {_installed_version(library)}" for library in libraries)
-    gpus = "".join(f", GPU {found}" for found in _gpu_names())
-    return f"{platform.machine()} {cpu or platform.processor()}{gpus}{shown}"
+    versions = "".join(f", {library} {_installed_version(library)}" for library in libraries)
+    gpu_text = "".join(f", GPU {name}" for name in _gpu_names())
+    return f"{platform.machine()} {cpu or platform.processor()}{gpu_text}{versions}"
 
 
 def _gpu_names() -> list[str]:
     """What NVIDIA's driver says of each, in the order of their places."""
-    found = []
-    for place in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with contextlib.suppress(OSError):
-            first = place.read_text(errors="replace").partition("\n")[0]
-            found.append(first.partition(":")[2].strip())
-    return found
+            line = path.read_text(errors="replace").partition("\n")[0]
+            names.append(line.partition(":")[2].strip())
+    return names
 
 
 def _installed_version(library: str) -> str:

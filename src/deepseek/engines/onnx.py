@@ -113,20 +113,20 @@ def _quiet_run_options(runtime: Any) -> Any:
     return options
 
 
-def check_row_shape(graph: str, end: Any, expected: Sequence[int]) -> None:
+def check_row_shape(graph: str, value: Any, expected: Sequence[int]) -> None:
     """IntegrityError when one input or output of a session states another size of a row than `expected`. A graph need
     not state its shapes."""
-    sizes = end.shape[1:]
+    sizes = value.shape[1:]
     fits = len(sizes) == len(expected) and all(
-        not isinstance(size, int) or size == wanted for size, wanted in zip(sizes, expected, strict=True)
+        not isinstance(size, int) or size == expected_size for size, expected_size in zip(sizes, expected, strict=True)
     )
-    if end.shape and not fits:
-        raise graph_mismatch_error(graph, f"{end.name[:100]!r} has the shape {end.shape}, not {['N', *expected]}")
+    if value.shape and not fits:
+        raise graph_mismatch_error(graph, f"{value.name[:100]!r} has the shape {value.shape}, not {['N', *expected]}")
 
 
 def check_outputs(graph: str, session: Any, names: Sequence[str], num_outputs: int) -> None:
     """IntegrityError unless a session has these outputs, and "output" as many columns as there are answers."""
-    outputs = {each.name: each for each in session.get_outputs()}
+    outputs = {output.name: output for output in session.get_outputs()}
     absent = [name for name in names if name not in outputs]
     if absent:
         raise graph_mismatch_error(graph, f"it has no output {absent[0]!r}")
@@ -154,8 +154,10 @@ def graph_mismatch_error(graph: str, what: str) -> IntegrityError:
 def _check_session(session: Any, source: Source) -> None:
     """IntegrityError unless the graph takes the features that are prepared, and answers for every label."""
     inputs = session.get_inputs()
-    if [each.name for each in inputs] != [_INPUT]:
-        raise graph_mismatch_error(GRAPH, f"it reads {', '.join(each.name[:50] for each in inputs[:5])}, not {_INPUT}")
+    if [value.name for value in inputs] != [_INPUT]:
+        raise graph_mismatch_error(
+            GRAPH, f"it reads {', '.join(value.name[:50] for value in inputs[:5])}, not {_INPUT}"
+        )
     check_row_shape(GRAPH, inputs[0], (source.num_features,))
     if source.num_outputs is not None:
         check_outputs(GRAPH, session, _OUTPUTS, source.num_outputs)
@@ -163,10 +165,10 @@ def _check_session(session: Any, source: Source) -> None:
 
 def runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
     """What onnxruntime raises about a graph or its inputs."""
-    raised = runtime.capi.onnxruntime_pybind11_state
+    module = runtime.capi.onnxruntime_pybind11_state
     names = (
         "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf",
         "ModelRequiresCompilation", "NoModel", "NoSuchFile", "NotFound", "NotImplemented", "RuntimeException",
     )  # fmt: skip
-    found = [getattr(raised, name) for name in names if hasattr(raised, name)]
-    return (*found, UnicodeDecodeError)  # when it would quote a broken name
+    errors = [getattr(module, name) for name in names if hasattr(module, name)]
+    return (*errors, UnicodeDecodeError)  # when it would quote a broken name

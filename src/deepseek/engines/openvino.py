@@ -32,21 +32,21 @@ def keep_signal_stack() -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    before, sigaltstack = _SignalStack(), ctypes.CDLL(None).sigaltstack
-    sigaltstack(None, ctypes.byref(before))
+    stack, sigaltstack = _SignalStack(), ctypes.CDLL(None).sigaltstack
+    sigaltstack(None, ctypes.byref(stack))
     try:
         yield
     finally:
-        sigaltstack(ctypes.byref(before), None)
+        sigaltstack(ctypes.byref(stack), None)
 
 
 @functools.cache
 def openvino_core(*, extra: str) -> Any:
     """The process's openvino.Core, its CPU plugin loaded. ExtraError that names `extra` without openvino."""
     with keep_signal_stack():
-        made = need("openvino", extra=extra).Core()
-        made.get_versions("CPU")  # loads the plugin
-    return made
+        core = need("openvino", extra=extra).Core()
+        core.get_versions("CPU")  # loads the plugin
+    return core
 
 
 def has_bf16(*, extra: str) -> bool:

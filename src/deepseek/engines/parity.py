@@ -1,18 +1,19 @@
 """Does every engine give the answers of the numpy twin? Measured on real rows, kept as evidence.
 
-check_parity(model, export_onnx(model, F), features) -> {"num_rows", "limits", "engines": {kind: {...}}}
+report = check_parity(model, export_onnx(model, F), features)
+report.engines["trees"].passes, report.to_dict()       # one engine; all of it for evidence/parity.json
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deepseek.contracts import Engine, Float32, Scores
+from deepseek.contracts import Engine, Float32, JsonObject, Scores
 from deepseek.engines.checks.edges import EdgeRows, make_edge_features
-from deepseek.engines.checks.gate import absolute_errors, edge_faults
+from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, edge_faults, max_or_infinite
 from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, REFERENCE, Source, engine_class
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
@@ -24,6 +25,53 @@ MARGIN_LIMIT = 1e-4
 MAX_PARITY_ROWS = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class EngineParity:
+    """How far one engine is from the numpy twin: largest differences over all rows and columns.
+
+    The differences are None where the engine could not start; `problem` says why.
+    """
+
+    passes: bool
+    output_difference: float | None = None  # absolute, of a probability or a predicted value
+    margin_difference: float | None = None  # absolute
+    relative_margin_difference: float | None = None  # as a share of max(1, the margin's size)
+    label_agreement: float | None = None  # share of rows with the same most likely label; None for regression
+    problem: str = ""
+    faults: tuple[str, ...] = ()  # what does not hold on rows at the edge, in words
+
+    def to_dict(self) -> JsonObject:
+        """The engine's entry in evidence/parity.json."""
+        document: JsonObject = {
+            "max_abs_difference": {"output": self.output_difference, "margin": self.margin_difference}
+        }
+        if self.relative_margin_difference is not None:
+            document["max_relative_difference"] = {"margin": self.relative_margin_difference}
+        document["passes"] = self.passes
+        if self.label_agreement is not None:
+            document["label_agreement"] = self.label_agreement
+        more = {"problem": self.problem, "faults": list(self.faults)}
+        return document | {name: value for name, value in more.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """Every engine that was compared, by kind, on `num_rows` real rows and on rows at the edge."""
+
+    num_rows: int
+    engines: Mapping[str, EngineParity]
+    edges: EdgeCheck
+
+    def to_dict(self) -> JsonObject:
+        """evidence/parity.json, but for the timings."""
+        return {
+            "num_rows": self.num_rows,
+            "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
+            "engines": {kind: parity.to_dict() for kind, parity in self.engines.items()},
+            "edges": self.edges.to_dict(),
+        }
+
+
 def check_parity(
     model: Model,
     graph: bytes,
@@ -33,13 +81,14 @@ def check_parity(
     num_threads: int = 1,
     kinds: Sequence[str] = (),
     missing: Float32 | None = None,
-) -> dict[str, Any]:
-    """Differences to Model.score of every engine that is installed and fits (or of `kinds` alone, the reference
-    first), on at most `max_rows` of `features`, on one of them alone, on `missing` (rows in which columns, or all, have
-    no value, as the preparer gives them) and on rows at the edge (checks.edges).
+) -> ParityReport:
+    """Compare every engine that is installed and fits (or `kinds` alone, the reference first) with Model.score.
+
+    They are compared on at most `max_rows` of `features` (N, F), on one of them alone, on `missing` (M, F), which are
+    rows in which columns, or all, have no value, as the preparer gives them, and on rows at the edge (checks.edges).
 
     CheckError when the exported graph misses a limit, or gives a number that is not finite where the model gives one:
-    it is what a bundle is served from. Another engine that does is reported with "passes" false, and not used.
+    it is what a bundle is served from. Another engine that does is reported as not passing, and not used.
     """
     rows = features[spread_indices(len(features), max_rows)]
     if missing is not None:
@@ -47,51 +96,46 @@ def check_parity(
     expected = model.score(rows)
     edges = make_edge_features(features)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    found = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
-    report = {
-        "num_rows": len(rows),
-        "limits": {"output": OUTPUT_LIMIT, "margin": MARGIN_LIMIT},
-        "engines": found,
-        "edges": {"num_rows": len(edges), "cases": list(dict.fromkeys(edges.cases))},
-    }
-    reference = found[REFERENCE]
-    if reference.get("faults"):
+    engines = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
+    reference = engines[REFERENCE]
+    if reference.faults:
         raise CheckError(
-            f"the exported graph does not answer as the model does: {'; '.join(reference['faults'])}",
+            f"the exported graph does not answer as the model does: {'; '.join(reference.faults)}",
             expected="finite numbers wherever the model gives them, within the limits of parity",
             fix="report it as a bug of the export, with the model's candidates",
         )
-    if not reference["passes"]:
-        worst = reference["max_abs_difference"]
+    if not reference.passes:
         raise CheckError(
-            f"the exported graph differs from the model: {worst['output']:.2e} in the output, "
-            f"{worst['margin']:.2e} in the margin, on {len(rows)} rows",
+            f"the exported graph differs from the model: {reference.output_difference:.2e} in the output, "
+            f"{reference.margin_difference:.2e} in the margin, on {len(rows)} rows",
             expected=f"at most {OUTPUT_LIMIT:g} and {MARGIN_LIMIT:g}",
             fix="report it as a bug of the export, with the model's candidates",
         )
-    return report
+    return ParityReport(len(rows), engines, EdgeCheck.of(edges))
 
 
 def exact_kinds(model: Model) -> list[str]:
     """The exact engines that are installed here and can run the model, the reference first; without those that are
     tried after others."""
-    found = []
+    kinds = []
     checked = [kind for kind in ENGINES if kind not in LOSSY_KINDS and kind not in LATE_KINDS]
     for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
-                found.append(kind)
+                kinds.append(kind)
         except ExtraError:
             if kind == REFERENCE:
                 raise
-    return found
+    return kinds
 
 
 def check_engine(
     model: Model, expected: Scores, rows: Float32, kind: str, source: Source, edges: EdgeRows | None = None
-) -> dict[str, Any]:
-    """One engine against the scores that are expected, and on rows at the edge; what does not hold there is listed as
-    "faults". An engine that cannot start counts as not passing."""
+) -> EngineParity:
+    """Compare one engine with the `expected` scores of `rows`, and with the model on rows at the edge.
+
+    An engine that cannot start counts as not passing; the reference raises instead.
+    """
     try:
         engine = engine_class(kind).open(source)
         scores = engine.score(rows)
@@ -99,58 +143,42 @@ def check_engine(
     except DeepseekError as error:
         if kind == REFERENCE:
             raise
-        return {
-            "max_abs_difference": {"output": None, "margin": None},
-            "passes": False,
-            "problem": str(error),
-        }
+        return EngineParity(passes=False, problem=str(error))
     engine.close()
-    report = compare_scores(model, expected, scores)
-    return report | {"passes": False, "faults": faults} if faults else report
+    parity = compare_scores(model, expected, scores)
+    return replace(parity, passes=False, faults=tuple(faults)) if faults else parity
 
 
 def _engine_edge_faults(model: Model, engine: Engine, edges: EdgeRows, margin: Float32, row: Float32) -> list[str]:
     """What does not hold on rows at the edge, or of one `row` alone, whose margin is known."""
     features = edges.arrays["features"]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
-        wanted, found = model.score(features), engine.score(features)
-    alone = absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin))
-    faults = (
-        []
-        if _max_or_infinite(alone) <= MARGIN_LIMIT
-        else [f"one row alone: margin differs by {_max_or_infinite(alone):.2g}"]
-    )
-    faults += edge_faults(edges, {"margin": wanted.margin}, {"margin": found.margin}, limit=MARGIN_LIMIT)
+        expected, scores = model.score(features), engine.score(features)
+    row_error = max_or_infinite(absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin)))
+    faults = [] if row_error <= MARGIN_LIMIT else [f"one row alone: margin differs by {row_error:.2g}"]
+    faults += edge_faults(edges, {"margin": expected.margin}, {"margin": scores.margin}, limit=MARGIN_LIMIT)
     limit = MARGIN_LIMIT if model.task == "regression" else OUTPUT_LIMIT
-    return faults + edge_faults(edges, {"output": wanted.output}, {"output": found.output}, limit=limit)
+    return faults + edge_faults(edges, {"output": expected.output}, {"output": scores.output}, limit=limit)
 
 
-def compare_scores(model: Model, expected: Scores, scores: Scores) -> dict[str, Any]:
+def compare_scores(model: Model, expected: Scores, scores: Scores) -> EngineParity:
     """Largest differences of margin and output, and the share of rows with the same most likely label."""
     margin, output = (absolute_errors(getattr(scores, name), getattr(expected, name)) for name in ("margin", "output"))
-    relative = margin / np.maximum(1.0, np.abs(expected.margin))
+    relative = max_or_infinite(margin / np.maximum(1.0, np.abs(expected.margin)))
+    output_difference = max_or_infinite(output)
     # a predicted value is a margin; a probability has a scale of its own
-    output_passes = model.task == "regression" or _max_or_infinite(output) <= OUTPUT_LIMIT
-    report = {
-        "max_abs_difference": {"output": _max_or_infinite(output), "margin": _max_or_infinite(margin)},
-        "max_relative_difference": {"margin": _max_or_infinite(relative)},
-        "passes": bool(output_passes and _max_or_infinite(relative) <= MARGIN_LIMIT),
-    }
+    output_passes = model.task == "regression" or output_difference <= OUTPUT_LIMIT
+    agreement = None
     if model.task != "regression":
-        same = scores.output.argmax(axis=1) == expected.output.argmax(axis=1)
-        report["label_agreement"] = float(same.mean())
-    return report
+        agreement = float((scores.output.argmax(axis=1) == expected.output.argmax(axis=1)).mean())
+    passes = bool(output_passes and relative <= MARGIN_LIMIT)
+    return EngineParity(passes, output_difference, max_or_infinite(margin), relative, agreement)
 
 
 def spread_indices(num_rows: int, most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """At most `most` row numbers, evenly spread and in order.
 
-    >>> spread(10, 4).tolist()
+    >>> spread_indices(10, 4).tolist()
     [0, 3, 6, 9]
     """
     return np.linspace(0, num_rows - 1, min(num_rows, most)).round().astype(np.int64)
-
-
-def _max_or_infinite(differences: np.ndarray[Any, np.dtype[Any]]) -> float:
-    """NaN counts as infinite."""
-    return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0))

@@ -68,8 +68,8 @@ def engine_file(kind: str) -> str:
 
 def engine_class(kind: str) -> EngineClass:
     """The class behind a kind; MissingError for an unknown one, ExtraError when its library is not installed."""
-    found: EngineClass = find("engines", kind)
-    return found
+    engine: EngineClass = find("engines", kind)
+    return engine
 
 
 def open_engine(kind: str, source: Source) -> Engine:

@@ -17,7 +17,6 @@ cite(text, "laws/")                                       the clauses that suppo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -25,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 from deepseek.extras import lazy_attributes
 
 if TYPE_CHECKING:
-    from deepseek.data.samples.preparer import BrokenPolicy
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.evaluation.faithfulness import evaluate_faithfulness, randomize_layers
     from deepseek.explain.media.texts import TextExplainer
     from deepseek.explain.modules.layer_path import layer_path
     from deepseek.explain.modules.layer_report import LayerPath
+    from deepseek.explain.options import ExplainOptions
     from deepseek.explain.report.document import schema
+    from deepseek.explain.report.explanation import BundleExplanation
     from deepseek.explain.report.page import write_report
     from deepseek.explain.report.summary import global_report, row_reports
     from deepseek.explain.shapley.partition import Budget
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "BundleExplanation",
+    "ExplainOptions",
     "LayerPath",
     "ModelExplainer",
     "TextExplainer",
@@ -66,6 +68,8 @@ __all__ = [
 
 _MODULES = {
     "Budget": "shapley.partition",
+    "BundleExplanation": "report.explanation",
+    "ExplainOptions": "options",
     "LayerPath": "modules.layer_report",
     "ModelExplainer": "tabular.explainer",
     "TextExplainer": "media.texts",
@@ -87,7 +91,10 @@ _MODULES = {
     "write_report": "report.page",
 }
 
-__getattr__ = lazy_attributes(__name__, _MODULES)
+#: Names of the last release.
+_RENAMED = {"randomised": "randomize_layers", "trust": "evaluate_faithfulness"}
+
+__getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)
 
 
 class _CallablePackage(ModuleType):
@@ -95,31 +102,12 @@ class _CallablePackage(ModuleType):
     first imported. So the room can be called: deepseek.explain(...) is explain_bundle(...), whatever was imported."""
 
     def __call__(
-        self,
-        path: str | Path,
-        data: Any,
-        *,
-        rows: Sequence[int] = (),
-        target: str | None = None,
-        html: str | Path | None = None,
-        files: str | Path | None = None,
-        broken: BrokenPolicy = "fail",
-        layers: bool = False,
-        trust: bool | None = None,
-        training: Any = None,
-        fixed: Sequence[str] = (),
-        json_file: str | Path | None = None,
-        key: str | Path | None = None,
-        budget: Budget | None = None,
-        interactions: bool = False,
-    ) -> dict[str, Any]:
+        self, path: str | Path, data: Any, options: ExplainOptions | None = None, **changes: Any
+    ) -> BundleExplanation:
         """See explain_bundle()."""
         from deepseek.explain.bundle import explain_bundle
 
-        return explain_bundle(
-            path, data, rows=rows, target=target, html=html, files=files, broken=broken, layers=layers, trust=trust,
-            training=training, fixed=fixed, json_file=json_file, key=key, budget=budget, interactions=interactions,
-        )  # fmt: skip
+        return explain_bundle(path, data, options, **changes)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -147,27 +147,27 @@ def _join_reasons(reasons: Sequence[str]) -> str:
     return "; ".join(dict.fromkeys(reasons))
 
 
-def _incomplete_rows(found: AttributionValues) -> NDArray[np.bool_]:
+def _incomplete_rows(result: AttributionValues) -> NDArray[np.bool_]:
     """Rows (N,) whose sum is further from the change than the limit."""
-    missed = np.abs(found.output - found.base - found.values.sum(axis=1))
-    return np.asarray(~(missed <= (0.0 if found.limit is None else found.limit)))
+    deltas = np.abs(result.output - result.base - result.values.sum(axis=1))
+    return np.asarray(~(deltas <= (0.0 if result.limit is None else result.limit)))
 
 
-def _within_sampling_error(found: AttributionValues) -> NDArray[np.bool_]:
+def _within_sampling_error(result: AttributionValues) -> NDArray[np.bool_]:
     """Rows (N,) of which sampling explains what their sum misses: by less than 4 standard errors of all values."""
-    missed = np.abs(found.output - found.base - found.values.sum(axis=1))
-    return np.asarray(missed <= (0.0 if found.error is None else 4 * found.error.sum(axis=1)))
+    deltas = np.abs(result.output - result.base - result.values.sum(axis=1))
+    return np.asarray(deltas <= (0.0 if result.error is None else 4 * result.error.sum(axis=1)))
 
 
-def _max_relative_delta(found: AttributionValues) -> float:
+def _max_relative_delta(result: AttributionValues) -> float:
     """The largest part of a change that a sum misses."""
-    change = found.output - found.base
-    missed = np.abs(change - found.values.sum(axis=1))
-    return float((missed / np.maximum(np.abs(change), np.finfo(np.float64).tiny)).max())
+    change = result.output - result.base
+    deltas = np.abs(change - result.values.sum(axis=1))
+    return float((deltas / np.maximum(np.abs(change), np.finfo(np.float64).tiny)).max())
 
 
-def _delta_causes(found: AttributionValues) -> str:
-    return "; ".join(found.notes) or "the module does something that has no rule"
+def _delta_causes(result: AttributionValues) -> str:
+    return "; ".join(result.notes) or "the module does something that has no rule"
 
 
 def _build_problem(
@@ -178,17 +178,16 @@ def _build_problem(
     fixed: Mapping[str, Any] | None,
 ) -> tuple[AttributionProblem, tuple[Tensor, ...]]:
     """The question, and baselines (B, ...) for each input."""
-    given = as_tuple(inputs)
-    check_inputs(model, given)
-    bases = tuple(torch.zeros_like(each[:1]) for each in given) if baselines is None else as_tuple(baselines)
-    check_baselines(given, bases, most=0)
+    rows = as_tuple(inputs)
+    check_inputs(model, rows)
+    bases = tuple(torch.zeros_like(each[:1]) for each in rows) if baselines is None else as_tuple(baselines)
+    check_baselines(rows, bases, most=0)
     many = tuple(
-        base.detach() if base.ndim == each.ndim else base.detach()[None]
-        for each, base in zip(given, bases, strict=True)
+        base.detach() if base.ndim == each.ndim else base.detach()[None] for each, base in zip(rows, bases, strict=True)
     )
     if len({len(base) for base in many}) != 1:
         raise InputError("the inputs have different numbers of baselines", expected="as many for each", fix="cut them")
-    question = AttributionProblem(model, tuple(each.detach() for each in given), (), dict(fixed or {}), target)
+    question = AttributionProblem(model, tuple(each.detach() for each in rows), (), dict(fixed or {}), target)
     return question, many
 
 

@@ -39,7 +39,7 @@ class Bin:
 
 
 class _IntegerScale(Scale):
-    """Of things that are counted: no tick stands between two of them."""
+    """A scale of counts: every tick is a whole number."""
 
     __slots__ = ()
 
@@ -311,7 +311,7 @@ def _line(frame: _Frame, points: Sequence[Point], cls: str) -> None:
 
 
 def _thin_points(points: Sequence[Point]) -> Sequence[Point]:
-    """At most _NUM_CURVE_POINTS of them, both ends kept."""
+    """At most _NUM_CURVE_POINTS of the points, evenly chosen, with both ends."""
     if len(points) <= _NUM_CURVE_POINTS:
         return points
     step = (len(points) - 1) / (_NUM_CURVE_POINTS - 1)

@@ -35,12 +35,12 @@ class DateScale(Scale):
     def ticks(self, num_wanted: int) -> list[float]:
         """Whole seconds, minutes, hours, days, months or years inside the range, about `num_wanted` of them."""
         low, high = max(self.low, _MIN_DATE_MS), min(self.high, _MAX_DATE_MS)
-        found: list[float] = []
+        ticks: list[float] = []
         for num in (num_wanted, 2 * num_wanted, 4 * num_wanted) if low < high else ():
-            found = _calendar_ticks(low, high, (self.high - self.low) / max(1, num))
-            if len(found) >= min(3, num_wanted):  # one or two tell little of the scale
+            ticks = _calendar_ticks(low, high, (self.high - self.low) / max(1, num))
+            if len(ticks) >= min(3, num_wanted):  # one or two tell little of the scale
                 break
-        return found
+        return ticks
 
     def labels(self, ticks: Sequence[float]) -> list[str]:
         """As much of each date as tells the ticks apart: a year, a month, a day, or the time too."""
@@ -63,12 +63,12 @@ def _calendar_ticks(low: float, high: float, rough: float) -> list[float]:
         first = -(-low // step)
         return [(first + index) * step for index in range(int(high // step - first) + 1)]
     months = next((num for num in _MONTH_STEPS if num * _MONTH >= rough), 0) or 12 * round(tick_step(rough / _YEAR))
-    start, found = _EPOCH + low * _MILLISECOND, []
+    start, ticks = _EPOCH + low * _MILLISECOND, []
     month = -(-(12 * start.year + start.month - 1) // months) * months  # counted from year 0
-    while month // 12 <= datetime.max.year and (turn := _month_start_ms(month)) <= high:
-        found += [turn] if turn >= low else []
+    while month // 12 <= datetime.max.year and (tick := _month_start_ms(month)) <= high:
+        ticks += [tick] if tick >= low else []
         month += months
-    return found
+    return ticks
 
 
 def _month_start_ms(month: int) -> float:

@@ -77,9 +77,9 @@ def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width:
     step = _STEP_PX + (_HEAD_PX if stacked else 0.0)
     canvas.height = step * len(layers) - 24
     left, right = name_px, width - note_px
-    drawn = [[unit for unit in layer.units if _is_known(unit)][:MAX_UNITS] for layer in layers]
+    shown = [[unit for unit in layer.units if _is_known(unit)][:MAX_UNITS] for layer in layers]
     places = [
-        {unit.name: _unit_x(index, len(units), left, right) for index, unit in enumerate(units)} for units in drawn
+        {unit.name: _unit_x(index, len(units), left, right) for index, unit in enumerate(units)} for units in shown
     ]
     for place, layer in enumerate(layers):
         _draw_background(canvas, layer, step * place, step, stacked=stacked)
@@ -88,7 +88,7 @@ def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width:
         some = [link for link in links if (link.place, link.end) == (place, to)]
         cls = "far" if to > place + 1 else ""
         _draw_links(canvas, some, places[place], places[to], first + step * place, first + step * to, cls)
-    for place, units in enumerate(drawn):
+    for place, units in enumerate(shown):
         y = first + step * place
         room = (right - left) / max(1, len(units)) - 6
         _draw_units(canvas, units, places[place], y, min(room, 150.0))
@@ -124,7 +124,7 @@ def _draw_links(
     end: float,
     cls: str,
 ) -> None:
-    """The strongest last, on top."""
+    """Draw the links between two layers, the strongest last, on top."""
     known = [one for one in links if one.source in above and one.target in below and math.isfinite(one.value)]
     known = sorted(known, key=lambda one: -abs(one.value))[:MAX_LINKS]
     most = max((abs(one.value) for one in known), default=0.0)

@@ -64,7 +64,7 @@ def _draw_row(canvas: Canvas, grid: _Grid, index: int) -> None:
 
 
 def _fit_grid(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: float) -> _Grid:
-    """As many classes as can show their numbers."""
+    """The grid with as many classes as can show their numbers within `width`."""
     for num in range(min(_MAX_CLASSES, len(labels)), 0, -1):
         shown, merged = _merge_classes(labels, counts, num)
         left = min(max(text_width(label) for label in shown) + 36, 0.3 * width) + 12
@@ -80,7 +80,7 @@ def _fit_grid(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: f
 def _merge_classes(
     labels: Sequence[Words], counts: Sequence[Sequence[int]], num_shown: int
 ) -> tuple[Sequence[Words], Sequence[Sequence[int]]]:
-    """The largest classes by themselves, the rest as one."""
+    """Labels and counts of the largest classes, with the others summed into one."""
     if len(labels) <= num_shown:
         return labels, counts
     ordered = sorted(range(len(labels)), key=lambda index: -sum(counts[index]))

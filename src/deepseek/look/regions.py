@@ -41,44 +41,44 @@ def heat_grid(picture: str, values: Sequence[Sequence[float]], *, title: Words, 
     canvas.marks.append(
         f'<image href="{escape(picture)}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
     )
-    most = max((value for line in values for value in line), default=0.0)
+    largest = max((value for line in values for value in line), default=0.0)
     framed = False
     for row, line in enumerate(values):
         for column, value in enumerate(line):
-            place = (column * width / len(line), row * height / len(values), width / len(line), height / len(values))
-            if step := _shade_level(value, most):
-                said = Text(f"row {row + 1}, column {column + 1}", f"第 {row + 1} 行，第 {column + 1} 列")
-                canvas.rect(*place, f"heat heat-{step}", tip=join(said, f": {numbers.number(value)}"))
-            if most > 0 and value == most and not framed:
-                canvas.rect(*place, "heat-most")
+            cell = (column * width / len(line), row * height / len(values), width / len(line), height / len(values))
+            if step := _shade_level(value, largest):
+                location = Text(f"row {row + 1}, column {column + 1}", f"第 {row + 1} 行，第 {column + 1} 列")
+                canvas.rect(*cell, f"heat heat-{step}", tip=join(location, f": {numbers.number(value)}"))
+            if largest > 0 and value == largest and not framed:
+                canvas.rect(*cell, "heat-most")
                 framed = True
     return canvas.svg()
 
 
-def shade_text(text: str, parts: Sequence[tuple[tuple[int, int], float]], *, most: float | None = None) -> Html:
-    """`text` with its parts (first letter, end) shaded by their values, as a paragraph. `most`: the value of the full
-    shade, by default the largest."""
-    most = max((value for _, value in parts), default=0.0) if most is None else most
-    found, at = [], 0
+def shade_text(text: str, parts: Sequence[tuple[tuple[int, int], float]], *, largest: float | None = None) -> Html:
+    """`text` with its parts (first letter, end) shaded by their values, as a paragraph. `largest` is the value of
+    the full shade, by default the largest of the parts."""
+    largest = max((value for _, value in parts), default=0.0) if largest is None else largest
+    pieces, end_of_last = [], 0
     for (start, end), value in sorted(parts):
-        if start < at or end <= start:
+        if start < end_of_last or end <= start:
             continue
-        step = _shade_level(value, most)
+        step = _shade_level(value, largest)
         word = escape(text[start:end])
-        found.append(escape(text[at:start]))
-        found.append(
+        pieces.append(escape(text[end_of_last:start]))
+        pieces.append(
             f'<span class="word-{step}" title="{escape(numbers.number(value))}">{word}</span>' if step else word
         )
-        at = end
-    return Html(f"<p>{''.join(found)}{escape(text[at:])}</p>")
+        end_of_last = end
+    return Html(f"<p>{''.join(pieces)}{escape(text[end_of_last:])}</p>")
 
 
-def image_with_text(picture: Html, text: Html, caption: Words = "") -> Html:
+def image_with_text(image: Html, text: Html, caption: Words = "") -> Html:
     """A picture beside the text that belongs to it."""
-    said = f"<figcaption>{inline(caption)}</figcaption>" if caption else ""
-    return Html(f'<div class="pair"><figure>{picture}{said}</figure>{text}</div>')
+    caption_html = f"<figcaption>{inline(caption)}</figcaption>" if caption else ""
+    return Html(f'<div class="pair"><figure>{image}{caption_html}</figure>{text}</div>')
 
 
-def _shade_level(value: float, most: float) -> int:
+def _shade_level(value: float, largest: float) -> int:
     """0 for nothing, else 1 to NUM_SHADES."""
-    return 0 if most <= 0 or value <= 0 else max(1, min(NUM_SHADES, round(NUM_SHADES * value / most)))
+    return 0 if largest <= 0 or value <= 0 else max(1, min(NUM_SHADES, round(NUM_SHADES * value / largest)))

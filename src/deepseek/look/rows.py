@@ -51,7 +51,7 @@ class RowLayout:
     def bottom(self) -> float:
         return self.top + self.step * len(self.labels)
 
-    def centre(self, row: int) -> float:
+    def center(self, row: int) -> float:
         """The middle of the marks of a row, from above."""
         return self.top + self.step * row + (20 if self.stacked else 4) + self.marks_px / 2
 
@@ -59,22 +59,22 @@ class RowLayout:
         """The x axis under all rows, its grid behind the marks."""
         x_axis(self.canvas, scale, self.top, self.bottom, label, grid=False)
         for tick in scale.ticks_for(scale.end - scale.start):
-            self.upright(scale(tick), "grid")
+            self.vertical_line(scale(tick), "grid")
 
-    def upright(self, x: float, cls: str) -> None:
+    def vertical_line(self, x: float, cls: str) -> None:
         """A vertical line through all rows, that leaves out the names where they stand above the marks."""
         if not self.stacked:
             self.canvas.line(x, self.top, x, self.bottom, cls)
             return
         half = self.marks_px / 2
         for row in range(len(self.labels)):
-            self.canvas.line(x, self.centre(row) - half, x, self.centre(row) + half, cls)
+            self.canvas.line(x, self.center(row) - half, x, self.center(row) + half, cls)
 
     def write(self, row: int, *, cls: str = "", strong: bool = False) -> None:
         """The name and the number of a row; `cls` colours the number."""
         label, value = self.labels[row], self.values[row]
         canvas = self.canvas
-        y = self.top + self.step * row + 14 if self.stacked else self.centre(row) + 4
+        y = self.top + self.step * row + 14 if self.stacked else self.center(row) + 4
         room = canvas.width - text_width(value) - 12 if self.stacked else self.label_px
         kind = "strong" if strong else ""
         shown = shorten_words(label, room)
@@ -92,7 +92,7 @@ def bars(names: Sequence[Words], values: Sequence[float], *, title: Words, width
     scale = Scale(0.0, max([*values, 0.0]) or 1.0, rows.left, rows.right)
     rows.axis(scale, label)
     for row, value in enumerate(values):
-        rows.canvas.rect(scale.start, rows.centre(row) - 7, scale(value) - scale.start, 14, "bar")
+        rows.canvas.rect(scale.start, rows.center(row) - 7, scale(value) - scale.start, 14, "bar")
         rows.write(row)
     return rows.canvas.svg()
 
@@ -113,9 +113,9 @@ def intervals(
     scale = Scale(*bounds(everything, margin=0.05), rows.left, rows.right)
     rows.axis(scale, label)
     if guide is not None:
-        rows.upright(scale(guide), "guide")
+        rows.vertical_line(scale(guide), "guide")
     for row, (value, low, high) in enumerate(figures):
-        y = rows.centre(row)
+        y = rows.center(row)
         if math.isfinite(low) and math.isfinite(high):
             rows.canvas.line(scale(low), y, scale(high), y, "whisker")
         if math.isfinite(value):
@@ -145,9 +145,9 @@ def beeswarm(
     low, high = bounds([0.0, *(value for row in points for value, _ in row)], margin=0.02)
     scale = Scale(low, high, rows.left + 3, rows.right - 3)
     rows.axis(scale, label)
-    rows.upright(scale(0.0), "axis")
+    rows.vertical_line(scale(0.0), "axis")
     for row, dots in enumerate(points):
-        places = _swarm_positions([scale(value) for value, _ in dots], rows.centre(row), rows.marks_px)
+        places = _swarm_positions([scale(value) for value, _ in dots], rows.center(row), rows.marks_px)
         for step, members in _group_by_level(places, [level for _, level in dots]).items():
             canvas.dots(members, f"fine {step}")
         rows.write(row)
@@ -190,12 +190,12 @@ def waterfall(
     canvas = rows.canvas
     rows.axis(scale, label)
     for value in (base, output):
-        rows.upright(scale(value), "guide")
-    canvas.dots([(scale(output), rows.centre(0)), (scale(base), rows.centre(len(labels) - 1))], "big neutral")
+        rows.vertical_line(scale(value), "guide")
+    canvas.dots([(scale(output), rows.center(0)), (scale(base), rows.center(len(labels) - 1))], "big neutral")
     for row, step in enumerate(steps, start=1):
         sign = "positive" if step.value >= 0 else "negative"
         canvas.polyline(
-            _arrow_points(scale(ends[row]), scale(ends[row - 1]), rows.centre(row)), f"fill-{sign}", close=True
+            _arrow_points(scale(ends[row]), scale(ends[row - 1]), rows.center(row)), f"fill-{sign}", close=True
         )
         rows.write(row, cls=sign)
     rows.write(0, strong=True)
@@ -256,9 +256,9 @@ def _swarm_positions(xs: Sequence[float], centre: float, height: float) -> list[
     cells = [round(x / _DOT_PX) for x in xs]
     fullest = max((cells.count(cell) for cell in set(cells)), default=1)
     gap = min(_DOT_PX, (height - _DOT_PX) / max(1, fullest - 1))
-    seen: dict[int, int] = {}
+    num_in_bin: dict[int, int] = {}
     places = []
     for x, cell in zip(xs, cells, strict=True):
-        turn = seen[cell] = seen.get(cell, -1) + 1
+        turn = num_in_bin[cell] = num_in_bin.get(cell, -1) + 1
         places.append((x, centre + (turn + 1) // 2 * gap * (1 if turn % 2 else -1)))
     return places

@@ -82,15 +82,15 @@ def text_saliency(
     drawn = [token for token in good[:MAX_TOKENS] if token[1] <= MAX_CHARACTERS]
     end = len(text) if len(drawn) == len(good) and len(text) <= MAX_CHARACTERS else (drawn[-1][1] if drawn else 0)
     end = end or min(len(text), MAX_CHARACTERS)
-    most = max((abs(value) for _, _, value, _ in good), default=0.0)
-    body = _mark_sentences(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], most)
+    largest = max((abs(value) for _, _, value, _ in good), default=0.0)
+    body = _mark_sentences(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], largest)
     if end < len(text):
         body += f"<span class=soft>{inline(_hidden_tokens_note(good[len(drawn) :]))}</span>"
     named: list[tuple[Words, float]] = [
         (f"“{numbers.clip(text[low:high].strip(), 24)}”", value) for low, high, value, _ in good
     ]
     body = f'<p class="marked">{body}</p>'
-    return _render_figure(title, body, most, named, label, data, is_text=True, sentences=bool(sentences))
+    return _render_figure(title, body, largest, named, label, data, is_text=True, sentences=bool(sentences))
 
 
 def image_saliency(
@@ -111,17 +111,17 @@ def image_saliency(
     """
     if picture and not picture.startswith("data:image/"):
         raise ValueError("a page asks for nothing: the picture must stand in it as data:image/...")
-    kept = [place for place, (box, value) in enumerate(regions) if _is_box(box) and math.isfinite(value)]
-    good = [regions[place] for place in kept]
+    kept = [index for index, (box, value) in enumerate(regions) if _is_box(box) and math.isfinite(value)]
+    good = [regions[index] for index in kept]
     extent = (
         float(size[0] if size else max((box[2] for box, _ in good), default=1.0)) or 1.0,
         float(size[1] if size else max((box[3] for box, _ in good), default=1.0)) or 1.0,
     )
-    most = max((abs(value) for _, value in good), default=0.0)
-    called = [names[place] if names else _describe_location(regions[place][0], extent) for place in kept]
-    named = [(name, value) for name, (_, value) in zip(called, good, strict=True)]
+    largest = max((abs(value) for _, value in good), default=0.0)
+    region_names = [names[index] if names else _describe_location(regions[index][0], extent) for index in kept]
+    named = [(name, value) for name, (_, value) in zip(region_names, good, strict=True)]
     strongest = sorted(good, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
-    return _render_figure(title, _draw_regions(strongest, extent, picture, most, title), most, named, label, data)
+    return _render_figure(title, _draw_regions(strongest, extent, picture, largest, title), largest, named, label, data)
 
 
 def grid_regions(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]:
@@ -140,49 +140,49 @@ def grid_regions(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[
 
 
 def _drawable_tokens(text: str, parts: Sequence[Token]) -> list[Token]:
-    found: list[Token] = []
+    kept: list[Token] = []
     for token in sorted(parts, key=lambda token: token[:2]):
         start, end, value, _ = token
-        if (found[-1][1] if found else 0) <= start < end <= len(text) and math.isfinite(value):
-            found.append(token)
-    return found
+        if (kept[-1][1] if kept else 0) <= start < end <= len(text) and math.isfinite(value):
+            kept.append(token)
+    return kept
 
 
-def _mark_sentences(text: str, parts: Sequence[Token], sentences: Sequence[Sentence], most: float) -> str:
+def _mark_sentences(text: str, parts: Sequence[Token], sentences: Sequence[Sentence], largest: float) -> str:
     """Tokens inside of sentences; a sentence's amount stands behind it."""
-    found, at = [], 0
+    pieces, at = [], 0
     for start, end, value in sorted(sentences):
         if start < at:
             continue
-        found.append(_shade_tokens(text, at, start, parts, most))
+        pieces.append(_shade_tokens(text, at, start, parts, largest))
         lead = start + len(text[start:end]) - len(text[start:end].lstrip())
         tail = start + len(text[start:end].rstrip())
         if not math.isfinite(value) or lead >= tail:
-            found.append(_shade_tokens(text, start, end, parts, most))
+            pieces.append(_shade_tokens(text, start, end, parts, largest))
         else:
             kind = "down" if value < 0 else "up"
-            inside = _shade_tokens(text, lead, tail, parts, most)
-            found.append(_shade_tokens(text, start, lead, parts, most))
-            found.append(f'<span class="said {kind}">{inside}</span>')
-            found.append(f'<span class="amount">{escape(numbers.signed_number(value))}</span>')
-            found.append(escape(text[tail:end]))
+            inside = _shade_tokens(text, lead, tail, parts, largest)
+            pieces.append(_shade_tokens(text, start, lead, parts, largest))
+            pieces.append(f'<span class="said {kind}">{inside}</span>')
+            pieces.append(f'<span class="amount">{escape(numbers.signed_number(value))}</span>')
+            pieces.append(escape(text[tail:end]))
         at = end
-    return "".join(found) + _shade_tokens(text, at, len(text), parts, most)
+    return "".join(pieces) + _shade_tokens(text, at, len(text), parts, largest)
 
 
-def _shade_tokens(text: str, low: int, high: int, parts: Sequence[Token], most: float) -> str:
-    found, at = [], low
+def _shade_tokens(text: str, low: int, high: int, parts: Sequence[Token], largest: float) -> str:
+    pieces, at = [], low
     for start, end, value, error in parts:
         first, last = max(start, low), min(end, high)
-        step = _shade_level(value, most)
+        step = _shade_level(value, largest)
         if not step or first >= last:
             continue
         tip = numbers.signed_number(value) + (f" ± {numbers.number(error)}" if error else "")
         kind = "down" if value < 0 else "up"
-        found.append(escape(text[at:first]))
-        found.append(f'<span class="{kind}-{step}" title="{escape(tip)}">{escape(text[first:last])}</span>')
+        pieces.append(escape(text[at:first]))
+        pieces.append(f'<span class="{kind}-{step}" title="{escape(tip)}">{escape(text[first:last])}</span>')
         at = last
-    return "".join(found) + escape(text[at:high])
+    return "".join(pieces) + escape(text[at:high])
 
 
 def _hidden_tokens_note(hidden: Sequence[Token]) -> Text:
@@ -192,9 +192,9 @@ def _hidden_tokens_note(hidden: Sequence[Token]) -> Text:
 
 
 def _draw_regions(
-    regions: Sequence[Region], extent: tuple[float, float], picture: str, most: float, title: Words
+    regions: Sequence[Region], extent: tuple[float, float], picture: str, largest: float, title: Words
 ) -> str:
-    """Side by side; a wide one above the other."""
+    """The picture and its shaded copy, side by side; below each other where they are wide."""
     is_wide = extent[0] > 2 * extent[1]
     width = _WIDE_PX if is_wide or not picture else _SIDE_PX
     if not is_wide:
@@ -213,7 +213,7 @@ def _draw_regions(
     for box, value in regions:
         x, y = left + box[0] * width / extent[0], top + box[1] * height / extent[1]
         wide, high = (box[2] - box[0]) * width / extent[0], (box[3] - box[1]) * height / extent[1]
-        step, kind = _shade_level(value, most), "down" if value < 0 else "up"
+        step, kind = _shade_level(value, largest), "down" if value < 0 else "up"
         if step:
             canvas.rect(x, y, wide, high, f"lit-{kind} lit-{step}", tip=numbers.signed_number(value))
         if step and kind not in framed:  # the strongest come first
@@ -228,7 +228,7 @@ def _draw_regions(
 def _render_figure(
     title: Words,
     body: str,
-    most: float,
+    largest: float,
     named: Sequence[tuple[Words, float]],
     label: Words,
     data: Any,
@@ -237,15 +237,15 @@ def _render_figure(
     sentences: bool = False,
 ) -> Html:
     said = inline(_describe_strongest(named, label))
-    legend = _legend(most, is_text=is_text, sentences=sentences) if most else ""
+    legend = _legend(largest, is_text=is_text, sentences=sentences) if largest else ""
     return Html(
         f'<figure class="parts"><h3>{inline(title)}</h3>{body}{legend}<figcaption>{said}</figcaption>{as_json(data)}'
         "</figure>"
     )
 
 
-def _legend(most: float, *, is_text: bool, sentences: bool) -> str:
-    low, high = numbers.signed_number(-most), numbers.signed_number(most)
+def _legend(largest: float, *, is_text: bool, sentences: bool) -> str:
+    low, high = numbers.signed_number(-largest), numbers.signed_number(largest)
     names = ("down", "up") if is_text else ("flat", "over")
     down = "".join(f'<i class="{names[0]}-{step}"></i>' for step in range(NUM_SHADES, 0, -2))
     up = "".join(f'<i class="{names[1]}-{step}"></i>' for step in range(2, NUM_SHADES + 1, 2))
@@ -290,6 +290,6 @@ def _is_box(box: Sequence[float]) -> bool:
     return len(box) == 4 and all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]
 
 
-def _shade_level(value: float, most: float) -> int:
+def _shade_level(value: float, largest: float) -> int:
     """0 for next to nothing, else 1 to NUM_SHADES."""
-    return min(NUM_SHADES, round(NUM_SHADES * abs(value) / most)) if most > 0 and math.isfinite(value) else 0
+    return min(NUM_SHADES, round(NUM_SHADES * abs(value) / largest)) if largest > 0 and math.isfinite(value) else 0

@@ -37,6 +37,6 @@ def escape_for_spreadsheet(cell: str) -> str:
     return _CONTROLS.sub(_escape_code, cell)
 
 
-def _escape_code(found: re.Match[str]) -> str:
-    """As Python writes it: \\x1b."""
-    return found[0].encode("unicode_escape").decode("ascii")
+def _escape_code(match: re.Match[str]) -> str:
+    """A control character as Python escapes it: \\x1b."""
+    return match[0].encode("unicode_escape").decode("ascii")

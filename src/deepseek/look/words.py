@@ -20,7 +20,7 @@ _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f]")
 
 
 class Text(NamedTuple):
-    """The same words twice."""
+    """The same words in English and in Chinese."""
 
     en: str
     zh: str

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.augment import draw_ratio
 from deepseek.nn.encoders import num_heads
 
@@ -313,3 +314,6 @@ def mean_over_present(each: Tensor, there: Tensor) -> Tensor:
 def _module_key(name: str) -> str:
     """A column's name as a module's, which may hold no dot. Escaped, so that two names stay two."""
     return "m_" + name.replace("%", "%25").replace(".", "%2E")
+
+
+__getattr__ = renamed_attributes(__name__, {"FusionShape": "MultimodalShape"})

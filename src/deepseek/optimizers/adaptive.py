@@ -136,10 +136,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As of any torch optimizer. A group that names an "lr" or an "initial_lr" starts from it."""
-        given = dict(param_group)
-        if "lr" in given or "initial_lr" in given:
-            given["lr"] = given["initial_lr"] = given.get("initial_lr", given.get("lr"))
-        super().add_param_group(given)
+        options = dict(param_group)
+        if "lr" in options or "initial_lr" in options:
+            options["lr"] = options["initial_lr"] = options.get("initial_lr", options.get("lr"))
+        super().add_param_group(options)
         group = self.param_groups[-1]
         AdaptiveConfig.of(group)
         for param in group["params"]:
@@ -150,11 +150,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     fix="give its real and imaginary parts: torch.view_as_real(parameter)",
                 )
         device = local_part(group["params"][0]).device
-        num = len(group["params"])
+        num_params = len(group["params"])
         group["bounds"] = torch.full(
-            (num,), math.inf, dtype=torch.float32, device=device
+            (num_params,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
-        group["norms"] = torch.zeros(num, dtype=torch.float32, device=device)  # of the directions taken last
+        group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
         # the first group count
         group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
@@ -221,7 +221,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        slices = [found for group in self.param_groups if (found := self._slice(group)) is not None]
+        slices = [part_of_group for group in self.param_groups if (part_of_group := self._slice(group)) is not None]
         if not slices and self._group is None:
             return loss
         head = self.param_groups[0]
@@ -231,37 +231,40 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             return loss
         step = head["step"] = head["step"] + 1
         clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
-        for each in slices:
-            for part in _split_slice(each):
+        for group_slice in slices:
+            for part in _split_slice(group_slice):
                 _update_directions(part, clip)
                 self._move(part, head["control"], step)
         return loss
 
     def _slice(self, group: dict[str, Any]) -> ParameterSlice | None:
         """What of a group takes part in this step, its state made."""
-        places = [place for place, param in enumerate(group["params"]) if param.grad is not None]
-        if not places:
+        indices = [index for index, param in enumerate(group["params"]) if param.grad is not None]
+        if not indices:
             return None
-        whole = [group["params"][place] for place in places]
-        for param in whole:
+        parameters = [group["params"][index] for index in indices]
+        for param in parameters:
             if param.grad.is_sparse:
                 raise InputError(
                     f"the gradient of a parameter of shape {tuple(param.shape)} is sparse",
                     expected="dense gradients",
                     fix="make its embedding with sparse=False",
                 )
-        states = [self.state[param] for param in whole]
-        params = [local_part(param) for param in whole]
-        for param, inner, state in zip(whole, params, states, strict=True):
+        states = [self.state[param] for param in parameters]
+        params = [local_part(param) for param in parameters]
+        for param, inner, state in zip(parameters, params, states, strict=True):
             if not state:
                 state["step"], state["eigen"] = 0, inner is param and kronecker.has_eigenbasis(param)
                 shape = (inner.shape[0], -1) if state["eigen"] else inner.shape
                 for name in ("exp_avg", "exp_avg_sq", "direction"):
                     state[name] = torch.zeros_like(inner, memory_format=torch.contiguous_format).reshape(shape)
         grads = [
-            local_part(param.grad).reshape(state["exp_avg"].shape) for param, state in zip(whole, states, strict=True)
+            local_part(param.grad).reshape(state["exp_avg"].shape)
+            for param, state in zip(parameters, states, strict=True)
         ]
-        return ParameterSlice(group, torch.tensor(places, device=group["norms"].device), params, grads, states, whole)
+        return ParameterSlice(
+            group, torch.tensor(indices, device=group["norms"].device), params, grads, states, parameters
+        )
 
     def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
@@ -331,10 +334,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         )
         keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
         if step >= BOUND_FROM_STEP:
-            found = (control[1].to(at.device) <= 0) | (rates < rate)
+            is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
             bounds = group["bounds"][at]
             matrices = torch.tensor([param.ndim > 1 for param in part.whole], device=at.device)
-            bounds = torch.where(matrices & found & bounds.isinf(), weight * BOUND_RATIO, bounds) * (1 + BOUND_GROWTH)
+            bounds = torch.where(matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
+                1 + BOUND_GROWTH
+            )
             group["bounds"][at] = bounds
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
         for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):

@@ -126,8 +126,8 @@ class AdaptiveReference:
         )
         keep = 1 - rate * self.knobs.weight_decay
         if self.num_steps >= k.BOUND_FROM_STEP:
-            found = self.alignment <= 0 or rate < self.rate
-            if one.param.ndim > 1 and found and one.bound == math.inf:
+            is_settled = self.alignment <= 0 or rate < self.rate
+            if one.param.ndim > 1 and is_settled and one.bound == math.inf:
                 one.bound = k.BOUND_RATIO * weight
             one.bound *= 1 + k.BOUND_GROWTH
             if one.bound < weight:

@@ -42,9 +42,9 @@ def update_elementwise_directions(
     """Adam's direction, element by element, for many tensors at once."""
     beta1, beta2 = betas
     clip = clip.to(grads[0].device, grads[0].dtype)
-    kept = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
+    state_tensors = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
     root = math.sqrt(1 - beta2**step)
-    for parts, averages, squares, directions in cache_sized_pieces(grads, *kept):
+    for parts, averages, squares, directions in cache_sized_pieces(grads, *state_tensors):
         torch._foreach_copy_(directions, parts)
         torch._foreach_mul_(directions, clip)
         torch._foreach_lerp_(averages, directions, 1 - beta1)
@@ -68,8 +68,8 @@ def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...
     size = 0
     for tensors in zip(*lists, strict=True):
         for pieces in zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True):
-            for held, piece in zip(waiting, pieces, strict=True):
-                held.append(piece)
+            for batch, piece in zip(waiting, pieces, strict=True):
+                batch.append(piece)
             size += len(pieces[0])
             if size >= PIECE_ELEMENTS:
                 yield tuple(waiting)

@@ -85,8 +85,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             {"params": [each.value for each in variables if self._use_weight_decay(each)]},
             {"params": [each.value for each in variables if not self._use_weight_decay(each)], "weight_decay": 0.0},
         ]
-        made = [group for group in groups if group["params"]]
-        self._torch = adaptive.AdaptiveOptimizer(made, **asdict(self.knobs))
+        used_groups = [group for group in groups if group["params"]]
+        self._torch = adaptive.AdaptiveOptimizer(used_groups, **asdict(self.knobs))
         self._torch.attach(self._dropouts)
 
     def get_current_lr(self) -> float:
@@ -121,19 +121,19 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         if self._torch is None:
             return
         state = self._torch.state_dict()
-        for place, values in state["state"].items():
+        for index, values in state["state"].items():
             for name, value in values.items():
                 by_columns = isinstance(value, torch.Tensor) and value.ndim == 2 and not value.is_contiguous()
-                store[f"state.{place}.{name}{_COLUMN_MAJOR_SUFFIX * by_columns}"] = _as_array(
+                store[f"state.{index}.{name}{_COLUMN_MAJOR_SUFFIX * by_columns}"] = _as_array(
                     value.T if by_columns else value
                 )
-        for place, group in enumerate(state["param_groups"]):
+        for index, group in enumerate(state["param_groups"]):
             for name in group.keys() - _KERAS_GROUP_KEYS:
-                store[f"group.{place}.{name}"] = _as_array(group[name])
+                store[f"group.{index}.{name}"] = _as_array(group[name])
         for name, value in state["regularisation"].items():
             store[f"regularisation.{name}"] = _as_array(value)
-        for place, layer in enumerate(self._dropouts):
-            store[f"dropout.{place}"] = _as_array(layer.first)
+        for index, layer in enumerate(self._dropouts):
+            store[f"dropout.{index}"] = _as_array(layer.first)
 
     def load_own_variables(self, store: Any) -> None:
         """What save_own_variables wrote. A store of another optimizer is passed over with Keras' warning."""

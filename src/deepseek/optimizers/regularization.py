@@ -41,8 +41,8 @@ class Regularization:
 
     def attach(self, model: nn.Module) -> None:
         """Move this model's dropout from now on; a layer with p = 0 stays as it is."""
-        found = (module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd))
-        self._dropouts = [(module, module.p) for module in found]
+        dropouts = (module for module in model.modules() if isinstance(module, nn.modules.dropout._DropoutNd))
+        self._dropouts = [(module, module.p) for module in dropouts]
         self._apply()
 
     def report(self, train_loss: float, val_loss: float) -> None:

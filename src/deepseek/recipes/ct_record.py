@@ -105,7 +105,7 @@ class Study:
         """Rows of train, val or test, with a value in each of `having`."""
         chosen = np.asarray(self.table.column("split")) == part
         for name in having:
-            chosen &= ~self.table.missing(name)
+            chosen &= ~self.table.missing_mask(name)
         return np.flatnonzero(chosen)
 
     def unseen(self, part: str) -> NDArray[np.int64]:
@@ -137,7 +137,7 @@ def size_leak_auc(study: Study) -> float:
 
 def presence_leaks(study: Study) -> tuple[Finding, ...]:
     """Columns that are there for positive cases alone."""
-    there = {name: ~study.table.missing(name) for name in RECORD_COLUMNS if name in study.table.columns}
+    there = {name: ~study.table.missing_mask(name) for name in RECORD_COLUMNS if name in study.table.columns}
     return tuple(check_presence(there, study.target, task="binary"))
 
 

@@ -84,15 +84,15 @@ def main() -> int:
     given = parser.parse_args()
     try:
         chosen = build_dataclass(ImageNetConfig, merge_settings({"train": TRAIN_DEFAULTS}, given.settings))
-        found = run_job(
+        report = run_job(
             build_job(chosen, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(chosen.out), go_on=True
         )
     except DeepseekError as error:
         parser.exit(error.exit_code, f"{error}\n")
     except KeyboardInterrupt:  # a checkpoint was written
         return 130
-    if found is not None:
-        sys.stdout.write(json.dumps(found) + "\n")
+    if report is not None:
+        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""The application: finds who answers a request, answers it, and leaves an event behind.
+"""The application: routes a request to its handler, answers it, and emits an event about it.
 
     app = create_app({"cancer": runtime}, sinks=[metrics, audit], explainer_for=..., settings=settings)
-    app.admit(call)                     # once its headers are there: is there a route, and may this client take it
-    app.begin(call, done)               # once its body is there, or at once when it was refused: done(call, answer)
-    app.report(call, answer.status)
+    app.admit(request)                    # once its head was read: finds the route, checks key and origin
+    app.handle(request, on_response)      # once its body was read: on_response(request, response)
+    app.report(request, response.status)  # emits its event
 
 Routes are whole paths in one dict, so that finding one costs a lookup. What a request is refused with is a
 DeepseekError, which owns its status; anything else is a bug of ours, caught in one place.
@@ -28,7 +28,7 @@ from deepseek.serve.core.config import Settings
 from deepseek.serve.core.head_cache import HeadCache
 from deepseek.serve.core.keys import ApiKeys, UsageByKey
 from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, BodyBudget
-from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response, StreamingResponse
+from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response
 from deepseek.serve.core.routes import Route, model_paths
 from deepseek.serve.models.adapter import ServableModel
 from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ReasonCodes
@@ -53,7 +53,7 @@ ModelHandler = Callable[[Request, ServedModel], Response | Awaitable[Response] |
 
 
 class App:
-    """Requests to answers. `draining` turns readiness off and closes connections after their answer."""
+    """Requests to responses. `draining` turns readiness off and closes connections after their response."""
 
     def __init__(
         self,
@@ -71,32 +71,34 @@ class App:
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
-        self._gate = AccessPolicy(settings)
+        self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
         if parent is not None:
-            parent.told["taken"] = self._others_took
-            parent.told["event"] = lambda fields: self.emit(Event("server", fields=fields))
+            parent.listeners["taken"] = self._record_usage
+            parent.listeners["event"] = lambda fields: self.emit(Event("server", fields=fields))
         self.pool = WorkerPool()
         self.processes = EngineProcesses(self.pool, settings.workers, self.emit) if settings.workers else None
-        self.runs: dict[str, RunBatch] = {}  # what computes in this process, where no other does
+        self.runs: dict[str, RunBatch] = {}  # what computes a batch, by model; only where engines run in this process
         self.explainers = ExplainerPool(explaining, self.emit, engines=settings.workers > 0)
         self.models = ModelRegistry(settings, self.explainers, self.emit, self.pool, splits)
-        self.loader = self._life(repository, parent)
-        self._shadows = ShadowTraffic(self.begin, self.emit)
-        self.writers = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
+        self.loader = self._make_lifecycle(repository, parent)
+        self._shadows = ShadowTraffic(self.handle, self.emit)
+        self.generators = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: dict[asyncio.Task[None], Request] = {}
-        self.heads = HeadCache()
+        self.head_cache = HeadCache()
         self._routes: dict[str, Route] = {}
-        self._get("/v2/health/live", lambda: Response.json({"live": True}), needs_key=False, any_host=True)
-        self._get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
-        self._get("/v2", oip.server_metadata)
-        self._get("/v1/models", lambda: records.list_models(self.models, self.writers.values()))
-        self._post(
-            "/v2/repository/index", lambda call: repository_index(call, self.models, self.loader), MAX_SMALL_BODY_BYTES
+        self._add_get("/v2/health/live", lambda: Response.json({"live": True}), needs_key=False, any_host=True)
+        self._add_get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
+        self._add_get("/v2", oip.server_metadata)
+        self._add_get("/v1/models", lambda: records.list_models(self.models, self.generators.values()))
+        self._add_post(
+            "/v2/repository/index",
+            lambda request: repository_index(request, self.models, self.loader),
+            MAX_SMALL_BODY_BYTES,
         )
-        for path, page in pages.routes(self.models, self.writers).items():
-            self._get(path, page, needs_key=path != "/")
+        for path, page in pages.routes(self.models, self.generators).items():
+            self._add_get(path, page, needs_key=path != "/")
         for name, model in models.items():
             if not isinstance(model, GenerativeModel):
                 for target in [target for target, split in splits.items() if name in split.versions] or [name]:
@@ -105,23 +107,27 @@ class App:
             check_compatible(
                 name, {each.version: output_signature(each) for each in self.models.slots[name].versions.values()}
             )
-        self._post("/v1/embeddings", lambda call: openai_routes.embed_texts(call, self.models))
-        self._post("/v1/completions", lambda call: openai_routes.complete_text(call, self.writers, "completion"))
-        self._post("/v1/chat/completions", lambda call: openai_routes.complete_text(call, self.writers, "chat"))
+        self._add_post("/v1/embeddings", lambda request: openai_routes.embed_texts(request, self.models))
+        self._add_post(
+            "/v1/completions", lambda request: openai_routes.complete_text(request, self.generators, "completion")
+        )
+        self._add_post(
+            "/v1/chat/completions", lambda request: openai_routes.complete_text(request, self.generators, "chat")
+        )
 
-    def _life(self, repository: Repository | None, parent: Channel | None) -> ModelLifecycle | None:
-        """Who decides which models of a repository are served: this process, or the parent of its group."""
+    def _make_lifecycle(self, repository: Repository | None, parent: Channel | None) -> ModelLifecycle | None:
+        """What loads and unloads models: this process, or the parent of its group. None without a repository."""
         if repository is None:
             return None
-        stage = LocalDeployment(self, repository.open_model)
+        deployment = LocalDeployment(self, repository.open_model)
         return (
-            GroupFollower(parent, stage)
+            GroupFollower(parent, deployment)
             if parent is not None
-            else RepositoryLoader(stage, repository, self.models.splits)
+            else RepositoryLoader(deployment, repository, self.models.splits)
         )
 
     def emit(self, event: Event) -> None:
-        """Tell every sink."""
+        """Pass an event to every sink."""
         for sink in self._sinks:
             sink.emit(event)
 
@@ -135,36 +141,36 @@ class App:
         try:
             await self._start()
         except BaseException:
-            if self.loader is not None:  # what it holds are files, which stay when this process ends
+            if self.loader is not None:  # its snapshots are files, which would outlive this process
                 await self.loader.close()
             raise
         self.emit(Event("server", fields={"state": "started"}))
 
     async def _start(self) -> None:
         if self.processes is None:
-            self.runs |= {model.key: model.face.run for model in self.models.all()}
+            self.runs |= {model.key: model.adapter.run for model in self.models.all()}
             self.pool.add(LocalWorker(self.runs))
         elif self.models or self.loader is not None:
-            await self.processes.start({model.key: model.face.spec for model in self.models.all()})
+            await self.processes.start({model.key: model.adapter.spec for model in self.models.all()})
         for model in self.models.all():
             await model.warm_up()
-            model.loaded()
+            model.emit_loaded()
         if self.loader is not None:
             await self.loader.start()
         check_splits_loaded(self.models.splits, self.models.slots, more_may_come=self.loader is not None)
-        for writer in self.writers.values():
-            await writer.start(self.emit)
+        for generator in self.generators.values():
+            await generator.start(self.emit)
 
     async def close(self) -> None:
-        """Let go of everything, after the last."""
+        """Close engines, explainers and models, after the last response."""
         if self.loader is not None:
             await self.loader.close()
         self.pool.close()
         await self.explainers.close()
         if self.processes is not None:
             await self.processes.close()
-        for writer in self.writers.values():
-            await writer.close()
+        for generator in self.generators.values():
+            await generator.close()
         for model in self.models.all():
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
@@ -174,151 +180,151 @@ class App:
         if not self.settings.api_keys_file:
             return False
         self._keys = self._read_keys()
-        self.heads.clear()
+        self.head_cache.clear()
         return True
 
     def _read_keys(self) -> ApiKeys | None:
-        """The keys, whose rates hold for all front ends of a group together."""
+        """The API keys of the settings; their rates hold for all front ends of a group together."""
         if not self.settings.api_keys_file:
             return None
         keys = ApiKeys.read(self.settings.api_keys_file)
         if self._parent is not None:
-            keys.share(partial(self._parent.tell, "taken"))
+            keys.share(partial(self._parent.notify, "taken"))
         return keys
 
-    def _others_took(self, taken: UsageByKey) -> None:
+    def _record_usage(self, usage: UsageByKey) -> None:
         if self._keys is not None:
-            self._keys.owe(taken)
+            self._keys.owe(usage)
 
     def serve(self, model: ServedModel) -> ServedModel | None:
-        """From now on requests go to this model. Returns the one whose place it takes, which answers what it has."""
+        """Send requests to this model from now on. Returns the one that it replaces, which still answers its queue."""
         replaced = self.models.put(model)
         if replaced is not None and replaced.version != model.version:
-            self._forget(model.name, replaced.version)
-        self._add(self.models.slots[model.name], model.version)
-        self.heads.clear()
+            self._remove_model_routes(model.name, replaced.version)
+        self._add_model_routes(self.models.slots[model.name], model.version)
+        self.head_cache.clear()
         return replaced
 
     def drop(self, model: ServedModel) -> None:
-        """From now on no request goes to this model."""
+        """Send no more requests to this model."""
         slot = self.models.slots[model.name]
         slot.drop(model.version)
-        self._forget(model.name, model.version if slot.versions else None)
-        self.heads.clear()
+        self._remove_model_routes(model.name, model.version if slot.versions else None)
+        self.head_cache.clear()
 
-    def busy(self, model: ServedModel) -> bool:
-        """Whether a request that the model has got is not answered yet."""
-        return model.scheduler.num_rows > 0 or any(call.model is model for call in self._tasks.values())
+    def is_busy(self, model: ServedModel) -> bool:
+        """Whether the model has requests that are not answered yet."""
+        return model.scheduler.num_rows > 0 or any(request.model is model for request in self._tasks.values())
 
-    def admit(self, call: Request) -> None:
-        """Find who answers a call by its headers alone. What stands against it is kept in `call.refused`."""
+    def admit(self, request: Request) -> None:
+        """Find the handler of a request by its head alone. The error of one that is refused is kept in `rejection`."""
         try:
-            call.handler = self._find(call)
+            request.handler = self._find_handler(request)
         except DeepseekError as error:
-            call.refused = error
+            request.rejection = error
 
-    def begin(self, call: Request, answered: Callable[[Request, Response | StreamingResponse], None]) -> None:
-        """Answer a call that was admitted or refused: `answered` is called once, now or later. Raises nothing."""
-        call.answered = answered
+    def handle(self, request: Request, on_response: Callable[[Request, Response], None]) -> None:
+        """Answer an admitted or refused request: `on_response` is called once, now or later. Raises nothing."""
+        request.on_response = on_response
         try:
-            if call.client is not None:
-                call.client.take_request()
-            if call.refused is not None or call.handler is None:
-                raise call.refused or missing_route_error(call.path, self.models)
-            found = call.handler(call)
+            if request.client is not None:
+                request.client.take_request()
+            if request.rejection is not None or request.handler is None:
+                raise request.rejection or missing_route_error(request.path, self.models)
+            result = request.handler(request)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
-            call.tell(error)
+            request.respond(error)
             return
-        if found is None:
+        if result is None:
             return
-        if isinstance(found, (Response, StreamingResponse)):
-            call.tell(found)
+        if isinstance(result, Response):
+            request.respond(result)
         else:
-            task = asyncio.get_running_loop().create_task(_await_response(found, call))
-            self._tasks[task] = call
+            task = asyncio.get_running_loop().create_task(_await_response(result, request))
+            self._tasks[task] = request
             task.add_done_callback(self._tasks.pop)
 
-    def cancel(self, call: Request) -> None:
-        """The client of a call has gone."""
-        call.gone = True
-        if call.cancel is not None:
-            call.cancel()
+    def cancel(self, request: Request) -> None:
+        """Stop the work on a request whose client has disconnected."""
+        request.is_disconnected = True
+        if request.cancel is not None:
+            request.cancel()
 
-    def report(self, call: Request, status: int) -> None:
-        """Tell every sink of a call that was answered."""
-        fields = {"route": call.route, "method": call.method, "request_id": call.request_id}
-        if call.client is not None:
-            fields["client"] = call.client.name
-        if call.trouble:
-            fields |= call.trouble
-        if call.traceparent:
-            fields["traceparent"] = call.traceparent
-        if call.flags:
-            fields["flags"] = call.flags  # type: ignore[assignment]
+    def report(self, request: Request, status: int) -> None:
+        """Emit the event of a request that was answered with this status."""
+        fields = {"route": request.route, "method": request.method, "request_id": request.request_id}
+        if request.client is not None:
+            fields["client"] = request.client.name
+        if request.error_fields:
+            fields |= request.error_fields
+        if request.traceparent:
+            fields["traceparent"] = request.traceparent
+        if request.flags:
+            fields["flags"] = request.flags  # type: ignore[assignment]
         name = version = ""
-        if call.model is not None:
-            name, version = call.model.name, call.model.version
-            fields["digest"] = call.model.digest
-        duration_s = perf_counter() - call.started_s
-        event = Event("request", name, version, status, call.num_rows, duration_s, call.queue_s, fields)
+        if request.model is not None:
+            name, version = request.model.name, request.model.version
+            fields["digest"] = request.model.digest
+        duration_s = perf_counter() - request.started_s
+        event = Event("request", name, version, status, request.num_rows, duration_s, request.queue_s, fields)
         for sink in self._sinks:
             sink.emit(event)
 
-    def _find(self, call: Request) -> Handler:
-        route = self._routes.get(call.path) or self._manages(call.path)
-        self._gate.check(call, route)
+    def _find_handler(self, request: Request) -> Handler:
+        route = self._routes.get(request.path) or self._repository_route(request.path)
+        self._access.check(request, route)
         if route is None or route.max_body_bytes is not None:
             limit = None if route is None else route.max_body_bytes
-            call.max_body_bytes = min(call.max_body_bytes, limit or MAX_SMALL_BODY_BYTES)
+            request.max_body_bytes = min(request.max_body_bytes, limit or MAX_SMALL_BODY_BYTES)
         if self._keys is not None and (route is None or route.needs_key):
             if route is not None:
-                call.route = route.name
-            call.client = self._keys.check(call.headers.get(b"authorization"))
+                request.route = route.name
+            request.client = self._keys.check(request.headers.get(b"authorization"))
         if route is None:
-            raise missing_route_error(call.path, self.models)
-        call.route = route.name
-        if call.method != route.method and not (call.method == "HEAD" and route.method == "GET"):
-            raise MethodNotAllowedError(call.method[:20], route.method)
+            raise missing_route_error(request.path, self.models)
+        request.route = route.name
+        if request.method != route.method and not (request.method == "HEAD" and route.method == "GET"):
+            raise MethodNotAllowedError(request.method[:20], route.method)
         return route.handler
 
-    def _get(
+    def _add_get(
         self, path: str, content: Callable[[], Response], *, needs_key: bool = True, any_host: bool = False
     ) -> None:
-        """A route whose answer needs nothing of the request."""
+        """Add a GET route whose response does not depend on the request."""
 
-        def answer(_: Request) -> Response:
+        def handler(_: Request) -> Response:
             return content()
 
-        self._routes[path] = Route(path, "GET", answer, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)
+        self._routes[path] = Route(path, "GET", handler, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)
 
-    def _post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:
+    def _add_post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:
         self._routes[path] = Route(path, "POST", handler, max_body_bytes=max_body_bytes)
 
-    def _manages(self, path: str) -> Route | None:
-        """Loading and unloading: models that are not loaded have routes for that, too."""
+    def _repository_route(self, path: str) -> Route | None:
+        """The route of loading or unloading a model, which need not be loaded; None for any other path."""
         name, slash, verb = path.removeprefix(REPOSITORY_PREFIX).rpartition("/")
         if not (slash and path.startswith(REPOSITORY_PREFIX) and verb in ("load", "unload")):
             return None
         handler = partial(load_or_unload, loader=self.loader, name=name, verb=verb)
         return Route(f"{REPOSITORY_PREFIX}M/{verb}", "POST", handler, max_body_bytes=MAX_SMALL_BODY_BYTES, changes=True)
 
-    def _add(self, slot: ModelVersions[ServedModel], version: str) -> None:
-        """The routes of one model, and of one version of it."""
+    def _add_model_routes(self, slot: ModelVersions[ServedModel], version: str) -> None:
+        """Add the routes of one model, and of one version of it."""
 
         def add(
             path: str, name: str, method: str, work: ModelHandler, shadowed: bool = False, of: str | None = None
         ) -> None:
-            def answer(call: Request) -> Response | Awaitable[Response] | None:
-                model = slot.pick(call) if of is None else slot.versions.get(of)
+            def handler(request: Request) -> Response | Awaitable[Response] | None:
+                model = slot.pick(request) if of is None else slot.versions.get(of)
                 if model is None:
-                    raise self.models.missing(slot.name)
-                call.model = model
+                    raise self.models.missing_error(slot.name)
+                request.model = model
                 if shadowed and slot.shadows:
-                    self._shadows.follow(call, work, slot)
-                return work(call, model)
+                    self._shadows.follow(request, work, slot)
+                return work(request, model)
 
             limit = MAX_SMALL_BODY_BYTES if method == "GET" else None
-            self._routes[path] = Route(name, method, answer, max_body_bytes=limit)
+            self._routes[path] = Route(name, method, handler, max_body_bytes=limit)
 
         for of in (None, version):
             v1, v2 = model_paths(slot.name, of)
@@ -331,8 +337,8 @@ class App:
             add(f"{v2}/ready", "/v2/models/M/ready", "GET", _ignore_request(self._model_ready), of=of)
             add(f"{v2}/infer", "/v2/models/M/infer", "POST", oip.infer, of is None, of)
 
-    def _forget(self, name: str, version: str | None) -> None:
-        """Take the routes of a version away, or of a model with all its versions."""
+    def _remove_model_routes(self, name: str, version: str | None) -> None:
+        """Remove the routes of a version, or of a model with all its versions."""
         v1, v2 = model_paths(name, version)
         self._routes = {
             path: route for path, route in self._routes.items()
@@ -347,13 +353,15 @@ class App:
             raise DrainingError(
                 "the server is stopping", expected="a server that takes requests", fix="ask another server"
             )
-        if not self.models and not self.writers:
+        if not self.models and not self.generators:
             raise DrainingError(
                 "no model is loaded",
                 expected="at least one",
                 fix="start the server with a bundle: deepseek serve BUNDLE",
             )
-        if (self.models and not self.pool.num_workers) or not all(writer.ready for writer in self.writers.values()):
+        if (self.models and not self.pool.num_workers) or not all(
+            generator.ready for generator in self.generators.values()
+        ):
             raise DrainingError(
                 "no engine process lives", expected="at least one", fix="wait: they are being started again"
             )
@@ -365,7 +373,7 @@ class App:
 
 
 def _ignore_request(content: Callable[[ServedModel], Response]) -> ModelHandler:
-    """Work that needs nothing of the request."""
+    """A handler of a model whose response does not depend on the request."""
     return lambda _, model: content(model)
 
 
@@ -386,7 +394,7 @@ def create_app(
 
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
     words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
-    engines have processes, too; without one this process explains, in a thread. `sinks` are told of every request,
+    engines have processes, too; without one this process explains, in a thread. `sinks` get events of every request,
     batch and explanation.
     `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
@@ -398,9 +406,9 @@ def create_app(
     )  # fmt: skip
 
 
-async def _await_response(work: Awaitable[Response | StreamingResponse], call: Request) -> None:
+async def _await_response(work: Awaitable[Response], request: Request) -> None:
     try:
-        found: Response | StreamingResponse | Exception = await work
+        result: Response | Exception = await work
     except Exception as error:  # noqa: BLE001  (a bug of ours must not end the server)
-        found = error
-    call.tell(found)
+        result = error
+    request.respond(result)

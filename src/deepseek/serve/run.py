@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 
 GRACE_S = 1.0
 BACKLOG = 2_048
-FILE_CHECK_S = 1.0  # between two looks whether a file descriptor is free
-SPARE_FILES = 256  # that are open besides connections: sockets to engines, mapped weights, logs
+FILE_CHECK_S = 1.0  # between two checks that a file descriptor is free
+SPARE_FILES = 256  # file descriptors besides connections: sockets to engines, mapped weights, logs
 
 
-def run(app: App, listener: socket.socket, child: GroupMember | None = None) -> None:
+def run(app: App, listener: socket.socket, member: GroupMember | None = None) -> None:
     """Serve on a bound socket until a signal, printing the ready line once connections are taken.
 
     A `child` of a group tells its parent instead, which prints it once.
     """
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(Server(app, listener, child).serve())
+        runner.run(Server(app, listener, member).serve())
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -64,7 +64,7 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def print_ready_line(line: Mapping[str, Any]) -> None:
-    """The ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
+    """Print the ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "it is closed")
@@ -80,13 +80,13 @@ def print_ready_line(line: Mapping[str, Any]) -> None:
 
 def bind(host: str, port: int, *, shared: bool = False, first: bool = True, option: str = "--port") -> socket.socket:
     """A socket at the address. `shared`: the front ends of a group all have it; the `first` must find it free.
-    `option` is what the port is given by.
+    `option` names the port's option in errors.
 
     InputError that says what to do when the address is taken or not ours.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except (socket.gaierror, UnicodeError) as error:  # a name with an empty or endless part is not even looked for
+    except (socket.gaierror, UnicodeError) as error:  # an empty or too long label fails before the lookup
         reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
         raise InputError(
             f"the host {host!r} is not known: {reason}",
@@ -132,20 +132,20 @@ def _bind_with_options(family: int, address: Any, *options: int) -> socket.socke
 
 
 def listen(listener: socket.socket, host: str) -> None:
-    """Take connections on a bound socket. InputError when another got ahead: a port is free until somebody listens."""
+    """Listen on a bound socket. InputError when another process was faster: a port is free until somebody listens."""
     try:
-        listener.listen(BACKLOG)  # uvloop says nothing when it cannot
+        listener.listen(BACKLOG)  # uvloop does not report that it cannot
     except OSError as error:
         raise _bind_error(error, host, listener.getsockname()[1], "--port") from error
 
 
 def raise_file_limit(num_connections: int) -> None:
-    """Let this process have so many connections open, as far as the system allows it."""
+    """Raise the limit of open files for so many connections, as far as the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = num_connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    num_files = num_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < num_files:
         resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+            resource.RLIMIT_NOFILE, (num_files if hard == resource.RLIM_INFINITY else min(num_files, hard), hard)
         )
 
 
@@ -159,7 +159,7 @@ def has_free_file() -> bool:
 
 
 def listener_url(listener: socket.socket, host: str, scheme: str = "http") -> str:
-    """Where a client on this machine reaches the listener."""
+    """The URL by which a client on this machine reaches the listener."""
     port = listener.getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"{scheme}://{shown}:{port}"
@@ -184,37 +184,37 @@ def _bind_error(error: OSError, host: str, port: int, option: str) -> InputError
 
 
 class Server:
-    """Takes connections until a signal, then drains: nothing that was accepted is lost."""
+    """Accepts connections until a signal, then drains: no accepted request is lost."""
 
-    def __init__(self, app: App, listener: socket.socket, child: GroupMember | None = None) -> None:
+    def __init__(self, app: App, listener: socket.socket, member: GroupMember | None = None) -> None:
         self._app = app
         self._listener = listener
-        self._child = child
+        self._member = member
         self._tls: ssl.SSLContext | None = None
         self._grpc: GrpcServer | None = None
-        self._signals = 0
-        self._signalled = asyncio.Event()
+        self._num_signals = 0
+        self._stop_event = asyncio.Event()
 
     async def serve(self) -> None:
-        """From the warm-up to the last answer. InputError when the ready line cannot be written."""
+        """Start the app, serve until a signal, and drain. InputError when the ready line cannot be written."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
-        if self._child is None:
+        if self._member is None:
             loop.add_signal_handler(signal.SIGINT, self._stop)
         else:  # a terminal sends it to the whole group, and the parent passes it on
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            await self._child.join(self._stop)
+            await self._member.join(self._stop)
         settings = self._app.settings
         if settings.tls_cert and settings.tls_key:
             self._tls = server_context(settings.tls_cert, settings.tls_key)
             self._warn_of(TlsCertificate.read(settings.tls_cert, settings.tls_key))
-        if settings.tls_cert or settings.api_keys_file:  # else a terminal that is closed ends the server, as usual
-            loop.add_signal_handler(signal.SIGHUP, self._renew)
+        if settings.tls_cert or settings.api_keys_file:  # without files to read again, SIGHUP ends the server as usual
+            loop.add_signal_handler(signal.SIGHUP, self._reload_files)
         raise_file_limit(settings.max_connections)
         url = listener_url(self._listener, settings.host, "https" if self._tls else "http")
-        if not await self._started():
+        if not await self._start_app():
             return
-        # What is loaded stays: the collector need not look at it again, nor at every 700 new objects.
+        # Loaded models stay: the garbage collector need not visit them again, nor run every 700 new objects.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000)
@@ -222,19 +222,19 @@ class Server:
             await self._answer(url)
         finally:
             await self._app.close()
-            if self._child is not None:
-                self._child.leave()
+            if self._member is not None:
+                self._member.leave()
 
-    async def _started(self) -> bool:
-        """Open the models. False when a signal came before they were open; a second one then ends all at once."""
+    async def _start_app(self) -> bool:
+        """Start the app. False when a signal came before it was ready; a second one then ends the process at once."""
         starting = asyncio.create_task(self._app.start())
-        stopping = asyncio.create_task(self._signalled.wait())
+        stopping = asyncio.create_task(self._stop_event.wait())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not self._signalled.is_set():
+        if not self._stop_event.is_set():
             await starting
             return True
-        for number in (signal.SIGTERM, signal.SIGINT):  # what a thread has begun is waited for: it may convert a model
+        for number in (signal.SIGTERM, signal.SIGINT):  # threads are waited for: one may be converting a model
             signal.signal(number, signal.SIG_DFL)
         starting.cancel()
         try:
@@ -245,31 +245,31 @@ class Server:
         return False
 
     async def _answer(self, url: str) -> None:
-        """From the first connection to the last answer."""
+        """Accept connections until a signal, and drain."""
         settings = self._app.settings
         listen(self._listener, settings.host)
         grpc = self._grpc = await self._start_grpc()
-        hub = ServerState(self._app)
+        state = ServerState(self._app)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(hub), sock=self._listener, backlog=BACKLOG, **self._handshake
+            lambda: Connection(state), sock=self._listener, backlog=BACKLOG, **self._handshake
         )
-        watching = asyncio.get_running_loop().create_task(self._watch_files(hub))
+        watching = asyncio.get_running_loop().create_task(self._watch_files(state))
         try:
             line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
             if grpc is not None:
                 line["grpc_port"] = grpc.port
-            (print_ready_line if self._child is None else self._child.tell_ready)(line)
-            await self._signalled.wait()
+            (print_ready_line if self._member is None else self._member.tell_ready)(line)
+            await self._stop_event.wait()
         finally:
             watching.cancel()
             stopping = asyncio.create_task(grpc.stop(settings.drain_s)) if grpc is not None else None
-            await self._drain(hub, server)
+            await self._drain(state, server)
             if stopping is not None:
                 await stopping
 
-    async def _watch_files(self, hub: ServerState) -> None:
-        """Tell when no file descriptor is free, and when one is again: meanwhile the event loop takes no connection,
-        and who asks for one is cut off or waits."""
+    async def _watch_files(self, state: ServerState) -> None:
+        """Emit when no file descriptor is free, and when one is again: meanwhile the event loop accepts no connection,
+        and clients are cut off or wait."""
         had_free = True
         while True:
             await asyncio.sleep(FILE_CHECK_S)
@@ -277,7 +277,7 @@ class Server:
             if has_free == had_free:
                 continue
             had_free = has_free
-            fields: dict[str, Any] = {"state": "file descriptors are free again", "connections": len(hub.connections)}
+            fields: dict[str, Any] = {"state": "file descriptors are free again", "connections": len(state.connections)}
             if not has_free:
                 limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
                 fields |= {
@@ -299,16 +299,16 @@ class Server:
 
     @property
     def _handshake(self) -> dict[str, Any]:
-        """What a connection is made with."""
+        """The TLS arguments of create_server() and connect_accepted_socket()."""
         return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if self._tls else {}
 
-    def _renew(self) -> None:
-        """Read the files again that may have been renewed."""
-        for renew_one, what in ((self._app.renew_keys, "API keys"), (self._renew_tls, "certificate")):
+    def _reload_files(self) -> None:
+        """Read the API keys and the certificate again; emit what was read, or why it was not."""
+        for renew_one, subject in ((self._app.renew_keys, "API keys"), (self._renew_tls, "certificate")):
             try:
-                fields = {"state": f"read again: {what}"} if renew_one() else {}
+                fields = {"state": f"read again: {subject}"} if renew_one() else {}
             except InputError as error:
-                fields = {"state": f"what was read before holds on: {what}", "error": str(error)}
+                fields = {"state": f"what was read before holds on: {subject}", "error": str(error)}
             if fields:
                 self._app.emit(Event("server", fields=fields))
 
@@ -328,39 +328,39 @@ class Server:
             self._app.emit(Event("server", fields={"state": "the certificate is not valid now", "warning": warning}))
 
     def _stop(self) -> None:
-        self._signals += 1
-        self._signalled.set()
+        self._num_signals += 1
+        self._stop_event.set()
 
-    async def _drain(self, hub: ServerState, server: asyncio.Server) -> None:
+    async def _drain(self, state: ServerState, server: asyncio.Server) -> None:
         self._app.drain()
-        await self._stop_listening(hub, server)
-        await self._until(lambda: not hub.connections, GRACE_S)
-        hub.close()
-        await self._until(lambda: not hub.busy and not hub.connections, self._app.settings.drain_s)
-        hub.abort()
+        await self._stop_listening(state, server)
+        await self._until(lambda: not state.connections, GRACE_S)
+        state.close()
+        await self._until(lambda: not state.is_busy and not state.connections, self._app.settings.drain_s)
+        state.abort()
 
     async def _until(self, done: Callable[[], bool], limit_s: float) -> None:
         """Wait, but not after a second signal."""
         loop = asyncio.get_running_loop()
         stop_s = loop.time() + limit_s
-        while not done() and loop.time() < stop_s and self._signals < 2:
+        while not done() and loop.time() < stop_s and self._num_signals < 2:
             await asyncio.sleep(0.01)
 
-    async def _stop_listening(self, hub: ServerState, server: asyncio.Server) -> None:
-        """Close the listener, after taking over what the kernel has accepted for it: closing resets the rest."""
+    async def _stop_listening(self, state: ServerState, server: asyncio.Server) -> None:
+        """Close the listener, after taking over connections that the kernel has accepted: closing would reset them."""
         loop = asyncio.get_running_loop()
         copy = self._listener.dup()
         server.close()
         self._listener.close()
         await asyncio.sleep(0)
-        waiting: list[socket.socket] = []
+        accepted: list[socket.socket] = []
         copy.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                waiting.append(copy.accept()[0])
+                accepted.append(copy.accept()[0])
         copy.close()
-        taken = (
-            loop.connect_accepted_socket(lambda: Connection(hub), connection, **self._handshake)
-            for connection in waiting
+        handovers = (
+            loop.connect_accepted_socket(lambda: Connection(state), connection, **self._handshake)
+            for connection in accepted
         )
-        await asyncio.gather(*taken, return_exceptions=True)  # a handshake may fail, which is the client's matter
+        await asyncio.gather(*handovers, return_exceptions=True)  # a failed handshake is the client's problem

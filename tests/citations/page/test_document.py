@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from deepseek.citations import Corpus, Draft, Index, cite_drafts, draft_of, read_drafts, schema, write_page
 from deepseek.citations.corpus import drafts as drafts_module
 from deepseek.citations.page import page as page_module
+from deepseek.citations.page.report import CitationReport
 from deepseek.errors import InputError, MissingError, TooLargeError
 from deepseek.explain.report.document import write_document
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
@@ -42,18 +44,18 @@ def index() -> Index:
 
 
 @pytest.fixture(scope="module")
-def done(index: Index) -> dict[str, Any]:
+def done(index: Index) -> CitationReport:
     return cite_drafts([draft_of(TEXT, "draft.txt")], index, command="deepseek cite draft.txt --corpus laws")
 
 
 @pytest.fixture(scope="module")
-def batch(index: Index) -> dict[str, Any]:
+def batch(index: Index) -> CitationReport:
     drafts = [draft_of(TEXT, "one.txt"), draft_of("A lease must not exceed twenty years.", "b/two.md")]
     return cite_drafts(drafts, index, skipped=[drafts_module.SkippedFile("bad.txt", "it is empty")])
 
 
-def as_json(done: dict[str, Any], folder: Path) -> Any:
-    write_document(folder / "report.json", done)
+def as_json(done: CitationReport, folder: Path) -> Any:
+    write_document(folder / "report.json", done.to_dict())
     return json.loads((folder / "report.json").read_text("utf-8"))
 
 
@@ -63,7 +65,7 @@ def errors_of(found: Any) -> list[str]:
     return [str(error) for error in jsonschema_rs.validator_for(schema()).iter_errors(found)]
 
 
-def test_a_text_is_counted_and_its_origin_told(done: dict[str, Any], index: Index) -> None:
+def test_a_text_is_counted_and_its_origin_told(done: CitationReport, index: Index) -> None:
     assert [done[f"num_{name}"] for name in ("sentences", "supported", "misattributed", "unsupported")] == [3, 1, 1, 1]
     assert done["sha256"] == hashlib.sha256(TEXT.encode()).hexdigest()
     assert done["laws"] == [
@@ -76,14 +78,14 @@ def test_a_text_is_counted_and_its_origin_told(done: dict[str, Any], index: Inde
     assert origin["options"] == {"num_articles": 10, "num_citations": 3, "margin": 0.02}
 
 
-def test_a_quote_stands_between_what_is_before_and_behind_it(done: dict[str, Any], index: Index) -> None:
+def test_a_quote_stands_between_what_is_before_and_behind_it(done: CitationReport, index: Index) -> None:
     (citation,) = done["sentences"][0]["citations"]
     assert citation["before"] + citation["quote"] + citation["after"] == index.corpus[citation["id"]].text
     assert citation["after"] == " The rest is void."
     assert citation["clause_letters"] == len(index.corpus[citation["id"]].text)
 
 
-def test_texts_and_batches_keep_to_the_schema(done: dict[str, Any], batch: dict[str, Any], tmp_path: Path) -> None:
+def test_texts_and_batches_keep_to_the_schema(done: CitationReport, batch: CitationReport, tmp_path: Path) -> None:
     for made in (done, batch):
         found = as_json(made, tmp_path)
         assert errors_of(found) == []
@@ -95,7 +97,7 @@ def test_texts_and_batches_keep_to_the_schema(done: dict[str, Any], batch: dict[
     assert errors_of({name: value for name, value in as_json(batch, tmp_path).items() if name != "documents"})
 
 
-def test_a_batch_sums_up_its_texts(batch: dict[str, Any]) -> None:
+def test_a_batch_sums_up_its_texts(batch: CitationReport) -> None:
     assert batch["kind"] == "batch"
     names = ("documents", "sentences", "supported", "misattributed", "unsupported")
     assert [batch[f"num_{name}"] for name in names] == [2, 4, 2, 1, 1]
@@ -132,7 +134,7 @@ def test_the_vectors_of_a_corpus_are_the_same_in_parts(monkeypatch: pytest.Monke
     assert heard == [8 / 29, 16 / 29, 24 / 29, 1.0]
 
 
-def test_the_page_says_statuses_in_words_and_marks_the_quote(done: dict[str, Any]) -> None:
+def test_the_page_says_statuses_in_words_and_marks_the_quote(done: CitationReport) -> None:
     html = write_page(None, done)
     assert "1 of 3 sentences is supported by the corpus; 1 cites another article" in html
     assert "3 句中有 1 句得到语料支持" in html
@@ -166,18 +168,18 @@ def test_a_generator_that_fails_is_told_on_the_page(index: Index) -> None:
 
 
 @pytest.fixture(scope="module")
-def hostile() -> dict[str, Any]:
+def hostile() -> CitationReport:
     law = f"Act {EVIL}"
     corpus = Corpus.of({law: f"Article 1 A lease {EVIL} must not exceed twenty years \u202e now.\n"}, EVIL)
     draft = Draft(f"{EVIL}.txt", f"A lease {EVIL} must not exceed twenty years now. {EVIL} is here.", "0" * 64, 9)
     return cite_drafts([draft, draft], Index(corpus), command=EVIL, skipped=[drafts_module.SkippedFile(EVIL, EVIL)])
 
 
-def test_nothing_of_a_text_a_law_or_a_quote_becomes_markup(hostile: dict[str, Any]) -> None:
+def test_nothing_of_a_text_a_law_or_a_quote_becomes_markup(hostile: CitationReport) -> None:
     assert hostile["num_supported"] == 2
     assert EVIL in hostile["documents"][0]["sentences"][0]["citations"][0]["quote"]
     assert EVIL in hostile["laws"][0]["law"]
-    for made in (hostile, {**hostile, **hostile["documents"][0], "kind": "text"}):
+    for made in (hostile, replace(hostile, documents=hostile.documents[:1], kind="text")):
         html = write_page(None, made)
         assert "<script>alert" not in html
         assert html.count("<script") == 1  # the page's own
@@ -186,7 +188,7 @@ def test_nothing_of_a_text_a_law_or_a_quote_becomes_markup(hostile: dict[str, An
 
 
 def test_a_hostile_page_runs_nothing_and_keeps_its_width(
-    hostile: dict[str, Any], tmp_path: Path, open_page: OpenPage
+    hostile: CitationReport, tmp_path: Path, open_page: OpenPage
 ) -> None:
     write_page(tmp_path / "hostile.html", hostile)
     asked: list[str] = []
@@ -205,7 +207,7 @@ def test_a_hostile_page_runs_nothing_and_keeps_its_width(
 
 
 def test_links_lead_to_the_sentences_of_a_text_that_is_folded(
-    batch: dict[str, Any], tmp_path: Path, open_page: OpenPage
+    batch: CitationReport, tmp_path: Path, open_page: OpenPage
 ) -> None:
     write_page(tmp_path / "batch.html", batch)
     page = open_page((tmp_path / "batch.html").as_uri())

@@ -170,7 +170,7 @@ def test_the_example_is_a_record_that_can_be_scored() -> None:
 
 
 def test_inputs_describe_the_raw_columns() -> None:
-    inputs = {item["name"]: (item["modality"], item["dtype"]) for item in fit(MIXED).inputs()}
+    inputs = {item.name: (item.modality, item.dtype) for item in fit(MIXED).inputs()}
     assert inputs["city"] == ("category", "str")
     assert inputs["when"] == ("datetime", "datetime64[ms]")
     assert inputs["rooms"] == ("integer_category", "float64")

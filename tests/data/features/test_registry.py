@@ -61,7 +61,7 @@ class Lengths:
         return "text" if profile.type == "text" else None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        return LengthCoder(int(np.median([len(text) for text in profile.there])))
+        return LengthCoder(int(np.median([len(text) for text in profile.present])))
 
 
 class Point:

@@ -76,7 +76,7 @@ def test_a_cut_is_of_the_upright_picture(orientation: int, form: str) -> None:
     source = Source("p", (("p", file.getvalue()),))
     size = (WIDTH, HEIGHT) if orientation >= 5 else (HEIGHT, WIDTH)
     upright = ImageReader(size=size).read(source).astype(int)
-    cut = ImageReader(size=(40, 60)).read_cut(source, lambda height, width: (20, 30, 40, 60)).astype(int)
+    cut = ImageReader(size=(40, 60)).read_crop(source, lambda height, width: (20, 30, 40, 60)).astype(int)
     assert np.abs(cut - upright[:, 20:60, 30:90]).mean() < 2
 
 

@@ -165,7 +165,7 @@ def test_scaling_is_over_all_pixels() -> None:
 def test_few_decoded_frames_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.film([k / 25 for k in range(100)], lambda k: np.full((720, 1280, 3), k, np.uint8))
     reader = VideoReader(64, (32, 32))
-    most, scaled = 0, VideoReader._scaled
+    most, scaled = 0, VideoReader._scale_frame
 
     def counted(self: VideoReader, *given: Any) -> Any:
         nonlocal most
@@ -173,7 +173,7 @@ def test_few_decoded_frames_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) 
         return scaled(self, *given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(VideoReader, "_scaled", counted)
+        patched.setattr(VideoReader, "_scale_frame", counted)
         reader.read(source(data))
     assert most <= 6  # one or two here, and those that the codec gives out of order
     tracemalloc.start()  # by itself: to list all objects takes memory, too

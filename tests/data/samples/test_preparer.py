@@ -256,7 +256,7 @@ def test_a_file_on_which_the_decoder_dies_is_named_and_the_rest_is_read(tmp_path
     program = f"""
 from pathlib import Path
 import numpy as np
-from deepseek.data.samples.decode import decode
+from deepseek.data.samples.decode import decode_table
 from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.table.table import Table
 if __name__ == "__main__":
@@ -265,7 +265,7 @@ if __name__ == "__main__":
     preparer = SamplePreparer.from_bytes(Path({str(tmp_path / "preparer.json")!r}).read_bytes())
     table = Table({{"age": np.arange({NUM}) + 20.0, "note": np.array(["a cough"] * {NUM}, object), "ct": names}},
                   {{"age": "number", "note": "text", "ct": "text"}})
-    found = decode(preparer, table, Path({str(tmp_path / "scratch")!r}), root=Path({str(tmp_path / "data")!r}),
+    found = decode_table(preparer, table, Path({str(tmp_path / "scratch")!r}), root=Path({str(tmp_path / "data")!r}),
                    broken="mask", workers=2)
     print([fault.row for fault in found.faults], found.faults[0].message, int(found.arrays["ct.there"].sum()))
 """
@@ -294,7 +294,7 @@ data, table = Path({str(tmp_path / "data")!r}), own.rows_of()
 def die(what, share):
     if share > 0.5:
         os.kill(os.getpid(), {int(signal.SIGKILL)})
-own.decode(own.fitted(data, table), table, Path({str(tmp_path / "scratch")!r}), root=data, progress=die)
+own.decode_table(own.fitted(data, table), table, Path({str(tmp_path / "scratch")!r}), root=data, progress=die)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2_000:]

@@ -53,7 +53,7 @@ def test_payments_are_in_the_order_of_time_and_have_every_kind_of_column() -> No
     table = simulate_fraud(SMALL)
     assert (np.diff(table.column("time")) >= np.timedelta64(0)).all()
     assert set(find_kinds(table, target="fraud").values()) >= {"numeric", "category", "boolean", "datetime"}
-    assert table.missing("distance_km").any()
+    assert table.missing_mask("distance_km").any()
 
 
 def test_a_payment_within_the_last_day_is_counted() -> None:

@@ -26,7 +26,7 @@ def test_records_are_what_json_would_hold() -> None:
 
 def test_missing_values_of_every_type() -> None:
     for name in COLUMNS:
-        assert table().missing(name).tolist() == [False, True]
+        assert table().missing_mask(name).tolist() == [False, True]
 
 
 def test_rows_are_taken_by_number_and_by_mask() -> None:

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def card(folder: Path) -> dict[str, Any]:
     table = read_table(folder / "mixed.csv")
-    kinds = find_all_kinds(table, root=folder, target="ill", told={"note": "text"})
+    kinds = find_all_kinds(table, root=folder, target="ill", overrides={"note": "text"})
     return make_media_card(table, kinds, root=folder, target="ill")
 
 
@@ -142,7 +142,7 @@ def test_addresses_are_not_fetched_and_said(tmp_path: Path) -> None:
 def test_the_user_goes_before_and_progress_is_told(tmp_path: Path) -> None:
     Image.new("L", (4, 3)).save(tmp_path / "x.png")
     table = Table({"a": np.array(["x.png"] * 4, object)}, {"a": "text"})
-    assert find_all_kinds(table, root=tmp_path, told={"a": "category"}) == {"a": "category"}
+    assert find_all_kinds(table, root=tmp_path, overrides={"a": "category"}) == {"a": "category"}
     assert find_all_kinds(table, root=tmp_path, target="a") == {}
     heard: list[float] = []
     make_media_card(table, {"a": "image"}, root=tmp_path, progress=lambda _, share: heard.append(share))

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(place: Path, **given: int) -> tuple[str, list[int]]:
     table = read_table(place / "mixed.csv")
-    kinds = find_all_kinds(table, root=place, told={"note": "text"})
+    kinds = find_all_kinds(table, root=place, overrides={"note": "text"})
     card = make_media_card(table, kinds, root=place)
     return view.data_page(table, kinds, card, root=place, name="mixed.csv", command="deepseek data view", **given)
 
@@ -184,6 +184,6 @@ def test_a_series_keeps_its_gaps(tmp_path: Path) -> None:
     values[100:200, 0] = np.nan
     np.save(tmp_path / "s.npy", values)
     preview = make_preview(source_of(tmp_path / "s.npy"), "series")
-    assert (len(preview.lines), preview.hidden) == (4, 2)
+    assert (len(preview.lines), preview.num_hidden) == (4, 2)
     assert 40 <= np.isnan(preview.lines[0][0]).sum() <= 50
     assert np.isnan(envelope(np.full(5, np.nan))).all()

@@ -81,7 +81,7 @@ def test_what_is_not_finite_counts_where_the_reference_is() -> None:
     wanted[edges.cases.index("far above the data")] = math.inf
     found = wanted.copy()
     assert edge_faults(edges, {"y": wanted}, {"y": found}, limit=1e-6) == []
-    assert check_edges(edges, {"y": wanted}, {"y": found}, limit=1e-6, what="it")["num_rows"] == len(edges)
+    assert check_edges(edges, {"y": wanted}, {"y": found}, limit=1e-6, what="it").num_rows == len(edges)
     found[edges.cases.index("zero")] = math.nan
     found[edges.cases.index("far below the data")] = -5  # rounding may be large there
     found[edges.cases.index("at its largest")] = 1.1
@@ -107,9 +107,9 @@ def test_an_engine_that_fails_on_a_row_of_zeros_alone_fails_the_gate(
         return Scores(np.where(dead[:, None], np.float32(bad), scores.margin), scores.output)
 
     graph = export_onnx(model, rows.shape[1])
-    told = check_parity(model, graph, rows, max_rows=50, kinds=["onnxruntime"], missing=rows[:2])
-    assert (told["num_rows"], told["engines"]["onnxruntime"]["passes"]) == (52, True)
-    assert {"zero", "at its least", "far below the data, by a slip"} <= set(told["edges"]["cases"])
+    report = check_parity(model, graph, rows, max_rows=50, kinds=["onnxruntime"], missing=rows[:2])
+    assert (report.num_rows, report.engines["onnxruntime"].passes) == (52, True)
+    assert {"zero", "at its least", "far below the data, by a slip"} <= set(report.edges.cases)
     monkeypatch.setattr(OnnxEngine, "score", without_zeros)
     with pytest.raises(CheckError, match=said):
         check_parity(model, graph, rows, max_rows=50, kinds=["onnxruntime"])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, write_bundle
+from deepseek.bundle import EngineEntry, Lineage, Manifest, Output, write_bundle
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, export_onnx
 from deepseek.engines.tabular import libxgboost
@@ -63,7 +63,7 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]
         files.pop(drop, None)
         manifest = Manifest(
             name="cancer", version="1", created="2026-01-01T00:00:00+00:00", task="binary", target="diagnosis",
-            inputs=tuple(Input(**entry) for entry in preprocessor.inputs()),
+            inputs=preprocessor.inputs(),
             outputs=(Output("output", "float32", (2,)),), labels=model.labels,
             threshold=(decision or {"threshold": 0.5})["threshold"],
             engines=tuple(

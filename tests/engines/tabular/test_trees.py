@@ -106,9 +106,9 @@ def test_bytes_that_are_no_booster_are_refused() -> None:
 def test_boosters_need_no_python_package() -> None:
     program = """
 import sys
-from deepseek.engines.tabular.libxgboost import available
+from deepseek.engines.tabular.libxgboost import is_available
 from deepseek.engines.tabular.trees import TreesEngine
-assert available()
+assert is_available()
 print([name for name in ("xgboost", "scipy", "sklearn", "pandas", "torch", "onnx") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -15,12 +15,12 @@ from deepseek.contracts import Tensors
 from deepseek.data import read_table
 from deepseek.engines import MultimodalRuntime
 from deepseek.errors import InputError
-from deepseek.explain import explain_bundle, schema
+from deepseek.explain import BundleExplanation, explain_bundle, schema
 from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
 from deepseek.explain.evaluation.perturbation import perturb_sample
 from deepseek.explain.evaluation.sample_faithfulness import sample_faithfulness
 from deepseek.explain.media.modalities import ModalityExplainer
-from deepseek.explain.report.samples import _explain_parts
+from deepseek.explain.report.samples import explain_row_parts
 from deepseek.explain.shapley.partition import Budget
 from support.rows.sampled import sampled_bundle
 from support.servers.browser import OpenPage, browser, open_page
@@ -50,7 +50,7 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(bundle: Path, visits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def told(bundle: Path, visits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BundleExplanation, Path]:
     out = tmp_path_factory.mktemp("told")
     return explain_bundle(bundle, visits, trust=True, html=out / "why.html", json_file=out / "why.json"), out
 
@@ -59,9 +59,9 @@ def explained(runtime: MultimodalRuntime, visits: Path, told: Any) -> list[Any]:
     """What sample_faithfulness() takes."""
     explainer = ModalityExplainer(runtime)
     found = []
-    for record, row in zip(read_table(visits).records(), told[0]["explanations"], strict=True):
+    for record, row in zip(read_table(visits).records(), told[0].rows, strict=True):
         sample = runtime.prepare([record], root=visits.parent).tensors
-        found.append(_explain_parts(explainer, sample, record, dict(row), Budget()))
+        found.append(explain_row_parts(explainer, sample, record, row, Budget()))
     return found
 
 
@@ -104,8 +104,8 @@ def test_the_regions_that_the_model_looks_at_pass_and_others_do_not(bundle: Path
 def test_columns_with_values_of_others_are_unfaithful(bundle: Path, visits: Path, told: Any) -> None:
     with MultimodalRuntime.open(bundle) as runtime:
         row = explained(runtime, visits, told)[0]
-        turned = {name: -value for name, value in row.told["values"].items()}
-        given = replace(row, told=row.told | {"values": turned}, parts=[])
+        turned = {name: -value for name, value in row.row.contributions.items()}
+        given = replace(row, row=replace(row.row, contributions=turned), parts=[])
         (false,) = sample_faithfulness(ModalityExplainer(runtime), [given], limit_s=60.0)["rows"]
     assert false["infidelity"] > 1
     assert false["agreement"]["rank_correlation"] < 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from deepseek.cli import main
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.errors import InputError
-from deepseek.explain import explain_bundle, schema
+from deepseek.explain import BundleExplanation, explain_bundle, schema
 from deepseek.explain.evaluation.masking_curves import attribution_agreement
 from deepseek.explain.evaluation.minimal_evidence import find_minimal_evidence
 from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BundleExplanation, Path]:
     """All texts, and the folder with the page and the document."""
     out = tmp_path_factory.mktemp("told")
     found = explain_bundle(folder, {"text": TEXTS}, trust=True, html=out / "why.html", json_file=out / "why.json")
@@ -47,8 +48,8 @@ def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: 
     assert first["infidelity"] < 0.05
     assert first["agreement"]["rank_correlation"] > 0.7
     assert first["deletion"]["points"][0] == pytest.approx(told[0]["explanations"][0]["output"], abs=1e-4)
-    row = told[0]["explanations"][0]
-    tokens = row["parts"][0]["tokens"]
+    row = told[0].rows[0]
+    tokens = row.parts[0]["tokens"]
     values = [token["value"] for token in tokens]
     wrong = [
         [-value for value in values],
@@ -58,7 +59,7 @@ def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: 
     explainer = TextExplainer(TextModel.open(folder), engine.run)
     for each in wrong:
         changed = [{**token, "value": value} for token, value in zip(tokens, each, strict=True)]
-        given = row | {"parts": [row["parts"][0] | {"tokens": changed}]}
+        given = replace(row, parts=(row.parts[0] | {"tokens": changed},))
         (found,) = text_faithfulness(explainer, folder, [given], limit_s=60.0)["rows"]
         assert not found["deletion"]["passes"]
         assert not found["insertion"]["passes"]
@@ -103,7 +104,7 @@ def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_tokens(told: An
     import jsonschema_rs
 
     said, out = told
-    assert json.loads((out / "why.json").read_text("utf-8"))["trust"] == json.loads(json.dumps(said["trust"]))
+    assert json.loads((out / "why.json").read_text("utf-8"))["trust"] == said.faithfulness.to_dict()
     validator = jsonschema_rs.validator_for(schema())
     assert [str(error) for error in validator.iter_errors(json.loads((out / "why.json").read_text("utf-8")))] == []
     assert said["provenance"]["cost"]["evaluations"] > said["trust"]["num_evaluations"]

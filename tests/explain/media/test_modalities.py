@@ -145,6 +145,7 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
     bundles: dict[int, Path], visits: Path
 ) -> None:
     from deepseek.explain.media.previews import add_previews
+    from deepseek.explain.records import OtherBars, RowReport
     from deepseek.explain.report.rows import row_sections
 
     record = ds.data.read_table(visits).records()[3]
@@ -166,8 +167,10 @@ def test_words_and_regions_are_drawn_on_the_text_and_the_picture_that_the_model_
         {"seconds": [1.0, 2.0], "hertz": [1000.0, 4000.0], "value": -0.25}]}  # fmt: skip
     pulse = {"column": "pulse", "kind": "series", "length": 8, "stretches": [
         {"channels": ["a", "b"], "start": 0, "end": 4, "value": 0.5}]}  # fmt: skip
-    shown += [sound, pulse]
-    row = {"bars": [], "output": 1.0, "base_value": 0.5, "residual": 0.0, "scale": "log-odds", "parts": shown}
+    row = RowReport(
+        target=None, scale="log-odds", method="", base_value=0.5, output=1.0, residual=0.0, adds_up=True, bars=(),
+        other=OtherBars(), reasons=(), reasons_zh=(), parts=(*shown, sound, pulse),
+    )  # fmt: skip
     (section,) = row_sections([row])
     assert shown[1]["size"] == [high, wide]
     assert "coughs at <span" in section.body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from deepseek.bundle import Input, Lineage, Manifest, Output
 from deepseek.errors import InputError
 from deepseek.explain import explainer_for, global_report, row_reports
+from deepseek.explain.records import Bar, ColumnImportance, GlobalReport, RowReport, SkippedFaithfulness
+from deepseek.explain.report.document import Cost, DataProvenance, ModelProvenance, Provenance
 from deepseek.explain.report.page import write_report
 from deepseek.look import numbers
 from deepseek.nn.dense import Linear
@@ -71,7 +74,7 @@ def evidence() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def parts() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def parts() -> tuple[GlobalReport, list[RowReport]]:
     """A global and two row reports of a real linear model on 64 columns, one of them in words."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(NUM_ROWS, NUM_COLUMNS)).astype(np.float32)
@@ -88,8 +91,8 @@ def parts() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def write(parts: tuple[dict[str, Any], list[dict[str, Any]]], tmp_path: Path) -> Write:
-    def write_it(report: dict[str, Any] | None = None, **options: Any) -> Path:
+def write(parts: tuple[GlobalReport, list[RowReport]], tmp_path: Path) -> Write:
+    def write_it(report: GlobalReport | None = None, **options: Any) -> Path:
         manifest = Manifest(
             name="loans", version="3", created="2026-01-01T00:00:00+00:00", task="binary", target="late",
             inputs=(Input("age", "tabular", "float64", (), True),), outputs=(Output("label", "str"),),
@@ -116,14 +119,14 @@ def test_nothing_overlaps_with_64_columns_and_hard_names(
 
 
 def test_the_first_sentence_names_what_moves_the_answers_most(
-    open_page: OpenPage, write: Write, parts: tuple[dict[str, Any], Any]
+    open_page: OpenPage, write: Write, parts: tuple[GlobalReport, Any]
 ) -> None:
-    importance = parts[0]["importance"]
+    importance = parts[0].importance
     page = open_page(write().as_uri())
     answer = page.inner_text("#answer")
-    share = 100 * sum(entry["share"] for entry in importance[:3])
+    share = 100 * sum(entry.share for entry in importance[:3])
     assert f"{numbers.number(share)} % of all influence over {NUM_ROWS} rows" in answer
-    assert all(numbers.clip(entry["column"]) in answer for entry in importance[:3])
+    assert all(numbers.clip(entry.column) in answer for entry in importance[:3])
     assert page.inner_text(".lead") == "AUC 0.980 [0.970, 0.990] on 143 test rows."
 
 
@@ -153,16 +156,16 @@ def test_a_row_is_told_in_the_readers_language(open_page: OpenPage, write: Write
 
 
 def test_a_missing_value_is_a_dash_in_the_waterfall(
-    open_page: OpenPage, write: Write, parts: tuple[dict[str, Any], list[dict[str, Any]]]
+    open_page: OpenPage, write: Write, parts: tuple[GlobalReport, list[RowReport]]
 ) -> None:
     row = parts[1][0]
-    missing = row | {"bars": [{"column": "age", "value": None, "contribution": 9.0}, *row["bars"]]}
+    missing = replace(row, bars=(Bar("age", None, 9.0), *row.bars))
     labels = open_page(write(rows=[missing]).as_uri()).locator("#rows .wide text").all_text_contents()
     assert "age = –" in labels
 
 
-def test_a_failed_check_is_said_in_words(open_page: OpenPage, write: Write, parts: tuple[dict[str, Any], Any]) -> None:
-    broken = parts[0] | {"additivity": parts[0]["additivity"] | {"passes": False}}
+def test_a_failed_check_is_said_in_words(open_page: OpenPage, write: Write, parts: tuple[GlobalReport, Any]) -> None:
+    broken = replace(parts[0], additivity=replace(parts[0].additivity, passes=False))
     checks = open_page(write(broken).as_uri()).locator("#checks li")
     assert checks.first.inner_text().startswith("✕")
     assert checks.last.inner_text().startswith("!")
@@ -196,17 +199,17 @@ def test_groups_of_a_number_stand_in_its_order_and_in_words(open_page: OpenPage,
 
 @pytest.mark.parametrize(("num", "words"), [(1, "Taking away the column that matters most"), (3, "the 3 columns that")])
 def test_columns_that_were_taken_away_are_counted(
-    write: Write, parts: tuple[dict[str, Any], Any], num: int, words: str
+    write: Write, parts: tuple[GlobalReport, Any], num: int, words: str
 ) -> None:
-    report = parts[0] | {"ablation": parts[0]["ablation"] | {"num_columns_taken_away": num}}
+    report = replace(parts[0], ablation=replace(parts[0].ablation, num_columns_taken_away=num))
     assert words in write(report).read_text("utf-8")
 
 
 def test_the_mean_influence_on_many_classes_is_not_said_to_be_that_on_one(
-    write: Write, parts: tuple[dict[str, Any], Any]
+    write: Write, parts: tuple[GlobalReport, Any]
 ) -> None:
     by_class = {name: dict.fromkeys(NAMES, 1.0) for name in ("a", "b", "c")}
-    html = write(parts[0] | {"by_class": by_class, "target": "a"}).read_text("utf-8")
+    html = write(replace(parts[0], by_class=by_class, target="a")).read_text("utf-8")
     assert "mean |contribution|, log-odds, mean over 3 classes" in html
     assert "mean |contribution|, log-odds of a" not in html
 
@@ -248,28 +251,26 @@ def test_nothing_is_cut_on_paper(open_page: OpenPage, write: Write, tmp_path: Pa
 
 
 def test_who_made_it_when_and_at_what_cost_stands_at_the_end(open_page: OpenPage, write: Write) -> None:
-    made = {
-        "why": "exact", "seed": 7, "cost": {"evaluations": 12345, "seconds": 2.0}, "date": "2026-01-02T03:04:05+00:00",
-        "data": {"digest": "cd" * 32}, "versions": {"deepseek": "1.2.3"},
-    }  # fmt: skip
-    text = open_page(write(provenance=made).as_uri()).inner_text("#provenance")
+    provenance = Provenance(
+        model=ModelProvenance("loans", "ab" * 32, "binary"), data=DataProvenance("cd" * 32, 400, 64), method="linear",
+        why="exact", seed=7, cost=Cost(12345, 2.0), versions={"deepseek": "1.2.3"}, date="2026-01-02T03:04:05+00:00",
+        command=COMMAND,
+    )  # fmt: skip
+    text = open_page(write(provenance=provenance).as_uri()).inner_text("#provenance")
     for part in ("exact", "12,345 answers of the model, 2.00 s", "2026-01-02", "cd" * 32, "deepseek 1.2.3"):
         assert part in text
 
 
 def test_trust_that_was_not_measured_says_what_to_do(open_page: OpenPage, write: Write) -> None:
-    page = open_page(write(trust={"rows": None, "expected_s": 90.0, "why": "it would take 90 s"}).as_uri())
+    page = open_page(write(trust=SkippedFaithfulness(None, 90.0, "it would take 90 s")).as_uri())
     assert "Add --trust to the command" in page.inner_text("#trust")
 
 
 def test_ten_thousand_columns_make_a_page_below_two_megabytes(
-    write: Write, parts: tuple[dict[str, Any], list[dict[str, Any]]]
+    write: Write, parts: tuple[GlobalReport, list[RowReport]]
 ) -> None:
-    importance = [
-        {"column": f"a name as long as names are {i}", "mean_abs": 1.0, "share": 1e-4, "mean": 0.1}
-        for i in range(10_000)
-    ]
-    assert write(parts[0] | {"importance": importance}, rows=parts[1] * 25).stat().st_size < 2_000_000
+    importance = tuple(ColumnImportance(f"a name as long as names are {i}", 1.0, 1e-4, 0.1) for i in range(10_000))
+    assert write(replace(parts[0], importance=importance), rows=parts[1] * 25).stat().st_size < 2_000_000
 
 
 @pytest.mark.parametrize(
@@ -279,19 +280,17 @@ def test_ten_thousand_columns_make_a_page_below_two_megabytes(
      (150, 200, "The first 100 of 200 columns as a table", False)],
 )  # fmt: skip
 def test_the_table_names_columns_that_move_the_answers_and_few_of_many(
-    write: Write, parts: tuple[dict[str, Any], Any], num_moving: int, num: int, title: str, rest: bool
+    write: Write, parts: tuple[GlobalReport, Any], num_moving: int, num: int, title: str, rest: bool
 ) -> None:
-    report = parts[0] | {"importance": [
-        {"column": f"c{i}", "mean_abs": float(i < num_moving), "share": float(i < num_moving) / num_moving, "mean": 0.0}
-        for i in range(num)
-    ]}  # fmt: skip
+    importance = tuple(
+        ColumnImportance(f"c{i}", float(i < num_moving), float(i < num_moving) / num_moving, 0.0) for i in range(num)
+    )
+    report = replace(parts[0], importance=importance)
     page = write(report, rows=[]).read_text(encoding="utf-8")
     assert title in page
     assert ("the other columns move nothing" in page) == rest
 
 
-def test_more_rows_than_a_page_holds_are_refused(
-    write: Write, parts: tuple[dict[str, Any], list[dict[str, Any]]]
-) -> None:
+def test_more_rows_than_a_page_holds_are_refused(write: Write, parts: tuple[GlobalReport, list[RowReport]]) -> None:
     with pytest.raises(InputError, match="51 rows"):
         write(rows=parts[1][:1] * 51)

@@ -19,7 +19,7 @@ def test_a_global_report_shows_every_column_in_order(models: Any, cancer: Any, r
     model, rows = models["blend"]
     explainer = explainer_for(model, cancer[2], score=model.score)
     report = global_report(explainer, rows, records)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False)) == report
     importance = report["importance"]
     assert {item["column"] for item in importance} == set(cancer[2])
     assert [item["mean_abs"] for item in importance] == sorted((item["mean_abs"] for item in importance), reverse=True)
@@ -33,7 +33,7 @@ def test_a_global_report_shows_every_column_in_order(models: Any, cancer: Any, r
     assert report["scale"] == "log-odds"
     assert report["additivity"]["passes"]
     assert report["ablation"]["passes"]
-    assert len(json.dumps(report)) < 500_000
+    assert len(json.dumps(report.to_dict())) < 500_000
 
 
 def test_points_of_plots_belong_to_their_rows(models: Any, cancer: Any, records: list[Record]) -> None:
@@ -101,7 +101,7 @@ def test_categories_missing_values_and_dates_are_shown(models: Any, cancer: Any,
     values = report["beeswarm"][0]["value"]
     assert {"a", None, "2026-01-02"} == set(values)
     assert report["dependence"][0]["kind"] == "category"
-    json.dumps(report, allow_nan=False)
+    json.dumps(report.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("num_records", [0, 3])
@@ -118,7 +118,7 @@ def test_a_waterfall_adds_up(model_and_rows: tuple[Model, Float32]) -> None:
     names = [f"c{place}" for place in range(rows.shape[1])]
     given = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
     reports = row_reports(explainer_for(model, names).explain(rows[:5]), given, num_bars=4)
-    assert json.loads(json.dumps(reports, allow_nan=False)) == reports
+    assert json.loads(json.dumps([report.to_dict() for report in reports], allow_nan=False)) == reports
     for report in reports:
         bars = [bar["contribution"] for bar in report["bars"]]
         assert len(bars) == 4

@@ -10,6 +10,7 @@ import xgboost
 
 from deepseek.errors import InputError, TooLargeError
 from deepseek.explain import explainer_for
+from deepseek.explain.records import to_json
 from deepseek.explain.tabular import interactions as room
 from deepseek.explain.tabular.interactions import interactions, strongest_pairs, unsplit_parts_note
 from deepseek.nn.model import Model
@@ -52,6 +53,6 @@ def test_what_has_no_trees_or_too_many_pairs_says_so(
 
 def test_pairs_are_named_by_their_size() -> None:
     matrix = np.array([[1.0, 0.25, 0.0], [0.25, 2.0, -0.5], [0.0, -0.5, 0.0]])
-    assert strongest_pairs(matrix, ("a", "b", "c"), most=2) == [
+    assert to_json(strongest_pairs(matrix, ("a", "b", "c"), most=2)) == [
         {"columns": ["b", "c"], "value": -1.0}, {"columns": ["a", "b"], "value": 0.5},
     ]  # fmt: skip

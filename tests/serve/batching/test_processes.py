@@ -115,7 +115,7 @@ def test_a_process_that_opens_a_model_meanwhile_is_given_its_time(
         assert app.processes is not None
         (pid,) = before = app.processes.pids
         os.kill(pid, signal.SIGSTOP)  # a model that takes long to open
-        opening = asyncio.create_task(app.processes.open("again", app.models["loans"].face.spec))
+        opening = asyncio.create_task(app.processes.open("again", app.models["loans"].adapter.spec))
         await asyncio.sleep(0)
         asked = asyncio.create_task(client.post(PREDICT, json={"instances": [loan]}))
         await asyncio.sleep(2 * LIMIT_S)
@@ -177,7 +177,7 @@ def test_patience_is_several_times_what_is_foreseen_within_limits(batch_s: float
     found = scheduler.Scheduler(
         "m", pool, batch_rows=8, limit_rows=100, emit=lambda *_: None, join=lambda _: {}, concat=lambda _: {}
     )
-    found.pace = LatencyModel()
+    found.latency = LatencyModel()
     if batch_s:
-        found.pace.learn(8, batch_s)
+        found.latency.learn(8, batch_s)
     assert found._patience_s(8) == pytest.approx(patience_s)

@@ -83,7 +83,7 @@ def test_a_slice_of_a_large_request_is_as_large_as_its_time_allows() -> None:
 
     async def work() -> Any:
         asking = Asking(engine, batch_rows=4, limit_rows=1_000)
-        asking.scheduler.pace.learn(1, SLICE_S / 100)
+        asking.scheduler.latency.learn(1, SLICE_S / 100)
         return await asking.ask(*range(60))
 
     run(work)
@@ -115,7 +115,7 @@ def test_large_requests_that_take_a_short_time_go_together() -> None:
 
     async def work() -> Any:
         asking = Asking(engine, batch_rows=4, limit_rows=1_000)
-        asking.scheduler.pace.learn(1, JOINED_SLICES_S / 25)
+        asking.scheduler.latency.learn(1, JOINED_SLICES_S / 25)
         jobs = [asking.job(*range(start, start + 10)) for start in (0, 10, 20, 30)]
         for job, _ in jobs:
             asking.scheduler.admit(job)
@@ -181,7 +181,7 @@ def test_what_is_not_worth_two_batches_is_not_shared() -> None:
     async def work() -> None:
         asking = Asking(engine, batch_rows=8, row_units=100, num_workers=2)
         for num_units in (10, 50):
-            asking.scheduler.pace.learn(num_units, 0.1 + 0.001 * num_units)
+            asking.scheduler.latency.learn(num_units, 0.1 + 0.001 * num_units)
         jobs = [asking.job(number, cost=50) for number in range(8)]
         for job, _ in jobs:
             asking.scheduler.admit(job)
@@ -282,7 +282,7 @@ def test_a_request_that_cannot_be_in_time_is_refused_and_one_that_can_is_not() -
     async def work() -> Any:
         asking = Asking(Engine(delay_s=0.1), batch_rows=1, limit_rows=1_000)
         for _ in range(9):
-            asking.scheduler.pace.learn(1, 0.1)
+            asking.scheduler.latency.learn(1, 0.1)
         waiting = [asyncio.create_task(asking.ask(value)) for value in range(10)]
         await asyncio.sleep(0)
         with pytest.raises(BusyError):
@@ -301,7 +301,7 @@ def test_who_comes_behind_several_batches_is_let_in_with_the_time_of_one_to_spar
     async def work() -> None:
         asking = Asking(Engine(delay_s=0.1), batch_rows=2, limit_rows=1_000)
         for num_rows in (1, 2, 1, 2):
-            asking.scheduler.pace.learn(num_rows, 0.05 + 0.025 * num_rows)
+            asking.scheduler.latency.learn(num_rows, 0.05 + 0.025 * num_rows)
         waiting = [asyncio.create_task(asking.ask(value)) for value in range(10)]
         await asyncio.sleep(0)
         wait_s = asking.scheduler.wait_s(1)
@@ -328,7 +328,7 @@ def test_what_waits_is_weighed_by_what_it_turned_out_to_cost() -> None:
                 job.cost = 100  # it is known after the job was let in
             scheduler.submit(*(job for job, _ in jobs))
             await asyncio.gather(*(told for _, told in jobs))
-        scheduler.pace.learn(200, 0.2)
+        scheduler.latency.learn(200, 0.2)
         idle_s = scheduler.wait_s(2)
         jobs = [asking.job(1.0) for _ in range(8)]
         for job, _ in jobs:

@@ -36,8 +36,8 @@ def test_a_free_worker_is_taken_at_once_and_the_other_computes() -> None:
         for worker in (other, one):
             pool.add(worker)
         await pool.take(one)
-        pool.call(queue)
-        pool.call(queue)
+        pool.request_worker(queue)
+        pool.request_worker(queue)
         assert queue.given == [other]
         pool.free(one)
         assert queue.given == [other, one]
@@ -49,8 +49,8 @@ def test_a_busy_worker_is_taken_when_its_batch_is_done() -> None:
     async def check() -> None:
         pool, worker, queue = WorkerPool(), Idle(), Waiting()
         pool.add(worker)
-        pool.call(queue)  # it computes
-        pool.call(queue)  # and more waits
+        pool.request_worker(queue)  # it computes
+        pool.request_worker(queue)  # and more waits
         taking = asyncio.create_task(pool.take(worker))
         await asyncio.sleep(0)
         assert not taking.done()
@@ -67,7 +67,7 @@ def test_who_waits_for_a_worker_that_dies_is_told() -> None:
     async def check() -> None:
         pool, worker, queue = WorkerPool(), Idle(), Waiting()
         pool.add(worker)
-        pool.call(queue)
+        pool.request_worker(queue)
         taking = asyncio.create_task(pool.take(worker))
         await asyncio.sleep(0)
         pool.remove(worker)

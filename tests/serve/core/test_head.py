@@ -17,7 +17,7 @@ from deepseek.engines import Runtime
 from deepseek.observe.live import LiveStats
 from deepseek.observe.metrics import Metrics
 from deepseek.serve import App, Pages, Settings, create_app
-from deepseek.serve.core.request import Request, StreamingResponse
+from deepseek.serve.core.request import Request, Response
 from support.servers.serving import serving
 
 HEADERS = {
@@ -58,8 +58,8 @@ async def _pieces() -> AsyncGenerator[bytes, None]:
         yield b"data: piece\n\n"
 
 
-def _stream(_: Request) -> StreamingResponse:
-    return StreamingResponse(_pieces(), b"text/event-stream")
+def _stream(_: Request) -> Response:
+    return Response(b"", media_type=b"text/event-stream", chunks=_pieces())
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def app(runtimes: dict[str, Runtime], tmp_path_factory: pytest.TempPathFactory) 
     metrics, live = Metrics(), LiveStats()
     pages = Pages(metrics=metrics.exposition, stats=live.snapshot)
     made = create_app(models, settings=Settings(api_keys_file=str(keys)), sinks=[metrics, live], pages=pages)
-    made._post("/v1/stream", _stream)
+    made._add_post("/v1/stream", _stream)
     return made
 
 

@@ -64,7 +64,7 @@ def test_a_known_head_brings_the_answer_to_its_own_body(runtimes: dict[str, Runt
 
     async def work(ask: Any) -> Any:
         found = [(await ask(request))[0] for request in (young, old, young, old)]
-        return found, len(app.heads)
+        return found, len(app.head_cache)
 
     (first, second, third, fourth), num_known = talk(app, work)
     assert num_known == 1
@@ -112,7 +112,7 @@ def test_what_concerns_one_request_alone_is_not_remembered(
         await asyncio.sleep(0.05)
 
     talk(app, work)
-    assert len(app.heads) == 0
+    assert len(app.head_cache) == 0
 
 
 def test_a_refused_head_is_not_remembered(runtimes: dict[str, Runtime], bodies: list[bytes], tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_refused_head_is_not_remembered(runtimes: dict[str, Runtime], bodies: 
     async def work(ask: Any) -> Any:
         good, bad = b"authorization: Bearer open sesame", b"authorization: Bearer open sesamf"
         found = [(await ask(post(bodies[0], key)))[0][0] for key in (bad, good, bad, good, bad)]
-        return found, len(app.heads)
+        return found, len(app.head_cache)
 
     assert talk(app, work) == ([401, 200, 401, 200, 401], 1)
 
@@ -137,6 +137,6 @@ def test_the_number_of_heads_is_bounded(
     async def work(ask: Any) -> int:
         for number in range(10):
             await ask(post(bodies[0], b"x-number: %d" % number))
-        return len(app.heads)
+        return len(app.head_cache)
 
     assert talk(app, work) <= 4

@@ -194,7 +194,7 @@ def test_the_rate_holds_on_one_connection_with_a_known_head(app: App, loan: dict
         ]
 
     *answers, other = ask(app, work)
-    assert len(app.heads) == 2  # so most of them were not parsed
+    assert len(app.head_cache) == 2  # so most of them were not parsed
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert other.status_code == 200
     assert 15 <= int(answers[-1].headers["retry-after"]) <= 20

@@ -14,7 +14,7 @@ import pytest
 from deepseek.contracts import Event
 from deepseek.engines import Runtime
 from deepseek.serve import App, Settings, create_app
-from deepseek.serve.core.request import StreamingResponse
+from deepseek.serve.core.request import Response
 from deepseek.serve.http import connection
 from support.servers.serving import serving
 
@@ -154,7 +154,7 @@ def test_a_stream_has_no_chunks_for_a_client_of_http_1_0(app: App) -> None:
         wire.send(b"POST /v1/stream HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n")
         return await wire.rest()
 
-    app._post("/v1/stream", lambda _: StreamingResponse(pieces(), b"text/event-stream"))
+    app._add_post("/v1/stream", lambda _: Response(b"", media_type=b"text/event-stream", chunks=pieces()))
     head, _, body = talk(app, work).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
     assert b"connection: close" in head

@@ -202,8 +202,8 @@ def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_pa
 
         assert asyncio.run(alone()) == [200] * RATE, "what one front end lets through alone is all of it"
         passed, took_s, last = asyncio.run(many())
-        one_unknown = RATE + RATE * 0.1  # to the other front end, before it is told; a busy machine tells it later
-        assert RATE * took_s < passed <= RATE * took_s + RATE + one_unknown
+        # a client that stands still asks less than it may: only what is let through beyond the rate is a fault
+        assert RATE < passed <= 1.5 * (RATE * took_s + RATE), "twice that is let through where they do not share"
         refused = [each for each in last if each.status_code == 429]
         assert len(refused) > len(last) / 2
         assert all(int(each.headers["retry-after"]) >= 1 for each in refused)

@@ -28,7 +28,7 @@ def begun(*, predicting: bool, within_s: float = 0.5) -> int:
 
         asked = [asyncio.create_task(one()) for _ in range(60)]
         while predicting and perf_counter() < stop_s:
-            turns.predicted(perf_counter())
+            turns.record_prediction(perf_counter())
             await asyncio.sleep(0.001)
         await asyncio.gather(*asked)
         return found
@@ -60,7 +60,7 @@ def began(gap_s: float) -> list[float]:
     async def run() -> list[float]:
         turns, start_s, found = ExplanationThrottle(), perf_counter(), []
         for number in range(2_000):
-            turns.predicted(start_s - gap_s * (2_000 - number))
+            turns.record_prediction(start_s - gap_s * (2_000 - number))
         for _ in range(3):
             await turns.wait(0, start_s + 60.0)
             found.append(perf_counter() - start_s)

@@ -68,7 +68,7 @@ def explanations(runtime: Runtime, limit: int = 100, pause_s: float = 0.0) -> Ca
 
     async def make(limit_s: float) -> int:
         call = Request("POST", EXPLAIN, {b"x-timeout-ms": str(round(limit_s * 1e3)).encode()}, settings)
-        return len(await made.make(call, FEATURES, [None] * 4))
+        return len(await made.explain(call, FEATURES, [None] * 4))
 
     return make
 
@@ -85,7 +85,7 @@ def test_rows_that_a_full_queue_would_refuse_are_not_prepared(
         os.kill(pid, signal.SIGSTOP)
         waiting = [asyncio.create_task(client.post(EXPLAIN, json=body)) for _ in range(3)]
         await asyncio.sleep(0.3)
-        face = app.models["loans"].face
+        face = app.models["loans"].adapter
         prepare = face.prepare
         monkeypatch.setattr(face, "prepare", lambda records: prepared.append(len(records)) or prepare(records))
         late = await client.post(EXPLAIN, json=body)
@@ -196,13 +196,13 @@ def test_a_killed_process_is_replaced_and_its_request_answered(
 
 DIES = """
 import os
-from deepseek.engines.process.worker import answer
+from deepseek.engines.process.worker import run_worker
 
 class Dies:
     def run(self, arrays):
         os._exit(1)
 
-answer(lambda spec: Dies())
+run_worker(lambda spec: Dies())
 """
 
 
@@ -223,7 +223,7 @@ def test_a_request_with_which_two_processes_die_is_given_up(
 
 HANGS = """
 import os, time
-from deepseek.engines.process.worker import answer
+from deepseek.engines.process.worker import run_worker
 from deepseek.explain.process import OpenedExplainer
 
 def open_model(spec):
@@ -232,7 +232,7 @@ def open_model(spec):
         time.sleep(600)
     return OpenedExplainer.open(spec)
 
-answer(open_model)
+run_worker(open_model)
 """
 
 
@@ -267,7 +267,7 @@ def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_expla
 
 
 LACKS = """
-from deepseek.engines.process.worker import answer
+from deepseek.engines.process.worker import run_worker
 from deepseek.errors import ExtraError
 
 def open_model(spec):
@@ -275,7 +275,7 @@ def open_model(spec):
         file.write("x")
     raise ExtraError("xgboost is not installed", expected="the extra", fix="install it")
 
-answer(open_model)
+run_worker(open_model)
 """
 
 

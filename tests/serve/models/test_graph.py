@@ -408,11 +408,11 @@ def test_rows_of_several_requests_are_joined_when_they_are_small_and_of_one_shap
         return face.prepare([{"city": city, "places": [1] * length}]).features
 
     small = rows("Bonn", 3)
-    assert face.fits(small, rows("x" * 200, 3))
-    assert not face.fits(small, rows("Bonn", 4))
-    assert not face.fits(small, rows("x" * 300, 3))
+    assert face.can_join(small, rows("x" * 200, 3))
+    assert not face.can_join(small, rows("Bonn", 4))
+    assert not face.can_join(small, rows("x" * 300, 3))
     large = rows("Bonn", 200_000)
-    assert not face.fits(large, rows("Bonn", 200_000))
+    assert not face.can_join(large, rows("Bonn", 200_000))
     together = face.join([small, rows("Köln", 3)])
     assert {name: array.tolist() for name, array in face.run(together).items()} == {"code": [1, 2], "sum": [3.0, 3.0]}
     face.close()

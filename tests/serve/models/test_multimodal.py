@@ -169,8 +169,8 @@ def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(
     np.testing.assert_array_equal(outputs["output"][[0, 2]], wanted)
 
     large = face.prepare([visit(1, photo=coded(bytes((1 << 20) + 1)))]).features
-    assert face.fits(parts[0], parts[2])
-    assert not face.fits(parts[0], large)
+    assert face.can_join(parts[0], parts[2])
+    assert not face.can_join(parts[0], large)
 
     async def ask() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.url) as client:

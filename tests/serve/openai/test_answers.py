@@ -76,7 +76,7 @@ class Http:
             answers = start_completions(read(parsed, self.engine), self.engine)
             if answers.request.stream:
                 return 200, "text/event-stream", answers.chunks()
-            return 200, "application/json", one(await answers.whole())
+            return 200, "application/json", one(await answers.to_bytes())
         except DeepseekError as error:
             return error.status, "application/json", one(openai_error_body(error))
 

@@ -182,13 +182,13 @@ def test_a_watched_folder_is_followed_and_a_refusal_is_said_once(folder: Path, l
         assert isinstance(app.loader, RepositoryLoader)
         assert loaded(app) == {"loans": ["10"]}
         first = app.models["loans"]
-        await app.loader.look()
+        await app.loader.refresh()
         assert app.models["loans"] is first  # nothing has changed
 
         other_version(loans, folder / "loans" / "10", "10", threshold=0.9)  # replaced by rename
         damaged(loans, folder / "half")
         for _ in range(2):
-            await app.loader.look()
+            await app.loader.refresh()
         assert app.models["loans"].digest != first.digest
         assert loaded(app) == {"loans": ["10"]}
         assert len(events.refused()) == 1
@@ -196,13 +196,13 @@ def test_a_watched_folder_is_followed_and_a_refusal_is_said_once(folder: Path, l
         other_version(loans, folder / "loans" / "11", "11")
         shutil.rmtree(folder / "half")
         shutil.copytree(loans, folder / "half")
-        await app.loader.look()
+        await app.loader.refresh()
         assert loaded(app) == {"loans": ["11"], "half": ["1"]}
 
         shutil.rmtree(folder / "half")
-        await app.loader.look()
+        await app.loader.refresh()
         assert "half" in app.models  # it may be on its way
-        await app.loader.look()
+        await app.loader.refresh()
         assert loaded(app) == {"loans": ["11"]}
         await app.close()
 
@@ -215,13 +215,13 @@ def test_a_model_that_was_unloaded_stays_so_while_its_folder_does_not_change(fol
         await app.start()
         assert isinstance(app.loader, RepositoryLoader)
         await app.loader.unload("loans")
-        await app.loader.look()
+        await app.loader.refresh()
         assert loaded(app) == {}
         assert await app.loader.load("loans", "9") == ["9"]
-        await app.loader.look()
+        await app.loader.refresh()
         assert loaded(app) == {"loans": ["9"]}  # as it was asked for
         other_version(loans, folder / "loans" / "11", "11")
-        await app.loader.look()
+        await app.loader.refresh()
         assert loaded(app) == {"loans": ["11"]}
         await app.close()
 
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_read_unloads_nothing(folder: Path) -> None:
         folder.rename(folder.with_name("elsewhere"))
         for _ in range(3):
             with pytest.raises(CheckError, match="cannot be read"):
-                await app.loader.look()
+                await app.loader.refresh()
         assert loaded(app) == {"loans": ["10"]}
         await app.close()
 
@@ -295,7 +295,7 @@ def test_a_version_of_another_task_joins_no_route_unless_all_change_together(fol
         await app.close()
 
     async def listed(loader: RepositoryLoader) -> list[tuple[tuple[str, str], str]]:
-        return [((name, version), reason) for name, version, reason in await loader.others()]
+        return [((name, version), reason) for name, version, reason in await loader.list_unloaded()]
 
     asyncio.run(check())
     assert len(events.refused()) == 3

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
+from deepseek.bundle import EngineEntry, Manifest, Output, write_bundle
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.data.media.audio import AudioReader
 from deepseek.data.media.image import ImageReader
@@ -71,7 +71,7 @@ def sampled_bundle(
     manifest = Manifest(
         name=out.name, version="1", created="2026-01-01T00:00:00+00:00",
         task={0: "regression", 2: "binary"}.get(len(labels), "multiclass"), target="ill", outputs=outputs,
-        inputs=tuple(Input(**entry) for entry in preparer.inputs()), labels=labels,
+        inputs=preparer.inputs(), labels=labels,
         threshold=0.5 if len(labels) == 2 else None, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
     )  # fmt: skip
     example = {"note": "text"} if "note" in columns else {}

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from deepseek.bundle import EngineEntry, Input, Manifest, Output, write_bundle
+from deepseek.bundle import EngineEntry, Manifest, Output, write_bundle
 from deepseek.data import find_kinds, fit_preprocessor, read_table
 from deepseek.engines import Runtime, export_onnx
 from deepseek.nn.model import Model, Part
@@ -60,7 +60,7 @@ def build(out: Path, columns: dict[str, Any], *, target: str, labels: tuple[str,
     )
     manifest = Manifest(
         name=out.name, version="1", created="2026-01-01T00:00:00+00:00", task=model.task, target=target,
-        inputs=tuple(Input(**entry) for entry in preprocessor.inputs()), outputs=outputs, labels=labels,
+        inputs=preprocessor.inputs(), outputs=outputs, labels=labels,
         threshold=0.5 if labels else None, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
     )  # fmt: skip
     decision = {"threshold": 0.5} if labels else {"interval": {"level": 0.9, "half_width": 8.0}}

@@ -70,18 +70,18 @@ class Checklist:
         vectors = [embedder.passages(contract.clauses) for contract in contracts]
         fold = np.random.default_rng(0).permutation(len(contracts)) % NUM_FOLDS
         tables: list[Any] = [None] * len(contracts)
-        for held in range(NUM_FOLDS):
-            inside = [place for place in range(len(contracts)) if fold[place] != held]
-            views = EvidenceScorer.fit([contracts[place] for place in inside], [vectors[place] for place in inside])
-            for place in np.flatnonzero(fold == held).tolist():
-                clauses = contracts[place].clauses
-                tables[place] = clause_features(*views.scores(clauses, vectors[place]), clauses)
+        for fold_number in range(NUM_FOLDS):
+            training = [index for index in range(len(contracts)) if fold[index] != fold_number]
+            views = EvidenceScorer.fit([contracts[index] for index in training], [vectors[index] for index in training])
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                clauses = contracts[index].clauses
+                tables[index] = clause_features(*views.scores(clauses, vectors[index]), clauses)
         ranked: list[Any] = [None] * len(contracts)
-        for held in range(NUM_FOLDS):
-            inside = [place for place in range(len(contracts)) if fold[place] != held]
-            ranker = _fit_ranker([tables[place] for place in inside], [contracts[place] for place in inside])
-            for place in np.flatnonzero(fold == held).tolist():
-                ranked[place] = _rank_clauses(ranker, tables[place])
+        for fold_number in range(NUM_FOLDS):
+            training = [index for index in range(len(contracts)) if fold[index] != fold_number]
+            ranker = _fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                ranked[index] = _rank_clauses(ranker, tables[index])
         verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
         return cls(
             hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), _fit_ranker(tables, contracts), verdicts
@@ -121,17 +121,17 @@ class Checklist:
         vectors = self._embedder.passages(clauses)
         table = clause_features(*self._views.scores(clauses, vectors), clauses)
         ranked = _rank_clauses(self._ranker, table)
-        chances = self._verdicts.probabilities(clauses, vectors, table, ranked)
-        found = []
+        probabilities = self._verdicts.probabilities(clauses, vectors, table, ranked)
+        findings = []
         for column, hypothesis in enumerate(self.hypotheses):
             order = np.argsort(-ranked[:, column], kind="stable")
-            found.append(
+            findings.append(
                 Finding(
-                    hypothesis, LABELS[int(chances[column].argmax())], tuple(chances[column].tolist()),
+                    hypothesis, LABELS[int(probabilities[column].argmax())], tuple(probabilities[column].tolist()),
                     tuple(order.tolist()), tuple(ranked[order, column].tolist()),
                 )
             )  # fmt: skip
-        return found
+        return findings
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
         """As a scorer of cite(): the chance that a clause is evidence, 0 where the whole does not support it."""
@@ -142,21 +142,21 @@ class Checklist:
                 fix="train a checklist with it, or take TermScorer",
             )
         finding = self.check([clause.text for clause in clauses])[self.hypotheses.index(sentence)]
-        found = np.zeros(len(clauses))
+        scores = np.zeros(len(clauses))
         if finding.label == LABELS[1]:
-            found[list(finding.places)] = 1 / (1 + np.exp(-np.array(finding.scores)))
-        return found
+            scores[list(finding.places)] = 1 / (1 + np.exp(-np.array(finding.scores)))
+        return scores
 
 
 def _fit_ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
     rows, target = [], []
     for table, contract in zip(tables, contracts, strict=True):
         for column in range(table.shape[1]):
-            places = _top_clauses(table, column)
-            rows.append(table[places, column])
-            target.append(contract.evidence[places, column] > 0)
-    made = need("xgboost", extra="explain").XGBClassifier(**RANKER_PARAMETERS)
-    return made.fit(np.concatenate(rows), np.concatenate(target).astype(int))
+            top = _top_clauses(table, column)
+            rows.append(table[top, column])
+            target.append(contract.evidence[top, column] > 0)
+    classifier = need("xgboost", extra="explain").XGBClassifier(**RANKER_PARAMETERS)
+    return classifier.fit(np.concatenate(rows), np.concatenate(target).astype(int))
 
 
 def _top_clauses(table: Float64, column: int) -> NDArray[np.int64]:
@@ -166,18 +166,18 @@ def _top_clauses(table: Float64, column: int) -> NDArray[np.int64]:
 def _rank_clauses(ranker: Any, table: Float64) -> Float64:
     """(N, H) log-odds; those that were not ranked stand behind in their order."""
     first = combine_scores(table[:, :, 1], table[:, :, 2])
-    found = -20 + 0.01 * first
+    scores = -20 + 0.01 * first
     for column in range(table.shape[1]):
-        places = _top_clauses(table, column)
-        chance = np.clip(ranker.predict_proba(table[places, column])[:, 1].astype(np.float64), 1e-6, 1 - 1e-6)
-        found[places, column] = np.log(chance / (1 - chance)) + FIRST_SCORE_WEIGHT * first[places, column]
-    return found
+        top = _top_clauses(table, column)
+        probability = np.clip(ranker.predict_proba(table[top, column])[:, 1].astype(np.float64), 1e-6, 1 - 1e-6)
+        scores[top, column] = np.log(probability / (1 - probability)) + FIRST_SCORE_WEIGHT * first[top, column]
+    return scores
 
 
 def _check_contracts(contracts: Sequence[Contract], hypotheses: Sequence[str]) -> None:
     wrong = [
-        place
-        for place, contract in enumerate(contracts)
+        index
+        for index, contract in enumerate(contracts)
         if contract.evidence.shape != (len(contract.clauses), len(hypotheses))
         or contract.labels.shape != (len(hypotheses),)
         or not contract.clauses

@@ -54,10 +54,12 @@ class EvidenceScorer:
         weights, bias = [], []
         for column in target.T:
             if column.any():
-                made = linear.LogisticRegression(C=INVERSE_REGULARIZATION, solver="liblinear", tol=1e-2, random_state=0)
-                made.fit(table, column)
-                weights.append(made.coef_[0])
-                bias.append(made.intercept_[0])
+                model = linear.LogisticRegression(
+                    C=INVERSE_REGULARIZATION, solver="liblinear", tol=1e-2, random_state=0
+                )
+                model.fit(table, column)
+                weights.append(model.coef_[0])
+                bias.append(model.intercept_[0])
             else:  # no contract has it
                 weights.append(np.zeros(table.shape[1]))
                 bias.append(_NO_EVIDENCE_SCORE)
@@ -103,7 +105,7 @@ def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) ->
     )
     every = np.ones_like(score)
     length = np.log1p([len(clause) for clause in clauses])[:, None] * every
-    place = (np.arange(num_clauses) / num_clauses)[:, None] * every
+    position = (np.arange(num_clauses) / num_clauses)[:, None] * every
     distance = np.minimum(np.abs(np.arange(num_clauses)[:, None] - order[0]), 10)
     shifted = [_shift_rows(score, by) for by in (1, -1, 2, -2)]
     kinds = np.arange(num_sentences) * every
@@ -119,7 +121,7 @@ def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) ->
             *shifted,
             others,
             length,
-            place,
+            position,
             distance,
             kinds,
         ],
@@ -128,12 +130,12 @@ def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) ->
 
 
 def _shift_rows(score: Float64, by: int) -> Float64:
-    found = np.full_like(score, _NO_EVIDENCE_SCORE)
+    shifted = np.full_like(score, _NO_EVIDENCE_SCORE)
     if by > 0:
-        found[by:] = score[:-by]
+        shifted[by:] = score[:-by]
     else:
-        found[:by] = score[-by:]
-    return found
+        shifted[:by] = score[-by:]
+    return shifted
 
 
 def _tfidf_table(words: Any, clauses: Sequence[str]) -> Any:

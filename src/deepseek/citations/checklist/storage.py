@@ -30,7 +30,14 @@ from safetensors.numpy import save as save_arrays
 from deepseek.bundle.manifest import canonical_json, decode_object
 from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
 from deepseek.citations.checklist.evidence import NUM_FEATURES, EvidenceScorer
-from deepseek.citations.checklist.verdict import NUM_SCORES, NUM_SUMMARY_FEATURES, LabelReaders, VerdictModel
+from deepseek.citations.checklist.verdict import (
+    NUM_SCORES,
+    NUM_SUMMARY_FEATURES,
+    LabelReaders,
+    ReaderWeights,
+    StoredReader,
+    VerdictModel,
+)
 from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.engines.tabular.ubjson import read_ubjson
 from deepseek.engines.tabular.xgboost_file import check_learner
@@ -49,7 +56,6 @@ MIN_COSINE = 0.99
 NUM_LABELS = 3
 _FIX_PATH = "check the path"
 _FIX_COPY = "copy the folder again from where it was made, or train the checklist again"
-StoredReader = int | tuple[list[str], Mapping[str, Any]]
 ChecklistParts = tuple[tuple[str, ...], EvidenceScorer, Any, VerdictModel]
 
 
@@ -95,10 +101,10 @@ def _serialize(
     arrays: dict[str, NDArray[Any]] = {f"views.{name}": array for name, array in own.items()}
     arrays["sentences"] = embedder.passages(list(hypotheses)).astype(np.float64)
     readers: list[int | list[str]] = []
-    for place, part in enumerate(verdicts.readers.parts()):
-        readers.append(part if isinstance(part, int) else part[0])
+    for index, part in enumerate(verdicts.readers.parts()):
+        readers.append(part if isinstance(part, int) else part.terms)
         if not isinstance(part, int):
-            arrays |= {f"reader{place}.{name}": np.asarray(array, np.float64) for name, array in part[1].items()}
+            arrays |= {f"reader{index}.{name}": np.asarray(array, np.float64) for name, array in part.arrays.items()}
     words = {"hypotheses": list(hypotheses), "embedder": embedder.name, "views": terms, "readers": readers}
     return {
         WORDS: json.dumps(words).encode(),
@@ -117,15 +123,15 @@ def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
         if not all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("an array holds what is no finite float64")
         hypotheses = tuple(str(each) for each in words["hypotheses"])
-        kept = arrays["sentences"]
-        if not _same_vectors(embedder.passages(list(hypotheses)), kept):
+        vectors = arrays["sentences"]
+        if not _same_vectors(embedder.passages(list(hypotheses)), vectors):
             raise _embedder_mismatch(folder, words["embedder"], embedder)
         views = EvidenceScorer.of(words["views"], _arrays_of(arrays, "views"))
         readers = [
-            given if isinstance(given, int) else (given, _arrays_of(arrays, f"reader{place}"))
-            for place, given in enumerate(words["readers"])
+            reader if isinstance(reader, int) else ReaderWeights(reader, _arrays_of(arrays, f"reader{index}"))
+            for index, reader in enumerate(words["readers"])
         ]
-        _check_shapes(len(hypotheses), kept.shape[1], words["views"], readers, arrays)
+        _check_shapes(len(hypotheses), vectors.shape[1], words["views"], readers, arrays)
         ranker = _load_trees(files[RANKER], NUM_FEATURES)
         verdicts = VerdictModel(LabelReaders.of(readers), _load_trees(files[VERDICTS], NUM_SUMMARY_FEATURES))
     except DeepseekError:
@@ -205,22 +211,22 @@ def _check_shapes(
         "views.idf": (num,), "views.weights": (num_sentences, 2 * num), "views.bias": (num_sentences,),
         "views.meaning": (2 * size + 1, num_sentences), "sentences": (num_sentences, size),
     }  # fmt: skip
-    for place, reader in enumerate(readers):
+    for index, reader in enumerate(readers):
         if isinstance(reader, int):
             if reader not in range(NUM_LABELS):
-                raise ValueError(f"reader {place} says the label {reader}")
+                raise ValueError(f"reader {index} says the label {reader}")
             continue
-        num, classes = len(reader[0]), reader[1]["classes"].tolist()
+        num, classes = len(reader.terms), reader.arrays["classes"].tolist()
         if (
             not 2 <= len(classes) <= NUM_LABELS
             or not set(classes) <= set(range(NUM_LABELS))
             or classes != sorted(set(classes))
         ):
-            raise ValueError(f"reader {place} tells the labels {classes} apart")
+            raise ValueError(f"reader {index} tells the labels {classes} apart")
         rows = len(classes) if len(classes) > 2 else 1
         wanted |= {
-            f"reader{place}.idf": (num,), f"reader{place}.coef": (rows, num + size + NUM_SCORES),
-            f"reader{place}.intercept": (rows,), f"reader{place}.classes": (len(classes),),
+            f"reader{index}.idf": (num,), f"reader{index}.coef": (rows, num + size + NUM_SCORES),
+            f"reader{index}.intercept": (rows,), f"reader{index}.classes": (len(classes),),
         }  # fmt: skip
     if len(readers) != num_sentences or {name: array.shape for name, array in arrays.items()} != wanted:
         raise ValueError("its arrays do not fit its words")
@@ -232,24 +238,24 @@ def _load_trees(data: bytes, num_features: int) -> Any:
     check_learner(learner)
     if int(learner["learner_model_param"]["num_feature"]) != num_features:
         raise ValueError("its trees read other columns")
-    made = need("xgboost", extra="explain").XGBClassifier(n_jobs=1)
-    made.load_model(bytearray(data))
-    return made
+    classifier = need("xgboost", extra="explain").XGBClassifier(n_jobs=1)
+    classifier.load_model(bytearray(data))
+    return classifier
 
 
-def _same_vectors(found: NDArray[Any], kept: NDArray[Any]) -> bool:
+def _same_vectors(vectors: NDArray[Any], stored: NDArray[Any]) -> bool:
     """Whether an embedder gives the vectors (N, D) that it gave when the checklist was saved; its name may be another,
     for it has the folder's."""
-    if found.shape != kept.shape or kept.ndim != 2:
+    if vectors.shape != stored.shape or stored.ndim != 2:
         return False
-    lengths, before = np.linalg.norm(found, axis=1), np.linalg.norm(kept, axis=1)
-    products = (found * kept).sum(axis=1)
+    lengths, before = np.linalg.norm(vectors, axis=1), np.linalg.norm(stored, axis=1)
+    products = (vectors * stored).sum(axis=1)
     return bool(np.allclose(lengths, before, rtol=1 - MIN_COSINE) and (products >= MIN_COSINE * lengths * before).all())
 
 
-def _embedder_mismatch(folder: Path, wanted: object, given: Embedder) -> InputError:
+def _embedder_mismatch(folder: Path, wanted: object, embedder: Embedder) -> InputError:
     return InputError(
-        f"{folder} was trained with the embedder {str(wanted)[:80]}, and {given.name} gives other vectors",
+        f"{folder} was trained with the embedder {str(wanted)[:80]}, and {embedder.name} gives other vectors",
         expected="the embedder that it was trained with",
         fix="give that one to Checklist.open, or train the checklist again",
     )

@@ -11,6 +11,7 @@ about as often, and the chances of their mean are nearer to the truth.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,69 +34,79 @@ VERDICT_TREE_PARAMETERS = {
 _NEGATION_WORDS = (" not ", " no ", " except", "unless", "without", "however")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ReaderWeights:
+    """A trained reader as data."""
+
+    terms: list[str]  # (V,) in the order of their columns
+    arrays: Mapping[str, NDArray[Any]]  # idf (V,), coef (K, V + D + NUM_SCORES), intercept (K,), classes (K,)
+
+
+StoredReader = int | ReaderWeights  # the label that all contracts had, or what tells labels apart
+
+
 class LabelReaders:
     """One reader for each sentence: a label where all contracts had it, else words and a logistic regression over them,
     a mean vector and the best scores."""
 
-    def __init__(self, made: Sequence[Any]) -> None:
-        self._made = list(made)
+    def __init__(self, readers: Sequence[Any]) -> None:
+        self._readers = list(readers)
 
     @classmethod
     def fit(cls, contracts: Sequence[Contract], vectors: Sequence[Float32], ranked: Sequence[Float64]) -> LabelReaders:
         """`vectors` (N, D) and `ranked` (N, H) of each contract."""
-        made: list[Any] = []
+        readers: list[Any] = []
         for column in range(ranked[0].shape[1]):
-            read = [
+            inputs = [
                 _reader_input(c.clauses, v, r[:, column]) for c, v, r in zip(contracts, vectors, ranked, strict=True)
             ]
             labels = np.array([contract.labels[column] for contract in contracts])
             if len(set(labels.tolist())) == 1:
-                made.append(int(labels[0]))
+                readers.append(int(labels[0]))
                 continue
-            words = fit_tfidf([each[0] for each in read])
-            made.append((words, _regression().fit(_reader_table(words, read), labels)))
-        return cls(made)
+            words = fit_tfidf([clause for clause, _ in inputs])
+            readers.append((words, _regression().fit(_reader_table(words, inputs), labels)))
+        return cls(readers)
 
-    def parts(self) -> list[int | tuple[list[str], dict[str, Any]]]:
-        """Each reader as its label, or as terms (V) and arrays: idf (V,), coef (K, V + D + NUM_SCORES), intercept (K,),
-        classes."""
+    def parts(self) -> list[StoredReader]:
+        """Each reader as data."""
         return [
-            made
-            if isinstance(made, int)
-            else (
-                column_terms(made[0]),
-                {"idf": made[0].idf_, "coef": made[1].coef_, "intercept": made[1].intercept_}
-                | {"classes": np.asarray(made[1].classes_, np.int64)},
+            reader
+            if isinstance(reader, int)
+            else ReaderWeights(
+                column_terms(reader[0]),
+                {"idf": reader[0].idf_, "coef": reader[1].coef_, "intercept": reader[1].intercept_}
+                | {"classes": np.asarray(reader[1].classes_, np.int64)},
             )
-            for made in self._made
+            for reader in self._readers
         ]
 
     @classmethod
-    def of(cls, parts: Sequence[int | tuple[list[str], Mapping[str, Any]]]) -> LabelReaders:
+    def of(cls, parts: Sequence[StoredReader]) -> LabelReaders:
         """From parts(). ValueError for terms that do not fit their weights."""
-        made: list[Any] = []
+        readers: list[Any] = []
         for part in parts:
             if isinstance(part, int):
-                made.append(part)
+                readers.append(part)
                 continue
-            terms, arrays = part
+            arrays = part.arrays
             model = _regression()
             model.coef_, model.intercept_, model.classes_ = arrays["coef"], arrays["intercept"], arrays["classes"]
             model.n_features_in_ = arrays["coef"].shape[1]
-            made.append((restore_tfidf(terms, arrays["idf"]), model))
-        return cls(made)
+            readers.append((restore_tfidf(part.terms, arrays["idf"]), model))
+        return cls(readers)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
         """(H, 3)."""
-        found = np.zeros((ranked.shape[1], 3))
-        for column, made in enumerate(self._made):
-            if isinstance(made, int):
-                found[column, made] = 1
+        probabilities = np.zeros((ranked.shape[1], 3))
+        for column, reader in enumerate(self._readers):
+            if isinstance(reader, int):
+                probabilities[column, reader] = 1
                 continue
-            words, model = made
+            words, model = reader
             table = _reader_table(words, [_reader_input(clauses, vectors, ranked[:, column])])
-            found[column, model.classes_] = model.predict_proba(table)[0]
-        return found
+            probabilities[column, model.classes_] = model.predict_proba(table)[0]
+        return probabilities
 
 
 class VerdictModel:
@@ -116,27 +127,26 @@ class VerdictModel:
         """`ranked`: (N, H) of each contract, by rankers that have not seen it. The trees learn from readers of other
         folds."""
         rows: list[Any] = [None] * len(contracts)
-        for held in sorted(set(fold.tolist())):
-            inside = np.flatnonzero(fold != held).tolist()
+        for fold_number in sorted(set(fold.tolist())):
+            training = np.flatnonzero(fold != fold_number).tolist()
             readers = LabelReaders.fit(
-                [contracts[place] for place in inside],
-                [vectors[place] for place in inside],
-                [ranked[place] for place in inside],
+                [contracts[index] for index in training],
+                [vectors[index] for index in training],
+                [ranked[index] for index in training],
             )
-            for place in np.flatnonzero(fold == held).tolist():
-                clauses = contracts[place].clauses
-                said = readers.probabilities(clauses, vectors[place], ranked[place])
-                rows[place] = _contract_features(clauses, tables[place], ranked[place], said)
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                clauses = contracts[index].clauses
+                probabilities = readers.probabilities(clauses, vectors[index], ranked[index])
+                rows[index] = _contract_features(clauses, tables[index], ranked[index], probabilities)
         trees = need("xgboost", extra="explain").XGBClassifier(**VERDICT_TREE_PARAMETERS)
         trees.fit(np.concatenate(rows), np.concatenate([contract.labels for contract in contracts]))
         return cls(LabelReaders.fit(contracts, vectors, ranked), trees)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
         """(H, 3) of one contract."""
-        said = self.readers.probabilities(clauses, vectors, ranked)
-        return np.asarray(
-            (said + self.trees.predict_proba(_contract_features(clauses, table, ranked, said))) / 2, np.float64
-        )
+        by_readers = self.readers.probabilities(clauses, vectors, ranked)
+        by_trees = self.trees.predict_proba(_contract_features(clauses, table, ranked, by_readers))
+        return np.asarray((by_readers + by_trees) / 2, np.float64)
 
 
 def _regression() -> Any:
@@ -158,17 +168,19 @@ def _top_scores(falling: Float64, num: int) -> Float64:
     return np.pad(first, [(0, num - len(first)), *[(0, 0)] * (first.ndim - 1)], constant_values=-20.0)
 
 
-def _reader_table(words: Any, read: Sequence[tuple[str, Float64]]) -> Any:
+def _reader_table(words: Any, inputs: Sequence[tuple[str, Float64]]) -> Any:
+    """Rows of words and numbers, sparse: what _reader_input() gives for each contract."""
     sparse = need("scipy.sparse", extra="tabular")
     return sparse.hstack(
-        [words.transform([each[0] for each in read]), sparse.csr_matrix([each[1] for each in read])]
+        [words.transform([clause for clause, _ in inputs]), sparse.csr_matrix([row for _, row in inputs])]
     ).tocsr()
 
 
-def _contract_features(clauses: Sequence[str], table: Float64, ranked: Float64, said: Float64) -> Float64:
-    """(H, F): the best scores, the readers' log-chances, and turns such as "except" in the likeliest clause."""
+def _contract_features(clauses: Sequence[str], table: Float64, ranked: Float64, probabilities: Float64) -> Float64:
+    """(H, F): the best scores, the readers' log-probabilities, and how often the likeliest clause has words of negation
+    such as "except"."""
     best = _top_scores(-np.sort(-ranked, axis=0), NUM_TREE_SCORES).T
-    texts = [clauses[place].lower() for place in ranked.argmax(axis=0)]
-    turns = [[sum(text.count(word) for word in _NEGATION_WORDS), np.log1p(len(text))] for text in texts]
+    texts = [clauses[index].lower() for index in ranked.argmax(axis=0)]
+    negations = [[sum(text.count(word) for word in _NEGATION_WORDS), np.log1p(len(text))] for text in texts]
     kinds = np.stack([np.full(len(texts), len(clauses)), np.arange(len(texts))], axis=1)
-    return np.concatenate([best, table[:, :, :3].max(axis=0), np.log(said + 0.01), turns, kinds], axis=1)
+    return np.concatenate([best, table[:, :, :3].max(axis=0), np.log(probabilities + 0.01), negations, kinds], axis=1)

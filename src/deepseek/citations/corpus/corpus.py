@@ -33,11 +33,11 @@ class Corpus:
             )
         self._by_id: dict[str, Clause] = {}
         self.articles: dict[tuple[str, str, str], list[int]] = {}
-        for place, clause in enumerate(self.clauses):
+        for index, clause in enumerate(self.clauses):
             if clause.id in self._by_id:
                 raise duplicate_error(self._by_id[clause.id], clause)
             self._by_id[clause.id] = clause
-            self.articles.setdefault(clause.key, []).append(place)
+            self.articles.setdefault(clause.key, []).append(index)
         self._by_article: dict[str, list[tuple[str, str, str]]] = {}
         for key in self.articles:
             self._by_article.setdefault(normalize_article(key[1]), []).append(key)
@@ -63,19 +63,19 @@ class Corpus:
     @property
     def digest(self) -> str:
         """sha256 of ids and texts."""
-        made = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for clause in self.clauses:
-            made.update(f"{clause.id}\0{clause.text}\0".encode("utf-8", "surrogatepass"))
-        return made.hexdigest()
+            sha256.update(f"{clause.id}\0{clause.text}\0".encode("utf-8", "surrogatepass"))
+        return sha256.hexdigest()
 
     def find(self, law: str, article: str) -> tuple[Clause, ...]:
         """The clauses of an article of every law whose name has `law` in it, whatever the version."""
         wanted = short_law_name(law)
         return tuple(
-            self.clauses[place]
+            self.clauses[index]
             for key in self._by_article.get(normalize_article(article), ())
             if wanted in short_law_name(key[0])
-            for place in self.articles[key]
+            for index in self.articles[key]
         )
 
     def has_law(self, law: str) -> bool:

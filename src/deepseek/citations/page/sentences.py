@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+import math
+from typing import Literal
 
 from deepseek import look
 from deepseek.citations.corpus.clause import UNDATED
+from deepseek.citations.page.report import CitedDocument, QuoteContext
+from deepseek.citations.support.results import Citation, CitedSentence
 from deepseek.look import Html, Text, numbers
 
 SEVERITY_BY_STATUS: dict[str, Literal["good", "warn", "bad"]] = {
@@ -23,7 +25,7 @@ _KIND_NAMES = {
     "quote": Text("repeats the clause", "原文引用"),
     "entailed": Text("says it in other words", "换言表述"),
 }
-STYLE = (
+SENTENCE_STYLE = (
     # A solid, a dashed and a double line: told apart in grey print, too.
     ".said{margin:20px 0;padding:2px 0 2px 16px;border-left:4px solid var(--good)}"
     ".said.good,.said.warn,.said.bad{color:inherit}"
@@ -40,76 +42,78 @@ STYLE = (
 )
 
 
-def sentence_anchor(place: int, sentence: Mapping[str, Any]) -> str:
-    """The id of a sentence on its page. `place` is that of its text, from 0."""
-    return f"s{place + 1}-{sentence['number']}"
+def sentence_anchor(document: int, number: int) -> str:
+    """The id of a sentence on its page, by the index of its document (from 0) and its number (from 1)."""
+    return f"s{document + 1}-{number}"
 
 
-def version_text(one: Mapping[str, Any]) -> Text:
+def version_text(version: str) -> Text:
     """The version of a citation or a law."""
-    version = one["version"]
     return Text("undated", "未注明日期") if version == UNDATED else Text(version, version)
 
 
-def sentence_block(sentence: Mapping[str, Any], name: str, threshold: float | None, scorer: str) -> str:
-    """The sentence, why it is not simply supported, and its citations."""
-    kind = SEVERITY_BY_STATUS[sentence["status"]]
-    state = look.verdict(kind, STATUS_NAMES[sentence["status"]])
-    why = look.paragraph(Text(sentence["reason"], sentence["reason_zh"]), note=True) if sentence["reason"] else ""
-    cited = "".join(_citation_block(citation, threshold, scorer) for citation in sentence["citations"])
+def sentence_block(document: CitedDocument, number: int, name: str) -> str:
+    """The sentence of this number, why it is not simply supported, and its citations. `name`: its id on the page."""
+    cited, sentence = document.cited, document.cited.sentences[number - 1]
+    severity = SEVERITY_BY_STATUS[sentence.status]
+    state = look.verdict(severity, STATUS_NAMES[sentence.status])
+    reason = look.paragraph(Text(sentence.reason, sentence.reason_zh), note=True) if sentence.reason else ""
+    citations = "".join(
+        _citation_block(citation, document.context(citation), cited.threshold, cited.scorer)
+        for citation in sentence.citations
+    )
     return (
-        f'<div class="said {kind}" id="{look.escape(name)}">'
-        f'<p class="verdict"><span class="soft">{sentence["number"]}</span> {state}</p>'
-        f'<p class="words">{look.escape(sentence["text"])}</p>{why}{cited}{_fit_note(sentence)}</div>'
+        f'<div class="said {severity}" id="{look.escape(name)}">'
+        f'<p class="verdict"><span class="soft">{number}</span> {state}</p>'
+        f'<p class="words">{look.escape(sentence.text)}</p>{reason}{citations}{_fit_note(sentence)}</div>'
     )
 
 
-def _citation_block(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> str:
-    before, after = citation["before"], citation["after"]
-    if citation["quote_start"] > len(before):
+def _citation_block(citation: Citation, context: QuoteContext, threshold: float | None, scorer: str) -> str:
+    before, after = context.before, context.after
+    if citation.quote_start > len(before):
         before = f"…{before}"
-    if citation["quote_end"] + len(citation["after"]) < citation["clause_letters"]:
+    if citation.quote_end + len(context.after) < context.clause_letters:
         after += "…"
-    paragraph = Text(f"paragraph {citation['paragraph']}", f"第 {citation['paragraph']} 款")
-    where = [f"<b>{look.escape(citation['law'])}</b>", look.escape(citation["article"])]
-    where += [look.inline(paragraph), look.inline(look.join(Text("version ", "版本 "), version_text(citation)))]
-    quote = f"{look.escape(before)}<mark>{look.escape(citation['quote'])}</mark>{look.escape(after)}"
-    facts = [
-        _support_text(citation, threshold, scorer),
-        look.inline(_KIND_NAMES[citation["kind"]]),
-        *_cause_text(citation),
-    ]
+    paragraph = Text(f"paragraph {citation.paragraph}", f"第 {citation.paragraph} 款")
+    version = look.join(Text("version ", "版本 "), version_text(citation.version))
+    where = [f"<b>{look.escape(citation.law)}</b>", look.escape(citation.article)]
+    where += [look.inline(paragraph), look.inline(version)]
+    quote = f"{look.escape(before)}<mark>{look.escape(citation.quote)}</mark>{look.escape(after)}"
+    facts = [_support_text(citation.score, threshold, scorer), look.inline(_KIND_NAMES[citation.kind])]
+    facts += _cause_text(citation)
     return (
         f'<div class="cited"><p>{" · ".join(where)}</p><blockquote>{quote}</blockquote>'
-        f'<p class="note">{" · ".join(facts)}</p><p class="note"><code>{look.escape(citation["id"])}</code></p></div>'
+        f'<p class="note">{" · ".join(facts)}</p><p class="note"><code>{look.escape(citation.id)}</code></p></div>'
     )
 
 
-def _support_text(citation: Mapping[str, Any], threshold: float | None, scorer: str) -> Html:
-    score, least = numbers.number(citation["score"]), numbers.number(threshold)
+def _support_text(score: float, threshold: float | None, scorer: str) -> Html:
+    support, least = numbers.number(score), numbers.number(threshold)
     return look.inline(
         Text(
-            f"support {score} by “{scorer}” (cited from {least} on)",
-            f"支持度 {score}，评分器“{scorer}”（阈值 {least}）",
+            f"support {support} by “{scorer}” (cited from {least} on)",
+            f"支持度 {support}，评分器“{scorer}”（阈值 {least}）",
         )
     )
 
 
-def _cause_text(citation: Mapping[str, Any]) -> list[Html]:
+def _cause_text(citation: Citation) -> list[Html]:
     """Whether the clause made the sentence likelier, where a generator was asked."""
-    if citation["cause"] is None:
+    if citation.cause is None:
         return []
-    amount = numbers.signed_number(citation["cause"])
+    amount = numbers.signed_number(citation.cause)
     words = Text(f"did not cause the sentence: {amount} log-odds", f"未促成该句：对数几率 {amount}")
-    if citation["caused"]:
+    if citation.caused:
         words = Text(f"caused the sentence: {amount} log-odds", f"促成该句：对数几率 {amount}")
     return [Html(f'<span class="option">{look.inline(words)}</span>')]
 
 
-def _fit_note(sentence: Mapping[str, Any]) -> str:
-    if sentence["fit"] is None or not sentence["citations"]:
+def _fit_note(sentence: CitedSentence) -> str:
+    """How well the model of causes predicts the generator; nothing where that is not known."""
+    if sentence.fit is None or not math.isfinite(sentence.fit) or not sentence.citations:
         return ""
-    fit = numbers.number(sentence["fit"])
+    fit = numbers.number(sentence.fit)
     return look.paragraph(
         Text(
             f"The model of causes predicts the generator with a rank correlation of {fit} (1: exactly, 0: not at all).",

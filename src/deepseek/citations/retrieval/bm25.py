@@ -30,14 +30,14 @@ def extract_terms(text: str) -> list[str]:
     >>> terms("借款利息 3% of Loans")
     ['借款', '款利', '利息', '借', '款', '利', '息', '3', 'of', 'loan']
     """
-    found: list[str] = []
+    terms: list[str] = []
     for run in _TOKEN_RUN.findall(text):
         if "㐀" <= run[0] <= "鿿":
-            found += [run[place : place + 2] for place in range(len(run) - 1)]
-            found += run
+            terms += [run[index : index + 2] for index in range(len(run) - 1)]
+            terms += run
         else:
-            found.append(stem(run.casefold()))
-    return found
+            terms.append(stem(run.casefold()))
+    return terms
 
 
 def stem(word: str) -> str:
@@ -54,28 +54,28 @@ class Bm25:
         lengths = np.array([sum(count.values()) for count in counted], np.float64)
         norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if len(lengths) else 0.0, 1.0))
         self.num_documents = len(documents)
-        places: dict[str, list[int]] = {}
-        counts: dict[str, list[int]] = {}
-        for place, count in enumerate(counted):
+        rows_by_term: dict[str, list[int]] = {}
+        counts_by_term: dict[str, list[int]] = {}
+        for index, count in enumerate(counted):
             for term, num in count.items():
-                places.setdefault(term, []).append(place)
-                counts.setdefault(term, []).append(num)
-        self._found = {}
-        for term, where in places.items():
-            rows, times = np.array(where), np.array(counts[term], np.float64)
-            self._found[term] = rows, self.weight(term, len(rows)) * times * (k1 + 1) / (times + norm[rows])
+                rows_by_term.setdefault(term, []).append(index)
+                counts_by_term.setdefault(term, []).append(num)
+        self._weights_by_term = {}
+        for term, documents_with in rows_by_term.items():
+            rows, times = np.array(documents_with), np.array(counts_by_term[term], np.float64)
+            self._weights_by_term[term] = rows, self.weight(term, len(rows)) * times * (k1 + 1) / (times + norm[rows])
 
     def weight(self, term: str, num_with: int | None = None) -> float:
         """The inverse document frequency of a term, above 0; that of a term in no document when it is unknown."""
         if num_with is None:
-            num_with = len(self._found[term][0]) if term in self._found else 0
+            num_with = len(self._weights_by_term[term][0]) if term in self._weights_by_term else 0
         return float(np.log1p((self.num_documents - num_with + 0.5) / (num_with + 0.5)))
 
     def scores(self, query: str) -> Float64:
         """(N,) of one query."""
-        found = np.zeros(self.num_documents)
+        scores = np.zeros(self.num_documents)
         for term in set(extract_terms(query)):
-            if term in self._found:
-                rows, values = self._found[term]
-                found[rows] += values
-        return found
+            if term in self._weights_by_term:
+                rows, values = self._weights_by_term[term]
+                scores[rows] += values
+        return scores

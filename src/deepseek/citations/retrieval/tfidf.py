@@ -1,4 +1,4 @@
-"""Words and pairs of words of English clauses, weighed by how rare they are: fitted, told as data, and made again.
+"""Words and pairs of words of English clauses, weighed by how rare they are: fitted, stored as data, and restored.
 
 words = fitted(clauses)
 words.transform(clauses)                              # (N, V), sparse
@@ -15,7 +15,7 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.extras import need
 
-_VECTORIZER_OPTIONS: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
+_VECTORIZER_OPTIONS: dict[str, object] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}
 
 
 def fit_tfidf(texts: Sequence[str]) -> Any:
@@ -34,10 +34,10 @@ def column_terms(words: Any) -> list[str]:
 
 def restore_tfidf(terms: Sequence[str], idf: Float64) -> Any:
     """The vectorizer with these terms and weights (V,). ValueError where they do not fit each other."""
-    made = _vectorizer(vocabulary=list(terms))
-    made.idf_ = np.asarray(idf, np.float64)
-    return made
+    vectorizer = _vectorizer(vocabulary=list(terms))
+    vectorizer.idf_ = np.asarray(idf, np.float64)
+    return vectorizer
 
 
-def _vectorizer(**given: Any) -> Any:
-    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_VECTORIZER_OPTIONS | given))
+def _vectorizer(**options: Any) -> Any:
+    return need("sklearn.feature_extraction.text", extra="tabular").TfidfVectorizer(**(_VECTORIZER_OPTIONS | options))

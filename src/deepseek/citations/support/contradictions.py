@@ -86,19 +86,21 @@ def agrees(sentence: str, quoted: str) -> bool:
 
 def _has_parts(sentence: str, quoted: str) -> bool:
     """Whether no part of the sentence is without support: the last one often says what follows from the others."""
-    given = _compared_terms(quoted)
+    quoted_terms = _compared_terms(quoted)
     for part, _ in _signed_parts(sentence):
-        asked = _compared_terms(part)
-        if len(asked) >= LONG_PART_TERMS and len(asked & given) < MIN_PART_SHARE * len(asked):
+        part_terms = _compared_terms(part)
+        if len(part_terms) >= LONG_PART_TERMS and len(part_terms & quoted_terms) < MIN_PART_SHARE * len(part_terms):
             return False
     return True
 
 
 def _names_antonym(sentence: str, quoted: str) -> bool:
     """Whether the quote has another word where the sentence has its opposite."""
-    said, given = sentence.casefold(), quoted.casefold()
+    sentence_text, quoted_text = sentence.casefold(), quoted.casefold()
     return any(
-        word in said and word not in given and any(other in given for other in words if other != word)
+        word in sentence_text
+        and word not in quoted_text
+        and any(other in quoted_text for other in words if other != word)
         for words in _ANTONYMS
         for word in words
     )
@@ -110,9 +112,9 @@ def _only_denied(text: str, other: str) -> bool:
     >>> _only_denied("怀孕的妇女，不适用死刑", "怀孕的妇女可以适用死刑")
     True
     """
-    said, plain = _affirmed_text(text), _affirmed_text(other)
+    affirmed, plain = _affirmed_text(text), _affirmed_text(other)
     heads = {match[1] or match[2] for match in _NEGATED_HEAD.finditer(_NOT_NEGATION.sub("", text))}
-    return any(head in plain and head not in said for head in heads)
+    return any(head in plain and head not in affirmed for head in heads)
 
 
 def _affirmed_text(text: str) -> str:
@@ -134,22 +136,22 @@ def denies(text: str) -> bool:
 
 
 def _has_amounts(sentence: str, clause: str) -> bool:
-    given = find_amounts(clause)
+    clause_amounts = find_amounts(clause)
     for value, unit, side in find_amounts(sentence):
         if not any(
             value == other and (unit == its or not unit) and (side == way or not side or not way)
-            for other, its, way in given
+            for other, its, way in clause_amounts
         ):
             return False
     return True
 
 
 def _same_signs(sentence: str, clause: str) -> bool:
-    given = [(_compared_terms(part), sign) for part, sign in _signed_parts(clause)]
+    clause_parts = [(_compared_terms(part), sign) for part, sign in _signed_parts(clause)]
     for part, sign in _signed_parts(sentence):
-        asked = _compared_terms(part)
+        terms = _compared_terms(part)
         # First how much of the sentence's part is there, then how little else.
-        near = [(len(asked & other) / len(asked), -len(other), its) for other, its in given if asked]
+        near = [(len(terms & other) / len(terms), -len(other), its) for other, its in clause_parts if terms]
         best = max((likeness[:2] for likeness in near), default=(0.0, 0))
         if best[0] >= MIN_COMMON_SHARE and sign not in [its for share, size, its in near if (share, size) == best]:
             return False
@@ -159,11 +161,11 @@ def _same_signs(sentence: str, clause: str) -> bool:
 def _signed_parts(text: str) -> Iterator[tuple[str, bool]]:
     """Each part and its sign."""
     opening = False
-    for place, line in enumerate(text.split("\n")):
+    for line_number, line in enumerate(text.split("\n")):
         pieces = [piece for piece in _PART.split(line) if piece.strip()]
         for piece in pieces:
-            yield piece, denies(piece) or (place > 0 and opening)
-        if place == 0:
+            yield piece, denies(piece) or (line_number > 0 and opening)
+        if line_number == 0:
             opening = bool(pieces) and line.rstrip().endswith(("：", ":")) and denies(pieces[-1])
 
 

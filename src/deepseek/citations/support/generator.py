@@ -55,12 +55,12 @@ class FolderGenerator:
         with self._torch.inference_mode():
             scores = self._model(self._torch.tensor([ids])).logits[0].float().log_softmax(-1)
         start = ends[0] - len(sentences[0]) - len(SEPARATOR)
-        found = [0.0] * len(sentences)
+        totals = [0.0] * len(sentences)
         row = 0
-        for place in range(1, len(ids)):
-            first = encoding.offsets[place][0]
+        for position in range(1, len(ids)):
+            first = encoding.offsets[position][0]
             while row < len(ends) - 1 and first >= ends[row]:
                 row += 1
             if first >= start:
-                found[row] += float(scores[place - 1, ids[place]])
-        return found
+                totals[row] += float(scores[position - 1, ids[position]])
+        return totals

@@ -36,14 +36,14 @@ class Quote:
 
 
 def comparable_chars(text: str) -> tuple[str, list[int]]:
-    """What is compared, and the place of each of its letters in `text`."""
-    found, places = [], []
-    for place, letter in enumerate(text):
+    """What is compared, and the index of each of its letters in `text`."""
+    chars, positions = [], []
+    for index, letter in enumerate(text):
         for plain in unicodedata.normalize("NFKC", letter).casefold():
             if plain.isalnum():
-                found.append(plain)
-                places.append(place)
-    return "".join(found), places
+                chars.append(plain)
+                positions.append(index)
+    return "".join(chars), positions
 
 
 def find_quote(sentence: str, clause: str) -> Quote:
@@ -51,22 +51,22 @@ def find_quote(sentence: str, clause: str) -> Quote:
     in which it stands, else the one with the most common terms; and its neighbours that say more of the sentence."""
     clause = clause[:MAX_CLAUSE_CHARS]
     wanted, _ = comparable_chars(sentence[:MAX_SENTENCE_CHARS])
-    given, places = comparable_chars(clause)
-    if not wanted or not given:
+    clause_chars, positions = comparable_chars(clause)
+    if not wanted or not clause_chars:
         return Quote(0, len(clause), 0.0)
-    place, size = longest_common_run(wanted, given)
+    run_start, size = longest_common_run(wanted, clause_chars)
     share = size / len(wanted) if len(sentence) <= MAX_SENTENCE_CHARS else 0.0
     parts = [match.span() for match in _PART.finditer(clause) if match[0].strip()]
-    asked = set(extract_terms(sentence))
-    has = [asked & set(extract_terms(clause[start:end])) for start, end in parts]
+    sentence_terms = set(extract_terms(sentence))
+    has = [sentence_terms & set(extract_terms(clause[start:end])) for start, end in parts]
     if share >= 0.5:
-        start, end = places[place], places[place + size - 1]
+        start, end = positions[run_start], positions[run_start + size - 1]
         inside = [number for number, part in enumerate(parts) if part[0] <= end and part[1] > start]
         first, last = inside[0], inside[-1]
     else:
         first = last = max(range(len(parts)), key=lambda number: len(has[number]))
     seen = set().union(*has[first : last + 1])
-    least = MIN_NEW_SHARE * len(asked)
+    least = MIN_NEW_SHARE * len(sentence_terms)
     while last + 1 < len(parts) and len(has[last + 1] - seen) >= least:
         last += 1
         seen |= has[last]
@@ -88,14 +88,14 @@ def prepend_opening(clause: str, quote: Quote) -> str:
 
 
 def longest_common_run(first: str, second: str) -> tuple[int, int]:
-    """The longest run of letters that both texts have: (its place in `second`, its length).
+    """The longest run of letters that both texts have: (its start in `second`, its length).
 
     >>> common("abcde", "xbcdy")
     (1, 3)
     """
-    place = second.find(first)
-    if place >= 0:
-        return place, len(first)
+    start = second.find(first)
+    if start >= 0:
+        return start, len(first)
     codes = np.array([ord(letter) for letter in second])
     runs = np.zeros(len(second) + 1, np.int32)
     best = end = 0

@@ -6,9 +6,10 @@ report.to_dict()      {"sentences": [{"text", "start", "end", "status", "citatio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from deepseek.contracts import JsonObject
 
 #: misattributed: clauses support it, but none of the articles that it names itself.
 Status = Literal["supported", "misattributed", "unsupported"]
@@ -63,11 +64,24 @@ class CitedSentence:
 
 
 @dataclass(frozen=True, slots=True)
+class CorpusFacts:
+    """What a corpus was when it was cited from."""
+
+    num_clauses: int
+    num_articles: int
+    digest: str
+    skipped: tuple[str, ...]  # files without an article, by name
+
+    def to_dict(self) -> JsonObject:
+        return asdict(self) | {"skipped": list(self.skipped)}
+
+
+@dataclass(frozen=True, slots=True)
 class CitedText:
     """The whole answer."""
 
     sentences: tuple[CitedSentence, ...]
-    corpus: Mapping[str, Any]  # num_clauses, num_articles, digest, skipped
+    corpus: CorpusFacts
     scorer: str
     retrieval: tuple[str, ...]
     problem: str = ""  # why causes are missing: the generator failed
@@ -88,10 +102,9 @@ class CitedText:
         """What a person has to look at: no clause supports it, or another one than it names."""
         return tuple(sentence for sentence in self.sentences if sentence.status != "supported")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON knows it; a number that is not finite is null."""
-        made = asdict(self)
-        made["sentences"] = [
+        sentences = [
             {
                 **asdict(sentence),
                 "fit": _finite_or_none(sentence.fit),
@@ -103,7 +116,13 @@ class CitedText:
             "num_sentences": len(self.sentences),
             **{f"num_{status}": self.count(status) for status in STATUSES},
             "partial": self.is_partial,
-            **made,
+            "sentences": sentences,
+            "corpus": self.corpus.to_dict(),
+            "scorer": self.scorer,
+            "retrieval": self.retrieval,
+            "problem": self.problem,
+            "num_calls": self.num_calls,
+            "threshold": self.threshold,
         }
 
 

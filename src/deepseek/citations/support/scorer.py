@@ -62,22 +62,22 @@ class TermScorer:
         self._index = index
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
-        said = strip_references(sentence)
-        asked = {term: self._index.weight(term) ** 2 for term in set(extract_terms(said))}
-        total = sum(asked.values())
-        found = np.zeros(len(clauses))
+        stripped = strip_references(sentence)
+        weights = {term: self._index.weight(term) ** 2 for term in set(extract_terms(stripped))}
+        total = sum(weights.values())
+        scores = np.zeros(len(clauses))
         for row, clause in enumerate(clauses if total else ()):
-            if self._share(asked, clause.text) < self.threshold * total:
+            if self._share(weights, clause.text) < self.threshold * total:
                 continue  # less than all of it is no more
-            quoted = prepend_opening(clause.text, find_quote(said, clause.text))
-            covered = self._share(asked, quoted) / total
-            found[row] = covered if covered >= self.threshold and agrees(said, quoted) else 0.0
-        return found
+            quoted = prepend_opening(clause.text, find_quote(stripped, clause.text))
+            covered = self._share(weights, quoted) / total
+            scores[row] = covered if covered >= self.threshold and agrees(stripped, quoted) else 0.0
+        return scores
 
     @staticmethod
-    def _share(asked: Mapping[str, float], text: str) -> float:
-        given = set(extract_terms(text))
-        return sum(weight for term, weight in asked.items() if term in given)
+    def _share(weights: Mapping[str, float], text: str) -> float:
+        terms = set(extract_terms(text))
+        return sum(weight for term, weight in weights.items() if term in terms)
 
 
 def strip_references(sentence: str) -> str:

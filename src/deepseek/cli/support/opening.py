@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
+    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel
+
 
 def open_models(
     bundles: tuple[str | Path, ...],
@@ -29,20 +31,20 @@ def open_models(
     lazy: bool = False,
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
-) -> dict[str, Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel]:
+) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
 
-    found: dict[str, Any] = {}
+    models: dict[str, OpenedModel] = {}
     for bundle in bundles:
         name, path = split_name(str(bundle))
         check_exists(str(bundle), path)
         kind = model_kind(path)
         if kind == "bundle" and is_plain(path):
-            runtime: Any = open_plain(path, key)
+            runtime: OpenedModel = open_plain(path, key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):
@@ -52,12 +54,12 @@ def open_models(
         else:
             runtime = open_folder(kind, name, path, key, gate, llm_precision)
         name = name or runtime.name
-        if name in found:
+        if name in models:
             raise InputError(
                 f"two bundles are named {name!r}", expected="a name for each", fix=f"name one of them: NAME={path}"
             )
-        found[name] = runtime
-    return found
+        models[name] = runtime
+    return models
 
 
 def apply_lossy_precision(runtime: Runtime, gate: PrecisionGate, *, lazy: bool) -> Runtime:
@@ -67,9 +69,9 @@ def apply_lossy_precision(runtime: Runtime, gate: PrecisionGate, *, lazy: bool) 
 
     if gate.tolerance is None:
         return runtime
-    found = choose_lossy_engines(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
+    choice = choose_lossy_engines(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
     runtime.close()
-    return Runtime(runtime.bundle, lazy=lazy, gated=found.to_spec() | {"table": list(found.table)})
+    return Runtime(runtime.bundle, lazy=lazy, gated=choice.to_spec() | {"table": list(choice.table)})
 
 
 def model_kind(path: Path) -> str:
@@ -145,12 +147,12 @@ def open_folder(
     # What torch compiles lies there, too, and not in the folder for temporary files, which everybody may write to.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torch"))
     try:
-        found = (gate or PrecisionGate(None, None, cache_folder() / "lossy")).choose(model)
+        choice = (gate or PrecisionGate(None, None, cache_folder() / "lossy")).choose(model)
     except DeepseekError:
         if gate is None:  # nobody has asked for more than what runs anywhere
             return exact
         raise
-    return TextAdapter(model, found.options, found.table)
+    return TextAdapter(model, choice.options, choice.table)
 
 
 def open_onnx(path: Path, gate: PrecisionGate | None = None) -> GraphAdapter:
@@ -176,8 +178,8 @@ def open_onnx(path: Path, gate: PrecisionGate | None = None) -> GraphAdapter:
 def parse_lossy_options(lossy: str | None, texts: Path | None, rows: Path | None = None) -> PrecisionGate | None:
     """What --lossy, --lossy-texts and --lossy-rows allow; nothing without them."""
     if lossy is None:
-        for option, given in (("--lossy-texts", texts), ("--lossy-rows", rows)):
-            if given is not None:
+        for option, path in (("--lossy-texts", texts), ("--lossy-rows", rows)):
+            if path is not None:
                 raise click.UsageError(f"{option} says what to measure on: give --lossy with the limits, too")
         return None
     from deepseek.engines.onnx_file.rows import RowsFile

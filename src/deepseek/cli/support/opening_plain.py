@@ -49,14 +49,14 @@ def check_whole(path: Path, key: Path | None) -> None:
 
 def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter:
     """A bundle whose bytes were checked."""
-    opened = open_bundle(path, key=key)
-    manifest = opened.manifest
-    found = _open_graph(path, manifest) if manifest.task == "tensors" else _open_text(path, manifest)
-    found.name = manifest.name
-    found.version = manifest.version
-    found.bundle_signature = opened.signature
-    found.card = replace(found.card, digest=manifest.digest, created=manifest.created)
-    return found
+    bundle = open_bundle(path, key=key)
+    manifest = bundle.manifest
+    model = _open_graph(path, manifest) if manifest.task == "tensors" else _open_text(path, manifest)
+    model.name = manifest.name
+    model.version = manifest.version
+    model.bundle_signature = bundle.signature
+    model.card = replace(model.card, digest=manifest.digest, created=manifest.created)
+    return model
 
 
 def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
@@ -75,10 +75,10 @@ def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
 
 def _check_ends(manifest: Manifest, file: OnnxFile) -> None:
     """IntegrityError unless the graph has the inputs and outputs that bundle.json promises."""
-    for what, promised, found in (
+    for what, promised, actual_ends in (
         ("inputs", manifest.inputs, file.signature.inputs), ("outputs", manifest.outputs, file.signature.outputs),
     ):  # fmt: skip
-        stated, actual = ([(each.name, each.dtype) for each in ends] for ends in (promised, found))
+        stated, actual = ([(each.name, each.dtype) for each in ends] for ends in (promised, actual_ends))
         if stated != actual:
             raise IntegrityError(
                 f"bundle.json and model.onnx differ: the one has the {what} {stated}, the other {actual}",

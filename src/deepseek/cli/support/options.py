@@ -28,10 +28,10 @@ def duration(text: str) -> float:
     >>> duration("90"), duration("120s"), duration("1.5m"), duration("1h")
     (90.0, 120.0, 90.0, 3600.0)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|)\s*", text)
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|)\s*", text)
+    if not match or not float(match[1]):
         raise click.BadParameter(f"{text!r} is not a time above zero, such as 90, 120s, 2m or 1h")
-    return float(found[1]) * _UNITS_S[found[2]]
+    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def num_bytes(text: str) -> int:
@@ -40,10 +40,10 @@ def num_bytes(text: str) -> int:
     >>> num_bytes("500MB"), num_bytes("1.5 GB"), num_bytes("2000000")
     (500000000, 1500000000, 2000000)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", text, re.IGNORECASE)
+    if not match or not float(match[1]):
         raise click.BadParameter(f"{text!r} is not a size above zero, such as 500MB or 2GB")
-    return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
 
 
 def assignment_of(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
@@ -76,14 +76,14 @@ def parse_assignment(text: str) -> tuple[str, str]:
 
 def json_text(text: str) -> Any:
     """JSON in the argument itself, or the path of a file that holds it."""
-    given = text
+    document = text
     if not text.lstrip().startswith(("{", "[")):
         try:
-            given = Path(text).read_text(encoding="utf-8")
+            document = Path(text).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise click.BadParameter(f"{text!r} is neither JSON nor a file that can be read ({error})") from error
     try:
-        return json.loads(given)
+        return json.loads(document)
     except (json.JSONDecodeError, RecursionError) as error:
         raise click.BadParameter(f"not JSON: {error}") from error
 
@@ -91,14 +91,14 @@ def json_text(text: str) -> Any:
 def share(text: str) -> float:
     """A number strictly between 0 and 1. A per cent is met so often that it is told how to be a share."""
     try:
-        found = float(text.removesuffix("%"))
+        value = float(text.removesuffix("%"))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a number between 0 and 1") from None
-    if text.endswith("%") or 1 < found < 100:
-        raise click.BadParameter(f"it must be between 0 and 1. For {found:g} % write {found / 100:g}")
-    if not 0 < found < 1:
+    if text.endswith("%") or 1 < value < 100:
+        raise click.BadParameter(f"it must be between 0 and 1. For {value:g} % write {value / 100:g}")
+    if not 0 < value < 1:
         raise click.BadParameter(f"{text} is not between 0 and 1")
-    return found
+    return value
 
 
 def first_run_options(command: Callable[..., Any]) -> Callable[..., Any]:

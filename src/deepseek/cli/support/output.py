@@ -14,21 +14,35 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from deepseek.look.numbers import UNKNOWN, count, figure, number
+from deepseek.look.summary import PIPE_WIDTH, fact_table, figure_table, format_value, make_table, render_text
 from deepseek.look.terminal import escape_for_terminal
 
 if TYPE_CHECKING:
-    from rich.console import JustifyMethod
-    from rich.table import Table
-
     from deepseek.errors import DeepseekError
 
-Figures = Mapping[str, float]  # value, low, high
-METRICS = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}  # names that are no words
+__all__ = [
+    "draw",
+    "emit",
+    "emit_unmet",
+    "escape_text",
+    "fact_table",
+    "fail",
+    "figure_table",
+    "format_value",
+    "is_lost",
+    "json_option",
+    "make_table",
+    "note",
+    "note_written",
+    "silence",
+    "warn",
+]
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -37,7 +51,7 @@ def emit(
     as_json: bool,
     table: Callable[[], object] | object | None = None,
 ) -> None:
-    """Print `parse_json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function
+    """Print `json_object` as JSON, or `table`: text, anything that rich draws, a list of these, or a function
     that makes one of them. Without a table the object's own fields are drawn."""
     if as_json:
         click.echo(json.dumps(_to_jsonable(json_object), ensure_ascii=False, allow_nan=False))
@@ -47,26 +61,12 @@ def emit(
 
 
 def draw(what: object) -> None:
-    """Print text, a rich renderable or a list of these on stdout."""
-    if isinstance(what, str):
-        click.echo(escape_for_terminal(what))
-    elif isinstance(what, Sequence):
+    """Print text, a rich renderable or a list of these on stdout. A pipe has no width: nothing is wrapped there."""
+    if isinstance(what, Sequence) and not isinstance(what, str):
         for part in what:
             draw(part)
-    else:
-        from rich.console import Console
-        from rich.segment import Segment, Segments
-
-        # A pipe has no width: nothing is wrapped there. Captured, for rich would end the process at a closed pipe.
-        width = None if sys.stdout.isatty() else 100_000
-        console = Console(width=width, highlight=False, markup=False, emoji=False)
-        renderable: Any = what
-        parts = [
-            Segment(escape_for_terminal(part.text), part.style, part.control) for part in console.render(renderable)
-        ]
-        with console.capture() as drawn:
-            console.print(Segments(parts), end="")
-        click.echo(drawn.get(), nl=False)
+        return
+    click.echo(render_text(what, width=None if sys.stdout.isatty() else PIPE_WIDTH), nl=False)
 
 
 def note(message: str) -> None:
@@ -78,6 +78,14 @@ def warn(warnings: Iterable[str]) -> None:
     """What a person should know before the figures are used, on stderr."""
     for warning in warnings:
         note(f"warning: {warning}")
+
+
+def note_written(paths: Mapping[str, str | Path | None], *, is_signed: bool) -> None:
+    """Say on stderr where each document is (None: it was not asked for), and where its signature."""
+    for what, path in paths.items():
+        if path is not None:
+            signature = f", its signature in {path}.sig" if is_signed else ""
+            note(f"the {what} is in {path}{signature}")
 
 
 def fail(error: Mapping[str, str], code: int, as_json: bool) -> int:
@@ -126,59 +134,9 @@ def silence(stream: IO[str]) -> None:
     os.close(fd)
 
 
-def fact_table(rows: Iterable[tuple[str, object]]) -> Table:
-    """One line per fact: its name and its value."""
-    table = make_table("", "", value_justify="left")
-    table.show_header = False
-    for name, value in rows:
-        table.add_row(name, format_value(value))
-    return table
-
-
-def figure_table(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:
-    """Measured figures with their intervals; the baseline's in the same row where there is one."""
-    table = make_table("", "this bundle", *(["baseline"] if baseline else []))
-    for name, measured in metrics.items():
-        row = [METRICS.get(name, name.replace("_", " ")), _format_figure(measured)]
-        if baseline:
-            row.append(_format_figure(baseline[name]) if name in baseline else "")
-        table.add_row(*row)
-    return table
-
-
-def _format_figure(measured: Figures) -> str:
-    return figure(measured["value"], measured["low"], measured["high"])
-
-
-def format_value(value: object) -> str:
-    """Any value as a person reads it.
-
-    >>> word(12345), word(0.123456), word(True), word(None), format_value(["a", "b"])
-    ('12,345', '0.123', 'yes', '–', 'a, b')
-    """
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return count(value)
-    if value is None or isinstance(value, float):
-        return number(value)
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(format_value, value)) or UNKNOWN
-    return str(value)
-
-
 def escape_text(text: str) -> str:
     """A name out of somebody's data on one line; what could drive the terminal is shown as its code."""
     return escape_for_terminal(text, one_line=True)
-
-
-def make_table(*names: str, value_justify: JustifyMethod = "right") -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for place, name in enumerate(names):
-        table.add_column(name, justify=value_justify if place else "left", overflow="fold")
-    return table
 
 
 def _to_jsonable(value: Any) -> Any:

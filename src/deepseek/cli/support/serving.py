@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
 
 
-def read_settings(**given: Any) -> Settings:
-    """Settings from the environment and the options that are given; says what the server lacks before any work."""
+def read_settings(**options: Any) -> Settings:
+    """Settings from the environment and the options of the verb, by the fields of Settings. Says what the server lacks
+    before any work."""
     from deepseek.extras import need
 
     for module in ("httptools", "orjson", "prometheus_client"):
         need(module, extra="serve")
     from deepseek.serve import Settings
 
-    settings = Settings.read(os.environ, **given)
+    settings = Settings.read(os.environ, **options)
     if settings.api_keys_file:
         from deepseek.serve.core.keys import ApiKeys
 

@@ -25,8 +25,8 @@ from deepseek.train.distributed import ranks
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import FitResult, fit
 from deepseek.train.loop.run import TrainingRun
-from deepseek.train.loop.stream import Loss
-from deepseek.train.loop.validate import Validation, validate
+from deepseek.train.loop.stream import Loss, Validation
+from deepseek.train.loop.validate import validate
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class BundleTarget:
         kept = {name: self.runtime.bundle.read(name) for name in _COPIED_FILES if self.runtime.bundle.has(name)}
         return {
             **model.to_files(), **kept, "model.onnx": graph, "decision.json": _json_bytes(self._decision(model)),
-            "evidence/parity.json": _json_bytes({**parity, "timings": tuning.to_dict()}),
+            "evidence/parity.json": _json_bytes({**parity.to_dict(), "timings": tuning.to_dict()}),
         }  # fmt: skip
 
     def _decision(self, model: Model) -> dict[str, Any]:

@@ -39,8 +39,8 @@ from deepseek.contracts import Arrays
 from deepseek.data import read_table
 from deepseek.engines.openvino import has_bf16
 from deepseek.engines.text import TextEngine, TextModel
-from deepseek.engines.text.serve.calibrate import calibrate
 from deepseek.engines.text.serve.backend import Precision
+from deepseek.engines.text.serve.calibrate import calibrate
 from deepseek.engines.text.serve.quantize import ActivationRange, ranges_from_bytes, ranges_to_bytes
 from deepseek.engines.text.source.converted_folder import is_converted
 from deepseek.engines.text.source.tokens import TokenRow

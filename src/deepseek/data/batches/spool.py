@@ -1,8 +1,8 @@
-"""What cannot be read twice goes to a temporary file first: pipes, packed files, other encodings than UTF-8.
+"""Files that cannot be read twice are copied to a temporary file first: pipes, packed files, encodings besides UTF-8.
 
     descriptor, path = open_plain_file(Path("rows.csv.gz"), held)      # of the unpacked bytes; path is rows.csv
 
-It lies in the folder for temporary files (TMPDIR) without a name, and is gone with the process.
+The copy lies in the folder for temporary files (TMPDIR), has no name, and goes with the process.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from deepseek.extras import need
 PART_BYTES = 2**20
 
 
-def open_plain_file(path: Path, held: ExitStack) -> tuple[int, Path]:
+def open_plain_file(path: Path, exit_stack: ExitStack) -> tuple[int, Path]:
     """The descriptor of a file that is not packed and can be read from any place, and its path without .gz or .zst.
 
-    `held` closes it. The errors are those of read_table().
+    `exit_stack` closes it. The errors are those of read_table().
     """
     with translate_open_errors(path):
-        file = held.enter_context(path.open("rb"))
+        file = exit_stack.enter_context(path.open("rb"))
         is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         descriptor = (
-            file.fileno() if is_regular else spool_to_file(iter(lambda: file.read(PART_BYTES), b""), path, held)
+            file.fileno() if is_regular else spool_to_file(iter(lambda: file.read(PART_BYTES), b""), path, exit_stack)
         )
     form = detect_format(os.pread(descriptor, SIGNATURE_BYTES, 0), path)
     while form in ("gzip", "zstd"):
-        descriptor = spool_to_file(_decompress_parts(descriptor, form, path), path, held)
+        descriptor = spool_to_file(_decompress_parts(descriptor, form, path), path, exit_stack)
         if not FileWindow(descriptor).num_bytes:
             raise empty_file_error(path)
         path = path.with_suffix("")
@@ -49,9 +49,9 @@ def open_plain_file(path: Path, held: ExitStack) -> tuple[int, Path]:
     return descriptor, path
 
 
-def spool_to_file(parts: Iterable[bytes], path: Path, held: ExitStack) -> int:
-    """The descriptor of a temporary file of these bytes."""
-    file = held.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `held` closes it
+def spool_to_file(parts: Iterable[bytes], path: Path, exit_stack: ExitStack) -> int:
+    """The descriptor of a temporary file that holds these bytes. InputError when there is no room for them."""
+    file = exit_stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - `exit_stack` closes it
     for part in parts:
         try:
             file.write(part)

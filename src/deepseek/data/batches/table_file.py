@@ -14,11 +14,11 @@ from deepseek.data.table.read import SIGNATURE_BYTES, detect_format
 from deepseek.data.table.table import Table
 from deepseek.extras import need
 
-Progress = Callable[[int], None]  # how many rows have been looked at
+Progress = Callable[[int], None]  # is called with the number of rows that have been read so far
 
 
 class TableFile:
-    """A file that was checked, and whose types are known. `num_rows`: of all of it."""
+    """A file that was checked and whose column types are known. `num_rows`: all rows of the file."""
 
     def __init__(self, source: TableSource, progress: Progress | None = None) -> None:
         self._source = source
@@ -35,7 +35,7 @@ class TableFile:
                     progress(num_seen)
             self.num_rows, check = num_seen, False
         if not self.num_rows:
-            raise source.no_rows()
+            raise source.no_rows_error()
 
     def parts(self, num_rows: int | None = None) -> Iterator[Table]:
         """All rows in their order, `num_rows` at a time; the last part has the rest.
@@ -50,34 +50,36 @@ class TableFile:
 
 @contextmanager
 def open_table(path: Path, progress: Progress | None = None) -> Iterator[TableFile]:
-    """A file as read_table() takes it, with its errors; `progress` is told how many rows were checked."""
-    with ExitStack() as held:
-        descriptor, path = open_plain_file(path, held)
+    """Open any file that read_table() takes, with the same errors; `progress` gets the number of rows checked."""
+    with ExitStack() as exit_stack:
+        descriptor, path = open_plain_file(path, exit_stack)
         form = detect_format(os.pread(descriptor, SIGNATURE_BYTES, 0), path)
         source: TableSource = (
-            DelimitedSource(descriptor, path, held) if form == "delimited" else ArrowSource(descriptor, path, form)
+            DelimitedSource(descriptor, path, exit_stack)
+            if form == "delimited"
+            else ArrowSource(descriptor, path, form)
         )
         yield TableFile(source, progress)
 
 
 def _rechunk_tables(tables: Iterator[Any], num_rows: int) -> Iterator[Any]:
-    """The same rows in tables of `num_rows` each, but for the last."""
+    """The same rows as tables of `num_rows` each; the last one has the rest."""
     pa = need("pyarrow", extra="tabular")
-    held: list[Any] = []
-    num_held = 0
+    pending: list[Any] = []
+    num_pending = 0
     for table in tables:
         start = 0
-        while num_held + len(table) - start >= num_rows:
-            end = start + num_rows - num_held
-            yield pa.concat_tables([*held, table.slice(start, end - start)])
-            held, num_held, start = [], 0, end
+        while num_pending + len(table) - start >= num_rows:
+            end = start + num_rows - num_pending
+            yield pa.concat_tables([*pending, table.slice(start, end - start)])
+            pending, num_pending, start = [], 0, end
         if start < len(table):
-            held.append(table.slice(start))
-            num_held += len(table) - start
-    if held:
-        yield pa.concat_tables(held)
+            pending.append(table.slice(start))
+            num_pending += len(table) - start
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def _release_memory() -> None:
-    """Give back what Arrow has freed: kept for later, it piles up to several times what is in use."""
+    """Return freed memory to the system: Arrow's pool would keep several times what is in use."""
     need("pyarrow", extra="tabular").default_memory_pool().release_unused()

@@ -1,4 +1,4 @@
-"""The bytes of an open file from some place on, read by several readers that each stand elsewhere in it."""
+"""The bytes of an open file from an offset on, for several readers that each have a position of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class FileWindow(io.RawIOBase):
-    """A file by its descriptor, which stays open when this is closed. `start`: where its first byte lies."""
+    """A read-only view of an open descriptor from offset `start` on. Closing it leaves the descriptor open."""
 
     def __init__(self, descriptor: int, start: int = 0) -> None:
         super().__init__()
@@ -39,5 +39,5 @@ class FileWindow(io.RawIOBase):
 
 
 def open_buffered(descriptor: int, start: int = 0) -> io.BufferedReader:
-    """A buffered reader of its own for a descriptor."""
+    """A buffered reader of a descriptor from offset `start` on, with a position of its own."""
     return io.BufferedReader(FileWindow(descriptor, start))

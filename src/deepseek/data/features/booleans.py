@@ -42,10 +42,10 @@ class BooleanEncoder:
         )
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        given = parse_numbers(values, parse_boolean)
-        missing = np.isnan(given)
-        unseen = ~missing & (given != 0) & (given != 1)
-        out[:, 0] = np.where(missing | unseen, self.mode, given) + 0.0
+        parsed = parse_numbers(values, parse_boolean)
+        missing = np.isnan(parsed)
+        unseen = ~missing & (parsed != 0) & (parsed != 1)
+        out[:, 0] = np.where(missing | unseen, self.mode, parsed) + 0.0
         if self.seen_missing:
             out[:, 1] = missing
         imputed = () if self.seen_missing or not missing.any() else np.flatnonzero(missing).tolist()
@@ -55,10 +55,10 @@ class BooleanEncoder:
         return {value: self._cells(value, 0.0) for value in (0.0, 1.0)}.get  # True is 1 and False is 0 to a dict
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        given = parse_boolean(value)
-        if math.isnan(given):
+        parsed = parse_boolean(value)
+        if math.isnan(parsed):
             return self._cells(self.mode, 1.0), None if self.seen_missing else "imputed"
-        return (self._cells(given, 0.0), None) if given in (0.0, 1.0) else (self._cells(self.mode, 0.0), "unseen")
+        return (self._cells(parsed, 0.0), None) if parsed in (0.0, 1.0) else (self._cells(self.mode, 0.0), "unseen")
 
     def example(self) -> Any:
         return self.words[int(self.mode)] if self.words else bool(self.mode)
@@ -68,7 +68,7 @@ class BooleanEncoder:
 
 
 class Booleans:
-    """boolean: of that type, the words of one pair such as yes and no, or whole numbers that are all 0 or 1."""
+    """Claims boolean columns: of that type, of the words of one pair such as yes and no, or of 0 and 1 alone."""
 
     name: ClassVar[str] = "boolean"
     kinds: ClassVar[tuple[str, ...]] = ("boolean",)
@@ -82,9 +82,9 @@ class Booleans:
         return "boolean" if binary or profile.type == "boolean" else None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        given = parse_numbers(profile.values, parse_boolean)
-        mode = float(np.sum(given == 1) > np.sum(given == 0))
-        return BooleanEncoder(mode, bool(np.isnan(given).any()), self._words(profile))
+        parsed = parse_numbers(profile.values, parse_boolean)
+        mode = float(np.sum(parsed == 1) > np.sum(parsed == 0))
+        return BooleanEncoder(mode, bool(np.isnan(parsed).any()), self._words(profile))
 
     def _words(self, profile: ColumnProfile) -> tuple[str, ...]:
         if profile.type != "text":

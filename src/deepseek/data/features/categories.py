@@ -52,8 +52,8 @@ class CategoryEncoder:
         codes, missing, unseen = self._codes(values)
         out[:, 0] = codes
         first = self.levels.index(self._hot[0]) + 1 if self._hot else 0
-        for place in range(len(self._hot)):
-            out[:, 1 + place] = codes == first + place
+        for index in range(len(self._hot)):
+            out[:, 1 + index] = codes == first + index
         if self.seen_missing:
             out[:, -1] = 0.0
             out[missing, -1] = 1.0
@@ -96,30 +96,30 @@ class CategoryEncoder:
         return (float(code), *onehots, *((missing,) if self.seen_missing else ()))
 
     def _codes(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
-        """Codes (N,), and the rows that are missing and that are unseen."""
+        """Codes (N,), the rows whose value is missing, and the rows whose level is unknown."""
         values = to_list(values)
         get = self._code_of.get
         try:
-            found = [get(value, -1) for value in values]
+            codes = [get(value, -1) for value in values]
         except TypeError:  # a list or an object cannot be looked up: name its row
-            found = [-1] * len(values)
-        odd = [row for row, code in enumerate(found) if code < 0]
+            codes = [-1] * len(values)
+        odd_rows = [row for row, code in enumerate(codes) if code < 0]
         missing, unseen = [], []
         try:
-            codes = map_distinct([values[row] for row in odd], self._code)
+            odd_codes = map_distinct([values[row] for row in odd_rows], self._code)
         except BadValueError as error:
-            raise BadValueError(odd[error.row], error.value) from error
-        for row, code in zip(odd, codes, strict=True):
-            found[row] = code or 0
+            raise BadValueError(odd_rows[error.row], error.value) from error
+        for row, code in zip(odd_rows, odd_codes, strict=True):
+            codes[row] = code or 0
             if code is None:
                 missing.append(row)
             elif code == 0:
                 unseen.append(row)
-        return np.array(found, np.int64), missing, unseen
+        return np.array(codes, np.int64), missing, unseen
 
 
 class Categories:
-    """category: text that repeats."""
+    """Claims category columns: text that repeats."""
 
     name: ClassVar[str] = "category"
     kinds: ClassVar[tuple[str, ...]] = ("category",)
@@ -129,7 +129,7 @@ class Categories:
         if profile.type != "text":
             return None
         distinct = list(profile.counts)
-        repeats = len(distinct) * MIN_ROWS_PER_LEVEL <= len(profile.there)
+        repeats = len(distinct) * MIN_ROWS_PER_LEVEL <= len(profile.present)
         words = sorted(len(text.split()) for text in distinct)[len(distinct) // 2]
         return "category" if repeats or words < MIN_FREE_TEXT_WORDS else None
 

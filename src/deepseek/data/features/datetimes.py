@@ -21,10 +21,18 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
-from deepseek.data.table.values import DAY_MS, Values, epoch_ms, format_timestamp, parse_timestamp, parse_timestamps
+from deepseek.data.table.values import (
+    DAY_MS,
+    NAT_MS,
+    Values,
+    are_timestamps,
+    epoch_ms,
+    format_timestamp,
+    parse_timestamp,
+    parse_timestamps,
+)
 
 YEAR_DAYS = 365
-_NAT_MS = int(np.datetime64("NaT").astype(np.int64))
 _NUM_SAMPLED_VALUES = 50
 
 
@@ -50,11 +58,11 @@ class DatetimeEncoder:
         return (*dates, *((EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()))
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        given = parse_timestamps(values)
-        missing = given == _NAT_MS
-        known = np.where(missing, self.median_ms, given)
-        for place, name in enumerate(self.used):
-            out[:, place] = _calendar_feature(name, known, self.start_ms)
+        timestamps = parse_timestamps(values)
+        missing = timestamps == NAT_MS
+        known_ms = np.where(missing, self.median_ms, timestamps)
+        for index, name in enumerate(self.used):
+            out[:, index] = _calendar_feature(name, known_ms, self.start_ms)
         if self.seen_missing:
             out[:, -1] = missing
         imputed = () if self.seen_missing or not missing.any() else np.flatnonzero(missing).tolist()
@@ -65,17 +73,17 @@ class DatetimeEncoder:
             if type(value) is not str or not value.isascii():
                 return None
             try:
-                given = datetime.fromisoformat(value)
+                timestamp = datetime.fromisoformat(value)
             except ValueError:
                 return None
-            return self._cells(epoch_ms(given), 0.0) if given.tzinfo is None else None
+            return self._cells(epoch_ms(timestamp), 0.0) if timestamp.tzinfo is None else None
 
         return moment
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        given = parse_timestamp(value)
-        if given is not None:
-            return self._cells(given, 0.0), None
+        timestamp_ms = parse_timestamp(value)
+        if timestamp_ms is not None:
+            return self._cells(timestamp_ms, 0.0), None
         return self._cells(self.median_ms, 1.0), None if self.seen_missing else "imputed"
 
     def example(self) -> Any:
@@ -87,7 +95,7 @@ class DatetimeEncoder:
 
 
 def _calendar_feature(name: str, moment: Any, start_ms: int) -> Any:
-    """One feature of an int or of an int64 array (N,) of milliseconds since 1970."""
+    """The feature `name` of one moment (int) or of many (int64, (N,)), in milliseconds since 1970."""
     return (moment - start_ms) / DAY_MS if name == "days" else CALENDAR_FEATURES[name](moment)
 
 
@@ -100,7 +108,7 @@ def _weekday(moment: Any) -> Any:
 
 
 def _month(moment: Any) -> Any:
-    """1 to 12, from days since 1970 by whole numbers alone: a year that starts in March has its leap day last."""
+    """The month, 1 to 12, by whole numbers alone: in a year that starts in March the leap day is the last."""
     day = moment // DAY_MS + 719_468  # since 0000-03-01
     of_era = day % 146_097  # 400 years
     year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
@@ -112,7 +120,7 @@ CALENDAR_FEATURES: dict[str, Callable[[Any], Any]] = {"hour": _hour, "weekday": 
 
 
 class Datetimes:
-    """datetime: of that type, or text that is all dates."""
+    """Claims datetime columns: of that type, or text that is all dates."""
 
     name: ClassVar[str] = "datetime"
     kinds: ClassVar[tuple[str, ...]] = ("datetime",)
@@ -124,11 +132,11 @@ class Datetimes:
         if profile.type != "text":
             return None
         distinct = list(profile.counts)
-        return "datetime" if _are_dates(distinct[:_NUM_SAMPLED_VALUES]) and _are_dates(distinct) else None
+        return "datetime" if are_timestamps(distinct[:_NUM_SAMPLED_VALUES]) and are_timestamps(distinct) else None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        given = parse_timestamps(profile.values)
-        known = np.sort(given[given != _NAT_MS])
+        timestamps = parse_timestamps(profile.values)
+        known = np.sort(timestamps[timestamps != NAT_MS])
         if not len(known):
             known = np.zeros(1, np.int64)
         start, end = int(known[0]), int(known[-1])
@@ -137,13 +145,6 @@ class Datetimes:
         ]
         if end - start < YEAR_DAYS * DAY_MS and "month" in used:
             used.remove("month")  # within a year it says no more than the days, and says it wrongly of the next year
-        return DatetimeEncoder(start, int(known[(len(known) - 1) // 2]), tuple(used), bool((given == _NAT_MS).any()))
-
-
-def _are_dates(given: list[str]) -> bool:
-    try:
-        for text in given:
-            parse_timestamp(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
+        return DatetimeEncoder(
+            start, int(known[(len(known) - 1) // 2]), tuple(used), bool((timestamps == NAT_MS).any())
+        )

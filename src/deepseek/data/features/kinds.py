@@ -29,9 +29,9 @@ Kind = Literal[
 ]  # fmt: skip
 KINDS: tuple[str, ...] = get_args(Kind)
 
-MIN_IDENTIFIER_ROWS = 20  # below, all different says nothing
-MIN_DISTINCT = 50  # values of a column that is named like an identifier and is one
-MIN_DISTINCT_SHARE = 0.95  # share of different values
+MIN_IDENTIFIER_ROWS = 20  # below that, values that are all different say nothing
+MIN_DISTINCT = 50  # distinct values from which a column with the name of an identifier is taken for one
+MIN_DISTINCT_SHARE = 0.95  # share of distinct values from which nearly all are different
 _ID_NAME = re.compile(
     r"(?i:(^|[_\s.-])(id|ids|uuid|guid|rowid|hash)$|^index$|^unnamed(_|: )\d+$)|[a-z](Id|ID|Uuid|UUID)$"
     r"|(编号|序号|流水号|身份证号?)$",
@@ -49,23 +49,25 @@ def find_kinds(table: Table, *, target: str | None, overrides: Mapping[str, str]
     """
     if target is not None:
         table.column(target)
-    known = tuple(dict.fromkeys([*KINDS, *(kind for each in modalities() for kind in each.kinds)]))
+    known_kinds = tuple(dict.fromkeys([*KINDS, *(kind for modality in modalities() for kind in modality.kinds)]))
     for name, kind in (overrides or {}).items():
         table.column(name)
-        if kind not in known:
+        if kind not in known_kinds:
             raise InputError(
-                f"{kind!r} is not a kind of column.{did_you_mean(kind, known)}",
-                expected=", ".join(known),
+                f"{kind!r} is not a kind of column.{did_you_mean(kind, known_kinds)}",
+                expected=", ".join(known_kinds),
                 fix="choose one of these",
             )
     chosen = dict(overrides or {})
-    found = {
-        name: chosen.get(name) or find_kind(ColumnProfile.of(table, name)) for name in table.names if name != target
+    kinds = {
+        name: chosen.get(name) or find_kind(ColumnProfile.from_table(table, name))
+        for name in table.names
+        if name != target
     }
-    if not set(found.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
-        counters = (name for name in found if found[name] == "identifier" and table.types[name] == "number")
-        found.update((name, "numeric") for name in counters if name not in chosen)
-    return found
+    if not set(kinds.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
+        counters = (name for name in kinds if kinds[name] == "identifier" and table.types[name] == "number")
+        kinds.update((name, "numeric") for name in counters if name not in chosen)
+    return kinds
 
 
 def find_kind(profile: ColumnProfile) -> str:
@@ -79,26 +81,26 @@ def find_kind(profile: ColumnProfile) -> str:
 
 
 def _is_identifier(profile: ColumnProfile) -> bool:
-    if profile.type not in ("number", "text") or len(profile.there) < MIN_IDENTIFIER_ROWS:
+    if profile.type not in ("number", "text") or len(profile.present) < MIN_IDENTIFIER_ROWS:
         return False
-    num_distinct, num_there = len(profile.counts), len(profile.there)
+    num_distinct, num_there = len(profile.counts), len(profile.present)
     nearly_all = num_distinct >= MIN_DISTINCT_SHARE * num_there
     named = _ID_NAME.search(profile.name) is not None and num_distinct >= min(
         MIN_DISTINCT, MIN_DISTINCT_SHARE * num_there
     )
     if profile.type == "number":
-        return is_integral(profile.there) and (named or (num_distinct == num_there and _is_row_counter(profile)))
+        return is_integral(profile.present) and (named or (num_distinct == num_there and _is_row_counter(profile)))
     one_word = np.mean([len(text.split()) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
     return bool(one_word) and (named or nearly_all) and not _reads_as_values(profile)
 
 
 def _is_row_counter(profile: ColumnProfile) -> bool:
-    """Whole numbers that are all different and rise row by row, or that fill a range without a gap."""
-    steps = np.diff(profile.there)
-    full = profile.there.max() - profile.there.min() + 1 == len(profile.there)
+    """Whether whole numbers, all different, rise evenly row by row or fill a range without a gap."""
+    steps = np.diff(profile.present)
+    full = profile.present.max() - profile.present.min() + 1 == len(profile.present)
     return bool(full or (np.all(steps > 0) and np.all(steps == steps[0])))
 
 
 def _reads_as_values(profile: ColumnProfile) -> bool:
-    """Text that is all numbers or all dates is more than a name."""
+    """Whether a text column is all numbers or all dates, and so more than a name."""
     return any(modality(name).claims(profile) for name in ("datetime", "number"))

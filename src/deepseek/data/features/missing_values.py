@@ -35,7 +35,7 @@ class MissingValueEncoder:
 
     low: bool
     high: bool
-    usual: float = 0.0  # for the example
+    usual: float = 0.0  # the value that example() shows
 
     dtype: ClassVar[str] = "float64"
     expected: ClassVar[str] = "a number, or null where it is missing"
@@ -51,20 +51,20 @@ class MissingValueEncoder:
         return ((-FLOAT32_MAX,) if self.low else ()) + ((FLOAT32_MAX,) if self.high else ())
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        given = parse_numbers(values)
-        gone = ~(np.abs(given) <= FLOAT32_MAX)
-        for place, gap in enumerate(self._gaps):
-            out[:, place] = np.where(gone, gap, given) + 0.0
-        flagged = gone & ~np.isnan(given)
+        parsed = parse_numbers(values)
+        missing = ~(np.abs(parsed) <= FLOAT32_MAX)
+        for index, sentinel in enumerate(self._gaps):
+            out[:, index] = np.where(missing, sentinel, parsed) + 0.0
+        flagged = missing & ~np.isnan(parsed)
         return ReplacedRows(imputed=np.flatnonzero(flagged).tolist() if flagged.any() else ())
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
-        gaps = self._gaps
-        width = len(gaps)
+        sentinels = self._gaps
+        width = len(sentinels)
 
         def number(value: Any) -> FeatureValues | None:
             if value is None:
-                return gaps
+                return sentinels
             if (type(value) is not float and type(value) is not int) or not -FLOAT32_MAX <= value <= FLOAT32_MAX:
                 return None
             return (value + 0.0,) * width
@@ -72,17 +72,17 @@ class MissingValueEncoder:
         return number
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        given = parse_number(value)
-        if abs(given) <= FLOAT32_MAX:
-            return (given + 0.0,) * len(self._gaps), None
-        return self._gaps, None if np.isnan(given) else "imputed"
+        parsed = parse_number(value)
+        if abs(parsed) <= FLOAT32_MAX:
+            return (parsed + 0.0,) * len(self._gaps), None
+        return self._gaps, None if np.isnan(parsed) else "imputed"
 
     def example(self) -> Any:
         return self.usual
 
 
 class MissingValueNumbers:
-    """number_with_gaps."""
+    """The kind number_with_gaps, which claims no column: only a finished model brings it."""
 
     name: ClassVar[str] = "gaps"
     kinds: ClassVar[tuple[str, ...]] = ("number_with_gaps",)

@@ -38,7 +38,7 @@ class EncodedFeature:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedRows:
-    """Rows whose value was replaced."""
+    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()
@@ -52,7 +52,7 @@ class ColumnEncoder(Protocol):
 
     @property
     def parts(self) -> tuple[EncodedFeature, ...]:
-        """Its f features."""
+        """The f features of the column, in their order."""
         ...
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
@@ -76,8 +76,8 @@ class Modality(Protocol):
     """A family of column kinds."""
 
     name: ClassVar[str]
-    kinds: ClassVar[tuple[str, ...]]  # those that it codes
-    coder: ClassVar[type]  # of its coders, which bundle.fields.parse can build from JSON
+    kinds: ClassVar[tuple[str, ...]]  # the column kinds that it encodes
+    coder: ClassVar[type]  # the class of its encoders, which bundle.fields.parse builds from JSON
 
     def claims(self, profile: ColumnProfile) -> str | None:
         """The kind of a column that this modality wants, or None."""
@@ -90,7 +90,7 @@ class Modality(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ColumnProfile:
-    """A training column and what is often asked of it."""
+    """A training column, and the facts about it that several modalities need."""
 
     name: str
     type: ColumnType
@@ -98,36 +98,36 @@ class ColumnProfile:
     missing: NDArray[np.bool_]  # (N,)
 
     @classmethod
-    def of(cls, table: Table, name: str) -> ColumnProfile:
+    def from_table(cls, table: Table, name: str) -> ColumnProfile:
         values = table.column(name)
-        return cls(name, table.types[name], values, table.missing(name))
+        return cls(name, table.types[name], values, table.missing_mask(name))
 
     @property
     def num_rows(self) -> int:
         return len(self.values)
 
     @cached_property
-    def there(self) -> NDArray[Any]:
-        """The values that are not missing."""
+    def present(self) -> NDArray[Any]:
+        """The values that are not missing, in the order of the rows."""
         return self.values[~self.missing]
 
     @cached_property
     def counts(self) -> dict[Any, int]:
         """Rows of each value, the most frequent first, ties in the values' order."""
         if self.values.dtype == object:
-            return dict(sorted(Counter(self.there.tolist()).items(), key=lambda item: (-item[1], item[0])))
-        distinct, counts = np.unique(self.there, return_counts=True)
+            return dict(sorted(Counter(self.present.tolist()).items(), key=lambda item: (-item[1], item[0])))
+        distinct, counts = np.unique(self.present, return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return dict(zip(distinct[order].tolist(), counts[order].tolist(), strict=True))
 
     def level_counts(self) -> dict[str, int]:
         """Rows of each value by its name as a level, the most frequent first, ties by name."""
-        found: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         distinct, counts = list(self.counts), self.counts.values()
         if self.values.dtype.kind == "M":
             distinct = list(np.array(distinct, "datetime64[ms]"))
         if self.type == "boolean":
             distinct = [bool(value) for value in distinct]
         for level, count in zip(level_names(distinct), counts, strict=True):
-            found[level or ""] += count
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+            totals[level or ""] += count
+        return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))

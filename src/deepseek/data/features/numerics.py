@@ -21,7 +21,7 @@ from deepseek.data.features.modality import (
 from deepseek.data.table.table import is_integral
 from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
 
-MAX_CATEGORY_VALUES = 10  # distinct whole numbers of an integer category
+MAX_CATEGORY_VALUES = 10  # distinct whole numbers of an integer category, at most
 MIN_ROWS_PER_VALUE = 20  # rows for each of them, on average
 #: Text that is all numbers is a numeric column from so many distinct ones on; below, it is a category such as "1", "2".
 MIN_TEXT_NUMBERS = 25
@@ -47,16 +47,16 @@ class NumberEncoder:
         return (EncodedFeature("", "numeric"), *onehots, *missing)
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        given = parse_numbers(values)
-        bad = ~(np.abs(given - self.offset) <= FLOAT32_MAX)
-        known = np.where(bad, self.median, given)
+        parsed = parse_numbers(values)
+        unusable = ~(np.abs(parsed - self.offset) <= FLOAT32_MAX)
+        known = np.where(unusable, self.median, parsed)
         out[:, 0] = (known - self.offset) + 0.0  # + 0.0 makes one zero of two
-        for place, level in enumerate(self.levels, 1):
-            out[:, place] = known == level
+        for index, level in enumerate(self.levels, 1):
+            out[:, index] = known == level
         if self.seen_missing:
-            out[:, -1] = bad
-            bad = bad & ~np.isnan(given)
-        return ReplacedRows(imputed=np.flatnonzero(bad).tolist() if bad.any() else ())
+            out[:, -1] = unusable
+            unusable = unusable & ~np.isnan(parsed)
+        return ReplacedRows(imputed=np.flatnonzero(unusable).tolist() if unusable.any() else ())
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
         offset, largest = self.offset, FLOAT32_MAX
@@ -74,10 +74,10 @@ class NumberEncoder:
         return (lambda value: usual.get(value) or number(value)) if usual else number
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        given = parse_number(value)
-        if abs(given - self.offset) <= FLOAT32_MAX:
-            return self._cells(given, 0.0), None
-        flagged = not self.seen_missing or not math.isnan(given)
+        parsed = parse_number(value)
+        if abs(parsed - self.offset) <= FLOAT32_MAX:
+            return self._cells(parsed, 0.0), None
+        flagged = not self.seen_missing or not math.isnan(parsed)
         return self._cells(self.median, 1.0), "imputed" if flagged else None
 
     def example(self) -> Any:
@@ -89,7 +89,7 @@ class NumberEncoder:
 
 
 class Numerics:
-    """numeric and integer_category."""
+    """Claims numeric and integer_category columns."""
 
     name: ClassVar[str] = "number"
     kinds: ClassVar[tuple[str, ...]] = ("numeric", "integer_category")
@@ -102,12 +102,12 @@ class Numerics:
         if profile.type not in ("number", "boolean"):
             return None
         num_values = len(profile.counts)
-        few = 3 <= num_values <= MAX_CATEGORY_VALUES and num_values * MIN_ROWS_PER_VALUE <= len(profile.there)
-        return "integer_category" if few and is_integral(profile.there) else "numeric"
+        few = 3 <= num_values <= MAX_CATEGORY_VALUES and num_values * MIN_ROWS_PER_VALUE <= len(profile.present)
+        return "integer_category" if few and is_integral(profile.present) else "numeric"
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        given = parse_numbers(profile.values)
-        known = np.sort(given[np.abs(given) <= FLOAT32_MAX])
+        parsed = parse_numbers(profile.values)
+        known = np.sort(parsed[np.abs(parsed) <= FLOAT32_MAX])
         # The lower median is a value that was there: a whole number stays whole
         median = float(known[(len(known) - 1) // 2]) if len(known) else 0.0
         levels: tuple[float, ...] = ()
@@ -118,13 +118,13 @@ class Numerics:
             median=median,
             offset=median if _is_merged_by_float32(known) else 0.0,
             levels=levels,
-            seen_missing=bool(np.isnan(given).any()),
+            seen_missing=bool(np.isnan(parsed).any()),
             whole=is_integral(known),
         )
 
 
 def _is_merged_by_float32(known: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-    """Whether float32 makes equal what was different: times in seconds, coordinates in metres."""
+    """Whether different values are equal as float32, as times in seconds or coordinates in meters may be."""
     if not len(known):
         return False
     num_kept = len(np.unique(known.astype(np.float32)))

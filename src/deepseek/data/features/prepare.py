@@ -17,7 +17,8 @@ from functools import cached_property
 from typing import Any
 
 from deepseek.bundle.fields import parse_value
-from deepseek.contracts import Batch, Record
+from deepseek.bundle.manifest import Input
+from deepseek.contracts import Batch, JsonObject, Record
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
@@ -66,12 +67,12 @@ class Preprocessor:
     def features(self) -> tuple[Feature, ...]:
         """The F features in their order."""
         taken: set[str] = set()
-        found: list[Feature] = []
+        features: list[Feature] = []
         for column in self.columns:
             for part in column.coder.parts:
                 name = _unique_name(column.name + part.label, taken)
-                found.append(Feature(name, column.name, part.kind, part.num_levels))
-        return tuple(found)
+                features.append(Feature(name, column.name, part.kind, part.num_levels))
+        return tuple(features)
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -102,14 +103,11 @@ class Preprocessor:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
         return self._encoder.encode(records)
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """One entry for each raw column, for a manifest."""
-        return [
-            {"name": column.name, "modality": column.kind, "dtype": column.coder.dtype, "shape": (), "required": True}
-            for column in self.columns
-        ]
+    def inputs(self) -> tuple[Input, ...]:
+        """The raw columns, as a manifest lists them."""
+        return tuple(Input(column.name, column.kind, column.coder.dtype) for column in self.columns)
 
-    def example(self) -> dict[str, Any]:
+    def example(self) -> JsonObject:
         """A typical record: medians and the most frequent levels, never a real row."""
         return {column.name: column.coder.example() for column in self.columns}
 
@@ -119,22 +117,22 @@ class Preprocessor:
             {"name": c.name, "kind": c.kind, "modality": c.modality, "coder": asdict(c.coder)}  # type: ignore[call-overload]
             for c in self.columns
         ]
-        top = {"version": VERSION, "columns": columns, "ignored": list(self.ignored), "notes": list(self.notes)}
-        return (json.dumps(top, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        document = {"version": VERSION, "columns": columns, "ignored": list(self.ignored), "notes": list(self.notes)}
+        return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Preprocessor:
         """The inverse of to_bytes(). IntegrityError when the bytes are not that, InputError for a newer version."""
         try:
-            top = json.loads(data)
-            if top["version"] != VERSION:
+            document = json.loads(data)
+            if document["version"] != VERSION:
                 raise InputError(
-                    f"the preprocessing is of version {top['version']}",
+                    f"the preprocessing is of version {document['version']}",
                     expected=str(VERSION),
                     fix="update the clone of this project",
                 )
-            columns = tuple(_column_from_json(item) for item in top["columns"])
-            return cls(columns, tuple(map(str, top["ignored"])), tuple(map(str, top["notes"])))
+            columns = tuple(_column_from_json(item) for item in document["columns"])
+            return cls(columns, tuple(map(str, document["ignored"])), tuple(map(str, document["notes"])))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(
                 f"the preprocessing cannot be read: {error!r}",
@@ -168,7 +166,7 @@ def fit_preprocessor(
             why = _REASONS_LEFT_OUT.get(kind, f"is of the kind {kind!r}")
             notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
         else:
-            used.append(_fit_column(ColumnProfile.of(table, name), kind, coding))
+            used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
     if not any(column.coder.parts for column in used):
         raise InputError(
             "no column is left to learn from",
@@ -205,7 +203,7 @@ def _column_from_json(item: Any) -> Column:
 
 
 def _column_values(table: Table, column: Column) -> Values:
-    """A column's values; true and false as such where they are the levels of a category."""
+    """The values of a column; booleans as true and false, not 1 and 0, where they are the levels of a category."""
     values = table.column(column.name)
     if table.types[column.name] == "boolean" and column.coder.dtype == "str":
         return [None if value != value else bool(value) for value in values.tolist()]  # noqa: PLR0124 - NaN
@@ -213,7 +211,7 @@ def _column_values(table: Table, column: Column) -> Values:
 
 
 def _unique_name(name: str, taken: set[str]) -> str:
-    """`name`, or with marks behind it where a column is called that already."""
+    """`name`, with apostrophes appended until it is not among `taken`, to which it is added."""
     while name in taken:
         name += "'"
     taken.add(name)

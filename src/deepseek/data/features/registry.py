@@ -30,8 +30,8 @@ def modalities() -> tuple[Modality, ...]:
 
 def modality(name: str) -> Modality:
     """The modality of that name. MissingError when no installed package brings it."""
-    found: Modality | None = MODALITIES.get(name)  # first, for a server should not have to look for packages
-    return found if found is not None else cast("Modality", find("modalities", name))
+    known: Modality | None = MODALITIES.get(name)  # first, for a server should not have to look for packages
+    return known if known is not None else cast("Modality", find("modalities", name))
 
 
 def modality_of_kind(kind: str) -> Modality | None:

@@ -51,12 +51,12 @@ class RowEncoder:
         self._all_plain = bool(self._plain.all())
         get = itemgetter(*self.names)
         self._get: Callable[[Record], tuple[Any, ...]] = get if len(self.names) > 1 else lambda record: (get(record),)
-        self._quick = tuple((coder.quick(), place) for place, coder in enumerate(self._coders))
+        self._fast_encoders = tuple((coder.quick(), index) for index, coder in enumerate(self._coders))
 
     def encode(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of N records. InputError names the row and the column that does not fit."""
         if type(records) is ColumnarRows:  # isinstance would go through an abstract base class
-            return self._by_column(records)
+            return self._encode_columnar(records)
         rows = [self._values(record, row) for row, record in enumerate(records)]
         if (
             len(rows) >= MIN_MATRIX_ROWS
@@ -66,7 +66,7 @@ class RowEncoder:
             with suppress(OverflowError):  # a whole number beyond float64
                 return self.encode_matrix(np.array(rows, np.float64))
         if len(rows) < MIN_COLUMNWISE_ROWS:
-            return self._by_row(rows, len(rows))
+            return self._encode_rows(rows, len(rows))
         return self.encode_columns(list(zip(*rows, strict=True)), len(rows))
 
     def encode_columns(self, columns: Sequence[Values], num_rows: int, first_row: int = 0) -> Batch:
@@ -74,76 +74,76 @@ class RowEncoder:
         errors call the first of them."""
         features = np.empty((num_rows, self._num_features), np.float32)
         flags: list[Flag] = []
-        for place, values in zip(range(len(self.names)), columns, strict=True):
-            flags += self._encode(place, values, features, first_row)
+        for index, values in zip(range(len(self.names)), columns, strict=True):
+            flags += self._encode(index, values, features, first_row)
         return Batch(features, tuple(flags))
 
     def encode_matrix(self, matrix: NDArray[Any]) -> Batch:
         """Features (N, F) of numbers or booleans (N, P), columns in their order, NaN where one is missing: the same
         bits as encode_columns() gives."""
-        given = matrix.astype(np.float64, copy=False)
-        centred = given - self._offsets
+        values = matrix.astype(np.float64, copy=False)
+        centred = values - self._offsets
         fits = np.abs(centred) <= FLOAT32_MAX
-        features = np.zeros((len(given), self._num_features), np.float32)
+        features = np.zeros((len(values), self._num_features), np.float32)
         flags: list[Flag] = []
         with np.errstate(over="ignore"):  # the columns with numbers that do not fit are written again
             features[:, self._starts[:-1]] = centred + 0.0
-        for place in np.flatnonzero(~(self._plain & fits.all(axis=0))).tolist():
-            flags += self._encode(place, given[:, place], features)
+        for index in np.flatnonzero(~(self._plain & fits.all(axis=0))).tolist():
+            flags += self._encode(index, values[:, index], features)
         return Batch(features, tuple(flags))
 
-    def _by_column(self, given: ColumnarRows) -> Batch:
-        if given.names != self.names:
-            if len(set(given.names)) < len(given.names) or not self._known.issuperset(given.names):
-                raise self._wrong_names(given.names)
+    def _encode_columnar(self, columns: ColumnarRows) -> Batch:
+        if columns.names != self.names:
+            if len(set(columns.names)) < len(columns.names) or not self._known.issuperset(columns.names):
+                raise self._wrong_names_error(columns.names)
             try:
-                given = given.arranged(self.names)
+                columns = columns.select(self.names)
             except KeyError as error:
-                raise self._wrong_names(given.names) from error
-        few = len(given) < MIN_COLUMNWISE_ROWS
-        if isinstance(given.values, np.ndarray):
+                raise self._wrong_names_error(columns.names) from error
+        few = len(columns) < MIN_COLUMNWISE_ROWS
+        if isinstance(columns.values, np.ndarray):
             if not few or self._all_plain:
-                return self.encode_matrix(given.values)
-            return self._by_row(given.values.tolist(), len(given))
+                return self.encode_matrix(columns.values)
+            return self._encode_rows(columns.values.tolist(), len(columns))
         if few:
-            return self._by_row(zip(*map(to_list, given.values), strict=True), len(given))
-        return self.encode_columns(given.values, len(given))
+            return self._encode_rows(zip(*map(to_list, columns.values), strict=True), len(columns))
+        return self.encode_columns(columns.values, len(columns))
 
-    def _by_row(self, rows: Iterable[Sequence[Any]], num_rows: int) -> Batch:
-        cells: list[float] = []
+    def _encode_rows(self, rows: Iterable[Sequence[Any]], num_rows: int) -> Batch:
+        features_flat: list[float] = []
         flags: list[Flag] = []
         for row, values in enumerate(rows):
-            for value, (quick, place) in zip(values, self._quick, strict=True):
+            for value, (quick, index) in zip(values, self._fast_encoders, strict=True):
                 try:
-                    found = quick(value)
+                    features = quick(value)
                 except (TypeError, OverflowError):  # cannot be looked up, or a whole number beyond float64
-                    found = None
-                cells += self._careful(value, place, row, flags) if found is None else found
-        return Batch(np.array(cells, np.float32).reshape(num_rows, self._num_features), tuple(flags))
+                    features = None
+                features_flat += self._encode_unusual(value, index, row, flags) if features is None else features
+        return Batch(np.array(features_flat, np.float32).reshape(num_rows, self._num_features), tuple(flags))
 
     def _values(self, record: Record, row: int) -> tuple[Any, ...]:
         """The record's values in the columns' order. InputError for a column that is missing or not known."""
         try:
             values = self._get(record)
         except (KeyError, TypeError, IndexError) as error:
-            raise self._unfit(record, row) from error
+            raise self._bad_record_error(record, row) from error
         if len(record) != len(self.names) and not self._known.issuperset(record):
-            raise self._unfit(record, row)
+            raise self._bad_record_error(record, row)
         return values
 
-    def _unfit(self, record: Any, row: int) -> InputError:
+    def _bad_record_error(self, record: Any, row: int) -> InputError:
         if not isinstance(record, Mapping):
             return InputError(
                 f"row {row} is {type(record).__name__}",
                 expected="an object of values by column name",
                 fix="give each row as such an object",
             )
-        return self._wrong_names(list(record), f"row {row} has")
+        return self._wrong_names_error(list(record), f"row {row} has")
 
-    def _wrong_names(self, given: Sequence[Any], who_has: str = "there is") -> InputError:
-        """The error for names of which one is missing, not known or there twice."""
-        unknown = [name for name in given if name not in self._known]
-        missing = [name for name in self.names if name not in given]
+    def _wrong_names_error(self, names: Sequence[Any], who_has: str = "there is") -> InputError:
+        """The error for column names of which one is missing, unknown or repeated."""
+        unknown = [name for name in names if name not in self._known]
+        missing = [name for name in self.names if name not in names]
         shown = ", ".join(self.names[:20]) + (f" and {len(self.names) - 20} more" if len(self.names) > 20 else "")
         if missing:
             hint = did_you_mean(missing[0], map(str, unknown))
@@ -160,28 +160,28 @@ class RowEncoder:
                 expected=f"columns {shown}",
                 fix="leave it out",
             )
-        twice = next(name for name in given if list(given).count(name) > 1)
+        twice = next(name for name in names if list(names).count(name) > 1)
         return InputError(f"the column {twice[:100]!r} stands twice", expected="each once", fix="keep one of them")
 
-    def _encode(self, place: int, values: Values, features: Float32, first_row: int = 0) -> list[Flag]:
-        """Write one column's features, and tell what was replaced."""
-        name, coder = self.names[place], self._coders[place]
+    def _encode(self, index: int, values: Values, features: Float32, first_row: int = 0) -> list[Flag]:
+        """Write the features of column number `index`; returns a flag for each value that was replaced."""
+        name, coder = self.names[index], self._coders[index]
         try:
-            marks = coder.encode(values, features[:, self._starts[place] : self._starts[place + 1]])
+            replaced = coder.encode(values, features[:, self._starts[index] : self._starts[index + 1]])
         except BadValueError as error:
             raise _bad_value_error(name, coder, first_row + error.row, error.value) from error
-        flags = [Flag(row, name, "imputed") for row in marks.imputed]
-        return flags + [Flag(row, name, "unseen") for row in marks.unseen]
+        flags = [Flag(row, name, "imputed") for row in replaced.imputed]
+        return flags + [Flag(row, name, "unseen") for row in replaced.unseen]
 
-    def _careful(self, value: Any, place: int, row: int, flags: list[Flag]) -> FeatureValues:
-        name, coder = self.names[place], self._coders[place]
+    def _encode_unusual(self, value: Any, index: int, row: int, flags: list[Flag]) -> FeatureValues:
+        name, coder = self.names[index], self._coders[index]
         try:
-            cells, what = coder.careful(value)
+            features, reason = coder.careful(value)
         except _VALUE_ERRORS as error:
             raise _bad_value_error(name, coder, row, value) from error
-        if what is not None:
-            flags.append(Flag(row, name, what))
-        return cells
+        if reason is not None:
+            flags.append(Flag(row, name, reason))
+        return features
 
 
 def _bad_value_error(name: str, coder: ColumnEncoder, row: int, value: Any) -> InputError:

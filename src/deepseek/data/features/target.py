@@ -42,7 +42,7 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
 
     InputError for missing values, a single class, a column of dates or of free text, or a `task` that does not fit.
     """
-    profile = ColumnProfile.of(table, target)
+    profile = ColumnProfile.from_table(table, target)
     _check_complete(profile, "leave these rows out with drop_missing_target=True (--drop-missing-target in the shell)")
     if profile.type == "datetime":
         raise InputError(
@@ -80,35 +80,39 @@ def infer_task(table: Table, target: str, *, task: Task | None = None) -> Target
 
 
 def encode_target(table: Table, target: str, labels: Sequence[str]) -> NDArray[Any]:
-    """Places among `labels`, int64 (N,); without labels the numbers, float64 (N,).
+    """Class numbers (indices into `labels`), int64 (N,); without labels the numbers, float64 (N,).
 
     InputError for a missing value or a class that is not among the labels. 1 and "1", true and "True", yes and "Yes"
     are the same class.
     """
-    profile = ColumnProfile.of(table, target)
+    profile = ColumnProfile.from_table(table, target)
     _check_complete(profile, "leave these rows out of the data, or fill in the answers")
     if not labels:
         return _check_numbers(profile)
-    place = {label: at for at, label in enumerate(labels)}
-    truths = {parse_boolean(label): at for label, at in place.items() if _is_boolean(label)} if len(labels) == 2 else {}
+    label_codes = {label: code for code, label in enumerate(labels)}
+    truths = (
+        {parse_boolean(label): code for label, code in label_codes.items() if _is_boolean(label)}
+        if len(labels) == 2
+        else {}
+    )
     values = [bool(value) for value in profile.values] if profile.type == "boolean" else profile.values.tolist()
-    found: dict[Any, int] = {}
+    code_of: dict[Any, int] = {}
     for value in dict.fromkeys(values):
-        at = place.get(level_name(value) or "")
-        at = truths.get(parse_boolean(value)) if at is None and _is_boolean(value) else at
-        if at is None:
+        code = label_codes.get(level_name(value) or "")
+        code = truths.get(parse_boolean(value)) if code is None and _is_boolean(value) else code
+        if code is None:
             raise InputError(
                 f"the target {target!r} has a class {value!r} that is not known",
                 expected=f"one of {', '.join(labels[:20])}",
                 fix="mend the value, or leave these rows out",
             )
-        found[value] = at
-    return np.array([found[value] for value in values], np.int64)
+        code_of[value] = code
+    return np.array([code_of[value] for value in values], np.int64)
 
 
 def drop_missing_target(table: Table, target: str) -> Table:
     """The rows whose target is there, with a note of how many were not."""
-    missing = table.missing(target)
+    missing = table.missing_mask(target)
     if not missing.any():
         return table
     kept = table.take(~missing)

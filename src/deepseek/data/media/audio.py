@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class AudioReader:
         for source in sources:
             with _AudioFile(source) as sound:
                 rates[sound.rate_hz] += 1
-                samples = sound.first(_MAX_FIT_S)
+                samples = sound.read_first(_MAX_FIT_S)
                 seconds = max(seconds, len(samples) / sound.rate_hz)
                 if samples.shape[1] > 1 and np.ptp(samples[:, :2], axis=1).max() > 1e-3:
                     channels = 2
@@ -78,12 +78,12 @@ class AudioReader:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of what read() gives: channels, samples."""
+        """The shape that read() returns: channels, samples."""
         return self.channels, round(self.seconds * self.rate_hz)
 
     @property
     def dtype(self) -> str:
-        """Of what read() gives."""
+        """The dtype that read() returns."""
         return "float32"
 
     def read(self, source: Source) -> Float32:
@@ -94,7 +94,7 @@ class AudioReader:
     def read_with_length(self, source: Source) -> tuple[Float32, int]:
         """One sound as read() gives it, and how many of its samples are not padding."""
         with _AudioFile(source) as sound:
-            samples = self._mixed(sound.first(self.seconds + _TAIL_S))
+            samples = self._mix_channels(sound.read_first(self.seconds + _TAIL_S))
             if sound.rate_hz != self.rate_hz:
                 samples = need("soxr", extra="media").resample(samples, sound.rate_hz, self.rate_hz, quality="HQ")
             is_bounded = sound.is_whole and sound.rate_hz == self.rate_hz
@@ -104,8 +104,8 @@ class AudioReader:
         out[:, length:] = 0
         return out if is_bounded else np.clip(out, -1, 1, out=out), length
 
-    def _mixed(self, samples: Float32) -> Float32:
-        """(T, any) -> (T, channels)."""
+    def _mix_channels(self, samples: Float32) -> Float32:
+        """Samples (T, any number of channels) -> (T, self.channels): the mean, or left and right."""
         if samples.shape[1] == self.channels:
             return samples
         if self.channels == 1:
@@ -114,10 +114,18 @@ class AudioReader:
         return samples[:, :2] if samples.shape[1] > 1 else np.repeat(samples, 2, axis=1)
 
 
-def describe(source: Source) -> dict[str, Any]:
+class AudioFacts(TypedDict):
+    format: str
+    rate_hz: int
+    channels: int
+    seconds: float
+    silent: bool  # every sample is 0
+
+
+def describe(source: Source) -> AudioFacts:
     """Facts for a card; decodes the whole sound. BrokenError and TooLargeError as AudioReader.read raises them."""
     with _AudioFile(source) as sound:
-        samples = sound.first(source.limits.max_seconds)
+        samples = sound.read_first(source.limits.max_seconds)
         return {
             "format": detect_media_format(source.data),
             "rate_hz": sound.rate_hz,
@@ -128,22 +136,22 @@ def describe(source: Source) -> dict[str, Any]:
 
 
 class _AudioFile:
-    """An open file: its header checked, nothing decoded yet."""
+    """An open sound file whose header was checked; nothing of it is decoded yet."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.file: Any = None
-        found = detect_media_format(source.data)
-        if found not in _FORMATS:
+        file_format = detect_media_format(source.data)
+        if file_format not in _FORMATS:
             raise BrokenError(
-                f"{source.name} is no sound but {found}", expected="WAV, FLAC, OGG or MP3",
+                f"{source.name} is no sound but {file_format}", expected="WAV, FLAC, OGG or MP3",
                 fix="give the sound itself, or save it as one of these",
             )  # fmt: skip
-        self.header = wav.read_header(source.data, source.name) if found == "WAV" else None
+        self.header = wav.read_header(source.data, source.name) if file_format == "WAV" else None
         if self.header is not None:
             self.rate_hz, self.num_frames, channels = self.header.rate_hz, self.header.num_frames, self.header.channels
         else:
-            self.file = self._opened()
+            self.file = self._open_file()
             self.rate_hz, self.num_frames, channels = self.file.samplerate, self.file.frames, self.file.channels
         self.channels = channels
         self._check(channels)
@@ -160,7 +168,7 @@ class _AudioFile:
         """Whether its samples are whole numbers, which cannot be beyond full scale."""
         return self.header is not None and not self.header.is_float
 
-    def _opened(self) -> Any:
+    def _open_file(self) -> Any:
         soundfile = need("soundfile", extra="media")
         try:
             return soundfile.SoundFile(io.BytesIO(self.source.data))
@@ -179,8 +187,8 @@ class _AudioFile:
                 fix="cut it, or raise the limit",
             )  # fmt: skip
 
-    def first(self, seconds: float) -> Float32:
-        """Samples, (T, channels), finite."""
+    def read_first(self, seconds: float) -> Float32:
+        """The samples of the first `seconds`, (T, channels), finite."""
         wanted = min(self.num_frames, math.ceil(seconds * self.rate_hz))
         most = self.source.limits.max_samples
         if wanted * self.channels > most:  # a file of silence says hours in a few bytes
@@ -189,7 +197,7 @@ class _AudioFile:
                 expected=f"at most {most:,} numbers", fix="cut it, or raise the limit",
             )  # fmt: skip
         header, data = self.header, self.source.data
-        samples = self._decoded(wanted) if header is None else header.samples(data, wanted)
+        samples = self._decode(wanted) if header is None else header.samples(data, wanted)
         if self.is_whole:
             return samples
         peak = float(np.abs(samples).max()) if samples.size else 0.0
@@ -199,7 +207,7 @@ class _AudioFile:
             raise self._broken(f"has samples up to {peak:,.0f}, where full scale is 1")
         return samples
 
-    def _decoded(self, wanted: int) -> Float32:
+    def _decode(self, wanted: int) -> Float32:
         soundfile = need("soundfile", extra="media")
         try:
             samples: Float32 = self.file.read(wanted, dtype="float32", always_2d=True)
@@ -216,5 +224,5 @@ class _AudioFile:
 
 
 def _error_reason(error: Exception) -> str:
-    """libsndfile's own words, without the address of the object that it was given."""
+    """The message of libsndfile, without the address of the file object."""
     return str(getattr(error, "error_string", error)).rstrip(".")

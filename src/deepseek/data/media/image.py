@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,12 +103,12 @@ class ImageReader:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of what read() gives: channels, height, width."""
+        """The shape that read() returns: channels, height, width."""
         return self.channels, *self.size
 
     @property
     def dtype(self) -> str:
-        """Of what read() gives."""
+        """The dtype that read() returns."""
         return "uint8"
 
     def read(self, source: Source) -> NDArray[np.uint8]:
@@ -116,17 +116,17 @@ class ImageReader:
         above limits.max_pixels or max_side, both before it is decoded wherever the header tells."""
         image, orientation = _open(source)
         lies = orientation >= 5
-        inner = self._inner(image.size if lies else image.size[::-1])
+        inner = self._scaled_size(image.size if lies else image.size[::-1])
         stored, window = (inner[::-1], self.size[::-1]) if lies else (inner, self.size)
         pixels = None
-        if self._quick(image, stored):
+        if self._decodes_directly(image, stored):
             limit = source.limits.max_pixels
             pixels = jpeg.decode_jpeg(source.data, stored, channels=self.channels, max_pixels=limit)
         if pixels is None:
-            pixels = self._by_pillow(image, source, stored, window)
-        return self._placed(_apply_orientation(pixels, orientation))
+            pixels = self._decode_with_pillow(image, source, stored, window)
+        return self._fit_to_shape(_apply_orientation(pixels, orientation))
 
-    def read_cut(self, source: Source, choose: ChooseCrop) -> NDArray[np.uint8]:
+    def read_crop(self, source: Source, choose: ChooseCrop) -> NDArray[np.uint8]:
         """A rectangle of the picture, scaled to `size`: what `choose` answers to the picture's height and width.
         Errors as read() raises them."""
         image, orientation = _open(source)
@@ -148,7 +148,7 @@ class ImageReader:
             pixels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
         return np.ascontiguousarray(_apply_orientation(pixels, orientation))
 
-    def _inner(self, upright: tuple[int, int]) -> tuple[int, int]:
+    def _scaled_size(self, upright: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole picture, scaled, before it is cropped or padded."""
         if self.aspect == "squash":
             return self.size
@@ -159,14 +159,14 @@ class ImageReader:
         )
         return height, width
 
-    def _quick(self, image: Any, stored: tuple[int, int]) -> bool:
+    def _decodes_directly(self, image: Any, stored: tuple[int, int]) -> bool:
         """Whether jpeg.decode is the way: not for one so large that libjpeg need not decode it all, nor for a strip
         that would become huge before it is cropped."""
         shrink = min(old / new for old, new in zip(image.size[::-1], stored, strict=True))
         whole = stored[0] * stored[1] <= 4 * self.size[0] * self.size[1]
         return image.format == "JPEG" and image.mode in ("L", "RGB") and shrink < 2 * _REDUCING_GAP and whole
 
-    def _by_pillow(
+    def _decode_with_pillow(
         self, image: Any, source: Source, stored: tuple[int, int], window: tuple[int, int]
     ) -> NDArray[np.uint8]:
         """The picture as it is stored, scaled to `stored`, or for crop the `window` in its centre."""
@@ -185,8 +185,8 @@ class ImageReader:
         pixels = np.asarray(flat)
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
-    def _placed(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Cut to the centre or set into black, so that it is `shape`."""
+    def _fit_to_shape(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pixels cropped to the center, or padded with black, to `shape`."""
         height, width = self.size
         top, left = (abs(have - want) // 2 for have, want in zip(pixels.shape[1:], self.size, strict=True))
         if self.aspect == "pad":
@@ -196,11 +196,18 @@ class ImageReader:
         return np.ascontiguousarray(pixels[:, top : top + height, left : left + width])
 
 
-def describe(source: Source) -> dict[str, Any]:
+class ImageFacts(TypedDict):
+    format: str
+    mode: str  # Pillow's: "L", "RGB"
+    width_px: int
+    height_px: int
+
+
+def describe(source: Source) -> ImageFacts:
     """Facts for a card; decodes the whole picture. BrokenError and TooLargeError as ImageReader.read raises them."""
     image, orientation = _open(source)
     width, height = image.size if orientation < 5 else image.size[::-1]
-    facts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
+    facts: ImageFacts = {"format": image.format, "mode": image.mode, "width_px": width, "height_px": height}
     _flatten_image(_load_pixels(image, source), source, 65_535)
     return facts
 
@@ -208,13 +215,13 @@ def describe(source: Source) -> dict[str, Any]:
 def _open(source: Source) -> tuple[Any, int]:
     """The picture, its header alone read, and its EXIF orientation: 1 to 8, from 5 on it lies on its side."""
     data = source.data
-    found = detect_media_format(data)
-    if found not in _FORMATS:
+    file_format = detect_media_format(data)
+    if file_format not in _FORMATS:
         raise BrokenError(
-            f"{source.name} is no picture but {found}", expected="JPEG, PNG, WebP, GIF, BMP or TIFF",
+            f"{source.name} is no picture but {file_format}", expected="JPEG, PNG, WebP, GIF, BMP or TIFF",
             fix="give the picture itself, or save it as one of these",
         )  # fmt: skip
-    module, name = _FORMATS[found]
+    module, name = _FORMATS[file_format]
     try:
         image = getattr(need(module, extra="media"), name)(io.BytesIO(data))
     except need("PIL.Image", extra="media").DecompressionBombError as error:
@@ -226,18 +233,18 @@ def _open(source: Source) -> tuple[Any, int]:
 
 
 def _orientation(image: Any) -> int:
-    """Of EXIF, 1 (upright) where there is none or nonsense. Pillow itself turns a TIFF."""
+    """The EXIF orientation, 1 to 8; 1 (upright) where there is none or nonsense. Pillow turns TIFFs itself."""
     if image.format == "TIFF" or not ("exif" in image.info or image.format in ("PNG", "WebP")):
         return 1
     try:
-        found = image.getexif().get(_ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODE_ERRORS:  # a picture is no worse for a note that cannot be read
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _apply_orientation(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """(C, H, W) the right way up. Source: EXIF 2.3, 4.6.4 A: which row and column of the scene come first."""
+    """Pixels (C, H, W) turned the right way up. Source: EXIF 2.3, 4.6.4 A: which row and column come first."""
     if orientation >= 5:
         pixels = pixels.transpose(0, 2, 1)
     if orientation in (3, 4, 7, 8):
@@ -261,7 +268,7 @@ def _crop_as_stored(cut: jpeg.CropBox, upright: tuple[int, int], orientation: in
 
 
 def _load_pixels(image: Any, source: Source) -> Any:
-    """The same picture, decoded."""
+    """`image` itself, its pixels decoded. BrokenError when they cannot be."""
     try:
         image.load()
     except _DECODE_ERRORS as error:
@@ -270,7 +277,7 @@ def _load_pixels(image: Any, source: Source) -> Any:
 
 
 def _flatten_image(image: Any, source: Source, white: int) -> Any:
-    """Of 8 bits a channel, and nothing transparent."""
+    """The image with 8 bits a channel and on white where it was transparent."""
     library = need("PIL.Image", extra="media")
     if image.mode.startswith("I;16"):
         numbers = np.asarray(image).astype(np.float32) * (255 / white)

@@ -28,7 +28,7 @@ _NUM_TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class CropConfig:
-    """Which rectangles are drawn."""
+    """From which rectangles random_crop() draws."""
 
     least_share: float = 0.08  # of the picture's area, 0 to 1; the largest is all of it
     widest: float = 4 / 3  # width by height, and height by width, at least 1
@@ -59,14 +59,14 @@ class ImageFolder:
         classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir()))
         files, labels = [], []
         for label, name in enumerate(classes):
-            found = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in ImageReader.suffixes)
-            if not found:
+            pictures = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in ImageReader.suffixes)
+            if not pictures:
                 raise InputError(
                     f"{root / name} holds no picture", expected=f"files named {', '.join(ImageReader.suffixes)}",
                     fix="bring them, or remove the folder",
                 )  # fmt: skip
-            files += [path.relative_to(root).as_posix() for path in found]
-            labels += [label] * len(found)
+            files += [path.relative_to(root).as_posix() for path in pictures]
+            labels += [label] * len(pictures)
         if len(classes) < 2:
             raise InputError(
                 f"{root} holds {len(classes)} folders", expected="one for each of two classes or more",
@@ -79,12 +79,12 @@ class ImageFolder:
 
     def read(self, row: int, reader: ImageReader, choose: ChooseCrop) -> NDArray[np.uint8]:
         """A part of picture `row`, (channels, height, width). BrokenError with the file's name where it is broken."""
-        return reader.read_cut(open_source(self.files[row], root=self.root, row=row, column="image"), choose)
+        return reader.read_crop(open_source(self.files[row], root=self.root, row=row, column="image"), choose)
 
 
 def random_crop(shape: CropConfig, random: np.random.Generator) -> ChooseCrop:
-    """A rectangle by chance: its area even between the shares, the logarithm of its ratio even, its place even. Where
-    none of ten fits, the largest in the middle whose ratio is allowed."""
+    """A random rectangle: uniform in its share of the area, in the logarithm of its ratio and in its position. Where
+    none of ten fits, the largest centered one whose ratio is allowed."""
 
     def choose(height: int, width: int) -> CropBox:
         limit = math.log(shape.widest)
@@ -101,7 +101,7 @@ def random_crop(shape: CropConfig, random: np.random.Generator) -> ChooseCrop:
 
 
 def center_crop(share: float) -> ChooseCrop:
-    """The square in the middle whose side is this share of the shorter one.
+    """The centered square whose side is this share of the shorter side of the picture.
 
     >>> central(0.875)(256, 400)
     (16, 88, 224, 224)

@@ -46,12 +46,12 @@ def decode_jpeg(
     Scaled by triangles as wide as two of the new pixels, like Pillow's and torch's antialiased bilinear.
     """
     av = need("av", extra="media")
-    scaler, way = _get_scaler()
-    own = self_contained_parts(data)
-    codec = _get_decoder(max_pixels, is_kept=own is not None)
+    scaler, interpolation = _get_scaler()
+    standalone = self_contained_parts(data)
+    codec = _get_decoder(max_pixels, is_kept=standalone is not None)
     height, width = size
     try:
-        frames = codec.decode(av.Packet(own or data))
+        frames = codec.decode(av.Packet(standalone or data))
         if len(frames) != 1 or frames[0].format.name not in _PLAIN_FORMATS:
             return None
         small = scaler.reformat(
@@ -59,7 +59,7 @@ def decode_jpeg(
             width,
             height,
             "gray" if channels == 1 else "gbrp",
-            interpolation=way,
+            interpolation=interpolation,
             threads=1,
         )
     except (av.FFmpegError, ValueError, MemoryError):
@@ -67,23 +67,23 @@ def decode_jpeg(
         return None
     order = (0,) if channels == 1 else (2, 0, 1)  # FFmpeg keeps green first
     out = np.empty((channels, height, width), np.uint8)
-    for to, number in zip(out, order, strict=True):
+    for target, number in zip(out, order, strict=True):
         plane = small.planes[number]
-        to[:] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+        target[:] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
     return out
 
 
 def _crop_frame(frame: Any, cut: CropBox) -> Any:
-    """A frame of its own, of the planes' parts below the cut."""
+    """A new frame that holds the part of each plane inside the crop."""
     top, left, height, width = cut
-    found = need("av", extra="media").VideoFrame(width, height, frame.format.name)
-    for old, new in zip(frame.planes, found.planes, strict=True):
+    cropped = need("av", extra="media").VideoFrame(width, height, frame.format.name)
+    for old, new in zip(frame.planes, cropped.planes, strict=True):
         # Of the colour planes, half as many columns or rows, or both; the last one may stand for half a pixel.
         down, across = (round(whole / part) for whole, part in ((frame.height, old.height), (frame.width, old.width)))
         rows = np.frombuffer(old, np.uint8).reshape(-1, old.line_size)[top // down :, left // across :]
         to = np.frombuffer(new, np.uint8).reshape(-1, new.line_size)
         to[: new.height, : new.width] = rows[: new.height, : new.width]
-    return found
+    return cropped
 
 
 def self_contained_parts(data: bytes) -> bytes | None:
@@ -116,7 +116,7 @@ def self_contained_parts(data: bytes) -> bytes | None:
 
 
 def _collect_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool:
-    """Add the tables of one segment (T.81, B.2.4.1 and B.2.4.2). False when it does not hold what it says."""
+    """Add the tables of one segment (T.81, B.2.4.1, B.2.4.2) to `tables`. False when its length contradicts them."""
     at = 0
     while at < len(body):
         if marker == _DQT:
@@ -131,7 +131,7 @@ def _collect_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> b
 def _append_scan(
     data: bytes, at: int, body: bytes, parts: list[bytes], tables: set[tuple[int, int]], wanted: list[tuple[int, int]]
 ) -> bytes | None:
-    """All parts, if the scan has every component and nothing but the end behind it."""
+    """All parts joined, if the scan has every component and only the end of the image follows; else None."""
     num = body[0] if body else 0
     if not wanted or num != len(wanted) or len(body) != 4 + 2 * num:
         return None
@@ -144,10 +144,10 @@ def _append_scan(
 
 
 def _get_decoder(max_pixels: int, *, is_kept: bool) -> Any:
-    """A new one, or that of the thread."""
-    held: tuple[int, Any] | None = getattr(_thread_state, "decoder", None)
-    if is_kept and held is not None and held[0] == max_pixels:
-        return held[1]
+    """A decoder: this thread's own where `is_kept`, else a new one."""
+    cached: tuple[int, Any] | None = getattr(_thread_state, "decoder", None)
+    if is_kept and cached is not None and cached[0] == max_pixels:
+        return cached[1]
     codec = need("av", extra="media").CodecContext.create("mjpeg", "r")
     codec.thread_count = 1
     codec.options = {"err_detect": "explode", "max_pixels": str(max_pixels)}
@@ -157,10 +157,10 @@ def _get_decoder(max_pixels: int, *, is_kept: bool) -> Any:
 
 
 def _get_scaler() -> tuple[Any, Any]:
-    """One for each thread: its filters are made once for pictures of one size. The same numbers on any processor."""
+    """This thread's scaler, which keeps its filters for the last size, and its flags: equal on any processor."""
     if not hasattr(_thread_state, "scaler"):
         reformatter = need("av.video.reformatter", extra="media")
         kinds = reformatter.Interpolation
         _thread_state.scaler = reformatter.VideoReformatter(), kinds.BILINEAR | kinds.ACCURATE_RND | kinds.BITEXACT
-    found: tuple[Any, Any] = _thread_state.scaler
-    return found
+    scaler: tuple[Any, Any] = _thread_state.scaler
+    return scaler

@@ -12,7 +12,7 @@ from deepseek.data.media.readers import suffix_kinds
 from deepseek.data.media.source import is_address, is_missing
 from deepseek.data.table.table import Table
 
-NUM_SAMPLED_VALUES = 200  # values of a column whose names tell its kind
+NUM_SAMPLED_VALUES = 200  # values of a column that are looked at to find its kind
 MIN_KIND_SHARE = 0.9
 
 
@@ -26,7 +26,7 @@ def find_media(table: Table, *, root: Path) -> dict[str, str]:
     >>> find_media(table, root=Path("no/such/folder"))
     {}
     """
-    found: dict[str, str] = {}
+    kind_of_column: dict[str, str] = {}
     for name in table.names:
         if table.types[name] != "text":
             continue
@@ -38,12 +38,12 @@ def find_media(table: Table, *, root: Path) -> dict[str, str]:
                 and count >= MIN_KIND_SHARE * len(values)
                 and any(_names_file(value, root) for value in values)
             ):
-                found[name] = kind
-    return found
+                kind_of_column[name] = kind
+    return kind_of_column
 
 
 def _names_file(value: str, root: Path) -> bool:
-    """Whether a value is a file that is there, or an address, which is refused by name when it is opened."""
+    """Whether a value names an existing file, or is an address, which is refused by name when it is opened."""
     try:
         return is_address(value) or (root / value).exists()
     except (OSError, ValueError):  # too long, or a NUL

@@ -56,11 +56,11 @@ def detect_media_format(data: bytes) -> str:
 
 def _is_text(data: bytes) -> bool:
     """Whether the first bytes are UTF-8 without control characters; what was cut at the end does not count."""
-    seen = data[:_NUM_SNIFFED_BYTES]
+    head = data[:_NUM_SNIFFED_BYTES]
     try:
-        text = seen.decode("utf-8")
+        text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(seen) - 3:
+        if error.start < len(head) - 3:
             return False
-        text = seen[: error.start].decode("utf-8")
+        text = head[: error.start].decode("utf-8")
     return bool(text) and all(letter.isprintable() or letter in "\t\n\r\f\ufeff" for letter in text)

@@ -39,5 +39,5 @@ def reader_class(kind: str) -> Any:
 @cache
 def suffix_kinds() -> dict[str, str]:
     """Kinds by the suffixes of file names, the longest first: ".nii.gz" before ".gz"."""
-    found = {suffix: kind for kind in READERS for suffix in reader_class(kind).suffixes if kind != "text"}
-    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+    kinds = {suffix: kind for kind in READERS for suffix in reader_class(kind).suffixes if kind != "text"}
+    return dict(sorted(kinds.items(), key=lambda item: -len(item[0])))

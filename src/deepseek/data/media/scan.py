@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 def open_scan(source: Source) -> Scan:
-    """Headers and order of the slices. BrokenError, TooLargeError."""
+    """Read the headers and sort the slices; no pixels are read. Raises BrokenError and TooLargeError."""
     from deepseek.data.media.scan_dicom import open_dicom
     from deepseek.data.media.scan_nifti import is_nifti, open_nifti
 
@@ -44,13 +44,23 @@ def open_scan(source: Source) -> Scan:
     return open_dicom(source)
 
 
-def describe(source: Source) -> dict[str, Any]:
+class ScanFacts(TypedDict):
+    format: str  # "DICOM" or "NIfTI"
+    modality: str | None  # "CT", "MR", "DX"
+    manufacturer: str | None
+    num_slices: int
+    size: list[int]  # slices, rows, columns
+    spacing_mm: list[float | None]  # along these; None: unknown
+    plane: str | None  # one of PLANE_NAMES; None for a single slice
+
+
+def describe(source: Source) -> ScanFacts:
     """Facts for a card, none of which names a patient."""
     scan = open_scan(source)
     return {
-        "format": scan.form,
+        "format": scan.file_format,
         "modality": scan.modality or None,
-        "manufacturer": scan.maker or None,
+        "manufacturer": scan.manufacturer or None,
         "num_slices": scan.size[0],
         "size": list(scan.size),
         "spacing_mm": [None if step is None else round(step, 4) for step in scan.spacing_mm],
@@ -153,19 +163,19 @@ class ScanReader:
 
     def _gather(self, scan: Scan, weights: list[Float32], size: tuple[int, ...], outside: float) -> Float32:
         volume = np.zeros(size, np.float32)
-        anything = False
+        has_values = False
         down, rows, columns = weights[0], *(None if _is_identity(each) else each for each in weights[1:])
         for k in np.flatnonzero(down.any(0)).tolist():
             plane = scan.plane(k)
-            given = np.isfinite(plane)
-            anything |= bool(given.any())
-            if not given.all():
-                plane = np.where(given, plane, np.float32(outside))
+            is_measured = np.isfinite(plane)
+            has_values |= bool(is_measured.any())
+            if not is_measured.all():
+                plane = np.where(is_measured, plane, np.float32(outside))
             plane = plane if rows is None else rows @ plane
             plane = plane if columns is None else plane @ columns.T
             for row in np.flatnonzero(down[:, k]).tolist():
                 volume[row] += down[row, k] * plane
-        if not anything:
+        if not has_values:
             raise BrokenError(
                 f"{scan.name} has no finite value", expected="a scan with measured values", fix="export it again"
             )
@@ -210,17 +220,17 @@ def resampling_weights(have: int, want: int, step: float) -> Float32:
 
 
 def _to_volume_order(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
-    """From the order of stored axes to that of the volume."""
+    """Values by stored axis -> values by axis of the volume."""
     return tuple(values[k] for k in np.argsort([axis for axis, _ in axes]))
 
 
 def _to_stored_order(values: Sequence[_T], axes: Axes) -> tuple[_T, ...]:
-    """From the order of the volume to that of stored axes."""
+    """Values by axis of the volume -> values by stored axis."""
     return tuple(values[axis] for axis, _ in axes)
 
 
 def _common_spacing(scans: Sequence[Scan], shape: Sequence[int]) -> Triple | None:
-    """At which the largest scan fills `shape`, so that nothing of these is cut off; None unless all say theirs."""
+    """The spacing in mm at which the largest scan fills `shape`, so that none is cut off; None unless all have one."""
     extents = []
     for scan in scans:
         # A slice by itself has no distance to the next, and none is needed.
@@ -234,8 +244,8 @@ def _common_spacing(scans: Sequence[Scan], shape: Sequence[int]) -> Triple | Non
 
 
 def _min_finite(plane: Float32) -> float:
-    given = plane[np.isfinite(plane)]
-    return float(given.min()) if given.size else math.inf
+    finite = plane[np.isfinite(plane)]
+    return float(finite.min()) if finite.size else math.inf
 
 
 def _is_identity(weights: Float32) -> bool:

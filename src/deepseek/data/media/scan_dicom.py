@@ -48,14 +48,14 @@ class _Slice:
     name: str
     rows: int
     columns: int
-    place: tuple[float, ...] | None  # mm: x, y, z of its first pixel's centre
+    position: tuple[float, ...] | None  # mm: x, y, z of its first pixel's centre
     directions: tuple[float, ...] | None  # unit vectors: along a row, then down a column
     spacing: tuple[float, ...] | None  # mm: between rows, between columns
     rescale: tuple[float, float] | None  # slope, intercept
 
 
 def open_dicom(source: Source) -> Scan:
-    """BrokenError for anything that is not one series with evenly spaced slices of one size."""
+    """Open one series of evenly spaced slices of one size. BrokenError for anything else."""
     need("pydicom", extra="media")
     heads = _read_headers(source)
     slices: list[_Slice] = []
@@ -86,7 +86,7 @@ def open_dicom(source: Source) -> Scan:
 
 
 def _read_headers(source: Source) -> list[tuple[int, Any]]:
-    """Each file that may hold slices, with what stands before its pixels."""
+    """The number and the header (all before the pixels) of each file that may hold slices."""
     logging.getLogger("pydicom").addFilter(_drop_while_reading)  # once: adding it again does nothing
     heads = []
     for file, (name, _) in enumerate(source.files):
@@ -106,18 +106,18 @@ def _read_dataset(source: Source, file: int, *, pixels: bool) -> Any:
     import pydicom
 
     name, data = source.files[file]
-    called = _display_name(source, name)
+    display_name = _display_name(source, name)
     if data[128:132] != b"DICM":
         raise BrokenError(
-            f"{called} is not DICOM", expected='"DICM" after 128 bytes, or a NIfTI file (.nii, .nii.gz)',
+            f"{display_name} is not DICOM", expected='"DICM" after 128 bytes, or a NIfTI file (.nii, .nii.gz)',
             fix="take it out of the folder, or export the scan again",
         )  # fmt: skip
-    _check_inflated(called, data, source)
-    with _translate_errors(called):
+    _check_inflated(display_name, data, source)
+    with _translate_errors(display_name):
         return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=not pixels)
 
 
-def _check_inflated(called: str, data: bytes, source: Source) -> None:
+def _check_inflated(display_name: str, data: bytes, source: Source) -> None:
     """A deflated file may unpack to a thousand times its size, and pydicom unpacks the whole of it."""
     if DEFLATED_SYNTAX_UID not in data[132:1024]:
         return
@@ -125,17 +125,18 @@ def _check_inflated(called: str, data: bytes, source: Source) -> None:
     try:
         unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], source.limits.max_bytes + 1)
     except zlib.error:
-        raise _broken_error(called) from None
+        raise _broken_error(display_name) from None
     if len(unpacked) > source.limits.max_bytes:
         raise TooLargeError(
-            f"{called} unpacks to more than {source.limits.max_bytes / 2**20:,.0f} MiB", expected="a scan below that",
+            f"{display_name} unpacks to more than {source.limits.max_bytes / 2**20:,.0f} MiB",
+            expected="a scan below that",
             fix="export it without compression, or raise the limit",
         )  # fmt: skip
 
 
 @contextmanager
-def _translate_errors(called: str) -> Iterator[None]:
-    """Faults of pydicom under our name, without its words."""
+def _translate_errors(display_name: str) -> Iterator[None]:
+    """Turn any error of pydicom into a BrokenError for `display_name`, without pydicom's message."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     token = _is_reading.set(True)
@@ -144,7 +145,7 @@ def _translate_errors(called: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (*DECODE_ERRORS, BytesLengthException, InvalidDicomError):
-        raise _broken_error(called) from None
+        raise _broken_error(display_name) from None
     finally:
         _is_reading.reset(token)
 
@@ -153,43 +154,46 @@ def _drop_while_reading(_: logging.LogRecord) -> bool:
     return not _is_reading.get()
 
 
-def _broken_error(called: str) -> BrokenError:
+def _broken_error(display_name: str) -> BrokenError:
     return BrokenError(
-        f"{called} cannot be read as DICOM: it is cut off or damaged", expected="a whole file",
+        f"{display_name} cannot be read as DICOM: it is cut off or damaged", expected="a whole file",
         fix="copy or export it again",
     )  # fmt: skip
 
 
 def _read_slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
-    """One entry a frame, all checks of a single file made."""
+    """One entry for each frame of a file, after every check that needs this file alone."""
     name, data = source.files[file]
-    called = _display_name(source, name)
+    display_name = _display_name(source, name)
     rows, columns = (int(head.get(each) or 0) for each in ("Rows", "Columns"))
     if rows < 1 or columns < 1:
+        modality = _read_word(head, "Modality")
         raise BrokenError(
-            f"{called} has no pixel data" + (f" (modality {word})" if (word := _read_word(head, "Modality")) else ""),
+            f"{display_name} has no pixel data" + (f" (modality {modality})" if modality else ""),
             expected="a picture: rows, columns and pixel data", fix="take reports, plans and annotations out",
         )  # fmt: skip
-    check_size(source, called, (rows, columns), "pixels a slice")
+    check_size(source, display_name, (rows, columns), "pixels a slice")
     if int(head.get("SamplesPerPixel") or 1) != 1 or str(head.get("PhotometricInterpretation")) == "PALETTE COLOR":
         raise BrokenError(
-            f"{called} is in colour", expected="one grey value a pixel", fix="save it as PNG, for a column of images"
+            f"{display_name} is in colour",
+            expected="one grey value a pixel",
+            fix="save it as PNG, for a column of images",
         )
-    _check_syntax(called, head)
+    _check_syntax(display_name, head)
     frames = int(head.get("NumberOfFrames") or 1)
     # A frame that is packed takes an item of 8 bytes at least.
     packed = head.file_meta.TransferSyntaxUID.is_compressed
     least = frames * 8 if packed else frames * rows * columns * int(head.BitsAllocated) // 8
     if frames < 1 or least > len(data):
-        raise _broken_error(called)
-    check_size(source, called, (rows, columns, frames), "pixels a slice")
+        raise _broken_error(display_name)
+    check_size(source, display_name, (rows, columns, frames), "pixels a slice")
     for frame in range(frames):
         place, directions, spacing, rescale = _geometry(head, frame, frames)
         tag = f"{name}, frame {frame + 1}" if frames > 1 else name
         yield _Slice(file, frame, tag, rows, columns, place, directions, spacing, rescale)
 
 
-def _check_syntax(called: str, head: Any) -> None:
+def _check_syntax(display_name: str, head: Any) -> None:
     from pydicom.pixels import get_decoder
 
     syntax = head.file_meta.TransferSyntaxUID
@@ -199,17 +203,21 @@ def _check_syntax(called: str, head: Any) -> None:
     except NotImplementedError:
         decoder = None
     if decoder is None or not decoder.is_available:
-        plugins = [] if decoder is None else [each.split(" - requires ")[-1] for each in decoder.missing_dependencies]
+        plugins = (
+            []
+            if decoder is None
+            else [dependency.split(" - requires ")[-1] for dependency in decoder.missing_dependencies]
+        )
         raise BrokenError(
-            f"{called} is compressed as {label}, which cannot be decoded here",
+            f"{display_name} is compressed as {label}, which cannot be decoded here",
             expected="a transfer syntax with a plugin",
             fix=("install " + " or ".join(plugins) + ", or " if plugins else "") + "export it without compression",
         )  # fmt: skip
 
 
 def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
-    """Place, directions, spacing and rescaling of one frame, each from the first of its groups, the groups of all
-    frames and the file that says it."""
+    """Position, directions, spacing and rescaling of one frame. Each is taken from the functional group of the frame,
+    else from the one shared by all frames, else from the file; None where none has it."""
     groups = [
         sequence[frame if name.startswith("Per") else 0]
         for name in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -217,9 +225,9 @@ def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
     ]
 
     def find(group: str, tag: str, count: int) -> tuple[float, ...] | None:
-        for each in groups:
-            if (inner := each.get(group)) and (found := _read_numbers(inner[0], tag, count)):
-                return found
+        for group_item in groups:
+            if (inner := group_item.get(group)) and (numbers := _read_numbers(inner[0], tag, count)):
+                return numbers
         return _read_numbers(head, tag, count)
 
     place = find("PlanePositionSequence", "ImagePositionPatient", 3)
@@ -239,22 +247,23 @@ def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
 
 
 def _check_uniform(name: str, slices: Sequence[_Slice]) -> None:
-    """One size, one orientation, one spacing; places for all that must be ordered."""
+    """BrokenError unless all slices have one size, orientation and spacing, and positions where they need an order."""
     for what, key in (
         ("sizes", lambda each: f"{each.rows} x {each.columns} pixels"),
         ("orientations", lambda each: np.round(each.directions, 2).tolist() if each.directions else "none"),
         ("pixel spacings", lambda each: f"{np.round(each.spacing, 3).tolist()} mm" if each.spacing else "none"),
     ):
-        found: dict[str, list[str]] = {}
+        names_by_value: dict[str, list[str]] = {}
         for each in slices:
-            found.setdefault(str(key(each)), []).append(each.name)  # type: ignore[no-untyped-call]
-        if len(found) > 1:
-            parts = [f"{value} ({len(names):,} slices, {names[0]} first)" for value, names in found.items()]
+            names_by_value.setdefault(str(key(each)), []).append(each.name)  # type: ignore[no-untyped-call]
+        if len(names_by_value) > 1:
+            parts = [f"{value} ({len(names):,} slices, {names[0]} first)" for value, names in names_by_value.items()]
             raise BrokenError(
-                f"{name} has slices of {len(found)} {what}: {_shorten_list(parts)}", expected="slices that are alike",
+                f"{name} has slices of {len(names_by_value)} {what}: {_shorten_list(parts)}",
+                expected="slices that are alike",
                 fix="take out those of another kind, such as scouts",
             )  # fmt: skip
-    without = [each.name for each in slices if each.place is None or each.directions is None]
+    without = [each.name for each in slices if each.position is None or each.directions is None]
     if len(slices) > 1 and without and (len(without) < len(slices) or len({each.file for each in slices}) > 1):
         raise BrokenError(
             f"{name}: {_shorten_list(without)} say{'s' * (len(without) == 1)} no position or no orientation",
@@ -264,10 +273,10 @@ def _check_uniform(name: str, slices: Sequence[_Slice]) -> None:
 
 
 def _sort_slices(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float | None]:
-    """Along the normal, and the step in mm; as stored, and None, where no places are said."""
-    if len(slices) < 2 or slices[0].place is None or slices[0].directions is None:
+    """The slices sorted along their normal, and the step in mm; as stored, with None, where they have no positions."""
+    if len(slices) < 2 or slices[0].position is None or slices[0].directions is None:
         return slices, None
-    heights = np.array([each.place for each in slices]) @ _normal(slices[0].directions)
+    heights = np.array([each.position for each in slices]) @ _normal(slices[0].directions)
     order = np.argsort(heights, kind="stable")
     slices, heights = [slices[k] for k in order], heights[order]
     steps = np.diff(heights)
@@ -321,7 +330,7 @@ def _plane_reader(source: Source, slices: Sequence[_Slice]) -> Any:
 
 
 def _rescale_plane(dataset: Any, each: _Slice) -> Float32:
-    """(rows, columns): rescaled, padding as NaN, and dark where little passes even if it was stored the other way."""
+    """One slice (rows, columns), rescaled; padding is NaN, and MONOCHROME1, stored bright for low, is inverted."""
     from pydicom.pixels import apply_modality_lut, get_decoder
 
     stored = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=each.frame, raw=True)[0]
@@ -345,7 +354,7 @@ def _normal(directions: Sequence[float]) -> Any:
 
 
 def _read_numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | None:
-    """None where the tag is not there, is empty or has another number of values."""
+    """The values of a tag; None where it is absent, empty or has another number of values than `count`."""
     value = dataset.get(tag)
     if value is None or value == "":
         return None
@@ -354,14 +363,14 @@ def _read_numbers(dataset: Any, tag: str, count: int) -> tuple[float, ...] | Non
 
 
 def _raw_value(dataset: Any, tag: str) -> bytes:
-    """As it stands in the file: what identifies is compared, never turned into text."""
+    """The bytes of a tag as stored: identifiers are compared, never turned into text."""
     element = dataset.get_item(tag)
     value = b"" if element is None or element.value is None else element.value
     return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _read_word(dataset: Any, tag: str) -> str:
-    """Of a tag with few values; "" for anything that might be more than a word."""
+    """The text of a tag that has a few known values; "" for anything that might be more than a word."""
     value = str(dataset.get(tag) or "").strip()
     return value if re.fullmatch(r"[A-Za-z0-9_ .,&+/-]{1,48}", value) else ""
 

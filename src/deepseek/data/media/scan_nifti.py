@@ -35,7 +35,7 @@ def is_nifti(data: bytes) -> bool:
 
 
 def open_nifti(source: Source) -> Scan:
-    """BrokenError for what is not three-dimensional, or cut off; TooLargeError above the limits."""
+    """Open one volume. BrokenError when it is not three-dimensional or cut off, TooLargeError above the limits."""
     nibabel = need("nibabel", extra="media")
     data = _decompress(source)
     magic = data[344:348] if 348 in (int.from_bytes(data[:4], order) for order in ("little", "big")) else data[4:8]
@@ -80,7 +80,7 @@ def open_nifti(source: Source) -> Scan:
 
 @contextmanager
 def _translate_errors(name: str) -> Iterator[None]:
-    """Faults of nibabel under our name, without its words, also about what it mends by itself."""
+    """Turn errors of nibabel into a BrokenError for `name`, without its message; silence its warnings about repairs."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.spatialimages import HeaderDataError

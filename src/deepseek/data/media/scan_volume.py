@@ -13,7 +13,9 @@ from deepseek.contracts import Float32
 Triple = tuple[float, float, float]
 
 
-Axes = tuple[tuple[int, bool], tuple[int, bool], tuple[int, bool]]  # by stored axis: axis of the volume, turned round?
+Axes = tuple[
+    tuple[int, bool], tuple[int, bool], tuple[int, bool]
+]  # of each stored axis: its axis in the volume, and whether it runs backwards
 
 
 AS_STORED: Axes = ((0, False), (1, False), (2, False))
@@ -21,12 +23,12 @@ AS_STORED: Axes = ((0, False), (1, False), (2, False))
 
 @dataclass(frozen=True)
 class Scan:
-    """What the headers say, with the way to the pixels."""
+    """The facts of the headers, and the function that reads one slice."""
 
     name: str
-    form: str  # "DICOM" or "NIfTI"
+    file_format: str  # "DICOM" or "NIfTI"
     modality: str  # "CT", "MR", "DX"; "" where the file does not say
-    maker: str
+    manufacturer: str
     size: tuple[int, int, int]  # slices, rows, columns, as stored
     spacing_mm: tuple[float | None, float | None, float | None]  # along these, between centres; None: unknown
     axes: Axes

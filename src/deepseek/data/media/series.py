@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +113,22 @@ class SeriesReader:
     def read(self, source: Source) -> Float32:
         values = _match_channels(source, self.names, len(self.fill))
         values = values[-self.length :] if self.keep == "last" else values[: self.length]
-        there = np.isfinite(values).T
+        is_measured = np.isfinite(values).T
         array = np.zeros(self.shape, np.float32)
         array[: len(self.fill)] = np.array(self.fill, np.float32)[:, None]
         span = slice(self.length - len(values), None) if self.keep == "last" else slice(len(values))
-        array[: len(self.fill), span] = np.where(there, values.T, np.array(self.fill)[:, None])
-        array[len(self.fill) :, span] = there
+        array[: len(self.fill), span] = np.where(is_measured, values.T, np.array(self.fill)[:, None])
+        array[len(self.fill) :, span] = is_measured
         return array
 
 
-def describe(source: Source) -> dict[str, Any]:
+class SeriesFacts(TypedDict):
+    moments: int
+    channels: int
+    missing_share: float  # 0..1, of all values
+
+
+def describe(source: Source) -> SeriesFacts:
     """Facts for a card. BrokenError as SeriesReader.read raises it."""
     _, values = parse_series(source)
     missing = float(np.isnan(values).mean())
@@ -132,44 +138,44 @@ def describe(source: Source) -> dict[str, Any]:
 def parse_series(source: Source) -> tuple[tuple[str, ...], Float64]:
     """Names of the channels, () without a header, and (moments, channels) with NaN where a value is missing.
     BrokenError for anything else than numbers, for moments of different lengths and for infinite numbers."""
-    data, called = source.data, source.name
+    data, display_name = source.data, source.name
     names: tuple[str, ...] = ()
     if data[: len(NPY_MAGIC)] == NPY_MAGIC:
-        values = _parse_npy(data, called)
+        values = _parse_npy(data, display_name)
     elif data.lstrip()[:1] == b"[":
         try:
             nested = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise _broken_error(called, f"is no JSON: {_first_line(error)}") from None
-        values = _parse_lists(nested, called)
+            raise _broken_error(display_name, f"is no JSON: {_first_line(error)}") from None
+        values = _parse_lists(nested, display_name)
     else:
-        names, values = _parse_csv(data, called)
+        names, values = _parse_csv(data, display_name)
     if not values.size:
-        raise _broken_error(called, "has no moment")
+        raise _broken_error(display_name, "has no moment")
     beyond = np.isinf(values) | (np.abs(values) > _FLOAT32_MAX)
     if beyond.any():
         moment, channel = np.argwhere(beyond)[0].tolist()
         number = values[moment, channel]
-        raise _broken_error(called, f"holds {number:g} at moment {moment}, channel {channel} (from 0)")
+        raise _broken_error(display_name, f"holds {number:g} at moment {moment}, channel {channel} (from 0)")
     return names, values
 
 
 def _match_channels(source: Source, names: tuple[str, ...], channels: int) -> Float64:
-    """Of these channels, in this order."""
-    found, values = parse_series(source)
-    if names and found and found != names:
-        if lost := [name for name in names if name not in found]:
+    """Values (moments, channels) with the columns in the order of `names`. BrokenError when they do not fit."""
+    file_names, values = parse_series(source)
+    if names and file_names and file_names != names:
+        if missing := [name for name in names if name not in file_names]:
             raise _broken_error(
-                source.name, f"has no column {lost[0]!r}", "the columns of training: " + ", ".join(names[:20])
+                source.name, f"has no column {missing[0]!r}", "the columns of training: " + ", ".join(names[:20])
             )
-        values = values[:, [found.index(name) for name in names]]
+        values = values[:, [file_names.index(name) for name in names]]
     if values.shape[1] != channels:
         raise _broken_error(source.name, f"has {values.shape[1]} channels", f"{channels}, as in training")
     return values
 
 
-def _parse_npy(data: bytes, called: str) -> Float64:
-    """Never unpickled, and never more memory than the bytes that are there."""
+def _parse_npy(data: bytes, display_name: str) -> Float64:
+    """Values (moments, channels) of a .npy file. Never unpickled; takes no more memory than the file has bytes."""
     file = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(file)
@@ -178,30 +184,30 @@ def _parse_npy(data: bytes, called: str) -> Float64:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
     except HEADER_ERRORS as error:
-        raise _broken_error(called, f"is no .npy file: {_first_line(error)}") from None
+        raise _broken_error(display_name, f"is no .npy file: {_first_line(error)}") from None
     if dtype.kind not in "iufb":
-        raise _broken_error(called, f"holds {'Python objects' if dtype.hasobject else dtype}", "real numbers")
+        raise _broken_error(display_name, f"holds {'Python objects' if dtype.hasobject else dtype}", "real numbers")
     if len(shape) not in (1, 2) or min(shape) < 0:
-        raise _broken_error(called, f"has the shape {shape}", "(moments,) or (moments, channels)")
+        raise _broken_error(display_name, f"has the shape {shape}", "(moments,) or (moments, channels)")
     start = file.tell()
     if math.prod(shape) * dtype.itemsize > len(data) - start:
         raise _broken_error(
-            called, f"is cut off: {len(data) - start:,} of {math.prod(shape) * dtype.itemsize:,} bytes of values"
+            display_name, f"is cut off: {len(data) - start:,} of {math.prod(shape) * dtype.itemsize:,} bytes of values"
         )
     flat = np.frombuffer(data, dtype, math.prod(shape), start)
     return _as_columns(flat.reshape(shape, order="F" if fortran else "C"))
 
 
-def _parse_lists(nested: Any, called: str) -> Float64:
-    """None is a missing value."""
+def _parse_lists(nested: Any, display_name: str) -> Float64:
+    """Values (moments, channels) of nested lists, in which None is a missing value."""
     if isinstance(nested, np.ndarray) and nested.dtype.kind in "iufb":
         if nested.ndim not in (1, 2):
-            raise _broken_error(called, f"has the shape {nested.shape}", "(moments,) or (moments, channels)")
+            raise _broken_error(display_name, f"has the shape {nested.shape}", "(moments,) or (moments, channels)")
         return _as_columns(nested)
     flat = not any(isinstance(row, LIST_TYPES) for row in nested)
     rows: Any = [[value] for value in nested] if flat else nested
     if not all(isinstance(row, LIST_TYPES) for row in rows) or len(set(map(len, rows))) > 1:
-        raise _broken_error(called, f"is ragged: {_describe_ragged(rows)}")
+        raise _broken_error(display_name, f"is ragged: {_describe_ragged(rows)}")
     wrong = {kind for kind in set(map(type, chain.from_iterable(rows))) if not _is_number_type(kind)}
     if wrong:
         moment, channel, value = next(
@@ -210,11 +216,11 @@ def _parse_lists(nested: Any, called: str) -> Float64:
             for channel, value in enumerate(row)
             if type(value) in wrong
         )
-        raise _broken_error(called, f"holds {repr(value)[:40]} at moment {moment}, channel {channel} (from 0)")
+        raise _broken_error(display_name, f"holds {repr(value)[:40]} at moment {moment}, channel {channel} (from 0)")
     try:
         return np.array(rows, np.float64).reshape(len(rows), -1 if len(rows) else 1)  # None becomes NaN
     except OverflowError:
-        raise _broken_error(called, "holds a number beyond 1e308") from None
+        raise _broken_error(display_name, "holds a number beyond 1e308") from None
 
 
 def _is_number_type(kind: type) -> bool:
@@ -229,46 +235,46 @@ def _describe_ragged(rows: Sequence[Any]) -> str:
     return f"moment {moment} (from 0) has {sizes[moment]}, the first has {sizes[0]}"
 
 
-def _parse_csv(data: bytes, called: str) -> tuple[tuple[str, ...], Float64]:
+def _parse_csv(data: bytes, display_name: str) -> tuple[tuple[str, ...], Float64]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _broken_error(called, "is neither .npy, JSON nor text in UTF-8") from None
+        raise _broken_error(display_name, "is neither .npy, JSON nor text in UTF-8") from None
     head = text.lstrip("\n\r").split("\n", 1)[0]
-    mark = max("\t;,", key=head.count)
+    separator = max("\t;,", key=head.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(cell.strip() for cell in row)]
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise _broken_error(called, f"is no CSV: {error}") from None
+        raise _broken_error(display_name, f"is no CSV: {error}") from None
     if not rows:
-        raise _broken_error(called, "has no moment")
+        raise _broken_error(display_name, "has no moment")
     names = () if all(map(_is_number_or_missing, rows[0])) else tuple(cell.strip() for cell in rows[0])
     if len(set(names)) < len(names):
-        raise _broken_error(called, "has two columns of one name", "one name for each")
+        raise _broken_error(display_name, "has two columns of one name", "one name for each")
     moments = rows[1:] if names else rows
     for moment, row in enumerate(moments):
         if len(row) != len(rows[0]):
             raise _broken_error(
-                called, f"is ragged: line {moment + 1 + bool(names)} has {len(row)} cells, not {len(rows[0])}"
+                display_name, f"is ragged: line {moment + 1 + bool(names)} has {len(row)} cells, not {len(rows[0])}"
             )
     try:
         return names, np.array(moments, np.float64).reshape(len(moments), len(rows[0]))
     except ValueError:  # an empty cell, or one that is no number
-        return names, _parse_cells(moments, called, 1 + bool(names))
+        return names, _parse_cells(moments, display_name, 1 + bool(names))
 
 
-def _parse_cells(moments: Sequence[Sequence[str]], called: str, first: int) -> Float64:
+def _parse_cells(moments: Sequence[Sequence[str]], display_name: str, first: int) -> Float64:
     values = np.empty((len(moments), len(moments[0])))
     for moment, row in enumerate(moments):
         for channel, cell in enumerate(row):
             if not _is_number_or_missing(cell):
-                raise _broken_error(called, f"holds {cell[:40]!r} in line {moment + first}, column {channel + 1}")
+                raise _broken_error(display_name, f"holds {cell[:40]!r} in line {moment + first}, column {channel + 1}")
             values[moment, channel] = math.nan if cell.strip().lower() in MISSING_WORDS else float(cell)
     return values
 
 
 def _is_number_or_missing(cell: str) -> bool:
-    """Or missing."""
+    """Whether a cell of a CSV is a number or stands for a missing value."""
     if cell.strip().lower() in MISSING_WORDS:
         return True
     try:
@@ -288,6 +294,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _broken_error(
-    called: str, what: str, expected: str = "numbers: rows of moments, columns of channels"
+    display_name: str, problem: str, expected: str = "numbers: rows of moments, columns of channels"
 ) -> BrokenError:
-    return BrokenError(f"{called} {what}", expected=expected, fix="write the series again as .npy, CSV or nested lists")
+    return BrokenError(
+        f"{display_name} {problem}", expected=expected, fix="write the series again as .npy, CSV or nested lists"
+    )

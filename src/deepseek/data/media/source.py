@@ -64,7 +64,7 @@ class Source:
 
     @property
     def data(self) -> bytes:
-        """Of the only file. BrokenError for a folder."""
+        """The bytes of the only file. BrokenError for a folder."""
         if len(self.files) != 1:
             raise BrokenError(
                 f"{self.name} is a folder of {len(self.files)} files", expected="one file", fix="name the file"
@@ -97,12 +97,12 @@ class Reader(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what read() gives."""
+        """The shape that read() returns."""
         ...
 
     @property
     def dtype(self) -> str:
-        """Of what read() gives: "uint8" or "float32". Scaling is the model's work, so that little is moved."""
+        """The dtype that read() returns, "uint8" or "float32". The model scales, so that fewer bytes are moved."""
         ...
 
     def read(self, source: Source) -> NDArray[Any]:
@@ -111,7 +111,7 @@ class Reader(Protocol):
 
 
 def is_missing(value: Any) -> bool:
-    """Nothing, NaN, or a text without a letter."""
+    """Whether a cell is empty: None, NaN, or a text of blanks."""
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         return True
     return isinstance(value, str) and not value.strip()
@@ -178,16 +178,18 @@ the folder of the data; addresses are not fetched. To mend it: download the file
 
 
 def _source_from_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source:
-    called = f"{name} ({place})" if name else f"the value in {place}"
+    display_name = f"{name} ({place})" if name else f"the value in {place}"
     if not data:
-        raise BrokenError(f"{called} is empty", expected="a file with something in it", fix="copy or record it again")
+        raise BrokenError(
+            f"{display_name} is empty", expected="a file with something in it", fix="copy or record it again"
+        )
     if len(data) > limits.max_bytes:
-        raise _too_large_error(called, len(data), limits)
-    return Source(called, ((name or unnamed_file(place), data),), limits)
+        raise _too_large_error(display_name, len(data), limits)
+    return Source(display_name, ((name or unnamed_file(place), data),), limits)
 
 
 def _source_from_files(sources: Sequence[Source], place: str, limits: Limits) -> Source:
-    """The files of one value, by the order in which they came."""
+    """One source of several files, which are named by their order."""
     if len(sources) == 1:
         return sources[0]
     if (size := sum(len(source.data) for source in sources)) > limits.max_bytes:
@@ -197,7 +199,7 @@ def _source_from_files(sources: Sequence[Source], place: str, limits: Limits) ->
 
 
 def unnamed_file(place: str) -> str:
-    """The name of a file that came without one."""
+    """The file name for a value that came as bytes, without a name."""
     return place.replace("'", "")
 
 
@@ -243,8 +245,8 @@ def _source_from_path(value: str, root: Path, place: str, limits: Limits) -> Sou
 
 
 def _read_plain_file(value: str, root: Path, limits: Limits) -> bytes | None:
-    """A file whose name cannot lead out of `root`: no link on the way down from it, and no way up. None for all else,
-    which takes three times as long."""
+    """The bytes of a small plain file whose path has no link and no "..". None for all else, which is opened by the
+    full check, at three times the cost."""
     parts = value.split("/")
     if not _PLAIN_NAME.fullmatch(value) or not {".", ".."}.isdisjoint(parts):
         return None
@@ -268,7 +270,7 @@ def _read_plain_file(value: str, root: Path, limits: Limits) -> bytes | None:
 
 
 def _check_below(real: Path, value: str, root: Path, place: str) -> None:
-    """`real` has no links left; those of the root itself are followed."""
+    """InputError unless `real`, whose links are resolved, lies below `root`, whose own links are followed."""
     if not real.is_relative_to(root.resolve(strict=True)):
         raise InputError(
             f"{place}: {value[:200]!r} leaves the folder of the data, {root}",
@@ -277,32 +279,34 @@ def _check_below(real: Path, value: str, root: Path, place: str) -> None:
         )
 
 
-def _check_files(paths: Sequence[Path], called: str, limits: Limits) -> None:
-    """Before any of them is read."""
+def _check_files(paths: Sequence[Path], display_name: str, limits: Limits) -> None:
+    """Check number, type and size of the files of one value before any of them is read."""
     if not paths:
-        raise BrokenError(f"{called} is a folder without files", expected="files", fix="copy it again")
-    _check_count(called, len(paths), limits)
+        raise BrokenError(f"{display_name} is a folder without files", expected="files", fix="copy it again")
+    _check_count(display_name, len(paths), limits)
     states = [path.stat() for path in paths]
     for path, state in zip(paths, states, strict=True):
         if not stat.S_ISREG(state.st_mode):
             raise InputError(
-                f"{called}: {path.name} is a device or a pipe", expected="plain files", fix="copy the data into files"
+                f"{display_name}: {path.name} is a device or a pipe",
+                expected="plain files",
+                fix="copy the data into files",
             )
     if (size := sum(state.st_size for state in states)) > limits.max_bytes:
-        raise _too_large_error(called, size, limits)
+        raise _too_large_error(display_name, size, limits)
 
 
-def _check_count(called: str, num_files: int, limits: Limits) -> None:
+def _check_count(display_name: str, num_files: int, limits: Limits) -> None:
     if num_files > limits.max_files:
         raise TooLargeError(
-            f"{called} has {num_files:,} files", expected=f"at most {limits.max_files:,}",
+            f"{display_name} has {num_files:,} files", expected=f"at most {limits.max_files:,}",
             fix="split it, or raise the limit",
         )  # fmt: skip
 
 
-def _too_large_error(called: str, size: int, limits: Limits) -> TooLargeError:
+def _too_large_error(display_name: str, size: int, limits: Limits) -> TooLargeError:
     return TooLargeError(
-        f"{called} has {size / 2**20:,.1f} MiB",
+        f"{display_name} has {size / 2**20:,.1f} MiB",
         expected=f"at most {limits.max_bytes / 2**20:,.0f} MiB",
         fix="make it smaller, or raise the limit",
     )

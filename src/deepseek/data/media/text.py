@@ -88,23 +88,23 @@ class TextReader:
     def fit(cls, texts: Sequence[str], *, num_tokens: int = 64, vocab_size: int = 8_000) -> Self:
         """Train the tokenizer on `texts`. InputError when there is no word in them."""
         tokenizers = need("tokenizers", extra="text")
-        made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=_UNKNOWN))
-        made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True, handle_chinese_chars=True)
-        made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-        made.train_from_iterator(
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=_UNKNOWN))
+        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True, handle_chinese_chars=True)
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        tokenizer.train_from_iterator(
             (text[:MAX_CHARACTERS] for text in texts),
             tokenizers.trainers.BpeTrainer(
                 vocab_size=vocab_size, special_tokens=[_PAD, _UNKNOWN, _START], show_progress=False
             ),
         )
-        if made.get_vocab_size() <= 3:
+        if tokenizer.get_vocab_size() <= 3:
             raise InputError("there is no word in the texts", expected="texts to learn from", fix="give such texts")
-        return cls(made.to_str(), num_tokens)
+        return cls(tokenizer.to_str(), num_tokens)
 
     @classmethod
     def given(cls, tokenizer: str, texts: Sequence[str], *, most: int, pad_id: int = 0) -> Self:
-        """With the tokenizer.json of a pretrained model, as it stands: as many tokens as the longest of `texts` has,
-        `most` at most."""
+        """A reader with the tokenizer.json of a pretrained model, unchanged. It keeps as many tokens as the longest of
+        `texts` has, at most `most`."""
         longest = cls(tokenizer, most, own_ends=True, pad_id=pad_id)
         used = max((int((longest.read(text) != pad_id).sum()) for text in texts), default=2)
         return cls(tokenizer, max(2, used), own_ends=True, pad_id=pad_id)
@@ -122,42 +122,44 @@ class TextReader:
         return int(self._tokenizer.get_vocab_size())
 
     def read(self, text: str) -> NDArray[np.int64]:
-        """Ids (num_tokens,): a start, the tokens, then 0."""
-        found: NDArray[np.int64] = self.read_many([text])[0]
-        return found
+        """Token ids (num_tokens,) of one text: a start, the tokens, then padding."""
+        ids: NDArray[np.int64] = self.read_many([text])[0]
+        return ids
 
     def read_many(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Ids (N, num_tokens)."""
-        found = np.full((len(texts), self.num_tokens), self.pad_id, np.int64)
+        """Token ids (N, num_tokens) of N texts, as read() gives them."""
+        token_ids = np.full((len(texts), self.num_tokens), self.pad_id, np.int64)
         first = 0 if self.own_ends else 1
         if first:
-            found[:, 0] = self._start
+            token_ids[:, 0] = self._start
         cut = [text[: min(MAX_CHARACTERS, 64 * self.num_tokens)] for text in texts]
         if self._is_by_word:
-            coded = [self._by_word(text) for text in cut]
+            ids_of_text = [self._by_word(text) for text in cut]
         else:
-            coded = [each.ids for each in self._tokenizer.encode_batch(cut, add_special_tokens=self.own_ends)]
-        for row, ids in enumerate(coded):
+            ids_of_text = [each.ids for each in self._tokenizer.encode_batch(cut, add_special_tokens=self.own_ends)]
+        for row, ids in enumerate(ids_of_text):
             kept = ids[: self.num_tokens - first]
-            found[row, first : first + len(kept)] = kept
-        return found
+            token_ids[row, first : first + len(kept)] = kept
+        return token_ids
 
     def _by_word(self, text: str) -> list[int]:
         """The ids of at least the first num_tokens - 1 tokens of a text, or of all."""
-        known, words = self._known, _WORD.findall(text)
-        once: dict[str, list[int]] = {}  # words too long to be met again
+        cached, words = self._known, _WORD.findall(text)
+        uncached: dict[str, list[int]] = {}  # words too long to be met again
         ids: list[int] = []
         for start in range(0, len(words), self.num_tokens):
-            some = words[start : start + self.num_tokens]
-            new = [word for word in dict.fromkeys(some) if word not in known]
-            if len(known) + len(new) > _MAX_CACHED_WORDS:
-                known = self.__dict__["_known"] = {}  # another one: a thread may be looking into the old one
-                new = list(dict.fromkeys(some))
-            if new:
-                for word, coded in zip(new, self._tokenizer.encode_batch(new, add_special_tokens=False), strict=True):
-                    (known if len(word) <= _MAX_CACHED_WORD_CHARACTERS else once)[word] = coded.ids
-            look = partial(_cached_ids, known, once) if once else known.__getitem__
-            ids.extend(chain.from_iterable(map(look, some)))
+            window = words[start : start + self.num_tokens]
+            unknown = [word for word in dict.fromkeys(window) if word not in cached]
+            if len(cached) + len(unknown) > _MAX_CACHED_WORDS:
+                cached = self.__dict__["_known"] = {}  # another one: a thread may be looking into the old one
+                unknown = list(dict.fromkeys(window))
+            if unknown:
+                for word, coded in zip(
+                    unknown, self._tokenizer.encode_batch(unknown, add_special_tokens=False), strict=True
+                ):
+                    (cached if len(word) <= _MAX_CACHED_WORD_CHARACTERS else uncached)[word] = coded.ids
+            look = partial(_cached_ids, cached, uncached) if uncached else cached.__getitem__
+            ids.extend(chain.from_iterable(map(look, window)))
             if len(ids) >= self.num_tokens:
                 break
         return ids
@@ -173,17 +175,17 @@ class TextReader:
     def _tokenizer(self) -> Any:
         tokenizers = need("tokenizers", extra="text")
         try:
-            found = tokenizers.Tokenizer.from_str(self.tokenizer)
+            tokenizer = tokenizers.Tokenizer.from_str(self.tokenizer)
         except BaseException as error:
             if is_tokenizer_fault(error):
                 raise _tokenizer_error(str(error)[:200]) from error
             raise
         if self.own_ends:
-            found.no_padding()  # the files of all-MiniLM would pad every text to 128 tokens
-            found.enable_truncation(self.num_tokens)
-        elif found.token_to_id(_START) is None:
+            tokenizer.no_padding()  # the files of all-MiniLM would pad every text to 128 tokens
+            tokenizer.enable_truncation(self.num_tokens)
+        elif tokenizer.token_to_id(_START) is None:
             raise _tokenizer_error(f"it has no {_START}")
-        return found
+        return tokenizer
 
     @cached_property
     def _is_by_word(self) -> bool:
@@ -204,8 +206,8 @@ class TextReader:
         return int(self._tokenizer.token_to_id(_START))
 
 
-def _cached_ids(known: dict[str, list[int]], once: dict[str, list[int]], word: str) -> list[int]:
-    return once[word] if word in once else known[word]
+def _cached_ids(cached: dict[str, list[int]], uncached: dict[str, list[int]], word: str) -> list[int]:
+    return uncached[word] if word in uncached else cached[word]
 
 
 def is_tokenizer_fault(error: BaseException) -> bool:

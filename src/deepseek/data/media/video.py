@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,14 +46,14 @@ _FORMAT_NAMES: Final = {"mov": "MP4/MOV", "matroska": "Matroska/WebM", "avi": "A
 
 @dataclass(frozen=True)
 class _VideoFile:
-    """An open film; times in units of the stream's time base."""
+    """An open video; times are in units of the time base of its stream."""
 
-    called: str
+    name: str
     container: Any
     stream: Any
-    shown: NDArray[np.int64]  # when each frame is shown, sorted
-    keys: NDArray[np.int64]  # of these the key frames
-    seeks: dict[int, int]  # key frame -> what to ask for to get there: when it is decoded, which may be earlier
+    frame_times: NDArray[np.int64]  # when each frame is shown, sorted
+    keyframe_times: NDArray[np.int64]  # of these the key frames
+    seek_times: dict[int, int]  # key frame -> what to ask for to get there: when it is decoded, which may be earlier
     seconds: float
 
     @property
@@ -123,12 +123,14 @@ class VideoReader:
     def read(self, source: Source) -> NDArray[np.uint8]:
         frames = np.empty(self.shape, np.uint8)
         with _open_video(source) as film:
-            moments = film.shown[0] + self.times(film.seconds) / film.unit_s
-            wanted = film.shown[np.searchsorted(film.shown, moments + 1e-3, "right") - 1]  # rounding hides no frame
+            moments = film.frame_times[0] + self.times(film.seconds) / film.unit_s
+            wanted = film.frame_times[
+                np.searchsorted(film.frame_times, moments + 1e-3, "right") - 1
+            ]  # rounding hides no frame
             last, moment = np.empty(0, np.uint8), None
             for k, (frame, when) in enumerate(zip(_decode_frames(film, wanted.tolist()), wanted.tolist(), strict=True)):
                 if when != moment:
-                    last, moment = self._scaled(frame, film, source), when
+                    last, moment = self._scale_frame(frame, film, source), when
                 frames[k] = last
         return frames
 
@@ -142,20 +144,20 @@ class VideoReader:
                 return None
             span = film.seconds if self.seconds is None else min(self.seconds, film.seconds)
             sound = np.zeros((1, max(1, round(span * self.sound_rate))), np.float32)
-            start, heard = film.shown[0] * film.unit_s, False
+            start, has_sound = film.frame_times[0] * film.unit_s, False
             for when, samples in _decode_sound(film.container, start + span, self.sound_rate):
                 first = round((when - start) * self.sound_rate)
                 within = samples[max(0, -first) : max(0, sound.shape[1] - first)]
                 sound[0, max(0, first) : max(0, first) + len(within)] = within
-                heard |= len(within) > 0
+                has_sound |= len(within) > 0
             if not np.isfinite(sound).all():
-                raise _broken_error(film.called)
-            return sound if heard else None
+                raise _broken_error(film.name)
+            return sound if has_sound else None
 
-    def _scaled(self, frame: Any, film: _VideoFile, source: Source) -> NDArray[np.uint8]:
-        check_size(source, film.called, (frame.width, frame.height), _FRAME_UNIT)
+    def _scale_frame(self, frame: Any, film: _VideoFile, source: Source) -> NDArray[np.uint8]:
+        check_size(source, film.name, (frame.width, frame.height), _FRAME_UNIT)
         if frame.is_corrupt:
-            raise _broken_error(film.called)
+            raise _broken_error(film.name)
         turns = round(frame.rotation / 90) % 4  # counter-clockwise
         height, width = self.size[::-1] if turns % 2 else self.size
         pixels = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
@@ -163,14 +165,25 @@ class VideoReader:
         return upright
 
 
-def describe(source: Source) -> dict[str, Any]:
+class VideoFacts(TypedDict):
+    format: str
+    codec: str
+    width_px: int
+    height_px: int
+    frames: int
+    frames_per_s: float | None
+    seconds: float
+    with_sound: bool
+
+
+def describe(source: Source) -> VideoFacts:
     """Facts for a card; looks at all packets and decodes the first, the middle and the last frame. BrokenError and
     TooLargeError as VideoReader.read raises them."""
     with _open_video(source) as film:
-        num = len(film.shown)
-        for frame in _decode_frames(film, film.shown[[0, num // 2, num - 1]].tolist()):
+        num = len(film.frame_times)
+        for frame in _decode_frames(film, film.frame_times[[0, num // 2, num - 1]].tolist()):
             if frame.is_corrupt:
-                raise _broken_error(film.called)
+                raise _broken_error(film.name)
             width, height = (frame.width, frame.height)[:: -1 if round(frame.rotation / 90) % 2 else 1]
         return {
             "format": _FORMAT_NAMES.get(name := film.container.format.name.split(",")[0], name),
@@ -186,7 +199,7 @@ def describe(source: Source) -> dict[str, Any]:
 
 @contextmanager
 def _open_video(source: Source) -> Iterator[_VideoFile]:
-    """BrokenError for what is no film or is cut off, also where that shows while it is decoded."""
+    """Open a video and read its packets. BrokenError when it is none or cut off, also where that shows in decoding."""
     av = need("av", extra="media")
     name, data = source.name, source.data
     kind = _detect_format(data)
@@ -227,8 +240,8 @@ def _read_packets(container: Any, source: Source) -> _VideoFile:
     check_size(source, source.name, (context.width, context.height), _FRAME_UNIT)
     context.thread_count = 1  # readers run beside each other; see data loading
     context.options = {"max_pixels": str(source.limits.max_pixels)}  # where the frames are larger than they should be
-    shown: list[int] = []
-    seeks: dict[int, int] = {}
+    frame_times: list[int] = []
+    seek_times: dict[int, int] = {}
     end_s, last, counts = 0.0, 0, Counter[int]()
     for packet in container.demux(*container.streams.video, *container.streams.audio):
         when = packet.dts if packet.pts is None else packet.pts
@@ -237,21 +250,21 @@ def _read_packets(container: Any, source: Source) -> _VideoFile:
         counts[packet.stream_index] += 1
         end_s = max(end_s, float((when + packet.duration) * packet.time_base))
         if packet.stream_index == stream.index and not packet.is_discard:
-            shown.append(when)
-            if len(shown) > source.limits.max_frames:
+            frame_times.append(when)
+            if len(frame_times) > source.limits.max_frames:
                 raise TooLargeError(
                     f"{source.name} has more than {source.limits.max_frames:,} frames", expected="at most so many",
                     fix="cut it, or raise the limit",
                 )  # fmt: skip
             last = max(last, packet.duration)
             if packet.is_keyframe:
-                seeks[when] = when if packet.dts is None else packet.dts
-    if not shown or not seeks:
+                seek_times[when] = when if packet.dts is None else packet.dts
+    if not frame_times or not seek_times:
         raise BrokenError(f"{source.name} has no frame", expected="a film with frames", fix="record or export it again")
-    times = np.unique(np.array(shown, np.int64))
+    times = np.unique(np.array(frame_times, np.int64))
     last = last or int(np.median(np.diff(times))) if len(times) > 1 else last
     film = _VideoFile(
-        source.name, container, stream, times, np.unique(np.array([*seeks], np.int64)), seeks,
+        source.name, container, stream, times, np.unique(np.array([*seek_times], np.int64)), seek_times,
         float((int(times[-1] - times[0]) + last) * stream.time_base),
     )  # fmt: skip
     _check_container(film, counts, end_s, source)
@@ -259,7 +272,7 @@ def _read_packets(container: Any, source: Source) -> _VideoFile:
 
 
 def _check_container(film: _VideoFile, counts: Counter[int], end_s: float, source: Source) -> None:
-    """What the container says against what is there."""
+    """Compare the container's promises with the packets that are there. BrokenError, TooLargeError."""
     container, most = film.container, source.limits.max_seconds
     if film.seconds > most:
         raise TooLargeError(
@@ -273,23 +286,23 @@ def _check_container(film: _VideoFile, counts: Counter[int], end_s: float, sourc
                     f"{source.name} is cut off: {counts[each.index]:,} of {each.frames:,} packets of its {each.type}",
                     expected="a whole film", fix="copy it again",
                 )  # fmt: skip
-    said = (container.duration or 0) / 1e6
-    if said > end_s * 1.01 + 0.5:
+    duration_s = (container.duration or 0) / 1e6
+    if duration_s > end_s * 1.01 + 0.5:
         raise BrokenError(
-            f"{source.name} says that it lasts {said:,.1f} s, and ends after {end_s:,.1f} s: it is cut off",
+            f"{source.name} says that it lasts {duration_s:,.1f} s, and ends after {end_s:,.1f} s: it is cut off",
             expected="a whole film", fix="copy it again, or write its container anew: ffmpeg -i OLD -c copy NEW",
         )  # fmt: skip
 
 
 def _decode_frames(film: _VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
-    """The frame that is shown at each of these times, which ascend."""
+    """The frame that is on screen at each of the times `wanted`, which ascend."""
     frame: Any = None
     ahead: Any = None
     frames: Iterator[Any] = iter(())
     for when in wanted:
-        key = int(film.keys[max(0, int(np.searchsorted(film.keys, when, "right")) - 1)])
+        key = int(film.keyframe_times[max(0, int(np.searchsorted(film.keyframe_times, when, "right")) - 1)])
         if frame is None or key > frame.pts:  # all between is passed over undecoded
-            film.container.seek(film.seeks[key], stream=film.stream)
+            film.container.seek(film.seek_times[key], stream=film.stream)
             frames = (each for each in film.container.decode(film.stream) if each.pts is not None)
             frame, ahead = next(frames, None), None
         while frame is not None and frame.pts < when:
@@ -302,13 +315,13 @@ def _decode_frames(film: _VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
             frame, ahead = following, None
         if frame is None:
             raise BrokenError(
-                f"{film.called} has no frame that can be decoded", expected="a whole film", fix="export it again"
+                f"{film.name} has no frame that can be decoded", expected="a whole film", fix="export it again"
             )
         yield frame
 
 
 def _decode_sound(container: Any, end_s: float, rate: int) -> Iterator[tuple[float, Float32]]:
-    """Runs of sound with the second at which each begins."""
+    """Mono sound at `rate` Hz up to `end_s`, in runs: the second at which each begins, and its samples."""
     import av
 
     stream = container.streams.audio[0]
@@ -346,7 +359,9 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def _broken_error(called: str) -> BrokenError:
+def _broken_error(display_name: str) -> BrokenError:
     return BrokenError(
-        f"{called} cannot be decoded: it is cut off or damaged", expected="a whole film", fix="copy or export it again"
+        f"{display_name} cannot be decoded: it is cut off or damaged",
+        expected="a whole film",
+        fix="copy or export it again",
     )

@@ -29,7 +29,7 @@ _FORMAT_STRUCT = struct.Struct("<HHIIHH")
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """Where the samples lie, and what they are."""
+    """Position and format of the samples of a plain WAV file."""
 
     rate_hz: int
     channels: int
@@ -39,13 +39,13 @@ class WavHeader:
     is_float: bool
 
     def samples(self, data: bytes, num_frames: int) -> Float32:
-        """The first ones, (T, channels), integers over their full range."""
+        """The first `num_frames` frames, (T, channels), integers scaled from their full range to -1..1."""
         num = min(num_frames, self.num_frames) * self.channels
         kind = f"<f{self.bits // 8}" if self.is_float else {8: "u1", 16: "<i2", 24: "u1", 32: "<i4"}[self.bits]
         raw = np.frombuffer(data, kind, num * (3 if self.bits == 24 else 1), self.start)
-        return self._scaled(raw).reshape(-1, self.channels)
+        return self._scale(raw).reshape(-1, self.channels)
 
-    def _scaled(self, raw: NDArray[np.generic]) -> Float32:
+    def _scale(self, raw: NDArray[np.generic]) -> Float32:
         if self.is_float:
             with np.errstate(over="ignore", invalid="ignore"):
                 return raw.astype(np.float32)
@@ -55,12 +55,12 @@ class WavHeader:
             wide = np.zeros((len(raw) // 3, 4), np.uint8)
             wide[:, 1:] = raw.reshape(-1, 3)
             return wide.view("<i4").ravel().astype(np.float32) * np.float32(2.0**-31)
-        found: Float32 = np.multiply(raw, np.float32(2.0 ** (1 - self.bits)), dtype=np.float32)
-        return found
+        scaled: Float32 = np.multiply(raw, np.float32(2.0 ** (1 - self.bits)), dtype=np.float32)
+        return scaled
 
 
 def read_header(data: bytes, name: str) -> WavHeader | None:
-    """None for samples that are not plain. BrokenError where the header is cut off, or promises more than there is."""
+    """The header; None for samples that are not plain. BrokenError where it is cut off or promises too many bytes."""
     at, layout = 12, None
     while at + 8 <= len(data):
         tag, size = _CHUNK_STRUCT.unpack_from(data, at)
@@ -84,8 +84,8 @@ def _header_from_data(layout: list[int] | None, start: int, size: int, end: int,
     plain = (code == _PCM and bits in (8, 16, 24, 32)) or (code == _FLOAT and bits in (32, 64))
     if not plain or not channels or block != channels * bits // 8:
         return None
-    there = end - start if size in _UNKNOWN_SIZES else size
-    return WavHeader(rate_hz, channels, there // block, start, bits, code == _FLOAT)
+    num_available = end - start if size in _UNKNOWN_SIZES else size
+    return WavHeader(rate_hz, channels, num_available // block, start, bits, code == _FLOAT)
 
 
 def _broken_error(name: str, what: str) -> BrokenError:

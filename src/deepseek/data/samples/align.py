@@ -62,9 +62,9 @@ def align(
         for side in ("left", "right")
     ]
     for from_a, to_a, from_b, to_b in zip(*bounds, strict=True):
-        here, there = order_a[from_a:to_a], order_b[from_b:to_b]
-        found = _nearest_rows(a[here], b[there], tolerance_s)
-        rows[here] = np.where(found < 0, -1, there[found])
+        rows_a, rows_b = order_a[from_a:to_a], order_b[from_b:to_b]
+        nearest = _nearest_rows(a[rows_a], b[rows_b], tolerance_s)
+        rows[rows_a] = np.where(nearest < 0, -1, rows_b[nearest])
     return rows
 
 
@@ -93,7 +93,7 @@ def by_key(keys_a: Keys, keys_b: Keys) -> Rows:
 
 
 def _to_seconds(times_a: ArrayLike, times_b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As seconds since the first, where both are dates: as float64 they keep a microsecond for a century."""
+    """Both in seconds, float64. Dates count from the earliest of both: so they keep a microsecond for a century."""
     a, b = np.asarray(times_a), np.asarray(times_b)
     for name, times in (("a", a), ("b", b)):
         if times.ndim != 1 or (times.size and times.dtype.kind not in "iufM"):
@@ -109,10 +109,10 @@ def _to_seconds(times_a: ArrayLike, times_b: ArrayLike) -> tuple[NDArray[np.floa
     if "M" not in (a.dtype.kind, b.dtype.kind):
         return a.astype(np.float64), b.astype(np.float64)
     a, b = a.astype("datetime64[us]"), b.astype("datetime64[us]")
-    known = np.concatenate([each[~np.isnat(each)] for each in (a, b)])
+    known = np.concatenate([times[~np.isnat(times)] for times in (a, b)])
     start = known.min() if known.size else np.datetime64(0, "us")
     first, second = (
-        np.where(np.isnat(each), np.nan, (each - start).astype(np.int64) / 1e6).astype(np.float64) for each in (a, b)
+        np.where(np.isnat(times), np.nan, (times - start).astype(np.int64) / 1e6).astype(np.float64) for times in (a, b)
     )
     return first, second
 
@@ -135,20 +135,20 @@ def _nearest_rows(a: NDArray[np.float64], b: NDArray[np.float64], tolerance_s: f
 
 
 def _key_codes(keys_a: Keys, keys_b: Keys) -> tuple[Rows, Rows]:
-    """Whole numbers that are equal where the keys are, -1 where one is missing."""
+    """A whole number for each key of both tables: equal where the keys are equal, -1 where a key is missing."""
     known: dict[Any, int] = {}
     kinds: list[set[str]] = []
     codes = []
     for name, keys in (("a", keys_a), ("b", keys_b)):
         listed = keys.tolist() if isinstance(keys, np.ndarray) else list(keys)
         try:
-            found = [-1 if _is_missing(key) else known.setdefault(key, len(known)) for key in listed]
+            key_codes = [-1 if _is_missing(key) else known.setdefault(key, len(known)) for key in listed]
         except TypeError:
             raise InputError(
                 f"a key of {name} is a list or a dict", expected="text or numbers", fix="name another column"
             ) from None
-        kinds.append({_key_type(key) for key, code in zip(listed, found, strict=True) if code >= 0})
-        codes.append(np.array(found, np.int64))
+        kinds.append({_key_type(key) for key, code in zip(listed, key_codes, strict=True) if code >= 0})
+        codes.append(np.array(key_codes, np.int64))
     if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
         raise InputError(
             f"the keys of a are {' and '.join(sorted(kinds[0]))}, those of b {' and '.join(sorted(kinds[1]))}",

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.decoders import Chunk, DecodeOptions, DecoderPool
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, table_records
 from deepseek.data.table.table import Table
 from deepseek.files import atomic_file
@@ -70,16 +70,17 @@ def decode_table(
     stamp.write_text(key)
     done = _read_done_chunks(folder / DONE_FILE)
     chunks = [start for start in range(0, table.num_rows, CHUNK_ROWS) if start not in done]
-    with (folder / DONE_FILE).open("a") as notes:
-        decoders = DecoderPool(preparer, root=root, broken=broken, workers=workers if len(chunks) > 1 else 0)
-        for start, samples in zip(chunks, decoders.decoded(_make_chunk(table, start) for start in chunks), strict=True):
+    with (folder / DONE_FILE).open("a") as progress_file:
+        decoders = DecoderPool(preparer, DecodeOptions(root, broken), workers if len(chunks) > 1 else 0)
+        decoded = decoders.decode_chunks(_make_chunk(table, start) for start in chunks)
+        for start, samples in zip(chunks, decoded, strict=True):
             for name, array in arrays.items():
                 array[start : start + len(samples)] = samples.arrays[name]
                 array.flush()  # to the disk before the note says so
             faults = [Fault(start + fault.row, fault.column, fault.message) for fault in samples.faults]
             done[start] = faults
-            notes.write(json.dumps({"chunk": start, "faults": [asdict(each) for each in faults]}) + "\n")
-            notes.flush()
+            progress_file.write(json.dumps({"chunk": start, "faults": [asdict(fault) for fault in faults]}) + "\n")
+            progress_file.flush()
             if progress:
                 progress("decoding", min(1.0, len(done) * CHUNK_ROWS / table.num_rows))
         decoders.close()
@@ -93,35 +94,35 @@ def _make_chunk(table: Table, start: int) -> Chunk:
 
 
 def _open_arrays(preparer: SamplePreparer, num_rows: int, folder: Path) -> dict[str, np.memmap[Any, Any]]:
-    """Files of the samples' arrays, made where they are not there."""
-    found: dict[str, np.memmap[Any, Any]] = {}
-    for at, (name, (shape, dtype)) in enumerate(preparer.shapes.items()):
+    """The memory-mapped arrays of the samples, by name; their files are created where they do not exist."""
+    arrays: dict[str, np.memmap[Any, Any]] = {}
+    for index, (name, (shape, dtype)) in enumerate(preparer.shapes.items()):
         for key, size, kind in ((name, shape, dtype), (name + PRESENT_SUFFIX, (), "bool")):
-            file = folder / f"{at}{'.there' if key.endswith(PRESENT_SUFFIX) else ''}.npy"
+            file = folder / f"{index}{'.there' if key.endswith(PRESENT_SUFFIX) else ''}.npy"
             if file.exists():
-                found[key] = np.lib.format.open_memmap(file, mode="r+")
+                arrays[key] = np.lib.format.open_memmap(file, mode="r+")
             else:
-                found[key] = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(kind), shape=(num_rows, *size))
-    return found
+                arrays[key] = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(kind), shape=(num_rows, *size))
+    return arrays
 
 
 def _read_done_chunks(file: Path) -> dict[int, list[Fault]]:
-    """What was decoded before. A last line that was cut off is taken away."""
+    """The faults of each chunk that was decoded before, by first row. A last line that was cut off is removed."""
     done: dict[int, list[Fault]] = {}
     lines = file.read_text().splitlines() if file.exists() else []
-    for at, line in enumerate(lines):
+    for index, line in enumerate(lines):
         try:
             note = json.loads(line)
             done[int(note["chunk"])] = [Fault(**fault) for fault in note["faults"]]
         except (ValueError, KeyError, TypeError):
             with atomic_file(file) as part:
-                part.write_text("".join(f"{each}\n" for each in lines[:at]))
+                part.write_text("".join(f"{kept}\n" for kept in lines[:index]))
             break
     return done
 
 
 def _samples_key(preparer: SamplePreparer, table: Table, root: Path | None, broken: BrokenPolicy) -> str:
-    """Of all that decides what the arrays hold: readers, rows, and the files by size and time of change."""
+    """A digest of all that the arrays depend on: readers, rows, and the files by size and time of change."""
     sha = hashlib.sha256(preparer.to_bytes() + table.digest().encode() + broken.encode() + str(root).encode())
     for column in preparer.media:
         if column.kind == "text" or root is None:
@@ -136,7 +137,7 @@ def _file_stamp(path: Path) -> bytes:
     try:
         state = path.stat()
         inside = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
-        states = [each.stat() for each in inside] if len(inside) > 1 else [state]
+        states = [entry.stat() for entry in inside] if len(inside) > 1 else [state]
     except (OSError, ValueError):
         return b"-"
-    return ";".join(f"{each.st_size} {each.st_mtime_ns}" for each in states).encode()
+    return ";".join(f"{entry.st_size} {entry.st_mtime_ns}" for entry in states).encode()

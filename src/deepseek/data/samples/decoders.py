@@ -1,6 +1,6 @@
 """Records to samples in processes that may die: what decodes a whole table to disk, and a stream batch by batch.
 
-    decoders = DecoderPool(preparer, root=Path("patients"), broken="mask", workers=2)
+    decoders = DecoderPool(preparer, DecodeOptions(root=Path("patients"), broken="mask"), workers=2)
     for samples in decoders.decoded(chunks):     # in the order of the chunks, a few of them ahead
         ...
 
@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,56 +34,56 @@ from deepseek.errors import InputError
 class Chunk:
     """Rows that are decoded together, and what errors call each of them."""
 
-    numbers: Sequence[int]
+    row_numbers: Sequence[int]
     records: Sequence[Record]
 
 
-class DecoderPool:
-    """`workers` processes; 0 decodes here. `keep_empty`: as SamplePreparer.rows() has it."""
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How SamplePreparer.rows() decodes, in every process alike."""
 
-    def __init__(
-        self,
-        preparer: SamplePreparer,
-        *,
-        root: Path | None,
-        broken: BrokenPolicy,
-        workers: int,
-        keep_empty: bool = False,
-    ) -> None:
-        self.preparer, self.workers = preparer, workers
-        self._given: dict[str, Any] = {"root": root, "broken": broken, "keep_empty": keep_empty}
+    root: Path | None  # the folder that paths lie below; None: no path is read
+    broken: BrokenPolicy = "fail"
+    keep_empty: bool = False  # whether a sample in which every modality is missing is given
+
+
+class DecoderPool:
+    """Processes that decode; with 0 `workers` this process does."""
+
+    def __init__(self, preparer: SamplePreparer, options: DecodeOptions, workers: int = 0) -> None:
+        self.preparer, self.workers, self._options = preparer, workers, options
         self._pool: ProcessPoolExecutor | None = None
 
-    def decoded(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
+    def decode_chunks(self, chunks: Iterable[Chunk]) -> Iterator[Samples]:
         """The samples of each chunk, in order. Chunks are asked for when a process has room for them.
 
         Raises what SamplePreparer.rows() raises, in its place in the order.
         """
         if self.workers == 0:
             for chunk in chunks:
-                yield self.here(chunk)
+                yield self.decode_here(chunk)
             return
         source, waiting = iter(chunks), deque[tuple[Chunk, Future[Samples]]]()
         try:
             while True:
                 for chunk in islice(source, 2 * self.workers + 1 - len(waiting)):
-                    waiting.append((chunk, self._asked(chunk)))
+                    waiting.append((chunk, self._submit(chunk)))
                 if not waiting:
                     return
                 try:
-                    found = waiting[0][1].result()
+                    samples = waiting[0][1].result()
                 except BrokenProcessPool:
-                    waiting = self._asked_again(waiting)
+                    waiting = self._resubmit(waiting)
                     continue
                 waiting.popleft()
-                yield found
+                yield samples
         finally:
             for _, future in waiting:
                 future.cancel()
 
-    def here(self, chunk: Chunk) -> Samples:
+    def decode_here(self, chunk: Chunk) -> Samples:
         """The samples of one chunk, decoded in this process."""
-        return _decode_chunk(self.preparer, chunk, self._given)
+        return _decode_chunk(self.preparer, chunk, self._options)
 
     def close(self) -> None:
         """End the processes."""
@@ -91,11 +91,11 @@ class DecoderPool:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
-    def _asked(self, chunk: Chunk) -> Future[Samples]:
+    def _submit(self, chunk: Chunk) -> Future[Samples]:
         if not chunk.records:  # nothing to do, but it has its place in the order
-            return _completed_future(lambda: self.here(chunk))
+            return _completed_future(lambda: self.decode_here(chunk))
         if self._pool is None:
-            self._pool = _make_pool(self.workers, self.preparer, self._given)
+            self._pool = _make_pool(self.workers, self.preparer, self._options)
         try:
             return self._pool.submit(_decode_in_worker, chunk)
         except BrokenProcessPool as error:  # it died since the last one
@@ -103,48 +103,48 @@ class DecoderPool:
             future.set_exception(error)
             return future
 
-    def _asked_again(self, waiting: deque[tuple[Chunk, Future[Samples]]]) -> deque[tuple[Chunk, Future[Samples]]]:
-        """After a death: file by file for the chunks that were in hand, the others as before."""
+    def _resubmit(self, waiting: deque[tuple[Chunk, Future[Samples]]]) -> deque[tuple[Chunk, Future[Samples]]]:
+        """Submit again after a process died: the chunks that were being decoded file by file, the others as before."""
         self.close()
-        found, num_suspects = deque[tuple[Chunk, Future[Samples]]](), 0
+        resubmitted, num_suspects = deque[tuple[Chunk, Future[Samples]]](), 0
         for chunk, future in waiting:
             if future.done() and not isinstance(future.exception(), BrokenProcessPool):
-                found.append((chunk, future))
+                resubmitted.append((chunk, future))
             elif num_suspects <= self.workers:  # one for each process, and the one that was handed over
                 num_suspects += 1
-                found.append((chunk, _completed_future(lambda chunk=chunk: self._one_by_one(chunk))))
+                resubmitted.append((chunk, _completed_future(lambda chunk=chunk: self._decode_one_by_one(chunk))))
             else:
-                found.append((chunk, self._asked(chunk)))
-        return found
+                resubmitted.append((chunk, self._submit(chunk)))
+        return resubmitted
 
-    def _one_by_one(self, chunk: Chunk) -> Samples:
+    def _decode_one_by_one(self, chunk: Chunk) -> Samples:
         """A chunk whose files are decoded one after the other in a process that may die; each death names one."""
-        kept: list[dict[str, Any]] = [dict(record) for record in chunk.records]
+        records = [dict(record) for record in chunk.records]
         faults: list[Fault] = []
         for column in self.preparer.media:
             alone = SamplePreparer((column,), None, (), self.preparer.limits)
-            waiting = [row for row, record in enumerate(kept) if not is_missing(record.get(column.name))]
+            waiting = [row for row, record in enumerate(records) if not is_missing(record.get(column.name))]
             while column.kind != "text" and waiting:
-                row = self._first_death(alone, waiting, [kept[row][column.name] for row in waiting])
+                row = self._first_death(alone, waiting, [records[row][column.name] for row in waiting])
                 if row is None:
                     break
-                value = kept[row][column.name]
-                called = value.name if isinstance(value, Source) else f"{value!r:.200}"
-                message = f"row {chunk.numbers[row]}, column {column.name!r}: the decoder died on {called}"
-                if self._given["broken"] == "fail":
+                value = records[row][column.name]
+                display_name = value.name if isinstance(value, Source) else f"{value!r:.200}"
+                message = f"row {chunk.row_numbers[row]}, column {column.name!r}: the decoder died on {display_name}"
+                if self._options.broken == "fail":
                     raise BrokenError(
                         message, expected="a file that its library can read", fix="leave it out, or mask it"
                     )
                 faults.append(Fault(row, column.name, message))
-                kept[row][column.name] = None
+                records[row][column.name] = None
                 waiting = waiting[waiting.index(row) + 1 :]
-        found = self.here(Chunk(chunk.numbers, kept))
-        return Samples(found.tensors, (*found.faults, *faults), found.flags)
+        samples = self.decode_here(Chunk(chunk.row_numbers, records))
+        return Samples(samples.tensors, (*samples.faults, *faults), samples.flags)
 
     def _first_death(self, alone: SamplePreparer, rows: Sequence[int], values: Sequence[Any]) -> int | None:
         """The first of the rows whose value kills the process that decodes it; None when all are survived."""
         (name,) = alone.columns()
-        with _make_pool(1, alone, {**self._given, "broken": "mask"}) as pool:
+        with _make_pool(1, alone, replace(self._options, broken="mask")) as pool:
             try:
                 pool.submit(os.getpid).result()
             except BrokenProcessPool as error:
@@ -163,7 +163,7 @@ class DecoderPool:
 
 
 def _completed_future(work: Any) -> Future[Samples]:
-    """What a function gives or raises, as a future that is done."""
+    """Call `work` now; a finished future with its result or its error."""
     future: Future[Samples] = Future()
     try:
         future.set_result(work())
@@ -172,19 +172,19 @@ def _completed_future(work: Any) -> Future[Samples]:
     return future
 
 
-def _make_pool(workers: int, preparer: SamplePreparer, given: dict[str, Any]) -> ProcessPoolExecutor:
+def _make_pool(workers: int, preparer: SamplePreparer, options: DecodeOptions) -> ProcessPoolExecutor:
     # spawned: a fork of a process with threads may hang
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), given))
+    return ProcessPoolExecutor(workers, spawn, _init_worker, (preparer.to_bytes(), options))
 
 
-_WORKER_STATE: dict[str, Any] = {}
+_WORKER_STATE: dict[str, Any] = {}  # "preparer" and "options" of this process
 
 
-def _init_worker(preparer: bytes, given: dict[str, Any]) -> None:
+def _init_worker(preparer: bytes, options: DecodeOptions) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), given=given)
+    _WORKER_STATE.update(preparer=SamplePreparer.from_bytes(preparer), options=options)
 
 
 def _end_with_parent() -> None:
@@ -196,10 +196,13 @@ def _end_with_parent() -> None:
 
 
 def _decode_in_worker(chunk: Chunk) -> Samples:
-    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["given"])
+    return _decode_chunk(_WORKER_STATE["preparer"], chunk, _WORKER_STATE["options"])
 
 
-def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, given: dict[str, Any]) -> Samples:
+def _decode_chunk(preparer: SamplePreparer, chunk: Chunk, options: DecodeOptions) -> Samples:
     if not chunk.records:
         return Samples(Tensors({}))
-    return preparer.rows(chunk.records, numbers=chunk.numbers, **given)
+    return preparer.rows(
+        chunk.records, root=options.root, broken=options.broken, row_numbers=chunk.row_numbers,
+        keep_empty=options.keep_empty,
+    )  # fmt: skip

@@ -21,21 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse_value
+from deepseek.bundle.manifest import Input
 from deepseek.contracts import Flag, Float32, Record, Tensors
 from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
 from deepseek.data.features.registry import modality_of_kind
 from deepseek.data.media.readers import READERS, reader_class
-from deepseek.data.media.source import BrokenError, Limits, Source, is_missing, open_source
+from deepseek.data.media.source import BrokenError, Limits, Reader, Source, is_missing, open_source
+from deepseek.data.media.text import TextReader
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError, TooLargeError
 from deepseek.plugins import did_you_mean
 
 TABLE_ARRAY = "table"  # the name of the array of all columns that are no media
-PRESENT_SUFFIX = ".there"  # behind a name: which rows have a value
-SOUND_SUFFIX = ".sound"  # behind the name of a column of films
-MAX_VIDEO_S = 10.0  # of a film that are seen and heard, unless a reader says otherwise
+PRESENT_SUFFIX = ".there"  # appended to a name: which rows have a value (N,)
+SOUND_SUFFIX = ".sound"  # appended to the name of a video column: its sound
+MAX_VIDEO_S = 10.0  # seconds of a video that are read, unless a reader says otherwise
 VERSION = 1
-MAX_FITTED_FILES = 64  # files that a reader is fitted on
+MAX_FITTED_FILES = 64  # files that a reader is fitted on, at most
 BrokenPolicy = Literal["fail", "mask"]
 
 
@@ -45,40 +47,40 @@ class MediaColumn:
 
     name: str
     kind: str
-    reader: Any  # a Reader or a TextReader
+    reader: Any  # a Reader, or for texts a TextReader
 
     @property
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of one sample, by modality. A film with sound is two: NAME and NAME.sound."""
-        found = {self.name: (self.reader.shape, self.reader.dtype)}
+        arrays = {self.name: (self.reader.shape, self.reader.dtype)}
         if self.kind == "video" and self.reader.sound_rate and self.reader.seconds:
-            found[self.name + SOUND_SUFFIX] = ((1, round(self.reader.seconds * self.reader.sound_rate)), "float32")
-        return found
+            arrays[self.name + SOUND_SUFFIX] = ((1, round(self.reader.seconds * self.reader.sound_rate)), "float32")
+        return arrays
 
     def read(self, value: Any, *, root: Path | None, row: int, limits: Limits) -> dict[str, NDArray[Any]]:
         """The arrays of one value; those that it does not have, a film's sound, are left out."""
         if self.kind == "text":
             return {self.name: self.read_text(value, row)}
         source = open_cell(value, self.kind, root=root, row=row, column=self.name, limits=limits)
-        found = {self.name: self.reader.read(source)}
+        arrays = {self.name: self.reader.read(source)}
         if (key := self.name + SOUND_SUFFIX) in self.arrays and (sound := self.reader.read_sound(source)) is not None:
-            found[key] = np.zeros(self.arrays[key][0], np.float32)
-            length = min(sound.shape[1], found[key].shape[1])
-            found[key][:, :length] = sound[:, :length]
-        return found
+            arrays[key] = np.zeros(self.arrays[key][0], np.float32)
+            length = min(sound.shape[1], arrays[key].shape[1])
+            arrays[key][:, :length] = sound[:, :length]
+        return arrays
 
     def read_text(self, value: Any, row: int) -> NDArray[np.int64]:
-        """Ids of a text. InputError for what is none."""
+        """The token ids of a text. InputError for a value that is not text."""
         if not isinstance(value, str):
             raise InputError(
                 f"row {row}, column {self.name!r}: {type(value).__name__} is no text", expected="text",
                 fix=f"give {self.name!r} a text",
             )  # fmt: skip
-        found: NDArray[np.int64] = self.reader.read(value)
-        return found
+        ids: NDArray[np.int64] = self.reader.read(value)
+        return ids
 
     def value_of(self, record: Record, row: int, columns: Sequence[str]) -> Any:
-        """Its value in a record. InputError, which names all `columns`, where it has none: a missing one is null."""
+        """This column's value in a record. InputError, which names all `columns`, where the record lacks the column."""
         if self.name not in record:
             raise InputError(
                 f"row {row} has no column {self.name!r}", expected=f"columns {', '.join(columns)}",
@@ -129,10 +131,10 @@ class SamplePreparer:
     @property
     def shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of one sample, by modality."""
-        found = {name: of for column in self.media for name, of in column.arrays.items()}
+        shapes = {name: spec for column in self.media for name, spec in column.arrays.items()}
         if self.table is not None:
-            found[TABLE_ARRAY] = ((len(self.table.feature_names),), "float32")
-        return found
+            shapes[TABLE_ARRAY] = ((len(self.table.feature_names),), "float32")
+        return shapes
 
     def rows(
         self,
@@ -141,61 +143,55 @@ class SamplePreparer:
         root: Path | None = None,
         broken: BrokenPolicy = "fail",
         first_row: int = 0,
-        numbers: Sequence[int] | None = None,
+        row_numbers: Sequence[int] | None = None,
         keep_empty: bool = False,
     ) -> Samples:
         """Samples of records by column name. `root`: the folder that paths lie below; without it no path is read.
-        `first_row`: what errors call the first of them, or `numbers`: each. `keep_empty`: a sample in which every
+        `first_row`: what errors call the first of them, or `row_numbers`: each. `keep_empty`: a sample in which every
         modality is missing is given as such, for who leaves it out later.
 
         InputError for a column that is missing or a sample in which every modality is; what open_source() and the
         readers raise, unless `broken` is "mask".
         """
-        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
-        self.check_names(records, numbers=numbers)
+        row_numbers = range(first_row, first_row + len(records)) if row_numbers is None else row_numbers
+        self.check_names(records, row_numbers)
         arrays: dict[str, NDArray[Any]] = {}
         faults: list[Fault] = []
         for column in self.media:
-            arrays |= self._column(column, records, root, broken, faults, numbers)
+            arrays |= self._column(column, records, root, broken, faults, row_numbers)
         flags: tuple[Flag, ...] = ()
         if self.table is not None:
-            arrays[TABLE_ARRAY], flags = self.table_rows(records, numbers=numbers)
+            arrays[TABLE_ARRAY], flags = self.table_rows(records, row_numbers)
             arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
         if not keep_empty:
-            self._check_some(arrays, faults, numbers)
+            self.check_not_empty([arrays[name + PRESENT_SUFFIX] for name in self.names], row_numbers, faults)
         return Samples(Tensors(arrays), tuple(faults), flags)
 
-    def table_rows(
-        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
-    ) -> tuple[Float32, tuple[Flag, ...]]:
-        """Features (N, F) of the columns that are no media. An error names the row as the whole table counts it."""
-        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
+    def table_rows(self, records: Sequence[Record], row_numbers: Sequence[int]) -> tuple[Float32, tuple[Flag, ...]]:
+        """Features (N, F) of the columns that are no media. `row_numbers`: what an error calls each row."""
         assert self.table is not None  # noqa: S101  (else it is not called)
         names = {column.name for column in self.media}
-        rest = [{name: value for name, value in record.items() if name not in names} for record in records]
+        table_records = [{name: value for name, value in record.items() if name not in names} for record in records]
         try:
-            batch = self.table.rows(rest)
+            batch = self.table.rows(table_records)
             return batch.features, batch.flags
         except InputError:
-            for row, record in enumerate(rest):
+            for row, record in enumerate(table_records):
                 try:
                     self.table.rows([record])
                 except InputError as error:  # of one row, which is row 0
-                    error.message = error.message.replace("row 0", f"row {numbers[row]}", 1)
+                    error.message = error.message.replace("row 0", f"row {row_numbers[row]}", 1)
                     raise
             raise
 
-    def check_names(
-        self, records: Sequence[Record], first_row: int = 0, *, numbers: Sequence[int] | None = None
-    ) -> None:
+    def check_names(self, records: Sequence[Record], row_numbers: Sequence[int]) -> None:
         """InputError for a column that the model does not know."""
-        numbers = range(first_row, first_row + len(records)) if numbers is None else numbers
         known = {*self.columns(), *self.ignored}
         for row, record in enumerate(records):
             if not known.issuperset(record):
                 name = next(str(name) for name in record if name not in known)[:100]
                 raise InputError(
-                    f"row {numbers[row]} has a column {name!r} that the model does not know."
+                    f"row {row_numbers[row]} has a column {name!r} that the model does not know."
                     f"{did_you_mean(name, known)}",
                     expected=f"columns {', '.join(self.columns())}", fix="leave it out",
                 )  # fmt: skip
@@ -207,35 +203,34 @@ class SamplePreparer:
         root: Path | None,
         broken: BrokenPolicy,
         faults: list[Fault],
-        numbers: Sequence[int],
+        row_numbers: Sequence[int],
     ) -> dict[str, NDArray[Any]]:
-        found = {name: np.zeros((len(records), *shape), dtype) for name, (shape, dtype) in column.arrays.items()}
-        there = {name: np.zeros(len(records), bool) for name in found}
+        values = {name: np.zeros((len(records), *shape), dtype) for name, (shape, dtype) in column.arrays.items()}
+        is_present = {name: np.zeros(len(records), bool) for name in values}
         for row, record in enumerate(records):
-            value = column.value_of(record, numbers[row], self.columns())
+            value = column.value_of(record, row_numbers[row], self.columns())
             if is_missing(value):
                 continue
             try:
-                for name, array in column.read(value, root=root, row=numbers[row], limits=self.limits).items():
-                    found[name][row], there[name][row] = array, True
+                for name, array in column.read(value, root=root, row=row_numbers[row], limits=self.limits).items():
+                    values[name][row], is_present[name][row] = array, True
             except (BrokenError, TooLargeError, MissingError) as error:
                 if broken == "fail":
                     raise
                 faults.append(Fault(row, column.name, str(error)))
-        return {**found, **{name + PRESENT_SUFFIX: seen for name, seen in there.items()}}
+        return {**values, **{name + PRESENT_SUFFIX: present for name, present in is_present.items()}}
 
-    def _check_some(self, arrays: Mapping[str, NDArray[Any]], faults: Sequence[Fault], numbers: Sequence[int]) -> None:
-        """A sample needs at least one modality. The columns of the table always say something."""
-        if self.table is not None:
-            return
-        empty = np.flatnonzero(~np.any([arrays[name + PRESENT_SUFFIX] for name in self.names], axis=0))
+    def check_not_empty(
+        self, presence: Sequence[NDArray[np.bool_]], row_numbers: Sequence[int], faults: Sequence[Fault] = ()
+    ) -> None:
+        """InputError for a sample in which every modality is missing. `presence`: (N,) of each modality."""
+        empty = np.flatnonzero(~np.any(presence, axis=0))
         if len(empty):
             row = int(empty[0])
             why = next((f": {fault.message}" for fault in faults if fault.row == row), "")
             raise InputError(
-                f"row {numbers[row]} has no value in any of {', '.join(self.names)}{why}",
-                expected="at least one of them",
-                fix="leave the row out",
+                f"row {row_numbers[row]} has no value in any of {', '.join(self.names)}{why}",
+                expected="at least one of them", fix="leave the row out",
             )  # fmt: skip
 
     def columns(self) -> tuple[str, ...]:
@@ -243,14 +238,10 @@ class SamplePreparer:
         rest = () if self.table is None else tuple(column.name for column in self.table.columns)
         return (*(column.name for column in self.media), *rest)
 
-    def inputs(self) -> list[dict[str, Any]]:
-        """One entry for each raw column, for a manifest."""
-        media = [
-            {"name": c.name, "modality": c.kind, "dtype": "str" if c.kind == "text" else "bytes", "shape": (),
-             "required": True}
-            for c in self.media
-        ]  # fmt: skip
-        return [*media, *(self.table.inputs() if self.table else ())]
+    def inputs(self) -> tuple[Input, ...]:
+        """The raw columns, as a manifest lists them."""
+        media = (Input(c.name, c.kind, "str" if c.kind == "text" else "bytes") for c in self.media)
+        return (*media, *(self.table.inputs() if self.table else ()))
 
     def to_bytes(self) -> bytes:
         """JSON, equal for equal fits."""
@@ -295,7 +286,7 @@ def fit_samples(
     target: str,
     root: Path | None = None,
     drop: Collection[str] = (),
-    readers: Mapping[str, Any] | None = None,
+    readers: Mapping[str, Reader | TextReader] | None = None,
     limits: Limits | None = None,
 ) -> SamplePreparer:
     """Fit on training rows. `kinds`: of each column, as find_kinds() and media_kinds.find_media() give them; `readers`:
@@ -303,43 +294,44 @@ def fit_samples(
 
     InputError when no column is left, or a column has no value to fit on; what open_source() and the readers raise.
     """
-    given, limits = readers or {}, limits or Limits()
+    fitted_readers, limits = readers or {}, limits or Limits()
     used = [name for name in table.names if name != target and name not in drop and name in kinds]
     media = tuple(
-        MediaColumn(name, kinds[name], given.get(name) or _fit_reader(table, name, kinds[name], root, limits))
+        MediaColumn(name, kinds[name], fitted_readers.get(name) or _fit_reader(table, name, kinds[name], root, limits))
         for name in used
         if kinds[name] in READERS
     )
     _check_array_names(media)
-    rest = {name: kinds[name] for name in used if kinds[name] not in READERS}
-    coded = any(modality_of_kind(kind) for kind in rest.values())
-    if not media and not coded:
+    table_kinds = {name: kinds[name] for name in used if kinds[name] not in READERS}
+    has_features = any(modality_of_kind(kind) for kind in table_kinds.values())
+    if not media and not has_features:
         raise InputError(
             "no column is left to learn from", expected="at least one column besides the target",
             fix="bring a column of files, texts, numbers, categories or dates",
         )  # fmt: skip
     preprocessor = None
-    if coded:
-        preprocessor = fit_preprocessor(table.drop([m.name for m in media]), rest, target=target, drop=drop)
-    read = {column.name for column in media} | {c.name for c in (preprocessor.columns if preprocessor else ())}
-    return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read), limits)
+    if has_features:
+        preprocessor = fit_preprocessor(table.drop([m.name for m in media]), table_kinds, target=target, drop=drop)
+    read_names = {column.name for column in media} | {c.name for c in (preprocessor.columns if preprocessor else ())}
+    return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read_names), limits)
 
 
 def _check_array_names(media: Sequence[MediaColumn]) -> None:
-    """Names that would be those of our own arrays are refused."""
+    """InputError for a column whose name is that of another array of the samples."""
     taken = {TABLE_ARRAY}
     for column in media:
         for name in column.arrays:
             if name in taken or name.endswith(PRESENT_SUFFIX):
                 raise InputError(
                     f"a column of files or texts is called {column.name!r}",
-                    expected=f"another name than {TABLE_ARRAY!r}, one in {PRESENT_SUFFIX!r}, or NAME{SOUND_SUFFIX} beside films in NAME",
+                    expected=f"another name than {TABLE_ARRAY!r}, one in {PRESENT_SUFFIX!r}, or NAME{SOUND_SUFFIX} "
+                    "beside films in NAME",
                     fix=f"rename {column.name!r}",
                 )
             taken.add(name)
 
 
-def table_records(table: Table, start: int, most: int) -> list[dict[str, Any]]:
+def table_records(table: Table, start: int, most: int) -> list[Record]:
     """Up to `most` rows of a table from `start` on, as records."""
     return table.take(np.arange(start, min(start + most, table.num_rows))).records()
 
@@ -355,18 +347,18 @@ def _fit_reader(table: Table, name: str, kind: str, root: Path | None, limits: L
     if kind == "text":
         return reader.fit([str(value) for value in values])
     sources = _open_sources(table.column(name).tolist(), name, kind, root, limits)
-    given = {"seconds": MAX_VIDEO_S} if kind == "video" else {}
+    options = {"seconds": MAX_VIDEO_S} if kind == "video" else {}
     try:
-        return reader.fit(sources, **given)
+        return reader.fit(sources, **options)
     except (BrokenError, TooLargeError):
         whole = [source for source in sources if _can_fit(reader, source)]
         if not whole:
             raise
-        return reader.fit(whole, **given)
+        return reader.fit(whole, **options)
 
 
 def _can_fit(reader: Any, source: Source) -> bool:
-    """Whether a reader can be fitted on it. What cannot be read is told when it is decoded, or masked."""
+    """Whether a reader can be fitted on a source. One that cannot is reported when it is decoded, or masked."""
     try:
         reader.fit([source])
     except (BrokenError, TooLargeError):
@@ -374,23 +366,23 @@ def _can_fit(reader: Any, source: Source) -> bool:
     return True
 
 
-def open_cell(value: Any, kind: str, **given: Any) -> Source:
+def open_cell(value: Any, kind: str, **where: Any) -> Source:
     """The bytes behind one cell of a column of this kind, as open_source() or open_series() finds them."""
     if kind == "series":
         from deepseek.data.media.series import open_series
 
-        return open_series(value, **given)
-    return open_source(value, **given)
+        return open_series(value, **where)
+    return open_source(value, **where)
 
 
 def _open_sources(values: Sequence[Any], column: str, kind: str, root: Path | None, limits: Limits) -> list[Source]:
     """Up to MAX_FITTED_FILES of the values that are there, evenly chosen. Those that cannot be opened are passed over,
     unless that is all of them."""
-    there = [row for row, value in enumerate(values) if not is_missing(value)]
-    step = max(1, len(there) // MAX_FITTED_FILES)
+    present_rows = [row for row, value in enumerate(values) if not is_missing(value)]
+    step = max(1, len(present_rows) // MAX_FITTED_FILES)
     sources: list[Source] = []
     first: InputError | None = None
-    for row in there[::step][:MAX_FITTED_FILES]:
+    for row in present_rows[::step][:MAX_FITTED_FILES]:
         try:
             sources.append(open_cell(values[row], kind, root=root, row=row, column=column, limits=limits))
         except (BrokenError, TooLargeError, MissingError) as error:

@@ -41,28 +41,28 @@ class RequestSamples:
     """N rows. `files`: of each column of files, in the preparer's order; `arrays`: of texts and of the table, with
     their masks; `places` (N,): what each row is called in its request."""
 
-    places: NDArray[np.int64]
+    row_numbers: NDArray[np.int64]
     files: tuple[tuple[FileContents, ...], ...]
     arrays: Arrays
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.row_numbers)
 
     def __getitem__(self, rows: slice) -> RequestSamples:
         arrays = {name: array[rows] for name, array in self.arrays.items()}
-        return RequestSamples(self.places[rows], tuple(column[rows] for column in self.files), arrays)
+        return RequestSamples(self.row_numbers[rows], tuple(column[rows] for column in self.files), arrays)
 
     def __iter__(self) -> Iterator[RequestSamples]:
         return (self[row : row + 1] for row in range(len(self)))
 
     @property
     def num_bytes(self) -> int:
-        """Of all files."""
+        """The size of all files together."""
         return sum(len(data) for column in self.files for files in column for data in files)
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for rows that are the same to the bit, and for no others."""
-        return self.places.tobytes(), self.files, *(self.arrays[name].tobytes() for name in sorted(self.arrays))
+        return self.row_numbers.tobytes(), self.files, *(self.arrays[name].tobytes() for name in sorted(self.arrays))
 
 
 def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple[RequestSamples, tuple[Flag, ...]]:
@@ -72,7 +72,8 @@ def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple
     for a row in which every modality is missing; MalformedError for what is no base64; TooLargeError.
     """
     records = list(records)  # of rows by column each look makes a record
-    preparer.check_names(records)
+    row_numbers = range(len(records))
+    preparer.check_names(records, row_numbers)
     arrays: dict[str, NDArray[Any]] = {}
     files = []
     for column in preparer.media:
@@ -83,20 +84,22 @@ def encode_records(preparer: SamplePreparer, records: Sequence[Record]) -> tuple
             files.append(tuple(_read_files(column, value, row, preparer) for row, value in enumerate(values)))
     flags: tuple[Flag, ...] = ()
     if preparer.table is not None:
-        arrays[TABLE_ARRAY], flags = preparer.table_rows(records)
+        arrays[TABLE_ARRAY], flags = preparer.table_rows(records, row_numbers)
         arrays[TABLE_ARRAY + PRESENT_SUFFIX] = np.ones(len(records), bool)
-    sent = RequestSamples(np.arange(len(records)), tuple(files), arrays)
-    _check_not_empty(preparer, sent)
-    return sent, flags
+    samples = RequestSamples(np.arange(len(records)), tuple(files), arrays)
+    presence = [np.array([bool(contents) for contents in column]) for column in samples.files]
+    presence += [array for name, array in arrays.items() if name.endswith(PRESENT_SUFFIX)]
+    preparer.check_not_empty(presence, row_numbers)
+    return samples, flags
 
 
 def _encode_texts(column: MediaColumn, values: Sequence[Any]) -> dict[str, NDArray[Any]]:
     shape, dtype = column.arrays[column.name]
-    found, there = np.zeros((len(values), *shape), dtype), np.zeros(len(values), bool)
+    ids, is_present = np.zeros((len(values), *shape), dtype), np.zeros(len(values), bool)
     for row, value in enumerate(values):
         if not is_missing(value):
-            found[row], there[row] = column.read_text(value, row), True
-    return {column.name: found, column.name + PRESENT_SUFFIX: there}
+            ids[row], is_present[row] = column.read_text(value, row), True
+    return {column.name: ids, column.name + PRESENT_SUFFIX: is_present}
 
 
 def _read_files(column: MediaColumn, value: Any, row: int, preparer: SamplePreparer) -> FileContents:
@@ -106,65 +109,54 @@ def _read_files(column: MediaColumn, value: Any, row: int, preparer: SamplePrepa
     return tuple(data for _, data in source.files)
 
 
-def _check_not_empty(preparer: SamplePreparer, sent: RequestSamples) -> None:
-    there = [np.array([bool(files) for files in column]) for column in sent.files]
-    there += [array for name, array in sent.arrays.items() if name.endswith(PRESENT_SUFFIX)]
-    empty = np.flatnonzero(~np.any(there, axis=0))
-    if len(empty):
-        raise InputError(
-            f"row {int(empty[0])} has no value in any of {', '.join(preparer.names)}", expected="at least one of them",
-            fix="leave the row out",
-        )  # fmt: skip
-
-
 def pack_requests(parts: Sequence[RequestSamples]) -> dict[str, NDArray[Any]]:
     """The rows of several requests as one set of arrays, which decode_requests() takes apart again."""
     files = [files for part in parts for column in zip(*part.files, strict=True) for files in column]
-    data = [each for every in files for each in every]
-    places = np.concatenate([part.places for part in parts])
-    found: dict[str, NDArray[Any]] = {
+    data = [each for files_of_value in files for each in files_of_value]
+    places = np.concatenate([part.row_numbers for part in parts])
+    arrays: dict[str, NDArray[Any]] = {
         ROW_NUMBERS: places,
         FILE_COUNTS: np.array([len(each) for each in files], np.int64).reshape(len(places), len(parts[0].files)),
         FILE_SIZES: np.array([len(each) for each in data], np.int64),
         FILE_BYTES: np.frombuffer(b"".join(data), np.uint8),
     }
-    return found | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+    return arrays | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
 
 
 def pack_texts(preparer: SamplePreparer, records: Sequence[Record]) -> NDArray[np.bytes_]:
-    """(N,) of each row its texts by column as JSON, which who explains parts of them reads beside the samples: from
-    token ids no text comes back."""
+    """(N,) the texts of each row by column, as JSON. Explanations of parts of a text need them beside the samples,
+    since token ids cannot be turned back into text."""
     columns = [column.name for column in preparer.media if column.kind == "text"]
     return np.array([json.dumps({name: record.get(name) for name in columns}).encode() for record in records])
 
 
 def decode_requests(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:
-    """Samples, and (N,) why a row has none: b"", or the error as JSON."""
+    """The decoded samples of N rows, and (N,) a fault for each row: b"", or the error as JSON."""
     places, counts = arrays[ROW_NUMBERS], arrays[FILE_COUNTS]
     columns = [column for column in preparer.media if column.kind != "text"]
     files = _split_files(arrays[FILE_SIZES].tolist(), arrays[FILE_BYTES].data)
-    found = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE_PREFIX)}
+    samples = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE_PREFIX)}
     for column in columns:
         for name, (shape, dtype) in column.arrays.items():
-            found[name], found[name + PRESENT_SUFFIX] = (
+            samples[name], samples[name + PRESENT_SUFFIX] = (
                 np.zeros((len(places), *shape), dtype),
                 np.zeros(len(places), bool),
             )
     faults = [b""] * len(places)
-    for row, place in enumerate(places.tolist()):
+    for row, row_number in enumerate(places.tolist()):
         for column, count in zip(columns, counts[row].tolist(), strict=True):
             data = tuple(next(files) for _ in range(count))
             if not data or faults[row]:
                 continue
             try:
                 one = data[0] if len(data) == 1 else data
-                read_files = column.read(one, root=None, row=place, limits=preparer.limits)
+                decoded = column.read(one, root=None, row=row_number, limits=preparer.limits)
             except (BrokenError, TooLargeError, MissingError) as error:
                 faults[row] = _serialize_error(error)
                 continue
-            for name, array in read_files.items():
-                found[name][row], found[name + PRESENT_SUFFIX][row] = array, True
-    return Tensors(found), np.array(faults)
+            for name, array in decoded.items():
+                samples[name][row], samples[name + PRESENT_SUFFIX][row] = array, True
+    return Tensors(samples), np.array(faults)
 
 
 def _split_files(sizes: Sequence[int], data: memoryview) -> Iterator[bytes]:
@@ -176,26 +168,26 @@ def _serialize_error(error: InputError) -> bytes:
 
 
 def first_fault(faults: NDArray[np.bytes_]) -> DeepseekError | None:
-    """The first of them, as the error that it was."""
-    told = next((fault for fault in faults.tolist() if fault), None)
-    if told is None:
+    """The first fault of N rows as the exception that it was; None when no row has one."""
+    fault = next((fault for fault in faults.tolist() if fault), None)
+    if fault is None:
         return None
-    found: Mapping[str, str] = json.loads(told)
-    kind = getattr(errors, found["kind"], BrokenError)
-    error: DeepseekError = kind(found["message"], expected=found["expected"], fix=found["fix"])
+    fields: Mapping[str, str] = json.loads(fault)
+    kind = getattr(errors, fields["kind"], BrokenError)
+    error: DeepseekError = kind(fields["message"], expected=fields["expected"], fix=fields["fix"])
     return error
 
 
-def describe_record(preparer: SamplePreparer, record: Record) -> dict[str, Any]:
-    """A record as sentences on it speak of it, by modality: the names of files, or their kinds where they are bytes,
-    the beginnings of texts, and of the table what is there; None for what is missing."""
-    found = {column.name: _describe_value(record.get(column.name), column.kind) for column in preparer.media}
+def describe_record(preparer: SamplePreparer, record: Record) -> dict[str, str | None]:
+    """A short description of each modality of a record, for sentences about it: file names (or kinds, for bytes), the
+    beginnings of texts, and the values of the table. None for a modality that is missing."""
+    descriptions = {column.name: _describe_value(record.get(column.name), column.kind) for column in preparer.media}
     if preparer.table is not None:
         values = ((column.name, record.get(column.name)) for column in preparer.table.columns)
-        found[TABLE_ARRAY] = (
+        descriptions[TABLE_ARRAY] = (
             _shorten(", ".join(f"{name} {value}" for name, value in values if not is_missing(value))) or None
         )
-    return found
+    return descriptions
 
 
 def _describe_value(value: Any, kind: str) -> str | None:

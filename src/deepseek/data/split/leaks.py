@@ -51,22 +51,22 @@ def check_leaks(
 ) -> list[Finding]:
     """Findings over the parts of a table, refusals first. `kinds` names the columns that are read: those that a user
     drops are not in it. `method` is how the rows were split; `own_files` says that the user did it."""
-    found = _find_shared_rows(table, split, kinds)
-    found += [finding for name in kinds if (finding := _find_target_copy(table, name, target, task)) is not None]
-    found += _find_time_leaks(table, split, kinds, method, own_files) + _find_shared_groups(table, split, method)
-    return sorted(found, key=lambda finding: finding.level)
+    findings = _find_shared_rows(table, split, kinds)
+    findings += [finding for name in kinds if (finding := _find_target_copy(table, name, target, task)) is not None]
+    findings += _find_time_leaks(table, split, kinds, method, own_files) + _find_shared_groups(table, split, method)
+    return sorted(findings, key=lambda finding: finding.level)
 
 
 def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> list[Finding]:
-    """Rows of a later part that are also training rows, in every column that is read."""
+    """Findings on rows of the validation and test parts that equal training rows in every column that is read."""
     names = [name for name, kind in kinds.items() if kind not in ("identifier", "constant")]
     if not names:
         return []
     hashes = hash_rows(table, names)
     train = hashes[split.train]
-    _, place, counts = np.unique(train, return_inverse=True, return_counts=True)
-    repeats = float(np.mean(counts[place] > 1)) if len(train) else 0.0  # training rows that have a twin among them
-    found = []
+    _, inverse, counts = np.unique(train, return_inverse=True, return_counts=True)
+    repeats = float(np.mean(counts[inverse] > 1)) if len(train) else 0.0  # training rows that have a twin among them
+    findings = []
     for part, rows in (("test", split.test), ("validation", split.validation)):
         num_same = int(np.isin(hashes[rows], train).sum())
         if not num_same:
@@ -76,8 +76,8 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
         message = (
             f"{num_same} of {len(rows)} {part} rows ({share:.1%}) equal training rows in every column that is read"
         )
-        found.append(Finding(level, f"{part} rows", message, "remove the copies, or split by group:COLUMN"))
-    return found
+        findings.append(Finding(level, f"{part} rows", message, "remove the copies, or split by group:COLUMN"))
+    return findings
 
 
 def hash_rows(table: Table, names: list[str]) -> NDArray[np.uint64]:
@@ -99,14 +99,14 @@ def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _mix_bits(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every bit moves every other."""
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014): every input bit changes every output bit."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
 
 
 def _find_target_copy(table: Table, name: str, target: str, task: Task) -> Finding | None:
-    """A column from which the target can be read off."""
+    """A finding if the target can be read off this column, else None."""
     if table.num_rows < MIN_ROWS or (
         table.num_rows > SAMPLE_ROWS and not _may_be_target_copy(table, name, target, task)
     ):
@@ -130,7 +130,7 @@ def _find_target_copy(table: Table, name: str, target: str, task: Task) -> Findi
 
 
 def _may_be_target_copy(table: Table, name: str, target: str, task: Task) -> bool:
-    """The same question to rows spread over the table: what they deny need not be asked of all."""
+    """Whether a sample of rows, spread over the table, leaves it possible; if not, nobody has to check all rows."""
     rows = np.linspace(0, table.num_rows - 1, SAMPLE_ROWS).astype(np.int64)
     few = Table(
         {key: table.column(key)[rows] for key in (name, target)}, {key: table.types[key] for key in (name, target)}
@@ -146,8 +146,8 @@ def _separates_classes(table: Table, name: str, target: str) -> bool:
     values = table.column(name)
     if values.dtype.kind != "f" or table.num_rows < MIN_SEPARATION_ROWS:
         return False
-    there = np.isfinite(values)
-    values, classes = values[there], _value_bits(table.column(target))[there]
+    finite = np.isfinite(values)
+    values, classes = values[finite], _value_bits(table.column(target))[finite]
     order = np.argsort(values, kind="stable")
     if len(np.unique(values)) <= MAX_LEVELS or len(np.unique(classes)) < 2:
         return False
@@ -157,7 +157,7 @@ def _separates_classes(table: Table, name: str, target: str) -> bool:
 
 
 def _describe_dependence(table: Table, name: str, target: str) -> str:
-    """How a number follows a numeric target, in words; "" when it does not."""
+    """How a numeric column depends exactly on a numeric target, in words; "" when it does not."""
     x, y = table.column(name), table.column(target)
     if x.dtype.kind != "f" or y.dtype.kind != "f":
         return ""
@@ -183,36 +183,36 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 def _find_time_leaks(
     table: Table, split: Split, kinds: Mapping[str, str], method: str, own_files: bool
 ) -> list[Finding]:
-    """Training rows that are later than test rows."""
+    """Findings on training rows that are later than test rows."""
     if not len(split.test):
         return []
-    by, column = parse_split(method, table)
-    names = [column] if by == "time" else [name for name, kind in kinds.items() if kind == "datetime"]
-    found = []
+    how, column = parse_split(method, table)
+    names = [column] if how == "time" else [name for name, kind in kinds.items() if kind == "datetime"]
+    findings = []
     for name in names:
         by_time = f"split by time:{name} (in the shell --split time:{name})"
         values = table.column(name)
         if values.dtype == object:
             values = parse_timestamps(values).astype("datetime64[ms]")
-        there = ~table.missing(name)
-        train, test = (values[rows[there[rows]]] for rows in (split.train, split.test))
+        is_present = ~table.missing_mask(name)
+        train, test = (values[rows[is_present[rows]]] for rows in (split.train, split.test))
         num_later = int((train > test.min()).sum()) if len(train) and len(test) else 0
-        if num_later and (by == "time" or own_files):
+        if num_later and (how == "time" or own_files):
             first = (
                 format_timestamp(int(test.min().astype(np.int64))) if values.dtype.kind == "M" else f"{test.min():g}"
             )
             message = f"{num_later} training rows are later in {name!r} than the first test row ({first})"
-            level: Literal["refuse", "warn"] = "refuse" if by == "time" else "warn"
-            found.append(Finding(level, name, message, f"train on rows before the test rows, or {by_time}"))
-        elif num_later and by == "random":
+            level: Literal["refuse", "warn"] = "refuse" if how == "time" else "warn"
+            findings.append(Finding(level, name, message, f"train on rows before the test rows, or {by_time}"))
+        elif num_later and how == "random":
             message = f"rows are dated by {name!r}, but they are split at random: figures may promise too much"
-            found.append(Finding("warn", name, message, f"{by_time} to test on later rows, as in use"))
-    return found
+            findings.append(Finding("warn", name, message, f"{by_time} to test on later rows, as in use"))
+    return findings
 
 
 def _find_shared_groups(table: Table, split: Split, method: str) -> list[Finding]:
-    by, column = parse_split(method, table)
-    if by != "group":
+    how, column = parse_split(method, table)
+    if how != "group":
         return []
     groups = _value_bits(table.column(column))
     later: Rows = np.concatenate([split.validation, split.test])

@@ -26,38 +26,39 @@ WARNED_ACCURACY = 0.6
 MIN_ROWS = 20
 
 
-def check_presence(there: Mapping[str, NDArray[np.bool_]], target: NDArray[Any], *, task: Task) -> list[Finding]:
-    """Columns whose being there or not tells the class. `there` (N,) by column; `target` (N,) class numbers."""
+def check_presence(presence: Mapping[str, NDArray[np.bool_]], target: NDArray[Any], *, task: Task) -> list[Finding]:
+    """Findings on columns whose presence predicts the class. `presence` (N,) by column; `target` (N,) class numbers."""
     if task == "regression" or len(target) < MIN_ROWS:
         return []
-    found = []
-    for name, seen in there.items():
-        told = balanced_accuracy(seen, target)
-        if told < WARNED_ACCURACY:
+    findings = []
+    for name, is_present in presence.items():
+        accuracy = balanced_accuracy(is_present, target)
+        if accuracy < WARNED_ACCURACY:
             continue
-        shares = [float(seen[target == label].mean()) for label in np.unique(target)]
+        shares = [float(is_present[target == label].mean()) for label in np.unique(target)]
         classes = ", ".join(f"{share:.0%}" for share in shares[:10])
-        found.append(
+        findings.append(
             Finding(
-                "refuse" if told >= REFUSED_ACCURACY else "warn", f"presence:{name}",
-                f"whether {name!r} is there tells the class (balanced accuracy {told:.2f} by that alone; there in "
+                "refuse" if accuracy >= REFUSED_ACCURACY else "warn", f"presence:{name}",
+                f"whether {name!r} is there tells the class (balanced accuracy {accuracy:.2f} by that alone; there in "
                 f"{classes} of the rows of each class)",
                 f"leave {name!r} out (--drop), or bring rows of every class that have it",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
-def balanced_accuracy(seen: NDArray[np.bool_], target: NDArray[Any]) -> float:
-    """Of the best guess of the class by a yes or no; scaled so that chance is .5 for any number of classes.
+def balanced_accuracy(is_present: NDArray[np.bool_], target: NDArray[Any]) -> float:
+    """The balanced accuracy of the best guess of the class by one bit, scaled so that chance is .5 for any number of
+    classes.
 
     >>> balanced_accuracy(np.array([True, True, False, False]), np.array([1, 1, 0, 0]))
     1.0
     """
     labels = np.unique(target)
-    if len(labels) < 2 or seen.all() or not seen.any():
+    if len(labels) < 2 or is_present.all() or not is_present.any():
         return 0.5
-    shares = np.array([seen[target == label].mean() for label in labels])  # of each class, how often it is there
+    shares = np.array([is_present[target == label].mean() for label in labels])  # of each class, how often it is there
     mean = (shares.max() + (1 - shares.min())) / len(labels)  # one class is guessed where it is there, one where not
     chance = 1 / len(labels)
     best = 2 / len(labels)  # by one bit no more than two classes can be told
@@ -70,25 +71,25 @@ def content_free_auc(features: NDArray[Any], target: NDArray[Any], groups: NDArr
     ensemble, metrics = need("sklearn.ensemble", extra="train"), need("sklearn.metrics", extra="train")
     selection = need("sklearn.model_selection", extra="train")
     model = ensemble.HistGradientBoostingClassifier(max_iter=60, max_depth=3, random_state=seed)
-    found = selection.cross_val_predict(
+    probabilities = selection.cross_val_predict(
         model, features, target, groups=groups, cv=selection.GroupKFold(5), method="predict_proba"
     )
-    return float(metrics.roc_auc_score(target, found[:, 1]))
+    return float(metrics.roc_auc_score(target, probabilities[:, 1]))
 
 
 def check_copies(
     values: Mapping[str, Sequence[Any]], split: Split, *, root: Path | None, most_bytes: int = 2**20
 ) -> list[Finding]:
     """Files that stand in the training part and in the test part under different names. `values` (N,) by column."""
-    found = []
+    findings = []
     for name, cells in values.items():
-        marks = [_file_fingerprint(cell, root, most_bytes) for cell in cells]
-        train = {mark for row in split.train.tolist() if (mark := marks[row]) is not None}
-        same = [row for row in split.test.tolist() if marks[row] in train]
+        fingerprints = [_file_fingerprint(cell, root, most_bytes) for cell in cells]
+        train = {fingerprint for row in split.train.tolist() if (fingerprint := fingerprints[row]) is not None}
+        same = [row for row in split.test.tolist() if fingerprints[row] in train]
         if not same:
             continue
         share = len(same) / len(split.test)
-        found.append(
+        findings.append(
             Finding(
                 "refuse" if share > 0.2 else "warn", f"copies:{name}",
                 f"{len(same)} of {len(split.test)} test rows ({share:.1%}) have a file in {name!r} that is also a "
@@ -96,12 +97,12 @@ def check_copies(
                 "remove the copies, or split by group:COLUMN (the patient, the machine)",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def _file_fingerprint(cell: Any, root: Path | None, most_bytes: int) -> bytes | None:
-    """Of the first bytes and the size of a file; None for what is missing, a folder, a device, lies elsewhere or cannot
-    be read."""
+    """A digest of the first bytes and the size of a file. None for a missing value, a folder, a device, a path outside
+    of `root`, or a file that cannot be read."""
     if is_missing(cell):
         return None
     if isinstance(cell, (bytes, bytearray)):

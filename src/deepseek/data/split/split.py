@@ -108,14 +108,14 @@ def parse_split(split: str, table: Table) -> tuple[str, str]:
 
 
 def _strata(table: Table, target: str, task: Task) -> Rows:
-    """What each part should have its share of (N,): classes; for regression every row is of one stratum."""
+    """The stratum of each row (N,), of which every part gets its share: its class; one stratum for regression."""
     if task == "regression":
         return np.zeros(table.num_rows, np.int64)
     return _value_codes(table.column(target))
 
 
 def _value_codes(values: NDArray[Any]) -> Rows:
-    """Equal values, equal numbers (N,); missing is a value of its own."""
+    """A whole number for each value (N,), equal for equal values; missing is a value of its own."""
     names = values.tolist() if values.dtype == object else None
     if names is None:
         return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
@@ -156,7 +156,7 @@ def _part_sizes(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[flo
 def _time_ranks(table: Table, column: str) -> Rows:
     """Place of each row's moment among the different ones (N,). InputError when one is missing."""
     values = table.column(column)
-    missing = table.missing(column)
+    missing = table.missing_mask(column)
     if missing.any():
         raise InputError(
             f"column {column!r} is missing in {int(missing.sum())} rows, which have no place in time",
@@ -178,11 +178,7 @@ def _time_ranks(table: Table, column: str) -> Rows:
 def _split_by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
     num_parts = sum(share > 0 for share in shares)
     if ranks.max() + 1 < num_parts:
-        raise InputError(
-            f"column {column!r} has {ranks.max() + 1} different moments",
-            expected=f"at least {num_parts}",
-            fix="split by another column, or at random",
-        )
+        raise _too_few_error(column, f"{ranks.max() + 1} different moments", num_parts)
     used = [number for number in range(3) if shares[number] > 0]
     cuts = _time_cuts(ranks, np.cumsum([shares[number] for number in used])[:-1])
     return np.array(used)[np.searchsorted(cuts, ranks, side="right")]
@@ -203,12 +199,16 @@ def _time_cuts(ranks: Rows, at: Sequence[float] | NDArray[np.float64]) -> list[i
 def _time_folds(ranks: Rows, num_folds: int, column: str) -> list[tuple[Rows, Rows]]:
     num_folds = min(num_folds, int(ranks.max()))
     if num_folds < 1:
-        raise InputError(
-            f"column {column!r} has one moment only", expected="at least 2", fix="split by another column, or at random"
-        )
+        raise _too_few_error(column, "one moment only", 2)
     cuts = _time_cuts(ranks, np.arange(1, num_folds + 1) / (num_folds + 1))
     block = np.searchsorted(cuts, ranks, side="right")
     return [(np.flatnonzero(block < number), np.flatnonzero(block == number)) for number in range(1, num_folds + 1)]
+
+
+def _too_few_error(column: str, what: str, least: int) -> InputError:
+    return InputError(
+        f"column {column!r} has {what}", expected=f"at least {least}", fix="split by another column, or at random"
+    )
 
 
 def _group_codes(table: Table, column: str) -> Rows:
@@ -222,11 +222,7 @@ def _group_codes(table: Table, column: str) -> Rows:
 def _split_by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: int, column: str) -> Rows:
     num_parts, num_groups = sum(share > 0 for share in shares), int(groups.max()) + 1
     if num_groups < num_parts:
-        raise InputError(
-            f"column {column!r} has {num_groups} groups",
-            expected=f"at least {num_parts}",
-            fix="split by another column, or at random",
-        )
+        raise _too_few_error(column, f"{num_groups} groups", num_parts)
     tables = _group_tables(groups, strata)
     best = _best_assignment(tables, np.array(shares), seed)
     return best[groups]
@@ -235,9 +231,7 @@ def _split_by_group(groups: Rows, strata: Rows, shares: Sequence[float], seed: i
 def _group_folds(groups: Rows, strata: Rows, num_folds: int, seed: int, column: str) -> Rows:
     num_groups = int(groups.max()) + 1
     if num_groups < 2:
-        raise InputError(
-            f"column {column!r} has one group only", expected="at least 2", fix="split by another column, or at random"
-        )
+        raise _too_few_error(column, "one group only", 2)
     num_folds = min(num_folds, num_groups)
     best = _best_assignment(_group_tables(groups, strata), np.full(num_folds, 1 / num_folds), seed)
     return best[groups]
@@ -257,7 +251,7 @@ def _best_assignment(tables: NDArray[np.float64], shares: NDArray[np.float64], s
     """Part of each group (G,): the order of groups, of several, whose parts come nearest to their shares of rows and of
     each stratum."""
     tries = [_assign_groups(tables, shares, np.random.default_rng((seed, number))) for number in range(NUM_TRIES)]
-    return min(tries, key=lambda found: found[0])[1]
+    return min(tries, key=lambda scored: scored[0])[1]
 
 
 def _assign_groups(

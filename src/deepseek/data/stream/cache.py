@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 
 from deepseek.errors import InputError
 
-_HEADER_BYTES = 8  # bytes before a sample: its checksum, and zeros
+_HEADER_BYTES = 8  # before each sample: its checksum, padded with zeros
 VERSION = 1
 
 SampleLayout = Mapping[str, tuple[tuple[int, ...], str]]  # shape and dtype of each array
 
 
 class SampleCache:
-    """Rows 0 to `capacity` have a slot. InputError when not even one fits into max_bytes."""
+    """A file with one slot for each of the rows 0 to `capacity`. InputError when not even one fits into max_bytes."""
 
     def __init__(self, folder: Path, key: str, layout: SampleLayout, *, num_rows: int, max_bytes: int) -> None:
         size = sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in layout.values())
-        self.layout, self.slot = layout, _HEADER_BYTES + size
-        self.capacity = min(num_rows, max_bytes // (self.slot + 1))
+        self.layout, self.slot_bytes = layout, _HEADER_BYTES + size
+        self.capacity = min(num_rows, max_bytes // (self.slot_bytes + 1))
         if self.capacity < 1:
             raise InputError(
-                f"cache_bytes is {max_bytes:,}, and one sample takes {self.slot:,}", expected="room for samples",
+                f"cache_bytes is {max_bytes:,}, and one sample takes {self.slot_bytes:,}", expected="room for samples",
                 fix="give more, or leave the cache out",
             )  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,12 +52,12 @@ class SampleCache:
         self._filled = os.open(folder / f"{stem}.filled", flags, 0o666)
         self._is_full = False
 
-    def filled(self, num_rows: int) -> NDArray[np.bool_]:
-        """Which of the rows 0 to num_rows are there by now, (num_rows,)."""
-        found = np.zeros(num_rows, bool)
-        there = np.frombuffer(os.pread(self._filled, min(num_rows, self.capacity), 0), bool)
-        found[: len(there)] = there
-        return found
+    def filled_mask(self, num_rows: int) -> NDArray[np.bool_]:
+        """Which of the rows 0 to num_rows are stored by now, (num_rows,)."""
+        is_filled = np.zeros(num_rows, bool)
+        stored = np.frombuffer(os.pread(self._filled, min(num_rows, self.capacity), 0), bool)
+        is_filled[: len(stored)] = stored
+        return is_filled
 
     def read(self, row: int, into: Mapping[str, NDArray[Any]]) -> bool:
         """Fill the arrays of one sample, each (1, ...) and contiguous. False when it is not there or not whole."""
@@ -65,8 +65,8 @@ class SampleCache:
             return False
         head = bytearray(_HEADER_BYTES)
         parts = [into[name].view(np.uint8).data for name in self.layout]
-        num_read = os.preadv(self._slots, [head, *parts], row * self.slot)
-        return num_read == self.slot and int.from_bytes(head, "little") == _checksum(parts)
+        num_read = os.preadv(self._slots, [head, *parts], row * self.slot_bytes)
+        return num_read == self.slot_bytes and int.from_bytes(head, "little") == _checksum(parts)
 
     def write(self, row: int, sample: Mapping[str, NDArray[Any]]) -> None:
         """Keep the arrays of one sample, each (1, ...) and contiguous, if the row has a slot. A full disk ends the
@@ -76,7 +76,7 @@ class SampleCache:
         parts = [sample[name].view(np.uint8).data for name in self.layout]
         head = _checksum(parts).to_bytes(_HEADER_BYTES, "little")
         try:
-            os.pwritev(self._slots, [head, *parts], row * self.slot)
+            os.pwritev(self._slots, [head, *parts], row * self.slot_bytes)
             os.pwrite(self._filled, b"\1", row)
         except OSError as error:
             self._is_full = True
@@ -88,7 +88,7 @@ class SampleCache:
 
 
 def _checksum(parts: Sequence[memoryview]) -> int:
-    found = 1  # zeros, as in a slot that was never written, have another one
+    checksum = 1  # zeros, as in a slot that was never written, have another one
     for part in parts:
-        found = zlib.crc32(part, found)
-    return found
+        checksum = zlib.crc32(part, checksum)
+    return checksum

@@ -23,19 +23,19 @@ _NUM_DRAWS = 4_096  # random numbers that are made at a time
 
 @dataclass(frozen=True)
 class ShardSampler:
-    """Rows are counted through all shards, from 0."""
+    """The order of rows for one rank. Rows are counted through all shards, from 0."""
 
     sizes: Sequence[int]  # rows of each shard
-    seed: int | None = 0  # None: as they lie
+    seed: int | None = 0  # of the order; None: as the shards have it
     buffer: int = 4_096
     share: tuple[int, int] = (0, 1)  # rank, number of ranks
 
     def __len__(self) -> int:
-        """Rows of this rank."""
+        """The number of rows of this rank in a pass."""
         return int(sum(self.sizes)) // self.share[1]
 
-    def pieces(self, epoch: int) -> list[tuple[int, int]]:
-        """Parts of shards, first row and the one behind the last, in the order in which they are read.
+    def shard_ranges(self, epoch: int) -> list[tuple[int, int]]:
+        """The parts of shards that this rank reads, in their order: first row, and the one behind the last.
 
         >>> ShardSampler((3, 3), seed=None, share=(1, 3)).pieces(0)
         [(2, 3), (3, 4)]
@@ -55,7 +55,7 @@ class ShardSampler:
 
     def read(self, epoch: int) -> Iterator[int]:
         """The rows in the order in which they are read."""
-        return chain.from_iterable(range(*piece) for piece in self.pieces(epoch))
+        return chain.from_iterable(range(*piece) for piece in self.shard_ranges(epoch))
 
     def rows(self, epoch: int) -> Iterator[int]:
         """The rows in the order in which they are given out.
@@ -63,21 +63,21 @@ class ShardSampler:
         >>> sorted(ShardSampler((3, 5), seed=7, buffer=4).rows(1))
         [0, 1, 2, 3, 4, 5, 6, 7]
         """
-        coming = self.read(epoch)
+        reading = self.read(epoch)
         if self.seed is None:
-            yield from coming
+            yield from reading
             return
         random = np.random.default_rng((self.seed, epoch, self.share[0]))
-        held = list(islice(coming, self.buffer))
-        while len(held) == self.buffer:
+        buffered = list(islice(reading, self.buffer))
+        while len(buffered) == self.buffer:
             for at in random.integers(0, self.buffer, _NUM_DRAWS).tolist():
-                following = next(coming, None)
+                following = next(reading, None)
                 if following is None:
                     break
-                yield held[at]
-                held[at] = following
+                yield buffered[at]
+                buffered[at] = following
             else:
                 continue
             break
-        for at in random.permutation(len(held)).tolist():
-            yield held[at]
+        for at in random.permutation(len(buffered)).tolist():
+            yield buffered[at]

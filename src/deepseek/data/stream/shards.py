@@ -13,18 +13,23 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.contracts import Record
 from deepseek.errors import InputError, MissingError
 
 
 class Shards(Protocol):
-    """Rows are counted through all shards, from 0."""
+    """A set of shards, whose rows are counted through all of them, from 0."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Of each record."""
+        """The columns of each record."""
         ...
 
     @property
@@ -44,7 +49,7 @@ class Shards(Protocol):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What was left out because it is broken, if that was asked for."""
+        """Messages on members that were left out because they are broken, where the user chose that."""
         ...
 
     def digest(self, *, times: bool = False) -> str:
@@ -52,12 +57,26 @@ class Shards(Protocol):
         ...
 
     def name(self, row: int) -> str:
-        """What errors call it: shard and place."""
+        """The name of a row in errors: its shard and its position there."""
         ...
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         """The records of these rows, one after the other. BrokenError for what cannot be read, by shard and place."""
         ...
+
+
+class ShardPositions:
+    """Finds a row by its number through all shards. A base of shards that know their `sizes`."""
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        sizes: Sequence[int] = self.sizes  # type: ignore[attr-defined]  # of the subclass
+        return np.cumsum((0, *sizes))
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """The shard of a row, and the row's index in it."""
+        shard = int(np.searchsorted(self._starts, row, "right")) - 1
+        return shard, row - int(self._starts[shard])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +109,9 @@ class FolderShards:
     def name(self, row: int) -> str:
         return self.names[row]
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
         for row in rows:
-            record: dict[str, Any] = {self.column: self.names[row]}
+            record = {self.column: self.names[row]}
             yield record | {self.target: Path(self.names[row]).parts[0]} if self.target else record
 
 
@@ -104,24 +123,28 @@ def open_folder(root: Path, *, column: str, target: str | None = None, suffixes:
     """
     if not root.is_dir():
         raise MissingError(f"{root}: there is no such folder", expected="a folder of files", fix="check the path")
-    found = []
-    for folder in [each for each in root.iterdir() if each.is_dir() and not each.is_symlink()] if target else [root]:
+    paths = []
+    for folder in (
+        [entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()] if target else [root]
+    ):
         for place, folders, files in os.walk(folder):
             below = Path(place).relative_to(root)
-            found += [str(below / each) for each in files if each.lower().endswith(tuple(suffixes)) and each[0] != "."]
+            paths += [
+                str(below / entry) for entry in files if entry.lower().endswith(tuple(suffixes)) and entry[0] != "."
+            ]
             if not target:
                 folders.clear()
-    if not found:
+    if not paths:
         where = f"in folders, one a class, below {root}" if target else f"in {root}"
         raise MissingError(
             f"there are no files {where}", expected=f"names in {', '.join(suffixes)}",
             fix="check the folder and its layout",
         )  # fmt: skip
-    return FolderShards(root, tuple(sorted(found)), column, target)
+    return FolderShards(root, tuple(sorted(paths)), column, target)
 
 
 def files_digest(files: Iterable[tuple[Path, str]], *, times: bool) -> str:
-    """Of files and what else is said of them."""
+    """The sha256 over files: of each its facts, its size and, with `times`, when it was changed."""
     sha = hashlib.sha256()
     for path, facts in files:
         state = path.stat()

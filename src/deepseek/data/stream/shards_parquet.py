@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Source
-from deepseek.data.stream.shards import check_files, files_digest
+from deepseek.data.stream.shards import ShardPositions, check_files, files_digest
 from deepseek.data.table.arrow import from_arrow
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -30,8 +27,8 @@ _BATCH_ROWS = 256  # that are decoded at a time
 
 
 @dataclass(frozen=True, eq=False)
-class ParquetShards:
-    """Rows of several files."""
+class ParquetShards(ShardPositions):
+    """The rows of several Parquet files; each row group is a shard."""
 
     files: tuple[Path, ...]
     columns: tuple[str, ...]
@@ -41,41 +38,33 @@ class ParquetShards:
     is_random: bool = False
     faults: tuple[str, ...] = ()
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum((0, *self.sizes))
-
     def digest(self, *, times: bool = False) -> str:
         layout = [size for size, (_, group, _) in zip(self.sizes, self.groups, strict=True) if group >= 0]
         return files_digest(((path, f"{path.name}\0{layout}") for path in self.files), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self._place(row)
+        shard, at = self.locate(row)
         number, _, first = self.groups[shard]
         return f"{self.files[number].name}: row {first + at}"
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
-        opened, begin = -1, 0
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
+        open_shard, begin = -1, 0
         batches: Iterator[Any] = iter(())
         batch, records = None, None  # rows begin to begin + len(batch) of the shard; records once one is wanted
         for row in rows:
-            shard, at = self._place(row)
-            if shard != opened or at < begin:
-                opened, batches, begin, batch, records = shard, self._batches(shard), 0, None, None
-            while batch is None or at >= begin + len(batch):
+            shard, index = self.locate(row)
+            if shard != open_shard or index < begin:
+                open_shard, batches, begin, batch, records = shard, self._batches(shard), 0, None, None
+            while batch is None or index >= begin + len(batch):
                 begin += len(batch) if batch is not None else 0
                 batch, records = next(batches), None
-            records = records or self._records(batch, opened, begin)
-            yield records[at - begin]
-
-    def _place(self, row: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._starts, row, "right")) - 1
-        return shard, row - int(self._starts[shard])
+            records = records or self._records(batch, open_shard, begin)
+            yield records[index - begin]
 
     def _batches(self, shard: int) -> Iterator[Any]:
         pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")
         number, group, _ = self.groups[shard]
-        called = f"{self.files[number].name}, row group {group}"
+        display_name = f"{self.files[number].name}, row group {group}"
         num_left = self.sizes[shard]
         try:
             with parquet.ParquetFile(self.files[number]) as file:
@@ -83,25 +72,28 @@ class ParquetShards:
                     num_left -= len(batch)
                     yield batch
         except (pa.ArrowException, OSError) as error:
-            raise _broken_error(called, error) from error
+            raise _broken_error(display_name, error) from error
         if num_left:
-            raise _broken_error(called, f"{num_left} rows are missing")
+            raise _broken_error(display_name, f"{num_left} rows are missing")
 
-    def _records(self, batch: Any, shard: int, begin: int) -> list[dict[str, Any]]:
+    def _records(self, batch: Any, shard: int, begin: int) -> list[Record]:
         pa = need("pyarrow", extra="tabular")
         number, _, first = self.groups[shard]
         path, table = self.files[number].name, pa.Table.from_batches([batch])
-        found: dict[str, list[Any]] = {}
+        files_by_column: dict[str, list[Any]] = {}
         for column in self.columns:
             kind = batch.schema.field(column).type
             if not (_is_binary_type(pa, kind) or _is_file_struct_type(pa, kind)):
                 continue
             table = table.drop_columns([column])
             cells = enumerate(batch[column].to_pylist(), first + begin)
-            found[column] = [_cell_source(cell, f"{path}: row {row}") for row, cell in cells]
+            files_by_column[column] = [_cell_source(cell, f"{path}: row {row}") for row, cell in cells]
         table = table.replace_schema_metadata(None)  # a column that is asked for by name is read, index or not
         records = from_arrow(table).records() if table.num_columns else [{} for _ in range(len(batch))]
-        return [record | {name: cells[row] for name, cells in found.items()} for row, record in enumerate(records)]
+        return [
+            {**record, **{name: cells[row] for name, cells in files_by_column.items()}}
+            for row, record in enumerate(records)
+        ]
 
 
 def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | None = None) -> ParquetShards:
@@ -114,7 +106,7 @@ def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | 
     names = tuple(dict.fromkeys(columns))
     groups: list[tuple[int, int, int]] = []
     sizes: list[int] = []
-    types: dict[str, Any] = {}
+    types: dict[str, object] = {}
     for number, path in enumerate(files):
         metadata, schema = _read_footer(path)
         for name in names:
@@ -147,9 +139,11 @@ def _read_footer(path: Path) -> tuple[Any, Any]:
         raise _broken_error(path.name, error) from error
 
 
-def _broken_error(called: str, why: object) -> BrokenError:
+def _broken_error(display_name: str, reason: object) -> BrokenError:
     return BrokenError(
-        f"{called} cannot be read: {str(why)[:200]}", expected="a whole Parquet file", fix="write or copy it again"
+        f"{display_name} cannot be read: {str(reason)[:200]}",
+        expected="a whole Parquet file",
+        fix="write or copy it again",
     )
 
 
@@ -162,8 +156,8 @@ def _is_file_struct_type(pa: Any, kind: Any) -> bool:
     return bool(pa.types.is_struct(kind)) and {field.name for field in kind} == {"bytes", "path"}
 
 
-def _cell_source(cell: Any, called: str) -> Any:
-    """Bytes as a file that knows where it lay; a struct of Hugging Face by its bytes, else by its path."""
+def _cell_source(cell: Any, display_name: str) -> Any:
+    """Bytes as a Source that is named by where it lay; of a struct of Hugging Face its bytes, else its path."""
     if isinstance(cell, dict):
         cell = cell["bytes"] if cell["bytes"] is not None else cell["path"]
-    return Source(called, ((called, cell),)) if isinstance(cell, bytes) else cell
+    return Source(display_name, ((display_name, cell),)) if isinstance(cell, bytes) else cell

@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError, Limits, Source
 from deepseek.data.media.text import decode_text
 from deepseek.data.samples.preparer import BrokenPolicy
-from deepseek.data.stream.shards import check_files, files_digest
+from deepseek.data.stream.shards import ShardPositions, check_files, files_digest
 from deepseek.errors import InputError
 
 _MEMBER_NAME = re.compile(r"^((?:.*/)?[^./][^./]*)\.([^/]+)$")
@@ -40,16 +41,16 @@ _BLOCK_BYTES = 512  # bytes
 
 @dataclass(frozen=True, eq=False)
 class TarIndex:
-    """Where the members of one shard lie. N samples, C columns."""
+    """The positions of the members of one shard: N samples, C columns."""
 
     keys: tuple[str, ...]  # (N,)
-    places: NDArray[np.int64]  # (N, C, 2) first byte and size; -1 where a sample has no such member
+    offsets: NDArray[np.int64]  # (N, C, 2) first byte and size; -1 where a sample has no such member
     suffixes: NDArray[np.int8]  # (N, C) which of the column's suffixes it has
 
 
 @dataclass(frozen=True, eq=False)
-class TarShards:
-    """Samples of several files."""
+class TarShards(ShardPositions):
+    """The samples of several tar files; each file is a shard."""
 
     files: tuple[Path, ...]
     wanted: Mapping[str, tuple[str, ...]]  # suffixes of each column
@@ -66,50 +67,44 @@ class TarShards:
     def sizes(self) -> Sequence[int]:
         return tuple(len(index.keys) for index in self.indices)
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum((0, *self.sizes))
-
     def digest(self, *, times: bool = False) -> str:
         facts = (f"{path.name}\0{size}" for path, size in zip(self.files, self.sizes, strict=True))
         return files_digest(zip(self.files, facts, strict=True), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self._place(row)
+        shard, at = self.locate(row)
         return f"{self.files[shard].name}: {self.indices[shard].keys[at]}"
 
-    def read(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
-        opened, handle = -1, -1
+    def read(self, rows: Iterable[int]) -> Iterator[Record]:
+        open_shard, handle = -1, -1
         try:
             for row in rows:
-                shard, at = self._place(row)
-                if shard != opened:
+                shard, index = self.locate(row)
+                if shard != open_shard:
                     if handle >= 0:
                         os.close(handle)
-                    opened, handle = shard, os.open(self.files[shard], os.O_RDONLY)
-                yield self._record(handle, shard, at)
+                    open_shard, handle = shard, os.open(self.files[shard], os.O_RDONLY)
+                yield self._record(handle, shard, index)
         finally:
             if handle >= 0:
                 os.close(handle)
 
-    def _place(self, row: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._starts, row, "right")) - 1
-        return shard, row - int(self._starts[shard])
-
-    def _record(self, handle: int, shard: int, at: int) -> dict[str, Any]:
+    def _record(self, handle: int, shard: int, at: int) -> Record:
         index, record = self.indices[shard], dict[str, Any]()
         for number, (column, names) in enumerate(self.wanted.items()):
-            start, size = index.places[at, number].tolist()
+            start, size = index.offsets[at, number].tolist()
             if start < 0:
                 record[column] = None
                 continue
             suffix = names[int(index.suffixes[at, number])]
             member = f"{index.keys[at]}.{suffix}"
-            called = f"{self.files[shard].name}: {member}"
+            display_name = f"{self.files[shard].name}: {member}"
             data = os.pread(handle, size, start)
             if len(data) != size:
-                raise BrokenError(f"{called} is cut off", expected="the shard as it was opened", fix="copy it again")
-            record[column] = _parse_member(data, called, suffix, column)
+                raise BrokenError(
+                    f"{display_name} is cut off", expected="the shard as it was opened", fix="copy it again"
+                )
+            record[column] = _parse_member(data, display_name, suffix, column)
         return record
 
 
@@ -141,7 +136,7 @@ the pattern.
 
 
 class _IndexBuilder:
-    """The index of one shard in the making."""
+    """Builds the index of one shard, a member at a time."""
 
     def __init__(self, path: Path, wanted: Mapping[str, tuple[str, ...]]) -> None:
         self.path, self.wanted, self.seen = path, wanted, set[str]()
@@ -151,13 +146,15 @@ class _IndexBuilder:
         self._key, self._is_double = "", False
 
     def add(self, name: str, member: tarfile.TarInfo) -> str | None:
-        """Take a member if one of the columns wants it; what is wrong with it."""
+        """Add a member if one of the columns reads its suffix. Returns what is wrong with it, None if nothing is."""
         matched = _MEMBER_NAME.match(name)
         if matched is None:
             return None
         key, suffix = matched[1], matched[2].lower()
-        asking = [(at, each.index(suffix)) for at, each in enumerate(self.wanted.values()) if suffix in each]
-        if not asking:
+        matches = [
+            (at, suffixes.index(suffix)) for at, suffixes in enumerate(self.wanted.values()) if suffix in suffixes
+        ]
+        if not matches:
             return None
         self.seen.add(suffix)
         if key != self._key:
@@ -168,14 +165,14 @@ class _IndexBuilder:
                 self._chosen.append([0] * len(self.wanted))
         if self._is_double:
             return "it is of a second sample of that key"
-        if any(self._places[-1][at][0] >= 0 for at, _ in asking):
+        if any(self._places[-1][at][0] >= 0 for at, _ in matches):
             return "it is a second member for one column of that sample"
-        for at, which in asking:
+        for at, which in matches:
             self._places[-1][at], self._chosen[-1][at] = (member.offset_data, member.size), which
         return None
 
-    def made(self) -> TarIndex:
-        """The index. InputError when a column has no member at all."""
+    def build(self) -> TarIndex:
+        """The finished index. InputError when a column has no member at all."""
         for column, suffixes in self.wanted.items():
             if not self.seen.intersection(suffixes):
                 raise InputError(
@@ -198,11 +195,11 @@ def _index_shard(
                     fix="write the shard again, or leave out what is broken with broken='mask'",
                 )  # fmt: skip
             faults.append(f"{path.name}: {name}: {what}")
-    return making.made()
+    return making.build()
 
 
 def _read_members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo, str | None]]:
-    """Name, member, and what is wrong with it; folders are passed over."""
+    """Name and header of each member, and what is wrong with it or None; folders are left out."""
     nothing, num_bytes = tarfile.TarInfo(), path.stat().st_size
     try:
         archive = tarfile.open(path, "r:")  # noqa: SIM115 - closed below, where its end has been looked at
@@ -244,17 +241,19 @@ def _find_problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> st
     return None
 
 
-def _parse_member(data: bytes, called: str, suffix: str, column: str) -> Any:
+def _parse_member(data: bytes, display_name: str, suffix: str, column: str) -> Any:
     if suffix in _TEXT_SUFFIXES:
-        return decode_text(data, called).strip()
+        return decode_text(data, display_name).strip()
     if suffix != "json":
-        return Source(called, ((called, data),))
+        return Source(display_name, ((display_name, data),))
     try:
-        found = json.loads(data)
+        fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BrokenError(
-            f"{called} is no JSON: {error}", expected="an object of fields", fix="write it again"
+            f"{display_name} is no JSON: {error}", expected="an object of fields", fix="write it again"
         ) from error
-    if not isinstance(found, dict):
-        raise BrokenError(f"{called} is a {type(found).__name__}", expected="an object of fields", fix="write it again")
-    return found.get(column)
+    if not isinstance(fields, dict):
+        raise BrokenError(
+            f"{display_name} is a {type(fields).__name__}", expected="an object of fields", fix="write it again"
+        )
+    return fields.get(column)

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.media.source import BrokenError
-from deepseek.data.samples.decoders import Chunk, DecoderPool
+from deepseek.data.samples.decoders import Chunk, DecodeOptions, DecoderPool
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer, Samples
 from deepseek.data.stream.cache import SampleCache
 from deepseek.data.stream.shard_sampler import ShardSampler
@@ -80,43 +81,43 @@ class StreamBatch:
 
 @dataclass(slots=True)
 class _PendingBatch:
-    """A batch on its way: what is known before the missing samples are decoded."""
+    """A batch before decoding: N rows, of which M are not in the cache."""
 
     rows: NDArray[np.int64]  # (N,)
     is_fresh: NDArray[np.bool_]  # (N,) to be decoded, not in the cache
-    labels: NDArray[Any]  # (M,) of those that are
-    chunk: Chunk  # those
+    labels: NDArray[Any]  # (M,) the targets of the fresh rows
+    chunk: Chunk  # the records of the fresh rows
 
 
-def parse_label(record: Mapping[str, Any], target: str, numbers: Mapping[str, int] | None, where: str) -> float:
-    """The number of a record's class, or its value where there are no classes. InputError, which says `where`, for
-    another."""
+def parse_label(record: Record, target: str, numbers: Mapping[str, int] | None, where: str) -> float:
+    """The class number of a record's target, or its value where there are no classes. InputError, which names `where`,
+    for a label that is unknown or a value that is no number."""
     value = record[target]
     try:
-        found = float(value) if numbers is None else numbers[level_name(value) or ""]
+        label = float(value) if numbers is None else numbers[level_name(value) or ""]
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
             f"{where}: the target {target!r} is {value!r:.100}",
             expected="a number" if numbers is None else f"one of {', '.join(map(str, numbers))}"[:200],
             fix="mend it, leave the row out, or give labels=",
         ) from error
-    if found != found:  # noqa: PLR0124 - NaN
+    if label != label:  # noqa: PLR0124 - NaN
         raise InputError(f"{where} has no value of {target!r}", expected="a number", fix="leave the row out")
-    return found
+    return label
 
 
 class ResumableStream(ABC):
-    """Where a stream stands: how many passes it has given, and batches of this one. Its kin says what the order of rows
-    depends on."""
+    """A stream that can be entered at any batch: how many passes it has given, and batches of this one. A subclass says
+    what the order of its rows depends on."""
 
-    what = ""  # that, in words
+    order_facts = ""  # what the order depends on, in words
 
     def __init__(self) -> None:
         self.epoch = self.batch = 0
         self._start = 0  # batches that the next pass leaves out
 
     def set_epoch(self, epoch: int) -> None:
-        """Of the next pass. Else each pass that ends begins the next."""
+        """Set the number of the next pass. Otherwise each pass that ends begins the next."""
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,10 +125,10 @@ class ResumableStream(ABC):
         return {"epoch": self.epoch, "batch": self.batch, "order": self._identity()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next pass goes on behind that batch. InputError when the state is of another order of rows."""
+        """Let the next pass continue behind that batch. InputError when the state is of another order of rows."""
         if state["order"] != self._identity():
             raise InputError(
-                "the state is of another stream", expected=f"the {self.what} of that one",
+                "the state is of another stream", expected=f"the {self.order_facts} of that one",
                 fix="open it as it was, or begin anew",
             )  # fmt: skip
         self.epoch, self.batch = int(state["epoch"]), int(state["batch"])
@@ -135,7 +136,7 @@ class ResumableStream(ABC):
 
     @abstractmethod
     def _identity(self) -> Any:
-        """JSON, equal for equal orders."""
+        """A JSON value that is equal exactly for equal orders of rows."""
 
 
 class ShardStream(ResumableStream):
@@ -145,7 +146,7 @@ class ShardStream(ResumableStream):
     lack a column, or there are fewer rows than ranks.
     """
 
-    what = "shards, seed, batch_size, buffer and ranks"
+    order_facts = "shards, seed, batch_size, buffer and ranks"
 
     def __init__(
         self,
@@ -173,13 +174,8 @@ class ShardStream(ResumableStream):
             )  # fmt: skip
         super().__init__()
         self.faults: dict[tuple[int, str], str] = {}  # what was masked or left out, by row and column
-        self._decoders = DecoderPool(
-            preparer,
-            root=shards.root,
-            broken=self.config.broken,
-            workers=self.config.workers,
-            keep_empty=self.config.broken == "mask",
-        )
+        options = DecodeOptions(shards.root, self.config.broken, keep_empty=self.config.broken == "mask")
+        self._decoders = DecoderPool(preparer, options, self.config.workers)
         self._cache: SampleCache | None = None
 
     def __len__(self) -> int:
@@ -212,70 +208,71 @@ class ShardStream(ResumableStream):
         waiting = deque[_PendingBatch]()
 
         def chunks() -> Iterator[Chunk]:
-            for asked in self._asked(epoch, start):
-                waiting.append(asked)
-                yield asked.chunk
+            for pending in self._pending_batches(epoch, start):
+                waiting.append(pending)
+                yield pending.chunk
 
-        for samples in self._decoders.decoded(chunks()):
-            yield self._joined(waiting.popleft(), samples)
+        for samples in self._decoders.decode_chunks(chunks()):
+            yield self._assemble_batch(waiting.popleft(), samples)
 
-    def _asked(self, epoch: int, start: int) -> Iterator[_PendingBatch]:
+    def _pending_batches(self, epoch: int, start: int) -> Iterator[_PendingBatch]:
         """The batches from `start` on, the records of what is not in the cache read."""
-        size, coming = self.config.batch_size, self.order.rows(epoch)
+        size, rows_to_come = self.config.batch_size, self.order.rows(epoch)
         num_rows = sum(self.shards.sizes)
-        filled = self._cache.filled(num_rows) if self._cache else np.zeros(num_rows, bool)
-        given = np.fromiter(islice(coming, start * size), np.int64)
-        read = self._read_any if self.shards.is_random else self._in_order(epoch, given, filled)
+        filled = self._cache.filled_mask(num_rows) if self._cache else np.zeros(num_rows, bool)
+        passed_rows = np.fromiter(islice(rows_to_come, start * size), np.int64)
+        read = self._read_any if self.shards.is_random else self._ordered_reader(epoch, passed_rows, filled)
         for _ in range(start, len(self)):
-            rows = np.fromiter(islice(coming, size), np.int64)
+            rows = np.fromiter(islice(rows_to_come, size), np.int64)
             is_fresh = ~filled[rows]
-            found = read(rows[is_fresh].tolist())
-            gone = [row for row, record in found.items() if record is None]
-            if gone:
-                kept = ~np.isin(rows, gone)
+            records_by_row = read(rows[is_fresh].tolist())
+            unreadable = [row for row, record in records_by_row.items() if record is None]
+            if unreadable:
+                kept = ~np.isin(rows, unreadable)
                 rows, is_fresh = rows[kept], is_fresh[kept]
-            fresh = {row: record for row, record in found.items() if record is not None}
+            fresh = {row: record for row, record in records_by_row.items() if record is not None}
             labels = [self._label(record, row) for row, record in fresh.items()]
             records = [{name: record[name] for name in self._columns} for record in fresh.values()]
             yield _PendingBatch(rows, is_fresh, np.array(labels, self._label_dtype), Chunk(tuple(fresh), records))
 
-    def _read_any(self, rows: Sequence[int]) -> dict[int, dict[str, Any] | None]:
+    def _read_any(self, rows: Sequence[int]) -> dict[int, Record | None]:
         """Records of any rows; None for one that cannot be read, where that is to be masked."""
         try:
             return dict(zip(rows, self.shards.read(rows), strict=True))
         except BrokenError:
             if self.config.broken == "fail":
                 raise
-        found: dict[int, dict[str, Any] | None] = {}
+        records_by_row: dict[int, Record | None] = {}
         for row in rows:
             try:
-                found[row] = next(self.shards.read([row]))
+                records_by_row[row] = next(self.shards.read([row]))
             except BrokenError as error:
-                found[row] = None
+                records_by_row[row] = None
                 self.faults[row, ""] = str(error)
-        return found
+        return records_by_row
 
-    def _in_order(
-        self, epoch: int, given: NDArray[np.int64], filled: NDArray[np.bool_]
-    ) -> Callable[[Sequence[int]], dict[int, dict[str, Any] | None]]:
-        """A function as _read_any() for shards that are read in order: it holds what comes before its turn."""
+    def _ordered_reader(
+        self, epoch: int, passed_rows: NDArray[np.int64], filled: NDArray[np.bool_]
+    ) -> Callable[[Sequence[int]], dict[int, Record | None]]:
+        """A function like _read_any() for shards that are read in order: it keeps the records that come before their
+        turn."""
         is_done = filled.copy()
-        is_done[given] = True
+        is_done[passed_rows] = True
         named, wanted = tee(row for row in self.order.read(epoch) if not is_done[row])
-        coming = zip(named, self.shards.read(wanted), strict=True)
-        held: dict[int, dict[str, Any]] = {}
+        reading = zip(named, self.shards.read(wanted), strict=True)
+        buffered: dict[int, Record] = {}
 
-        def read(rows: Sequence[int]) -> dict[int, dict[str, Any] | None]:
-            found: dict[int, dict[str, Any] | None] = {}
+        def read(rows: Sequence[int]) -> dict[int, Record | None]:
+            records_by_row: dict[int, Record | None] = {}
             for row in rows:
-                while row not in held:
-                    number, held[number] = next(coming)
-                found[row] = held.pop(row)
-            return found
+                while row not in buffered:
+                    number, buffered[number] = next(reading)
+                records_by_row[row] = buffered.pop(row)
+            return records_by_row
 
         return read
 
-    def _label(self, record: Mapping[str, Any], row: int) -> float:
+    def _label(self, record: Record, row: int) -> float:
         return 0 if self.target is None else parse_label(record, self.target, self._numbers, self.shards.name(row))
 
     # ---- a batch
@@ -284,56 +281,56 @@ class ShardStream(ResumableStream):
     def _label_dtype(self) -> str:
         return "int64" if self._numbers is not None else "float32"
 
-    def _joined(self, asked: _PendingBatch, samples: Samples) -> StreamBatch:
+    def _assemble_batch(self, pending: _PendingBatch, samples: Samples) -> StreamBatch:
         """Decoded and cached samples in the order of the batch."""
         for fault in samples.faults:
-            self.faults[int(asked.chunk.numbers[fault.row]), fault.column] = fault.message
-        if self._cache is None or asked.is_fresh.all():
-            found = {**samples.arrays, LABEL_ARRAY: asked.labels}
+            self.faults[int(pending.chunk.row_numbers[fault.row]), fault.column] = fault.message
+        if self._cache is None or pending.is_fresh.all():
+            arrays = {**samples.arrays, LABEL_ARRAY: pending.labels}
         else:
-            found = self._with_cached(asked, samples, self._cache)
+            arrays = self._merge_cached(pending, samples, self._cache)
         if self._cache is not None:
             faulty = {fault.row for fault in samples.faults}
-            for at, row in enumerate(asked.chunk.numbers):
-                if at not in faulty:
-                    fresh = {**samples.arrays, LABEL_ARRAY: asked.labels}
-                    self._cache.write(row, {name: array[at : at + 1] for name, array in fresh.items()})
-        rows = asked.rows
+            for index, row in enumerate(pending.chunk.row_numbers):
+                if index not in faulty:
+                    fresh = {**samples.arrays, LABEL_ARRAY: pending.labels}
+                    self._cache.write(row, {name: array[index : index + 1] for name, array in fresh.items()})
+        rows = pending.rows
         if len(rows):
-            is_there = np.any([found[name + PRESENT_SUFFIX] for name in self.preparer.names], axis=0)
-            told = {row for row, _ in self.faults}
-            for row in set(rows[~is_there].tolist()) - told:
+            is_there = np.any([arrays[name + PRESENT_SUFFIX] for name in self.preparer.names], axis=0)
+            faulty_rows = {row for row, _ in self.faults}
+            for row in set(rows[~is_there].tolist()) - faulty_rows:
                 self.faults[row, ""] = f"{self.shards.name(row)} has no value at all"
             if not is_there.all():
-                rows, found = rows[is_there], {name: array[is_there] for name, array in found.items()}
+                rows, arrays = rows[is_there], {name: array[is_there] for name, array in arrays.items()}
         if not len(rows):
             raise BrokenError(
                 f"no row of batch {self.batch} in epoch {self.epoch} can be read: {list(self.faults.values())[-1]}",
                 expected="some that can", fix="leave the broken shard out",
             )  # fmt: skip
-        labels = found.pop(LABEL_ARRAY)
-        return StreamBatch(found, labels if self.target else None, rows)
+        labels = arrays.pop(LABEL_ARRAY)
+        return StreamBatch(arrays, labels if self.target else None, rows)
 
-    def _with_cached(self, asked: _PendingBatch, samples: Samples, cache: SampleCache) -> dict[str, NDArray[Any]]:
-        fresh = {**samples.arrays, LABEL_ARRAY: asked.labels}
-        found = {name: np.empty((len(asked.rows), *shape), dtype) for name, (shape, dtype) in cache.layout.items()}
-        for name, array in found.items():
-            if name in fresh and len(asked.labels):
-                array[asked.is_fresh] = fresh[name]
-        for at in np.flatnonzero(~asked.is_fresh).tolist():
-            views, row = {name: array[at : at + 1] for name, array in found.items()}, int(asked.rows[at])
+    def _merge_cached(self, pending: _PendingBatch, samples: Samples, cache: SampleCache) -> dict[str, NDArray[Any]]:
+        fresh = {**samples.arrays, LABEL_ARRAY: pending.labels}
+        arrays = {name: np.empty((len(pending.rows), *shape), dtype) for name, (shape, dtype) in cache.layout.items()}
+        for name, array in arrays.items():
+            if name in fresh and len(pending.labels):
+                array[pending.is_fresh] = fresh[name]
+        for index in np.flatnonzero(~pending.is_fresh).tolist():
+            views, row = {name: array[index : index + 1] for name, array in arrays.items()}, int(pending.rows[index])
             if cache.read(row, views):
                 continue
             record = next(self.shards.read([row]))  # a slot that is not whole
             chunk = Chunk((row,), [{name: record[name] for name in self._columns}])
             again = {
-                **self._decoders.here(chunk).arrays,
+                **self._decoders.decode_here(chunk).arrays,
                 LABEL_ARRAY: np.array([self._label(record, row)], self._label_dtype),
             }
             for name, view in views.items():
                 view[:] = again[name]
             cache.write(row, views)
-        return found
+        return arrays
 
     def _open_cache(self) -> None:
         if self.config.cache is None or self._cache is not None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, SamplePreparer
 from deepseek.data.stream.stream import LABEL_ARRAY, ResumableStream, StreamBatch, StreamConfig, parse_label
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 
 FAULT_ARRAY = ".fault"  # what was masked in a row, in words; "" for most
 _TASK_ROWS = 64  # that one task decodes at a time
@@ -48,21 +49,21 @@ def decode_dataset(
     InputError when the dataset lacks a column; in the pass, what SamplePreparer.rows() raises.
     """
     wanted = (*preparer.columns(), *((target,) if target else ()))
-    lacking = [name for name in wanted if name not in dataset.columns()]
-    if lacking:
+    missing = [name for name in wanted if name not in dataset.columns()]
+    if missing:
         raise InputError(
-            f"the dataset has no column {lacking[0]!r}", expected=f"columns {', '.join(wanted)}",
+            f"the dataset has no column {missing[0]!r}", expected=f"columns {', '.join(wanted)}",
             fix="read the columns that the samples are made of, and the target",
         )  # fmt: skip
     numbers = None if labels is None else {label: number for number, label in enumerate(labels)}
-    given = {
+    options = {
         "preparer": preparer.to_bytes(), "target": target, "numbers": numbers, "root": root, "broken": broken,
     }  # fmt: skip
-    found = dataset.select_columns(list(wanted)).map_batches(
-        _decode_block, batch_size=_TASK_ROWS, batch_format="pyarrow", fn_kwargs=given
+    samples = dataset.select_columns(list(wanted)).map_batches(
+        _decode_block, batch_size=_TASK_ROWS, batch_format="pyarrow", fn_kwargs=options
     )
-    found.context.execution_options.preserve_order = True
-    return found
+    samples.context.execution_options.preserve_order = True
+    return samples
 
 
 def _decode_block(
@@ -75,19 +76,19 @@ def _decode_block(
 ) -> dict[str, NDArray[Any]]:
     """One task: a table of rows -> arrays (N, ...)."""
     records = batch.to_pylist()
-    chosen = SamplePreparer.from_bytes(preparer)
+    fitted = SamplePreparer.from_bytes(preparer)
     inputs = [{name: value for name, value in record.items() if name != target} for record in records]
-    samples = chosen.rows(inputs, root=root, broken=broken, keep_empty=broken == "mask")
-    found = dict(samples.arrays)
-    told = [""] * len(records)
+    samples = fitted.rows(inputs, root=root, broken=broken, keep_empty=broken == "mask")
+    arrays = dict(samples.arrays)
+    messages = [""] * len(records)
     for fault in samples.faults:
-        told[fault.row] = fault.message
-    found[FAULT_ARRAY] = np.array(told, np.str_)
+        messages[fault.row] = fault.message
+    arrays[FAULT_ARRAY] = np.array(messages, np.str_)
     if target is not None:
         values = [parse_label(record, target, numbers, f"row {at} of a block") for at, record in enumerate(records)]
-        found[LABEL_ARRAY] = np.array(values, np.float32 if numbers is None else np.int64)
-    is_there = np.any([found[name + PRESENT_SUFFIX] for name in chosen.names], axis=0)
-    return {name: array[is_there] for name, array in found.items()}
+        arrays[LABEL_ARRAY] = np.array(values, np.float32 if numbers is None else np.int64)
+    is_there = np.any([arrays[name + PRESENT_SUFFIX] for name in fitted.names], axis=0)
+    return {name: array[is_there] for name, array in arrays.items()}
 
 
 class RayStream(ResumableStream):
@@ -98,7 +99,7 @@ class RayStream(ResumableStream):
     of the files, read them with Ray's shuffle.
     """
 
-    what = "num_rows, seed, batch_size and buffer"
+    order_facts = "num_rows, seed, batch_size and buffer"
 
     def __init__(self, rows: Any, *, num_rows: int, config: StreamConfig | None = None) -> None:
         self.rows, self.num_rows, self.config = rows, num_rows, config or StreamConfig()
@@ -117,7 +118,7 @@ class RayStream(ResumableStream):
         self.batch, self._start = self._start, 0
         for arrays in islice(self._batches(), self.batch, len(self)):
             self.batch += 1  # before it is given: who has it may ask for the state
-            yield self._joined(arrays)
+            yield self._assemble_batch(arrays)
         if self.batch < len(self):
             raise InputError(
                 f"the pass ended after {self.batch} batches", expected=f"{len(self)}, of {self.num_rows} rows",
@@ -137,9 +138,12 @@ class RayStream(ResumableStream):
         size = self.config.batch_size
         return iter(self.rows.iter_batches(batch_size=size, batch_format="numpy", drop_last=True, **shuffle))
 
-    def _joined(self, arrays: dict[str, NDArray[Any]]) -> StreamBatch:
+    def _assemble_batch(self, arrays: dict[str, NDArray[Any]]) -> StreamBatch:
         labels = arrays.pop(LABEL_ARRAY, None)
         arrays.pop(FAULT_ARRAY, None)
         size = self.config.batch_size
         first = (self.batch - 1) * size  # by its place in the pass: Ray does not say which row it is
         return StreamBatch(arrays, labels, np.arange(first, first + size))
+
+
+__getattr__ = renamed_attributes(__name__, {"decoded": "decode_dataset"})

@@ -45,8 +45,8 @@ def from_arrow(table: Any, *, cells: bool = False, decimal_comma: bool = False) 
     reader = TableReader(columns.column_names, cells=cells, decimal_comma=decimal_comma)
     reader.begin()
     reader.see(columns)
-    found = reader.read(columns)
-    return Table(found.columns, found.types, (*notes, *found.notes))
+    table_read = reader.read(columns)
+    return Table(table_read.columns, table_read.types, (*notes, *table_read.notes))
 
 
 class ColumnReader(Protocol):
@@ -77,12 +77,12 @@ class TableReader:
         return all(reader.is_settled for reader in self._readers)
 
     def begin(self) -> None:
-        """Before each pass over all parts."""
+        """Start a pass over all parts."""
         for reader in self._readers:
             reader.begin()
 
     def see(self, part: Any) -> None:
-        """The next part, to find the types. InputError names the column that cannot be read."""
+        """Look at the next part to find the types. InputError names the column that cannot be read."""
         for name, reader, chunked in zip(self.names, self._readers, part.columns, strict=True):
             with _translate_errors(name):
                 reader.see(chunked)
@@ -102,7 +102,7 @@ class TableReader:
 
 @contextmanager
 def _translate_errors(name: str) -> Iterator[None]:
-    """An error of Arrow as one that names the column."""
+    """Turn an error of Arrow into an InputError that names the column."""
     pa = need("pyarrow", extra="tabular")
     try:
         yield
@@ -150,27 +150,27 @@ def check_names(names: list[str]) -> list[str]:
             expected=f"at most {MAX_COLUMNS}",
             fix="keep the columns that matter, or reduce them first (principal components, sums by group)",
         )
-    found = [name.strip() or f"unnamed_{place}" for place, name in enumerate(names, 1)]
+    stripped = [name.strip() or f"unnamed_{position}" for position, name in enumerate(names, 1)]
     seen: set[str] = set()
-    for place, name in enumerate(found, 1):
+    for position, name in enumerate(stripped, 1):
         if name in seen:
             raise InputError(
                 f"column {name!r} is there twice", expected="one name for each", fix="rename one of the two"
             )
         if len(name) > MAX_NAME_CHARACTERS:
             raise InputError(
-                f"the name of column {place} has {len(name)} letters",
+                f"the name of column {position} has {len(name)} letters",
                 expected=f"at most {MAX_NAME_CHARACTERS}",
                 fix="rename it",
             )
         if "\x00" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise InputError(
-                f"the name of column {place} is not text: {name[:40]!r}",
+                f"the name of column {position} is not text: {name[:40]!r}",
                 expected="letters that can be written as UTF-8",
                 fix="rename it",
             )
         seen.add(name)
-    return found
+    return stripped
 
 
 class TypedColumnReader:
@@ -230,7 +230,7 @@ def _is_readable(kind: Any) -> bool:
 
 
 def _decode_array(chunked: Any) -> Any:
-    """Dictionaries, run-end encodings and extensions as what they stand for."""
+    """The values behind dictionaries, run-end encodings and extension types."""
     pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
     kind = chunked.type
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name.startswith("arrow."):
@@ -253,7 +253,7 @@ def _is_binary(kind: Any) -> bool:
 
 
 def _to_utf8(name: str, chunked: Any) -> Any:
-    """Strings. Bytes are taken for text when they are UTF-8."""
+    """The column as large_string. Bytes are taken for text when they are UTF-8, else InputError."""
     pa = need("pyarrow", extra="tabular")
     try:
         strings = chunked.cast(pa.large_string())

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.table.table import ColumnType
-from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, parse_timestamp
+from deepseek.data.table.values import FLOAT32_MAX, MAX_EXACT_INTEGER, are_timestamps, parse_timestamp
 from deepseek.extras import need
 from deepseek.null_words import NULL_WORDS
 
@@ -64,14 +64,14 @@ class CellColumnReader:
         return self._is_settled
 
     def begin(self) -> None:
-        """Before each pass over the parts."""
+        """Start a pass over all parts."""
         if self._is_over:
             self._reading = self._readings.pop(0)()
         self._has_values = self._is_over = False
         self._is_settled = True
 
     def see(self, strings: Any) -> None:
-        """The next part of the cells (N,)."""
+        """Look at the next part of the cells (N,) to find their type."""
         if self._is_over:
             return
         strings = trim_cells(strings)
@@ -163,7 +163,7 @@ class _TimestampParser:
             return True
         sample = strings.drop_null().slice(0, _NUM_SAMPLED_CELLS - self._num_sampled).to_pylist()
         self._num_sampled += len(sample)
-        return _are_timestamps(sample)
+        return are_timestamps(sample)
 
     def _all_fit(self, strings: Any) -> bool:
         pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
@@ -186,7 +186,7 @@ class _OtherTimestampParser(_TimestampParser):
     """Dates that Arrow does not read (2018/4/1), each distinct text once."""
 
     def _all_fit(self, strings: Any) -> bool:
-        return _are_timestamps(strings.unique().to_pylist())
+        return are_timestamps(strings.unique().to_pylist())
 
     def read(self, strings: Any) -> ReadColumn:
         moments = {text: parse_timestamp(text) for text in strings.unique().to_pylist()}
@@ -201,15 +201,6 @@ class _TextParser:
         return "text", to_text_array(strings), ""
 
 
-def _are_timestamps(cells: list[Any]) -> bool:
-    try:
-        for text in cells:
-            parse_timestamp(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
 def _any_match(strings: Any, pattern: str) -> bool:
     pc = need("pyarrow.compute", extra="tabular")
     return bool(pc.any(pc.match_substring_regex(strings, pattern)).as_py())
@@ -219,8 +210,8 @@ def trim_cells(strings: Any) -> Any:
     """Strings without blanks around them, the words for "no value" as null."""
     pa, pc = need("pyarrow", extra="tabular"), need("pyarrow.compute", extra="tabular")
     strings = pc.utf8_trim_whitespace(strings)
-    gone = pc.is_in(strings, pa.array(sorted(NULL_WORDS), strings.type))
-    return pc.if_else(gone, pa.scalar(None, strings.type), strings) if pc.any(gone).as_py() else strings
+    is_null = pc.is_in(strings, pa.array(sorted(NULL_WORDS), strings.type))
+    return pc.if_else(is_null, pa.scalar(None, strings.type), strings) if pc.any(is_null).as_py() else strings
 
 
 def to_float64(chunked: Any) -> NDArray[np.float64]:

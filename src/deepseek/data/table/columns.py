@@ -50,7 +50,7 @@ class ColumnarRows(Sequence[Record]):
         values = self.values[row] if isinstance(self.values, np.ndarray) else [column[row] for column in self.values]
         return {name: to_python(value) for name, value in zip(self.names, values, strict=True)}
 
-    def arranged(self, names: Sequence[str]) -> ColumnarRows:
+    def select(self, names: Sequence[str]) -> ColumnarRows:
         """The same rows with the columns `names` alone, in this order. KeyError for a name that is not there."""
         place_of = {name: place for place, name in enumerate(self.names)}
         places = [place_of[name] for name in names]

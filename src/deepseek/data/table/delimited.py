@@ -32,7 +32,7 @@ def read_delimited(data: bytes, where: str) -> Table:
     """The Table in the bytes of a CSV file. MalformedError names the line that is broken."""
     encoding = find_encoding(data)
     if encoding != "utf-8":
-        data = _transcode_bytes(data, encoding, where)
+        data = b"".join(transcode_file(io.BytesIO(data), encoding, where))
     check_no_nul(io.BytesIO(data), where)
     data = data.lstrip(b"\r\n")
     layout = find_layout(io.BytesIO(data), where)
@@ -41,7 +41,7 @@ def read_delimited(data: bytes, where: str) -> Table:
     if table.num_rows == 0:
         raise header_only_error(where)
     notes = [f"{where} is not UTF-8; it is read as {encoding}"] if encoding in ("gb18030", "latin-1") else []
-    notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in layout.unnamed]
+    notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in layout.unnamed_columns]
     return Table(table.columns, table.types, (*notes, *table.notes))
 
 
@@ -51,7 +51,7 @@ class CsvLayout:
 
     separator: str
     names: tuple[str, ...]
-    unnamed: tuple[tuple[int, str], ...]  # place from 1 and name of the columns that were named here
+    unnamed_columns: tuple[tuple[int, str], ...]  # place from 1 and name of the columns that were named here
 
     @property
     def has_decimal_commas(self) -> bool:
@@ -138,15 +138,15 @@ def _read_header(head: bytes, separator: str, where: str) -> tuple[list[str], li
     """Column names, and which of them were made here because the file has none (the index of a saved frame)."""
     text = io.StringIO(head.decode("utf-8", "replace"), newline="")
     try:
-        given = next(csv.reader(text, delimiter=separator))
+        header = next(csv.reader(text, delimiter=separator))
     except csv.Error as error:
         raise MalformedError(
             f"{where}, line 1: {error}",
             expected="a line of column names",
             fix="mend the line, or export the file again",
         ) from error
-    names = check_names(given)
-    return names, [(place, names[place - 1]) for place, name in enumerate(given, 1) if not name.strip()]
+    names = check_names(header)
+    return names, [(place, names[place - 1]) for place, name in enumerate(header, 1) if not name.strip()]
 
 
 def _read_cells(data: bytes, layout: CsvLayout, where: str) -> Any:
@@ -210,10 +210,6 @@ def broken_line_error(file: BinaryIO, layout: CsvLayout, where: str, reason: str
         expected="one row of fields for each line",
         fix="mend the line, or export the file again",
     )
-
-
-def _transcode_bytes(data: bytes, encoding: str, where: str) -> bytes:
-    return b"".join(transcode_file(io.BytesIO(data), encoding, where))
 
 
 def transcode_file(file: BinaryIO, encoding: str, where: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""How much memory there is, how much a table takes, and what is said where the one is less than the other.
+"""How much memory is free, and the error where a table needs more.
 
 with translate_memory_errors("loans.csv"):       # what fails for want of memory in there fails in words
     ...
@@ -27,11 +27,11 @@ def free_bytes(cgroup: Path = _CGROUP, proc: Path = _PROC) -> int | None:
 
 def check_memory(needed_bytes: int, what: str, fix: str) -> None:
     """TooLargeError when `what` needs more than there is: better than to be killed in the middle of it."""
-    there = free_bytes()
-    if there is not None and needed_bytes > there:
+    num_free = free_bytes()
+    if num_free is not None and needed_bytes > num_free:
         raise TooLargeError(
-            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory", expected=f"at most the {there / 1e9:.1f} GB "
-            "that are free", fix=fix,
+            f"{what} needs about {needed_bytes / 1e9:.1f} GB of memory",
+            expected=f"at most the {num_free / 1e9:.1f} GB that are free", fix=fix,
         )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _machine_free_bytes(proc: Path) -> int | None:
 
 
 def _container_free_bytes(cgroup: Path) -> int | None:
-    """Of version 2 and 1; pages of files that were read can be taken back, and are no use of it."""
+    """What the control group (version 2 or 1) leaves. Cached files can be reclaimed and do not count as used."""
     for limit, used, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
@@ -68,8 +68,8 @@ def _rlimit_free_bytes(proc: Path) -> int | None:
 
 
 def _read_kilobytes(path: Path, name: str) -> int | None:
-    found = _read_field(path, name)
-    return None if found is None else 1024 * found
+    kilobytes = _read_field(path, name)
+    return None if kilobytes is None else 1024 * kilobytes
 
 
 def _read_field(path: Path, name: str) -> int | None:

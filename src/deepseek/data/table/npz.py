@@ -23,16 +23,16 @@ def read_npz(path: Path, key: str) -> dict[str, NDArray[Any]]:
         raise MissingError(
             f"{key}: there is no file {path}", expected="a .npz file", fix="check the name and the folder"
         )
-    found = {}
+    arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 with archive.open(name) as file:
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                    arrays[name.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{key}: {path} cannot be read: {error}",
             expected="a file that numpy.savez wrote, without objects",
             fix="write it anew",
         ) from error
-    return found
+    return arrays

@@ -44,6 +44,7 @@ _FORMAT_SIGNATURES: dict[bytes, FileFormat] = {
     b"\xff\xff\xff\xff": "Arrow stream",
 }  # fmt: skip
 PEAK_MEMORY_FACTOR = 5  # a CSV that is read takes so many times its size at its peak: bytes, cells and columns
+FIX_TOO_LARGE = "take a part of its rows or columns (ship and predict read a file that is larger than memory)"
 SIGNATURE_BYTES = 16  # that tell what a file is
 
 
@@ -66,17 +67,16 @@ def no_rows_error(name: str) -> InputError:
 
 def _read_path(path: Path) -> Table:
     """The whole file. TooLargeError when it does not fit into memory."""
-    fix = "take a part of its rows or columns (ship and predict read a file that is larger than memory)"
-    with translate_memory_errors(path.name, fix):
+    with translate_memory_errors(path.name, FIX_TOO_LARGE):
         with translate_open_errors(path):
-            check_memory(PEAK_MEMORY_FACTOR * path.stat().st_size, path.name, fix)
+            check_memory(PEAK_MEMORY_FACTOR * path.stat().st_size, path.name, FIX_TOO_LARGE)
             data = path.read_bytes()
         return _read_bytes(data, path)
 
 
 @contextmanager
 def translate_open_errors(path: Path) -> Iterator[None]:
-    """What the system says of a path that cannot be read, as an error of ours."""
+    """Turn the error of a path that cannot be read into an InputError or a MissingError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -155,7 +155,9 @@ def _read_arrow(data: bytes, path: Path, form: FileFormat) -> Table:
     pa = need("pyarrow", extra="tabular")
     try:
         if form == "Parquet":
-            table = need("pyarrow.parquet", extra="tabular").ParquetFile(pa.BufferReader(data)).read()
+            file = need("pyarrow.parquet", extra="tabular").ParquetFile(pa.BufferReader(data))
+            check_memory(_decoded_bytes(file), path.name, FIX_TOO_LARGE)
+            table = file.read()
         elif form == "Arrow":
             table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
         else:
@@ -166,6 +168,14 @@ def _read_arrow(data: bytes, path: Path, form: FileFormat) -> Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise broken_file_error(path, form, error) from error
     return from_arrow(table)
+
+
+def _decoded_bytes(file: Any) -> int:
+    """About what the numbers of a `pyarrow.parquet.ParquetFile` take once they are decoded. Zeros that take a few bytes
+    in the file take eight each in memory, and Arrow's threads before 25.0 abort the process where that is not there."""
+    widths = {"BOOLEAN": 1 / 8, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 8}
+    columns = [file.schema.column(index) for index in range(len(file.schema))]
+    return int(file.metadata.num_rows * sum(widths.get(column.physical_type, 4) for column in columns))
 
 
 def _read_object(source: Any) -> Table:

@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FraudWorld:
-    """Sizes of the simulated world."""
+    """The size of the simulated world: customers, terminals, days, and the seed."""
 
     num_customers: int = 900
     num_terminals: int = 600
@@ -90,8 +90,8 @@ def _genuine_payments(
 def _pick_terminals(ladder: Floats, customer: Ints, rng: np.random.Generator) -> Ints:
     """A terminal for each payment, by the customer's row of cumulated chances."""
     steps = rng.uniform(size=len(customer)) + customer
-    found = np.searchsorted((ladder + np.arange(len(ladder))[:, None]).ravel(), steps)
-    return np.asarray(np.minimum(found - customer * ladder.shape[1], ladder.shape[1] - 1), np.int64)
+    positions = np.searchsorted((ladder + np.arange(len(ladder))[:, None]).ravel(), steps)
+    return np.asarray(np.minimum(positions - customer * ladder.shape[1], ladder.shape[1] - 1), np.int64)
 
 
 def _stolen_card_payments(world: FraudWorld, rng: np.random.Generator, goods: Ints, usual: Floats) -> _Payments:
@@ -212,7 +212,7 @@ class GroupHistory:
         return self._back(np.where(first, np.nan, gap))
 
     def _back(self, values: Floats) -> Floats:
-        """From the order of groups to the order of payments."""
-        found = np.empty_like(values)
-        found[self.order] = values
-        return found
+        """Values in the order of groups -> values in the order of payments."""
+        ordered = np.empty_like(values)
+        ordered[self.order] = values
+        return ordered

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import Record
 from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -77,14 +78,14 @@ class Table:
         return Table({name: values[rows] for name, values in self.columns.items()}, self.types, self.notes)
 
     def drop(self, names: Iterable[str]) -> Table:
-        """Without these columns. InputError for one that is not there."""
+        """The table without these columns. InputError for one that does not exist."""
         gone = set(names)
         for name in sorted(gone):
             self.column(name)
         kept = [name for name in self.names if name not in gone]
         return Table({name: self.columns[name] for name in kept}, {name: self.types[name] for name in kept}, self.notes)
 
-    def missing(self, name: str) -> NDArray[np.bool_]:
+    def missing_mask(self, name: str) -> NDArray[np.bool_]:
         """Which values of a column are missing (N,)."""
         values = self.column(name)
         if values.dtype == object:
@@ -92,9 +93,9 @@ class Table:
         gone: NDArray[np.bool_] = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
         return gone
 
-    def records(self, limit: int | None = None) -> list[dict[str, Any]]:
+    def records(self, limit: int | None = None) -> list[Record]:
         """The first `limit` rows as JSON would hold them: numbers, true or false, text, ISO dates, None."""
-        cells = [self._plain(name, values[:limit]) for name, values in self.columns.items()]
+        cells = [self._to_python(name, values[:limit]) for name, values in self.columns.items()]
         return [dict(zip(self.names, row, strict=True)) for row in zip(*cells, strict=True)]
 
     def digest(self) -> str:
@@ -108,7 +109,7 @@ class Table:
                 sha.update(part)
         return sha.hexdigest()
 
-    def _plain(self, name: str, values: NDArray[Any]) -> list[Any]:
+    def _to_python(self, name: str, values: NDArray[Any]) -> list[Any]:
         if self.types[name] == "text":
             return list(values.tolist())
         if self.types[name] == "datetime":
@@ -135,7 +136,7 @@ def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
     for name in tables[0].names:
         found: dict[ColumnType, str] = {}
         for table, where in zip(tables, called, strict=True):
-            if not table.missing(name).all():
+            if not table.missing_mask(name).all():
                 found.setdefault(table.types[name], where)
         if len(found) > 1:
             raise InputError(
@@ -166,7 +167,7 @@ def _check_same_columns(table: Table, called: str, first: Table, first_called: s
 
 
 def _as_type(values: NDArray[Any], kind: ColumnType) -> NDArray[Any]:
-    """`values`, or as many missing ones of another type."""
+    """`values` where they are of that type, else as many missing values of it."""
     if values.dtype == np.dtype(DTYPES[kind]):
         return values
     empty: dict[ColumnType, Any] = {"text": None, "datetime": np.datetime64("NaT"), "number": np.nan, "boolean": np.nan}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)  # features are float32; a number 
 MAX_EXACT_INTEGER = 2.0**53  # whole numbers beyond it are not exact as float64
 DAY_MS = 86_400_000
 
+NAT_MS = int(np.datetime64("NaT").astype(np.int64))  # stands for a missing timestamp
 _EPOCH = dt.datetime(1970, 1, 1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _DATE = re.compile(
@@ -129,6 +130,16 @@ def parse_timestamp(value: Any) -> int | None:
     raise ValueError(value)
 
 
+def are_timestamps(cells: Iterable[Any]) -> bool:
+    """Whether parse_timestamp() reads every cell."""
+    try:
+        for cell in cells:
+            parse_timestamp(cell)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
 def epoch_ms(moment: dt.datetime) -> int:
     """Milliseconds since 1970 of a moment without a zone."""
     return (moment - _EPOCH) // _MILLISECOND
@@ -141,11 +152,11 @@ def _parse_datetime(text: str) -> dt.datetime:
     try:
         return dt.datetime.fromisoformat(text)
     except ValueError:
-        found = _DATE.fullmatch(text)
-        if found is None:
+        match = _DATE.fullmatch(text)
+        if match is None:
             raise
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
-    fraction = int((found[7] or "0").ljust(9, "0")[:6])
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    fraction = int((match[7] or "0").ljust(9, "0")[:6])
     return dt.datetime(year, month, day, hour, minute, second, fraction)
 
 
@@ -182,7 +193,7 @@ def format_timestamp(moment_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds" if moment_ms % 1000 else "seconds")
 
 
-def parse_numbers(values: Values, one: Callable[[Any], float] = parse_number) -> Float64:
+def parse_numbers(values: Values, convert: Callable[[Any], float] = parse_number) -> Float64:
     """A column as float64 (N,), missing as NaN. BadValueError for the first value that does not fit."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "fiub":
@@ -193,7 +204,7 @@ def parse_numbers(values: Values, one: Callable[[Any], float] = parse_number) ->
             return np.array(values, np.float64)
         except OverflowError:  # a whole number that float64 cannot hold: one by one
             pass
-    return np.array(map_distinct(values, one), np.float64)
+    return np.array(map_distinct(values, convert), np.float64)
 
 
 def parse_timestamps(values: Values) -> NDArray[np.int64]:
@@ -202,8 +213,9 @@ def parse_timestamps(values: Values) -> NDArray[np.int64]:
         if values.dtype.kind == "M":
             return values.astype("M8[ms]").astype(np.int64)
         values = to_list(values)
-    missing = int(np.datetime64("NaT").astype(np.int64))
-    return np.array([missing if found is None else found for found in map_distinct(values, parse_timestamp)], np.int64)
+    return np.array(
+        [NAT_MS if timestamp is None else timestamp for timestamp in map_distinct(values, parse_timestamp)], np.int64
+    )
 
 
 def level_names(values: Values) -> list[str | None]:
@@ -218,16 +230,16 @@ def to_list(values: Values) -> Sequence[Any]:
     return list(values) if values.dtype.kind == "M" else list(values.tolist())
 
 
-def map_distinct(values: Sequence[Any], one: Callable[[Any], Result]) -> list[Result]:
+def map_distinct(values: Sequence[Any], convert: Callable[[Any], Result]) -> list[Result]:
     """one(value) for every value; values that repeat are read once."""
-    seen: dict[tuple[type, Any], Result] = {}
-    found: list[Result] = []
+    result_of: dict[tuple[type, Any], Result] = {}
+    results: list[Result] = []
     for row, value in enumerate(values):
         try:
             key = (type(value), value)
-            if key not in seen:
-                seen[key] = one(value)
-            found.append(seen[key])
+            if key not in result_of:
+                result_of[key] = convert(value)
+            results.append(result_of[key])
         except (ValueError, TypeError, OverflowError) as error:  # TypeError: a list or an object cannot be a key
             raise BadValueError(row, value) from error
-    return found
+    return results

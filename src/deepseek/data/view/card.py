@@ -6,14 +6,14 @@ A level of fewer than MIN_ROWS rows is never written by name, and free text and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.table.table import Table
-from deepseek.data.table.values import BadValueError, format_timestamp, parse_numbers, parse_timestamps
+from deepseek.data.table.values import NAT_MS, BadValueError, format_timestamp, parse_numbers, parse_timestamps
+from deepseek.data.view.card_schema import ColumnCard, ColumnFigures, DataCard
 
 VERSION = 1
 NUM_BINS = 20
@@ -21,17 +21,16 @@ MAX_LEVELS = 30
 MIN_ROWS = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _MAX_SQUARABLE = 1e150  # whose square is still a number
-_NAT_MS = int(np.datetime64("NaT").astype(np.int64))
 
 
-def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> dict[str, Any]:
-    """JSON of a table: rows, and for each column (the target too) its kind, missing share, and figures by kind.
+def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> DataCard:
+    """The card of a table: rows, and for each column (the target too) its kind, missing share, and figures by kind.
 
     numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
     columns = [
-        _describe_column(ColumnProfile.of(table, name), kinds.get(name, _target_kind(table, name)))
+        _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)))
         for name in table.names
     ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
@@ -41,8 +40,8 @@ def _target_kind(table: Table, name: str) -> str:
     return "category" if table.types[name] in ("text", "boolean") else "numeric"
 
 
-def _describe_column(profile: ColumnProfile, kind: str) -> dict[str, Any]:
-    card: dict[str, Any] = {
+def _describe_column(profile: ColumnProfile, kind: str) -> ColumnCard:
+    card: ColumnCard = {
         "name": profile.name,
         "type": profile.type,
         "kind": kind,
@@ -52,24 +51,23 @@ def _describe_column(profile: ColumnProfile, kind: str) -> dict[str, Any]:
     if kind in ("identifier", "text"):
         return card
     if kind == "datetime":
-        return card | _describe_timestamps(profile)
+        return {**card, **_describe_timestamps(profile)}
     if profile.type == "number" and kind in ("numeric", "integer_category", "constant"):
-        return (
-            card | _describe_numbers(profile.there) | (_describe_levels(profile) if kind == "integer_category" else {})
-        )
+        card = {**card, **_describe_numbers(profile.present)}
+        return {**card, **_describe_levels(profile)} if kind == "integer_category" else card
     if kind == "numeric":
-        return card | _describe_numbers(_readable_numbers(profile))
-    return card | _describe_levels(profile)
+        return {**card, **_describe_numbers(_readable_numbers(profile))}
+    return {**card, **_describe_levels(profile)}
 
 
 def _readable_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     try:
-        return parse_numbers(profile.there)
+        return parse_numbers(profile.present)
     except BadValueError:  # the target's text, which has a kind of its own
         return np.empty(0)
 
 
-def _describe_numbers(values: NDArray[np.float64]) -> dict[str, Any]:
+def _describe_numbers(values: NDArray[np.float64]) -> ColumnFigures:
     known = values[np.isfinite(values)]
     if not len(known):
         return {}
@@ -88,7 +86,7 @@ def _describe_numbers(values: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Bins of equal width between the ends; one bin when there is a single value."""
+    """Counts (B,) and edges (B + 1,) of bins of equal width between the ends; one bin when there is a single value."""
     low, high = float(known.min()), float(known.max())
     with np.errstate(over="ignore"):
         edges = low + (high / NUM_BINS - low / NUM_BINS) * np.arange(NUM_BINS + 1)
@@ -104,9 +102,9 @@ def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     return counts, np.asarray(edges, np.float64)
 
 
-def _describe_timestamps(profile: ColumnProfile) -> dict[str, Any]:
-    whole = parse_timestamps(profile.there)
-    whole = whole[whole != _NAT_MS]
+def _describe_timestamps(profile: ColumnProfile) -> ColumnFigures:
+    whole = parse_timestamps(profile.present)
+    whole = whole[whole != NAT_MS]
     if not len(whole):
         return {}
     counts, edges = _histogram(whole.astype(np.float64))
@@ -121,7 +119,7 @@ def _describe_timestamps(profile: ColumnProfile) -> dict[str, Any]:
     }
 
 
-def _describe_levels(profile: ColumnProfile) -> dict[str, Any]:
+def _describe_levels(profile: ColumnProfile) -> ColumnFigures:
     counts = profile.level_counts()
     named = [(level, count) for level, count in counts.items() if count >= MIN_ROWS][:MAX_LEVELS]
     return {

@@ -14,7 +14,7 @@ import hashlib
 import importlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,6 +26,7 @@ from deepseek.data.media.source import Limits, Source, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
 from deepseek.data.view.card import make_card
+from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.errors import ExtraError, InputError
 
 MAX_LISTED = 20  # broken files, and groups of equal files, of a column
@@ -37,21 +38,9 @@ Fact = int | float | str | None
 _AXIS_NAMES = ("slices", "rows", "columns")
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenFile:
-    """A value that cannot be read."""
-
-    row: int
-    value: str  # the name in the table, cut
-    code: str
-    message: str
-    expected: str
-    fix: str
-
-
 @dataclass
 class _FileStatistics:
-    """What is gathered over the files of a column."""
+    """Facts, faults and copies, gathered over the files of one column."""
 
     facts: list[Mapping[str, Fact]] = field(default_factory=list)
     broken: list[BrokenFile] = field(default_factory=list)
@@ -60,12 +49,12 @@ class _FileStatistics:
 
 
 def find_all_kinds(
-    table: Table, *, root: Path, target: str | None = None, told: Mapping[str, str] | None = None
+    table: Table, *, root: Path, target: str | None = None, overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """The kind of every column but the target: of those that name files below `root` by find_media(), of the others by
-    find_kinds(); what the user `told` goes before."""
-    found = {name: kind for name, kind in find_media(table, root=root).items() if name != target}
-    return find_kinds(table, target=target, overrides={**found, **(told or {})})
+    find_kinds(); what the user `overrides` goes before."""
+    media_kinds = {name: kind for name, kind in find_media(table, root=root).items() if name != target}
+    return find_kinds(table, target=target, overrides={**media_kinds, **(overrides or {})})
 
 
 def make_media_card(
@@ -76,11 +65,8 @@ def make_media_card(
     target: str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """JSON: make_card()'s, with num_files and num_broken, and for each column of files
-
-    num_there, num_missing, num_broken, broken [BrokenFile], facts {name: {"min", "median", "max"} or {word: files}},
-    copies {"num_groups", "num_rows", "groups" [{"num_rows", "rows"}]}: rows that hold the same bytes.
+) -> DataCard:
+    """The card of make_card() with num_files and num_broken, and of each column of files what card_schema.py lists.
 
     Columns of texts have facts as well. `progress` is called with words and the share of files that are done.
     """
@@ -90,31 +76,25 @@ def make_media_card(
     entries = {entry["name"]: entry for entry in rest["columns"]}
     total, done = sum(_num_present(table, name) for name in files), 0
     for name, kind in files.items():
-        seen, values = _FileStatistics(), table.column(name).tolist()
+        statistics, values = _FileStatistics(), table.column(name).tolist()
         for row, value in enumerate(values):
             if is_missing(value):
                 continue
             if progress:
                 progress(f"reading column {name!r}", done / total)
-            _inspect_value(value, kind, name, row, root, limits, seen)
+            _inspect_value(value, kind, name, row, root, limits, statistics)
             done += 1
-        entries[name] = _column_entry(name, kind, seen, len(values))
+        entries[name] = _column_entry(name, kind, statistics, len(values))
     for name, kind in kinds.items():
         if kind == "text" and name in entries:
             entries[name]["facts"] = _summarize_facts([{"characters": len(v)} for v in _present_texts(table, name)])
     columns = [entries[name] for name in table.names]
-    return {
-        **rest,
-        "num_rows": table.num_rows,
-        "num_files": total,
-        "num_broken": sum(entry.get("num_broken", 0) for entry in columns),
-        "columns": columns,
-    }
+    num_broken = sum(entry.get("num_broken", 0) for entry in columns)
+    return {**rest, "num_rows": table.num_rows, "num_files": total, "num_broken": num_broken, "columns": columns}
 
 
 def describe_file(source: Source, kind: str) -> dict[str, Fact]:
-    """What there is to say of one file, once all of it was decoded. BrokenError or TooLargeError when it is not
-    whole."""
+    """The facts about one file, all of which is decoded for it. BrokenError or TooLargeError when it is not whole."""
     if kind == "volume":
         return _describe_scan(source)
     facts: dict[str, Fact] = importlib.import_module(f"deepseek.data.media.{READERS[kind][0]}").describe(source)
@@ -128,10 +108,13 @@ def _describe_scan(source: Source) -> dict[str, Fact]:
     scan = open_scan(source)
     for k in range(scan.size[0]):
         scan.plane(k)
-    found: dict[str, Fact] = {name: facts[name] for name in ("format", "modality", "manufacturer", "plane")}
-    found |= {name: int(size) for name, size in zip(_AXIS_NAMES, facts["size"], strict=True)}
+    known: dict[str, Fact] = {
+        "format": facts["format"], "modality": facts["modality"], "manufacturer": facts["manufacturer"],
+        "plane": facts["plane"],
+    }  # fmt: skip
+    known |= {name: int(size) for name, size in zip(_AXIS_NAMES, facts["size"], strict=True)}
     steps = facts["spacing_mm"] if scan.size[0] > 1 else [None, *facts["spacing_mm"][1:]]
-    return found | {f"{name}_mm": step for name, step in zip(_AXIS_NAMES, steps, strict=True)}
+    return known | {f"{name}_mm": step for name, step in zip(_AXIS_NAMES, steps, strict=True)}
 
 
 def _num_present(table: Table, name: str) -> int:
@@ -143,7 +126,7 @@ def _present_texts(table: Table, name: str) -> list[str]:
 
 
 def _inspect_value(
-    value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, seen: _FileStatistics
+    value: Any, kind: str, column: str, row: int, root: Path, limits: Limits, statistics: _FileStatistics
 ) -> None:
     try:
         source = open_cell(value, kind, root=root, row=row, column=column, limits=limits)
@@ -151,21 +134,25 @@ def _inspect_value(
     except ExtraError:  # the user's machine lacks a decoder: no fault of the file
         raise
     except InputError as error:
-        seen.num_broken += 1
-        if len(seen.broken) < MAX_LISTED:
+        statistics.num_broken += 1
+        if len(statistics.broken) < MAX_LISTED:
             name = str(value)
             name = name if len(name) <= MAX_CHARACTERS else name[: MAX_CHARACTERS - 1] + "…"
-            seen.broken.append(BrokenFile(row, name, error.code, error.message, error.expected, error.fix))
+            fault: BrokenFile = {
+                "row": row, "value": name, "code": error.code, "message": error.message, "expected": error.expected,
+                "fix": error.fix,
+            }  # fmt: skip
+            statistics.broken.append(fault)
         return
-    seen.facts.append(facts)
+    statistics.facts.append(facts)
     # Of a folder by its contents alone: a copy under other names is a copy.
     parts = sorted(hashlib.sha256(data).digest() for _, data in source.files)
-    seen.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
+    statistics.rows[hashlib.sha256(b"".join(parts)).digest()].append(row)
 
 
-def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) -> dict[str, Any]:
-    num_there = len(seen.facts) + seen.num_broken
-    groups = [rows for rows in seen.rows.values() if len(rows) > 1]
+def _column_entry(name: str, kind: str, statistics: _FileStatistics, num_rows: int) -> ColumnCard:
+    num_there = len(statistics.facts) + statistics.num_broken
+    groups = [rows for rows in statistics.rows.values() if len(rows) > 1]
     return {
         "name": name,
         "type": "file",
@@ -173,9 +160,9 @@ def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) ->
         "missing_share": 1 - num_there / num_rows,
         "num_there": num_there,
         "num_missing": num_rows - num_there,
-        "num_broken": seen.num_broken,
-        "broken": [asdict(each) for each in seen.broken],
-        "facts": _summarize_facts(seen.facts),
+        "num_broken": statistics.num_broken,
+        "broken": statistics.broken,
+        "facts": _summarize_facts(statistics.facts),
         "copies": {
             "num_groups": len(groups),
             "num_rows": sum(map(len, groups)),
@@ -184,18 +171,18 @@ def _column_entry(name: str, kind: str, seen: _FileStatistics, num_rows: int) ->
     }
 
 
-def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, Any]:
+def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, FactSummary]:
     """Numbers as {"min", "median", "max"}, words and yes or no as how many files say so; what is not known is left
     out."""
-    found: dict[str, Any] = {}
+    summaries: dict[str, FactSummary] = {}
     for name in dict.fromkeys(name for each in facts for name in each):
         values = [value for each in facts if (value := each.get(name)) is not None]
         if not values:
             continue
         if isinstance(values[0], (str, bool)):
             words = ({True: "yes", False: "no"}.get(v, str(v)) if isinstance(v, bool) else str(v) for v in values)
-            found[name] = dict(Counter(words).most_common())
+            summaries[name] = dict(Counter(words).most_common())
         else:
             numbers = [float(value) if isinstance(value, float) else int(value) for value in values]
-            found[name] = {"min": min(numbers), "median": median(numbers), "max": max(numbers)}
-    return found
+            summaries[name] = {"min": min(numbers), "median": median(numbers), "max": max(numbers)}
+    return summaries

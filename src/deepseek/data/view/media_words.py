@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import zip_longest
 
 from deepseek import look
+from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.look import Column, Html, Text, numbers
 
 MAX_BROKEN_ROWS = 20  # rows of the table of broken files
@@ -37,7 +38,7 @@ _KIND_NAMES_ZH = {
 }  # fmt: skip
 
 
-def headline(card: Mapping[str, Any], name: str) -> Text:
+def headline(card: DataCard, name: str) -> Text:
     """The answer in one sentence."""
     rows, columns = numbers.count(card["num_rows"]), numbers.count(len(card["columns"]))
     files, broken = numbers.count(card["num_files"]), numbers.count(card["num_broken"])
@@ -45,11 +46,11 @@ def headline(card: Mapping[str, Any], name: str) -> Text:
         return Text(
             f"{name}: {rows} rows, {columns} columns, no files.", f"{name}：{rows} 行，{columns} 列，没有文件。"
         )
-    told = f"{broken} of {files} files {'is' if card['num_broken'] == 1 else 'are'} broken"
-    told, zh = (told, f"{files} 个文件中有 {broken} 个损坏") if card["num_broken"] else (
-        f"all {files} files can be read", f"全部 {files} 个文件可读"
-    )  # fmt: skip
-    return Text(f"{name}: {rows} rows, {columns} columns; {told}.", f"{name}：{rows} 行，{columns} 列；{zh}。")
+    en, zh = f"all {files} files can be read", f"全部 {files} 个文件可读"
+    if card["num_broken"]:
+        en = f"{broken} of {files} files {'is' if card['num_broken'] == 1 else 'are'} broken"
+        zh = f"{files} 个文件中有 {broken} 个损坏"
+    return Text(f"{name}: {rows} rows, {columns} columns; {en}.", f"{name}：{rows} 行，{columns} 列；{zh}。")
 
 
 def format_range(low: float, high: float) -> str:
@@ -62,45 +63,47 @@ def format_range(low: float, high: float) -> str:
     return first if first == last else f"{first} … {last}" if low < 0 else f"{first}–{last}"
 
 
-def describe_facts(facts: Mapping[str, Any]) -> Text:
+def describe_facts(facts: Mapping[str, FactSummary]) -> Text:
     """All facts of a column, or of one file, in a line."""
     parts = [_describe_fact(name, fact) for name, fact in facts.items()]
     kept = [part for part in parts if part.en]
     return Text("; ".join(part.en for part in kept), "；".join(part.zh for part in kept))
 
 
-def describe_entry(entry: Mapping[str, Any]) -> Text:
+def describe_entry(entry: ColumnCard) -> Text:
     """What a column holds, in a line."""
     if "facts" in entry:
         return describe_facts(entry["facts"])
     if entry.get("levels"):
-        levels = ", ".join(numbers.clip(str(each["level"]), 20) for each in entry["levels"][:MAX_FACT_WORDS])
+        levels = ", ".join(numbers.clip(str(count["level"]), 20) for count in entry["levels"][:MAX_FACT_WORDS])
         num = numbers.count(entry["num_distinct"])
         return Text(f"{num} values: {levels}", f"{num} 个取值：{levels}")
     if "min" in entry:
-        ends = (entry["min"], entry["max"])
-        shown = format_range(*ends) if not isinstance(ends[0], str) else f"{str(ends[0])[:10]} – {str(ends[1])[:10]}"
+        low, high = entry["min"], entry["max"]
+        if isinstance(low, str) or isinstance(high, str):  # moments
+            shown = f"{str(low)[:10]} – {str(high)[:10]}"
+        else:
+            shown = format_range(low, high)
         return Text(shown, shown)
     num = numbers.count(entry["num_distinct"])
     return Text(f"{num} values", f"{num} 个取值")
 
 
-def broken_rows(card: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
-    """Row, column and what is broken there, by row; every column has its turn before one has its second page."""
-    lists = [[(each["row"], entry["name"], each) for each in entry.get("broken", ())] for entry in card["columns"]]
-    turns = [each for at in range(max(map(len, lists), default=0)) for of in lists for each in of[at : at + 1]]
-    return sorted(turns[:MAX_BROKEN_ROWS], key=lambda found: found[:2])
+def broken_rows(card: DataCard) -> list[tuple[int, str, BrokenFile]]:
+    """Row, column and fault of the first MAX_BROKEN_ROWS broken files, by row; chosen from all columns in turn."""
+    faults = [[(file["row"], entry["name"], file) for file in entry.get("broken", ())] for entry in card["columns"]]
+    turns = [fault for of_column in zip_longest(*faults) for fault in of_column if fault is not None]
+    return sorted(turns[:MAX_BROKEN_ROWS], key=lambda fault: fault[:2])
 
 
-def broken_list(card: Mapping[str, Any]) -> Html:
-    """Each by name with what to do; nothing where all is well."""
-    found = broken_rows(card)
-    if not found:
-        return Html("")
+def broken_list(card: DataCard) -> Html:
+    """A list of the broken files, each with what to do; empty where there are none."""
     lines: list[Html] = []
-    for _, _, each in found:  # the message says which row and column
-        what, fix = numbers.clip(each["message"], 300), numbers.clip(each["fix"], 200)
+    for _, _, file in broken_rows(card):  # the message says which row and column
+        what, fix = numbers.clip(file["message"], 300), numbers.clip(file["fix"], 200)
         lines.append(look.verdict("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
+    if not lines:
+        return Html("")
     body = look.bullet_list(lines, plain=True)
     if card["num_broken"] > len(lines):
         num = numbers.count(card["num_broken"])
@@ -109,7 +112,7 @@ def broken_list(card: Mapping[str, Any]) -> Html:
     return body
 
 
-def columns_table(card: Mapping[str, Any]) -> Html:
+def columns_table(card: DataCard) -> Html:
     """One line a column: kind, what is there, what is missing or broken, what it holds."""
     columns = [
         Column(Text("Column", "列"), "text"), Column(Text("Kind", "类型"), "text"), Column(Text("Missing", "缺失")),
@@ -128,33 +131,33 @@ def columns_table(card: Mapping[str, Any]) -> Html:
     return look.table(columns, rows, caption=caption)
 
 
-def missing_count(entry: Mapping[str, Any], card: Mapping[str, Any]) -> str:
+def missing_count(entry: ColumnCard, card: DataCard) -> str:
     """How many values are missing."""
     return numbers.count(round(entry["missing_share"] * card["num_rows"]))
 
 
-def describe_copies(card: Mapping[str, Any]) -> list[Text]:
+def describe_copies(card: DataCard) -> list[Text]:
     """A line for each column in which rows hold the same bytes."""
     return [_describe_column_copies(entry) for entry in card["columns"] if entry.get("copies", {}).get("num_groups")]
 
 
-def copies_note(card: Mapping[str, Any]) -> Html:
-    """As a list of warnings; nothing where there are none."""
+def copies_note(card: DataCard) -> Html:
+    """The lines of describe_copies() as a list of warnings; empty where there are none."""
     lines: Sequence[Html] = [look.verdict("warn", words) for words in describe_copies(card)]
     return look.bullet_list(lines, plain=True) if lines else Html("")
 
 
-def _describe_column_copies(entry: Mapping[str, Any]) -> Text:
-    name, found = numbers.clip(entry["name"], 60), entry["copies"]
-    first = "; ".join(", ".join(map(str, group["rows"])) for group in found["groups"][:3])
-    num = numbers.count(found["num_rows"])
+def _describe_column_copies(entry: ColumnCard) -> Text:
+    name, copies = numbers.clip(entry["name"], 60), entry["copies"]
+    first = "; ".join(", ".join(map(str, group["rows"])) for group in copies["groups"][:3])
+    num = numbers.count(copies["num_rows"])
     return Text(
         f"{name}: {num} rows hold the same file as another row (rows {first}). Keep them on one side of a split.",
         f"{name}：{num} 行与其他行的文件相同（行 {first}）。划分数据时应放在同一侧。",
     )
 
 
-def _describe_fact(name: str, fact: Mapping[str, Any]) -> Text:
+def _describe_fact(name: str, fact: FactSummary) -> Text:
     label = _FACT_NAMES.get(name, Text(name, name))
     if "min" in fact and "median" in fact:
         if name == "missing_share":
@@ -173,6 +176,6 @@ def _describe_fact(name: str, fact: Mapping[str, Any]) -> Text:
     return Text(line, line) if name in _SELF_EXPLANATORY_FACTS else Text(f"{label.en} {line}", f"{label.zh} {line}")
 
 
-def _describe_percent(label: Text, fact: Mapping[str, Any]) -> Text:
+def _describe_percent(label: Text, fact: FactSummary) -> Text:
     shown = format_range(100 * fact["min"], 100 * fact["max"])
     return Text(f"{label.en} {shown} % of values", f"{label.zh} {shown} %（占全部值）")

@@ -24,6 +24,7 @@ from deepseek.contracts import Float64
 from deepseek.data.media.source import Limits, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
+from deepseek.data.view.card_schema import DataCard, FactSummary
 from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
 from deepseek.data.view.media_words import (
     broken_list,
@@ -66,7 +67,7 @@ border-bottom:1px solid var(--rule)}#columns th,#columns td{border:0;min-width:0
 def data_page(
     table: Table,
     kinds: Mapping[str, str],
-    card: Mapping[str, Any],
+    card: DataCard,
     *,
     root: Path,
     name: str,
@@ -98,9 +99,7 @@ def data_page(
     return _render_page(name, card, [*before, _rows_section(parts, len(drawn), table.num_rows, seed)], origin), shown
 
 
-def _render_page(
-    name: str, card: Mapping[str, Any], sections: Sequence[Section], origin: Mapping[Words, Words | Html]
-) -> str:
+def _render_page(name: str, card: DataCard, sections: Sequence[Section], origin: Mapping[Words, Words | Html]) -> str:
     title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
     return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=origin, style=_STYLE)
 
@@ -109,12 +108,12 @@ def _num_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def _broken_section(card: Mapping[str, Any]) -> list[Section]:
+def _broken_section(card: DataCard) -> list[Section]:
     body = broken_list(card)
     return [Section(Text("Broken files", "损坏的文件"), body, id="broken")] if body else []
 
 
-def _columns_section(card: Mapping[str, Any]) -> list[Section]:
+def _columns_section(card: DataCard) -> list[Section]:
     body = Html(columns_table(card) + copies_note(card))
     return [Section(Text("Columns", "各列"), body, id="columns")]
 
@@ -136,13 +135,13 @@ def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: in
 def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words, Words | Html]:
     from deepseek.version import __version__
 
-    found: dict[Words, Words | Html] = {
+    facts: dict[Words, Words | Html] = {
         Text("Data", "数据"): numbers.clip(name, 200),
         Text("Data digest", "数据摘要"): table.digest(),
         Text("Seed", "随机种子"): str(seed),
         Text("Version", "版本"): f"deepseek {__version__}",
     }
-    return found | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
+    return facts | ({Text("Page made by", "本页生成命令"): look.command(command)} if command else {})
 
 
 def _render_row(table: Table, kinds: Mapping[str, str], row: int, root: Path, limits: Limits) -> Html:
@@ -176,7 +175,7 @@ def _format_value(value: Any) -> Words:
 
 
 def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limits: Limits) -> Html:
-    """One value, drawn; or in words why not."""
+    """A figure of one value with its facts; in words where it is missing or broken."""
     label = look.inline(numbers.clip(column, 40))
     if is_missing(value):
         return _render_figure(label, "", look.inline(Text("missing", "缺失")))
@@ -193,21 +192,21 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
     if preview.shown_s is not None:
         shown = numbers.duration(preview.shown_s)
         words.append(Text(f"; the first {shown} are shown", f"；仅显示前 {shown}"))
-    if preview.hidden:
-        words.append(Text(f"; {preview.hidden} more channels", f"；另有 {preview.hidden} 个通道"))
-    drawn = _render_preview(preview, kind, numbers.clip(column, 40), row)
-    return _render_figure(label, drawn, Html(f"{file}<br>{look.inline(look.join(*words))}"))
+    if preview.num_hidden:
+        words.append(Text(f"; {preview.num_hidden} more channels", f"；另有 {preview.num_hidden} 个通道"))
+    picture = _render_preview(preview, kind, numbers.clip(column, 40), row)
+    return _render_figure(label, picture, Html(f"{file}<br>{look.inline(look.join(*words))}"))
 
 
-def _as_card_fact(fact: Any) -> Any:
-    """As the card has it for many."""
+def _as_card_fact(fact: int | float | str) -> FactSummary:
+    """A fact of one file in the form in which the card sums up those of many."""
     if isinstance(fact, (str, bool)):
         return {"yes" if fact is True else "no" if fact is False else fact: 1}
     return {"min": fact, "median": fact, "max": fact}
 
 
-def _render_figure(label: Html, drawn: str, caption: Html) -> Html:
-    return Html(f"<figure>{drawn}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
+def _render_figure(label: Html, picture: str, caption: Html) -> Html:
+    return Html(f"<figure>{picture}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
 
 
 def _render_preview(preview: Preview, kind: str, column: str, row: int) -> str:
@@ -254,8 +253,10 @@ def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
     top = 4 if kind == "audio" else 18
     x, y = Scale(0, max(1, line.shape[1] - 1), 0.5, width - 0.5), Scale(low, high, height - 3, top)
     if kind != "audio":
-        said = f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
-        canvas.text(0, 12, shorten(said, width), cls="soft", full=said)
+        range_text = (
+            f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
+        )
+        canvas.text(0, 12, shorten(range_text, width), cls="soft", full=range_text)
     canvas.marks.append(f'<path class="wave" d="{_line_path(line, x, y, joined=kind != "audio")}"/>')
     return canvas.svg()
 

@@ -36,17 +36,17 @@ _VIRIDIS: Final = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "
 
 @dataclass(frozen=True)
 class Preview:
-    """What is shown of one file."""
+    """The pictures and lines that show one file."""
 
     pictures: tuple[Pixels, ...] = ()
     lines: tuple[Float64, ...] = ()
-    names: tuple[str, ...] = ()  # of the lines
-    hidden: int = 0  # lines that are there and not shown
-    shown_s: float | None = None  # of a sound that is longer
+    names: tuple[str, ...] = ()  # of the lines, as many
+    num_hidden: int = 0  # lines that are not shown
+    shown_s: float | None = None  # seconds shown of a sound that is longer; None: all of it
 
 
 def make_preview(source: Source, kind: str) -> Preview:
-    """Of a file of a column of this kind. BrokenError and TooLargeError as its reader raises them."""
+    """The preview of a file from a column of this kind. Raises the BrokenError and TooLargeError of its reader."""
     return _PREVIEWS[kind](source)
 
 
@@ -63,7 +63,7 @@ def envelope(values: NDArray[Any], num_parts: int = NUM_LINE_PARTS) -> Float64:
 
 
 def fit_size(height: float, width: float, side: int = SIDE_PX) -> tuple[int, int]:
-    """Of the same shape, `side` pixels at most and one at least; never larger than it was.
+    """Height and width in the same ratio, scaled down to at most `side` and at least one pixel.
 
     >>> fitted(600, 300), fitted(8, 8)
     ((160, 80), (8, 8))
@@ -154,11 +154,11 @@ def _preview_series(source: Source) -> Preview:
     names, values = parse_series(source)
     names = names or tuple(f"channel {k}" for k in range(values.shape[1]))
     lines = tuple(envelope(values[:, k]) for k in range(min(MAX_CURVES, values.shape[1])))
-    return Preview((), lines, names[: len(lines)], hidden=values.shape[1] - len(lines))
+    return Preview((), lines, names[: len(lines)], num_hidden=values.shape[1] - len(lines))
 
 
 def _to_gray(volume: NDArray[Any]) -> Pixels:
-    """Of measured values, all between the 1st and the 99th of a hundred."""
+    """Gray levels of measured values: the 1st to the 99th percentile become 0 to 255."""
     if volume.dtype == np.uint8:
         return volume
     low, high = np.percentile(volume, [1, 99])

@@ -48,19 +48,19 @@ def make_edge_samples(arrays: Arrays) -> EdgeRows:
     least and its largest, of one value throughout (white, a sound that does not swing) and, where it is of floats, far
     beyond: beside the others and alone."""
     names = [name for name in arrays if not name.endswith(PRESENT_SUFFIX)]
-    rows = _base_rows(arrays)
-    made = _EdgeRowsBuilder()
-    made.add("all missing", {key: np.zeros_like(array) for key, array in rows.items()})
+    base = _base_rows(arrays)
+    cases = _EdgeRowsBuilder()
+    cases.add("all missing", {key: np.zeros_like(values) for key, values in base.items()})
     for name in names:
-        made.add(f"{name} missing", rows | _mask_modalities(rows, [name]))
-        made.add(f"{name} alone", rows | _mask_modalities(rows, [other for other in names if other != name]))
-        one = {key: array[:1] for key, array in rows.items()}
-        alone = one | _mask_modalities(one, [other for other in names if other != name])
-        for case, array, is_exact in _extreme_cases(arrays[name], one[name]):
-            there = {name: array, name + PRESENT_SUFFIX: np.ones_like(one[name + PRESENT_SUFFIX])}
-            made.add(f"{name} {case}", one | there, is_exact=is_exact)
-            made.add(f"{name} {case} alone", alone | there, is_exact=is_exact)
-    return made.edges()
+        cases.add(f"{name} missing", base | _mask_modalities(base, [name]))
+        cases.add(f"{name} alone", base | _mask_modalities(base, [other for other in names if other != name]))
+        first_row = {key: values[:1] for key, values in base.items()}
+        alone = first_row | _mask_modalities(first_row, [other for other in names if other != name])
+        for case, values, is_exact in _extreme_cases(arrays[name], first_row[name]):
+            shown = {name: values, name + PRESENT_SUFFIX: np.ones_like(first_row[name + PRESENT_SUFFIX])}
+            cases.add(f"{name} {case}", first_row | shown, is_exact=is_exact)
+            cases.add(f"{name} {case} alone", alone | shown, is_exact=is_exact)
+    return cases.edges()
 
 
 def make_edge_features(features: Float32) -> EdgeRows:
@@ -72,24 +72,24 @@ def rows_with_missing_columns(preprocessor: Preprocessor) -> Float32:
     """Prepared features (N, F) of a typical row without one of its columns after the other, MAX_MISSING_COLUMNS at the
     most, and of a row without any value."""
     example = preprocessor.example()
-    without = [{**example, name: None} for name in list(example)[:MAX_MISSING_COLUMNS]]
-    return preprocessor.rows([*without, dict.fromkeys(example)]).features
+    records = [{**example, name: None} for name in list(example)[:MAX_MISSING_COLUMNS]]
+    return preprocessor.rows([*records, dict.fromkeys(example)]).features
 
 
 def make_edge_tensors(arrays: Arrays) -> EdgeRows:
     """Of named tensors: each input, and all together, as the values of make_edge_samples()."""
-    rows = _base_rows(arrays)
-    made = _EdgeRowsBuilder()
+    base = _base_rows(arrays)
+    builder = _EdgeRowsBuilder()
     cases: dict[str, dict[str, tuple[NDArray[Any], bool]]] = {}
     for name in arrays:
-        for case, array, is_exact in _extreme_cases(arrays[name], rows[name]):
+        for case, array, is_exact in _extreme_cases(arrays[name], base[name]):
             cases.setdefault(case, {})[name] = array, is_exact
             if len(arrays) > 1:
-                made.add(f"{name} {case}", {**rows, name: array}, is_exact=is_exact)
+                builder.add(f"{name} {case}", {**base, name: array}, is_exact=is_exact)
     for case, parts in cases.items():
         changed = {name: array for name, (array, _) in parts.items()}
-        made.add(case, {**rows, **changed}, is_exact=all(is_exact for _, is_exact in parts.values()))
-    return made.edges()
+        builder.add(case, {**base, **changed}, is_exact=all(is_exact for _, is_exact in parts.values()))
+    return builder.edges()
 
 
 def _base_rows(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -106,18 +106,18 @@ def _extreme_cases(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[st
     yield "zero", np.zeros_like(rows), True
     if array.dtype.kind not in "iuf" or not array.size:
         return
-    known = array[np.isfinite(array)] if array.dtype.kind == "f" else array
-    if not known.size:
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    if not finite.size:
         return
-    if known.size == array.size:
+    if finite.size == array.size:
         yield "at its least", np.broadcast_to(array.min(axis=0), rows.shape), True
         yield "at its largest", np.broadcast_to(array.max(axis=0), rows.shape), True
     # of equal numbers a norm divides their rounding by its small constant: there no two programs agree to the digit
-    yield "one value throughout", np.full_like(rows, 255 if array.dtype == np.uint8 else known.max()), False
+    yield "one value throughout", np.full_like(rows, 255 if array.dtype == np.uint8 else finite.max()), False
     if array.dtype.kind == "f":
-        most = max(1.0, float(np.abs(known).max()))
+        largest = max(1.0, float(np.abs(finite).max()))
         for sign, case in ((1, "far above the data"), (-1, "far below the data")):
-            yield case, np.full_like(rows, sign * most * LARGE_FACTOR), False
+            yield case, np.full_like(rows, sign * largest * LARGE_FACTOR), False
             yield f"{case}, by a slip", np.full_like(rows, sign * HUGE_VALUE), False
 
 

@@ -48,15 +48,15 @@ def check_numbers(
     """
     if numbers.dtype.kind not in "fc":
         return
-    refused = np.isnan(numbers) if allow_infinite else ~np.isfinite(numbers)
-    if not refused.any():
+    is_refused = np.isnan(numbers) if allow_infinite else ~np.isfinite(numbers)
+    if not is_refused.any():
         return
-    are_refused = refused.reshape(len(refused), -1).any(axis=1) if numbers.ndim else refused[None]
-    place, count = int(are_refused.argmax()), int(are_refused.sum())
-    what = "NaN" if np.isnan(numbers[place] if numbers.ndim else numbers).any() else "an infinite number"
+    row_is_refused = is_refused.reshape(len(is_refused), -1).any(axis=1) if numbers.ndim else is_refused[None]
+    first, count = int(row_is_refused.argmax()), int(row_is_refused.sum())
+    kind = "NaN" if np.isnan(numbers[first] if numbers.ndim else numbers).any() else "an infinite number"
     raise NonFiniteError(
-        f"{f'the model {model!r}' if model else 'the model'} gives {what} as {output} for row "
-        f"{first_row + place if rows is None else rows[place]}"
+        f"{f'the model {model!r}' if model else 'the model'} gives {kind} as {output} for row "
+        f"{first_row + first if rows is None else rows[first]}"
         + (f", and so for {count - 1} more" if count > 1 else ""),
         expected="finite numbers in every answer",
         fix=_FIX,
@@ -107,5 +107,5 @@ def _output_arrays(prediction: Prediction) -> Iterator[tuple[str, NDArray[Any]]]
         for name, array in prediction.tensors.arrays.items():
             yield f"the output {name!r}", array
     if prediction.entities is not None:
-        chances = [[entity["probability"] for entity in row] for row in prediction.entities]
-        yield "the probability of an entity", np.array([sum(row) for row in chances], np.float64)
+        probabilities = [[entity["probability"] for entity in row] for row in prediction.entities]
+        yield "the probability of an entity", np.array([sum(row) for row in probabilities], np.float64)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +24,14 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import Bundle, open_bundle
 from deepseek.bundle.agreement import DECISION, SAMPLES
-from deepseek.contracts import Arrays, Flag, Float32, Prediction, Record, Scores, Task, Tensors
+from deepseek.contracts import Arrays, Flag, Float32, JsonObject, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
 from deepseek.data.media.example import make_example
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, Samples, table_records
 from deepseek.data.samples.requests import decode_requests, first_fault
 from deepseek.engines.checks.edges import make_edge_samples
 from deepseek.engines.checks.finite import check_numbers
-from deepseek.engines.checks.gate import absolute_errors, check_edges
+from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, check_edges
 from deepseek.engines.decide import Decision
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.engines.onnx import (
@@ -58,6 +59,19 @@ CHUNK_ROWS = 64  # samples that are held in memory at a time
 PARITY_BATCH_SIZES = (1, 3, 32)
 
 
+@dataclass(frozen=True, slots=True)
+class MultimodalParity:
+    """How far an exported graph is from torch: on `num_rows` real rows, and what it was held to at the edge."""
+
+    num_rows: int
+    max_difference: float  # of an output, as a share of its largest number (1 at the least)
+    edges: EdgeCheck
+
+    def to_dict(self) -> JsonObject:
+        """evidence/parity.json of a bundle of several modalities."""
+        return asdict(self) | {"edges": self.edges.to_dict()}
+
+
 def is_multimodal(bundle: Bundle) -> bool:
     """Whether a bundle reads several modalities."""
     return SAMPLES in bundle.manifest.files
@@ -83,41 +97,42 @@ def export_multimodal(answering: Any, samples: Samples, names: Sequence[str]) ->
     return graph
 
 
-def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> dict[str, Any]:
-    """{"num_rows", "max_difference", "edges"} of the outputs between torch and the graph: on real rows, several and one
-    alone, and on rows at the edge (checks.edges), what training masks among them. CheckError above TOLERANCE, and where
-    the graph gives a number that is not finite and torch one that is."""
+def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, names: Sequence[str]) -> MultimodalParity:
+    """Compare the graph's outputs with torch's on real rows, several and one alone, and on rows at the edge
+    (checks.edges), what training masks among them.
+
+    CheckError above TOLERANCE, and where the graph gives a number that is not finite and torch one that is.
+    """
     session = open_session(graph, GRAPH, num_threads=1)
 
     def answers(arrays: Arrays) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        given = {name: np.ascontiguousarray(arrays[name]) for name in names}
-        return _torch_outputs(answering, given, names), dict(
-            zip(GRAPH_OUTPUTS, session.run(list(GRAPH_OUTPUTS), given), strict=True)
+        inputs = {name: np.ascontiguousarray(arrays[name]) for name in names}
+        return _torch_outputs(answering, inputs, names), dict(
+            zip(GRAPH_OUTPUTS, session.run(list(GRAPH_OUTPUTS), inputs), strict=True)
         )
 
-    worst = 0.0
-    for num in PARITY_BATCH_SIZES:
-        wanted, found = answers(Samples(samples.tensors[:num]).arrays)
-        for name, theirs in wanted.items():
-            scale = max(1.0, float(np.abs(theirs).max(initial=0.0)))
-            worst = max(worst, float(absolute_errors(found[name], theirs).max(initial=0.0)) / scale)
-    if not worst <= TOLERANCE:
+    largest = 0.0
+    for num_rows in PARITY_BATCH_SIZES:
+        expected, outputs = answers(Samples(samples.tensors[:num_rows]).arrays)
+        for name, reference in expected.items():
+            scale = max(1.0, float(np.abs(reference).max(initial=0.0)))
+            largest = max(largest, float(absolute_errors(outputs[name], reference).max(initial=0.0)) / scale)
+    if not largest <= TOLERANCE:
         raise CheckError(
-            f"the exported graph differs from the net by {worst:.2g}", expected=f"at most {TOLERANCE:g}",
+            f"the exported graph differs from the net by {largest:.2g}", expected=f"at most {TOLERANCE:g}",
             fix="report it: this is a fault of the exporter",
         )  # fmt: skip
     edges = make_edge_samples({name: samples.arrays[name] for name in names})
-    told = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
-    return {"num_rows": min(max(PARITY_BATCH_SIZES), len(samples)), "max_difference": worst, "edges": told}
+    edge_check = check_edges(edges, *answers(edges.arrays), limit=TOLERANCE, what="the exported graph")
+    return MultimodalParity(min(max(PARITY_BATCH_SIZES), len(samples)), largest, edge_check)
 
 
 def _torch_outputs(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """What torch gives, by the names of the graph's outputs."""
     torch = need("torch", extra="train")
     with torch.inference_mode():
-        return {
-            name: each.numpy() for name, each in zip(GRAPH_OUTPUTS, answering(*_tensors(arrays, names)), strict=True)
-        }  # fmt: skip
+        outputs = answering(*_tensors(arrays, names))
+    return {name: output.numpy() for name, output in zip(GRAPH_OUTPUTS, outputs, strict=True)}
 
 
 def run_graph(
@@ -125,14 +140,14 @@ def run_graph(
 ) -> dict[str, NDArray[Any]]:
     """All outputs of a graph for rows of decoded samples. `without`: modalities that are masked."""
     session = open_session(graph, GRAPH, num_threads=1)
-    names = [each.name for each in session.get_inputs()]
-    parts: list[list[NDArray[Any]]] = []
+    names = [value.name for value in session.get_inputs()]
+    chunks: list[list[NDArray[Any]]] = []
     for start in range(0, len(rows), CHUNK_ROWS):
-        chosen = rows[start : start + CHUNK_ROWS]
-        given = {name: np.ascontiguousarray(arrays[name][chosen]) for name in names}
-        given |= {name + PRESENT_SUFFIX: np.zeros(len(chosen), bool) for name in without}
-        parts.append(session.run(list(GRAPH_OUTPUTS), given))
-    return {name: np.concatenate([part[at] for part in parts]) for at, name in enumerate(GRAPH_OUTPUTS)}
+        chunk_rows = rows[start : start + CHUNK_ROWS]
+        inputs = {name: np.ascontiguousarray(arrays[name][chunk_rows]) for name in names}
+        inputs |= {name + PRESENT_SUFFIX: np.zeros(len(chunk_rows), bool) for name in without}
+        chunks.append(session.run(list(GRAPH_OUTPUTS), inputs))
+    return {name: np.concatenate([chunk[index] for chunk in chunks]) for index, name in enumerate(GRAPH_OUTPUTS)}
 
 
 class MultimodalRuntime:
@@ -177,10 +192,10 @@ class MultimodalRuntime:
         """IntegrityError unless the graph reads what is prepared, and answers for every label."""
         shapes = self.preparer.shapes
         known = {name: shape for name, (shape, _) in shapes.items()} | {name + PRESENT_SUFFIX: () for name in shapes}
-        for each in session.get_inputs():
-            if each.name not in known:
-                raise graph_mismatch_error(GRAPH, f"it reads {each.name[:100]!r}, which {SAMPLES} does not prepare")
-            check_row_shape(GRAPH, each, known[each.name])
+        for value in session.get_inputs():
+            if value.name not in known:
+                raise graph_mismatch_error(GRAPH, f"it reads {value.name[:100]!r}, which {SAMPLES} does not prepare")
+            check_row_shape(GRAPH, value, known[value.name])
         check_outputs(GRAPH, session, GRAPH_OUTPUTS, max(1, len(self.manifest.labels)))
 
     def with_graph(self, graph: bytes) -> MultimodalRuntime:
@@ -209,16 +224,16 @@ class MultimodalRuntime:
     def run(self, samples: Samples | Tensors) -> dict[str, NDArray[Any]]:
         """All outputs of the graph by name: margin, output, voices, gates, attention."""
         session = self._session
-        given = {each.name: samples.arrays[each.name] for each in session.get_inputs()}
+        inputs = {value.name: samples.arrays[value.name] for value in session.get_inputs()}
         try:
-            return dict(zip(list(GRAPH_OUTPUTS), session.run(list(GRAPH_OUTPUTS), given), strict=True))
+            return dict(zip(list(GRAPH_OUTPUTS), session.run(list(GRAPH_OUTPUTS), inputs), strict=True))
         except runtime_errors(need("onnxruntime", extra="serve")) as error:
             raise compute_error(GRAPH, error) from error
 
     def score(self, samples: Samples | Tensors) -> Scores:
         """Margins and calibrated outputs of N samples."""
-        found = self.run(samples)
-        return Scores(margin=found["margin"], output=found["output"])
+        outputs = self.run(samples)
+        return Scores(margin=outputs["margin"], output=outputs["output"])
 
     def predict(
         self,

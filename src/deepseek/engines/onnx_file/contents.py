@@ -51,28 +51,32 @@ def examine_file(path: Path) -> GraphContents:
     """MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
     name the file."""
     data = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="save its weights as external data")
-    found = GraphContents()
+    contents = GraphContents()
     try:
-        _read_model(memoryview(data), found)
+        _read_model(memoryview(data), contents)
     except ValueError as error:
         raise IntegrityError(
             f"{path} is no ONNX file, or not whole: {error}", expected="what an exporter wrote", fix=_EXPORT_AGAIN
         ) from error
-    if not found.has_graph:
+    if not contents.has_graph:
         raise IntegrityError(f"{path} holds no graph", expected="an ONNX model", fix=_EXPORT_AGAIN)
-    custom = sorted(one for one in found.operators if one[0] not in STANDARD_DOMAINS and one not in found.functions)
+    custom = sorted(
+        operator
+        for operator in contents.operators
+        if operator[0] not in STANDARD_DOMAINS and operator not in contents.functions
+    )
     if custom:
-        shown = ", ".join(f"{domain}.{name}"[:100] for domain, name in custom[:5])
+        named = ", ".join(f"{domain}.{name}"[:100] for domain, name in custom[:5])
         raise InputError(
-            f"{path} uses operators that are not of the standard: {shown}",
+            f"{path} uses operators that are not of the standard: {named}",
             expected="operators of ONNX and ONNX-ML, or functions that the file itself defines",
             fix="export the model without them",
         )
     digest = hashlib.sha256(data)
-    for location in sorted(found.locations):
+    for location in sorted(contents.locations):
         digest.update(f"\0{location}\0".encode() + _file_digest(_external_data_path(path, location)))
-    found.digest = f"sha256:{digest.hexdigest()}"
-    return found
+    contents.digest = f"sha256:{digest.hexdigest()}"
+    return contents
 
 
 def _external_data_path(path: Path, location: str) -> Path:
@@ -80,45 +84,45 @@ def _external_data_path(path: Path, location: str) -> Path:
     parts = PurePosixPath(location)
     folder = path.parent.resolve()
     unsafe = not location or "\0" in location or "\\" in location or parts.is_absolute() or ".." in parts.parts
-    place = folder if unsafe else (folder / location).resolve()
-    if unsafe or not place.is_relative_to(folder):
+    target = folder if unsafe else (folder / location).resolve()
+    if unsafe or not target.is_relative_to(folder):
         raise InputError(
             f"{path} refers to weights in {location[:200]!r}, which is outside of its folder",
             expected=f"files in {folder}",
             fix="save the model with its weights beside it",
         )
-    if not place.is_file():
+    if not target.is_file():
         raise MissingError(
             f"{path} refers to weights in {location[:200]!r}, which is not there",
             expected=f"that file in {folder}",
             fix="copy the files of weights together with the model",
         )
-    return place
+    return target
 
 
 def _file_digest(path: Path) -> bytes:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
             while piece := file.read(_READ_BYTES):
-                found.update(piece)
+                digest.update(piece)
     except OSError as error:
         raise MissingError(
             f"{path} cannot be read: {error.strerror}", expected="a file of weights", fix=_EXPORT_AGAIN
         ) from error
-    return found.digest()
+    return digest.digest()
 
 
-def _read_model(data: memoryview, found: GraphContents) -> None:
+def _read_model(data: memoryview, contents: GraphContents) -> None:
     for number, value in iterate_fields(data):
         if number == 7:
-            found.has_graph = True
-            _read_graph(field_bytes(value), found, 0)
+            contents.has_graph = True
+            _read_graph(field_bytes(value), contents, 0)
         elif number == 25:
-            _read_function(field_bytes(value), found)
+            _read_function(field_bytes(value), contents)
 
 
-def _read_function(data: memoryview, found: GraphContents) -> None:
+def _read_function(data: memoryview, contents: GraphContents) -> None:
     name = domain = ""
     for number, value in iterate_fields(data):
         if number == 1:
@@ -126,25 +130,25 @@ def _read_function(data: memoryview, found: GraphContents) -> None:
         elif number == 10:
             domain = field_text(value)
         elif number == 7:
-            _read_node(field_bytes(value), found, 0)
+            _read_node(field_bytes(value), contents, 0)
         elif number == 11:
-            _read_attribute(field_bytes(value), found, 0)
-    found.functions.add((domain, name))
+            _read_attribute(field_bytes(value), contents, 0)
+    contents.functions.add((domain, name))
 
 
-def _read_graph(data: memoryview, found: GraphContents, depth: int) -> None:
+def _read_graph(data: memoryview, contents: GraphContents, depth: int) -> None:
     if depth > MAX_GRAPH_DEPTH:
         raise ValueError("its graphs are nested too deeply")
     for number, value in iterate_fields(data):
         if number == 1:
-            _read_node(field_bytes(value), found, depth)
+            _read_node(field_bytes(value), contents, depth)
         elif number == 5:
-            _read_tensor(field_bytes(value), found)
+            _read_tensor(field_bytes(value), contents)
         elif number == 15:
-            _read_sparse(value, found)
+            _read_sparse(value, contents)
 
 
-def _read_node(data: memoryview, found: GraphContents, depth: int) -> None:
+def _read_node(data: memoryview, contents: GraphContents, depth: int) -> None:
     name = domain = ""
     for number, value in iterate_fields(data):
         if number == 4:
@@ -152,27 +156,27 @@ def _read_node(data: memoryview, found: GraphContents, depth: int) -> None:
         elif number == 7:
             domain = field_text(value)
         elif number == 5:
-            _read_attribute(field_bytes(value), found, depth)
-    found.operators.add((domain, name))
+            _read_attribute(field_bytes(value), contents, depth)
+    contents.operators.add((domain, name))
 
 
-def _read_attribute(data: memoryview, found: GraphContents, depth: int) -> None:
+def _read_attribute(data: memoryview, contents: GraphContents, depth: int) -> None:
     for number, value in iterate_fields(data):
         if number in (5, 10):
-            _read_tensor(field_bytes(value), found)
+            _read_tensor(field_bytes(value), contents)
         elif number in (6, 11):
-            _read_graph(field_bytes(value), found, depth + 1)
+            _read_graph(field_bytes(value), contents, depth + 1)
         elif number in (22, 23):
-            _read_sparse(value, found)
+            _read_sparse(value, contents)
 
 
-def _read_sparse(value: FieldValue, found: GraphContents) -> None:
+def _read_sparse(value: FieldValue, contents: GraphContents) -> None:
     for number, part in iterate_fields(field_bytes(value)):
         if number in (1, 2):
-            _read_tensor(field_bytes(part), found)
+            _read_tensor(field_bytes(part), contents)
 
 
-def _read_tensor(data: memoryview, found: GraphContents) -> None:
+def _read_tensor(data: memoryview, contents: GraphContents) -> None:
     is_external, location = False, None
     for number, value in iterate_fields(data):
         if number == 14:
@@ -182,4 +186,4 @@ def _read_tensor(data: memoryview, found: GraphContents) -> None:
             if entry.get(1) == "location":
                 location = entry.get(2, "")
     if is_external or location is not None:  # whoever reads it may go by either
-        found.locations.add(location or "")
+        contents.locations.add(location or "")

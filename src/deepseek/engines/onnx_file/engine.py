@@ -53,21 +53,21 @@ class GraphEngine(Protocol):
 
 def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
     """What this machine has that may run such a graph, the reference first, then by rank."""
-    there = set(need("onnxruntime", extra="serve").get_available_providers())
+    providers_here = set(need("onnxruntime", extra="serve").get_available_providers())
     has_device = has_gpu()
-    found = [REFERENCE]
+    kinds = [REFERENCE]
     for kind, providers in PROVIDERS.items():
         first = providers[0] if isinstance(providers[0], str) else providers[0][0]
-        if kind != REFERENCE and has_device and first in there:
-            found.append(kind)
+        if kind != REFERENCE and has_device and first in providers_here:
+            kinds.append(kind)
     has_texts = any(spec.dtype == "str" for spec in (*signature.inputs, *signature.outputs))
     if is_installed("openvino") and not has_texts:
-        found.append("openvino-f32")
+        kinds.append("openvino-f32")
         if lossy and has_bf16(extra="text"):
-            found.append("openvino-bf16")
+            kinds.append("openvino-bf16")
     if lossy:
-        found += [kind for kind in INT8_KINDS if kind == INT8_KINDS[0] or (is_installed("openvino") and not has_texts)]
-    return found
+        kinds += [kind for kind in INT8_KINDS if kind == INT8_KINDS[0] or (is_installed("openvino") and not has_texts)]
+    return kinds
 
 
 def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
@@ -94,10 +94,10 @@ class OnnxruntimeGraph:
     def run(self, arrays: Arrays) -> Arrays:
         """InputError, in onnxruntime's words, for inputs on which the graph fails."""
         try:
-            found = self._session.run(self._names, arrays, self._options)
+            outputs = self._session.run(self._names, arrays, self._options)
         except self._refusals as error:
             raise _run_error(str(error)) from error
-        return {name: _to_numpy_text(array) for name, array in zip(self._names, found, strict=True)}
+        return {name: _to_numpy_text(array) for name, array in zip(self._names, outputs, strict=True)}
 
     def close(self) -> None:
         self._session = None
@@ -127,9 +127,9 @@ class OpenvinoGraph:
         if not hasattr(self._threads, "request"):
             self._threads.request = self._compiled.create_infer_request()
         request = self._threads.request
-        given = {self._inputs[name]: np.require(array, requirements=["C", "A"]) for name, array in arrays.items()}
+        inputs = {self._inputs[name]: np.require(array, requirements=["C", "A"]) for name, array in arrays.items()}
         try:
-            request.infer(given, share_inputs=True)
+            request.infer(inputs, share_inputs=True)
         except RuntimeError as error:
             raise _run_error(str(error)) from error
         return {name: np.array(request.get_tensor(port).data) for name, port in self._outputs.items()}
@@ -168,9 +168,9 @@ class GraphEngines:
         if spec.get("int8") is not None:
             int8 = Path(spec["int8"][0])
             _check_digest(int8, spec["int8"][1])
-        found = cls(path, signature, spec["engines"], ProbedRange.from_dict(spec["tried"]), int8)
+        engines = cls(path, signature, spec["engines"], ProbedRange.from_dict(spec["tried"]), int8)
         return_freed_memory()
-        return found
+        return engines
 
     def run(self, arrays: Arrays) -> Arrays:
         """Rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph fails."""
@@ -209,25 +209,25 @@ def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Array
     """Rows through a graph: in one call, or in one for each row."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "joined":
-        found = engine.run(arrays)
-        for name, array in found.items():
+        outputs = engine.run(arrays)
+        for name, array in outputs.items():
             if not array.ndim or len(array) != num_rows:
                 raise InputError(
                     f"the output {name!r} has the shape {list(array.shape)} for {num_rows} rows",
                     expected="as many rows as went in",
                     fix="tell who made the model: its answers depend on the values of its inputs in another way",
                 )
-        return found
-    parts = [_run_single_row(engine, signature, arrays, row) for row in range(num_rows)]
-    return concatenate_outputs(parts)
+        return outputs
+    outputs_by_row = [_run_single_row(engine, signature, arrays, row) for row in range(num_rows)]
+    return concatenate_outputs(outputs_by_row)
 
 
 def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
     """One row, whose tensors have an axis of rows before them."""
     if signature.rows == "single":
         return engine.run({name: array[row : row + 1] for name, array in arrays.items()})
-    found = engine.run({name: array[row, ...] for name, array in arrays.items()})
-    return {name: array[None] for name, array in found.items()}
+    outputs = engine.run({name: array[row, ...] for name, array in arrays.items()})
+    return {name: array[None] for name, array in outputs.items()}
 
 
 def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
@@ -244,21 +244,21 @@ def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
 
 def _to_numpy_text(array: Any) -> np.ndarray[Any, Any]:
     """Texts as numpy's own, whose bytes can travel."""
-    found = np.asarray(array)
-    if found.dtype != object:
-        return found
-    widest = max((len(text) for text in found.ravel().tolist()), default=0)
-    if widest * found.size * 4 > MAX_TEXT_BYTES:
+    texts = np.asarray(array)
+    if texts.dtype != object:
+        return texts
+    widest = max((len(text) for text in texts.ravel().tolist()), default=0)
+    if widest * texts.size * 4 > MAX_TEXT_BYTES:
         raise InputError(
-            f"the graph answers with {found.size} texts of up to {widest} characters",
+            f"the graph answers with {texts.size} texts of up to {widest} characters",
             expected=f"at most {MAX_TEXT_BYTES} bytes of an output",
             fix="ask for fewer rows at a time",
         )
-    return found.astype(np.str_)
+    return texts.astype(np.str_)
 
 
-def _run_error(said: str) -> InputError:
-    reason = " ".join(said.rpartition("Status Message:")[2].split())[-400:]
+def _run_error(message: str) -> InputError:
+    reason = " ".join(message.rpartition("Status Message:")[2].split())[-400:]
     return InputError(
         f"the graph fails on these inputs: {reason}",
         expected="values and sizes that the model was made for",

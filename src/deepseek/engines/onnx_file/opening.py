@@ -58,7 +58,7 @@ class OnnxFile:
             "path": str(self.path),
             "digest": self.digest,
             "signature": self.signature.to_dict(),
-            "engines": [list(one) for one in self.engines],
+            "engines": [list(engine) for engine in self.engines],
             "tried": self.tried.to_dict(),
             "int8": None if self.int8 is None else list(self.int8),
         }
@@ -74,28 +74,28 @@ def open_file(
     digest = contents.digest
     limits = None if tolerance is None else asdict(tolerance)
     libraries = describe_machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
-    asked = [VERSION, digest, libraries, limits, rows and rows.digest]
-    name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    key = [VERSION, digest, libraries, limits, rows and rows.digest]
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     with contextlib.ExitStack() as stack:
-        place = None
+        cache_file = None
         if cache is not None:
             with contextlib.suppress(OSError):
-                if (found := _read_cached(cache / f"{name}.json", path, contents)) is not None:
-                    return found
+                if (cached := _read_cached(cache / f"{name}.json", path, contents)) is not None:
+                    return cached
                 cache.mkdir(parents=True, exist_ok=True)
-                place = cache / f"{name}.json"
+                cache_file = cache / f"{name}.json"
                 stack.enter_context(
-                    exclusive_writer(place, LOCK_WAIT_S)
+                    exclusive_writer(cache_file, LOCK_WAIT_S)
                 )  # side by side, measurements would slow each other down
-        if place is not None and (found := _read_cached(place, path, contents)) is not None:
-            return found
-        record = _measure_in_subprocess(path, limits, rows, place and place.with_suffix(".int8.onnx"))
+        if cache_file is not None and (cached := _read_cached(cache_file, path, contents)) is not None:
+            return cached
+        record = _measure_in_subprocess(path, limits, rows, cache_file and cache_file.with_suffix(".int8.onnx"))
         if examine_file(path).digest != digest:
             raise IntegrityError(
                 f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
             )
-        if place is not None:
-            with contextlib.suppress(OSError), atomic_file(place) as part:
+        if cache_file is not None:
+            with contextlib.suppress(OSError), atomic_file(cache_file) as part:
                 part.write_text(json.dumps(record))
     return _file_from_record(record, path, contents)
 
@@ -103,28 +103,28 @@ def open_file(
 def _measure_in_subprocess(
     path: Path, limits: Mapping[str, Any] | None, rows: RowsFile | None, int8_file: Path | None
 ) -> dict[str, Any]:
-    asked: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
-    asked |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
-    asked["first_run"] = current_limits().to_dict()
+    request: dict[str, Any] = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
+    request |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
+    request["first_run"] = current_limits().to_dict()
     module = "deepseek.engines.onnx_file.tune"
     try:
-        found: dict[str, Any] = run_in_subprocess(module, asked, limit_s=PROCESS_LIMIT_S)
+        record: dict[str, Any] = run_in_subprocess(module, request, limit_s=PROCESS_LIMIT_S)
     except MeasuringError:  # an engine took the process with it: the reference alone
         try:
-            found = run_in_subprocess(module, asked | {"only": REFERENCE}, limit_s=PROCESS_LIMIT_S)
+            record = run_in_subprocess(module, request | {"only": REFERENCE}, limit_s=PROCESS_LIMIT_S)
         except MeasuringError as error:
             raise IntegrityError(
                 f"{path} cannot be opened: {error.message}",
                 expected="a graph on which onnxruntime neither crashes nor hangs",
                 fix="export it again, or take an unharmed copy; one that is too large for the memory needs more of it",
             ) from error
-    return found
+    return record
 
 
-def _read_cached(place: Path, path: Path, contents: GraphContents) -> OnnxFile | None:
+def _read_cached(cache_file: Path, path: Path, contents: GraphContents) -> OnnxFile | None:
     """What was found before; None when there is nothing, or not all of it."""
     try:
-        return _file_from_record(json.loads(place.read_bytes()), path, contents)
+        return _file_from_record(json.loads(cache_file.read_bytes()), path, contents)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DeepseekError):
         return None
 

@@ -37,9 +37,9 @@ class ProbedRange:
     values: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> ProbedRange:
+    def from_dict(cls, document: Mapping[str, Any]) -> ProbedRange:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
-        return cls(int(found["size"]), {str(name): int(value) for name, value in found["values"].items()})
+        return cls(int(document["size"]), {str(name): int(value) for name, value in document["values"].items()})
 
     def to_dict(self) -> dict[str, Any]:
         return {"size": self.size, "values": dict(self.values)}
@@ -98,8 +98,8 @@ def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> in
     """
     good, bad = known, most + 1
     while good < most and bad > most:
-        tried = min(2 * good, most)
-        good, bad = (tried, bad) if fits(tried) else (good, tried)
+        candidate = min(2 * good, most)
+        good, bad = (candidate, bad) if fits(candidate) else (good, candidate)
     while bad - good > 1 and bad <= most:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if fits(middle) else (good, middle)

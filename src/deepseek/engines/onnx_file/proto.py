@@ -56,11 +56,11 @@ def field_text(value: FieldValue) -> str:
 
 def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
     """A whole number, 7 bits a byte, and where it ends."""
-    found = shift = 0
-    for place in range(at, min(at + MAX_VARINT_BYTES, len(data))):
-        byte = data[place]
-        found |= (byte & 127) << shift
+    number = shift = 0
+    for index in range(at, min(at + MAX_VARINT_BYTES, len(data))):
+        byte = data[index]
+        number |= (byte & 127) << shift
         if byte < 128:
-            return found, place + 1
+            return number, index + 1
         shift += 7
     raise ValueError("a number does not end")

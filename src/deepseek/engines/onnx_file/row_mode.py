@@ -33,32 +33,36 @@ MAX_COMPARED_SCALE = 100.0
 MAX_ROW_CELLS = 1 << 26  # values of one row that can be asked for at all; no body is longer
 
 
-def find_row_mode(path: Path, engine: GraphEngine, bare: Signature, *, may_join: bool) -> Signature:
+def find_row_mode(path: Path, engine: GraphEngine, signature: Signature, *, may_join: bool) -> Signature:
     """The signature with what a row is, and a size for free axes with which the graph runs. InputError for a graph that
     runs on nothing made up."""
-    said: DeepseekError | None = None
-    cells = sum(math.prod(dim if isinstance(dim, int) else 1 for dim in spec.shape) for spec in bare.inputs)
-    if cells > MAX_ROW_CELLS:
+    last_error: DeepseekError | None = None
+    num_cells = sum(math.prod(dim if isinstance(dim, int) else 1 for dim in spec.shape) for spec in signature.inputs)
+    if num_cells > MAX_ROW_CELLS:
         raise InputError(
-            f"the inputs of {path} hold {cells} values", expected=f"at most {MAX_ROW_CELLS}", fix="export smaller ones"
+            f"the inputs of {path} hold {num_cells} values",
+            expected=f"at most {MAX_ROW_CELLS}",
+            fix="export smaller ones",
         )
-    by_shape = row_mode_by_shape(bare)
+    by_shape = row_mode_by_shape(signature)
     kinds: tuple[RowMode, ...] = (by_shape,) if may_join or by_shape != "joined" else ()
-    for free in FREE_SIZES if _has_free_axes(bare) else FREE_SIZES[:1]:
-        for rows in dict.fromkeys((*kinds, "whole")):
-            signature = Signature(bare.inputs, bare.outputs, rows, free)
+    for free_size in FREE_SIZES if _has_free_axes(signature) else FREE_SIZES[:1]:
+        for row_mode in dict.fromkeys((*kinds, "whole")):
+            candidate = Signature(signature.inputs, signature.outputs, row_mode, free_size)
             try:
-                alone = [
-                    run_rows(engine, signature, signature.sample(1, seed=seed)) for seed in range(NUM_ORDINARY_ROWS)
+                answers = [
+                    run_rows(engine, candidate, candidate.sample(1, seed=seed)) for seed in range(NUM_ORDINARY_ROWS)
                 ]
             except InputError as error:
-                said = error
+                last_error = error
                 continue
-            if rows == "joined" and not _are_rows_independent(engine, signature, alone):
+            if row_mode == "joined" and not _are_rows_independent(engine, candidate, answers):
                 continue
-            return Signature(bare.inputs, _observed_specs(bare.outputs, alone[0], rows), rows, free)
+            return Signature(
+                signature.inputs, _observed_specs(signature.outputs, answers[0], row_mode), row_mode, free_size
+            )
     raise InputError(
-        f"{path} could not be tried: {said.message if said else 'it gives no rows'}",
+        f"{path} could not be tried: {last_error.message if last_error else 'it gives no rows'}",
         expected=f"a graph that runs on made-up inputs: normal numbers, 0 and 1, free sizes up to {max(FREE_SIZES)}",
         fix="export it with fixed sizes for the axes that have to fit each other",
     )
@@ -73,10 +77,10 @@ def row_mode_by_shape(signature: Signature) -> RowMode:
     firsts = [spec.shape[0] if spec.shape else 0 for spec in (*signature.inputs, *signature.outputs)]
     # An output without a shape is looked at when it is there.
     unknown = [not spec.shape for spec in signature.outputs]
-    ours = firsts[: len(signature.inputs)] + [
+    dims = firsts[: len(signature.inputs)] + [
         dim for dim, is_unknown in zip(firsts[len(signature.inputs) :], unknown, strict=True) if not is_unknown
     ]
-    if not any(isinstance(dim, int) for dim in ours):
+    if not any(isinstance(dim, int) for dim in dims):
         return "joined"
     return "single" if all(dim == 1 for dim in firsts) else "whole"
 
@@ -84,26 +88,26 @@ def row_mode_by_shape(signature: Signature) -> RowMode:
 def _are_rows_independent(engine: GraphEngine, signature: Signature, ordinary: Sequence[Arrays]) -> bool:
     """Whether rows computed together answer as each by itself. `ordinary`: the answers of the first samples."""
     samples = [signature.sample(1, seed=seed) for seed in range(NUM_ORDINARY_ROWS)]
-    alone: list[Arrays | None] = list(ordinary)
+    answers: list[Arrays | None] = list(ordinary)
     for scale in TRIED_SCALES:
         samples.append(_scale_sample(signature.sample(1, seed=len(samples)), scale))
         try:
-            alone.append(run_rows(engine, signature, samples[-1]))
+            answers.append(run_rows(engine, signature, samples[-1]))
         except InputError:  # beyond what the graph takes
-            alone.append(None)
-    taken = [place for place, answer in enumerate(alone) if answer is not None]
-    usual = {name: max(_largest_finite(answer[name]) for answer in ordinary) for name in ordinary[0]}
-    for places in (range(NUM_ORDINARY_ROWS), taken, taken[-1::-2], (0, taken[-1])):
-        together = {name: np.concatenate([samples[place][name] for place in places]) for name in samples[0]}
+            answers.append(None)
+    answered = [index for index, answer in enumerate(answers) if answer is not None]
+    usual_size = {name: max(_largest_finite(answer[name]) for answer in ordinary) for name in ordinary[0]}
+    for order in (range(NUM_ORDINARY_ROWS), answered, answered[-1::-2], (0, answered[-1])):
+        batch = {name: np.concatenate([samples[index][name] for index in order]) for name in samples[0]}
         try:
-            found = run_rows(engine, signature, together)
+            outputs = run_rows(engine, signature, batch)
         except InputError:
             return False
-        for row, place in enumerate(places):
-            answer = alone[place]
-            scale = 1.0 if place < NUM_ORDINARY_ROWS else TRIED_SCALES[place - NUM_ORDINARY_ROWS]
+        for row, index in enumerate(order):
+            answer = answers[index]
+            scale = 1.0 if index < NUM_ORDINARY_ROWS else TRIED_SCALES[index - NUM_ORDINARY_ROWS]
             if answer is not None and not _is_same_row(
-                answer, found, row, usual, is_compared=scale < MAX_COMPARED_SCALE
+                answer, outputs, row, usual_size, is_compared=scale < MAX_COMPARED_SCALE
             ):
                 return False
     return True
@@ -118,14 +122,16 @@ def _scale_sample(sample: Arrays, scale: float) -> Arrays:
     }
 
 
-def _is_same_row(alone: Arrays, together: Arrays, row: int, usual: Mapping[str, float], *, is_compared: bool) -> bool:
+def _is_same_row(
+    answer: Arrays, outputs: Arrays, row: int, usual_size: Mapping[str, float], *, is_compared: bool
+) -> bool:
     """Whether a row's answer among others is that by itself; its shape alone where it is not to be compared."""
-    for name, expected in alone.items():
-        found = together[name][row : row + 1]
-        if found.shape != expected.shape:
+    for name, expected in answer.items():
+        row_output = outputs[name][row : row + 1]
+        if row_output.shape != expected.shape:
             return False
-        least = MIN_SHARE * float(usual[name])
-        if is_compared and relative_difference(expected, found, least=least) > TOLERANCE:
+        least = MIN_SHARE * float(usual_size[name])
+        if is_compared and relative_difference(expected, row_output, least=least) > TOLERANCE:
             return False
     return True
 
@@ -135,29 +141,29 @@ def _largest_finite(array: np.ndarray[Any, Any]) -> float:
     return float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) if array.dtype.kind == "f" else 0.0
 
 
-def _observed_specs(specs: Sequence[TensorSpec], found: Arrays, rows: RowMode) -> tuple[TensorSpec, ...]:
+def _observed_specs(specs: Sequence[TensorSpec], outputs: Arrays, row_mode: RowMode) -> tuple[TensorSpec, ...]:
     """Outputs whose number of axes the file does not tell, or tells wrongly, as they came."""
-    seen = []
+    observed = []
     for spec in specs:
-        rank = found[spec.name].ndim - (rows == "whole")
-        seen.append(spec if len(spec.shape) == rank else TensorSpec(spec.name, spec.dtype, (None,) * rank))
-    return tuple(seen)
+        rank = outputs[spec.name].ndim - (row_mode == "whole")
+        observed.append(spec if len(spec.shape) == rank else TensorSpec(spec.name, spec.dtype, (None,) * rank))
+    return tuple(observed)
 
 
-def relative_difference(expected: np.ndarray[Any, Any], found: np.ndarray[Any, Any], *, least: float = 1e-30) -> float:
+def relative_difference(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any], *, least: float = 1e-30) -> float:
     """The largest of any number, as a share of the largest number expected, or of `least` where that is larger;
     infinity where what has to be equal is not.
 
     >>> difference(np.array([1.0, 2.0]), np.array([1.0, 2.1])), difference(np.array([1]), np.array([2]))
     (0.05..., inf)
     """
-    if expected.shape != found.shape or expected.dtype.kind != found.dtype.kind:
+    if expected.shape != actual.shape or expected.dtype.kind != actual.dtype.kind:
         return float("inf")
     if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(expected, found) else float("inf")
-    one, other = expected.astype(np.float64), found.astype(np.float64)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))  # infinities, too
-    scale = np.abs(one[np.isfinite(one)]).max(initial=0.0)
+        return 0.0 if np.array_equal(expected, actual) else float("inf")
+    reference, values = expected.astype(np.float64), actual.astype(np.float64)
+    is_same = (reference == values) | (np.isnan(reference) & np.isnan(values))  # infinities, too
+    scale = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
     with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(one - other))
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0) / max(scale, least, 1e-30))
+        errors = np.where(is_same, 0.0, np.abs(reference - values))
+    return float(np.nan_to_num(errors, nan=np.inf).max(initial=0.0) / max(scale, least, 1e-30))

@@ -44,19 +44,21 @@ class RowsFile:
         """The first MAX_ROWS of it. InputError for what is no such file, or does not fit."""
         try:
             with zipfile.ZipFile(io.BytesIO(_read_rows_file(self.path))) as opened:
-                found = {name.removesuffix(".npy"): _read_member(opened, name)[:MAX_ROWS] for name in opened.namelist()}
+                arrays = {
+                    name.removesuffix(".npy"): _read_member(opened, name)[:MAX_ROWS] for name in opened.namelist()
+                }
         except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile, RuntimeError) as error:
             raise InputError(
                 f"{self.path} holds no arrays: {str(error)[:200]}",
                 expected="what numpy.savez writes, an array for each input of the graph",
                 fix=f"numpy.savez({self.path.name!r}, {signature.inputs[0].name}=ROWS)",
             ) from error
-        if not found or any(not array.ndim or not len(array) for array in found.values()):
+        if not arrays or any(not array.ndim or not len(array) for array in arrays.values()):
             raise InputError(
                 f"{self.path} holds no rows", expected="arrays whose first axis is the rows", fix="save some hundred"
             )
-        signature.check(Tensors(found))
-        return found
+        signature.check(Tensors(arrays))
+        return arrays
 
 
 def split_into_calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:

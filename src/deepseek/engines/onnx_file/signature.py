@@ -64,16 +64,16 @@ class Signature:
     free: int = 1
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Signature:
+    def from_dict(cls, document: Mapping[str, Any]) -> Signature:
         """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         ends = [
             tuple(TensorSpec(str(name), str(np.dtype(dtype).name if dtype != "str" else dtype), tuple(shape))
-                  for name, dtype, shape in found[end])
+                  for name, dtype, shape in document[end])
             for end in ("inputs", "outputs")
         ]  # fmt: skip
-        if found["rows"] not in get_args(RowMode) or not all(ends):
+        if document["rows"] not in get_args(RowMode) or not all(ends):
             raise ValueError("no signature")
-        return cls(ends[0], ends[1], found["rows"], int(found["free"]))
+        return cls(ends[0], ends[1], document["rows"], int(document["free"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a file or another process."""
@@ -140,9 +140,9 @@ class Signature:
                 )
 
     def _misfit(self, spec: TensorSpec, shape: Sequence[int]) -> InputError:
-        shown = list(shape) if self.rows == "whole" else ["N" if self.rows == "joined" else 1, *shape]
+        axes = list(shape) if self.rows == "whole" else ["N" if self.rows == "joined" else 1, *shape]
         return InputError(
-            f"the input {spec.name!r} has the shape [{', '.join(map(str, shown))}]",
+            f"the input {spec.name!r} has the shape [{', '.join(map(str, axes))}]",
             expected=spec.shown(),
             fix="let its shape be that of the graph",
         )

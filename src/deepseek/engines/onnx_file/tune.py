@@ -100,15 +100,19 @@ def measure_file(
     signature = find_row_mode(path, reference, signature, may_join=not mixed)
     is_random = draws_numbers(path)  # so that no engine can be compared with another
     names = [REFERENCE] if is_random else [only] if only else available_kinds(signature, lossy=limits is not None)
-    tried = ProbedRange()
+    probed = ProbedRange()
     if len(names) > 1:
-        tried = probe_range(lambda arrays: run_rows(reference, signature, arrays), signature, budget_s)
-    given = None if rows is None or limits is None else split_in_halves(rows.arrays(signature))
-    no_int8 = ""
+        probed = probe_range(lambda arrays: run_rows(reference, signature, arrays), signature, budget_s)
+    halves_of_rows = None if rows is None or limits is None else split_in_halves(rows.arrays(signature))
+    why_no_int8 = ""
     if set(names) & set(INT8_KINDS):
-        no_int8 = _write_int8_copy(path, int8_file, signature, None if given is None else given[0])
-    compared = None if given is None else given[1]
-    bench = MeasuringSetup(path, reference, signature, tried, limits, compared, int8_file or path, no_int8, is_random)
+        why_no_int8 = _write_int8_copy(
+            path, int8_file, signature, None if halves_of_rows is None else halves_of_rows[0]
+        )
+    compared = None if halves_of_rows is None else halves_of_rows[1]
+    bench = MeasuringSetup(
+        path, reference, signature, probed, limits, compared, int8_file or path, why_no_int8, is_random
+    )
     table: list[dict[str, Any]] = []
     seconds: dict[str, dict[int, float]] = {}
     for kind in names:
@@ -118,13 +122,13 @@ def measure_file(
             seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
     first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == REFERENCE else 1.0))
     engines = choose_engines(seconds, first)
-    found: dict[str, Any] = {"signature": signature.to_dict(), "engines": engines, "tried": tried.to_dict()}
-    found |= {"table": table, "mixed": mixed}
+    record: dict[str, Any] = {"signature": signature.to_dict(), "engines": engines, "tried": probed.to_dict()}
+    record |= {"table": table, "mixed": mixed}
     if int8_file is not None:
         if any(kind in INT8_KINDS for kind, _ in engines):
-            return found | {"int8": [str(int8_file), examine_file(int8_file).digest]}
+            return record | {"int8": [str(int8_file), examine_file(int8_file).digest]}
         int8_file.unlink(missing_ok=True)
-    return found
+    return record
 
 
 def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
@@ -141,10 +145,10 @@ def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: A
     return ""
 
 
-def _tensor_specs(path: Path, found: Sequence[Any]) -> tuple[TensorSpec, ...]:
+def _tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
     """Of onnxruntime's description of inputs or outputs."""
     specs = []
-    for entry in found:
+    for entry in entries:
         dtype = DTYPES.get(entry.type.removeprefix("tensor(").removesuffix(")"))
         if dtype is None or not entry.type.startswith("tensor(") or len(entry.shape) > MAX_RANK:
             raise InputError(
@@ -170,7 +174,7 @@ def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str
         return {"passes": False, "says": bench.no_int8[:500]}
     try:
         engine = open_kind(kind, bench.int8 if kind in INT8_KINDS else bench.path, signature)
-        pairs = [
+        answers = [
             (run_rows(bench.reference, signature, arrays), run_rows(engine, signature, arrays))
             for arrays in bench.given(kind)
         ]
@@ -179,15 +183,15 @@ def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str
     if bench.is_random:
         figures, passes = dict[str, Any](), True
     elif kind in LOSSY_KINDS and limits is not None:
-        figures = compare_outputs(*pairs[0])
+        figures = compare_outputs(*answers[0])
         passes = all(figures[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
         passes = passes and figures["max_difference"] <= limits["max_difference"]
     else:
-        apart = [
-            relative_difference(array, found[name]) for expected, found in pairs for name, array in expected.items()
+        differences = [
+            relative_difference(array, actual[name]) for expected, actual in answers for name, array in expected.items()
         ]
-        figures = {"difference": max(apart) if np.isfinite(apart).all() else None}
-        passes = max(apart) <= TOLERANCE
+        figures = {"difference": max(differences) if np.isfinite(differences).all() else None}
+        passes = max(differences) <= TOLERANCE
     started_s, seconds = perf_counter(), dict[int, float]()
     for size in sizes if passes else ():
         left_s, smaller = budget_s - (perf_counter() - started_s), max(seconds, default=0)
@@ -197,37 +201,37 @@ def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str
         rows = [signature.sample(size, seed=seed) for seed in range(4)]
         seconds[size] = lower_quartile_s(
             lambda number, rows=rows: rows[number % len(rows)],  # type: ignore[misc]
-            lambda given: run_rows(engine, signature, given), share_s, process_time,
+            lambda arrays: run_rows(engine, signature, arrays), share_s, process_time,
         )  # fmt: skip
     engine.close()
     return {"passes": passes, **figures, "seconds": seconds}
 
 
-def compare_outputs(expected: Arrays, found: Arrays) -> dict[str, Any]:
+def compare_outputs(expected: Arrays, outputs: Arrays) -> dict[str, Any]:
     """How far lossy answers are from the reference: least cosine of a row, largest difference of a number, share of
     rows whose largest number stands in the same place (equal rows, where they are no numbers)."""
     cosine, largest, agreement = 1.0, 0.0, 1.0
     for name, array in expected.items():
-        one, other = (each.reshape(len(each), -1) for each in (array, found[name]))
-        if one.dtype.kind != "f":
-            agreement = min(agreement, float((one == other).all(axis=1).mean()))
+        exact, lossy = (output.reshape(len(output), -1) for output in (array, outputs[name]))
+        if exact.dtype.kind != "f":
+            agreement = min(agreement, float((exact == lossy).all(axis=1).mean()))
             continue
-        one, other = one.astype(np.float64), other.astype(np.float64)
-        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        cosine = min(cosine, float(((one * other).sum(axis=1) / np.maximum(lengths, 1e-12)).min()))
-        largest = max(largest, float(np.abs(one - other).max(initial=0.0)))
-        agreement = min(agreement, float((one.argmax(axis=1) == other.argmax(axis=1)).mean()))
+        exact, lossy = exact.astype(np.float64), lossy.astype(np.float64)
+        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(lossy, axis=1)
+        cosine = min(cosine, float(((exact * lossy).sum(axis=1) / np.maximum(lengths, 1e-12)).min()))
+        largest = max(largest, float(np.abs(exact - lossy).max(initial=0.0)))
+        agreement = min(agreement, float((exact.argmax(axis=1) == lossy.argmax(axis=1)).mean()))
     return {"min_cosine": cosine, "max_difference": largest, "min_agreement": agreement}
 
 
-def _handle_request(asked: Mapping[str, Any]) -> dict[str, Any]:
-    rows, int8_file = asked["rows"], asked["int8_file"]
-    with use_limits_of(asked):
+def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    rows, int8_file = request["rows"], request["int8_file"]
+    with use_limits_of(request):
         return measure_file(
-            Path(asked["path"]),
-            limits=asked["limits"],
-            budget_s=asked["budget_s"],
-            only=asked["only"],
+            Path(request["path"]),
+            limits=request["limits"],
+            budget_s=request["budget_s"],
+            only=request["only"],
             rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
             int8_file=None if int8_file is None else Path(int8_file),
         )

@@ -125,8 +125,8 @@ def forecast(
     >>> round(one.tokens_per_s), round(one.memory.weights / 1e9, 1)  # gpt-fast measured 104.9
     (109, 13.5)
     """
-    each = Job(-(-job.batch // split.replicas), job.prompt, job.new, job.dtype)
-    model = _CostModel(shape, fleet, each, split, efficiency)
+    share = Job(-(-job.batch // split.replicas), job.prompt, job.new, job.dtype)
+    model = _CostModel(shape, fleet, share, split, efficiency)
     first_s = model.prefill().total_s
     token = model.decode()
     tokens = job.batch * job.new / (first_s + token.total_s * (job.new - 1))

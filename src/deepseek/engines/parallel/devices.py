@@ -113,10 +113,10 @@ def parse_fleet(text: str) -> Fleet:
     >>> parse("h100x8").count, parse("A100").device.name, str(parse("MI300Xx4"))
     (8, 'A100-80', 'MI300Xx4')
     """
-    found = re.fullmatch(r"\s*([A-Za-z0-9-]+?)(?:[x*](\d{1,6}))?\s*", text)
-    if not found:
+    match = re.fullmatch(r"\s*([A-Za-z0-9-]+?)(?:[x*](\d{1,6}))?\s*", text)
+    if not match:
         raise InputError(f"{text[:40]!r} names no devices", expected="such as H100x8", fix="give a name and a number")
-    count, name = int(found[2] or 1), found[1].upper()
+    count, name = int(match[2] or 1), match[1].upper()
     name = {"A100": "A100-80"}.get(name, name)
     if not 1 <= count <= MAX_DEVICES:
         raise InputError(f"{count} devices", expected=f"1 to {MAX_DEVICES}", fix="give such a number")
@@ -124,7 +124,7 @@ def parse_fleet(text: str) -> Fleet:
         return Fleet(measure_cpu(), count)
     if name not in DEVICES:
         raise InputError(
-            f"there is no device {found[1]!r}.{did_you_mean(name, DEVICES)}",
+            f"there is no device {match[1]!r}.{did_you_mean(name, DEVICES)}",
             expected=f"one of {', '.join(DEVICES)}, cpu", fix="give one of these, such as H100x8",
         )  # fmt: skip
     return Fleet(DEVICES[name], count)

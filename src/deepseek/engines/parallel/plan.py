@@ -54,8 +54,10 @@ def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "laten
     if not fitting:
         _raise_nothing_fits(shape, fleet, job, min(costs, key=lambda cost: cost.memory.total))
     best = _choose_best(fitting, goal)
-    rest = sorted((cost for cost in costs if cost is not best), key=lambda cost: (not cost.memory.fits, cost.token_s))
-    others = tuple(RejectedSplit(cost, _rejection_reason(cost, best, goal)) for cost in rest)
+    rejected = sorted(
+        (cost for cost in costs if cost is not best), key=lambda cost: (not cost.memory.fits, cost.token_s)
+    )
+    others = tuple(RejectedSplit(cost, _rejection_reason(cost, best, goal)) for cost in rejected)
     return Plan(shape, fleet, job, goal, best, others, tuple(_warnings(shape, fleet, job, best)))
 
 
@@ -78,7 +80,7 @@ def possible_splits(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[Spl
 
 
 def _divisors(number: int) -> list[int]:
-    return [each for each in range(1, number + 1) if number % each == 0]
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
 
 
 def check_job(shape: DecoderShape, fleet: Fleet, job: Job) -> None:

@@ -96,9 +96,9 @@ class DecoderShape:
     def _with_experts(self, num_experts: float) -> int:
         """Of all layers, with so many experts in each that has some."""
         sparse = self.num_layers - self.num_dense_layers
-        each = self.mlp_parameters + round(num_experts * self.expert_parameters)
+        sparse_layer = self.mlp_parameters + round(num_experts * self.expert_parameters)
         dense = self.num_dense_layers * self.dense_mlp_parameters
-        return self.num_layers * self.attention_parameters + sparse * each + dense
+        return self.num_layers * self.attention_parameters + sparse * sparse_layer + dense
 
 
 def read_shape(model: str | Path) -> DecoderShape:
@@ -111,8 +111,9 @@ def read_shape(model: str | Path) -> DecoderShape:
     path = Path(model)
     file = path / "config.json" if path.is_dir() else path
     if not file.is_file():
+        near = did_you_mean(str(model).lower(), BUILT_IN_CONFIGS)
         raise MissingError(
-            f"{model} is neither a file nor a folder with a config.json.{did_you_mean(str(model).lower(), BUILT_IN_CONFIGS)}",
+            f"{model} is neither a file nor a folder with a config.json.{near}",
             expected=f"a Hugging Face folder, a config.json, or one of {', '.join(BUILT_IN_CONFIGS)}",
             fix="give the path of the model, or one of these names",
         )
@@ -161,13 +162,14 @@ def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
             f"{name}: {per_token} experts per token out of {experts}", expected="at most as many as there are",
             fix="mend num_experts_per_tok in config.json",
         )  # fmt: skip
-    one = matrices * hidden
+    matrices_per_width = matrices * hidden
     return DecoderShape(
         name=name, num_layers=layers, hidden_size=hidden, num_heads=heads, vocab_size=fields.count("vocab_size"),
-        attention_parameters=attention, mlp_parameters=one * (shared if experts else width),
-        expert_parameters=one * expert_width if experts else 0, num_experts=experts, experts_per_token=per_token,
+        attention_parameters=attention, mlp_parameters=matrices_per_width * (shared if experts else width),
+        expert_parameters=matrices_per_width * expert_width if experts else 0, num_experts=experts,
+        experts_per_token=per_token,
         num_dense_layers=min(layers, fields.count("first_k_dense_replace", default=0)) if experts else 0,
-        dense_mlp_parameters=one * width, kv_values=kv_values, num_kv_heads=kv_heads, score_flops=score,
+        dense_mlp_parameters=matrices_per_width * width, kv_values=kv_values, num_kv_heads=kv_heads, score_flops=score,
         mlp_width=expert_width * per_token + shared if experts else width, num_mlp_matrices=matrices,
         is_tied=bool(fields.config.get("tie_word_embeddings", kind in {"gpt2", "gpt_bigcode", "opt", "bloom"})),
         num_positions=fields.count("max_position_embeddings",
@@ -217,15 +219,15 @@ def _num_kv_heads(fields: _ConfigReader, kind: str, heads: int) -> int:
     """Heads of keys and values. Falcon says it in its own way."""
     if fields.config.get("multi_query") is True and not fields.config.get("new_decoder_architecture"):
         return 1
-    found = fields.count("num_key_value_heads", "num_kv_heads", "n_head_kv", default=heads)
+    kv_heads = fields.count("num_key_value_heads", "num_kv_heads", "n_head_kv", default=heads)
     if kind == "falcon" and not fields.config.get("new_decoder_architecture"):
-        found = heads
-    if found > heads or heads % found:
+        kv_heads = heads
+    if kv_heads > heads or heads % kv_heads:
         raise InputError(
-            f"{fields.name}: {found} heads of keys for {heads} heads of queries",
+            f"{fields.name}: {kv_heads} heads of keys for {heads} heads of queries",
             expected="a number that divides the heads of queries", fix="mend num_key_value_heads in config.json",
         )  # fmt: skip
-    return found
+    return kv_heads
 
 
 def _attention_sizes(

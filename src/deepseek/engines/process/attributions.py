@@ -33,8 +33,8 @@ def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) ->
         parts.append(
             _pack_attribution(explainer.explain(features[rows], target=labels[target] if target >= 0 else None))
         )
-    places = np.argsort(np.concatenate(order))
-    return {name: np.concatenate([part[name] for part in parts])[places] for name in parts[0]}
+    order_back = np.argsort(np.concatenate(order))
+    return {name: np.concatenate([part[name] for part in parts])[order_back] for name in parts[0]}
 
 
 def _pack_attribution(attribution: Attribution) -> Arrays:
@@ -51,7 +51,7 @@ def _pack_attribution(attribution: Attribution) -> Arrays:
 
 def unpack_rows(arrays: Arrays) -> RowAttributions:
     """The attributions of explained rows."""
-    found: dict[int, tuple[Attribution, int]] = {}
+    by_row: dict[int, tuple[Attribution, int]] = {}
     about = arrays["about"]
     for text in dict.fromkeys(about.tolist()):
         names, scale, method, target = json.loads(text)
@@ -59,15 +59,15 @@ def unpack_rows(arrays: Arrays) -> RowAttributions:
         values, base_value, output = (arrays[name][rows] for name in ("values", "base_value", "output"))
         parts = tuple(tuple(json.loads(part)) for part in arrays["parts"][rows].tolist()) if "parts" in arrays else ()
         attribution = Attribution(tuple(names), values, base_value, output, scale, method, target, parts=parts)
-        found |= {row: (attribution, at) for at, row in enumerate(rows.tolist())}
-    return [found[row] for row in range(len(about))]
+        by_row |= {row: (attribution, index) for index, row in enumerate(rows.tolist())}
+    return [by_row[row] for row in range(len(about))]
 
 
 def pack_texts(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Texts as arrays."""
     data = [text.encode() for text in texts]
     return {
-        "sizes": np.array([len(each) for each in data], np.int64),
+        "sizes": np.array([len(encoded) for encoded in data], np.int64),
         "bytes": np.frombuffer(b"".join(data), np.uint8),
     }
 
@@ -76,6 +76,6 @@ def unpack_texts(arrays: Arrays) -> NDArray[np.object_]:
     """The texts (N,) that pack_texts() has packed."""
     sizes, data = arrays["sizes"].tolist(), arrays["bytes"].tobytes()
     ends = np.cumsum(sizes, dtype=np.int64).tolist()
-    found = np.empty(len(sizes), object)
-    found[:] = [data[end - size : end].decode() for size, end in zip(sizes, ends, strict=True)]
-    return found
+    texts = np.empty(len(sizes), object)
+    texts[:] = [data[end - size : end].decode() for size, end in zip(sizes, ends, strict=True)]
+    return texts

@@ -40,10 +40,10 @@ def pack_frame(head: RequestHead | ResponseHead, arrays: Arrays) -> bytes:
     """
     shapes = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
     raws = [array.tobytes() for array in arrays.values()]
-    told = _encode((head, shapes))
-    pieces = [_pad(told), *map(_pad, raws)]
+    encoded_head = _encode((head, shapes))
+    pieces = [_pad(encoded_head), *map(_pad, raws)]
     num_bytes = [len(piece) for piece in pieces]
-    return b"".join([_LENGTHS.pack(len(told), num_bytes[0], sum(num_bytes[1:])), *pieces])
+    return b"".join([_LENGTHS.pack(len(encoded_head), num_bytes[0], sum(num_bytes[1:])), *pieces])
 
 
 def _pad(data: bytes) -> bytes:
@@ -59,28 +59,28 @@ class FrameReader:
 
     def feed(self, data: bytes) -> Iterator[tuple[Any, Arrays]]:
         """Heads and arrays of the frames that are whole now. The arrays may be written to by nobody."""
-        held = self._held
-        held += data
-        while len(held) >= self._wanted:
-            head_bytes, padded_bytes, array_bytes = _LENGTHS.unpack_from(held)
+        buffer = self._held
+        buffer += data
+        while len(buffer) >= self._wanted:
+            head_bytes, padded_bytes, array_bytes = _LENGTHS.unpack_from(buffer)
             self._wanted = _LENGTHS.size + padded_bytes + array_bytes
-            if len(held) < self._wanted:
+            if len(buffer) < self._wanted:
                 return
-            frame = bytes(held[: self._wanted])
-            del held[: self._wanted]
+            frame = bytes(buffer[: self._wanted])
+            del buffer[: self._wanted]
             self._wanted = _LENGTHS.size
             yield _unpack_frame(frame, head_bytes, padded_bytes)
 
 
 def _unpack_frame(frame: bytes, head_bytes: int, padded_bytes: int) -> tuple[Any, Arrays]:
     head, shapes = _decode(memoryview(frame)[_LENGTHS.size : _LENGTHS.size + head_bytes])
-    at = _LENGTHS.size + padded_bytes
+    offset = _LENGTHS.size + padded_bytes
     arrays = {}
     for name, dtype, shape in shapes:
         kind = np.dtype(dtype)
         size = kind.itemsize
         for length in shape:
             size *= length
-        arrays[name] = np.frombuffer(frame, kind, size // kind.itemsize, at).reshape(shape)
-        at += size + -size % ALIGNMENT
+        arrays[name] = np.frombuffer(frame, kind, size // kind.itemsize, offset).reshape(shape)
+        offset += size + -size % ALIGNMENT
     return head, arrays

@@ -49,10 +49,10 @@ class LoadedModels:
         return {}
 
     def _close(self, model: str) -> None:
-        found = self._models.pop(model, None)
-        if found is not None:
-            found.close()
-            del found
+        loaded = self._models.pop(model, None)
+        if loaded is not None:
+            loaded.close()
+            del loaded
             gc.collect()  # what a model holds knows it in return
             return_freed_memory()
 
@@ -62,15 +62,15 @@ def serve_connection(connection: socket.socket, open_model: OpenModel) -> None:
     engines = LoadedModels(open_model)
     for (number, what, model, more), arrays in _receive_requests(connection):
         started_s = perf_counter()
-        found: Arrays = {}
-        wrong: dict[str, str] = {}
+        outputs: Arrays = {}
+        error_fields: dict[str, str] = {}
         try:
-            found = engines.answer(what, model, more, arrays)
+            outputs = engines.answer(what, model, more, arrays)
         except DeepseekError as error:
-            wrong = error.to_dict() | {"kind": type(error).__name__}
+            error_fields = error.to_dict() | {"kind": type(error).__name__}
         except Exception as error:  # noqa: BLE001  (an engine's own errors have no common class; the front end reports)
-            wrong = {"kind": type(error).__name__, "message": str(error)}
-        connection.sendall(pack_frame((number, perf_counter() - started_s, wrong, {}), found))
+            error_fields = {"kind": type(error).__name__, "message": str(error)}
+        connection.sendall(pack_frame((number, perf_counter() - started_s, error_fields, {}), outputs))
 
 
 def _receive_requests(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]:

@@ -72,22 +72,22 @@ def _tree_fields(
     nodes = slice(start, end)
     inner = table.feature[nodes] != LEAF
     size = end - start
-    place, first_child = _renumber_siblings(table.left[nodes] - start, table.right[nodes] - start, inner)
+    index, first_child = _renumber_siblings(table.left[nodes] - start, table.right[nodes] - start, inner)
     value = np.zeros(size, np.float32)
     value[~inner] = leaves[table.left[nodes][~inner]]
-    above = np.nextafter(table.threshold[nodes], np.float32(np.inf))
+    next_threshold = np.nextafter(table.threshold[nodes], np.float32(np.inf))
     parents = np.full(size, _NO_PARENT, np.int32)
-    parents[first_child] = parents[first_child + 1] = place[inner]
+    parents[first_child] = parents[first_child + 1] = index[inner]
 
-    def moved(array: NDArray[np.float32] | NDArray[np.int32]) -> NDArray[np.float32] | NDArray[np.int32]:
+    def renumber(array: NDArray[np.float32] | NDArray[np.int32]) -> NDArray[np.float32] | NDArray[np.int32]:
         out = np.empty_like(array)
-        out[place] = array
+        out[index] = array
         return out
 
     left = np.full(size, -1, np.int32)
-    left[place[inner]] = first_child
+    left[index[inner]] = first_child
     nothing = np.zeros(size, np.uint8)
-    weights = moved(value)
+    weights = renumber(value)
     return {
         "base_weights": weights,
         "categories": np.zeros(0, np.int32),
@@ -100,10 +100,10 @@ def _tree_fields(
         "loss_changes": np.zeros(size, np.float32),
         "parents": parents,
         "right_children": np.where(left == -1, -1, left + 1).astype(np.int32),
-        "split_conditions": moved(np.where(inner, above, value).astype(np.float32)),
-        "split_indices": moved(np.where(inner, table.feature[nodes], 0).astype(np.int32)),
+        "split_conditions": renumber(np.where(inner, next_threshold, value).astype(np.float32)),
+        "split_indices": renumber(np.where(inner, table.feature[nodes], 0).astype(np.int32)),
         "split_type": nothing,
-        "sum_hessian": moved(table.cover[nodes]),
+        "sum_hessian": renumber(table.cover[nodes]),
         "tree_param": {
             "num_deleted": "0", "num_feature": str(num_features), "num_nodes": str(size), "size_leaf_vector": "1",
         },
@@ -119,10 +119,10 @@ def _renumber_siblings(
     children go to 2j + 1 and 2j + 2; they stay behind their parent.
     """
     first_child = 2 * np.arange(int(inner.sum()), dtype=np.int32) + 1
-    place = np.zeros(len(inner), np.int32)
-    place[left[inner]] = first_child
-    place[right[inner]] = first_child + 1
-    return place, first_child
+    index = np.zeros(len(inner), np.int32)
+    index[left[inner]] = first_child
+    index[right[inner]] = first_child + 1
+    return index, first_child
 
 
 def write_ubjson(value: object) -> bytes:

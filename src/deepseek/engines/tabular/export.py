@@ -52,8 +52,8 @@ def _add_part(graph: OnnxGraphBuilder, part: Part, version: int) -> str:
         return add_trees(graph, INPUT, weights, version=version)
     if isinstance(weights, Linear):
         return _add_linear(graph, weights)
-    made = _add_perceptron(graph, weights) if isinstance(weights, Perceptron) else weights.add_to(graph, INPUT)
-    return graph.add("Cast", made, to=DOUBLE)
+    raw = _add_perceptron(graph, weights) if isinstance(weights, Perceptron) else weights.add_to(graph, INPUT)
+    return graph.add("Cast", raw, to=DOUBLE)
 
 
 def _add_linear(graph: OnnxGraphBuilder, weights: Linear) -> str:

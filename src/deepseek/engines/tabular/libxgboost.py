@@ -63,8 +63,8 @@ def _call_library(function: str, *arguments: object) -> None:
 def _array_interface(array: Float32) -> bytes:
     """A contiguous array by its address, in the form of numpy's __array_interface__: nothing is copied, and the caller
     keeps it alive."""
-    shown = {"data": [array.ctypes.data, True], "shape": array.shape, "typestr": array.dtype.str, "version": 3}
-    return json.dumps(shown).encode()
+    interface = {"data": [array.ctypes.data, True], "shape": array.shape, "typestr": array.dtype.str, "version": 3}
+    return json.dumps(interface).encode()
 
 
 class NativeBooster:
@@ -83,12 +83,12 @@ class NativeBooster:
         """Sums of leaves (N,) in float32 for features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
         options = {"type": 1, "iteration_begin": 0, "iteration_end": 0, "strict_shape": True, "missing": float("nan")}
-        answer = _ResultPointers()
+        result = _ResultPointers()
         _call_library(
             "XGBoosterPredictFromDense", self._handle, _array_interface(rows), json.dumps(options).encode(),
-            ctypes.c_void_p(), *answer.places,
+            ctypes.c_void_p(), *result.places,
         )  # fmt: skip
-        return answer.array().reshape(-1)
+        return result.array().reshape(-1)
 
     def close(self) -> None:
         """Give the memory back; the booster cannot be used afterwards."""

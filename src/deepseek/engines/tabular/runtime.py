@@ -256,9 +256,9 @@ def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})
     return record
 
 
-def check_inputs(manifest: Manifest, inputs: Sequence[Mapping[str, Any]], file: str) -> None:
+def check_inputs(manifest: Manifest, inputs: Sequence[Input], file: str) -> None:
     """IntegrityError unless the inputs that bundle.json promises are those that the preprocessing in `file` reads."""
-    for stated, column in zip_longest(manifest.inputs, (Input(**entry) for entry in inputs)):
+    for stated, column in zip_longest(manifest.inputs, inputs):
         if stated != column:
             raise IntegrityError(
                 f"bundle.json and {file} differ: the one has the input {stated}, the other reads {column}",

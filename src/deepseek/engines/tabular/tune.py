@@ -6,17 +6,18 @@ Timings differ from run to run, so the result stays outside a bundle's digest; e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter, thread_time
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from deepseek.contracts import Float32
+from deepseek.bundle import EngineEntry
+from deepseek.contracts import Float32, JsonObject
 from deepseek.engines.execution_mode import COMPILE_FACTOR
 from deepseek.engines.measuring import lower_quartile_s
-from deepseek.engines.parity import check_engine
+from deepseek.engines.parity import EngineParity, ParityReport, check_engine
 from deepseek.engines.registry import LATE_KINDS, REFERENCE, Source, engine_file, open_engine
 
 BATCH_SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
@@ -29,34 +30,31 @@ MIN_SPEEDUP = 1.15
 class Tuning:
     """The engine for each range of rows, and what was measured."""
 
-    entries: tuple[dict[str, Any], ...]  # the fields of bundle.EngineEntry, in rising order of from_rows, first from 1
+    entries: tuple[EngineEntry, ...]  # in rising order of from_rows, the first from 1
     seconds: dict[str, dict[int, float]]  # of one call, by kind and number of rows; sizes that did not fit are left out
-    late: dict[str, Any] = field(default_factory=dict)  # parity of the kinds that were tried after the others
+    late: dict[str, EngineParity] = field(default_factory=dict)  # of the kinds that were tried after the others
 
-    def to_dict(self) -> dict[str, Any]:
-        """For evidence/."""
+    def to_dict(self) -> JsonObject:
+        """For evidence/parity.json."""
         timings = {kind: {str(size): s for size, s in by_size.items()} for kind, by_size in self.seconds.items()}
-        return {"entries": list(self.entries), "seconds": timings} | ({"parity": self.late} if self.late else {})
+        document: JsonObject = {"entries": [asdict(entry) for entry in self.entries], "seconds": timings}
+        if self.late:
+            document["parity"] = {kind: parity.to_dict() for kind, parity in self.late.items()}
+        return document
 
 
-def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, budget_s: float = 2.0) -> Tuning:
-    """Measure the engines that pass in `parity` (the result of check_parity) on tiled `features`, for about `budget_s`.
+def autotune(source: Source, parity: ParityReport, features: Float32, *, budget_s: float = 2.0) -> Tuning:
+    """Measure the engines that pass in `parity` on tiled `features` (N, F), for about `budget_s`.
 
     >>> choose_engines({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
     [('onnxruntime', 1), ('trees', 1024)]
     """
-    passing = [kind for kind, found in parity["engines"].items() if found["passes"]]
+    passing = [kind for kind, engine in parity.engines.items() if engine.passes]
     seconds = {kind: measure_engine(kind, source, features, budget_s / len(passing)) for kind in passing}
-    late = _tune_late_kinds(source, parity["num_rows"], features, seconds, budget_s / len(passing))
-    parity = {**parity, "engines": {**parity["engines"], **late}}
+    late = _tune_late_kinds(source, parity.num_rows, features, seconds, budget_s / len(passing))
+    engines = {**parity.engines, **late}
     entries = tuple(
-        {
-            "kind": kind,
-            "file": engine_file(kind),
-            "parity": _output_difference(parity, kind),
-            "num_rows": parity["num_rows"],
-            "from_rows": from_rows,
-        }
+        EngineEntry(kind, engine_file(kind), cast("float", engines[kind].output_difference), parity.num_rows, from_rows)
         for kind, from_rows in choose_engines(seconds)
     )
     return Tuning(entries, seconds, late)
@@ -64,18 +62,18 @@ def autotune(source: Source, parity: Mapping[str, Any], features: Float32, *, bu
 
 def _tune_late_kinds(
     source: Source, num_rows: int, features: Float32, seconds: dict[str, dict[int, float]], budget_s: float
-) -> dict[str, Any]:
-    """Parity of the kinds of LATE_KINDS that have a chance, and their seconds among the others'."""
-    found: dict[str, Any] = {}
-    for kind, before in LATE_KINDS.items():
-        best = {size: min(other.get(size, np.inf) for other in seconds.values()) for size in BATCH_SIZES}
-        if not any(s <= COMPILE_FACTOR * best[size] for size, s in seconds.get(before, {}).items()):
+) -> dict[str, EngineParity]:
+    """The parity of those LATE_KINDS that may win, and, of those that pass, their seconds added to `seconds`."""
+    parity_by_kind: dict[str, EngineParity] = {}
+    for kind, base_kind in LATE_KINDS.items():
+        best = {size: min(by_size.get(size, np.inf) for by_size in seconds.values()) for size in BATCH_SIZES}
+        if not any(s <= COMPILE_FACTOR * best[size] for size, s in seconds.get(base_kind, {}).items()):
             continue
         model, rows = source.load_model(), features[:num_rows]
-        found[kind] = check_engine(model, model.score(rows), rows, kind, source)
-        if found[kind]["passes"]:
+        parity_by_kind[kind] = check_engine(model, model.score(rows), rows, kind, source)
+        if parity_by_kind[kind].passes:
             seconds[kind] = measure_engine(kind, source, features, budget_s)
-    return found
+    return parity_by_kind
 
 
 def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
@@ -83,16 +81,11 @@ def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFE
     chosen = [(first, 1)]
     for size in sorted(seconds[first]):
         now = chosen[-1][0]
-        at = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
-        best = min(at, key=lambda kind: at[kind])
-        if size > 1 and best != now and at[best] * MIN_SPEEDUP < at.get(now, np.inf):
+        seconds_now = {kind: by_size[size] for kind, by_size in seconds.items() if size in by_size}
+        best = min(seconds_now, key=lambda kind: seconds_now[kind])
+        if size > 1 and best != now and seconds_now[best] * MIN_SPEEDUP < seconds_now.get(now, np.inf):
             chosen.append((best, size))
     return chosen
-
-
-def _output_difference(parity: Mapping[str, Any], kind: str) -> float:
-    largest: float = parity["engines"][kind]["max_abs_difference"]["output"]
-    return largest
 
 
 def measure_engine(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
@@ -100,16 +93,16 @@ def measure_engine(kind: str, source: Source, features: Float32, budget_s: float
     engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.
     clock = thread_time if source.num_threads == 1 else perf_counter
-    started_s, found = perf_counter(), dict[int, float]()
+    started_s, seconds = perf_counter(), dict[int, float]()
     for size in BATCH_SIZES:
         left_s = budget_s - (perf_counter() - started_s)
-        smaller = max(found, default=0)
-        if smaller and (2 * found[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
+        smaller = max(seconds, default=0)
+        if smaller and (2 * seconds[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
             break
-        limit_s = left_s / (len(BATCH_SIZES) - len(found))
-        found[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
+        limit_s = left_s / (len(BATCH_SIZES) - len(seconds))
+        seconds[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
     engine.close()
-    return found
+    return seconds
 
 
 def _tiled_window(features: Float32, number: int, *, size: int) -> Float32:

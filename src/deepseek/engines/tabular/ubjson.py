@@ -62,20 +62,20 @@ class _Reader:
         mark, count = self._head()
         if mark is not None:
             return self._numbers(mark, count)
-        found: list[Any] = []
-        while (len(found) < count) if count is not None else self._more(b"]"):
-            found.append(self.value(depth))
-        return found
+        values: list[Any] = []
+        while (len(values) < count) if count is not None else self._more(b"]"):
+            values.append(self.value(depth))
+        return values
 
     def _object(self, depth: int) -> dict[str, Any]:
         mark, count = self._head()
-        found: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         num_read = 0
         while (num_read < count) if count is not None else self._more(b"}"):
             key = self._text()
-            found[key] = self.value(depth) if mark is None else self._of(mark, depth)
+            members[key] = self.value(depth) if mark is None else self._of(mark, depth)
             num_read += 1
-        return found
+        return members
 
     def _head(self) -> tuple[bytes | None, int | None]:
         """The type that all values have, and their number, where a container states them."""
@@ -126,16 +126,16 @@ class _Reader:
             raise _malformed_error("text is not UTF-8", at) from error
 
     def _take(self, size: int) -> bytes:
-        found = self._data[self.at : self.at + size]
-        if len(found) < size:
+        taken = self._data[self.at : self.at + size]
+        if len(taken) < size:
             raise _malformed_error("it ends too early", len(self._data))
         self.at += size
-        return found
+        return taken
 
 
-def _malformed_error(what: str, at: int) -> IntegrityError:
+def _malformed_error(what: str, offset: int) -> IntegrityError:
     return IntegrityError(
-        f"this is no whole UBJSON file: {what} (byte {at})",
+        f"this is no whole UBJSON file: {what} (byte {offset})",
         expected="a model as xgboost saves it",
         fix="save it again with booster.save_model('model.ubj'), or take an unharmed copy",
     )

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.bundle import Bundle, EngineEntry, Input, Lineage, Manifest, Output, check_name, now, write_bundle
+from deepseek.bundle import Bundle, EngineEntry, Lineage, Manifest, Output, check_name, now, write_bundle
 from deepseek.bundle.paths import MANIFEST
 from deepseek.bundle.read import open_bundle
 from deepseek.contracts import Float32, Task
@@ -134,8 +134,8 @@ def check_learner(learner: Mapping[str, Any]) -> None:
 def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
     """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
     rows' answers worse. IntegrityError for a round that is not there."""
-    noted = learner.get("attributes", {}).get("best_iteration")
-    if noted is None:
+    stated = learner.get("attributes", {}).get("best_iteration")
+    if stated is None:
         return dict(learner)
     booster = learner["gradient_booster"]
     model = booster["model"]
@@ -145,11 +145,11 @@ def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
         per_round *= max(1, int(model["gbtree_model_param"].get("num_parallel_tree", 1)))
         ends = range(0, len(model["trees"]) + 1, per_round)
     ends = [int(end) for end in ends]
-    best = int(noted)
+    best = int(stated)
     if not 0 <= best < len(ends) - 1 or not 0 < ends[best + 1] <= len(model["trees"]):
         raise _malformed_error(f"its best round is {best}, and it has {len(ends) - 1}, counted from 0")
-    kept = {name: model[name][: ends[best + 1]] for name in ("trees", "tree_info")}
-    return {**learner, "gradient_booster": {**booster, "model": {**model, **kept}}}
+    trees = {name: model[name][: ends[best + 1]] for name in ("trees", "tree_info")}
+    return {**learner, "gradient_booster": {**booster, "model": {**model, **trees}}}
 
 
 def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
@@ -171,8 +171,8 @@ def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
         return "a threshold or a leaf is not finite"
     if not (np.abs(columns[3].astype(np.float64)) < FLOAT32_MAX).all():
         return "the weight of a node is not finite"
-    places = columns[1][inner]
-    if places.size and (places.min() < 0 or places.max() >= num_features):
+    features = columns[1][inner]
+    if features.size and (features.min() < 0 or features.max() >= num_features):
         return "it reads a column that is not there"
     return ""
 
@@ -238,7 +238,7 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
     )  # fmt: skip
     manifest = Manifest(
         name=_model_name(path), version="1", created=now(), task=task, target="target",
-        inputs=tuple(Input(**entry) for entry in preprocessor.inputs()), outputs=answers, labels=labels,
+        inputs=preprocessor.inputs(), outputs=answers, labels=labels,
         threshold=0.5 if task == "binary" else None,
         engines=_choose_engines(model, graph, imported.rows), lineage=Lineage(),
     )  # fmt: skip
@@ -248,7 +248,7 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
 def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
     """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
-    stated = learner.get("feature_names") or [f"f{place}" for place in range(num_features)]
+    stated = learner.get("feature_names") or [f"f{index}" for index in range(num_features)]
     names = list(stated) if isinstance(stated, list) else []
     if len(names) != num_features or len(set(names)) < num_features or not all(_is_column_name(name) for name in names):
         raise _malformed_error("its feature_names are not one name for each column")
@@ -256,14 +256,19 @@ def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
     thresholds: list[list[float]] = [[] for _ in names]
     for tree in learner["gradient_booster"]["model"]["trees"]:
         inner = np.asarray(tree["left_children"]) != -1
-        places = np.asarray(tree["split_indices"])[inner]
-        ways[places, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
-        for place, split in zip(places.tolist(), np.asarray(tree["split_conditions"])[inner].tolist(), strict=True):
-            thresholds[place].append(split)
+        features = np.asarray(tree["split_indices"])[inner]
+        ways[features, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
+        for index, split in zip(features.tolist(), np.asarray(tree["split_conditions"])[inner].tolist(), strict=True):
+            thresholds[index].append(split)
     ways[~ways.any(axis=1), 0] = True  # no tree reads it
     return [
-        Column(name, "number_with_gaps", "gaps", MissingValueEncoder(bool(low), bool(high), _usual_value(found)))
-        for name, (low, high), found in zip(names, ways, thresholds, strict=True)
+        Column(
+            name,
+            "number_with_gaps",
+            "gaps",
+            MissingValueEncoder(bool(low), bool(high), _usual_value(column_thresholds)),
+        )
+        for name, (low, high), column_thresholds in zip(names, ways, thresholds, strict=True)
     ]
 
 
@@ -283,11 +288,11 @@ def _check_rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float
     values = np.repeat(usual[None], NUM_CHECK_ROWS, axis=0)
     for tree in learner["gradient_booster"]["model"]["trees"]:
         inner = np.asarray(tree["left_children"]) != -1
-        places = np.asarray(tree["split_indices"])[inner]
-        at = rng.integers(0, NUM_CHECK_ROWS, (len(places), 2))
+        features = np.asarray(tree["split_indices"])[inner]
+        picked_rows = rng.integers(0, NUM_CHECK_ROWS, (len(features), 2))
         splits = np.asarray(tree["split_conditions"], np.float32)[inner]
-        values[at[:, 0], places] = splits
-        values[at[:, 1], places] = np.nextafter(splits, np.float32(-np.inf))
+        values[picked_rows[:, 0], features] = splits
+        values[picked_rows[:, 1], features] = np.nextafter(splits, np.float32(-np.inf))
     values[rng.random(values.shape) < MISSING_SHARE] = np.nan
     names = [column.name for column in preprocessor.columns]
     return preprocessor.rows(ColumnarRows(names, values)).features
@@ -300,16 +305,16 @@ def _choose_engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[E
         source = Source(lambda: model, lambda: graph, rows.shape[1])
         parity = check_parity(model, graph, rows, kinds=CHECKED_KINDS)
         tuning = autotune(source, parity, rows, budget_s=TUNING_BUDGET_S)
-        return tuple(EngineEntry(**entry) for entry in tuning.entries)
+        return tuning.entries
     source = Source(lambda: model, lambda: b"", rows.shape[1])
-    found = check_engine(model, model.score(rows), rows, "trees", source)
-    if not found["passes"]:
+    trees_parity = check_engine(model, model.score(rows), rows, "trees", source)
+    if not trees_parity.passes or trees_parity.output_difference is None:
         raise CheckError(
-            f"the trees give other answers here than their definition: {found['max_abs_difference']}",
+            f"the trees give other answers here than their definition: {trees_parity.to_dict()['max_abs_difference']}",
             expected="differences below the limits of engines/parity.py",
             fix="report it as a bug, with the model",
         )
-    return (EngineEntry("trees", "model.json", found["max_abs_difference"]["output"], len(rows)),)
+    return (EngineEntry("trees", "model.json", trees_parity.output_difference, len(rows)),)
 
 
 def _model_name(path: Path) -> str:

@@ -14,10 +14,9 @@ was left out is told in "notes". Shapes: N rows, P raw columns, F prepared featu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
 from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
     FEW_PLAYERS,
+    Masks,
     fastest_call_s,
     mean_magnitude_correlation,
     measure_masking,
@@ -38,8 +38,15 @@ from deepseek.explain.evaluation.masking_faithfulness import (
     second_method_name,
     skipped_report,
 )
+from deepseek.explain.records import (
+    Faithfulness,
+    FaithfulnessReport,
+    RandomizationStep,
+    RowExplanation,
+    RowFaithfulness,
+)
 from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.tabular.row_context import build_row_context
+from deepseek.explain.tabular.row_context import RowContext, build_row_context
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.model import Part
 from deepseek.nn.trees import LEAF, TreeTable
@@ -64,51 +71,54 @@ def column_faithfulness(
     runtime: Runtime,
     explainer: ModelExplainer,
     table: Table,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[RowExplanation],
     *,
     others: Table | None = None,
     training: Table | None = None,
     fixed: Sequence[str] = (),
     limit_s: float | None = None,
     checks: FaithfulnessConfig | None = None,
-) -> dict[str, Any]:
-    """Of the rows of `table` that `rows` explain (each with "values" and "target").
+) -> Faithfulness:
+    """How far the explanations of the rows of `table` hold; `rows` are these explanations.
 
-    {"rows", "randomised", "num_rows", "num_others", "others_of", "second", "num_evaluations", "seconds", "seed",
-    "limit_s", "notes"}; {"rows": None, "expected_s", "why"} where `limit_s` is None, which means that nobody asked for
-    it, and it would take more than AUTO_LIMIT_S. `fixed` columns are never changed by a counterfactual.
+    SkippedFaithfulness where `limit_s` is None, which means that the caller did not request it, and it would take more
+    than AUTO_LIMIT_S. `others` and `training`: tables whose rows stand in for columns that are taken away, and for
+    nearest rows and counterfactuals, which never change `fixed` columns.
     """
-    began_s, chosen = perf_counter(), checks or FaithfulnessConfig()
+    began_s, config = perf_counter(), checks or FaithfulnessConfig()
     features = runtime.prepare_table(table).features
-    source, of = _donor_rows(runtime, others, training)
-    meter = _CountingExplainer(explainer)
-    plan = _plan_measurement(meter, features, source, len(explainer.names), chosen, limit_s)
+    candidates, source = _donor_rows(runtime, others, training)
+    model = _CountingExplainer(explainer)
+    plan = _plan_measurement(model, features, candidates, len(explainer.names), config, limit_s)
     if plan is None or plan.num_rows < 1:
         return skipped_report(plan.seconds if plan else 0.0)
     notes = []
     if len(explainer.names) <= FEW_PLAYERS:
         notes.append("there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones")
-    if len(source) == 1:
+    if len(candidates) == 1:
         notes.append("columns are taken away by one typical row alone, which says little: give the training rows")
     if plan.num_rows < len(rows):
         notes.append(f"only the first {plan.num_rows} of {len(rows)} rows were measured, to keep to the time limit")
-    few = rows[: plan.num_rows]
-    donors = source[spread_indices(len(source), plan.num_others)]
-    found = [_measure_row(meter, features[place], row, donors, runtime, chosen) for place, row in enumerate(few)]
-    beside, more = build_row_context(runtime, table, plan.num_rows, others=others, training=training, fixed=fixed)
-    many = (
-        runtime.prepare_table(others.take(spread_indices(len(others), _MAX_RANDOMIZATION_ROWS))).features
-        if others
-        else features
+    measured_rows = rows[: plan.num_rows]
+    donors = candidates[spread_indices(len(candidates), plan.num_others)]
+    contexts, context_notes = build_row_context(
+        runtime, table, plan.num_rows, others=others, training=training, fixed=fixed
     )
-    return {
-        "rows": [one | other for one, other in zip(found, beside, strict=True)],
-        "randomised": randomize_model(explainer, many, few[0]["target"], seed=chosen.seed),
-        "num_rows": plan.num_rows, "num_others": plan.num_others, "others_of": of,
-        "second": second_method_name([len(explainer.names)], "columns"),
-        "num_evaluations": meter.count, "seconds": perf_counter() - began_s, "seed": chosen.seed,
-        "limit_s": limit_s or AUTO_LIMIT_S, "notes": [*notes, *more],
-    }  # fmt: skip
+    measures = [
+        _measure_row(model, features[place], row, context, donors, runtime, config)
+        for place, (row, context) in enumerate(zip(measured_rows, contexts, strict=True))
+    ]
+    many = features
+    if others:
+        many = runtime.prepare_table(others.take(spread_indices(len(others), _MAX_RANDOMIZATION_ROWS))).features
+    return FaithfulnessReport(
+        rows=tuple(measures),
+        randomization=tuple(randomize_model(explainer, many, measured_rows[0].target, seed=config.seed)),
+        num_rows=plan.num_rows, num_others=plan.num_others, others_of=source,
+        second=second_method_name([len(explainer.names)], "columns"),
+        num_evaluations=model.count, seconds=perf_counter() - began_s, seed=config.seed,
+        limit_s=limit_s or AUTO_LIMIT_S, notes=(*notes, *context_notes),
+    )  # fmt: skip
 
 
 class _CountingExplainer:
@@ -129,15 +139,15 @@ class _CountingExplainer:
 def _donor_rows(runtime: Runtime, others: Table | None, training: Table | None) -> tuple[Float32, str]:
     """(features (B, F), what they are)."""
     read = {column.name for column in runtime.preprocessor.columns}
-    for given, of in ((training, "training rows"), (others, "rows of the data")):
-        if given is not None and given.num_rows > 1:
-            table = given.drop([name for name in given.names if name not in read])  # training has the target, too
-            return runtime.prepare_table(table.take(spread_indices(table.num_rows, MAX_DONORS))).features, of
+    for table, of in ((training, "training rows"), (others, "rows of the data")):
+        if table is not None and table.num_rows > 1:
+            candidates = table.drop([name for name in table.names if name not in read])  # training has the target, too
+            return runtime.prepare_table(candidates.take(spread_indices(candidates.num_rows, MAX_DONORS))).features, of
     return runtime.preprocessor.rows([runtime.preprocessor.example()]).features, "the typical record of the bundle"
 
 
 def _plan_measurement(
-    meter: _CountingExplainer,
+    model: _CountingExplainer,
     features: Float32,
     source: Float32,
     num_columns: int,
@@ -149,9 +159,9 @@ def _plan_measurement(
         return None
     size = max(1, min(_PILOT_ROWS, _MAX_CELLS // features.shape[1]))
     trial = np.resize(features, (size, features.shape[1]))
-    answer_s = fastest_call_s(lambda: meter.margin(trial, None)) / size
+    answer_s = fastest_call_s(lambda: model.margin(trial, None)) / size
     nearby = np.resize(features, (checks.num_near, features.shape[1]))
-    explain_s = fastest_call_s(lambda: meter.explain(nearby, None))
+    explain_s = fastest_call_s(lambda: model.explain(nearby, None))
     steps = min(checks.num_steps, num_columns) + 1
     masks = (2 * steps + 1) * (1 + checks.num_random)
     masks += second_method_evaluations(num_columns)
@@ -169,30 +179,35 @@ def _plan_measurement(
 
 
 def _measure_row(
-    meter: _CountingExplainer,
+    model: _CountingExplainer,
     features: Float32,
-    row: Mapping[str, Any],
+    row: RowExplanation,
+    context: RowContext,
     donors: Float32,
     runtime: Runtime,
     checks: FaithfulnessConfig,
-) -> dict[str, Any]:
-    explainer, target = meter.explainer, row["target"]
-    values = np.array([row["values"][name] for name in explainer.names])
+) -> RowFaithfulness:
+    """How far the explanation of one row with `features` (F,) holds; `donors` (B, F) take the place of columns."""
+    explainer, target = model.explainer, row.target
+    values = np.array([row.contributions[name] for name in explainer.names])
 
-    def evaluate(masks: NDArray[np.bool_]) -> Float64:
+    def evaluate(masks: Masks) -> Float64:
         step = max(1, _MAX_CELLS // (len(features) * len(donors)))
-        found = []
+        answers = []
         for start in range(0, len(masks), step):
             keep = masks[start : start + step][:, explainer.column_of]
             mixed = np.where(keep[:, None], features, donors[None]).reshape(-1, len(features))
-            found.append(meter.margin(mixed, target).reshape(len(keep), -1).mean(axis=1))
-        return np.concatenate(found)
+            answers.append(model.margin(mixed, target).reshape(len(keep), -1).mean(axis=1))
+        return np.concatenate(answers)
 
-    return {
-        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measure_masking(evaluate, values, checks),
-        "sensitivity": _max_sensitivity(meter, features, values, donors, target, _numeric_mask(runtime), checks),
-        "agreement": second_method_agreement(evaluate, values, seed=checks.seed),
-    }  # fmt: skip
+    measures = measure_masking(evaluate, values, checks)
+    return RowFaithfulness(
+        row_id=row.row_id, prediction=row.prediction, num_players=measures.num_players, deletion=measures.deletion,
+        insertion=measures.insertion, infidelity=measures.infidelity,
+        sensitivity=_max_sensitivity(model, features, values, donors, target, _numeric_mask(runtime), checks),
+        agreement=second_method_agreement(evaluate, values, seed=checks.seed), nearest=context.nearest,
+        counterfactual=context.counterfactual,
+    )  # fmt: skip
 
 
 def _numeric_mask(runtime: Runtime) -> NDArray[np.bool_]:
@@ -201,7 +216,7 @@ def _numeric_mask(runtime: Runtime) -> NDArray[np.bool_]:
 
 
 def _max_sensitivity(
-    meter: _CountingExplainer,
+    model: _CountingExplainer,
     features: Float32,
     values: Float64,
     donors: Float32,
@@ -217,27 +232,26 @@ def _max_sensitivity(
         return None
     rng = np.random.default_rng(checks.seed)
     near = features + reach * rng.uniform(-1, 1, (checks.num_near, len(features)))
-    moved = np.linalg.norm(meter.explain(near.astype(np.float32), target) - values, axis=1)
+    moved = np.linalg.norm(model.explain(near.astype(np.float32), target) - values, axis=1)
     return float(moved.max() / size)
 
 
 def randomize_model(
     explainer: ModelExplainer, features: Float32, target: str | None = None, *, seed: int = 0
-) -> list[dict[str, Any]]:
-    """Cascading randomisation of the whole model: [{"layer", "similarity"}, ...] as faithfulness.randomised() has it,
+) -> list[RandomizationStep]:
+    """Cascading randomization of the whole model, as faithfulness.randomised() has it,
     the part with the most weight first. Parts of other packages stay as they are; [] where nothing can be shuffled."""
     truth = explainer.explain(features, target=target).values
     owners = [explainer.names[place] for place in explainer.column_of]
     rng = np.random.default_rng(seed)
-    model, found = explainer.model, []
+    model, steps = explainer.model, []
     for place in sorted(range(len(model.parts)), key=lambda place: -abs(model.parts[place].weight)):
         for name, part in _randomize_part(model.parts[place], rng):
             model = replace(model, parts=(*model.parts[:place], part, *model.parts[place + 1 :]))
             shuffled = ModelExplainer(model, owners).explain(features, target=target).values
-            found.append(
-                {"layer": f"{part.name}: {name}", "similarity": mean_magnitude_correlation(list(truth), list(shuffled))}
-            )
-    return found
+            similarity = mean_magnitude_correlation(list(truth), list(shuffled))
+            steps.append(RandomizationStep(f"{part.name}: {name}", similarity))
+    return steps
 
 
 def _randomize_part(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
@@ -254,7 +268,7 @@ def _randomize_part(part: Part, rng: np.random.Generator) -> list[tuple[str, Par
         return [("coefficients", replace(part, weights=replace(weights, coef=rng.permuted(weights.coef, axis=0))))]
     if not isinstance(weights, Perceptron):
         return []
-    found = []
+    stages = []
     for layer in reversed(range(len(weights.weights))):
         many = list(weights.weights)
         many[layer] = rng.permuted(many[layer].ravel()).reshape(many[layer].shape)
@@ -262,5 +276,5 @@ def _randomize_part(part: Part, rng: np.random.Generator) -> list[tuple[str, Par
         if layer == len(many) - 1:
             skip = rng.permuted(skip.ravel()).reshape(skip.shape)
         weights = replace(weights, weights=many, skip=skip)
-        found.append((f"layer {layer}", replace(part, weights=weights)))
-    return found
+        stages.append((f"layer {layer}", replace(part, weights=weights)))
+    return stages

@@ -34,6 +34,7 @@ from deepseek.explain.evaluation.masking_curves import (
     rank_correlation,
 )
 from deepseek.explain.modules.problem import AttributionProblem, ModelInputs, Target, as_tuple, build_problem
+from deepseek.explain.records import ModuleFaithfulness, RandomizationStep
 
 ExplainFunction = Callable[[ModelInputs], Attribution]
 
@@ -49,7 +50,7 @@ def evaluate_faithfulness(
     second: Attribution | None = None,
     fixed: Mapping[str, Any] | None = None,
     checks: FaithfulnessConfig | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ModuleFaithfulness]:
     """For each row {"deletion", "insertion", "infidelity", "sensitivity", "agreement", "num_evaluations"}.
 
     `attribution` is that of `inputs` (N, P); `baseline` what absence means here, one row. `explain` makes the
@@ -57,32 +58,32 @@ def evaluate_faithfulness(
     sensitivity, nor for token ids. `second` is the same explained by another method. InputError for an attribution of
     other inputs.
     """
-    chosen = checks or FaithfulnessConfig()
-    question = build_problem(model, inputs, baseline, target, fixed)
-    width = sum(each[0].numel() for each in question.inputs)
-    if attribution.values.shape != (question.num_rows, width):
+    config = checks or FaithfulnessConfig()
+    problem = build_problem(model, inputs, baseline, target, fixed)
+    width = sum(each[0].numel() for each in problem.inputs)
+    if attribution.values.shape != (problem.num_rows, width):
         raise InputError(
-            f"the attribution has shape {attribution.values.shape}", expected=f"({question.num_rows}, {width})",
+            f"the attribution has shape {attribution.values.shape}", expected=f"({problem.num_rows}, {width})",
             fix="give that of these inputs",
         )  # fmt: skip
     with torch.no_grad():
-        targets = question.target_of(question.answer([each.clone() for each in question.inputs]))
-    near = _max_sensitivity(question, attribution, explain, chosen)
-    found = []
-    for row in range(question.num_rows):
-        asked, values = question.rows(slice(row, row + 1)), attribution.values[row]
-        evaluate = _MaskedAnswer(asked, int(targets[row]))
-        rng = np.random.default_rng(chosen.seed)
-        told: dict[str, Any] = {
-            "deletion": masking_curve(evaluate, values, chosen, rng, deletes=True),
-            "insertion": masking_curve(evaluate, values, chosen, rng, deletes=False),
-            "infidelity": infidelity(evaluate, values, chosen, rng),
-            "sensitivity": None if near is None else float(near[row]),
-            "agreement": None if second is None else attribution_agreement(values, second.values[row]),
-            "num_evaluations": evaluate.count,
-        }
-        found.append(told)
-    return found
+        targets = problem.target_of(problem.answer([each.clone() for each in problem.inputs]))
+    changes = _max_sensitivity(problem, attribution, explain, config)
+    measures = []
+    for row in range(problem.num_rows):
+        values = attribution.values[row]
+        evaluate = _MaskedAnswer(problem.rows(slice(row, row + 1)), int(targets[row]))
+        rng = np.random.default_rng(config.seed)
+        deletion = masking_curve(evaluate, values, config, rng, deletes=True)
+        insertion = masking_curve(evaluate, values, config, rng, deletes=False)
+        infidelity_of_row = infidelity(evaluate, values, config, rng)
+        measures.append(
+            ModuleFaithfulness(
+                deletion, insertion, infidelity_of_row, None if changes is None else float(changes[row]),
+                None if second is None else attribution_agreement(values, second.values[row]), evaluate.count,
+            )
+        )  # fmt: skip
+    return measures
 
 
 class _MaskedAnswer:
@@ -94,18 +95,18 @@ class _MaskedAnswer:
     def __call__(self, masks: NDArray[np.bool_]) -> Float64:
         """(M, P), true where a value stays -> (M,)."""
         self.count += len(masks)
-        found = []
+        answers = []
         for start in range(0, len(masks), 64):
             some = torch.as_tensor(masks[start : start + 64])
-            given, low = [], 0
+            mixed, low = [], 0
             for own, base in zip(self.question.inputs, self.question.baselines, strict=True):
                 mask = some[:, low : low + own[0].numel()].view(-1, *own.shape[1:]).to(own.device)
-                given.append(torch.where(mask, own, base))
+                mixed.append(torch.where(mask, own, base))
                 low += own[0].numel()
             with torch.no_grad():
-                answer = self.question.answer(given, times=len(some))
-            found.append(answer[:, self.target].double().cpu().numpy())
-        return np.concatenate(found)
+                outputs = self.question.answer(mixed, times=len(some))
+            answers.append(outputs[:, self.target].double().cpu().numpy())
+        return np.concatenate(answers)
 
 
 def _max_sensitivity(
@@ -129,19 +130,19 @@ def _max_sensitivity(
 
 def randomize_layers(
     module: nn.Module, inputs: ModelInputs, explain: Callable[[nn.Module, ModelInputs], Attribution], *, seed: int = 0
-) -> list[dict[str, Any]]:
-    """Cascading randomisation: [{"layer", "similarity"}, ...] from the layer nearest to the answer down, each with all
+) -> list[RandomizationStep]:
+    """Cascading randomization: [{"layer", "similarity"}, ...] from the layer nearest to the answer down, each with all
     before it. Similarity is the mean rank correlation of the sizes of contributions with those of the module as it is.
     The module is copied, not changed.
 
     A similarity near 1 in the last line says that the explanation hardly depends on what the module has learned.
     """
-    given = as_tuple(inputs)
-    first = given[0] if len(given) == 1 else given
+    rows = as_tuple(inputs)
+    first = rows[0] if len(rows) == 1 else rows
     truth = np.abs(explain(module, first).values)
     shuffled = copy.deepcopy(module)
     rng = torch.Generator().manual_seed(seed)
-    found = []
+    steps = []
     layers = [(name, part) for name, part in shuffled.named_modules() if list(part.parameters(recurse=False))]
     for name, part in reversed(layers):
         with torch.no_grad():
@@ -149,8 +150,8 @@ def randomize_layers(
                 _shuffle_in_place(weights, rng)
         values = np.abs(explain(shuffled, first).values)
         similar = [rank_correlation(one, other) for one, other in zip(truth, values, strict=True)]
-        found.append({"layer": name, "similarity": float(np.mean(similar))})
-    return found
+        steps.append(RandomizationStep(name, float(np.mean(similar))))
+    return steps
 
 
 def _shuffle_in_place(weights: Tensor, rng: torch.Generator) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
+from deepseek.explain.records import AttributionAgreement, MaskingCurve
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +27,6 @@ class FaithfulnessConfig:
     num_near: int = 10  # inputs nearby
     radius: float = 0.02  # of "nearby", as a share of the distance from input to baseline, in every value
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MaskingCurve:
-    """Areas under the explained answer, from all values to none or back, and the same for random orders."""
-
-    area: float
-    random: Figure  # the mean, and where 95 % of random orders lie
-    points: tuple[float, ...]
-    passes: bool  # beyond the interval, on the right side
-    at: tuple[float, ...] = ()  # the share of values that each point stands for
-    low: tuple[float, ...] = ()  # between these lie 95 % of random orders
-    high: tuple[float, ...] = ()
 
 
 def masking_curve(
@@ -81,16 +69,15 @@ def infidelity(
     return float(np.square(away @ values - falls).mean() / np.square(falls).mean())
 
 
-def attribution_agreement(values: Float64, other: Float64) -> dict[str, float]:
-    """{"rank_correlation", "shared_of_5"} of two explanations of a row.
+def attribution_agreement(values: Float64, other: Float64) -> AttributionAgreement:
+    """How two explanations (P,) of a row agree.
 
-    >>> agreement(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, 20.0]))
-    {'rank_correlation': 1.0, 'shared_of_5': 1.0}
+    >>> attribution_agreement(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, 20.0]))
+    AttributionAgreement(rank_correlation=1.0, shared_of_5=1.0)
     """
-    few = min(5, len(values))
-    strongest = [set(np.argsort(-np.abs(each), kind="stable")[:few].tolist()) for each in (values, other)]
-    shared = len(strongest[0] & strongest[1]) / few
-    return {"rank_correlation": rank_correlation(values, other), "shared_of_5": shared}
+    num_strongest = min(5, len(values))
+    strongest = [set(np.argsort(-np.abs(sizes), kind="stable")[:num_strongest].tolist()) for sizes in (values, other)]
+    return AttributionAgreement(rank_correlation(values, other), len(strongest[0] & strongest[1]) / num_strongest)
 
 
 def rank_correlation(values: Float64, other: Float64) -> float:

@@ -12,7 +12,7 @@ A player is a column, a token, a region. Shapes: M players; S masks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from deepseek.explain.evaluation.masking_curves import (
     masking_curve,
     rank_correlation,
 )
+from deepseek.explain.records import AttributionAgreement, MaskingCurve, SkippedFaithfulness
 from deepseek.explain.shapley.kernel import kernel_shap
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
@@ -39,6 +40,16 @@ MAX_SECOND_EVALUATIONS = 512  # of the second method, at most
 _CURVE_STEPS = (20, 10, 5)  # of a curve, where time is short
 Masks = NDArray[np.bool_]
 ValueFunction = Callable[[Masks], Float64]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskingMeasures:
+    """What masking the M players of one row shows."""
+
+    num_players: int
+    deletion: MaskingCurve
+    insertion: MaskingCurve
+    infidelity: float | None
 
 
 class CachedValueFunction:
@@ -57,23 +68,21 @@ class CachedValueFunction:
         keys = [each.tobytes() for each in np.packbits(masks, axis=1)]
         missing = {key: at for at, key in enumerate(keys) if key not in self._known}
         if missing:
-            found = self._value(masks[list(missing.values())])
-            self._known |= dict(zip(missing, found.tolist(), strict=True))
+            answers = self._value(masks[list(missing.values())])
+            self._known |= dict(zip(missing, answers.tolist(), strict=True))
         return np.array([self._known[key] for key in keys])
 
 
-def measure_masking(evaluate: ValueFunction, values: Float64, checks: FaithfulnessConfig) -> dict[str, Any]:
+def measure_masking(evaluate: ValueFunction, values: Float64, checks: FaithfulnessConfig) -> MaskingMeasures:
     """Curves and infidelity of one row's `values` (M,), M >= 1."""
     rng = np.random.default_rng(checks.seed)
-    return {
-        "num_players": len(values),
-        "deletion": asdict(masking_curve(evaluate, values, checks, rng, deletes=True)),
-        "insertion": asdict(masking_curve(evaluate, values, checks, rng, deletes=False)),
-        "infidelity": infidelity(evaluate, values, checks, rng),
-    }
+    return MaskingMeasures(
+        len(values), masking_curve(evaluate, values, checks, rng, deletes=True),
+        masking_curve(evaluate, values, checks, rng, deletes=False), infidelity(evaluate, values, checks, rng),
+    )  # fmt: skip
 
 
-def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: int) -> dict[str, float] | None:
+def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: int) -> AttributionAgreement | None:
     """agreement() with KernelSHAP, of many players with leaving out one at a time; None for one player, and for more
     than answers are spent on it."""
     num = len(values)
@@ -81,11 +90,11 @@ def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: i
         return leave_one_out_agreement(evaluate, values) if num < MAX_SECOND_EVALUATIONS else None
     if num < 2:
         return None
-    found = kernel_shap(
+    kernel = kernel_shap(
         lambda rows: evaluate(rows > 0.5), np.ones(num), np.zeros((1, num)), num_evaluations=MAX_SECOND_EVALUATIONS,
         seed=seed,
     )  # fmt: skip
-    return attribution_agreement(values, found.values)
+    return attribution_agreement(values, kernel.values)
 
 
 def second_method_evaluations(num: int) -> int:
@@ -107,7 +116,7 @@ def second_method_name(sizes: Sequence[int], unit: str) -> str:
     return kernel if max(sizes) <= MAX_KERNEL_PLAYERS else f"{kernel}, above {MAX_KERNEL_PLAYERS} {LEAVE_ONE_OUT_NAME}"
 
 
-def leave_one_out_agreement(evaluate: ValueFunction, values: Float64) -> dict[str, float] | None:
+def leave_one_out_agreement(evaluate: ValueFunction, values: Float64) -> AttributionAgreement | None:
     """agreement() with what the answer loses without each player alone; None for one player."""
     if len(values) < 2:
         return None
@@ -178,9 +187,9 @@ def plan_notes(checks: FaithfulnessConfig, chosen: FaithfulnessConfig, num_rows:
     return notes
 
 
-def skipped_report(expected_s: float, why: str | None = None) -> dict[str, Any]:
-    """What is told where nothing is measured; `expected_s` 0 where more time would not help."""
-    return {"rows": None, "expected_s": expected_s, "why": why or f"it would take more than {AUTO_LIMIT_S:g} s"}
+def skipped_report(expected_s: float, why: str | None = None) -> SkippedFaithfulness:
+    """The report where nothing is measured; `expected_s` 0 where more time would not help."""
+    return SkippedFaithfulness(None, expected_s, why or f"it would take more than {AUTO_LIMIT_S:g} s")
 
 
 def fastest_call_s(call: Callable[[], Any], *, opens: bool = True) -> float:

@@ -32,18 +32,18 @@ def find_minimal_evidence(answers: ClassFunction, values: Float64) -> tuple[list
     ranks = np.full(len(values), len(values))
     ranks[order] = np.arange(len(order))
     masks = ranks[None] >= np.arange(len(order) + 1)[:, None]  # the first line has all
-    found = answers(masks)
-    others = np.flatnonzero(found != found[0])
+    codes = answers(masks)
+    others = np.flatnonzero(codes != codes[0])
     if not len(others):
         return None
-    keep, other, count = masks[others[0]].copy(), int(found[others[0]]), len(masks)
+    keep, other, count = masks[others[0]].copy(), int(codes[others[0]]), len(masks)
     weakest_first, is_less = order[: others[0]][::-1].tolist(), True
     while is_less:  # what was needed beside others may not be needed without them
         is_less = False
         for place in [each for each in weakest_first if not keep[each]]:
             keep[place] = True
             count += 1
-            if (again := int(answers(keep[None])[0])) == found[0]:
+            if (again := int(answers(keep[None])[0])) == codes[0]:
                 keep[place] = False
             else:
                 other, is_less = again, True

@@ -48,12 +48,12 @@ def group_layers(layers: Sequence[LayerTensors], most: int) -> list[LayerTensors
     """
     if not layers:
         return []
-    found = []
+    groups = []
     for places in np.array_split(np.arange(len(layers)), min(most, len(layers))):
         some = [layers[place] for place in places.tolist()]
         name = some[0][0] if len(some) == 1 else f"{some[0][0]} to {some[-1][0]}"
-        found.append((name, tuple(tensor for _, tensors in some for tensor in tensors)))
-    return found
+        groups.append((name, tuple(tensor for _, tensors in some for tensor in tensors)))
+    return groups
 
 
 def text_model_layers(folder: Path) -> list[LayerTensors]:
@@ -67,10 +67,10 @@ def text_model_layers(folder: Path) -> list[LayerTensors]:
         return []
     starts = [(f"layer {at}", names.layer.format(at)) for at in reversed(range(architecture.num_layers))]
     starts.append(("embeddings", names.embeddings))
-    found = [(name, tuple(each for each in shapes if each.startswith(start))) for name, start in starts]
-    inner = {tensor for _, tensors in found for tensor in tensors}
+    inner_layers = [(name, tuple(each for each in shapes if each.startswith(start))) for name, start in starts]
+    inner = {tensor for _, tensors in inner_layers for tensor in tensors}
     head = tuple(each for each in shapes if each not in inner)
-    return [("head", head), *found] if head else found
+    return [("head", head), *inner_layers] if head else inner_layers
 
 
 class _ShuffledWeights(Weights):
@@ -82,10 +82,10 @@ class _ShuffledWeights(Weights):
         self._made: list[Float32] = []  # OpenVINO shares their memory
 
     def array(self, name: str, shape: tuple[int, ...]) -> Float32:
-        found = super().array(name, shape)
+        values = super().array(name, shape)
         if name not in self._names:
-            return found
-        self._made.append(np.asarray(shuffle_values(found, name, self._seed), np.float32))
+            return values
+        self._made.append(np.asarray(shuffle_values(values, name, self._seed), np.float32))
         return self._made[-1]
 
 
@@ -109,12 +109,12 @@ def graph_layers(model: Any) -> list[LayerTensors]:
         each.name for each in model.graph.initializer if each.data_type in floats and int(np.prod(each.dims)) > 1
     }
     last = {name: place for place, node in enumerate(model.graph.node) for name in node.input if name in weights}
-    found: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
     module = ""
     for name in sorted(last, key=lambda name: -last[name]):
         module = ".".join(name.split(".")[:-1][:_MODULE_NAME_DEPTH]) or module or name
-        found.setdefault(module, []).append(name)
-    return [(module, tuple(names)) for module, names in found.items()]
+        modules.setdefault(module, []).append(name)
+    return [(module, tuple(names)) for module, names in modules.items()]
 
 
 def randomize_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:

@@ -19,7 +19,7 @@ def perturb_sample(preparer: SamplePreparer, sample: Tensors, checks: Faithfulne
     """Each number moves by up to `radius` of its distance from what says nothing: the mean of a picture or a sound, a
     series' fill, the typical record of a table. Pixels stay whole, so some do not move."""
     rng = np.random.default_rng(checks.seed)
-    found = {name: np.repeat(array, checks.num_near, axis=0) for name, array in sample.arrays.items()}
+    arrays = {name: np.repeat(array, checks.num_near, axis=0) for name, array in sample.arrays.items()}
     kinds = {name: column for column in preparer.media for name in column.arrays}
     is_moved = False
     for name, array in sample.arrays.items():
@@ -28,12 +28,12 @@ def perturb_sample(preparer: SamplePreparer, sample: Tensors, checks: Faithfulne
         reach = _perturbation_radius(preparer, kinds.get(name), name, array[0], checks.radius)
         if reach is None or not reach.any():
             continue
-        moved = found[name] + reach * rng.uniform(-1, 1, found[name].shape)
+        moved = arrays[name] + reach * rng.uniform(-1, 1, arrays[name].shape)
         if array.dtype == np.uint8:
             moved = moved.round().clip(0, 255)
-        found[name] = moved.astype(array.dtype)
-        is_moved |= bool((found[name] != array).any())
-    return Tensors(found) if is_moved else None
+        arrays[name] = moved.astype(array.dtype)
+        is_moved |= bool((arrays[name] != array).any())
+    return Tensors(arrays) if is_moved else None
 
 
 def _perturbation_radius(

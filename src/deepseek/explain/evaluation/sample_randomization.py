@@ -1,6 +1,6 @@
 """The cascading check of a bundle of several modalities: is its explanation another when its graph's weights are?
 
-    check = SampleRandomization(explainer, [(sample, record, target), ...], limit_s=20.0, answers_s={"": 0.002, "scan":
+    check = SampleRandomization(explainer, [(sample, record, target), ...], limit_s=20.0, mask_s={"": 0.002, "scan":
     0.004})
     check.seconds                 what it is expected to take
     lines, notes = check.lines()  [{"layer", "similarity"}, ...]
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from deepseek.explain.evaluation.model_randomization import (
 )
 from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, ModalityExplainer
 from deepseek.explain.media.parts import split_columns
+from deepseek.explain.records import RandomizationStep
 from deepseek.explain.shapley.partition import Budget
 from deepseek.extras import need
 
@@ -41,9 +41,9 @@ class SampleRandomization:
     """Steps, and what they cost."""
 
     def __init__(
-        self, explainer: ModalityExplainer, rows: Sequence[SampleRow], limit_s: float, answers_s: Mapping[str, float]
+        self, explainer: ModalityExplainer, rows: Sequence[SampleRow], limit_s: float, mask_s: Mapping[str, float]
     ) -> None:
-        """`answers_s`: seconds of one mask of the parts of each column, and under "" of columns."""
+        """`mask_s`: seconds of one mask of the parts of each column, and under "" of columns."""
         self._explainer, self._rows = explainer, rows[:MAX_RANDOMIZATION_ROWS]
         self.count, self.seconds = 0, 0.0
         self._blocks: list[LayerTensors] = []
@@ -59,52 +59,54 @@ class SampleRandomization:
             return
         began_s = perf_counter()
         explainer.with_graph(explainer.graph)
-        step_s = perf_counter() - began_s + self._explain_s(answers_s)
+        step_s = perf_counter() - began_s + self._expected_s(mask_s)
         most = min(len(layers), MAX_RANDOMIZATION_STEPS)
-        num = int(np.clip((limit_s - self._explain_s(answers_s)) / max(step_s, 1e-9), 0, most))
+        num = int(np.clip((limit_s - self._expected_s(mask_s)) / max(step_s, 1e-9), 0, most))
         if not num:
             self._why = "the model was not shuffled, to keep to the time limit"
             return
         self._blocks = group_layers(layers, num)
-        self.seconds = len(self._blocks) * step_s + self._explain_s(answers_s)
+        self.seconds = len(self._blocks) * step_s + self._expected_s(mask_s)
 
-    def _explain_s(self, answers_s: Mapping[str, float]) -> float:
+    def _expected_s(self, mask_s: Mapping[str, float]) -> float:
         num = len(self._explainer.names)
         columns = 2**num if num <= MAX_EXACT_COLUMNS else NUM_ORDERS * num
-        parts = sum(each for name, each in answers_s.items() if name)
-        return len(self._rows) * (columns * answers_s[""] + RANDOMIZATION_BUDGET.num_evaluations * parts)
+        parts = sum(each for name, each in mask_s.items() if name)
+        return len(self._rows) * (columns * mask_s[""] + RANDOMIZATION_BUDGET.num_evaluations * parts)
 
-    def lines(self, seed: int = 0) -> tuple[list[dict[str, Any]], list[str]]:
+    def lines(self, seed: int = 0) -> tuple[list[RandomizationStep], list[str]]:
         """(cascading, each step with all before it; why there are none or fewer)."""
         if not self._blocks:
             return [], [self._why]
-        truth = self._explained(self._explainer)
+        truth = self._compared_values(self._explainer)
         if not truth:
             return [], ["the model was not shuffled: its rows have one column without parts, and so nothing to compare"]
-        found: list[dict[str, Any]] = []
+        steps: list[RandomizationStep] = []
         names: list[str] = []
         for name, tensors in self._blocks:
             names += tensors
             try:
-                values = self._explained(self._explainer.with_graph(randomize_graph(self._graph, names, seed=seed)))
+                values = self._compared_values(
+                    self._explainer.with_graph(randomize_graph(self._graph, names, seed=seed))
+                )
             except InputError as error:  # whose answer is no number
-                return found, [f"the model was shuffled as far as {name}: {error}"]
-            found.append({"layer": name, "similarity": mean_magnitude_correlation(truth, values)})
-        return found, []
+                return steps, [f"the model was shuffled as far as {name}: {error}"]
+            steps.append(RandomizationStep(name, mean_magnitude_correlation(truth, values)))
+        return steps, []
 
-    def _explained(self, explainer: ModalityExplainer) -> list[Float64]:
-        """What is compared."""
+    def _compared_values(self, explainer: ModalityExplainer) -> list[Float64]:
+        """The values whose likeness is measured: of the parts of each column, and of the columns of each row."""
         columns, parts = [], []
         for sample, record, target in self._rows:
             values = explainer.explain(sample, target=target).values[0]
-            there = explainer.there(sample)
-            columns.append(values[there])
+            present = explainer.present(sample)
+            columns.append(values[present])
             self.count += (
-                2 ** int(there.sum()) if there.sum() <= MAX_EXACT_COLUMNS else NUM_ORDERS * int(there.sum() - 1)
+                2 ** int(present.sum()) if present.sum() <= MAX_EXACT_COLUMNS else NUM_ORDERS * int(present.sum() - 1)
             )
             for column in split_columns(explainer, sample, record, values, target):
-                found = column.owen(RANDOMIZATION_BUDGET)
-                self.count += found.num_evaluations
-                parts.append(found.values)
+                owen = column.owen(RANDOMIZATION_BUDGET)
+                self.count += owen.num_evaluations
+                parts.append(owen.values)
         many = [each for each in (*parts, *columns) if len(each) > FEW_PLAYERS]
         return many or [each for each in (*parts, *columns) if len(each) > 1]

@@ -11,10 +11,10 @@ first texts are explained anew, with fewer answers; the model as it is, too, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -43,7 +43,17 @@ from deepseek.explain.evaluation.model_randomization import (
     randomize_text_model,
     text_model_layers,
 )
+from deepseek.explain.media.records import PartDocument
 from deepseek.explain.media.texts import TEXT_COLUMN, MaskedText, TextExplainer
+from deepseek.explain.records import (
+    CounterfactualReport,
+    Faithfulness,
+    FaithfulnessReport,
+    RandomizationStep,
+    RemovedToken,
+    RowExplanation,
+    RowFaithfulness,
+)
 from deepseek.explain.shapley.partition import Budget
 
 MAX_RANDOMIZATION_ROWS = 3  # texts that are explained for the randomised model
@@ -56,49 +66,54 @@ NO_SENSITIVITY_NOTE = "no sensitivity: a token is no number that could be moved 
 def text_faithfulness(
     explainer: TextExplainer,
     folder: Path,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[RowExplanation],
     *,
     limit_s: float | None = None,
     open_s: float = 0.0,
     checks: FaithfulnessConfig | None = None,
-) -> dict[str, Any]:
-    """Of `rows`, each with "target" and its text and tokens in "parts". `open_s`: what it takes to open the model.
+) -> Faithfulness:
+    """How far the explanations of `rows` hold, whose parts have their text and tokens, as column_faithfulness()
+    measures it of "unit" tokens; "taken_away" is "mask" or "attention".
 
-    As column_faithfulness() gives it, of "unit" tokens; "taken_away" is "mask" or "attention". Texts without a token
-    have no row. A counterfactual's "changes" has the text and what is left of it, "tokens" what was taken away.
+    Texts without a token have no row. A counterfactual's "changes" has the text and what is left of it, "tokens" what
+    was taken away. `open_s`: seconds that it takes to open the model in `folder`.
     """
-    began_s, given = perf_counter(), checks or FaithfulnessConfig()
-    asked = [(row, explainer.masked(row["parts"][0]["text"], row["target"])) for row in rows]
-    empty = [row["row_id"] for row, masked in asked if not masked.spans]
-    some = [(row, masked) for row, masked in asked if masked.spans]
+    began_s, config = perf_counter(), checks or FaithfulnessConfig()
+    masked_texts = [explainer.masked(_part(row)["text"], row.target) for row in rows]
+    empty = [row.row_id for row, masked in zip(rows, masked_texts, strict=True) if not masked.spans]
+    some = [(row, masked) for row, masked in zip(rows, masked_texts, strict=True) if masked.spans]
     if not some:
         return skipped_report(0.0, "no text has a token that could be taken away")
-    most = AUTO_LIMIT_S if limit_s is None else limit_s
+    most_s = AUTO_LIMIT_S if limit_s is None else limit_s
     token_s = _seconds_per_token([masked for _, masked in some])
-    jobs = [_text_cost(masked, token_s) for _, masked in some]
-    layers, why = _plan_randomization(folder, most / 3, open_s, [job.answer_s for job in jobs[:MAX_RANDOMIZATION_ROWS]])
-    left_s = most - _randomization_seconds(len(layers), open_s, [job.answer_s for job in jobs[:MAX_RANDOMIZATION_ROWS]])
-    expected = sum(job.seconds(given) for job in jobs)
-    if limit_s is None and expected > left_s:
-        return skipped_report(expected + most - left_s)
-    chosen, num_rows = fit_time_limit(jobs, given, left_s)
+    costs = [_text_cost(masked, token_s) for _, masked in some]
+    answers_s = [cost.answer_s for cost in costs[:MAX_RANDOMIZATION_ROWS]]
+    layers, why = _plan_randomization(folder, most_s / 3, open_s, answers_s)
+    left_s = most_s - _randomization_seconds(len(layers), open_s, answers_s)
+    expected_s = sum(cost.seconds(config) for cost in costs)
+    if limit_s is None and expected_s > left_s:
+        return skipped_report(expected_s + most_s - left_s)
+    affordable, num_rows = fit_time_limit(costs, config, left_s)
     meters = [_CountedAnswers(masked) for _, masked in some[:num_rows]]
-    found = [
-        _measure_text(explainer, row, masked, meter, chosen)
+    measures = [
+        _measure_text(explainer, row, masked, meter, affordable)
         for (row, masked), meter in zip(some[:num_rows], meters, strict=True)
     ]
-    shuffled, count = _randomize_text(explainer, folder, some[:MAX_RANDOMIZATION_ROWS], layers, given.seed)
-    return {
-        "rows": found, "randomised": shuffled, "num_rows": num_rows, "num_others": 0,
-        "others_of": "no other rows: tokens are masked",
-        "second": second_method_name([job.num_players for job in jobs[:num_rows]], "tokens"),
-        "num_evaluations": sum(meter.count for meter in meters) + count, "seconds": perf_counter() - began_s,
-        "seed": given.seed, "limit_s": most, "unit": "tokens", "taken_away": explainer.taken_away,
-        "notes": [
-            *_measurement_notes([masked for _, masked in some[:num_rows]], empty),
-            *plan_notes(given, chosen, num_rows, len(some)), *why,
-        ],
-    }  # fmt: skip
+    steps, count = _randomize_text(explainer, folder, some[:MAX_RANDOMIZATION_ROWS], layers, config.seed)
+    notes = _measurement_notes([masked for _, masked in some[:num_rows]], empty)
+    return FaithfulnessReport(
+        rows=tuple(measures), randomization=tuple(steps), num_rows=num_rows, num_others=0,
+        others_of="no other rows: tokens are masked",
+        second=second_method_name([cost.num_players for cost in costs[:num_rows]], "tokens"),
+        num_evaluations=sum(meter.count for meter in meters) + count, seconds=perf_counter() - began_s,
+        seed=config.seed, limit_s=most_s, unit="tokens", taken_away=explainer.taken_away,
+        notes=(*notes, *plan_notes(config, affordable, num_rows, len(some)), *why),
+    )  # fmt: skip
+
+
+def _part(row: RowExplanation) -> PartDocument:
+    """The one text of a row, with its tokens."""
+    return cast("PartDocument", (row.parts or ())[0])
 
 
 class _CountedAnswers:
@@ -150,42 +165,45 @@ def _plan_randomization(
 
 def _measure_text(
     explainer: TextExplainer,
-    row: Mapping[str, Any],
+    row: RowExplanation,
     masked: MaskedText,
     meter: _CountedAnswers,
     checks: FaithfulnessConfig,
-) -> dict[str, Any]:
-    values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
-    return {
-        "row_id": row.get("row_id"), "prediction": row.get("prediction"), **measure_masking(meter.value, values,
-        checks),
-        "sensitivity": None, "agreement": second_method_agreement(meter.value, values, seed=checks.seed), "nearest": None,
-        "counterfactual": _token_counterfactual(explainer, masked, meter, values, row["target"]),
-    }  # fmt: skip
+) -> RowFaithfulness:
+    """How far the values of the tokens of one text hold."""
+    values = np.array([token["value"] for token in _part(row)["tokens"]])
+    measures = measure_masking(meter.value, values, checks)
+    return RowFaithfulness(
+        row_id=row.row_id, prediction=row.prediction, num_players=measures.num_players, deletion=measures.deletion,
+        insertion=measures.insertion, infidelity=measures.infidelity, sensitivity=None,
+        agreement=second_method_agreement(meter.value, values, seed=checks.seed),
+        counterfactual=_token_counterfactual(explainer, masked, meter, values, row.target),
+    )  # fmt: skip
 
 
 def _token_counterfactual(
     explainer: TextExplainer, masked: MaskedText, meter: _CountedAnswers, values: Float64, target: str | None
-) -> dict[str, Any] | None:
-    """None for embeddings, where the class stays, and where what is explained says nothing of the class answered."""
+) -> CounterfactualReport | None:
+    """The fewest tokens without which the class changes. None for embeddings, where the class stays, and where what is
+    explained says nothing of the class answered."""
     if target is None:
         return None
     own = explainer.code(masked.logits(np.ones((1, len(values)), bool)), target)[0]
     sign = explainer.sign(int(own), target)
-    found = sign and find_minimal_evidence(lambda masks: explainer.code(masked.logits(masks), target), sign * values)
-    if not found:
+    if not sign:
         return None
-    places, other, count = found
+    evidence = find_minimal_evidence(lambda masks: explainer.code(masked.logits(masks), target), sign * values)
+    if evidence is None:
+        return None
+    places, other, count = evidence
     meter.num_classes += count
-    return {
-        "changes": {TEXT_COLUMN: [masked.text, _remove_tokens(masked, places)]},
-        "tokens": [
-            {"text": masked.text[slice(*masked.spans[place])], "start": masked.spans[place][0],
-             "end": masked.spans[place][1]}
-            for place in places
-        ],
-        "from": explainer.named(int(own), target), "to": explainer.named(other, target), "num_predicted": count,
-    }  # fmt: skip
+    spans = [masked.spans[place] for place in places]
+    return CounterfactualReport(
+        changes={TEXT_COLUMN: [masked.text, _remove_tokens(masked, places)]},
+        tokens=tuple(RemovedToken(masked.text[start:end], start, end) for start, end in spans),
+        from_class=explainer.answer_text(int(own), target), to_class=explainer.answer_text(other, target),
+        num_predicted=count,
+    )  # fmt: skip
 
 
 def _remove_tokens(masked: MaskedText, places: Sequence[int]) -> str:
@@ -195,50 +213,50 @@ def _remove_tokens(masked: MaskedText, places: Sequence[int]) -> str:
     >>> _without(text, [1, 2])
     'so […] so far'
     """
-    found: list[str] = []
+    pieces: list[str] = []
     at, last = 0, -2
     for place in places:
         start, end = masked.spans[place]
         if place != last + 1:
-            found += [masked.text[at:start], _OMISSION_MARK]
+            pieces += [masked.text[at:start], _OMISSION_MARK]
         at, last = end, place
-    return "".join([*found, masked.text[at:]])
+    return "".join([*pieces, masked.text[at:]])
 
 
 def _randomize_text(
     explainer: TextExplainer,
     folder: Path,
-    some: Sequence[tuple[Mapping[str, Any], MaskedText]],
+    some: Sequence[tuple[RowExplanation, MaskedText]],
     blocks: Sequence[LayerTensors],
     seed: int,
-) -> tuple[list[dict[str, Any]], int]:
-    """([{"layer", "similarity"}, ...], number of answers), cascading."""
+) -> tuple[list[RandomizationStep], int]:
+    """(how like the explanations of `some` texts are when block after block is shuffled, number of answers)."""
     some = [(row, masked) for row, masked in some if len(masked.spans) > 1]
     if not blocks or not some:
         return [], 0
     truth, count = _token_values([masked for _, masked in some])
-    found: list[dict[str, Any]] = []
+    steps: list[RandomizationStep] = []
     names: list[str] = []
     for name, tensors in blocks:
         names += tensors
         engine = randomize_text_model(folder, names, seed=seed)
         try:
             other = explainer.with_run(engine.run)
-            values, more = _token_values([other.masked(masked.text, row["target"]) for row, masked in some])
+            values, more = _token_values([other.masked(masked.text, row.target) for row, masked in some])
         finally:
             engine.close()
-        found.append({"layer": name, "similarity": mean_magnitude_correlation(truth, values)})
+        steps.append(RandomizationStep(name, mean_magnitude_correlation(truth, values)))
         count += more
-    return found, count
+    return steps, count
 
 
 def _token_values(texts: Sequence[MaskedText]) -> tuple[list[Float64], int]:
-    """(what the tokens of each add, number of answers)."""
-    found = [each for text in texts if (each := text.owen(RANDOMIZATION_BUDGET)) is not None]
-    return [each.values for each in found], sum(each.num_evaluations for each in found)
+    """(what the tokens of each text add, number of answers); texts without a token are left out."""
+    owens = [owen for text in texts if (owen := text.owen(RANDOMIZATION_BUDGET)) is not None]
+    return [owen.values for owen in owens], sum(owen.num_evaluations for owen in owens)
 
 
-def _measurement_notes(texts: Sequence[MaskedText], empty: Sequence[int]) -> list[str]:
+def _measurement_notes(texts: Sequence[MaskedText], empty: Sequence[int | None]) -> list[str]:
     notes = [NO_SENSITIVITY_NOTE]
     sizes = [len(text.spans) for text in texts]
     if min(sizes) <= FEW_PLAYERS:

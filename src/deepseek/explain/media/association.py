@@ -49,7 +49,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     >>> sentences("A lesion. It grew")
     [(0, 9), (9, 17)]
     """
-    return [found.span() for found in _SENTENCE.finditer(text) if found.group().strip(" .;:!?。；！？")]
+    return [match.span() for match in _SENTENCE.finditer(text) if match.group().strip(" .;:!?。；！？")]
 
 
 def _tokens_within(span: tuple[int, int], tokens: Sequence[tuple[tuple[int, int], int]]) -> list[int]:
@@ -60,9 +60,9 @@ def _most_associated_sentence(
     text: str, tokens: Sequence[tuple[tuple[int, int], int]], together: Float64
 ) -> tuple[int, int]:
     """The sentence whose words and some region need each other most."""
-    found = [span for span in sentence_spans(text[:MAX_CHARACTERS]) if _tokens_within(span, tokens)]
+    spans = [span for span in sentence_spans(text[:MAX_CHARACTERS]) if _tokens_within(span, tokens)]
     return max(
-        found, key=lambda span: float(together[_tokens_within(span, tokens)].sum(0).max()), default=(0, len(text))
+        spans, key=lambda span: float(together[_tokens_within(span, tokens)].sum(0).max()), default=(0, len(text))
     )
 
 

@@ -92,10 +92,10 @@ class ModalityExplainer:
         base = float(self._margin(self._without[None], target)[0])
         values, error = np.zeros((len(features), len(self.names))), 0.0
         for row in range(len(features)):
-            there = self.there(features[row : row + 1])
-            value = partial(self._values, features[row : row + 1], there, target)
-            found, off = shapley_values(value, int(there.sum()), base, float(output[row]), seed=row)
-            values[row, there], error = found, max(error, off)
+            present = self.present(features[row : row + 1])
+            value = partial(self._values, features[row : row + 1], present, target)
+            row_values, off = shapley_values(value, int(present.sum()), base, float(output[row]), seed=row)
+            values[row, present], error = row_values, max(error, off)
         return Attribution(
             names=self.names, values=values, base_value=np.full(len(features), base), output=output,
             scale="log-odds" if labels else "target units", method=self.method(error), target=target,
@@ -103,54 +103,54 @@ class ModalityExplainer:
 
     def method(self, error: float = 0.0) -> str:
         """How, in words. `error`: the largest standard error of a value."""
-        told = "Shapley values of columns by masking; base value: "
-        told += "class shares in training" if self._runtime.labels else "mean in training"
-        return told + (f"; {NUM_ORDERS} sampled orders, standard error up to {number(error)}" if error else "; exact")
+        words = "Shapley values of columns by masking; base value: "
+        words += "class shares in training" if self._runtime.labels else "mean in training"
+        return words + (f"; {NUM_ORDERS} sampled orders, standard error up to {number(error)}" if error else "; exact")
 
     def answers(
         self, sample: Tensors, seen: Masks, target: str | None, instead: ArraySubstitution | None = None
     ) -> Float64:
         """(S,) v of one sample without the columns that each line of `seen` (S, P) lacks. `instead` makes arrays that
         stand for those of the sample, of some of the lines."""
-        found = np.full(len(seen), self._margin(self._without[None], target)[0])
-        asked = np.flatnonzero(seen.any(1))
-        for start in range(0, len(asked), ANSWERS_PER_CHUNK):
-            rows = asked[start : start + ANSWERS_PER_CHUNK]
+        margins = np.full(len(seen), self._margin(self._without[None], target)[0])
+        lines = np.flatnonzero(seen.any(1))
+        for start in range(0, len(lines), ANSWERS_PER_CHUNK):
+            rows = lines[start : start + ANSWERS_PER_CHUNK]
             masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
-            found[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
-        return found
+            margins[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
+        return margins
 
     def classes(self, sample: Tensors, seen: Masks) -> NDArray[np.int64]:
         """(S,) places of the classes that are answered to one sample without the columns that each line of `seen`
         (S, P) lacks; each line has one at least."""
-        found = [
+        outputs = [
             self._runtime.score(self._masked(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
             for start in range(0, len(seen), ANSWERS_PER_CHUNK)
         ]
-        labels = self._runtime.decision.apply(np.concatenate(found), ()).labels
+        labels = self._runtime.decision.apply(np.concatenate(outputs), ()).labels
         assert labels is not None  # noqa: S101  (who asks knows that there are classes)
         return np.array([self._runtime.labels.index(label) for label in labels.tolist()])
 
-    def there(self, sample: Tensors) -> Masks:
+    def present(self, sample: Tensors) -> Masks:
         """(P,) which columns the row has."""
         return np.array([bool(sample.arrays[names[0] + PRESENT_SUFFIX][0]) for names in self._arrays.values()])
 
-    def _values(self, sample: Tensors, there: Masks, target: str | None, masks: Masks) -> Float64:
+    def _values(self, sample: Tensors, present: Masks, target: str | None, masks: Masks) -> Float64:
         """v of subsets (S, k) of the columns that are there."""
         seen = np.zeros((len(masks), len(self.names)), bool)
-        seen[:, there] = masks
+        seen[:, present] = masks
         return self.answers(sample, seen, target)
 
     def _masked(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
         """A sample once for each line of `seen` (S, P), as it would be prepared without the other columns."""
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for at, names in enumerate(self._arrays.values()):
             for name in names:
                 array = instead.get(name, sample.arrays[name])
                 keep = seen[:, at] & sample.arrays[name + PRESENT_SUFFIX][0]
-                found[name] = np.where(keep.reshape(-1, *(1,) * (array.ndim - 1)), array, np.zeros((), array.dtype))
-                found[name + PRESENT_SUFFIX] = keep
-        return Tensors(found)
+                arrays[name] = np.where(keep.reshape(-1, *(1,) * (array.ndim - 1)), array, np.zeros((), array.dtype))
+                arrays[name + PRESENT_SUFFIX] = keep
+        return Tensors(arrays)
 
     def _margin(self, margin: Float64, target: str | None) -> Float64:
         """(N, K) -> (N,): the log-odds of `target` before calibration, or the value. The classes' margins have no zero
@@ -167,8 +167,8 @@ def log_odds(margin: Float64, place: int) -> Float64:
     """(N, K) -> (N,): the margin of one class against the others together."""
     others = np.delete(margin, place, axis=1)
     highest = others.max(1)
-    found: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
-    return found
+    odds: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
+    return odds
 
 
 def shapley_values(
@@ -194,13 +194,13 @@ def _exact_shapley(value: ValueFunction, num: int, base: float, output: float) -
     v[0], v[-1] = base, output
     if num > 1:
         v[1:-1] = value(masks[1:-1])
-    found = np.zeros(num)
+    values = np.zeros(num)
     sizes = masks.sum(1)
     weights = np.array([factorial(s) * factorial(num - s - 1) / factorial(num) for s in range(num)])
     for player in range(num):
         without = np.flatnonzero(~masks[:, player])
-        found[player] = (weights[sizes[without]] * (v[without | (1 << player)] - v[without])).sum()
-    return found, 0.0
+        values[player] = (weights[sizes[without]] * (v[without | (1 << player)] - v[without])).sum()
+    return values, 0.0
 
 
 def _sampled_shapley(value: ValueFunction, num: int, base: float, output: float, seed: int) -> tuple[Float64, float]:
@@ -220,9 +220,9 @@ def _sampled_shapley(value: ValueFunction, num: int, base: float, output: float,
 
 def _boundary_values(num_orders: int, num: int, base: float, output: float) -> Float64:
     """(R, num + 1): what stands before the first column and after the last."""
-    found = np.zeros((num_orders, num + 1))
-    found[:, 0], found[:, -1] = base, output
-    return found
+    ends = np.zeros((num_orders, num + 1))
+    ends[:, 0], ends[:, -1] = base, output
+    return ends
 
 
 def _prior_margins(runtime: MultimodalRuntime) -> Float64:
@@ -238,5 +238,5 @@ def _prior_margins(runtime: MultimodalRuntime) -> Float64:
         return prior
     slope, bias = float(top["calibration"]["slope"]), np.array(top["calibration"]["bias"], np.float64)
     wanted = np.log(prior[1:] / prior[:1]) if len(prior) == 2 else np.log(prior)
-    found: Float64 = (wanted - bias) / slope
-    return found
+    margins: Float64 = (wanted - bias) / slope
+    return margins

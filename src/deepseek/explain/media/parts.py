@@ -1,7 +1,7 @@
 """What the parts of a text, picture, sound or series have added to the answer of a bundle of several modalities.
 
     parts = explain_parts(explainer, sample, record, values, target)      # of one row; values: what each column adds
-    [part for part in parts if part["kind"] == "image"][0]["regions"]
+    [part for part in parts if part.kind == "image"][0].regions
 
 A column's parts share what the column adds (modalities.py): they are its players in an Owen value (partition.py) whose
 contexts are "no other column" and "all others". Where no part is left the column is missing, as training knew it. What
@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32, Float64, Record, Tensors
 from deepseek.data.samples.preparer import MediaColumn
 from deepseek.explain.media.modalities import Masks, ModalityExplainer, ValueFunction
-from deepseek.explain.media.serialize import serialize_common, serialize_text
+from deepseek.explain.media.records import GridParts, ImageRegion, SeriesStretch, SoundCell, TextParts
+from deepseek.explain.media.serialize import part_notes, serialize_text
 from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
@@ -39,7 +40,7 @@ class InputParts:
 
     tree: Hierarchy
     without: Callable[[Masks], NDArray[Any]]  # masks (S, M) -> its array without the parts that are False (S, ...)
-    told: Callable[[OwenValues], dict[str, Any]]
+    report: Callable[[OwenValues], TextParts | GridParts]  # what the parts add, as a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class ColumnParts:
 
     name: str
     kind: str
-    parted: InputParts
+    parts: InputParts
     value: ValueFunction
     blank: (
         ValueFunction  # the same, but for a column that stays there where none of its parts does: all grey, all silent
@@ -58,7 +59,7 @@ class ColumnParts:
 
     def owen(self, budget: Budget | None = None) -> OwenValues:
         """What each part adds."""
-        return owen_values(self.value, self.parted.tree, whole=self.whole, budget=budget)
+        return owen_values(self.value, self.parts.tree, whole=self.whole, budget=budget)
 
 
 def explain_parts(
@@ -68,10 +69,11 @@ def explain_parts(
     values: Float64,
     target: str | None,
     budget: Budget | None = None,
-) -> list[dict[str, Any]]:
-    """Of each text, picture, sound and series that one row has, as split_columns() takes it; `budget` is for each."""
+) -> list[TextParts | GridParts]:
+    """What the parts add of each text, picture, sound and series that one row has, as split_columns() takes it;
+    `budget` is for each."""
     columns = split_columns(explainer, sample, record, values, target)
-    return [column.parted.told(column.owen(budget)) for column in columns]
+    return [column.parts.report(column.owen(budget)) for column in columns]
 
 
 def split_columns(
@@ -79,29 +81,29 @@ def split_columns(
 ) -> list[ColumnParts]:
     """Those that one row has and that fall into parts. `sample` is of that row, `record` holds its texts, `values` (P,)
     is what each column adds to the margin of `target`."""
-    there, found = explainer.there(sample), []
+    present, columns = explainer.present(sample), []
     for column in explainer.preparer.media:
         place = explainer.names.index(column.name)
-        if column.kind not in _SPLITTERS or not there[place]:
+        if column.kind not in _SPLITTERS or not present[place]:
             continue
         array = sample.arrays[column.name][0]
-        parted = _SPLITTERS[column.kind](column, array, record.get(column.name))
-        if parted is None:
+        parts = _SPLITTERS[column.kind](column, array, record.get(column.name))
+        if parts is None:
             continue
-        others = there & (np.arange(len(there)) != place)
+        others = present & (np.arange(len(present)) != place)
 
         def value(
-            masks: Masks, stays: bool = False, parted: InputParts = parted, place: int = place, others: Masks = others
+            masks: Masks, stays: bool = False, parts: InputParts = parts, place: int = place, others: Masks = others
         ) -> Float64:
-            kept = masks[:, : parted.tree.num_players]
+            kept = masks[:, : parts.tree.num_players]
             seen = (masks[:, -1:] if others.any() else np.zeros((len(masks), 1), bool)) & others
             seen[:, place] = kept.any(1) | stays
             name = explainer.names[place]
-            return explainer.answers(sample, seen, target, lambda rows: {name: parted.without(kept[rows])})
+            return explainer.answers(sample, seen, target, lambda rows: {name: parts.without(kept[rows])})
 
         whole = float(values[place]) if others.any() else None
-        found.append(ColumnParts(column.name, column.kind, parted, value, partial(value, stays=True), whole))
-    return found
+        columns.append(ColumnParts(column.name, column.kind, parts, value, partial(value, stays=True), whole))
+    return columns
 
 
 def _split_text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> InputParts | None:
@@ -115,13 +117,13 @@ def _split_text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> Inpu
     is_cut = players[-1] >= reader.num_tokens - 2 and places[-1][1] < len(text.rstrip())
 
     def without(masks: Masks) -> NDArray[np.int64]:
-        found = np.repeat(ids[None], len(masks), axis=0)
-        found[:, players] = np.where(masks, ids[players], reader.pad_id)
-        return found
+        masked = np.repeat(ids[None], len(masks), axis=0)
+        masked[:, players] = np.where(masks, ids[players], reader.pad_id)
+        return masked
 
     return InputParts(
         Hierarchy((len(places),), borders), without,
-        lambda found: serialize_text(column.name, text, places, borders, found, is_cut=bool(is_cut)),
+        lambda owen: serialize_text(column.name, text, places, borders, owen, is_cut=bool(is_cut)),
     )  # fmt: skip
 
 
@@ -136,19 +138,15 @@ def _split_image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> Inpu
         keep = _expand_cells(masks.reshape(-1, *tree.shape), tops, lefts)
         return np.where(keep[:, None], pixels, mean)
 
-    def told(found: OwenValues) -> dict[str, Any]:
-        regions = [
-            {
-                "box": [int(lefts[a]), int(tops[c]), int(lefts[b]), int(tops[d])],
-                "value": each.value,
-                "error": each.error,
-            }
-            for each in found.regions
-            for (c, d), (a, b) in [each.box]
-        ]
-        return serialize_common(column.name, "image", found) | {"size": [height, width], "regions": regions}
+    def report(owen: OwenValues) -> GridParts:
+        regions = tuple(
+            ImageRegion((int(lefts[a]), int(tops[c]), int(lefts[b]), int(tops[d])), region.value, region.error)
+            for region in owen.regions
+            for (c, d), (a, b) in [region.box]
+        )
+        return _grid_parts(column.name, "image", owen, size=(height, width), regions=regions)
 
-    return InputParts(tree, without, told)
+    return InputParts(tree, without, report)
 
 
 def _split_series(column: MediaColumn, series: Float32, _: Any) -> InputParts:
@@ -163,16 +161,15 @@ def _split_series(column: MediaColumn, series: Float32, _: Any) -> InputParts:
         keep = _expand_cells(masks.reshape(-1, *tree.shape), ones, starts)
         return np.concatenate([np.where(keep, series[:channels], fill), keep * series[channels:]], axis=1)
 
-    def told(found: OwenValues) -> dict[str, Any]:
-        stretches = [
-            {"channels": list(names[a:b]), "start": int(starts[c]), "end": int(starts[d]), "value": each.value,
-             "error": each.error}
-            for each in found.regions
-            for (a, b), (c, d) in [each.box]
-        ]  # fmt: skip
-        return serialize_common(column.name, "series", found) | {"length": length, "stretches": stretches}
+    def report(owen: OwenValues) -> GridParts:
+        stretches = tuple(
+            SeriesStretch(names[a:b], int(starts[c]), int(starts[d]), region.value, region.error)
+            for region in owen.regions
+            for (a, b), (c, d) in [region.box]
+        )
+        return _grid_parts(column.name, "series", owen, length=length, stretches=stretches)
 
-    return InputParts(tree, without, told)
+    return InputParts(tree, without, report)
 
 
 def _split_audio(column: MediaColumn, sound: Float32, _: Any) -> InputParts:
@@ -190,18 +187,27 @@ def _split_audio(column: MediaColumn, sound: Float32, _: Any) -> InputParts:
         keep = _expand_cells(masks.reshape(-1, *tree.shape), bands, times).swapaxes(1, 2)
         return _inverse_stft(spectrum[None] * keep[:, None], size, length)
 
-    def told(found: OwenValues) -> dict[str, Any]:
+    def report(owen: OwenValues) -> GridParts:
         hertz, seconds = rate / size, size / 2 / rate
-        cells = [
-            {"seconds": [float(times[c] * seconds), float(min(times[d] * seconds, length / rate))],
-             "hertz": [float(bands[a] * hertz), float(min(bands[b] * hertz, rate / 2))], "value": each.value,
-             "error": each.error}
-            for each in found.regions
-            for (a, b), (c, d) in [each.box]
-        ]  # fmt: skip
-        return serialize_common(column.name, "audio", found) | {"seconds": length / rate, "cells": cells}
+        cells = tuple(
+            SoundCell(
+                (float(times[c] * seconds), float(min(times[d] * seconds, length / rate))),
+                (float(bands[a] * hertz), float(min(bands[b] * hertz, rate / 2))), region.value, region.error,
+            )
+            for region in owen.regions
+            for (a, b), (c, d) in [region.box]
+        )  # fmt: skip
+        return _grid_parts(column.name, "audio", owen, seconds=length / rate, cells=cells)
 
-    return InputParts(tree, without, told)
+    return InputParts(tree, without, report)
+
+
+def _grid_parts(column: str, kind: str, owen: OwenValues, **grid: Any) -> GridParts:
+    """The record of a column's parts; `grid` has the fields of its kind."""
+    return GridParts(
+        column=column, kind=kind, num_evaluations=owen.num_evaluations, is_partial=owen.is_partial,
+        notes=tuple(part_notes(owen)), **grid,
+    )  # fmt: skip
 
 
 def _stft(sound: Float32, size: int) -> NDArray[np.complex128]:
@@ -210,18 +216,18 @@ def _stft(sound: Float32, size: int) -> NDArray[np.complex128]:
     count = (padded.shape[1] - size) // (size // 2) + 1
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)  # with itself half a frame later it sums to 1
     starts = np.arange(count) * (size // 2)
-    found: NDArray[np.complex128] = np.fft.rfft(padded[:, starts[:, None] + np.arange(size)] * window)
-    return found
+    spectrum: NDArray[np.complex128] = np.fft.rfft(padded[:, starts[:, None] + np.arange(size)] * window)
+    return spectrum
 
 
 def _inverse_stft(spectrum: NDArray[np.complex128], size: int, length: int) -> Float32:
     """(S, C, frames, bins) -> (S, C, T)."""
     frames = np.fft.irfft(spectrum, size)
     half = size // 2
-    found = np.zeros((*frames.shape[:2], (frames.shape[2] + 1) * half))
+    waves = np.zeros((*frames.shape[:2], (frames.shape[2] + 1) * half))
     for place in range(frames.shape[2]):
-        found[..., place * half : place * half + size] += frames[:, :, place]
-    return found[..., half : half + length].astype(np.float32)
+        waves[..., place * half : place * half + size] += frames[:, :, place]
+    return waves[..., half : half + length].astype(np.float32)
 
 
 def segment_edges(length: int, count: int) -> NDArray[np.int64]:
@@ -235,8 +241,8 @@ def segment_edges(length: int, count: int) -> NDArray[np.int64]:
 
 def _expand_cells(masks: Masks, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Masks:
     """Cells (S, a, b) as places (S, rows[-1], columns[-1])."""
-    found: Masks = masks.repeat(np.diff(rows), axis=1).repeat(np.diff(columns), axis=2)
-    return found
+    expanded: Masks = masks.repeat(np.diff(rows), axis=1).repeat(np.diff(columns), axis=2)
+    return expanded
 
 
 _SPLITTERS: Mapping[str, Callable[[MediaColumn, NDArray[Any], Any], InputParts | None]] = {

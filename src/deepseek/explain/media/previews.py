@@ -6,7 +6,7 @@ pictured(row["parts"], record, preparer.media, samples, row)      parts with "pi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from deepseek.contracts import Record, Tensors
 from deepseek.data.samples.preparer import MediaColumn
 from deepseek.data.view.page import data_url
 from deepseek.data.view.previews import fit_size, spectrogram
+from deepseek.explain.media.records import PartDocument
 from deepseek.extras import is_installed
 
 MAX_PREVIEW_SIDE_PX = 224  # px of a picture's longer side on the page, at most
@@ -22,28 +23,34 @@ MAX_PREVIEW_SIDE_PX = 224  # px of a picture's longer side on the page, at most
 
 def add_previews(
     parts: Sequence[Mapping[str, Any]], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
-) -> list[dict[str, Any]]:
-    """Each part with what a page needs to draw it. What is there already stays; a kind that has no picture, such as a
-    series, keeps its regions alone, and so does everything where pillow is not installed."""
+) -> tuple[PartDocument, ...]:
+    """Each part (a PartDocument) of row `row` with what a page needs to draw it. What is there already stays; a kind
+    that has no picture, such as a series, keeps its regions alone, and so does everything where pillow is not
+    installed."""
     columns = {column.name: column for column in media}
-    return [_add_preview(dict(part), record, columns.get(part["column"]), samples, row) for part in parts]
+    return tuple(
+        _add_preview(cast("PartDocument", part), record, columns.get(part["column"]), samples, row) for part in parts
+    )
 
 
 def _add_preview(
-    part: dict[str, Any], record: Record, column: MediaColumn | None, samples: Tensors, row: int
-) -> dict[str, Any]:
+    part: PartDocument, record: Record, column: MediaColumn | None, samples: Tensors, row: int
+) -> PartDocument:
     if "tokens" in part:
         text = record.get(part["column"])
-        fits = isinstance(text, str) and all(text[one["start"] : one["end"]] == one["text"] for one in part["tokens"])
-        return {"text": text} | part if fits else part
+        fits = isinstance(text, str) and all(
+            text[token["start"] : token["end"]] == token["text"] for token in part["tokens"]
+        )
+        return cast("PartDocument", {"text": text} | part) if fits else part
     if column is None or "picture" in part or not is_installed("PIL"):
         return part
     array = samples.arrays[column.name][row]
-    pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if column.kind == "audio" else _to_pixels(array)
+    is_audio = column.kind == "audio"
+    pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if is_audio else _to_pixels(array)
     if pixels is None:
         return part
-    size = {} if column.kind == "audio" else {"size": list(array.shape[-2:])}
-    return size | part | {"picture": data_url(_downscale(pixels), exact=column.kind == "audio")}
+    size = {} if is_audio else {"size": list(array.shape[-2:])}
+    return cast("PartDocument", size | part | {"picture": data_url(_downscale(pixels), exact=is_audio)})
 
 
 def _to_pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from deepseek.contracts import Arrays, Attribution, Tensors
 from deepseek.data.samples.requests import TEXTS_ARRAY
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.media.parts import explain_parts
+from deepseek.explain.media.records import PartDocument
 from deepseek.explain.shapley.partition import SERVING_BUDGET, Budget
 
 
@@ -47,13 +48,14 @@ class PartsExplainer:
 
     def explain(self, features: RequestRows, *, target: str | None = None) -> Attribution:
         """As ModalityExplainer, of rows of one target."""
-        found = self._explainer.explain(features.samples, target=target)
+        attribution = self._explainer.explain(features.samples, target=target)
         if features.texts is None:
-            return found
-        parts = tuple(self._parts(features, row, found) for row in range(len(found.values)))
-        return replace(found, parts=parts, is_partial=any(part["is_partial"] for row in parts for part in row))
+            return attribution
+        parts = tuple(self._parts(features, row, attribution) for row in range(len(attribution.values)))
+        return replace(attribution, parts=parts, is_partial=any(part["is_partial"] for row in parts for part in row))
 
-    def _parts(self, features: RequestRows, row: int, found: Attribution) -> tuple[dict[str, Any], ...]:
+    def _parts(self, features: RequestRows, row: int, attribution: Attribution) -> tuple[PartDocument, ...]:
         assert features.texts is not None  # noqa: S101  (asked before)
         sample, texts = features.samples[row : row + 1], json.loads(features.texts[row])
-        return tuple(explain_parts(self._explainer, sample, texts, found.values[row], found.target, self._budget))
+        parts = explain_parts(self._explainer, sample, texts, attribution.values[row], attribution.target, self._budget)
+        return tuple(cast("PartDocument", part.to_dict()) for part in parts)

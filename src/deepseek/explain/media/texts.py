@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.errors import InputError
 from deepseek.explain.media.modalities import log_odds
+from deepseek.explain.media.records import PartDocument, TextParts
 from deepseek.explain.media.serialize import serialize_text
 from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
@@ -99,18 +100,19 @@ class TextExplainer:
             if self._budget.time_limit_s is not None:  # what a text leaves is for those behind it
                 left_s = self._budget.time_limit_s * (number + 1) - (time.perf_counter() - began_s)
                 budget = replace(budget, time_limit_s=left_s)
-            found, told = self._of_one(self._masked(row, text, target), budget)
-            base[number], output[number] = found
-            parts.append((told,))
+            (base[number], output[number]), part = self._explain_text(self._masked(row, text, target), budget)
+            parts.append(part)
         return Attribution(
             names=(TEXT_COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
-            scale="log-odds" if model.labels else COSINE_SCALE, method=f"{METHOD_NAME}; {self._hidden}", target=target,
+            scale="log-odds" if model.labels else COSINE_SCALE, method=f"{METHOD_NAME}; {self._removal_text}",
+            target=target,
             why="a text model is asked as a black box, so its answers are those that it is served with",
-            is_partial=any(told["is_partial"] for (told,) in parts), parts=tuple(parts),
+            is_partial=any(part.is_partial for part in parts),
+            parts=tuple((cast("PartDocument", part.to_dict()),) for part in parts),
         )  # fmt: skip
 
     @property
-    def _hidden(self) -> str:
+    def _removal_text(self) -> str:
         how = "become the tokenizer's mask" if self._model.mask_id is not None else "are left out of the attention"
         return f"absent tokens {how}"
 
@@ -136,7 +138,7 @@ class TextExplainer:
             return 1 if code else -1
         return 1 if code == place else -1 if len(labels) == 2 else 0
 
-    def named(self, code: int, target: str) -> str:
+    def answer_text(self, code: int, target: str) -> str:
         """That answer in words."""
         if self._model.architecture.multi_label or len(self._model.labels) == 1:
             return target if code else f"not {target}"
@@ -147,32 +149,32 @@ class TextExplainer:
         (row,) = cast("Sequence[TokenRow]", self._model.prepare([text], with_offsets=True))
         return self._masked(row, text, target)
 
-    def _masked(self, row: TokenRow, given: str, target: str | None) -> MaskedText:
-        text, shift = self._shown(row, given)
+    def _masked(self, row: TokenRow, text: str, target: str | None) -> MaskedText:
+        shown, shift = self._displayed_text(row, text)
         players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
         if any(word is not None for word in row.words):  # there are tokenizers that know no words
             players = [at for at in players if row.words[at] is not None]
         spans = [(max(0, row.offsets[at][0] + shift), row.offsets[at][1] + shift) for at in players]
         words = [row.words[at] for at in players]
-        borders = token_borders(text, spans, () if None in words else words) if players else np.zeros(0, np.int64)
+        borders = token_borders(shown, spans, () if None in words else words) if players else np.zeros(0, np.int64)
         outputs = self._outputs(row, np.array(players, np.int64))
-        return MaskedText(text, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
+        return MaskedText(shown, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
 
-    def _of_one(self, masked: MaskedText, budget: Budget) -> tuple[tuple[float, float], dict[str, Any]]:
+    def _explain_text(self, masked: MaskedText, budget: Budget) -> tuple[tuple[float, float], TextParts]:
         """((base, output), what the parts add)."""
-        found = masked.owen(budget)
-        if found is None:
+        owen = masked.owen(budget)
+        if owen is None:
             output = float(masked.value(np.ones((1, 0), bool))[0])
             ends = output, output
         else:
-            ends = found.base, found.output
-        return ends, serialize_text(TEXT_COLUMN, masked.text, masked.spans, masked.borders, found, is_cut=masked.is_cut)
+            ends = owen.base, owen.output
+        return ends, serialize_text(TEXT_COLUMN, masked.text, masked.spans, masked.borders, owen, is_cut=masked.is_cut)
 
-    def _shown(self, row: TokenRow, given: str) -> tuple[str, int]:
+    def _displayed_text(self, row: TokenRow, text: str) -> tuple[str, int]:
         """The text that places are told in, and how far offsets move: a prompt before it is not the reader's."""
         prompt = self._model.pooling.prompt if self._model.task == "embedding" else ""
-        if len(row.text) == len(prompt) + len(given):
-            return given, -len(prompt)
+        if len(row.text) == len(prompt) + len(text):
+            return text, -len(prompt)
         return row.text[len(prompt) :], -len(prompt)  # lower case has made other letters of it
 
     def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Masks], Float64]:
@@ -180,7 +182,7 @@ class TextExplainer:
         mask_id, name = self._model.mask_id, "logits" if self._model.labels else "embedding"
 
         def outputs(masks: Masks) -> Float64:
-            found = []
+            answers = []
             size = max(1, TOKENS_PER_CHUNK // len(row))
             for start in range(0, len(masks), size):
                 keep = np.ones((len(masks[start : start + size]), len(row)), bool)
@@ -188,9 +190,9 @@ class TextExplainer:
                 ids = np.broadcast_to(row.ids, keep.shape)
                 if mask_id is not None:
                     ids, keep = np.where(keep, ids, mask_id), np.ones_like(keep)
-                given = {"input_ids": np.ascontiguousarray(ids), "attention_mask": keep.astype(np.int64)}
-                found.append(self._run(given)[name].astype(np.float64))
-            return np.concatenate(found)
+                arrays = {"input_ids": np.ascontiguousarray(ids), "attention_mask": keep.astype(np.int64)}
+                answers.append(self._run(arrays)[name].astype(np.float64))
+            return np.concatenate(answers)
 
         return outputs
 
@@ -211,8 +213,8 @@ class TextExplainer:
         return log_odds(logits, place)
 
 
-def _cosine_similarity(found: Float64, whole: Float64) -> Float64:
+def _cosine_similarity(embeddings: Float64, whole: Float64) -> Float64:
     """(S, D) with (D,) -> (S,)."""
-    sizes = np.linalg.norm(found, axis=1) * np.linalg.norm(whole)
-    cosines: Float64 = found @ whole / np.maximum(sizes, 1e-12)
+    sizes = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(whole)
+    cosines: Float64 = embeddings @ whole / np.maximum(sizes, 1e-12)
     return cosines

@@ -108,7 +108,7 @@ def run_patched(
     question: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
 ) -> list[Tensor | None]:
     """For each patch the answer (N, K); None where the layer does not answer by rows. At most `max_rows` rows a run."""
-    num_rows, found = question.num_rows, list[Tensor | None]()
+    num_rows, answers = question.num_rows, list[Tensor | None]()
     size = max(1, max_rows // num_rows)
     for start in range(0, len(patches), size):
         group = patches[start : start + size]
@@ -125,8 +125,8 @@ def run_patched(
         finally:
             for handle in handles:
                 handle.remove()
-        found += [each if place in done else None for place, each in enumerate(answer.view(len(group), num_rows, -1))]
-    return found
+        answers += [each if place in done else None for place, each in enumerate(answer.view(len(group), num_rows, -1))]
+    return answers
 
 
 def _patch_hook(
@@ -180,8 +180,8 @@ def replace_tensors(output: Any, values: dict[int, Tensor]) -> Any:
                 part[name] = walk(part[name])
             return part
         if isinstance(part, (tuple, list)):
-            made = [walk(each) for each in part]
-            return type(part)(*made) if hasattr(part, "_fields") else type(part)(made)
+            parts = [walk(each) for each in part]
+            return type(part)(*parts) if hasattr(part, "_fields") else type(part)(parts)
         return part
 
     return walk(output)

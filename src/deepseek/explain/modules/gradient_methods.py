@@ -68,30 +68,30 @@ def deeplift(question: AttributionProblem, baselines: tuple[Tensor, ...], limits
     layers = find_chain(question.module)
     if layers and _is_plain_table(question) and num_baselines <= size:
         return _deeplift_by_chain(layers, question, baselines[0], plain, size)
-    found = _PairSums(num_rows, num_baselines)
+    sums = _PairSums(num_rows, num_baselines)
     for start in range(0, num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        asked, target, mirror = _pair_problem(question, baselines, rows, chosen), plain.target[rows], PairedForward()
-        given = mirror.start(asked.inputs, asked.baselines)
+        pairs, target, mirror = _pair_problem(question, baselines, rows, chosen), plain.target[rows], PairedForward()
+        leaves = mirror.start(pairs.inputs, pairs.baselines)
         with raise_explain_error("the module cannot run on input and baseline side by side"), mirror:
-            answer = asked.answer(given)
+            answer = pairs.answer(leaves)
         twin = twin_of(answer)
         other = answer.detach() if twin is None else twin
         target = target.to(answer.device)
-        explained = asked.of(answer, target)
-        plain.check(explained, asked.of(other, target), rows, chosen, tuple(mirror.seen.branches))
+        explained = pairs.of(answer, target)
+        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(mirror.seen.branches))
         grads = leaf_gradients(explained, mirror.seen.leaves)
         parts = [leaf.change * grad for leaf, grad in zip(mirror.seen.leaves, grads, strict=True)]
-        found.add(rows, _flatten_parts(asked, mirror.seen.leaves, parts))
-        found.plain |= mirror.seen.plain
-    return found.values(plain)
+        sums.add(rows, _flatten_parts(pairs, mirror.seen.leaves, parts))
+        sums.plain |= mirror.seen.plain
+    return sums.values(plain)
 
 
 def _is_plain_table(question: AttributionProblem) -> bool:
     """Rows of numbers, and an answer as it is."""
-    given = question.inputs
-    return len(given) == 1 and given[0].ndim == 2 and not question.fixed and not callable(question.target)
+    inputs = question.inputs
+    return len(inputs) == 1 and inputs[0].ndim == 2 and not question.fixed and not callable(question.target)
 
 
 def _deeplift_by_chain(
@@ -100,11 +100,11 @@ def _deeplift_by_chain(
     """What deeplift() gives, for a chain of layers."""
     (rows,), num_baselines = question.inputs, len(baselines)
     baselines, size, target = baselines.to(rows), size // num_baselines, plain.target.to(rows.device)
-    found = [
+    batches = [
         deeplift_chain(layers, rows[start : start + size], baselines, target[start : start + size])
         for start in range(0, len(rows), size)
     ]
-    values, base, output = found[0] if len(found) == 1 else map(torch.cat, zip(*found, strict=True))
+    values, base, output = batches[0] if len(batches) == 1 else map(torch.cat, zip(*batches, strict=True))
     if not plain.is_matched_by(output, base):
         raise ExplainError(
             "layer by layer the module does not answer as it does by itself", expected="layers without side effects",
@@ -124,10 +124,10 @@ def integrated_gradients(
     plain = plain_run(question, baselines, limits.tolerance, size)
     places = torch.arange(question.num_rows * num_baselines)
     of_row, chosen = places // num_baselines, places % num_baselines
-    asked = _pair_problem(question, baselines, of_row, chosen)
+    pairs = _pair_problem(question, baselines, of_row, chosen)
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
-        some = asked.rows(rows)
+        some = pairs.rows(rows)
         run, explained = _run_on_lines(some, steps, plain.target[of_row[rows]])
         moved = explained.detach().view(steps.shape).cpu().double()
         if len(steps) == FIRST_STEPS:  # from end to end
@@ -136,14 +136,14 @@ def integrated_gradients(
         parts = _flatten_parts(some, run.seen.leaves, grads, len(steps))
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
-    found = integrate(
+    integral = integrate(
         measure, torch.from_numpy(plain.pair_limit.ravel()), max_steps=limits.max_steps, max_rows=size,
         time_limit_s=limits.time_limit_s,
     )  # fmt: skip
     sums = _PairSums(question.num_rows, num_baselines)
-    sums.add(of_row, found.parts[0])
-    steps_taken = (f"{int(found.num_steps.max())} steps at most",)
-    return replace(sums.values(plain), is_partial=found.is_partial, notes=steps_taken)
+    sums.add(of_row, integral.parts[0])
+    steps_taken = (f"{int(integral.num_steps.max())} steps at most",)
+    return replace(sums.values(plain), is_partial=integral.is_partial, notes=steps_taken)
 
 
 def expected_gradients(
@@ -154,7 +154,7 @@ def expected_gradients(
     rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _rows_per_run(question, limits)
     plain = plain_run(question, baselines, limits.tolerance, size)
     _check_ends(question, baselines, plain, size)
-    found = _PairSums(num_rows, count)
+    sums = _PairSums(num_rows, count)
     drawn, is_partial = 0, False
     for low in range(0, count, size):
         if low and limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s:
@@ -166,13 +166,13 @@ def expected_gradients(
         chosen = torch.as_tensor(rng.permutation(np.arange(low, high) % num_baselines))
         for row in range(num_rows):
             rows = torch.full((high - low,), row)
-            asked = _pair_problem(question, baselines, rows, chosen)
-            run, explained = _run_on_lines(asked, places[None], plain.target[rows])
+            pairs = _pair_problem(question, baselines, rows, chosen)
+            run, explained = _run_on_lines(pairs, places[None], plain.target[rows])
             grads = leaf_gradients(explained, run.seen.leaves)
             parts = [leaf.change * grad for leaf, grad in zip(run.seen.leaves, grads, strict=True)]
-            found.add(rows, _flatten_parts(asked, run.seen.leaves, parts))
+            sums.add(rows, _flatten_parts(pairs, run.seen.leaves, parts))
         drawn = high
-    return replace(found.values(plain, count=drawn), is_partial=is_partial)
+    return replace(sums.values(plain, count=drawn), is_partial=is_partial)
 
 
 def _check_ends(question: AttributionProblem, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
@@ -181,10 +181,10 @@ def _check_ends(question: AttributionProblem, baselines: tuple[Tensor, ...], pla
     for start in range(0, question.num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, question.num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        asked = _pair_problem(question, baselines, rows, chosen)
+        pairs = _pair_problem(question, baselines, rows, chosen)
         with torch.no_grad():
             _, ends = _run_on_lines(
-                asked, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows]
+                pairs, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows]
             )
         base, output = ends.view(2, -1)
         plain.check(output, base, rows, chosen)
@@ -202,8 +202,8 @@ def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
     with raise_explain_error(
         "there is no way back through the module", fix='explain it as a black box: method="kernel"'
     ):
-        found = torch.autograd.grad(explained.sum(), tensors, allow_unused=True)
-    return [torch.zeros_like(leaf) if grad is None else grad for grad, leaf in zip(found, tensors, strict=True)]
+        grads = torch.autograd.grad(explained.sum(), tensors, allow_unused=True)
+    return [torch.zeros_like(leaf) if grad is None else grad for grad, leaf in zip(grads, tensors, strict=True)]
 
 
 class _PairSums:
@@ -254,18 +254,18 @@ def _pair_problem(
     question: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
 ) -> AttributionProblem:
     """The question of some pairs of a row and a baseline."""
-    asked = question.rows(rows)
+    pairs = question.rows(rows)
     return replace(
-        asked, baselines=tuple(base.to(own)[chosen] for base, own in zip(baselines, asked.inputs, strict=True))
+        pairs, baselines=tuple(base.to(own)[chosen] for base, own in zip(baselines, pairs.inputs, strict=True))
     )
 
 
 def _run_on_lines(question: AttributionProblem, steps: Tensor, target: Tensor) -> tuple[PairedForward, Tensor]:
     """A run at `steps` (S, N) of the way, and what is explained (S * N,)."""
     mirror = PairedForward(steps)
-    given = mirror.start(question.inputs, question.baselines)
+    leaves = mirror.start(question.inputs, question.baselines)
     with raise_explain_error("the module cannot run on several steps from baseline to input at once"), mirror:
-        answer = question.answer(given, times=len(steps))
+        answer = question.answer(leaves, times=len(steps))
     return mirror, question.of(answer, target.to(answer.device))
 
 
@@ -274,14 +274,14 @@ def _flatten_parts(
 ) -> Tensor:
     """(M, P): contributions of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
     gradients along lines, which are contracted."""
-    found = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in question.inputs]
+    flat = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in question.inputs]
     for leaf, part in zip(leaves, parts, strict=True):
         if leaf.places is not None:
-            _add_token_parts(found[leaf.source].view(-1), leaf, part, num_steps)
+            _add_token_parts(flat[leaf.source].view(-1), leaf, part, num_steps)
             continue
         summed = part if num_steps is None else contract_steps(part, leaf.tensor.detach(), num_steps)
-        found[leaf.source] += summed.flatten(1).to(found[leaf.source])
-    return torch.cat(found, dim=1)
+        flat[leaf.source] += summed.flatten(1).to(flat[leaf.source])
+    return torch.cat(flat, dim=1)
 
 
 def _add_token_parts(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | None) -> None:

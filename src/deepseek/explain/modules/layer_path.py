@@ -23,7 +23,8 @@ import torch
 from deepseek.contracts import Float64
 from deepseek.errors import ExplainError
 from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run_of_pairs
-from deepseek.explain.modules.layer_report import LayerPath, LayerReport
+from deepseek.explain.modules.layer_records import LayerReport
+from deepseek.explain.modules.layer_report import LayerPath
 from deepseek.explain.modules.layer_traces import (
     LayerTrace,
     TracedLayer,
@@ -217,13 +218,13 @@ def _layer_extras(
         ends = trace if trace.rule == "pairs" else _trace_ends(question, plain, chosen)
     except ExplainError as error:
         return [(None, "", None)] * len(trace.layers), (f"margins and ablations are left out: {error.message}",)
-    found: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
+    layer_margins_by: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
     if chosen.margins:
-        found = layer_margins(question, trace, ends, max_rows=chosen.max_rows)
+        layer_margins_by = layer_margins(question, trace, ends, max_rows=chosen.max_rows)
     removed: dict[int, Ablation] = {}
     if chosen.ablation:
         removed = ablate_layers(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
-    return [(*margin, removed.get(place)) for place, margin in enumerate(found)], ()
+    return [(*margin, removed.get(place)) for place, margin in enumerate(layer_margins_by)], ()
 
 
 def _layer_report(
@@ -266,7 +267,7 @@ def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
     if not chosen.branch_edges or len(cuts) == len(trace.layers):
         return [edge for pair in pairwise(cuts) for edge in edges_between(trace, *pair, chosen.num_top)]
-    found: list[Edge] = []
+    edges: list[Edge] = []
     handed_on: set[int] = set()
     for target in range(1, len(trace.layers)):
         open_ends = [place for place in reversed(range(target)) if place not in handed_on][:_MAX_SOURCES]
@@ -275,8 +276,8 @@ def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
             source = next((place for place in reversed(cuts) if place < target), None)
             into = {} if source is None else {source: edges_between(trace, source, target, chosen.num_top)}
         handed_on |= {place for place, edges in into.items() if edges}
-        found += [edge for edges in into.values() for edge in edges]
-    return found
+        edges += [edge for edges in into.values() for edge in edges]
+    return edges
 
 
 def _is_refined(trace: LayerTrace) -> bool:
@@ -297,15 +298,15 @@ def _top_units(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], .
 def _decision_layers(layers: list[LayerReport], margin: Float64) -> tuple[str | None, ...]:
     """The first layer from which on the margin has the sign that it has in the end; None where no margin is known."""
     known = [layer for layer in layers if layer.margin is not None]
-    found: list[str | None] = []
+    decisions: list[str | None] = []
     for row, final in enumerate(margin):
         name = None
         for layer in reversed(known):
             if layer.margin is None or (layer.margin[row] > 0) != (final > 0):
                 break
             name = layer.name
-        found.append(name)
-    return tuple(found)
+        decisions.append(name)
+    return tuple(decisions)
 
 
 def _path_notes(trace: LayerTrace, change: Float64, layers: list[LayerReport]) -> list[str]:

@@ -67,9 +67,9 @@ class ForwardRun:
         with raise_explain_error(
             "there is no way back through the module", fix='explain it as a black box: method="kernel"'
         ):
-            found = torch.autograd.grad(explained.sum(), self.tensors, retain_graph=keep, allow_unused=True)
+            grads = torch.autograd.grad(explained.sum(), self.tensors, retain_graph=keep, allow_unused=True)
         return [
-            torch.zeros_like(tensor) if grad is None else grad for grad, tensor in zip(found, self.tensors, strict=True)
+            torch.zeros_like(tensor) if grad is None else grad for grad, tensor in zip(grads, self.tensors, strict=True)
         ]
 
 
@@ -128,14 +128,14 @@ def run_forward(
 ) -> ForwardRun:
     """One pass; `steps` (S, N) makes S * N rows."""
     mirror = PairedForward(steps)
-    given = mirror.start(question.inputs, question.baselines)
+    leaves = mirror.start(question.inputs, question.baselines)
     how = "input and baseline side by side" if steps is None else "several steps from baseline to input at once"
     with (
         raise_explain_error(f"the module cannot run on {how}"),
         mirror,
         ActivationRecorder(question.module, mirror.seen, copied) as watch,  # type: ignore[arg-type]
     ):
-        answer = question.answer(given, times=1 if steps is None else len(steps))
+        answer = question.answer(leaves, times=1 if steps is None else len(steps))
     if not answer.requires_grad or not mirror.seen.leaves:
         raise ExplainError(
             "the module's answer has no gradient with respect to its input",
@@ -184,8 +184,8 @@ def _trace_integral(
     first: list[tuple[ForwardRun, list[Tensor]]] = []
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
-        asked = question if len(rows) == question.num_rows and len(steps) == FIRST_STEPS else question.rows(rows)
-        run = run_forward(asked, steps, copied)
+        some = question if len(rows) == question.num_rows and len(steps) == FIRST_STEPS else question.rows(rows)
+        run = run_forward(some, steps, copied)
         explained = question.of(run.answer, target[rows])
         grads = run.grads(explained, keep=keep and not first)
         parts = [_step_contributions(tensor, grad, len(rows), len(steps)) for tensor, grad in _both(run.tensors, grads)]
@@ -195,11 +195,11 @@ def _trace_integral(
         first.append((run, grads)) if not first else None
         return parts, torch.stack([(each - moved).abs() for each in sums]).amax(0)
 
-    found = integrate(
+    integral = integrate(
         measure, torch.from_numpy(plain.limit), max_steps=max_steps, max_rows=max_rows, time_limit_s=time_limit_s,
     )  # fmt: skip
     run, grads = first[0]
-    return LayerTrace("integral", layers, found.parts, grads, run, paths, target, answer, base_answer, found)
+    return LayerTrace("integral", layers, integral.parts, grads, run, paths, target, answer, base_answer, integral)
 
 
 def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], PathCounts]:

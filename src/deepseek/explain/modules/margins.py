@@ -61,17 +61,17 @@ def layer_margins(
     """For each layer (margin (N,) or None, how). `ends` is a trace of pairs of the same question."""
     lens = _logit_lens_margins(question, trace, ends, max_rows)
     rest = _linear_rest_margins(question, trace, ends)
-    found: list[tuple[Tensor | None, str]] = []
+    margins: list[tuple[Tensor | None, str]] = []
     for place, layer in enumerate(trace.layers):
         if trace.run.tensors[layer.place] is trace.run.answer:
-            found.append((class_margin(trace.answer, trace.target), "the answer"))
+            margins.append((class_margin(trace.answer, trace.target), "the answer"))
         elif place in lens:
-            found.append((lens[place], "logit lens"))
+            margins.append((lens[place], "logit lens"))
         elif place in rest:
-            found.append((rest[place], "linear rest"))
+            margins.append((rest[place], "linear rest"))
         else:
-            found.append((None, ""))
-    return found
+            margins.append((None, ""))
+    return margins
 
 
 def _logit_lens_margins(
@@ -111,7 +111,7 @@ def _linear_rest_margins(question: AttributionProblem, trace: LayerTrace, ends: 
     if answer.shape[1] > 1:
         rival = answer.scatter(1, target[:, None], -torch.inf).argmax(1)
         margin = margin - question.of(run.answer, rival)
-    grads, found = run.grads(margin, keep=False), dict[int, Tensor]()
+    grads, margins = run.grads(margin, keep=False), dict[int, Tensor]()
     for place, layer in enumerate(trace.layers):
         at = run.place_of(layer)
         value, base = layer_value(ends, layer), layer_value(ends, layer, is_base=True)
@@ -119,8 +119,8 @@ def _linear_rest_margins(question: AttributionProblem, trace: LayerTrace, ends: 
             continue
         grad, change = move_rows_first(grads[at], num_rows), move_rows_first(value - base, num_rows)
         if grad.shape == change.shape and len(grad) == num_rows:
-            found[place] = margin.detach() + sum_rows(grad * change).to(margin)
-    return found
+            margins[place] = margin.detach() + sum_rows(grad * change).to(margin)
+    return margins
 
 
 def ablate_layers(
@@ -143,10 +143,10 @@ def ablate_layers(
         places.append(place)
         predicted.append(units.gather(1, top).sum(1))
     answers = run_patched(question, patches, max_rows=max_rows)
-    own, found = question.of(trace.answer, trace.target), dict[int, Ablation]()
+    own, ablations = question.of(trace.answer, trace.target), dict[int, Ablation]()
     for at, place in enumerate(places):
         without, by_chance = answers[2 * at], answers[2 * at + 1]
         if without is not None and by_chance is not None:
             falls = [own - question.of(each, trace.target) for each in (without, by_chance)]
-            found[place] = Ablation(predicted[at], *falls)
-    return found
+            ablations[place] = Ablation(predicted[at], *falls)
+    return ablations

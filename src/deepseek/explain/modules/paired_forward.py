@@ -53,8 +53,8 @@ LINEAR = frozenset(_LINEAR_NAMES.split())
 
 def twin_of(value: Any) -> Tensor | None:
     """The same tensor in the run on the baseline; None where both runs have the same."""
-    found: Tensor | None = getattr(value, _TWIN, None)
-    return found
+    twin: Tensor | None = getattr(value, _TWIN, None)
+    return twin
 
 
 def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
@@ -84,10 +84,10 @@ class TorchCall:
     def argument(self, name: str, default: Any = None) -> Any:
         """An argument by the name that it has in the signature; `default` where the signature has no such name."""
         if self._arguments is None:
-            found = bind_arguments(self.func, self.name, self.args, self.kwargs)
-            if found is None:
+            arguments = bind_arguments(self.func, self.name, self.args, self.kwargs)
+            if arguments is None:
                 raise UnknownCallError(self.name)
-            self._arguments = found
+            self._arguments = arguments
         return self._arguments.get(name, default)
 
 
@@ -145,31 +145,31 @@ class PairedForward(TorchFunctionMode):
         steps each has S * N rows: all rows at the first step, then all at the second."""
         return [self._begin(*pair, source) for source, pair in enumerate(zip(inputs, baselines, strict=True))]
 
-    def _begin(self, given: Tensor, base: Tensor, source: int) -> Tensor:
-        if given.is_floating_point():
+    def _begin(self, values: Tensor, base: Tensor, source: int) -> Tensor:
+        if values.is_floating_point():
             # A copy, so that a module may change its input in place, and the leaf is not the caller's tensor.
-            leaf = self._leaf(given, base, source)
+            leaf = self._leaf(values, base, source)
             value = leaf.clone()
             return value if self.steps is not None else attach_twin(value, base.detach().clone())
         if self.steps is not None:
-            times = (len(self.steps), *(1 for _ in given.shape[1:]))
-            given, base = given.repeat(times), base.repeat(times)
-        ids = attach_twin(given.clone(), base.clone())
+            times = (len(self.steps), *(1 for _ in values.shape[1:]))
+            values, base = values.repeat(times), base.repeat(times)
+        ids = attach_twin(values.clone(), base.clone())
         places = torch.arange(ids.numel(), device=ids.device).view(ids.shape)
         return attach_positions(ids, TokenPositions(source, places, ids[0].numel()))
 
-    def _leaf(self, given: Tensor, base: Tensor, source: int, places: TokenPositions | None = None) -> Tensor:
+    def _leaf(self, values: Tensor, base: Tensor, source: int, places: TokenPositions | None = None) -> Tensor:
         """Of real numbers, or of what was looked up for ids at `places`."""
-        given, base = given.detach(), base.detach()
-        change = given - base
+        values, base = values.detach(), base.detach()
+        change = values - base
         if self.steps is not None:
             steps = self.steps.to(change)
             if places is None:
                 wide = steps.view(*steps.shape, *(1 for _ in change.shape[1:]))
-                given = (base + wide * change).flatten(0, 1)
+                values = (base + wide * change).flatten(0, 1)
             else:  # ids were repeated for the steps
-                given = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
-        leaf = given.clone().requires_grad_()
+                values = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
+        leaf = values.clone().requires_grad_()
         self.seen.leaves.append(Leaf(leaf, change, source, places is not None, None if places is None else places.flat))
         return leaf
 
@@ -257,10 +257,10 @@ def embedding_rule(call: TorchCall) -> Tensor | None:
             expected="ids of the input, moved or changed one by one", fix='explain it by method="partition"',
         )  # fmt: skip
     with torch.no_grad():
-        given = call.func(*call.args, **call.kwargs)
+        values = call.func(*call.args, **call.kwargs)
         base = call.func(*_to_twins(call.args), **{name: _to_twins(value) for name, value in call.kwargs.items()})
     mirror = call.mirror
-    leaf = mirror._leaf(given, base, places.source, places)
+    leaf = mirror._leaf(values, base, places.source, places)
     return leaf.clone() if mirror.steps is not None else attach_twin(leaf.clone(), base)
 
 
@@ -309,14 +309,14 @@ _CALL_NAMES: dict[Any, tuple[str, bool]] = {}
 
 def _call_name(func: Callable[..., Any]) -> tuple[str, bool]:
     """(name without underscores, whether it works in place)."""
-    found = _CALL_NAMES.get(func)
-    if found is None:
+    known = _CALL_NAMES.get(func)
+    if known is None:
         raw = getattr(func, "__name__", str(func))
         name = raw.strip("_")
         augmented = raw.startswith("__i") and name[1:] in {"add", "sub", "mul", "truediv", "div", "pow"}
         in_place = augmented or (raw.endswith("_") and not raw.endswith("__"))
-        found = _CALL_NAMES[func] = (name[1:] if augmented else name, in_place)
-    return found
+        known = _CALL_NAMES[func] = (name[1:] if augmented else name, in_place)
+    return known
 
 
 def _any_twin(values: Sequence[Any]) -> bool:
@@ -340,13 +340,13 @@ def _to_twins(value: Any) -> Any:
 
 
 def _flatten_tensors(values: Sequence[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            found.append(value)
+            tensors.append(value)
         elif isinstance(value, (tuple, list)):
-            found += _flatten_tensors(value)
-    return found
+            tensors += _flatten_tensors(value)
+    return tensors
 
 
 def _has_tensor(result: Any) -> bool:

@@ -89,8 +89,8 @@ def contract_steps(grads: Tensor, values: Tensor, num_steps: int) -> Tensor:
     matrix = torch.as_tensor(lobatto_rule(num_steps)[1]).to(values)
     wide = (num_steps, values.shape[0] // num_steps, *values.shape[1:])
     h, g = values.reshape(wide), grads.reshape(wide)
-    found: Tensor = (g * torch.tensordot(matrix, h - h[:1], dims=1)).sum(0)
-    return found
+    contracted: Tensor = (g * torch.tensordot(matrix, h - h[:1], dims=1)).sum(0)
+    return contracted
 
 
 def integrate(
@@ -146,10 +146,10 @@ def _worst_panels(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) ->
 def _measure_panels(measure: MeasureFunction, rows: Tensor, ends: Tensor, num_steps: int, max_rows: int) -> Panels:
     size = max(1, max_rows // num_steps)
     places = torch.as_tensor(lobatto_rule(num_steps)[0])
-    found: list[Panels] = []
+    panels: list[Panels] = []
     for start in range(0, len(rows), size):
         some, between = rows[start : start + size], ends[start : start + size]
         steps = between[:, 0] + (between[:, 1] - between[:, 0]) * places[:, None]
         parts, error = measure(some, steps)
-        found.append(Panels(some, between, parts, error.cpu().double()))
-    return reduce(Panels.with_, found)
+        panels.append(Panels(some, between, parts, error.cpu().double()))
+    return reduce(Panels.with_, panels)

@@ -55,7 +55,7 @@ class AttributionProblem:
         """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1). The
         module gets copies of what is fixed, for it may write to them; `inputs` are handed on as they are."""
         try:
-            given = self.module(*inputs, **self._repeated(times))
+            output = self.module(*inputs, **self._repeated(times))
         except IndexError as error:
             with suppress(IndexError), LookupCheck():  # the same again, for the id that is not there
                 self.module(*inputs, **self._repeated(times))
@@ -63,14 +63,14 @@ class AttributionProblem:
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
             ) from error  # fmt: skip
-        found = self.target(given) if callable(self.target) else _answer_tensor(given)
-        found = found.unsqueeze(1) if found.ndim == 1 else found
-        if found.ndim != 2 or len(found) != times * self.num_rows:
+        answers = self.target(output) if callable(self.target) else _answer_tensor(output)
+        answers = answers.unsqueeze(1) if answers.ndim == 1 else answers
+        if answers.ndim != 2 or len(answers) != times * self.num_rows:
             raise InputError(
-                f"the module answers with shape {tuple(found.shape)}", expected=f"({self.num_rows}, classes)",
+                f"the module answers with shape {tuple(answers.shape)}", expected=f"({self.num_rows}, classes)",
                 fix="give a `target` that makes one number for each row, as lambda answer: answer[:, 0, 3]",
             )  # fmt: skip
-        return found
+        return answers
 
     def target_of(self, answer: Tensor) -> Tensor:
         """The output that is explained for each row (N,)."""
@@ -123,20 +123,20 @@ def build_problem(
 ) -> AttributionProblem:
     """A question of one baseline a row. InputError for what does not fit together. `baseline` None: zeros, for ids the
     id 0; else each has its input's shape, or one row of it for all."""
-    given = as_tuple(inputs)
-    check_inputs(module, given)
-    bases = tuple(torch.zeros_like(each) for each in given) if baseline is None else as_tuple(baseline)
-    check_baselines(given, bases, most=None)
+    rows = as_tuple(inputs)
+    check_inputs(module, rows)
+    bases = tuple(torch.zeros_like(each) for each in rows) if baseline is None else as_tuple(baseline)
+    check_baselines(rows, bases, most=None)
     bases = tuple(
         base.detach().to(each).expand(each.shape) if len(base) in {1, len(each)} and base.ndim == each.ndim
         else base.detach().to(each).unsqueeze(0).expand(each.shape)
-        for each, base in zip(given, bases, strict=True)
+        for each, base in zip(rows, bases, strict=True)
     )  # fmt: skip
-    return AttributionProblem(module, tuple(each.detach() for each in given), bases, dict(fixed or {}), target)
+    return AttributionProblem(module, tuple(each.detach() for each in rows), bases, dict(fixed or {}), target)
 
 
-def as_tuple(given: ModelInputs) -> tuple[Tensor, ...]:
-    return (given,) if isinstance(given, Tensor) else tuple(given)
+def as_tuple(inputs: ModelInputs) -> tuple[Tensor, ...]:
+    return (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
 
 
 def check_inputs(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None:

@@ -120,10 +120,10 @@ class NormRescale(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         g = grads[0]
-        found = ctx.scale * g + 2 * ctx.bend * ctx.middle * (g * ctx.middle).mean(ctx.dims, keepdim=True)
+        product = ctx.scale * g + 2 * ctx.bend * ctx.middle * (g * ctx.middle).mean(ctx.dims, keepdim=True)
         if ctx.centred:
-            found = found - found.mean(ctx.dims, keepdim=True)
-        return found, None, None, None, None
+            product = product - product.mean(ctx.dims, keepdim=True)
+        return product, None, None, None, None
 
 
 def _logarithmic_mean(p: Tensor, q: Tensor, change: Tensor) -> Tensor:

@@ -71,8 +71,8 @@ def unary_rule(call: TorchCall) -> Tensor | None:
     copies = call.in_place or any(value is True for value in rest)  # relu(z, True)
 
     def f(value: Tensor) -> Tensor:
-        found: Tensor = call.func(value.clone() if copies else value, *rest, **kwargs)
-        return found
+        y: Tensor = call.func(value.clone() if copies else value, *rest, **kwargs)
+        return y
 
     return _apply_rule(UnaryRescale, z, _twin_or_self(z), f)
 
@@ -103,8 +103,8 @@ def _bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Te
     with torch.no_grad():
         middle_a, middle_b, other = (a + other_a) / 2, (b + other_b) / 2, f(other_a, other_b)
     stand_in = f(a, middle_b) + f(middle_a, b)
-    found: Any = StandInGradient
-    return attach_twin(found.apply(stand_in, a, b, f), other)
+    function: Any = StandInGradient
+    return attach_twin(function.apply(stand_in, a, b, f), other)
 
 
 def einsum_rule(call: TorchCall) -> Tensor | None:
@@ -145,9 +145,9 @@ def max_rule(call: TorchCall) -> Any:
     if not isinstance(dim, int) or not _is_real_with_twin(z) or call.kwargs.get("out") is not None:
         return None
     with call.mirror:
-        found = _tournament_max(z.movedim(dim, -1))
-        found = found.unsqueeze(dim) if keeps else found
-        return found if call.name == "amax" else torch.return_types.max((found, z.argmax(dim, keepdim=keeps)))
+        highest = _tournament_max(z.movedim(dim, -1))
+        highest = highest.unsqueeze(dim) if keeps else highest
+        return highest if call.name == "amax" else torch.return_types.max((highest, z.argmax(dim, keepdim=keeps)))
 
 
 def max_pool_rule(call: TorchCall) -> Tensor | None:
@@ -213,10 +213,10 @@ def layer_norm_rule(call: TorchCall) -> Tensor | None:
         return None
     dims, centred = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
     eps = call.argument("eps")
-    found = _apply_rule(
+    normalized = _apply_rule(
         NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centred
     )
-    return _apply_affine(call, found, call.argument("weight"), call.argument("bias"))
+    return _apply_affine(call, normalized, call.argument("weight"), call.argument("bias"))
 
 
 def group_norm_rule(call: TorchCall) -> Tensor | None:
@@ -227,18 +227,18 @@ def group_norm_rule(call: TorchCall) -> Tensor | None:
     groups = z.shape[1] if call.name == "instance_norm" else call.argument("num_groups")
     with call.mirror:
         parts = z.reshape(z.shape[0], groups, -1)
-    found = _apply_rule(NormRescale, parts, _twin_or_self(parts), (-1,), call.argument("eps"), True)
+    normalized = _apply_rule(NormRescale, parts, _twin_or_self(parts), (-1,), call.argument("eps"), True)
     wide = (-1, *(1 for _ in z.shape[2:]))
     with call.mirror:
-        found = found.reshape(z.shape)
+        normalized = normalized.reshape(z.shape)
     scales = (call.argument(name) for name in ("weight", "bias"))
-    return _apply_affine(call, found, *(None if each is None else each.view(wide) for each in scales))
+    return _apply_affine(call, normalized, *(None if each is None else each.view(wide) for each in scales))
 
 
-def _apply_affine(call: TorchCall, found: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+def _apply_affine(call: TorchCall, normalized: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     with call.mirror:
-        found = found if weight is None else found * weight
-        return found if bias is None else found + bias
+        normalized = normalized if weight is None else normalized * weight
+        return normalized if bias is None else normalized + bias
 
 
 def variance_rule(call: TorchCall) -> Any:
@@ -251,8 +251,8 @@ def variance_rule(call: TorchCall) -> Any:
     with call.mirror:
         centred = z - z.mean(dims, keepdim=True)
         number = math.prod(z.shape[each] for each in dims) - (1 if less is None else less)
-        found = (centred * centred).sum(dims, keepdim=keeps) / number
-        return found if call.name == "var" else found.sqrt()
+        variance = (centred * centred).sum(dims, keepdim=keeps) / number
+        return variance if call.name == "var" else variance.sqrt()
 
 
 def norm_rule(call: TorchCall) -> Any:

@@ -70,10 +70,10 @@ def multi_head_rule(call: TorchCall) -> Any:
             scores = scores.masked_fill(padding, -math.inf) if padding.dtype == torch.bool else scores + padding
         shares = functional.softmax(scores, dim=-1)
         joined = (shares @ heads(v, 2)).permute(2, 0, 1, 3).flatten(2)
-        found = functional.linear(joined, out_weight, out_bias)
+        output = functional.linear(joined, out_weight, out_bias)
         if not call.argument("need_weights"):
-            return found, None
-        return found, shares.mean(1) if call.argument("average_attn_weights") else shares
+            return output, None
+        return output, shares.mean(1) if call.argument("average_attn_weights") else shares
 
 
 def recurrent_rule(call: TorchCall) -> Any:

@@ -39,13 +39,13 @@ def find_chain(module: Callable[..., object]) -> list[nn.Module] | None:
         return []  # nothing falls out of a module that is asked in earnest
     if type(module) is not nn.Sequential:
         return None
-    found: list[nn.Module] = []
+    chain: list[nn.Module] = []
     for part in module:
         layers = find_chain(part)
         if layers is None:
             return None
-        found += layers
-    return found
+        chain += layers
+    return chain
 
 
 def _is_altered(module: nn.Module) -> bool:

@@ -66,7 +66,7 @@ def edges_between(trace: LayerTrace, source: int, target: int, num_top: int) -> 
     if len(part) != num_rows or len(trace.parts[before.place]) != num_rows:
         return []
     top = sum_by_unit(after, part).abs().topk(min(num_top, sum_by_unit(after, part).shape[1]), dim=1).indices
-    found: list[Edge] = []
+    edges: list[Edge] = []
     for rank in range(top.shape[1]):
         mask = unit_mask(after, part, top[:, rank : rank + 1])
         cotangent = grad * _expand_to_run(mask, tensor, len(run.answer))
@@ -79,10 +79,10 @@ def edges_between(trace: LayerTrace, source: int, target: int, num_top: int) -> 
         best = handed.abs().topk(min(num_top, handed.shape[1]), dim=1).indices
         for row in range(num_rows):
             unit = int(top[row, rank])
-            found += [
+            edges += [
                 Edge(row, before.name, int(each), after.name, unit, float(handed[row, each])) for each in best[row]
             ]
-    return found
+    return edges
 
 
 def _expand_to_run(mask: Tensor, tensor: Tensor, num_rows: int) -> Tensor:

@@ -11,6 +11,7 @@ import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import Any
 from deepseek.bundle import now, sign_file
 from deepseek.bundle.manifest import Manifest
 from deepseek.bundle.sign import sign
+from deepseek.contracts import JsonObject
 from deepseek.data import Table
 from deepseek.errors import InputError
+from deepseek.explain.records import JsonRecord
 from deepseek.files import atomic_file, check_writable
 from deepseek.look.tables import to_json_values
 
@@ -29,25 +32,81 @@ SEED = 0  # of whatever is drawn by chance
 _PACKAGES = ("numpy", "onnxruntime", "torch", "xgboost", "xgboost-cpu")
 
 
-def schema() -> dict[str, Any]:
+def schema() -> JsonObject:
     """The JSON Schema of the document."""
-    found: dict[str, Any] = json.loads(
+    document: JsonObject = json.loads(
         files("deepseek.explain.report").joinpath("report.schema.json").read_text("utf-8")
     )
-    return found
+    return document
 
 
-def model_provenance(manifest: Manifest, digest: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelProvenance(JsonRecord):
+    """A model without a manifest, as a folder of Hugging Face's layout is."""
+
+    name: str
+    digest: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleProvenance(JsonRecord):
     """What a bundle says of itself."""
-    return {
-        "name": manifest.name, "version": manifest.version, "digest": digest, "created": manifest.created,
-        "task": manifest.task, "target": manifest.target, "data_digest": manifest.lineage.data,
-        "seed": manifest.lineage.seed, "versions": dict(manifest.lineage.versions),
-    }  # fmt: skip
+
+    name: str
+    version: str
+    digest: str
+    created: str
+    task: str
+    target: str
+    data_digest: str | None  # of the training table
+    seed: int
+    versions: Mapping[str, str]  # packages that made it
+
+    @classmethod
+    def of(cls, manifest: Manifest, digest: str) -> BundleProvenance:
+        """That of the bundle with this manifest and digest."""
+        lineage = manifest.lineage
+        return cls(
+            manifest.name, manifest.version, digest, manifest.created, manifest.task, manifest.target, lineage.data,
+            lineage.seed, dict(lineage.versions),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataProvenance(JsonRecord):
+    """The table that was explained."""
+
+    digest: str
+    num_rows: int
+    num_columns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cost(JsonRecord):
+    """What an explanation took."""
+
+    evaluations: int | None  # rows that the model answered; None where they were not counted
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Provenance(JsonRecord):
+    """What is needed to make an explanation again, and to know that nothing was changed."""
+
+    model: BundleProvenance | ModelProvenance
+    data: DataProvenance
+    method: str
+    why: str  # why this method
+    seed: int
+    cost: Cost
+    versions: Mapping[str, str]  # packages that made it
+    date: str  # ISO 8601
+    command: str  # the command line that makes it again
 
 
 def build_provenance(
-    model: Mapping[str, Any],
+    model: BundleProvenance | ModelProvenance,
     table: Table,
     *,
     method: str,
@@ -55,21 +114,16 @@ def build_provenance(
     evaluations: int | None,
     seconds: float,
     command: str,
-) -> dict[str, Any]:
-    """What is needed to make this again, and to know that nothing was changed. `model` is model_provenance()'s, or
-    what is
-    known of a model without a manifest: its name, digest and task at least. `evaluations` are rows that the model
-    answered; None where they were not counted."""
+) -> Provenance:
+    """The provenance of an explanation of `table` that took `seconds` and is written now."""
     from deepseek.version import __version__
 
-    return {
-        "model": dict(model),
-        "data": {"digest": table.digest(), "num_rows": table.num_rows, "num_columns": len(table.names)},
-        "method": method, "why": why, "seed": SEED,
-        "cost": {"evaluations": evaluations, "seconds": seconds},
-        "versions": {"deepseek": __version__, "python": platform.python_version()} | installed_versions(_PACKAGES),
-        "date": now(), "command": command,
-    }  # fmt: skip
+    return Provenance(
+        model=model, data=DataProvenance(table.digest(), table.num_rows, len(table.names)), method=method, why=why,
+        seed=SEED, cost=Cost(evaluations, seconds),
+        versions={"deepseek": __version__, "python": platform.python_version()} | installed_versions(_PACKAGES),
+        date=now(), command=command,
+    )  # fmt: skip
 
 
 def command_line(
@@ -81,8 +135,8 @@ def command_line(
     for row in rows:
         words += ["--row", str(row)]
     for name, value in options.items():
-        many = value if isinstance(value, (list, tuple)) else [value]
-        for one in many:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        for one in values:
             if one is True:
                 words.append(f"--{name}")
             elif isinstance(one, (str, Path)):
@@ -90,9 +144,9 @@ def command_line(
     return shlex.join(words + (["--html", Path(html).name] if html is not None else []))
 
 
-def write_document(path: Path, result: Mapping[str, Any]) -> None:
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """As one JSON object; what is not finite becomes null."""
-    text = json.dumps(to_json_values(result), ensure_ascii=False, indent=1, allow_nan=False)
+    text = json.dumps(to_json_values(document), ensure_ascii=False, indent=1, allow_nan=False)
     with atomic_file(path) as part:
         # A lone surrogate in a name, as a frame may have it, becomes its own escape, which JSON knows.
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
@@ -119,10 +173,10 @@ def sign_outputs(places: Sequence[Path], key: Path | None) -> list[Path]:
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:
     """The versions of those that are there."""
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -8,10 +8,104 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Required, TypedDict, TypeVar
 
 from deepseek import look
+from deepseek.contracts import JsonObject
+from deepseek.explain.records import AblationCheck, GlobalReport
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.tables import Cell
+
+
+class Metric(TypedDict):
+    """A measured figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ReliabilityBin(TypedDict):
+    """Test rows of one bin of predicted probability."""
+
+    predicted: float
+    observed: float
+    num_rows: int
+
+
+class Confusion(TypedDict):
+    """Test rows of each true class by predicted class."""
+
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class Residuals(TypedDict, total=False):
+    """A histogram of truth minus prediction; "interval" is half the width of the prediction interval."""
+
+    edges: Required[list[float]]
+    counts: Required[list[int]]
+    interval: float
+
+
+class MetricsEvidence(TypedDict, total=False):
+    """evidence/metrics.json: figures of the model and of its baseline on the test rows, and what is drawn of them."""
+
+    num_rows: Required[int]
+    metrics: Required[dict[str, Metric]]
+    baseline: dict[str, Metric]
+    baseline_name: str
+    reliability: list[ReliabilityBin]
+    confusion: Confusion
+    roc: list[list[float]]  # [[false-positive rate, true-positive rate], ...]
+    precision_recall: list[list[float]]  # [[recall, precision], ...]
+    residuals: Residuals
+
+
+class Segment(TypedDict, total=False):
+    """The metrics of one group of a column; a group that is too small has none."""
+
+    group: Required[str]  # a value, or a range of numbers: "34 to 47", "-inf to 34"
+    num_rows: Required[int]
+    metrics: dict[str, Metric]
+
+
+class FairnessEvidence(TypedDict):
+    """evidence/fairness.json: rates of each group of one column, and their gaps."""
+
+    column: str
+    groups: list[Mapping[str, Any]]  # {"group", "num_rows"} and a rate by the name of each measure
+    gaps: dict[str, float | None]
+    min_rows: int
+
+
+class Trial(TypedDict):
+    """One trial of the search."""
+
+    number: int
+    family: str
+    loss: float
+    fit_cpu_s: float
+
+
+class SearchEvidence(TypedDict, total=False):
+    """evidence/search.json."""
+
+    trials: Required[list[Trial]]
+    yardstick: dict[str, Any]  # "family" and "held_loss" of the baseline
+
+
+class Evidence(TypedDict, total=False):
+    """Every evidence/NAME.json of a bundle by NAME, as far as a page reads it."""
+
+    metrics: MetricsEvidence
+    segments: dict[str, list[Segment]]
+    fairness: FairnessEvidence
+    search: SearchEvidence
+    parity: JsonObject  # {"engines": {KIND: {"passes", "max_abs_difference": {"output"}}}}
+    data: JsonObject  # {"warnings"}
+    environment: JsonObject  # {"command"}
+
 
 _METRICS: dict[str, tuple[Text, bool]] = {  # name in words, whether higher is better
     "auc": (Text("AUC", "AUC"), True),
@@ -31,77 +125,76 @@ _FAIRNESS_MEASURES = {
     "accuracy": Text("Accuracy", "准确率"),
     "mean_error": Text("Mean error", "平均误差"),
 }
+Group = TypeVar("Group", bound=Mapping[str, object])
 #: The figure that stands in the first lines, the first of these that was measured.
 _HEADLINE_METRICS = ("auc", "accuracy", "rmse", "mae", "r2")
 _MAX_METRICS = 3  # figures with their intervals side by side
 _INTERVAL = Text("95 % bootstrap intervals", "95 % 自助法置信区间")
 
 
-def headline(evidence: Mapping[str, Any]) -> Words:
+def headline(evidence: Evidence) -> Words:
     """How good the model is, in one line: the leading figure with its interval and the rows it was measured on."""
-    found = evidence.get("metrics")
-    name = next((name for name in _HEADLINE_METRICS if found and name in found["metrics"]), None)
-    if not found or name is None:
+    metrics = evidence.get("metrics")
+    name = next((name for name in _HEADLINE_METRICS if metrics and name in metrics["metrics"]), None)
+    if not metrics or name is None:
         return ""
-    rows = numbers.count(found["num_rows"])
-    words = look.join(_METRICS[name][0], " ", _format_metric(found["metrics"][name]))
+    rows = numbers.count(metrics["num_rows"])
+    words = look.join(_METRICS[name][0], " ", _format_metric(metrics["metrics"][name]))
     return look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
 
 
-def evidence_sections(evidence: Mapping[str, Any]) -> list[Section]:
+def evidence_sections(evidence: Evidence) -> list[Section]:
     """Whatever the evidence has, in the order in which a reader asks for it."""
-    found: list[Section] = []
+    sections: list[Section] = []
     if "metrics" in evidence:
-        found.append(_metrics_section(evidence["metrics"]))
+        sections.append(_metrics_section(evidence["metrics"]))
     if evidence.get("segments"):
-        found.append(_segments_section(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
+        sections.append(_segments_section(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
     if evidence.get("fairness"):
-        found.append(_fairness_section(evidence["fairness"]))
+        sections.append(_fairness_section(evidence["fairness"]))
     if evidence.get("search", {}).get("trials"):
-        found.append(_search_section(evidence["search"]))
-    return found
+        sections.append(_search_section(evidence["search"]))
+    return sections
 
 
-def checks_section(report: Mapping[str, Any], evidence: Mapping[str, Any]) -> Section:
+def checks_section(report: GlobalReport, evidence: Evidence) -> Section:
     """Do the explanations add up, do they point at what matters, do the engines agree."""
     lines: list[Html] = []
-    added = report.get("additivity")
-    if added:
-        size, limit = numbers.number(added["max_abs_residual"]), f"{added['limit']:g}"
-        does, equals = ("add up", "等于") if added["passes"] else ("DO NOT add up", "不等于")
-        words = Text(
-            f"Base value and contributions {does} to the output: largest residual {size} over "
-            f"{added['num_rows']} rows (limit {limit} of what is explained).",
-            f"基准值与各列贡献之和{equals}输出：{added['num_rows']} 行中最大残差 {size}（上限为被解释量的 {limit}）。",
-        )
-        lines.append(look.verdict("good" if added["passes"] else "bad", words))
-    lines += _ablation_check(report.get("ablation") or {})
+    check = report.additivity
+    size, limit = numbers.number(check.max_abs_residual), f"{check.limit:g}"
+    does, equals = ("add up", "等于") if check.passes else ("DO NOT add up", "不等于")
+    words = Text(
+        f"Base value and contributions {does} to the output: largest residual {size} over "
+        f"{check.num_rows} rows (limit {limit} of what is explained).",
+        f"基准值与各列贡献之和{equals}输出：{check.num_rows} 行中最大残差 {size}（上限为被解释量的 {limit}）。",
+    )
+    lines.append(look.verdict("good" if check.passes else "bad", words))
+    lines += _ablation_check(report.ablation)
     lines += [_parity_check(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
     warnings = [
         look.verdict("warn", look.nowrap_options(str(warning)))
         for warning in evidence.get("data", {}).get("warnings", [])
     ]
-    nothing = Text("No check was stored with this report.", "本报告没有存储任何检查结果。")
-    body = look.bullet_list(lines + warnings, plain=True) if lines or warnings else look.empty_state(nothing)
+    body = look.bullet_list(lines + warnings, plain=True)
     return Section(Text("Checks", "检查"), body, id="checks")
 
 
-def _ablation_check(found: Mapping[str, Any]) -> list[Html]:
-    if found.get("passes") is None:
+def _ablation_check(check: AblationCheck) -> list[Html]:
+    if check.passes is None or check.mean_change is None:
         return []
-    moved = {name: numbers.number(value) for name, value in found["mean_change"].items()}
-    num = found["num_columns_taken_away"]
+    moved = {name: numbers.number(value) for name, value in check.mean_change.items()}
+    num = check.num_columns_taken_away
     away = "the column that matters" if num == 1 else f"the {num} columns that matter"
     words = Text(
         f"Taking away {away} most to a row moves the output by "
-        f"{moved['most']}, random columns by {moved['random']} (mean over {found['num_rows']} rows).",
+        f"{moved['most']}, random columns by {moved['random']} (mean over {check.num_rows} rows).",
         f"去掉每行最重要的 {num} 列使输出平均变化 {moved['most']}，去掉随机列为 "
-        f"{moved['random']}（{found['num_rows']} 行平均）。",
+        f"{moved['random']}（{check.num_rows} 行平均）。",
     )
-    return [look.verdict("good" if found["passes"] else "bad", words)]
+    return [look.verdict("good" if check.passes else "bad", words)]
 
 
-def _parity_check(kind: str, entry: Mapping[str, Any]) -> Html:
+def _parity_check(kind: str, entry: JsonObject) -> Html:
     worst = numbers.number(entry["max_abs_difference"]["output"])
     words = Text(
         f"Engine {kind} gives what the model gives: largest difference {worst} in the output.",
@@ -110,7 +203,7 @@ def _parity_check(kind: str, entry: Mapping[str, Any]) -> Html:
     return look.verdict("good" if entry["passes"] else "warn", words)
 
 
-def _metrics_section(found: Mapping[str, Any]) -> Section:
+def _metrics_section(metrics: MetricsEvidence) -> Section:
     """Ours beside the baseline's, interval and ratio; then the reliability diagram."""
     columns = [
         Column(Text("Figure", "指标"), "text"),
@@ -118,19 +211,23 @@ def _metrics_section(found: Mapping[str, Any]) -> Section:
         Column(Text("Baseline", "基线")),
         Column(Text("Ratio", "比值")),
     ]
-    rows = [_metric_row(name, value, found.get("baseline", {}).get(name)) for name, value in found["metrics"].items()]
-    num = numbers.count(found["num_rows"])
+    rows = [
+        _metric_row(name, value, metrics.get("baseline", {}).get(name)) for name, value in metrics["metrics"].items()
+    ]
+    num = numbers.count(metrics["num_rows"])
     caption = look.join(Text(f"{num} test rows, ", f"{num} 行测试数据，"), _INTERVAL)
-    body = look.table(columns, rows, caption=caption, data={k: found[k] for k in ("metrics", "baseline") if k in found})
-    if found.get("baseline_name"):
-        note = look.join(Text("Baseline: ", "基线："), found["baseline_name"], Text(".", "。"))
+    body = look.table(
+        columns, rows, caption=caption, data={k: metrics[k] for k in ("metrics", "baseline") if k in metrics}
+    )
+    if metrics.get("baseline_name"):
+        note = look.join(Text("Baseline: ", "基线："), metrics["baseline_name"], Text(".", "。"))
         body = Html(body + look.paragraph(note, note=True))
-    plots = [draw(found[name]) for name, draw in _PLOTS.items() if found.get(name)]
+    plots = [draw(drawn) for name, draw in _PLOTS.items() if (drawn := metrics.get(name))]
     body = Html(body + "".join(plots))
     return Section(Text("How good it is", "效果如何"), body, id="figures")
 
 
-def _metric_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float] | None) -> list[Words]:
+def _metric_row(name: str, ours: Metric, rival: Metric | None) -> list[Words]:
     title, higher = _METRICS.get(name, (name, None))
     better: dict[bool | None, Words] = {
         True: Text(" (higher is better)", "（越高越好）"),
@@ -141,11 +238,11 @@ def _metric_row(name: str, ours: Mapping[str, float], rival: Mapping[str, float]
     return [look.join(title, better[higher]), _format_metric(ours), _format_metric(rival), ratio]
 
 
-def _format_metric(found: Mapping[str, float] | None) -> str:
-    return numbers.figure(found["value"], found["low"], found["high"]) if found else numbers.UNKNOWN
+def _format_metric(metric: Metric | None) -> str:
+    return numbers.figure(metric["value"], metric["low"], metric["high"]) if metric else numbers.UNKNOWN
 
 
-def _reliability_plot(bins: Sequence[Mapping[str, float]]) -> Html:
+def _reliability_plot(bins: Sequence[ReliabilityBin]) -> Html:
     known = [_reliability_bin(entry["predicted"], entry["observed"], int(entry["num_rows"])) for entry in bins]
     return figure(
         look.reliability,
@@ -162,15 +259,15 @@ def _reliability_plot(bins: Sequence[Mapping[str, float]]) -> Html:
     )
 
 
-def _confusion_plot(found: Mapping[str, Any]) -> Html:
+def _confusion_plot(confusion: Confusion) -> Html:
     """{"labels": [...], "counts": [[...]]}: rows of each true class by predicted class."""
     return figure(
         look.confusion_matrix,
-        found["labels"],
-        found["counts"],
+        confusion["labels"],
+        confusion["counts"],
         title=Text("What is taken for what", "混淆矩阵"),
         caption=Text("Test rows, decided by the threshold in force.", "测试数据，按当前阈值判定。"),
-        data=found,
+        data=confusion,
     )
 
 
@@ -199,20 +296,20 @@ def _precision_recall_plot(points: Sequence[Sequence[float]]) -> Html:
     )
 
 
-def _residuals_plot(found: Mapping[str, Any]) -> Html:
+def _residuals_plot(residuals: Residuals) -> Html:
     """{"edges": [...], "counts": [...]} of truth minus prediction; "interval": half width, where it was fitted."""
-    half = found.get("interval")
+    half = residuals.get("interval")
     return figure(
         look.histogram,
-        found["edges"],
-        found["counts"],
+        residuals["edges"],
+        residuals["counts"],
         title=Text("How far off it is", "误差分布"),
         x_label=Text("truth minus prediction, target units", "真实值减预测值（目标单位）"),
         guides=() if half is None else (-half, half),
         caption=Text("The dashed lines are the ends of its prediction interval.", "虚线为预测区间的两端。")
         if half
         else "",
-        data=found,
+        data=residuals,
     )
 
 
@@ -234,21 +331,22 @@ def _reliability_bin(predicted: float, observed: float, num_rows: int) -> Bin:
     return Bin(predicted, observed, max(0.0, middle - half), min(1.0, middle + half), num_rows)
 
 
-def _segments_section(found: Mapping[str, Sequence[Mapping[str, Any]]], whole: Mapping[str, Any]) -> Section:
+def _segments_section(segments: Mapping[str, Sequence[Segment]], whole: Mapping[str, Metric]) -> Section:
     """For each column the leading figure of each of its groups, against that of all rows."""
     return Section(
         Text("By segment", "按分组"),
-        Html("".join(_segment_html(column, rows, whole) for column, rows in found.items())),
+        Html("".join(_segment_html(column, rows, whole) for column, rows in segments.items())),
         id="segments",
     )
 
 
-def _segment_html(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping[str, Any]) -> Html:
+def _segment_html(column: str, rows: Sequence[Segment], whole: Mapping[str, Metric]) -> Html:
     rows = _sort_groups(rows)
     measured = [row for row in rows if row.get("metrics")]
-    found = dict.fromkeys(name for row in measured for name in row["metrics"])
+    metric_names = dict.fromkeys(name for row in measured for name in row["metrics"])
     names = sorted(
-        found, key=lambda name: _HEADLINE_METRICS.index(name) if name in _HEADLINE_METRICS else len(_HEADLINE_METRICS)
+        metric_names,
+        key=lambda name: _HEADLINE_METRICS.index(name) if name in _HEADLINE_METRICS else len(_HEADLINE_METRICS),
     )[:_MAX_METRICS]
     heads = [Column(column, "text"), Column(Text("Rows", "行数"))]
     heads += [Column(_METRICS.get(name, (name, None))[0]) for name in names]
@@ -257,7 +355,7 @@ def _segment_html(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping
         for row in rows
     ]
     caption = look.join(_INTERVAL, Text("; small groups are listed without figures", "；样本过少的分组不列指标"))
-    if len(found) > len(names):
+    if len(metric_names) > len(names):
         caption = look.join(caption, Text("; the other figures are in the JSON", "；其余指标见 JSON"))
     table = look.table(heads, cells, caption=caption, data=rows)
     leading = next((name for name in _HEADLINE_METRICS if name in names), None)
@@ -276,7 +374,7 @@ def _segment_html(column: str, rows: Sequence[Mapping[str, Any]], whole: Mapping
     return Html(plot + table)
 
 
-def _range_bounds(group: Mapping[str, Any]) -> tuple[float, float] | None:
+def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
     """Of a range of numbers, which the evidence calls "34 to 47" or "-inf to 34"."""
     low, _, high = str(group["group"]).partition(" to ")
     try:
@@ -285,12 +383,12 @@ def _range_bounds(group: Mapping[str, Any]) -> tuple[float, float] | None:
         return None
 
 
-def _sort_groups(groups: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _sort_groups(groups: Sequence[Group]) -> list[Group]:
     """Ranges from the lowest to the highest, what is none (missing) last; other groups as they stand."""
     return sorted(groups, key=lambda group: ends if (ends := _range_bounds(group)) else (math.inf, math.inf))
 
 
-def _group_label(group: Mapping[str, Any]) -> Words:
+def _group_label(group: Mapping[str, object]) -> Words:
     """The name of a group; a range without an end is said in words."""
     low, high = _range_bounds(group) or (0.0, 0.0)
     first, _, last = str(group["group"]).partition(" to ")
@@ -299,28 +397,28 @@ def _group_label(group: Mapping[str, Any]) -> Words:
     return Text(f"{first} and above", f"{first} 及以上") if math.isinf(high) else str(group["group"])
 
 
-def _fairness_section(found: Mapping[str, Any]) -> Section:
+def _fairness_section(fairness: FairnessEvidence) -> Section:
     """Rates of each group of one column, and the gap between the largest and the smallest."""
-    measures = list(found["gaps"])
-    heads = [Column(found["column"], "text"), Column(Text("Rows", "行数"))]
+    measures = list(fairness["gaps"])
+    heads = [Column(fairness["column"], "text"), Column(Text("Rows", "行数"))]
     heads += [Column(_FAIRNESS_MEASURES.get(name, name)) for name in measures]
     rows: list[list[Any]] = [
         [_group_label(row), row["num_rows"], *(row.get(name) for name in measures)]
-        for row in _sort_groups(found["groups"])
+        for row in _sort_groups(fairness["groups"])
     ]
-    rows.append([Text("Gap", "差距"), "", *(found["gaps"][name] for name in measures)])
+    rows.append([Text("Gap", "差距"), "", *(fairness["gaps"][name] for name in measures)])
     caption = Text(
-        f"Groups of fewer than {found['min_rows']} rows are listed without rates.",
-        f"少于 {found['min_rows']} 行的分组不列比率。",
+        f"Groups of fewer than {fairness['min_rows']} rows are listed without rates.",
+        f"少于 {fairness['min_rows']} 行的分组不列比率。",
     )
-    title = look.join(Text("Gaps between groups of ", "分组差距："), found["column"])
-    return Section(title, look.table(heads, rows, caption=caption, data=found), id="fairness")
+    title = look.join(Text("Gaps between groups of ", "分组差距："), fairness["column"])
+    return Section(title, look.table(heads, rows, caption=caption, data=fairness), id="fairness")
 
 
-def _search_section(found: Mapping[str, Any]) -> Section:
+def _search_section(search: SearchEvidence) -> Section:
     """Every trial's loss, the best so far and the baseline; then the table of trials."""
-    trials = found["trials"]
-    rival = found.get("yardstick", {})
+    trials = search["trials"]
+    rival = search.get("yardstick", {})
     plot = figure(
         look.trace,
         [trial["loss"] for trial in trials],
@@ -336,13 +434,13 @@ def _search_section(found: Mapping[str, Any]) -> Section:
         Column(Text("Loss", "损失")),
         Column(Text("CPU time", "CPU 时间")),
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [str(trial["number"] + 1), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])]
         for trial in trials
     ]
     return Section(
         Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),
-        Html(plot + look.table(heads, rows, data=found)),
+        Html(plot + look.table(heads, rows, data=search)),
         folded=True,
         id="search",
     )

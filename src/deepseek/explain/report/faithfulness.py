@@ -8,16 +8,29 @@ nothing was measured: then why
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
 from deepseek import look
 from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS
+from deepseek.explain.records import (
+    CounterfactualReport,
+    Faithfulness,
+    FaithfulnessReport,
+    NearestRow,
+    PartFaithfulness,
+    RandomizationStep,
+    RemovedToken,
+    RowFaithfulness,
+    SkippedFaithfulness,
+)
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.tables import Cell
 
 MAX_CURVE_ROWS = 10  # rows with their curves
 MAX_COUNTERFACTUAL_TOKENS = 30  # of a counterfactual
+Measured = Sequence[RowFaithfulness | PartFaithfulness]
 #: Up to where a measure is called good. Nobody has proven such limits; the figures stand beside the verdicts.
 INFIDELITY, SENSITIVITY, AGREEMENT, SIMILARITY = 0.5, 0.5, 0.5, 0.5
 _TITLE = Text("How far to trust it", "可信程度")
@@ -36,50 +49,45 @@ _REMOVAL_TEXTS = {
 }
 
 
-def faithfulness_sections(trust: Mapping[str, Any] | None) -> list[Section]:
-    """One section; none where nobody spoke of trust."""
-    if not trust:
+def faithfulness_sections(report: Faithfulness | None) -> list[Section]:
+    """One section that says how far the explanations hold, or why nothing was measured; none for None."""
+    if report is None:
         return []
-    rows = trust["rows"]
-    if not rows:
+    if isinstance(report, SkippedFaithfulness):
         body = look.empty_state(
             Text("It was not measured how far these explanations can be trusted.", "尚未测量这些解释的可信程度。"),
-            Text(f"Why: {trust['why']}.", f"原因：{trust['why']}。"),
+            Text(f"Why: {report.why}.", f"原因：{report.why}。"),
             Text("Add --trust to the command to measure it all the same.", "在命令中加上 --trust 即可测量。")
-            if trust["expected_s"]
+            if report.expected_s
             else "",
         )
         return [Section(_TITLE, body, id="trust")]
-    unit = trust.get("unit", "columns")
-    verdicts = [
-        *_curve_verdicts(rows, unit),
-        *_measure_verdicts(rows, trust["second"], unit),
-        *_part_verdicts(rows, trust),
-    ]
-    verdicts += _randomization_verdicts(trust["randomised"])
-    parts: list[Html] = [look.bullet_list(verdicts, plain=True), look.paragraph(_cost_text(trust), note=True)]
-    parts += [look.paragraph(look.verdict("warn", str(note)), note=True) for note in trust["notes"]]
+    rows, unit = report.rows, report.unit or "columns"
+    verdicts = [*_curve_verdicts(rows, unit), *_measure_verdicts(rows, report.second, unit), *_part_verdicts(report)]
+    verdicts += _randomization_verdicts(report.randomization)
+    parts: list[Html] = [look.bullet_list(verdicts, plain=True), look.paragraph(_cost_text(report), note=True)]
+    parts += [look.paragraph(look.verdict("warn", str(note)), note=True) for note in report.notes]
     for place, row in enumerate(rows[:MAX_CURVE_ROWS]):
         parts.append(_row_html(row, unit, is_open=place == 0))
     if len(rows) > MAX_CURVE_ROWS:
-        more = Text(
-            f"{len(rows) - MAX_CURVE_ROWS} more rows are in the JSON.", f"其余 {len(rows) - MAX_CURVE_ROWS} 行见 JSON。"
-        )
+        num_more = len(rows) - MAX_CURVE_ROWS
+        more = Text(f"{num_more} more rows are in the JSON.", f"其余 {num_more} 行见 JSON。")
         parts.append(look.paragraph(more, note=True))
     return [Section(_TITLE, Html("".join(parts)), id="trust")]
 
 
-def _cost_text(trust: Mapping[str, Any]) -> Text:
-    count, took = numbers.count(trust["num_evaluations"]), numbers.duration(trust["seconds"])
-    one, _ = _UNITS[trust.get("unit", "columns")]
-    num, of = trust["num_others"], trust["others_of"]
-    way = _REMOVAL_TEXTS.get(
-        trust.get("taken_away", ""),
-        Text(f"by giving it the values of {num} others ({of})", f"代之以另外 {num} 行的取值"),
+def _cost_text(report: FaithfulnessReport) -> Text:
+    """How parts are taken away, how many answers that took, and how long."""
+    count, took = numbers.count(report.num_evaluations), numbers.duration(report.seconds)
+    one, _ = _UNITS[report.unit or "columns"]
+    num, source = report.num_others, report.others_of
+    removal = _REMOVAL_TEXTS.get(
+        report.taken_away or "",
+        Text(f"by giving it the values of {num} others ({source})", f"代之以另外 {num} 行的取值"),
     )
     return Text(
-        f"{one.en} is taken away {way.en}. {count} answers of the model in {took}, seed {trust['seed']}.",
-        f"去掉{one.zh}，即{way.zh}。共计算模型 {count} 次，用时 {took}，随机种子 {trust['seed']}。",
+        f"{one.en} is taken away {removal.en}. {count} answers of the model in {took}, seed {report.seed}.",
+        f"去掉{one.zh}，即{removal.zh}。共计算模型 {count} 次，用时 {took}，随机种子 {report.seed}。",
     )
 
 
@@ -87,15 +95,16 @@ def _verdict(is_good: bool, words: Text) -> Html:
     return look.verdict("good" if is_good else "warn", words)
 
 
-def _curve_verdicts(rows: Sequence[Mapping[str, Any]], unit: str, of: Text | None = None) -> list[Html]:
-    """`of`: whose parts they are."""
-    found = []
-    many, of = _UNITS[unit][1], of or Text("", "")
-    told = [row for row in rows if row.get("num_players", FEW_PLAYERS + 1) > FEW_PLAYERS]
-    if not told:
+def _curve_verdicts(rows: Measured, unit: str, owner: Text | None = None) -> list[Html]:
+    """In how many rows the order of the explanation beats random orders. `owner`: whose parts they are."""
+    verdicts = []
+    many, owner = _UNITS[unit][1], owner or Text("", "")
+    judged = [row for row in rows if row.num_players > FEW_PLAYERS]
+    if not judged:
         words = Text(
-            f"{of.en}Of {FEW_PLAYERS} {many.en} or fewer there are so few orders that no order can be told from chance.",
-            f"{of.zh}{many.zh}不超过 {FEW_PLAYERS} 个时，顺序太少，无法与随机顺序区分。",
+            f"{owner.en}Of {FEW_PLAYERS} {many.en} or fewer there are so few orders that no order can be told from "
+            "chance.",
+            f"{owner.zh}{many.zh}不超过 {FEW_PLAYERS} 个时，顺序太少，无法与随机顺序区分。",
         )
         return [look.inline(words)]
     for name, en, zh in (
@@ -105,131 +114,128 @@ def _curve_verdicts(rows: Sequence[Mapping[str, Any]], unit: str, of: Text | Non
          f"Bringing {many.en} back, the ones named as strongest first, raises the answer faster than chance",
          f"按解释的重要性依次加回各{many.zh}，结果上升得比随机顺序更快"),
     ):  # fmt: skip
-        passed = sum(bool(row[name]["passes"]) for row in told)
+        num_passing = sum(getattr(row, name).passes for row in judged)
         words = Text(
-            f"{of.en}{en} in {passed} of {len(told)} rows: beyond 95 % of random orders.",
-            f"{of.zh}{zh}：{len(told)} 行中有 {passed} 行优于 95 % 的随机顺序。",
+            f"{owner.en}{en} in {num_passing} of {len(judged)} rows: beyond 95 % of random orders.",
+            f"{owner.zh}{zh}：{len(judged)} 行中有 {num_passing} 行优于 95 % 的随机顺序。",
         )
-        found.append(_verdict(2 * passed > len(told), words))
-    return found
+        verdicts.append(_verdict(2 * num_passing > len(judged), words))
+    return verdicts
 
 
-def _part_verdicts(rows: Sequence[Mapping[str, Any]], trust: Mapping[str, Any]) -> list[Html]:
-    """Of each column whose parts were explained, too."""
-    every = [part for row in rows for part in row.get("parts", ())]
-    found = []
-    for column in dict.fromkeys(part["column"] for part in every):
-        some = [part for part in every if part["column"] == column]
+def _part_verdicts(report: FaithfulnessReport) -> list[Html]:
+    """The verdicts on each column whose parts were explained, too."""
+    parts = [part for row in report.rows for part in row.parts or ()]
+    verdicts = []
+    for column in dict.fromkeys(part.column for part in parts):
+        some = [part for part in parts if part.column == column]
         name = numbers.clip(column)
-        of, unit = Text(f"{name}: ", f"{name}："), some[0]["unit"]
-        found += _curve_verdicts(some, unit, of) + _measure_verdicts(some, trust["parts_second"], unit, of)
-    return found
+        owner, unit = Text(f"{name}: ", f"{name}："), some[0].unit
+        verdicts += _curve_verdicts(some, unit, owner)
+        verdicts += _measure_verdicts(some, report.parts_second or "", unit, owner)
+    return verdicts
 
 
-def _finite_values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
+def _finite_values(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
-def _measure_verdicts(rows: Sequence[Mapping[str, Any]], second: str, unit: str, of: Text | None = None) -> list[Html]:
-    found = []
-    many, of = _UNITS[unit][1], of or Text("", "")
-    wrong = _finite_values(rows, "infidelity")
-    if wrong:
-        middle, words = median(wrong), numbers.number(100 * median(wrong))
-        found.append(_verdict(middle <= INFIDELITY, Text(
-            f"{of.en}What {many.en} are said to add is what the answer loses without them, but for {words} % of the "
+def _measure_verdicts(rows: Measured, second: str, unit: str, owner: Text | None = None) -> list[Html]:
+    """Infidelity, sensitivity and the agreement with the method `second`, where they were measured."""
+    verdicts = []
+    many, owner = _UNITS[unit][1], owner or Text("", "")
+    infidelities = _finite_values(row.infidelity for row in rows)
+    if infidelities:
+        middle, words = median(infidelities), numbers.number(100 * median(infidelities))
+        verdicts.append(_verdict(middle <= INFIDELITY, Text(
+            f"{owner.en}What {many.en} are said to add is what the answer loses without them, but for {words} % of the "
             "loss (infidelity, squared; 0 is perfect).",
-            f"{of.zh}各{many.zh}的贡献与去掉它们后结果的实际损失相符，偏差为损失的 {words} %"
+            f"{owner.zh}各{many.zh}的贡献与去掉它们后结果的实际损失相符，偏差为损失的 {words} %"
             "（不忠实度，平方值；0 为完美）。",
         )))  # fmt: skip
-    moved = _finite_values(rows, "sensitivity")
-    if moved:
-        words = numbers.number(100 * max(moved))
-        found.append(_verdict(max(moved) <= SENSITIVITY, Text(
-            f"{of.en}Rows that hardly differ get explanations that hardly differ: by {words} % at most (maximum "
+    sensitivities = _finite_values(row.sensitivity for row in rows)
+    if sensitivities:
+        words = numbers.number(100 * max(sensitivities))
+        verdicts.append(_verdict(max(sensitivities) <= SENSITIVITY, Text(
+            f"{owner.en}Rows that hardly differ get explanations that hardly differ: by {words} % at most (maximum "
             "sensitivity).",
-            f"{of.zh}几乎相同的行得到几乎相同的解释：最多相差 {words} %（最大敏感度）。",
+            f"{owner.zh}几乎相同的行得到几乎相同的解释：最多相差 {words} %（最大敏感度）。",
         )))  # fmt: skip
-    agreed = [row["agreement"] for row in rows if row["agreement"] is not None]
-    if agreed:
-        rank = median(one["rank_correlation"] for one in agreed)
-        shared = numbers.number(100 * sum(one["shared_of_5"] for one in agreed) / len(agreed))
-        found.append(_verdict(rank >= AGREEMENT, Text(
-            f"{of.en}A second method ({second}) orders the {many.en} alike: rank correlation {numbers.number(rank)} "
+    agreements = [row.agreement for row in rows if row.agreement is not None]
+    if agreements:
+        rank = median(agreement.rank_correlation for agreement in agreements)
+        shared = numbers.number(100 * sum(agreement.shared_of_5 for agreement in agreements) / len(agreements))
+        verdicts.append(_verdict(rank >= AGREEMENT, Text(
+            f"{owner.en}A second method ({second}) orders the {many.en} alike: rank correlation {numbers.number(rank)} "
             f"(1 is the same order), {shared} % of the five strongest are the same.",
-            f"{of.zh}另一种方法（{second}）给出相近的顺序：秩相关 {numbers.number(rank)}（1 为完全一致），"
+            f"{owner.zh}另一种方法（{second}）给出相近的顺序：秩相关 {numbers.number(rank)}（1 为完全一致），"
             f"最强的五个{many.zh}中 {shared} % 相同。",
         )))  # fmt: skip
-    return found
+    return verdicts
 
 
-def _randomization_verdicts(lines: Sequence[Mapping[str, Any]]) -> list[Html]:
-    if not lines:
+def _randomization_verdicts(steps: Sequence[RandomizationStep]) -> list[Html]:
+    """Whether the explanation changes with the weights of the model."""
+    if not steps:
         return []
-    last = lines[-1]["similarity"]
-    steps = ", ".join(f"{line['layer']} {numbers.number(line['similarity'])}" for line in lines)
+    last = steps[-1].similarity
+    listed = ", ".join(f"{step.layer} {numbers.number(step.similarity)}" for step in steps)
     return [_verdict(last <= SIMILARITY, Text(
         "When all that the model has learned is shuffled, the explanation changes with it: likeness to the true one "
-        f"{numbers.number(last)} (1 would mean that it does not depend on the model). One after the other: {steps}.",
+        f"{numbers.number(last)} (1 would mean that it does not depend on the model). One after the other: {listed}.",
         f"打乱模型学到的内容后，解释也随之改变：与原解释的相似度为 {numbers.number(last)}"
-        f"（1 表示解释与模型无关）。依次：{steps}。",
+        f"（1 表示解释与模型无关）。依次：{listed}。",
     ))]  # fmt: skip
 
 
-def _row_html(row: Mapping[str, Any], unit: str, *, is_open: bool) -> Html:
-    name = str(row["row_id"])
-    title = look.join(Text(f"Row {name}", f"第 {name} 行"), f": {row['prediction']}" if row.get("prediction") else "")
+def _row_html(row: RowFaithfulness, unit: str, *, is_open: bool) -> Html:
+    """One row: what would change its answer, the nearest rows, its curves, and all of it as JSON."""
+    title = look.join(Text(f"Row {row.row_id}", f"第 {row.row_id} 行"), f": {row.prediction}" if row.prediction else "")
     data = {key: value for key, value in row.items() if key not in {"row_id", "prediction"}}
-    drawn = [_curve_plots(row, unit)] + [
-        _curve_plots(part, part["unit"], part["column"]) for part in row.get("parts", ())
-    ]
-    body = "".join(
-        [_counterfactual_html(row["counterfactual"]), _nearest_table(row["nearest"]), *drawn, look.as_json(data)]
-    )
+    curves = [_curve_plots(row, unit)] + [_curve_plots(part, part.unit, part.column) for part in row.parts or ()]
+    body = "".join([_counterfactual_html(row.counterfactual), _nearest_table(row.nearest), *curves, look.as_json(data)])
     if is_open:
         return Html(f"<h3>{look.inline(title)}</h3>{body}")
     return Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
 
 
-def _curve_plots(row: Mapping[str, Any], unit: str, column: str = "") -> str:
-    many, of = _UNITS[unit][1], f"{numbers.clip(column)}: " if column else ""
+def _curve_plots(row: RowFaithfulness | PartFaithfulness, unit: str, column: str = "") -> str:
+    """The deletion and insertion curves of a row, or of the parts of one of its columns."""
+    many, prefix = _UNITS[unit][1], f"{numbers.clip(column)}: " if column else ""
     caption = Text(
         f"The line takes {many.en} in the order of the explanation; 95 % of random orders lie in the band.",
         f"曲线按解释的顺序处理各{many.zh}；95 % 的随机顺序落在阴影带内。",
     )
-    found = []
-    for name, title, x_label in (
-        ("deletion", Text(f"{of}Taken away, the strongest first", f"{of}由强到弱依次去掉"),
+    plots = []
+    for curve, title, x_label in (
+        (row.deletion, Text(f"{prefix}Taken away, the strongest first", f"{prefix}由强到弱依次去掉"),
          Text(f"share of {many.en} taken away", f"去掉的{many.zh}占比")),
-        ("insertion", Text(f"{of}Brought back, the strongest first", f"{of}由强到弱依次加回"),
+        (row.insertion, Text(f"{prefix}Brought back, the strongest first", f"{prefix}由强到弱依次加回"),
          Text(f"share of {many.en} brought back", f"加回的{many.zh}占比")),
     ):  # fmt: skip
-        one = row[name]
-        if len(one["at"]) < 2:
+        if len(curve.at) < 2:
             continue
-        found.append(
+        plots.append(
             figure(
-                look.band, one["at"], one["points"], one["low"], one["high"], title=title, x_label=x_label,
+                look.band, curve.at, curve.points, curve.low, curve.high, title=title, x_label=x_label,
                 y_label=Text("the answer, on the scale of the model", "结果（模型尺度）"),
-                caption=caption if name == "deletion" else "",
+                caption=caption if curve is row.deletion else "",
             )
         )  # fmt: skip
-    return "".join(found)
+    return "".join(plots)
 
 
-def _counterfactual_html(found: Mapping[str, Any] | None) -> str:
-    """The least that gives another answer, in words."""
-    if not found:
+def _counterfactual_html(report: CounterfactualReport | None) -> str:
+    """The fewest changes that give another answer, in words."""
+    if report is None:
         return ""
-    if "tokens" in found:
-        return _minimal_evidence_html(found)
-    changes = [
-        (numbers.clip(name), _value_text(old), _value_text(new)) for name, (old, new) in found["changes"].items()
-    ]
+    if report.tokens is not None:
+        return _minimal_evidence_html(report, report.tokens)
+    changes = [(numbers.clip(name), _value_text(old), _value_text(new)) for name, (old, new) in report.changes.items()]
     lead = Text(
-        f"It would be {found['to']} instead of {found['from']} with "
+        f"It would be {report.to_class} instead of {report.from_class} with "
         + ("this change:" if len(changes) == 1 else f"these {len(changes)} changes, each of which is needed:"),
-        f"若作如下 {len(changes)} 处改变（缺一不可），结果将由 {found['from']} 变为 {found['to']}：",
+        f"若作如下 {len(changes)} 处改变（缺一不可），结果将由 {report.from_class} 变为 {report.to_class}：",
     )
     lines: list[Words | Html] = [
         Text(f"{name}: {old.en} → {new.en}", f"{name}：{old.zh} → {new.zh}") for name, old, new in changes
@@ -237,15 +243,15 @@ def _counterfactual_html(found: Mapping[str, Any] | None) -> str:
     return look.paragraph(lead) + look.bullet_list(lines)
 
 
-def _minimal_evidence_html(found: Mapping[str, Any]) -> str:
-    """The least text without which there is another answer."""
-    num = len(found["tokens"])
+def _minimal_evidence_html(report: CounterfactualReport, tokens: Sequence[RemovedToken]) -> str:
+    """The fewest tokens without which there is another answer."""
+    num = len(tokens)
     lead = Text(
-        f"It would be {found['to']} instead of {found['from']} "
+        f"It would be {report.to_class} instead of {report.from_class} "
         + ("without this token:" if num == 1 else f"without these {num} tokens, each of which is needed:"),
-        f"若去掉下列 {num} 个词元（缺一不可），结果将由 {found['from']} 变为 {found['to']}：",
+        f"若去掉下列 {num} 个词元（缺一不可），结果将由 {report.from_class} 变为 {report.to_class}：",
     )
-    shown = ", ".join(f"“{token['text']}”" for token in found["tokens"][:MAX_COUNTERFACTUAL_TOKENS])
+    shown = ", ".join(f"“{token.text}”" for token in tokens[:MAX_COUNTERFACTUAL_TOKENS])
     more = f", … ({num - MAX_COUNTERFACTUAL_TOKENS})" if num > MAX_COUNTERFACTUAL_TOKENS else ""
     return look.paragraph(lead) + look.bullet_list([shown + more])
 
@@ -255,16 +261,16 @@ def _value_text(value: Any) -> Text:
     return Text("missing", "缺失") if value is None else Text(shown, shown)
 
 
-def _nearest_table(found: Sequence[Mapping[str, Any]] | None) -> str:
-    if not found:
+def _nearest_table(nearest: Sequence[NearestRow] | None) -> str:
+    if not nearest:
         return ""
     columns = [
         Column(Text("Nearest training rows", "最相近的训练行"), "text"),
         Column(Text("Distance, 0 to 1", "距离（0 至 1）")),
         Column(Text("What it was", "当时的结果"), "text"),
     ]
-    rows = [
-        [Text(f"row {one['row']}", f"第 {one['row']} 行"), one["distance"], numbers.format_value(one["answer"])]
-        for one in found
+    rows: list[list[Cell]] = [
+        [Text(f"row {near.row}", f"第 {near.row} 行"), near.distance, numbers.format_value(near.answer)]
+        for near in nearest
     ]
-    return look.table(columns, rows, data=found)
+    return look.table(columns, rows, data=nearest)

@@ -10,13 +10,15 @@ sound "cells" of seconds and hertz, of a series "stretches" of its channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
 from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
+from deepseek.explain.media.records import PartDocument
+from deepseek.explain.records import GlobalReport, InteractionPair, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALE_NAMES_ZH = {
@@ -34,15 +36,15 @@ _TITLES = {
 }
 
 
-def scale_label(report: Mapping[str, Any]) -> Words:
+def scale_label(report: GlobalReport | RowReport) -> Words:
     """What is explained, with its unit: "log-odds of malignant"."""
-    scale = report["scale"]
-    zh = SCALE_NAMES_ZH.get(scale, scale)
-    target = report.get("target")
-    return Text(f"{scale} of {target}", f"{target} 的{zh}") if target else Text(scale, zh)
+    zh = SCALE_NAMES_ZH.get(report.scale, report.scale)
+    if not report.target:
+        return Text(report.scale, zh)
+    return Text(f"{report.scale} of {report.target}", f"{report.target} 的{zh}")
 
 
-def row_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+def row_sections(rows: Sequence[RowReport]) -> list[Section]:
     """Each row's waterfall and reasons; beyond the first they open on demand."""
     if not rows:
         return []
@@ -59,67 +61,61 @@ def row_sections(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     return [Section(title, Html("".join(parts)), id="rows")]
 
 
-def _row_title(row: Mapping[str, Any], index: int) -> Words:
-    name = str(row.get("row_id", index))
-    answer = row.get("prediction")
-    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {answer}" if answer is not None else "")
+def _row_title(row: RowReport, index: int) -> Words:
+    name = str(index if row.row_id is None else row.row_id)
+    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {row.prediction}" if row.prediction is not None else "")
 
 
-def _row_html(row: Mapping[str, Any]) -> Html:
-    bars = [
-        Contribution(f"{bar['column']} = {numbers.format_value(bar['value'])}", bar["contribution"])
-        for bar in row["bars"]
-    ]
-    other = row.get("other", {"num_columns": 0, "contribution": 0.0})
+def _row_html(row: RowReport) -> Html:
+    """The reasons of a row, its waterfall, its strongest pairs and its texts and pictures."""
+    bars = [Contribution(f"{bar.column} = {numbers.format_value(bar.value)}", bar.contribution) for bar in row.bars]
     scale = scale_label(row)
-    output, base = numbers.number(row["output"]), numbers.number(row["base_value"])
+    output, base = numbers.number(row.output), numbers.number(row.base_value)
     plot = figure(
         look.waterfall,
         bars,
-        base=row["base_value"],
-        output=row["output"],
+        base=row.base_value,
+        output=row.output,
         num_shown=len(bars),
-        others=(other["num_columns"], other["contribution"]),
+        others=(row.other.num_columns, row.other.contribution),
         title=look.join(Text(f"From {base} to {output}, ", f"从 {base} 到 {output}，"), scale),
         label=scale,
         caption=Text(
-            f"Read upwards from the base value. Residual {numbers.number(row['residual'])}.",
-            f"自下而上，从基准值读到输出。残差 {numbers.number(row['residual'])}。",
+            f"Read upwards from the base value. Residual {numbers.number(row.residual)}.",
+            f"自下而上，从基准值读到输出。残差 {numbers.number(row.residual)}。",
         ),
-        data={name: value for name, value in row.items() if name != "parts"},
+        data={name: value for name, value in row.items() if name not in {"parts", "values"}},
     )
-    parts = "".join(_part_html(part, scale) for part in row.get("parts", ()))
+    parts = "".join(_part_html(cast("PartDocument", part), scale) for part in row.parts or ())
     wrong = Text(
-        f"This explanation does not add up: {numbers.signed_number(row['residual'])} of the output is left unexplained. "
+        f"This explanation does not add up: {numbers.signed_number(row.residual)} of the output is left unexplained. "
         "Do not rely on it.",
-        f"该行的解释不可依赖：输出中有 {numbers.signed_number(row['residual'])} 未被解释。",
+        f"该行的解释不可依赖：输出中有 {numbers.signed_number(row.residual)} 未被解释。",
     )
-    warning = "" if row.get("adds_up", True) else look.paragraph(look.verdict("bad", wrong))
-    return Html(warning + _reasons_list(row) + plot + _interactions_table(row.get("interactions", ()), scale) + parts)
+    warning = "" if row.adds_up else look.paragraph(look.verdict("bad", wrong))
+    return Html(warning + _reasons_list(row) + plot + _interactions_table(row.interactions or (), scale) + parts)
 
 
-def _interactions_table(pairs: Sequence[Mapping[str, Any]], scale: Words) -> Html:
+def _interactions_table(pairs: Sequence[InteractionPair], scale: Words) -> Html:
     """The strongest interactions of this row."""
     if not pairs:
         return Html("")
     columns = [Column(Text("Together", "共同作用"), "text"), Column(scale)]
-    rows = [[" × ".join(map(numbers.clip, pair["columns"])), numbers.signed_number(pair["value"])] for pair in pairs]
+    rows = [[" × ".join(map(numbers.clip, pair.columns)), numbers.signed_number(pair.value)] for pair in pairs]
     caption = Text(
         "What two columns add together, beyond what each adds by itself: in the bars above it is shared evenly.",
         "两列共同带来的、超出各自单独贡献的部分：在上面的条形中由两列平分。",
     )
-    return look.table(columns, rows, caption=caption, data=list(pairs))
+    return look.table(columns, rows, caption=caption, data=pairs)
 
 
-def _reasons_list(row: Mapping[str, Any]) -> str:
-    """The reason codes as a list, in Chinese too where they were given."""
-    english = row.get("reasons", [])
-    chinese = row.get("reasons_zh") or english
-    lines = (Text(en, zh) for en, zh in zip(english, chinese, strict=True))
-    return look.bullet_list(list(lines)) if english else ""
+def _reasons_list(row: RowReport) -> str:
+    """The reason codes as a list, in both languages."""
+    lines = [Text(en, zh) for en, zh in zip(row.reasons, row.reasons_zh or row.reasons, strict=True)]
+    return look.bullet_list(list(lines)) if lines else ""
 
 
-def _part_html(part: Mapping[str, Any], scale: Words) -> Html:
+def _part_html(part: PartDocument, scale: Words) -> Html:
     """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
     data = {name: value for name, value in part.items() if name != "picture"}
@@ -137,7 +133,7 @@ def _part_html(part: Mapping[str, Any], scale: Words) -> Html:
     return Html(drawn + "".join(look.paragraph(look.verdict("warn", str(note)), note=True) for note in notes))
 
 
-def _heat_regions(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _heat_regions(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Boxes, (width, height) that they are counted in, and their names where these say more than their places."""
     if "cells" in part:
         return _spectrogram_cells(part)
@@ -147,36 +143,36 @@ def _heat_regions(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple
     return [(one["box"], _nan_if_none(one["value"])) for one in part.get("regions") or ()], size, []
 
 
-def _spectrogram_cells(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _spectrogram_cells(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Of a sound, as on its spectrogram: seconds to the right, mel upwards."""
     highest = max((one["hertz"][1] for one in part["cells"]), default=1.0)
     low, high = (float(hz_to_mel(np.array(end))) for end in (SPECTROGRAM_MIN_HZ, highest))
     height = part["seconds"] / 4
-    found: list[saliency.Region] = []
+    regions: list[saliency.Region] = []
     names: list[Words] = []
     for one in part["cells"]:
         ends = [(high - float(hz_to_mel(np.array(end)))) / (high - low) for end in reversed(one["hertz"])]
         top, bottom = (height * min(1.0, max(0.0, end)) for end in ends)
-        found.append(((one["seconds"][0], top, one["seconds"][1], bottom), _nan_if_none(one["value"])))
+        regions.append(((one["seconds"][0], top, one["seconds"][1], bottom), _nan_if_none(one["value"])))
         names.append("{:.3g}–{:.3g} s, {:.0f}–{:.0f} Hz".format(*one["seconds"], *one["hertz"]))
-    return found, (part["seconds"], height), names
+    return regions, (part["seconds"], height), names
 
 
-def _series_stretches(part: Mapping[str, Any]) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
+def _series_stretches(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
     """Of a series: moments to the right, a line for each channel."""
     channels = list(dict.fromkeys(name for one in part["stretches"] for name in one["channels"]))
     height = part["length"] / 4
-    found: list[saliency.Region] = []
+    regions: list[saliency.Region] = []
     names: list[Words] = []
     for one in part["stretches"]:
         lines = [channels.index(name) for name in one["channels"]]
         top, bottom = (height * line / len(channels) for line in (min(lines), max(lines) + 1))
-        found.append(((one["start"], top, one["end"], bottom), _nan_if_none(one["value"])))
+        regions.append(((one["start"], top, one["end"], bottom), _nan_if_none(one["value"])))
         names.append(f"{numbers.clip(', '.join(one['channels']))} {one['start']}–{one['end']}")
-    return found, (part["length"], height), names
+    return regions, (part["length"], height), names
 
 
-def _positioned_tokens(part: Mapping[str, Any]) -> tuple[list[saliency.Token], str]:
+def _positioned_tokens(part: PartDocument) -> tuple[list[saliency.Token], str]:
     """The tokens, and the text: as it is given, else made of the tokens, with blanks where they do not meet."""
     tokens = [(one["start"], one["end"], _nan_if_none(one["value"]), one.get("error")) for one in part["tokens"]]
     if "text" in part:

@@ -1,6 +1,6 @@
 """`explain` of a bundle that reads files and texts: which columns matter, why single rows were answered as they were.
 
-explain_samples(runtime, table, rows=(17,), root=Path("scans"))["explanations"][0]["values"]      {"scan": 0.8, ...}
+explain_samples(runtime, table, (17,), root=Path("scans")).rows[0].contributions      {"scan": 0.8, ...}
 
 The object and the page are those of a table's bundle (bundle.py); what a column is, and how it is taken away, stands in
 modalities.py.
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepseek.contracts import Attribution, Prediction, Record, Tensors
+from deepseek.contracts import Prediction, Record, Tensors
 from deepseek.data.samples.preparer import BrokenPolicy
 from deepseek.data.samples.requests import describe_record
 from deepseek.engines.checks.finite import check_attribution
@@ -25,8 +25,18 @@ from deepseek.explain.evaluation.sample_faithfulness import ExplainedSample, sam
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.media.parts import split_columns
 from deepseek.explain.media.previews import add_previews
-from deepseek.explain.report import page as report
-from deepseek.explain.report.summary import MAX_CLASSES, importance_entries, leading_columns, mean_abs, row_reports
+from deepseek.explain.records import AblationCheck, GlobalReport, RowExplanation, RowReport
+from deepseek.explain.report import page
+from deepseek.explain.report.document import BundleProvenance
+from deepseek.explain.report.explanation import Findings
+from deepseek.explain.report.summary import (
+    MAX_CLASSES,
+    by_class_entries,
+    importance_entries,
+    leading_columns,
+    mean_abs,
+    row_reports,
+)
 from deepseek.explain.shapley.partition import Budget
 from deepseek.explain.tabular.additivity import additivity
 
@@ -34,20 +44,19 @@ if TYPE_CHECKING:
     from deepseek.data import Table
     from deepseek.engines import MultimodalRuntime
 
-MAX_IMPORTANCE_ROWS = (
-    50  # over which the influence of a column is a mean: each takes 2 to the number of its columns answers
-)
+# An importance is a mean over so many rows: each takes 2 to the number of its columns answers.
+MAX_IMPORTANCE_ROWS = 50
 MIN_IMPORTANCE_ROWS = 5
 IMPORTANCE_LIMIT_S = 20.0  # for those
 PARTS_LIMIT_S = 60.0  # for the parts of all texts, pictures, sounds and series, unless a time limit is given
 METHOD_REASON = "any model answers without a column, and these answers divide what they all add together"
-ABLATION_SKIPPED = {"passes": None, "why": "each contribution is made of answers without the column"}
+ABLATION_SKIPPED = AblationCheck(passes=None, why="each contribution is made of answers without the column")
 
 
 def explain_samples(
     runtime: MultimodalRuntime,
     table: Table,
-    chosen: Sequence[int],
+    rows: Sequence[int],
     *,
     target: str | None = None,
     root: Path | None = None,
@@ -55,47 +64,52 @@ def explain_samples(
     budget: Budget | None = None,
     with_trust: bool = False,
     limit_s: float | None = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any] | None]:
-    """The general report; row_reports() of the rows `chosen` with "row_id", "prediction", "values" and "parts" (of
-    texts, pictures, sounds and series, each within `budget`); these rows as a page shows them, with their texts and
-    pictures; and sample_faithfulness() within `limit_s` where it is wanted. InputError for a class that is not there;
-    what the readers raise unless `broken` is "mask"."""
+) -> Findings:
+    """Findings of a bundle of several modalities on `table`, with its `rows` one by one: the parts of their texts,
+    pictures, sounds and series, each within `budget`, and where it is wanted their faithfulness within `limit_s`.
+
+    `root`: the folder that paths of files lie below. InputError for a class that is not there; what the readers raise
+    unless `broken` is "mask".
+    """
     explainer = ModalityExplainer(runtime)
-    records, samples = _prepare_rows(runtime, table, chosen, root, broken)
+    records, samples = _prepare_rows(runtime, table, rows, root, broken)
     began_s = perf_counter()
     explainer.explain(samples[:1], target=target)
     row_s = (perf_counter() - began_s) * max(1, len(runtime.labels) - 1)
     most = int(np.clip(IMPORTANCE_LIMIT_S / max(row_s, 1e-9), MIN_IMPORTANCE_ROWS, MAX_IMPORTANCE_ROWS))
     many = spread_indices(table.num_rows, most).tolist()
-    general = _global_report(runtime, explainer, _prepare_rows(runtime, table, many, root, broken)[1], target, many)
-    general |= {"num_rows_given": table.num_rows}
+    report = _global_report(runtime, explainer, _prepare_rows(runtime, table, many, root, broken)[1], target, many)
     prediction = runtime.decision.apply(runtime.score(samples).output, ())
-    rows = _explain_rows(runtime, explainer, records, samples, prediction, target, chosen)
-    raw = table.take(np.array(chosen)).records()
-    single = [{"row_id": row_id, **row} for row_id, row in zip(chosen, rows, strict=True)]
-    bounded = _limit_budget(budget or Budget(), len(chosen) * len(runtime.preparer.media))
+    reports = _explain_rows(runtime, explainer, records, samples, prediction, target, rows)
+    raw = table.take(np.array(rows)).records()
+    row_budget = _limit_budget(budget or Budget(), len(rows) * len(runtime.preparer.media))
     explained = [
-        _explain_parts(explainer, samples[place : place + 1], record, row, bounded)
-        for place, (row, record) in enumerate(zip(single, raw, strict=True))
+        explain_row_parts(explainer, samples[place : place + 1], record, row_report.explanation(), row_budget)
+        for place, (row_report, record) in enumerate(zip(reports, raw, strict=True))
     ]
-    shown = [
-        {name: value for name, value in row.items() if name != "values"}
-        | {"parts": add_previews(row["parts"], record, runtime.preparer.media, samples, place)}
-        for place, (row, record) in enumerate(zip(single, raw, strict=True))
+    reports = [replace(row_report, parts=row.row.parts) for row_report, row in zip(reports, explained, strict=True)]
+    media = runtime.preparer.media
+    page_rows = [
+        replace(row_report, parts=add_previews(row_report.parts or (), record, media, samples, place))
+        for place, (row_report, record) in enumerate(zip(reports, raw, strict=True))
     ]
-    trust = sample_faithfulness(explainer, explained, limit_s=limit_s) if with_trust else None
-    return general, single, shown, trust
+    return Findings(
+        model=BundleProvenance.of(runtime.manifest, runtime.bundle.digest),
+        report=replace(report, num_rows_given=table.num_rows), rows=tuple(reports), page_rows=tuple(page_rows),
+        why=METHOD_REASON,
+        faithfulness=sample_faithfulness(explainer, explained, limit_s=limit_s) if with_trust else None,
+    )  # fmt: skip
 
 
-def _explain_parts(
-    explainer: ModalityExplainer, sample: Tensors, record: Record, row: dict[str, Any], budget: Budget
+def explain_row_parts(
+    explainer: ModalityExplainer, sample: Tensors, record: Record, row: RowExplanation, budget: Budget
 ) -> ExplainedSample:
-    """Gives the row its "parts"."""
-    values = np.array([row["values"][name] for name in explainer.names])
-    columns = split_columns(explainer, sample, record, values, row["target"])
+    """One row (`sample` of one, its raw `record`) with what the parts of its files and texts add."""
+    values = np.array([row.contributions[name] for name in explainer.names])
+    columns = split_columns(explainer, sample, record, values, row.target)
     parts = [(column, column.owen(budget)) for column in columns]
-    row["parts"] = [column.parted.told(found) for column, found in parts]
-    return ExplainedSample(sample, record, row, parts)
+    documents = tuple(column.parts.report(owen).to_dict() for column, owen in parts)
+    return ExplainedSample(sample, record, replace(row, parts=documents), parts)
 
 
 def _limit_budget(budget: Budget, num_inputs: int) -> Budget:
@@ -108,19 +122,20 @@ def _limit_budget(budget: Budget, num_inputs: int) -> Budget:
 def _prepare_rows(
     runtime: MultimodalRuntime, table: Table, rows: Sequence[int], root: Path | None, broken: BrokenPolicy
 ) -> tuple[list[Record], Tensors]:
-    """Records in words, and samples. A broken file is told with its row in the table."""
-    found: list[Tensors] = []
-    told: list[Record] = []
+    """(records in words, samples). What a broken file raises names its row in the table."""
+    samples: list[Tensors] = []
+    described: list[Record] = []
     for row in rows:
         record = table.take(np.array([row])).records()[0]
-        found.append(runtime.preparer.rows([record], root=root, broken=broken, first_row=row).tensors)
-        told.append(describe_record(runtime.preparer, record))
-    return told, Tensors({name: np.concatenate([each.arrays[name] for each in found]) for name in found[0].arrays})
+        samples.append(runtime.preparer.rows([record], root=root, broken=broken, first_row=row).tensors)
+        described.append(describe_record(runtime.preparer, record))
+    arrays = {name: np.concatenate([sample.arrays[name] for sample in samples]) for name in samples[0].arrays}
+    return described, Tensors(arrays)
 
 
 def _global_report(
     runtime: MultimodalRuntime, explainer: ModalityExplainer, samples: Tensors, target: str | None, rows: Sequence[int]
-) -> dict[str, Any]:
+) -> GlobalReport:
     """Importance over all samples, which are `rows` of the table; of many classes the mean over each, which stand in
     "by_class"."""
     labels = runtime.labels if len(runtime.labels) > 2 else ()
@@ -135,15 +150,12 @@ def _global_report(
     }
     importance = np.mean(list(by_class.values()), axis=0) if by_class else mean_abs(attribution)
     order = np.argsort(-importance, kind="stable")
-    return {
-        "method": attribution.method, "scale": attribution.scale, "target": attribution.target,
-        "base_value": float(attribution.base_value[0]), "num_rows": len(samples),
-        "importance": importance_entries(attribution, importance, order),
-        "by_class": {
-            name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
-        },
-        "leading": leading_columns(attribution), "additivity": additivity(attribution), "ablation": ABLATION_SKIPPED,
-    }  # fmt: skip
+    return GlobalReport(
+        method=attribution.method, scale=attribution.scale, target=attribution.target,
+        base_value=float(attribution.base_value[0]), num_rows=len(samples),
+        importance=importance_entries(attribution, importance, order), by_class=by_class_entries(attribution, by_class),
+        leading=leading_columns(attribution), additivity=additivity(attribution), ablation=ABLATION_SKIPPED,
+    )  # fmt: skip
 
 
 def _explain_rows(
@@ -154,17 +166,17 @@ def _explain_rows(
     prediction: Prediction,
     target: str | None,
     rows: Sequence[int],
-) -> list[dict[str, Any]]:
+) -> list[RowReport]:
     """Each row by the class that is asked for, or of many by the one that is predicted for it. `rows`: their numbers in
     the table."""
     targets = [target] * len(records)
     if target is None and len(runtime.labels) > 2 and prediction.labels is not None:
         targets = prediction.labels.tolist()
-    answers, found = report.format_answers(prediction), []
-    for row, (record, wanted) in enumerate(zip(records, targets, strict=True)):
-        attribution: Attribution = explainer.explain(samples[row : row + 1], target=wanted)
+    answers, reports = page.format_answers(prediction), []
+    for row, (record, row_target) in enumerate(zip(records, targets, strict=True)):
+        attribution = explainer.explain(samples[row : row + 1], target=row_target)
         check_attribution(attribution, [rows[row]], model=runtime.name)
-        (told,) = row_reports(attribution, [record], outcome=runtime.manifest.target)
-        values = dict(zip(attribution.names, attribution.values[0].tolist(), strict=True))
-        found.append({"prediction": answers[row], **told, "values": values})
-    return found
+        (report,) = row_reports(attribution, [record], outcome=runtime.manifest.target)
+        contributions = dict(zip(attribution.names, attribution.values[0].tolist(), strict=True))
+        reports.append(replace(report, row_id=rows[row], prediction=answers[row], contributions=contributions))
+    return reports

@@ -1,4 +1,4 @@
-"""What a report shows, as plain JSON-able data: which columns matter in general, and why single rows came out so.
+"""What a report shows, as records: which columns matter in general, and why single rows came out so.
 
     report = global_report(explainer, features, records)      importance, beeswarm, dependence, checks
     rows = row_reports(attribution, records)                  waterfall and reason codes of each row
@@ -9,7 +9,7 @@ Raw records are read only for the values that stand beside an attribution.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -21,10 +21,23 @@ from deepseek.data.table.values import parse_timestamp
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
+from deepseek.explain.records import (
+    AnswerDistribution,
+    Bar,
+    BeeswarmPoints,
+    ColumnImportance,
+    DependencePoints,
+    GlobalReport,
+    LabelCount,
+    LeadingColumn,
+    OtherBars,
+    RowReport,
+)
 from deepseek.explain.tabular.additivity import ablation, additivity
 from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.tabular.reasons import reason_codes
+from deepseek.explain.tabular.reasons import Language, reason_codes
 
+LANGUAGES: tuple[Language, Language] = ("en", "zh")
 #: Rows of a global report. The standard error of a mean |attribution| is then 1 / sqrt(500) = 4.5 % of its spread.
 MAX_ROWS = 500
 MIN_ROWS = 20
@@ -46,7 +59,7 @@ def global_report(
     max_rows: int = MAX_ROWS,
     limit_s: float = 20.0,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> GlobalReport:
     """Importance of every column, and the points of its plots, from at most `max_rows` of the given rows.
 
     A deep forest takes 30 ms and more a row, so a pilot of a few rows decides how many fit into `limit_s` (at least
@@ -72,27 +85,16 @@ def global_report(
     }
     importance = np.mean(list(by_class.values()), axis=0) if by_class else mean_abs(attribution)
     order = np.argsort(-importance, kind="stable")
-    return {
-        "method": explainer.method,
-        "scale": attribution.scale,
-        "target": attribution.target,
-        "base_value": float(attribution.base_value.mean()),
-        "num_rows": len(rows),
-        "num_rows_given": len(features),
-        "importance": importance_entries(attribution, importance, order),
-        "by_class": {
-            name: dict(zip(attribution.names, values.tolist(), strict=True)) for name, values in by_class.items()
-        },
-        "beeswarm": [
-            _beeswarm_points(attribution, raw, index, dates) for index in order[:NUM_BEESWARM_COLUMNS].tolist()
-        ],
-        "dependence": [
-            _dependence_points(attribution, raw, index, dates) for index in order[:NUM_DEPENDENCE_COLUMNS].tolist()
-        ],
-        "leading": leading_columns(attribution),
-        "additivity": additivity(attribution),
-        "ablation": ablation(explainer, rows, attribution, seed=seed),
-    }
+    points = [_beeswarm_points(attribution, raw, column, dates) for column in order[:NUM_BEESWARM_COLUMNS].tolist()]
+    dependence = [_dependence_points(swarm, dates) for swarm in points[:NUM_DEPENDENCE_COLUMNS]]
+    return GlobalReport(
+        method=explainer.method, scale=attribution.scale, target=attribution.target,
+        base_value=float(attribution.base_value.mean()), num_rows=len(rows), num_rows_given=len(features),
+        importance=importance_entries(attribution, importance, order), by_class=by_class_entries(attribution, by_class),
+        beeswarm=tuple(points), dependence=tuple(dependence),
+        leading=leading_columns(attribution), additivity=additivity(attribution),
+        ablation=ablation(explainer, rows, attribution, seed=seed),
+    )  # fmt: skip
 
 
 def row_reports(
@@ -102,27 +104,28 @@ def row_reports(
     num_bars: int = 10,
     num_reasons: int = 4,
     outcome: str = "the prediction",
-) -> list[dict[str, Any]]:
+) -> list[RowReport]:
     """For each row of `attribution` the bars of its waterfall (largest first, the rest summed up) and its reason codes
     in both languages.
 
     base_value + bars + other + residual = output, to the rounding of float64.
     """
-    return [
-        {
-            "target": attribution.target,
-            "scale": attribution.scale,
-            "method": attribution.method,
-            "base_value": float(attribution.base_value[row]),
-            "output": float(attribution.output[row]),
-            "residual": float(attribution.residual[row]),
-            "adds_up": bool(attribution.adds_up[row]),
-            **_waterfall_bars(attribution, record, row, num_bars),
-            "reasons": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome),
-            "reasons_zh": reason_codes(attribution, record, num_reasons, row=row, outcome=outcome, language="zh"),
-        }
-        for row, record in enumerate(records)
-    ]
+    reports = []
+    for row, record in enumerate(records):
+        bars, other = _waterfall_bars(attribution, record, row, num_bars)
+        reasons, reasons_zh = (
+            reason_codes(attribution, record, num_reasons, row=row, outcome=outcome, language=language)
+            for language in LANGUAGES
+        )
+        reports.append(
+            RowReport(
+                target=attribution.target, scale=attribution.scale, method=attribution.method,
+                base_value=float(attribution.base_value[row]), output=float(attribution.output[row]),
+                residual=float(attribution.residual[row]), adds_up=bool(attribution.adds_up[row]), bars=bars,
+                other=other, reasons=tuple(reasons), reasons_zh=tuple(reasons_zh),
+            )
+        )  # fmt: skip
+    return reports
 
 
 def _most_predicted_class(explainer: ModelExplainer, features: Float32) -> str | None:
@@ -162,96 +165,87 @@ def mean_abs(attribution: Attribution) -> Float64:
     return mean
 
 
-def importance_entries(attribution: Attribution, importance: Float64, order: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Columns in `order`, each with its mean influence and its share of all."""
+def importance_entries(
+    attribution: Attribution, importance: Float64, order: NDArray[np.int64]
+) -> tuple[ColumnImportance, ...]:
+    """Columns in `order` (P,), each with its mean influence, from `importance` (P,), and its share of all."""
     whole = float(importance.sum()) or 1.0
     mean = attribution.values.mean(axis=0)
-    return [
-        {
-            "column": attribution.names[index],
-            "mean_abs": float(importance[index]),
-            "share": float(importance[index]) / whole,
-            "mean": float(mean[index]),
-        }
-        for index in order.tolist()
-    ]
+    return tuple(
+        ColumnImportance(
+            attribution.names[column], float(importance[column]), float(importance[column]) / whole, float(mean[column])
+        )
+        for column in order.tolist()
+    )
 
 
-def leading_columns(attribution: Attribution) -> list[dict[str, Any]]:
+def by_class_entries(attribution: Attribution, by_class: Mapping[str, Float64]) -> dict[str, dict[str, float]]:
+    """The mean influence (P,) of each class by column."""
+    return {name: dict(zip(attribution.names, means.tolist(), strict=True)) for name, means in by_class.items()}
+
+
+def leading_columns(attribution: Attribution) -> tuple[LeadingColumn, ...]:
     """In how many rows each column weighs most, and which way; at most NUM_BEESWARM_COLUMNS columns, the most frequent
     first."""
     if not attribution.values.size:
-        return []
+        return ()
     values = attribution.values
     strongest = np.abs(values).argmax(axis=1)
     moved = np.take_along_axis(values, strongest[:, None], axis=1)[:, 0]
     columns, counts = np.unique(strongest[moved != 0], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:NUM_BEESWARM_COLUMNS]
-    return [
-        {
-            "column": attribution.names[columns[place]], "num_rows": int(counts[place]),
-            "raises": int(((strongest == columns[place]) & (moved > 0)).sum()),
-            "lowers": int(((strongest == columns[place]) & (moved < 0)).sum()),
-        }
+    return tuple(
+        LeadingColumn(
+            attribution.names[columns[place]], int(counts[place]),
+            raises=int(((strongest == columns[place]) & (moved > 0)).sum()),
+            lowers=int(((strongest == columns[place]) & (moved < 0)).sum()),
+        )
         for place in order.tolist()
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
-def answer_counts(prediction: Prediction) -> dict[str, Any]:
-    """The answers of many rows: {"labels": [{"label", "num_rows"}]}, or {"quantiles": {"0.05": value, ...}}."""
+def answer_counts(prediction: Prediction) -> AnswerDistribution:
+    """The answers of many rows: counts of labels, or quantiles of values."""
     if prediction.labels is not None:
-        found = dict.fromkeys(prediction.labels_known, 0) | Counter(prediction.labels.tolist())
-        return {"labels": [{"label": label, "num_rows": count} for label, count in found.items()]}
+        counts = dict.fromkeys(prediction.labels_known, 0) | Counter(prediction.labels.tolist())
+        return AnswerDistribution(labels=tuple(LabelCount(label, count) for label, count in counts.items()))
     if prediction.values is None or not len(prediction.values):
-        return {}
+        return AnswerDistribution()
     shares = (0.05, 0.25, 0.5, 0.75, 0.95)
     ends = np.quantile(prediction.values.astype(np.float64), shares).tolist()
-    return {"quantiles": {str(share): end for share, end in zip(shares, ends, strict=True)}}
+    return AnswerDistribution(quantiles={str(share): end for share, end in zip(shares, ends, strict=True)})
 
 
 def _beeswarm_points(
-    attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]
-) -> dict[str, Any]:
-    """Attributions of one column with the place of each raw value among the values: 0 the lowest, 1 the highest, null
-    for a value that has no order."""
+    attribution: Attribution, records: Sequence[Record], column: int, dates: Collection[str]
+) -> BeeswarmPoints:
+    """Contributions of one column with the place of each raw value among the values."""
     points = spread_indices(len(records), MAX_PLOT_POINTS)
-    name = attribution.names[index]
+    name = attribution.names[column]
     raw = [records[row].get(name) for row in points.tolist()]
-    return {
-        "column": name,
-        "attribution": attribution.values[points, index].tolist(),
-        "value": [_json_value(value) for value in raw],
-        "rank": _relative_ranks([to_epoch_ms(value) for value in raw] if name in dates else raw),
-    }
+    return BeeswarmPoints(
+        name, tuple(attribution.values[points, column].tolist()), tuple(_json_value(value) for value in raw),
+        tuple(_relative_ranks([to_epoch_ms(value) for value in raw] if name in dates else raw)),
+    )  # fmt: skip
 
 
-def _dependence_points(
-    attribution: Attribution, records: Sequence[Record], index: int, dates: Collection[str]
-) -> dict[str, Any]:
-    """Raw value against attribution."""
-    swarm = _beeswarm_points(attribution, records, index, dates)
-    ordered = "datetime" if swarm["column"] in dates else "numeric"
-    return {
-        "column": swarm["column"],
-        "kind": ordered if any(rank is not None for rank in swarm["rank"]) else "category",
-        "value": swarm["value"],
-        "attribution": swarm["attribution"],
-    }
+def _dependence_points(swarm: BeeswarmPoints, dates: Collection[str]) -> DependencePoints:
+    """Raw values against contributions, of a column's points."""
+    ordered = "datetime" if swarm.column in dates else "numeric"
+    kind = ordered if any(rank is not None for rank in swarm.rank) else "category"
+    return DependencePoints(swarm.column, kind, swarm.value, swarm.attribution)
 
 
-def _waterfall_bars(attribution: Attribution, record: Record, row: int, num_bars: int) -> dict[str, Any]:
+def _waterfall_bars(
+    attribution: Attribution, record: Record, row: int, num_bars: int
+) -> tuple[tuple[Bar, ...], OtherBars]:
+    """The largest contributions of a row, and the sum of the others."""
     values = attribution.values[row]
     order = np.argsort(-np.abs(values), kind="stable")
-    shown, others = order[:num_bars], order[num_bars:]
-    bars = [
-        {
-            "column": attribution.names[index],
-            "value": _json_value(record.get(attribution.names[index])),
-            "contribution": float(values[index]),
-        }
-        for index in shown.tolist()
-    ]
-    return {"bars": bars, "other": {"num_columns": len(others), "contribution": float(values[others].sum())}}
+    shown, others = order[:num_bars].tolist(), order[num_bars:]
+    names = attribution.names
+    bars = tuple(Bar(names[column], _json_value(record.get(names[column])), float(values[column])) for column in shown)
+    return bars, OtherBars(len(others), float(values[others].sum()))
 
 
 def _relative_ranks(values: list[Any]) -> list[float | None]:

@@ -1,6 +1,6 @@
 """`explain` of a text model: what each token and sentence of its texts has added to the answers.
 
-explain_text_model("./my-classifier", read_table("letters.csv"), rows=(3,))[1][0]["parts"][0]["sentences"]
+explain_text_model("./my-classifier", read_table("letters.csv"), (3,)).rows[0].parts[0]["sentences"]
 
 The object is that of a table's bundle (bundle.py) with one column, "text".
 """
@@ -8,6 +8,7 @@ The object is that of a table's bundle (bundle.py) with one column, "text".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,10 @@ from deepseek.engines.text import TextEngine, TextModel, describe
 from deepseek.errors import InputError
 from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
 from deepseek.explain.media.texts import TEXT_COLUMN, TextExplainer
-from deepseek.explain.report import page as report
+from deepseek.explain.records import AblationCheck, FaithfulnessReport, GlobalReport, RowReport
+from deepseek.explain.report import page
+from deepseek.explain.report.document import ModelProvenance
+from deepseek.explain.report.explanation import Findings
 from deepseek.explain.report.summary import importance_entries, leading_columns, mean_abs, row_reports
 from deepseek.explain.shapley.partition import Budget
 from deepseek.explain.tabular.additivity import additivity
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 NUM_REASONS = 4
 METHOD_REASON = "the answers without some of the tokens tell what each has added, whatever the model computes"
-ABLATION_SKIPPED = {"passes": None, "why": "each contribution is made of answers without the token"}
+ABLATION_SKIPPED = AblationCheck(passes=None, why="each contribution is made of answers without the token")
 
 
 def is_text_model(path: str | Path) -> bool:
@@ -50,9 +54,9 @@ def explain_text_model(
     budget: Budget | None = None,
     with_trust: bool = False,
     limit_s: float | None = None,
-) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]], dict[str, Any] | None]:
-    """(what is known of the model, the general report, each row with its "parts" and their texts, text_faithfulness()
-    within `limit_s` where it is wanted).
+) -> Findings:
+    """Findings of the text model in a folder on the texts of `rows`: what their tokens add, each within `budget`, and
+    where it is wanted their faithfulness within `limit_s`.
 
     InputError where there is no column "text", or for a class that is not there.
     """
@@ -66,24 +70,35 @@ def explain_text_model(
         tokens = model.prepare(texts)
         labels, answers = _predict_texts(model, [engine.run(model.join([row])) for row in tokens], tokens)
         targets = labels if target is None and len(model.labels) > 2 else [target] * len(texts)
-        found = [explainer.explain([text], target=label) for text, label in zip(texts, targets, strict=True)]
-        for row, attribution in zip(rows, found, strict=True):
+        attributions = [explainer.explain([text], target=label) for text, label in zip(texts, targets, strict=True)]
+        for row, attribution in zip(rows, attributions, strict=True):
             check_attribution(attribution, [row], model=model.path.name)
-        single = [_explain_row(*each) for each in zip(rows, texts, answers, found, strict=True)]
-        trust = text_faithfulness(explainer, model.path, single, limit_s=limit_s, open_s=open_s) if with_trust else None
+        reports = tuple(_explain_row(*row) for row in zip(rows, texts, answers, attributions, strict=True))
+        faithfulness = None
+        if with_trust:
+            rows_explained = [report.explanation() for report in reports]
+            faithfulness = text_faithfulness(explainer, model.path, rows_explained, limit_s=limit_s, open_s=open_s)
     finally:
         engine.close()
-    known = {"name": Path(path).resolve().name, "digest": model.digest, "task": "text"}
-    return known, _global_report(found) | {"num_rows_given": table.num_rows}, single, trust
+    num_evaluations = sum(part["num_evaluations"] for row in reports for part in row.parts or ())
+    if isinstance(faithfulness, FaithfulnessReport):
+        num_evaluations += faithfulness.num_evaluations
+    return Findings(
+        model=ModelProvenance(Path(path).resolve().name, model.digest, "text"),
+        report=replace(_global_report(attributions), num_rows_given=table.num_rows), rows=reports, page_rows=reports,
+        why=METHOD_REASON, num_evaluations=num_evaluations, faithfulness=faithfulness,
+    )  # fmt: skip
 
 
-def _explain_row(row_id: int, text: str, answer: str, found: Attribution) -> dict[str, Any]:
-    (told,) = row_reports(found, [{TEXT_COLUMN: text}])
-    told |= {
-        "reasons": part_reasons(found, 0, NUM_REASONS), "reasons_zh": part_reasons(found, 0, NUM_REASONS, "zh"),
-        "parts": [{"text": text, **part} for part in found.parts[0]],
-    }  # fmt: skip
-    return {"row_id": row_id, "prediction": answer, **told, "values": {TEXT_COLUMN: float(found.values[0, 0])}}
+def _explain_row(row_id: int, text: str, answer: str, attribution: Attribution) -> RowReport:
+    """The report of one text, whose reasons are its tokens."""
+    (report,) = row_reports(attribution, [{TEXT_COLUMN: text}])
+    return replace(
+        report, row_id=row_id, prediction=answer, contributions={TEXT_COLUMN: float(attribution.values[0, 0])},
+        reasons=tuple(part_reasons(attribution, 0, NUM_REASONS)),
+        reasons_zh=tuple(part_reasons(attribution, 0, NUM_REASONS, "zh")),
+        parts=tuple({"text": text, **part} for part in attribution.parts[0]),
+    )  # fmt: skip
 
 
 def _read_texts(table: Table, rows: Sequence[int]) -> list[str]:
@@ -110,19 +125,20 @@ def _predict_texts(
         return [None] * len(outputs), ["an embedding"] * len(outputs)
     shares = np.concatenate([model.probabilities(each, [row]) for each, row in zip(outputs, tokens, strict=True)])
     labels = np.asarray(model.labels)[shares.argmax(1)]
-    return list(labels.tolist()), report.format_answers(Prediction(model.labels, labels, shares.astype(np.float32)))
+    return list(labels.tolist()), page.format_answers(Prediction(model.labels, labels, shares.astype(np.float32)))
 
 
-def _global_report(found: Sequence[Attribution]) -> dict[str, Any]:
-    """Of all texts that were explained."""
-    first, targets = found[0], {each.target for each in found}
+def _global_report(attributions: Sequence[Attribution]) -> GlobalReport:
+    """The report of all texts that were explained, each by an attribution of one row."""
+    first, targets = attributions[0], {attribution.target for attribution in attributions}
     values, base, output = (
-        np.concatenate([getattr(each, name) for each in found]) for name in ("values", "base_value", "output")
+        np.concatenate([getattr(attribution, name) for attribution in attributions])
+        for name in ("values", "base_value", "output")
     )
     joined = Attribution(first.names, values, base, output, first.scale, first.method, first.target)
-    return {
-        "method": first.method, "scale": first.scale, "target": first.target if len(targets) == 1 else None,
-        "base_value": float(base.mean()), "num_rows": len(found), "by_class": {},
-        "importance": importance_entries(joined, mean_abs(joined), np.array([0])), "additivity": additivity(joined),
-        "ablation": ABLATION_SKIPPED, "leading": leading_columns(joined),
-    }  # fmt: skip
+    return GlobalReport(
+        method=first.method, scale=first.scale, target=first.target if len(targets) == 1 else None,
+        base_value=float(base.mean()), num_rows=len(attributions),
+        importance=importance_entries(joined, mean_abs(joined), np.array([0])), by_class={},
+        leading=leading_columns(joined), additivity=additivity(joined), ablation=ABLATION_SKIPPED,
+    )  # fmt: skip

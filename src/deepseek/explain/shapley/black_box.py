@@ -50,23 +50,23 @@ def explain_black_box(
     explain: RowExplainer = _explain_row_by_kernel if method == "kernel" else _explain_row_by_partition
 
     def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
-        found = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
-        _check_ends(plain, np.array([each.output for each in found]), np.array([each.base for each in found]))
-        return found
+        values = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
+        _check_ends(plain, np.array([each.output for each in values]), np.array([each.base for each in values]))
+        return values
 
     try:
-        found, is_alone = rows_of(bool(reads)), bool(reads)
+        values, is_alone = rows_of(bool(reads)), bool(reads)
     except ExplainError:
         if reads:
             raise
-        found, is_alone = rows_of(True), True
-    most = max(each.num_evaluations for each in found)
+        values, is_alone = rows_of(True), True
+    most = max(each.num_evaluations for each in values)
     notes = [f"{most} evaluations of {len(baselines[0])} rows at most"]
     if is_alone:
         notes.append("every row ran alone: the module goes another way for other data" + _read_locations(reads))
     return replace(
-        build_values(plain, np.stack([each.values for each in found]), np.stack([each.error for each in found])),
-        is_partial=any(each.is_partial for each in found), notes=tuple(notes),
+        build_values(plain, np.stack([each.values for each in values]), np.stack([each.error for each in values])),
+        is_partial=any(each.is_partial for each in values), notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def _answer_rows(question: AttributionProblem, inputs: list[Tensor], target: int
     with torch.no_grad():
         if not is_alone:
             return question.answer(inputs, times=count)[:, target].double()
-        each = [question.answer([given[place : place + 1] for given in inputs]) for place in range(count)]
+        each = [question.answer([tensor[place : place + 1] for tensor in inputs]) for place in range(count)]
         return torch.cat(each)[:, target].double()
 
 
@@ -107,15 +107,15 @@ def _explain_row_by_kernel(
     is_alone: bool,
 ) -> KernelValues:
     """Of the values of all inputs side by side."""
-    asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
+    problem_row, target = question.rows(slice(row, row + 1)), int(plain.target[row])
     sizes = [each[0].numel() for each in question.inputs]
 
     def f(rows: NDArray[np.floating]) -> Any:
         parts = torch.split(torch.from_numpy(rows), sizes, dim=1)
         inputs = [
-            part.to(own).reshape(len(rows), *own.shape[1:]) for part, own in zip(parts, asked.inputs, strict=True)
+            part.to(own).reshape(len(rows), *own.shape[1:]) for part, own in zip(parts, problem_row.inputs, strict=True)
         ]
-        return _answer_rows(asked, inputs, target, is_alone).cpu().numpy()
+        return _answer_rows(problem_row, inputs, target, is_alone).cpu().numpy()
 
     def side_by_side(tensors: tuple[Tensor, ...]) -> NDArray[np.floating]:
         parts = [each.detach().flatten(1).cpu() for each in tensors]
@@ -123,7 +123,7 @@ def _explain_row_by_kernel(
         return torch.cat([part.float() if part.dtype == torch.bfloat16 else part for part in parts], dim=1).numpy()
 
     return kernel_shap(
-        f, side_by_side(asked.inputs)[0], side_by_side(baselines), num_evaluations=limits.num_evaluations,
+        f, side_by_side(problem_row.inputs)[0], side_by_side(baselines), num_evaluations=limits.num_evaluations,
         tolerance=limits.tolerance, max_rows=16 * limits.max_rows, time_limit_s=limits.time_limit_s, seed=limits.seed,
     )  # fmt: skip
 
@@ -137,28 +137,28 @@ def _explain_row_by_partition(
     is_alone: bool,
 ) -> OwenValues:
     """Of regions of the row's own shape; a region's value is shared by the numbers in it."""
-    given, bases = question.inputs[0][row], baselines[0]
-    shape = tuple(given.shape) or (1,)
+    row_values, bases = question.inputs[0][row], baselines[0]
+    shape = tuple(row_values.shape) or (1,)
     colours = len(shape) == 3 and shape[0] <= MAX_CHANNELS
     tree = Hierarchy(shape[1:] if colours else shape)
-    asked, target = question.rows(slice(row, row + 1)), int(plain.target[row])
-    size = max(1, min(limits.max_rows, MAX_RUN_NUMBERS // max(1, given.numel())) // len(bases))
+    problem_row, target = question.rows(slice(row, row + 1)), int(plain.target[row])
+    size = max(1, min(limits.max_rows, MAX_RUN_NUMBERS // max(1, row_values.numel())) // len(bases))
 
     def value(masks: NDArray[np.bool_]) -> Float64:
-        found = []
+        means = []
         for start in range(0, len(masks), size):
-            some = torch.from_numpy(masks[start : start + size]).to(given.device)
+            some = torch.from_numpy(masks[start : start + size]).to(row_values.device)
             keep = some.view(len(some), 1, *((1,) if colours else ()), *tree.shape)
-            mixed = torch.where(keep, given, bases[None].to(given)).flatten(0, 1).view(-1, *given.shape)
-            answers = _answer_rows(asked, [mixed], target, is_alone)
-            found.append(answers.view(len(some), -1).mean(1).cpu().numpy())
-        return np.concatenate(found)
+            mixed = torch.where(keep, row_values, bases[None].to(row_values)).flatten(0, 1).view(-1, *row_values.shape)
+            answers = _answer_rows(problem_row, [mixed], target, is_alone)
+            means.append(answers.view(len(some), -1).mean(1).cpu().numpy())
+        return np.concatenate(means)
 
     owens = owen_values(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
     return _share_by_channel(owens, shape[0]) if colours else owens
 
 
-def _share_by_channel(found: OwenValues, channels: int) -> OwenValues:
+def _share_by_channel(owen: OwenValues, channels: int) -> OwenValues:
     """What a place adds, shared by its colours."""
-    values, error = (np.tile(each / channels, channels) for each in (found.values, found.error))
-    return OwenValues(values, error, found.base, found.output, found.regions, found.num_evaluations, found.is_partial)
+    values, error = (np.tile(each / channels, channels) for each in (owen.values, owen.error))
+    return OwenValues(values, error, owen.base, owen.output, owen.regions, owen.num_evaluations, owen.is_partial)

@@ -71,9 +71,9 @@ class Hierarchy:
 
     def mask(self, box: Box) -> NDArray[np.bool_]:
         """(M,) which players stand in a region."""
-        found = np.zeros(self.shape, bool)
-        found[tuple(slice(*side) for side in box)] = True
-        return found.ravel()
+        mask = np.zeros(self.shape, bool)
+        mask[tuple(slice(*side) for side in box)] = True
+        return mask.ravel()
 
 
 def box_size(box: Box) -> int:
@@ -88,19 +88,19 @@ def token_borders(text: str, spans: Sequence[tuple[int, int]], words: Sequence[i
     >>> token_borders("Good. Not bad, no", [(0, 4), (4, 5), (6, 9), (10, 13), (13, 14), (15, 17)]).tolist()
     [0, 3, 1, 0, 2]
     """
-    found = np.full(max(0, len(spans) - 1), WORD, np.int64)
+    borders = np.full(max(0, len(spans) - 1), WORD, np.int64)
     for place, (left, right) in enumerate(pairwise(spans)):
         apart = words[place] != words[place + 1] if words else left[1] < right[0]
         if not apart or left[1] >= right[0]:
-            found[place] = WITHIN
+            borders[place] = WITHIN
     ends = np.array([end for _, end in spans[:-1]], np.int64)
     for pattern, strength in ((_CLAUSE, CLAUSE), (_SENTENCE, SENTENCE), (_PARAGRAPH, PARAGRAPH)):
         for match in pattern.finditer(text):
             last = len(match.group().rstrip()) or 0
             at = int(np.searchsorted(ends, match.start() + last, side="left"))
-            if at < len(found):
-                found[at] = max(found[at], strength)
-    return found
+            if at < len(borders):
+                borders[at] = max(borders[at], strength)
+    return borders
 
 
 def sentence_ranges(borders: NDArray[np.int64]) -> list[tuple[int, int]]:

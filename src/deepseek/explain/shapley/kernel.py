@@ -171,7 +171,7 @@ def _mean_over_baselines(
 ) -> Float64:
     """(M,): of each coalition the mean over the baselines."""
     size = max(1, min(max_rows, (1 << 24) // len(row)) // len(baselines))
-    found: list[Float64] = []
+    means: list[Float64] = []
     for start in range(0, len(masks), size):
         some = masks[start : start + size]
         mixed = np.where(some[:, None], row, baselines[None]).reshape(-1, len(row))
@@ -181,5 +181,5 @@ def _mean_over_baselines(
                 f"the model answers {answers.ravel()[:3].tolist()} with shape {answers.shape}",
                 expected=f"({len(mixed)},) finite numbers", fix="see why the model gives no number there",
             )  # fmt: skip
-        found.append(answers.reshape(len(some), -1).mean(axis=1))
-    return np.concatenate(found) if found else np.zeros(0)
+        means.append(answers.reshape(len(some), -1).mean(axis=1))
+    return np.concatenate(means) if means else np.zeros(0)

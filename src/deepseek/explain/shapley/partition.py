@@ -118,11 +118,11 @@ class _SearchNode:
         return len({min(bits & low, self.parent.other(bits & low)) for bits in (*self.pairs, *more)})
 
     def context(self, bits: int) -> Masks:
-        found = np.zeros_like(self.mask)
+        around = np.zeros_like(self.mask)
         for place, sibling in enumerate(self.siblings):
             if bits >> place & 1:
-                found |= sibling
-        return found
+                around |= sibling
+        return around
 
     def next_pair(self) -> int | None:
         """A context to look at: first nothing else (and everything else), then those that the parent was opened in,
@@ -174,25 +174,25 @@ class _PartitionSearch:
         return [mask for key, mask in keys.items() if key not in self._known]
 
     def answer(self, masks: list[Masks]) -> None:
-        asked = self.missing(masks)
-        if not asked:
+        unknown = self.missing(masks)
+        if not unknown:
             return
-        found = np.asarray(self._value(np.stack(asked)), np.float64)
-        if found.shape != (len(asked),) or not np.isfinite(found).all():
+        answers = np.asarray(self._value(np.stack(unknown)), np.float64)
+        if answers.shape != (len(unknown),) or not np.isfinite(answers).all():
             raise InputError(
-                f"the model answers {found.ravel()[:3].tolist()} with shape {found.shape}",
-                expected=f"({len(asked)},) finite numbers", fix="see why the model gives no number there",
+                f"the model answers {answers.ravel()[:3].tolist()} with shape {answers.shape}",
+                expected=f"({len(unknown)},) finite numbers", fix="see why the model gives no number there",
             )  # fmt: skip
-        self._known |= {np.packbits(mask).tobytes(): each for mask, each in zip(asked, found.tolist(), strict=True)}
+        self._known |= {np.packbits(mask).tobytes(): each for mask, each in zip(unknown, answers.tolist(), strict=True)}
 
     def masks_of(self, region: _SearchNode, bits: int) -> list[Masks]:
         """What has to be asked to see a region open in a context and its complement."""
         left, right = self.halves(region)
-        found: list[Masks] = []
+        masks: list[Masks] = []
         for context in {bits, region.other(bits)}:
             around = region.context(context)
-            found += [around, around | region.mask, around | left.mask, around | right.mask]
-        return found
+            masks += [around, around | region.mask, around | left.mask, around | right.mask]
+        return masks
 
     def halves(self, region: _SearchNode) -> tuple[_SearchNode, _SearchNode]:
         """Its halves, made when they are first asked for."""
@@ -267,17 +267,17 @@ class _PartitionSearch:
             if region.parent is not None and region.next_pair() is None and len(region.pairs) < region.num_pairs:
                 gains[id(region.parent)] += gains[id(region)] / 2
         order = sorted(self.regions, key=lambda region: -gains[id(region)])
-        found: list[tuple[_SearchNode, int]] = []
+        looks: list[tuple[_SearchNode, int]] = []
         calls = 0
         for region in order:
             bits = region.next_pair() if region.size > 1 else None
             if bits is None:
                 continue
             calls += len(self.missing(self.masks_of(region, bits)))
-            if found and (calls > most or gains[id(region)] == 0.0):
+            if looks and (calls > most or gains[id(region)] == 0.0):
                 break
-            found.append((region, bits))
-        return found
+            looks.append((region, bits))
+        return looks
 
     def _gain(self, region: _SearchNode) -> float:
         if region.size == 1:
@@ -320,14 +320,14 @@ def owen_values(
         if float(error.max()) <= limits.tolerance * float(np.abs(values).max()):
             break
         looks = search.next(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
-        asked = [mask for region, bits in looks for mask in search.masks_of(region, bits)]
+        masks = [mask for region, bits in looks for mask in search.masks_of(region, bits)]
         late = limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s
         if not looks:
             break
-        if late or search.num_evaluations + len(search.missing(asked)) > limits.num_evaluations:
+        if late or search.num_evaluations + len(search.missing(masks)) > limits.num_evaluations:
             is_partial = True
             break
-        search.answer(asked)
+        search.answer(masks)
         for region, bits in looks:
             search.enter(region, bits)
     regions = tuple(

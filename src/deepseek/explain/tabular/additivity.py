@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import RESIDUAL_LIMIT, Attribution, Float32, Float64
 from deepseek.errors import CheckError
+from deepseek.explain.records import AblationCheck, AdditivityCheck, RowReport
 from deepseek.look.numbers import number
 from deepseek.look.words import Text
 
@@ -28,61 +29,58 @@ class ColumnExplainer(Protocol):
         ...
 
 
-def additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> dict[str, Any]:
+def additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> AdditivityCheck:
     """The residual as it is: its largest and mean size, the limit, and whether every row keeps to it."""
     size, relative = np.abs(attribution.residual), attribution.relative_residual
-    return {
-        "max_abs_residual": float(size.max(initial=0.0)),
-        "mean_abs_residual": float(size.mean()) if len(size) else 0.0,
-        "max_relative_residual": float(relative.max(initial=0.0)),
-        "limit": limit,
-        "num_rows": len(size),
-        "passes": bool((relative <= limit).all()),
-    }
+    return AdditivityCheck(
+        max_abs_residual=float(size.max(initial=0.0)), mean_abs_residual=float(size.mean()) if len(size) else 0.0,
+        max_relative_residual=float(relative.max(initial=0.0)), limit=limit, num_rows=len(size),
+        passes=bool((relative <= limit).all()),
+    )  # fmt: skip
 
 
-def check_additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> dict[str, Any]:
+def check_additivity(attribution: Attribution, *, limit: float = RESIDUAL_LIMIT) -> AdditivityCheck:
     """additivity(), or CheckError when a row's residual is above `limit` of what is explained."""
-    found = additivity(attribution, limit=limit)
-    if not found["passes"]:
+    check = additivity(attribution, limit=limit)
+    if not check.passes:
         raise CheckError(
-            f"explanations leave {number(found['max_abs_residual'])} {attribution.scale} unexplained",
+            f"explanations leave {number(check.max_abs_residual)} {attribution.scale} unexplained",
             expected=f"at most {limit:g} of what is explained",
             fix="do not use these explanations; report it with the kinds of the model's parts",
         )
-    return found
+    return check
 
 
-def additivity_warnings(checked: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], scale: str) -> list[Text]:
-    """What a reader must know before anything else: explanations that do not add up, of many rows (`checked` is
-    additivity()'s) and of single `rows`, as row_reports() has them."""
-    found = []
-    if not checked["passes"]:
-        size, limit = number(checked["max_abs_residual"]), f"{checked['limit']:g}"
-        found.append(
+def additivity_warnings(check: AdditivityCheck, rows: Sequence[RowReport], scale: str) -> list[Text]:
+    """What a reader must know before anything else: explanations that do not add up, of many rows (`check`) and of
+    single `rows`."""
+    warnings = []
+    if not check.passes:
+        size, limit = number(check.max_abs_residual), f"{check.limit:g}"
+        warnings.append(
             Text(
                 f"These explanations do not add up: up to {size} {scale} of the output are left unexplained, more than "
                 f"{limit} of what is explained. Do not rely on them.",
                 f"这些解释不可依赖：基准值与各列贡献之和与输出最多相差 {size}，超过被解释量的 {limit}。",
             )
         )
-    wrong = [row for row in rows if not row.get("adds_up", True)]
+    wrong = [row for row in rows if not row.adds_up]
     if wrong:
-        names = ", ".join(str(row.get("row_id", "?")) for row in wrong)
-        size = number(max(abs(row["residual"]) for row in wrong))
-        found.append(
+        names = ", ".join("?" if row.row_id is None else str(row.row_id) for row in wrong)
+        size = number(max(abs(row.residual) for row in wrong))
+        warnings.append(
             Text(
                 f"The explanation of row {names} does not add up: up to {size} {scale} of the output are left "
                 "unexplained. Do not rely on it.",
                 f"第 {names} 行的解释不可依赖：基准值与各列贡献之和与输出最多相差 {size}。",
             )
         )
-    return found
+    return warnings
 
 
 def ablation(
     explainer: ColumnExplainer, features: Float32, attribution: Attribution, *, seed: int = 0
-) -> dict[str, Any]:
+) -> AblationCheck:
     """Does the score move more when the columns that matter most to a row are taken away, than when random ones are?
 
     A column is taken away by giving the row another row's values of it, so columns stay within their own
@@ -91,7 +89,7 @@ def ablation(
     num_rows, num_columns = attribution.values.shape
     num_away = max(1, round(ABLATED_SHARE * num_columns))
     if num_columns < 2 or num_rows < 2:
-        return {"passes": None, "why": "it needs two rows and two columns"}
+        return AblationCheck(passes=None, why="it needs two rows and two columns")
     rng = np.random.default_rng(seed)
     ranked = np.argsort(-np.abs(attribution.values), axis=1, kind="stable")
     shuffled = rng.permuted(np.tile(np.arange(num_columns), (num_rows, 1)), axis=1)
@@ -100,12 +98,10 @@ def ablation(
     moved = {
         name: _mean_change(explainer, features, donors, columns, attribution.target) for name, columns in sets.items()
     }
-    return {
-        "num_columns_taken_away": num_away,
-        "num_rows": num_rows,
-        "mean_change": moved,
-        "passes": bool(moved["most"] >= moved["random"]),
-    }
+    return AblationCheck(
+        num_columns_taken_away=num_away, num_rows=num_rows, mean_change=moved,
+        passes=bool(moved["most"] >= moved["random"]),
+    )  # fmt: skip
 
 
 def _mean_change(

@@ -6,7 +6,7 @@ paths = explain_bundle_layers(model, owners, features, margin)      one for each
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deepseek.contracts import Float32
 from deepseek.errors import InputError
@@ -14,11 +14,14 @@ from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import Model
 
+if TYPE_CHECKING:
+    from deepseek.explain.modules.layer_records import BundleLayerPath
+
 
 def explain_bundle_layers(
     model: Model, owners: Sequence[str], features: Float32, margin: int = 0
-) -> list[dict[str, Any]]:
-    """For each perceptron {"part", "weight", "columns", **LayerPath.to_dict()}, of prepared features (N, F).
+) -> tuple[BundleLayerPath, ...]:
+    """The layer path of each perceptron among the model's parts, for prepared features (N, F).
 
     `owners` are the raw columns of the features; "columns" names that of each place of the net's input. The baseline is
     the mean training row, as in explain(). InputError for a model without a perceptron; ExtraError without torch.
@@ -36,16 +39,17 @@ def explain_bundle_layers(
         )  # fmt: skip
     torch = need("torch", extra="train")
     from deepseek.explain.modules.layer_path import LayerPathOptions, layer_path
+    from deepseek.explain.modules.layer_records import BundleLayerPath
     from deepseek.explain.modules.perceptron import PerceptronModule
 
     options = LayerPathOptions(
         branch_edges=True
     )  # small nets, and a skip connection would hide all that lies beside it
-    found = []
+    paths = []
     for place, weight, weights in nets:
         module = PerceptronModule(weights).eval()
         joined = torch.from_numpy(weights.join(features))
         path = layer_path(module, joined, torch.from_numpy(weights.baseline)[None], margin, options=options)
         columns = [owners[feature] for feature in weights.owner.tolist()]
-        found.append({"part": place, "weight": float(weight), "columns": columns, **path.to_dict()})
-    return found
+        paths.append(BundleLayerPath(path, place, float(weight), tuple(columns)))
+    return tuple(paths)

@@ -16,12 +16,12 @@ explanations as a model has columns. Shapes: N rows, F features, P raw columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from deepseek.contracts import Float32, Float64
 from deepseek.errors import InputError, TooLargeError
+from deepseek.explain.records import InteractionPair
 from deepseek.explain.tabular.explainer import ModelExplainer, rescale_link
 from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.trees import TreeTable
@@ -49,17 +49,17 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
             expected=f"at most {MAX_INTERACTION_VALUES:,}", fix="ask for fewer rows",
         )  # fmt: skip
     margin, sign, _ = explainer.find(target, explainer.score(rows))
-    found = np.zeros((len(rows), width, width))
+    totals = np.zeros((len(rows), width, width))
     for index, part in enumerate(parts):
         factor, explained = np.ones(len(rows)), explainer.explained(index, margin, rows)
         if part.link == "log_odds":
             factor, explained = rescale_link(part, explainer.model.num_margins, explained)
         if isinstance(part.weights, TreeTable):
             pairs = TreeWalk(part.weights, margin, column_of=explainer.column_of).interactions(rows)
-            found += sign * part.weight * factor[:, None, None] * pairs
+            totals += sign * part.weight * factor[:, None, None] * pairs
         else:
-            found += sign * part.weight * explained.values[:, :, None] * np.eye(width)  # each column by itself
-    return found
+            totals += sign * part.weight * explained.values[:, :, None] * np.eye(width)  # each column by itself
+    return totals
 
 
 def unsplit_parts_note(explainer: ModelExplainer) -> str:
@@ -70,17 +70,17 @@ def unsplit_parts_note(explainer: ModelExplainer) -> str:
     return f"what the parts of kind {', '.join(dict.fromkeys(whole))} add is not split into pairs"
 
 
-def strongest_pairs(matrix: Float64, names: Sequence[str], *, most: int = MAX_PAIRS) -> list[dict[str, Any]]:
-    """Of one row (P, P), the strongest pairs: {"columns": [A, B], "value"}, the value that of both places together.
+def strongest_pairs(matrix: Float64, names: Sequence[str], *, most: int = MAX_PAIRS) -> tuple[InteractionPair, ...]:
+    """The strongest pairs of one row's interactions (P, P); the value of a pair is that of both its places together.
 
     >>> strongest_pairs(np.array([[1.0, 0.25], [0.25, 2.0]]), ("a", "b"))
-    [{'columns': ['a', 'b'], 'value': 0.5}]
+    (InteractionPair(columns=('a', 'b'), value=0.5),)
     """
     first, second = np.triu_indices(len(names), 1)
     values = matrix[first, second] + matrix[second, first]
     order = np.argsort(-np.abs(values), kind="stable")[:most]
-    return [
-        {"columns": [names[first[place]], names[second[place]]], "value": float(values[place])}
+    return tuple(
+        InteractionPair((names[first[place]], names[second[place]]), float(values[place]))
         for place in order.tolist()
         if values[place]
-    ]
+    )

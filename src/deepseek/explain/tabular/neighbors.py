@@ -11,15 +11,28 @@ is not reached.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from deepseek.contracts import Float64, Record
 from deepseek.errors import InputError
+from deepseek.explain.records import JsonRecord
 
 ColumnKind = Literal["number", "category"]
 PredictFunction = Callable[[Sequence[Record]], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counterfactual(JsonRecord):
+    """A row near to another that gets another answer."""
+
+    changes: Mapping[str, tuple[Any, Any]]  # column: (old value, new value)
+    answer: Any  # that the changed row gets
+    old_answer: Any = field(metadata={"key": "from"})
+    row: Record  # the changed row
+    num_predicted: int  # rows that the model answered
 
 
 def nearest(
@@ -64,7 +77,7 @@ def counterfactual(
     wanted: Any = None,
     fixed: Sequence[str] = (),
     num_tried: int = 20,
-) -> dict[str, Any] | None:
+) -> Counterfactual | None:
     """The fewest changes that were found to give another answer: {"changes": {column: (old, new)}, "answer", "from",
     "to", "num_predicted"}; None where no training row with its values in place of the row's gives it.
 
@@ -85,27 +98,25 @@ def counterfactual(
     for place in np.argsort(far, kind="stable")[:num_tried].tolist():
         if not np.isfinite(far[place]):
             break
-        made = dict(row) | {name: training[place].get(name) for name in kinds if name not in fixed}
+        candidate = dict(row) | {name: training[place].get(name) for name in kinds if name not in fixed}
         count += 1
-        if not _is_reached(predict([made])[0], old, wanted):
+        if not _is_reached(predict([candidate])[0], old, wanted):
             continue
-        changed = [name for name in kinds if made[name] != row.get(name)]
-        changed.sort(key=lambda name: float(gower_distances(row, [made], {name: kinds[name]})[0]))
+        changed = [name for name in kinds if candidate[name] != row.get(name)]
+        changed.sort(key=lambda name: float(gower_distances(row, [candidate], {name: kinds[name]})[0]))
         for name in list(changed):
-            back = made | {name: row.get(name)}
+            back = candidate | {name: row.get(name)}
             count += 1
             if _is_reached(predict([back])[0], old, wanted):
-                made = back
+                candidate = back
                 changed.remove(name)
         if best is None or len(changed) < len(best[1]):
-            best = made, changed
+            best = candidate, changed
     if best is None:
         return None
-    made, changed = best
-    return {
-        "changes": {name: (row.get(name), made[name]) for name in changed},
-        "answer": predict([made])[0], "from": old, "row": made, "num_predicted": count,
-    }  # fmt: skip
+    candidate, changed = best
+    changes = {name: (row.get(name), candidate[name]) for name in changed}
+    return Counterfactual(changes, predict([candidate])[0], old, candidate, count)
 
 
 def _is_reached(answer: Any, old: Any, wanted: Any) -> bool:

@@ -112,12 +112,12 @@ def attribute_perceptron(weights: Perceptron, margin: int, features: Float32) ->
 
 def _preactivations(weights: Perceptron, joined: Float64) -> list[Float64]:
     """The input of every rectifier, in float64: (N, H_i) for each hidden layer."""
-    found: list[Float64] = []
+    preactivations: list[Float64] = []
     hidden = joined
     for weight, bias in zip(weights.weights[:-1], weights.biases[:-1], strict=True):
-        found.append(hidden @ weight + bias)
-        hidden = np.maximum(found[-1], 0)
-    return found
+        preactivations.append(hidden @ weight + bias)
+        hidden = np.maximum(preactivations[-1], 0)
+    return preactivations
 
 
 def _perceptron_score(weights: Perceptron, margin: int, joined: Float64, before: list[Float64]) -> Float64:

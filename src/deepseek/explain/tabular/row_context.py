@@ -5,8 +5,8 @@ found, notes = build_row_context(runtime, table, 5, others=data, training=None, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,13 +15,23 @@ from deepseek.data import Table
 from deepseek.engines import Runtime
 from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
-from deepseek.explain.tabular.neighbors import ColumnKind, counterfactual, nearest
+from deepseek.explain.records import CounterfactualReport, NearestRow
+from deepseek.explain.tabular.neighbors import ColumnKind, Counterfactual, counterfactual, nearest
 
 NUM_NEAREST = 3
+MAX_NEAREST_COLUMNS = 12  # whose values stand beside a nearest row
 MAX_TRAINING_ROWS = 5_000  # rows that are looked at
 MAX_CANDIDATE_ROWS = 300  # rows whose values a counterfactual may take
 MAX_COLUMNS = 200  # above them a counterfactual would ask the model too often
 _NUM_CANDIDATES_TRIED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RowContext:
+    """What stands beside one explained row."""
+
+    nearest: tuple[NearestRow, ...] | None  # None where there is no training data
+    counterfactual: CounterfactualReport | None  # None where no change was found, or the model has no classes
 
 
 def build_row_context(
@@ -32,12 +42,11 @@ def build_row_context(
     others: Table | None = None,
     training: Table | None = None,
     fixed: Sequence[str] = (),
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """({"nearest", "counterfactual"} of each of the first `num_rows` rows of `table`, notes).
+) -> tuple[list[RowContext], list[str]]:
+    """(the context of each of the first `num_rows` rows of `table`, notes).
 
-    "nearest": [{"row", "distance", "answer", "values"}] of `training`, None where it is not given; "answer" is what the
-    target was there. "counterfactual": {"changes": {column: [old, new]}, "from", "to", "num_predicted"}; None where
-    there is none among the values of training rows, else of `others`, or the model has no classes.
+    Nearest rows are those of `training`; a counterfactual takes its values from rows of `training`, else of `others`,
+    and leaves `fixed` columns as they are.
     """
     kinds = column_kinds(runtime)
     rows = table.take(np.arange(num_rows)).records()
@@ -47,10 +56,12 @@ def build_row_context(
         seen = _subsample(training, MAX_TRAINING_ROWS).records()
         if len(seen) < training.num_rows:
             notes.append(f"nearest rows were looked for among {len(seen):,} of {training.num_rows:,} training rows")
-    near = [_nearest_rows(row, seen, kinds, runtime.manifest.target) if seen else None for row in rows]
+    neighbors = [_nearest_rows(row, seen, kinds, runtime.manifest.target) if seen else None for row in rows]
     source = training if training is not None else others
-    changed = [None] * len(rows) if source is None else _counterfactuals(runtime, rows, source, kinds, fixed, notes)
-    return [{"nearest": one, "counterfactual": other} for one, other in zip(near, changed, strict=True)], notes
+    changes: list[CounterfactualReport | None] = [None] * len(rows)
+    if source is not None:
+        changes = _counterfactuals(runtime, rows, source, kinds, fixed, notes)
+    return [RowContext(*pair) for pair in zip(neighbors, changes, strict=True)], notes
 
 
 def check_fixed_columns(runtime: Runtime, fixed: Sequence[str]) -> None:
@@ -75,25 +86,25 @@ def _subsample(table: Table, most: int) -> Table:
 
 
 def _nearest_rows(
-    row: Record, seen: Sequence[Record], kinds: dict[str, ColumnKind], target: str
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "row": place, "distance": distance, "answer": seen[place].get(target),
-            "values": {name: seen[place].get(name) for name in list(kinds)[:12]},
-        }
-        for place, distance in nearest(row, seen, kinds, count=NUM_NEAREST)
-    ]  # fmt: skip
+    row: Record, training: Sequence[Record], kinds: Mapping[str, ColumnKind], target: str
+) -> tuple[NearestRow, ...]:
+    """The training rows nearest to one; `target` is the column of the answers."""
+    names = list(kinds)[:MAX_NEAREST_COLUMNS]
+    return tuple(
+        NearestRow(place, distance, training[place].get(target), {name: training[place].get(name) for name in names})
+        for place, distance in nearest(row, training, kinds, count=NUM_NEAREST)
+    )
 
 
 def _counterfactuals(
     runtime: Runtime,
     rows: Sequence[Record],
     source: Table,
-    kinds: dict[str, ColumnKind],
+    kinds: Mapping[str, ColumnKind],
     fixed: Sequence[str],
     notes: list[str],
-) -> list[dict[str, Any] | None]:
+) -> list[CounterfactualReport | None]:
+    """For each row the fewest changes that give another class; `notes` gets why there are none."""
     if not runtime.labels:
         notes.append("no counterfactual: the model predicts a value, not a class")
         return [None] * len(rows)
@@ -104,23 +115,26 @@ def _counterfactuals(
     candidates = [{name: one.get(name) for name in names} for one in _subsample(source, MAX_CANDIDATE_ROWS).records()]
     known: list[list[str]] = []
 
-    def predict(asked: Sequence[Record]) -> list[str]:
-        if asked is candidates:
+    def predict(records: Sequence[Record]) -> list[str]:
+        if records is candidates:
             if not known:
                 known.append(_predict_labels(runtime, candidates))
             return known[0]
-        return _predict_labels(runtime, asked)
+        return _predict_labels(runtime, records)
 
-    found: list[dict[str, Any] | None] = []
+    reports: list[CounterfactualReport | None] = []
     for row in rows:
         own = {name: row.get(name) for name in names}
-        best = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_CANDIDATES_TRIED)
-        told = best and {
-            "changes": {name: list(pair) for name, pair in best["changes"].items()},
-            "from": best["from"], "to": best["answer"], "num_predicted": best["num_predicted"],
-        }  # fmt: skip
-        found.append(told)
-    return found
+        change = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_CANDIDATES_TRIED)
+        reports.append(None if change is None else _counterfactual_report(change))
+    return reports
+
+
+def _counterfactual_report(change: Counterfactual) -> CounterfactualReport:
+    return CounterfactualReport(
+        changes={name: list(pair) for name, pair in change.changes.items()}, from_class=change.old_answer,
+        to_class=change.answer, num_predicted=change.num_predicted,
+    )  # fmt: skip
 
 
 def _predict_labels(runtime: Runtime, records: Sequence[Record]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Before a request is answered: by which name it asks, from which page, and whether it may change what is served.
+"""Access checks before a request is handled: its host name, its origin, and whether it may change what is served.
 
     gate = AccessPolicy(settings)
-    gate.check(call, route)             # MisdirectedHostError 421, ForeignOriginError 403, MediaTypeError 415,
+    policy.check(request, route)             # MisdirectedHostError 421, ForeignOriginError 403, MediaTypeError 415,
     KeyRequiredError 403
 
 A page of any site may let a browser send a form or an empty POST to a server of this machine; it cannot send JSON,
@@ -22,47 +22,47 @@ if TYPE_CHECKING:
     from deepseek.serve.core.routes import Route
 
 _JSON = b"application/json"
-#: Headers that browsers send and pages cannot leave out, one or another with every POST.
+#: Headers of browsers that pages cannot leave out; every POST has at least one of them.
 _BROWSER_HEADERS = frozenset([b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode", b"cookie"])
 
 
 class AccessPolicy:
-    """The checks of one server."""
+    """The access checks of one server."""
 
     def __init__(self, settings: Settings) -> None:
         self._hosts = AllowedHosts.of(settings)
-        #: Whether anybody who reaches the server may change what it serves.
+        #: Whether loading and unloading is allowed: with API keys, or reachable from this machine alone.
         self._may_change = bool(settings.api_keys_file) or is_loopback(settings.host)
         self._host = settings.host
 
-    def check(self, call: Request, route: Route | None) -> None:
-        """Raise what stands against a call. A call without the header Host is not a browser's."""
-        host = call.headers.get(b"host")
+    def check(self, request: Request, route: Route | None) -> None:
+        """Raise why a request is refused. One without the header Host does not come from a browser."""
+        host = request.headers.get(b"host")
         if host is not None:
             if not (route is not None and route.any_host) and not self._hosts.allows(host):
                 raise MisdirectedHostError(host)
-            self._check_page(call, host)
+            self._check_page(request, host)
         if route is not None and route.changes:
-            self._check_change(call)
+            self._check_change(request)
 
-    def _check_page(self, call: Request, host: bytes) -> None:
-        """Refuse what a page of another origin asks."""
-        origin = call.headers.get(b"origin")
+    def _check_page(self, request: Request, host: bytes) -> None:
+        """OriginError for a request from a page of another origin."""
+        origin = request.headers.get(b"origin")
         if origin is None:
-            if call.headers.get(b"sec-fetch-site") == b"cross-site" and call.method not in ("GET", "HEAD"):
+            if request.headers.get(b"sec-fetch-site") == b"cross-site" and request.method not in ("GET", "HEAD"):
                 raise ForeignOriginError(b"another site")
             return
-        scheme, _, place = origin.partition(b"://")
+        scheme, _, netloc = origin.partition(b"://")
         port = {b"http": b":80", b"https": b":443"}.get(scheme, b"")
-        is_own = bool(place) and place.lower().removesuffix(port) == host.strip().lower().removesuffix(port)
-        if not is_own and not (place and self._hosts.lists(place)):
+        is_own = bool(netloc) and netloc.lower().removesuffix(port) == host.strip().lower().removesuffix(port)
+        if not is_own and not (netloc and self._hosts.lists(netloc)):
             raise ForeignOriginError(origin)
 
-    def _check_change(self, call: Request) -> None:
+    def _check_change(self, request: Request) -> None:
         if not self._may_change:
             raise KeyRequiredError(self._host)
-        media = call.headers.get(b"content-type")
-        if media is None and _BROWSER_HEADERS.isdisjoint(call.headers):
+        media = request.headers.get(b"content-type")
+        if media is None and _BROWSER_HEADERS.isdisjoint(request.headers):
             return
         if media is None or media.split(b";")[0].strip().lower() != _JSON:
             shown = "missing" if media is None else repr(media[:80].decode("latin-1"))

@@ -1,6 +1,6 @@
-"""Identical requests that wait or are computed at the same time are computed once, where a server is told so.
+"""Identical requests that wait or are computed at the same time are computed once, where the settings say so.
 
-    queue = Coalescer(scheduler, face.identity, told_how_many)     # stands where the scheduler of a model would
+    queue = Coalescer(scheduler, adapter.identity, emit)           # in the place of a model's scheduler
     queue.admit(job)
     queue.submit(job)         # joins the one with the same rows, if there is one
 
@@ -29,18 +29,18 @@ from deepseek.serve.core.limits import deadline_error
 
 @dataclass(slots=True)
 class CoalescedGroup:
-    """Those that wait for the same rows."""
+    """Requests that wait for the same rows."""
 
-    shared: Job  # what the scheduler knows
+    shared: Job  # the one job that the scheduler computes for all of them
     waiters: dict[Job, None] = field(default_factory=dict)  # in the order in which they came
 
 
 class Coalescer:
-    """Stands before the scheduler of one version of a model. All of it runs in the event loop."""
+    """A scheduler of one model that computes identical rows once. All of it runs in the event loop."""
 
     def __init__(self, scheduler: Scheduler, identity: Callable[[Any], Hashable], emit: Callable[[int], None]) -> None:
-        """`identity` is equal for prepared rows that are the same to the bit, and for no others; `emit` is told how
-        many requests have joined another."""
+        """`identity` is equal for prepared rows that are the same to the bit, and for no others; `emit` is
+        called with the number of requests that joined another."""
         self.admit = scheduler.admit
         self._scheduler = scheduler
         self._identity = identity
@@ -54,12 +54,12 @@ class Coalescer:
         fresh: list[Job] = []
         num_joined = 0
         for job in jobs:
-            if job.gone:
+            if job.is_finished:
                 continue
             key = self._identity(job.rows)
             group = self._groups.get(key)
             if group is None:
-                self._groups[key] = group = CoalescedGroup(self._shared(job, key))
+                self._groups[key] = group = CoalescedGroup(self._make_shared(job, key))
                 fresh.append(group.shared)
             else:
                 self._join(job, group.shared)
@@ -73,46 +73,46 @@ class Coalescer:
             self._scheduler.submit(*fresh)
 
     def cancel(self, job: Job, reason: Exception) -> None:
-        """Tell the reason. The others go on; when there are none, what is not computed yet will not be."""
+        """Finish a job with an error. The others of its group go on; without any, the shared job is cancelled."""
         self._scheduler.cancel(job, reason)
         group = self._group_of.pop(job, None)
-        if group is None:  # its rows were not prepared yet, or it was told
+        if group is None:  # its rows were not prepared yet, or it is finished
             return
         del group.waiters[job]
         if not group.waiters:
             self._scheduler.cancel(group.shared, reason)
 
-    def _shared(self, job: Job, key: Hashable) -> Job:
-        """What is computed for a job and those that join it. It takes the job's place among what is counted."""
-        shared = Job(job.num_rows, job.deadline_s, partial(self._told, key), priority=job.priority)
+    def _make_shared(self, job: Job, key: Hashable) -> Job:
+        """The job that is computed for this one and those that join it. It is counted in its place."""
+        shared = Job(job.num_rows, job.deadline_s, partial(self._on_result, key), priority=job.priority)
         shared.rows, shared.cost, shared.queued_s = job.rows, job.cost, job.queued_s
-        shared.counted, job.counted = job.counted, None
+        shared.counted_cost, job.counted_cost = job.counted_cost, None
         return shared
 
     def _join(self, job: Job, shared: Job) -> None:
-        self._scheduler.spare(job)
+        self._scheduler.discount(job)
         job.rows = shared.rows  # one copy is enough
         shared.deadline_s = max(shared.deadline_s, job.deadline_s)
         if job.priority < shared.priority:
-            self._scheduler.waiting.move(shared, job.priority)
+            self._scheduler.queue.move(shared, job.priority)
 
-    def _told(self, key: Hashable, found: JobOutputs | Exception) -> None:
-        """What was computed for all of them has come, or why nothing will."""
+    def _on_result(self, key: Hashable, result: JobOutputs | Exception) -> None:
+        """Finish all jobs of a group with the outputs of the shared job, or with its error."""
         group = self._groups.pop(key)
         for job in group.waiters:
             del self._group_of[job]
         now_s = perf_counter()
         for job in group.waiters:
-            if isinstance(found, Exception):
-                self._scheduler.finish(job, found)
+            if isinstance(result, Exception):
+                self._scheduler.finish(job, result)
             elif job.deadline_s < now_s:
                 self._scheduler.finish(job, deadline_error())
             else:
                 job.started_s = max(group.shared.started_s, job.queued_s)
-                self._scheduler.finish(job, JobOutputs(job, found.batch, found.start, found.stop))
+                self._scheduler.finish(job, JobOutputs(job, result.batch, result.start, result.stop))
 
     def _watch(self) -> None:
-        """The scheduler knows the last deadline of a group alone: the others are looked after here."""
+        """Check deadlines here: the scheduler knows only the latest deadline of a group."""
         if not self._sweeping:
             self._sweeping = True
             asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)

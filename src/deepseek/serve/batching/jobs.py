@@ -14,11 +14,25 @@ JobCallback = Callable[["JobOutputs | Exception"], None]
 
 
 class Job:
-    """The rows of one request, and who is told."""
+    """The rows of one request while they are computed."""
 
     __slots__ = (
-        "cost", "counted", "deadline_s", "done", "flags", "gone", "next_row", "num_deaths", "num_left", "num_rows",
-        "parts", "priority", "queued_s", "records", "rows", "started_s",
+        "callback",
+        "cost",
+        "counted_cost",
+        "deadline_s",
+        "flags",
+        "is_finished",
+        "next_row",
+        "num_deaths",
+        "num_left",
+        "num_rows",
+        "parts",
+        "priority",
+        "queued_s",
+        "records",
+        "rows",
+        "started_s",
     )  # fmt: skip
 
     def __init__(
@@ -26,39 +40,39 @@ class Job:
     ) -> None:
         self.num_rows = num_rows
         self.deadline_s = deadline_s  # on the clock of perf_counter
-        self.done = done
-        self.records = records  # before they are prepared
+        self.callback = done
+        self.records = records  # the rows before they are prepared
         self.priority = priority  # 0 (first) to 2
         self.rows: Any = ()  # prepared: an array (N, ...), or whatever else has a length and can be sliced
         self.flags: tuple[Flag, ...] = ()
-        self.cost = num_rows  # units of the pace: rows, or tokens
+        self.cost = num_rows  # in the units of the latency model: rows, or tokens
         self.queued_s = perf_counter()
         self.started_s = 0.0  # when its first row was given to a worker
         self.next_row = 0  # the first that no worker has got
         self.num_left = num_rows  # rows without an answer
         self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
         self.num_deaths = 0
-        #: Units of the pace that stand for it among what waits: 0 when another job is computed for it, None while it is
-        #: not counted.
-        self.counted: int | None = None
-        self.gone = False  # whether it was answered, or nobody waits for it any more
+        #: Its cost as counted among the waiting jobs: 0 when another job is computed for it, None while it is not
+        #: counted.
+        self.counted_cost: int | None = None
+        self.is_finished = False  # whether it has its result, or was cancelled
 
-    def finish(self, told: JobOutputs | Exception) -> None:
-        """Tell whoever waits."""
-        self.gone = True
-        done, self.done = (
-            self.done,
+    def finish(self, result: JobOutputs | Exception) -> None:
+        """Pass the outputs or the error to the callback."""
+        self.is_finished = True
+        callback, self.callback = (
+            self.callback,
             _ignore_result,
-        )  # who is told and the job know each other: a cycle would wait for the gc
-        done(told)
+        )  # callback and job refer to each other: a cycle would wait for the gc
+        callback(result)
 
 
 def _ignore_result(_: JobOutputs | Exception) -> None:
-    """Who is told of a job that is finished."""
+    """The callback of a job that is finished."""
 
 
 class JobOutputs:
-    """A job's share of what was computed for a batch. `batch` is shared by all jobs of the batch."""
+    """The outputs of one job: rows `start` to before `stop` of `batch`, which all jobs of the batch share."""
 
     __slots__ = ("batch", "job", "start", "stop")
 
@@ -70,7 +84,7 @@ class JobOutputs:
 
 
 class BatchOutputs:
-    """The outputs of a batch. `rows`, which are made of them for the first job, serve the others."""
+    """The outputs of a batch. `rows`: its rendered rows, made once for all jobs of the batch."""
 
     __slots__ = ("_finite", "_slices", "outputs", "rows")
 
@@ -78,11 +92,11 @@ class BatchOutputs:
         self.outputs = outputs
         self.rows: Any = None
         self._slices = slices
-        self._finite: bool | None = None  # not looked at yet
+        self._finite: bool | None = None  # None: not checked yet
 
     @property
     def is_finite(self) -> bool:
-        """Whether all numbers of all rows are: looked at once for all jobs of the batch."""
+        """Whether all numbers of all rows are finite; checked once for all jobs of the batch."""
         if self._finite is None:
             self._finite = are_finite(self.outputs)
         return self._finite
@@ -97,13 +111,13 @@ JobSlice = tuple[Job, int, int]  # rows of a job that are computed together: fro
 
 
 def slice_cost(rows: JobSlice) -> int:
-    """Units of the pace."""
+    """The cost of some rows of a job, in the units of the latency model."""
     job, start, stop = rows
     return job.cost if stop - start == job.num_rows else job.cost * (stop - start) // job.num_rows
 
 
 def join_slices(job: Job, concat: Callable[[list[Arrays]], Arrays]) -> JobOutputs | DeepseekError:
-    """The outputs of all slices of a job, in the order of its rows; or why they do not go together."""
+    """The outputs of all slices of a job, in the order of its rows; or the error why they cannot be joined."""
     try:
         outputs = concat([part for _, part in sorted(job.parts, key=lambda part: part[0])])
     except DeepseekError as error:

@@ -1,12 +1,12 @@
 """How long a batch takes: a fixed part and a part for each unit (a row, or a token), learned while it goes on.
 
-    pace.learn(num_units, seconds)
-    pace.seconds(num_units)
+    latency.learn(num_units, seconds)
+    latency.seconds(num_units)
 
 Least squares with weights that fade: an observation counts OBSERVATION_DECAY of the one after it, so a machine that
 becomes slower
-is noticed within some tens of batches. Waiting is foreseen from this, and what is foreseen decides about 429, so one
-mean per row will not do: single rows cost several times what they cost in a full batch.
+is noticed within some tens of batches. The predicted wait decides about 429, so one mean per row will not do: single
+rows cost several times what they cost in a full batch.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ OBSERVATION_DECAY = 0.95
 
 class LatencyModel:
     """
-    >>> pace = LatencyModel()
+    >>> latency = LatencyModel()
     >>> for num_units, took_s in ((1, 0.011), (32, 0.042), (1, 0.011), (32, 0.042)):
-    ...     pace.learn(num_units, took_s)
-    >>> round(pace.seconds(16), 4), round(pace.wait(320, batch_units=32, num_workers=2), 4)
+    ...     latency.learn(num_units, took_s)
+    >>> round(latency.seconds(16), 4), round(latency.wait(320, batch_units=32, num_workers=2), 4)
     (0.026, 0.21)
     """
 
@@ -48,7 +48,7 @@ class LatencyModel:
         self._fixed_s = (t - self.unit_s * n) / weight
 
     def seconds(self, num_units: int) -> float:
-        """Of a batch of `num_units`."""
+        """How long a batch of `num_units` takes."""
         return self._fixed_s + self.unit_s * num_units
 
     def wait(self, num_units: int, *, batch_units: int, num_workers: int) -> float:
@@ -58,7 +58,7 @@ class LatencyModel:
         return self.seconds(batch_units) * num_units / batch_units / num_workers
 
     def units_within(self, limit_s: float) -> int:
-        """How many units a batch may have to take no longer than this."""
+        """How many units a batch may have to take no longer than `limit_s`; 0 before anything was learned."""
         if not self._sums[0]:
             return 0
         return max(0, int((limit_s - self._fixed_s) / max(self.unit_s, 1e-9)))

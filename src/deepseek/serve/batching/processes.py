@@ -1,4 +1,4 @@
-"""Engine processes beside the front end: started, asked over a socket, and started again when they die.
+"""Engine processes beside the front end: started, called over a socket, and started again when they die.
 
     processes = EngineProcesses(pool, num_workers)
     await processes.start({"loans": spec})        # every process has every model open
@@ -40,22 +40,22 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 class EngineError(Exception):
-    """What an engine raised in its process, in words."""
+    """An error that an engine raised in its process, in words."""
 
 
 class ProcessWorker(asyncio.Protocol):
     """One engine process, and the socket to it."""
 
     def __init__(self, lost: Callable[[ProcessWorker], None], module: str) -> None:
-        self._lost = lost
+        self._on_worker_lost = lost
         self._module = module
         self._frames = FrameReader()
         self._numbers = count(1)
-        self._asked: dict[int, BatchCallback] = {}
+        self._callbacks: dict[int, BatchCallback] = {}
         self._transport: asyncio.WriteTransport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.models: set[str] = set()
-        self.num_opening = 0  # models that it is told to open or close
+        self.num_opening = 0  # models that it is opening or closing
         self.ready_s = 0.0  # when it was ready, on the loop's clock
 
     @property
@@ -63,37 +63,37 @@ class ProcessWorker(asyncio.Protocol):
         return self._process.pid if self._process is not None else 0
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._transport is not None
 
     async def start(self) -> None:
-        """A new process, connected."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for end in (ours, theirs):
+        """Start the process and connect to it."""
+        local_end, remote_end = socket.socketpair()
+        with remote_end:
+            for end in (local_end, remote_end):
                 for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                     end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                [sys.executable, "-m", self._module, str(remote_end.fileno()), str(os.getpid())],
+                pass_fds=[remote_end.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env=os.environ | _ONE_THREAD,
             )  # fmt: skip
-        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=local_end)
 
-    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
-        self._ask("run", model, {}, arrays, done)
+    def run(self, model: str, arrays: Arrays, callback: BatchCallback) -> None:
+        self._send("run", model, {}, arrays, callback)
 
     async def open(self, model: str, spec: EngineSpec) -> None:
         """Open a model. Raises what opening raised there."""
-        await self._call("open", model, dict(spec) | {"first_run": current_limits().to_dict()})
+        await self._command("open", model, dict(spec) | {"first_run": current_limits().to_dict()})
         self.models.add(model)
 
     async def close_model(self, model: str) -> None:
         self.models.discard(model)
-        await self._call("close", model, {})
+        await self._command("close", model, {})
 
     async def end(self) -> None:
-        """Let the process end, and see that it does."""
+        """Close the connection, and wait until the process has ended."""
         if self._transport is not None:
             self._transport.close()
         if self._process is not None:
@@ -111,29 +111,29 @@ class ProcessWorker(asyncio.Protocol):
         await _wait_for_exit(self._process)
         return self._process.returncode
 
-    async def _call(self, what: str, model: str, more: dict[str, Any]) -> None:
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _command(self, command: str, model: str, options: dict[str, Any]) -> None:
+        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def done(found: Arrays | Exception, _: float) -> None:
+        def done(result: Arrays | Exception, _: float) -> None:
             self.num_opening -= 1
-            if told.done():
+            if reply.done():
                 return
-            if isinstance(found, Exception):
-                told.set_exception(found)
+            if isinstance(result, Exception):
+                reply.set_exception(result)
             else:
-                told.set_result(None)
+                reply.set_result(None)
 
         self.num_opening += 1
-        self._ask(what, model, more, {}, done)
-        await told
+        self._send(command, model, options, {}, done)
+        await reply
 
-    def _ask(self, what: str, model: str, more: dict[str, Any], arrays: Arrays, done: BatchCallback) -> None:
+    def _send(self, command: str, model: str, options: dict[str, Any], arrays: Arrays, callback: BatchCallback) -> None:
         if self._transport is None:
-            asyncio.get_running_loop().call_soon(done, LostWorkerError("the engine process is gone"), 0.0)
+            asyncio.get_running_loop().call_soon(callback, LostWorkerError("the engine process is gone"), 0.0)
             return
         number = next(self._numbers)
-        self._asked[number] = done
-        self._transport.write(pack_frame((number, what, model, more), arrays))
+        self._callbacks[number] = callback
+        self._transport.write(pack_frame((number, command, model, options), arrays))
 
     # What the event loop calls:
 
@@ -141,15 +141,15 @@ class ProcessWorker(asyncio.Protocol):
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        for (number, took_s, wrong, _), arrays in self._frames.feed(data):
-            self._asked.pop(number)(_restore_error(wrong) if wrong else arrays, took_s)
+        for (number, took_s, failure, _), arrays in self._frames.feed(data):
+            self._callbacks.pop(number)(_restore_error(failure) if failure else arrays, took_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        asked, self._asked = self._asked, {}
-        self._lost(self)
-        for done in asked.values():
-            done(LostWorkerError("the engine process is gone"), 0.0)
+        callbacks, self._callbacks = self._callbacks, {}
+        self._on_worker_lost(self)
+        for callback in callbacks.values():
+            callback(LostWorkerError("the engine process is gone"), 0.0)
 
 
 class EngineProcesses:
@@ -173,15 +173,15 @@ class EngineProcesses:
         self._specs: dict[str, EngineSpec] = {}
         self._workers: set[ProcessWorker] = set()
         self._ready: set[ProcessWorker] = set()
-        self._starting: set[asyncio.Task[None]] = set()
-        self._reaping: set[asyncio.Task[None]] = set()
+        self._start_tasks: set[asyncio.Task[None]] = set()
+        self._reap_tasks: set[asyncio.Task[None]] = set()
         self._pause_s = FIRST_PAUSE_S
-        self._closing = False
-        self._watching: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._watch_task: asyncio.Task[None] | None = None
 
     @property
     def num_ready(self) -> int:
-        """Processes that live and have every model open."""
+        """How many processes are alive and have every model open."""
         return len(self._ready)
 
     @property
@@ -189,14 +189,14 @@ class EngineProcesses:
         return sorted(worker.pid for worker in self._workers)
 
     async def start(self, specs: Mapping[str, EngineSpec]) -> None:
-        """Raises what opening a model raised, after all processes have ended again."""
+        """Start all processes. Raises what opening a model raised, after all processes have ended again."""
         self._specs = dict(specs)
         try:
             await _gather_all(self._start_one() for _ in range(self._num_workers))
         except BaseException:
             await self.close()
             raise
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._watch_task = asyncio.get_running_loop().create_task(self._watch())
 
     async def open(self, model: str, spec: EngineSpec) -> None:
         """Open a model in every process, one after the other so that the rest compute; then new processes open it too.
@@ -223,12 +223,12 @@ class EngineProcesses:
     async def _open_in(self, worker: ProcessWorker, model: str, spec: EngineSpec) -> None:
         await self._pool.take(worker)
         try:
-            await self._opened(worker, model, spec)
+            await self._open_or_kill(worker, model, spec)
         finally:
             if worker in self._ready:
                 self._pool.free(worker)
 
-    async def _opened(self, worker: ProcessWorker, model: str, spec: EngineSpec) -> None:
+    async def _open_or_kill(self, worker: ProcessWorker, model: str, spec: EngineSpec) -> None:
         """Open a model in one process. EngineLostError, after it was killed, when that takes too long."""
         try:
             async with asyncio.timeout(self._open_s):
@@ -237,7 +237,7 @@ class EngineProcesses:
             fields = {"state": "an engine process does not open a model and is killed", "model": model}
             self._emit(Event("server", fields=fields | {"engine_pid": worker.pid}))
             worker.kill()
-            while worker.alive:  # until it is known to be gone, so that nobody is sent to it
+            while worker.is_alive:  # until its connection is lost, so that no batch is sent to it
                 await asyncio.sleep(0.01)
             raise EngineLostError(
                 f"an engine process did not open {model} within {self._open_s:g} s and was killed",
@@ -246,7 +246,7 @@ class EngineProcesses:
             ) from None
 
     async def close_model(self, model: str) -> None:
-        """Give a model's memory back."""
+        """Close a model in every process, which frees its memory."""
         self._specs.pop(model, None)
         for worker in [worker for worker in self._ready if model in worker.models]:
             with contextlib.suppress(LostWorkerError):
@@ -254,15 +254,15 @@ class EngineProcesses:
 
     async def close(self) -> None:
         """End all processes."""
-        self._closing = True
-        if self._watching is not None:
-            self._watching.cancel()
-        for task in list(self._starting):
+        self._is_closing = True
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+        for task in list(self._start_tasks):
             task.cancel()
-        await asyncio.gather(*(worker.end() for worker in list(self._workers)), *self._reaping)
+        await asyncio.gather(*(worker.end() for worker in list(self._workers)), *self._reap_tasks)
 
     async def _start_one(self) -> ProcessWorker:
-        worker = ProcessWorker(self._lost, self._module)
+        worker = ProcessWorker(self._on_worker_lost, self._module)
         self._workers.add(worker)
         try:
             await worker.start()
@@ -270,14 +270,14 @@ class EngineProcesses:
             while differing := worker.models ^ self._specs.keys():
                 model = differing.pop()
                 if model in self._specs:
-                    await self._opened(worker, model, self._specs[model])
+                    await self._open_or_kill(worker, model, self._specs[model])
                 else:
                     await worker.close_model(model)
         except BaseException:
             self._workers.discard(worker)
             await worker.end()
             raise
-        if not worker.alive:
+        if not worker.is_alive:
             raise LostWorkerError("the engine process died as soon as it was ready")
         worker.ready_s = asyncio.get_running_loop().time()
         self._ready.add(worker)
@@ -285,7 +285,7 @@ class EngineProcesses:
         return worker
 
     async def _watch(self) -> None:
-        """Kill processes that do not answer: what they were given is lost then, and done again elsewhere."""
+        """Kill processes that do not answer: their batches are then lost, and computed again elsewhere."""
         loop = asyncio.get_running_loop()
         looked_s = loop.time()
         while True:
@@ -303,33 +303,33 @@ class EngineProcesses:
                     self._emit(Event("server", fields=fields))
                     worker.kill()
 
-    def _lost(self, worker: ProcessWorker) -> None:
-        """A process is gone. Unless the server is closing, another takes its place."""
+    def _on_worker_lost(self, worker: ProcessWorker) -> None:
+        """Forget a process whose connection is lost. Unless the server is closing, another takes its place."""
         self._workers.discard(worker)
         if worker in self._ready:
             self._ready.discard(worker)
             self._pool.remove(worker)
-            if not self._closing:
+            if not self._is_closing:
                 loop = asyncio.get_running_loop()
-                self._keep(self._reaping, loop.create_task(self._bury(worker)))
+                self._keep(self._reap_tasks, loop.create_task(self._reap(worker)))
                 if loop.time() - worker.ready_s > SETTLED_S:
                     self._pause_s = FIRST_PAUSE_S
-                self._keep(self._starting, loop.create_task(self._again()))
+                self._keep(self._start_tasks, loop.create_task(self._restart()))
 
     @staticmethod
     def _keep(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
-        """Hold a task until it is done: a loop alone does not."""
+        """Keep a reference to a task until it is done: the event loop has only a weak one."""
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _bury(self, worker: ProcessWorker) -> None:
-        """Reap a process that died, and tell how."""
+    async def _reap(self, worker: ProcessWorker) -> None:
+        """Reap a process that died, and emit its exit code."""
         fields = {"state": "an engine process died", "engine_pid": worker.pid, "exit_code": await worker.reap()}
         self._emit(Event("server", fields=fields | {"process": "engine", "change": "died"}))
 
-    async def _again(self) -> None:
+    async def _restart(self) -> None:
         """Start a process in the place of one that died; with growing pauses while that does not succeed."""
-        while not self._closing:
+        while not self._is_closing:
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
             try:
@@ -351,11 +351,11 @@ def _opening_lost_error(model: str) -> EngineLostError:
     )
 
 
-async def _gather_all(work: Any) -> None:
-    """Wait for all, then raise what the first of them raised."""
-    for found in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(found, BaseException):
-            raise found
+async def _gather_all(awaitables: Any) -> None:
+    """Wait for all, then raise the first error."""
+    for result in await asyncio.gather(*awaitables, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
@@ -368,9 +368,9 @@ async def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
     await asyncio.get_running_loop().run_in_executor(None, partial(process.wait, CLOSE_TIMEOUT_S))
 
 
-def _restore_error(wrong: Mapping[str, str]) -> Exception:
-    """What an engine process says that went wrong, as the error it was."""
-    kind = getattr(errors, wrong["kind"], None)
+def _restore_error(failure: Mapping[str, str]) -> Exception:
+    """The error that an engine process describes, of its own class where that is one of ours."""
+    kind = getattr(errors, failure["kind"], None)
     if isinstance(kind, type) and issubclass(kind, DeepseekError):
-        return kind(wrong["message"], expected=wrong.get("expected", ""), fix=wrong.get("fix", ""))
-    return EngineError(f"{wrong['kind']}: {wrong['message']}")
+        return kind(failure["message"], expected=failure.get("expected", ""), fix=failure.get("fix", ""))
+    return EngineError(f"{failure['kind']}: {failure['message']}")

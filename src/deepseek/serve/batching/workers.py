@@ -1,9 +1,9 @@
-"""Who computes: workers, each of which does one batch at a time, and the queues that wait for a free one.
+"""Workers, each of which computes one batch at a time, and the models that wait for a free one.
 
-    pool.call(queue)          # it has work
+    pool.request_worker(source)  # it has a batch to compute
     worker.run(model, arrays, done) -> done(arrays or error, seconds), in the event loop
-    pool.free(worker)         # it can take the next batch: the queue that waits longest is asked
-    pool.watch(worker, 60.0)  # it has got a batch, and should have answered after so long; pool.overdue() if it has not
+    pool.free(worker)         # it can take the next batch: of the model that waits longest
+    pool.watch(worker, 60.0)  # it has a batch and should answer within so long; else it is in pool.overdue()
 
 A worker is a thread of this process (LocalWorker: notebooks, tests) or a process of its own (processes.py).
 """
@@ -35,7 +35,7 @@ class EngineLostError(DeepseekError):
 
 
 class LostWorkerError(Exception):
-    """A worker died while it computed; what it was given can be given to another."""
+    """A worker died while it computed; its batch can be given to another."""
 
 
 class Worker(Protocol):
@@ -48,11 +48,11 @@ class Worker(Protocol):
 
 
 class BatchSource(Protocol):
-    """Work for one model."""
+    """Batches of one model."""
 
     @property
     def oldest_s(self) -> float:
-        """When the job came that waits longest."""
+        """When the oldest waiting job was queued, on the clock of perf_counter."""
         ...
 
     def dispatch(self, worker: Worker) -> bool:
@@ -61,14 +61,14 @@ class BatchSource(Protocol):
 
 
 class WorkerPool:
-    """Brings free workers and waiting queues together."""
+    """Gives free workers the batches that wait."""
 
     def __init__(self) -> None:
         self.num_workers = 0
         self._free: list[Worker] = []  # the last one is taken first: its caches are warm
-        self._calling: dict[BatchSource, None] = {}
-        self._due_s: dict[Worker, float] = {}  # when a worker that computes should have answered
-        self._wanted: dict[Worker, asyncio.Future[None]] = {}
+        self._sources: dict[BatchSource, None] = {}
+        self._due_s: dict[Worker, float] = {}  # by when a busy worker should have answered
+        self._reservations: dict[Worker, asyncio.Future[None]] = {}
 
     @property
     def has_free(self) -> bool:
@@ -76,30 +76,30 @@ class WorkerPool:
         return bool(self._free)
 
     def add(self, worker: Worker) -> None:
-        """A worker more, which is free."""
+        """Add a worker, which is free."""
         self.num_workers += 1
         self.free(worker)
 
     def remove(self, worker: Worker) -> None:
-        """A worker less, whether it is free or not."""
+        """Remove a worker, whether it is free or not."""
         self.num_workers -= 1
         self._due_s.pop(worker, None)
         if worker in self._free:
             self._free.remove(worker)
-        wanted = self._wanted.pop(worker, None)
-        if wanted is not None and not wanted.done():
-            wanted.set_exception(LostWorkerError("the engine process is gone"))
+        reservation = self._reservations.pop(worker, None)
+        if reservation is not None and not reservation.done():
+            reservation.set_exception(LostWorkerError("the engine process is gone"))
 
     async def take(self, worker: Worker) -> None:
-        """Wait until this worker has no batch, and keep it from others until it is freed. LostWorkerError."""
+        """Wait until this worker has no batch, and reserve it until it is freed. LostWorkerError when it dies."""
         if worker in self._free:
             self._free.remove(worker)
             return
-        wanted = self._wanted[worker] = asyncio.get_running_loop().create_future()
-        await wanted
+        reservation = self._reservations[worker] = asyncio.get_running_loop().create_future()
+        await reservation
 
     def close(self) -> None:
-        """Let the workers of this process go."""
+        """Close the workers of this process."""
         for worker in self._free:
             if isinstance(worker, LocalWorker):
                 worker.close()
@@ -109,35 +109,40 @@ class WorkerPool:
         self._due_s[worker] = perf_counter() + limit_s
 
     def overdue(self, late_s: float = 0.0) -> list[Worker]:
-        """Workers that should have answered, each told once. `late_s`: this process stood still, so all get longer."""
+        """Workers that should have answered, each listed once. `late_s`: how long this process stood still; it is added
+        to all limits."""
         if late_s:
             self._due_s = {worker: due_s + late_s for worker, due_s in self._due_s.items()}
         now_s = perf_counter()
-        found = [worker for worker, due_s in self._due_s.items() if due_s < now_s]
-        for worker in found:
+        overdue_workers = [worker for worker, due_s in self._due_s.items() if due_s < now_s]
+        for worker in overdue_workers:
             del self._due_s[worker]
-        return found
+        return overdue_workers
 
-    def call(self, queue: BatchSource) -> None:
-        """A queue has work for a worker."""
+    def request_worker(self, source: BatchSource) -> None:
+        """Give free workers the batches of a model; if any are left, remember that it waits."""
         while self._free:
             worker = self._free.pop()
-            if not queue.dispatch(worker):
+            if not source.dispatch(worker):
                 self._free.append(worker)
                 return
-        self._calling[queue] = None
+        self._sources[source] = None
 
     def free(self, worker: Worker) -> None:
-        """A worker can take a batch."""
+        """Give a worker its next batch: of the model whose oldest job waits longest."""
         self._due_s.pop(worker, None)
-        if self._wanted and (wanted := self._wanted.pop(worker, None)) is not None and not wanted.done():
-            wanted.set_result(None)
+        if (
+            self._reservations
+            and (reservation := self._reservations.pop(worker, None)) is not None
+            and not reservation.done()
+        ):
+            reservation.set_result(None)
             return
-        while self._calling:
-            queue = min(self._calling, key=lambda each: each.oldest_s)
-            if queue.dispatch(worker):
+        while self._sources:
+            source = min(self._sources, key=lambda each: each.oldest_s)
+            if source.dispatch(worker):
                 return
-            del self._calling[queue]
+            del self._sources[source]
         self._free.append(worker)
 
 
@@ -150,14 +155,14 @@ class LocalWorker:
         self._seconds: dict[str, float] = {}  # of a row, by model; a moving average
         self._thread = ThreadPoolExecutor(1, "engine")
 
-    def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
+    def run(self, model: str, arrays: Arrays, callback: BatchCallback) -> None:
         loop = asyncio.get_running_loop()
         num_rows = len(next(iter(arrays.values())))
         if num_rows * self._seconds.get(model, MAX_INLINE_S) < MAX_INLINE_S:
-            loop.call_soon(done, *self._compute(model, num_rows, arrays))
+            loop.call_soon(callback, *self._compute(model, num_rows, arrays))
         else:
             work = loop.run_in_executor(self._thread, self._compute, model, num_rows, arrays)
-            work.add_done_callback(lambda work: done(*work.result()))
+            work.add_done_callback(lambda work: callback(*work.result()))
 
     def close(self) -> None:
         """Wait for the thread."""
@@ -165,11 +170,11 @@ class LocalWorker:
 
     def _compute(self, model: str, num_rows: int, arrays: Arrays) -> tuple[Arrays | Exception, float]:
         started_s = perf_counter()
-        found: Arrays | Exception
+        result: Arrays | Exception
         try:
-            found = self._runs[model](arrays)
+            result = self._runs[model](arrays)
         except Exception as error:  # noqa: BLE001  (engines raise what they like; whoever waits is told)
-            found = error
+            result = error
         took_s = perf_counter() - started_s
         self._seconds[model] = 0.8 * self._seconds.get(model, took_s / num_rows) + 0.2 * took_s / num_rows
-        return found, took_s
+        return result, took_s

@@ -1,4 +1,4 @@
-"""An App behind ASGI: scopes to calls, answers to messages. What is checked, computed and said stays the App's.
+"""An App behind ASGI: scopes to requests, responses to messages. Checks, computation and events stay the App's.
 
     await app.start()
     door = AsgiApp(app)      # an ASGI 3 application; the end of its lifespan closes the App
@@ -20,7 +20,7 @@ from deepseek.http_errors import DisconnectedError
 from deepseek.serve.app import App
 from deepseek.serve.core.errors import ambiguous_head_error, body_too_large_error, slow_body_error
 from deepseek.serve.core.head import SECURITY_HEADERS, decode_path, encode_version
-from deepseek.serve.core.request import Header, Request, Response, StreamingResponse
+from deepseek.serve.core.request import Header, Request, Response
 from deepseek.serve.http.reader import SINGLE_HEADERS
 
 Message = MutableMapping[str, Any]
@@ -29,21 +29,21 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class AsgiApp:
-    """One App for an ASGI server."""
+    """An App as an ASGI 3 application."""
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:  # there is nothing here for a web socket
+            await self._respond(scope, receive, send)
+        else:  # no web sockets here
             await send({"type": "websocket.close", "code": 1000})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """Close the App when the server stops. It was started before, by who can say what went wrong with it."""
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        """Close the App when the server stops. It was started before, where its errors can be reported."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -51,33 +51,37 @@ class AsgiApp:
         await self.app.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
-        call = self._call_of(scope)
-        if call.refused is None:
-            self.app.admit(call)
-        if call.refused is None:
-            await self._read_body(call, receive)
-        told: asyncio.Future[Response | StreamingResponse] = asyncio.get_running_loop().create_future()
+    async def _respond(self, scope: Message, receive: Receive, send: Send) -> None:
+        request = self._read_request(scope)
+        if request.rejection is None:
+            self.app.admit(request)
+        if request.rejection is None:
+            await self._read_body(request, receive)
+        response_future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
-        def answered(_: Request, answer: Response | StreamingResponse) -> None:
-            self.app.report(call, answer.status)
-            if not told.done():
-                told.set_result(answer)
+        def on_response(_: Request, response: Response) -> None:
+            self.app.report(request, response.status)
+            if not response_future.done():
+                response_future.set_result(response)
 
-        self.app.begin(call, answered)
+        self.app.handle(request, on_response)
         try:
-            answer = await told
-        except asyncio.CancelledError:  # how Ray Serve says that the client went away
-            self.app.cancel(call)
+            response = await response_future
+        except asyncio.CancelledError:  # how Ray Serve signals that the client has disconnected
+            self.app.cancel(request)
             raise
-        if isinstance(answer, StreamingResponse):
+        if response.chunks is not None:
             raise TypeError("streams do not pass this door: models that write are not opened behind it")
-        start = {"type": "http.response.start", "status": answer.status, "headers": response_headers(call, answer)}
+        start = {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": response_headers(request, response),
+        }
         await send(start)
-        await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})
+        await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})
 
-    def _call_of(self, scope: Message) -> Request:
-        """The request without its body; refused when two readers could understand it differently."""
+    def _read_request(self, scope: Message) -> Request:
+        """The request without its body; with a rejection when two readers could understand it differently."""
         headers: dict[bytes, bytes] = {}
         refused: DeepseekError | None = None
         for name, value in scope["headers"]:
@@ -86,54 +90,54 @@ class AsgiApp:
             headers[name] = value
         path = ""
         try:
-            # The decoded path of the scope does not tell a slash from an encoded one.
+            # The decoded path of the scope does not distinguish a slash from an encoded one.
             path = decode_path(scope.get("raw_path") or scope["path"].encode())
         except (ValueError, httptools.HttpParserError):
             refused = ambiguous_head_error("the path of the request cannot be read", "a path such as /v1/models")
         return Request(scope["method"], path, headers, self.app.settings, refused=refused)
 
-    async def _read_body(self, call: Request, receive: Receive) -> None:
-        """The body, within the limits of the settings. What is over them stands in `call.refused`."""
+    async def _read_body(self, request: Request, receive: Receive) -> None:
+        """Read the body, within the limits of the settings; beyond them `request.rejection` is set."""
         settings = self.app.settings
-        limit = call.max_body_bytes
-        length = call.headers.get(b"content-length", b"0")
+        limit = request.max_body_bytes
+        length = request.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > limit:
-            call.refused = body_too_large_error(limit)
+            request.rejection = body_too_large_error(limit)
             return
         chunks: list[bytes] = []
         num_bytes = 0
         try:
             async with asyncio.timeout(settings.body_timeout_s):
-                more = True
-                while more:
+                has_more = True
+                while has_more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        call.refused = DisconnectedError("the client went away")
+                        request.rejection = DisconnectedError("the client went away")
                         return
                     chunk = message.get("body", b"")
                     num_bytes += len(chunk)
                     if num_bytes > limit:
-                        call.refused = body_too_large_error(limit)
+                        request.rejection = body_too_large_error(limit)
                         return
                     chunks.append(chunk)
-                    more = message.get("more_body", False)
+                    has_more = message.get("more_body", False)
         except TimeoutError:
-            call.refused = slow_body_error(settings.body_timeout_s)
+            request.rejection = slow_body_error(settings.body_timeout_s)
             return
-        call.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def response_headers(call: Request, answer: Response) -> list[Header]:
+def response_headers(request: Request, response: Response) -> list[Header]:
     """What stands before an answer, as our own front end writes it, without what Ray Serve's proxy adds: the date, what
     becomes of the connection, and the x-request-id, which it has given us."""
     headers = [
         *SECURITY_HEADERS,
-        (b"content-type", answer.media_type),
-        (b"content-length", str(len(answer.body)).encode()),
-        *answer.headers,
+        (b"content-type", response.media_type),
+        (b"content-length", str(len(response.body)).encode()),
+        *response.headers,
     ]
-    if call.traceparent:
-        headers.append((b"traceparent", call.traceparent.encode()))
-    if call.model is not None:
-        headers.append((b"x-model-version", encode_version(call.model.version)))
+    if request.traceparent:
+        headers.append((b"traceparent", request.traceparent.encode()))
+    if request.model is not None:
+        headers.append((b"x-model-version", encode_version(request.model.version)))
     return headers

@@ -1,4 +1,4 @@
-"""What a cluster is told: how many replicas, where requests come in, how much each takes.
+"""The configuration of a cluster: how many replicas, where requests come in, how much each takes.
 
     plan = ClusterPlan(models, settings, ReplicaRange(1, 4), "deepseek.cli.cluster:build")
     to_yaml(plan.config())          # a file for `serve deploy`
@@ -21,12 +21,12 @@ from deepseek.plugins import did_you_mean
 from deepseek.serve.core.config import Settings
 from deepseek.serve.core.hosts import parse_host_names
 
-APPLICATION = "deepseek"  # as Ray Serve calls it
+APPLICATION = "deepseek"  # its name in Ray Serve
 DEPLOYMENT = "Replica"
 MAX_REPLICAS = 10_000
 KEEP_ALIVE_S = 75  # as our own front end keeps idle connections
-RESPONSE_MARGIN_S = 1.0  # that an answer may travel, after the server's own limit
-#: What a replica is told of the settings; the rest is for the proxies, or does not hold on a cluster.
+RESPONSE_MARGIN_S = 1.0  # for the way of a response, beyond the server's own limit
+#: Settings of a replica; the others are for the proxies, or do not apply on a cluster.
 REPLICA_SETTINGS = (
     "batch_size", "workers", "api_keys_file", "log_level", "max_body_bytes", "max_rows", "max_explain_rows",
     "max_queued_rows", "timeout_s", "body_timeout_s", "engine_timeout_s", "coalesce", "drain_s",
@@ -37,7 +37,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRange:
-    """How many there are at least and at most."""
+    """The smallest and the largest number of replicas."""
 
     least: int = 1
     most: int = 1
@@ -76,7 +76,7 @@ class ClusterPlan:
     build: str
 
     def config(self) -> dict[str, Any]:
-        """What `serve deploy` takes, once it is YAML."""
+        """The configuration for `serve deploy`, to be written as YAML."""
         settings = self.settings
         application = {
             "name": APPLICATION,
@@ -92,22 +92,22 @@ class ClusterPlan:
 
     @property
     def proxies(self) -> str:
-        """Where requests come in. At a loopback address each node could be reached from itself alone: one is enough."""
+        """On which nodes proxies run. At a loopback address each is reachable from its own node alone."""
         return "HeadOnly" if self.settings.host in LOOPBACK_HOSTS else "EveryNode"
 
     def http(self) -> dict[str, Any]:
-        """Of the proxies."""
+        """The HTTP options of the proxies."""
         settings = self.settings
         return {
             "host": settings.host,
             "port": settings.port,
-            # Above the server's own limit, which has the better words; this one counts what waits at the proxy, too.
+            # Above the server's own limit, whose error is better; this one includes the wait at the proxy.
             "request_timeout_s": settings.timeout_s + RESPONSE_MARGIN_S,
             "keep_alive_timeout_s": KEEP_ALIVE_S,
         }
 
     def deployment(self) -> dict[str, Any]:
-        """Of the replicas."""
+        """The options of the replicas' deployment."""
         num_engines = max(1, self.settings.workers)
         target = self.settings.batch_size * num_engines
         return {
@@ -125,9 +125,9 @@ class ClusterPlan:
         }
 
 
-def read_replica_settings(given: Mapping[str, Any]) -> Settings:
-    """The settings of a replica, from a configuration that somebody may have changed. InputError names the fault."""
-    for name in given:
+def read_replica_settings(config: Mapping[str, Any]) -> Settings:
+    """The settings of a replica, from a configuration that may have been edited. InputError names the field."""
+    for name in config:
         if name not in REPLICA_SETTINGS:
             raise InputError(
                 f"settings.{name} is not known.{did_you_mean(name, REPLICA_SETTINGS)}",
@@ -135,7 +135,7 @@ def read_replica_settings(given: Mapping[str, Any]) -> Settings:
                 fix="correct the configuration, or write it again with --config-out",
             )
     kinds = {field.name: str(field.type) for field in fields(Settings)}
-    for name, value in given.items():
+    for name, value in config.items():
         kind = kinds[name]
         good = {
             "int": type(value) is int,
@@ -149,12 +149,12 @@ def read_replica_settings(given: Mapping[str, Any]) -> Settings:
             raise InputError(
                 f"settings.{name} is {value!r}", expected=kind.replace("None", "null"), fix="correct the configuration"
             )
-    plain = {name: value for name, value in given.items() if name != "allowed_hosts"}
-    return Settings(**plain, allowed_hosts=parse_host_names(given.get("allowed_hosts", ())))
+    plain = {name: value for name, value in config.items() if name != "allowed_hosts"}
+    return Settings(**plain, allowed_hosts=parse_host_names(config.get("allowed_hosts", ())))
 
 
 def _to_json_value(value: Any) -> Any:
-    """A setting as JSON has it."""
+    """A setting as a JSON value."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -173,16 +173,16 @@ def to_yaml(value: Any) -> str:
 
 def _yaml_lines(value: Any) -> list[str]:
     if isinstance(value, dict) and value:
-        found = []
+        lines = []
         for key, item in value.items():
-            found += _yaml_entry(f"{key}:", item, "  " if isinstance(item, dict) else "")
-        return found
+            lines += _yaml_entry(f"{key}:", item, "  " if isinstance(item, dict) else "")
+        return lines
     if isinstance(value, list) and value:
-        found = []
+        lines = []
         for item in value:
             first, *rest = _yaml_lines(item)
-            found += [f"- {first}", *(f"  {line}" for line in rest)]
-        return found
+            lines += [f"- {first}", *(f"  {line}" for line in rest)]
+        return lines
     text = json.dumps(value, ensure_ascii=False)
     # YAML takes no character that cannot be printed, and has no pairs of \\u for one character.
     return ["".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)]

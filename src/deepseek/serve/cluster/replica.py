@@ -20,13 +20,13 @@ OpenApp = Callable[[Mapping[str, Any]], App]
 
 
 class Replica:
-    """Opens the models and starts their engines when it is made: what goes wrong then, the deployment's state says."""
+    """Opens the models when it is made: Ray Serve shows errors of that in the deployment's status."""
 
     def __init__(self, open_app: OpenApp, args: Mapping[str, Any]) -> None:
         self._app = open_app(args)
 
     async def __serve_build_asgi_app__(self) -> AsgiApp:
-        """What answers requests; Ray Serve asks for it once the replica is made."""
+        """The ASGI application of this replica; Ray Serve calls this once the replica is made."""
         await self._app.start()
         return AsgiApp(self._app)
 

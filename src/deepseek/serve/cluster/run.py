@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{
 
 
 class ClusterError(CheckError):
-    """The cluster did not start what it was told to."""
+    """The cluster did not start or stop the application."""
 
     code = "cluster"
 
@@ -46,7 +46,7 @@ def check_address(address: str) -> None:
 
 
 def run(plan: ClusterPlan, application: Callable[[], Any], address: str | None) -> None:
-    """Serve until a signal. `application` makes what is served; it is called once Ray is there."""
+    """Serve until a signal. `application` makes the Ray Serve application; it is called once Ray runs."""
     if address is None:
         prepare_own_cluster(plan)
     need("ray.serve", extra="ray")
@@ -54,7 +54,7 @@ def run(plan: ClusterPlan, application: Callable[[], Any], address: str | None) 
     signals.take()
     try:
         with connect_to_ray(address):
-            signals.take()  # Ray has put a handler of its own there
+            signals.take()  # Ray has replaced the handlers
             serve_until_signal(signals, plan, application, own=address is None)
     except KeyboardInterrupt:
         if signals.num > 1:
@@ -64,7 +64,7 @@ def run(plan: ClusterPlan, application: Callable[[], Any], address: str | None) 
 
 
 def serve_until_signal(signals: StopSignals, plan: ClusterPlan, application: Callable[[], Any], *, own: bool) -> None:
-    """Start what is served, and stop it after a signal. `own`: Ray itself ends afterwards."""
+    """Start the application, and stop it after a signal. `own`: Ray itself ends afterwards."""
     from ray import serve
 
     if serve.status().proxies:
@@ -100,32 +100,32 @@ def stop_ray_serve() -> None:
 
 
 class StopSignals:
-    """SIGTERM and SIGINT. One that comes before anything is served, and a second one, ends all at once."""
+    """Handles SIGTERM and SIGINT. One before anything is served, and a second one, end the process at once."""
 
     def __init__(self) -> None:
         self.num = 0
         self.serving = False
-        self._come = threading.Event()
+        self._has_come = threading.Event()
 
     def take(self) -> None:
-        """From now on they come here."""
+        """Install the handlers."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._heard)
+            signal.signal(number, self._on_signal)
 
     def wait(self) -> None:
         """Return after the first signal."""
         self.serving = True
-        self._come.wait()
+        self._has_come.wait()
 
-    def _heard(self, _: int, __: FrameType | None) -> None:
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
         self.num += 1
-        self._come.set()
+        self._has_come.set()
         if self.num > 1 or not self.serving:
             raise KeyboardInterrupt
 
 
 def prepare_own_cluster(plan: ClusterPlan) -> None:
-    """What must stand in the environment before Ray is imported, and what can be known to go wrong by then."""
+    """Set Ray's environment, before it is imported, and check that the address is free."""
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -134,7 +134,7 @@ def prepare_own_cluster(plan: ClusterPlan) -> None:
 
 @contextmanager
 def connect_to_ray(address: str | None) -> Iterator[None]:
-    """Connected to a cluster: that at the address, or one of our own on this machine."""
+    """A connection to the cluster at the address, or to a new one on this machine."""
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
@@ -152,41 +152,41 @@ def connect_to_ray(address: str | None) -> Iterator[None]:
 
 
 def no_cluster_error(address: str | None, error: Exception) -> ClusterError:
-    """Ray was not started, or not found."""
-    told = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The error when Ray was not started, or not found."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if address is None:
         return ClusterError(
-            f"Ray did not start: {told}",
+            f"Ray did not start: {reason}",
             expected="memory, and room in /tmp and /dev/shm",
             fix="see the logs in /tmp/ray/session_latest/logs",
         )
     return ClusterError(
-        f"there is no Ray cluster at {address}: {told}",
+        f"there is no Ray cluster at {address}: {reason}",
         expected="one that runs, of the same versions of Ray and Python, whose token stands in RAY_AUTH_TOKEN",
         fix="ray start --head, on a machine of the cluster; or leave --address out for one on this machine",
     )
 
 
 def start_ray_serve(plan: ClusterPlan, application: Callable[[], Any]) -> None:
-    """Start Ray Serve and what it serves. Returns when every replica that there is at least answers."""
+    """Start Ray Serve and the application. Returns when the least number of replicas answers."""
     from ray import serve
 
     serve.start(proxy_location=plan.proxies, http_options=plan.http())
     try:
         serve.run(application(), name=APPLICATION, route_prefix="/")
     except RuntimeError as error:
-        found = serve.status().applications.get(APPLICATION)
-        deployments = found.deployments.values() if found is not None else ()
-        told = [deployment.message for deployment in deployments if deployment.message] or [str(error)]
+        application_status = serve.status().applications.get(APPLICATION)
+        deployments = application_status.deployments.values() if application_status is not None else ()
+        reasons = [deployment.message for deployment in deployments if deployment.message] or [str(error)]
         raise ClusterError(
-            f"the replicas did not start: {_last_line(told[0])}",
+            f"the replicas did not start: {_last_line(reasons[0])}",
             expected="the models at the same place on every node, and room for the replicas there",
             fix="see the logs of Ray, and that every node has the files and this package",
         ) from error
 
 
 def ready_line(plan: ClusterPlan) -> dict[str, Any]:
-    """As a server on one machine prints it."""
+    """The same ready line that a server on one machine prints."""
     settings = plan.settings
     with bind(settings.host, 0) as probe:
         url = listener_url(probe, settings.host).rpartition(":")[0] + f":{settings.port}"
@@ -194,5 +194,5 @@ def ready_line(plan: ClusterPlan) -> dict[str, Any]:
 
 
 def _last_line(text: str) -> str:
-    """Of a traceback: what went wrong."""
+    """The last line of a traceback, which names the error."""
     return (text.strip().splitlines() or ["no reason was told"])[-1]

@@ -64,7 +64,7 @@ td svg.plot{margin:6px 0}
 
 @cache
 def console_script() -> str:
-    """The console's script: drawing, form, page."""
+    """The JavaScript of the console: drawing, form, page."""
     folder = files("deepseek.serve.console")
     names = ("console_draw.js", "console_form.js", "console.js")
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
@@ -73,7 +73,7 @@ def console_script() -> str:
 @cache
 def console_page() -> str:
     """The console: which models are served, how they do, and a form to try a row."""
-    waiting = Text("Asking the server …", "正在询问服务器……")
+    loading_text = Text("Asking the server …", "正在询问服务器……")
     models = '<div id="models" class="scroll" tabindex="0" hidden></div><div id="note" aria-live="polite"></div>'
     script_off = Text("This page needs JavaScript. Without it, ask ", "本页需要 JavaScript；也可直接访问 ")
     models += f"<noscript><p>{inline(script_off)}<code>GET /v1/models</code></p></noscript>{_key_form()}"
@@ -82,7 +82,7 @@ def console_page() -> str:
     links = f'<span id="links"><a href="/docs">{inline(docs)}</a> · <a href="/metrics">{inline(metrics)}</a></span>'
     return look.page(
         Text("Model server", "模型服务"),
-        waiting,
+        loading_text,
         [
             Section(Text("Models", "模型"), Html(models)),
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
@@ -115,14 +115,14 @@ def _row_form() -> Html:
             "已填入一行典型数据。可修改取值；留空表示缺失。",
         ),
     }
-    said = {name: inline(text) for name, text in words.items()}
+    label = {name: inline(text) for name, text in words.items()}
     return Html(
-        f'<p class="note">{said["note"]}</p><form id="form" novalidate>'
-        f'<p class="row" id="picker" hidden><label for="model">{said["model"]}</label><select id="model"></select></p>'
+        f'<p class="note">{label["note"]}</p><form id="form" novalidate>'
+        f'<p class="row" id="picker" hidden><label for="model">{label["model"]}</label><select id="model"></select></p>'
         '<div class="fields" id="fields"></div><div id="more"></div><p class="row">'
-        f'<button class="act main" type="submit" value="predict">{said["predict"]}</button>'
-        f'<button class="act" id="explain" type="submit" value="explain">{said["explain"]}</button>'
-        f'<button class="act plain" type="button" id="reset">{said["reset"]}</button></p></form>'
+        f'<button class="act main" type="submit" value="predict">{label["predict"]}</button>'
+        f'<button class="act" id="explain" type="submit" value="explain">{label["explain"]}</button>'
+        f'<button class="act plain" type="button" id="reset">{label["reset"]}</button></p></form>'
         '<div id="result" aria-live="polite"></div>'
     )
 
@@ -163,14 +163,14 @@ def _anchor(method: str, path: str) -> str:
 
 
 def _operation_section(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Section:
-    """One route: what it is, how to call it, what goes in and comes out."""
+    """The section of one operation: its description, a curl command, its parameters, body and response."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
         *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
         look.command(_curl_command(method, path, body.get("example"))),
     ]
-    given = [
+    parameters = [
         [
             entry["name"],
             f"{entry['in']}: {_type_text(entry.get('schema', {}))}",
@@ -178,8 +178,8 @@ def _operation_section(openapi: Mapping[str, Any], method: str, path: str, opera
         ]
         for entry in operation.get("parameters", [])
     ]
-    if given:
-        parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(given)}"))
+    if parameters:
+        parts.append(Html(f"<h3>{inline(Text('Parameters', '参数'))}</h3>{_field_table(parameters)}"))
     for title, schema in ((Text("Body", "请求体"), body.get("schema")), (Text("Answer", "响应"), done.get("schema"))):
         if schema:
             tables = [_field_table(list(_iter_fields(openapi, form, ""))) for form in schema.get("oneOf", [schema])]
@@ -202,7 +202,7 @@ def _field_table(rows: Sequence[Sequence[look.Words]]) -> Html:
 
 
 def _iter_fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[list[look.Words]]:
-    """One row per field, nested ones by their path: `instances[].age`."""
+    """One table row per field of a schema, nested ones by their path: `instances[].age`."""
     schema = _resolve_reference(openapi, schema)
     if schema.get("type") == "array":
         yield from _iter_fields(openapi, schema.get("items", {}), prefix + "[]")
@@ -223,35 +223,35 @@ def _yes_or_no(is_so: bool) -> Text:
 
 
 def _type_text(schema: Mapping[str, Any]) -> str:
-    """ "list of number or null", "one of benign, malignant"."""
+    """The type of a schema in words: "list of number or null", "one of benign, malignant"."""
     if "enum" in schema:
         return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
     if schema.get("type") == "array":
         return f"list of {_type_text(schema.get('items', {}))}"
-    found = schema.get("type", "any")
-    return found if isinstance(found, str) else " or ".join(found)
+    json_type = schema.get("type", "any")
+    return json_type if isinstance(json_type, str) else " or ".join(json_type)
 
 
 def _resolve_reference(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a "#/components/..." reference points to."""
+    """The schema itself, or the one that its "#/components/..." reference points to."""
     reference = schema.get("$ref")
     if not reference:
         return schema
-    found: Any = openapi
+    node: Any = openapi
     for part in reference.removeprefix("#/").split("/"):
-        found = found[part]
-    return found if isinstance(found, Mapping) else {}
+        node = node[part]
+    return node if isinstance(node, Mapping) else {}
 
 
 def _error_section(operations: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Section:
-    """Every status that an operation may refuse with, once."""
-    found: dict[str, str] = {}
+    """The section of all error statuses of the operations, each once."""
+    descriptions: dict[str, str] = {}
     for _, _, operation in operations:
         for status, response in operation.get("responses", {}).items():
             if not status.startswith("2"):
-                found.setdefault(status, response.get("description", ""))
+                descriptions.setdefault(status, response.get("description", ""))
     columns = [Column(Text("Status", "状态码"), "text"), Column(Text("When", "何时"), "text")]
     shape = {"error": {"code": "…", "message": "…", "expected": "…", "fix": "…"}}
     body = look.paragraph(Text("Every refusal has this body:", "所有错误的响应体形式如下："))
-    table = look.table(columns, [list(pair) for pair in sorted(found.items())])
+    table = look.table(columns, [list(pair) for pair in sorted(descriptions.items())])
     return Section(Text("Errors", "错误"), Html(body + look.command(json.dumps(shape, ensure_ascii=False)) + table))

@@ -1,4 +1,4 @@
-"""What stands beside the protocols: the console at /, /docs, /openapi.json, /metrics and /v1/stats.
+"""Routes beside the protocols: the console at /, /docs, /openapi.json, /metrics and /v1/stats.
 
 Metrics and statistics are kept elsewhere (observe); here they are two callables.
 """
@@ -24,17 +24,18 @@ _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """`metrics` gives the exposition for Prometheus, `stats` an object with the figures of the last minutes."""
+    """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `stats` the figures of the
+    last minutes."""
 
     metrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, Any]] | None = None
 
-    def routes(self, models: ModelRegistry, writers: Collection[str] = ()) -> dict[str, Callable[[], Response]]:
-        """What answers a GET, by path. `writers`: names of the models that write."""
+    def routes(self, models: ModelRegistry, generators: Collection[str] = ()) -> dict[str, Callable[[], Response]]:
+        """The handlers of the GET routes by path. `generators`: names of the generative models."""
         return {
             "/": get_console,
-            "/docs": lambda: get_docs(models, writers),
-            "/openapi.json": lambda: Response.json(openapi_document(models, writers)),
+            "/docs": lambda: get_docs(models, generators),
+            "/openapi.json": lambda: Response.json(openapi_document(models, generators)),
             "/metrics": self._metrics,
             "/v1/stats": self._stats,
         }
@@ -50,9 +51,9 @@ class Pages:
         return Response.json(self.stats())
 
 
-def _not_kept_error(what: str) -> MissingError:
+def _not_kept_error(subject: str) -> MissingError:
     return MissingError(
-        f"this server keeps no {what}",
+        f"this server keeps no {subject}",
         expected="a server that was made with them",
         fix="start it with `deepseek serve`, or give create_app its `pages`",
     )
@@ -65,15 +66,15 @@ def get_console() -> Response:
     return html_response(console_page())
 
 
-def get_docs(models: ModelRegistry, writers: Collection[str] = ()) -> Response:
+def get_docs(models: ModelRegistry, generators: Collection[str] = ()) -> Response:
     """The OpenAPI document as a page to read."""
     from deepseek.serve.console.page import docs_page
 
-    return html_response(docs_page(openapi_document(models, writers)))
+    return html_response(docs_page(openapi_document(models, generators)))
 
 
 def html_response(text: str) -> Response:
-    """A page that may run its own scripts, named by their hash, and reach this server; nothing else."""
+    """A response with a page that may run its own scripts, allowed by their hash, and call this server alone."""
     digests = (base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in _SCRIPT.findall(text))
     scripts = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     policy = (

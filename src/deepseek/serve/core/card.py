@@ -1,4 +1,4 @@
-"""What a model says of itself, whatever it is."""
+"""The description that every model has, whatever its kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Card(Protocol):
-    """What a model says of itself; a bundle's manifest is one."""
+    """What a model says of itself: task, columns, labels, digest. A bundle's manifest is one."""
 
     @property
     def task(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What a server can be told, and the only place that reads its environment.
+"""The settings of a server, and the only place that reads its environment.
 
     settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
 
@@ -37,7 +37,7 @@ ENVIRONMENT = {
     "ALLOWED_HOSTS": "allowed_hosts",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
-#: What a switch of the environment may say.
+#: Words for true and false in the environment.
 BOOLEAN_WORDS = {
     "1": True,
     "true": True,
@@ -48,7 +48,7 @@ BOOLEAN_WORDS = {
     "no": False,
     "off": False,
 }
-#: Whole numbers and the range of each.
+#: Field with a whole number -> its lowest and highest value.
 INTEGER_RANGES = {
     "port": (0, 65_535),
     "grpc_port": (0, 65_535),
@@ -70,10 +70,10 @@ RANGE_HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a server answers. Refused with an InputError that names the field when a value is out of range."""
+    """How a server answers. InputError, which names the field, for a value out of range."""
 
     model_path: str | None = None
-    host: str = "127.0.0.1"  # reachable from this machine alone unless told otherwise
+    host: str = "127.0.0.1"  # by default reachable from this machine alone
     port: int = 8000  # 0 picks a free one
     grpc_port: int | None = None  # None: no gRPC
     batch_size: int = 32  # rows of different requests that are computed together at most
@@ -128,10 +128,10 @@ class Settings:
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **given: Any) -> Settings:
+    def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **options: Any) -> Settings:
         """Settings from the environment, then from the options that are given (None counts as not given).
 
-        WORKERS is one process a core unless told otherwise, dealt out among the front ends; or `auto_workers`.
+        WORKERS is one process a core by default, divided among the front ends; or `auto_workers`.
 
         >>> Settings.read({"PORT": "8123", "BATCH_SIZE": ""}).port
         8123
@@ -140,24 +140,24 @@ class Settings:
             ...
         deepseek.errors.InputError: PORT is 'eight'. Expected: a whole number from 0 to 65535 (0 picks a free one)...
         """
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for variable, name in ENVIRONMENT.items():
             text = environ.get(variable, "").strip()
             if text:
                 is_number = name in INTEGER_RANGES and (name, text) != ("workers", AUTO)
-                found[name] = _parse_integer(variable, name, text) if is_number else text
-        if "allowed_hosts" in found:
-            found["allowed_hosts"] = parse_host_names(found["allowed_hosts"].split(","))
-        if "coalesce" in found:
-            found["coalesce"] = _parse_boolean("COALESCE", found["coalesce"])
-        if isinstance(given.get("allowed_hosts"), str):
-            given["allowed_hosts"] = parse_host_names(given["allowed_hosts"].split(","))
-        found |= {name: value for name, value in given.items() if value is not None}
-        if found.get("workers", AUTO) == AUTO:
-            found["workers"] = auto_workers or max(1, num_cores() // found.get("front_ends", 1))
-        if "log_level" in found:
-            found["log_level"] = found["log_level"].lower()
-        return cls(**found)
+                values[name] = _parse_integer(variable, name, text) if is_number else text
+        if "allowed_hosts" in values:
+            values["allowed_hosts"] = parse_host_names(values["allowed_hosts"].split(","))
+        if "coalesce" in values:
+            values["coalesce"] = _parse_boolean("COALESCE", values["coalesce"])
+        if isinstance(options.get("allowed_hosts"), str):
+            options["allowed_hosts"] = parse_host_names(options["allowed_hosts"].split(","))
+        values |= {name: value for name, value in options.items() if value is not None}
+        if values.get("workers", AUTO) == AUTO:
+            values["workers"] = auto_workers or max(1, num_cores() // values.get("front_ends", 1))
+        if "log_level" in values:
+            values["log_level"] = values["log_level"].lower()
+        return cls(**values)
 
 
 def _describe_range(name: str) -> str:

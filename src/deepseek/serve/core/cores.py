@@ -16,7 +16,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def num_cores(cgroup: Path = CGROUP) -> int:
-    """At least 1; a part of a core counts only when it is the only one.
+    """The number of cores, at least 1. A fraction of a core is cut off.
 
     >>> num_cores(Path("/no/such/folder")) == len(os.sched_getaffinity(0))
     True

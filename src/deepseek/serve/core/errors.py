@@ -19,7 +19,7 @@ def error_body(error: DeepseekError) -> bytes:
 
 
 def oip_error_body(error: DeepseekError) -> bytes:
-    """The same with "error" as a sentence, as the Open Inference Protocol has it, and its parts beside it.
+    """The error body of the Open Inference Protocol: "error" is a sentence, and the parts stand beside it.
 
     >>> oip_error_body(MalformedError("the body is empty"))
     b'{"error":"the body is empty.","code":"malformed","message":"the body is empty","expected":"","fix":""}'
@@ -38,15 +38,15 @@ def wants_oip_error(path: str, headers: Mapping[bytes, bytes]) -> bool:
 
 
 def openai_error_body(error: DeepseekError) -> bytes:
-    """The same in OpenAI's shape: code, message, type and param, with our expected and fix beside them.
+    """The error body in OpenAI's shape: code, message, type and param, with our expected and fix beside them.
 
     The official clients show the message alone, so it says what was expected and what to do as well.
     """
     kind = "invalid_request_error" if error.status < 500 else "server_error"
     if error.status == 429:
         kind = "rate_limit_error"
-    found = {**error.to_dict(), "message": str(error), "type": kind, "param": getattr(error, "param", None)}
-    return msgspec.json.encode({"error": found})
+    fields = {**error.to_dict(), "message": str(error), "type": kind, "param": getattr(error, "param", None)}
+    return msgspec.json.encode({"error": fields})
 
 
 def route_error_body(error: DeepseekError, path: str, headers: Mapping[bytes, bytes]) -> bytes:
@@ -57,7 +57,7 @@ def route_error_body(error: DeepseekError, path: str, headers: Mapping[bytes, by
 
 
 def internal_error(request_id: str) -> DeepseekError:
-    """What a client is told about a bug of ours: nothing of the inside, and how to find it in the log."""
+    """The error that a client gets for a bug of ours: nothing of the inside, and how to find it in the log."""
     return DeepseekError(
         "internal error: the server failed, not the request",
         expected="an answer",
@@ -66,7 +66,7 @@ def internal_error(request_id: str) -> DeepseekError:
 
 
 def malformed_head_error(num_bytes: int, limit: int) -> InputError:
-    """For bytes that are no request: a head over the limit, or something else than HTTP."""
+    """The error for bytes that are no request: a head over the limit, or not HTTP at all."""
     if num_bytes > limit:
         return HeadersTooLargeError(
             "the request line and the headers are too long",
@@ -81,12 +81,12 @@ def malformed_head_error(num_bytes: int, limit: int) -> InputError:
 
 
 def ambiguous_head_error(message: str, expected: str) -> MalformedError:
-    """For a head that parses, but that two readers could take for different requests."""
+    """The error for a head that parses, but that two readers could take for different requests."""
     return MalformedError(message, expected=expected, fix="send the request with an HTTP/1.1 client such as curl")
 
 
 def too_many_connections_error(limit: int) -> TooManyConnectionsError:
-    """For a connection above the limit."""
+    """The error for a connection above the limit."""
     return TooManyConnectionsError(
         "the server has as many connections as it takes",
         expected=f"at most {limit} at a time",
@@ -95,7 +95,7 @@ def too_many_connections_error(limit: int) -> TooManyConnectionsError:
 
 
 def body_memory_error(limit_bytes: int) -> TooManyBodiesError:
-    """For a large body that comes while others fill the server's memory for bodies."""
+    """The error for a large body that comes while others fill the server's memory for bodies."""
     return TooManyBodiesError(
         "the server holds as many large bodies as it takes",
         expected=f"at most {limit_bytes / 2**20:g} MiB at a time, of all requests together",
@@ -104,7 +104,7 @@ def body_memory_error(limit_bytes: int) -> TooManyBodiesError:
 
 
 def body_too_large_error(limit: int) -> TooLargeError:
-    """For a body over the limit (bytes)."""
+    """The error for a body over the limit (bytes)."""
     return TooLargeError(
         "the body is too large",
         expected=f"at most {limit / 2**20:g} MiB" if limit >= 2**20 else f"at most {limit} bytes",
@@ -113,7 +113,7 @@ def body_too_large_error(limit: int) -> TooLargeError:
 
 
 def slow_body_error(limit_s: float) -> BodyTimeoutError:
-    """For a body that took longer than the limit."""
+    """The error for a body that took longer than the limit."""
     return BodyTimeoutError(
         "the body did not arrive in time",
         expected=f"all of it within {limit_s:g} s, as long as content-length says",

@@ -1,4 +1,4 @@
-"""The head of an HTTP/1.1 message: the path that a request names, the lines that stand before an answer."""
+"""Heads of HTTP/1.1 messages: the path of a request, and the lines before the body of a response."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from urllib.parse import quote, unquote
 
 import httptools
 
-from deepseek.serve.core.request import Header, Request, Response, StreamingResponse
+from deepseek.serve.core.request import Header, Request, Response
 
-#: What every answer carries.
+#: Headers of every response.
 SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -35,38 +35,38 @@ def decode_path(url: bytes) -> str:
     return "%2F".join(map(unquote, _ENCODED_SLASH.split((httptools.parse_url(url).path or b"/").decode("ascii"))))
 
 
-def render_response(call: Request, answer: Response, date: bytes, keeps: bool) -> bytes:
-    """Head and body in one piece, so that they travel in one packet."""
-    more = b"content-length: %d\r\n" % len(answer.body)
-    for name, value in answer.headers:
-        more += b"%b: %b\r\n" % (name, value)
-    head = render_head(call, answer, date, more, keeps)
-    return head if call.method == "HEAD" else head + answer.body
+def render_response(request: Request, response: Response, date: bytes, keeps: bool) -> bytes:
+    """Head and body of a response in one piece, so that they travel in one packet."""
+    extra_lines = b"content-length: %d\r\n" % len(response.body)
+    for name, value in response.headers:
+        extra_lines += b"%b: %b\r\n" % (name, value)
+    head = render_head(request, response, date, extra_lines, keeps)
+    return head if request.method == "HEAD" else head + response.body
 
 
-def render_head(call: Request, answer: Response | StreamingResponse, date: bytes, more: bytes, keeps: bool) -> bytes:
+def render_head(request: Request, response: Response, date: bytes, extra_lines: bytes, keeps: bool) -> bytes:
     """The head of an answer, with the lines `more`. `keeps`: the connection lives on."""
-    if call.traceparent:
-        more += b"traceparent: %b\r\n" % call.traceparent.encode()
-    if call.model is not None:
-        more += _version_header_line(call.model.version)
+    if request.traceparent:
+        extra_lines += b"traceparent: %b\r\n" % request.traceparent.encode()
+    if request.model is not None:
+        extra_lines += _version_header_line(request.model.version)
     if not keeps:
-        more += b"connection: close\r\n"
-    elif call.http10:
-        more += b"connection: keep-alive\r\n"
+        extra_lines += b"connection: close\r\n"
+    elif request.is_http10:
+        extra_lines += b"connection: keep-alive\r\n"
     return b"%bdate: %b\r\ncontent-type: %b\r\nx-request-id: %b\r\n%b\r\n" % (
-        _status_lines(answer.status), date, answer.media_type, call.request_id.encode(), more,
+        _status_lines(response.status), date, response.media_type, request.request_id.encode(), extra_lines,
     )  # fmt: skip
 
 
 @lru_cache(1_024)
 def _version_header_line(version: str) -> bytes:
-    """Who answered, as it stands in a URL: a version may be named in any script."""
+    """The header line with the model's version, quoted as in a URL: it may be named in any script."""
     return b"x-model-version: %b\r\n" % encode_version(version)
 
 
 def encode_version(version: str) -> bytes:
-    """A version as it stands in a header."""
+    """A version as ASCII for a header, quoted as in a URL."""
     return quote(version).encode()
 
 

@@ -1,7 +1,7 @@
 """Heads of requests that were parsed before. A client that keeps its connection sends the same one again and again.
 
-    call = heads.find(data, settings)      # when data is one whole request whose head is known byte for byte, else None
-    heads.remember(data, call)             # after the parser has found that `data` was exactly one request
+    request = cache.find(data, settings)   # when data is one whole request with a cached head, else None
+    cache.remember(data, request)          # after the parser has found that `data` was exactly one request
 
 The parser calls back a dozen times for a request, which costs as much as computing its answer. What it has found for
 some bytes holds for the same bytes again: nothing is parsed here. What a head says of one request alone (its id, a
@@ -27,7 +27,7 @@ _UNCACHED_HEADERS = frozenset(
 
 @dataclass(slots=True)
 class CachedHead:
-    """What the parser and the application have found for a head."""
+    """What parsing and admission gave for one head, to be used again for the same bytes."""
 
     method: str
     path: str
@@ -56,24 +56,33 @@ class HeadCache:
         head = self._known.get(data[: data.find(_HEAD_END) + 4])
         if head is None or len(data) != head.num_bytes + head.body_bytes:
             return None
-        call = Request(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
-        call.route, call.handler, call.client = head.route, head.handler, head.client
-        return call
+        request = Request(head.method, head.path, head.headers, settings, body=data[head.num_bytes :])
+        request.route, request.handler, request.client = head.route, head.handler, head.client
+        return request
 
-    def remember(self, data: bytes, call: Request) -> None:
-        """`data` was exactly one request, of a connection that lives on after it, and was admitted."""
+    def remember(self, data: bytes, request: Request) -> None:
+        """Cache the head of `data`, which was exactly one admitted request on a connection that is kept alive."""
         num_bytes = data.find(_HEAD_END) + 4
         if (
-            call.handler is None
-            or call.http10
+            request.handler is None
+            or request.is_http10
             or not 4 <= num_bytes <= MAX_CACHED_HEAD_BYTES
-            or not _UNCACHED_HEADERS.isdisjoint(call.headers)
+            or not _UNCACHED_HEADERS.isdisjoint(request.headers)
         ):
             return
-        if len(data) != num_bytes + len(call.body) or int(call.headers.get(b"content-length", 0)) != len(call.body):
+        if len(data) != num_bytes + len(request.body) or int(request.headers.get(b"content-length", 0)) != len(
+            request.body
+        ):
             return
         if len(self._known) >= MAX_CACHED_HEADS:
             self._known.clear()
         self._known[data[:num_bytes]] = CachedHead(
-            call.method, call.path, call.headers, call.route, call.handler, call.client, num_bytes, len(call.body)
+            request.method,
+            request.path,
+            request.headers,
+            request.route,
+            request.handler,
+            request.client,
+            num_bytes,
+            len(request.body),
         )

@@ -43,7 +43,7 @@ class ListenSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """Names that are answered, beside addresses."""
+    """The host names by which this server may be asked. IP addresses are always allowed."""
 
     names: frozenset[str]
     ends: tuple[str, ...]  # of names: .bank.com stands for model.bank.com
@@ -53,8 +53,8 @@ class AllowedHosts:
 
     @classmethod
     def of(cls, settings: ListenSettings) -> AllowedHosts:
-        """What the operator has named; else what is safe at the address that the server listens at. With API keys or
-        TLS every name is: a page has no key, and no certificate for its own name is shown to it."""
+        """The names that the operator lists; else those that are safe at the server's address. With API keys or TLS
+        every name is safe: a page has no key, and no certificate for its own name is shown to it."""
         listed = frozenset(settings.allowed_hosts) - {ANY_HOST}
         names = {name for name in listed if name[0] not in "*."} | LOOPBACK_NAMES
         ends = {"." + name.lstrip("*.") for name in listed if name[0] in "*."} | {PRIVATE_SUFFIXES[0]}
@@ -78,7 +78,7 @@ class AllowedHosts:
         return self.allows_any or self._allows(host_name(host))
 
     def lists(self, host: bytes) -> bool:
-        """Whether the operator has named it."""
+        """Whether the operator has listed the name of a header Host."""
         name = host_name(host)
         return name in self.listed or any(
             name.endswith("." + each.lstrip("*.")) for each in self.listed if each[0] in "*."
@@ -96,10 +96,10 @@ def host_name(host: bytes) -> str:
     >>> host_name(b"Model.Bank.com:8000"), host_name(b"[::1]:80"), host_name(b"localhost."), host_name(b"a b:c:d")
     ('model.bank.com', '::1', 'localhost', '')
     """
-    found = _HOST.fullmatch(host.strip())
-    if found is None:
+    match = _HOST.fullmatch(host.strip())
+    if match is None:
         return ""
-    return found[1].decode("latin-1").lower().strip("[]").removesuffix(".")
+    return match[1].decode("latin-1").lower().strip("[]").removesuffix(".")
 
 
 def is_address(name: str) -> bool:
@@ -124,18 +124,18 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK_NAMES or (is_address(host) and ip_address(host).is_loopback)
 
 
-def parse_host_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names of an option. InputError for what is none.
+def parse_host_names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Host names in lower case, without spaces. InputError for a text that is no host name.
 
     >>> parse_host_names(["Model.bank.com", " *.bank.com "])
     ('model.bank.com', '*.bank.com')
     """
-    found = tuple(name.strip().lower() for name in names if name.strip())
-    for name in found:
+    names = tuple(name.strip().lower() for name in texts if name.strip())
+    for name in names:
         if name != ANY_HOST and not is_address(name) and not _NAME.fullmatch(name):
             raise InputError(
                 f"the allowed host {name[:100]!r} is no name of a host",
                 expected="names without a scheme or a port, such as model.bank.com or *.bank.com; or * for all",
                 fix="--allowed-hosts model.bank.com,*.bank.com",
             )
-    return found
+    return names

@@ -47,7 +47,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise MalformedError("the body is empty", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
     try:
-        found = (
+        value = (
             _decode_strictly(body)
             if len(body) <= INLINE_BYTES
             else decode_in_slices(body, scan(body), _decode_strictly)
@@ -62,30 +62,30 @@ def decode_object(body: bytes) -> dict[str, Any]:
             expected="one JSON object in UTF-8, without NaN or Infinity",
             fix="write the body with a JSON library; null stands for a value that is not known",
         ) from None
-    if not isinstance(found, dict):
-        raise MalformedError(f"the body is {json_type_name(found)}", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
-    return found
+    if not isinstance(value, dict):
+        raise MalformedError(f"the body is {json_type_name(value)}", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
+    return value
 
 
 def _decode_strictly(data: bytes) -> Any:
-    """What stands in a body or a slice of it. ValueError for what is no JSON, MalformedError for a key that stands
+    """The value of a body, or of a slice of it. ValueError for what is no JSON, MalformedError for a key that stands
     twice in one object."""
-    found = _decode(data)
-    if type(found) is dict or type(found) is list:
+    value = _decode(data)
+    if type(value) is dict or type(value) is list:
         # Every key brings a colon, so as many colons as kept keys proves that no key was dropped as a duplicate. Text
         # with colons in it (a time of day) makes the counts differ too, and only then is the slow look taken.
         num_colons = data.count(b":")
-        if num_colons != _count_shallow_keys(found) and num_colons != count_keys(found):
+        if num_colons != _count_shallow_keys(value) and num_colons != count_keys(value):
             json.loads(data, object_pairs_hook=_reject_duplicate_keys)
-    return found
+    return value
 
 
-def _count_shallow_keys(found: Any) -> int:
-    """Those of an object and of the objects in its arrays; the keys below are not looked for."""
-    if type(found) is not dict:
+def _count_shallow_keys(document: Any) -> int:
+    """The number of keys of an object and of the objects in its arrays; keys further down are not counted."""
+    if type(document) is not dict:
         return 0
-    count = len(found)
-    for value in found.values():
+    count = len(document)
+    for value in document.values():
         if type(value) is list:
             for item in value:
                 if type(item) is not dict:
@@ -95,34 +95,34 @@ def _count_shallow_keys(found: Any) -> int:
 
 
 def count_keys(value: Any, depth: int = 0) -> int:
-    """How many keys stand in the objects of a decoded body, at any depth. RecursionError above MAX_DEPTH."""
-    found = 0
+    """The number of keys in the objects of a decoded body, at any depth. RecursionError above MAX_DEPTH."""
+    num_found = 0
     if depth > MAX_DEPTH:
         raise RecursionError
     if type(value) is dict:
-        found = len(value)
+        num_found = len(value)
         value = value.values()
     elif type(value) is not list or not value or type(value[0]) not in (dict, list):
         return 0
     for item in value:
         if type(item) is dict or type(item) is list:
-            found += count_keys(item, depth + 1)
-    return found
+            num_found += count_keys(item, depth + 1)
+    return num_found
 
 
 def json_type_name(value: Any) -> str:
-    """What JSON calls a value, for messages."""
+    """The JSON type of a value in words, for messages."""
     if value is None:
         return "null"
     return _JSON_TYPE_NAMES.get(type(value), type(value).__name__)
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise _duplicate_key_error(next(name for name, count in counts.items() if count > 1))
-    return found
+    return members
 
 
 def _duplicate_key_error(key: str) -> MalformedError:
@@ -139,7 +139,7 @@ def _decode_error_text(error: ValueError, body: bytes) -> str:
 
 
 def _first_invalid_byte(body: bytes) -> int:
-    """Where the body stops to be UTF-8."""
+    """The offset of the first byte that is not UTF-8, or the length of the body."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(body), _UTF8_BLOCK_BYTES):
         num_kept = len(decoder.getstate()[0])  # of a character that the last block has begun

@@ -16,8 +16,8 @@ from deepseek.contracts import Float32
 
 
 def encode_floats(array: Float32) -> msgspec.Raw:
-    """An array of any shape, for a place in what is encoded. Answers are finite (engines.checks.finite): null
-    would stand for a number that is not.
+    """A float32 array of any shape as encoded JSON, to be placed in a larger document. Non-finite numbers become null;
+    answers are finite (engines.checks.finite).
 
     >>> from deepseek.serve.core.json_body import encode
     >>> encode({"embedding": numbers(np.array([0.1, -0.25, np.nan], np.float32))})

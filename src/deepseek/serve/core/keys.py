@@ -5,13 +5,12 @@
     HASH name=nightly rows=600000/m burst=30s
 
 `name` is what logs and the audit say of who asked; the key itself is never kept. A rate is N/s, N/m or N/h. What was
-not used is saved up for `burst`, one second unless told otherwise.
+not used is saved up for `burst`, one second by default.
 
 The front ends of a group count together. Each tells the others what it has let through, SHARE_INTERVAL_S after the
-first that
-they do not know of, and they owe it as if they had done it. So no key waits for another process, and in a time t a
-group of N lets through at most rate * t + burst, and besides what they had not told each other: (N - 1) * (burst + rate
-* SHARE_INTERVAL_S), which is owed and therefore let through once and not again.
+first that they do not know of, and they owe it as if they had done it. So no key waits for another process, and in a
+time t a group of N lets through at most rate * t + burst, and besides what they had not reported to each other:
+(N - 1) * (burst + rate * SHARE_INTERVAL_S), which is owed and therefore let through once and not again.
 """
 
 from __future__ import annotations
@@ -49,11 +48,13 @@ _FIELD_FORMATS = {
 
 
 class ApiClient:
-    """Whoever holds a key, and what is left to it at the moment."""
+    """The holder of an API key, with the requests and rows that its rates still allow."""
 
     def __init__(self, name: str, requests: TokenBucket | None = None, rows: TokenBucket | None = None) -> None:
         self.name = name
-        self.on_taken: Callable[[int, int], None] | None = None  # told of requests and rows that were let through
+        self.on_taken: Callable[[int, int], None] | None = (
+            None  # called with the requests and rows that were let through
+        )
         self._requests = requests
         self._rows = rows
 
@@ -72,31 +73,31 @@ class ApiClient:
                 self.on_taken(0, num_rows)
 
     def owe(self, num_requests: int, num_rows: int) -> None:
-        """Another front end has let these through."""
+        """Charge requests and rows that another front end has let through."""
         for bucket, number in ((self._requests, num_requests), (self._rows, num_rows)):
             if bucket is not None and number:
                 bucket.owe(number)
 
 
-def _take_tokens(bucket: TokenBucket, number: int, what: str) -> None:
+def _take_tokens(bucket: TokenBucket, number: int, unit: str) -> None:
     wait_s = bucket.take(number)
     if wait_s:
         raise RateLimitError(
-            f"this API key has used up its {what}",
-            expected=f"at most {bucket.rate:g} {what} a second",
+            f"this API key has used up its {unit}",
+            expected=f"at most {bucket.rate:g} {unit} a second",
             retry_after_s=wait_s,
         )
 
 
 class ApiKeys:
-    """The accepted keys, as sha256 only."""
+    """The accepted API keys; only their sha256 is kept."""
 
     def __init__(self, clients: dict[bytes, ApiClient]) -> None:
         self._clients = clients
 
     @classmethod
     def read(cls, path: str | Path) -> ApiKeys:
-        """Raise InputError for a file that cannot be read, holds no key or a line that says something else."""
+        """The keys of a file. InputError when it cannot be read, holds no key, or has a line that is not understood."""
         try:
             lines = Path(path).read_text("ascii").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -130,32 +131,32 @@ class ApiKeys:
         return cls(clients)
 
     def share(self, tell: Callable[[UsageByKey], None]) -> None:
-        """From now on tell others what is let through, a little later and together."""
-        told: dict[str, tuple[int, int]] = {}
+        """Report what is let through to the other front ends from now on, collected over SHARE_INTERVAL_S."""
+        untold: dict[str, tuple[int, int]] = {}
 
         def flush() -> None:
-            taken = told.copy()
-            told.clear()
-            tell(taken)
+            usage = untold.copy()
+            untold.clear()
+            tell(usage)
 
         def took(key: str, num_requests: int, num_rows: int) -> None:
-            if not told:
+            if not untold:
                 asyncio.get_running_loop().call_later(SHARE_INTERVAL_S, flush)
-            before = told.get(key, (0, 0))
-            told[key] = before[0] + num_requests, before[1] + num_rows
+            before = untold.get(key, (0, 0))
+            untold[key] = before[0] + num_requests, before[1] + num_rows
 
         for key, client in self._clients.items():
             client.on_taken = partial(took, key.hex())
 
-    def owe(self, taken: UsageByKey) -> None:
-        """What another front end has let through."""
-        for key, numbers in taken.items():
+    def owe(self, usage: UsageByKey) -> None:
+        """Charge what another front end has let through, by key."""
+        for key, numbers in usage.items():
             client = self._clients.get(bytes.fromhex(key))
             if client is not None:  # the other one may have read the file anew, and this one not yet
                 client.owe(*numbers)
 
     def check(self, authorization: bytes | None) -> ApiClient:
-        """Who asks. Raise UnauthorizedError unless the header is `Bearer KEY` with an accepted key."""
+        """The holder of the key in the header. UnauthorizedError unless it is `Bearer KEY` with an accepted key."""
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             # The lookup compares hashes, so its timing tells nothing about a key.
             client = self._clients.get(hashlib.sha256(authorization[7:].strip()).digest())
@@ -172,8 +173,8 @@ class ApiKeys:
 
 
 def _parse_client(words: list[str], where: str) -> ApiClient:
-    """What stands on a line. One without a name is called by the beginning of its hash."""
-    found: dict[str, re.Match[str]] = {}
+    """The client that a line of the file describes. Without a name it is called by the beginning of its hash."""
+    fields: dict[str, re.Match[str]] = {}
     for word in words[1:]:
         name, equals, text = word.partition("=")
         if not equals or name not in _FIELD_FORMATS:
@@ -185,13 +186,13 @@ def _parse_client(words: list[str], where: str) -> ApiClient:
             )
         form, expected = _FIELD_FORMATS[name]
         match = form.fullmatch(text)
-        if match is None or name in found or (name == "burst" and int(match[1]) > MAX_BURST_S):
+        if match is None or name in fields or (name == "burst" and int(match[1]) > MAX_BURST_S):
             raise InputError(f"{where}: {name}= is not right", expected=f"once {name}={expected}", fix=KEYS_FILE_FIX)
-        found[name] = match
-    burst_s = int(found["burst"][1]) if "burst" in found else 1
+        fields[name] = match
+    burst_s = int(fields["burst"][1]) if "burst" in fields else 1
     buckets = {
-        name: TokenBucket(int(found[name][1]) / SECONDS_PER_UNIT[found[name][2]], burst_s)
+        name: TokenBucket(int(fields[name][1]) / SECONDS_PER_UNIT[fields[name][2]], burst_s)
         for name in ("requests", "rows")
-        if name in found
+        if name in fields
     }
-    return ApiClient(found["name"][0] if "name" in found else f"key-{words[0][:8].lower()}", **buckets)
+    return ApiClient(fields["name"][0] if "name" in fields else f"key-{words[0][:8].lower()}", **buckets)

@@ -43,18 +43,18 @@ class TokenBucket:
     def take(self, number: int, now_s: float | None = None) -> int:
         """0 when `number` tokens were taken, else the whole seconds after which they can be, and nothing is taken."""
         now_s = perf_counter() if now_s is None else now_s
-        left = min(self._room, self._left + max(0.0, now_s - self._seen_s) * self.rate)
+        num_left = min(self._room, self._left + max(0.0, now_s - self._seen_s) * self.rate)
         self._seen_s = now_s
-        lacking = min(number, self._room) - left
+        num_lacking = min(number, self._room) - num_left
         # Adding up parts of a second leaves a rest of rounding, which is not worth a refusal.
-        if lacking > 1e-9 * self._room:
-            self._left = left
-            return max(1, ceil(lacking / self.rate - 1e-6))
-        self._left = left - number
+        if num_lacking > 1e-9 * self._room:
+            self._left = num_left
+            return max(1, ceil(num_lacking / self.rate - 1e-6))
+        self._left = num_left - number
         return 0
 
     def owe(self, number: int, now_s: float | None = None) -> None:
-        """Others have taken `number` tokens that are these, too; it may go into debt.
+        """Take `number` tokens that were used elsewhere, even if the bucket goes into debt.
 
         >>> bucket = TokenBucket(rate=10)
         >>> bucket.take(6, now_s=0), bucket.owe(6, now_s=0), bucket.take(1, now_s=0.2), bucket.take(1, now_s=0.3)

@@ -1,7 +1,7 @@
-"""How much the bodies of all connections fill together: of many large ones at a time some are told to come again.
+"""A limit on the memory of all bodies together: of many large ones at a time some are asked to come again later.
 
 budget = BodyBudget(96 << 20)
-share = budget.share()
+share = budget.reserve()
 share.grow(len_so_far)           # False when it would be too much; give_back() when the request was answered
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 #: Bodies of the largest size that a server holds at a time.
 MAX_LARGE_BODIES = 3
-RESERVATION_STEP_BYTES = 1 << 20  # that are asked for at a time
+RESERVATION_STEP_BYTES = 1 << 20  # of each extension of a reservation
 
 
 class BodyBudget:
@@ -20,15 +20,15 @@ class BodyBudget:
         self.limit_bytes = max(limit_bytes, MAX_LARGE_BODIES * RESERVATION_STEP_BYTES)
         self.taken_bytes = 0
 
-    def share(self) -> BodyReservation:
+    def reserve(self) -> BodyReservation:
         return BodyReservation(self)
 
 
 class BodyReservation:
-    """What one body has of it.
+    """The bytes of the budget that one body has reserved.
 
     >>> budget = BodyBudget(1 << 20)  # three steps at the least
-    >>> one, other = budget.share(), budget.share()
+    >>> one, other = budget.reserve(), budget.reserve()
     >>> one.grow(100_000), one.grow(1_500_000), other.grow(1_500_000), other.grow(200_000)
     (True, True, False, True)
     >>> one.give_back(), other.grow(2_500_000)
@@ -42,14 +42,13 @@ class BodyReservation:
         self._taken_bytes = 0
 
     def grow(self, num_bytes: int) -> bool:
-        """Take what a body of so many bytes needs besides what it has. False, and nothing is taken, when there is not
-        so much."""
-        more = -(-num_bytes // RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES - self._taken_bytes
-        if more > 0:
-            if self._budget.taken_bytes + more > self._budget.limit_bytes:
+        """Extend the reservation to a body of `num_bytes`. False, with nothing taken, when the budget is used up."""
+        more_bytes = -(-num_bytes // RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES - self._taken_bytes
+        if more_bytes > 0:
+            if self._budget.taken_bytes + more_bytes > self._budget.limit_bytes:
                 return False
-            self._budget.taken_bytes += more
-            self._taken_bytes += more
+            self._budget.taken_bytes += more_bytes
+            self._taken_bytes += more_bytes
         return True
 
     def give_back(self) -> None:

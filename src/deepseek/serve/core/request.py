@@ -1,7 +1,7 @@
-"""One request and one answer, as the handlers of a protocol see them.
+"""One request and one response, as the handlers of a protocol see them.
 
-    call.check_media_type()
-    return Answer.json({"predictions": answer_to(call.body)})
+    request.check_media_type()
+    return Response.json({"predictions": predict(request.body)})
 
 Nothing here knows a model or a protocol.
 """
@@ -40,16 +40,37 @@ _request_counter = itertools.count(1)
 
 
 class Request:
-    """A request while it is answered. Much of it is filled on the way, for the event that it leaves behind."""
+    """A request, from its head to its response. Fields below `route` are filled on the way, for its event."""
 
     __slots__ = (
-        "allow_infinite", "answered", "body", "cancel", "client", "explains", "flags", "gone", "handler", "headers",
-        "http10", "max_body_bytes", "method",
-        "model", "num_rows", "path", "queue_s", "refused", "request_id", "route", "settings", "share", "started_s",
-        "traceparent", "trouble",
+        "allow_infinite",
+        "body",
+        "cancel",
+        "client",
+        "error_fields",
+        "flags",
+        "handler",
+        "headers",
+        "is_disconnected",
+        "is_explanation",
+        "is_http10",
+        "max_body_bytes",
+        "method",
+        "model",
+        "num_rows",
+        "on_response",
+        "path",
+        "queue_s",
+        "rejection",
+        "request_id",
+        "reservation",
+        "route",
+        "settings",
+        "started_s",
+        "traceparent",
     )  # fmt: skip
 
-    answered: Callable[[Request, Response | StreamingResponse], None]  # who waits for the answer
+    on_response: Callable[[Request, Response], None]  # called once with the response
 
     def __init__(
         self,
@@ -67,11 +88,11 @@ class Request:
         self.settings = settings
         self.body = body
         self.max_body_bytes = settings.max_body_bytes
-        self.share: BodyReservation | None = None  # of the memory for bodies, where this one is large
-        self.http10 = False  # such a client knows no chunks, and a connection lives on only where it is told so
+        self.reservation: BodyReservation | None = None  # of the memory for bodies, where this one is large
+        self.is_http10 = False  # no chunked bodies; the connection closes unless keep-alive is agreed
         self.handler: Handler | None = None
-        self.client: RequestClient | None = None  # who asks, where API keys are asked for
-        self.refused = refused  # what is wrong with it, found before the handler sees it
+        self.client: RequestClient | None = None  # the holder of the API key, where keys are required
+        self.rejection = refused  # why it is refused before its handler is called
         self.started_s = perf_counter()
         self.request_id = read_request_id(headers)
         self.traceparent = read_traceparent(headers)
@@ -80,15 +101,15 @@ class Request:
         self.num_rows = 0
         self.queue_s = 0.0
         self.flags: Mapping[tuple[str, str], int] = EMPTY_MAPPING  # (column, what) -> number of values
-        self.trouble: Mapping[str, Any] = EMPTY_MAPPING  # what the log should know of an error
-        self.cancel: Callable[[], None] | None = None  # what ends the work on it
-        self.gone = False  # whether the client went away
-        self.allow_infinite = False  # whether outputs of a bare graph may be infinite, as its client says
-        self.explains = False  # whether it asks why, and so gives way to those that do not
+        self.error_fields: Mapping[str, Any] = EMPTY_MAPPING  # fields of the event that describe an error
+        self.cancel: Callable[[], None] | None = None  # stops the work on it
+        self.is_disconnected = False  # whether the client went away
+        self.allow_infinite = False  # whether its client accepts infinite outputs of a bare graph
+        self.is_explanation = False  # whether it asks for explanations, which give way to predictions
 
-    def tell(self, found: Response | StreamingResponse | Exception) -> None:
-        """Answer, once: what a handler that returned None does later."""
-        self.answered(self, error_response(found, self) if isinstance(found, Exception) else found)
+    def respond(self, result: Response | Exception) -> None:
+        """Send the response or the error, once. A handler that returned None calls it later."""
+        self.on_response(self, error_response(result, self) if isinstance(result, Exception) else result)
 
     def take_rows(self, num_rows: int) -> int:
         """Count the rows of this request. RateLimitError when its client may not ask for so many now."""
@@ -99,7 +120,7 @@ class Request:
 
     @property
     def deadline_s(self) -> float:
-        """When this request is not worth computing any more, on the clock of perf_counter.
+        """When the request expires, in seconds on the clock of perf_counter.
 
         The header x-timeout-ms shortens the server's own limit.
         """
@@ -113,7 +134,7 @@ class Request:
 
     @property
     def priority(self) -> int:
-        """0 to 2, as the header x-priority says."""
+        """0 (high) to 2 (low), from the header x-priority."""
         text = self.headers.get(b"x-priority")
         if text is None:
             return PRIORITIES[b"normal"]
@@ -153,7 +174,7 @@ class RequestClient(Protocol):
 
 
 class RequestModel(Protocol):
-    """The model that a request is for, as far as its event and its refusal speak of it."""
+    """The model that a request is for: what its event and an error response say of it."""
 
     @property
     def name(self) -> str: ...
@@ -167,48 +188,41 @@ class RequestModel(Protocol):
 
 @dataclass(slots=True)  # not frozen, which costs 1 us an object
 class Response:
-    """Status, body and headers."""
+    """What a handler returns. The body is `body`; or `chunks`, when it is sent while it is made; these raise nothing,
+    and are closed when the client disconnects."""
 
     body: bytes
     status: int = 200
     media_type: bytes = JSON_TYPE
     headers: tuple[Header, ...] = ()
+    chunks: AsyncGenerator[bytes, None] | None = None
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
         return cls(encode_json(value), status)
 
 
-def error_response(error: Exception, call: Request) -> Response:
-    """The answer to what went wrong; the event of the call learns what it was."""
+def error_response(error: Exception, request: Request) -> Response:
+    """The response to an error. The request keeps what happened for its event."""
     if not isinstance(error, DeepseekError) or error.code == DeepseekError.code:
-        # The client is told nothing of the inside, the log everything.
-        call.trouble = {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
-        error = internal_error(call.request_id)
+        # The client sees nothing of the inside, the log everything.
+        request.error_fields = {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
+        error = internal_error(request.request_id)
     else:
-        call.trouble = {"error": error.code}
+        request.error_fields = {"error": error.code}
     headers: tuple[Header, ...] = ()
     if isinstance(error, BusyError):
-        seconds = error.retry_after_s or (1 if call.model is None else call.model.retry_after_s)
+        seconds = error.retry_after_s or (1 if request.model is None else request.model.retry_after_s)
         headers = ((b"retry-after", str(seconds).encode()),)
     elif isinstance(error, MethodNotAllowedError):
         headers = ((b"allow", error.allowed.encode()),)
     elif error.status == 401:
         headers = ((b"www-authenticate", b"Bearer"),)
-    return Response(route_error_body(error, call.path, call.headers), error.status, headers=headers)
+    return Response(route_error_body(error, request.path, request.headers), error.status, headers=headers)
 
 
-@dataclass(slots=True)
-class StreamingResponse:
-    """An answer that is sent while it is made. Its chunks raise nothing; a client that goes away closes them."""
-
-    chunks: AsyncGenerator[bytes, None]
-    media_type: bytes
-    status: int = 200
-
-
-#: Answers at once, or with a coroutine, or with None and later by call.tell.
-Handler = Callable[[Request], "Response | StreamingResponse | Awaitable[Response | StreamingResponse] | None"]
+#: Returns a response, or a coroutine of one, or None and calls request.respond() later.
+Handler = Callable[[Request], "Response | Awaitable[Response] | None"]
 
 
 def read_request_id(headers: Mapping[bytes, bytes]) -> str:
@@ -219,16 +233,16 @@ def read_request_id(headers: Mapping[bytes, bytes]) -> str:
     >>> read_request_id({b"x-request-id": b'"}\\n'}).startswith('"')
     False
     """
-    given = headers.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given.decode("ascii")
+    sent_id = headers.get(b"x-request-id")
+    if sent_id is not None and _REQUEST_ID.fullmatch(sent_id):
+        return sent_id.decode("ascii")
     return f"{_process_prefix}{next(_request_counter):012x}"
 
 
 def read_traceparent(headers: Mapping[bytes, bytes]) -> str:
     """The W3C traceparent, or "" when there is none or it is not valid."""
-    given = headers.get(b"traceparent")
-    return given.decode("ascii") if given is not None and _TRACEPARENT.fullmatch(given) else ""
+    sent_parent = headers.get(b"traceparent")
+    return sent_parent.decode("ascii") if sent_parent is not None and _TRACEPARENT.fullmatch(sent_parent) else ""
 
 
 def parse_header_integer(digits: bytes) -> int:

@@ -31,16 +31,16 @@ class TlsCertificate:
 
     @classmethod
     def read(cls, certificate: str, key: str) -> TlsCertificate:
-        """From files. InputError that says which of them is wrong, and how."""
-        found = cls(_read_pem(certificate, b"CERTIFICATE", "certificate"), _read_pem(key, b"PRIVATE KEY", "key"))
-        if b"ENCRYPTED" in found.key:
+        """The pair in two PEM files. InputError says which of them is wrong, and how."""
+        pair = cls(_read_pem(certificate, b"CERTIFICATE", "certificate"), _read_pem(key, b"PRIVATE KEY", "key"))
+        if b"ENCRYPTED" in pair.key:
             raise InputError(
                 f"the key {key} is locked with a passphrase",
                 expected="a key that can be read without a person, in a file that only the server may read",
                 fix="openssl pkey -in LOCKED -out KEY; chmod 600 KEY",
             )
         _load_pair(_new_context(), certificate, key)
-        return found
+        return pair
 
     def warning(self, now: datetime) -> str:
         """Which certificate, of the server or of its chain, is not valid `now`, and since or until when; "" when all
@@ -48,12 +48,16 @@ class TlsCertificate:
         x509 = need("cryptography.x509", extra="serve")
         try:
             chain = x509.load_pem_x509_certificates(self.certificate)
-            for each in chain:
-                name, begins, ends = each.subject.rfc4514_string(), each.not_valid_before_utc, each.not_valid_after_utc
-                if ends < now:
-                    return f"the certificate of {name} has expired at {ends.isoformat()}"
-                if begins > now:
-                    return f"the certificate of {name} is not valid before {begins.isoformat()}"
+            for link in chain:
+                name, valid_from, valid_until = (
+                    link.subject.rfc4514_string(),
+                    link.not_valid_before_utc,
+                    link.not_valid_after_utc,
+                )
+                if valid_until < now:
+                    return f"the certificate of {name} has expired at {valid_until.isoformat()}"
+                if valid_from > now:
+                    return f"the certificate of {name} is not valid before {valid_from.isoformat()}"
         except ValueError as error:  # OpenSSL has taken it
             return f"it cannot be told until when the certificate is valid: {error}"
         return ""
@@ -80,15 +84,15 @@ def _new_context() -> ssl.SSLContext:
     return context
 
 
-def _read_pem(path: str, what: bytes, name: str) -> bytes:
-    expected = f"a file with -----BEGIN {what.decode()}-----"
+def _read_pem(path: str, label: bytes, name: str) -> bytes:
+    expected = f"a file with -----BEGIN {label.decode()}-----"
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(
             f"the {name} {path} cannot be read: {error.strerror}", expected=expected, fix=TLS_FILES_FIX
         ) from error
-    if what + b"-----" not in data:
+    if label + b"-----" not in data:
         raise InputError(f"{path} holds no {name} in PEM", expected=expected, fix=TLS_FILES_FIX)
     return data
 

@@ -36,12 +36,12 @@ GRPC_CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
     **dict.fromkeys((400, 405, 408, 413, 415, 422, 431), grpc.StatusCode.INVALID_ARGUMENT),
 }
-#: Metadata of a call that mean the same as headers.
+#: Metadata keys that mean the same as HTTP headers.
 _METADATA_HEADERS = frozenset(("authorization", "x-request-id", "traceparent", "x-timeout-ms", "x-priority"))
 
 
 class HttpTarget(NamedTuple):
-    """The HTTP request that a remote call stands for."""
+    """The HTTP request that corresponds to a remote call."""
 
     method: str
     path: str
@@ -49,10 +49,10 @@ class HttpTarget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RpcResult:
-    """A message, or why there is none."""
+    """The message of a remote call, or the error in its place."""
 
     body: bytes
-    status: int = 200  # of HTTP
+    status: int = 200  # HTTP status
     details: str = ""
 
     @property
@@ -63,53 +63,53 @@ class RpcResult:
 async def handle_rpc(
     app: App, name: str, target: HttpTarget, context: RpcContext, body: bytes = b"", work: MessageHandler | None = None
 ) -> RpcResult:
-    """What `work` makes of a call once it is admitted, or what the route itself answers. Leaves one event behind."""
-    call = Request(target.method, target.path, read_metadata(context), app.settings, body=body)
+    """The result of `work` for a call once it is admitted, or of the route itself. Emits one event."""
+    request = Request(target.method, target.path, read_metadata(context), app.settings, body=body)
     left_s = context.time_remaining()
     if left_s is not None:
-        shorten_timeout(call, int(left_s * 1e3))
-    app.admit(call)
-    call.route = f"grpc/{name}"
-    if work is not None and call.refused is None:
-        call.handler = _as_handler(work)
-    told: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-    app.begin(call, partial(_set_response, told))
+        shorten_timeout(request, int(left_s * 1e3))
+    app.admit(request)
+    request.route = f"grpc/{name}"
+    if work is not None and request.rejection is None:
+        request.handler = _as_handler(work)
+    response_future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    app.handle(request, partial(_set_response, response_future))
     try:
-        answer = await told
-    except asyncio.CancelledError:  # the client went away, or its deadline passed
-        app.cancel(call)
-        app.report(call, 499)
+        response = await response_future
+    except asyncio.CancelledError:  # the client has disconnected, or its deadline has passed
+        app.cancel(request)
+        app.report(request, 499)
         raise
-    app.report(call, answer.status)
-    if answer.status == 200:
-        return RpcResult(answer.body)
-    return RpcResult(b"", answer.status, _error_sentence(answer.body))
+    app.report(request, response.status)
+    if response.status == 200:
+        return RpcResult(response.body)
+    return RpcResult(b"", response.status, _error_sentence(response.body))
 
 
-def _set_response(told: asyncio.Future[Response], _: Request, answer: Response) -> None:
-    if not told.done():  # its client may be gone
-        told.set_result(answer)
+def _set_response(response_future: asyncio.Future[Response], _: Request, response: Response) -> None:
+    if not response_future.done():  # its client may have disconnected
+        response_future.set_result(response)
 
 
 def read_metadata(context: RpcContext) -> dict[bytes, bytes]:
-    """The metadata that mean something here. What stands twice is joined, as by HTTP/2, so neither of both holds."""
-    found: dict[bytes, bytes] = {}
+    """The metadata that are headers here. Values of one key are joined, as in HTTP/2, so that neither is valid."""
+    headers: dict[bytes, bytes] = {}
     for key, value in context.invocation_metadata() or ():
         if key in _METADATA_HEADERS:
             name, text = key.encode(), value if isinstance(value, bytes) else value.encode("utf-8", "replace")
-            found[name] = found[name] + b", " + text if name in found else text
-    return found
+            headers[name] = headers[name] + b", " + text if name in headers else text
+    return headers
 
 
 def _as_handler(work: MessageHandler) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    async def handler(call: Request) -> Response:
-        return Response(await work(call))
+    async def handler(request: Request) -> Response:
+        return Response(await work(request))
 
     return handler
 
 
 def _error_sentence(body: bytes) -> str:
-    """The sentence of an error body."""
+    """The error of a body as one sentence."""
     error = msgspec.json.decode(body)["error"]
     if isinstance(error, str):
         return error

@@ -42,7 +42,7 @@ from deepseek.serve.protocols.tensors import (
     file_element,
 )
 
-#: Where a datatype's elements stand in typed contents. FP16 has no place there.
+#: Datatype -> field of typed contents. FP16 has none.
 CONTENTS_FIELDS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -53,27 +53,27 @@ CONTENTS_FIELDS = {
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
 }
-SLICE_VALUES = 1 << 14  # that are taken in one call
-ROW_CELLS = 2  # what reading or writing a row costs, in cells of models.INLINE_CELLS
+SLICE_VALUES = 1 << 14  # converted in one call
+ROW_CELLS = 2  # cost of reading or writing a row, in cells of registry.MAX_INLINE_CELLS
 
 
-async def infer(call: Request, model: ServedModel, request: Any) -> Any:
+async def infer(request: Request, model: ServedModel, message: Any) -> Any:
     """The ModelInferResponse to a ModelInferRequest. InputError for tensors that do not fit."""
-    check_version(model, request.model_version)
-    if "timeout" in request.parameters:
-        apply_timeout(call, request.parameters["timeout"].int64_param)
-    if "allow_infinite" in request.parameters:
-        apply_allow_infinite(call, request.parameters["allow_infinite"].bool_param)
-    names = [output.name for output in request.outputs]
+    check_version(model, message.model_version)
+    if "timeout" in message.parameters:
+        apply_timeout(request, message.parameters["timeout"].int64_param)
+    if "allow_infinite" in message.parameters:
+        apply_allow_infinite(request, message.parameters["allow_infinite"].bool_param)
+    names = [output.name for output in message.outputs]
     check_outputs(names, model)
-    for output in request.outputs:
+    for output in message.outputs:
         check_output_parameters(output.parameters)
-    read = partial(read_request_rows, request, model, call.settings.max_rows)
-    num_bytes = len(call.body)
+    read = partial(read_request_rows, message, model, request.settings.max_rows)
+    num_bytes = len(request.body)
     rows = await (model.offload(num_bytes // 32, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
-    _, prediction = await model.predict(call, rows)
+    _, prediction = await model.predict(request, rows)
     return await model.offload(
-        response_cells(prediction, len(rows), ROW_CELLS), build_response, request, model, names, prediction
+        response_cells(prediction, len(rows), ROW_CELLS), build_response, message, model, names, prediction
     )
 
 
@@ -87,22 +87,22 @@ def check_version(model: ServedModel, version: str) -> None:
         )
 
 
-def read_request_rows(request: Any, model: ServedModel, max_rows: int) -> ColumnarRows | Tensors:
+def read_request_rows(message: Any, model: ServedModel, max_rows: int) -> ColumnarRows | Tensors:
     """The rows of a request. InputError when its tensors do not fit, TooLargeError above `max_rows`."""
-    raws = request.raw_input_contents
-    if not request.inputs or (raws and len(raws) != len(request.inputs)):
+    raws = message.raw_input_contents
+    if not message.inputs or (raws and len(raws) != len(message.inputs)):
         raise InputError(
-            f"{len(request.inputs)} inputs have {len(raws)} raw contents",
+            f"{len(message.inputs)} inputs have {len(raws)} raw contents",
             expected="inputs, and for each its raw_input_contents or its contents",
             fix="give one raw content for each input, in their order, or none at all",
         )
     tensors, files = [], file_columns(model)
-    for place, entry in enumerate(request.inputs):
+    for index, entry in enumerate(message.inputs):
         name = entry.name
         datatype, shape = check_datatype_and_shape(name, entry.datatype, list(entry.shape), max_rank(model))
         num_values = math.prod(shape)
         if raws:
-            values = decode_raw(name, datatype, raws[place], num_values, files)
+            values = decode_raw(name, datatype, raws[index], num_values, files)
         else:
             values = _typed_values(name, datatype, entry.contents, num_values, files)
         tensors.append(Tensor(name, datatype, tuple(shape), values))
@@ -111,52 +111,52 @@ def read_request_rows(request: Any, model: ServedModel, max_rows: int) -> Column
 
 
 def _typed_values(name: str, datatype: str, contents: Any, num_values: int, files: Collection[str]) -> Values:
-    """The elements of typed contents."""
+    """The elements of a tensor from typed contents."""
     if datatype not in CONTENTS_FIELDS:
         raise InputError(
             f"{name[:100]!r} is {datatype} in typed contents",
             expected="raw_input_contents for this datatype",
             fix="send the raw bytes of the tensor",
         )
-    found = getattr(contents, CONTENTS_FIELDS[datatype])
-    if len(found) != num_values:
-        raise count_error(name, f"{len(found)} values in {CONTENTS_FIELDS[datatype]}", num_values)
+    elements = getattr(contents, CONTENTS_FIELDS[datatype])
+    if len(elements) != num_values:
+        raise count_error(name, f"{len(elements)} values in {CONTENTS_FIELDS[datatype]}", num_values)
     if datatype != "BYTES":
-        check_integers(name, datatype, found)
-        return _numeric_values(found, datatype)
+        check_integers(name, datatype, elements)
+        return _numeric_values(elements, datatype)
     if name in files:
-        return [file_element(bytes(element)) for element in found]
+        return [file_element(bytes(element)) for element in elements]
     try:
-        return [element.decode() for element in found]
+        return [element.decode() for element in elements]
     except UnicodeDecodeError as error:
         raise InputError(
             f"{name[:100]!r} holds bytes that are not UTF-8", expected="text", fix="write each element as UTF-8"
         ) from error
 
 
-def _numeric_values(found: Any, datatype: str) -> Values:
-    """Numbers of typed contents as an array. Some thousand at a time: one call for all would hold Python's lock."""
-    if len(found) <= SLICE_VALUES:
-        return np.array(found, bool if datatype == "BOOL" else None)
+def _numeric_values(elements: Any, datatype: str) -> Values:
+    """Numbers of typed contents as an array, some thousand at a time: one call for all would hold Python's lock."""
+    if len(elements) <= SLICE_VALUES:
+        return np.array(elements, bool if datatype == "BOOL" else None)
     wide = {"b": np.dtype(bool), "f": np.dtype(np.float64), "u": np.dtype(np.uint64), "i": np.dtype(np.int64)}
-    array = np.empty(len(found), wide[DTYPES[datatype].kind])
-    for start in range(0, len(found), SLICE_VALUES):
-        array[start : start + SLICE_VALUES] = found[start : start + SLICE_VALUES]
+    array = np.empty(len(elements), wide[DTYPES[datatype].kind])
+    for start in range(0, len(elements), SLICE_VALUES):
+        array[start : start + SLICE_VALUES] = elements[start : start + SLICE_VALUES]
     return array
 
 
-def build_response(request: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
-    """The answer with the outputs `names`, or with all."""
-    answer = ModelInferResponse(model_name=model.name, model_version=model.version, id=request.id)
+def build_response(message: Any, model: ServedModel, names: list[str], prediction: Prediction) -> Any:
+    """The response message with the outputs `names`, or with all."""
+    response = ModelInferResponse(model_name=model.name, model_version=model.version, id=message.id)
     arrays = output_tensors(prediction)
     for name in names or arrays:
         array = arrays[name]
         datatype, raw = encode_raw(array)
-        output = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        if request.raw_input_contents:
-            answer.raw_output_contents.append(raw)
+        output = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
+        if message.raw_input_contents:
+            response.raw_output_contents.append(raw)
         elif datatype == "BYTES":
             output.contents.bytes_contents.extend(text.encode() for text in array.ravel().tolist())
         else:
             getattr(output.contents, CONTENTS_FIELDS[datatype]).extend(array.ravel().astype(DTYPES[datatype]).tolist())
-    return answer
+    return response

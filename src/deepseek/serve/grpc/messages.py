@@ -2,8 +2,8 @@
 
     request = ModelInferRequest.FromString(body)
 
-What travels are numbers and types; names are ours to read. They live in a pool of their own, so that another package of
-this process may hold the protocol too.
+The wire holds numbers and types; names are for reading only. The messages have a descriptor pool of their own, so that
+another package of this process may define the protocol too.
 
 Source of numbers and types: Open Inference Protocol, inference_grpc.md; the repository, stream, config and parameter
 messages are Triton's; health is grpc.health.v1.
@@ -61,7 +61,7 @@ MESSAGE_TABLE = {
 
 
 def _build_classes() -> dict[str, Any]:
-    """The classes of the table's messages."""
+    """Message classes by name, built from the table."""
     file = descriptor_pb2.FileDescriptorProto(name="deepseek/inference.proto", package=PACKAGE, syntax="proto3")
     for name, fields in MESSAGE_TABLE.items():
         message = file.message_type.add(name=name)
@@ -75,7 +75,7 @@ def _build_classes() -> dict[str, Any]:
 
 
 def _add_field(message: Any, words: list[str]) -> None:
-    """One field of a message."""
+    """Add one field to a message."""
     number, *kind, name = words
     if kind[0] == "map":
         entry = message.nested_type.add(name=name.title().replace("_", "") + "Entry")
@@ -102,7 +102,7 @@ _classes = _build_classes()
 
 
 def message_class(name: str) -> Any:
-    """The class of a message of the table."""
+    """The class of a message in the table."""
     return _classes[name]
 
 

@@ -17,30 +17,30 @@ from deepseek.serve.grpc.service import InferenceService
 
 MAX_STREAMS = 1_024  # calls at a time on one connection
 MAX_METADATA_BYTES = 64 * 1024
-#: Of answers, which hold what was asked for and not more: the bound is that of a message's length.
+#: Responses are limited by the length of a message alone: they hold what was requested.
 MAX_RESPONSE_BYTES = 2**31 - 1
 
 
 class GrpcServer:
-    """A server that runs. `port` is the one that it listens at."""
+    """A running gRPC server that listens at `port`."""
 
     def __init__(self, server: grpc.aio.Server, port: int, secret: _CertificateSource | None = None) -> None:
         self._server = server
         self.port = port
-        self._secret = secret
+        self._certificates = secret
 
     def renew(self, tls: TlsCertificate) -> None:
-        """Show whoever connects from now on another certificate, if this server shows any."""
-        if self._secret is not None:
-            self._secret.tls = tls
+        """Use another certificate for new connections, if this server uses one."""
+        if self._certificates is not None:
+            self._certificates.tls = tls
 
     async def stop(self, grace_s: float) -> None:
-        """Take no new calls, and return when those in work have ended, after `grace_s` at the latest."""
+        """Accept no new calls, and return when the running ones have ended, after `grace_s` at the latest."""
         await self._server.stop(grace_s)
 
 
 class _CertificateSource:
-    """The certificate of the moment: gRPC asks for it before each handshake, in a thread of its own."""
+    """The current certificate: gRPC calls configuration() before each handshake, in a thread of its own."""
 
     def __init__(self, tls: TlsCertificate) -> None:
         self.tls = tls
@@ -67,16 +67,16 @@ async def start_grpc(app: App, host: str, port: int, *, tls: TlsCertificate | No
     secret = _CertificateSource(tls) if tls is not None else None
     try:
         if secret is None:
-            found = server.add_insecure_port(f"{shown}:{port}")
+            bound_port = server.add_insecure_port(f"{shown}:{port}")
         else:
             credentials = grpc.dynamic_ssl_server_credentials(secret.configuration(), secret.configuration)
-            found = server.add_secure_port(f"{shown}:{port}", credentials)
+            bound_port = server.add_secure_port(f"{shown}:{port}", credentials)
     except RuntimeError as error:
         raise _bind_error(host, port) from error
-    if not found:
+    if not bound_port:
         raise _bind_error(host, port)
     await server.start()
-    return GrpcServer(server, found, secret)
+    return GrpcServer(server, bound_port, secret)
 
 
 def _bind_error(host: str, port: int) -> InputError:

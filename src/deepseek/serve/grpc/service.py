@@ -1,6 +1,6 @@
 """The methods of GRPCInferenceService and of grpc.health.v1.Health.
 
-Bodies come and go as bytes: what does not parse is refused by us, with words, before it is anything else.
+Messages come and go as bytes: one that does not parse is refused here, with a sentence, before anything else.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ RpcMethod = Callable[[bytes, RpcContext], Awaitable[bytes]]
 
 
 class InferenceService:
-    """Answers remote calls out of an application."""
+    """Answers remote calls through an application."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
-        """What a gRPC server is given."""
+        """The method handlers for a gRPC server."""
         methods: dict[str, RpcMethod] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
@@ -74,23 +74,23 @@ class InferenceService:
         )
 
     async def _server_live(self, body: bytes, context: RpcContext) -> bytes:
-        outcome = await self._through("ServerLive", _LIVE, context)
+        outcome = await self._handle("ServerLive", _LIVE, context)
         return _serialize(messages.ServerLiveResponse(live=outcome.status == 200))
 
     async def _server_ready(self, body: bytes, context: RpcContext) -> bytes:
-        outcome = await self._through("ServerReady", _READY, context)
+        outcome = await self._handle("ServerReady", _READY, context)
         return _serialize(messages.ServerReadyResponse(ready=outcome.status == 200))
 
     async def _model_ready(self, body: bytes, context: RpcContext) -> bytes:
-        request = await _parse_message(messages.ModelRequest, body, context)
-        outcome = await self._through("ModelReady", _model_target(request, "/ready"), context)
+        message = await _parse_message(messages.ModelRequest, body, context)
+        outcome = await self._handle("ModelReady", _model_target(message, "/ready"), context)
         if outcome.status == 401:
             await _abort(context, outcome)
         return _serialize(messages.ModelReadyResponse(ready=outcome.status == 200))
 
     async def _server_metadata(self, body: bytes, context: RpcContext) -> bytes:
-        made = messages.ServerMetadataResponse(name="deepseek", version=__version__, extensions=EXTENSIONS)
-        return await self._told("ServerMetadata", _SERVER, context, made)
+        message = messages.ServerMetadataResponse(name="deepseek", version=__version__, extensions=EXTENSIONS)
+        return await self._respond_constant("ServerMetadata", _SERVER, context, message)
 
     async def _model_metadata(self, body: bytes, context: RpcContext) -> bytes:
         def make(model: ServedModel) -> Any:
@@ -99,7 +99,7 @@ class InferenceService:
                 platform=platform_name(model), inputs=input_metadata(model), outputs=output_metadata(model),
             )  # fmt: skip
 
-        return await self._of_model("ModelMetadata", body, context, make)
+        return await self._respond_about_model("ModelMetadata", body, context, make)
 
     async def _model_config(self, body: bytes, context: RpcContext) -> bytes:
         def make(model: ServedModel) -> Any:
@@ -115,16 +115,16 @@ class InferenceService:
             config = {"name": model.name, "platform": kind, "backend": kind, "input": inputs, "output": outputs}
             return messages.ModelConfigResponse(config=config)
 
-        return await self._of_model("ModelConfig", body, context, make)
+        return await self._respond_about_model("ModelConfig", body, context, make)
 
     async def _repository_index(self, body: bytes, context: RpcContext) -> bytes:
-        request = await _parse_message(messages.RepositoryIndexRequest, body, context)
+        message = await _parse_message(messages.RepositoryIndexRequest, body, context)
 
         async def work(_: Request) -> bytes:
-            found = await list_repository(self._app.models, self._app.loader, ready=request.ready)
-            return _serialize(messages.RepositoryIndexResponse(models=found))
+            entries = await list_repository(self._app.models, self._app.loader, ready=message.ready)
+            return _serialize(messages.RepositoryIndexResponse(models=entries))
 
-        outcome = await self._through(
+        outcome = await self._handle(
             "RepositoryIndex", HttpTarget("POST", f"{REPOSITORY_PATH}/index"), context, b"", work
         )
         if outcome.status != 200:
@@ -138,12 +138,12 @@ class InferenceService:
         return await self._manage("unload", body, context)
 
     async def _manage(self, verb: str, body: bytes, context: RpcContext) -> bytes:
-        """What the route over HTTP does with the same parameters; the answer says that it is done, no more."""
-        request = await _parse_message(messages.RepositoryModelRequest, body, context)
-        parameters = {name: _parameter_value(each) for name, each in request.parameters.items()}
-        target = HttpTarget("POST", f"{REPOSITORY_PATH}/models/{request.model_name}/{verb}")
+        """Load or unload through the HTTP route, with the same parameters. The response message is empty."""
+        message = await _parse_message(messages.RepositoryModelRequest, body, context)
+        parameters = {name: _parameter_value(each) for name, each in message.parameters.items()}
+        target = HttpTarget("POST", f"{REPOSITORY_PATH}/models/{message.model_name}/{verb}")
         body = msgspec.json.encode({"parameters": parameters})
-        outcome = await self._through(f"RepositoryModel{verb.title()}", target, context, body)
+        outcome = await self._handle(f"RepositoryModel{verb.title()}", target, context, body)
         if outcome.status != 200:
             await _abort(context, outcome)
         return _serialize(messages.Nothing())
@@ -155,80 +155,82 @@ class InferenceService:
         return outcome.body
 
     async def _model_stream_infer(self, bodies: AsyncIterator[bytes], context: RpcContext) -> AsyncIterator[bytes]:
-        """Answers in the order of the requests; what one of them is refused with ends that one alone."""
-        waiting: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(MAX_STREAM_IN_FLIGHT)
-        reader = asyncio.create_task(self._read_stream(bodies, context, waiting))
+        """Responses in the order of the requests; an error ends its own request alone."""
+        pending: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(MAX_STREAM_IN_FLIGHT)
+        reader = asyncio.create_task(self._read_stream(bodies, context, pending))
         try:
-            while (task := await waiting.get()) is not None:
+            while (task := await pending.get()) is not None:
                 yield await task
             await reader
         finally:
             reader.cancel()
-            while not waiting.empty():
-                left = waiting.get_nowait()
-                if left is not None:
-                    left.cancel()
+            while not pending.empty():
+                unread = pending.get_nowait()
+                if unread is not None:
+                    unread.cancel()
 
     async def _read_stream(
-        self, bodies: AsyncIterator[bytes], context: RpcContext, waiting: asyncio.Queue[asyncio.Task[bytes] | None]
+        self, bodies: AsyncIterator[bytes], context: RpcContext, pending: asyncio.Queue[asyncio.Task[bytes] | None]
     ) -> None:
         try:
             async for body in bodies:
-                await waiting.put(asyncio.create_task(self._streamed(body, context)))
+                await pending.put(asyncio.create_task(self._infer_streamed(body, context)))
         finally:
-            await waiting.put(None)
+            await pending.put(None)
 
-    async def _streamed(self, body: bytes, context: RpcContext) -> bytes:
+    async def _infer_streamed(self, body: bytes, context: RpcContext) -> bytes:
         outcome = await self._infer("ModelStreamInfer", body, context)
         if outcome.status != 200:
             return _serialize(messages.ModelStreamInferResponse(error_message=outcome.details))
-        # Field 2 of ModelStreamInferResponse, of wire type 2, is the answer as it is: no second copy through objects.
+        # Field 2 of ModelStreamInferResponse, of wire type 2, is the response message: no second copy through objects.
         return b"\x12" + _encode_varint(len(outcome.body)) + outcome.body
 
     async def _infer(self, name: str, body: bytes, context: RpcContext) -> RpcResult:
-        request, error = await offload(len(body), _parse_infer_request, body)
+        message, error = await offload(len(body), _parse_infer_request, body)
 
-        async def work(call: Request) -> bytes:
+        async def work(request: Request) -> bytes:
             if error is not None:
                 raise error
-            call.model = model = self._app.models.pick(request.model_name, call, request.model_version)
-            return _serialize(await infer(call, model, request))
+            request.model = model = self._app.models.pick(message.model_name, request, message.model_version)
+            return _serialize(await infer(request, model, message))
 
-        # Bytes that are no request are refused as one for any model would be: only after the look at its key.
-        target = HttpTarget("POST", f"/v2/models/{request.model_name}/infer") if request is not None else _ANY_MODEL
-        return await self._through(name, target, context, body, work)
+        # Bytes that do not parse are refused like a request to any model: only after its key was checked.
+        target = HttpTarget("POST", f"/v2/models/{message.model_name}/infer") if message is not None else _ANY_MODEL
+        return await self._handle(name, target, context, body, work)
 
     async def _check(self, body: bytes, context: RpcContext) -> bytes:
-        request = await _parse_message(messages.HealthCheckRequest, body, context)
-        if request.service not in ("", SERVICE):
+        message = await _parse_message(messages.HealthCheckRequest, body, context)
+        if message.service not in ("", SERVICE):
             await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}. Expected: {SERVICE}."
+                grpc.StatusCode.NOT_FOUND, f"there is no service {message.service[:100]!r}. Expected: {SERVICE}."
             )
-        outcome = await self._through("Health", _READY, context)
+        outcome = await self._handle("Health", _READY, context)
         return _serialize(messages.HealthCheckResponse(status=1 if outcome.status == 200 else 2))
 
-    async def _told(self, name: str, target: HttpTarget, context: RpcContext, message: Any) -> bytes:
-        """A message that is the same for everybody who may ask."""
-        outcome = await self._through(name, target, context)
+    async def _respond_constant(self, name: str, target: HttpTarget, context: RpcContext, message: Any) -> bytes:
+        """A message that is the same for every admitted request."""
+        outcome = await self._handle(name, target, context)
         if outcome.status != 200:
             await _abort(context, outcome)
         return _serialize(message)
 
-    async def _of_model(self, name: str, body: bytes, context: RpcContext, make: Callable[[ServedModel], Any]) -> bytes:
+    async def _respond_about_model(
+        self, name: str, body: bytes, context: RpcContext, make: Callable[[ServedModel], Any]
+    ) -> bytes:
         """A message about one model."""
-        request = await _parse_message(messages.ModelRequest, body, context)
+        message = await _parse_message(messages.ModelRequest, body, context)
 
-        async def work(call: Request) -> bytes:
-            call.model = model = self._app.models.pick(request.name, call, request.version)
-            check_version(model, request.version)
+        async def work(request: Request) -> bytes:
+            request.model = model = self._app.models.pick(message.name, request, message.version)
+            check_version(model, message.version)
             return _serialize(make(model))
 
-        outcome = await self._through(name, HttpTarget("GET", f"/v2/models/{request.name}"), context, b"", work)
+        outcome = await self._handle(name, HttpTarget("GET", f"/v2/models/{message.name}"), context, b"", work)
         if outcome.status != 200:
             await _abort(context, outcome)
         return outcome.body
 
-    async def _through(
+    async def _handle(
         self, name: str, target: HttpTarget, context: RpcContext, body: bytes = b"", work: MessageHandler | None = None
     ) -> RpcResult:
         return await handle_rpc(self._app, name, target, context, body, work)
@@ -237,24 +239,24 @@ class InferenceService:
 _ANY_MODEL = HttpTarget("GET", "/v1/models")
 
 
-def _model_target(request: Any, rest: str) -> HttpTarget:
-    version = f"/versions/{request.version}" if request.version else ""
-    return HttpTarget("GET", f"/v2/models/{request.name}{version}{rest}")
+def _model_target(message: Any, rest: str) -> HttpTarget:
+    version = f"/versions/{message.version}" if message.version else ""
+    return HttpTarget("GET", f"/v2/models/{message.name}{version}{rest}")
 
 
 def _parameter_value(parameter: Any) -> Any:
-    """What a parameter says; bytes, of which none mean anything here, are left out."""
+    """The value of a parameter; None for bytes, which have no meaning here."""
     kind = parameter.WhichOneof("choice")
     return None if kind in (None, "bytes_param") else getattr(parameter, kind)
 
 
 def _serialize(message: Any) -> bytes:
-    found: bytes = message.SerializeToString()
-    return found
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _parse_infer_request(body: bytes) -> tuple[Any, DeepseekError | None]:
-    """The message, or what is wrong with it."""
+    """The parsed message, or the error why it is refused."""
     try:
         if len(body) > INLINE_BYTES:
             check_message(body)
@@ -266,7 +268,7 @@ def _parse_infer_request(body: bytes) -> tuple[Any, DeepseekError | None]:
 
 
 async def _parse_message(kind: Any, body: bytes, context: RpcContext) -> Any:
-    """A message that has no tensors."""
+    """A parsed message without tensors. Aborts the call when it is too large or does not parse."""
     if len(body) > INLINE_BYTES:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(body_too_large_error(INLINE_BYTES)))
     try:
@@ -293,9 +295,9 @@ def _encode_varint(number: int) -> bytes:
     >>> _varint(5), _varint(300)
     (b'\\x05', b'\\xac\\x02')
     """
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)

@@ -7,9 +7,9 @@
     kernel
            deals out connections)
 
-That a child died, was killed or was started again is told to one of those that live, which logs and counts it.
-Each child tells the parent every second what it has counted, and hears what the others have, so that any of them can
-answer /metrics and /v1/stats for all. What a child counted that died is kept, so that no counter ever falls. Which
+That a child died, was killed or was started again is reported to one that lives, which logs and counts it.
+Each child sends its counters to the parent every second and receives those of the others, so that any of them can
+answer /metrics and /v1/stats for all. The counters of a dead child are kept, so that no counter ever falls. Which
 models of a repository are served is decided by the parent for all of them (group_sync.py).
 """
 
@@ -45,18 +45,18 @@ STOPPED_TIMEOUT_S = 3.0  # the same of one that was stopped, as the system says:
 
 
 class GroupError(DeepseekError):
-    """A front end did not start; it has said why itself."""
+    """A front end did not start; it has printed the reason itself."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a parent tells a front end that it starts: the socket between them, its place in the group, the port, and
-    that of gRPC where it is the one to speak it, else 0."""
+    """What a parent passes to a front end that it starts: the descriptor of the socket between them, its index in the
+    group, the port, and the port of gRPC where it is the one that speaks it, else 0."""
 
     descriptor: int
-    place: int
+    index: int
     port: int
     grpc_port: int = 0
 
@@ -73,45 +73,45 @@ class Membership:
         return cls(*map(int, parts))
 
     def __str__(self) -> str:
-        return f"{self.descriptor}:{self.place}:{self.port}:{self.grpc_port}"
+        return f"{self.descriptor}:{self.index}:{self.port}:{self.grpc_port}"
 
 
 class GroupMember:
-    """What a front end of a group knows of the others, and tells them."""
+    """A front end of a group, in its own process: what it knows of the others, and sends them."""
 
     def __init__(self, membership: Membership) -> None:
         self.others: dict[str, Any] = {}
-        self.ended: set[str] = set()  # those of the others that live no more
+        self.ended: set[str] = set()  # keys of the others that have ended
         self.state: Callable[[], Any] = dict
         self.channel = Channel()
-        self.channel.told |= {"counts": self.others.update, "ended": self.ended.update}
+        self.channel.listeners |= {"counts": self.others.update, "ended": self.ended.update}
         self._control = socket.socket(fileno=membership.descriptor)
 
     async def join(self, parent_gone: Callable[[], None]) -> None:
         """Connect to the parent, once the event loop runs."""
         await self.channel.connect(self._control)
         loop = asyncio.get_running_loop()
-        self._hearing = loop.create_task(self._hear(parent_gone))
-        self._telling = loop.create_task(self._tell())
+        self._listen_task = loop.create_task(self._listen(parent_gone))
+        self._report_task = loop.create_task(self._report_state())
 
     def tell_ready(self, line: dict[str, Any]) -> None:
-        """The models are open and connections are taken."""
-        self.channel.tell("ready", line)
+        """Tell the parent that the models are open and connections are accepted."""
+        self.channel.notify("ready", line)
 
     def leave(self) -> None:
-        """The last word."""
-        self._telling.cancel()
-        self._hearing.cancel()
-        self.channel.tell("state", self.state())
+        """Send the counters for the last time."""
+        self._report_task.cancel()
+        self._listen_task.cancel()
+        self.channel.notify("state", self.state())
 
-    async def _hear(self, parent_gone: Callable[[], None]) -> None:
+    async def _listen(self, parent_gone: Callable[[], None]) -> None:
         await self.channel.listen()
         parent_gone()
 
-    async def _tell(self) -> None:
+    async def _report_state(self) -> None:
         while True:
             await asyncio.sleep(STATE_INTERVAL_S)
-            self.channel.tell("state", self.state())
+            self.channel.notify("state", self.state())
 
 
 class FrontEndGroup:
@@ -132,37 +132,37 @@ class FrontEndGroup:
         `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
         `splits`: what they load from, and deal requests by, as in create_app()."""
         self._renews = renews
-        self._everyone = GroupDeployment()
-        self._loader = RepositoryLoader(self._everyone, repository, splits) if repository is not None else None
-        self._leading = None if self._loader is None else GroupLeader(self._loader, self._everyone, num_front_ends)
+        self._deployment = GroupDeployment()
+        self._loader = RepositoryLoader(self._deployment, repository, splits) if repository is not None else None
+        self._leader = None if self._loader is None else GroupLeader(self._loader, self._deployment, num_front_ends)
         self._port = port
         self._grpc_port = grpc_port
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, MemberProcess] = {}
         self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
-        self._ended: list[str] = []  # those that died
-        self._events: list[dict[str, Any]] = []  # of the children's lives, which no child has been told yet
+        self._wait_for_exit: list[str] = []  # keys of the children that died
+        self._events: list[dict[str, Any]] = []  # fields of events that no child has received yet
         self._num_signals = 0
         self._stopping = asyncio.Event()
 
     async def serve(self) -> None:
-        """From the start of the children to their end. GroupError when one cannot start at all."""
+        """Run the children until a signal. GroupError when one cannot start at all."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
         if self._renews:
             loop.add_signal_handler(signal.SIGHUP, self._renew)
-        keepers = [loop.create_task(self._keep(place)) for place in range(self._num_front_ends)]
+        keepers = [loop.create_task(self._keep(index)) for index in range(self._num_front_ends)]
         leading, watching = loop.create_task(self._lead()), loop.create_task(self._watch())
         try:
             await self._all_ready(keepers, leading)
             await self._stopping.wait()
         finally:
             self._stopping.set()
-            if self._leading is not None:
-                self._leading.stop()
-            # Their keepers go on listening: a child answers what it has accepted, also what it has to ask us for.
+            if self._leader is not None:
+                self._leader.stop()
+            # Their keepers go on listening: a child answers what it has accepted, and may need us for that.
             await asyncio.gather(*(member.end() for member in list(self._members.values())))
             for task in (*keepers, leading, watching):
                 task.cancel()
@@ -170,29 +170,31 @@ class FrontEndGroup:
                 await self._loader.close()
 
     async def _lead(self) -> None:
-        if self._leading is not None:
-            await self._leading.start()
+        if self._leader is not None:
+            await self._leader.start()
 
     async def _watch(self) -> None:
-        """Kill children that say nothing any more; others take their place."""
+        """Kill children that send nothing any more; others take their place."""
         loop = asyncio.get_running_loop()
         looked_s = loop.time()
         while True:
             await asyncio.sleep(LIVENESS_INTERVAL_S)
-            stood_still = loop.time() - looked_s > 2 * LIVENESS_INTERVAL_S  # this process itself: it has not heard them
+            stood_still = (
+                loop.time() - looked_s > 2 * LIVENESS_INTERVAL_S
+            )  # this process itself, so it has not received their messages
             looked_s = loop.time()
             for member in self._members.values():
-                heard_s = member.channel.heard_s
+                heard_s = member.channel.last_message_s
                 silent_s = looked_s - heard_s if heard_s and not stood_still else 0.0
-                if silent_s > SILENCE_TIMEOUT_S or (silent_s > STOPPED_TIMEOUT_S and member.stopped):
-                    what = "was stopped" if member.stopped else "says nothing any more"
-                    self._everyone.leave(member)
-                    warning = f"process {member.pid} {what}"
+                if silent_s > SILENCE_TIMEOUT_S or (silent_s > STOPPED_TIMEOUT_S and member.is_stopped):
+                    problem = "was stopped" if member.is_stopped else "says nothing any more"
+                    self._deployment.leave(member)
+                    warning = f"process {member.pid} {problem}"
                     self._report(member, {"state": "a front end is killed", "warning": warning})
                     member.kill()
 
     async def _all_ready(self, keepers: list[asyncio.Task[None]], leading: asyncio.Task[None]) -> None:
-        """Print the ready line once all are; a child that ends before that ends everything."""
+        """Print the ready line once all children are ready. A child that ends before that ends everything."""
         while len(ready := [member.line for member in self._members.values() if member.line]) < self._num_front_ends:
             if self._stopping.is_set():
                 return
@@ -212,40 +214,42 @@ class FrontEndGroup:
             member.signal(signal.SIGTERM)
 
     def _renew(self) -> None:
-        """Files were renewed: each child reads its own."""
+        """Let each child read its files again."""
         for member in self._members.values():
             if member.line is not None:  # one that is not ready yet reads them anyway, and may not listen to the signal
                 member.signal(signal.SIGHUP)
 
-    async def _keep(self, place: int) -> None:
-        """Let a child run, and start it again when it dies. Returns when its first start fails."""
+    async def _keep(self, index: int) -> None:
+        """Run a child, and start it again when it dies. Returns when its first start fails."""
         pause_s = FIRST_PAUSE_S
         was_ready = False
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_s = loop.time()
-            member = self._members[place] = MemberProcess(place, self._port, 0 if place else self._grpc_port)
-            member.channel.told["taken"] = partial(self._tell_others, member, "taken")
-            if self._leading is not None:
-                self._leading.answer(member)
-            await member.run(self._heard, self._states, self._ended, partial(self._is_ready, again=was_ready))
-            self._everyone.leave(member)
-            self._has_ended(member)
+            member = self._members[index] = MemberProcess(index, self._port, 0 if index else self._grpc_port)
+            member.channel.listeners["taken"] = partial(self._tell_others, member, "taken")
+            if self._leader is not None:
+                self._leader.answer(member)
+            await member.run(
+                self._share_state, self._states, self._wait_for_exit, partial(self._on_ready, again=was_ready)
+            )
+            self._deployment.leave(member)
+            self._on_ended(member)
             was_ready = was_ready or member.line is not None
             if not was_ready:
                 return
             pause_s = FIRST_PAUSE_S if loop.time() - started_s > SETTLED_S else min(2 * pause_s, LAST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
-    def _is_ready(self, member: MemberProcess, *, again: bool) -> None:
-        """A child takes requests, `again` in the place of one that died."""
+    def _on_ready(self, member: MemberProcess, *, again: bool) -> None:
+        """Report that a child takes requests; `again`: in the place of one that died."""
         if again:
             fields = {"state": "a front end was started again", "pid": member.pid}
             self._report(None, fields | {"process": "front_end", "change": "restarted"})
         self._deliver()
 
-    def _has_ended(self, member: MemberProcess) -> None:
-        self._ended.append(member.key)
+    def _on_ended(self, member: MemberProcess) -> None:
+        self._wait_for_exit.append(member.key)
         self._tell_others(member, "ended", [member.key])
         if member.line is not None and not self._stopping.is_set():
             warning = "what it had accepted is lost; another is started in its place"
@@ -253,74 +257,74 @@ class FrontEndGroup:
             self._report(member, fields | {"process": "front_end", "change": "died"})
 
     def _report(self, about: MemberProcess | None, fields: dict[str, Any]) -> None:
-        """Let one child log and count what happened to another, once: now, or as soon as one is ready."""
+        """Let one child log and count what happened to another: now, or as soon as one is ready."""
         self._events.append(fields)
         self._deliver(about)
 
     def _deliver(self, about: MemberProcess | None = None) -> None:
         for member in self._members.values():
-            if member is not about and member.line is not None and not member.channel.gone:
+            if member is not about and member.line is not None and not member.channel.is_closed:
                 events, self._events = self._events, []
                 for fields in events:
-                    member.channel.tell("event", fields)
+                    member.channel.notify("event", fields)
                 return
 
-    def _heard(self, member: MemberProcess, state: Any) -> None:
-        """A child has told what it counted: the others hear it."""
+    def _share_state(self, member: MemberProcess, state: Any) -> None:
+        """Pass the counters of a child to the others."""
         self._states[member.key] = state
         self._tell_others(member, "counts", {member.key: state})
 
-    def _tell_others(self, member: MemberProcess, what: str, content: Any) -> None:
+    def _tell_others(self, member: MemberProcess, topic: str, content: Any) -> None:
         for other in self._members.values():
             if other is not member:
-                other.channel.tell(what, content)
+                other.channel.notify(topic, content)
 
 
 class MemberProcess:
-    """A child, seen from its parent."""
+    """The process of a child, seen from its parent."""
 
-    def __init__(self, place: int, port: int, grpc_port: int = 0) -> None:
-        self._control, theirs = socket.socketpair()
-        with theirs:
+    def __init__(self, index: int, port: int, grpc_port: int = 0) -> None:
+        self._control, child_end = socket.socketpair()
+        with child_end:
             self._process = subprocess.Popen(
-                member_command(Membership(theirs.fileno(), place, port, grpc_port)),
-                pass_fds=[theirs.fileno()],
+                member_command(Membership(child_end.fileno(), index, port, grpc_port)),
+                pass_fds=[child_end.fileno()],
                 stdin=subprocess.DEVNULL,
             )
         self.pid = self._process.pid
-        self.key = f"{place}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
+        self.key = f"{index}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
         self.line: dict[str, Any] | None = None  # its ready line
         self.channel = Channel()
-        self._signalled = False
+        self._has_signal = False
 
     async def run(
         self,
-        heard: Callable[[MemberProcess, Any], None],
-        known: Mapping[str, Any],
-        ended: list[str],
-        is_ready: Callable[[MemberProcess], None] = lambda _: None,
+        on_state: Callable[[MemberProcess, Any], None],
+        states: Mapping[str, Any],
+        ended_keys: list[str],
+        on_ready: Callable[[MemberProcess], None] = lambda _: None,
     ) -> None:
         """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
         `is_ready` is called once it takes requests."""
 
         def ready(line: dict[str, Any]) -> None:
             self.line = line
-            is_ready(self)
+            on_ready(self)
 
-        self.channel.told |= {"ready": ready, "state": lambda state: heard(self, state)}
+        self.channel.listeners |= {"ready": ready, "state": lambda state: on_state(self, state)}
         await self.channel.connect(self._control)
-        self.channel.tell("counts", dict(known))
-        self.channel.tell("ended", ended)
+        self.channel.notify("counts", dict(states))
+        self.channel.notify("ended", ended_keys)
         await self.channel.listen()
-        await self._ended()
+        await self._wait_for_exit()
 
     def signal(self, number: int) -> None:
-        self._signalled = True
+        self._has_signal = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
     @property
-    def stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether a signal has stopped its process. False where the system does not say (elsewhere than on Linux)."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
@@ -333,16 +337,16 @@ class MemberProcess:
         return self._process.returncode
 
     def kill(self) -> None:
-        """It does not do what it must; another is started in its place."""
+        """Kill a process that hangs; another is started in its place."""
         self._process.kill()
 
     async def end(self) -> None:
-        """See that it ends; it has its own limit for that, which a second signal would cut short."""
-        if not self._signalled:
+        """Signal the process to end, unless it was signalled before, and wait: a second signal would stop its drain."""
+        if not self._has_signal:
             self.signal(signal.SIGTERM)
-        await self._ended()
+        await self._wait_for_exit()
 
-    async def _ended(self) -> None:
+    async def _wait_for_exit(self) -> None:
         while self._process.poll() is None:
             await asyncio.sleep(0.01)
         self.channel.close()

@@ -1,7 +1,7 @@
-"""What a front end knows of a model: how requests become arrays for an engine, and how its outputs become answers.
+"""Adapters of models for a front end: rows of requests to arrays for an engine, and its outputs to predictions.
 
-    face.prepare(records)  ->  rows, sliced and joined into a batch  ->  face.run(arrays), here or in an engine process
-                           ->  face.decide(outputs, rows, flags)
+    adapter.prepare(records)  ->  rows, sliced and joined into a batch  ->  adapter.run(arrays), here or in a process
+                              ->  adapter.decide(outputs, rows, flags)
 
 The engine itself is opened from `spec`, by whoever computes.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PreparedRows(Protocol):
-    """Rows that an engine can be given. `features` has a length and can be sliced."""
+    """Rows as an engine takes them. `features` has a length and can be sliced."""
 
     @property
     def features(self) -> Any: ...
@@ -32,7 +32,7 @@ class PreparedRows(Protocol):
 
 
 class ModelAdapter(Protocol):
-    """The half of a model that stands in a front end."""
+    """The part of a model that runs in a front end: everything but its engine."""
 
     @property
     def name(self) -> str: ...
@@ -44,80 +44,80 @@ class ModelAdapter(Protocol):
     def example(self) -> Record: ...
     @property
     def row_cells(self) -> int:
-        """What preparing a row costs, in cells of models.INLINE_CELLS."""
+        """The cost of preparing a row, in cells of registry.MAX_INLINE_CELLS."""
         ...
 
     @property
-    def joins(self) -> bool:
+    def is_joinable(self) -> bool:
         """Whether rows of several requests may be computed together."""
         ...
 
-    def fits(self, rows: Any, others: Any) -> bool:
-        """Whether these may, where any may. Called between two requests of a batch."""
+    def can_join(self, rows: Any, others: Any) -> bool:
+        """Whether the rows of two requests may be joined into one batch, where any may."""
         ...
 
     @property
-    def repeats(self) -> bool:
-        """Whether the same rows always get the same answers."""
+    def is_deterministic(self) -> bool:
+        """Whether the same rows always get the same outputs."""
         ...
 
     def identity(self, features: Any) -> Hashable:
-        """Equal for prepared rows that are the same to the bit, and whose answers therefore are; for no others."""
+        """A key that is equal for prepared rows that are the same to the bit, and for no others."""
         ...
 
     @property
     def row_units(self) -> int:
-        """The cost of a row that batches are laid out for: 1, or tokens where rows differ in length."""
+        """The cost of a row for which batches are sized: 1, or tokens where rows differ in length."""
         ...
 
     @property
     def runtime(self) -> Any:
-        """What an explainer is made of."""
+        """The object that an explainer is made from; None where the model cannot be explained."""
         ...
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """What an engine process needs to open the model."""
+        """The JSON that tells an engine process how to open the model."""
         ...
 
     @property
-    def typical(self) -> Prediction:
-        """One answer, without an engine: it shows what answers look like."""
+    def typical_prediction(self) -> Prediction:
+        """A prediction of one row, made without an engine: it shows the form of all predictions."""
         ...
 
-    def warm(self, num_rows: int) -> Any:
-        """Prepared rows to compute before the first request, about so many."""
+    def warm_up_rows(self, num_rows: int) -> Any:
+        """About `num_rows` prepared rows, to be computed before the first request."""
         ...
 
     def prepare(self, records: Any) -> PreparedRows:
-        """Records, rows by column, or tensors where the face has them."""
+        """Prepare records, rows by column, or tensors where the model takes them. InputError for rows that misfit."""
         ...
 
     def cost(self, features: Any) -> int:
-        """What computing these rows costs: their number, or that of their tokens."""
+        """The cost of computing these rows: their number, or that of their tokens."""
         ...
 
     def join(self, rows: list[Any]) -> Arrays:
-        """The engine's arrays of the rows of several requests."""
+        """The engine's input arrays from the rows of several requests."""
         ...
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
-        """The outputs of the slices of one request."""
+        """The outputs of one request from those of its slices, in their order."""
         ...
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Compute in this process."""
+        """Compute a batch in this process."""
         ...
 
     def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
-        """Answers. `rows` are the features of the same rows, one by one."""
+        """The prediction from an engine's outputs. `rows` are the features of the same rows, one by one."""
         ...
 
     def close(self) -> None: ...
 
 
 class ServableRuntime(Protocol):
-    """What a table's face needs of a loaded bundle; engines.Runtime is one."""
+    """A loaded bundle of a table, as its adapter needs it; engines.Runtime is one."""
 
     @property
     def name(self) -> str: ...
@@ -130,7 +130,7 @@ class ServableRuntime(Protocol):
     @property
     def example(self) -> Record: ...
     @property
-    def gated(self) -> Mapping[str, Any]: ...  # what an engine process is told of lossy engines; mostly nothing
+    def gated(self) -> Mapping[str, Any]: ...  # options of lossy engines for an engine process; mostly empty
     def prepare(self, records: Sequence[Record]) -> Batch: ...
     def score(self, features: Float32) -> Scores: ...
     def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
@@ -138,10 +138,10 @@ class ServableRuntime(Protocol):
 
 
 class TableAdapter:
-    """Of a bundle that reads columns."""
+    """The adapter of a bundle that reads columns."""
 
-    joins = True
-    repeats = True
+    is_joinable = True
+    is_deterministic = True
     row_units = 1
 
     def __init__(self, runtime: ServableRuntime) -> None:
@@ -160,23 +160,23 @@ class TableAdapter:
     @property
     def spec(self) -> dict[str, Any]:
         path = str(self.runtime.bundle.path.absolute())
-        more = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
-        return {"kind": "bundle", "path": path, "digest": self.card.digest, **more}
+        lossy = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
+        return {"kind": "bundle", "path": path, "digest": self.card.digest, **lossy}
 
     @property
     def bundle_signature(self) -> Signature:
         return self.runtime.bundle.signature
 
     @property
-    def typical(self) -> Prediction:
+    def typical_prediction(self) -> Prediction:
         num_labels = max(1, len(self.card.labels))
         output = np.full((1, num_labels), 1 / num_labels, np.float32)
         return self.runtime.decide(Scores(output, output), ())
 
-    def warm(self, num_rows: int) -> Float32:
+    def warm_up_rows(self, num_rows: int) -> Float32:
         return self.prepare([self.example] * num_rows).features
 
-    def fits(self, rows: Any, others: Any) -> bool:
+    def can_join(self, rows: Any, others: Any) -> bool:
         return True
 
     def identity(self, features: Float32) -> bytes:
@@ -198,12 +198,12 @@ class TableAdapter:
         return self.runtime.decide(Scores(outputs["output"], outputs["output"]), flags)
 
 
-#: What can be served: a runtime, or a face of its own.
+#: What can be served: a runtime, or an adapter.
 ServableModel = Union[ServableRuntime, "MultimodalRuntime", ModelAdapter]
 
 
 def adapt_model(model: ServableModel) -> ModelAdapter:
-    """The face of a runtime; a face is its own."""
+    """The adapter of a runtime; an adapter is returned as it is."""
     if hasattr(model, "preparer"):
         from deepseek.serve.models.multimodal import MultimodalAdapter
 

@@ -1,9 +1,9 @@
-"""Explanations of what models answered: made in a process of their own, because they are slow and must not stand before
-predictions, and queued, bounded and given up like them.
+"""Explanations of predictions: computed in a process of their own, because they are slow and must not delay others,
+and queued, limited and cancelled like predictions.
 
     explainers = ExplainerPool(explaining, emit, engines=True)      # of a server
-    explanations = ModelExplanations(key, face, explainers, settings, emit)      # of one of its models
-    explained = await explanations.make(call, batch.features, targets)
+    explanations = ModelExplanations(key, adapter, explainers, settings, emit)   # of one of its models
+    explained = await explanations.explain(request, batch.features, targets)
 
 How to explain comes from outside (create_app): this room knows no explainer. The process is started when something is
 to be explained for the first time. Where the engines are in this process, a thread of it explains.
@@ -42,9 +42,7 @@ from deepseek.serve.models.explanation_throttle import ExplanationThrottle
 #: take 0.1 s.
 BATCH_ROWS = 8
 SLICE_S = 0.1  # of a large request: each row of many costs a third of what it costs among few
-OPEN_TIMEOUT_S = (
-    120.0  # that opening a model's explainer may take; a process that hangs in it is killed, and another started
-)
+OPEN_TIMEOUT_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed and replaced
 
 
 class ReasonCodes(Protocol):
@@ -57,38 +55,38 @@ class ReasonCodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExplanationConfig:
-    """How answers are explained."""
+    """How a server explains predictions."""
 
-    explainer_for: Callable[[Any], Explainer] | None = None  # of a loaded model
+    explainer_for: Callable[[Any], Explainer] | None = None  # makes the explainer of a loaded model
     reason_codes: ReasonCodes | None = None
-    module: str = ""  # what a process runs that explains; without one, this process explains
+    module: str = ""  # Python module of the explaining process; "": this process explains, in a thread
 
 
 class ExplainerPool:
-    """Who explains, for all models of a server."""
+    """The workers that explain, for all models of a server."""
 
     def __init__(self, explaining: ExplanationConfig, emit: Callable[[Event], None], *, engines: bool) -> None:
-        """`engines`: they are in processes of their own, so that this one computes nothing."""
+        """`engines`: whether engines run in processes of their own, so that this process computes nothing."""
         self.pool = WorkerPool()
-        self.turns = ExplanationThrottle()
+        self.throttle = ExplanationThrottle()
         self.explaining = explaining
         self._emit = emit
-        self._apart = engines and bool(explaining.module)
+        self._in_processes = engines and bool(explaining.module)
         self._runs: dict[str, RunBatch] = {}
         self._processes: EngineProcesses | None = None
         self._starting = asyncio.Lock()
-        self._opening: dict[str, asyncio.Task[None]] = {}  # by model; those that are open, too
+        self._open_tasks: dict[str, asyncio.Task[None]] = {}  # by model; done once its explainer is open
 
     @property
     def pids(self) -> list[int]:
         return [] if self._processes is None else self._processes.pids
 
-    async def open(self, model: str, face: ModelAdapter, deadline_s: float) -> None:
-        """See that a model can be explained. Raises why it cannot; DeadlineError. What failed is tried again, but not
-        what is not installed."""
-        task = self._opening.get(model)
+    async def open(self, model: str, adapter: ModelAdapter, deadline_s: float) -> None:
+        """Open a model's explainer, if it is not open. Raises why it cannot be; DeadlineError. A failure is tried again
+        at the next call, except for a package that is not installed."""
+        task = self._open_tasks.get(model)
         if task is None or (task.done() and not isinstance(task.exception(), (NoneType, ExtraError))):
-            task = self._opening[model] = asyncio.get_running_loop().create_task(self._open(model, face))
+            task = self._open_tasks[model] = asyncio.get_running_loop().create_task(self._open(model, adapter))
         if not task.done():
             await asyncio.wait([task], timeout=max(0.0, deadline_s - perf_counter()))
         if not task.done():
@@ -96,8 +94,8 @@ class ExplainerPool:
         task.result()
 
     async def close_model(self, model: str) -> None:
-        """Give its memory back."""
-        task = self._opening.pop(model, None)
+        """Close a model's explainer, which frees its memory."""
+        task = self._open_tasks.pop(model, None)
         if task is None:
             return
         await asyncio.wait([task])
@@ -106,25 +104,25 @@ class ExplainerPool:
             await self._processes.close_model(model)
 
     async def close(self) -> None:
-        """No one explains any more."""
-        for task in self._opening.values():
+        """End the explaining process, and cancel what is being opened."""
+        for task in self._open_tasks.values():
             task.cancel()
         self.pool.close()
         if self._processes is not None:
             await self._processes.close()
 
-    async def _open(self, model: str, face: ModelAdapter) -> None:
-        if self._apart:
-            processes = await self._started()
+    async def _open(self, model: str, adapter: ModelAdapter) -> None:
+        if self._in_processes:
+            processes = await self._start_processes()
             while not processes.num_ready:  # it has died, and is being started again
                 await asyncio.sleep(FIRST_PAUSE_S)
-            await processes.open(model, face.spec)
+            await processes.open(model, adapter.spec)
             return
-        self._runs[model] = _make_local_run(self.explaining.explainer_for, face)
+        self._runs[model] = _make_local_run(self.explaining.explainer_for, adapter)
         if not self.pool.num_workers:
             self.pool.add(LocalWorker(self._runs))
 
-    async def _started(self) -> EngineProcesses:
+    async def _start_processes(self) -> EngineProcesses:
         async with self._starting:
             if self._processes is None:
                 processes = EngineProcesses(self.pool, 1, self._emit, self.explaining.module, OPEN_TIMEOUT_S)
@@ -133,26 +131,27 @@ class ExplainerPool:
             return self._processes
 
 
-def _make_local_run(explainer_for: Callable[[Any], Explainer] | None, face: ModelAdapter) -> RunBatch:
-    """The explainer is made by who needs it first, in the thread that explains: for a deep forest it takes long."""
+def _make_local_run(explainer_for: Callable[[Any], Explainer] | None, adapter: ModelAdapter) -> RunBatch:
+    """A function that explains a batch in this process. The explainer is made at its first call, in the thread that
+    is_explanation: for a deep forest that takes long."""
     if explainer_for is None:
         raise ExtraError(
             "this server was started without an explainer",
             expected="a server that can explain",
             fix="start it with `deepseek serve`, or give create_app an `explainer_for`",
         )
-    found: list[Explainer] = []
+    explainers: list[Explainer] = []
 
     def run(arrays: Arrays) -> Arrays:
-        if not found:
-            found.append(explainer_for(face.runtime))
-        return explain_rows(found[0], face.card.labels, arrays)
+        if not explainers:
+            explainers.append(explainer_for(adapter.runtime))
+        return explain_rows(explainers[0], adapter.card.labels, arrays)
 
     return run
 
 
 class ExplanationRows:
-    """What is to be explained: N prepared rows, and for each the place of its class, -1 for the default."""
+    """N prepared rows to be explained, and for each the index of its class; -1 for the default."""
 
     def __init__(self, features: Any, targets: NDArray[np.int32]) -> None:
         self.features = features
@@ -171,76 +170,76 @@ class ModelExplanations:
     def __init__(
         self,
         model: str,
-        face: ModelAdapter,
+        adapter: ModelAdapter,
         explainers: ExplainerPool,
         settings: Settings,
         emit: Callable[[int, float], None],
     ) -> None:
-        """`emit` is told the rows and the seconds of every request that was explained."""
+        """`emit` is called with the rows and the seconds of every request that was explained."""
         self._model = model
-        self._face = face
+        self._adapter = adapter
         self._explainers = explainers
         self._emit = emit
         self._scheduler = Scheduler(
             model, explainers.pool, batch_rows=BATCH_ROWS, limit_rows=settings.max_queued_rows,
             engine_timeout_s=settings.engine_timeout_s, slice_s=SLICE_S, emit=_ignore_batch,
-            join=partial(_join_rows, face), concat=_concat_outputs, fits=_have_same_type,
+            join=partial(_join_rows, adapter), concat=_concat_outputs, fits=_have_same_type,
         )  # fmt: skip
 
-    async def turn(self, call: Request) -> None:
-        """Wait until this call, which asks for explanations, may be begun. DeadlineError."""
-        call.explains = True
-        await self._explainers.turns.wait(len(call.body), call.deadline_s)
+    async def wait_for_turn(self, request: Request) -> None:
+        """Wait until this request for explanations may begin. DeadlineError."""
+        request.is_explanation = True
+        await self._explainers.throttle.wait(len(request.body), request.deadline_s)
 
-    def give_way(self, came_s: float) -> None:
-        """A prediction has come."""
-        self._explainers.turns.predicted(came_s)
+    def record_prediction(self, came_s: float) -> None:
+        """Tell the throttle that a prediction came at `came_s`."""
+        self._explainers.throttle.record_prediction(came_s)
 
-    def check(self, call: Request, num_rows: int) -> None:
-        """BusyError where so many rows would be refused: before they are prepared."""
-        self._room(Job(num_rows, call.deadline_s, _ignore_result), self._scheduler.check)
+    def check(self, request: Request, num_rows: int) -> None:
+        """BusyError when so many rows would be refused. Called before they are prepared."""
+        self._raise_with_retry(Job(num_rows, request.deadline_s, _ignore_result), self._scheduler.check)
 
-    def _room(self, job: Job, ask: Callable[[Job], None]) -> None:
+    def _raise_with_retry(self, job: Job, ask: Callable[[Job], None]) -> None:
         try:
             ask(job)
         except BusyError as error:
             error.retry_after_s = self._scheduler.retry_after_s
             raise
 
-    async def make(self, call: Request, features: Any, targets: Sequence[str | None]) -> RowAttributions:
-        """N prepared rows, explained. `targets` names the class of each row, None the default.
+    async def explain(self, request: Request, features: Any, targets: Sequence[str | None]) -> RowAttributions:
+        """Explain N prepared rows. `targets` names the class of each row; None is the default class.
 
         BusyError, DeadlineError; ExtraError when this server cannot explain the model; NonFiniteError where an
         explanation holds NaN or an infinite number.
         """
-        if self._face.runtime is None:
+        if self._adapter.runtime is None:
             raise ExtraError(
                 "labels of single tokens cannot be explained: an explanation of a text is of one answer",
                 expected="a model of columns, or one that gives texts classes or embeddings",
                 fix="ask this one for predictions alone",
             )
-        await self._explainers.open(self._model, self._face, call.deadline_s)
-        told: asyncio.Future[JobOutputs | Exception] = asyncio.get_running_loop().create_future()
-        job = Job(len(features), call.deadline_s, partial(_set_result, told), priority=call.priority)
-        place = {label: index for index, label in enumerate(self._face.card.labels)}
-        places = [-1 if target is None else place[target] for target in targets]
-        job.rows = ExplanationRows(features, np.array(places, np.int32))
-        self._room(job, self._scheduler.admit)
-        call.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
+        await self._explainers.open(self._model, self._adapter, request.deadline_s)
+        outputs_future: asyncio.Future[JobOutputs | Exception] = asyncio.get_running_loop().create_future()
+        job = Job(len(features), request.deadline_s, partial(_set_result, outputs_future), priority=request.priority)
+        index_of = {label: index for index, label in enumerate(self._adapter.card.labels)}
+        indices = [-1 if target is None else index_of[target] for target in targets]
+        job.rows = ExplanationRows(features, np.array(indices, np.int32))
+        self._raise_with_retry(job, self._scheduler.admit)
+        request.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
         self._scheduler.submit(job)
-        part = await told
+        part = await outputs_future
         if isinstance(part, Exception):
             raise part
         explained = unpack_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
         if not part.batch.is_finite:
             for attribution in {id(attribution): attribution for attribution, _ in explained}.values():
-                rows = [row for row, (other, _) in enumerate(explained) if other is attribution]
-                check_attribution(attribution, rows, model=self._face.name)
+                rows = [row for row, (owner, _) in enumerate(explained) if owner is attribution]
+                check_attribution(attribution, rows, model=self._adapter.name)
         self._emit(job.num_rows, perf_counter() - job.started_s)
         return explained
 
     def sentences(self, attribution: Attribution, row: int, record: Record, num_reasons: int) -> list[str]:
-        """Why row `row` got its answer, in words. ExtraError when this server cannot say so."""
+        """Reasons for the prediction of row `row`, in words. ExtraError when this server has no reason codes."""
         words = self._explainers.explaining.reason_codes
         if words is None:
             raise ExtraError(
@@ -248,17 +247,17 @@ class ModelExplanations:
                 expected='a request without "reasons"',
                 fix="POST to :explain instead",
             )
-        return words(attribution, record, num_reasons, row=row, outcome=self._face.card.target)
+        return words(attribution, record, num_reasons, row=row, outcome=self._adapter.card.target)
 
 
 def _have_same_type(rows: ExplanationRows, others: ExplanationRows) -> bool:
-    """Whether they are asked for the same: parts of files and texts take longer."""
+    """Whether two requests ask for the same kind of explanation: parts of files and texts take longer."""
     return type(rows.features) is type(others.features)
 
 
-def _join_rows(face: ModelAdapter, rows: list[ExplanationRows]) -> Arrays:
+def _join_rows(adapter: ModelAdapter, rows: list[ExplanationRows]) -> Arrays:
     targets = np.concatenate([each.targets for each in rows])
-    join: Callable[[list[Any]], Arrays] = getattr(face, "join_questions", face.join)
+    join: Callable[[list[Any]], Arrays] = getattr(adapter, "join_explainer_inputs", adapter.join)
     return {**join([each.features for each in rows]), "targets": targets}
 
 
@@ -267,13 +266,13 @@ def _concat_outputs(outputs: list[Arrays]) -> Arrays:
 
 
 def _ignore_batch(num_rows: int, duration_s: float) -> None:
-    """Of single batches nobody is told."""
+    """Emit nothing for single batches; whole requests are counted."""
 
 
 def _ignore_result(_: JobOutputs | Exception) -> None:
-    """Of a job that is never submitted nobody is told."""
+    """The callback of a job that is never submitted."""
 
 
-def _set_result(told: asyncio.Future[JobOutputs | Exception], found: JobOutputs | Exception) -> None:
-    if not told.done():
-        told.set_result(found)
+def _set_result(future: asyncio.Future[JobOutputs | Exception], result: JobOutputs | Exception) -> None:
+    if not future.done():
+        future.set_result(result)

@@ -1,7 +1,7 @@
-"""The face of an ONNX file: rows of tensors by the graph's own names, and its outputs as they are.
+"""The adapter of an ONNX file: rows of tensors by the graph's own names, and its outputs as they are.
 
-face = GraphAdapter(open_file(Path("model.onnx"), cache), "model")
-face.prepare([{"x": [0.5, 1.0]}]).features.arrays["x"]            # (1, 2), of the type that the graph wants
+adapter = GraphAdapter(open_file(Path("model.onnx"), cache), "model")
+adapter.prepare([{"x": [0.5, 1.0]}]).features.arrays["x"]         # (1, 2), in the type of the input
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 GRAPH_TASK = "tensors"
 GRAPH_MODALITY = "tensor"
-CELL_VALUES = 20  # numbers of a nested list that cost what a cell of a table does
-MAX_JOINED_ROW_BYTES = 1 << 20  # of a row, up to which it is computed with those of other requests
-MAX_JOINED_CHARACTERS = 256  # of a text, the same
-MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longest
+CELL_VALUES = 20  # numbers of a nested list that cost as much as a cell of a table
+MAX_JOINED_ROW_BYTES = 1 << 20  # of a row; a larger one is not joined with rows of other requests
+MAX_JOINED_CHARACTERS = 256  # of a text; a longer one is not joined
+MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, all as wide as the longest
 
 
 @dataclass(frozen=True, slots=True)
 class GraphCard:
-    """What a graph says of itself."""
+    """The card of a graph: its digest and inputs; everything else is empty."""
 
     digest: str
     inputs: tuple[Input, ...]
@@ -46,14 +46,14 @@ class GraphCard:
 
 @dataclass(frozen=True, slots=True)
 class PreparedTensors:
-    """Rows that fit the graph."""
+    """Rows as tensors that fit the graph."""
 
     features: Tensors
     flags: tuple[Flag, ...] = ()
 
 
 class GraphAdapter:
-    """Of a file that engines.onnx_file has opened."""
+    """The adapter of a file that engines.onnx_file has opened."""
 
     runtime = None  # a bare graph does not say what its numbers mean, so nothing can be explained
     version = "1"
@@ -61,11 +61,11 @@ class GraphAdapter:
 
     def __init__(self, file: OnnxFile, name: str) -> None:
         self.name = name
-        self.bundle_signature: Signature = "none"  # of the bundle that it lies in, if it lies in one
+        self.bundle_signature: Signature = "none"  # of the bundle around it, if there is one
         self.file = file
         self.signature = signature = file.signature
         self.is_whole = signature.rows == "whole"
-        self.joins = signature.rows == "joined"
+        self.is_joinable = signature.rows == "joined"
         inputs = tuple(
             Input(
                 spec.name, GRAPH_MODALITY, spec.dtype, tuple(-1 if not isinstance(dim, int) else dim for dim in shape)
@@ -87,8 +87,8 @@ class GraphAdapter:
         return {"kind": "onnx", **self.file.spec()}
 
     @property
-    def typical(self) -> Prediction:
-        """Zeros; free sizes are 1."""
+    def typical_prediction(self) -> Prediction:
+        """Outputs of zeros; free sizes are 1."""
         arrays = {
             spec.name: np.zeros((1, *(dim if isinstance(dim, int) else 1 for dim in self.signature.row_shape(spec))),
                                 spec.numpy)
@@ -106,24 +106,24 @@ class GraphAdapter:
     def prepare(self, records: Sequence[Record] | Tensors) -> PreparedTensors:
         """Rows as arrays that fit. InputError names the row, the input, and what was expected."""
         if isinstance(records, Tensors):
-            found = records
+            tensors = records
         elif isinstance(records, ColumnarRows):
-            found = self._from_columns(records)
+            tensors = self._from_columns(records)
         else:
-            found = self._from_records(records)
-        self.signature.check(found)
-        return PreparedTensors(found)
+            tensors = self._from_records(records)
+        self.signature.check(tensors)
+        return PreparedTensors(tensors)
 
-    def warm(self, num_rows: int) -> Tensors:
+    def warm_up_rows(self, num_rows: int) -> Tensors:
         return Tensors(self.signature.sample(1 if self._is_large else num_rows), self.is_whole)
 
-    def fits(self, rows: Tensors, others: Tensors) -> bool:
-        """Rows of several requests stand in one array when their free sizes are the same, they are not so large that it
-        gains nothing, and no long text makes the others as wide as itself."""
+    def can_join(self, rows: Tensors, others: Tensors) -> bool:
+        """Whether rows of two requests can stand in one array: their free sizes are the same, they are so small that
+        joining is faster, and no long text makes the others as wide as itself."""
         return all(_can_join(array, others.arrays[name]) for name, array in rows.arrays.items())
 
     @property
-    def repeats(self) -> bool:
+    def is_deterministic(self) -> bool:
         return not self.file.is_random
 
     def identity(self, features: Tensors) -> tuple[tuple[str, str, tuple[int, ...], bytes], ...]:
@@ -199,15 +199,15 @@ def rows_to_array(values: list[Any], spec: TensorSpec, shape: Sequence[Any] = ()
 def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> None:
     """InputError when this row by itself is at fault."""
     try:
-        found = _to_array([value], spec).shape[1:]
+        row_shape = _to_array([value], spec).shape[1:]
     except InputError as error:
         raise InputError(f"row {row}: {error.message}", expected=error.expected, fix=error.fix) from error
-    fits = len(found) == len(shape) and all(
-        size == dim for size, dim in zip(found, shape, strict=True) if isinstance(dim, int)
+    fits = len(row_shape) == len(shape) and all(
+        size == dim for size, dim in zip(row_shape, shape, strict=True) if isinstance(dim, int)
     )
     if not fits:
         raise InputError(
-            f"row {row}: the input {spec.name!r} has the shape {list(found)} there",
+            f"row {row}: the input {spec.name!r} has the shape {list(row_shape)} there",
             expected=f"{spec.shown()}, of which a row is {[dim if isinstance(dim, int) else '?' for dim in shape]}",
             fix="let every row have the shape of the graph",
         )
@@ -215,53 +215,52 @@ def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> 
 
 def _to_array(values: list[Any], spec: TensorSpec) -> NDArray[Any]:
     try:
-        found = np.array(values, object if spec.dtype == "str" else None)
+        array = np.array(values, object if spec.dtype == "str" else None)
     except (ValueError, OverflowError) as error:
         raise _ragged_error(spec) from error
-    return cast_to_input(found, spec)
+    return cast_to_input(array, spec)
 
 
-def cast_to_input(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
-    """Values as decoded (None is a number that is not known) in the type of an input. InputError for those that it
-    cannot hold."""
+def cast_to_input(values: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Decoded values (None: a missing number) in the type of an input. InputError for those that it cannot hold."""
     kind = spec.numpy.kind
-    if spec.dtype == "str" or found.dtype == object:
-        return _cast_objects(found, spec)
-    if found.dtype == spec.numpy or (not found.size and found.dtype == np.float64):
-        return np.asarray(found, spec.numpy)
+    if spec.dtype == "str" or values.dtype == object:
+        return _cast_objects(values, spec)
+    if values.dtype == spec.numpy or (not values.size and values.dtype == np.float64):
+        return np.asarray(values, spec.numpy)
     allowed = {"f": "iuf", "i": "iu", "u": "iu", "b": "b"}[kind]
-    if found.dtype.kind not in allowed:
-        raise _wrong_values_error(spec, f"{found.dtype.name} values")
-    if kind in "iu" and found.size:
+    if values.dtype.kind not in allowed:
+        raise _wrong_values_error(spec, f"{values.dtype.name} values")
+    if kind in "iu" and values.size:
         limits = np.iinfo(spec.numpy)
-        if int(found.min()) < limits.min or int(found.max()) > limits.max:
+        if int(values.min()) < limits.min or int(values.max()) > limits.max:
             raise _wrong_values_error(spec, "a number beyond its range")
     with np.errstate(over="ignore"):
-        array = np.asarray(found, spec.numpy)
-    if kind == "f" and (np.isinf(array) & np.isfinite(found)).any():
+        array = np.asarray(values, spec.numpy)
+    if kind == "f" and (np.isinf(array) & np.isfinite(values)).any():
         raise _wrong_values_error(spec, "a number beyond its range")
     return array
 
 
-def _cast_objects(found: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
-    """Texts, or numbers of which some are not known or very large."""
-    types = {type(value) for value in found.ravel().tolist()}
+def _cast_objects(objects: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Texts, or numbers of which some are missing or very large, in the type of an input."""
+    types = {type(value) for value in objects.ravel().tolist()}
     if list in types:
         raise _ragged_error(spec)
     if spec.dtype == "str":
         if types - {str}:
             raise _wrong_values_error(spec, "what is no text")
-        texts = found.ravel().tolist()
+        texts = objects.ravel().tolist()
         if any(text.endswith("\0") for text in texts):  # which numpy takes for padding
             raise _wrong_values_error(spec, "a text that ends with the character 0")
         widest = max(map(len, texts), default=0)
-        if widest * found.size * 4 > MAX_TEXT_BYTES:
-            raise _wrong_values_error(spec, f"{found.size} texts of up to {widest} characters")
-        return found.astype(np.str_)
+        if widest * objects.size * 4 > MAX_TEXT_BYTES:
+            raise _wrong_values_error(spec, f"{objects.size} texts of up to {widest} characters")
+        return objects.astype(np.str_)
     if spec.numpy.kind != "f" or types - {int, float, type(None)}:
         raise _wrong_values_error(spec, "null" if type(None) in types else "values of several types")
     try:
-        return cast_to_input(found.astype(np.float64), spec)
+        return cast_to_input(objects.astype(np.float64), spec)
     except OverflowError as error:
         raise _wrong_values_error(spec, "a number beyond its range") from error
 
@@ -285,5 +284,5 @@ def _ragged_error(spec: TensorSpec) -> InputError:
     )
 
 
-def _wrong_values_error(spec: TensorSpec, what: str) -> InputError:
-    return InputError(f"the input {spec.name!r} holds {what}", expected=spec.shown(), fix="send values of that type")
+def _wrong_values_error(spec: TensorSpec, problem: str) -> InputError:
+    return InputError(f"the input {spec.name!r} holds {problem}", expected=spec.shown(), fix="send values of that type")

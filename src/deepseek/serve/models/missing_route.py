@@ -13,10 +13,10 @@ def missing_route_error(path: str, models: ModelRegistry) -> MissingError:
             name, _, rest = path.removeprefix(prefix).partition("/")
             name = name.split(":")[0]
             if name and name not in models:
-                return models.missing(name)
+                return models.missing_error(name)
             version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
             if name and rest.startswith("versions/") and version not in models.slots[name].versions:
-                return models.missing_version(name, version)
+                return models.missing_version_error(name, version)
     return MissingError(
         f"there is no route {path[:100]!r}",
         expected="one such as /v1/models or /v1/models/M:predict",

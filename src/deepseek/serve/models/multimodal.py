@@ -1,8 +1,8 @@
-"""The face of a bundle that reads several modalities: rows of numbers, texts and files.
+"""The adapter of a multimodal bundle: rows of numbers, texts and files.
 
-    face = MultimodalAdapter(MultimodalRuntime.open("patients", lazy=True))
-    face.prepare([{"age": 61, "note": "coughs", "scan": {"b64": "..."}}])      # in a thread: no file is decoded
-    face.run(face.join([sent]))                                                # in an engine process: here they are
+    adapter = MultimodalAdapter(MultimodalRuntime.open("patients", lazy=True))
+    adapter.prepare([{"age": 61, "note": "coughs", "scan": {"b64": "..."}}])      # in a thread: no file is decoded
+    adapter.run(adapter.join([rows]))                                          # in an engine process: files are decoded
 
 See data/samples/requests.py for what is done where, and why.
 """
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from deepseek.serve.core.card import Card
 
 
-MAX_JOINED_ROW_BYTES = 1 << 20  # of files a row, up to which it is computed with those of other requests
+MAX_JOINED_ROW_BYTES = 1 << 20  # of the files of a row; a larger one is not joined with rows of other requests
 
 
 @dataclass(frozen=True, slots=True)
 class RowsWithTexts:
-    """Rows whose parts are to be explained, too."""
+    """N rows with their texts, so that the parts of texts and files can be explained."""
 
     sent: RequestSamples
     texts: NDArray[np.bytes_]  # (N,)
@@ -62,8 +62,8 @@ class PreparedSamples:
 class MultimodalAdapter:
     """Of a bundle that MultimodalRuntime opens."""
 
-    joins = True
-    repeats = True
+    is_joinable = True
+    is_deterministic = True
     row_units = 1
     row_cells = 1 << 16  # base64 and a tokenizer: always in a thread
 
@@ -88,7 +88,7 @@ class MultimodalAdapter:
         return self.runtime.bundle.signature
 
     @property
-    def typical(self) -> Prediction:
+    def typical_prediction(self) -> Prediction:
         num_labels = max(1, len(self.card.labels))
         return self.runtime.decision.apply(np.full((1, num_labels), 1 / num_labels, np.float32), ())
 
@@ -96,10 +96,10 @@ class MultimodalAdapter:
         """Rows as data.sent takes them. InputError names the row and the column."""
         return PreparedSamples(*encode_records(self.runtime.preparer, records))
 
-    def warm(self, num_rows: int) -> RequestSamples:
+    def warm_up_rows(self, num_rows: int) -> RequestSamples:
         return self.prepare([self.example] * num_rows).features
 
-    def fits(self, rows: RequestSamples, others: RequestSamples) -> bool:
+    def can_join(self, rows: RequestSamples, others: RequestSamples) -> bool:
         """Rows with large files are computed alone: they gain nothing, and a batch of them would fill the memory."""
         return all(each.num_bytes <= MAX_JOINED_ROW_BYTES * len(each) for each in (rows, others))
 
@@ -113,12 +113,11 @@ class MultimodalAdapter:
         return pack_requests(rows)
 
     def with_parts(self, features: RequestSamples, records: Sequence[Record]) -> RowsWithTexts:
-        """What an explainer is given of rows that prepare() has taken, where the parts of their files and texts are
-        asked for."""
+        """The input of an explainer for prepared rows, when the parts of their files and texts are requested."""
         return RowsWithTexts(features, pack_texts(self.runtime.preparer, records))
 
-    def join_questions(self, rows: Sequence[RequestSamples | RowsWithTexts]) -> Arrays:
-        """The rows of several requests, all with parts or none, for a process that explains."""
+    def join_explainer_inputs(self, rows: Sequence[RequestSamples | RowsWithTexts]) -> Arrays:
+        """The rows of several requests, all with parts or none, as arrays for the explaining process."""
         parted = [each for each in rows if isinstance(each, RowsWithTexts)]
         sent = [each.sent if isinstance(each, RowsWithTexts) else each for each in rows]
         return pack_requests(sent) | ({TEXTS_ARRAY: np.concatenate([each.texts for each in parted])} if parted else {})
@@ -127,11 +126,11 @@ class MultimodalAdapter:
         return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
 
     def fault(self, outputs: Arrays) -> DeepseekError | None:
-        """Why rows have no answer, though others of their batch have one."""
+        """The error of rows that have no prediction, though others of their batch have one; None when all have one."""
         return first_fault(outputs["faults"])
 
-    def told(self, record: Record) -> Record:
-        """A record by what is explained of it, for sentences: files are not sent back."""
+    def describe_record(self, record: Record) -> Record:
+        """A record in words, for reasons: files are not sent back."""
         return describe_record(self.runtime.preparer, record)
 
     def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:

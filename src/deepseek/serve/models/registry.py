@@ -1,7 +1,7 @@
-"""What is loaded, and how a request to it is computed: prepare, batch, decide.
+"""The loaded models, and how a request to one is computed: prepare, batch, decide.
 
-    model.submit(call, records, done)                     # done(answered or error), once, later
-    batch, prediction = await model.predict(call, records)    # the same for those who can wait
+    model.submit(request, records, callback)              # callback(outputs or error), once, later
+    batch, prediction = await model.predict(request, records) # the same as a coroutine
 
 What arrives in one turn of the event loop is prepared together, a column at a time: that costs a third of what each row
 costs by itself. While every worker is busy with a long batch, so is what arrives within a small part of that time: a
@@ -46,8 +46,8 @@ from deepseek.serve.models.routing import ModelVersions, TrafficSplit
 Result = TypeVar("Result")
 #: Cells (rows x columns) up to which decoding and preparing stay in the event loop: about 3 ms.
 MAX_INLINE_CELLS = 2_000
-COLUMN_CELL_DIVISOR = 16  # cells that come by column cost what one of a record does
-MIN_GATHER_S = 0.001  # for less no timer is set
+COLUMN_CELL_DIVISOR = 16  # cells by column that cost as much as one cell of a record
+MIN_GATHER_S = 0.001  # a shorter wait needs no timer
 
 
 EmitEvent = Callable[[Event], None]
@@ -55,12 +55,12 @@ _model_counter = count(1)
 
 
 class ServedModel:
-    """One loaded model and how its requests are computed."""
+    """One loaded model: its adapter, its queue, and the path of a request through both."""
 
     def __init__(
         self,
         name: str,
-        face: ModelAdapter,
+        adapter: ModelAdapter,
         settings: Settings,
         explainers: ExplainerPool,
         emit: EmitEvent,
@@ -68,49 +68,52 @@ class ServedModel:
         *,
         version: str = "",
     ) -> None:
-        """`version`: what it is called by, where that is not what the face calls itself."""
+        """`version`: the name of this version, where it differs from the adapter's own."""
         self.name = name
-        self.quoted = quote(name)  # as it stands in a URL
-        self.face = face
-        self.card = face.card
-        self.version = version or face.version
-        self.key = (
-            f"{name}@{self.version}#{next(_model_counter)}"  # what engines know it by: two of one version may be open
-        )
-        self.columns = tuple(item.name for item in face.card.inputs)
+        self.quoted = quote(name)  # for a URL
+        self.adapter = adapter
+        self.card = adapter.card
+        self.version = version or adapter.version
+        #: Its name in engines, unique because two of one version may be open at a time.
+        self.key = f"{name}@{self.version}#{next(_model_counter)}"
+        self.columns = tuple(item.name for item in adapter.card.inputs)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
-            self.key, pool, batch_rows=settings.batch_size if face.joins else 1, limit_rows=settings.max_queued_rows,
-            row_units=face.row_units, engine_timeout_s=settings.engine_timeout_s, emit=partial(self._computed, "batch"),
-            join=face.join, concat=face.concat, fits=face.fits,
+            self.key, pool, batch_rows=settings.batch_size if adapter.is_joinable else 1,
+            limit_rows=settings.max_queued_rows, row_units=adapter.row_units,
+            engine_timeout_s=settings.engine_timeout_s, emit=partial(self._emit_computed, "batch"),
+            join=adapter.join, concat=adapter.concat, fits=adapter.can_join,
         )  # fmt: skip
         self._queue: Scheduler | Coalescer = self.scheduler
-        if settings.coalesce and face.repeats:
-            self._queue = Coalescer(self.scheduler, face.identity, self._coalesced)
-        self.explanations = ModelExplanations(self.key, face, explainers, settings, partial(self._computed, "explain"))
-        #: Why single rows of a batch have no answer, where a face knows of such.
-        self.fault: Callable[[Arrays], DeepseekError | None] | None = getattr(face, "fault", None)
-        self._arrived: list[Job] = []  # and not prepared yet
-        self._tasks: set[asyncio.Task[None]] = set()  # a loop alone does not keep them
+        if settings.coalesce and adapter.is_deterministic:
+            self._queue = Coalescer(self.scheduler, adapter.identity, self._emit_coalesced)
+        self.explanations = ModelExplanations(
+            self.key, adapter, explainers, settings, partial(self._emit_computed, "explain")
+        )
+        #: Finds the error of rows without a prediction, for adapters that have such.
+        self.fault: Callable[[Arrays], DeepseekError | None] | None = getattr(adapter, "fault", None)
+        self._arrived_jobs: list[Job] = []  # jobs whose rows are not prepared yet
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop has only weak references
 
-    def loaded(self) -> None:
-        """Tell that the engines are there."""
+    def emit_loaded(self) -> None:
+        """Emit that the model is loaded, and whether its signature was not checked."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": True, "digest": self.digest}))
-        if getattr(self.face, "bundle_signature", "none") == "not checked":
+        if getattr(self.adapter, "bundle_signature", "none") == "not checked":
             fields = {"state": "a signature was not checked", "warning": UNCHECKED_SIGNATURE}
             self._emit(Event("server", self.name, self.version, fields=fields))
 
     async def warm_up(self) -> None:
-        """Answer the example alone and in full batches: no request pays for a first time, and the pace is known."""
-        await self._warm(self.face.warm(1))
-        self.scheduler.pace = LatencyModel()  # the first time is like no other
+        """Compute the example alone and in full batches, so that no request pays for a first batch and the latency
+        model is fitted."""
+        await self._warm(self.adapter.warm_up_rows(1))
+        self.scheduler.latency = LatencyModel()  # the first batch is not typical
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
-            await self._warm(self.face.warm(num_rows))
+            await self._warm(self.adapter.warm_up_rows(num_rows))
 
     @cached_property
     def digest(self) -> str:
-        """It changes with what changes answers: the weights, the preprocessing, the threshold."""
+        """The digest of everything that changes predictions: weights, preprocessing, threshold."""
         return self.card.digest
 
     @property
@@ -118,46 +121,46 @@ class ServedModel:
         return self.card.task
 
     @cached_property
-    def typical(self) -> Prediction:
-        """One answer, without its engine: it shows what answers look like."""
-        return self.face.typical
+    def typical_prediction(self) -> Prediction:
+        """A prediction of one row, made without the engine: it shows the form of all predictions."""
+        return self.adapter.typical_prediction
 
     def close(self) -> None:
-        """Wait for the threads, then let go of what was opened, and tell."""
-        self.let_go()
-        self.unloaded()
+        """Wait for the threads, close the adapter, and emit that the model is unloaded."""
+        self.release()
+        self.emit_unloaded()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self._threads.shutdown()
-        self.face.close()
+        self.adapter.close()
 
-    def unloaded(self) -> None:
-        """Tell that this model answers no more."""
+    def emit_unloaded(self) -> None:
+        """Emit that this model is unloaded."""
         self._emit(Event("model", self.name, self.version, fields={"loaded": False, "digest": self.digest}))
 
     def submit(
-        self, call: Request, records: Sequence[Record] | Tensors, done: Callable[[JobOutputs | Exception], None]
+        self, request: Request, records: Sequence[Record] | Tensors, done: Callable[[JobOutputs | Exception], None]
     ) -> Job:
-        """Compute the answers for N records. `done` is called once, with what decided() and rows() take, or an error.
+        """Compute the outputs for N records. `done` is called once, with what decide() and rows() take, or an error.
 
         BusyError at once when the queue is full.
         """
-        num_rows = call.take_rows(len(records))
-        done = partial(self._checked, call, done)
-        job = Job(num_rows, call.deadline_s, done, records=records, priority=call.priority)
+        num_rows = request.take_rows(len(records))
+        done = partial(self._deliver, request, done)
+        job = Job(num_rows, request.deadline_s, done, records=records, priority=request.priority)
         self._queue.admit(job)
-        if not call.explains:
-            self.explanations.give_way(job.queued_s)
-        call.model = self
-        call.cancel = partial(self._abandon, job)
-        num_cells = num_rows * self.face.row_cells
-        is_large = len(call.body) > INLINE_BYTES and not _is_numeric(records)  # a text may be of any length
+        if not request.is_explanation:
+            self.explanations.record_prediction(job.queued_s)
+        request.model = self
+        request.cancel = partial(self._abandon, job)
+        num_cells = num_rows * self.adapter.row_cells
+        is_large = len(request.body) > INLINE_BYTES and not _is_numeric(records)  # a text may be of any length
         if is_large or (num_cells if type(records) is list else num_cells // COLUMN_CELL_DIVISOR) > MAX_INLINE_CELLS:
             self._keep(asyncio.get_running_loop().create_task(self._prepare_large(job)))
             return job
-        self._arrived.append(job)
-        if len(self._arrived) == 1:
-            loop, wait_s = asyncio.get_running_loop(), self.scheduler.spare_s
+        self._arrived_jobs.append(job)
+        if len(self._arrived_jobs) == 1:
+            loop, wait_s = asyncio.get_running_loop(), self.scheduler.gather_s
             if wait_s < MIN_GATHER_S:
                 loop.call_soon(self._prepare_arrived)
             else:
@@ -168,66 +171,66 @@ class ServedModel:
     def retry_after_s(self) -> int:
         return self.scheduler.retry_after_s
 
-    async def compute(self, call: Request, prepared: PreparedRows) -> tuple[PreparedRows, Prediction]:
-        """Answers for rows that are prepared already."""
-        num_rows = call.take_rows(len(prepared.features))
-        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
-        done = partial(self._checked, call, partial(_set_result, told))
-        job = Job(num_rows, call.deadline_s, done, priority=call.priority)
-        job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.face.cost(prepared.features)
+    async def compute(self, request: Request, prepared: PreparedRows) -> tuple[PreparedRows, Prediction]:
+        """The prediction of rows that are prepared already."""
+        num_rows = request.take_rows(len(prepared.features))
+        outputs_future: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        done = partial(self._deliver, request, partial(_set_result, outputs_future))
+        job = Job(num_rows, request.deadline_s, done, priority=request.priority)
+        job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.adapter.cost(prepared.features)
         self._queue.admit(job)
-        call.model, call.cancel = self, partial(self._abandon, job)
+        request.model, request.cancel = self, partial(self._abandon, job)
         self._queue.submit(job)
-        part = await told
-        record_job(call, job)
-        return prepared, self.decided(part)
+        part = await outputs_future
+        record_job(request, job)
+        return prepared, self.decide(part)
 
-    async def predict(self, call: Request, records: Sequence[Record] | Tensors) -> tuple[PreparedRows, Prediction]:
-        """Prepared rows and answers for N records. InputError for what does not fit the model's columns."""
-        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
-        self.submit(call, records, partial(_set_result, told))
-        part = await told
-        record_job(call, part.job)
-        return Batch(part.job.rows, part.job.flags), self.decided(part)
+    async def predict(self, request: Request, records: Sequence[Record] | Tensors) -> tuple[PreparedRows, Prediction]:
+        """Prepared rows and the prediction of N records. InputError for records that do not fit the model's columns."""
+        outputs_future: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        self.submit(request, records, partial(_set_result, outputs_future))
+        part = await outputs_future
+        record_job(request, part.job)
+        return Batch(part.job.rows, part.job.flags), self.decide(part)
 
-    async def prepare(self, call: Request, records: Sequence[Record]) -> PreparedRows:
-        """Prepared rows of N records that need no answers. InputError as predict()."""
-        num_cells = call.take_rows(len(records)) * self.face.row_cells
-        is_large = len(call.body) > INLINE_BYTES
-        batch = await self.offload(MAX_INLINE_CELLS + 1 if is_large else num_cells, self.face.prepare, records)
-        call.model = self
-        _count_flags(call, batch.flags)
+    async def prepare(self, request: Request, records: Sequence[Record]) -> PreparedRows:
+        """Prepared rows of N records, without a prediction. InputError as predict()."""
+        num_cells = request.take_rows(len(records)) * self.adapter.row_cells
+        is_large = len(request.body) > INLINE_BYTES
+        batch = await self.offload(MAX_INLINE_CELLS + 1 if is_large else num_cells, self.adapter.prepare, records)
+        request.model = self
+        _count_flags(request, batch.flags)
         return batch
 
-    def decided(self, part: JobOutputs) -> Prediction:
-        """The answers of a part, as arrays."""
+    def decide(self, part: JobOutputs) -> Prediction:
+        """The prediction of one request, from its share of a batch."""
         outputs = {name: array[part.start : part.stop] for name, array in part.batch.outputs.items()}
-        return self.face.decide(outputs, part.job.rows, part.job.flags)
+        return self.adapter.decide(outputs, part.job.rows, part.job.flags)
 
     def rows(self, part: JobOutputs, render: Callable[[Prediction], list[Any]]) -> list[Any]:
-        """What `render` makes of each row. It is called once for all requests of a batch."""
+        """The rendered rows of one request. `render` is called once for all requests of a batch."""
         batch = part.batch
         if batch.rows is None:
-            batch.rows = render(self.face.decide(batch.outputs, batch.inputs, ()))
+            batch.rows = render(self.adapter.decide(batch.outputs, batch.inputs, ()))
         rows: list[Any] = batch.rows[part.start : part.stop]
         for flag in part.job.flags:
-            row = rows[flag.row]  # others may have the same, without the flag
+            row = rows[flag.row]  # coalesced requests may share the row, without the flag
             rows[flag.row] = row | {"flags": [*row.get("flags", ()), {"column": flag.column, "what": flag.what}]}
         return rows
 
     async def offload(self, num_cells: int, work: Callable[..., Result], *args: Any) -> Result:
-        """work(*args), in a thread when it is large, so that small requests and health checks get their turn."""
+        """work(*args), in a thread when it costs more than MAX_INLINE_CELLS, so that small requests are not delayed."""
         if num_cells <= MAX_INLINE_CELLS:
             return work(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args))
 
-    def _checked(
-        self, call: Request, done: Callable[[JobOutputs | Exception], None], found: JobOutputs | Exception
+    def _deliver(
+        self, request: Request, callback: Callable[[JobOutputs | Exception], None], result: JobOutputs | Exception
     ) -> None:
-        """Tell of a request's own rows why they have no answer; who was computed with it is told its answers."""
-        done(found if isinstance(found, Exception) else self._fault_of(found, call) or found)
+        """Pass a request its outputs, or the error of its own rows; others of the batch are not affected."""
+        callback(result if isinstance(result, Exception) else self._fault_of(result, request) or result)
 
-    def _fault_of(self, part: JobOutputs, call: Request) -> Exception | None:
+    def _fault_of(self, part: JobOutputs, request: Request) -> Exception | None:
         """Why rows of a part have no answer; where it would hold NaN or an infinite number what blame_inputs() says."""
         if self.fault is None and part.batch.is_finite:
             return None
@@ -237,12 +240,12 @@ class ServedModel:
         if part.batch.is_finite or are_finite(outputs):
             return None
         try:
-            check_answers(self.decided(part), model=self.name, allow_infinite=call.allow_infinite)
+            check_answers(self.decide(part), model=self.name, allow_infinite=request.allow_infinite)
         except NonFiniteError as error:
             rows = part.job.rows
-            given = rows.arrays if isinstance(rows, Tensors) else {}
-            return blame_inputs(error, {"a column": rows} if isinstance(rows, np.ndarray) else given)
-        except Exception as error:  # noqa: BLE001  (deciding by NaN may raise what it likes; the request is told)
+            inputs = rows.arrays if isinstance(rows, Tensors) else {}
+            return blame_inputs(error, {"a column": rows} if isinstance(rows, np.ndarray) else inputs)
+        except Exception as error:  # noqa: BLE001  (deciding by NaN may raise anything; the request gets it)
             return error
         return None
 
@@ -250,14 +253,14 @@ class ServedModel:
         self._queue.cancel(job, DisconnectedError("the client went away"))
 
     def _prepare_arrived(self) -> None:
-        """Prepare what arrived, together when that succeeds."""
-        jobs, self._arrived = self._arrived, []
+        """Prepare the jobs that arrived, together when that succeeds."""
+        jobs, self._arrived_jobs = self._arrived_jobs, []
         together = [job for job in jobs if type(job.records) is list] if len(jobs) > 1 else []
         if len(together) > 1:
             try:
-                batch = self.face.prepare(list(chain.from_iterable(job.records for job in together)))
+                batch = self.adapter.prepare(list(chain.from_iterable(job.records for job in together)))
             except DeepseekError:
-                pass  # one of them is at fault: each by itself, to say which
+                pass  # one of them is at fault: prepare each by itself, to say which
             else:
                 self._share(together, batch)
                 jobs = [job for job in jobs if type(job.records) is not list]
@@ -269,29 +272,29 @@ class ServedModel:
         starts = [0, *accumulate(job.num_rows for job in jobs)]
         for job, start in zip(jobs, starts, strict=False):
             job.rows = batch.features[start : start + job.num_rows]
-            job.cost = self.face.cost(job.rows)
+            job.cost = self.adapter.cost(job.rows)
         for flag in batch.flags:
-            at = bisect_right(starts, flag.row) - 1
-            jobs[at].flags += (Flag(flag.row - starts[at], flag.column, flag.what),)
+            index = bisect_right(starts, flag.row) - 1
+            jobs[index].flags += (Flag(flag.row - starts[index], flag.column, flag.what),)
         self._queue.submit(*jobs)
 
     def _prepare(self, job: Job) -> None:
         try:
-            batch = self.face.prepare(job.records)
-        except Exception as error:  # noqa: BLE001  (a column's coder may raise what it likes; the request is told)
+            batch = self.adapter.prepare(job.records)
+        except Exception as error:  # noqa: BLE001  (a column's coder may raise anything; the request gets it)
             self._queue.cancel(job, error)
             return
-        job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
+        job.rows, job.flags, job.cost = batch.features, batch.flags, self.adapter.cost(batch.features)
         self._queue.submit(job)
 
     async def _prepare_large(self, job: Job) -> None:
         try:
             loop = asyncio.get_running_loop()
-            batch = await loop.run_in_executor(self._threads, self.face.prepare, job.records)
+            batch = await loop.run_in_executor(self._threads, self.adapter.prepare, job.records)
         except Exception as error:  # noqa: BLE001  (as above)
             self._queue.cancel(job, error)
             return
-        job.rows, job.flags, job.cost = batch.features, batch.flags, self.face.cost(batch.features)
+        job.rows, job.flags, job.cost = batch.features, batch.flags, self.adapter.cost(batch.features)
         self._queue.submit(job)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -299,16 +302,16 @@ class ServedModel:
         task.add_done_callback(self._tasks.discard)
 
     async def _warm(self, features: Any) -> None:
-        told: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
-        job = Job(len(features), float("inf"), partial(_set_result, told))
-        job.rows, job.cost = features, self.face.cost(features)
+        outputs_future: asyncio.Future[JobOutputs] = asyncio.get_running_loop().create_future()
+        job = Job(len(features), float("inf"), partial(_set_result, outputs_future))
+        job.rows, job.cost = features, self.adapter.cost(features)
         self.scheduler.submit(job)
-        await told
+        await outputs_future
 
-    def _computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
+    def _emit_computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
         self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
 
-    def _coalesced(self, num_requests: int) -> None:
+    def _emit_coalesced(self, num_requests: int) -> None:
         self._emit(Event("coalesced", self.name, self.version, fields={"requests": num_requests}))
 
 
@@ -319,28 +322,28 @@ def _is_numeric(records: Sequence[Record] | Tensors) -> bool:
     )
 
 
-def record_job(call: Request, job: Job) -> None:
-    """What the event of a call should say of its job, which is done."""
-    call.queue_s = job.started_s - job.queued_s
-    _count_flags(call, job.flags)
+def record_job(request: Request, job: Job) -> None:
+    """Copy what the event of a request says of its job: time in the queue, changed values."""
+    request.queue_s = job.started_s - job.queued_s
+    _count_flags(request, job.flags)
 
 
-def _count_flags(call: Request, flags: Sequence[Flag]) -> None:
+def _count_flags(request: Request, flags: Sequence[Flag]) -> None:
     if flags:
-        call.flags = Counter((flag.column, flag.what) for flag in flags)
+        request.flags = Counter((flag.column, flag.what) for flag in flags)
 
 
-def _set_result(told: asyncio.Future[JobOutputs], found: JobOutputs | Exception) -> None:
-    if told.done():
+def _set_result(future: asyncio.Future[JobOutputs], result: JobOutputs | Exception) -> None:
+    if future.done():
         return
-    if isinstance(found, Exception):
-        told.set_exception(found)
+    if isinstance(result, Exception):
+        future.set_exception(result)
     else:
-        told.set_result(found)
+        future.set_result(result)
 
 
 class ModelRegistry(Mapping[str, ServedModel]):
-    """What is loaded, by name: for each model the version that stands for it. `slots` hold the others too."""
+    """The loaded models by name: for each its main version. `slots` hold all versions."""
 
     def __init__(
         self,
@@ -360,17 +363,17 @@ class ModelRegistry(Mapping[str, ServedModel]):
         return ServedModel(name, adapt_model(model), *self._shared, version=version)
 
     def put(self, model: ServedModel) -> ServedModel | None:
-        """Load a model. Returns the one whose place it takes."""
+        """Add a loaded model. Returns the one that it replaces."""
         if model.name not in self.slots:
             self.slots[model.name] = ModelVersions(model.name, self.splits.get(model.name))
         return self.slots[model.name].put(model)
 
-    def pick(self, name: str, call: Request, version: str = "") -> ServedModel:
-        """Who answers a call to a model, or to one of its versions. MissingError."""
+    def pick(self, name: str, request: Request, version: str = "") -> ServedModel:
+        """The version that answers a request to a model. MissingError."""
         slot = self.slots.get(name)
-        model = None if slot is None else slot.versions.get(version) or slot.pick(call)
+        model = None if slot is None else slot.versions.get(version) or slot.pick(request)
         if model is None:
-            raise self.missing(name)
+            raise self.missing_error(name)
         return model
 
     def all(self) -> list[ServedModel]:
@@ -389,7 +392,7 @@ class ModelRegistry(Mapping[str, ServedModel]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
-    def missing(self, name: str) -> MissingError:
+    def missing_error(self, name: str) -> MissingError:
         """The error for a name that is not loaded."""
         return MissingError(
             f"there is no model {name[:100]!r}.{did_you_mean(name[:100], self)}",
@@ -397,7 +400,7 @@ class ModelRegistry(Mapping[str, ServedModel]):
             fix="GET /v1/models lists them",
         )
 
-    def missing_version(self, name: str, version: str) -> MissingError:
+    def missing_version_error(self, name: str, version: str) -> MissingError:
         """The error for a version of a model that is not loaded."""
         return MissingError(
             f"the model {name!r} has no version {version[:40]!r}",

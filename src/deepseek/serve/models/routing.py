@@ -1,10 +1,10 @@
-"""Which version of a model answers: shares of the requests, and versions that answer in the shadow.
+"""Routing among the versions of a model: shares of its requests, and shadow versions.
 
     name, split = parse_split("loans=v1:0.9,v2:0.1,v3:shadow")
     slot = ModelVersions(name, split); slot.put(model)
-    slot.pick(call)                       # by the hash of its request id, so that a retry goes the same way
+    slot.pick(request)                    # by the hash of its id, so that a retry goes to the same version
 
-A model without a split has one version, and whatever is put into its slot takes its place.
+A model without a split has one version; another that is put replaces it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from deepseek.errors import InputError
 from deepseek.serve.core.request import Request
 
 SHADOW = "shadow"
-#: Every other queue goes first, unless its oldest job is younger by this.
+#: Added to the age of shadow jobs: every other queue goes first, unless its oldest job is younger by this.
 SHADOW_DELAY_S = 3_600.0
 _FIX = "--route M=v1:0.9,v2:0.1 or --route M=v1,v2:shadow"
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficSplit:
-    """What share of a model's requests each version answers; they add up to 1. `shadows` answer to nobody."""
+    """The share of a model's requests that each version answers; they add up to 1. `shadows`: see shadows.py."""
 
     shares: Mapping[str, float]
     shadows: tuple[str, ...] = ()
@@ -70,32 +70,32 @@ def _check_split_name(name: str, text: str) -> None:
         raise _split_error(text, f"{name!r} is no name") from error
 
 
-def _parse_share(share: str, text: str) -> float:
+def _parse_share(text: str, route: str) -> float:
     try:
-        found = float(share)
+        share = float(text)
     except ValueError:
-        found = -1.0
-    if not 0 < found <= 1:
-        raise _split_error(text, f"{share!r} is no share")
-    return found
+        share = -1.0
+    if not 0 < share <= 1:
+        raise _split_error(route, f"{route!r} is no share")
+    return share
 
 
-def _split_error(text: str, what: str) -> InputError:
+def _split_error(text: str, problem: str) -> InputError:
     return InputError(
-        f"the route {text[:200]!r} cannot be taken: {what}",
+        f"the route {text[:200]!r} cannot be taken: {problem}",
         expected="MODEL=VERSION:SHARE,..., shares above 0 that add up to 1, or VERSION:shadow",
         fix=_FIX,
     )
 
 
 class DelayableQueue(Protocol):
-    """A queue of requests whose turn may come later than that of others."""
+    """A queue that can be served later than others."""
 
-    behind_s: float
+    delay_s: float
 
 
 class VersionedModel(Protocol):
-    """What a slot needs of a loaded model."""
+    """A loaded model, as far as routing needs it."""
 
     version: str
 
@@ -107,44 +107,44 @@ Loaded = TypeVar("Loaded", bound=VersionedModel)
 
 
 class ModelVersions(Generic[Loaded]):
-    """The versions of one model that are loaded."""
+    """The loaded versions of one model."""
 
     def __init__(self, name: str, split: TrafficSplit | None = None) -> None:
         self.name = name
         self.split = split
         self.versions: dict[str, Loaded] = {}
-        self.main: Loaded | None = None  # the one that stands for the model: of the largest share
+        self.main: Loaded | None = None  # the one with the largest share
         self.shadows: tuple[Loaded, ...] = ()
 
     def put(self, model: Loaded) -> Loaded | None:
-        """Take a version in. Returns the one whose place it takes, which nobody is given any more."""
+        """Add a version. Returns the one that it replaces, which gets no more requests."""
         replaced = self.main if self.split is None else self.versions.get(model.version)
         if self.split is None:
             self.versions.clear()
         elif model.version in self.split.shadows:
-            model.scheduler.behind_s = SHADOW_DELAY_S
+            model.scheduler.delay_s = SHADOW_DELAY_S
         self.versions[model.version] = model
-        self._settle()
+        self._update_main()
         return replaced
 
     def drop(self, version: str) -> Loaded:
-        """Take a version out."""
+        """Remove a version."""
         dropped = self.versions.pop(version)
-        self._settle()
+        self._update_main()
         return dropped
 
-    def pick(self, call: Request) -> Loaded | None:
-        """Who answers a call; the main version where the one whose turn it is is not loaded."""
+    def pick(self, request: Request) -> Loaded | None:
+        """The version that answers a request; the main version where the chosen one is not loaded."""
         if self.split is None or len(self.split.shares) == 1:
             return self.main
-        point = int.from_bytes(blake2b(call.request_id.encode(), digest_size=8).digest()) / 2**64
+        point = int.from_bytes(blake2b(request.request_id.encode(), digest_size=8).digest()) / 2**64
         for version, share in self.split.shares.items():
             point -= share
             if point < 0:
                 return self.versions.get(version, self.main)
-        return self.main  # what rounding leaves of 1
+        return self.main  # the rest of 1 that rounding leaves
 
-    def _settle(self) -> None:
+    def _update_main(self) -> None:
         if self.split is None:
             self.main = next(iter(self.versions.values()), None)
             return
@@ -165,15 +165,15 @@ def check_splits_loaded(
                 expected=f"at least one of {', '.join(split.shares)}",
                 fix=f"give {next(iter(split.shares))}=BUNDLE, too, or put it into the repository's {name}",
             )
-        found = slots[name].versions
-        absent = next((version for version in split.versions if version not in found), None)
+        loaded = slots[name].versions
+        absent = next((version for version in split.versions if version not in loaded), None)
         if absent is not None and not more_may_come:
             raise InputError(
                 f"the route of {name!r} names {absent!r}, which is not there",
                 expected=f"each of {', '.join(split.versions)}",
                 fix=f"give {absent}=BUNDLE, too, or leave it out of --route",
             )
-        if any(version not in split.versions for version in found):
+        if any(version not in split.versions for version in loaded):
             raise InputError(
                 f"{name!r} is the name of a model and of a route",
                 expected="a route under a name of its own, with models for its versions",

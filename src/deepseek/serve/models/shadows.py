@@ -1,4 +1,4 @@
-"""Versions that answer in the shadow: asked after the one that answers, compared with it, and heard by nobody."""
+"""Shadow versions: they get the requests of a model after its response was sent, and are compared with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from deepseek.contracts import Event
-from deepseek.serve.core.request import Handler, Request, Response, StreamingResponse
+from deepseek.serve.core.request import Handler, Request, Response
 from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.models.routing import ModelVersions
 
-MAX_WAITING_SHADOWS = 256  # requests that shadows have not answered; those above are let go
+MAX_WAITING_SHADOWS = 256  # shadow requests at a time; further ones are dropped
 
 
 #: Relative difference up to which two values count as the same: float32 keeps 7 digits.
@@ -23,58 +23,58 @@ VALUE_TOLERANCE = 1e-5
 
 
 class ShadowTraffic:
-    """Asks shadows what was answered already. They fail nothing, and their answers are compared and let go."""
+    """Repeats requests on shadows. Their errors affect nobody; their responses are compared and dropped."""
 
     def __init__(
         self,
-        begin: Callable[[Request, Callable[[Request, Response | StreamingResponse], None]], None],
+        begin: Callable[[Request, Callable[[Request, Response], None]], None],
         emit: Callable[[Event], None],
     ) -> None:
-        self._begin = begin
+        self._handle = begin
         self._emit = emit
         self._num_waiting = 0
 
     def follow(
-        self, call: Request, work: Callable[[Request, ServedModel], Any], slot: ModelVersions[ServedModel]
+        self, request: Request, work: Callable[[Request, ServedModel], Any], slot: ModelVersions[ServedModel]
     ) -> None:
-        """Let the shadows of a slot answer a call too, after its own answer was written."""
-        answered, body, headers = call.answered, call.body, call.headers
+        """Repeat a request on the shadows of its model, after its own response was written."""
+        on_response, body, headers = request.on_response, request.body, request.headers
 
-        def told(call: Request, answer: Response | StreamingResponse) -> None:
-            answered(call, answer)
-            if not isinstance(answer, Response) or answer.status != 200 or call.model is None:
+        def follow_response(request: Request, response: Response) -> None:
+            on_response(request, response)
+            if response.chunks is not None or response.status != 200 or request.model is None:
                 return
-            expected = _strip_version(answer.body, call.model.version)
-            compressed = any(name == b"content-encoding" for name, _ in answer.headers)
+            expected = _strip_version(response.body, request.model.version)
+            compressed = any(name == b"content-encoding" for name, _ in response.headers)
             for shadow in slot.shadows:
                 if compressed or self._num_waiting >= MAX_WAITING_SHADOWS:
                     self._count(shadow, "not asked")
                 else:
-                    self._ask(shadow, call, headers, body, work, expected)
+                    self._ask(shadow, request, headers, body, work, expected)
 
-        call.answered = told
+        request.on_response = follow_response
 
     def _ask(
         self,
         shadow: ServedModel,
-        call: Request,
+        request: Request,
         headers: Mapping[bytes, bytes],
         body: bytes,
         work: Callable[[Request, ServedModel], Any],
         expected: bytes,
     ) -> None:
         self._num_waiting += 1
-        copy = Request(call.method, call.path, {**headers, b"x-priority": b"low"}, call.settings, body=body)
+        copy = Request(request.method, request.path, {**headers, b"x-priority": b"low"}, request.settings, body=body)
         copy.handler = _bind_model(work, shadow)
-        begin = partial(self._begin, copy, partial(self._compare, shadow, expected))
-        asyncio.get_running_loop().call_soon(begin)  # so that what has come meanwhile goes first
+        begin = partial(self._handle, copy, partial(self._compare, shadow, expected))
+        asyncio.get_running_loop().call_soon(begin)  # so that requests that have come meanwhile go first
 
-    def _compare(self, shadow: ServedModel, expected: bytes, _: Request, answer: Response | StreamingResponse) -> None:
+    def _compare(self, shadow: ServedModel, expected: bytes, _: Request, response: Response) -> None:
         self._num_waiting -= 1
-        if not isinstance(answer, Response) or answer.status != 200:
+        if response.chunks is not None or response.status != 200:
             self._count(shadow, "failed")
         else:
-            same = bodies_agree(expected, _strip_version(answer.body, shadow.version))
+            same = bodies_agree(expected, _strip_version(response.body, shadow.version))
             self._count(shadow, "yes" if same else "no")
 
     def _count(self, shadow: ServedModel, same: str) -> None:
@@ -82,20 +82,20 @@ class ShadowTraffic:
 
 
 def _bind_model(work: Callable[[Request, ServedModel], Any], model: ServedModel) -> Handler:
-    def handler(call: Request) -> Any:
-        call.model = model
-        return work(call, model)
+    def handler(request: Request) -> Any:
+        request.model = model
+        return work(request, model)
 
     return handler
 
 
 def _strip_version(body: bytes, version: str) -> bytes:
-    """The body without the one thing that two versions always answer differently."""
+    """The body without the version, which always differs."""
     return body.replace(b'"model_version":%b' % msgspec.json.encode(version), b"", 1)
 
 
 def bodies_agree(one: bytes, other: bytes) -> bool:
-    """Whether two bodies give the same answers: equal labels, or values that differ by rounding alone.
+    """Whether two bodies agree: equal labels, or values that differ by rounding alone.
 
     >>> agree(b'{"predictions":[{"label":"a","p":0.9}]}', b'{"predictions":[{"label":"a","p":0.8}]}')
     True
@@ -113,7 +113,7 @@ def bodies_agree(one: bytes, other: bytes) -> bool:
 
 
 def _comparable_values(body: Any) -> Any:
-    """What counts of a body: labels where there are some, else all of it."""
+    """The part of a body that is compared: labels where there are some, else all of it."""
     if isinstance(body, dict):
         for key in ("predictions", "columns"):
             if key in body:
@@ -121,8 +121,8 @@ def _comparable_values(body: Any) -> Any:
         if "label" in body:
             return body["label"]
         if isinstance(body.get("outputs"), list):
-            named = {output["name"]: output.get("data") for output in body["outputs"]}
-            return named.get("label", named)
+            outputs = {output["name"]: output.get("data") for output in body["outputs"]}
+            return outputs.get("label", outputs)
     if isinstance(body, list):
         return [_comparable_values(item) for item in body]
     return body

@@ -1,15 +1,15 @@
-"""The face of a text model: rows with one column, "text"; embeddings, classes or entities as answers.
+"""The adapter of a text model: rows with one column, "text"; embeddings, classes or entities as predictions.
 
-face = TextAdapter(TextModel.open("./all-MiniLM"), {"precision": "f32"})
+adapter = TextAdapter(TextModel.open("./all-MiniLM"), {"precision": "f32"})
 
-Explained are classes and embeddings, from the texts themselves: tokens alone do not say where they stand.
+Classes and embeddings are explained from the texts themselves: tokens alone do not say where they stand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,13 +24,14 @@ from deepseek.plugins import did_you_mean
 if TYPE_CHECKING:
     from deepseek.bundle.read import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
+    from deepseek.engines.text.serve.engine import TextEngineOptions
 
 TEXT_COLUMN = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class TextCard:
-    """What a text model says of itself."""
+    """The card of a text model: one input column, its task and labels."""
 
     task: str
     labels: tuple[str, ...]
@@ -50,11 +51,11 @@ class TokenizedRows:
 
 
 class TextAdapter:
-    """Of a folder that engines.text opens. `options` are what its engine is opened with: precision, ranges as bytes.
-    `measured`: the figures of each precision, where one was chosen by them."""
+    """The adapter of a folder that engines.text opens. `options` of its engine: precision, activation ranges as bytes.
+    `measured`: the figures of each precision, when it was chosen by them."""
 
-    joins = True
-    repeats = True
+    is_joinable = True
+    is_deterministic = True
     row_cells = 30  # 40 us for a sentence
     row_units = 128  # tokens: shorter texts fill a batch by their number
     version = "1"
@@ -66,15 +67,15 @@ class TextAdapter:
         self.precision: str = options.get("precision", "f32")
         self.measured = measured
         self.name = model.name
-        self.bundle_signature: Signature = "none"  # of the bundle that it lies in, if it lies in one
+        self.bundle_signature: Signature = "none"  # of the bundle around it, if there is one
         self.card = TextCard(model.task, model.labels, model.digest)
         self.example: Record = dict(model.example)
-        self._options = dict(options)
+        self._options = cast("TextEngineOptions", dict(options))
         self._engine: TextEngine | None = None
 
     @property
     def runtime(self) -> TextAdapter | None:
-        """What an explainer is made of: model and run(). The labels of single tokens are not explained."""
+        """The object that an explainer is made from: model and run(). None: labels of tokens are not explained."""
         return None if self.card.task == "token-classification" else self
 
     @property
@@ -83,7 +84,7 @@ class TextAdapter:
         return {"kind": "text", "path": path, "digest": self.card.digest, "options": self._options}
 
     @property
-    def typical(self) -> Prediction:
+    def typical_prediction(self) -> Prediction:
         if self.card.task == "embedding":
             return Prediction(embeddings=np.zeros((1, self.model.size), np.float32))
         if self.card.task == "token-classification":
@@ -98,44 +99,48 @@ class TextAdapter:
         else:
             texts = [_row_text(record, row) for row, record in enumerate(records)]
         tokens = self.model.prepare(texts)
-        flags = tuple(Flag(row, TEXT_COLUMN, "truncated") for row, found in enumerate(tokens) if found.truncated)
+        flags = tuple(
+            Flag(row, TEXT_COLUMN, "truncated") for row, row_tokens in enumerate(tokens) if row_tokens.truncated
+        )
         return TokenizedRows(tokens, flags)
 
-    def questions(self, records: Sequence[Record]) -> list[str]:
-        """What an explainer is given of rows that prepare() has taken."""
+    def explainer_inputs(self, records: Sequence[Record]) -> list[str]:
+        """The input of an explainer for rows that prepare() has checked: their texts."""
         return [_row_text(record, row) for row, record in enumerate(records)]
 
-    def join_questions(self, rows: list[list[str]]) -> Arrays:
-        """The same of several requests, for a process that explains."""
+    def join_explainer_inputs(self, rows: list[list[str]]) -> Arrays:
+        """The texts of several requests as arrays for the explaining process."""
         return pack_texts([text for texts in rows for text in texts])
 
     def from_ids(self, ids: Sequence[Sequence[int]]) -> TokenizedRows:
-        """Rows whose tokens a client has made itself, cut to what the model reads."""
+        """Rows from token ids of a client, cut to the longest that the model reads."""
         from deepseek.engines.text.source.tokens import TokenRow, Tokens
 
-        most = self.model.max_tokens
-        rows = [TokenRow(np.array(row[:most], np.int64), truncated=len(row) > most) for row in ids]
-        flags = tuple(Flag(row, TEXT_COLUMN, "truncated") for row, found in enumerate(rows) if found.truncated)
+        limit = self.model.max_tokens
+        rows = [TokenRow(np.array(row[:limit], np.int64), truncated=len(row) > limit) for row in ids]
+        flags = tuple(
+            Flag(row, TEXT_COLUMN, "truncated") for row, row_tokens in enumerate(rows) if row_tokens.truncated
+        )
         return TokenizedRows(Tokens(rows), flags)
 
-    def warm(self, num_rows: int) -> Tokens:
+    def warm_up_rows(self, num_rows: int) -> Tokens:
         return self.prepare([self.example] * num_rows).features
 
-    def fits(self, rows: Any, others: Any) -> bool:
+    def can_join(self, rows: Any, others: Any) -> bool:
         return True
 
     def identity(self, features: Tokens) -> tuple[tuple[bytes, str], ...]:
-        """Entities are cut out of the text, so texts count where they are kept: "Rome" and "rome" may be one token."""
+        """A key of the tokens and texts. Entities are cut out of the text, and "Rome" and "rome" may be one token."""
         return tuple((row.ids.tobytes(), row.text) for row in features.rows)
 
     def cost(self, features: Tokens) -> int:
-        return sum(map(len, features.rows))  # of few rows sooner done than an array
+        return sum(map(len, features.rows))  # faster than an array for few rows
 
     def join(self, rows: list[Tokens]) -> Arrays:
         return self.model.join([row for tokens in rows for row in tokens])
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
-        """Where each token has an output, slices differ in their longest text."""
+        """The outputs of all slices. Where each token has one, they are padded to the longest text."""
         return {name: _concat_padded([part[name] for part in outputs]) for name in outputs[0]}
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -145,16 +150,16 @@ class TextAdapter:
             self._engine = TextEngine.from_options(self.model.path, self._options)
         return self._engine.run(arrays)
 
-    def decide(self, outputs: Arrays, rows: Sequence[Any], flags: Sequence[Flag]) -> Prediction:
-        found = tuple(flags)
+    def decide(self, outputs: Arrays, rows: Sequence[Any], row_flags: Sequence[Flag]) -> Prediction:
+        flags = tuple(row_flags)
         if self.card.task == "embedding":
-            return Prediction(embeddings=outputs["embedding"], flags=found)
+            return Prediction(embeddings=outputs["embedding"], flags=flags)
         if self.card.task == "token-classification":
             answers = self.model.answers(outputs, rows)
-            return Prediction(entities=tuple(tuple(answer["entities"]) for answer in answers), flags=found)
+            return Prediction(entities=tuple(tuple(answer["entities"]) for answer in answers), flags=flags)
         shares = self.model.probabilities(outputs, rows).astype(np.float32)
         labels = np.asarray(self.card.labels)[shares.argmax(axis=1)]
-        return Prediction(self.card.labels, labels, shares, flags=found)
+        return Prediction(self.card.labels, labels, shares, flags=flags)
 
     def close(self) -> None:
         if self._engine is not None:

@@ -1,7 +1,7 @@
-"""Answers of /v1/completions and /v1/chat/completions: whole, or as server-sent events.
+"""Responses of /v1/completions and /v1/chat/completions: whole, or as server-sent events.
 
-    answers = begin(parse_chat(body, writer), writer)               # BusyError, InputError: before anything is sent
-    await answers.whole()                                          # the JSON object, as bytes
+    completions = start_completions(parse_chat(body, generator), generator)  # BusyError, InputError
+    await answers.to_bytes()                                          # the JSON object, as bytes
     async for chunk in answers.chunks(): ...                       # data: {...} for each piece, then data: [STREAM_END]
 
 A client that goes away closes the generator, or cancels the task, and what it asked for is cancelled with it.
@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,18 +34,18 @@ _OBJECTS = {"completion": "text_completion", "chat": "chat.completion"}
 _PREFIXES = {"completion": "cmpl-", "chat": "chatcmpl-"}
 
 
-def start_completions(request: CompletionRequest, writer: TextGenerator) -> Completions:
-    """Have every answer of a request begun, in a running event loop. Refuses all of them when one is refused."""
+def start_completions(request: CompletionRequest, generator: TextGenerator) -> Completions:
+    """Start every completion of a request, in a running event loop. When one is refused, all are cancelled."""
     loop = asyncio.get_running_loop()
-    answers = Completions(request, writer)
+    answers = Completions(request, generator)
     try:
         for index in range(len(request.prompts) * request.num_answers):
             prompt = request.prompts[index // request.num_answers]
             options = request.options
-            if options.seed is not None:  # answers to one prompt differ, and each is the same next time
+            if options.seed is not None:  # completions of one prompt differ, and each is the same next time
                 options = replace(options, seed=options.seed + index % request.num_answers)
-            put = _piece_sink(loop, answers.pieces, index)
-            answers.generations.append(writer.submit(prompt, options, put))
+            sink = _piece_sink(loop, answers.pieces, index)
+            answers.generations.append(generator.submit(prompt, options, sink))
     except DeepseekError:
         answers.cancel()
         raise
@@ -55,33 +55,35 @@ def start_completions(request: CompletionRequest, writer: TextGenerator) -> Comp
 def _piece_sink(
     loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[tuple[int, GenerationChunk]], index: int
 ) -> Callable[[GenerationChunk], None]:
-    """Into the loop, from the engine's thread where the engine does not come here itself; a loop that has been closed
-    hears nothing more."""
-    here = threading.get_ident()
+    """A callback that puts pieces into the queue, from this thread or from the engine's own. Pieces that come after the
+    loop was closed are dropped."""
+    thread = threading.get_ident()
 
-    def put(piece: GenerationChunk) -> None:
-        if threading.get_ident() == here:
+    def sink(piece: GenerationChunk) -> None:
+        if threading.get_ident() == thread:
             pieces.put_nowait((index, piece))
             return
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(pieces.put_nowait, (index, piece))
 
-    return put
+    return sink
 
 
 @dataclass(slots=True)
 class Completions:
-    """The answers to one request, while they are written."""
+    """The completions of one request, while they are generated."""
 
     request: CompletionRequest
-    writer: TextGenerator
+    generator: TextGenerator
     pieces: asyncio.Queue[tuple[int, GenerationChunk]] = field(default_factory=asyncio.Queue)
     generations: list[Generation] = field(default_factory=list)
-    num_tokens: int = 0  # written so far, in all answers
-    num_characters: Counter[int] = field(default_factory=Counter)  # of each answer whose log probabilities were told
+    num_tokens: int = 0  # generated so far, in all completions
+    num_characters: Counter[int] = field(
+        default_factory=Counter
+    )  # of each completion, for the text offsets of log probabilities
     id: str = ""
     created: int = 0
-    event: tuple[bytes, bytes] = b"", b""  # what stands before and behind the choices of every event
+    event: tuple[bytes, bytes] = b"", b""  # the JSON before and after the choices of every event
 
     def __post_init__(self) -> None:
         self.id = _PREFIXES[self.request.kind] + secrets.token_hex(12)
@@ -91,26 +93,26 @@ class Completions:
         self.event = b"data: " + before, behind
 
     def cancel(self) -> None:
-        """Write no more of any of them."""
+        """Cancel all completions."""
         for generation in self.generations:
             generation.cancel()
 
-    async def whole(self) -> bytes:
-        """The one object with all answers. Raises the engine's error when one failed."""
+    async def to_bytes(self) -> bytes:
+        """The JSON object with all completions, encoded. Raises the engine's error when one failed."""
         parts: list[list[GenerationChunk]] = [[] for _ in self.generations]
-        async for index, piece in self._each():
+        async for index, piece in self._iter_pieces():
             parts[index].append(piece)
         choices = [self._choice(index, pieces) for index, pieces in enumerate(parts)]
         return encode_json(
-            self._object(choices, _OBJECTS[self.request.kind]) | {"usage": self.usage()} | self._ignored()
+            self._object(choices, _OBJECTS[self.request.kind]) | {"usage": self.usage()} | self._ignored_params()
         )
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Server-sent events; what comes together goes out together. An error after the start is an event too."""
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Server-sent events, one for each piece. An error after the start is an event too."""
         try:
-            if first := self._first():
+            if first := self._first_event():
                 yield first
-            async for index, piece in self._each():
+            async for index, piece in self._iter_pieces():
                 yield self._event([self._delta(index, piece)])
             if self.request.include_usage:
                 yield self._event([], usage=self.usage())
@@ -119,7 +121,7 @@ class Completions:
         yield STREAM_END
 
     def usage(self) -> dict[str, int]:
-        """Tokens of the prompts and of what was written."""
+        """The numbers of tokens of the prompts and of the completions."""
         num_prompt = sum(len(generation.ids) for generation in self.generations[:: self.request.num_answers])
         return {
             "prompt_tokens": num_prompt,
@@ -127,33 +129,33 @@ class Completions:
             "total_tokens": num_prompt + self.num_tokens,
         }
 
-    async def _each(self) -> AsyncIterator[tuple[int, GenerationChunk]]:
-        """Every piece of every answer, until all are finished; leaving early cancels the rest."""
-        left = len(self.generations)
+    async def _iter_pieces(self) -> AsyncIterator[tuple[int, GenerationChunk]]:
+        """Every piece of every completion with its index, until all are finished; leaving early cancels the rest."""
+        num_unfinished = len(self.generations)
         try:
-            while left:
+            while num_unfinished:
                 index, piece = await self.pieces.get()
                 self.num_tokens += len(piece.tokens)
                 if piece.error is not None:
                     raise piece.error
                 if piece.finish == "cancelled":
                     raise DrainingError("the model is being closed", expected="an open model", fix="send it again")
-                left -= piece.finish is not None
+                num_unfinished -= piece.finish is not None
                 yield index, piece
         finally:
             self.cancel()
 
-    def _first(self) -> bytes:
-        """What stands before the first piece: whose turn it is, or the prompts themselves."""
+    def _first_event(self) -> bytes:
+        """The event before the first piece: the role of a chat, or the prompts with "echo"; empty for none."""
         numbers = range(len(self.generations))
         if self.request.kind == "chat":
-            return self._event([_choice_json(at, delta={"role": "assistant", "content": ""}) for at in numbers])
+            return self._event([_choice_json(index, delta={"role": "assistant", "content": ""}) for index in numbers])
         if self.request.echo:
-            return self._event([_choice_json(at, text=self._echo(at)) for at in numbers])
+            return self._event([_choice_json(index, text=self._echo(index)) for index in numbers])
         return b""
 
     def _echo(self, index: int) -> str:
-        return self.writer.words.decode(self.generations[index].ids) if self.request.echo else ""
+        return self.generator.words.decode(self.generations[index].ids) if self.request.echo else ""
 
     def _event(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
         before, behind = self.event
@@ -166,7 +168,7 @@ class Completions:
             "id": self.id, "object": name, "created": self.created, "model": self.request.model, "choices": choices,
         }  # fmt: skip
 
-    def _ignored(self) -> dict[str, Any]:
+    def _ignored_params(self) -> dict[str, Any]:
         return {"ignored": list(self.request.ignored)} if self.request.ignored else {}
 
     def _delta(self, index: int, piece: GenerationChunk) -> dict[str, Any]:
@@ -188,7 +190,7 @@ class Completions:
         """Log probabilities of the tokens in `pieces`, in the form of the route; special tokens are left out."""
         if not self.request.options.logprobs:
             return None
-        words = self.writer.words
+        words = self.generator.words
         pairs = [
             (words.pieces[token], value)
             for piece in pieces
@@ -198,14 +200,14 @@ class Completions:
         if self.request.kind == "chat":
             entries = [_logprob_entry(token, value) for token, value in pairs]
             return {"content": [entry | {"top_logprobs": [entry] * self.request.top_logprobs} for entry in entries]}
-        found: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         for token, value in pairs:
             text = token.decode("utf-8", "replace")
             top = {text: value} if self.request.top_logprobs else None
-            for name, item in zip(found, (text, value, top, self.num_characters[index]), strict=True):
-                found[name].append(item)
+            for name, item in zip(columns, (text, value, top, self.num_characters[index]), strict=True):
+                columns[name].append(item)
             self.num_characters[index] += len(text)
-        return found
+        return columns
 
 
 def _choice_json(index: int, *, finish: str | None = None, logprobs: Any = None, **content: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: its body, read strictly, and its answer.
+"""POST /v1/embeddings: its request, parsed strictly, and its response.
 
     request = parse_embeddings(read_object(body), size=384, vocab_size=30522)
     embeddings(request, vectors, num_tokens)
@@ -34,7 +34,7 @@ MAX_TEXTS = 2_048  # of one request
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsRequest:
-    """What a client wants vectors of."""
+    """A request for embeddings: texts, or tokens in their place."""
 
     model: str
     texts: tuple[str, ...] = ()
@@ -52,21 +52,21 @@ def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> 
     check_params(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
     texts: tuple[str, ...] = ()
     tokens: tuple[tuple[int, ...], ...] = ()
-    given = body.get("input")
-    if isinstance(given, str):
-        texts = (given,)
-    elif isinstance(given, list) and given and all(isinstance(item, str) for item in given):
-        texts = tuple(given)
-    elif isinstance(given, list) and given and all(type(item) is int for item in given):
-        tokens = (tuple(given),)
-    elif isinstance(given, list) and given and all(isinstance(item, list) and item for item in given):
-        tokens = tuple(map(tuple, given))
+    text_input = body.get("input")
+    if isinstance(text_input, str):
+        texts = (text_input,)
+    elif isinstance(text_input, list) and text_input and all(isinstance(item, str) for item in text_input):
+        texts = tuple(text_input)
+    elif isinstance(text_input, list) and text_input and all(type(item) is int for item in text_input):
+        tokens = (tuple(text_input),)
+    elif isinstance(text_input, list) and text_input and all(isinstance(item, list) and item for item in text_input):
+        tokens = tuple(map(tuple, text_input))
     else:
         raise ParamError(
-            "input", f"input is {describe_value(given)}", expected="a text, texts, or the tokens of one or more"
+            "input", f"input is {describe_value(text_input)}", expected="a text, texts, or the tokens of one or more"
         )
     if len(texts or tokens) > MAX_TEXTS:
-        raise ParamError("input", f"input has {len(given)} texts", expected=f"at most {MAX_TEXTS}")
+        raise ParamError("input", f"input has {len(text_input)} texts", expected=f"at most {MAX_TEXTS}")
     for row in tokens:
         check_tokens("input", row, vocab_size)
     form = body.get("encoding_format", "float")
@@ -88,7 +88,7 @@ def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> 
 
 
 def encode_embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: int) -> bytes:
-    """The answer with one vector per text: `vectors` (N, D), cut to the dimensions asked for and then of length 1.
+    """The response with one vector per text: `vectors` (N, D), cut to the dimensions asked for and then of length 1.
 
     `num_tokens` counts those of all texts.
     """
@@ -108,6 +108,6 @@ def encode_embeddings(request: EmbeddingsRequest, vectors: Float32, num_tokens: 
         }
         for index, row in enumerate(rows)
     ]  # fmt: skip
-    more = {"ignored": list(request.ignored)} if request.ignored else {}
+    ignored = {"ignored": list(request.ignored)} if request.ignored else {}
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-    return encode_json({"object": "list", "data": data, "model": request.model, "usage": usage, **more})
+    return encode_json({"object": "list", "data": data, "model": request.model, "usage": usage, **ignored})

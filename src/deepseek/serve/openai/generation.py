@@ -1,11 +1,11 @@
 """Models that write text, behind OpenAI's routes: /v1/completions and /v1/chat/completions.
 
-    writer = GenerativeModel("tiny", Path("./tiny"), cache)
-    await writer.start()                       # opens the model in a process of its own, and again when that dies
-    answer = await writer.complete(call, body, "chat")
+    generator = GenerativeModel("tiny", Path("./tiny"), cache)
+    await generator.start(emit)                # opens the model in a process of its own, and again when that dies
+    response = await generator.complete(request, body, "chat")
 
-What is asked is read in a thread, for long prompts are tokenized and other processes asked about templates and schemas;
-what is written comes from the engine's process, all that one step wrote at a time.
+Requests are parsed in a thread, for long prompts are tokenized, and templates and schemas are checked in other
+processes. Text comes from the engine's process, all of one step at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from deepseek.contracts import Event
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import DisconnectedError
-from deepseek.serve.core.request import Request, Response, StreamingResponse
+from deepseek.serve.core.request import Request, Response
 
 if TYPE_CHECKING:
     from deepseek.engines.llm.process.process import LlmProcess
@@ -33,9 +33,9 @@ CompletionKind = Literal["completion", "chat"]
 ModelPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0  # before a process that died is started again
 LOSSY_PRECISIONS: tuple[ModelPrecision, ...] = ("bfloat16", "int8")
-NUM_READER_THREADS = 12  # threads, which wait most of the time
-LIVENESS_INTERVAL_S = 0.2  # between two looks whether it lives
-RETRY_AFTER_S = 1  # how long others write is not foreseen
+NUM_READER_THREADS = 12  # they wait most of the time
+LIVENESS_INTERVAL_S = 0.2  # between two checks that the process is alive
+RETRY_AFTER_S = 1  # how long others generate is not predicted
 
 
 class GenerativeModel:
@@ -45,28 +45,28 @@ class GenerativeModel:
     task = "causal-lm"
 
     def __init__(self, name: str, folder: Path, cache: Path, *, precision: ModelPrecision = "auto") -> None:
-        """`precision`: "auto" keeps float32 weights and computes as low as the CPU likes."""
+        """`precision`: "auto" keeps float32 weights and computes in the precision that is fastest on the CPU."""
         self.name = name
         self._folder = folder
         self._cache = cache
         self._precision = precision
-        # More than a sandbox lets wait: then who waits for one does not keep others from being read.
+        # More threads than a sandbox lets wait, so that waiting ones do not keep other requests from being parsed.
         self._threads = ThreadPoolExecutor(NUM_READER_THREADS, f"{name}-reader")
         self._process: LlmProcess | None = None
-        self._facts: EngineInfo | None = None  # of the process, or of the one before it
+        self._facts: EngineInfo | None = None  # of the running process, or of the last one
         self._keeper: asyncio.Task[None] | None = None
         self._emit: Callable[[Event], None] = lambda _: None
 
     @cached_property
     def digest(self) -> str:
-        """Of the configuration and the names and sizes of the weights."""
+        """A digest of the configuration and of the names and sizes of the weights."""
         files = sorted(path for path in self._folder.iterdir() if path.is_file())
         state = "".join(f"{path.name}:{path.stat().st_size};" for path in files)
         return hashlib.sha256(state.encode() + (self._folder / "config.json").read_bytes()).hexdigest()
 
     @property
     def card(self) -> dict[str, Any]:
-        """What GET /v1/models says of it, beside its name: lossy precisions with what they cost."""
+        """The entry of GET /v1/models, without its name: lossy precisions with their parity figures."""
         facts = self._facts
         return {
             "object": "model", "version": self.version, "task": self.task, "digest": self.digest, "created": "",
@@ -84,29 +84,27 @@ class GenerativeModel:
         return RETRY_AFTER_S
 
     async def start(self, emit: Callable[[Event], None]) -> None:
-        """Open the model. Raises what is wrong with the folder."""
+        """Open the model. Raises why the folder cannot be used."""
         self._emit = emit
         await self._open()
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
-        self._tell(loaded=True)
+        self._emit_model(loaded=True)
         if self._precision in LOSSY_PRECISIONS:
             fields = {"state": "a precision was chosen", "precision": self._precision, "measured": self.card["parity"]}
             self._emit(Event("server", self.name, fields=fields))
 
     async def close(self) -> None:
-        """End the process; what is being written is cut off."""
+        """End the process; completions that are being generated are cut off."""
         if self._keeper is not None:
             self._keeper.cancel()
         process, self._process = self._process, None
         if process is not None:
             await asyncio.get_running_loop().run_in_executor(None, process.close)
         self._threads.shutdown()
-        self._tell(loaded=False)
+        self._emit_model(loaded=False)
 
-    async def complete(
-        self, call: Request, body: Mapping[str, Any], kind: CompletionKind
-    ) -> Response | StreamingResponse:
-        """The answer to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
+    async def complete(self, request: Request, body: Mapping[str, Any], kind: CompletionKind) -> Response:
+        """The response to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
         from deepseek.serve.openai.answers import EVENT_STREAM_TYPE, start_completions
 
         process = self._process
@@ -116,24 +114,26 @@ class GenerativeModel:
                 expected="an engine that lives",
                 fix="ask again in a few seconds",
             )
-        request = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, body, kind, process)
-        call.take_rows(len(request.prompts))
-        answers = start_completions(request, process)
-        call.cancel = answers.cancel
-        if request.stream:
-            return StreamingResponse(answers.chunks(), EVENT_STREAM_TYPE)  # type: ignore[arg-type]
-        return Response(await self._whole(call, answers))
+        completion_request = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._read, body, kind, process
+        )
+        request.take_rows(len(completion_request.prompts))
+        completions = start_completions(completion_request, process)
+        request.cancel = completions.cancel
+        if completion_request.stream:
+            return Response(b"", media_type=EVENT_STREAM_TYPE, chunks=completions.chunks())
+        return Response(await self._await_completion(request, completions))
 
     def _read(self, body: Mapping[str, Any], kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
         from deepseek.serve.openai.requests import parse_chat, parse_completion
 
         return (parse_chat if kind == "chat" else parse_completion)(body, process)
 
-    async def _whole(self, call: Request, answers: Completions) -> bytes:
+    async def _await_completion(self, request: Request, completions: Completions) -> bytes:
         try:
-            return await asyncio.wait_for(answers.whole(), call.deadline_s - call.started_s)
+            return await asyncio.wait_for(completions.to_bytes(), request.deadline_s - request.started_s)
         except DrainingError as error:
-            if call.gone:
+            if request.is_disconnected:
                 raise DisconnectedError("the client went away") from error
             raise
         except TimeoutError as error:
@@ -149,12 +149,12 @@ class GenerativeModel:
         weights: Literal["fp32", "int8"] = "int8" if self._precision == "int8" else "fp32"
         loop = asyncio.get_running_loop()
 
-        def opened() -> LlmProcess:
+        def open_process() -> LlmProcess:
             return LlmProcess(
                 self._folder, limits, cache=self._cache, precision=weights, post=loop.call_soon_threadsafe
             )
 
-        self._process = await loop.run_in_executor(None, opened)
+        self._process = await loop.run_in_executor(None, open_process)
         self._facts = self._process.facts
 
     async def _keep(self) -> None:
@@ -183,5 +183,5 @@ class GenerativeModel:
                 fields = {"state": "a generating process was started again", "model": self.name}
                 self._emit(Event("server", fields=fields | {"process": "engine", "change": "restarted"}))
 
-    def _tell(self, *, loaded: bool) -> None:
+    def _emit_model(self, *, loaded: bool) -> None:
         self._emit(Event("model", self.name, self.version, fields={"loaded": loaded, "digest": self.digest}))

@@ -16,7 +16,7 @@ from deepseek.serve.core.json_body import json_type_name
 
 T = TypeVar("T")
 
-#: Labels that change no answer.
+#: Parameters that only label a request; they are accepted and listed as "ignored".
 IGNORED_PARAMS = frozenset(
     [
         "user",
@@ -30,7 +30,7 @@ IGNORED_PARAMS = frozenset(
         "parallel_tool_calls",
     ]
 )
-#: Parameters that are not supported, and the values of each that ask for nothing.
+#: Parameters that are not supported, and the values of each that change nothing.
 NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "logit_bias": (None, {}), "suffix": (None, ""), "best_of": (None, 1), "tools": (None, []),
     "tool_choice": (None, "none", "auto"), "functions": (None, []), "function_call": (None, "none", "auto"),
@@ -56,7 +56,7 @@ def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:
 
 
 def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
-    """ParamError for a parameter that the route does not have, or has and cannot do."""
+    """ParamError for a parameter that is unknown, or not supported with its value."""
     for key in body:
         if key in known or key in IGNORED_PARAMS:
             continue
@@ -73,7 +73,7 @@ def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
 
 
 def read_model_name(body: Mapping[str, Any]) -> str:
-    """Which model is asked."""
+    """The name of the requested model."""
     model = body.get("model")
     if not isinstance(model, str) or not 0 < len(model) <= 256:
         raise ParamError(
@@ -83,12 +83,12 @@ def read_model_name(body: Mapping[str, Any]) -> str:
 
 
 def ignored_params(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the parameters that were taken and change nothing."""
+    """Names of the parameters of a body that change nothing."""
     return tuple(sorted(key for key in IGNORED_PARAMS if body.get(key) is not None))
 
 
 def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
-    """A value of exactly this type; null and absent give the default. Numbers above 64 bits are none."""
+    """A parameter of exactly this type; null and absent give the default. Integers above 64 bits are refused."""
     value = body.get(key)
     if value is None:
         return default
@@ -99,7 +99,7 @@ def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | No
 
 
 def read_number(body: Mapping[str, Any], key: str, default: float) -> float:
-    """A number; null and absent give the default."""
+    """A parameter as a number; null and absent give the default."""
     value = body.get(key)
     if value is None:
         return default
@@ -108,18 +108,18 @@ def read_number(body: Mapping[str, Any], key: str, default: float) -> float:
     return float(max(min(value, 1e9), -1e9))
 
 
-def call_for_param(param: str, call: Callable[..., T], value: Any) -> T:
-    """What `call` gives, with the parameter's name on what it refuses."""
+def call_for_param(param: str, parse: Callable[..., T], value: Any) -> T:
+    """The result of `parse(value)`; its InputError becomes a ParamError with the parameter's name."""
     try:
-        return call(value)
+        return parse(value)
     except InputError as error:
-        found = ParamError(param, error.message, expected=error.expected, fix=error.fix)
-        found.status, found.code = error.status, error.code
-        raise found from None
+        param_error = ParamError(param, error.message, expected=error.expected, fix=error.fix)
+        param_error.status, param_error.code = error.status, error.code
+        raise param_error from None
 
 
 def describe_value(value: Any) -> str:
-    """A value for a message: what it is, or only of which kind.
+    """A value in words for a message: itself when it is short, else its JSON type.
 
     >>> shown(True), shown("x"), describe_value([1])
     ('a boolean', "'x'", 'an array')

@@ -1,6 +1,6 @@
-"""Bodies of /v1/completions and /v1/chat/completions, read strictly.
+"""Requests of /v1/completions and /v1/chat/completions, parsed strictly.
 
-    request = parse_chat(read_object(body), writer)                # InputError that names the parameter
+    request = parse_chat(decode_object(body), generator)           # InputError that names the parameter
     request.prompts, request.options, request.stream
 
 A parameter that is not known is refused, and so is one that would change the answer and is not supported, unless it
@@ -31,7 +31,7 @@ from deepseek.serve.openai.params import (
     read_param,
 )
 
-MAX_CHOICES = 64  # of one request: prompts times n
+MAX_CHOICES = 64  # completions of one request: prompts times n
 MAX_MESSAGES = 1_000
 
 _SHARED = frozenset(
@@ -77,7 +77,7 @@ _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant"
 
 
 class Generation(Protocol):
-    """An answer that is being written."""
+    """A completion that is being generated."""
 
     @property
     def ids(self) -> Sequence[int]: ...
@@ -86,7 +86,7 @@ class Generation(Protocol):
 
 
 class TextGenerator(Protocol):
-    """What writes answers: engines.llm.process.LlmProcess, or engines.llm.engine.LlmEngine in this process."""
+    """A model that generates text: engines.llm.process.LlmProcess, or engines.llm.engine.LlmEngine in this process."""
 
     words: LlmTokenizer
     max_tokens: int
@@ -102,26 +102,26 @@ class TextGenerator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What a client asks to be written."""
+    """A parsed request for completions."""
 
     kind: Literal["completion", "chat"]
     model: str
     prompts: tuple[tuple[int, ...], ...]  # tokens
     options: GenerationOptions
-    num_answers: int = 1  # to each prompt
+    num_answers: int = 1  # completions of each prompt
     stream: bool = False
     include_usage: bool = False
-    echo: bool = False  # the prompt stands before its answer
-    top_logprobs: bool = False  # name the most likely token too; it is the chosen one
+    echo: bool = False  # the prompt is repeated before its completion
+    top_logprobs: bool = False  # list the most likely token too, which is the chosen one
     ignored: tuple[str, ...] = ()
 
 
-def parse_completion(body: Mapping[str, Any], writer: TextGenerator) -> CompletionRequest:
-    """The body of POST /v1/completions."""
+def parse_completion(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+    """The request in the body of POST /v1/completions. ParamError."""
     check_params(body, _COMPLETION)
-    prompts = _parse_prompts(body.get("prompt"), writer)
+    prompts = _parse_prompts(body.get("prompt"), generator)
     num_logprobs = read_param(body, "logprobs", int, None)
-    request = _parse_request("completion", body, prompts, writer, wants_logprobs=num_logprobs is not None)
+    request = _parse_request("completion", body, prompts, generator, wants_logprobs=num_logprobs is not None)
     _check_top_logprobs("logprobs", num_logprobs or 0, request.options)
     echo = bool(read_param(body, "echo", bool, False))
     if echo and request.options.logprobs:
@@ -129,16 +129,16 @@ def parse_completion(body: Mapping[str, Any], writer: TextGenerator) -> Completi
     return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
 
 
-def parse_chat(body: Mapping[str, Any], writer: TextGenerator) -> CompletionRequest:
-    """The body of POST /v1/chat/completions."""
+def parse_chat(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+    """The request in the body of POST /v1/chat/completions. ParamError."""
     check_params(body, _CHAT)
     messages = _parse_messages(body.get("messages"))
-    prompt = call_for_param("messages", writer.chat, messages)
+    prompt = call_for_param("messages", generator.chat, messages)
     top = read_param(body, "top_logprobs", int, None)
     wants = bool(read_param(body, "logprobs", bool, False))
     if top is not None and not wants:
         raise ParamError("top_logprobs", "top_logprobs is given without logprobs", expected='"logprobs": true with it')
-    request = _parse_request("chat", body, (tuple(prompt),), writer, wants_logprobs=wants)
+    request = _parse_request("chat", body, (tuple(prompt),), generator, wants_logprobs=wants)
     _check_top_logprobs("top_logprobs", top or 0, request.options)
     return _with(request, top_logprobs=bool(top))
 
@@ -147,7 +147,7 @@ def _parse_request(
     kind: Literal["completion", "chat"],
     body: Mapping[str, Any],
     prompts: tuple[tuple[int, ...], ...],
-    writer: TextGenerator,
+    generator: TextGenerator,
     *,
     wants_logprobs: bool,
 ) -> CompletionRequest:
@@ -164,7 +164,7 @@ def _parse_request(
         raise ParamError(
             "stream_options", f"stream_options is {describe_value(wishes)}", expected='{"include_usage": true}'
         )
-    options = _parse_options(body, kind, writer, wants_logprobs=wants_logprobs)
+    options = _parse_options(body, kind, generator, wants_logprobs=wants_logprobs)
     return CompletionRequest(
         kind, read_model_name(body), prompts, options, num_answers, stream,
         include_usage=bool(read_param(wishes, "include_usage", bool, False)), ignored=ignored_params(body),
@@ -172,7 +172,7 @@ def _parse_request(
 
 
 def _parse_options(
-    body: Mapping[str, Any], kind: str, writer: TextGenerator, *, wants_logprobs: bool
+    body: Mapping[str, Any], kind: str, generator: TextGenerator, *, wants_logprobs: bool
 ) -> GenerationOptions:
     max_tokens = read_param(body, "max_tokens", int, None)
     if kind == "completion" and max_tokens is None:
@@ -193,7 +193,7 @@ def _parse_options(
         frequency_penalty=read_number(body, "frequency_penalty", 0.0),
         presence_penalty=read_number(body, "presence_penalty", 0.0),
         logprobs=wants_logprobs,
-        json_schema=_parse_response_format(body.get("response_format"), writer),
+        json_schema=_parse_response_format(body.get("response_format"), generator),
         ignore_end=bool(read_param(body, "ignore_eos", bool, False)),
     )
     try:
@@ -205,7 +205,7 @@ def _parse_options(
     return options
 
 
-def _parse_response_format(form: Any, writer: TextGenerator) -> str | None:
+def _parse_response_format(form: Any, generator: TextGenerator) -> str | None:
     expected = '{"type": "text"}, {"type": "json_object"} or {"type": "json_schema", "json_schema": {"schema": {...}}}'
     if form is None:
         return None
@@ -218,52 +218,52 @@ def _parse_response_format(form: Any, writer: TextGenerator) -> str | None:
         schema = holder.get("schema") if isinstance(holder, dict) else None
     if kind not in ("json_object", "json_schema") or not isinstance(schema, dict):
         raise ParamError("response_format", f"response_format is {describe_value(form)}", expected=expected)
-    return call_for_param("response_format", writer.schema, schema)
+    return call_for_param("response_format", generator.schema, schema)
 
 
-def _parse_prompts(given: Any, writer: TextGenerator) -> tuple[tuple[int, ...], ...]:
-    room, size = writer.max_tokens - 1, len(writer.words.pieces)
-    found: list[list[int]]
-    if given is None:
-        found = [[]]
-    elif isinstance(given, str):
-        found = [_encode_prompt(given, writer, room)]
-    elif isinstance(given, list) and given and len(given) <= MAX_CHOICES and all(isinstance(x, str) for x in given):
-        found = [_encode_prompt(text, writer, room) for text in given]
-    elif isinstance(given, list) and given and all(type(item) is int for item in given):
-        found = [given]
-    elif isinstance(given, list) and 0 < len(given) <= MAX_CHOICES and all(isinstance(item, list) for item in given):
-        found = given
+def _parse_prompts(prompt: Any, generator: TextGenerator) -> tuple[tuple[int, ...], ...]:
+    room, size = generator.max_tokens - 1, len(generator.words.pieces)
+    rows: list[list[int]]
+    if prompt is None:
+        rows = [[]]
+    elif isinstance(prompt, str):
+        rows = [_encode_prompt(prompt, generator, room)]
+    elif isinstance(prompt, list) and prompt and len(prompt) <= MAX_CHOICES and all(isinstance(x, str) for x in prompt):
+        rows = [_encode_prompt(text, generator, room) for text in prompt]
+    elif isinstance(prompt, list) and prompt and all(type(item) is int for item in prompt):
+        rows = [prompt]
+    elif isinstance(prompt, list) and 0 < len(prompt) <= MAX_CHOICES and all(isinstance(item, list) for item in prompt):
+        rows = prompt
     else:
         raise ParamError(
-            "prompt", f"prompt is {describe_value(given)}",
+            "prompt", f"prompt is {describe_value(prompt)}",
             expected=f"a text, its tokens, or at most {MAX_CHOICES} of either", fix="correct prompt",
         )  # fmt: skip
-    for row in found:
+    for row in rows:
         check_tokens("prompt", row, size)
-    return tuple(map(tuple, found))
+    return tuple(map(tuple, rows))
 
 
-def _encode_prompt(text: str, writer: TextGenerator, room: int) -> list[int]:
-    return call_for_param("prompt", lambda text: writer.words.encode(text, max_tokens=room), text)
+def _encode_prompt(text: str, generator: TextGenerator, room: int) -> list[int]:
+    return call_for_param("prompt", lambda text: generator.words.encode(text, max_tokens=room), text)
 
 
-def _parse_messages(given: Any) -> list[dict[str, str]]:
-    if not isinstance(given, list) or not 0 < len(given) <= MAX_MESSAGES:
+def _parse_messages(messages: Any) -> list[dict[str, str]]:
+    if not isinstance(messages, list) or not 0 < len(messages) <= MAX_MESSAGES:
         raise ParamError(
-            "messages", f"messages is {describe_value(given)}", expected='[{"role": "user", "content": "..."}, ...]',
+            "messages", f"messages is {describe_value(messages)}", expected='[{"role": "user", "content": "..."}, ...]',
             fix=f"send 1 to {MAX_MESSAGES} messages",
         )  # fmt: skip
-    return [_parse_message(f"messages[{at}]", message) for at, message in enumerate(given)]
+    return [_parse_message(f"messages[{index}]", message) for index, message in enumerate(messages)]
 
 
-def _parse_message(place: str, message: Any) -> dict[str, str]:
+def _parse_message(path: str, message: Any) -> dict[str, str]:
     role = message.get("role") if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in _ROLES:
-        raise ParamError(f"{place}.role", f"{place} has the role {describe_value(role)}", expected=", ".join(_ROLES))
+        raise ParamError(f"{path}.role", f"{path} has the role {describe_value(role)}", expected=", ".join(_ROLES))
     for key, value in message.items():
         if key not in ("role", "content", "name") and value not in (None, []):
-            raise ParamError(f"{place}.{key}", f"{place} has {describe_value(key)}", expected="role and content")
+            raise ParamError(f"{path}.{key}", f"{path} has {describe_value(key)}", expected="role and content")
     content = message.get("content")
     if isinstance(content, list):
         parts = [
@@ -272,18 +272,19 @@ def _parse_message(place: str, message: Any) -> dict[str, str]:
         content = "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else parts
     if not isinstance(content, str):
         raise ParamError(
-            f"{place}.content", f"the content of {place} is no text", expected='a text, or [{"type": "text", "text"}]'
+            f"{path}.content", f"the content of {path} is no text", expected='a text, or [{"type": "text", "text"}]'
         )
     return {"role": _ROLES[role], "content": content}
 
 
-def _check_top_logprobs(param: str, wanted: int, options: GenerationOptions) -> None:
-    """The library tells the chosen token's probability alone; at temperature 0 that is the most likely one's."""
+def _check_top_logprobs(param: str, num_top: int, options: GenerationOptions) -> None:
+    """ParamError for more than one top token. The library gives the probability of the chosen token alone, which at
+    temperature 0 is the most likely one."""
     plain = options.json_schema is None and options.frequency_penalty == options.presence_penalty == 0
     limit = 1 if options.greedy and plain else 0
-    if not 0 <= wanted <= limit:
+    if not 0 <= num_top <= limit:
         raise ParamError(
-            param, f"{param} is {wanted}", expected="0, or 1 at temperature 0 without penalties",
+            param, f"{param} is {num_top}", expected="0, or 1 at temperature 0 without penalties",
             fix=f"ask for 0: the chosen token's alone ({param})",
         )  # fmt: skip
 

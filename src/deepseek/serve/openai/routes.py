@@ -1,6 +1,6 @@
 """OpenAI's routes: POST /v1/completions, /v1/chat/completions and /v1/embeddings. "model" in the body says which.
 
-The first two are for models that write (generation.py), the last for text models that embed.
+The first two are for generative models (generation.py), the last for text models that embed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.core.bodies.offload import offload
 from deepseek.serve.core.json_body import decode_object
-from deepseek.serve.core.request import Request, Response, StreamingResponse
+from deepseek.serve.core.request import Request, Response
 from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.openai.embeddings import encode_embeddings, parse_embeddings
 from deepseek.serve.openai.params import read_model_name
@@ -24,49 +24,53 @@ if TYPE_CHECKING:
 
 
 async def complete_text(
-    call: Request, writers: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
-) -> Response | StreamingResponse:
+    request: Request, generators: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
+) -> Response:
     """POST /v1/completions, /v1/chat/completions"""
-    call.check_media_type()
-    body = await offload(len(call.body), decode_object, call.body)
+    request.check_media_type()
+    body = await offload(len(request.body), decode_object, request.body)
     name = read_model_name(body)
-    writer = writers.get(name)
-    if writer is None:
-        raise _missing_model_error(name, list(writers), "writes text")
-    call.model = writer
-    return await writer.complete(call, body, kind)
+    generator = generators.get(name)
+    if generator is None:
+        raise _missing_model_error(name, list(generators), "writes text")
+    request.model = generator
+    return await generator.complete(request, body, kind)
 
 
-async def embed_texts(call: Request, models: ModelRegistry) -> Response:
+async def embed_texts(request: Request, models: ModelRegistry) -> Response:
     """POST /v1/embeddings"""
-    call.check_media_type()
-    body = await offload(len(call.body), decode_object, call.body)
+    request.check_media_type()
+    body = await offload(len(request.body), decode_object, request.body)
     name = read_model_name(body)
     able = [model.name for model in models.values() if model.task == "embedding"]
     if name not in able:
         raise _missing_model_error(name, able, "embeds texts")
-    model = models.pick(name, call)
-    call.model = model
-    face: TextAdapter = model.face  # type: ignore[assignment]
-    read = partial(parse_embeddings, body, size=face.model.size, vocab_size=face.model.architecture.vocab_size)
-    request = await offload(len(call.body), read)
-    if len(request) > call.settings.max_rows:
+    model = models.pick(name, request)
+    request.model = model
+    adapter: TextAdapter = model.adapter  # type: ignore[assignment]
+    read = partial(parse_embeddings, body, size=adapter.model.size, vocab_size=adapter.model.architecture.vocab_size)
+    embedding_request = await offload(len(request.body), read)
+    if len(embedding_request) > request.settings.max_rows:
         raise InputError(
-            f"input has {len(request)} texts", expected=f"at most {call.settings.max_rows}", fix="send them in parts"
+            f"input has {len(embedding_request)} texts",
+            expected=f"at most {request.settings.max_rows}",
+            fix="send them in parts",
         )
-    if request.tokens:
-        tokens = await offload(len(call.body), face.from_ids, request.tokens)
-        prepared, prediction = await model.compute(call, tokens)
+    if embedding_request.tokens:
+        tokens = await offload(len(request.body), adapter.from_ids, embedding_request.tokens)
+        prepared, prediction = await model.compute(request, tokens)
     else:
-        prepared, prediction = await model.predict(call, [{"text": text} for text in request.texts])
+        prepared, prediction = await model.predict(request, [{"text": text} for text in embedding_request.texts])
     vectors: Any = prediction.embeddings
     num_tokens = int(prepared.features.lengths.sum())
-    return Response(await model.offload(20 * len(request), encode_embeddings, request, vectors, num_tokens))
+    return Response(
+        await model.offload(20 * len(embedding_request), encode_embeddings, embedding_request, vectors, num_tokens)
+    )
 
 
-def _missing_model_error(name: str, able: list[str], what: str) -> MissingError:
+def _missing_model_error(name: str, able: list[str], ability: str) -> MissingError:
     return MissingError(
-        f"there is no model {name[:100]!r} that {what}.{did_you_mean(name[:100], able)}",
-        expected=", ".join(able) or f"no model that {what} is loaded",
+        f"there is no model {name[:100]!r} that {ability}.{did_you_mean(name[:100], able)}",
+        expected=", ".join(able) or f"no model that {ability} is loaded",
         fix="GET /v1/models lists the models and their tasks",
     )

@@ -1,5 +1,5 @@
-"""The OpenAPI document: every route of this server with the columns of its own models, so that a client can be made
-from it and a fuzzer knows what is allowed."""
+"""The OpenAPI document: every route of this server with the columns of its own models, precise enough to generate a
+client or a fuzzer from."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from deepseek.serve.protocols.tensor_rows import column_datatype
 from deepseek.version import __version__
 
 
-def openapi_document(models: Mapping[str, ServedModel], writers: Iterable[str] = ()) -> dict[str, Any]:
-    """The document for the models that are loaded, and for those that write, by name."""
+def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> dict[str, Any]:
+    """The document for the loaded models, and for the generative ones, by name."""
     paths: dict[str, Any] = {
         "/v2/health/live": get_path("Whether the process answers", object_schema({"live": {"type": "boolean"}})),
         "/v2/health/ready": get_path("Whether requests are taken", object_schema({"ready": {"type": "boolean"}})),
@@ -42,7 +42,7 @@ def openapi_document(models: Mapping[str, ServedModel], writers: Iterable[str] =
     }
     for model in models.values():
         paths |= _model_paths(model)
-        if model.face.runtime is None:
+        if model.adapter.runtime is None:
             del paths[f"/v1/models/{model.quoted}:explain"]
     paths["/v2/repository/index"] = post_path(
         "What is loaded, Open Inference Protocol",
@@ -52,7 +52,7 @@ def openapi_document(models: Mapping[str, ServedModel], writers: Iterable[str] =
         ),
         {},
     )
-    paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(writers))
+    paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(generators))
     error = object_schema(dict.fromkeys(("code", "message", "expected", "fix"), TEXT_SCHEMA))
     return {
         "openapi": "3.1.0",
@@ -77,9 +77,9 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
     forms = [_body_schema({"instances": instances} | reasons), _body_schema(_rows_schema(model) | reasons, "rows")]
     predict = {"oneOf": forms if graph is None else openapi_graph.body_schemas(graph)}
     tensors = array_schema(_tensor_schema(model) if graph is None else openapi_graph.tensor_schema(graph))
-    asks_parts = {"parts": {"type": "boolean"}} if hasattr(model.face, "with_parts") else {}
+    asks_parts = {"parts": {"type": "boolean"}} if hasattr(model.adapter, "with_parts") else {}
     explain = _body_schema({"instances": instances} | _target_schema(model) | asks_parts)
-    takers = ":predict takes" if model.face.runtime is None else ":predict and :explain take"
+    takers = ":predict takes" if model.adapter.runtime is None else ":predict and :explain take"
     return {
         v1: get_path(
             f"{model.name}: what it is", object_schema({"id": TEXT_SCHEMA, "version": TEXT_SCHEMA, "task": TEXT_SCHEMA})
@@ -108,7 +108,7 @@ def _model_paths(model: ServedModel) -> dict[str, Any]:
 
 
 def _record_schema(model: ServedModel) -> Schema:
-    """A row: its columns, none besides, any of the optional ones left out."""
+    """The schema of a record: its columns, no others; optional ones may be left out."""
     inputs = model.card.inputs
     return {
         "type": "object",
@@ -119,7 +119,7 @@ def _record_schema(model: ServedModel) -> Schema:
 
 
 def _rows_schema(model: ServedModel) -> Schema:
-    """Rows as positional arrays: each has a value for every column."""
+    """The schemas of positional rows and their columns: each row has a value for every column."""
     columns = list(model.columns)
     value: Schema = {"type": ["number", "string", "boolean", "null"]}
     if openapi_files.reads_files(model):
@@ -132,7 +132,7 @@ def _rows_schema(model: ServedModel) -> Schema:
 
 
 def _tensor_schema(model: ServedModel) -> Schema:
-    """One column of N values."""
+    """The schema of an input tensor: one column of N values."""
     values = {"type": ["number", "string", "boolean", "null"]}
     return object_schema(
         {
@@ -145,7 +145,7 @@ def _tensor_schema(model: ServedModel) -> Schema:
 
 
 def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
-    """:predict, which takes an Arrow stream where a model has columns."""
+    """The operation of :predict, which also takes an Arrow stream where a model has columns."""
     if (graph := graph_adapter(model)) is not None:
         return post_path("Outputs of the graph", body, openapi_graph.response_schema(graph), example)
     return openapi_files.add_form(
@@ -156,7 +156,7 @@ def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) 
 def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
     if (graph := graph_adapter(model)) is not None:
         return example_tensors(graph)
-    example = model.face.example
+    example = model.adapter.example
     return [
         {
             "name": item.name,
@@ -218,12 +218,12 @@ def _explanations_schema() -> Schema:
 
 
 def _body_schema(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
-    """A request body: its rows under the key `rows`, and what may stand beside them."""
+    """The schema of a request body: its rows under the key `rows`, and other properties."""
     return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
 
 
 def _add_arrow(path: dict[str, Any]) -> dict[str, Any]:
-    """The same route, with an Arrow stream as the other form of what goes in and comes out."""
+    """Add an Arrow stream as another media type of an operation's request and response."""
     stream = {ARROW.decode(): {"schema": {"type": "string", "format": "binary"}}}
     path["post"]["requestBody"]["content"] |= stream
     path["post"]["responses"]["200"]["content"] |= stream

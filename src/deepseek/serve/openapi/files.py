@@ -1,4 +1,4 @@
-"""Columns in the OpenAPI document: what a value of each may be, and rows as a form where some are files.
+"""Columns in the OpenAPI document: the schema of their values, and forms for columns of files.
 
 value(Input("scan", "image", "bytes"))      {"oneOf": [{"type": "object", ...}, {"type": "string"}, ...]}
 """
@@ -44,7 +44,7 @@ SERIES_SCHEMA: Schema = {
 
 
 def value_schema(column: Input) -> Schema:
-    """A cell of a record."""
+    """The schema of one value of a column."""
     if column.modality not in FILE_MODALITIES:
         return {"type": COLUMN_TYPES.get(column.dtype, ["string", "null"])}
     return {"oneOf": [FILE_SCHEMA, SERIES_SCHEMA]} if column.modality == "series" else FILE_SCHEMA
@@ -62,7 +62,7 @@ def reads_files(model: ServedModel) -> bool:
 
 
 def add_form(path: dict[str, Any], model: ServedModel) -> dict[str, Any]:
-    """The same route, which takes a form, too, where a model reads files."""
+    """Add a form as another media type of an operation's request, where a model reads files."""
     if reads_files(model):
         fields = {column.name: _part_schema(column) for column in model.card.inputs}
         form = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
@@ -72,6 +72,6 @@ def add_form(path: dict[str, Any], model: ServedModel) -> dict[str, Any]:
 
 
 def _part_schema(column: Input) -> Schema:
-    """Values of a column; several are those of rows, in their order."""
+    """The schema of a column's parts in a form, one for each row."""
     file = {"type": "string", "format": "binary"}
     return array_schema(file if column.modality in FILE_MODALITIES else TEXT_SCHEMA)

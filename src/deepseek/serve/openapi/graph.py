@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of a bare graph: tensors by the graph's own names, as nested arrays."""
+"""Schemas of a bare graph in the OpenAPI document: tensors by the graph's own names, as nested arrays."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ Schema = dict[str, Any]
 MAX_EXAMPLE_VALUES = 1_000  # a longer example is left to /v1/models/M/example
 
 
-def body_schemas(face: GraphAdapter) -> list[Schema]:
-    """The forms of a body for :predict: records by input, and rows by position."""
-    specs = face.signature.inputs
-    record = _object_schema({spec.name: row_schema(spec, face) for spec in specs}) | {"additionalProperties": False}
+def body_schemas(adapter: GraphAdapter) -> list[Schema]:
+    """The schemas of a body of :predict: records by input, and positional rows."""
+    specs = adapter.signature.inputs
+    record = _object_schema({spec.name: row_schema(spec, adapter) for spec in specs}) | {"additionalProperties": False}
     row = (
-        row_schema(specs[0], face) if face.matrix else {"type": "array", "minItems": len(specs), "maxItems": len(specs)}
+        row_schema(specs[0], adapter)
+        if adapter.matrix
+        else {"type": "array", "minItems": len(specs), "maxItems": len(specs)}
     )
     return [_rows_body_schema("instances", record), _rows_body_schema("rows", row)]
 
 
-def response_schema(face: GraphAdapter) -> Schema:
-    """What :predict answers with, in either form."""
-    found = {spec.name: row_schema(spec, face) for spec in face.signature.outputs}
-    by_output = {name: {"type": "array", "items": schema} for name, schema in found.items()}
-    rows = {"type": "array", "items": _object_schema(found)}
+def response_schema(adapter: GraphAdapter) -> Schema:
+    """The schema of a response of :predict, in either form."""
+    properties = {spec.name: row_schema(spec, adapter) for spec in adapter.signature.outputs}
+    by_output = {name: {"type": "array", "items": schema} for name, schema in properties.items()}
+    rows = {"type": "array", "items": _object_schema(properties)}
     return {"oneOf": [_object_schema({"predictions": rows}), _object_schema({"outputs": _object_schema(by_output)})]}
 
 
-def tensor_schema(face: GraphAdapter) -> Schema:
-    """One input of an infer request."""
-    listed = tensor_metadata(face.signature.inputs)
+def tensor_schema(adapter: GraphAdapter) -> Schema:
+    """The schema of an input of an infer request."""
+    listed = tensor_metadata(adapter.signature.inputs)
     return _object_schema(
         {
             "name": {"type": "string", "enum": [entry["name"] for entry in listed]},
@@ -45,16 +47,16 @@ def tensor_schema(face: GraphAdapter) -> Schema:
     )
 
 
-def has_short_example(face: GraphAdapter) -> bool:
-    """Whether the example is one that a page can hold."""
-    return sum(array.size for array in face.signature.sample(1).values()) <= MAX_EXAMPLE_VALUES
+def has_short_example(adapter: GraphAdapter) -> bool:
+    """Whether the example is short enough for a page."""
+    return sum(array.size for array in adapter.signature.sample(1).values()) <= MAX_EXAMPLE_VALUES
 
 
-def row_schema(spec: TensorSpec, face: GraphAdapter) -> Schema:
-    """One row of a tensor."""
+def row_schema(spec: TensorSpec, adapter: GraphAdapter) -> Schema:
+    """The schema of one row of a tensor."""
     kind = {"f": ["number", "null"], "b": "boolean", "U": "string"}.get(spec.numpy.kind, "integer")
     schema: Schema = {"type": kind}
-    for dim in reversed(face.signature.row_shape(spec)):
+    for dim in reversed(adapter.signature.row_shape(spec)):
         schema = {"type": "array", "items": schema}
         if isinstance(dim, int):
             schema |= {"minItems": dim, "maxItems": dim}

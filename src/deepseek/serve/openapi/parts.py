@@ -1,4 +1,4 @@
-"""What every part of the OpenAPI document is made of: schemas, responses and operations."""
+"""Building blocks of the OpenAPI document: schemas, responses and operations."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def array_schema(items: Schema) -> Schema:
 
 
 def object_schema(properties: Mapping[str, Schema]) -> Schema:
-    """An object that has all of `properties` and may have more."""
+    """The schema of an object that has all of `properties` and may have more."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
 def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    found: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
     for status in statuses:
-        found[status] = {"description": ERROR_STATUSES[status], "content": error}
-    return found
+        responses[status] = {"description": ERROR_STATUSES[status], "content": error}
+    return responses
 
 
 def get_path(summary: str, schema: Schema) -> dict[str, Any]:

@@ -18,11 +18,11 @@ STREAM_DESCRIPTION = """With "stream": true the answer is server-sent events: li
 empty line,
 one object for the text of one step, and at the end "data: [DONE]". With "stream_options": {"include_usage": true} the
 last object has "usage" and no choices. An error after the beginning is an event with "error"."""
-#: Of each event of a stream.
+#: The schema of each event of a stream.
 EVENT_SCHEMA = object_schema({"data": TEXT_SCHEMA}) | {
     "description": "one event; data is [DONE], or JSON: a piece, or an error"
 }
-#: What both routes that write take. Others of OpenAI's are refused by name, or taken where they change no answer.
+#: Parameters of both completion routes. Others of OpenAI's are refused by name, or ignored where they change nothing.
 SHARED_PARAMETERS: dict[str, Schema] = {
     "max_tokens": COUNT_SCHEMA,
     "n": COUNT_SCHEMA | {"maximum": MAX_PARTS},
@@ -46,15 +46,15 @@ SHARED_PARAMETERS: dict[str, Schema] = {
 }
 
 
-def text_paths(embedders: Sequence[str], writers: Sequence[str]) -> dict[str, Any]:
-    """The routes for the models that embed texts, and for those that write."""
-    found: dict[str, Any] = {}
+def text_paths(embedders: Sequence[str], generators: Sequence[str]) -> dict[str, Any]:
+    """The paths of the models that embed texts, and of the generative ones."""
+    paths: dict[str, Any] = {}
     if embedders:
-        found["/v1/embeddings"] = _embeddings_path(embedders)
-    if writers:
-        found["/v1/completions"] = _completions_path(writers)
-        found["/v1/chat/completions"] = _chats_path(writers)
-    return found
+        paths["/v1/embeddings"] = _embeddings_path(embedders)
+    if generators:
+        paths["/v1/completions"] = _completions_path(generators)
+        paths["/v1/chat/completions"] = _chats_path(generators)
+    return paths
 
 
 def _embeddings_path(names: Sequence[str]) -> dict[str, Any]:
@@ -136,17 +136,17 @@ def _chats_path(names: Sequence[str]) -> dict[str, Any]:
         },
     )
     entry = object_schema({"token": TEXT_SCHEMA, "logprob": NUMBER_SCHEMA, "bytes": array_schema(INTEGER_SCHEMA)})
-    said = object_schema({"role": TEXT_SCHEMA, "content": TEXT_SCHEMA})
-    choice = object_schema({"message": said} | _choice_properties(object_schema({"content": array_schema(entry)})))
+    reply = object_schema({"role": TEXT_SCHEMA, "content": TEXT_SCHEMA})
+    choice = object_schema({"message": reply} | _choice_properties(object_schema({"content": array_schema(entry)})))
     example = {"messages": [{"role": "user", "content": "Who's there?"}]}
     return _generation_path("The next message of a chat", request, "chat.completion", choice, example, names)
 
 
-def _request_schema(names: Sequence[str], needed: str, more: dict[str, Schema]) -> Schema:
+def _request_schema(names: Sequence[str], needed: str, properties: dict[str, Schema]) -> Schema:
     return {
         "type": "object",
         "properties": {"model": {"type": "string", "enum": list(names)}}
-        | more
+        | properties
         | SHARED_PARAMETERS
         | {"response_format": _response_format_schema()},
         "required": sorted({"model", needed}),
@@ -155,12 +155,12 @@ def _request_schema(names: Sequence[str], needed: str, more: dict[str, Schema]) 
 
 
 def _response_format_schema() -> Schema:
-    """Free text, any JSON object, or JSON of a schema."""
+    """The schema of "response_format": free text, any JSON object, or JSON of a schema."""
     plain: dict[str, Schema] = {"type": {"type": "string", "enum": ["text", "json_object"]}}
     holder: Schema = {"name": TEXT_SCHEMA, "schema": {"type": "object"}, "strict": BOOLEAN_SCHEMA}
     schema: Schema = {"type": "object", "properties": holder, "required": ["schema"]}
-    held: dict[str, Schema] = {"type": {"type": "string", "enum": ["json_schema"]}, "json_schema": schema}
-    return {"oneOf": [object_schema(plain), object_schema(held)]}
+    with_schema: dict[str, Schema] = {"type": {"type": "string", "enum": ["json_schema"]}, "json_schema": schema}
+    return {"oneOf": [object_schema(plain), object_schema(with_schema)]}
 
 
 def _tokens_schema() -> Schema:

@@ -32,27 +32,27 @@ from deepseek.serve.protocols.rows import check_num_rows
 from deepseek.serve.protocols.tensor_rows import column_datatype
 
 ARROW_TYPE = b"application/vnd.apache.arrow.stream"
-#: Message.fbs: which field of a table, counted from 0.
+#: Indices of fields in tables of Message.fbs, counted from 0.
 _HEADER, _LENGTH, _COMPRESSION, _DATA = 2, 0, 3, 1
 MAX_SCHEMA_BYTES = 2 << 20
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-#: pyarrow's names of what can be one tensor. Halves and booleans cannot with others, uint64 only with a loss.
+#: pyarrow's names of types that fit one float64 matrix. Halves and booleans do not, uint64 only with a loss.
 _NUMBER_TYPE = re.compile(r"int\d+|uint8|uint16|uint32|float|double")
 
 
 def is_arrow(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body is said to be a stream."""
+    """Whether the content-type is an Arrow stream."""
     media = headers.get(b"content-type", b"").lower()
     return media.startswith(ARROW_TYPE) and media.split(b";")[0].strip() == ARROW_TYPE
 
 
 def accepts_arrow(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether an answer may be a stream: it is named, as something that is wanted."""
+    """Whether the header Accept names an Arrow stream."""
     return any(part.split(b";")[0].strip() == ARROW_TYPE for part in headers.get(b"accept", b"").lower().split(b","))
 
 
 def read_arrow_rows(body: bytes, model: ServedModel, max_rows: int) -> ColumnarRows:
-    """The rows of a stream. MalformedError for what is none, InputError for columns that cannot be read here,
+    """The rows of a stream. MalformedError when the body is none, InputError for columns that cannot be read here,
     TooLargeError above `max_rows`."""
     pa = need("pyarrow", extra="tabular")
     try:
@@ -87,15 +87,15 @@ def _read_columns(pa: Any, schema: Any, batches: list[Any], model: ServedModel) 
 
 
 def _typed_columns(table: Any) -> ColumnarRows:
-    """Columns of any type that a file may have; what is nested or binary is refused by name."""
-    found = from_arrow(table)
+    """Columns of any type that a table file may have. InputError names one that is nested or binary."""
+    columns = from_arrow(table)
     values: list[Values] = []
-    for name in found.names:
-        column = found.column(name)
+    for name in columns.names:
+        column = columns.column(name)
         # True and false stay such: a category may have them for levels.
-        flags = found.types[name] == "boolean"
+        flags = columns.types[name] == "boolean"
         values.append([None if np.isnan(value) else bool(value) for value in column.tolist()] if flags else column)
-    return ColumnarRows(found.names, values)
+    return ColumnarRows(columns.names, values)
 
 
 def _read_batches(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
@@ -123,20 +123,20 @@ def _read_batches(pa: Any, body: bytes, max_rows: int) -> tuple[Any, list[Any]]:
                 expected="buffers as they are; the whole body may be compressed, as content-encoding: gzip says",
                 fix="write the stream without IpcWriteOptions(compression=...)",
             )
-        at = _field_offset(metadata, batch, _LENGTH)
-        rows = struct.unpack_from("<q", metadata, batch + at)[0] if at else 0
+        offset = _field_offset(metadata, batch, _LENGTH)
+        rows = struct.unpack_from("<q", metadata, batch + offset)[0] if offset else 0
         # A dictionary may have as many entries as there may be rows, and each is bounded by itself.
         num_rows = num_rows if message.type == "dictionary" else num_rows + rows
         check_num_rows(max(num_rows, rows), max_rows)
     if has_dictionaries:
         reader = pa.ipc.open_stream(data, options=pa.ipc.IpcReadOptions(use_threads=False))
         return reader.schema, list(reader)
-    known = pa.ipc.read_schema(schema)
-    return known, [pa.ipc.read_record_batch(message, known) for message in messages]
+    read_schema = pa.ipc.read_schema(schema)
+    return read_schema, [pa.ipc.read_record_batch(message, read_schema) for message in messages]
 
 
 def _field_offset(metadata: memoryview, table: int, field: int) -> int:
-    """Where a field of a flatbuffer's table stands, from the table's beginning; 0 for one that is left out."""
+    """The offset of a field in a flatbuffer's table; 0 for one that is left out."""
     vtable = table - struct.unpack_from("<i", metadata, table)[0]
     if vtable < 0 or 4 + 2 * field >= struct.unpack_from("<H", metadata, vtable)[0]:
         return 0
@@ -144,12 +144,12 @@ def _field_offset(metadata: memoryview, table: int, field: int) -> int:
 
 
 def _table_offset(metadata: memoryview, table: int, field: int) -> int:
-    """Where the table begins that a field refers to."""
+    """The offset of the table that a field refers to."""
     return _follow_offset(metadata, table + _field_offset(metadata, table, field))
 
 
-def _follow_offset(metadata: memoryview, place: int) -> int:
-    return place + int(struct.unpack_from("<I", metadata, place)[0])
+def _follow_offset(metadata: memoryview, offset: int) -> int:
+    return offset + int(struct.unpack_from("<I", metadata, offset)[0])
 
 
 def encode_arrow(prediction: Prediction) -> bytes:
@@ -159,8 +159,8 @@ def encode_arrow(prediction: Prediction) -> bytes:
     columns: dict[str, Any] = {}
     if prediction.labels is not None and prediction.probabilities is not None:
         columns["prediction"] = pa.array(prediction.labels.tolist(), pa.string())
-        for place, label in enumerate(prediction.labels_known):
-            columns[f"probability_{label}"] = np.ascontiguousarray(prediction.probabilities[:, place])
+        for index, label in enumerate(prediction.labels_known):
+            columns[f"probability_{label}"] = np.ascontiguousarray(prediction.probabilities[:, index])
     elif prediction.values is not None:
         columns["prediction"] = prediction.values
     if prediction.intervals is not None:

@@ -1,4 +1,4 @@
-"""Bodies that travel compressed: gzip and deflate, in requests and, where a client asks for it, in answers.
+"""Compressed bodies: gzip and deflate, in requests and, where a client accepts it, in responses.
 
     await inflate(call)                           # call.body is then what was meant, at most max_body_bytes of it
     answer = compress(answer, call.headers)       # above MIN_COMPRESSED_BYTES, when Accept-Encoding names one of the
@@ -23,18 +23,18 @@ from deepseek.serve.core.bodies.structure import BLOCK_BYTES, StructureScanner
 from deepseek.serve.core.errors import body_too_large_error
 from deepseek.serve.core.request import JSON_TYPE, Request, Response
 
-#: zlib's window bits of each coding; both are read whichever of the two is named.
+#: zlib's window bits of each coding. In requests both are read, whichever is named.
 WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 _DETECT_WINDOW_BITS = 47
-MIN_COMPRESSED_BYTES = 1_024  # below it an answer fits into one packet anyway
+MIN_COMPRESSED_BYTES = 1_024  # a smaller response fits into one packet anyway
 _COMPRESSION_LEVEL = 1  # level 6 takes three times as long for a tenth less
 _INLINE_BYTES = 4 * 1024  # compressed, which may be a thousand times as many
 _READ_BYTES = 64 * 1024  # compressed, that are read at a time
 
 
-async def inflate_body(call: Request) -> None:
-    """Put the inflated body in the place of a compressed one. MediaTypeError, MalformedError, TooLargeError."""
-    coding = call.headers.get(b"content-encoding", b"").strip().lower()
+async def inflate_body(request: Request) -> None:
+    """Replace a compressed body by the inflated one. MediaTypeError, MalformedError, TooLargeError."""
+    coding = request.headers.get(b"content-encoding", b"").strip().lower()
     if coding in (b"", b"identity"):
         return
     if coding not in WINDOW_BITS and coding != b"x-gzip":  # its older name
@@ -43,29 +43,29 @@ async def inflate_body(call: Request) -> None:
             expected="gzip, deflate, or a body that is not compressed",
             fix="compress the body with gzip, or send it as it is without the header content-encoding",
         )
-    media = call.headers.get(b"content-type", JSON_TYPE).split(b";")[0].strip().lower()
-    is_json = media in (JSON_TYPE, b"") and b"inference-header-content-length" not in call.headers
+    media = request.headers.get(b"content-type", JSON_TYPE).split(b";")[0].strip().lower()
+    is_json = media in (JSON_TYPE, b"") and b"inference-header-content-length" not in request.headers
     scanner = StructureScanner() if is_json else None
-    num_bytes = INLINE_BYTES if len(call.body) <= _INLINE_BYTES else INLINE_BYTES + 1
-    call.body = await offload(num_bytes, inflate_bytes, call.body, call.settings.max_body_bytes, scanner)
-    call.headers = {name: value for name, value in call.headers.items() if name != b"content-encoding"}
+    num_bytes = INLINE_BYTES if len(request.body) <= _INLINE_BYTES else INLINE_BYTES + 1
+    request.body = await offload(num_bytes, inflate_bytes, request.body, request.settings.max_body_bytes, scanner)
+    request.headers = {name: value for name, value in request.headers.items() if name != b"content-encoding"}
 
 
 def inflate_bytes(body: bytes, max_bytes: int, scanner: StructureScanner | None = None) -> bytes:
-    """The bytes that were compressed, at most max_bytes. TooLargeError, MalformedError; `scanner` is given what is made
-    as it is made, for what it may refuse.
+    """The bytes that were compressed, at most max_bytes. TooLargeError, MalformedError; `scanner` gets each
+    block as it is inflated, and may refuse it.
 
     >>> inflated(zlib.compress(b"rows"), 4)
     b'rows'
     """
     reader = zlib.decompressobj(_DETECT_WINDOW_BITS)
-    found = bytearray()
+    inflated = bytearray()
     for start in range(0, len(body), _READ_BYTES):
         if reader.eof:
             raise _inflate_error("bytes follow its end")
         for block in _inflate_blocks(reader, body[start : start + _READ_BYTES]):
-            found += block
-            if len(found) > max_bytes:
+            inflated += block
+            if len(inflated) > max_bytes:
                 raise body_too_large_error(max_bytes)
             if scanner is not None:
                 scanner.feed(block)
@@ -73,11 +73,11 @@ def inflate_bytes(body: bytes, max_bytes: int, scanner: StructureScanner | None 
         raise _inflate_error("it ends too early")
     if reader.unused_data:
         raise _inflate_error("bytes follow its end")
-    return bytes(found)
+    return bytes(inflated)
 
 
 def _inflate_blocks(reader: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """What `data` stands for, up to BLOCK_BYTES at a time."""
+    """The inflated bytes of `data`, up to BLOCK_BYTES at a time."""
     while True:
         try:
             block = reader.decompress(data, BLOCK_BYTES)
@@ -97,19 +97,19 @@ def _inflate_error(reason: str) -> MalformedError:
     )
 
 
-def compress_response(answer: Response, headers: Mapping[bytes, bytes]) -> Response:
-    """The answer in the coding that the client likes best of gzip and deflate; as it is when it likes none."""
+def compress_response(response: Response, headers: Mapping[bytes, bytes]) -> Response:
+    """The response in the coding that the client prefers of gzip and deflate; unchanged when it accepts neither."""
     coding = preferred_coding(headers.get(b"accept-encoding", b""))
-    if coding is None or len(answer.body) < MIN_COMPRESSED_BYTES:
-        return answer
+    if coding is None or len(response.body) < MIN_COMPRESSED_BYTES:
+        return response
     writer = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, WINDOW_BITS[coding])
-    body = writer.compress(answer.body) + writer.flush()
-    named = ((b"content-encoding", coding), (b"vary", b"accept-encoding"))
-    return replace(answer, body=body, headers=answer.headers + named)
+    body = writer.compress(response.body) + writer.flush()
+    coding_headers = ((b"content-encoding", coding), (b"vary", b"accept-encoding"))
+    return replace(response, body=body, headers=response.headers + coding_headers)
 
 
 def preferred_coding(accepted: bytes) -> bytes | None:
-    """The coding of an Accept-Encoding header that we can write, by its weight.
+    """The coding that an Accept-Encoding header prefers among those that we can write; None for none.
 
     >>> preferred(b"gzip;q=0.5, deflate"), preferred(b"gzip;q=0, br"), preferred(b"")
     (b'deflate', None, None)

@@ -13,29 +13,32 @@ from deepseek.serve.core.json_body import encode_json
 
 
 def encode_explanations(explained: RowAttributions) -> bytes:
-    """A body with a row for each that was explained."""
-    found = zip(explained, check_sums(explained), strict=True)
+    """The body of :explain, with one explanation for each row."""
+    rows = zip(explained, check_sums(explained), strict=True)
     return encode_json(
-        {"explanations": [_explanation_row(attribution, at, adds_up) for (attribution, at), adds_up in found]}
+        {"explanations": [_explanation_row(attribution, row, adds_up) for (attribution, row), adds_up in rows]}
     )
 
 
 def check_sums(explained: RowAttributions) -> list[bool]:
-    """For each row whether its base value and contributions make its output. Rows share attributions: each is checked
+    """For each row whether base value and contributions add up to its output. Rows share attributions; each is checked
     once."""
-    checked = {key: found.adds_up.tolist() for key, found in {id(found): found for found, _ in explained}.items()}
-    return [checked[id(attribution)][at] for attribution, at in explained]
+    sums = {
+        key: attribution.adds_up.tolist()
+        for key, attribution in {id(attribution): attribution for attribution, _ in explained}.items()
+    }
+    return [sums[id(attribution)][row] for attribution, row in explained]
 
 
 def _explanation_row(attribution: Attribution, row: int, adds_up: bool) -> dict[str, Any]:
     parts = attribution.parts[row] if attribution.parts else ()
-    more: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if attribution.parts:
-        more = {"parts": parts, "is_partial": any(part["is_partial"] for part in parts)}
+        extra = {"parts": parts, "is_partial": any(part["is_partial"] for part in parts)}
     values, base, output = attribution.values[row], float(attribution.base_value[row]), float(attribution.output[row])
     residual = output - (base + float(values.sum()))
     if not adds_up:
-        more["warning"] = (
+        extra["warning"] = (
             f"This explanation does not add up: {residual:.6g} {attribution.scale} of the output is left unexplained. "
             "Do not rely on it."
         )
@@ -48,5 +51,5 @@ def _explanation_row(attribution: Attribution, row: int, adds_up: bool) -> dict[
         "scale": attribution.scale,
         "method": attribution.method,
         "target": attribution.target,
-        **more,
+        **extra,
     }

@@ -27,48 +27,50 @@ if TYPE_CHECKING:
     from deepseek.serve.models.registry import ServedModel
 
 FORM_TYPE = b"multipart/form-data"
-FILE_MODALITIES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are bytes
+FILE_MODALITIES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are files
 BLOCK_BYTES = 64 * 1024
 MAX_DIGITS = 400  # of a number: float() would copy a longer text into its error
 EMPTY_PART = "an empty part where the value is missing"
 
 
 def is_form(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a body is said to be a form."""
+    """Whether the content-type is a form."""
     return headers.get(b"content-type", b"")[: len(FORM_TYPE) + 1].lower().strip(b"; ") == FORM_TYPE
 
 
 def read_form(body: bytes, headers: Mapping[bytes, bytes], model: ServedModel, max_rows: int) -> list[Record]:
-    """The rows of a form. MalformedError for what is none, InputError for a part that is no column or where columns
-    have different numbers of parts, TooLargeError above `max_rows`."""
+    """The rows of a form. MalformedError when the body is none, InputError for an unusable part or where columns have
+    different numbers of parts, TooLargeError above `max_rows`."""
     columns = {item.name: item for item in model.card.inputs}
-    found: dict[str, list[Any]] = {}
+    values_by_name: dict[str, list[Any]] = {}
     for name, is_file, data in _iter_parts(body, headers, (max_rows + 1) * (len(columns) + 1)):
-        found.setdefault(name, []).append(_part_value(columns.get(name), name, is_file, data))
-        check_num_rows(len(found[name]), max_rows)
-    if not found:
+        values_by_name.setdefault(name, []).append(_part_value(columns.get(name), name, is_file, data))
+        check_num_rows(len(values_by_name[name]), max_rows)
+    if not values_by_name:
         raise InputError(
             "the form has no part", expected=f"one for each of {_list_columns(columns)}", fix="send the columns"
         )
-    counts = {name: len(values) for name, values in found.items()}
+    counts = {name: len(values) for name, values in values_by_name.items()}
     most = max(counts, key=lambda name: counts[name])
-    least = min(counts, key=lambda name: counts[name])
-    if counts[most] != counts[least]:
+    fewest = min(counts, key=lambda name: counts[name])
+    if counts[most] != counts[fewest]:
         raise InputError(
-            f"the form has {counts[most]} parts {most[:100]!r} and {counts[least]} {least[:100]!r}",
+            f"the form has {counts[most]} parts {most[:100]!r} and {counts[fewest]} {fewest[:100]!r}",
             expected="one part of each column for each row", fix=f"send {EMPTY_PART}",
         )  # fmt: skip
-    return [{name: values[row] for name, values in found.items()} for row in range(counts[most])]
+    return [{name: values[row] for name, values in values_by_name.items()} for row in range(counts[most])]
 
 
-def _iter_parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Iterator[tuple[str, bool, bytes]]:
-    """Name, whether it is a file, and bytes of each part, one after the other: of a form with too many no more is kept
-    than of one that is read, and no collector walks over them."""
+def _iter_parts(body: bytes, headers: Mapping[bytes, bytes], max_parts: int) -> Iterator[tuple[str, bool, bytes]]:
+    """Name, whether it is a file, and bytes of each part, one after the other, so that a form with too many parts fills
+    no memory before it is refused."""
     multipart = need("multipart", extra="serve")
     name, is_file = "", False
     try:
         _, options = multipart.parse_options_header(headers[b"content-type"].decode("latin-1"))
-        with multipart.PushMultipartParser(options.get("boundary", ""), strict=True, max_segment_count=most) as parser:
+        with multipart.PushMultipartParser(
+            options.get("boundary", ""), strict=True, max_segment_count=max_parts
+        ) as parser:
             chunks: list[bytes] = []
             for event in chain.from_iterable(map(parser.parse, _iter_blocks(body))):
                 if event is None:
@@ -85,14 +87,14 @@ def _iter_parts(body: bytes, headers: Mapping[bytes, bytes], most: int) -> Itera
 
 
 def _iter_blocks(body: bytes) -> Iterator[bytes]:
-    """A body in blocks: the parser looks for the boundary in all that it is given, anew for each part."""
+    """A body in blocks: the parser searches all bytes that it gets for the boundary, anew for each part."""
     for start in range(0, len(body), BLOCK_BYTES):
         time.sleep(PAUSE_S)
         yield body[start : start + BLOCK_BYTES]
 
 
 def _part_value(column: Input | None, name: str, is_file: bool, data: bytes) -> Any:
-    """A column's value as JSON would hold it, or bytes for a file."""
+    """A column's value as in JSON, or bytes for a file; None for an empty part."""
     if not data and not is_file:
         return None
     if column is not None and column.modality in FILE_MODALITIES:
@@ -109,7 +111,7 @@ def _part_value(column: Input | None, name: str, is_file: bool, data: bytes) -> 
         try:
             return float(text)
         except ValueError:
-            return text  # whoever prepares the column says what is wrong with it
+            return text  # preparing the column raises the error
     return text
 
 

@@ -1,7 +1,6 @@
-"""Between messages and a model that is a bare graph (serve/models/graph.py): tensors of any number of axes, and rows
-of them.
+"""Rows of a bare ONNX graph (serve/models/graph.py) from messages: tensors of any number of axes, and rows of them.
 
-tensors = read_tensors(found, face)                  # an infer request: the graph's own names, types and shapes
+tensors = read_tensors(tensors, adapter)             # an infer request: the graph's own names, types and shapes
 rows = read_body(data, face, max_rows, copy=...)     # :predict: {"instances": [{"x": [[...], ...]}, ...]}
                                                      # {"rows": [[1.5, 2.0], ...]} where there is one input of lists
 """
@@ -30,28 +29,28 @@ PLATFORM, GRAPH_PLATFORM = "deepseek_bundle", "onnxruntime_onnx"  # the second i
 
 
 def graph_adapter(model: ServedModel) -> GraphAdapter | None:
-    """The face of a model that is a bare graph; None for all others."""
-    return model.face if isinstance(model.face, GraphAdapter) else None
+    """The adapter of a model that is a bare graph; None for other models."""
+    return model.adapter if isinstance(model.adapter, GraphAdapter) else None
 
 
 def platform_name(model: ServedModel) -> str:
-    """What the protocol calls the form that a model has."""
+    """The protocol's name for the kind of a model."""
     return PLATFORM if graph_adapter(model) is None else GRAPH_PLATFORM
 
 
 def max_rank(model: ServedModel) -> int:
-    """How many axes a tensor of an infer request may have."""
+    """The largest number of axes of a tensor in an infer request."""
     return MAX_COLUMN_RANK if graph_adapter(model) is None else MAX_RANK
 
 
 def count_rows(tensor: Tensor, model: ServedModel) -> int:
-    """What a tensor counts for in the limit of rows."""
-    face = graph_adapter(model)
-    return tensor.shape[0] if face is None or (face.joins and tensor.shape) else 1
+    """How many rows a tensor counts for in the limit of rows."""
+    adapter = graph_adapter(model)
+    return tensor.shape[0] if adapter is None or (adapter.is_joinable and tensor.shape) else 1
 
 
 def tensor_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
-    """As the protocol lists inputs or outputs; -1 is any size."""
+    """The protocol's description of a graph's inputs or outputs; -1 is any size."""
     return [
         {
             "name": spec.name,
@@ -62,22 +61,22 @@ def tensor_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
     ]
 
 
-def example_tensors(face: GraphAdapter) -> list[dict[str, Any]]:
-    """The inputs of an infer request to copy."""
-    found = []
-    for spec in face.signature.inputs:
-        array = np.array(face.example[spec.name])
-        array = array if face.is_whole else array[None]
+def example_tensors(adapter: GraphAdapter) -> list[dict[str, Any]]:
+    """The inputs of an example infer request."""
+    tensors = []
+    for spec in adapter.signature.inputs:
+        array = np.array(adapter.example[spec.name])
+        array = array if adapter.is_whole else array[None]
         entry = {"name": spec.name, "datatype": _tensor_datatype(spec), "shape": list(array.shape)}
-        found.append(entry | {"data": array.ravel().tolist()})
-    return found
+        tensors.append(entry | {"data": array.ravel().tolist()})
+    return tensors
 
 
-def read_tensors(tensors: Sequence[Tensor], face: GraphAdapter) -> Tensors:
+def read_tensors(tensors: Sequence[Tensor], adapter: GraphAdapter) -> Tensors:
     """The rows of an infer request. InputError for a name, a type or a number of axes that the graph does not have."""
     arrays: dict[str, Any] = {}
     for tensor in tensors:
-        spec = face.signature.input(tensor.name)
+        spec = adapter.signature.input(tensor.name)
         if tensor.name in arrays:
             raise InputError(
                 f"the input {tensor.name[:100]!r} stands twice", expected="one of a name", fix="keep one of them"
@@ -95,24 +94,26 @@ def read_tensors(tensors: Sequence[Tensor], face: GraphAdapter) -> Tensors:
                 fix="give it as many axes as the graph has",
             )
         values = tensor.values
-        given = values if isinstance(values, np.ndarray) else np.array(values, object if spec.dtype == "str" else None)
-        array = cast_to_input(given, spec).reshape(tensor.shape)
-        if not face.is_whole and not len(array):
+        elements = (
+            values if isinstance(values, np.ndarray) else np.array(values, object if spec.dtype == "str" else None)
+        )
+        array = cast_to_input(elements, spec).reshape(tensor.shape)
+        if not adapter.is_whole and not len(array):
             raise InputError(
                 "the inputs hold no row", expected="at least one", fix="send no request where there is none"
             )
-        arrays[spec.name] = array[None] if face.is_whole else array
-    if face.signature.rows == "single" and any(len(array) != 1 for array in arrays.values()):
+        arrays[spec.name] = array[None] if adapter.is_whole else array
+    if adapter.signature.rows == "single" and any(len(array) != 1 for array in arrays.values()):
         raise InputError(
             "the graph takes one row a call", expected="a first axis of 1", fix="send rows to :predict, or one by one"
         )
-    return Tensors(arrays, face.is_whole)
+    return Tensors(arrays, adapter.is_whole)
 
 
-def read_numeric_rows(data: bytes, face: GraphAdapter, max_rows: int) -> Tensors | None:
-    """Rows by position of a graph with one input of lists, when they are numbers alone; None for any other body."""
-    spec = face.matrix
-    width = None if spec is None else face.signature.row_shape(spec)[0]
+def read_numeric_rows(data: bytes, adapter: GraphAdapter, max_rows: int) -> Tensors | None:
+    """Positional rows of numbers for a graph with one input of lists; None for any other body."""
+    spec = adapter.matrix
+    width = None if spec is None else adapter.signature.row_shape(spec)[0]
     if spec is None or not isinstance(width, int):
         return None
     numbers = read_numeric_columns(data, tuple(map(str, range(width))), max_rows)
@@ -120,14 +121,14 @@ def read_numeric_rows(data: bytes, face: GraphAdapter, max_rows: int) -> Tensors
     if numbers is None or numbers[1] or b'"columns"' in data or spec.numpy.kind != "f":
         return None
     matrix = np.asarray(numbers[0].values, np.float64)
-    return Tensors({spec.name: cast_to_input(matrix, spec)}, face.is_whole)
+    return Tensors({spec.name: cast_to_input(matrix, spec)}, adapter.is_whole)
 
 
-def read_positional_rows(body: Mapping[str, Any], face: GraphAdapter, *, copy: str) -> Sequence[Record]:
-    """Rows with a value for each input; or, where there is one input of lists and no "columns", lists for that one."""
-    names = [spec.name for spec in face.signature.inputs]
+def read_positional_rows(body: Mapping[str, Any], adapter: GraphAdapter, *, copy: str) -> Sequence[Record]:
+    """Positional rows: a value for each input; or lists, for a graph with one input of lists and no "columns"."""
+    names = [spec.name for spec in adapter.signature.inputs]
     rows = body.get("rows")
-    if face.matrix is None or "columns" in body or not isinstance(rows, list):
+    if adapter.matrix is None or "columns" in body or not isinstance(rows, list):
         return read_columns(body, names, copy=copy)
     return ColumnarRows(names, [rows]) if rows else read_columns(body, names, copy=copy)
 
@@ -153,14 +154,14 @@ def check_columns(model: ServedModel) -> None:
 
 
 def response_cells(prediction: Prediction, num_rows: int, row_cells: int) -> int:
-    """What writing an answer costs, in cells of models.INLINE_CELLS."""
+    """The cost of encoding a response, in cells of registry.MAX_INLINE_CELLS."""
     if prediction.tensors is None:
         return num_rows * row_cells
     return sum(array.size for array in prediction.tensors.arrays.values()) // CELL_VALUES
 
 
 def output_arrays(tensors: Tensors) -> dict[str, Any]:
-    """Outputs as the graph gives them."""
+    """The output arrays in the shapes of the graph."""
     return {name: array[0] if tensors.is_whole else array for name, array in tensors.arrays.items()}
 
 

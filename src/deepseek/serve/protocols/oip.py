@@ -1,5 +1,5 @@
 """The Open Inference Protocol, version 2, over HTTP: health, metadata and infer, with the binary-tensor extension,
-and what Triton's clients ask for beside it: the configuration of a model.
+and the configuration of a model, which Triton's clients request.
 
 An infer request holds one tensor per raw column, shape [N] or [N, 1]; or, when every column is a number, one tensor
 [N, number of columns] of any name, columns in the order of the model's metadata. A missing value is null (NaN in raw
@@ -40,8 +40,8 @@ from deepseek.serve.protocols.tensors import Tensor, encode_tensor, read_tensor
 from deepseek.version import __version__
 
 JSON_LENGTH_HEADER = b"inference-header-content-length"
-MAX_TIMEOUT_MS = 10**9  # the server's own limit is far below it
-MAX_INPUTS = 1_024  # of a body, that are looked at for what is wrong with them
+MAX_TIMEOUT_MS = 10**9  # far above the server's own limit
+MAX_INPUTS = 1_024  # of a body, at the least that are read
 EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -64,7 +64,7 @@ def model_metadata(model: ServedModel, versions: Iterable[str] = ()) -> Response
 
 
 def model_config(model: ServedModel) -> Response:
-    """GET /v2/models/M/config, which Triton's clients and its load tester ask for."""
+    """GET /v2/models/M/config, which Triton's clients and its load tester request."""
     ends = {"input": input_metadata(model), "output": output_metadata(model)}
     listed = {
         end: [
@@ -78,7 +78,7 @@ def model_config(model: ServedModel) -> Response:
 
 
 def config_type(datatype: str) -> str:
-    """What a model's configuration calls a datatype.
+    """The name of a datatype in a model's configuration.
 
     >>> config_type("FP64"), config_type("BYTES")
     ('TYPE_FP64', 'TYPE_STRING')
@@ -91,33 +91,33 @@ def model_ready(model: ServedModel) -> Response:
     return Response.json({"name": model.name, "ready": True})
 
 
-async def infer(call: Request, model: ServedModel) -> Response:
+async def infer(request: Request, model: ServedModel) -> Response:
     """POST /v2/models/M/infer"""
-    if b"content-encoding" in call.headers:
-        await inflate_body(call)
-    header, tail = await _split_body(call)
+    if b"content-encoding" in request.headers:
+        await inflate_body(request)
+    header, tail = await _split_body(request)
     _check_header(header)
     timeout_us = header.get("parameters", {}).get("timeout")
     if timeout_us is not None:
-        apply_timeout(call, timeout_us)
-    apply_allow_infinite(call, header.get("parameters", {}).get("allow_infinite", False))
-    read = partial(_read_inputs, header, tail, model, call.settings.max_rows)
-    num_bytes = len(call.body)
+        apply_timeout(request, timeout_us)
+    apply_allow_infinite(request, header.get("parameters", {}).get("allow_infinite", False))
+    read = partial(_read_inputs, header, tail, model, request.settings.max_rows)
+    num_bytes = len(request.body)
     records = await (model.offload(num_bytes // 4, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
-    wanted = _requested_outputs(header.get("outputs"), model)
-    _, prediction = await model.predict(call, records)
+    requested = _requested_outputs(header.get("outputs"), model)
+    _, prediction = await model.predict(request, records)
     cells = response_cells(prediction, len(records), RECORD_CELLS)
-    return await model.offload(cells, _encode_response, call, model, header, wanted, prediction)
+    return await model.offload(cells, _encode_response, request, model, header, requested, prediction)
 
 
-async def _split_body(call: Request) -> tuple[dict[str, Any], memoryview]:
-    """The JSON of a request, and the raw bytes behind it."""
-    length = call.headers.get(JSON_LENGTH_HEADER)
+async def _split_body(request: Request) -> tuple[dict[str, Any], memoryview]:
+    """The JSON of a request, and the raw bytes that follow it."""
+    length = request.headers.get(JSON_LENGTH_HEADER)
     if length is None:
-        call.check_media_type()
+        request.check_media_type()
     else:
-        call.check_encoding()
-    data = call.body
+        request.check_encoding()
+    data = request.body
     if length is None:
         stop = len(data)
     elif length.isdigit() and int(length[:12]) <= len(data):
@@ -147,14 +147,14 @@ def _read_inputs(
             fix=metadata_hint(model),
         )
     tensors: list[Tensor] = []
-    at, files = 0, file_columns(model)
+    offset, files = 0, file_columns(model)
     for entry in entries:
-        tensor, at = read_tensor(entry, tail, at, max_rank(model), files)
+        tensor, offset = read_tensor(entry, tail, offset, max_rank(model), files)
         check_num_rows(count_rows(tensor, model), max_rows)
         tensors.append(tensor)
-    if at != len(tail):
+    if offset != len(tail):
         raise InputError(
-            f"{len(tail) - at} raw bytes belong to no input",
+            f"{len(tail) - offset} raw bytes belong to no input",
             expected="as many bytes as the inputs' binary_data_size add up to",
             fix=f"correct binary_data_size, or the header {JSON_LENGTH_HEADER.decode()}",
         )
@@ -171,49 +171,49 @@ def _check_header(header: Mapping[str, Any]) -> None:
             )
 
 
-def apply_timeout(call: Request, timeout_us: Any) -> None:
-    """Triton's clients send the limit of a request in microseconds, as a parameter: it counts like x-timeout-ms."""
+def apply_timeout(request: Request, timeout_us: Any) -> None:
+    """Apply the parameter "timeout" (microseconds) of Triton's clients like the header x-timeout-ms."""
     if type(timeout_us) is not int or timeout_us <= 0:
         raise InputError(
             'the parameter "timeout" is not one',
             expected="whole microseconds, above 0",
             fix="correct it, or leave it out",
         )
-    shorten_timeout(call, timeout_us // 1_000)
+    shorten_timeout(request, timeout_us // 1_000)
 
 
-def apply_allow_infinite(call: Request, allowed: Any) -> None:
-    """The parameter by which a client says that outputs of a bare graph may be infinite; raw bytes alone hold them."""
+def apply_allow_infinite(request: Request, allowed: Any) -> None:
+    """Apply the parameter "allow_infinite": outputs of a bare graph may then be infinite, in raw bytes alone."""
     if type(allowed) is not bool:
         raise InputError(
             f'the parameter "allow_infinite" is {json_type_name(allowed)}',
             expected="true or false",
             fix="leave it out for no",
         )
-    call.allow_infinite = allowed
+    request.allow_infinite = allowed
 
 
-def shorten_timeout(call: Request, limit_ms: int) -> None:
-    """Let a call end after `limit_ms`, if its x-timeout-ms does not end it earlier."""
+def shorten_timeout(request: Request, limit_ms: int) -> None:
+    """Shorten the time limit of a request to `limit_ms`, unless its x-timeout-ms is shorter."""
     limit = b"%d" % min(max(1, limit_ms), MAX_TIMEOUT_MS)
-    given = call.headers.get(b"x-timeout-ms", limit)
-    if given.isdigit():  # what is no number is refused where the deadline is asked for
-        given = min(given, limit, key=parse_header_integer)
-    call.headers = {**call.headers, b"x-timeout-ms": given}
+    header = request.headers.get(b"x-timeout-ms", limit)
+    if header.isdigit():  # the deadline refuses what is no number
+        header = min(header, limit, key=parse_header_integer)
+    request.headers = {**request.headers, b"x-timeout-ms": header}
 
 
 def _requested_outputs(entries: Any, model: ServedModel) -> dict[str, bool | None] | None:
-    """The outputs that are asked for, and whether each is wanted as raw bytes; None for all."""
+    """The requested outputs, and for each whether as raw bytes (None: the request's default); None for all outputs."""
     if entries is None:
         return None
-    found: dict[str, bool | None] = {}
+    requested: dict[str, bool | None] = {}
     for entry in entries if isinstance(entries, list) else [entries]:
         name = entry.get("name") if isinstance(entry, dict) else ""
         check_outputs([name], model)
         parameters = entry.get("parameters")
         check_output_parameters(parameters)
-        found[str(name)] = _read_flag(parameters, "binary_data")
-    return found or None
+        requested[str(name)] = _read_flag(parameters, "binary_data")
+    return requested or None
 
 
 def _read_flag(parameters: Any, name: str) -> bool | None:
@@ -222,19 +222,19 @@ def _read_flag(parameters: Any, name: str) -> bool | None:
 
 
 def _encode_response(
-    call: Request,
+    request: Request,
     model: ServedModel,
     header: Mapping[str, Any],
-    wanted: Mapping[str, bool | None] | None,
+    requested: Mapping[str, bool | None] | None,
     prediction: Prediction,
 ) -> Response:
     all_binary = bool(_read_flag(header.get("parameters"), "binary_data_output"))
     arrays = output_tensors(prediction)
     entries, raws = [], []
-    for name in wanted or arrays:
-        chosen = (wanted or {}).get(name)
+    for name in requested or arrays:
+        chosen = (requested or {}).get(name)
         is_binary = all_binary if chosen is None else chosen
-        if call.allow_infinite and not is_binary:  # JSON has no sign for it
+        if request.allow_infinite and not is_binary:  # JSON has no infinity
             check_numbers(arrays[name], f"the output {name!r}", model=model.name)
         entry, raw = encode_tensor(name, arrays[name], is_binary)
         entries.append(entry)
@@ -245,9 +245,9 @@ def _encode_response(
             top[key] = header[key]
     content = encode_json(top)
     if not any("parameters" in entry for entry in entries):
-        return compress_response(Response(content), call.headers)
+        return compress_response(Response(content), request.headers)
     length = str(len(content)).encode()
     whole = Response(
         b"".join([content, *raws]), media_type=b"application/octet-stream", headers=((JSON_LENGTH_HEADER, length),)
     )
-    return compress_response(whole, call.headers)
+    return compress_response(whole, request.headers)

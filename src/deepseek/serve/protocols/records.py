@@ -3,8 +3,8 @@
 {"instances": [{"age": 61, "income": 48000}], "reasons": 3}
 -> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
 
-:predict also takes rows as positional arrays (rows.py) or as an Arrow stream (arrow.py), and answers those by column;
-and as a form with files (form.py).
+:predict also takes positional arrays (rows.py) and Arrow streams (arrow.py), which it answers by column, and forms with
+files (form.py).
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ if TYPE_CHECKING:
     from deepseek.serve.openai.generation import GenerativeModel
 
 MAX_REASONS = 100
-COLUMN_CELLS = 2  # what encoding a row by column costs, in cells of models.INLINE_CELLS
-RECORD_CELLS = 20  # the same as a record
-ARROW_INLINE_BYTES = 256 * 1024  # of a stream, which is hardly read: most of it is taken as it lies there
+COLUMN_CELLS = 2  # cost of encoding a row by column, in cells of registry.MAX_INLINE_CELLS
+RECORD_CELLS = 20  # cost of encoding a row as a record
+ARROW_INLINE_BYTES = 256 * 1024  # of a stream, most of which is used without a copy
 
 
-def list_models(models: ModelRegistry, writers: Iterable[GenerativeModel] = ()) -> Response:
+def list_models(models: ModelRegistry, generators: Iterable[GenerativeModel] = ()) -> Response:
     """GET /v1/models"""
     data = [_model_entry(model) for model in models.values()]
-    data += [{"id": writer.name} | writer.card for writer in writers]
+    data += [{"id": generator.name} | generator.card for generator in generators]
     return Response.json({"object": "list", "data": data})
 
 
@@ -70,7 +70,7 @@ def describe_model(model: ServedModel) -> Response:
         "target": manifest.target,
         "labels": list(manifest.labels),
         "threshold": manifest.threshold,
-        "explainable": model.face.runtime is not None,
+        "explainable": model.adapter.runtime is not None,
         "inputs": inputs,
         "example": example_body(model),
     }
@@ -83,63 +83,67 @@ def get_example(model: ServedModel) -> Response:
 
 
 def example_body(model: ServedModel) -> dict[str, Any]:
-    """One typical record, in the form that is posted."""
-    return {"instances": [dict(model.face.example)]}
+    """The body of an example request: one typical record."""
+    return {"instances": [dict(model.adapter.example)]}
 
 
-def predict(call: Request, model: ServedModel) -> Awaitable[Response] | None:
+def predict(request: Request, model: ServedModel) -> Awaitable[Response] | None:
     """POST /v1/models/M:predict"""
-    body, headers = call.body, call.headers
+    body, headers = request.body, request.headers
     if (
         len(body) <= INLINE_BYTES
         and headers.get(b"content-type", JSON_TYPE) == JSON_TYPE
         and b"content-encoding" not in headers
     ):
-        found = decode_object(body)
-        if len(found) == 1 and "instances" in found:  # as nearly always: no task and no future for it
-            model.submit(call, _read_instances(found, model, call.settings.max_rows), partial(_respond, call, model))
+        document = decode_object(body)
+        if len(document) == 1 and "instances" in document:  # nearly always: no task and no future needed
+            model.submit(
+                request, _read_instances(document, model, request.settings.max_rows), partial(_respond, request, model)
+            )
             return None
-    return _predict_any(call, model)
+    return _predict_any(request, model)
 
 
-def _respond(call: Request, model: ServedModel, found: JobOutputs | Exception) -> None:
-    """What was computed has come."""
-    if isinstance(found, Exception):
-        call.tell(found)
+def _respond(request: Request, model: ServedModel, result: JobOutputs | Exception) -> None:
+    """Answer a request of records with its outputs, or with the error."""
+    if isinstance(result, Exception):
+        request.respond(result)
         return
-    record_job(call, found.job)
+    record_job(request, result.job)
     try:
-        told: Response | Exception = Response(encode_json({"predictions": model.rows(found, prediction_rows)}))
+        response: Response | Exception = Response(encode_json({"predictions": model.rows(result, prediction_rows)}))
     except Exception as error:  # noqa: BLE001  (a bug of ours is this request's alone, not its batch's)
-        told = error
-    call.tell(told)
+        response = error
+    request.respond(response)
 
 
-async def _predict_any(call: Request, model: ServedModel) -> Response:
-    if b"content-encoding" in call.headers:
-        await inflate_body(call)
-    data = call.body
-    if is_arrow(call.headers):
+async def _predict_any(request: Request, model: ServedModel) -> Response:
+    if b"content-encoding" in request.headers:
+        await inflate_body(request)
+    data = request.body
+    if is_arrow(request.headers):
         check_columns(model)
         num_reasons = 0
         num_bytes = len(data) if len(data) > ARROW_INLINE_BYTES else 0
         records: Sequence[Record] | Tensors = await offload(
-            num_bytes, read_arrow_rows, data, model, call.settings.max_rows
+            num_bytes, read_arrow_rows, data, model, request.settings.max_rows
         )
-    elif is_form(call.headers):
+    elif is_form(request.headers):
         check_columns(model)
         num_reasons = 0
-        records = await offload(len(data), read_form, data, call.headers, model, call.settings.max_rows)
+        records = await offload(len(data), read_form, data, request.headers, model, request.settings.max_rows)
     else:
-        call.check_media_type()
-        numbers = _read_numeric_body(data, model, call.settings.max_rows) if len(data) <= ROWS_INLINE_BYTES else None
-        read = offload(len(data), _read_json_rows, data, model, call.settings.max_rows)
-        records, num_reasons = await read if numbers is None else numbers
+        request.check_media_type()
+        numeric_rows = (
+            _read_numeric_body(data, model, request.settings.max_rows) if len(data) <= ROWS_INLINE_BYTES else None
+        )
+        read = offload(len(data), _read_json_rows, data, model, request.settings.max_rows)
+        records, num_reasons = await read if numeric_rows is None else numeric_rows
     if num_reasons:
         check_explainable(model)
-        _check_explained_rows(len(records), call.settings.max_explain_rows)
-        await model.explanations.turn(call)
-    batch, prediction = await model.predict(call, records)
+        _check_explained_rows(len(records), request.settings.max_explain_rows)
+        await model.explanations.wait_for_turn(request)
+    batch, prediction = await model.predict(request, records)
     by_column = type(records) in (ColumnarRows, Tensors)
     if num_reasons:
         write = encode_columns if by_column else _encode_predictions
@@ -147,14 +151,14 @@ async def _predict_any(call: Request, model: ServedModel) -> Response:
         def render(explained: RowAttributions) -> bytes:
             return write(prediction, _reason_rows(model, explained, cast("Sequence[Record]", records), num_reasons))
 
-        asked = _explainer_inputs(model, batch, cast("Sequence[Record]", records))
-        explained = await model.explanations.make(call, asked, _explained_labels(model, prediction))
+        inputs = _explainer_inputs(model, batch, cast("Sequence[Record]", records))
+        explained = await model.explanations.explain(request, inputs, _explained_labels(model, prediction))
         return Response(await model.offload(_explanation_cells(model, len(records)), render, explained))
     if not by_column:
         return Response(
             await model.offload(response_cells(prediction, len(records), RECORD_CELLS), _encode_predictions, prediction)
         )
-    if accepts_arrow(call.headers) and prediction.tensors is None:
+    if accepts_arrow(request.headers) and prediction.tensors is None:
         body = await model.offload(len(records) * COLUMN_CELLS, encode_arrow, prediction)
         return Response(body, media_type=ARROW_TYPE)
     cells = response_cells(prediction, len(records), COLUMN_CELLS)
@@ -162,7 +166,7 @@ async def _predict_any(call: Request, model: ServedModel) -> Response:
 
 
 def _read_numeric_body(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int] | None:
-    """The rows of a body of numbers alone, and how many reasons are wanted for each; None for any other body."""
+    """The rows of a body of numbers alone, and the number of reasons for each; None for any other body."""
     graph = graph_adapter(model)
     if graph is not None:
         tensors = read_numeric_rows(data, graph, max_rows)
@@ -172,11 +176,11 @@ def _read_numeric_body(data: bytes, model: ServedModel, max_rows: int) -> tuple[
 
 
 def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int]:
-    """The rows of a body in either form, and how many reasons are wanted for each."""
+    """The rows of a JSON body, records or positional, and the number of reasons for each."""
     graph = graph_adapter(model)
-    numbers = _read_numeric_body(data, model, max_rows) if len(data) > ROWS_INLINE_BYTES else None
-    if numbers is not None:
-        return numbers
+    numeric_rows = _read_numeric_body(data, model, max_rows) if len(data) > ROWS_INLINE_BYTES else None
+    if numeric_rows is not None:
+        return numeric_rows
     body = decode_object(data)
     if "rows" not in body and "columns" not in body:
         _check_keys(body, {"instances", "reasons"}, model)
@@ -193,38 +197,38 @@ def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Seq
             free_in_slices(body)
 
 
-async def explain(call: Request, model: ServedModel) -> Response:
+async def explain(request: Request, model: ServedModel) -> Response:
     """POST /v1/models/M:explain"""
     check_explainable(model)
-    await model.explanations.turn(call)
-    if b"content-encoding" in call.headers:
-        await inflate_body(call)
-    with_parts = getattr(model.face, "with_parts", None)
-    body = await _read_body(call, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
-    records = _read_instances(body, model, call.settings.max_rows)
-    _check_explained_rows(len(records), call.settings.max_explain_rows)
+    await model.explanations.wait_for_turn(request)
+    if b"content-encoding" in request.headers:
+        await inflate_body(request)
+    with_parts = getattr(model.adapter, "with_parts", None)
+    body = await _read_body(request, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
+    records = _read_instances(body, model, request.settings.max_rows)
+    _check_explained_rows(len(records), request.settings.max_explain_rows)
     target = _read_target(body, model)
     if (target is None and len(model.card.labels) > 2) or model.fault is not None:
-        batch, prediction = await model.predict(call, records)
+        batch, prediction = await model.predict(request, records)
         targets = _explained_labels(model, prediction) if target is None else [target] * len(records)
-    else:  # what is explained is known without the answers
-        model.explanations.check(call, len(records))
-        batch, targets = await model.prepare(call, records), [target] * len(records)
+    else:  # the explained class is known without a prediction
+        model.explanations.check(request, len(records))
+        batch, targets = await model.prepare(request, records), [target] * len(records)
     if with_parts is not None and _wants_parts(body):
-        asked = with_parts(batch.features, records)
+        inputs = with_parts(batch.features, records)
     else:
-        asked = _explainer_inputs(model, batch, records)
-    explained = await model.explanations.make(call, asked, targets)
+        inputs = _explainer_inputs(model, batch, records)
+    explained = await model.explanations.explain(request, inputs, targets)
     return Response(await model.offload(_explanation_cells(model, len(records)), encode_explanations, explained))
 
 
 def _wants_parts(body: Mapping[str, Any]) -> bool:
-    found = body.get("parts", False)
-    if not isinstance(found, bool):
+    wanted = body.get("parts", False)
+    if not isinstance(wanted, bool):
         raise InputError(
-            f'"parts" is {json_type_name(found)}', expected="true or false", fix="say true, or leave it out"
+            f'"parts" is {json_type_name(wanted)}', expected="true or false", fix="say true, or leave it out"
         )
-    return found
+    return wanted
 
 
 def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
@@ -260,20 +264,22 @@ def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Mappi
 
 
 def _explanation_cells(model: ServedModel, num_rows: int) -> int:
-    """What writing explanations costs: each names all columns."""
+    """The cost of encoding explanations: each names all columns."""
     return num_rows * (RECORD_CELLS + 2 * len(model.columns))
 
 
 def _reason_rows(
     model: ServedModel, explained: RowAttributions, records: Sequence[Record], num_reasons: int
 ) -> list[list[dict[str, Any]]]:
-    """For each row the columns that moved its answer most, largest first; none that contribute nothing."""
+    """For each row the columns that moved its prediction most, largest first; none that contribute nothing."""
     rows = []
-    told = getattr(model.face, "told", dict)  # files are not sent back
-    for (attribution, at), adds_up, record in zip(explained, check_sums(explained), map(told, records), strict=True):
-        contributions = attribution.values[at]
+    describe = getattr(model.adapter, "describe_record", dict)  # files are not sent back
+    for (attribution, row), adds_up, record in zip(
+        explained, check_sums(explained), map(describe, records), strict=True
+    ):
+        contributions = attribution.values[row]
         largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
-        sentences = model.explanations.sentences(attribution, at, record, num_reasons)
+        sentences = model.explanations.sentences(attribution, row, record, num_reasons)
         rows.append(
             [
                 {
@@ -290,22 +296,22 @@ def _reason_rows(
 
 
 def _explainer_inputs(model: ServedModel, batch: PreparedRows, records: Sequence[Record]) -> Any:
-    """What an explainer is given of rows: as they are computed, or the texts of a text model."""
-    ask = getattr(model.face, "questions", None)
+    """The input of an explainer: the prepared rows, or the texts of a text model."""
+    ask = getattr(model.adapter, "explainer_inputs", None)
     return batch.features if ask is None else ask(records)
 
 
 def _explained_labels(model: ServedModel, prediction: Prediction) -> list[str | None]:
-    """The class that each row's explanation speaks of: its own answer among many, the positive class of two."""
+    """The explained class of each row: its predicted class of many, None (the positive class) of two."""
     if len(model.card.labels) > 2 and prediction.labels is not None:
         return list(prediction.labels.tolist())
     return [None] * len(prediction)
 
 
-async def _read_body(call: Request, model: ServedModel, known: set[str]) -> dict[str, Any]:
-    """The body as an object that has no other keys than `known`."""
-    call.check_media_type()
-    data = call.body
+async def _read_body(request: Request, model: ServedModel, known: set[str]) -> dict[str, Any]:
+    """The JSON object of a body. InputError for a key that is not in `known`."""
+    request.check_media_type()
+    data = request.body
     body = await offload(len(data), decode_object, data)
     _check_keys(body, known, model)
     return body
@@ -323,28 +329,28 @@ def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) ->
 
 def _read_instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
     """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
-    found = body.get("instances")
-    if type(found) is not list:
+    records = body.get("instances")
+    if type(records) is not list:
         raise InputError(
-            'the body has no "instances"' if found is None else f'"instances" is {json_type_name(found)}',
+            'the body has no "instances"' if records is None else f'"instances" is {json_type_name(records)}',
             expected='{"instances": [{column: value, ...}, ...]}',
             fix=example_hint(model),
         )
-    if not found:
+    if not records:
         raise InputError('"instances" is empty', expected="at least one row", fix=example_hint(model))
-    check_num_rows(len(found), max_rows)
-    if set(map(type, found)) != {dict}:
-        index, record = next((index, record) for index, record in enumerate(found) if type(record) is not dict)
+    check_num_rows(len(records), max_rows)
+    if set(map(type, records)) != {dict}:
+        index, record = next((index, record) for index, record in enumerate(records) if type(record) is not dict)
         raise InputError(
             f"instances[{index}] is {json_type_name(record)}",
             expected="an object {column: value, ...}",
             fix=example_hint(model),
         )
-    return found
+    return records
 
 
 def example_hint(model: ServedModel) -> str:
-    """What to do about a body that is none."""
+    """The advice of an error about the form of a body."""
     return f"GET /v1/models/{model.quoted}/example gives a body to copy"
 
 
@@ -356,28 +362,28 @@ def _check_explained_rows(num_rows: int, max_rows: int) -> None:
 
 
 def _read_num_reasons(body: Mapping[str, Any]) -> int:
-    found = body.get("reasons", 0)
-    if type(found) is not int or not 0 <= found <= MAX_REASONS:
-        shown = found if type(found) in (int, float) else json_type_name(found)
+    num_reasons = body.get("reasons", 0)
+    if type(num_reasons) is not int or not 0 <= num_reasons <= MAX_REASONS:
+        shown = num_reasons if type(num_reasons) in (int, float) else json_type_name(num_reasons)
         raise InputError(
             f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}", fix="leave it out for none"
         )
-    return found
+    return num_reasons
 
 
 def _read_target(body: Mapping[str, Any], model: ServedModel) -> str | None:
-    found = body.get("target")
-    if found is None:
+    target = body.get("target")
+    if target is None:
         return None
     labels = model.card.labels
     if not labels:
         raise InputError('"target" is given, but the model has no classes', expected="no target", fix="leave it out")
-    if not isinstance(found, str) or found not in labels:
-        shown = repr(found[:100]) if isinstance(found, str) else json_type_name(found)
+    if not isinstance(target, str) or target not in labels:
+        shown = repr(target[:100]) if isinstance(target, str) else json_type_name(target)
         raise InputError(
             f'"target" is {shown}', expected=", ".join(labels[:20]), fix="name one of these, or leave it out"
         )
-    return found
+    return target
 
 
 def _model_entry(model: ServedModel) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Many rows as positional arrays, for :predict. Half the bytes of records, and a quarter of the work.
+"""Rows as positional arrays, for :predict. Half the bytes of records, and a quarter of the work.
 
     {"rows": [[61, 48000], [33.5, null]]}                                columns in the order of the model's inputs
     {"columns": ["income", "age"], "rows": [[48000, 61], [null, 33.5]]}  or in the order that is named
@@ -55,12 +55,12 @@ _decode_rest = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def may_hold_rows(body: bytes) -> bool:
-    """Whether a body may hold rows as positional arrays. A quick look, which may err."""
+    """Whether a body may hold positional rows: a quick search for the key, which may err."""
     return body.find(b'"rows"', 0, _SEARCH_BYTES) >= 0
 
 
 def read_numeric_columns(body: bytes, names: Sequence[str], max_rows: int) -> tuple[ColumnarRows, int] | None:
-    """Rows of numbers and how many reasons are asked for; None for a body that is anything else, or that is wrong.
+    """Rows of numbers and the number of reasons; None for a body that is anything else, or malformed.
 
     >>> read_numeric_columns(b'{"rows": [[1, 2.5], [null, 3]]}', ("a", "b"), 10)[0][1]
     {'a': None, 'b': 3.0}
@@ -68,19 +68,19 @@ def read_numeric_columns(body: bytes, names: Sequence[str], max_rows: int) -> tu
     if not may_hold_rows(body):
         return None
     try:
-        found = _decode_whole(body) if len(body) <= INLINE_ROWS_BYTES else _decode_slices(body, max_rows)
-    except ValueError:  # msgspec's errors and broken UTF-8: who reads the body next finds them too
+        numeric = _decode_whole(body) if len(body) <= INLINE_ROWS_BYTES else _decode_slices(body, max_rows)
+    except ValueError:  # msgspec's errors and broken UTF-8: the general reader raises them again
         return None
-    if found is None or not 0 < found.num_rows <= max_rows:
+    if numeric is None or not 0 < numeric.num_rows <= max_rows:
         return None
-    names = found.columns or names
+    names = numeric.columns or names
     width = len(names)
-    if found.widths != {width} or len(set(names)) < width:
+    if numeric.widths != {width} or len(set(names)) < width:
         return None
-    matrix = np.concatenate([_to_matrix(rows, width) for rows in found.parts])
+    matrix = np.concatenate([_to_matrix(rows, width) for rows in numeric.parts])
     if (np.abs(matrix) >= MAX_EXACT_INTEGER).any():  # a whole number that float64 has rounded may be a category's
         return None
-    return ColumnarRows(names, matrix), found.reasons
+    return ColumnarRows(names, matrix), numeric.reasons
 
 
 @dataclass(slots=True)
@@ -95,24 +95,24 @@ class _NumericRows:
 
 
 def _decode_whole(body: bytes) -> _NumericRows | None:
-    """Of a body that is decoded in one call."""
-    found = _decode_numbers(body)
-    columns = [] if found.columns is msgspec.UNSET else found.columns
-    keys = 1 + (found.columns is not msgspec.UNSET) + (found.reasons is not msgspec.UNSET)
+    """The rows of a body that is decoded in one call; None when it is not of this form."""
+    document = _decode_numbers(body)
+    columns = [] if document.columns is msgspec.UNSET else document.columns
+    keys = 1 + (document.columns is not msgspec.UNSET) + (document.reasons is not msgspec.UNSET)
     if body.count(b":") != keys + sum(name.count(":") for name in columns):
         return None  # a key that stands twice, perhaps
-    if found.columns is not msgspec.UNSET and not columns:
+    if document.columns is not msgspec.UNSET and not columns:
         return None
-    reasons = 0 if found.reasons is msgspec.UNSET else found.reasons
-    return _NumericRows([found.rows], set(map(len, found.rows)), len(found.rows), columns, reasons)
+    reasons = 0 if document.reasons is msgspec.UNSET else document.reasons
+    return _NumericRows([document.rows], set(map(len, document.rows)), len(document.rows), columns, reasons)
 
 
 def _decode_slices(body: bytes, max_rows: int) -> _NumericRows | None:
-    """Of a large body: each slice of rows becomes numbers of an array before the next is decoded."""
+    """The rows of a large body: each slice becomes an array before the next is decoded."""
     sliced = SlicedBody(body, scan(body), msgspec.json.decode)
     outer = sliced.brackets(0, len(body))
     rest: dict[str, Any] = {}
-    found: _NumericRows | None = None
+    numeric: _NumericRows | None = None
     for span in sliced.groups(*outer) if outer is not None and body[outer[0] : outer[0] + 1] == b"{" else ():
         if span.num_items > 1 or span.stop - span.start <= SLICE_BYTES:
             members = _decode_rest(b"{%b}" % body[span.start : span.stop])
@@ -122,33 +122,33 @@ def _decode_slices(body: bytes, max_rows: int) -> _NumericRows | None:
             continue
         key, start = sliced.member(span)
         inner = sliced.brackets(start, span.stop)
-        if key != "rows" or found is not None or inner is None:
+        if key != "rows" or numeric is not None or inner is None:
             return None
-        found = _decode_row_slices(sliced, inner, max_rows)
-        if found is None:
+        numeric = _decode_row_slices(sliced, inner, max_rows)
+        if numeric is None:
             return None
     columns, reasons = rest.get("columns"), rest.get("reasons", 0)
-    named = columns is None or (type(columns) is list and columns and set(map(type, columns)) == {str})
-    if found is None or rest.keys() - {"columns", "reasons"} or type(reasons) is not int or not named:
+    has_names = columns is None or (type(columns) is list and columns and set(map(type, columns)) == {str})
+    if numeric is None or rest.keys() - {"columns", "reasons"} or type(reasons) is not int or not has_names:
         return None
-    found.columns, found.reasons = columns or (), reasons
-    return found
+    numeric.columns, numeric.reasons = columns or (), reasons
+    return numeric
 
 
 def _decode_row_slices(sliced: SlicedBody, inner: tuple[int, int], max_rows: int) -> _NumericRows | None:
-    found = _NumericRows([], set(), 0)
+    numeric = _NumericRows([], set(), 0)
     for span in sliced.groups(*inner):
         if span.stop - span.start > MAX_ROW_BYTES:
             return None
         rows = _decode_rows(b"[%b]" % sliced.body[span.start : span.stop])
-        found.num_rows += len(rows)
-        check_num_rows(found.num_rows, max_rows)
-        found.widths.update(map(len, rows))
-        if len(rows) != span.num_items or len(found.widths) != 1:
+        numeric.num_rows += len(rows)
+        check_num_rows(numeric.num_rows, max_rows)
+        numeric.widths.update(map(len, rows))
+        if len(rows) != span.num_items or len(numeric.widths) != 1:
             return None
-        found.parts.append(_to_matrix(rows, len(rows[0])))
+        numeric.parts.append(_to_matrix(rows, len(rows[0])))
         time.sleep(PAUSE_S)
-    return found
+    return numeric
 
 
 def _to_matrix(rows: Any, width: int) -> NDArray[np.float64]:
@@ -162,9 +162,9 @@ def _to_matrix(rows: Any, width: int) -> NDArray[np.float64]:
 
 
 def read_columns(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> ColumnarRows:
-    """The rows of a decoded body. InputError names the row that does not fit; `copy` says where a body to copy is."""
-    named = body.get("columns")
-    names = names if named is None else _read_names(named, names)
+    """The rows of a decoded body. InputError names the row that does not fit; `copy` is its advice."""
+    sent_names = body.get("columns")
+    names = names if sent_names is None else _read_names(sent_names, names)
     rows = body.get("rows")
     if not isinstance(rows, list):
         raise InputError(
@@ -178,9 +178,9 @@ def read_columns(body: Mapping[str, Any], names: Sequence[str], *, copy: str) ->
     for index, row in enumerate(rows):
         if type(row) is not list or len(row) != width:
             shown = ", ".join(names[:20]) + (f" and {width - 20} more" if width > 20 else "")
-            what = f"has {len(row)} values" if type(row) is list else f"is {json_type_name(row)}"
+            problem = f"has {len(row)} values" if type(row) is list else f"is {json_type_name(row)}"
             raise InputError(
-                f"rows[{index}] {what}",
+                f"rows[{index}] {problem}",
                 expected=f"an array of {width} values: {shown}",
                 fix="give each row a value for every column, null where it is not known",
             )
@@ -188,7 +188,7 @@ def read_columns(body: Mapping[str, Any], names: Sequence[str], *, copy: str) ->
 
 
 def _transpose(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows by column. A thousand at a time: one call for all would hold Python's lock for as long as it takes."""
+    """Rows transposed to columns, a thousand at a time: one call for all would hold Python's lock too long."""
     columns: list[list[Any]] = [[] for _ in range(width)]
     for start in range(0, len(rows), 1_000):
         for column, values in zip(columns, zip(*rows[start : start + 1_000], strict=True), strict=True):
@@ -196,50 +196,54 @@ def _transpose(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return columns
 
 
-def _read_names(named: Any, known: Sequence[str]) -> Sequence[str]:
-    if not isinstance(named, list) or not named or not all(isinstance(name, str) for name in named):
+def _read_names(sent_names: Any, known: Sequence[str]) -> Sequence[str]:
+    if not isinstance(sent_names, list) or not sent_names or not all(isinstance(name, str) for name in sent_names):
         raise InputError(
-            f'"columns" is {json_type_name(named)}'
-            if not isinstance(named, list)
+            f'"columns" is {json_type_name(sent_names)}'
+            if not isinstance(sent_names, list)
             else '"columns" holds what is no name',
             expected=f"an array of names: {', '.join(known[:20])}",
             fix='name the columns of "rows" in their order, or leave "columns" out',
         )
-    twice = next((name for name in named if named.count(name) > 1), None) if len(set(named)) < len(named) else None
+    twice = (
+        next((name for name in sent_names if sent_names.count(name) > 1), None)
+        if len(set(sent_names)) < len(sent_names)
+        else None
+    )
     if twice is not None:
-        hint = did_you_mean(twice[:100], [name for name in known if name not in named])
+        hint = did_you_mean(twice[:100], [name for name in known if name not in sent_names])
         raise InputError(f'"columns" names {twice[:100]!r} twice.{hint}', expected="each once", fix="keep one of them")
-    return named
+    return sent_names
 
 
 def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes:
-    """The answer by column.
+    """The response body by column.
 
     >>> encode_columns(Prediction(values=np.array([1.5, 2.0], np.float32)))
     b'{"values":[1.5,2.0]}'
     """
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     if prediction.labels is not None and prediction.probabilities is not None:
-        found["labels_known"] = prediction.labels_known
-        found["labels"] = prediction.labels.tolist()
-        found["probabilities"] = prediction.probabilities.tolist()
+        columns["labels_known"] = prediction.labels_known
+        columns["labels"] = prediction.labels.tolist()
+        columns["probabilities"] = prediction.probabilities.tolist()
     elif prediction.values is not None:
-        found["values"] = prediction.values.tolist()
+        columns["values"] = prediction.values.tolist()
     elif prediction.embeddings is not None:
-        found["embeddings"] = encode_floats(prediction.embeddings)
+        columns["embeddings"] = encode_floats(prediction.embeddings)
     elif prediction.tensors is not None:
-        found["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
+        columns["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
-        found["entities"] = prediction.entities
+        columns["entities"] = prediction.entities
     if prediction.intervals is not None:
-        found["intervals"] = prediction.intervals.tolist()
+        columns["intervals"] = prediction.intervals.tolist()
     if prediction.flags:
-        found["flags"] = [
+        columns["flags"] = [
             {"row": flag.row, "column": flag.column, "what": flag.what} for flag in prediction.flags
         ]  # fmt: skip
     if reasons:
-        found["reasons"] = reasons
-    return encode_json(found)
+        columns["reasons"] = reasons
+    return encode_json(columns)
 
 
 def check_num_rows(num_rows: int, max_rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Between tensors and a model, for every form in which tensors travel: rows from inputs, outputs from a prediction.
+"""Rows of a model from input tensors, and output tensors from a prediction, over HTTP and gRPC.
 
 rows = rows_from_tensors(tensors, model)                  # one tensor for each column, or one [N, P] of all of them
 arrays = output_tensors(prediction)             # label and probabilities, or value and interval
@@ -30,33 +30,33 @@ def column_datatype(dtype: str) -> str:
 
 
 def file_columns(model: ServedModel) -> frozenset[str]:
-    """Those whose values are files: as elements of a tensor of BYTES they are taken as they are."""
+    """Names of the columns whose values are files: their BYTES elements are not decoded."""
     return frozenset(item.name for item in model.card.inputs if item.modality in FILE_MODALITIES)
 
 
 def input_metadata(model: ServedModel) -> list[dict[str, Any]]:
-    """What infer asks for: one tensor for each column."""
+    """The inputs of infer: one tensor for each column, or those of a graph."""
     if (graph := graph_adapter(model)) is not None:
         return tensor_metadata(graph.signature.inputs)
     return [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in model.card.inputs]
 
 
 def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
-    """What infer answers with, as the model's own example shows it."""
+    """The outputs of infer, as the typical prediction shows them."""
     if (graph := graph_adapter(model)) is not None:
         return tensor_metadata(graph.signature.outputs)
     return [
         {"name": name, "datatype": array_datatype(array), "shape": [-1, *array.shape[1:]]}
-        for name, array in output_tensors(model.typical).items()
+        for name, array in output_tensors(model.typical_prediction).items()
     ]
 
 
 def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """The answers as named arrays: label and probabilities, value and interval, embedding, entities as JSON, or what a
-    graph gives."""
+    """A prediction as named arrays: label and probabilities, value and interval, embedding, entities as JSON, or the
+    outputs of a graph."""
     if prediction.tensors is not None:
         return output_arrays(prediction.tensors)
-    found = {
+    arrays = {
         "label": prediction.labels,
         "probabilities": prediction.probabilities,
         "value": prediction.values,
@@ -64,17 +64,17 @@ def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
         "embedding": prediction.embeddings,
         "entities": None if prediction.entities is None else _encode_entities(prediction.entities),
     }
-    return {name: array for name, array in found.items() if array is not None}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _encode_entities(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """The entities of each text in one element, for they differ in number."""
+    """The entities of each text as one JSON text, because they differ in number."""
     return np.array([encode_json(each).decode() for each in entities], object)
 
 
 def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
     """Raise InputError for an output that the model does not have."""
-    known = output_tensors(model.typical)
+    known = output_tensors(model.typical_prediction)
     for name in names:
         if not isinstance(name, str) or name not in known:
             raise InputError(
@@ -85,8 +85,8 @@ def check_outputs(names: Sequence[Any], model: ServedModel) -> None:
 
 
 def check_output_parameters(parameters: Any) -> None:
-    """Raise InputError for an output that is asked for in a form that it is not given in: nobody should take the whole
-    tensor for the classes that were asked for."""
+    """Raise InputError for an output parameter that is not supported, so that nobody takes the whole tensor for the
+    classes that were requested."""
     for name in ("classification", "shared_memory_region"):
         if isinstance(parameters, Mapping) and name in parameters:
             raise InputError(
@@ -126,8 +126,8 @@ def _rows_from_matrix(tensor: Tensor, model: ServedModel) -> ColumnarRows:
     if not isinstance(values, np.ndarray):
         try:
             values = np.array(values, np.float64)
-        except OverflowError:  # a whole number that float64 cannot hold: by column it is seen to
-            return ColumnarRows(model.columns, [values[place::width] for place in range(width)])
+        except OverflowError:  # an integer beyond float64: its column's coder decides
+            return ColumnarRows(model.columns, [values[index::width] for index in range(width)])
     return ColumnarRows(model.columns, values.reshape(num_rows, width))
 
 
@@ -155,5 +155,5 @@ def _check_not_empty(num_rows: int) -> None:
 
 
 def metadata_hint(model: ServedModel) -> str:
-    """Where the columns of a model stand."""
+    """The advice of an error about tensors: where the model's columns are listed."""
     return f"GET /v2/models/{model.quoted} lists the columns; /docs has an example"

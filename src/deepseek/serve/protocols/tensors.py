@@ -41,8 +41,8 @@ _JSON_TYPES: dict[str, set[type]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A named array; `values` are its elements in row-major order: an array of numbers or booleans (NaN is a missing
-    one), or a list of numbers, booleans and text (None is a missing one)."""
+    """A named tensor. `values`: its elements in row-major order, as an array of numbers or booleans (NaN is missing),
+    or as a list of numbers, booleans and texts (None is missing)."""
 
     name: str
     datatype: str
@@ -51,7 +51,7 @@ class Tensor:
 
 
 def read_tensor(
-    entry: Any, tail: memoryview, at: int, max_rank: int = MAX_COLUMN_RANK, files: Collection[str] = ()
+    entry: Any, tail: memoryview, offset: int, max_rank: int = MAX_COLUMN_RANK, files: Collection[str] = ()
 ) -> tuple[Tensor, int]:
     """One entry of "inputs", and where the raw bytes of the next begin in `tail`. InputError when it does not fit, or
     has more axes than `max_rank`. `files`: inputs whose elements are files, not texts."""
@@ -69,22 +69,22 @@ def read_tensor(
     if size is None:
         values: Values = _json_values(name, datatype, entry.get("data"), num_values, max(1, len(shape) - 1))
     else:
-        if type(size) is not int or not 0 <= size <= len(tail) - at:
+        if type(size) is not int or not 0 <= size <= len(tail) - offset:
             raise InputError(
                 f"binary_data_size of {name[:100]!r} does not fit the body",
-                expected=f"a whole number from 0 to {len(tail) - at}, the raw bytes that are left",
+                expected=f"a whole number from 0 to {len(tail) - offset}, the raw bytes that are left",
                 fix="give the number of bytes of this tensor, and send the tensors in the order of the inputs",
             )
-        values = decode_raw(name, datatype, tail[at : at + size], num_values, files)
-        at += size
-    return Tensor(name, datatype, tuple(shape), values), at
+        values = decode_raw(name, datatype, tail[offset : offset + size], num_values, files)
+        offset += size
+    return Tensor(name, datatype, tuple(shape), values), offset
 
 
 def check_datatype_and_shape(
     name: str, datatype: Any, shape: Any, max_rank: int = MAX_COLUMN_RANK
 ) -> tuple[str, list[int]]:
-    """The datatype and the shape. InputError unless the one is known and the other is that of rows, or of a tensor with
-    up to `max_rank` axes."""
+    """The datatype and the shape. InputError for an unknown datatype, or a shape that is not that of rows or has more
+    than `max_rank` axes."""
     if datatype not in DATATYPES:
         raise InputError(
             f'the "datatype" of {name[:100]!r} is not known',
@@ -114,9 +114,9 @@ def _json_values(name: str, datatype: str, data: Any, num_values: int, depth: in
         raise count_error(name, f"{len(values)} values", num_values)
     allowed = {type(None)} | _JSON_TYPES.get(datatype, {int})
     if not {type(value) for value in values} <= allowed:
-        wrong = next(value for value in values if type(value) not in allowed)
+        misfit = next(value for value in values if type(value) not in allowed)
         raise InputError(
-            f"{name[:100]!r} holds {json_type_name(wrong)}",
+            f"{name[:100]!r} holds {json_type_name(misfit)}",
             expected=f"values of datatype {datatype}",
             fix="correct the value, or name the datatype that it has",
         )
@@ -138,10 +138,10 @@ def check_integers(name: str, datatype: str, values: Iterable[Any]) -> None:
         )
 
 
-def count_error(name: str, found: str, expected: int) -> InputError:
+def count_error(name: str, content: str, expected: int) -> InputError:
     """The error for a tensor whose data is not as long as its shape says."""
     return InputError(
-        f"{name[:100]!r} holds {found}",
+        f"{name[:100]!r} holds {content}",
         expected=f"{expected}, as its shape says",
         fix="let the shape and the data say the same",
     )
@@ -171,33 +171,35 @@ def decode_raw(
     return np.frombuffer(raw, np.uint8).astype(bool) if datatype == "BOOL" else np.frombuffer(raw, dtype)
 
 
-def _decode_elements(name: str, raw: memoryview | bytes, most: int, *, as_files: bool) -> list[Any]:
-    """The elements, of which no more are made than `most` and one."""
-    found: list[Any] = []
-    if most > MAX_ELEMENTS:
+def _decode_elements(name: str, raw: memoryview | bytes, max_elements: int, *, as_files: bool) -> list[Any]:
+    """The elements of raw BYTES; at most one more than `max_elements` is made."""
+    elements: list[Any] = []
+    if max_elements > MAX_ELEMENTS:
         raise TooLargeError(
-            f"{name[:100]!r} holds {most:,} texts", expected=f"at most {MAX_ELEMENTS:,}", fix="send them in parts"
+            f"{name[:100]!r} holds {max_elements:,} texts",
+            expected=f"at most {MAX_ELEMENTS:,}",
+            fix="send them in parts",
         )
-    at = 0
+    offset = 0
     try:
-        while at < len(raw) and len(found) <= most:
-            (size,) = struct.unpack_from("<I", raw, at)
-            at += 4 + size
-            if at > len(raw):
+        while offset < len(raw) and len(elements) <= max_elements:
+            (size,) = struct.unpack_from("<I", raw, offset)
+            offset += 4 + size
+            if offset > len(raw):
                 raise ValueError("an element is longer than the tensor")
-            element = bytes(raw[at - size : at])
-            found.append(file_element(element) if as_files else element.decode())
+            element = bytes(raw[offset - size : offset])
+            elements.append(file_element(element) if as_files else element.decode())
     except (struct.error, ValueError) as error:
         raise InputError(
             f"{name[:100]!r} is no BYTES tensor: {error}",
             expected="4 bytes of length, then UTF-8, per element",
             fix="write each element as its length (little-endian) and its bytes",
         ) from None
-    return found
+    return elements
 
 
 def file_element(file: bytes) -> bytes | None:
-    """An element that is a file; an empty one is a missing value, for which raw bytes have no other sign."""
+    """A file element; None for an empty one, which stands for a missing value."""
     return file or None
 
 

@@ -1,10 +1,10 @@
-"""What two processes of a group say to each other over a socket: news, and questions with their answers.
+"""Messages between two processes of a group over a socket: notifications, and requests with responses.
 
-    channel = Channel(told={"counts": hear}, asked={"load": load})
+    channel = Channel(); channel.listeners["counts"] = on_counts; channel.responders["load"] = load
     await channel.connect(socket)
     listening = create_task(channel.listen())          # until the other end is gone
-    channel.tell("counts", {...})
-    found = await channel.ask("load", ["loans", ""])   # raises what was raised there, PeerGoneError when nobody answers
+    channel.notify("counts", {...})
+    result = await channel.request("load", ["loans", ""])  # raises what was raised there; PeerGoneError
 
 One JSON array a line: what it is (tell, ask, found, wrong), its number, what it is about, and the content. Both ends
 are ours and of one version. Questions are answered in the order in which they get their answer, not in which they came.
@@ -30,25 +30,25 @@ TELL, ASK, FOUND, WRONG = "tell", "ask", "found", "wrong"
 
 
 class PeerGoneError(Exception):
-    """The other end is gone, and answers no more."""
+    """The other end is gone and will not respond."""
 
 
 class Channel:
-    """One end."""
+    """One end of the connection."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Callable[[Any], None]] = {}  # who hears what is told
-        self.asked: dict[str, Callable[[Any], Awaitable[Any]]] = {}  # who answers what is asked
-        self.heard_s = 0.0  # when the other end said something last, on the loop's clock; 0 before the first time
+        self.listeners: dict[str, Callable[[Any], None]] = {}  # called with a notification, by topic
+        self.responders: dict[str, Callable[[Any], Awaitable[Any]]] = {}  # answers a request, by topic
+        self.last_message_s = 0.0  # time of the last message, on the loop's clock; 0 before the first
         self._reader: asyncio.StreamReader  # from connect() on
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
-        self.gone = False  # whether the other end is
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._response_tasks: set[asyncio.Task[None]] = set()
+        self.is_closed = False  # whether the other end is gone
 
     async def connect(self, connection: socket.socket) -> None:
-        """Once the event loop runs."""
+        """Connect to the socket. The event loop must be running."""
         self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_MESSAGE_BYTES)
 
     async def listen(self) -> None:
@@ -57,53 +57,53 @@ class Channel:
         try:
             with contextlib.suppress(ConnectionResetError):
                 while line := await self._reader.readline():
-                    self.heard_s = loop.time()
-                    self._hear(*_decode(line))
+                    self.last_message_s = loop.time()
+                    self._dispatch(*_decode(line))
         finally:
-            self.gone = True
-            waiting, self._waiting = self._waiting, {}
-            for told in waiting.values():
-                if not told.done():
-                    told.set_exception(PeerGoneError())
+            self.is_closed = True
+            pending, self._pending = self._pending, {}
+            for reply in pending.values():
+                if not reply.done():
+                    reply.set_exception(PeerGoneError())
 
-    def tell(self, what: str, content: Any) -> None:
-        """Nobody answers. What is told to one that is gone is lost."""
-        self._send(TELL, 0, what, content)
+    def notify(self, topic: str, content: Any) -> None:
+        """Send a notification. It is lost when the other end is gone."""
+        self._send(TELL, 0, topic, content)
 
-    async def ask(self, what: str, content: Any = None) -> Any:
+    async def request(self, topic: str, content: Any = None) -> Any:
         """What the other end finds. Raises what was raised there; PeerGoneError."""
-        if self.gone:
+        if self.is_closed:
             raise PeerGoneError
         number = next(self._numbers)
-        told = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._send(ASK, number, what, content)
+        reply = self._pending[number] = asyncio.get_running_loop().create_future()
+        self._send(ASK, number, topic, content)
         try:
-            return await told
+            return await reply
         finally:
-            self._waiting.pop(number, None)
+            self._pending.pop(number, None)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
 
-    def _hear(self, kind: str, number: int, what: str, content: Any) -> None:
+    def _dispatch(self, kind: str, number: int, topic: str, content: Any) -> None:
         if kind == TELL:
-            self.told[what](content)
+            self.listeners[topic](content)
         elif kind == ASK:
-            task = asyncio.get_running_loop().create_task(self._answer(number, what, content))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
-        elif (told := self._waiting.get(number)) is not None and not told.done():
+            task = asyncio.get_running_loop().create_task(self._respond(number, topic, content))
+            self._response_tasks.add(task)
+            task.add_done_callback(self._response_tasks.discard)
+        elif (reply := self._pending.get(number)) is not None and not reply.done():
             if kind == FOUND:
-                told.set_result(content)
+                reply.set_result(content)
             else:
-                told.set_exception(restore_error(content) or unknown_error(content))
+                reply.set_exception(restore_error(content) or unknown_error(content))
 
-    async def _answer(self, number: int, what: str, content: Any) -> None:
+    async def _respond(self, number: int, topic: str, content: Any) -> None:
         try:
-            self._send(FOUND, number, what, await self.asked[what](content))
-        except Exception as error:  # noqa: BLE001  (whoever asked is told, or would wait for ever)
-            self._send(WRONG, number, what, describe_error(error))
+            self._send(FOUND, number, topic, await self.responders[topic](content))
+        except Exception as error:  # noqa: BLE001  (the other end gets it, or would wait for ever)
+            self._send(WRONG, number, topic, describe_error(error))
 
     def _send(self, *message: Any) -> None:
         if self._writer is not None and not self._writer.is_closing():
@@ -111,28 +111,28 @@ class Channel:
 
 
 def describe_error(error: Exception) -> dict[str, str]:
-    """An error as it goes to another process.
+    """An error as JSON for another process.
 
     >>> from deepseek.errors import CheckError
     >>> raised(described(CheckError("it is damaged", fix="copy it again")))
     CheckError('it is damaged')
     """
-    told = error.to_dict() if isinstance(error, DeepseekError) else {"message": str(error)}
-    return told | {"kind": type(error).__name__}
+    fields = error.to_dict() if isinstance(error, DeepseekError) else {"message": str(error)}
+    return fields | {"kind": type(error).__name__}
 
 
-def restore_error(wrong: Mapping[str, str]) -> DeepseekError | None:
-    """The error that was described; None when it was none of ours."""
-    kind = next((kind for kind in _error_classes(DeepseekError) if kind.__name__ == wrong["kind"]), None)
+def restore_error(description: Mapping[str, str]) -> DeepseekError | None:
+    """The error from its description; None when its class is not one of ours."""
+    kind = next((kind for kind in _error_classes(DeepseekError) if kind.__name__ == description["kind"]), None)
     if kind is None or kind.__init__ is not DeepseekError.__init__:
         return None
-    return kind(wrong["message"], expected=wrong.get("expected", ""), fix=wrong.get("fix", ""))
+    return kind(description["message"], expected=description.get("expected", ""), fix=description.get("fix", ""))
 
 
-def unknown_error(wrong: Mapping[str, str]) -> DeepseekError:
-    """The error for one that is none of ours."""
+def unknown_error(description: Mapping[str, str]) -> DeepseekError:
+    """A DeepseekError in the place of one whose class is not one of ours."""
     return DeepseekError(
-        f"{wrong['kind']}: {wrong['message']}",
+        f"{description['kind']}: {description['message']}",
         expected="that the other process does what it is asked",
         fix="see what it has logged",
     )

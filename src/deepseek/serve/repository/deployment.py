@@ -1,9 +1,9 @@
-"""Where models of a repository are opened, take their place, and are closed again: in this front end.
+"""Opens models of a repository in this front end, sends requests to them, and closes them again.
 
-    version, digest, form = await stage.open(7, "loans", "2", path)   # warm in every engine process; nobody asks it yet
-    await stage.place([7])                  # from now on it answers; who had its place is asked no more
-    await stage.close(6)                    # returns when it has answered everything and its memory was given back
-    await stage.withdraw([7])               # it is asked no more, although nothing takes its place
+    version, digest, signature = await deployment.open(7, "loans", "2", path)  # warm, without requests yet
+    await deployment.place([7])             # it gets requests; the one that it replaces gets no more
+    await deployment.close(6)               # returns when it has answered everything and its memory is free
+    await deployment.withdraw([7])          # it gets no more requests, although nothing replaces it
 
 A loader decides what happens (loader.py) and gives the numbers; group_sync.py does the same in all front ends of a
 group.
@@ -32,40 +32,40 @@ if TYPE_CHECKING:
     from deepseek.serve.models.registry import ModelRegistry, ServedModel
 
 OpenedModel = tuple[str, str, OutputSignature]  # version, digest, and what its answers look like
-IDLE_CHECK_S = 0.02  # between two looks whether a model that was replaced has answered everything
+IDLE_CHECK_S = 0.02  # between two checks that a replaced model has answered everything
 
 
 class Deployment(Protocol):
-    """Does what a loader decides."""
+    """Carries out the decisions of a loader. `number`s name opened models; the loader gives them."""
 
     async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
-        """Open a model, beside what is served. Raises why it cannot be served."""
+        """Open a model beside those that are served. Raises why it cannot be served."""
         ...
 
     async def place(self, numbers: Sequence[int]) -> None:
-        """From now on these answer. The one whose place one of them takes is asked no more, and closed by number."""
+        """Send requests to these models. Those that they replace get no more requests; they are closed separately."""
         ...
 
     async def withdraw(self, numbers: Sequence[int]) -> None:
-        """From now on these are asked no more."""
+        """Send no more requests to these models."""
         ...
 
     async def close(self, number: int) -> None:
-        """Returns when a model that is asked no more has answered what it was asked, and its memory was given back."""
+        """Wait until a model without new requests has answered its last, and free its memory."""
         ...
 
     def check_loaded(self, name: str) -> None:
-        """InputError for a model that no loader may take away, MissingError for one that is not there, as far as this
+        """InputError for a model that no loader may unload, MissingError for one that is not loaded, as far as this
         is known here."""
         ...
 
-    def say(self, state: str, **fields: str) -> None:
-        """Leave an event behind."""
+    def emit_state(self, state: str, **fields: str) -> None:
+        """Emit a server event."""
         ...
 
 
 class DeploymentHost(Protocol):
-    """What a stage needs of the application whose models come and go: see app.App."""
+    """The application, as far as a deployment needs it: see app.App."""
 
     models: ModelRegistry
     processes: EngineProcesses | None
@@ -73,29 +73,29 @@ class DeploymentHost(Protocol):
     runs: dict[str, RunBatch]
 
     @property
-    def writers(self) -> Mapping[str, object]:
-        """Models that write text, by name: none of them is opened or closed while the server runs."""
+    def generators(self) -> Mapping[str, object]:
+        """Generative models by name: none of them is opened or closed while the server runs."""
         ...
 
     def serve(self, model: ServedModel) -> ServedModel | None:
-        """From now on requests go to this model. Returns the one whose place it takes."""
+        """Send requests to this model from now on. Returns the one that it replaces."""
         ...
 
     def drop(self, model: ServedModel) -> None:
-        """From now on no request goes to this model."""
+        """Send no more requests to this model."""
         ...
 
-    def busy(self, model: ServedModel) -> bool:
-        """Whether a request that the model has got is not answered yet."""
+    def is_busy(self, model: ServedModel) -> bool:
+        """Whether the model has requests that are not answered yet."""
         ...
 
     def emit(self, event: Event) -> None:
-        """Tell every sink."""
+        """Pass an event to every sink."""
         ...
 
 
 class LocalDeployment:
-    """The front end of this process."""
+    """The deployment in the front end of this process."""
 
     def __init__(self, app: DeploymentHost, open_model: OpenModel) -> None:
         self._app = app
@@ -105,7 +105,7 @@ class LocalDeployment:
     async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
         """CheckError, or what opening raised."""
         try:
-            model = self._models[number] = await self._opened(name, version, path)
+            model = self._models[number] = await self._open_and_warm(name, version, path)
         except Exception as error:
             raise _opening_error(name, path, error) from error
         return model.version, model.digest, output_signature(model)
@@ -115,59 +115,59 @@ class LocalDeployment:
             model = self._models[number]
             replaced = self._app.serve(model)
             if replaced is not None:
-                replaced.unloaded()
-            model.loaded()
+                replaced.emit_unloaded()
+            model.emit_loaded()
 
     async def withdraw(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             model = self._models[number]
             self._app.drop(model)
-            model.unloaded()
+            model.emit_unloaded()
 
     async def close(self, number: int) -> None:
         model = self._models.get(number)
-        if model is None:  # it was never opened here
+        if model is None:  # never opened here
             return
-        while self._app.busy(model):
+        while self._app.is_busy(model):
             await asyncio.sleep(IDLE_CHECK_S)
         self._models.pop(number, None)
-        await self._let_go(model)
+        await self._release(model)
 
     def check_loaded(self, name: str) -> None:
         self._check_ours(name)
         slot = self._app.models.slots.get(name)
         if slot is None or not slot.versions:
-            raise self._app.models.missing(name)
+            raise self._app.models.missing_error(name)
 
-    def say(self, state: str, **fields: str) -> None:
+    def emit_state(self, state: str, **fields: str) -> None:
         self._app.emit(Event("server", fields={"state": state, **fields}))
 
-    async def _opened(self, name: str, version: str, path: Path) -> ServedModel:
-        """A model that is warm in every engine process, and gets no request yet."""
+    async def _open_and_warm(self, name: str, version: str, path: Path) -> ServedModel:
+        """Open a model and warm it up in every engine process; it gets no request yet."""
         app = self._app
         self._check_ours(name)
         loop = asyncio.get_running_loop()
-        face = await loop.run_in_executor(None, lambda: adapt_model(self._open_model(path)))
-        model = app.models.make(name, face, version)
+        adapter = await loop.run_in_executor(None, lambda: adapt_model(self._open_model(path)))
+        model = app.models.make(name, adapter, version)
         try:
             if app.processes is None:
-                app.runs[model.key] = face.run
+                app.runs[model.key] = adapter.run
             else:
-                await app.processes.open(model.key, face.spec)
+                await app.processes.open(model.key, adapter.spec)
             await model.warm_up()
         except BaseException:
-            await self._let_go(model)
+            await self._release(model)
             raise
         return model
 
-    async def _let_go(self, model: ServedModel) -> None:
+    async def _release(self, model: ServedModel) -> None:
         if self._app.processes is not None:
             await self._app.processes.close_model(model.key)
         await self._app.explainers.close_model(model.key)
         self._app.runs.pop(model.key, None)
-        model.let_go()
-        # A model knows itself through its parts, so the collector has to find it, also among what was there at the
-        # start and was exempt from its looks.
+        model.release()
+        # A model and its parts refer to each other, so the garbage collector has to find it, also among the objects
+        # that were frozen at the start.
         frozen = gc.get_freeze_count() > 0
         gc.unfreeze()
         gc.collect()
@@ -178,7 +178,7 @@ class LocalDeployment:
     def _check_ours(self, name: str) -> None:
         ours = set(self._models.values())
         slot = self._app.models.slots.get(name)
-        if name in self._app.writers or (slot is not None and not ours.issuperset(slot.versions.values())):
+        if name in self._app.generators or (slot is not None and not ours.issuperset(slot.versions.values())):
             raise InputError(
                 f"{name!r} was given to the server when it was started",
                 expected="a model that was loaded from the repository",
@@ -187,7 +187,7 @@ class LocalDeployment:
 
 
 def _opening_error(name: str, path: Path, error: Exception) -> DeepseekError:
-    """What is told when a model cannot be loaded."""
+    """The error for a model that cannot be opened."""
     if isinstance(error, DeepseekError):
         return error
     kind = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "

@@ -1,9 +1,9 @@
-"""A folder that models are loaded from while the server serves, and how it is looked at.
+"""The folder that models are loaded from while the server runs: scanned, compared, copied for serving.
 
     repository = Repository(Path("models"), open_model)        # models/NAME, or models/NAME/VERSION
     repository.scan()                                          # {"loans": {"1": Path("models/loans/1")}}
-    held = FolderSnapshot(folder)                                        # what is served of it
-    remove_stale_snapshots()                                                    # what servers held that were killed
+    snapshot = FolderSnapshot(folder)                          # a copy that is served
+    remove_stale_snapshots()                                   # those of servers that were killed
 
 Names of a request are compared with those of the folders, and never become a path.
 """
@@ -26,20 +26,18 @@ from deepseek.errors import CheckError, InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.models.adapter import ServableModel
 
-FolderState = tuple[
-    tuple[str, int, int, int], ...
-]  # path, size, time and number of each file: it changes with any of them
+FolderState = tuple[tuple[str, int, int, int], ...]  # path, size, mtime and inode of each file
 OpenModel = Callable[[Path], ServableModel]
 #: Where files cannot be linked they are copied, up to this; larger ones are served where they lie.
 MAX_COPIED_BYTES = 1 << 28
 _MODEL_FILES = ("bundle.json", "config.json", "model.onnx")
-_HELD, _UNLOCKED = "deepseek-held-", "deepseek-new-"  # what a copy's folder is called, and until it is locked
+_HELD, _UNLOCKED = "deepseek-held-", "deepseek-new-"  # prefix of a snapshot's folder, and before it is locked
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """The folder, and how a model in it is opened and checked. `watch_s`: seconds between two looks; None for none."""
+    """The folder, and the function that opens a model in it. `watch_s`: seconds between scans; None: not watched."""
 
     folder: Path
     open_model: OpenModel
@@ -57,17 +55,17 @@ class Repository:
             )
 
     def scan(self) -> dict[str, dict[str, Path]]:
-        """Folders by name and version. What is not named as a model may be is no model. CheckError when one of them
-        cannot be looked at: nothing is known then of what is there and what is not."""
+        """Model folders by name and version; folders whose name no model may have are left out. CheckError when one of
+        them cannot be read, because then it is not known which models are there."""
         try:
-            found = {folder.name: _find_versions(folder) for folder in _iter_folders(self.folder)}
+            folders = {folder.name: _find_versions(folder) for folder in _iter_folders(self.folder)}
         except OSError as error:
             raise CheckError(
                 f"the repository cannot be read: {error.strerror}: {error.filename}",
                 expected="folders that this server may read",
                 fix="give it the right to read them",
             ) from error
-        return {name: versions for name, versions in found.items() if versions}
+        return {name: versions for name, versions in folders.items() if versions}
 
 
 def _find_versions(folder: Path) -> dict[str, Path]:
@@ -89,7 +87,7 @@ def _holds_model(folder: Path) -> bool:
 
 
 def latest_version(versions: Mapping[str, Path]) -> str:
-    """The last version, numbers by their size.
+    """The highest version; numbers in it are compared as numbers.
 
     >>> latest_version({"v9": Path(), "v10": Path()})
     'v10'
@@ -98,24 +96,24 @@ def latest_version(versions: Mapping[str, Path]) -> str:
 
 
 def _version_sort_key(version: str) -> list[str | int]:
-    """Words and numbers by turns, so that word is compared with word."""
+    """Words and numbers in turn, so that a word is compared with a word."""
     words = re.split(r"([0-9]+)", version)  # other digits than these are letters here
-    return [int(word) if place % 2 else word for place, word in enumerate(words)]
+    return [int(word) if index % 2 else word for index, word in enumerate(words)]
 
 
 def folder_state(folder: Path) -> FolderState:
-    """What tells a folder from what it was before."""
-    found = []
+    """The state of all files in a folder, which differs after any change."""
+    files = []
     for path in sorted(folder.rglob("*")):
         with suppress(OSError):
             state = path.stat()
-            found.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns, state.st_ino))
-    return tuple(found)
+            files.append((str(path.relative_to(folder)), state.st_size, state.st_mtime_ns, state.st_ino))
+    return tuple(files)
 
 
 class FolderSnapshot:
-    """A copy of a folder, of hard links where that can be: a bundle that was replaced meanwhile can still be opened, by
-    an engine process that takes the place of one that died.
+    """A copy of a folder, of hard links where possible, so that a new engine process can still open a bundle that was
+    replaced meanwhile.
 
     `path` is the folder itself where no copy can be made. A copy is locked while its process lives.
     """
@@ -125,10 +123,10 @@ class FolderSnapshot:
         self._copy: Path | None = None
         self._lock = -1
         try:
-            self._copy = made = Path(tempfile.mkdtemp(prefix=_UNLOCKED))
-            self._lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self._copy = copy = Path(tempfile.mkdtemp(prefix=_UNLOCKED))
+            self._lock = os.open(copy / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._copy = made.rename(made.with_name(made.name.replace(_UNLOCKED, _HELD, 1)))
+            self._copy = copy.rename(copy.with_name(copy.name.replace(_UNLOCKED, _HELD, 1)))
             self.path = self._copy / folder.name
             self.path.mkdir()
             for path in sorted(folder.rglob("*")):  # a folder comes before what is in it
@@ -137,7 +135,7 @@ class FolderSnapshot:
                     target.mkdir()
                 else:
                     _link_or_copy(path, target)
-        except OSError:  # no room, or nowhere to write
+        except OSError:  # no space, or no writable folder
             self.path = folder
             self.close()
 
@@ -150,7 +148,7 @@ class FolderSnapshot:
 
 
 def remove_stale_snapshots() -> None:
-    """Remove the copies of servers that were killed: those of ours that nobody has locked."""
+    """Remove the snapshots of servers that were killed: those of this user that nobody has locked."""
     for copy in Path(tempfile.gettempdir()).glob(f"{_HELD}*"):
         with suppress(OSError):  # not ours, or locked, or removed by another meanwhile
             if copy.is_symlink() or copy.stat().st_uid != os.getuid():
@@ -173,10 +171,10 @@ def _link_or_copy(path: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def missing_model_error(name: str, found: Mapping[str, Any]) -> MissingError:
+def missing_model_error(name: str, folders: Mapping[str, Any]) -> MissingError:
     return MissingError(
-        f"the repository has no model {name[:100]!r}.{did_you_mean(name[:100], found)}",
-        expected=", ".join(found) or "a folder with a bundle in it",
+        f"the repository has no model {name[:100]!r}.{did_you_mean(name[:100], folders)}",
+        expected=", ".join(folders) or "a folder with a bundle in it",
         fix="POST /v2/repository/index lists what can be loaded",
     )
 

@@ -1,13 +1,12 @@
 """Loads and unloads models while the server serves: by request, or because their folder is watched.
 
-    loader = RepositoryLoader(stage, repository, splits); await loader.start()     # everything in it, the latest
+    loader = RepositoryLoader(deployment, repository, splits); await loader.start()     # everything in it, the latest
     version of each
     await loader.load("loans")                                 # or a version; await loader.unload("loans")
 
-A loader decides, one change at a time; a stage does it: in this process (deployment.py), or in every front end of a
-group
-(group_sync.py). A new version is opened, checked and warmed up beside the old one wherever it is to be served, and only
-then takes its place; the old one answers what it was given, and then its memory is given back. A version that cannot be
+A loader decides, one change at a time; a deployment carries it out: in this process (deployment.py), or in every front
+end of a group (group_sync.py). A new version is opened, checked and warmed up beside the old one wherever it is to be
+served, and only then replaces it; the old one answers its queue, and then its memory is freed. A version that cannot be
 opened is refused, and everything stays as it was.
 """
 
@@ -42,67 +41,67 @@ CLOSE_TIMEOUT_S = 5.0  # that models which were replaced have at the end to be l
 
 
 class ModelLifecycle(Protocol):
-    """What a server can be asked of models that come and go."""
+    """Loads and unloads models while a server runs: RepositoryLoader, or GroupFollower in a group."""
 
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     async def load(self, name: str, version: str = "") -> list[str]: ...
     async def unload(self, name: str) -> None: ...
-    async def others(self) -> list[tuple[str, str, str]]: ...
+    async def list_unloaded(self) -> list[tuple[str, str, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedVersion:
-    """A model that is open. `number`: what its stage knows it by."""
+    """A model that is open. `number`: its name in the deployment."""
 
     number: int
     name: str
-    version: str  # what it is called by
-    held: FolderSnapshot
+    version: str  # its name as a version
+    snapshot: FolderSnapshot
     key: VersionKey
     form: OutputSignature
 
 
 @dataclass(slots=True)
 class FolderStatus:
-    """What was last found in a folder. `reason`: why it was refused."""
+    """The state of a model folder at the last scan. `reason`: why it was refused."""
 
     stamp: FolderState = ()
     reason: str = ""
-    tried: FolderState | None = None  # the state that was loaded, or refused
-    gone: bool = False  # in the last look: whoever replaces a folder may be in the middle of it
+    loaded_stamp: FolderState | None = None  # its state when it was loaded or refused
+    is_missing: bool = False  # at the last scan; it may be in the middle of a replacement
 
 
 class RepositoryLoader:
     """Loads and unloads the models of a repository, one change at a time."""
 
-    def __init__(self, stage: Deployment, repository: Repository, splits: Mapping[str, TrafficSplit]) -> None:
-        self._stage = stage
+    def __init__(self, deployment: Deployment, repository: Repository, splits: Mapping[str, TrafficSplit]) -> None:
+        self._deployment = deployment
         self._repository = repository
         self._splits = splits
         self._lock = asyncio.Lock()
         self._numbers = count(1)
         self._loaded: list[LoadedVersion] = []
-        self._seen: dict[VersionKey, FolderStatus] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._watching: asyncio.Task[None] | None = None
+        self._status: dict[VersionKey, FolderStatus] = {}
+        self._retire_tasks: set[asyncio.Task[None]] = set()
+        self._watch_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Load everything; what cannot be loaded is said, and left."""
+        """Load all models of the repository. Those that cannot be loaded are reported and skipped."""
         await _run_in_thread(remove_stale_snapshots)
-        await self.look(settle=False)
+        await self.refresh(settle=False)
         if self._repository.watch_s is not None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch(self._repository.watch_s))
+            self._watch_task = asyncio.get_running_loop().create_task(self._watch(self._repository.watch_s))
 
     async def close(self) -> None:
-        """Look no more, and wait for models that answer their last requests."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching], timeout=CLOSE_TIMEOUT_S)
-        if self._retiring:
-            await asyncio.wait(self._retiring, timeout=CLOSE_TIMEOUT_S)
+        """Stop watching, and wait for models that answer their last requests."""
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.wait([self._watch_task], timeout=CLOSE_TIMEOUT_S)
+        if self._retire_tasks:
+            await asyncio.wait(self._retire_tasks, timeout=CLOSE_TIMEOUT_S)
         for loaded in self._loaded:
-            loaded.held.close()
+            loaded.snapshot.close()
 
     async def load(self, name: str, version: str = "") -> list[str]:
         """Load a version of a model, or the latest; where its requests are split, all of its versions or none. Returns
@@ -111,19 +110,19 @@ class RepositoryLoader:
         MissingError for what is not in the repository, CheckError or what opening raised for what cannot be served.
         """
         async with self._lock:
-            found = await _run_in_thread(self._repository.scan)
-            if name not in found:
-                raise missing_model_error(name, found)
-            versions = [version] if version else self._wanted(name, found[name])
+            folders = await _run_in_thread(self._repository.scan)
+            if name not in folders:
+                raise missing_model_error(name, folders)
+            versions = [version] if version else self._select_versions(name, folders[name])
             for each in versions:
-                if each not in found[name]:
-                    raise missing_version_error(name, each, found[name])
-            return await self._load({(name, each): found[name][each] for each in versions})
+                if each not in folders[name]:
+                    raise missing_version_error(name, each, folders[name])
+            return await self._load({(name, each): folders[name][each] for each in versions})
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model. Returns when they have answered and their memory was given back."""
         async with self._lock:
-            self._stage.check_loaded(name)
+            self._deployment.check_loaded(name)
             ours = [loaded for loaded in self._loaded if loaded.name == name]
             if not ours:
                 raise MissingError(
@@ -134,12 +133,12 @@ class RepositoryLoader:
             tasks = await self._withdraw(ours)
         await asyncio.wait(tasks)
 
-    async def others(self) -> list[tuple[str, str, str]]:
-        """What could be loaded and is not: name, version, and why."""
-        found = await _run_in_thread(self._repository.scan)
+    async def list_unloaded(self) -> list[tuple[str, str, str]]:
+        """Versions in the repository that are not loaded: name, version and reason."""
+        folders = await _run_in_thread(self._repository.scan)
         listed = []
-        for key in [(name, version) for name, versions in found.items() for version in versions]:
-            reason = self._seen.get(key, FolderStatus()).reason
+        for key in [(name, version) for name, versions in folders.items() for version in versions]:
+            reason = self._status.get(key, FolderStatus()).reason
             if reason or not any(loaded.key == key for loaded in self._loaded):
                 listed.append((*key, reason or "not loaded"))
         return listed
@@ -149,64 +148,64 @@ class RepositoryLoader:
         async with self._lock:
             enter(tuple(self._loaded))
 
-    async def look(self, *, settle: bool = True) -> None:
-        """Load what is new, unload what went away. `settle`: a folder that says nothing of its files has to be the same
-        in two looks."""
-        found = await _run_in_thread(self._repository.scan)
-        for name, versions in found.items():
-            for version in self._wanted(name, versions):
+    async def refresh(self, *, settle: bool = True) -> None:
+        """Load new models and unload missing ones. `settle`: a folder without a manifest of its files must be unchanged
+        since the last scan."""
+        folders = await _run_in_thread(self._repository.scan)
+        for name, versions in folders.items():
+            for version in self._select_versions(name, versions):
                 if version in versions:
-                    await self._look_at((name, version), versions[version], settle)
+                    await self._refresh_folder((name, version), versions[version], settle)
         async with self._lock:
-            gone = []
+            missing = []
             for loaded in self._loaded:
                 name, version = loaded.key
-                seen = self._seen[loaded.key]
-                was_gone = seen.gone
-                seen.gone = name not in found or (name in self._splits and version not in found[name])
-                if seen.gone and was_gone:
-                    gone.append(loaded)
-            if gone:
-                await self._withdraw(gone)
-                for loaded in gone:
-                    del self._seen[loaded.key]
+                seen = self._status[loaded.key]
+                was_gone = seen.is_missing
+                seen.is_missing = name not in folders or (name in self._splits and version not in folders[name])
+                if seen.is_missing and was_gone:
+                    missing.append(loaded)
+            if missing:
+                await self._withdraw(missing)
+                for loaded in missing:
+                    del self._status[loaded.key]
 
-    async def _look_at(self, key: VersionKey, folder: Path, settle: bool) -> None:
-        seen = self._seen.setdefault(key, FolderStatus())
+    async def _refresh_folder(self, key: VersionKey, folder: Path, settle: bool) -> None:
+        seen = self._status.setdefault(key, FolderStatus())
         before, seen.stamp = seen.stamp, await _run_in_thread(folder_state, folder)
         settled = not settle or seen.stamp == before or (folder / "bundle.json").is_file()
-        if seen.tried == seen.stamp or not settled:
+        if seen.loaded_stamp == seen.stamp or not settled:
             return
-        # Whoever waits for an answer is told there; here the event that _load leaves behind is all.
+        # Nobody waits for a response here; _load() has emitted the error.
         with suppress(DeepseekError):
             async with self._lock:
                 await self._load({key: folder})
 
     async def _watch(self, watch_s: float) -> None:
-        said = ""
+        reported = ""
         while True:
             await asyncio.sleep(watch_s)
             trouble = ""
             try:
-                await self.look()
+                await self.refresh()
             except CheckError as error:
                 trouble = str(error)
-                if trouble != said:
-                    self._stage.say("the repository is left as it is", error=trouble)
-            said = trouble
+                if trouble != reported:
+                    self._deployment.emit_state("the repository is left as it is", error=trouble)
+            reported = trouble
 
-    def _wanted(self, name: str, versions: Mapping[str, Path]) -> list[str]:
+    def _select_versions(self, name: str, versions: Mapping[str, Path]) -> list[str]:
         split = self._splits.get(name)
         return [latest_version(versions)] if split is None else [each for each in split.versions if each in versions]
 
     async def _load(self, folders: Mapping[VersionKey, Path]) -> list[str]:
-        """Open models and warm them up, and when all of them can be served let them take their places."""
+        """Open models and warm them up; when all of them can be served, send requests to them. Returns the versions."""
         opened: list[LoadedVersion] = []
         try:
             for key, folder in folders.items():
                 opened.append(await self._open(key, folder))
-            self._check_alike(opened)
-            await self._stage.place([loaded.number for loaded in opened])
+            self._check_compatible(opened)
+            await self._deployment.place([loaded.number for loaded in opened])
         except BaseException:
             for loaded in opened:
                 self._retire(loaded)
@@ -219,9 +218,9 @@ class RepositoryLoader:
         return [loaded.version for loaded in opened]
 
     async def _withdraw(self, models: Sequence[LoadedVersion]) -> list[asyncio.Task[None]]:
-        """Let models be asked no more, and close them in time."""
+        """Send no more requests to these models, and close them in the background."""
         self._loaded = [loaded for loaded in self._loaded if loaded not in models]
-        await self._stage.withdraw([loaded.number for loaded in models])
+        await self._deployment.withdraw([loaded.number for loaded in models])
         return [self._retire(loaded) for loaded in models]
 
     def _replaces(self, loaded: LoadedVersion, other: LoadedVersion) -> bool:
@@ -229,27 +228,27 @@ class RepositoryLoader:
 
     async def _open(self, key: VersionKey, folder: Path) -> LoadedVersion:
         name, version = key
-        seen = self._seen.setdefault(key, FolderStatus())
-        seen.stamp = seen.tried = await _run_in_thread(folder_state, folder)
-        held = await _run_in_thread(FolderSnapshot, folder)
+        seen = self._status.setdefault(key, FolderStatus())
+        seen.stamp = seen.loaded_stamp = await _run_in_thread(folder_state, folder)
+        snapshot = await _run_in_thread(FolderSnapshot, folder)
         number = next(self._numbers)
         try:
             split = self._splits.get(name)
             if split is not None and version not in split.versions:
                 raise _not_in_split_error(name, version, split.versions)
-            called, _, form = await self._stage.open(number, name, version, held.path)
+            served_version, _, form = await self._deployment.open(number, name, version, snapshot.path)
         except BaseException as error:
-            held.close()
+            snapshot.close()
             if isinstance(error, DrainingError):
-                seen.tried = None  # nobody has tried it
+                seen.loaded_stamp = None  # it was not tried
             elif isinstance(error, DeepseekError):
                 self._refuse(key, error)
             raise
         seen.reason = ""
-        return LoadedVersion(number, name, called, held, key, form)
+        return LoadedVersion(number, name, served_version, snapshot, key, form)
 
-    def _check_alike(self, opened: Sequence[LoadedVersion]) -> None:
-        """InputError when the versions of a model that there would be do not all answer in one form."""
+    def _check_compatible(self, opened: Sequence[LoadedVersion]) -> None:
+        """InputError when the versions of a model would not all have compatible outputs."""
         for name in {loaded.name for loaded in opened} & self._splits.keys():
             staying = [each for each in self._loaded if not any(self._replaces(loaded, each) for loaded in opened)]
             try:
@@ -260,20 +259,20 @@ class RepositoryLoader:
                 raise
 
     def _refuse(self, key: VersionKey, error: DeepseekError) -> None:
-        """Leave behind why a model is not loaded."""
-        self._seen[key].reason = str(error)
-        self._stage.say("a model was refused", model=key[0], version=key[1], error=str(error))
+        """Record and emit why a model is not loaded."""
+        self._status[key].reason = str(error)
+        self._deployment.emit_state("a model was refused", model=key[0], version=key[1], error=str(error))
 
     def _retire(self, loaded: LoadedVersion) -> asyncio.Task[None]:
-        """Close a model in time, and what is held of its folder after it."""
+        """Close a model in the background, and then its snapshot."""
         task = asyncio.get_running_loop().create_task(self._finish(loaded))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._retire_tasks.add(task)
+        task.add_done_callback(self._retire_tasks.discard)
         return task
 
     async def _finish(self, loaded: LoadedVersion) -> None:
-        await self._stage.close(loaded.number)
-        await _run_in_thread(loaded.held.close)
+        await self._deployment.close(loaded.number)
+        await _run_in_thread(loaded.snapshot.close)
 
 
 async def _run_in_thread(work: Callable[..., Result], *args: Any) -> Result:

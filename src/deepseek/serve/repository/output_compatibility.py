@@ -19,13 +19,13 @@ OutputSignature = dict[str, Any]  # as JSON has it: it travels between processes
 
 
 def output_signature(model: ServedModel) -> OutputSignature:
-    """What its answers look like: the task, the labels in their order, the outputs with their types and shapes."""
+    """The form of a model's predictions: task, labels in their order, outputs with their types and shapes."""
     outputs = [f"{each['name']} {each['datatype']} {each['shape']}" for each in output_metadata(model)]
     return {"task": model.task, "labels": list(model.card.labels), "outputs": outputs}
 
 
 def check_compatible(name: str, forms: Mapping[str, OutputSignature]) -> None:
-    """InputError unless all versions of the model `name` answer in one form, shadows too: those are compared.
+    """InputError unless all versions of the model `name` have the same signature, shadows too.
 
     >>> check_compatible("loans", {"v1": {"task": "binary"}, "v2": {"task": "regression"}})  # doctest: +ELLIPSIS
     Traceback (most recent call last):

@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from deepseek.serve.repository.loader import ModelLifecycle
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-#: What a request to unload may say of models that this one is made of; there are none.
+#: A parameter of unloading that Triton's clients send; models here have no dependents.
 _DEPENDENTS = "unload_dependents"
 
 
-async def repository_index(call: Request, models: ModelRegistry, loader: ModelLifecycle | None) -> Response:
+async def repository_index(request: Request, models: ModelRegistry, loader: ModelLifecycle | None) -> Response:
     """POST /v2/repository/index"""
-    body = _read_body(call)
+    body = _read_body(request)
     return Response.json(await list_repository(models, loader, ready=body.get("ready") is True))
 
 
 async def list_repository(models: ModelRegistry, loader: ModelLifecycle | None, *, ready: bool) -> list[dict[str, str]]:
-    """What is loaded, and unless only that is asked for what could be."""
-    found = [_index_entry(model.name, model.version) for model in models.all()]
+    """The index: loaded versions and, unless `ready`, those that could be loaded."""
+    entries = [_index_entry(model.name, model.version) for model in models.all()]
     if loader is not None and not ready:
-        found += [_index_entry(name, version, reason) for name, version, reason in await loader.others()]
-    return found
+        entries += [_index_entry(name, version, reason) for name, version, reason in await loader.list_unloaded()]
+    return entries
 
 
 def _index_entry(name: str, version: str, reason: str | None = None) -> dict[str, str]:
@@ -48,9 +48,9 @@ def _index_entry(name: str, version: str, reason: str | None = None) -> dict[str
     return {"name": name, "version": version, "state": state, "reason": reason or ""}
 
 
-async def load_or_unload(call: Request, loader: ModelLifecycle | None, name: str, verb: str) -> Response:
+async def load_or_unload(request: Request, loader: ModelLifecycle | None, name: str, verb: str) -> Response:
     """POST /v2/repository/models/M/load and /unload"""
-    parameters = _read_body(call).get("parameters", {})
+    parameters = _read_body(request).get("parameters", {})
     if not isinstance(parameters, dict):
         raise InputError('"parameters" is no object', expected='{"version": "2"}', fix="correct it, or leave it out")
     _check_parameters(parameters, "version" if verb == "load" else _DEPENDENTS)
@@ -81,8 +81,8 @@ def _check_parameters(parameters: Mapping[str, Any], known: str) -> None:
             )
 
 
-def _read_body(call: Request) -> dict[str, Any]:
-    if not call.body.strip():
+def _read_body(request: Request) -> dict[str, Any]:
+    if not request.body.strip():
         return {}
-    call.check_media_type()
-    return decode_object(call.body)
+    request.check_media_type()
+    return decode_object(request.body)

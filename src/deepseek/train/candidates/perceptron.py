@@ -75,9 +75,11 @@ class PerceptronModel:
         mean, scale = _target_scale(data)
         model = _build_mlp(data, params)
         target = (data.target - mean) / scale if data.task == "regression" else soft_targets(data)
-        inputs, wanted, weight = (torch.as_tensor(x, dtype=torch.float32) for x in (data.features, target, data.weight))
+        inputs, targets, weight = (
+            torch.as_tensor(x, dtype=torch.float32) for x in (data.features, target, data.weight)
+        )
         order = torch.Generator().manual_seed(seed)
-        stream = ArrayStream((inputs, wanted, weight), self._batch_size(data), order)
+        stream = ArrayStream((inputs, targets, weight), self._batch_size(data), order)
         config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], seed=seed)
         fit(model, stream, config, loss=_weighted_loss(data.task), progress=False)
         members = model.members(data.features, target_scale=scale, target_mean=mean)

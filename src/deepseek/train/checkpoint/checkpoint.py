@@ -1,8 +1,8 @@
 """Checkpoints: written beside the training, whole or not at all, and refused when a byte has changed.
 
     checkpoints.save(step, shared, own)      copies the state, returns, writes in a thread
-    found = checkpoints.last_good()          the newest whose files are what checkpoint.json says
-    shared, own = checkpoints.read(found)
+    newest = checkpoints.last_good()         the newest whose files are what checkpoint.json says
+    contents = checkpoints.read(newest, like)
 
 One folder a step: `step-00000120/` with one safetensors file a rank, written collectively by
 torch.distributed.checkpoint (DCP; any number of ranks may read what any number wrote), and checkpoint.json with the
@@ -20,11 +20,11 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -42,12 +42,55 @@ METADATA_FILE = "checkpoint.json"
 _NO_DIST = "torch.distributed is disabled"  # DCP warns of it in one process, which is as meant
 
 
+class OptimizerMetadata(TypedDict):
+    """The optimizer as checkpoint.json describes it."""
+
+    kind: str  # name of the class
+    groups: list[dict[str, bool | int | float | str | None]]  # plain values of each parameter group
+
+
+class RunMetadata(TypedDict):
+    """What the loop adds to checkpoint.json."""
+
+    epoch: int
+    batch: int  # read in this epoch
+    num_batches: int | None  # of an epoch, on this rank; None where the data does not say
+    config: dict[str, Any]  # the fields of TrainConfig
+    optimizer: OptimizerMetadata
+    scheduler: str | None  # name of the class
+    versions: dict[str, str]
+
+
+class FileIdentity(TypedDict):
+    """What a file of a checkpoint must be."""
+
+    size: int  # bytes
+    sha256: str
+
+
+class CheckpointMetadata(RunMetadata):
+    """checkpoint.json."""
+
+    format: int
+    step: int
+    num_ranks: int  # that wrote it
+    files: dict[str, FileIdentity]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint whose files are whole."""
 
     path: Path
-    facts: Mapping[str, Any]  # checkpoint.json
+    metadata: CheckpointMetadata
+
+
+class CheckpointContents(NamedTuple):
+    """What a rank reads of a checkpoint."""
+
+    shared: Any  # the state that all ranks have
+    own: Any  # the state of one rank
+    is_own_rank: bool  # False for a rank that the writers did not have: `own` is then rank 0's
 
 
 @dataclass
@@ -76,7 +119,7 @@ class CheckpointManager:
         """Every finished checkpoint, the oldest first, good or not."""
         return sorted(path.name for path in self.folder.glob("step-*") if path.is_dir())
 
-    def save(self, step: int, facts: Mapping[str, Any], shared: Any, own: Any) -> None:
+    def save(self, step: int, run: RunMetadata, shared: Any, own: Any) -> None:
         """Copy the state and write it in a thread. Waits for the one before; raises what went wrong with that."""
         self.wait()
         tensors: dict[str, Tensor] = {}
@@ -86,12 +129,12 @@ class CheckpointManager:
         part = self.folder / f".step-{step:08d}.part"
         writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
         staged = writer.stage(tensors)
-        facts = {"format": FORMAT, "step": step, "num_ranks": ranks.num_ranks(), **facts}
+        metadata = {"format": FORMAT, "step": step, "num_ranks": ranks.num_ranks(), **run}
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._writing = self._thread.submit(self._write, part, writer, staged, facts)
+        self._writing = self._thread.submit(self._write, part, writer, staged, metadata)
 
     def wait(self) -> None:
-        """Until the last one is on the disk."""
+        """Return when the last checkpoint is on the disk. Raises what went wrong with it."""
         writing, self._writing = self._writing, None
         if writing is None:
             return
@@ -99,7 +142,7 @@ class CheckpointManager:
             writing.result()
         except CheckpointException as error:
             causes = [cause for cause, _ in error.failures.values()]
-            cause = next((each for each in causes if isinstance(each, OSError)), causes[0])
+            cause = next((failure for failure in causes if isinstance(failure, OSError)), causes[0])
             if not isinstance(cause, OSError) and "I/O error" not in str(cause):
                 raise
             raise write_error(self.folder, cause) from error
@@ -111,30 +154,30 @@ class CheckpointManager:
         if self._thread is not None:
             self._thread.shutdown(wait=True)
 
-    def _write(self, part: Path, writer: Any, staged: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    def _write(self, part: Path, writer: Any, staged: dict[str, Tensor], metadata: dict[str, object]) -> None:
         warnings.filterwarnings("ignore", message=_NO_DIST)
         try:
             dcp_save(staged, storage_writer=writer, process_group=self.group)
             if ranks.rank() == 0:
-                self._commit(part, facts)
+                self._commit(part, metadata)
         except BaseException:
             if ranks.rank() == 0:
                 shutil.rmtree(part, ignore_errors=True)
             raise
 
-    def _commit(self, part: Path, facts: Mapping[str, Any]) -> None:
+    def _commit(self, part: Path, metadata: dict[str, object]) -> None:
         files = {path.name: _file_identity(path) for path in sorted(part.iterdir())}
         with (part / METADATA_FILE).open("w", encoding="utf-8") as file:
-            json.dump({**facts, "files": files}, file, indent=1)
+            json.dump({**metadata, "files": files}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         _sync_folder(part)
-        place = self.folder / part.name.removeprefix(".").removesuffix(".part")
-        if place.exists():  # one that was refused, or that a run from an older checkpoint writes again
-            shutil.rmtree(place)
-        part.rename(place)
+        target = self.folder / part.name.removeprefix(".").removesuffix(".part")
+        if target.exists():  # one that was refused, or that a run from an older checkpoint writes again
+            shutil.rmtree(target)
+        part.rename(target)
         _sync_folder(self.folder)
-        self.refused.pop(place.name, None)
+        self.refused.pop(target.name, None)
         good = [name for name in self.names() if name not in self.refused]
         for name in good[: -self.keep]:
             shutil.rmtree(self.folder / name)
@@ -142,17 +185,17 @@ class CheckpointManager:
     def last_good(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; None when there is none at all. IntegrityError when all are broken.
         `refused` then says what is wrong with those that were passed over."""
-        found: Checkpoint | None = self._look() if ranks.rank() == 0 else None
-        found, self.refused = ranks.broadcast_object((found, self.refused), self.group)
-        if found is None and self.refused:
+        newest: Checkpoint | None = self._find_newest() if ranks.rank() == 0 else None
+        newest, self.refused = ranks.broadcast_object((newest, self.refused), self.group)
+        if newest is None and self.refused:
             raise IntegrityError(
                 f"no checkpoint in {self.folder} is whole: {'; '.join(self.refused.values())}",
                 expected="one whose files are as checkpoint.json says",
                 fix=f"bring back one from a copy, or begin anew: rm -r {self.folder}",
             )
-        return found
+        return newest
 
-    def _look(self) -> Checkpoint | None:
+    def _find_newest(self) -> Checkpoint | None:
         for name in reversed(self.names()):
             try:
                 return Checkpoint(self.folder / name, verify_checkpoint(self.folder / name))
@@ -160,33 +203,34 @@ class CheckpointManager:
                 self.refused[name] = error.message
         return None
 
-    def read(self, found: Checkpoint, like: Callable[[str], Tensor | None]) -> tuple[Any, Any, bool]:
-        """The shared state, the rank's own, and whether that is this rank's (a new rank gets rank 0's). `like` gives
-        for a tensor's name one that is sharded as it should come back, or None for a plain one."""
+    def read(self, checkpoint: Checkpoint, like: Callable[[str], Tensor | None]) -> CheckpointContents:
+        """What this rank reads of a checkpoint. `like` gives for a tensor's name one that is sharded as it should come
+        back, or None for a plain one."""
         warnings.filterwarnings("ignore", message=_NO_DIST)
-        path = str(found.path)
+        path = str(checkpoint.path)
         known = HuggingFaceStorageReader(path).read_metadata().state_dict_metadata
-        same = f"rank{ranks.rank()}.json" in known
-        mine = f"rank{ranks.rank() if same else 0}"
+        is_own_rank = f"rank{ranks.rank()}.json" in known
+        prefix = f"rank{ranks.rank() if is_own_rank else 0}"
 
         def load(names: list[str]) -> dict[str, Tensor]:
             wanted = {name: _empty_like(known[name], like(name)) for name in names}
             dcp_load(wanted, storage_reader=HuggingFaceStorageReader(path), no_dist=True)
             return wanted
 
-        text = load([f"{mine}.json"])[f"{mine}.json"].numpy().tobytes()
+        text = load([f"{prefix}.json"])[f"{prefix}.json"].numpy().tobytes()
         skeleton = json.loads(text)
-        tensors = load([name for name in known if name.startswith(("state/", f"{mine}/"))])
-        return unpack_state(skeleton["shared"], tensors), unpack_state(skeleton["own"], tensors), same
+        tensors = load([name for name in known if name.startswith(("state/", f"{prefix}/"))])
+        shared, own = (unpack_state(skeleton[name], tensors) for name in ("shared", "own"))
+        return CheckpointContents(shared, own, is_own_rank)
 
 
-def verify_checkpoint(path: Path) -> dict[str, Any]:
+def verify_checkpoint(path: Path) -> CheckpointMetadata:
     """checkpoint.json of a folder whose files are what it says. IntegrityError names the file that is not."""
     try:
-        facts: dict[str, Any] = json.loads((path / METADATA_FILE).read_text(encoding="utf-8"))
+        metadata: CheckpointMetadata = json.loads((path / METADATA_FILE).read_text(encoding="utf-8"))
         files, version = (
-            {name: (each["size"], each["sha256"]) for name, each in facts["files"].items()},
-            facts["format"],
+            {name: (file["size"], file["sha256"]) for name, file in metadata["files"].items()},
+            metadata["format"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _broken_file_error(path / METADATA_FILE, f"cannot be read ({error})") from error
@@ -199,12 +243,12 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
         if file.stat().st_size != size:
             raise _broken_file_error(file, f"has {file.stat().st_size:,} bytes instead of {size:,}")
         try:
-            found = _file_identity(file)["sha256"]
+            digest = _file_identity(file)["sha256"]
         except OSError as error:  # a disk that is dying, or no leave to read
             raise _broken_file_error(file, f"cannot be read ({error})") from error
-        if found != sha256:
+        if digest != sha256:
             raise _broken_file_error(file, "was changed: its sha256 is another")
-    return facts
+    return metadata
 
 
 def _broken_file_error(file: Path, what: str) -> IntegrityError:
@@ -214,7 +258,7 @@ def _broken_file_error(file: Path, what: str) -> IntegrityError:
 
 
 def write_error(folder: Path, error: BaseException) -> InputError:
-    """A full disk, or a folder that may not be written."""
+    """The error for a full disk, or a folder that may not be written."""
     reason = getattr(error, "strerror", None) or str(error)
     return InputError(
         f"no checkpoint can be written to {folder}: {reason}. Those that are there stay as they were",
@@ -229,7 +273,7 @@ def _empty_like(known: Any, like: Tensor | None) -> Tensor:
     return torch.empty(known.size, dtype=known.properties.dtype)
 
 
-def _file_identity(path: Path) -> dict[str, Any]:
+def _file_identity(path: Path) -> FileIdentity:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from deepseek.errors import InputError
 
+#: What a state_dict() of torch gives: tensors, arrays, numbers, text, and lists, tuples and dicts of them, by name.
+StateDict = dict[str, Any]
+
 
 def pack_state(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """The skeleton of `tree` for JSON. Its tensors go to `tensors`, named by their path below `name`.
@@ -60,11 +63,11 @@ def unpack_state(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
         return [unpack_state(each, tensors) for each in skeleton]
     if not isinstance(skeleton, dict):
         return skeleton
-    ((kind, held),) = skeleton.items()
+    ((kind, content),) = skeleton.items()
     if kind == "tensor":
-        return tensors[held]
+        return tensors[content]
     if kind == "array":
-        return tensors[held].numpy()
+        return tensors[content].numpy()
     if kind == "tuple":
-        return tuple(unpack_state(each, tensors) for each in held)
-    return {unpack_state(key, tensors): unpack_state(value, tensors) for key, value in held}
+        return tuple(unpack_state(each, tensors) for each in content)
+    return {unpack_state(key, tensors): unpack_state(value, tensors) for key, value in content}

@@ -175,21 +175,21 @@ def reduce_powersgd(grads: NamedGradients, memory: ErrorFeedbackMemory, rank: in
     low = {name: as_matrix(grad) for name, grad in grads.items() if is_compressible(grad, rank)}
     plain = {name: grad for name, grad in grads.items() if name not in low}
     flush_errors(plain, memory)
-    rest = [grad.view(-1) for grad in plain.values()]
+    plain_flat = [grad.view(-1) for grad in plain.values()]
     errors = {name: memory.error(name, grads[name]).view(matrix.shape) for name, matrix in low.items()}
     ranks = {name: min(rank, *matrix.shape) for name, matrix in low.items()}
     qs = {name: memory.factor(name, matrix.shape[1], ranks[name], matrix) for name, matrix in low.items()}
     like = next(iter(grads.values()))
-    first, views = flat_views([part.shape for part in rest] + [(len(m), ranks[n]) for n, m in low.items()], like)
-    sent, ps = views[: len(rest)], views[len(rest) :]
-    for part, grad in zip(sent, rest, strict=True):
+    first, views = flat_views([part.shape for part in plain_flat] + [(len(m), ranks[n]) for n, m in low.items()], like)
+    plain_views, ps = views[: len(plain_flat)], views[len(plain_flat) :]
+    for part, grad in zip(plain_views, plain_flat, strict=True):
         part.copy_(grad)
     sums = memory.room([matrix.shape for matrix in low.values()], like)
     for (name, matrix), total, p in zip(low.items(), sums, ps, strict=True):
         torch.add(matrix, errors[name], out=total)
         torch.mm(total, qs[name].mT, out=p)
     small_message_mean(first, memory, group)
-    for part, grad in zip(sent, rest, strict=True):
+    for part, grad in zip(plain_views, plain_flat, strict=True):
         grad.copy_(part)
     if not low:
         return
@@ -224,13 +224,13 @@ def reduce_acpsgd(grads: NamedGradients, memory: ErrorFeedbackMemory, rank: int,
         bases[name] = orthonormal_basis(factor.mT).mT
     shapes = [grad.shape for grad in plain.values()] + [(len(b), turned[n].shape[1]) for n, b in bases.items()]
     flat, views = flat_views(shapes, next(iter(grads.values())))
-    sent, parts = views[: len(plain)], views[len(plain) :]
-    copy_tensors(sent, plain.values())
+    plain_views, parts = views[: len(plain)], views[len(plain) :]
+    copy_tensors(plain_views, plain.values())
     for name, part in zip(low, parts, strict=True):
         torch.mm(bases[name], turned[name], out=part)
     own = [part.clone() for part in parts]
     small_message_mean(flat, memory, group)
-    copy_tensors(plain.values(), sent)
+    copy_tensors(plain.values(), plain_views)
     if not are_all_finite(flat):
         for matrix in low.values():
             matrix.fill_(torch.nan)

@@ -24,8 +24,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, NoReturn
@@ -90,6 +91,28 @@ def launch(target: Callable[..., Any], args: Sequence[Any] = (), *, num_processe
             del os.environ[_NOTES_VARIABLE]
         _raise_final(notes)
         return results[0]
+
+
+def _own_rank() -> int:
+    return int(os.environ.get("RANK", "0"))  # there is none yet while the user's script is imported
+
+
+@dataclass(frozen=True, slots=True)
+class RankNote:
+    """What ended a rank of an attempt, as it is left in the folder of notes."""
+
+    message: str = ""
+    expected: str = ""
+    fix: str = ""
+    trace: str = ""  # the traceback of an error that a restart may mend
+    final: str = ""  # class of the error that no restart mends; "" where one may
+    rank: int = field(default_factory=_own_rank)
+    time: float = field(default_factory=time.time)  # seconds since the epoch
+
+    @classmethod
+    def of_error(cls, error: DeepseekError) -> RankNote:
+        """The note of an error that no restart mends."""
+        return cls(error.message, error.expected, error.fix, final=type(error).__name__)
 
 
 def restart_count() -> int:
@@ -159,20 +182,19 @@ def _run_target(notes: Path, target: Callable[..., Any], args: tuple[Any, ...]) 
     try:
         return target(*args)
     except KeyboardInterrupt:
-        _write_note(notes, {"final": "KeyboardInterrupt"})
+        _write_note(notes, RankNote(final="KeyboardInterrupt"))
         raise SystemExit(130) from None
     except DeepseekError as error:
-        _write_note(notes, {"final": type(error).__name__, **error.to_dict()})
+        _write_note(notes, RankNote.of_error(error))
         raise
     except BaseException as error:
-        _write_note(notes, {"message": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+        _write_note(notes, RankNote(message=f"{type(error).__name__}: {error}", trace=traceback.format_exc()))
         raise
 
 
-def _write_note(notes: Path, facts: dict[str, Any]) -> None:
-    rank = int(os.environ.get("RANK", "0"))  # there is none yet while the user's script is imported
-    with atomic_file(notes / f"{restart_count()}-{rank}.json") as part:
-        part.write_text(json.dumps({"time": time.time(), "rank": rank, **facts}), encoding="utf-8")
+def _write_note(notes: Path, note: RankNote) -> None:
+    with atomic_file(notes / f"{restart_count()}-{note.rank}.json") as part:
+        part.write_text(json.dumps(asdict(note)), encoding="utf-8")
 
 
 # ---- where they were started
@@ -185,16 +207,16 @@ def _check_launch(target: Callable[..., Any], args: Sequence[Any], num_processes
             fix='in the script, put the call of launch() under: if __name__ == "__main__":',
         )  # fmt: skip
         if (notes := Path(os.environ[_NOTES_VARIABLE])).is_dir():
-            _write_note(notes, {"final": "InputError", **again.to_dict()})
+            _write_note(notes, RankNote.of_error(again))
         raise again
     if num_processes < 1:
         raise InputError(f"num_processes is {num_processes}", expected="at least 1", fix="give such a value")
     if max_restarts < 0:
         raise InputError(f"max_restarts is {max_restarts}", expected="at least 0", fix="give such a value")
     try:
-        for each in (target, *args):
-            if "<" in getattr(each, "__qualname__", ""):
-                raise TypeError(f"{each.__qualname__} is a lambda or stands inside a function")
+        for value in (target, *args):
+            if "<" in getattr(value, "__qualname__", ""):
+                raise TypeError(f"{value.__qualname__} is a lambda or stands inside a function")
         ForkingPickler.dumps((target, tuple(args)))
     except (AttributeError, TypeError) as error:
         raise InputError(
@@ -204,38 +226,41 @@ def _check_launch(target: Callable[..., Any], args: Sequence[Any], num_processes
         ) from error  # fmt: skip
 
 
-def _first_final_note(notes: Path) -> dict[str, Any] | None:
-    """What ended the training for good, if anything did: what came first."""
-    found = [note for note in _read_notes(notes) if "final" in note]
-    return min(found, key=lambda note: float(note["time"]), default=None)
+def _first_final_note(notes: Path) -> RankNote | None:
+    """The first note of what ended the training for good; None where nothing did."""
+    return _earliest(note for note in _read_notes(notes, "[0-9]*-*.json") if note.final)
 
 
-def _read_notes(notes: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(notes.glob("[0-9]*-*.json"))]
+def _read_notes(notes: Path, pattern: str) -> list[RankNote]:
+    return [RankNote(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(notes.glob(pattern))]
+
+
+def _earliest(notes: Iterable[RankNote]) -> RankNote | None:
+    return min(notes, key=lambda note: note.time, default=None)
 
 
 def _raise_final(notes: Path) -> None:
     final = _first_final_note(notes)
     if final is None:
         return
-    if final["final"] == "KeyboardInterrupt":
+    if final.final == "KeyboardInterrupt":
         raise KeyboardInterrupt
-    kind = getattr(errors, final["final"], CheckError)
-    raise kind(final["message"], expected=final["expected"], fix=final["fix"])
+    kind = getattr(errors, final.final, CheckError)
+    raise kind(final.message, expected=final.expected, fix=final.fix)
 
 
 def _raise_too_many_deaths(notes: Path, num_processes: int, max_restarts: int, rank: int, failure: Any) -> NoReturn:
     """Name the rank that failed first in the last attempt: the others fail because it is gone."""
-    last = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob(f"{max_restarts}-*.json")]
-    first = min(last, key=lambda note: float(note["time"]), default=None)
-    silent = sorted(set(range(num_processes)) - {note["rank"] for note in last})
+    last = _read_notes(notes, f"{max_restarts}-*.json")
+    first = _earliest(last)
+    silent = sorted(set(range(num_processes)) - {note.rank for note in last})
     cause = None
     if failure.exitcode < 0 or first is None:
         what = f"rank {rank}: {failure.message.splitlines()[0]}"
-    elif silent and "by peer" in first["message"]:  # gloo's word for a connection that ended
-        what = f"rank {' or '.join(map(str, silent))}, killed without a word; rank {first['rank']} lost its connection"
+    elif silent and "by peer" in first.message:  # gloo's word for a connection that ended
+        what = f"rank {' or '.join(map(str, silent))}, killed without a word; rank {first.rank} lost its connection"
     else:
-        what, cause = f"rank {first['rank']}: {first['message']}", RuntimeError(first["trace"])
+        what, cause = f"rank {first.rank}: {first.message}", RuntimeError(first.trace)
     times = "once" if max_restarts == 0 else f"{max_restarts + 1} times"
     raise CheckError(
         f"a rank has died {times}; the last time it was {what}", expected=f"at most {max_restarts} deaths",

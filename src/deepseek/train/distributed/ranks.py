@@ -78,6 +78,6 @@ def broadcast_object(value: Any, group: Any) -> Any:
     """What rank 0 has, on every rank."""
     if group is None:
         return value
-    held = [value]
-    dist.broadcast_object_list(held, src=0, group=group)
-    return held[0]
+    objects = [value]
+    dist.broadcast_object_list(objects, src=0, group=group)
+    return objects[0]

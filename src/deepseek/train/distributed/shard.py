@@ -67,9 +67,9 @@ def shard(
         fully_shard(part, mesh=inner, **arguments)
     if replicate is not None and replicate.size() > 1:
         layouts = {name: shard_shapes(part, name, inner.size()) for name, part in parts.items()}
-        held = {name: shapes for name, shapes in layouts.items() if shapes}
-        compressor = ShardCompressor(config, replicate.get_group(), num_parts=len(held))
-        for name, shapes in held.items():
+        sharded_layouts = {name: shapes for name, shapes in layouts.items() if shapes}
+        compressor = ShardCompressor(config, replicate.get_group(), num_parts=len(sharded_layouts))
+        for name, shapes in sharded_layouts.items():
             cast("FSDPModule", parts[name]).set_all_reduce_hook(partial(compressor.average, shapes))
         cast("Any", model).compressor = compressor
     return model

@@ -31,19 +31,19 @@ def read_arrays(key: str, path: Path, target: str) -> tuple[Any, ...]:
             f"{path} has no {target!r}.{did_you_mean(target, arrays)}", expected=f"one of {', '.join(arrays)}",
             fix="set data.target",
         )  # fmt: skip
-    wanted = arrays.pop(target)
+    targets = arrays.pop(target)
     if len(arrays) != 1:
         raise InputError(
             f"{path} has {len(arrays)} arrays beside {target!r}", expected="one, the model's input",
             fix="put the inputs together, or give batches from a function: data.train = \"net.py:data\"",
         )  # fmt: skip
     ((name, inputs),) = arrays.items()
-    if not inputs.ndim or len(inputs) != len(wanted) or not len(wanted):
+    if not inputs.ndim or len(inputs) != len(targets) or not len(targets):
         raise InputError(
-            f"{path}: {name!r} has the shape {inputs.shape}, and {target!r} {wanted.shape}",
+            f"{path}: {name!r} has the shape {inputs.shape}, and {target!r} {targets.shape}",
             expected="as many rows in both, and at least one", fix="write the file anew",
         )  # fmt: skip
-    return _to_tensor(path, name, inputs), _to_tensor(path, target, wanted)
+    return _to_tensor(path, name, inputs), _to_tensor(path, target, targets)
 
 
 def _read_parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:
@@ -56,16 +56,16 @@ def _read_parquet(key: str, path: Path, target: str) -> dict[str, NDArray[Any]]:
             f"{key}: {path} cannot be read: {error}", expected="a Parquet file", fix="write it anew"
         ) from error
     columns = {name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names}
-    odd = next((name for name, values in columns.items() if values.dtype.kind not in "biuf"), None)
-    if odd is not None:
+    non_numeric = next((name for name, values in columns.items() if values.dtype.kind not in "biuf"), None)
+    if non_numeric is not None:
         raise InputError(
-            f"{path}: the column {odd!r} holds no numbers", expected="numbers in every column",
+            f"{path}: the column {non_numeric!r} holds no numbers", expected="numbers in every column",
             fix="encode it, leave it out, or train a table with `deepseek ship`",
         )  # fmt: skip
-    wanted = {target: columns.pop(target)} if target in columns else {}
-    if not wanted:
+    targets = {target: columns.pop(target)} if target in columns else {}
+    if not targets:
         return columns
-    return {"inputs": np.column_stack(list(columns.values())) if columns else np.empty((0, 0)), **wanted}
+    return {"inputs": np.column_stack(list(columns.values())) if columns else np.empty((0, 0)), **targets}
 
 
 def _to_tensor(path: Path, name: str, values: NDArray[Any]) -> torch.Tensor:

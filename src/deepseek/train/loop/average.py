@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
-    """Decay 0 averages nothing: every method then does nothing."""
+    """The averaged weights of a model. Decay 0 averages nothing: every method then does nothing."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
         self._parameters = list(parameters.values()) if decay else []
@@ -27,14 +27,14 @@ class WeightAverage:
         if not self._parameters:
             return
         if self.tensors:
-            self._update(list(self.tensors.values()), [each.detach() for each in self._parameters], None)
+            self._update(list(self.tensors.values()), [p.detach() for p in self._parameters], None)
         else:
             self.tensors = {name: p.detach().clone() for name, p in zip(self._names, self._parameters, strict=True)}
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def swap_in(self) -> Iterator[None]:
         """The model has the averaged weights inside, and its own afterwards."""
-        own = [each.detach().clone() for each in self._parameters] if self.tensors else []
+        own = [p.detach().clone() for p in self._parameters] if self.tensors else []
         self.copy()
         try:
             yield

@@ -29,7 +29,7 @@ from deepseek.data.media.image_folder import CropConfig, ImageFolder, center_cro
 from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.precision import Precision
-from deepseek.train.loop.run import unwrap_model
+from deepseek.train.loop.state import unwrap_model
 
 EpochRow = tuple[int, int]  # epoch, place in the folder
 
@@ -129,9 +129,9 @@ class Accuracy:
             best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
-        found = ranks.sum_over_ranks(sums.tolist(), self._group)
+        totals = ranks.sum_over_ranks(sums.tolist(), self._group)
         return {
-            name: each / len(self.photos.folder) for name, each in zip(("loss", "top1", "top5"), found, strict=True)
+            name: each / len(self.photos.folder) for name, each in zip(("loss", "top1", "top5"), totals, strict=True)
         }
 
 
@@ -148,14 +148,14 @@ def read_batches(
     """This rank's batches for training. InputError for a folder that holds less than one for each rank."""
     reader = ImageReader(size=(size, size))
     photos = ImageDataset(ImageFolder.open(Path(folder)), reader, CropConfig(least_share), mirror=mirror, seed=seed)
-    found = ImageBatches(photos, batch_size, workers, (ranks.rank(), ranks.num_ranks()))
-    if len(found) == 0:
+    batches = ImageBatches(photos, batch_size, workers, (ranks.rank(), ranks.num_ranks()))
+    if len(batches) == 0:
         raise InputError(
             f"{folder} holds {len(photos.folder)} pictures, less than a batch of {batch_size} for each of "
-            f"{found.share[1]} ranks",
+            f"{batches.share[1]} ranks",
             expected="more pictures, or smaller batches", fix="lower batch_size",
         )  # fmt: skip
-    return found
+    return batches
 
 
 def read_accuracy(

@@ -1,4 +1,4 @@
-"""A run of the loop as a file says it: which module, which data, which knobs. `deepseek train` is this.
+"""A run of the loop as a file says it: which module, which data, which settings. `deepseek train` is this.
 
     loss = "torch.nn:CrossEntropyLoss"
     [model]
@@ -8,7 +8,7 @@
     train = "rows.npz"                      # .npz, .parquet, or FILE.py:NAME of a function that returns batches
     validation = "later.npz"
     [train]
-    epochs = 20                             # the knobs of TrainConfig
+    epochs = 20                             # the fields of TrainConfig
     [mix]
     mixup = 0.2                             # of batches (images, labels), with num_classes; off by default
 
@@ -22,23 +22,33 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 from deepseek.files import atomic_file
+from deepseek.results import Result
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.object_loader import load_object
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from deepseek.contracts import JsonObject
 
 
 @dataclass(frozen=True)
 class ModelSection:
+    """Which module is trained."""
+
     build: str  # FILE.py:NAME or MODULE:NAME of a function or class that gives the nn.Module
     args: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class DataSection:
+    """Which batches it is trained and validated on."""
+
     train: str  # a .npz or .parquet file, or FILE.py:NAME of a function that gives batches
     validation: str | None = None
     target: str = "y"  # the array or column that is predicted
@@ -54,6 +64,8 @@ class DataSection:
 
 @dataclass(frozen=True)
 class OptimizerSection:
+    """Which optimizer takes the steps."""
+
     build: str | None = None  # such as "torch.optim:SGD" or "deepseek.optimizers:AdaptiveOptimizer"; AdamW by default
     args: Mapping[str, Any] = field(default_factory=dict)
 
@@ -73,6 +85,8 @@ class MixSection:
 
 @dataclass(frozen=True)
 class Job:
+    """A whole run as its file says it."""
+
     model: ModelSection
     data: DataSection
     optimizer: OptimizerSection
@@ -85,8 +99,42 @@ class Job:
     track: tuple[str, ...] = ()  # tensorboard, mlflow
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainReport(Result):
+    """What a finished run was: the weights that it wrote and the figures that it ended with."""
+
+    weights: Path  # model.safetensors
+    digest: str  # sha256 of the weights
+    target: str | None  # the array or column that is predicted; None where a function gives the batches
+    model: str  # FILE.py:NAME or MODULE:NAME, as the job names it
+    metrics: dict[str, float]  # train_loss, and val_NAME of the last validation
+    num_steps: int
+    num_epochs: int
+    stopped_early: bool
+    size_bytes: int
+    cpu_s: float
+    wall_s: float
+    seed: int
+    warnings: list[str]
+
+    def to_dict(self) -> JsonObject:
+        """As `deepseek train --json` prints it. No interval: there is none on a single run."""
+        figures = {name: {"value": value, "low": None, "high": None} for name, value in self.metrics.items()}
+        return {
+            "bundle": None, "weights": str(self.weights), "digest": self.digest, "task": None, "target": self.target,
+            "model": self.model, "engine": "torch", "metrics": figures, "baseline": {}, "num_steps": self.num_steps,
+            "num_epochs": self.num_epochs, "stopped_early": self.stopped_early, "size_bytes": self.size_bytes,
+            "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed, "warnings": self.warnings,
+        }  # fmt: skip
+
+    def summary(self) -> str:
+        """The weights and the figures in one line."""
+        figures = ", ".join(f"{name} {value:.6g}" for name, value in self.metrics.items())
+        return f"{self.weights}: {self.model} after {self.num_epochs} epochs, {figures}"
+
+
 def read_job(path: Path, settings: tuple[str, ...]) -> Job:
-    """What the file and the settings over it say, checked. torch is not imported."""
+    """The job in a TOML file with KEY=VALUE settings put over it, checked. torch is not imported."""
     job = build_dataclass(Job, merge_settings(read_toml(path), settings))
     unknown = [name for name in job.track if name not in ("tensorboard", "mlflow")]
     if unknown:
@@ -94,11 +142,13 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
     return job
 
 
-def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> dict[str, Any] | None:
-    """Train, write the weights, and say what was found, as `deepseek train --json` prints it. `home` is the folder
-    against which the file's paths stand. Under torchrun every process calls this, and the first has the answer."""
+def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> TrainReport | None:
+    """Train, write the weights to `out` and report. `home` is the folder against which the job's paths stand.
+
+    Under torchrun every process calls this; the first gets the report, the others None.
+    """
     from deepseek.train.distributed.launch import joined_process_group
-    from deepseek.train.loop.device import find_device
+    from deepseek.train.loop.stream import find_device
 
     with joined_process_group("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
         return _train_job(job, home, out, go_on=go_on, progress=progress)
@@ -106,17 +156,17 @@ def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = Tr
 
 def launch_job(
     job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
-) -> dict[str, Any] | None:
+) -> TrainReport | None:
     """`run_job` in processes of this machine, which all go on from the last checkpoint after one of them has died."""
     from deepseek.train.distributed.launch import launch
 
-    found: dict[str, Any] | None = launch(
+    report: TrainReport | None = launch(
         _attempt, (job, home, out, go_on), num_processes=num_processes, max_restarts=max_restarts
     )
-    return found
+    return report
 
 
-def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> dict[str, Any] | None:
+def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> TrainReport | None:
     return run_job(job, home, out, go_on=go_on)
 
 
@@ -135,61 +185,57 @@ def _is_automatic_restart(out: Path) -> bool:
     return restart_count() > 0 and (is_empty or mark.exists())
 
 
-def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> dict[str, Any] | None:
+def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> TrainReport | None:
     import torch
 
     from deepseek.train.distributed import ranks
-    from deepseek.train.loop.device import find_device
     from deepseek.train.loop.loop import fit, resume
+    from deepseek.train.loop.stream import find_device
 
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.train.seed)  # of the weights with which the module begins
     net = _load_model(job, home).to(find_device(job.device))
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
-    parts: dict[str, Any] = {
-        "loss": _load_loss(job, home), "optimizer": _optimizer_factory(job, home), "validation": _load_data(job,
-        home,
-        is_training=False),
-        "sinks": _open_sinks(job, out), "checkpoints": out / "checkpoints", "change": _batch_transform(job), "progress": progress,
-    }  # fmt: skip
-    result = (resume if _is_automatic_restart(out) or go_on else fit)(
-        model, _load_data(job, home, is_training=True), job.train, **parts
+    train = resume if _is_automatic_restart(out) or go_on else fit
+    # In this order: a function of the user's may draw from torch's generator.
+    result = train(
+        loss=_load_loss(job, home),
+        optimizer=_optimizer_factory(job, home),
+        validation=_load_data(job, home, is_training=False),
+        sinks=_open_sinks(job, out),
+        change=_batch_transform(job),
+        data=_load_data(job, home, is_training=True),
+        model=model,
+        config=job.train,
+        checkpoints=out / "checkpoints",
+        progress=progress,
     )
     if ranks.rank() > 0:
         return None
     weights = out / "model.safetensors"
-    return {
-        "bundle": None,
-        "weights": str(weights),
-        "digest": _write_weights(net, weights),
-        "task": None,
-        "target": job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
-        "model": job.model.build,
-        "engine": "torch",
-        "metrics": _last_metrics(result),
-        "baseline": {},
-        "num_steps": result.num_steps,
-        "num_epochs": len(result.losses),
-        "stopped_early": result.stopped_early,
-        "size_bytes": weights.stat().st_size,
-        "cpu_s": time.process_time() - start_cpu_s,
-        "wall_s": time.monotonic() - start_s,
-        "seed": job.train.seed,
-        "warnings": result.warnings,
-    }
-
-
-def _last_metrics(result: Any) -> dict[str, dict[str, float | None]]:
-    """As measured last; there is no interval on a single run."""
-    found = {"train_loss": result.losses[-1]}
+    metrics = {"train_loss": result.losses[-1]}
     if result.validations:
-        found |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
-    return {name: {"value": value, "low": None, "high": None} for name, value in found.items()}
+        metrics |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
+    return TrainReport(
+        weights=weights,
+        digest=_write_weights(net, weights),
+        target=job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
+        model=job.model.build,
+        metrics=metrics,
+        num_steps=result.num_steps,
+        num_epochs=len(result.losses),
+        stopped_early=result.stopped_early,
+        size_bytes=weights.stat().st_size,
+        cpu_s=time.process_time() - start_cpu_s,
+        wall_s=time.monotonic() - start_s,
+        seed=job.train.seed,
+        warnings=result.warnings,
+    )
 
 
-def _write_weights(model: Any, path: Path) -> str:
-    """The weights; their digest."""
+def _write_weights(model: nn.Module, path: Path) -> str:
+    """Write the weights of a module as safetensors. Returns the sha256 of the file."""
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
@@ -214,8 +260,8 @@ def _load_model(job: Job, home: Path) -> Any:
 def _load_loss(job: Job, home: Path) -> Any:
     if job.loss is None:
         return None
-    found = load_object("loss", job.loss, home)
-    return found(**job.loss_args) if isinstance(found, type) else found
+    loss = load_object("loss", job.loss, home)
+    return loss(**job.loss_args) if isinstance(loss, type) else loss
 
 
 def _batch_transform(job: Job) -> Any:
@@ -268,9 +314,9 @@ def _open_sinks(job: Job, out: Path) -> list[Any]:
         return []
     from deepseek.train.loop.loggers import MLflow, TensorBoard
 
-    made: list[Any] = []
+    sinks: list[Any] = []
     if "tensorboard" in job.track:
-        made.append(TensorBoard(out / "tensorboard"))
+        sinks.append(TensorBoard(out / "tensorboard"))
     if "mlflow" in job.track:
-        made.append(MLflow(out.name))
-    return made
+        sinks.append(MLflow(out.name))
+    return sinks

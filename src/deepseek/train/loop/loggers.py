@@ -45,10 +45,10 @@ class SinkGroup:
     def __bool__(self) -> bool:
         return bool(self._sinks)
 
-    def start(self, config: Mapping[str, Any], held: ExitStack) -> None:
+    def start(self, config: Mapping[str, Any], stack: ExitStack) -> None:
         """Start each, to be closed with `held`. What fails here ends the run before its first step."""
         for sink in list(self._sinks):
-            held.callback(self._tell, sink, "at the end", sink.close)
+            stack.callback(self._tell, sink, "at the end", sink.close)
             sink.start(config)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -93,9 +93,9 @@ class MLflow:
         self._place, self._is_lost = uri or "its default store", False
         with self._asked("open"):
             self._client = mlflow.MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            number = found.experiment_id if found else self._client.create_experiment(experiment)
-            self.run_id: str = self._client.create_run(number, run_name=run_name).info.run_id
+            known = self._client.get_experiment_by_name(experiment)
+            experiment_id = known.experiment_id if known else self._client.create_experiment(experiment)
+            self.run_id: str = self._client.create_run(experiment_id, run_name=run_name).info.run_id
 
     @contextmanager
     def _asked(self, what: str) -> Iterator[None]:

@@ -25,10 +25,11 @@ from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loggers import Sink
 from deepseek.train.loop.optimizer import OptimizerFactory, SchedulerFactory
 from deepseek.train.loop.progress_bar import ProgressBar
-from deepseek.train.loop.run import FitResult, TrainingRun
+from deepseek.train.loop.run import TrainingRun
 from deepseek.train.loop.signals import interruption
-from deepseek.train.loop.stream import BatchTransform, Loss, batch_loss, describe_batch, to_device
-from deepseek.train.loop.validate import Validation, validate
+from deepseek.train.loop.state import FitResult
+from deepseek.train.loop.stream import BatchTransform, Loss, Validation, batch_loss, describe_batch, to_device
+from deepseek.train.loop.validate import validate
 
 __all__ = ["FitResult", "fit", "resume"]
 
@@ -103,14 +104,14 @@ def resume(
     """
     given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
     run = TrainingRun(model, data, config or TrainConfig(), *given)
-    run.go_on()
+    run.resume()
     return _run_loop(run, progress)
 
 
 def _run_loop(run: TrainingRun, progress: bool) -> FitResult:
-    with ExitStack() as held:
-        run.hold(held)
-        bar = held.enter_context(ProgressBar(progress and run.is_first, run.num_steps, run.step))
+    with ExitStack() as stack:
+        run.enter(stack)
+        bar = stack.enter_context(ProgressBar(progress and run.is_first, run.num_steps, run.step))
         while run.epoch < run.config.epochs and not run.is_over:
             run.model.train()
             for window in run.windows():
@@ -130,15 +131,15 @@ def _take_step(run: TrainingRun, window: list[Any]) -> tuple[float, float]:
     """One step on the batches of a window: its mean loss and the norm of its gradient before clipping."""
     run.set_rate()
     if run.needs_closure:  # as LBFGS, which asks for the loss as often as it wants
-        found = []
+        evaluations = []
 
         def closure() -> float:
-            found.append(_compute_gradient(run, window))
-            return found[-1][0]
+            evaluations.append(_compute_gradient(run, window))
+            return evaluations[-1][0]
 
         run.optimizer.step(closure)
         run.after_update(taken=True)
-        return found[0]
+        return evaluations[0]
     loss, norm = _compute_gradient(run, window)
     run.after_update(taken=run.precision.step(run.optimizer, finite=math.isfinite(norm)))
     return loss, norm
@@ -151,8 +152,8 @@ def _compute_gradient(run: TrainingRun, window: list[Any]) -> tuple[float, float
     for index, batch in enumerate(window):
         run.sync_gradients(index == len(window) - 1)
         with run.precision.forward():
-            given = to_device(batch, run.device)
-            value = batch_loss(run.model, run.change(given) if run.change else given, run.loss)
+            inputs = to_device(batch, run.device)
+            value = batch_loss(run.model, run.change(inputs) if run.change else inputs, run.loss)
         run.precision.backward(value if len(window) == 1 else value / len(window))
         values.append(value.detach())
     total = values[0] if len(values) == 1 else torch.stack(values).mean()
@@ -179,7 +180,11 @@ def _raise_not_finite(run: TrainingRun, window: list[Any], values: list[Tensor])
             )  # fmt: skip
     last = first + len(window) - 1
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
-    broken = [name for name, p in run.named.items() if p.grad is not None and not _local_part(p.grad).isfinite().all()]
+    broken = [
+        name
+        for name, p in run.named_parameters.items()
+        if p.grad is not None and not _local_part(p.grad).isfinite().all()
+    ]
     raise CheckError(
         f"the gradient of {where} in epoch {run.epoch} is not finite"
         + (f", first in {broken[0]!r}" if broken else "; what this process holds of it is, its norm is not"),

@@ -22,42 +22,42 @@ USER_CODE_ERRORS = (
 
 def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Mapping[str, Any] | None = None) -> Any:
     """What `name` stands for, or what calling it with `args` gives. InputError names the key and the line at fault."""
-    place, colon, attribute = name.rpartition(":")
-    if not colon or not place or not attribute:
+    source, colon, attribute = name.rpartition(":")
+    if not colon or not source or not attribute:
         raise InputError(
             f"{key} is {name!r}", expected="FILE.py:NAME, or MODULE:NAME of an installed module",
             fix=f'such as {key} = "net.py:build"',
         )  # fmt: skip
-    module = _load_module(key, place, home)
+    module = _load_module(key, source, home)
     if not hasattr(module, attribute):
         public = [each for each in dir(module) if not each.startswith("_")]
         raise MissingError(
-            f"{key}: {place} has no {attribute!r}.{did_you_mean(attribute, public)}",
+            f"{key}: {source} has no {attribute!r}.{did_you_mean(attribute, public)}",
             expected="a function or a class that it defines", fix="check the name",
         )  # fmt: skip
-    found = getattr(module, attribute)
+    target = getattr(module, attribute)
     if not call:
-        return found
+        return target
     try:
-        return found(**(args or {}))
+        return target(**(args or {}))
     except USER_CODE_ERRORS as error:
         raise _user_code_error(f"{key}: {name} fails", error) from error
 
 
-def _load_module(key: str, place: str, home: Path) -> Any:
-    if not place.endswith(".py"):
+def _load_module(key: str, source: str, home: Path) -> Any:
+    if not source.endswith(".py"):
         try:
-            return importlib.import_module(place)
+            return importlib.import_module(source)
         except USER_CODE_ERRORS as error:
-            raise _user_code_error(f"{key}: {place} cannot be imported", error) from error
-    path = (home / place).resolve()
+            raise _user_code_error(f"{key}: {source} cannot be imported", error) from error
+    path = (home / source).resolve()
     if not path.is_file():
         raise MissingError(
             f"{key}: there is no file {path}", expected="a Python file", fix="check the name and the folder"
         )
-    loaded = sys.modules.get(_module_name(path))
-    if loaded is not None:  # the model and the data may stand in one file
-        return loaded
+    cached = sys.modules.get(_module_name(path))
+    if cached is not None:  # the model and the data may stand in one file
+        return cached
     spec = importlib.util.spec_from_file_location(_module_name(path), path)
     assert spec is not None and spec.loader is not None  # noqa: PT018, S101 - it ends in .py
     module = importlib.util.module_from_spec(spec)
@@ -68,7 +68,7 @@ def _load_module(key: str, place: str, home: Path) -> Any:
         spec.loader.exec_module(module)
     except USER_CODE_ERRORS as error:
         del sys.modules[_module_name(path)]
-        raise _user_code_error(f"{key}: {place} cannot be imported", error) from error
+        raise _user_code_error(f"{key}: {source} cannot be imported", error) from error
     return module
 
 

@@ -1,4 +1,4 @@
-"""The optimizer of a run: made, told its rate, and its state by the names of the parameters.
+"""The optimizer of a run: making it, setting its rate, and its state by the names of the parameters.
 
 torch numbers an optimizer's state by the order of the parameters. Here it is named, so that a checkpoint of another
 model, or of groups that were changed, is refused in words, and stages of a pipeline can share one checkpoint.
@@ -14,49 +14,56 @@ import torch
 from torch import nn
 
 from deepseek.errors import InputError
+from deepseek.train.checkpoint.state_tree import StateDict
 from deepseek.train.loop.config import TrainConfig
 
+#: The plain values of a parameter group, by name: lr, weight_decay, betas that are numbers ...
+GroupSettings = dict[str, bool | int | float | str | None]
 OptimizerFactory = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 
 
 def make_optimizer(
-    given: torch.optim.Optimizer | OptimizerFactory | None, named: Mapping[str, nn.Parameter], config: TrainConfig
+    optimizer: torch.optim.Optimizer | OptimizerFactory | None, named: Mapping[str, nn.Parameter], config: TrainConfig
 ) -> torch.optim.Optimizer:
-    """The given one, the one that a function makes, or AdamW."""
+    """The optimizer that is given, the one that a given function makes, or AdamW.
+
+    InputError for a model without parameters to train, and for an optimizer of another model.
+    """
     parameters = list(named.values())
     if not parameters:
         raise InputError(
             "the model has no parameter that can be trained", expected="one with requires_grad",
             fix="call requires_grad_() on what should learn",
         )  # fmt: skip
-    if given is None:
+    if optimizer is None:
         return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    made = given if isinstance(given, torch.optim.Optimizer) else given(parameters)
-    if not isinstance(made, torch.optim.Optimizer):
+    built = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(parameters)
+    if not isinstance(built, torch.optim.Optimizer):
         raise InputError(
-            f"the optimizer is a {type(made).__name__}",
+            f"the optimizer is a {type(built).__name__}",
             expected="a torch.optim.Optimizer, or a function that makes one",
             fix="such as optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1)",
         )  # fmt: skip
-    held = {id(p) for group in made.param_groups for p in group["params"]}
-    missing = [name for name, p in named.items() if id(p) not in held]
+    covered = {id(p) for group in built.param_groups for p in group["params"]}
+    missing = [name for name, p in named.items() if id(p) not in covered]
     if len(missing) == len(named):
         raise InputError(
             f"the optimizer holds no parameter of this model, such as {missing[0]!r}",
             expected="an optimizer made with model.parameters()",
             fix="make it after the model is moved or wrapped, or give a function of the parameters",
         )
-    return made
+    return built
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether step() asks for the loss itself, as LBFGS does."""
-    found = inspect.signature(optimizer.step).parameters.get("closure")
-    return found is not None and found.default is inspect.Parameter.empty
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 def set_rates(optimizer: torch.optim.Optimizer, peaks: list[Any], share: float) -> None:
+    """Set the rate of each group to `share` of its peak, in place where it is a tensor."""
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(peak * share)
@@ -70,25 +77,25 @@ def current_rate(optimizer: torch.optim.Optimizer) -> float:
     return float(current() if current else optimizer.param_groups[0]["lr"])
 
 
-def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """What each group was made with, plain values only."""
+def group_settings(optimizer: torch.optim.Optimizer) -> list[GroupSettings]:
+    """What each parameter group was made with, plain values only."""
     plain = (bool, int, float, str, type(None))
     return [
         {key: value for key, value in group.items() if isinstance(value, plain)} for group in optimizer.param_groups
     ]
 
 
-def named_optimizer_state(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+def named_optimizer_state(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> StateDict:
     """optimizer.state_dict() with names in the place of numbers."""
     names = _parameter_names(optimizer, named)
-    tree: dict[str, Any] = dict(optimizer.state_dict())
+    tree: StateDict = dict(optimizer.state_dict())
     tree["state"] = {names[key] if isinstance(key, int) else key: value for key, value in tree["state"].items()}
     tree["param_groups"] = [{**group, "params": [names[i] for i in group["params"]]} for group in tree["param_groups"]]
     return tree
 
 
 def load_named_optimizer_state(
-    optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], saved: StateDict
 ) -> None:
     """Give the optimizer its state back. InputError when its groups are others than the checkpoint's."""
     names = _parameter_names(optimizer, named)
@@ -117,7 +124,7 @@ def _describe_difference(now: list[list[str]], before: list[list[str]]) -> str:
 
 
 def _parameter_names(optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter]) -> list[str]:
-    """Of all parameters, in the order of their numbers."""
+    """The names of all parameters that the optimizer holds, in the order of torch's numbers for them."""
     by_id = {id(p): name for name, p in named.items()}
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    return [by_id.get(id(p), f"not in the model: {i}") for i, p in enumerate(held)]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return [by_id.get(id(p), f"not in the model: {i}") for i, p in enumerate(parameters)]

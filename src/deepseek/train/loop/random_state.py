@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
 
-def capture(*data: Any) -> dict[str, Any]:
-    """The state of every generator, for `restore`."""
+class RandomState(TypedDict):
+    """The state of every generator of one process, as a checkpoint holds it."""
+
+    python: tuple[Any, ...]  # random.getstate()
+    numpy: Any  # np.random.get_state()
+    torch: torch.Tensor  # uint8
+    cuda: torch.Tensor | None  # of the current device; None without a GPU
+    data: list[torch.Tensor]  # one for each of generators(*data)
+
+
+def capture(*data: Any) -> RandomState:
+    """The state of every generator of this process and of `data`, for restore()."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002 - the global one is what a data set may use
@@ -25,36 +35,38 @@ def capture(*data: Any) -> dict[str, Any]:
     }
 
 
-def restore(state: dict[str, Any], *data: Any) -> None:
+def restore(state: RandomState, *data: Any) -> None:
+    """Set every generator as it stood when `state` was captured, with the same `data`."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-    for generator, held in zip(generators(*data), state["data"], strict=False):
-        generator.set_state(held)
+    for generator, generator_state in zip(generators(*data), state["data"], strict=False):
+        generator.set_state(generator_state)
 
 
 def generators(*data: Any) -> Iterator[torch.Generator]:
-    """Those of streams and of loaders, their samplers and their data sets, each once."""
+    """The torch generators of streams and of loaders, their samplers and their data sets, each once."""
     seen = set()
-    for each in data:
-        batch_sampler = getattr(each, "batch_sampler", None)
-        for place in (each, getattr(each, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None),
-                      getattr(each, "dataset", None)):  # fmt: skip
-            found = getattr(place, "generator", None)
-            if isinstance(found, torch.Generator) and id(found) not in seen:
-                seen.add(id(found))
-                yield found
+    for source in data:
+        batch_sampler = getattr(source, "batch_sampler", None)
+        for owner in (source, getattr(source, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None),
+                      getattr(source, "dataset", None)):  # fmt: skip
+            generator = getattr(owner, "generator", None)
+            if isinstance(generator, torch.Generator) and id(generator) not in seen:
+                seen.add(id(generator))
+                yield generator
 
 
 def is_stateful(data: Any) -> bool:
+    """Whether the data keeps its own place, as torchdata's StatefulDataLoader does."""
     return hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
 
 
 def set_epoch(data: Any, epoch: int) -> None:
     """Tell a sampler that shuffles by the epoch's number, as torch's DistributedSampler does."""
-    for place in (data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)):
-        tell = getattr(place, "set_epoch", None)
-        if tell is not None:
-            tell(epoch)
+    for owner in (data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)):
+        setter = getattr(owner, "set_epoch", None)
+        if setter is not None:
+            setter(epoch)

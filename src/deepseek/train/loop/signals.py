@@ -16,12 +16,13 @@ from typing import Any
 
 
 class StopSignal:
-    """`asked` turns true at the first signal."""
+    """Whether this process was told to stop: `is_requested` turns true at the first signal."""
 
-    asked = False
+    is_requested = False
 
     @contextmanager
-    def watching(self, active: bool) -> Iterator[None]:
+    def handle_signals(self, active: bool) -> Iterator[None]:
+        """Take SIGINT and SIGTERM inside, where `active`; the handlers that stood before stand again afterwards."""
         if not active or threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -33,7 +34,7 @@ class StopSignal:
                 signal.signal(number, handler)
 
         def ask(_number: int, _frame: FrameType | None) -> None:
-            self.asked = True
+            self.is_requested = True
             restore()
 
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Batches: a stream of arrays in memory, and how a batch of any shape becomes a loss.
+"""Batches: a stream of arrays in memory, the device they go to, and how a batch of any shape becomes a loss.
 
 A batch is a tensor, a tuple (inputs, *rest) or a dict. The model is called with the inputs, the loss with the model's
 output and what is left:
@@ -13,7 +13,8 @@ Without a loss the model's output is the loss: a tensor, or something with `.los
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from deepseek.train.distributed import ranks
 
 Loss = Callable[..., Tensor]  # model output, then what the batch holds beside the inputs -> a scalar
 BatchTransform = Callable[[Any], Any]  # a batch -> the batch to train on
+Validation = Iterable[Any] | Callable[[nn.Module], float | Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,27 @@ def _compute_loss(model: nn.Module, batch: Any, loss: Loss | None) -> Tensor:
         output = model(inputs)
     if loss is not None:
         return loss(output, *rest)
-    found = output["loss"] if isinstance(output, Mapping) else getattr(output, "loss", output)
-    if not isinstance(found, Tensor):
+    output_loss = output["loss"] if isinstance(output, Mapping) else getattr(output, "loss", output)
+    if not isinstance(output_loss, Tensor):
         raise TypeError(f"without a loss the model must return one; it returned a {type(output).__name__}")
-    return found
+    return output_loss
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name: "cpu", "cuda" for this rank's own GPU, "auto" for a GPU where there is one.
+
+    InputError for one that torch does not have here.
+    """
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    if chosen == "cuda":
+        chosen = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        return torch.empty(0, device=chosen).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device is {name!r}: {str(error).splitlines()[0]}", expected="auto, cpu, or a device that torch has here",
+            fix="set device to auto",
+        ) from error  # fmt: skip
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -6,34 +6,28 @@ It is measured with the averaged weights where there are some, in eval mode, wit
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from deepseek.errors import CheckError, InputError
 from deepseek.plugins import did_you_mean
 from deepseek.train.distributed import ranks
+from deepseek.train.loop.state import TrainingState
 from deepseek.train.loop.stream import batch_loss, num_rows, to_device
 
-if TYPE_CHECKING:
-    from deepseek.train.loop.run import TrainingRun
 
-Validation = Iterable[Any] | Callable[[nn.Module], float | Mapping[str, float]]
-
-
-def validate(run: TrainingRun) -> dict[str, float]:
-    """Metrics by name, the watched one among them and finite."""
+def validate(run: TrainingState) -> dict[str, float]:
+    """The validation's metrics by name. InputError without config.metric, CheckError where that is not finite."""
     run.model.eval()
-    with torch.no_grad(), run.average.applied():
-        found = run.validation(run.model) if callable(run.validation) else {"loss": _mean_loss(run)}
-    named = found if isinstance(found, Mapping) else {"loss": found}
+    with torch.no_grad(), run.average.swap_in():
+        measured = run.validation(run.model) if callable(run.validation) else {"loss": _mean_loss(run)}
+    named = measured if isinstance(measured, Mapping) else {"loss": measured}
     try:
         metrics = {name: float(value) for name, value in named.items()}
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"the validation gives {found!r}", expected="a number, or numbers by name", fix="return such values"
+            f"the validation gives {measured!r}", expected="a number, or numbers by name", fix="return such values"
         ) from error
     watched = run.config.metric
     if watched not in metrics:
@@ -49,8 +43,8 @@ def validate(run: TrainingRun) -> dict[str, float]:
     return metrics
 
 
-def _mean_loss(run: TrainingRun) -> float:
-    """By rows, over the batches of all ranks."""
+def _mean_loss(run: TrainingState) -> float:
+    """The mean loss of a row over the validation batches of all ranks."""
     total, count = 0.0, 0
     for batch in run.validation:  # type: ignore[union-attr]
         with run.precision.forward():

@@ -75,8 +75,8 @@ class _PairBatches:
 
     def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
         order = torch.randperm(len(self.rows), generator=self.generator).numpy()
-        for at in range(len(self)):
-            chosen = order[at * self.batch_size : (at + 1) * self.batch_size]
+        for index in range(len(self)):
+            chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             values = [torch.from_numpy(np.asarray(self.arrays[name][self.rows[chosen]])) for name in self.pair]
             numbers = [self.numbers[name][chosen] for name in self.pair]
             yield (values[0], values[1]), torch.from_numpy(_same_value_mask(*numbers))
@@ -138,9 +138,9 @@ def text_media_pairs(preparer: SamplePreparer) -> list[ColumnPair]:
 
 def rows_with_both(arrays: Arrays, pair: ColumnPair, rows: NDArray[Any]) -> NDArray[np.int64]:
     """Those of the rows that have a value of each of the pair."""
-    there = np.all([np.asarray(arrays[name + PRESENT_SUFFIX][rows]) for name in pair], axis=0)
-    found: NDArray[np.int64] = np.asarray(rows)[there]
-    return found
+    is_present = np.all([np.asarray(arrays[name + PRESENT_SUFFIX][rows]) for name in pair], axis=0)
+    both: NDArray[np.int64] = np.asarray(rows)[is_present]
+    return both
 
 
 def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Sequence[int] = (1, 5, 10)) -> Retrieval:
@@ -151,12 +151,12 @@ def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Seque
         raise InputError("no row has both values", expected="rows with a pair", fix="give such rows")
     fits, belongs = similarity_matrix(aligner, arrays, rows)
     one, other = aligner.pair
-    found = {f"{one} -> {other}": (fits, belongs), f"{other} -> {one}": (fits.T, belongs.T)}
-    ranks = {name: _first_match_ranks(*each) for name, each in found.items()}
+    directions = {f"{one} -> {other}": (fits, belongs), f"{other} -> {one}": (fits.T, belongs.T)}
+    ranks = {name: _first_match_ranks(*each) for name, each in directions.items()}
     return Retrieval(
         len(rows),
         {name: {k: float((rank < k).mean()) for k in ks} for name, rank in ranks.items()},
-        {name: {k: _chance_recall(right, k) for k in ks} for name, (_, right) in found.items()},
+        {name: {k: _chance_recall(right, k) for k in ks} for name, (_, right) in directions.items()},
         ranks,
     )
 
@@ -197,15 +197,15 @@ def _value_ids(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
 
 def _same_value_mask(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(N, N) rows with the same value of either."""
-    found: NDArray[np.bool_] = (one[:, None] == one) | (other[:, None] == other)
-    return found
+    mask: NDArray[np.bool_] = (one[:, None] == one) | (other[:, None] == other)
+    return mask
 
 
 def _first_match_ranks(fits: Float64, belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(G,) how many of the others fit at least as well as the best that belongs: a tie is no hit."""
     best = np.where(belongs, fits, -np.inf).max(1, keepdims=True)
-    found: NDArray[np.int64] = ((fits >= best) & ~belongs).sum(1)
-    return found
+    match_ranks: NDArray[np.int64] = ((fits >= best) & ~belongs).sum(1)
+    return match_ranks
 
 
 def _chance_recall(belongs: NDArray[np.bool_], k: int) -> float:

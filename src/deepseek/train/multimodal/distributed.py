@@ -42,8 +42,8 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            found: Tensor = super().forward(x)
-            return found
+            normalized: Tensor = super().forward(x)
+            return normalized
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         wide = x.float()

@@ -34,6 +34,7 @@ from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.stream.stream import ShardStream
 from deepseek.data.stream.stream_ray import RayStream
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.augment import MoveShape
 from deepseek.nn.fusion import (
     MultimodalNet,
@@ -48,9 +49,8 @@ from deepseek.nn.pretrained import PretrainedEncoders, ProjectedEncoder, cache_o
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.config import TrainConfig
-from deepseek.train.loop.device import find_device
 from deepseek.train.loop.loop import FitResult, fit, resume
-from deepseek.train.loop.stream import to_device
+from deepseek.train.loop.stream import find_device, to_device
 from deepseek.train.multimodal.align import AlignConfig, prealign, text_media_pairs
 from deepseek.train.multimodal.distributed import distribute_net, full_state_dict
 from deepseek.train.multimodal.unimodal_logits import fit_logit_slopes
@@ -129,8 +129,8 @@ class SampleStream:
         order, (rank, num_ranks) = self.rows, self.share
         if self.generator is not None:
             order = order[torch.randperm(len(order), generator=self.generator).numpy()]
-        for at in range(len(self)):
-            rows = order[at * self.batch_size : (at + 1) * self.batch_size]
+        for index in range(len(self)):
+            rows = order[index * self.batch_size : (index + 1) * self.batch_size]
             rows = rows[rank : len(rows) - len(rows) % num_ranks : num_ranks]
             yield make_batch(self.arrays, rows), torch.from_numpy(self.labels[rows])
 
@@ -232,20 +232,20 @@ def train_net(
     batch_size = min(config.batch_size, len(rows))
     stream = SampleStream(arrays, labels, rows, batch_size, torch.Generator().manual_seed(seed), share)
 
-    def loss(found: MultimodalOutput, truth: Tensor) -> Tensor:
+    def loss(output: MultimodalOutput, truth: Tensor) -> Tensor:
         return (
-            multimodal_loss(found, truth, alone=config.alone) if is_class else _value_loss(found, truth, config.alone)
+            multimodal_loss(output, truth, alone=config.alone) if is_class else _value_loss(output, truth, config.alone)
         )
 
-    given: dict[str, Any] = {"loss": loss, "progress": False}
+    options: dict[str, Any] = {"loss": loss, "progress": False}
     plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
     if held is not None and len(held):
-        given["validation"] = HeldOutLoss(arrays, labels, held, group, share, config.epochs, validated)
+        options["validation"] = HeldOutLoss(arrays, labels, held, group, share, config.epochs, validated)
     if checkpoints is not None:  # begins anew where the folder holds nothing
-        given["checkpoints"] = checkpoints
+        options["checkpoints"] = checkpoints
     train: Callable[..., FitResult] = fit if checkpoints is None else resume
     with distribute_net(net.to(find_device(config.device)), config.shards) as model:
-        result = train(model, stream, config.train(seed), optimizer=_optimizer(net, config), **given)
+        result = train(model, stream, config.train(seed), optimizer=_optimizer(net, config), **options)
         if plain is not net:
             plain.load_state_dict(full_state_dict(net))
     ranks.destroy_group(group)
@@ -292,11 +292,11 @@ class HeldOutLoss:
         device = next(module.parameters()).device
         for start in range(0, -(-len(self.rows) // num_ranks), BATCH_ROWS):
             rows = own[start : start + BATCH_ROWS]
-            asked = rows if len(rows) else self.rows[:1]
-            (values, there), truth = to_device(
-                (make_batch(self.arrays, asked), torch.from_numpy(self.labels[asked])), device
+            batch_rows = rows if len(rows) else self.rows[:1]
+            (values, present), truth = to_device(
+                (make_batch(self.arrays, batch_rows), torch.from_numpy(self.labels[batch_rows])), device
             )
-            total += float(_fused_loss(module(values, there), truth)) * len(rows)
+            total += float(_fused_loss(module(values, present), truth)) * len(rows)
         loss = ranks.sum_over_ranks((total,), self.group)[0] / len(self.rows)
         self.num_calls += 1
         if self.validated and rank == 0:
@@ -334,17 +334,20 @@ def predict_margins(net: MultimodalNet, arrays: Arrays, rows: NDArray[Any], *, m
     return np.concatenate(found).astype(np.float32)
 
 
-def _fused_loss(found: MultimodalOutput, truth: Tensor) -> Tensor:
+def _fused_loss(output: MultimodalOutput, truth: Tensor) -> Tensor:
     if truth.is_floating_point():
-        return functional.mse_loss(found.logits[:, 0], truth)
-    return functional.cross_entropy(found.logits, truth)
+        return functional.mse_loss(output.logits[:, 0], truth)
+    return functional.cross_entropy(output.logits, truth)
 
 
-def _value_loss(found: MultimodalOutput, truth: Tensor, alone: float) -> Tensor:
+def _value_loss(output: MultimodalOutput, truth: Tensor, alone: float) -> Tensor:
     """Squared error of the fused value, and of what each modality says alone (its voice, from 0)."""
 
     def loss(truth: Tensor) -> Tensor:
-        each = (found.voices[..., 0] - truth[:, None]) ** 2
-        return _fused_loss(found, truth) + alone * mean_over_present(each, found.there)
+        unimodal_errors = (output.voices[..., 0] - truth[:, None]) ** 2
+        return _fused_loss(output, truth) + alone * mean_over_present(unimodal_errors, output.there)
 
-    return mixed_label_loss(found, truth, loss)
+    return mixed_label_loss(output, truth, loss)
+
+
+__getattr__ = renamed_attributes(__name__, {"FusionConfig": "MultimodalConfig", "fit_fusion": "fit_multimodal"})

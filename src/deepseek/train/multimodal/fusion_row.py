@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, multimodal_loss
 
 Values = tuple[Tensor, ...]
@@ -36,11 +37,11 @@ class EncoderBlock(nn.Module):
         self.net, self.at = net, at
 
     def forward(self, passed: Values) -> Values:
-        done, values, rest = passed[: 2 * self.at], passed[2 * self.at], passed[2 * self.at + 1 :]
-        given = passed[-1][:, self.at]
-        count = int(given.sum())
+        encoded, values, rest = passed[: 2 * self.at], passed[2 * self.at], passed[2 * self.at + 1 :]
+        is_present = passed[-1][:, self.at]
+        count = int(is_present.sum())
         counts = (count, count) if self.training else ()
-        return *done, *self.net.encode(self.net.names[self.at], values, given, *counts), *rest
+        return *encoded, *self.net.encode(self.net.names[self.at], values, is_present, *counts), *rest
 
 
 class FusionBlock(nn.Module):
@@ -52,8 +53,8 @@ class FusionBlock(nn.Module):
         self.net = net
 
     def forward(self, passed: Values) -> Values:
-        found = self.net.join(passed[:-1:2], passed[1:-1:2], passed[-1])
-        return found.logits, found.voices, found.there
+        output = self.net.join(passed[:-1:2], passed[1:-1:2], passed[-1])
+        return output.logits, output.voices, output.there
 
 
 def pipeline_blocks(net: MultimodalNet) -> nn.Sequential:
@@ -73,17 +74,17 @@ def pipeline_blocks(net: MultimodalNet) -> nn.Sequential:
     return nn.Sequential(*blocks, FusionBlock(_part(net, rest, keeps_own=True)))
 
 
-def pipeline_inputs(values: Mapping[str, Tensor], there: Mapping[str, Tensor], names: Sequence[str]) -> Values:
+def pipeline_inputs(values: Mapping[str, Tensor], present: Mapping[str, Tensor], names: Sequence[str]) -> Values:
     """A batch of train.fusion.batch_of as the first block takes it."""
-    return *(values[name] for name in names), torch.stack([there[name] for name in names], 1)
+    return *(values[name] for name in names), torch.stack([present[name] for name in names], 1)
 
 
 def pipeline_loss(alone: float = 0.3) -> Callable[[Values, Tensor], Tensor]:
     """fusion_loss of what the last block gives."""
 
-    def loss(found: Values, labels: Tensor) -> Tensor:
-        logits, voices, there = found
-        return multimodal_loss(MultimodalOutput(logits, voices, voices, voices, there), labels, alone=alone)
+    def loss(block_output: Values, labels: Tensor) -> Tensor:
+        logits, voices, present = block_output
+        return multimodal_loss(MultimodalOutput(logits, voices, voices, voices, present), labels, alone=alone)
 
     return loss
 
@@ -94,3 +95,8 @@ def _part(net: MultimodalNet, modules: Mapping[str, nn.Module], *, keeps_own: bo
     part._modules = dict(modules)
     part._parameters = dict(net._parameters) if keeps_own else {}
     return part
+
+
+__getattr__ = renamed_attributes(
+    __name__, {"fusion_row": "pipeline_blocks", "row_inputs": "pipeline_inputs", "row_loss": "pipeline_loss"}
+)

@@ -33,15 +33,15 @@ def fit_logit_slopes(net: MultimodalNet, batches: Iterable[tuple[Any, Tensor]]) 
     """Fit on batches ((values, there), labels) and put the slopes into `net`. Returns them (M + 1,), all 1 where no
     others were better."""
     net.eval()
-    said: list[Tensor] = []
+    batch_parts: list[Tensor] = []
     labels: list[Tensor] = []
     with torch.inference_mode():
-        for (values, there), truth in batches:
-            found = net(values, there)
-            rest = found.logits - found.voices.sum(1)
-            said.append(torch.cat([found.voices, rest[:, None]], 1).double())
+        for (values, present), truth in batches:
+            output = net(values, present)
+            rest = output.logits - output.voices.sum(1)
+            batch_parts.append(torch.cat([output.voices, rest[:, None]], 1).double())
             labels.append(truth)
-    parts, truths = torch.cat(said).clone(), torch.cat(labels).clone()
+    parts, truths = torch.cat(batch_parts).clone(), torch.cat(labels).clone()
     slopes = _choose_slopes(parts, truths)
     net.weigh(slopes.to(net.bias))
     return slopes
@@ -84,7 +84,7 @@ def _fit_slopes(parts: Tensor, labels: Tensor) -> Tensor:
 
 def _loss(parts: Tensor, labels: Tensor, slopes: Tensor) -> Tensor:
     """Cross entropy, or squared error of a value."""
-    found = torch.einsum("nmk,m->nk", parts, slopes)
+    logits = torch.einsum("nmk,m->nk", parts, slopes)
     if labels.is_floating_point():
-        return functional.mse_loss(found[:, 0], labels.double())
-    return functional.cross_entropy(found, labels)
+        return functional.mse_loss(logits[:, 0], labels.double())
+    return functional.cross_entropy(logits, labels)

@@ -85,18 +85,18 @@ def _evaluate_loss(loss: Loss, output: Value, targets: Tensor) -> Tensor:
     """Other processes wait for what this one finds: whatever a loss does on a wrong batch must become words."""
     shapes = f"outputs of {_describe_shapes(output)} and targets of {_describe_shapes(targets)}"
     try:
-        found = loss(output, targets)
+        value = loss(output, targets)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(
             f"the loss fails on {shapes}: {error}", expected="a loss that fits the model's output and the targets",
             fix="call loss(model(inputs), targets) on the example by hand",
         ) from error  # fmt: skip
-    if not isinstance(found, Tensor):
+    if not isinstance(value, Tensor):
         raise InputError(
-            f"the loss of {shapes} is a {type(found).__name__}", expected="a tensor of one number",
+            f"the loss of {shapes} is a {type(value).__name__}", expected="a tensor of one number",
             fix="compute it from the output with torch's operations, without float() or .item()",
         )  # fmt: skip
-    return found
+    return value
 
 
 def _describe_shapes(value: Value) -> str:

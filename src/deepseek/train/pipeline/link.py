@@ -1,15 +1,15 @@
-"""Between the processes: how fast the slowest link is, and what rank 0 has found, told to all."""
+"""Between the processes: how fast the slowest link is, and a JSON object from rank 0 for all."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.train.pipeline.plan import Link
 
@@ -19,7 +19,7 @@ LINK_BYTES = 1 << 20
 def measure_link(group: dist.ProcessGroup | None, device: torch.device, *, num_runs: int = 3) -> Link:
     """The slowest link between neighbours: half a round trip of one byte, and of a mebibyte."""
     rank, world = dist.get_rank(group), dist.get_world_size(group)
-    took = []
+    times_s = []
     for size in (1, LINK_BYTES):
         message = torch.zeros(size, dtype=torch.uint8, device=device)
         for left in range(world - 1):
@@ -37,18 +37,21 @@ def measure_link(group: dist.ProcessGroup | None, device: torch.device, *, num_r
                 if device.type != "cpu":
                     torch.accelerator.synchronize(device)
                 runs.append((time.perf_counter() - start_s) / 2)
-            took.append(min(runs))
-    half = len(took) // 2
-    slowest = torch.tensor([max(took[:half], default=0.0), max(took[half:], default=0.0)], device=device)
+            times_s.append(min(runs))
+    half = len(times_s) // 2
+    slowest = torch.tensor([max(times_s[:half], default=0.0), max(times_s[half:], default=0.0)], device=device)
     dist.all_reduce(slowest, op=dist.ReduceOp.MAX, group=group)
     latency_s, large_s = slowest.tolist()
     return Link(latency_s, max(0.0, large_s - latency_s) / LINK_BYTES)
 
 
 def broadcast_json(
-    make: Callable[[], dict[str, Any]] | None, group: dist.ProcessGroup | None, device: torch.device
-) -> dict[str, Any]:
-    """What rank 0 makes, or the error that it meets, on every process. As JSON: nothing is ever unpickled."""
+    make: Callable[[], JsonObject] | None, group: dist.ProcessGroup | None, device: torch.device
+) -> JsonObject:
+    """The object that rank 0 makes, or the InputError that it meets, on every process; the others give `make` as None.
+
+    It travels as JSON: nothing is ever unpickled.
+    """
     text, error = "", None
     if make is not None:
         try:
@@ -64,8 +67,8 @@ def broadcast_json(
     dist.broadcast(data, group=group, group_src=0)
     if error is not None:
         raise error
-    found: dict[str, Any] = json.loads(bytes(data.cpu().tolist()))
-    if "error" in found:
-        told = found["error"]
-        raise InputError(told["message"], expected=told["expected"], fix=told["fix"])
-    return dict(found["made"])
+    message: JsonObject = json.loads(bytes(data.cpu().tolist()))
+    if "error" in message:
+        failure = message["error"]
+        raise InputError(failure["message"], expected=failure["expected"], fix=failure["fix"])
+    return dict(message["made"])

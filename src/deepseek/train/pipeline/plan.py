@@ -152,21 +152,21 @@ def operation_order(
     ):  # torch's own table of it leaves out micro-batch 0 on the last rank (2.13); this is what it runs
         return {rank: _one_forward_one_backward(rank, stages, micro_batches) for rank in range(world)}
     # Torch works the order out from these few attributes alone; real stages would need a process group.
-    held = [
+    stages_of_rank_0 = [
         SimpleNamespace(stage_index=index, num_stages=stages, group_size=world, group_rank=0, submod=nn.Identity())
         for index in rank_stages(0, world=world, stages=stages, schedule=schedule)
     ]
-    made = build_schedule(schedule, held, micro_batches, loss=None)
-    found: dict[int, list[tuple[int, str, int]]] = {}
-    for rank, actions in made.pipeline_order.items():
+    torch_schedule = build_schedule(schedule, stages_of_rank_0, micro_batches, loss=None)
+    operations: dict[int, list[tuple[int, str, int]]] = {}
+    for rank, actions in torch_schedule.pipeline_order.items():
         done = [action for action in actions if action is not None]
         flat = [part for action in done for part in (action.sub_actions or (action,))]
-        found[rank] = [
+        operations[rank] = [
             (part.stage_index, part.computation_type.value, part.microbatch_index)
             for part in flat
             if part.computation_type.value in "FBIW"
         ]
-    return found
+    return operations
 
 
 def _one_forward_one_backward(stage: int, stages: int, micro_batches: int) -> list[tuple[int, str, int]]:
@@ -179,11 +179,11 @@ def _one_forward_one_backward(stage: int, stages: int, micro_batches: int) -> li
     return order
 
 
-def build_schedule(schedule: str, held: Sequence[Any], micro_batches: int, loss: Any) -> Any:
+def build_schedule(schedule: str, local_stages: Sequence[Any], micro_batches: int, loss: Any) -> Any:
     """Torch's schedule over the stages of this process. The loss is divided beforehand, see Pipe: gradients that are
     already there from a step before must not be divided again."""
     kind = SCHEDULES[schedule]
-    first = held[0] if issubclass(kind, PipelineScheduleSingle) else list(held)
+    first = local_stages[0] if issubclass(kind, PipelineScheduleSingle) else list(local_stages)
     return kind(first, micro_batches, loss_fn=loss, scale_grads=False)
 
 
@@ -196,32 +196,32 @@ def forecast_step(schedule: str, costs: Sequence[StageCost], *, world: int, micr
     """
     stages = len(costs)
     order = operation_order(schedule, world=world, stages=stages, micro_batches=micro_batches)
-    place = {stage: rank for rank, actions in order.items() for stage, _, _ in actions}
+    rank_of_stage = {stage: rank for rank, actions in order.items() for stage, _, _ in actions}
     ended: dict[tuple[int, str, int], float] = {}
     free_s, next_up = dict.fromkeys(order, 0.0), dict.fromkeys(order, 0)
-    kept, peak = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
-    moved = True
-    while moved:
-        moved = False
+    kept_bytes, peak_bytes = dict.fromkeys(order, 0), dict.fromkeys(order, 0)
+    has_progressed = True
+    while has_progressed:
+        has_progressed = False
         for rank, actions in order.items():
             while next_up[rank] < len(actions):
                 stage, kind, micro = actions[next_up[rank]]
-                ready_s = _ready_s(stage, kind, micro, ended, place, costs, link)
+                ready_s = _ready_s(stage, kind, micro, ended, rank_of_stage, costs, link)
                 if ready_s is None:
                     break
                 start_s = max(free_s[rank], ready_s)
                 free_s[rank] = ended[stage, "I" if kind == "B" else kind, micro] = start_s + _operation_s(
                     costs[stage], kind
                 )
-                kept[rank] += costs[stage].saved_bytes * {"F": 1, "I": 0}.get(kind, -1)
-                peak[rank] = max(peak[rank], kept[rank])
+                kept_bytes[rank] += costs[stage].saved_bytes * {"F": 1, "I": 0}.get(kind, -1)
+                peak_bytes[rank] = max(peak_bytes[rank], kept_bytes[rank])
                 next_up[rank] += 1
-                moved = True
+                has_progressed = True
     if any(next_up[rank] < len(actions) for rank, actions in order.items()):
         raise RuntimeError(f"{schedule} waits for itself")  # a bug: an order in which nobody can go on
     step_s = max(free_s.values())
     busy_s = micro_batches * sum(cost.forward_s + cost.backward_s for cost in costs)
-    return Forecast(schedule, step_s, 1 - busy_s / (world * step_s) if step_s else 0.0, max(peak.values()))
+    return Forecast(schedule, step_s, 1 - busy_s / (world * step_s) if step_s else 0.0, max(peak_bytes.values()))
 
 
 def _operation_s(cost: StageCost, kind: str) -> float:
@@ -233,18 +233,18 @@ def _ready_s(
     kind: str,
     micro: int,
     ended: dict[tuple[int, str, int], float],
-    place: dict[int, int],
+    rank_of_stage: dict[int, int],
     costs: Sequence[StageCost],
     link: Link,
 ) -> float | None:
     """When what an operation waits for is here; None when that has not been played yet."""
     if kind == "W" or (kind == "F" and stage == 0) or (kind in "BI" and stage == len(costs) - 1):
         return 0.0
-    origin, sent = (stage - 1, costs[stage - 1]) if kind == "F" else (stage + 1, costs[stage])
-    came_s = ended.get((origin, "F" if kind == "F" else "I", micro))
-    if came_s is None or place[origin] == place[stage]:
-        return came_s
-    return came_s + link.seconds(sent.output_bytes)
+    origin, sender = (stage - 1, costs[stage - 1]) if kind == "F" else (stage + 1, costs[stage])
+    arrived_s = ended.get((origin, "F" if kind == "F" else "I", micro))
+    if arrived_s is None or rank_of_stage[origin] == rank_of_stage[stage]:
+        return arrived_s
+    return arrived_s + link.seconds(sender.output_bytes)
 
 
 def choose_schedule(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage
 
+from deepseek.config import build_dataclass
 from deepseek.errors import InputError, MissingError
 from deepseek.train.distributed import ranks
 from deepseek.train.pipeline.check import check_blocks, check_mean_loss, check_shared_parameters, first_rows
@@ -32,7 +33,6 @@ from deepseek.train.pipeline.split import (
     BlockCost,
     Blocks,
     Loss,
-    TensorSpec,
     Value,
     balance_stages,
     eval_mode,
@@ -41,15 +41,18 @@ from deepseek.train.pipeline.split import (
     value_tensors,
 )
 
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
+
 
 @dataclass(frozen=True)
 class Plan:
     """How the model is cut, and why."""
 
-    schedule: str
-    why: str
+    schedule: str  # a name of plan.SCHEDULES
+    why: str  # the reason for that schedule, in words
     stages: tuple[tuple[str, ...], ...]  # names of the blocks of each stage
-    costs: tuple[BlockCost, ...]
+    costs: tuple[BlockCost, ...]  # of each block, in running order
     forecast: Forecast
     link: Link
 
@@ -64,7 +67,7 @@ class Stage(nn.Module):
         self.takes_tuple = takes_tuple
 
     def forward(self, *values: Tensor) -> Value:
-        """Tensors as the stage before gives them, to what the next takes."""
+        """The output of the stage for the tensors that the stage before gives: dense, and no views."""
         value: Value = tuple(map(_dense_backward, values)) if self.takes_tuple else _dense_backward(values[0])
         for block in self.blocks:
             value = block(value)
@@ -129,7 +132,7 @@ def parallelize(
     named = named_blocks(model.to(device), blocks)
     link = measure_link(group, torch.device(device))
 
-    def make() -> dict[str, Any]:
+    def plan_on_rank_0() -> JsonObject:
         check_blocks(model, named, micro[0])
         check_mean_loss(named, first_rows(example, micro_batches, 2), loss)
         costs = measure_blocks(named, micro[0], targets=micro[1], loss=loss)
@@ -138,19 +141,14 @@ def parallelize(
         check_shared_parameters(named, ends)
         summed = _stage_costs(costs, ends)
         taken, why = choose_schedule(schedule, summed, world=world, micro_batches=micro_batches, link=link)
-        return {"costs": [asdict(cost) for cost in costs], "ends": ends, "forecast": asdict(taken), "why": why}
+        names = [name for name, _ in named]
+        cut_names = tuple(tuple(names[start:end]) for start, end in zip([0, *ends[:-1]], ends, strict=True))
+        return asdict(Plan(taken.schedule, why, cut_names, tuple(costs), taken, link))
 
-    made = broadcast_json(make if rank == 0 else None, group, torch.device(device))
-    costs = tuple(
-        BlockCost(
-            **{**cost, "outputs": tuple(TensorSpec(**{**out, "shape": tuple(out["shape"])}) for out in cost["outputs"])}
-        )
-        for cost in made["costs"]
-    )
-    taken = Forecast(**made["forecast"])
-    starts = [0, *made["ends"][:-1]]
-    cut = [named[start:end] for start, end in zip(starts, made["ends"], strict=True)]
-    plan = Plan(taken.schedule, made["why"], tuple(tuple(n for n, _ in part) for part in cut), costs, taken, link)
+    document = broadcast_json(plan_on_rank_0 if rank == 0 else None, group, torch.device(device))
+    plan = build_dataclass(Plan, document)
+    by_name = dict(named)
+    cut = [[(name, by_name[name]) for name in stage_names] for stage_names in plan.stages]
     return Pipe(model, cut, plan, example, micro_batches=micro_batches, loss=loss, group=group, device=device)
 
 
@@ -172,10 +170,12 @@ class Pipe:
         self.plan = plan
         self.group, self.device = group or dist.group.WORLD, torch.device(device)
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
-        places = [
+        stages_by_rank = [
             rank_stages(rank, world=self.world, stages=len(cut), schedule=plan.schedule) for rank in range(self.world)
         ]
-        self._owner = {name: rank for rank, held in enumerate(places) for index in held for name, _ in cut[index]}
+        self._owner = {
+            name: rank for rank, indices in enumerate(stages_by_rank) for index in indices for name, _ in cut[index]
+        }
         self._state = {key: (tuple(value.shape), value.dtype) for key, value in model.state_dict().items()}
         self._inputs = _describe_tensors(value_tensors(example[0], "the inputs of the example"))
         self._targets = _describe_tensors(example[1:])
@@ -184,13 +184,16 @@ class Pipe:
         self._loss: Loss = lambda output, want: loss(output, want) / micro_batches
         by_name = {cost.name: cost.outputs for cost in plan.costs}
         self._inputs_of = {index: by_name[cut[index - 1][-1][0]] for index in range(1, len(cut))}
-        self._held = [
+        self._local_stages = [
             _torch_stage(index, cut, plan, first_rows(example, micro_batches, 1)[0], group, self.device)
-            for index in places[self.rank]
+            for index in stages_by_rank[self.rank]
         ]
-        self.stages: list[Stage] = [stage.submod for stage in self._held]
-        self.has_first, self.has_last = any(s.is_first for s in self._held), any(s.is_last for s in self._held)
-        self._schedule = build_schedule(plan.schedule, self._held, micro_batches, self._loss)
+        self.stages: list[Stage] = [stage.submod for stage in self._local_stages]
+        self.has_first, self.has_last = (
+            any(s.is_first for s in self._local_stages),
+            any(s.is_last for s in self._local_stages),
+        )
+        self._schedule = build_schedule(plan.schedule, self._local_stages, micro_batches, self._loss)
         for stage in self.stages:
             if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in stage.modules()):
                 warnings.warn(
@@ -209,32 +212,34 @@ class Pipe:
             raise InputError(
                 "step() is called without gradients", expected="gradients on", fix="call evaluate(), or leave no_grad()"
             )
-        given, want = self._checked(inputs, targets)
+        local_inputs, local_targets = self._check_and_move(inputs, targets)
         losses: list[Tensor] = []
-        self._schedule.step(*given, target=want, losses=losses, return_outputs=False)
+        self._schedule.step(*local_inputs, target=local_targets, losses=losses, return_outputs=False)
         return torch.stack(losses).detach().sum() if self.has_last else None
 
     def evaluate(self, inputs: Value | None, targets: Tensor | None) -> Tensor | None:
         """The loss of a batch as `step` gives it, without gradients and with all modules in eval mode."""
-        given, want = self._checked(inputs, targets)
+        local_inputs, local_targets = self._check_and_move(inputs, targets)
         parts: list[Value] = []
         if self.has_first:
-            parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in given), strict=True))
-        sent: list[dist.Work] = []
+            parts = list(zip(*(tensor.chunk(self._micro_batches) for tensor in local_inputs), strict=True))
+        sends: list[dist.Work] = []
         # Not by torch's schedule: those in V form cannot run forward alone (2.13).
-        with eval_mode(stage.submod for stage in self._held), torch.no_grad():
-            for stage in self._held:  # in order of their indices: all micro-batches through one, then the next
+        with eval_mode(stage.submod for stage in self._local_stages), torch.no_grad():
+            for stage in self._local_stages:  # in order of their indices: all micro-batches through one, then the next
                 local = stage.is_first or stage.stage_index_to_group_rank[stage.stage_index - 1] == self.rank
                 values = parts if local else (self._receive(stage) for _ in range(self._micro_batches))
                 parts = []
                 for value in values:
                     parts.append(stage.submod(*(value if isinstance(value, tuple) else (value,))))
-                    sent += self._send(stage, parts[-1])
-            for work in sent:
+                    sends += self._send(stage, parts[-1])
+            for work in sends:
                 work.wait()
-            if want is None:
+            if local_targets is None:
                 return None
-            losses = [self._loss(one, two) for one, two in zip(parts, want.chunk(self._micro_batches), strict=True)]
+            losses = [
+                self._loss(one, two) for one, two in zip(parts, local_targets.chunk(self._micro_batches), strict=True)
+            ]
         return torch.stack(losses).sum()
 
     def _receive(self, stage: Any) -> Value:
@@ -254,17 +259,19 @@ class Pipe:
         ]
         return [work for work in works if work is not None]
 
-    def _checked(self, inputs: Value | None, targets: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    def _check_and_move(self, inputs: Value | None, targets: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """What this process needs of a batch, of the example's shape and on its device."""
-        given: tuple[Tensor, ...] = ()
+        local_inputs: tuple[Tensor, ...] = ()
         if self.has_first:
-            given = () if inputs is None else value_tensors(inputs, "the inputs")
-            _check_batch("inputs", given, self._inputs)
+            local_inputs = () if inputs is None else value_tensors(inputs, "the inputs")
+            _check_batch("inputs", local_inputs, self._inputs)
         if not self.has_last:
             targets = None
         else:
             _check_batch("targets", () if targets is None else value_tensors(targets, "the targets"), self._targets)
-        return tuple(part.to(self.device) for part in given), None if targets is None else targets.to(self.device)
+        return tuple(part.to(self.device) for part in local_inputs), None if targets is None else targets.to(
+            self.device
+        )
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters of this process's stages, under the names that they have in the model."""
@@ -287,10 +294,10 @@ class Pipe:
 
     def state_dict(self) -> dict[str, Tensor]:
         """This process's part of the model's state under the model's own names: what a distributed checkpoint takes."""
-        found = {}
+        state = {}
         for name, block in self._blocks():
-            found.update({f"{name}.{key}": value for key, value in block.state_dict().items()})
-        return found
+            state.update({f"{name}.{key}": value for key, value in block.state_dict().items()})
+        return state
 
     def whole_state_dict(self) -> dict[str, Tensor]:
         """The whole model's state, on the CPU of rank 0; nothing elsewhere. The unsplit model loads it."""
@@ -303,17 +310,17 @@ class Pipe:
                 # As bytes: gloo does not know every type.
                 dist.send(mine[key].detach().contiguous().reshape(-1).view(torch.uint8), group=self.group, group_dst=0)
             elif self.rank == 0:
-                got = torch.empty(shape, dtype=dtype, device=self.device)
-                dist.recv(got.reshape(-1).view(torch.uint8), group=self.group, group_src=owner)
-                whole[key] = got.cpu()
+                buffer = torch.empty(shape, dtype=dtype, device=self.device)
+                dist.recv(buffer.reshape(-1).view(torch.uint8), group=self.group, group_src=owner)
+                whole[key] = buffer.cpu()
         return whole
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load this process's part out of a state of the whole model, or of any part that holds it."""
-        strange = [key for key in state if key not in self._state]
-        if strange:
+        unknown = [key for key in state if key not in self._state]
+        if unknown:
             raise InputError(
-                f"the state has {', '.join(strange[:3])}, which this model has not",
+                f"the state has {', '.join(unknown[:3])}, which this model has not",
                 expected=f"names like {next(iter(self._state), 'none')}",
                 fix="load the state of the same model",
             )
@@ -367,10 +374,10 @@ def _check_batch(what: str, tensors: Sequence[Tensor], expected: list[str]) -> N
 
 
 def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageCost]:
-    found = []
+    stage_costs = []
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         part = costs[start:end]
-        sent = sum(spec.size_bytes for spec in part[-1].outputs)
+        output_bytes = sum(spec.size_bytes for spec in part[-1].outputs)
         keys = ("forward_s", "backward_s", "input_s", "weight_s")
         forward_s, backward_s, input_s, weight_s = (sum(getattr(cost, key) for cost in part) for key in keys)
         if (
@@ -378,5 +385,5 @@ def _stage_costs(costs: Sequence[BlockCost], ends: Sequence[int]) -> list[StageC
         ):  # torch does not part the backward pass of the first stage: nobody waits for its input's gradient
             input_s, weight_s = 0.0, backward_s
         saved = sum(cost.saved_bytes for cost in part)
-        found.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, sent))
-    return found
+        stage_costs.append(StageCost(forward_s, backward_s, input_s, weight_s, saved, output_bytes))
+    return stage_costs

@@ -39,8 +39,8 @@ class TensorSpec:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        found: torch.dtype = getattr(torch, self.dtype)
-        return found
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype
 
     def empty(self) -> Tensor:
         """A tensor without storage."""
@@ -81,17 +81,17 @@ def named_blocks(model: nn.Module, names: str | Sequence[str] = ()) -> list[tupl
             expected="the attributes in the order in which forward calls them",
             fix=f"give blocks=(...), out of {', '.join(name for name, _ in model.named_children()) or 'none here'}",
         )
-    found = []
+    blocks = []
     for name in chosen or list(model._modules):
         try:
-            found += list(_flatten_blocks(name, model.get_submodule(name)))
+            blocks += list(_flatten_blocks(name, model.get_submodule(name)))
         except AttributeError:
             raise MissingError(
                 f"{type(model).__name__} has no block {name!r}",
                 expected=f"one of {', '.join(part for part, _ in model.named_children())}",
                 fix="give blocks=(...) the names that the model has",
             ) from None
-    owned = {f"{name}.{key}" for name, block in found for key in block.state_dict()}
+    owned = {f"{name}.{key}" for name, block in blocks for key in block.state_dict()}
     left = [key for key in model.state_dict() if key not in owned]
     if left:
         raise InputError(
@@ -99,7 +99,7 @@ def named_blocks(model: nn.Module, names: str | Sequence[str] = ()) -> list[tupl
             expected="every parameter and buffer inside a block",
             fix="add its module to blocks=(...), or move it into the block that uses it",
         )
-    return found
+    return blocks
 
 
 def _runs_in_order(module: nn.Module) -> bool:
@@ -181,17 +181,17 @@ def _preserve_buffers(blocks: Blocks) -> Iterator[None]:
 
 
 def _measure_block(name: str, block: nn.Module, value: Value, num_runs: int) -> tuple[BlockCost, Value]:
-    kept: dict[int, int] = {}
+    saved_bytes: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    def save(tensor: Tensor) -> Tensor:
+        saved_bytes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     # The first run warms up, and counts what is saved; its times are not kept.
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
         _, output, writes_input = _time_block(name, block, value)
     for parameter in block.parameters():
-        kept.pop(parameter.untyped_storage().data_ptr(), None)
+        saved_bytes.pop(parameter.untyped_storage().data_ptr(), None)
     times = [(*_time_block(name, block, value)[0], *_time_split_backward(block, value)) for _ in range(num_runs)]
     outputs = value_tensors(output, name)
     specs = tuple(TensorSpec(tuple(t.shape), str(t.dtype).removeprefix("torch."), t.requires_grad) for t in outputs)
@@ -202,7 +202,7 @@ def _measure_block(name: str, block: nn.Module, value: Value, num_runs: int) -> 
         backward_s,
         input_s,
         weight_s,
-        sum(kept.values()),
+        sum(saved_bytes.values()),
         writes_input,
         isinstance(output, tuple),
         specs,
@@ -267,8 +267,8 @@ def _leads_to(root: Tensor, leaves: Sequence[Tensor]) -> bool:
     """Whether a gradient comes from `root` to any of `leaves`."""
     if not leaves:
         return False
-    found = torch.autograd.grad(root, leaves, torch.ones_like(root), retain_graph=True, allow_unused=True)
-    return any(gradient is not None for gradient in found)
+    gradients = torch.autograd.grad(root, leaves, torch.ones_like(root), retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in gradients)
 
 
 def _now_s(tensor: Tensor) -> float:
@@ -309,13 +309,13 @@ def balance_stages(costs: Sequence[float], num_stages: int, *, glued: Collection
     best = {end: total[end] for end in [*cuts, num_blocks]}  # of one stage: the first `end` blocks
     before: list[dict[int, int]] = []
     for _ in range(num_stages - 1):
-        found: dict[int, tuple[float, int]] = {}
+        candidates: dict[int, tuple[float, int]] = {}
         for end in [*cuts, num_blocks]:
             options = [(max(best[cut], total[end] - total[cut]), cut) for cut in cuts if cut < end and cut in best]
             if options:
-                found[end] = min(options)
-        best = {end: largest for end, (largest, _) in found.items()}
-        before.append({end: cut for end, (_, cut) in found.items()})
+                candidates[end] = min(options)
+        best = {end: largest for end, (largest, _) in candidates.items()}
+        before.append({end: cut for end, (_, cut) in candidates.items()})
     ends = [num_blocks]
     for last in reversed(before):
         ends.append(last[ends[-1]])

@@ -58,13 +58,13 @@ def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bi
         z = slope * margin + bias
         if num_margins == 1:
             value = share @ np.logaddexp(0, np.where(truth > 0, -z, z))[:, 0]
-            wrong = sigmoid(z) - truth
+            residual = sigmoid(z) - truth
         else:
             top = z.max(axis=1, keepdims=True)
             value = share @ (np.log(np.exp(z - top).sum(axis=1)) + top[:, 0] - (z * truth).sum(axis=1))
-            wrong = softmax(z) - truth
-        wrong = wrong * share[:, None]
-        gradient = np.append(slope * (wrong * margin).sum(), wrong.sum(axis=0) if with_bias else [])
+            residual = softmax(z) - truth
+        residual = residual * share[:, None]
+        gradient = np.append(slope * (residual * margin).sum(), residual.sum(axis=0) if with_bias else [])
         # a unit normal prior on log slope and bias that weighs as much as PRIOR_ROWS rows: where few held rows are all
         # right, the likeliest slope is endless, and one wrong row of the future would pay for it
         pull = PRIOR_ROWS / (2 * max(weight.sum(), 1.0))
@@ -83,13 +83,16 @@ def fit_calibration(margin: Float64, target: NDArray[Any], weight: Float64, *, s
     choices: list[tuple[float, bool | None]] = []
     for with_bias in (None, False, True):
         loss = 0.0
-        for fitted, held in ((half, ~half), (~half, half)):
-            found = (
+        for fitted, held_out in ((half, ~half), (~half, half)):
+            candidate = (
                 identity_calibration(margin.shape[1])
                 if with_bias is None
                 else fit_slope(margin[fitted], target[fitted], weight[fitted], with_bias=with_bias)
             )
-            loss += calibration_loss(found, margin[held], target[held], weight[held]) * weight[held].sum()
+            loss += (
+                calibration_loss(candidate, margin[held_out], target[held_out], weight[held_out])
+                * weight[held_out].sum()
+            )
         choices.append((loss / weight.sum(), with_bias))
     best = min(choices, key=lambda choice: choice[0])[1]
     return identity_calibration(margin.shape[1]) if best is None else fit_slope(margin, target, weight, with_bias=best)

@@ -58,8 +58,10 @@ def choose_threshold(
     if max_fpr is None and min_recall is None:
         value, rule = (0.5, "0.5") if costs is None else (_cost_threshold(costs), "least expected cost")
         index = int(np.searchsorted(-values, -value, side="right")) - 1
-        found = at(index, rule)
-        return Threshold(value, rule, found.recall, found.false_positive_rate, found.precision)
+        operating_point = at(index, rule)
+        return Threshold(
+            value, rule, operating_point.recall, operating_point.false_positive_rate, operating_point.precision
+        )
     fits = np.ones(len(values), bool)
     if max_fpr is not None:
         fits &= fpr <= max_fpr

@@ -36,8 +36,8 @@ def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 
 
 def _row_log_losses(target: NDArray[Any], output: Float64) -> Float64:
-    found: Float64 = -np.log(np.clip(output[np.arange(len(target)), target], MIN_PROBABILITY, 1.0))
-    return found
+    losses: Float64 = -np.log(np.clip(output[np.arange(len(target)), target], MIN_PROBABILITY, 1.0))
+    return losses
 
 
 def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -47,8 +47,8 @@ def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 
 def _row_brier_scores(target: NDArray[Any], output: Float64) -> Float64:
     truth = np.eye(output.shape[1])[target]
-    found: Float64 = ((output - truth) ** 2).sum(axis=1) / 2
-    return found
+    scores: Float64 = ((output - truth) ** 2).sum(axis=1) / 2
+    return scores
 
 
 def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -57,8 +57,8 @@ def accuracy(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 
 
 def _row_hits(target: NDArray[Any], output: Float64) -> Float64:
-    found: Float64 = (output.argmax(axis=1) == target).astype(np.float64)
-    return found
+    hits: Float64 = (output.argmax(axis=1) == target).astype(np.float64)
+    return hits
 
 
 def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -128,8 +128,8 @@ def mae(target: NDArray[Any], output: Float64, weight: Float64) -> float:
 
 
 def _row_absolute_errors(target: NDArray[Any], output: Float64) -> Float64:
-    found: Float64 = np.abs(output[:, 0] - target)
-    return found
+    errors: Float64 = np.abs(output[:, 0] - target)
+    return errors
 
 
 def r2(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -153,8 +153,8 @@ class MetricInfo:
 
 
 def _mean_ranking_score(target: NDArray[Any], output: Float64, weight: Float64) -> float:
-    found = _Ranking(target, output[:, 1])
-    return (found.average_precision(weight) + found.auc(weight)) / 2
+    ranking = _Ranking(target, output[:, 1])
+    return (ranking.average_precision(weight) + ranking.auc(weight)) / 2
 
 
 def stabilize_metric(metric: MetricInfo) -> MetricInfo:
@@ -217,12 +217,15 @@ def measure_figures(
     computed = _prepare_metrics(task, target, output)
     values = {name: compute(weight) for name, compute in computed.items()}
     spread: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
-    alike = np.full(len(target), 1 / len(target))
+    uniform = np.full(len(target), 1 / len(target))
     for _ in range(num_resamples):  # one at a time: all of them would be hundreds of numbers a row
-        resampled = weight * random.multinomial(len(target), alike)
-        for name, many in spread.items():
-            many.append(computed[name](resampled))
-    return {name: Figure(values[name], *_percentile_interval(many, values[name])) for name, many in spread.items()}
+        resampled = weight * random.multinomial(len(target), uniform)
+        for name, resampled_values in spread.items():
+            resampled_values.append(computed[name](resampled))
+    return {
+        name: Figure(values[name], *_percentile_interval(resampled_values, values[name]))
+        for name, resampled_values in spread.items()
+    }
 
 
 def check_finite(output: Float64) -> None:
@@ -245,11 +248,11 @@ def _percentile_interval(many: list[float], value: float) -> tuple[float, float]
 
 def _prepare_metrics(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
     """The metrics as functions of the weights alone: rows are sorted and their errors taken once."""
-    found = {name: _bind_rows(info, target, output) for name, info in METRICS[task].items()}
+    prepared = {name: _bind_rows(info, target, output) for name, info in METRICS[task].items()}
     if task == "binary":
         ranking = _Ranking(target, output[:, 1])
-        found |= {"auc": ranking.auc, "average_precision": ranking.average_precision}
-    return found
+        prepared |= {"auc": ranking.auc, "average_precision": ranking.average_precision}
+    return prepared
 
 
 def _bind_rows(info: MetricInfo, target: NDArray[Any], output: Float64) -> Callable[[Float64], float]:

@@ -55,10 +55,10 @@ def _extract_features(
 ) -> Float64:
     """(A, D) of pictures, or of their mirrored twins."""
     tower.eval()
-    found = []
+    batches = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH_IMAGES):
             images = torch.from_numpy(np.ascontiguousarray(pixels[rows[start : start + BATCH_IMAGES]]))
-            found.append(tower.middle(images.flip(-1) if turned else images))
-    told: Float64 = torch.cat(found).double().numpy()
+            batches.append(tower.middle(images.flip(-1) if turned else images))
+    told: Float64 = torch.cat(batches).double().numpy()
     return told

@@ -27,9 +27,9 @@ def _table_rows(call: NodeCall) -> TracedTensor:
 def classifier(call: NodeCall) -> Sequence[TracedTensor]:
     """A label and a score for each class."""
     num_rows = _table_rows(call).sizes[0]
-    names = [call.attributes.get(name) for name in (
+    label_lists = [call.attributes.get(name) for name in (
         "classlabels_strings", "classlabels_int64s", "classlabels_ints")]  # fmt: skip
-    lengths = [len(found) for found in names if isinstance(found, tuple) and found]
+    lengths = [len(labels) for labels in label_lists if isinstance(labels, tuple) and labels]
     return [tensor_of_rows(num_rows), tensor_of_rows(num_rows, known_size(lengths[0]) if lengths else None)]
 
 
@@ -53,24 +53,25 @@ def each_element(call: NodeCall) -> TracedTensor:
 def one_hot_categories(call: NodeCall) -> TracedTensor:
     """OneHotEncoder: a new last axis."""
     tensor = call.input(0)
-    lists = [call.attributes.get(name) for name in ("cats_int64s", "cats_strings")]
-    lengths = [len(found) for found in lists if isinstance(found, tuple)]
+    category_lists = [call.attributes.get(name) for name in ("cats_int64s", "cats_strings")]
+    lengths = [len(categories) for categories in category_lists if isinstance(categories, tuple)]
     size: Size = known_size(lengths[0]) if lengths else unknown_size()
     return TracedTensor(tensor.axis, (*tensor.sizes, size))
 
 
 def feature_extractor(call: NodeCall) -> TracedTensor:
     """ArrayFeatureExtractor: places of the last axis, the same for each row; or for each row its places of a list."""
-    tensor, own = call.input(0), call.input(1)
-    if own.axis is not None:
+    tensor, index_tensor = call.input(0), call.input(1)
+    if index_tensor.axis is not None:
         require(
-            not tensor.has_rows and total_size(own.sizes[: own.axis]) == ONE, "it picks for each row from all of them"
+            not tensor.has_rows and total_size(index_tensor.sizes[: index_tensor.axis]) == ONE,
+            "it picks for each row from all of them",
         )
-        ahead = tensor.sizes[:-1] or (ONE,)
-        return TracedTensor(len(ahead), (*ahead, total_size(own.sizes)))
+        leading = tensor.sizes[:-1] or (ONE,)
+        return TracedTensor(len(leading), (*leading, total_size(index_tensor.sizes)))
     require(tensor.axis is not None and tensor.axis < tensor.rank - 1, "it picks among the rows")
-    places = call.input(1).shape
-    return resize_axis(tensor, tensor.rank - 1, places[-1] if places else None)
+    index_shape = call.input(1).shape
+    return resize_axis(tensor, tensor.rank - 1, index_shape[-1] if index_shape else None)
 
 
 def feature_vectorizer(call: NodeCall) -> TracedTensor:

@@ -42,77 +42,82 @@ def elementwise(call: NodeCall) -> TracedTensor:
     tensors = call.present
     if call.operator == "CastLike":
         tensors = tensors[:1]
-    if any(each.numbering is not None for each in tensors):
+    if any(tensor.numbering is not None for tensor in tensors):
         return replace(broadcast(tensors), numbering=_follow_indices(call.operator, tensors))
-    if all(each.values is not None for each in tensors):
+    if all(tensor.values is not None for tensor in tensors):
         return _follow_values(call.operator, tensors)
-    require(not any(each.counts_rows for each in tensors), "it computes with the number of rows")
-    require(call.version >= 7 or len({each.rank for each in tensors}) == 1, "it broadcasts by rules of older versions")
+    require(not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
+    require(
+        call.version >= 7 or len({tensor.rank for tensor in tensors}) == 1, "it broadcasts by rules of older versions"
+    )
     return broadcast(tensors)
 
 
 def _follow_values(name: str, tensors: Sequence[TracedTensor]) -> TracedTensor:
     """What an operation gives for tensors of which the contents are followed."""
-    bare = broadcast([TracedTensor(None, each.shape) for each in tensors])
-    counts = any(each.counts_rows for each in tensors)
-    flat = all(each.shape is not None and each.rank < 2 for each in tensors)
-    length = max(len(each.values or ()) for each in tensors)
-    if not flat or length > _MAX_VALUES or any(len(each.values or ()) not in (1, length) for each in tensors):
+    result = broadcast([TracedTensor(None, tensor.shape) for tensor in tensors])
+    counts = any(tensor.counts_rows for tensor in tensors)
+    flat = all(tensor.shape is not None and tensor.rank < 2 for tensor in tensors)
+    length = max(len(tensor.values or ()) for tensor in tensors)
+    if not flat or length > _MAX_VALUES or any(len(tensor.values or ()) not in (1, length) for tensor in tensors):
         require(not counts, "it computes with the number of rows")
-        return bare
-    columns = [(each.values or ()) * (1 if len(each.values or ()) == length else length) for each in tensors]
+        return result
+    columns = [(tensor.values or ()) * (1 if len(tensor.values or ()) == length else length) for tensor in tensors]
     compute = _ARITHMETIC.get(name)
-    found = tuple(_compute_size(compute, row) for row in zip(*columns, strict=True))
-    return TracedTensor(None, bare.shape, found)
+    values = tuple(_compute_size(compute, row) for row in zip(*columns, strict=True))
+    return TracedTensor(None, result.shape, values)
 
 
 def _follow_indices(name: str, tensors: Sequence[TracedTensor]) -> RowIndices | None:
     """What becomes of places: added to others, and whole rows multiplied by what a row has of them."""
-    require(not any(each.counts_rows for each in tensors), "it computes with the number of rows")
-    found = [each.numbering or _known_indices(each) for each in tensors]
+    require(not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
+    indices = [tensor.numbering or _known_indices(tensor) for tensor in tensors]
     if name in ("Cast", "Identity"):
-        return found[0]
-    one, other = found if len(found) == 2 else (None, None)
-    if name == "Add" and one is not None and other is not None and not (one.is_column or other.is_column):
-        step = _sum(one.step, other.step)
+        return indices[0]
+    first, second = indices if len(indices) == 2 else (None, None)
+    if name == "Add" and first is not None and second is not None and not (first.is_column or second.is_column):
+        step = _sum(first.step, second.step)
         if step is not None:
-            return RowIndices(step, _add_limits(one.limit, other.limit))
+            return RowIndices(step, _add_limits(first.limit, second.limit))
     if name == "Mul" and len(tensors) == 2:
-        for places, factor in (tensors, tensors[::-1]):
-            by = factor.values if factor.values is not None and len(factor.values) == 1 else None
-            if by and places.numbering is not None and not places.numbering.is_column:
-                return RowIndices(places.numbering.step * by[0], _multiply_limit(places.numbering.limit, by[0]))
-    return RowIndices(ONE, None) if any(each.numbers_rows for each in tensors) else None
+        for indices_tensor, factor in (tensors, tensors[::-1]):
+            factors = factor.values if factor.values is not None and len(factor.values) == 1 else None
+            if factors and indices_tensor.numbering is not None and not indices_tensor.numbering.is_column:
+                return RowIndices(
+                    indices_tensor.numbering.step * factors[0],
+                    _multiply_limit(indices_tensor.numbering.limit, factors[0]),
+                )
+    return RowIndices(ONE, None) if any(tensor.numbers_rows for tensor in tensors) else None
 
 
-def _add_limits(one: Size | None, other: Size | None) -> Size | None:
+def _add_limits(first: Size | None, second: Size | None) -> Size | None:
     """Below which the sum of two numbers is, that are below these."""
-    if one is None or other is None or ONE in (one, other):
-        return other if one == ONE else one if other == ONE else None
-    below = _sum(one, other)
-    return None if below is None else _difference(below, ONE)
+    if first is None or second is None or ONE in (first, second):
+        return second if first == ONE else first if second == ONE else None
+    limit = _sum(first, second)
+    return None if limit is None else _difference(limit, ONE)
 
 
 def _multiply_limit(limit: Size | None, factor: Size) -> Size | None:
     """Below which a number is, that was below `limit` and is multiplied."""
     if limit == ONE:
         return ONE
-    number, by = (None, None) if limit is None else (limit.whole, factor.whole)
-    return None if number is None or by is None or by < 0 else known_size((number - 1) * by + 1)
+    number, multiplier = (None, None) if limit is None else (limit.whole, factor.whole)
+    return None if number is None or multiplier is None or multiplier < 0 else known_size((number - 1) * multiplier + 1)
 
 
 def _known_indices(tensor: TracedTensor) -> RowIndices | None:
     """Of whole numbers that are known."""
-    found = tensor.whole_values()
-    return None if not found or min(found) < 0 else RowIndices(known_size(0), known_size(max(found) + 1))
+    numbers = tensor.whole_values()
+    return None if not numbers or min(numbers) < 0 else RowIndices(known_size(0), known_size(max(numbers) + 1))
 
 
 def _compute_size(compute: Callable[..., Size | None] | None, values: Sequence[Size]) -> Size:
     try:
-        found = None if compute is None else compute(*values)
+        size = None if compute is None else compute(*values)
     except (ArithmeticError, ValueError):
-        found = None
-    return unknown_size(counts_rows=any(value.counts_rows for value in values)) if found is None else found
+        size = None
+    return unknown_size(counts_rows=any(value.counts_rows for value in values)) if size is None else size
 
 
 def _lift_to_sizes(compute: Callable[..., float | Fraction | bool]) -> Callable[..., Size | None]:
@@ -125,42 +130,46 @@ def _lift_to_sizes(compute: Callable[..., float | Fraction | bool]) -> Callable[
     return of_sizes
 
 
-def _sum(one: Size, other: Size) -> Size | None:
-    if known_size(0) in (one, other):
-        return other if one == known_size(0) else one
-    if one.powers == other.powers:
-        return Size(one.factor + other.factor, one.powers)
+def _sum(first: Size, second: Size) -> Size | None:
+    if known_size(0) in (first, second):
+        return second if first == known_size(0) else first
+    if first.powers == second.powers:
+        return Size(first.factor + second.factor, first.powers)
     return None
 
 
-def _difference(one: Size, other: Size) -> Size | None:
-    return known_size(0) if one == other else _sum(one, Size(-other.factor, other.powers))
+def _difference(first: Size, second: Size) -> Size | None:
+    return known_size(0) if first == second else _sum(first, Size(-second.factor, second.powers))
 
 
-def _quotient(one: Size, other: Size) -> Size | None:
+def _quotient(dividend: Size, divisor: Size) -> Size | None:
     """Whole where it comes out even; whole numbers are cut, others are not, so nothing is said of the rest."""
-    found = one / other
-    return found if found.is_integral else None
+    quotient = dividend / divisor
+    return quotient if quotient.is_integral else None
 
 
-def _equal(one: Size, other: Size) -> Size | None:
+def _equal(first: Size, second: Size) -> Size | None:
     """Sizes of axes are never below 0, which is what exporters ask for."""
-    if one == other:
+    if first == second:
         return ONE
-    if one.number is not None and other.number is not None:
+    if first.number is not None and second.number is not None:
         return known_size(0)
-    below = [each for each in (one, other) if each.number is not None and each.number < 0]
-    return known_size(0) if below and all(_is_axis_size(each) for each in (one, other) if each not in below) else None
+    negative = [size for size in (first, second) if size.number is not None and size.number < 0]
+    return (
+        known_size(0)
+        if negative and all(_is_axis_size(size) for size in (first, second) if size not in negative)
+        else None
+    )
 
 
 def _is_axis_size(size: Size) -> bool:
     return size.factor >= 0 and not any("?" in name for name, _ in size.powers)
 
 
-def _where(condition: Size, one: Size, other: Size) -> Size | None:
-    if one == other:
-        return one
-    return None if condition.number is None else (one if condition.number else other)
+def _where(condition: Size, if_true: Size, if_false: Size) -> Size | None:
+    if if_true == if_false:
+        return if_true
+    return None if condition.number is None else (if_true if condition.number else if_false)
 
 
 def _same(value: Size, *_: Size) -> Size:
@@ -200,8 +209,8 @@ def dropout(call: NodeCall) -> Sequence[TracedTensor]:
     values = [0] if mode is None else mode.whole_values()
     is_trained = call.version < 7 and not call.number("is_test")
     require(values == [0] and not is_trained, "it draws numbers")
-    found = replace(call.input(0), values=None)
-    return (found, found)
+    output = replace(call.input(0), values=None)
+    return (output, output)
 
 
 def quantize(call: NodeCall) -> TracedTensor:
@@ -240,26 +249,26 @@ def constant_of_shape(call: NodeCall) -> TracedTensor:
 
 def axis_that_counts_rows(lengths: Sequence[Size]) -> int | None:
     """The one axis of a shape that counts rows, if there is one. MixesError when it does not count just them."""
-    found = [place for place, length in enumerate(lengths) if length.counts_rows]
-    if not found:
+    axes = [axis for axis, length in enumerate(lengths) if length.counts_rows]
+    if not axes:
         return None
-    require(len(found) == 1 and lengths[found[0]].of_a_row is not None, "a shape counts the rows in another way")
-    return found[0]
+    require(len(axes) == 1 and lengths[axes[0]].of_a_row is not None, "a shape counts the rows in another way")
+    return axes[0]
 
 
 def range_rule(call: NodeCall) -> TracedTensor:
     """Range."""
-    start, limit, step = (call.input(place) for place in range(3))
-    require(not any(each.has_rows for each in call.present), "its length depends on the numbers of the rows")
+    start, limit, step = (call.input(index) for index in range(3))
+    require(not any(tensor.has_rows for tensor in call.present), "its length depends on the numbers of the rows")
     from_zero = start.whole_values() == [0] and step.whole_values() == [1]
     if from_zero and limit.values == (NUM_ROWS,):
         return TracedTensor(0, (NUM_ROWS,), numbering=RowIndices(ONE, ONE))
-    require(not any(each.counts_rows for each in call.present), "it numbers the rows")
-    ends = [each.whole_values() for each in (start, limit, step)]
+    require(not any(tensor.counts_rows for tensor in call.present), "it numbers the rows")
+    ends = [tensor.whole_values() for tensor in (start, limit, step)]
     if all(end is not None for end in ends):
-        (first,), (last,), (by,) = (end or [0] for end in ends)
-        if by and len(range(first, last, by)) <= _MAX_VALUES:
-            numbers = range(first, last, by)
+        (first,), (last,), (increment,) = (end or [0] for end in ends)
+        if increment and len(range(first, last, increment)) <= _MAX_VALUES:
+            numbers = range(first, last, increment)
             return TracedTensor(None, (known_size(len(numbers)),), tuple(map(known_size, numbers)))
     if not from_zero or limit.values is None:
         return TracedTensor(None, (unknown_size(),))
@@ -272,8 +281,8 @@ def shape_of(call: NodeCall) -> TracedTensor:
     if sizes is None:
         return TracedTensor(None, None)
     start, end = call.number("start"), call.attributes.get("end")
-    found = sizes[start : end if isinstance(end, int) else len(sizes)]
-    return TracedTensor(None, (known_size(len(found)),), found)
+    kept = sizes[start : end if isinstance(end, int) else len(sizes)]
+    return TracedTensor(None, (known_size(len(kept)),), kept)
 
 
 def size_of(call: NodeCall) -> TracedTensor:
@@ -285,19 +294,19 @@ def size_of(call: NodeCall) -> TracedTensor:
 def constant(call: NodeCall) -> TracedTensor:
     """What it holds, in whichever attribute."""
     for name in ("value", "sparse_value"):
-        found = call.attributes.get(name)
-        if isinstance(found, TracedTensor):
-            return found
+        value = call.attributes.get(name)
+        if isinstance(value, TracedTensor):
+            return value
     for name in ("value_int", "value_float"):
-        found = call.attributes.get(name)
-        if isinstance(found, (int, float)):
-            return TracedTensor(None, (), (known_size(found),)) if math.isfinite(found) else TracedTensor(None, ())
+        value = call.attributes.get(name)
+        if isinstance(value, (int, float)):
+            return TracedTensor(None, (), (known_size(value),)) if math.isfinite(value) else TracedTensor(None, ())
     for name in ("value_ints", "value_floats"):
-        found = call.attributes.get(name)
-        if isinstance(found, tuple):
-            numbers = [each for each in found if isinstance(each, (int, float)) and math.isfinite(each)]
-            whole = len(numbers) == len(found)
-            return TracedTensor(None, (known_size(len(found)),), tuple(map(known_size, numbers)) if whole else None)
+        value = call.attributes.get(name)
+        if isinstance(value, tuple):
+            numbers = [number for number in value if isinstance(number, (int, float)) and math.isfinite(number)]
+            whole = len(numbers) == len(value)
+            return TracedTensor(None, (known_size(len(value)),), tuple(map(known_size, numbers)) if whole else None)
     if isinstance(call.attributes.get("value_string"), str):
         return TracedTensor(None, ())
     raise MixesError("a constant is in a form that is not read")
@@ -311,9 +320,9 @@ def window(call: NodeCall) -> TracedTensor:
 
 def grid_sample(call: NodeCall) -> TracedTensor:
     """A picture and a grid for each row."""
-    picture, grid = (require_rows_first(call.input(place)) for place in (0, 1))
-    require(picture.sizes[0] == grid.sizes[0], "it has other rows in its grid")
-    return TracedTensor(0, (*picture.sizes[:2], *grid.sizes[1:-1]))
+    image, grid = (require_rows_first(call.input(index)) for index in (0, 1))
+    require(image.sizes[0] == grid.sizes[0], "it has other rows in its grid")
+    return TracedTensor(0, (*image.sizes[:2], *grid.sizes[1:-1]))
 
 
 RULES: Mapping[str, Rule] = {

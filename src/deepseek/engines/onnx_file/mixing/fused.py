@@ -32,7 +32,7 @@ def elementwise(call: NodeCall) -> TracedTensor:
 
 def quantized_binary(call: NodeCall) -> TracedTensor:
     """QLinearAdd and QLinearMul: each tensor is followed by its scale and zero point."""
-    _check_row_independent(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
+    _check_row_independent(call, [index for index in range(len(call.inputs)) if index not in (0, 3)])
     return broadcast([call.input(0), call.input(3)])
 
 
@@ -42,27 +42,27 @@ def quantized_unary(call: NodeCall) -> TracedTensor:
     return TracedTensor(tensor.axis, tensor.shape)
 
 
-def _check_row_independent(call: NodeCall, places: Sequence[int]) -> None:
-    for place in places:
-        found = call.optional(place)
-        require(found is None or not found.has_rows, "a scale depends on the rows")
+def _check_row_independent(call: NodeCall, indices: Sequence[int]) -> None:
+    for index in indices:
+        tensor = call.optional(index)
+        require(tensor is None or not tensor.has_rows, "a scale depends on the rows")
 
 
 def skip_norm(call: NodeCall) -> Sequence[TracedTensor]:
     """SkipLayerNormalization: a sum, and its norm over the last axis."""
-    require(not any(each.has_rows for each in call.present[2:]), "its weights depend on the rows")
-    found = broadcast(call.present[:2])
-    require(found.axis is None or found.axis < found.rank - 1, "it goes over the rows")
-    return [found] * call.num_outputs
+    require(not any(tensor.has_rows for tensor in call.present[2:]), "its weights depend on the rows")
+    total = broadcast(call.present[:2])
+    require(total.axis is None or total.axis < total.rank - 1, "it goes over the rows")
+    return [total] * call.num_outputs
 
 
 def embeddings(call: NodeCall) -> Sequence[TracedTensor]:
     """EmbedLayerNormalization: words and segments (N, S), tables, the mask (N, S) and the places."""
     words = require_rows_first(call.input(0), rank=2)
-    for place, each in enumerate(call.inputs[1:], 1):
-        own = each is not None and each.axis == 0 and each.sizes[0] == words.sizes[0]
-        alike = each is not None and not each.has_rows and (place not in (1, 7, 8) or each.sizes[0] == ONE)
-        require(each is None or own or alike, _OTHER_ROWS)
+    for index, tensor in enumerate(call.inputs[1:], 1):
+        has_same_rows = tensor is not None and tensor.axis == 0 and tensor.sizes[0] == words.sizes[0]
+        has_no_rows = tensor is not None and not tensor.has_rows and (index not in (1, 7, 8) or tensor.sizes[0] == ONE)
+        require(tensor is None or has_same_rows or has_no_rows, _OTHER_ROWS)
     full = tensor_of_rows(words.sizes[0], words.sizes[1], call.input(2).sizes[-1])
     return [full, tensor_of_rows(words.sizes[0]), full][: call.num_outputs]
 
@@ -70,11 +70,11 @@ def embeddings(call: NodeCall) -> Sequence[TracedTensor]:
 def attention(call: NodeCall) -> Sequence[TracedTensor]:
     """Attention and QAttention: (N, S, H) and weights, the mask fifth in order of meaning. No past: its rows stand
     along its second axis."""
-    place = 3 if call.operator == "Attention" else 5
-    tensor, mask = require_rows_first(call.input(0), rank=3), call.optional(place)
-    for at, each in enumerate(call.inputs[1:], 1):
-        require(at == place or each is None or (call.operator == "Attention" and at == 5) or not each.has_rows,
-              _OTHER_ROWS)  # fmt: skip
+    mask_index = 3 if call.operator == "Attention" else 5
+    tensor, mask = require_rows_first(call.input(0), rank=3), call.optional(mask_index)
+    may_have_rows = {mask_index, 5} if call.operator == "Attention" else {mask_index}
+    for index, other in enumerate(call.inputs[1:], 1):
+        require(index in may_have_rows or other is None or not other.has_rows, _OTHER_ROWS)
     require(call.num_outputs == 1, "it keeps a past")
     _check_mask(mask, tensor.sizes[0])
     if call.operator == "Attention":
@@ -86,9 +86,9 @@ def multi_head(call: NodeCall) -> Sequence[TracedTensor]:
     """MultiHeadAttention: query, key, value, bias, mask of keys, bias of scores."""
     query = require_rows_first(call.input(0))
     require(query.rank == 3 and call.num_outputs == 1, "its rows are packed, or it keeps a past")
-    for place, each in enumerate(call.inputs[1:], 1):
-        own = each is not None and each.axis == 0 and each.sizes[0] == query.sizes[0]
-        require(each is None or own or (place in (3, 5) and not each.has_rows), _OTHER_ROWS)
+    for index, tensor in enumerate(call.inputs[1:], 1):
+        has_same_rows = tensor is not None and tensor.axis == 0 and tensor.sizes[0] == query.sizes[0]
+        require(tensor is None or has_same_rows or (index in (3, 5) and not tensor.has_rows), _OTHER_ROWS)
     _check_mask(call.optional(4), query.sizes[0])
     _check_bias(call.optional(5), query.sizes[0])
     value = call.optional(2)
@@ -102,16 +102,16 @@ def _check_mask(mask: TracedTensor | None, num_rows: Size) -> None:
 
 def _check_bias(bias: TracedTensor | None, num_rows: Size) -> None:
     """(N or 1, heads, S, T)."""
-    alike = bias is not None and not bias.has_rows and bias.sizes[0] == ONE
-    own = bias is not None and bias.axis == 0 and bias.sizes[0] == num_rows
-    require(bias is None or alike or own, "its bias is of other rows")
+    has_no_rows = bias is not None and not bias.has_rows and bias.sizes[0] == ONE
+    has_same_rows = bias is not None and bias.axis == 0 and bias.sizes[0] == num_rows
+    require(bias is None or has_no_rows or has_same_rows, "its bias is of other rows")
 
 
 def rotary(call: NodeCall) -> TracedTensor:
     """RotaryEmbedding: its second input is the places, of each row or of all."""
-    tensor, places = require_rows_first(call.input(0)), call.input(1)
-    own = places.axis == 0 and places.sizes[0] == tensor.sizes[0]
-    require(own or (not places.has_rows and places.sizes == (ONE,)), "its places are of other rows")
+    tensor, positions = require_rows_first(call.input(0)), call.input(1)
+    has_same_rows = positions.axis == 0 and positions.sizes[0] == tensor.sizes[0]
+    require(has_same_rows or (not positions.has_rows and positions.sizes == (ONE,)), "its places are of other rows")
     _check_row_independent(call, range(2, len(call.inputs)))
     return tensor
 
@@ -119,17 +119,18 @@ def rotary(call: NodeCall) -> TracedTensor:
 def matmul(call: NodeCall) -> TracedTensor:
     """FusedMatMul."""
     require(not call.number("transBatchA") and not call.number("transBatchB"), "it turns axes that are not followed")
-    one = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
-    other = product.swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
-    return product.matrix_product(one, other)
+    first = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
+    second = product.swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
+    return product.matrix_product(first, second)
 
 
 def scaled_matmul(call: NodeCall) -> TracedTensor:
     """MatMulIntegerToFloat: scales, zero points and bias are the same for all rows."""
     _check_row_independent(call, range(2, len(call.inputs)))
-    one_for_all = [call.optional(place) for place in (2, 4)]
+    first_scales = [call.optional(index) for index in (2, 4)]
     require(
-        all(each is None or all(size == ONE for size in each.sizes) for each in one_for_all), "it has several scales"
+        all(scale is None or all(size == ONE for size in scale.sizes) for scale in first_scales),
+        "it has several scales",
     )
     return product.matrix_product(call.input(0), call.input(1))
 
@@ -143,18 +144,18 @@ def packed_matmul(call: NodeCall) -> TracedTensor:
 
 def quantized_gemm(call: NodeCall) -> TracedTensor:
     """QGemm: A with scale and zero point, B with its, then a bias."""
-    _check_row_independent(call, [place for place in range(len(call.inputs)) if place not in (0, 3)])
-    one = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
-    other = product.swap_last_axes(call.input(3)) if call.number("transB") else call.input(3)
-    return product.matrix_product(one, other)
+    _check_row_independent(call, [index for index in range(len(call.inputs)) if index not in (0, 3)])
+    first = product.swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
+    second = product.swap_last_axes(call.input(3)) if call.number("transB") else call.input(3)
+    return product.matrix_product(first, second)
 
 
 def convolution(call: NodeCall) -> TracedTensor:
     """FusedConv: its fourth input is added to the answer."""
-    found = product.convolution(replace(call, inputs=call.inputs[:3]))
+    output = product.convolution(replace(call, inputs=call.inputs[:3]))
     added = call.optional(3)
-    require(added is None or (added.axis == 0 and added.sizes[0] == found.sizes[0]), _OTHER_ROWS)
-    return found
+    require(added is None or (added.axis == 0 and added.sizes[0] == output.sizes[0]), _OTHER_ROWS)
+    return output
 
 
 def quantized_pool(call: NodeCall) -> TracedTensor:
@@ -169,7 +170,7 @@ def quantized_pool(call: NodeCall) -> TracedTensor:
 def quantized_concat(call: NodeCall) -> TracedTensor:
     """QLinearConcat: scale and zero point of the answer, then each tensor with its."""
     tensors = call.inputs[2::3]
-    require(not any(each.has_rows for each in (*call.inputs[:2], *call.inputs[3::3], *call.inputs[4::3]) if each),
+    require(not any(tensor.has_rows for tensor in (*call.inputs[:2], *call.inputs[3::3], *call.inputs[4::3]) if tensor),
           "a scale depends on the rows")  # fmt: skip
     return layout.concat(replace(call, inputs=tensors))
 

@@ -36,8 +36,8 @@ def reshape(call: NodeCall) -> TracedTensor:
         return TracedTensor(None, None)
     copies = not call.number("allowzero")
     shape = [
-        tensor.sizes[place] if copies and size == known_size(0) and place < len(tensor.sizes) else size
-        for place, size in enumerate(target.values)
+        tensor.sizes[axis] if copies and size == known_size(0) and axis < len(tensor.sizes) else size
+        for axis, size in enumerate(target.values)
     ]
     return reshape_tensor(tensor, shape)
 
@@ -47,21 +47,21 @@ def reshape_tensor(tensor: TracedTensor, shape: Sequence[Size]) -> TracedTensor:
     if tensor.shape is None:
         require(not any(size.counts_rows for size in shape), "it counts on a number of rows")
         return TracedTensor(None, tuple(unknown_size() if size == known_size(-1) else size for size in shape))
-    others = total_size(size for size in shape if size != known_size(-1))
+    known_total = total_size(size for size in shape if size != known_size(-1))
     if known_size(-1) in shape:
-        require(others != known_size(0), "a shape holds 0")
-        shape = [total_size(tensor.sizes) / others if size == known_size(-1) else size for size in shape]
+        require(known_total != known_size(0), "a shape holds 0")
+        shape = [total_size(tensor.sizes) / known_total if size == known_size(-1) else size for size in shape]
     if tensor.axis is None:
         require(not any(size.counts_rows for size in shape), "it counts on a number of rows")
         return TracedTensor(None, tuple(shape), tensor.values, numbering=tensor.numbering)
-    places = [place for place, size in enumerate(shape) if size.counts_rows]
-    require(len(places) == 1, _ROWS_BROKEN_UP)
-    (place,) = places
-    outer = total_size(tensor.sizes[: tensor.axis]) * tensor.outer / total_size(shape[:place])
+    row_axes = [axis for axis, size in enumerate(shape) if size.counts_rows]
+    require(len(row_axes) == 1, _ROWS_BROKEN_UP)
+    (axis,) = row_axes
+    outer = total_size(tensor.sizes[: tensor.axis]) * tensor.outer / total_size(shape[:axis])
     # Where an exporter has written 7 for a free size, both shapes hold as many elements only when it is 7.
     for repeats in (outer, outer * total_size(shape) / total_size(tensor.sizes)):
-        if repeats.is_integral and (shape[place] / repeats).of_a_row is not None:
-            return TracedTensor(place, tuple(shape), outer=repeats, numbering=tensor.numbering)
+        if repeats.is_integral and (shape[axis] / repeats).of_a_row is not None:
+            return TracedTensor(axis, tuple(shape), outer=repeats, numbering=tensor.numbering)
     raise MixesError(_ROWS_BROKEN_UP)
 
 
@@ -84,7 +84,7 @@ def transpose(call: NodeCall) -> TracedTensor:
     require(values is not None or not tensor.counts_rows, "it computes with the number of rows")
     return TracedTensor(
         None if tensor.axis is None else order.index(tensor.axis),
-        tuple(tensor.sizes[at] for at in order),
+        tuple(tensor.sizes[axis] for axis in order),
         values,
         tensor.outer,
         tensor.numbering,
@@ -99,13 +99,13 @@ def squeeze(call: NodeCall) -> TracedTensor:
         return TracedTensor(None, None)
     if axes is None:
         require(tensor.axis is None, "it takes the axis of a single row away")
-        left = [size for size in tensor.sizes if size != ONE]
+        kept = [size for size in tensor.sizes if size != ONE]
         known_sizes = all(size.number is not None for size in tensor.sizes)
-        return TracedTensor(None, tuple(left) if known_sizes else None, tensor.values)
+        return TracedTensor(None, tuple(kept) if known_sizes else None, tensor.values)
     gone = {normalize_axis(axis, tensor.rank) for axis in axes}
     require(tensor.axis not in gone, "it takes the axis of a single row away")
-    shape = tuple(size for place, size in enumerate(tensor.sizes) if place not in gone)
-    axis = None if tensor.axis is None else tensor.axis - sum(place < tensor.axis for place in gone)
+    shape = tuple(size for index, size in enumerate(tensor.sizes) if index not in gone)
+    axis = None if tensor.axis is None else tensor.axis - sum(index < tensor.axis for index in gone)
     return TracedTensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
 
 
@@ -118,9 +118,9 @@ def unsqueeze(call: NodeCall) -> TracedTensor:
     rank = tensor.rank + len(axes or ())
     new = {normalize_axis(axis, rank) for axis in axes or ()}
     require(len(new) == rank - tensor.rank, "its axes do not fit")
-    old = [place for place in range(rank) if place not in new]
+    old = [index for index in range(rank) if index not in new]
     sizes = iter(tensor.sizes)
-    shape = tuple(ONE if place in new else next(sizes) for place in range(rank))
+    shape = tuple(ONE if index in new else next(sizes) for index in range(rank))
     axis = None if tensor.axis is None else old[tensor.axis]
     return TracedTensor(axis, shape, tensor.values, tensor.outer, tensor.numbering)
 
@@ -135,8 +135,8 @@ def expand(call: NodeCall) -> TracedTensor:
     if tensor.shape is None:
         require(not target.counts_rows, "it counts on a number of rows")
         return TracedTensor(None, None)
-    found = broadcast([tensor, TracedTensor(axis_that_counts_rows(target.values), target.values)])
-    return replace(found, numbering=tensor.numbering)
+    output = broadcast([tensor, TracedTensor(axis_that_counts_rows(target.values), target.values)])
+    return replace(output, numbering=tensor.numbering)
 
 
 def tile(call: NodeCall) -> TracedTensor:
@@ -157,35 +157,35 @@ def tile(call: NodeCall) -> TracedTensor:
 def concat(call: NodeCall) -> TracedTensor:
     """Behind each other along an axis that is not that of the rows."""
     tensors = call.present
-    if any(each.shape is None for each in tensors) and not any(each.has_rows for each in tensors):
-        require(not any(each.counts_rows for each in tensors), "it computes with the number of rows")
+    if any(tensor.shape is None for tensor in tensors) and not any(tensor.has_rows for tensor in tensors):
+        require(not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
         return TracedTensor(None, None)
     axis = normalize_axis(call.number("axis", 1), tensors[0].rank)
-    require(len({each.rank for each in tensors}) == 1, "its tensors have several numbers of axes")
-    with_rows = [each for each in tensors if each.has_rows]
-    length = _sum_sizes([each.sizes[axis] for each in tensors])
+    require(len({tensor.rank for tensor in tensors}) == 1, "its tensors have several numbers of axes")
+    with_rows = [tensor for tensor in tensors if tensor.has_rows]
+    length = _sum_sizes([tensor.sizes[axis] for tensor in tensors])
     if not with_rows:
-        flat = all(each.rank == 1 and each.values is not None for each in tensors)
-        require(flat or not any(each.counts_rows for each in tensors), "it computes with the number of rows")
-        values = tuple(value for each in tensors for value in each.values or ()) if flat else None
-        found = resize_axis(tensors[0], axis, length)
-        return TracedTensor(None, found.shape, values)
+        flat = all(tensor.rank == 1 and tensor.values is not None for tensor in tensors)
+        require(flat or not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
+        values = tuple(value for tensor in tensors for value in tensor.values or ()) if flat else None
+        output = resize_axis(tensors[0], axis, length)
+        return TracedTensor(None, output.shape, values)
     first = with_rows[0]
     require(len(with_rows) == len(tensors), "it counts on a number of rows")
     require(
-        all(each.axis == first.axis for each in tensors) and first.axis != axis, "it joins rows one after the other"
+        all(tensor.axis == first.axis for tensor in tensors) and first.axis != axis, "it joins rows one after the other"
     )
-    require(len({each.sizes[first.row_axis] for each in tensors}) == 1, "its tensors have several numbers of rows")
+    require(len({tensor.sizes[first.row_axis] for tensor in tensors}) == 1, "its tensors have several numbers of rows")
     return replace(resize_axis(first, axis, length), numbering=_concat_indices(tensors, axis))
 
 
 def _concat_indices(tensors: Sequence[TracedTensor], axis: int) -> RowIndices | None:
     """The number of the row, and behind it others, along the last axis: what GatherND takes."""
     first, *others = tensors
-    if not any(each.numbers_rows for each in tensors):
+    if not any(tensor.numbers_rows for tensor in tensors):
         return None
     is_number = first.numbering == RowIndices(ONE, ONE) and first.sizes[-1] == ONE and axis == first.rank - 1
-    if is_number and not any(each.numbers_rows for each in others):
+    if is_number and not any(tensor.numbers_rows for tensor in others):
         return RowIndices(ONE, ONE, is_column=True)
     return RowIndices(ONE, None)
 
@@ -208,55 +208,55 @@ def split(call: NodeCall) -> Sequence[TracedTensor]:
         sizes = [even if even.is_integral else unknown_size() for _ in range(call.num_outputs)]
     else:
         sizes = [known_size(piece) for piece in pieces]
-    found = [resize_axis(tensor, axis, size) for size in sizes]
+    outputs = [resize_axis(tensor, axis, size) for size in sizes]
     if tensor.rank == 1 and tensor.values is not None and pieces is not None:
         ends = list(accumulate(pieces))
         values = [tensor.values[end - piece : end] for end, piece in zip(ends, pieces, strict=True)]
-        return [TracedTensor(None, each.shape, part) for each, part in zip(found, values, strict=True)]
+        return [TracedTensor(None, output.shape, part) for output, part in zip(outputs, values, strict=True)]
     require(not tensor.counts_rows, "it computes with the number of rows")
-    return found
+    return outputs
 
 
 def slice_(call: NodeCall) -> TracedTensor:
     """Cut along axes that are not that of the rows."""
     tensor = call.input(0)
-    starts, ends = (_bounds(call, name, place) for place, name in ((1, "starts"), (2, "ends")))
+    starts, ends = (_bounds(call, name, index) for index, name in ((1, "starts"), (2, "ends")))
     axes, steps = call.list_of("axes", 3), call.list_of("steps", 4)
     if tensor.shape is None or starts is None or ends is None:
-        require(not any(each.has_rows or each.counts_rows for each in call.present), "its cuts are not known")
+        require(not any(used.has_rows or used.counts_rows for used in call.present), "its cuts are not known")
         return TracedTensor(None, None if tensor.shape is None else tuple(unknown_size() for _ in tensor.sizes))
     axes = list(range(len(starts))) if axes is None else axes
     steps = [1] * len(axes) if steps is None else steps
     shape, values = list(tensor.sizes), tensor.values
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        place = normalize_axis(axis, tensor.rank)
-        size = shape[place]
-        far = end == size or (end.number is not None and end.number >= _END_OF_AXIS)
-        if place == tensor.axis:
-            require(far and start == known_size(0) and step == 1, "it cuts among the rows")
+        index = normalize_axis(axis, tensor.rank)
+        size = shape[index]
+        is_to_the_end = end == size or (end.number is not None and end.number >= _END_OF_AXIS)
+        if index == tensor.axis:
+            require(is_to_the_end and start == known_size(0) and step == 1, "it cuts among the rows")
             continue
-        require(not start.counts_rows and (not end.counts_rows or far), "it cuts by the number of rows")
+        require(not start.counts_rows and (not end.counts_rows or is_to_the_end), "it cuts by the number of rows")
         first, last, length = start.whole, end.whole, size.whole
-        if far and start == known_size(0) and step == 1:
+        if is_to_the_end and start == known_size(0) and step == 1:
             continue
         if first is not None and last is not None and length is not None:
-            kept = range(length)[first:last:step]
-            shape[place] = known_size(len(kept))
-            values = None if values is None or tensor.rank != 1 else tuple(values[at] for at in kept)
+            positions = range(length)[first:last:step]
+            shape[index] = known_size(len(positions))
+            values = None if values is None or tensor.rank != 1 else tuple(values[position] for position in positions)
         else:
             whole_from_zero = start == known_size(0) and step == 1 and end.is_integral
-            shape[place] = end if whole_from_zero else unknown_size()
+            shape[index] = end if whole_from_zero else unknown_size()
             values = None
     require(values is not None or not tensor.counts_rows, "it computes with the number of rows")
     return TracedTensor(tensor.axis, tuple(shape), values)
 
 
-def _bounds(call: NodeCall, name: str, place: int) -> tuple[Size, ...] | None:
+def _bounds(call: NodeCall, name: str, index: int) -> tuple[Size, ...] | None:
     listed = call.numbers(name)
     if listed is not None:
         return tuple(map(known_size, listed))
-    given = call.optional(place)
-    return None if given is None else given.values
+    tensor = call.optional(index)
+    return None if tensor is None else tensor.values
 
 
 def pad(call: NodeCall) -> TracedTensor:
@@ -272,18 +272,18 @@ def pad(call: NodeCall) -> TracedTensor:
     require(amounts is not None and len(amounts) == 2 * len(axes), "its amounts are not known")
     shape = list(tensor.sizes)
     for axis, before, after in zip(axes, (amounts or [])[: len(axes)], (amounts or [])[len(axes) :], strict=True):
-        place = normalize_axis(axis, tensor.rank)
-        require(place != tensor.axis or before == after == 0, "it adds rows")
+        index = normalize_axis(axis, tensor.rank)
+        require(index != tensor.axis or before == after == 0, "it adds rows")
         if before or after:
-            size = shape[place].number
-            shape[place] = unknown_size() if size is None else known_size(size + before + after)
+            size = shape[index].number
+            shape[index] = unknown_size() if size is None else known_size(size + before + after)
     return TracedTensor(tensor.axis, tuple(shape))
 
 
 def resize(call: NodeCall) -> TracedTensor:
     """Larger or smaller along axes that are not that of the rows."""
     tensor = call.input(0)
-    require(not any(each.has_rows for each in call.present[1:]), "its sizes depend on the rows")
+    require(not any(used.has_rows for used in call.present[1:]), "its sizes depend on the rows")
     require(
         call.text("coordinate_transformation_mode") != "tf_crop_and_resize", "it cuts along axes that are not followed"
     )
@@ -294,13 +294,16 @@ def resize(call: NodeCall) -> TracedTensor:
     axes = call.numbers("axes") or tuple(range(tensor.rank))
     axes = tuple(normalize_axis(axis, tensor.rank) for axis in axes)
     if tensor.axis in axes:
-        place = axes.index(tensor.row_axis)
+        index = axes.index(tensor.row_axis)
         factors = () if scales is None else scales.values or ()
         lengths = () if sizes is None else sizes.values or ()
-        same = place < len(lengths) and lengths[place] == tensor.sizes[tensor.row_axis]
-        require(same or (place < len(factors) and factors[place] == ONE and not lengths), "it makes more rows of them")
+        is_same_size = index < len(lengths) and lengths[index] == tensor.sizes[tensor.row_axis]
+        require(
+            is_same_size or (index < len(factors) and factors[index] == ONE and not lengths),
+            "it makes more rows of them",
+        )
     return TracedTensor(
-        tensor.axis, tuple(size if at == tensor.axis else unknown_size() for at, size in enumerate(tensor.sizes))
+        tensor.axis, tuple(size if index == tensor.axis else unknown_size() for index, size in enumerate(tensor.sizes))
     )
 
 

@@ -23,34 +23,34 @@ _SUMS_ROWS = "it sums over the rows"
 _MULTIPLIES_ROWS = "it multiplies rows by each other"
 
 
-def matrix_product(one: TracedTensor, other: TracedTensor) -> TracedTensor:
+def matrix_product(first: TracedTensor, second: TracedTensor) -> TracedTensor:
     """numpy.matmul of two tensors."""
-    if one.shape is None or other.shape is None:
-        require(not one.has_rows and not other.has_rows, "the number of axes of a tensor is not known")
+    if first.shape is None or second.shape is None:
+        require(not first.has_rows and not second.has_rows, "the number of axes of a tensor is not known")
         return TracedTensor(None, None)
-    require(one.rank > 0 and other.rank > 0, "its tensors have no axes")
-    require(one.axis != one.rank - 1, _SUMS_ROWS)
-    require(other.axis != max(other.rank - 2, 0), _SUMS_ROWS)
-    rank = max(one.rank, other.rank, 2)
-    is_row_of_one = one.axis is not None and one.axis == one.rank - 2
-    is_row_of_other = other.axis is not None and other.axis == other.rank - 1
-    require(not (is_row_of_one and other.has_rows) and not (is_row_of_other and one.has_rows), _MULTIPLIES_ROWS)
-    ahead = broadcast(
+    require(first.rank > 0 and second.rank > 0, "its tensors have no axes")
+    require(first.axis != first.rank - 1, _SUMS_ROWS)
+    require(second.axis != max(second.rank - 2, 0), _SUMS_ROWS)
+    rank = max(first.rank, second.rank, 2)
+    rows_in_first = first.axis is not None and first.axis == first.rank - 2
+    rows_in_second = second.axis is not None and second.axis == second.rank - 1
+    require(not (rows_in_first and second.has_rows) and not (rows_in_second and first.has_rows), _MULTIPLIES_ROWS)
+    leading = broadcast(
         [
-            TracedTensor(None, each.sizes[:-2])
-            if is_ours or each.rank < 2
-            else replace(each, shape=each.sizes[:-2], values=None)
-            for each, is_ours in ((one, is_row_of_one), (other, is_row_of_other))
+            TracedTensor(None, factor.sizes[:-2])
+            if is_row_factor or factor.rank < 2
+            else replace(factor, shape=factor.sizes[:-2], values=None)
+            for factor, is_row_factor in ((first, rows_in_first), (second, rows_in_second))
         ]
     )
-    height = [one.sizes[-2]] if one.rank > 1 else []
-    width = [other.sizes[-1]] if other.rank > 1 else []
-    shape = (*ahead.sizes, *height, *width)
-    if is_row_of_one:
-        return TracedTensor(rank - 2, shape, outer=one.outer)
-    if is_row_of_other:
-        return TracedTensor(len(shape) - 1, shape, outer=other.outer)
-    return TracedTensor(ahead.axis, shape, outer=ahead.outer)
+    height = [first.sizes[-2]] if first.rank > 1 else []
+    width = [second.sizes[-1]] if second.rank > 1 else []
+    shape = (*leading.sizes, *height, *width)
+    if rows_in_first:
+        return TracedTensor(rank - 2, shape, outer=first.outer)
+    if rows_in_second:
+        return TracedTensor(len(shape) - 1, shape, outer=second.outer)
+    return TracedTensor(leading.axis, shape, outer=leading.outer)
 
 
 def matmul(call: NodeCall) -> TracedTensor:
@@ -66,9 +66,9 @@ def scaled_matmul(call: NodeCall) -> TracedTensor:
 
 def quantized_matmul(call: NodeCall) -> TracedTensor:
     """QLinearMatMul: scale and zero point of the first factor and of the answer are one for all."""
-    for place in (1, 2, 4, 5, 6, 7):
-        point = call.input(place)
-        require(not point.has_rows and (_is_single(point) or place in (4, 5)), "it has a scale for each row")
+    for index in (1, 2, 4, 5, 6, 7):
+        point = call.input(index)
+        require(not point.has_rows and (_is_single(point) or index in (4, 5)), "it has a scale for each row")
     return matrix_product(call.input(0), call.input(3))
 
 
@@ -86,11 +86,11 @@ def swap_last_axes(tensor: TracedTensor) -> TracedTensor:
 
 def gemm(call: NodeCall) -> TracedTensor:
     """A product, and what is added to it."""
-    one = swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
-    other = swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
-    found = matrix_product(one, other)
+    first = swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
+    second = swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
+    result = matrix_product(first, second)
     added = call.optional(2)
-    return found if added is None else broadcast([found, added])
+    return result if added is None else broadcast([result, added])
 
 
 def convolution(call: NodeCall) -> TracedTensor:
@@ -109,15 +109,18 @@ def deformed_convolution(call: NodeCall) -> TracedTensor:
     """DeformConv: each row has its own offsets."""
     tensor, weights = require_rows_first(call.input(0)), call.input(1)
     require(not weights.has_rows and (call.optional(3) is None or not call.input(3).has_rows), _MULTIPLIES_ROWS)
-    for own in (call.input(2), call.optional(4)):
-        require(own is None or (own.axis == 0 and own.sizes[0] == tensor.sizes[0]), "it has other rows in its offsets")
+    for offsets in (call.input(2), call.optional(4)):
+        require(
+            offsets is None or (offsets.axis == 0 and offsets.sizes[0] == tensor.sizes[0]),
+            "it has other rows in its offsets",
+        )
     return _spatial_output(tensor, weights.sizes[0])
 
 
-def _spatial_output(tensor: TracedTensor, channels: Size | None, places: Sequence[Size] = ()) -> TracedTensor:
+def _spatial_output(tensor: TracedTensor, channels: Size | None, spatial: Sequence[Size] = ()) -> TracedTensor:
     require(tensor.rank > 2, "it takes all rows for one")
     width = unknown_size() if channels is None else channels
-    return TracedTensor(0, (tensor.sizes[0], width, *(places or [unknown_size() for _ in tensor.sizes[2:]])))
+    return TracedTensor(0, (tensor.sizes[0], width, *(spatial or [unknown_size() for _ in tensor.sizes[2:]])))
 
 
 def _spatial_sizes(call: NodeCall, tensor: TracedTensor, kernel: Sequence[Size] = ()) -> list[Size]:
@@ -127,16 +130,16 @@ def _spatial_sizes(call: NodeCall, tensor: TracedTensor, kernel: Sequence[Size] 
     strides, dilations = (call.numbers(name) or (1,) * num_axes for name in ("strides", "dilations"))
     pads = call.numbers("pads") or (0,) * 2 * num_axes
     is_known = call.text("auto_pad", "NOTSET") in ("NOTSET", "VALID") and len(spans) == num_axes and all(spans)
-    found = []
-    for at, size in enumerate(tensor.sizes[2:]):
+    sizes = []
+    for axis, size in enumerate(tensor.sizes[2:]):
         if size.whole is None or not is_known or len(pads) != 2 * num_axes:
-            found.append(unknown_size())
+            sizes.append(unknown_size())
             continue
-        steps = size.whole + pads[at] + pads[at + num_axes] - dilations[at] * (spans[at] - 1) - 1
-        up = strides[at] - 1 if call.number("ceil_mode") else 0
+        steps = size.whole + pads[axis] + pads[axis + num_axes] - dilations[axis] * (spans[axis] - 1) - 1
+        up = strides[axis] - 1 if call.number("ceil_mode") else 0
         # A last window that would begin beyond the end is left out, which runtimes do not agree on.
-        found.append(unknown_size() if up and steps % strides[at] else known_size(steps // strides[at] + 1))
-    return found
+        sizes.append(unknown_size() if up and steps % strides[axis] else known_size(steps // strides[axis] + 1))
+    return sizes
 
 
 def transposed_convolution(call: NodeCall) -> TracedTensor:
@@ -161,8 +164,8 @@ def global_pool(call: NodeCall) -> TracedTensor:
 def einsum(call: NodeCall) -> TracedTensor:
     """The letter of the rows stands once in each tensor that has them, and in the answer."""
     equation = call.text("equation").replace(" ", "")
-    given, arrow, answer = equation.partition("->")
-    terms = given.split(",")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
     require(bool(arrow) and "." not in equation and len(terms) == len(call.inputs), "its equation is not followed")
     sizes: dict[str, Size] = {}
     letters: set[str] = set()
@@ -174,7 +177,7 @@ def einsum(call: NodeCall) -> TracedTensor:
             letters.add(term[tensor.axis])
     require(len(letters) == 1, _MULTIPLIES_ROWS)
     (rows,) = letters
-    require(answer.count(rows) == 1, _SUMS_ROWS)
+    require(right.count(rows) == 1, _SUMS_ROWS)
     counts = set()
     for term, tensor in zip(terms, call.present, strict=True):
         require(term.count(rows) == (1 if tensor.has_rows else 0), _MULTIPLIES_ROWS)
@@ -182,37 +185,39 @@ def einsum(call: NodeCall) -> TracedTensor:
             counts.add(tensor.sizes[tensor.axis])
     require(len(counts) == 1, "its tensors have several numbers of rows")
     sizes[rows] = counts.pop()
-    return TracedTensor(answer.index(rows), tuple(sizes[letter] for letter in answer))
+    return TracedTensor(right.index(rows), tuple(sizes[letter] for letter in right))
 
 
 def attention(call: NodeCall) -> Sequence[TracedTensor]:
     """Attention of opset 23: each row attends to itself. Masks may be of all rows, (L, S) or (1, H, L, S)."""
-    query, key, value = (require_rows_first(call.input(place)) for place in range(3))
+    query, key, value = (require_rows_first(call.input(index)) for index in range(3))
     num_rows = query.sizes[0]
     mask = call.optional(3)
     if mask is not None:
-        own = mask.axis == 0 and mask.rank == 4 and mask.sizes[0] == num_rows
-        alike = not mask.has_rows and (mask.rank < 4 or mask.sizes[0] == ONE)
-        require(own or alike, "its mask is of several rows")
+        has_same_rows = mask.axis == 0 and mask.rank == 4 and mask.sizes[0] == num_rows
+        has_no_rows = not mask.has_rows and (mask.rank < 4 or mask.sizes[0] == ONE)
+        require(has_same_rows or has_no_rows, "its mask is of several rows")
     require(key.sizes[0] == value.sizes[0] == num_rows, "its tensors have several numbers of rows")
     for past in call.inputs[4:]:
         require(past is None or (past.axis == 0 and past.sizes[0] == num_rows), "its past is of other rows")
     shape = (num_rows, *query.sizes[1:-1])
     heads = call.number("q_num_heads")
     last = query.sizes[-1] if not heads or query.sizes == value.sizes else unknown_size()
-    rest = [TracedTensor(0, (num_rows, *(unknown_size() for _ in range(3)))) for _ in range(call.num_outputs - 1)]
+    more_outputs = [
+        TracedTensor(0, (num_rows, *(unknown_size() for _ in range(3)))) for _ in range(call.num_outputs - 1)
+    ]
     width = last if query.sizes[-1] == value.sizes[-1] else unknown_size()
-    return [TracedTensor(0, (*shape, width)), *rest]
+    return [TracedTensor(0, (*shape, width)), *more_outputs]
 
 
 def rotary(call: NodeCall) -> TracedTensor:
     """RotaryEmbedding of opset 23: input, cos, sin, and the places of each row, or of all."""
     tensor = require_rows_first(call.input(0))
-    for each in call.inputs[1:]:
-        own = each is not None and each.axis == 0 and each.sizes[0] == tensor.sizes[0]
-        require(each is None or own or not each.has_rows, "its places are of other rows")
+    for table in call.inputs[1:]:
+        has_same_rows = table is not None and table.axis == 0 and table.sizes[0] == tensor.sizes[0]
+        require(table is None or has_same_rows or not table.has_rows, "its places are of other rows")
     with_places = call.optional(3) is not None
-    require(with_places or all(each.has_rows or each.sizes[0] == ONE for each in call.present[1:3]),
+    require(with_places or all(table.has_rows or table.sizes[0] == ONE for table in call.present[1:3]),
           "it counts on a number of rows")  # fmt: skip
     return tensor
 
@@ -222,12 +227,12 @@ def spectrum(call: NodeCall) -> TracedTensor:
     tensor = call.only_first_has_rows()
     if call.operator == "STFT":
         return TracedTensor(0, (require_rows_first(tensor).sizes[0], unknown_size(), unknown_size(), known_size(2)))
-    place = call.optional(2)
-    axis = [call.number("axis", 1)] if call.version < 20 else [-2] if place is None else place.whole_values()
+    axis_input = call.optional(2)
+    axis = [call.number("axis", 1)] if call.version < 20 else [-2] if axis_input is None else axis_input.whole_values()
     require(axis is not None and axis[0] % tensor.rank != tensor.axis, "it goes over the rows")
     require(tensor.axis != tensor.rank - 1, "it goes over the rows")
     return TracedTensor(
-        tensor.axis, tuple(size if at == tensor.axis else unknown_size() for at, size in enumerate(tensor.sizes))
+        tensor.axis, tuple(size if index == tensor.axis else unknown_size() for index, size in enumerate(tensor.sizes))
     )
 
 

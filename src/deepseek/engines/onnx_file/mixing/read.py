@@ -47,12 +47,12 @@ class Graph:
 
     def names(self) -> set[str]:
         """Every name that is used in it, and in the graphs in it."""
-        found = set(self.outputs)
+        names = set(self.outputs)
         for node in self.nodes:
-            found.update(node.inputs)
+            names.update(node.inputs)
             for graph in node.graphs:
-                found |= graph.names()
-        return found
+                names |= graph.names()
+        return names
 
 
 AttributeValue = (
@@ -72,7 +72,7 @@ class Node:
 
     @property
     def graphs(self) -> list[Graph]:
-        return [found for found in self.attributes.values() if isinstance(found, Graph)]
+        return [value for value in self.attributes.values() if isinstance(value, Graph)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,8 @@ def _read_node(data: memoryview, depth: int) -> Node:
         elif number == 4:
             operator = field_text(value)
         elif number == 5:
-            name, found = _read_attribute(field_bytes(value), depth)
-            attributes[name] = found
+            name, attribute = _read_attribute(field_bytes(value), depth)
+            attributes[name] = attribute
         elif number == 7:
             domain = field_text(value)
     return Node(operator, _normalize_domain(domain), tuple(inputs), tuple(outputs), attributes)
@@ -204,11 +204,11 @@ def _read_attribute(data: memoryview, depth: int) -> tuple[str, AttributeValue]:
             single = _read_single(number, value, depth)
     if single is not None:
         return name, single
-    found = next(iter(lists.values()), [])
-    if not found and kind < 6:  # what is 0 or "" may be left out
+    values = next(iter(lists.values()), [])
+    if not values and kind < 6:  # what is 0 or "" may be left out
         absent: dict[int, AttributeValue] = {1: 0.0, 3: ""}
         return name, absent.get(kind, 0)
-    return name, tuple(found)  # type: ignore[return-value]  # of one type, as a list of this kind is
+    return name, tuple(values)  # type: ignore[return-value]  # of one type, as a list of this kind is
 
 
 _SINGLE_FIELDS = (2, 3, 4, 5, 6)
@@ -235,14 +235,14 @@ def _read_list(number: int, value: FieldValue) -> list[AttributeValue]:
 
 def _read_varints(data: memoryview) -> list[int]:
     """Packed whole numbers."""
-    found, number, shift = [], 0, 0
+    numbers, number, shift = [], 0, 0
     for byte in bytes(data):
         number |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            found.append(_to_signed(number))
+            numbers.append(_to_signed(number))
             number = shift = 0
-    return found
+    return numbers
 
 
 def _read_int(value: FieldValue) -> int:
@@ -267,19 +267,21 @@ def _read_value_info(data: memoryview) -> tuple[str, tuple[Dim, ...]]:
                 for part, shape in iterate_fields(field_bytes(tensor)) if kind == 1 else ():
                     if part == 2:
                         dims = [
-                            _read_dim(field_bytes(dim)) for at, dim in iterate_fields(field_bytes(shape)) if at == 1
+                            _read_dim(field_bytes(dim))
+                            for field_number, dim in iterate_fields(field_bytes(shape))
+                            if field_number == 1
                         ]
     return name, tuple(dims)
 
 
 def _read_dim(data: memoryview) -> Dim:
-    found: Dim = None
+    size: Dim = None
     for number, value in iterate_fields(data):
         if number == 1:
-            found = _read_int(value)
+            size = _read_int(value)
         elif number == 2:
-            found = field_text(value)
-    return found
+            size = field_text(value)
+    return size
 
 
 def _read_sparse(data: memoryview) -> tuple[str, TracedTensor]:
@@ -331,12 +333,12 @@ def _index_limit(raw: memoryview | None, kind: int, length: int) -> RowIndices |
 
 def _typed_numbers(typed: list[tuple[int, FieldValue]]) -> list[float]:
     """Of fields that have a type."""
-    found: list[float] = []
+    numbers: list[float] = []
     for number, value in typed:
         if isinstance(value, int):
-            found.append(_to_signed(value))
+            numbers.append(_to_signed(value))
         elif number in (4, 10):
-            found.extend(np.frombuffer(value, "<f4" if number == 4 else "<f8").tolist())
+            numbers.extend(np.frombuffer(value, "<f4" if number == 4 else "<f8").tolist())
         else:
-            found.extend(_read_varints(value))
-    return found
+            numbers.extend(_read_varints(value))
+    return numbers

@@ -42,9 +42,9 @@ def _reduce_axes(call: NodeCall, tensor: TracedTensor, axes: Sequence[int] | Non
     gone = {normalize_axis(axis, tensor.rank) for axis in axes or range(tensor.rank)}
     require(tensor.axis not in gone, _OVER_ROWS)
     if call.number("keepdims", 1):
-        return TracedTensor(tensor.axis, tuple(ONE if at in gone else size for at, size in enumerate(tensor.sizes)))
-    shape = tuple(size for at, size in enumerate(tensor.sizes) if at not in gone)
-    return TracedTensor(None if tensor.axis is None else tensor.axis - sum(at < tensor.axis for at in gone), shape)
+        return TracedTensor(tensor.axis, tuple(ONE if axis in gone else size for axis, size in enumerate(tensor.sizes)))
+    shape = tuple(size for axis, size in enumerate(tensor.sizes) if axis not in gone)
+    return TracedTensor(None if tensor.axis is None else tensor.axis - sum(axis < tensor.axis for axis in gone), shape)
 
 
 def softmax(call: NodeCall) -> TracedTensor:
@@ -89,7 +89,7 @@ def layer_norm(call: NodeCall) -> Sequence[TracedTensor]:
     tensor = call.only_first_has_rows()
     axis = normalize_axis(call.number("axis", -1), tensor.rank)
     require(tensor.axis is None or tensor.axis < axis, _OVER_ROWS)
-    shape = tuple(ONE if at >= axis else size for at, size in enumerate(tensor.sizes))
+    shape = tuple(ONE if index >= axis else size for index, size in enumerate(tensor.sizes))
     statistics = TracedTensor(tensor.axis, shape, outer=tensor.outer)
     return [replace(tensor, values=None), *[statistics] * (call.num_outputs - 1)]
 

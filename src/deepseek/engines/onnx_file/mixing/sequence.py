@@ -22,12 +22,12 @@ def recurrent(call: NodeCall) -> Sequence[TracedTensor]:
     lengths = call.optional(4)
     require(lengths is None or not lengths.has_rows or lengths.sizes == (num_rows,), _OTHER_ROWS)
     require(lengths is None or lengths.has_rows, "it counts on a number of rows")
-    for place, each in enumerate(call.inputs[1:], 1):
-        if place in (5, 6):  # states before the first step
-            own = each is not None and each.axis == 1 - axis and each.sizes[1 - axis] == num_rows
-            require(each is None or own, _OTHER_ROWS)
-        elif place != 4:
-            require(each is None or not each.has_rows, "its weights depend on the rows")
+    for index, state in enumerate(call.inputs[1:], 1):
+        if index in (5, 6):  # states before the first step
+            has_same_rows = state is not None and state.axis == 1 - axis and state.sizes[1 - axis] == num_rows
+            require(state is None or has_same_rows, _OTHER_ROWS)
+        elif index != 4:
+            require(state is None or not state.has_rows, "its weights depend on the rows")
     width = known_size(call.number("hidden_size")) if "hidden_size" in call.attributes else call.input(2).sizes[-1]
     return _recurrent_outputs(axis, tensor, num_rows, num_directions, width)[: call.num_outputs]
 

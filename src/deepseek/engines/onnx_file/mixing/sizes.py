@@ -59,11 +59,11 @@ class Size:
         return share if share.is_integral and not share.counts_rows else None
 
 
-def _multiply(one: Size, other: Size, sign: int) -> Size:
-    powers = dict(one.powers)
-    for name, power in other.powers:
+def _multiply(first: Size, second: Size, sign: int) -> Size:
+    powers = dict(first.powers)
+    for name, power in second.powers:
         powers[name] = powers.get(name, 0) + sign * power
-    factor = one.factor * other.factor if sign > 0 else one.factor / other.factor
+    factor = first.factor * second.factor if sign > 0 else first.factor / second.factor
     return Size(factor, tuple(sorted((name, power) for name, power in powers.items() if power and factor)))
 
 

@@ -79,8 +79,8 @@ class TracedTensor:
         """Its contents, where all of them are whole numbers that are known."""
         if self.values is None:
             return None
-        found = [value.whole for value in self.values]
-        return None if None in found else [number for number in found if number is not None]
+        numbers = [value.whole for value in self.values]
+        return None if None in numbers else [number for number in numbers if number is not None]
 
 
 Attribute = int | float | str | TracedTensor | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
@@ -96,59 +96,59 @@ class NodeCall:
     num_outputs: int = 1
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
-    def input(self, place: int) -> TracedTensor:
+    def input(self, index: int) -> TracedTensor:
         """MixesError when it is left out."""
-        found = self.optional(place)
-        if found is None:
-            raise MixesError(f"its input {place} is missing")
-        return found
+        tensor = self.optional(index)
+        if tensor is None:
+            raise MixesError(f"its input {index} is missing")
+        return tensor
 
-    def optional(self, place: int) -> TracedTensor | None:
-        return self.inputs[place] if place < len(self.inputs) else None
+    def optional(self, index: int) -> TracedTensor | None:
+        return self.inputs[index] if index < len(self.inputs) else None
 
     @property
     def present(self) -> list[TracedTensor]:
         """The inputs that are not left out."""
-        return [each for each in self.inputs if each is not None]
+        return [tensor for tensor in self.inputs if tensor is not None]
 
     def number(self, name: str, default: int = 0) -> int:
         """A whole number."""
-        found = self.attributes.get(name, default)
-        if not isinstance(found, int):
+        value = self.attributes.get(name, default)
+        if not isinstance(value, int):
             raise MixesError(f"its attribute {name} is no whole number")
-        return found
+        return value
 
     def numbers(self, name: str) -> tuple[int, ...] | None:
         """A list of whole numbers."""
-        found = self.attributes.get(name)
-        if found is None:
+        value = self.attributes.get(name)
+        if value is None:
             return None
-        if not isinstance(found, tuple) or not all(isinstance(each, int) for each in found):
+        if not isinstance(value, tuple) or not all(isinstance(number, int) for number in value):
             raise MixesError(f"its attribute {name} is no list of whole numbers")
-        return tuple(int(each) for each in found)
+        return tuple(int(number) for number in value)
 
     def text(self, name: str, default: str = "") -> str:
-        found = self.attributes.get(name, default)
-        if not isinstance(found, str):
+        value = self.attributes.get(name, default)
+        if not isinstance(value, str):
             raise MixesError(f"its attribute {name} is no text")
-        return found
+        return value
 
-    def list_of(self, name: str, place: int) -> list[int] | None:
+    def list_of(self, name: str, index: int) -> list[int] | None:
         """What was an attribute in older versions and is an input now; None where it is left out. MixesError when it
         is not known."""
         if (listed := self.numbers(name)) is not None:
             return list(listed)
-        given = self.optional(place)
-        if given is None:
+        tensor = self.optional(index)
+        if tensor is None:
             return None
-        found = given.whole_values()
-        if found is None:
+        numbers = tensor.whole_values()
+        if numbers is None:
             raise MixesError(f"its {name} are not known")
-        return found
+        return numbers
 
     def only_first_has_rows(self) -> TracedTensor:
         """The first input. MixesError when another one depends on rows."""
-        if any(each.has_rows or each.counts_rows for each in self.inputs[1:] if each is not None):
+        if any(tensor.has_rows or tensor.counts_rows for tensor in self.inputs[1:] if tensor is not None):
             raise MixesError("what should be the same for all rows depends on them")
         return self.input(0)
 
@@ -195,33 +195,33 @@ def tensor_of_rows(size: Size, *others: Size | None) -> TracedTensor:
 def broadcast(tensors: Sequence[TracedTensor]) -> TracedTensor:
     """What an operation on each element gives. MixesError when rows meet other rows, or values that are not the same
     for each of them."""
-    with_rows = [each for each in tensors if each.axis is not None]
-    if not with_rows and any(each.shape is None for each in tensors):
+    with_rows = [tensor for tensor in tensors if tensor.axis is not None]
+    if not with_rows and any(tensor.shape is None for tensor in tensors):
         return TracedTensor(None, None)
-    rank = max(each.rank for each in tensors)
-    axes = {each.row_axis + rank - each.rank for each in with_rows}
-    require(len(axes) < 2 and len({each.outer for each in with_rows}) < 2, "it puts each row together with others")
+    rank = max(tensor.rank for tensor in tensors)
+    axes = {tensor.row_axis + rank - tensor.rank for tensor in with_rows}
+    require(len(axes) < 2 and len({tensor.outer for tensor in with_rows}) < 2, "it puts each row together with others")
     axis = axes.pop() if axes else None
     shape = [ONE] * rank
-    for each in tensors:
-        for place, size in enumerate(each.sizes, rank - each.rank):
-            if place != axis:
-                shape[place] = _common_size(shape[place], size)
-            elif each.axis is None:
+    for tensor in tensors:
+        for index, size in enumerate(tensor.sizes, rank - tensor.rank):
+            if index != axis:
+                shape[index] = _common_size(shape[index], size)
+            elif tensor.axis is None:
                 require(size == ONE, "it counts on a number of rows")
             else:
-                require(shape[place] in (ONE, size), "it puts each row together with others")
-                shape[place] = size
+                require(shape[index] in (ONE, size), "it puts each row together with others")
+                shape[index] = size
     return TracedTensor(axis, tuple(shape), outer=with_rows[0].outer if with_rows else ONE)
 
 
-def _common_size(one: Size, other: Size) -> Size:
+def _common_size(first: Size, second: Size) -> Size:
     """The size of an axis of which two tensors have these."""
-    if other in (one, ONE):
-        return one
-    if one == ONE or (other.number is not None and one.number is None):
-        return other
-    return one if one.number is not None else unknown_size()
+    if second in (first, ONE):
+        return first
+    if first == ONE or (second.number is not None and first.number is None):
+        return second
+    return first if first.number is not None else unknown_size()
 
 
 def stored_tensor(shape: tuple[Size, ...] | None, numbers: Sequence[float | Fraction]) -> TracedTensor:

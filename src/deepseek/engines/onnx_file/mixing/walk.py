@@ -97,7 +97,7 @@ def draws_numbers(path: Path) -> bool:
     training. Errors as those of why_mixed()."""
     data = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="save its weights as external data")
     model = read_model(data)
-    bodies = [model.graph, *(Graph(each.nodes, (), (), {}) for each in model.functions.values())]
+    bodies = [model.graph, *(Graph(function.nodes, (), (), {}) for function in model.functions.values())]
     return any(_graph_draws_numbers(graph, model.versions.get("", 1), {}) for graph in bodies)
 
 
@@ -128,15 +128,15 @@ def _is_in_training(dropout: Node, version: int, constants: Mapping[str, TracedT
 
 def _graph_inputs(graph: Graph) -> dict[str, TracedTensor]:
     """Free axes of one name are of one size. A name that rows have, too, means something else elsewhere."""
-    found = {}
+    tensors = {}
     for name, dims in graph.inputs:
         if name not in graph.constants:
             sizes = [
                 known_size(dim) if isinstance(dim, int) else named_size(dim) if dim else unknown_size()
                 for dim in dims[1:]
             ]
-            found[name] = TracedTensor(0, (NUM_ROWS, *sizes)) if dims else TracedTensor(0, (NUM_ROWS,))
-    return found
+            tensors[name] = TracedTensor(0, (NUM_ROWS, *sizes)) if dims else TracedTensor(0, (NUM_ROWS,))
+    return tensors
 
 
 def _trace_graph(graph: Graph, scope: Scope) -> list[TracedTensor]:
@@ -144,12 +144,12 @@ def _trace_graph(graph: Graph, scope: Scope) -> list[TracedTensor]:
     scope.tensors.update(graph.constants)
     for node in graph.nodes:
         try:
-            found = _trace_node(node, scope)
+            outputs = _trace_node(node, scope)
         except MixesError as error:
             words = str(error)
             label = f"{node.operator} {node.outputs[0] if node.outputs else ''!r}"
             raise MixesError(words if ": " in words else f"{label}: {words}") from error
-        scope.tensors.update((name, tensor) for name, tensor in zip(node.outputs, found, strict=False) if name)
+        scope.tensors.update((name, tensor) for name, tensor in zip(node.outputs, outputs, strict=False) if name)
     return [tensor for name in graph.outputs if (tensor := scope.tensor(name)) is not None]
 
 
@@ -164,11 +164,11 @@ def _trace_node(node: Node, scope: Scope) -> Sequence[TracedTensor]:
     require(node.operator not in RANDOM_OPERATORS or node.operator == "Dropout", "it draws numbers")
     if node.operator == "If" and not node.domain:
         return _trace_if(node, inputs, scope)
-    if node.operator == "Scan" and not node.domain and any(each is not None and each.has_rows for each in inputs):
+    if node.operator == "Scan" and not node.domain and any(tensor is not None and tensor.has_rows for tensor in inputs):
         return _trace_scan(node, inputs, scope)
     captured = [scope.tensors[name] for graph in node.graphs for name in graph.names() if name in scope.tensors]
-    used = [*(each for each in inputs if each is not None), *captured]
-    is_alike = not any(each.has_rows or each.counts_rows for each in used)
+    used = [*(tensor for tensor in inputs if tensor is not None), *captured]
+    is_alike = not any(tensor.has_rows or tensor.counts_rows for tensor in used)
     rule = RULES.get(node.domain, {}).get(node.operator)
     if rule is None or node.graphs:
         require(is_alike, "it has no rule")
@@ -177,17 +177,17 @@ def _trace_node(node: Node, scope: Scope) -> Sequence[TracedTensor]:
     call = NodeCall(node.operator, scope.versions.get(node.domain, 1), inputs, _num_named_outputs(node), plain)  # type: ignore[arg-type]
     if is_alike and node.operator != "Dropout":
         return _trace_row_independent(rule, call, len(node.outputs))
-    is_numbered = any(each.numbers_rows for each in used)
+    is_numbered = any(tensor.numbers_rows for tensor in used)
     require(
         not is_numbered or (not node.domain and node.operator in _ROW_INDEX_OPERATORS),
         "it computes with the place of a row",
     )
-    is_repeated = any(each.outer != ONE for each in used)
+    is_repeated = any(tensor.outer != ONE for tensor in used)
     require(
         not is_repeated or (not node.domain and node.operator in _REPEATED_ROWS_OPERATORS),
         "its rows come by several times",
     )
-    counted = any(each.counts_rows for each in used)
+    counted = any(tensor.counts_rows for tensor in used)
     require(
         not counted or (not node.domain and node.operator in _ROW_COUNT_OPERATORS),
         "it computes with the number of rows",
@@ -195,17 +195,17 @@ def _trace_node(node: Node, scope: Scope) -> Sequence[TracedTensor]:
     return _to_sequence(rule(call))
 
 
-def _to_sequence(found: TracedTensor | Sequence[TracedTensor]) -> Sequence[TracedTensor]:
-    return (found,) if isinstance(found, TracedTensor) else found
+def _to_sequence(result: TracedTensor | Sequence[TracedTensor]) -> Sequence[TracedTensor]:
+    return (result,) if isinstance(result, TracedTensor) else result
 
 
 def _trace_row_independent(rule: Rule, call: NodeCall, num_outputs: int) -> Sequence[TracedTensor]:
     """Whatever it is, it is the same for all rows; the rule may know its shape."""
     try:
-        found = _to_sequence(rule(call))
+        outputs = _to_sequence(rule(call))
     except (MixesError, ArithmeticError, ValueError, IndexError):
-        found = ()
-    bare = [each for each in found if not each.has_rows]
+        outputs = ()
+    bare = [tensor for tensor in outputs if not tensor.has_rows]
     return [*bare, *[TracedTensor(None, None)] * (num_outputs - len(bare))][:num_outputs]
 
 
@@ -215,7 +215,7 @@ def _is_plain(value: object) -> bool:
 
 def _num_named_outputs(node: Node) -> int:
     """Outputs up to the last that is named."""
-    return max((place for place, name in enumerate(node.outputs, 1) if name), default=0)
+    return max((index for index, name in enumerate(node.outputs, 1) if name), default=0)
 
 
 def _trace_function(
@@ -230,8 +230,8 @@ def _trace_function(
     require(scope.depth < MAX_GRAPH_DEPTH, "its functions are nested too deeply")
     tensors = {name: tensor for name, tensor in zip(function.inputs, inputs, strict=False) if tensor is not None}
     graph = Graph(function.nodes, (), function.outputs, {})
-    given = {**function.defaults, **attributes}
-    return _trace_graph(graph, Scope(scope.model, function.versions, tensors, scope.depth + 1, given))
+    values = {**function.defaults, **attributes}
+    return _trace_graph(graph, Scope(scope.model, function.versions, tensors, scope.depth + 1, values))
 
 
 def _trace_if(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -> Sequence[TracedTensor]:
@@ -243,11 +243,11 @@ def _trace_if(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -
     names = ("then_branch", "else_branch")
     graphs = [graph for name in names if isinstance(graph := node.attributes.get(name), Graph)]
     require(len(graphs) == len(names), "it has no branches")
-    decided = condition.values[0].number if condition is not None and condition.values else None
-    if decided is not None:
-        graphs = graphs[:1] if decided else graphs[1:]
-    found = [_trace_graph(graph, replace(scope, tensors=dict(scope.tensors))) for graph in graphs]
-    return [_merge_branches(branches) for branches in zip(*found, strict=True)]
+    condition_value = condition.values[0].number if condition is not None and condition.values else None
+    if condition_value is not None:
+        graphs = graphs[:1] if condition_value else graphs[1:]
+    outputs = [_trace_graph(graph, replace(scope, tensors=dict(scope.tensors))) for graph in graphs]
+    return [_merge_branches(branches) for branches in zip(*outputs, strict=True)]
 
 
 def _trace_scan(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -> Sequence[TracedTensor]:
@@ -261,19 +261,20 @@ def _trace_scan(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope)
     if not isinstance(body, Graph) or not isinstance(num_scanned, int):
         return ()
     num_carried = len(inputs) - num_scanned
-    carried, scanned = inputs[:num_carried], [each for each in inputs[num_carried:] if each is not None]
+    carried, scanned = inputs[:num_carried], [tensor for tensor in inputs[num_carried:] if tensor is not None]
     captured = [scope.tensors[name] for name in body.names() if name in scope.tensors]
-    outside = [*(each for each in carried if each is not None), *captured]
+    outside = [*(tensor for tensor in carried if tensor is not None), *captured]
     names = [name for name, _ in body.inputs]
-    if not any(each.has_rows or each.counts_rows for each in scanned):
+    if not any(tensor.has_rows or tensor.counts_rows for tensor in scanned):
         return _trace_carrying_scan(
-            body, names, [*carried, *(_scan_slice(each) for each in scanned)], num_carried, scope
+            body, names, [*carried, *(_scan_slice(tensor) for tensor in scanned)], num_carried, scope
         )
-    require(not any(each.has_rows or each.counts_rows for each in outside), "it carries rows along")
+    require(not any(tensor.has_rows or tensor.counts_rows for tensor in outside), "it carries rows along")
     require(
-        all(each.axis == 0 and each.sizes[0] == NUM_ROWS for each in scanned), "it does not go over the rows one by one"
+        all(tensor.axis == 0 and tensor.sizes[0] == NUM_ROWS for tensor in scanned),
+        "it does not go over the rows one by one",
     )
-    slices = [_scan_slice(each) for each in scanned]
+    slices = [_scan_slice(tensor) for tensor in scanned]
     tensors = dict(scope.tensors) | {
         name: tensor for name, tensor in zip(names, (*carried, *slices), strict=True) if tensor is not None
     }
@@ -282,9 +283,9 @@ def _trace_scan(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope)
         if reached & ({*inner.inputs} | {name for graph in inner.graphs for name in graph.names()}):
             reached |= set(inner.outputs)
     require(not reached & set(body.outputs[:num_carried]), "what it carries from row to row depends on them")
-    found = _trace_graph(body, replace(scope, tensors=tensors))
-    each_row = [TracedTensor(0, (NUM_ROWS, *tensor.sizes)) for tensor in found[num_carried:]]
-    return [*[TracedTensor(None, None)] * num_carried, *each_row]
+    outputs = _trace_graph(body, replace(scope, tensors=tensors))
+    stacked = [TracedTensor(0, (NUM_ROWS, *tensor.sizes)) for tensor in outputs[num_carried:]]
+    return [*[TracedTensor(None, None)] * num_carried, *stacked]
 
 
 def _scan_slice(scanned: TracedTensor) -> TracedTensor:
@@ -295,21 +296,22 @@ def _trace_carrying_scan(
     body: Graph, names: Sequence[str], inputs: Sequence[TracedTensor | None], num_carried: int, scope: Scope
 ) -> Sequence[TracedTensor]:
     """Scan over what is the same for all rows, which carries rows along: they must stay as they stand."""
-    begun = [None if each is None else replace(each, values=None) for each in inputs]
-    tensors = {name: tensor for name, tensor in zip(names, begun, strict=True) if tensor is not None}
-    found = _trace_graph(body, replace(scope, tensors=dict(scope.tensors) | tensors))
-    for before, after in zip(begun[:num_carried], found, strict=False):
+    started = [None if tensor is None else replace(tensor, values=None) for tensor in inputs]
+    tensors = {name: tensor for name, tensor in zip(names, started, strict=True) if tensor is not None}
+    outputs = _trace_graph(body, replace(scope, tensors=dict(scope.tensors) | tensors))
+    for before, after in zip(started[:num_carried], outputs, strict=False):
         require(before is not None and before.axis == after.axis and not after.counts_rows, "it moves the rows about")
         is_same = before is not None and (before.axis is None or before == replace(after, values=None))
         require(is_same, "it moves the rows about")
     require(
-        not any(each.numbers_rows or each.counts_rows or each.outer != ONE for each in found), "it numbers the rows"
+        not any(tensor.numbers_rows or tensor.counts_rows or tensor.outer != ONE for tensor in outputs),
+        "it numbers the rows",
     )
     stacked = [
-        TracedTensor(None if each.axis is None else each.axis + 1, (unknown_size(), *each.sizes))
-        for each in found[num_carried:]
+        TracedTensor(None if tensor.axis is None else tensor.axis + 1, (unknown_size(), *tensor.sizes))
+        for tensor in outputs[num_carried:]
     ]
-    return [*(each if each.has_rows else TracedTensor(None, None) for each in found[:num_carried]), *stacked]
+    return [*(tensor if tensor.has_rows else TracedTensor(None, None) for tensor in outputs[:num_carried]), *stacked]
 
 
 _SCAN_ORDERS = ("scan_input_axes", "scan_input_directions", "scan_output_axes", "scan_output_directions")
@@ -331,10 +333,11 @@ def _merge_branches(branches: Sequence[TracedTensor]) -> TracedTensor:
             first = first if first == other else TracedTensor(None, None)
             continue
         require(first.rank == other.rank, "its branches give several numbers of axes")
-        alike = first.sizes[first.axis] == other.sizes[first.axis] and first.outer == other.outer
-        require(alike, "its branches give several numbers of rows")
+        same_rows = first.sizes[first.axis] == other.sizes[first.axis] and first.outer == other.outer
+        require(same_rows, "its branches give several numbers of rows")
         shape: list[Size] = [
-            one if one == another else unknown_size() for one, another in zip(first.sizes, other.sizes, strict=True)
+            first_size if first_size == other_size else unknown_size()
+            for first_size, other_size in zip(first.sizes, other.sizes, strict=True)
         ]
         first = TracedTensor(first.axis, tuple(shape), outer=first.outer)
     return first

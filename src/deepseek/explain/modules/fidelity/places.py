@@ -42,8 +42,8 @@ def attach_positions(ids: Tensor, places: TokenPositions) -> Tensor:
 
 def positions_of(value: Any) -> TokenPositions | None:
     """None for whatever is no id of an input."""
-    found: TokenPositions | None = getattr(value, _POSITIONS, None)
-    return found
+    positions: TokenPositions | None = getattr(value, _POSITIONS, None)
+    return positions
 
 
 def propagate_positions(
@@ -69,7 +69,7 @@ def propagate_positions(
         moved = func(first.flat, *args[1:], **kwargs)
     elif first is not None and all(each.shape == first.flat.shape for each in results):
         moved = [first.flat] * len(results)
-    found = [moved] if isinstance(moved, Tensor) else list(moved or ())
-    for each, flat_places in zip(results, found, strict=False):
+    moved_flat = [moved] if isinstance(moved, Tensor) else list(moved or ())
+    for each, flat_places in zip(results, moved_flat, strict=False):
         if not each.is_floating_point():
             attach_positions(each, replace(known[0], flat=flat_places))

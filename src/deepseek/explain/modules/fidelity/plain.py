@@ -74,9 +74,9 @@ class PlainRun:
         self._compare(bases, own[1], of_row, "baseline", branches)
 
     def _compare(
-        self, found: Tensor, own: Float64, of_row: NDArray[np.int64], what: str, branches: Sequence[str]
+        self, run_answers: Tensor, own: Float64, of_row: NDArray[np.int64], what: str, branches: Sequence[str]
     ) -> None:
-        answers, limit = _float64(found), self.pair_limit.max(axis=1)[of_row]
+        answers, limit = _float64(run_answers), self.pair_limit.max(axis=1)[of_row]
         wrong = ~(np.abs(answers - own) <= limit)
         if wrong.any():
             place, reads = int(wrong.argmax()), self.reads or find_reads(self.question)

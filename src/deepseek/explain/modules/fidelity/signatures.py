@@ -44,9 +44,9 @@ def bind_arguments(
         overloads = _OVERLOADS[func] = _overloads_of(func, name)
     named = {_SYNONYMS.get(key, key): value for key, value in kwargs.items()}
     for parameters in overloads:
-        found = _match_parameters(parameters, args, named)
-        if found is not None:
-            return found
+        arguments = _match_parameters(parameters, args, named)
+        if arguments is not None:
+            return arguments
     return None
 
 
@@ -56,18 +56,18 @@ def _match_parameters(
     positional = [each for each in parameters if not each.is_keyword_only]
     if len(args) > len(positional):
         return None
-    found = dict(zip((each.name for each in positional), args, strict=False))
-    if found.keys() & kwargs.keys():
+    arguments = dict(zip((each.name for each in positional), args, strict=False))
+    if arguments.keys() & kwargs.keys():
         return None
-    found |= kwargs
+    arguments |= kwargs
     for each in parameters:
-        if each.name not in found:
+        if each.name not in arguments:
             if each.is_required:
                 return None
-            found[each.name] = each.default
-        elif not _fits(found[each.name], each.kind):
+            arguments[each.name] = each.default
+        elif not _fits(arguments[each.name], each.kind):
             return None
-    return found if len(found) == len(parameters) else None
+    return arguments if len(arguments) == len(parameters) else None
 
 
 def _overloads_of(func: Callable[..., Any], name: str) -> tuple[tuple[Parameter, ...], ...]:

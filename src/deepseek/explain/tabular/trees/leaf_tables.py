@@ -111,15 +111,15 @@ class LeafTables:
         leaf = 0
         for at, bunch in enumerate(bunches):
             nodes = list(dict.fromkeys(step.node for path in bunch for step in path))
-            asked = self._column_of[table.feature[nodes]].tolist()  # by each node
-            columns = list(dict.fromkeys(asked))
+            owners = self._column_of[table.feature[nodes]].tolist()  # by each node
+            columns = list(dict.fromkeys(owners))
             self._owner[tree, at, np.arange(len(columns)), columns] = 1.0
             for number, node in enumerate(nodes):
                 self._places[tree, rank.setdefault(node, len(rank)), at] = 1 << number
             for path in bunch:
                 for step in path:
                     number = nodes.index(step.node)
-                    own = columns.index(asked[number])
+                    own = columns.index(owners[number])
                     sides[leaf, number] = 1 if step.left else -1
                     shares[leaf, own] *= step.share
                     asks[leaf, number, own] = 1.0
@@ -129,29 +129,29 @@ class LeafTables:
             table.feature[order], table.threshold[order],
         )  # fmt: skip
         values = leaves[[table.left[_path_leaf(table, path, root)] for path in paths]]
-        given = path_shapley_values(shares, sides, asks) * values[:, None, None]
+        contributions = path_shapley_values(shares, sides, asks) * values[:, None, None]
         starts = np.cumsum([0, *map(len, bunches[:-1])])
-        self._given[tree, : len(bunches)] = np.add.reduceat(given, starts, axis=0)
+        self._given[tree, : len(bunches)] = np.add.reduceat(contributions, starts, axis=0)
         self._base += float(values @ shares.prod(axis=1))
 
     def explain(self, features: Float32) -> tuple[Float64, Float64, Float64]:
         """Values (N, P), expected values (N,) and scores (N,) of features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
-        found = np.zeros((len(rows), self._num_columns + 1))
+        sums = np.zeros((len(rows), self._num_columns + 1))
         for start in range(0, len(rows), ROWS_PER_STEP):
-            self._add(np.ascontiguousarray(rows[start : start + ROWS_PER_STEP].T), found[start : start + ROWS_PER_STEP])
-        return found[:, :-1], np.full(len(rows), self._base), found[:, -1] + self._bias
+            self._add(np.ascontiguousarray(rows[start : start + ROWS_PER_STEP].T), sums[start : start + ROWS_PER_STEP])
+        return sums[:, :-1], np.full(len(rows), self._base), sums[:, -1] + self._bias
 
-    def _add(self, features: Float32, found: Float64) -> None:
-        """To `found` (N, P + 1), for features (F, N). A missing number goes right, as it does in the trees."""
+    def _add(self, features: Float32, sums: Float64) -> None:
+        """To `sums` (N, P + 1), for features (F, N). A missing number goes right, as it does in the trees."""
         num_rows = features.shape[1]
         step = max(1, ROW_TREES_PER_STEP // num_rows)
         for start in range(0, len(self._feature), step):
             some = slice(start, start + step)
             goes_left = (features[self._feature[some]] <= self._threshold[some, :, None]).astype(np.float32)
             way = np.matmul(goes_left.swapaxes(1, 2), self._places[some]).astype(np.int64)  # (T, N, B), whole numbers
-            given = self._given.take(way + self._start[some], axis=0).reshape(len(way), num_rows, -1)
-            found += np.matmul(given, self._owner[some]).sum(0, dtype=np.float64)
+            contributions = self._given.take(way + self._start[some], axis=0).reshape(len(way), num_rows, -1)
+            sums += np.matmul(contributions, self._owner[some]).sum(0, dtype=np.float64)
 
 
 def path_shapley_values(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
@@ -177,14 +177,14 @@ def path_shapley_values(shares: Float64, sides: NDArray[np.int8], asks: Float32)
 
 def _bunch_paths(table: TreeTable, root: int, size: NDArray[np.int64]) -> list[list[tuple[PathStep, ...]]]:
     """The paths to the leaves of a tree, those of a bunch together. `size` (M,): inner nodes from a node on."""
-    found: list[list[tuple[PathStep, ...]]] = []
+    bunches: list[list[tuple[PathStep, ...]]] = []
 
     def walk(node: int, path: tuple[PathStep, ...], inside: bool) -> None:
         if not inside and size[node] <= MAX_BUNCH_NODES:
-            found.append([])
+            bunches.append([])
             inside = True
         if table.feature[node] == LEAF:
-            found[-1].append(path)
+            bunches[-1].append(path)
             return
         cover = float(table.cover[node])
         for child, left in ((int(table.left[node]), True), (int(table.right[node]), False)):
@@ -192,7 +192,7 @@ def _bunch_paths(table: TreeTable, root: int, size: NDArray[np.int64]) -> list[l
             walk(child, (*path, PathStep(node, left, share)), inside)
 
     walk(root, (), False)
-    return found
+    return bunches
 
 
 def _path_leaf(table: TreeTable, path: tuple[PathStep, ...], root: int) -> int:

@@ -99,25 +99,25 @@ class TreeWalk:
     def explain(self, features: Float32) -> tuple[Float64, Float64, Float64]:
         """Values (N, P), expected values (N,) and scores (N,) of features (N, F)."""
         rows = np.ascontiguousarray(features, np.float32)
-        found = np.zeros((len(rows), self._num_columns + 1))  # the score last
-        found[:, -1] = self._bias
+        sums = np.zeros((len(rows), self._num_columns + 1))  # the score last
+        sums[:, -1] = self._bias
         for walked in self._each(lambda group: _explain_group(group, rows, self._num_columns)):
-            found += walked
-        return found[:, :-1], np.full(len(rows), self._base), found[:, -1]
+            sums += walked
+        return sums[:, :-1], np.full(len(rows), self._base), sums[:, -1]
 
     def interactions(self, features: Float32) -> Float64:
         """SHAP interaction values (N, P, P) of features (N, F): half of what two columns add together in the two places
         of a pair, on the diagonal what is left of a column's value (Lundberg et al. 2020, section 4)."""
         rows = np.ascontiguousarray(features, np.float32)
         width = self._num_columns
-        found = np.zeros((len(rows), width, width))
+        pairs = np.zeros((len(rows), width, width))
         for column in range(width):
             some = [group for group in self._groups if column in group.columns]
             for group in some:
-                found[:, column] += _explain_group(group, rows, width, fixed=column)[:, :-1] / 2
+                pairs[:, column] += _explain_group(group, rows, width, fixed=column)[:, :-1] / 2
         diagonal = np.arange(width)
-        found[:, diagonal, diagonal] = self.explain(rows)[0] - found.sum(axis=2)
-        return found
+        pairs[:, diagonal, diagonal] = self.explain(rows)[0] - pairs.sum(axis=2)
+        return pairs
 
     def _each(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
         """`work` of every group, in their order."""
@@ -147,24 +147,24 @@ def _build_group(
     """Some trees of a table, level by level. `values` are those of its leaves."""
     nodes, share, reach = table.roots[trees].astype(np.int64), np.ones(len(trees)), np.ones(len(trees))
     column, parent = np.full(len(trees), -1), np.full(len(trees), -1)
-    found, start, base = [], 0, 0.0
+    stages, start, base = [], 0, 0.0
     while len(nodes):
         is_leaf = table.feature[nodes] == LEAF
         inner, leaf = np.flatnonzero(~is_leaf), np.flatnonzero(is_leaf)
         asks = nodes[inner]
         value = values[table.left[nodes[leaf]]]
         base += float(reach[leaf] @ value)
-        found.append((start, share, column, parent, inner, asks, leaf, value))
+        stages.append((start, share, column, parent, inner, asks, leaf, value))
         nodes = np.concatenate([table.left[asks], table.right[asks]]).astype(np.int64)
         cover = np.tile(table.cover[asks].astype(np.float64), 2)
         share = np.divide(table.cover[nodes], cover, out=np.zeros(len(nodes)), where=cover > 0)
         reach = np.tile(reach[inner], 2) * share
         column, parent = np.tile(column_of[table.feature[asks]], 2), np.tile(start + inner, 2)
         start += len(is_leaf)
-    columns, parents = (np.concatenate([each[place] for each in found]) for place in (2, 3))
+    columns, parents = (np.concatenate([each[place] for each in stages]) for place in (2, 3))
     before = _previous_edges(columns, parents)
     weight, num_asked = np.ones(start + 1), np.zeros(start + 1, np.int64)
-    for first, share, *_ in found[1:]:
+    for first, share, *_ in stages[1:]:
         level = slice(first, first + len(share))
         weight[level] = share * weight[before[level]]
         num_asked[level] = num_asked[parents[level]] + (before[level] == start)
@@ -173,11 +173,11 @@ def _build_group(
             first, weight[first : first + len(share)], before[first : first + len(share)], inner.astype(np.int32),
             table.feature[asks], table.threshold[asks], leaf.astype(np.int32), value,
         )
-        for first, share, _, _, inner, asks, leaf, value in found
+        for first, share, _, _, inner, asks, leaf, value in stages
     )  # fmt: skip
     order = np.argsort(columns, kind="stable")[len(trees) :]  # roots have no edge above
-    asked, starts = np.unique(columns[order], return_index=True)
-    return TreeGroup(levels, weight, order, starts, asked, columns, max(1, int(num_asked.max() + 1) // 2), base)
+    asked_columns, starts = np.unique(columns[order], return_index=True)
+    return TreeGroup(levels, weight, order, starts, asked_columns, columns, max(1, int(num_asked.max() + 1) // 2), base)
 
 
 def _previous_edges(columns: NDArray[np.int64], parents: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -196,7 +196,7 @@ def _explain_group(group: TreeGroup, rows: Float32, num_columns: int, *, fixed: 
     place, weight = np.polynomial.legendre.leggauss(group.num_points)
     num_rows = max(1, MAX_CELLS // (group.num_nodes * group.num_points))
     num_points = max(1, MAX_CELLS // group.num_nodes)
-    found = np.zeros((len(rows), num_columns + 1))
+    sums = np.zeros((len(rows), num_columns + 1))
     for start in range(0, len(rows), num_rows):
         some = slice(start, start + num_rows)
         for first in range(0, group.num_points, num_points):
@@ -204,10 +204,10 @@ def _explain_group(group: TreeGroup, rows: Float32, num_columns: int, *, fixed: 
             points = QuadraturePoints((1 + place[at, None]) / 2, (1 - place[at, None]) / 2, weight[at, None] / 2)
             edges, score = _walk_group(group, rows[some], points, fixed)
             if len(group.columns):
-                found[some, group.columns] += np.add.reduceat(edges[:, group.order], group.starts, axis=1)
+                sums[some, group.columns] += np.add.reduceat(edges[:, group.order], group.starts, axis=1)
             if first == 0:
-                found[some, -1] = score
-    return found
+                sums[some, -1] = score
+    return sums
 
 
 def _walk_group(

@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 class SlicedBody:
-    """A body that is decoded in slices. `decode_slice` decodes one of them and says what is wrong with it."""
+    """A JSON body that is decoded in slices. `decode_slice` decodes one slice; its errors come through."""
 
     def __init__(self, body: bytes, structure: JsonStructure, decode_slice: SliceDecoder) -> None:
         self.body = body
@@ -50,14 +50,14 @@ class SlicedBody:
         self._decode_slice = decode_slice
 
     def value(self, start: int, stop: int) -> Any:
-        """What stands there: any JSON value, spaces around it allowed."""
-        found = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
-        if found is None:  # small, or one long text; or something stands beside it, which its error says
-            start, stop = self._trimmed(start, stop)
+        """The JSON value between two bytes of the body; spaces around it are allowed."""
+        brackets = None if stop - start <= SLICE_BYTES else self.brackets(start, stop)
+        if brackets is None:  # small, or one long text, or malformed: decoding it says which
+            start, stop = self._trim(start, stop)
             return (
                 self._decode(self.body[start:stop], start) if stop - start <= SLICE_BYTES else self._text(start, stop)
             )
-        opening, closing = found
+        opening, closing = brackets
         return (
             self._items(opening, closing)
             if self.body[opening] == _BRACKET_PAIRS[0][0]
@@ -71,30 +71,30 @@ class SlicedBody:
         depth = structure.depths[low]
         is_comma = (structure.kinds[low:high] == COMMA) & (structure.depths[low:high] == depth)
         commas = structure.places[low:high][is_comma].astype(np.int64)
-        if not len(commas) and len({*self._trimmed(opening + 1, closing)}) == 1:
+        if not len(commas) and len({*self._trim(opening + 1, closing)}) == 1:
             return
-        begins, ends = np.concatenate(([opening + 1], commas + 1)), np.concatenate((commas, [closing]))
-        at = 0
-        while at < len(begins):
-            start = int(begins[at])
-            end = max(at + 1, int(np.searchsorted(ends, start + SLICE_BYTES, side="right")))
-            yield Span(start, int(ends[end - 1]), end - at)
-            at = end
+        starts, ends = np.concatenate(([opening + 1], commas + 1)), np.concatenate((commas, [closing]))
+        first_item = 0
+        while first_item < len(starts):
+            start = int(starts[first_item])
+            end = max(first_item + 1, int(np.searchsorted(ends, start + SLICE_BYTES, side="right")))
+            yield Span(start, int(ends[end - 1]), end - first_item)
+            first_item = end
 
     def brackets(self, start: int, stop: int) -> tuple[int, int] | None:
-        """Where the array or object opens and closes that stands there with nothing but spaces around it."""
+        """The bytes of the opening and the closing bracket, when an array or object fills this part; else None."""
         structure = self._structure
         low, high = np.searchsorted(structure.places, (start, stop))
         if low == high or structure.kinds[low] != OPEN:
             return None
         closes = (structure.kinds[low:high] == CLOSE) & (structure.depths[low:high] == structure.depths[low])
-        at = int(np.argmax(closes))
-        if not closes[at]:
+        offset = int(np.argmax(closes))
+        if not closes[offset]:
             raise msgspec.DecodeError("Input data was truncated")
-        opening, closing = int(structure.places[low]), int(structure.places[low + at])
+        opening, closing = int(structure.places[low]), int(structure.places[low + offset])
         if self.body[opening : opening + 1] + self.body[closing : closing + 1] not in _BRACKET_PAIRS:
             raise msgspec.DecodeError(f"JSON is malformed: the brackets at bytes {opening} and {closing} are no pair")
-        return (opening, closing) if self._trimmed(start, stop) == (opening, closing + 1) else None
+        return (opening, closing) if self._trim(start, stop) == (opening, closing + 1) else None
 
     def member(self, span: Span) -> tuple[str, int]:
         """The key of one member of an object, and where its value begins."""
@@ -109,8 +109,8 @@ class SlicedBody:
             raise msgspec.DecodeError(f"JSON is malformed: object keys must be strings (byte {span.start})")
         return key, colon + 1
 
-    def _trimmed(self, start: int, stop: int) -> tuple[int, int]:
-        """The same part without the spaces around it, which may be long."""
+    def _trim(self, start: int, stop: int) -> tuple[int, int]:
+        """The part without the spaces around it, which may be long."""
         while start < stop and not (block := self.body[start : min(stop, start + SLICE_BYTES)].lstrip(_SPACES)):
             start += SLICE_BYTES
         if start >= stop:
@@ -121,7 +121,7 @@ class SlicedBody:
         return start, max(start, stop - SLICE_BYTES) + len(block)
 
     def _text(self, start: int, stop: int) -> str:
-        """A long text, decoded a part at a time. MalformedError for what is none, such as a number without end."""
+        """A long text, decoded a part at a time. MalformedError for anything else, such as a number without end."""
         body = self.body
         if body[start] != _QUOTE or body[stop - 1] != _QUOTE:
             raise MalformedError(
@@ -129,49 +129,49 @@ class SlicedBody:
                 expected="a number such as 1.5, or a text in quotes", fix="write the body with a JSON library",
             )  # fmt: skip
         parts: list[str] = []
-        num_escapes, at, last = 0, start + 1, stop - 1
-        while at < last:
-            end = min(last, at + TEXT_SLICE_BYTES)
-            num_escapes += body.count(b"\\", at, end)
+        num_escapes, position, last = 0, start + 1, stop - 1
+        while position < last:
+            end = min(last, position + TEXT_SLICE_BYTES)
+            num_escapes += body.count(b"\\", position, end)
             if num_escapes > MAX_TEXT_ESCAPES:
                 raise TooLargeError(
                     "a text holds too many escapes", expected=f"at most {MAX_TEXT_ESCAPES:,} in one text",
                     fix="write it in UTF-8 without escapes",
                 )  # fmt: skip
-            part, at = self._part(at, end, is_last=end == last)
+            part, position = self._part(position, end, is_last=end == last)
             parts.append(part)
         return "".join(parts)
 
     def _part(self, start: int, end: int, *, is_last: bool) -> tuple[str, int]:
-        """What stands there of a text up to `end` or a little less, and where it goes on. Cut within an escape, a pair
-        of surrogates or a letter of several bytes a part does not decode, so the first place at which it does is right.
+        """The text from `start` to `end` or a little before it, and the byte after it. A part that is cut within an
+        escape, a pair of surrogates or a letter of several bytes does not decode, so the first cut that does is right.
         """
-        wrong: ValueError | None = None
+        first_error: ValueError | None = None
         for stop in range(end, max(start, end - _ESCAPE_BYTES), -1):
             try:
                 part: str = self._decode(b'"%b"' % self.body[start:stop], start - 1)
             except ValueError as error:  # msgspec's errors and broken UTF-8
-                wrong = wrong or error
+                first_error = first_error or error
                 if is_last:
                     break
             else:
                 return part, stop
-        raise wrong or msgspec.DecodeError("Input data was truncated")
+        raise first_error or msgspec.DecodeError("Input data was truncated")
 
     def _items(self, opening: int, closing: int) -> list[Any]:
-        found: list[Any] = []
+        values: list[Any] = []
         for span in self.groups(opening, closing):
             if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
-                found.append(self.value(span.start, span.stop))
+                values.append(self.value(span.start, span.stop))
                 continue
             items = self._decode(b"[%b]" % self.body[span.start : span.stop], span.start - 1)
             if len(items) != span.num_items:
                 raise _missing_value_error(span)
-            found += items
-        return found
+            values += items
+        return values
 
     def _members(self, opening: int, closing: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         num_keys = 0
         for span in self.groups(opening, closing):
             if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
@@ -186,37 +186,39 @@ class SlicedBody:
                 raise TooLargeError(
                     "an object has too many keys", expected=f"at most {MAX_KEYS:,}", fix="leave out what is no column"
                 )
-            twice = next((key for key in members if key in found), None)
+            twice = next((key for key in members if key in values), None)
             if twice is not None:
                 raise DuplicateKeyError(twice)
-            found |= members
-        return found
+            values |= members
+        return values
 
     def _decode(self, data: bytes, start: int) -> Any:
-        """What one call decodes. `start`: where its first byte stands in the body, which an error is to name."""
+        """One slice decoded in one call. `start`: the offset of its first byte in the body, for errors."""
         try:
-            found = self._decode_slice(data)
+            value = self._decode_slice(data)
         except msgspec.DecodeError as error:
             raise msgspec.DecodeError(
                 _BYTE_OFFSET.sub(lambda match: f"(byte {start + int(match[1])})", str(error))
             ) from None  # fmt: skip
         time.sleep(PAUSE_S)
-        return found
+        return value
 
 
-def free_in_slices(found: Any) -> None:
+def free_in_slices(value: Any) -> None:
     """Free what decode_in_slices() has made, which nobody needs any more, in slices too: its last owner would free it
     in one."""
-    waiting = [found]
-    while waiting:
-        value = waiting.pop()
-        if type(value) is dict:
-            waiting.extend(value.values())
-            value.clear()
-        elif type(value) is list:
-            while value:
-                waiting.extend(item for item in value[-FREED_ITEMS:] if type(item) is list and len(item) > FREED_ITEMS)
-                del value[-FREED_ITEMS:]
+    pending = [value]
+    while pending:
+        container = pending.pop()
+        if type(container) is dict:
+            pending.extend(container.values())
+            container.clear()
+        elif type(container) is list:
+            while container:
+                pending.extend(
+                    item for item in container[-FREED_ITEMS:] if type(item) is list and len(item) > FREED_ITEMS
+                )
+                del container[-FREED_ITEMS:]
                 time.sleep(PAUSE_S)
 
 

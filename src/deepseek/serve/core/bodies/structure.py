@@ -49,8 +49,8 @@ class JsonStructure:
 
 
 class StructureScanner:
-    """Takes a body block by block. What it knows of the blocks before is one bit for texts, one for an escape, a depth
-    and a sum."""
+    """Scans a body block by block. From block to block it keeps whether it is in a text and behind a backslash, the
+    depth, and the sum of decoded bytes."""
 
     def __init__(self, max_decoded_bytes: int = MAX_DECODED_BYTES) -> None:
         self.decoded_bytes = 0
@@ -62,7 +62,7 @@ class StructureScanner:
         self._parts: list[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]]] = []
 
     def feed(self, block: bytes) -> None:
-        """Count what the block holds. MalformedError for nesting above MAX_DEPTH, TooLargeError for what would fill
+        """Scan the next block. MalformedError for nesting above MAX_DEPTH, TooLargeError for what would fill
         more than the limit."""
         plain = self._without_escapes(block)
         letters = np.frombuffer(plain, np.uint8)
@@ -79,7 +79,7 @@ class StructureScanner:
         self._num_bytes += len(block)
 
     def finish(self) -> JsonStructure:
-        """What the blocks hold together."""
+        """The structure of all blocks."""
         parts, self._parts = self._parts, []
         places, kinds, depths = zip(*parts, strict=True) if parts else (np.zeros((1, 0), np.uint8),) * 3
         return JsonStructure(
@@ -88,11 +88,11 @@ class StructureScanner:
 
     def _take(self, plain: bytes, kinds: NDArray[np.uint8], num_quotes: int) -> None:
         places = np.flatnonzero(kinds)
-        found = kinds[places]
-        depths = np.cumsum(_DEPTH_STEPS[found], dtype=np.int32) + self._depth
-        if len(found):
+        found_kinds = kinds[places]
+        depths = np.cumsum(_DEPTH_STEPS[found_kinds], dtype=np.int32) + self._depth
+        if len(found_kinds):
             self._depth = int(depths[-1])
-            depths += found == CLOSE  # it belongs to what it closes
+            depths += found_kinds == CLOSE  # it belongs to what it closes
             if depths.max() > MAX_DEPTH:
                 raise nesting_error()
             if depths.min() < 1 or self._depth < 0:
@@ -102,7 +102,7 @@ class StructureScanner:
                 )  # fmt: skip
         num_objects = int(np.count_nonzero(np.frombuffer(plain, np.uint8)[places] == b"{"[0]))
         self.decoded_bytes += (
-            int(_KIND_COST_BYTES[found].sum())
+            int(_KIND_COST_BYTES[found_kinds].sum())
             + num_objects * (OBJECT_BYTES - ARRAY_BYTES)
             + num_quotes // 2 * TEXT_BYTES
         )
@@ -113,10 +113,10 @@ class StructureScanner:
                 " and objects",
                 fix="send the rows in several requests, or as an Arrow stream or binary tensors",
             )
-        self._parts.append(((places + self._num_bytes).astype(np.uint32), found, depths.astype(np.uint8)))
+        self._parts.append(((places + self._num_bytes).astype(np.uint32), found_kinds, depths.astype(np.uint8)))
 
     def _without_escapes(self, block: bytes) -> bytes:
-        """The block with other characters in the place of those that are escaped and of what escapes them."""
+        """The block with every escape sequence overwritten by underscores, so that its quotes count for nothing."""
         if not self._is_escaped and _BACKSLASH not in block:
             return block
         if self._is_escaped and block:

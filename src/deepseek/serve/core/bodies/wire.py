@@ -1,4 +1,4 @@
-"""What an infer message of gRPC would cost to parse, found by walking over its fields without making them.
+"""A limit on what a gRPC infer message costs to parse, checked by walking over its fields without building them.
 
     check_message(body)        # TooLargeError above MAX_FIELDS or MAX_PACKED_BYTES
 
@@ -39,9 +39,9 @@ def check_message(body: bytes) -> None:
     deepseek.errors.TooLargeError: the message holds more than 200,000 fields. Expected: ...
     """
     num_fields = num_packed = 0
-    waiting = [(0, len(body), "request")]
-    while waiting:
-        start, stop, kind = waiting.pop()
+    pending = [(0, len(body), "request")]
+    while pending:
+        start, stop, kind = pending.pop()
         for number, begin, end in _iter_fields(body, start, stop):
             num_fields += 1
             if num_fields > MAX_FIELDS:
@@ -54,44 +54,48 @@ def check_message(body: bytes) -> None:
                 continue
             inner = _NESTED_MESSAGES.get((kind, number))
             if inner is not None:
-                waiting.append((begin, end, inner))
+                pending.append((begin, end, inner))
 
 
-def _iter_fields(body: bytes, at: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Number, begin and end of each field; up to the first that is none."""
-    while at < stop:
-        key, at = _read_varint(body, at, stop)
+def _iter_fields(body: bytes, position: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field between two bytes, up to the first that does not parse."""
+    while position < stop:
+        key, position = _read_varint(body, position, stop)
         number, wire_type = key >> 3, key & 7
         size = 0
         if wire_type == _VARINT:
-            begin = at
-            _, at = _read_varint(body, at, stop)
-            yield number, begin, min(at, stop)
+            begin = position
+            _, position = _read_varint(body, position, stop)
+            yield number, begin, min(position, stop)
             continue
         if wire_type == _LENGTH:
-            size, at = _read_varint(body, at, stop)
+            size, position = _read_varint(body, position, stop)
         elif wire_type in (_FIXED64, _FIXED32):
             size = 8 if wire_type == _FIXED64 else 4
-        yield number, at, min(stop, at + size)  # of a group the begin alone: what it holds follows as fields
-        at += size
+        yield (
+            number,
+            position,
+            min(stop, position + size),
+        )  # of a group the begin alone: what it holds follows as fields
+        position += size
 
 
-def _read_varint(body: bytes, at: int, stop: int) -> tuple[int, int]:
-    """A number and where it ends; of one without end what is there."""
-    found = shift = 0
-    while at < stop and shift < 70:
-        byte = body[at]
-        at += 1
-        found |= (byte & 127) << shift
+def _read_varint(body: bytes, position: int, stop: int) -> tuple[int, int]:
+    """The varint at `position`, and the byte after it. One that is cut off gives what is there."""
+    number = shift = 0
+    while position < stop and shift < 70:
+        byte = body[position]
+        position += 1
+        number |= (byte & 127) << shift
         if byte < 128:
             break
         shift += 7
-    return found, at
+    return number, position
 
 
-def _message_too_large_error(what: str) -> TooLargeError:
+def _message_too_large_error(content: str) -> TooLargeError:
     return TooLargeError(
-        f"the message holds {what}",
+        f"the message holds {content}",
         expected=f"at most {MAX_FIELDS:,} fields, and {MAX_PACKED_BYTES:,} whole numbers in typed contents",
         fix="send tensors as raw_input_contents, or the rows in several requests",
     )

@@ -1,0 +1,154 @@
+"""From a developed model of a table to its bundle: graph, parity, engine choice, evidence of search and explanation."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+
+from deepseek.automl import evidence
+from deepseek.automl.develop import DevelopedModel, search_report
+from deepseek.automl.pack import (
+    ChosenDecision,
+    FinishedRun,
+    TestFigures,
+    choose_decision,
+    pack_bundle,
+)
+from deepseek.automl.shipped import RunClock, ShipResult
+from deepseek.automl.tabular_run import TabularRun
+from deepseek.contracts import Figure, Float32, Float64, JsonObject
+from deepseek.data import make_card
+from deepseek.engines import Source, autotune, check_parity, export_onnx, open_engine
+from deepseek.engines.checks.edges import rows_with_missing_columns
+from deepseek.explain import explainer_for
+from deepseek.nn.model import Model
+from deepseek.train.candidates import FitData
+from deepseek.train.tabular.metrics import measure_figures
+
+PARITY_ROWS = 512
+EXPLAIN_ROWS = 100
+REFERENCE_ROWS = 200  # of the opt-in file of real training rows
+
+
+def write_tabular_bundle(run: TabularRun, developed: DevelopedModel, clock: RunClock) -> ShipResult:
+    """Export, check, measure and pack. CheckError when the exported graph or a stated limit does not hold."""
+    if run.options.progress:
+        run.options.progress("exporting, checking, explaining", 0.96)
+    return pack_bundle(finish_tabular(run, developed), clock)
+
+
+def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
+    """The exported model with its figures on the test rows, and the files and evidence of a table's bundle."""
+    data, options, model = run.data, run.options, developed.model
+    test = run.fit_data(data.test)
+    graph = export_onnx(model, test.features.shape[1])
+    source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
+    missing = rows_with_missing_columns(run.preprocessor)
+    parity = check_parity(model, graph, test.features, max_rows=PARITY_ROWS, missing=missing)
+    tuning = autotune(source, parity, test.features, budget_s=1.0)
+    held_out = developed.held_out
+    decision = choose_decision(
+        run.task, data.labels, held_out.target, developed.held_out_output, held_out.weight, options
+    )
+    test_figures = _measure_test_rows(run, developed, test, source)
+    documents: dict[str, object] = {
+        "card.json": make_card(data.development, run.kinds, options.target),
+        "example.json": run.preprocessor.example(),
+        "evidence/validation.json": _validation_report(run, developed),
+        "evidence/search.json": search_report(developed),
+        "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
+        "evidence/explanation.json": explanation_report(run, model, test.features),
+        **_group_reports(run, test_figures, decision),
+    }
+    files = {**model.to_files(), "model.onnx": graph, "preprocess.json": run.preprocessor.to_bytes()}
+    if options.reference:
+        files["reference.parquet"] = _reference_rows(run)
+    counts = {label: int(np.sum(test.target == index)) for index, label in enumerate(data.labels)}
+    return FinishedRun(
+        data=data, options=options, kinds=run.kinds, warnings=run.warnings, model=_model_name(developed),
+        num_trials=len(developed.trials), lineage={"trials": len(developed.trials)}, inputs=run.preprocessor.inputs(),
+        engines=tuning.entries, decision=decision, test=test_figures,
+        files=files, documents=documents, metrics_details={"num_rows_by_label": counts} if data.labels else {},
+    )  # fmt: skip
+
+
+def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData, source: Source) -> TestFigures:
+    """Figures of the exported graph, which is what will be served, and of the baseline."""
+    with closing(open_engine("onnxruntime", source)) as engine:
+        output = engine.score(test.features).output.astype(np.float64)
+    baseline_output = developed.baseline.score(test.features).output.astype(np.float64)
+
+    def measure(answers: Float64) -> dict[str, Figure]:
+        return measure_figures(run.task, test.target, answers, test.weight, seed=run.options.seed)
+
+    name = "HistGradientBoosting with its defaults, the same rows"
+    return TestFigures(test.target, output, measure(output), measure(baseline_output), name)
+
+
+def explanation_report(run: TabularRun, model: Model, features: Float32) -> JsonObject:
+    """How explanations of this model are made and how exactly they add up, on test rows spread evenly."""
+    rows = np.unique(np.linspace(0, len(features) - 1, min(EXPLAIN_ROWS, len(features))).round().astype(np.int64))
+    attribution = explainer_for(model, run.preprocessor.owners()).explain(features[rows])
+    importance = np.abs(attribution.values).mean(axis=0)
+    order = np.argsort(-importance, kind="stable")
+    return {
+        "method": attribution.method,
+        "scale": attribution.scale,
+        "target": attribution.target,
+        "num_rows": len(rows),
+        "max_residual": float(np.abs(attribution.residual).max()),
+        "importance": {attribution.names[i]: float(importance[i]) for i in order},
+    }
+
+
+def _validation_report(run: TabularRun, developed: DevelopedModel) -> JsonObject:
+    """Figures on the held-out rows, by models that had not seen them; the blend and its calibration were chosen on
+    them."""
+    held_out, seed = developed.held_out, run.options.seed
+    ours = measure_figures(run.task, held_out.target, developed.held_out_output, held_out.weight, seed=seed)
+    baseline = measure_figures(run.task, held_out.target, developed.baseline_output, held_out.weight, seed=seed)
+    return {
+        "num_rows": len(held_out.target),
+        "metrics": evidence.figures_to_dict(ours),
+        "baseline": evidence.figures_to_dict(baseline),
+        "note": "the blend, its calibration and the threshold were chosen on these rows",
+    }
+
+
+def _group_reports(run: TabularRun, test: TestFigures, decision: ChosenDecision) -> dict[str, object]:
+    """Evidence by segment and by group, where the options ask for it, by path in the bundle."""
+    options, data, reports = run.options, run.data, dict[str, object]()
+    if options.segments:
+        segments = evidence.segment_figures(run.task, data.test, options.segments, test.target, test.output)
+        reports["evidence/segments.json"] = evidence.segments_to_dict(segments)
+    if options.fairness:
+        decided = decision.classes(run.task, data.labels, test.output)
+        fairness = evidence.fairness_gaps(run.task, data.test, options.fairness, test.target, test.output, decided)
+        reports["evidence/fairness.json"] = fairness.to_dict()
+    return reports
+
+
+def _model_name(developed: DevelopedModel) -> str:
+    """'xgboost', or the families of a blend by falling weight: 'blend of extra_trees, mlp'."""
+    weights: dict[str, float] = {}
+    for trial, weight in zip(developed.blend.trials, developed.blend.weights, strict=True):
+        weights[trial.family] = weights.get(trial.family, 0.0) + weight
+    families = sorted(weights, key=lambda family: -weights[family])
+    return families[0] if len(families) == 1 else "blend of " + ", ".join(families)
+
+
+def _reference_rows(run: TabularRun) -> bytes:
+    """A seeded sample of real training rows: the columns that the model reads, so no target, weight or identifier."""
+    import io
+
+    from deepseek.extras import need
+
+    pa, parquet = need("pyarrow", extra="tabular"), need("pyarrow.parquet", extra="tabular")
+    pick = np.random.default_rng(run.options.seed).permutation(run.data.development.num_rows)[:REFERENCE_ROWS]
+    inputs = {column.name for column in run.preprocessor.columns}
+    development = run.data.development
+    rows = development.take(np.sort(pick)).drop([name for name in development.names if name not in inputs])
+    sink = io.BytesIO()
+    parquet.write_table(pa.table({name: pa.array(v, from_pandas=True) for name, v in rows.columns.items()}), sink)
+    return sink.getvalue()

@@ -1,0 +1,234 @@
+"""What a check of drafts has given, as typed records and as the JSON document of cite.schema.json.
+
+    report = cite_drafts([draft_of(text)], Index(corpus))     # document.py
+    report.documents[0].cited.sentences[0].status             # typed fields
+    report["sentences"][0]["status"]                          # the same, as the JSON document has it
+
+One draft is of the kind "text", and its fields stand at the top of the document; several are a "batch".
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from deepseek.citations.corpus.corpus import Corpus
+from deepseek.citations.corpus.drafts import Draft, SkippedFile
+from deepseek.citations.support.citing import CiteOptions
+from deepseek.citations.support.results import STATUSES, Citation, CitedSentence, CitedText, Status
+from deepseek.contracts import JsonObject
+from deepseek.results import Result
+from deepseek.version import __version__
+
+FORMAT = 1  # of the document; fields are added to it, never renamed
+#: Letters of a clause that are kept before and behind a quote.
+CONTEXT_CHARS = 240
+MAX_MOST_CITED = 20  # articles of a batch
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteContext:
+    """What stands in a clause around a quote."""
+
+    before: str  # at most CONTEXT_CHARS
+    after: str
+    clause_letters: int  # of the whole clause
+
+
+@dataclass(frozen=True, slots=True)
+class LawUse:
+    """A law that is cited."""
+
+    law: str
+    version: str
+    num_sentences: int  # that it supports
+    num_articles: int  # of it that are cited
+
+
+@dataclass(frozen=True, slots=True)
+class ArticleUse:
+    """An article that is cited in a batch."""
+
+    law: str
+    article: str
+    version: str
+    num_sentences: int  # that it supports
+    num_documents: int  # in which it is cited
+
+
+@dataclass(frozen=True, slots=True)
+class CitedDocument:
+    """One draft that was checked."""
+
+    draft: Draft
+    cited: CitedText
+    corpus: Corpus
+
+    def context(self, citation: Citation) -> QuoteContext:
+        """What stands in the clause before and behind the quote, and how long the clause is."""
+        text = self.corpus[citation.id].text
+        start, end = citation.quote_start, citation.quote_end
+        return QuoteContext(text[max(0, start - CONTEXT_CHARS) : start], text[end : end + CONTEXT_CHARS], len(text))
+
+    def numbered(self) -> Iterator[tuple[int, CitedSentence]]:
+        """The sentences with their numbers, from 1."""
+        return enumerate(self.cited.sentences, 1)
+
+    def to_dict(self) -> JsonObject:
+        """Its part of the document; what all drafts share (corpus, scorer, retrieval, threshold) is not in it."""
+        cited = self.cited.to_dict()
+        shared = ("corpus", "scorer", "threshold", "retrieval")
+        return {
+            "name": self.draft.name,
+            "sha256": self.draft.sha256,
+            "num_bytes": self.draft.num_bytes,
+            **{name: value for name, value in cited.items() if name not in shared},
+            "sentences": [
+                {
+                    "number": number,
+                    **entry,
+                    "citations": [
+                        {**citation, **asdict(self.context(source))}
+                        for citation, source in zip(entry["citations"], sentence.citations, strict=True)
+                    ],
+                }
+                for (number, sentence), entry in zip(self.numbered(), cited["sentences"], strict=True)
+            ],
+            "laws": [asdict(law) for law in count_laws(self.cited.sentences)],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """A sentence that a person has to look at."""
+
+    document: int  # index of its document, from 0
+    number: int  # of the sentence, from 1
+    sentence: CitedSentence
+
+    def to_dict(self) -> JsonObject:
+        sentence = self.sentence
+        return {
+            "document": self.document, "number": self.number, "status": sentence.status, "text": sentence.text,
+            "reason": sentence.reason, "reason_zh": sentence.reason_zh,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """By what the sentences were judged, and how to do it again."""
+
+    options: CiteOptions
+    generator: str | None
+    versions: dict[str, str]  # of the packages that took part
+    date: str
+    seconds: float
+    command: str
+
+    def to_dict(self, cited: CitedText) -> JsonObject:
+        """With what a checked text says of the corpus and of how it was judged."""
+        options = self.options
+        return {
+            "corpus_digest": cited.corpus.digest, "num_clauses": cited.corpus.num_clauses,
+            "embedders": list(cited.retrieval[1:]), "scorer": cited.scorer, "threshold": cited.threshold,
+            "generator": self.generator,
+            "options": {name: getattr(options, name) for name in ("num_articles", "num_citations", "margin")},
+            "versions": {"deepseek": __version__, "python": platform.python_version()} | self.versions,
+            "date": self.date, "seconds": self.seconds, "command": self.command,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CitationReport(Result):
+    """All drafts of one check. It reads like its JSON document, too: report["num_supported"]."""
+
+    documents: tuple[CitedDocument, ...]
+    provenance: Provenance
+    kind: Literal["text", "batch"]
+    skipped: tuple[SkippedFile, ...] = ()  # files that were left out
+
+    @property
+    def common(self) -> CitedText:
+        """The first text, for what all of them share: corpus, scorer, threshold, retrieval."""
+        return self.documents[0].cited
+
+    @property
+    def sentences(self) -> list[CitedSentence]:
+        """The sentences of all drafts."""
+        return [sentence for document in self.documents for sentence in document.cited.sentences]
+
+    def count(self, status: Status) -> int:
+        """How many sentences of all drafts have this status."""
+        return sum(document.cited.count(status) for document in self.documents)
+
+    @property
+    def num_sentences(self) -> int:
+        return sum(len(document.cited.sentences) for document in self.documents)
+
+    def laws(self) -> list[LawUse]:
+        """The laws that are cited, the one that supports most sentences first."""
+        return count_laws(self.sentences)
+
+    def most_cited(self) -> list[ArticleUse]:
+        """The articles that support most sentences, at most MAX_MOST_CITED."""
+        uses: dict[tuple[str, str, str], tuple[set[tuple[int, int]], set[int]]] = {}
+        for index, document in enumerate(self.documents):
+            for number, sentence in document.numbered():
+                for citation in sentence.citations:
+                    article = (citation.law, citation.article, citation.version)
+                    sentences, documents = uses.setdefault(article, (set(), set()))
+                    sentences.add((index, number))
+                    documents.add(index)
+        articles = [
+            ArticleUse(*article, len(sentences), len(documents)) for article, (sentences, documents) in uses.items()
+        ]
+        return sorted(articles, key=lambda use: -use.num_sentences)[:MAX_MOST_CITED]
+
+    def review(self) -> list[ReviewItem]:
+        """The sentences that are not simply supported, in their order."""
+        return [
+            ReviewItem(index, number, sentence)
+            for index, document in enumerate(self.documents)
+            for number, sentence in document.numbered()
+            if sentence.status != "supported"
+        ]
+
+    def to_dict(self) -> JsonObject:
+        """The document of cite.schema.json, which --json prints."""
+        cited = self.common.to_dict()
+        common = {name: cited[name] for name in ("corpus", "scorer", "threshold", "retrieval")}
+        documents = [document.to_dict() for document in self.documents]
+        body = documents[0] if self.kind == "text" else self._batch() | {"documents": documents}
+        return (
+            {"format": FORMAT, "kind": self.kind} | body | common | {"provenance": self.provenance.to_dict(self.common)}
+        )
+
+    def _batch(self) -> JsonObject:
+        """What a batch says beside its documents."""
+        return {
+            "num_documents": len(self.documents), "num_sentences": self.num_sentences,
+            **{f"num_{status}": self.count(status) for status in STATUSES},
+            "partial": any(document.cited.is_partial for document in self.documents),
+            "skipped": [asdict(file) for file in self.skipped],
+            "laws": [asdict(law) for law in self.laws()],
+            "most_cited": [asdict(article) for article in self.most_cited()],
+            "review": [item.to_dict() for item in self.review()],
+        }  # fmt: skip
+
+    def summary(self) -> str:
+        """How many of the sentences hold, in one line."""
+        return f"{self.count('supported'):,} of {self.num_sentences:,} sentences supported"
+
+
+def count_laws(sentences: Iterable[CitedSentence]) -> list[LawUse]:
+    """The laws that sentences cite, the one that supports most of them first."""
+    uses: dict[tuple[str, str], tuple[set[int], set[str]]] = {}
+    for index, sentence in enumerate(sentences):
+        for citation in sentence.citations:
+            supported, articles = uses.setdefault((citation.law, citation.version), (set(), set()))
+            supported.add(index)
+            articles.add(citation.article)
+    laws = [LawUse(*law, len(supported), len(articles)) for law, (supported, articles) in uses.items()]
+    return sorted(laws, key=lambda use: -use.num_sentences)

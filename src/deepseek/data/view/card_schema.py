@@ -1,0 +1,87 @@
+"""The JSON of a data card: make_card() and make_media_card() write it; pages, terminals and drift checks read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+#: A fact summed up over files: {"min", "median", "max"} of numbers, or how many files have each word.
+FactSummary = Mapping[str, float]
+
+
+class Histogram(TypedDict):
+    edges: list[float] | list[str]  # (B + 1,), rising: numbers, or moments in ISO form
+    counts: list[int]  # (B,)
+
+
+class LevelCount(TypedDict):
+    level: str
+    num_rows: int
+
+
+class CopyGroup(TypedDict):
+    """Rows whose files hold the same bytes. `rows` are the first ones."""
+
+    num_rows: int
+    rows: list[int]
+
+
+class Copies(TypedDict):
+    num_groups: int
+    num_rows: int
+    groups: list[CopyGroup]  # the first ones
+
+
+class BrokenFile(TypedDict):
+    """A value that cannot be read."""
+
+    row: int
+    value: str  # the name in the table, cut
+    code: str
+    message: str
+    expected: str
+    fix: str
+
+
+class ColumnFigures(TypedDict, total=False):
+    """What is known of a column by its kind."""
+
+    # numbers and moments; moments are in ISO form, and have no mean and no std
+    min: float | str
+    max: float | str
+    mean: float
+    std: float
+    quantiles: dict[str, float] | dict[str, str]  # by share: "0.01", "0.5"
+    histogram: Histogram
+    # categories and classes
+    levels: list[LevelCount]  # the most frequent first
+    num_other: int  # rows of levels that are not listed
+    # files
+    num_there: int
+    num_missing: int
+    num_broken: int
+    broken: list[BrokenFile]  # the first ones
+    copies: Copies
+    # files and texts
+    facts: dict[str, FactSummary]
+
+
+class ColumnCard(ColumnFigures):
+    """One column of a table."""
+
+    name: str
+    type: str  # of table.ColumnType, or "file"
+    kind: str
+    missing_share: float  # 0..1
+    num_distinct: NotRequired[int]  # not of files
+
+
+class DataCard(TypedDict):
+    """A table. Only a card of files has num_files and num_broken."""
+
+    version: int
+    num_rows: int
+    target: str | None
+    columns: list[ColumnCard]
+    num_files: NotRequired[int]
+    num_broken: NotRequired[int]
