@@ -52,7 +52,7 @@ def test_the_python_functions_are_the_verbs(loans: Bundle, capsys: pytest.Captur
     import deepseek as ds
 
     assert told(capsys, "verify", loans.path)[1] == ds.verify(loans.path)
-    assert told(capsys, "inspect", loans.path)[1] == json.loads(json.dumps(ds.inspect(loans.path)))
+    assert told(capsys, "inspect", loans.path)[1] == json.loads(json.dumps(ds.inspect(loans.path).to_dict()))
     (loans.path / "model.onnx").write_bytes(b"other")
     assert ds.verify(str(loans.path)) == {"ok": False, "problems": told(capsys, "verify", loans.path)[1]["problems"]}
 

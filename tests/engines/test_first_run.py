@@ -70,9 +70,9 @@ def test_an_onnx_file_that_never_answers_is_refused_with_words(tmp_path: Path) -
 
 def test_limits_hold_within_and_travel_as_plain_values() -> None:
     limits = FirstRunLimits(2.0, 1 << 30)
-    with use_limits_of({"first_run": limits.to_dict()}):
+    with use_limits_of(limits.to_dict()):
         assert current_limits() == limits
-    with use_limits_of({}):
+    with use_limits_of(None):
         assert current_limits() == FirstRunLimits()
     for seconds, memory_bytes in ((0.0, 1 << 30), (1e9, 1 << 30), (1.0, 5)):
         with pytest.raises(InputError, match="the first run may take"):

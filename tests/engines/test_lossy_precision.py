@@ -98,7 +98,7 @@ def asked() -> Iterator[list[str]]:
 
 def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: Path) -> None:
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2)
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2).to_dict()
     table = {row["kind"]: row for row in found["table"]}
     assert {"onnxruntime", "torch", "torch-bf16", "onnxruntime-int8"} <= set(table)
     row = table["onnxruntime-int8"]
@@ -113,7 +113,9 @@ def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: 
 
 def test_a_tight_gate_lets_nothing_lossy_pass(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.onnx"
-    found = measure_lossy_engines(bundle, TIGHT, rows=csv_of(tmp_path / "rows.csv", 1), int8_file=copy, budget_s=0.5)
+    found = measure_lossy_engines(
+        bundle, TIGHT, rows=csv_of(tmp_path / "rows.csv", 1), int8_file=copy, budget_s=0.5
+    ).to_dict()
     assert {row["kind"] for row in found["table"] if row["passes"]} >= {"onnxruntime"}
     assert not {row["kind"] for row in found["table"] if row["passes"]} & LOSSY_KINDS
     assert not {kind for kind, _ in found["engines"]} & LOSSY_KINDS
@@ -131,7 +133,7 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
 
     monkeypatch.setattr(Int8Engine, "score", without_zeros)
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1)
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=0.1).to_dict()
     (row,) = (row for row in found["table"] if row["kind"] == "onnxruntime-int8")
     assert (row["passes"], row["says"]) == (False, "zero: output is not finite")
 
@@ -139,8 +141,8 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
 @pytest.mark.parametrize("given", [None, 5])
 def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: Path, tmp_path: Path) -> None:
     rows = None if given is None else csv_of(tmp_path / "rows.csv", 1, given)
-    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx")
-    assert found["engines"] == [("onnxruntime", 1)]
+    found = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx").to_dict()
+    assert found["engines"] == [["onnxruntime", 1]]
     assert "give --lossy-rows" in found["table"][0]["says"]
 
 
@@ -153,7 +155,7 @@ def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
         assert choose_lossy_engines(runtime, LOOSE, rows, cache) == first
         assert len(asked) == 1
         assert first.int8 is not None
-        spec = {"path": str(bundle), "digest": runtime.manifest.digest, "gated": first.to_spec()}
+        spec = {"path": str(bundle), "digest": runtime.manifest.digest, "lossy": first.to_dict()}
         features = runtime.prepare_table(read_table(rows.path)).features
         opened = ServedTable.open(spec)
         apart = np.abs(opened.run({"features": features})["output"] - runtime.score(features).output).max()

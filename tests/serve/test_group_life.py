@@ -20,7 +20,9 @@ import pytest
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, IntegrityError
 from deepseek.serve.repository.channel import Channel, PeerGoneError
+from deepseek.serve.repository.deployment import OpenedModel
 from deepseek.serve.repository.group_sync import GroupDeployment
+from deepseek.serve.repository.output_compatibility import OutputSignature
 from support.rows.versions import damaged, other_version
 from support.servers.serving import Server, children, started, until
 
@@ -255,7 +257,7 @@ def fails() -> Any:
     raise IntegrityError("a byte has changed", expected="those of its maker", fix="copy it again")
 
 
-OPENED = ["9", "sha256:1", {"task": "binary"}]
+OPENED = OpenedModel("9", "sha256:1", OutputSignature("binary"))
 
 
 def opened_by(*members: Member) -> Any:
@@ -287,7 +289,7 @@ def test_when_one_cannot_open_a_version_all_close_it_and_the_error_is_told_as_it
 
 
 def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> None:
-    members = Member(lambda: OPENED), Member(lambda: ["9", "sha256:2", {}])
+    members = Member(lambda: OPENED), Member(lambda: OpenedModel("9", "sha256:2", OutputSignature("binary")))
     with pytest.raises(CheckError, match="the same version"):
         opened_by(*members)
     assert [member.asked for member in members] == [["open", "close"]] * 2
@@ -296,7 +298,7 @@ def test_when_the_folder_changed_between_two_front_ends_nobody_serves_it() -> No
 def test_one_that_died_meanwhile_does_not_count_unless_nobody_is_left() -> None:
     dead = Member(None)
     dead.end()
-    assert opened_by(Member(lambda: OPENED), dead) == tuple(OPENED)
+    assert opened_by(Member(lambda: OPENED), dead) == OPENED
     dead = Member(None)
     dead.end()
     with pytest.raises(DrainingError, match="no front end lives"):

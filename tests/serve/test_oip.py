@@ -18,7 +18,7 @@ from deepseek.errors import InputError
 from deepseek.serve import create_app
 from deepseek.serve.core.errors import oip_error_body, wants_oip_error
 from deepseek.serve.protocols import oip
-from deepseek.serve.repository.protocol import list_repository
+from deepseek.serve.repository.protocol import IndexEntry, list_repository
 
 INFER = "/v2/models/loans/infer"
 COLUMNS: list[dict[str, Any]] = [
@@ -181,7 +181,7 @@ def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str
         ("label", "TYPE_STRING", [-1]), ("probabilities", "TYPE_FP32", [-1, 2]),
     ]  # fmt: skip
     assert asyncio.run(list_repository(models, None, ready=False)) == [
-        {"name": name, "version": "1", "state": "READY", "reason": ""} for name in runtimes
+        IndexEntry(name, "1", "READY") for name in runtimes
     ]
 
 

@@ -27,7 +27,7 @@ class MonotoneSplineModel:
 
     def supports(self, data: FitData) -> bool:
         """Not many classes under a constraint: a margin that rises does not make its chance rise."""
-        return not (data.constrained and data.task == "multiclass") and len(_read(data)) > 0
+        return not (data.is_constrained and data.task == "multiclass") and len(_read(data)) > 0
 
     def cost_s(self, data: FitData) -> float:
         return 1.0 + 2e-5 * STEPS * len(_read(data)) + 1e-6 * data.features.size

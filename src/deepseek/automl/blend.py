@@ -81,7 +81,7 @@ class Blend:
     margin: Float64  # (M, K) on the held-out rows, on the scale
 
     def held_out_output(self, held_out: FitData) -> Float64:
-        """Chances (M, C) or values (M, 1) of the held-out rows, before calibration."""
+        """Probabilities (M, C) or values (M, 1) of the held-out rows, before calibration."""
         return _output(self.margin, held_out, self.scale)
 
     def held_out_log_odds(self, floor: float) -> Float64:
@@ -117,7 +117,7 @@ def _drop_parts(blend: Blend, held_out: FitData, metric: MetricInfo, *, most: fl
 
     while len(blend.trials) > 1:
         lighter = [_drop_part(blend, trial, held_out, metric) for trial in blend.trials]
-        best = max((each for each in lighter if each.loss <= most), key=gain, default=blend)
+        best = max((candidate for candidate in lighter if candidate.loss <= most), key=gain, default=blend)
         if gain(best) <= 0:
             break
         blend = best

@@ -81,8 +81,8 @@ def select_blend(
     trials: Sequence[Trial], held_out: FitData, metric: MetricInfo, scale: MarginScale, seed: int
 ) -> Blend:
     """The blend, with its loss by `metric`, which is not above the yardstick's."""
-    for judge in (stabilize_metric(metric), metric):
-        blend = choose_blend(trials, held_out, judge, scale, seed=seed)
+    for criterion in (stabilize_metric(metric), metric):
+        blend = choose_blend(trials, held_out, criterion, scale, seed=seed)
         blend = replace(blend, loss=metric.loss(held_out.target, blend.held_out_output(held_out), held_out.weight))
         if blend.loss <= trials[0].loss:
             break
@@ -120,7 +120,7 @@ def _refit_blend(
         plain = blend.scale == "probability"
         share = weight * (1.0 if plain else trial.slope) / len(weights)
         link = "identity" if plain else trial.link
-        parts += [Part(trial.family, each, share, link, trial.floor) for each in weights]
+        parts += [Part(trial.family, arrays, share, link, trial.floor) for arrays in weights]
     return Model(
         task=data.task, labels=labels, scale=blend.scale, parts=tuple(parts),
         slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_share(data),
@@ -128,8 +128,8 @@ def _refit_blend(
 
 
 def smoothing_share(data: FitData) -> float:
-    """The least chance that N rows can speak for: as if one more had been seen, of each class an equal share (a rule of
-    succession). It bounds what one row that is unlike all others can cost."""
+    """The least probability that N rows can speak for: as if one more had been seen, of each class an equal share (a
+    rule of succession). It bounds what one row that is unlike all others can cost."""
     return 0.0 if data.task == "regression" else 1 / ((len(data.target) + 1) * data.num_classes)
 
 

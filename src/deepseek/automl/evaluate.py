@@ -200,7 +200,7 @@ def files_root(data: Any, files: str | Path | None) -> Path | None:
 def _outputs(
     runtime: Runtime | MultimodalRuntime, table: Table, root: Path | None, broken: BrokenPolicy, faults: list[Fault]
 ) -> Float32:
-    """(N, C) or (N, 1). `faults` is given what was masked."""
+    """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`."""
     if isinstance(runtime, MultimodalRuntime):
         return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
     starts = range(0, table.num_rows, CHUNK_ROWS)

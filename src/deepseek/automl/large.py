@@ -52,7 +52,7 @@ class RowSample:
         )
 
     def to_dict(self) -> dict[str, int]:
-        """For the evidence."""
+        """The entry "rows" of evidence/data.json."""
         return {"num_used": self.num_used, "num_rows": self.num_rows, "memory_bytes": self.memory_bytes}
 
 
@@ -93,8 +93,8 @@ def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -
             raise unknown_column_error(target, first.names, where=f"the data file {path}")
         if fitting < file.num_rows:
             draw = StratifiedDraw(fitting / file.num_rows, seed)
-            drawn = [first.take(draw.rows(first, target)), *(part.take(draw.rows(part, target)) for part in parts)]
-            table = concat(drawn, [path.name] * len(drawn))
+            samples = [first.take(draw.rows(first, target)), *(part.take(draw.rows(part, target)) for part in parts)]
+            table = concat(samples, [path.name] * len(samples))
             return table, RowSample(table.num_rows, file.num_rows, memory_bytes)
         num_rows = file.num_rows
     return read_table(path), RowSample(num_rows, num_rows, memory_bytes)

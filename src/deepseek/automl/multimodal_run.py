@@ -160,7 +160,7 @@ def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str]
 
 
 def _masking_warnings(decoded: DecodedSamples) -> list[str]:
-    """One for each column with files that could not be read."""
+    """A warning for each column with files that could not be read: how many, and the first one's fault."""
     return [
         f"{count} files in {name!r} could not be read and were masked; the first: "
         f"{next(fault.message for fault in decoded.faults if fault.column == name)}"
@@ -204,7 +204,7 @@ def _train(run: MultimodalRun) -> _TrainedModel:
 
     fit = fit_multimodal(
         run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
-        seed=options.seed, towers=run.encoders.towers, validated=report_epoch,
+        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch,
     )  # fmt: skip
     if options.progress:
         options.progress("exporting, checking", 0.92)
@@ -294,7 +294,7 @@ def _choose_config(
     start_s = time.process_time()
     fit_multimodal(
         run.preparer, run.decoded.arrays, learned, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
-        towers=run.encoders.towers,
+        towers=run.encoders.pretrained,
     )  # fmt: skip
     epoch_s = (time.process_time() - start_s) * len(fit_rows) / len(few)
     return replace(config, epochs=int(np.clip(0.8 * run.options.budget_s / max(epoch_s, 1e-3), *EPOCH_RANGE)))

@@ -105,7 +105,7 @@ class FinishedRun:
     model: str  # as a person calls it
     num_trials: int  # trials of the search, or epochs of a net
     lineage: JsonObject  # what the run adds to the options in bundle.json: {"trials"} or {"epochs"}
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input, ...]  # columns that a request may have
     engines: tuple[EngineEntry, ...]  # the first one answers single rows
     decision: ChosenDecision
     test: TestFigures

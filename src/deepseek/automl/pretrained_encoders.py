@@ -1,9 +1,9 @@
 """`ship --encoder`: what a person brings as the encoder of a column -> its shape, its weights and its reader.
 
-    brought = load_encoders({"report": "all-MiniLM", "ct": "resnet18:resnet18.safetensors"}, development,
-    trained=("ct",))
-    brought.towers                       # what fit_multimodal takes
-    brought.readers["report"]            # a TextReader with the folder's own tokenizer
+    specs = {"report": "all-MiniLM", "ct": "resnet18:resnet18.safetensors"}
+    encoders = load_encoders(specs, development, trained=("ct",))
+    encoders.pretrained                   # what fit_multimodal takes
+    encoders.readers["report"]            # a TextReader with the folder's own tokenizer
 
 A folder is a text model of Hugging Face (BERT, DistilBERT, RoBERTa), NAME:FILE an image net by the name that
 nn/pretrained_image.py knows and its weights as safetensors. Nothing is downloaded and no pickle is read.
@@ -24,7 +24,10 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:
-    from deepseek.nn.pretrained import PretrainedEncoders
+    from deepseek.data.media.text import TextReader
+    from deepseek.engines.text.source.architecture import Architecture, TensorNames
+    from deepseek.engines.text.source.weights import Weights
+    from deepseek.nn.pretrained import PretrainedEncoders, PretrainedEncoderShape
 
 MAX_TEXT_TOKENS = 128  # of a text that are read: attention costs by their square
 EncoderWeights = dict[str, Any]  # arrays or torch tensors by the names of nn.pretrained
@@ -35,14 +38,14 @@ IMAGE_SIDE_PX = 224  # pixels of a picture: what most image nets were trained on
 class UserEncoders:
     """Encoders by column."""
 
-    towers: PretrainedEncoders
-    readers: Mapping[str, Any] = field(default_factory=dict)  # of the texts
+    pretrained: PretrainedEncoders  # shapes and weights, by column
+    readers: Mapping[str, TextReader] = field(default_factory=dict)  # of the columns of texts
 
     def adapt(self, preparer: SamplePreparer) -> SamplePreparer:
         """Pictures in the size that their net was trained on."""
         media = tuple(
             replace(column, reader=replace(column.reader, size=(IMAGE_SIDE_PX, IMAGE_SIDE_PX)))
-            if column.kind == "image" and column.name in self.towers.shapes
+            if column.kind == "image" and column.name in self.pretrained.shapes
             else column
             for column in preparer.media
         )
@@ -79,8 +82,10 @@ def load_encoders(
     return UserEncoders(PretrainedEncoders(shapes, weights), readers)
 
 
-def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) -> tuple[Any, EncoderWeights, Any]:
-    """(PretrainedEncoderShape, weights, TextReader) of a Hugging Face folder."""
+def load_text_encoder(
+    folder: Path, texts: list[str], *, trained: bool = False
+) -> tuple[PretrainedEncoderShape, EncoderWeights, TextReader]:
+    """Shape, weights and reader of a text model in a Hugging Face folder. `texts`: those to fit the reader on."""
     from deepseek.data.media.text import TextReader
     from deepseek.engines.text.source.architecture import Architecture, TensorNames
     from deepseek.engines.text.source.folder import read_file
@@ -93,7 +98,7 @@ def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) 
     # it fits the model, or is refused
     TextTokenizer(folder, vocab_size=architecture.vocab_size, max_tokens=architecture.max_tokens)
     tokenizer = read_file(folder, TOKENIZER_FILE, limit=MAX_TOKENIZER_BYTES).decode()
-    reader = TextReader.given(
+    reader = TextReader.from_tokenizer(
         tokenizer, texts, most=min(MAX_TEXT_TOKENS, architecture.max_tokens), pad_id=architecture.pad_id
     )
     text = TextEncoderShape(
@@ -110,7 +115,7 @@ def load_text_encoder(folder: Path, texts: list[str], *, trained: bool = False) 
     )
 
 
-def _text_weights(architecture: Any, names: Any, tensors: Any) -> EncoderWeights:
+def _text_weights(architecture: Architecture, names: TensorNames, tensors: Weights) -> EncoderWeights:
     """The folder's tensors by the names of nn.pretrained.TextTower."""
     shapes = dict(names.shapes(architecture))
 
@@ -132,8 +137,8 @@ def _text_weights(architecture: Any, names: Any, tensors: Any) -> EncoderWeights
     return weights
 
 
-def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[Any, EncoderWeights]:
-    """(PretrainedEncoderShape, weights) of NAME:FILE."""
+def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[PretrainedEncoderShape, EncoderWeights]:
+    """Shape and weights of NAME:FILE, an image net. InputError for anything else."""
     from deepseek.nn.pretrained import PretrainedEncoderShape
     from deepseek.nn.pretrained_image import read_image_weights
 

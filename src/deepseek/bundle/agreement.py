@@ -11,18 +11,20 @@ nothing; whether it is complete is for who reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS, THRESHOLD_RANGE, Manifest, is_threshold
 from deepseek.bundle.paths import MANIFEST
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
 
 DECISION, MODEL, PREPROCESS, SAMPLES = "decision.json", "model.json", "preprocess.json", "samples.json"
 EXAMPLE, CONFIG = "example.json", "config.json"
 #: An example may stand for a missing number so, and other tools write what they like.
 _MAY_HOLD_NAN = frozenset([EXAMPLE, CONFIG])
 _ABSENT = object()
-Document = Mapping[str, Any]
 
 
 def find_contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> list[str]:
@@ -38,8 +40,8 @@ def find_contradictions(manifest: Manifest, read: Callable[[str], bytes]) -> lis
     return problems
 
 
-def _mismatch(name: str, what: str, said: object, expected: object) -> str:
-    return f"{name}: {what} is {repr(said)[:100]}, but {MANIFEST} says {repr(expected)[:100]}"
+def _mismatch(name: str, what: str, stated: object, expected: object) -> str:
+    return f"{name}: {what} is {repr(stated)[:100]}, but {MANIFEST} says {repr(expected)[:100]}"
 
 
 def _check_outputs(manifest: Manifest) -> Iterator[str]:
@@ -68,7 +70,7 @@ def _check_positive_class(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _check_decision(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_decision(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     threshold = document.get("threshold")
     if not (threshold is None or (_is_number(threshold) and is_threshold(threshold))):
         yield f"{DECISION}: threshold is {repr(threshold)[:100]}, where {THRESHOLD_RANGE} was expected"
@@ -78,8 +80,8 @@ def _check_decision(manifest: Manifest, document: Document) -> Iterator[str]:
     elif _threshold_or_half(threshold) != _threshold_or_half(manifest.threshold):
         yield _mismatch(DECISION, "threshold", threshold, manifest.threshold)
     rule = document.get("threshold_rule")
-    if isinstance(rule, dict) and (said := rule.get("value", _ABSENT)) is not _ABSENT and said != threshold:
-        yield f"{DECISION}: threshold_rule.value is {repr(said)[:100]}, but threshold is {repr(threshold)[:100]}"
+    if isinstance(rule, dict) and (stated := rule.get("value", _ABSENT)) is not _ABSENT and stated != threshold:
+        yield f"{DECISION}: threshold_rule.value is {repr(stated)[:100]}, but threshold is {repr(threshold)[:100]}"
     costs, size = document.get("costs"), len(manifest.labels)
     if isinstance(costs, list) and [_row_length(row) for row in costs] != [size] * max(size, 1):
         yield f"{DECISION}: costs is not a table of {size} rows and columns, one for each label in {MANIFEST}"
@@ -87,10 +89,10 @@ def _check_decision(manifest: Manifest, document: Document) -> Iterator[str]:
         yield f"{DECISION}: interval is given, but {MANIFEST} says {manifest.task!r}, which has none"
 
 
-def _check_model(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_model(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     for what, expected in (("task", manifest.task), ("labels", list(manifest.labels))):
-        if (said := document.get(what, _ABSENT)) is not _ABSENT and said != expected:
-            yield _mismatch(MODEL, what, said, expected)
+        if (stated := document.get(what, _ABSENT)) is not _ABSENT and stated != expected:
+            yield _mismatch(MODEL, what, stated, expected)
     calibration = document.get("calibration")
     num_margins = len(manifest.labels) if manifest.task == "multiclass" else 1
     if isinstance(calibration, dict) and isinstance(bias := calibration.get("bias"), list) and len(bias) != num_margins:
@@ -104,12 +106,12 @@ def _check_model(manifest: Manifest, document: Document) -> Iterator[str]:
             yield f"{MODEL}: parts[{index}].file is {repr(file)[:100]}, which another part reads, too"
 
 
-def _check_preprocess(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_preprocess(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     if SAMPLES not in manifest.files:
         yield from _check_inputs(PREPROCESS, manifest, document.get("columns"))
 
 
-def _check_samples(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_samples(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     media, table = document.get("media"), document.get("table")
     columns = table.get("columns") if isinstance(table, dict) else []
     if isinstance(media, list) and isinstance(columns, list):
@@ -120,33 +122,33 @@ def _check_inputs(name: str, manifest: Manifest, columns: object) -> Iterator[st
     """The columns of the preprocessing against the inputs that callers are told of."""
     if not isinstance(columns, list) or not all(isinstance(column, dict) for column in columns):
         return
-    said = [column.get("name") for column in columns]
+    stated = [column.get("name") for column in columns]
     expected = [column.name for column in manifest.inputs]
-    if said != expected:
-        yield _mismatch(name, "the list of columns", said, expected)
+    if stated != expected:
+        yield _mismatch(name, "the list of columns", stated, expected)
         return
-    for column, stated in zip(columns, manifest.inputs, strict=True):
-        if column.get("kind", stated.modality) != stated.modality:
-            yield _mismatch(name, f"the kind of {stated.name!r}", column["kind"], stated.modality)
+    for column, promised in zip(columns, manifest.inputs, strict=True):
+        if column.get("kind", promised.modality) != promised.modality:
+            yield _mismatch(name, f"the kind of {promised.name!r}", column["kind"], promised.modality)
 
 
-def _check_example(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_example(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     unknown = sorted(document.keys() - {column.name for column in manifest.inputs})
     if unknown:
         yield f"{EXAMPLE}: it has a value for {unknown[0][:100]!r}, which is none of the inputs in {MANIFEST}"
 
 
-def _check_config(manifest: Manifest, document: Document) -> Iterator[str]:
+def _check_config(manifest: Manifest, document: JsonObject) -> Iterator[str]:
     """The labels of a text model, as its own tools write them."""
     names = document.get("id2label")
     if manifest.labels and isinstance(names, dict):
-        said = [names.get(str(index)) for index in range(len(names))]
-        if said != list(manifest.labels):
-            yield _mismatch(CONFIG, "id2label", said, list(manifest.labels))
+        stated = [names.get(str(index)) for index in range(len(names))]
+        if stated != list(manifest.labels):
+            yield _mismatch(CONFIG, "id2label", stated, list(manifest.labels))
 
 
 def _threshold_or_half(threshold: float | None) -> float:
-    """What is decided by where none is stated."""
+    """The threshold, or the half by which is decided where none is stated."""
     return 0.5 if threshold is None else threshold
 
 
@@ -158,7 +160,7 @@ def _row_length(row: object) -> int:
     return len(row) if isinstance(row, list) else -1
 
 
-_CHECKS: Mapping[str, Callable[[Manifest, Document], Iterator[str]]] = {
+_CHECKS: Mapping[str, Callable[[Manifest, JsonObject], Iterator[str]]] = {
     DECISION: _check_decision,
     MODEL: _check_model,
     PREPROCESS: _check_preprocess,

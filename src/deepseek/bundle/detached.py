@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
+from deepseek.bundle.report import VerificationReport
 from deepseek.bundle.sign import (
     MAX_SIGNATURE_BYTES,
     SignedNames,
@@ -25,7 +25,7 @@ MAX_SIGNED_FILE_BYTES = 1 << 28
 
 
 def signature_path(path: Path) -> Path:
-    """Where the signature of a file stands."""
+    """The path of the signature of a file: FILE.sig."""
     return path.with_name(f"{path.name}.sig")
 
 
@@ -38,18 +38,19 @@ def sign_file(path: Path, key: Path) -> Path:
     return out
 
 
-def file_verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
-    """As verification() of a bundle: {"ok", "problems"}, and where all is well {"digest", "signature", "num_files"}.
-    The digest is the sha256 of the file. A file without a signature is a problem: nothing else says what it should be.
+def file_verification(path: Path | str, *, key: Path | str | None = None) -> VerificationReport:
+    """As verification() of a bundle; the digest is the sha256 of the file. `key`: the public key that must have signed.
+
+    A file without a signature is a problem: nothing else says what it should be.
     """
     path = Path(path)
     public = None if key is None else load_public_key(Path(key))
-    content, beside = _read_content(path), signature_path(path)
-    of = SignedNames(path.name, beside.name, "file")
+    content, signature_file = _read_content(path), signature_path(path)
+    of = SignedNames(path.name, signature_file.name, "file")
     signature = None
-    if beside.is_file():
+    if signature_file.is_file():
         signature = read_bounded(
-            beside, MAX_SIGNATURE_BYTES, what="a signature", smaller="take the one that was made with the file"
+            signature_file, MAX_SIGNATURE_BYTES, what="a signature", smaller="take the one that was made with the file"
         )
     try:
         if public is not None:
@@ -57,13 +58,10 @@ def file_verification(path: Path | str, *, key: Path | str | None = None) -> dic
         elif signature is not None:
             check_own_signature(content, signature, of)
         else:
-            return {"ok": False, "problems": [f"{beside.name} is missing: the file is not signed"]}
+            return VerificationReport((f"{signature_file.name} is missing: the file is not signed",))
     except IntegrityError as error:
-        return {"ok": False, "problems": [str(error)]}
-    return {
-        "ok": True, "problems": [], "digest": hashlib.sha256(content).hexdigest(),
-        "signature": "not checked" if public is None else "good", "num_files": 1,
-    }  # fmt: skip
+        return VerificationReport((str(error),))
+    return VerificationReport((), hashlib.sha256(content).hexdigest(), "not checked" if public is None else "good", 1)
 
 
 def _read_content(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """Reads a bundle's folder without ever following a link out of it.
 
     with Folder(path) as folder:
-        names, problems = folder.listing()
+        sizes, folders, problems = folder.list_files()
         data = folder.read("weights/part-0.safetensors")
 
 The folder is opened once and everything is reached from there, one part of the path after another, so that a folder
@@ -96,7 +96,7 @@ class Folder:
         with self.open(name) as (file, _):
             return file.read(limit)
 
-    def listing(self) -> tuple[dict[str, int], set[str], list[str]]:
+    def list_files(self) -> tuple[dict[str, int], set[str], list[str]]:
         """Sizes of all plain files by path, all folders, and in words whatever is neither."""
         sizes: dict[str, int] = {}
         folders: set[str] = set()

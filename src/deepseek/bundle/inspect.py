@@ -6,33 +6,28 @@ inspect_bundle("loans")["metrics"]["auc"]      {"value": 0.884, "low": 0.871, "h
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.read import Bundle, open_bundle
+from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
 
 METRICS_FILE = "evidence/metrics.json"
 
 
-def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> dict[str, Any]:
-    """The object that `inspect --json` prints: {"bundle", what bundle.json holds, "metrics", "baseline", "size_bytes",
-    "signature"}. Files are checked by name; verification() checks every byte. `key` (a public key) must have signed it.
-    """
-    opened = open_bundle(path, key=None if key is None else Path(key))
-    metrics, baseline = read_figures(opened)
-    return {
-        "bundle": str(path),
-        **opened.manifest.to_dict(),
-        "metrics": metrics,
-        "baseline": baseline,
-        "size_bytes": opened.size_bytes,
-        "signature": opened.signature,
-    }
+def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> BundleReport:
+    """What a bundle holds, as the object that `inspect --json` prints. Files are checked by name; verification() checks
+    every byte. `key`: the public key that must have signed it."""
+    bundle = open_bundle(path, key=None if key is None else Path(key))
+    metrics, baseline = read_figures(bundle)
+    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature)
 
 
-def read_figures(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
     """The measured figures in the evidence, ours and the baseline's; empty when there are none."""
     if not bundle.has(METRICS_FILE):
         return {}, {}
@@ -47,7 +42,8 @@ def read_figures(bundle: Bundle) -> tuple[dict[str, Any], dict[str, Any]]:
         ) from error
 
 
-def _complete_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_figures(figures: JsonObject) -> Figures:
+    """The figures that have a value and both ends of its interval, without whatever else stands beside these."""
     names = ("value", "low", "high")
     return {
         metric: {name: figure[name] for name in names}

@@ -17,11 +17,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from deepseek.bundle.fields import parse_value, reject_constant
 from deepseek.bundle.paths import MANIFEST, paths_problem
 from deepseek.errors import InputError, IntegrityError, TooLargeError
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
 
 FORMAT = 2
 MAX_MANIFEST_BYTES = 2**20
@@ -79,7 +82,7 @@ class Lineage:
 
     parent: str | None = None  # digest of the bundle that this one was made from
     data: str | None = None  # sha256 of the content of the training table
-    config: dict[str, Any] = field(default_factory=dict)  # every knob that was set
+    config: dict[str, Any] = field(default_factory=dict)  # every setting, by name; JSON of any shape
     seed: int = 0
     versions: dict[str, str] = field(default_factory=dict)  # packages that made it
 
@@ -96,7 +99,7 @@ class Manifest:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     labels: tuple[str, ...] = ()  # the classes in order; none for regression
-    threshold: float | None = None  # the positive class is answered from this chance on; binary only
+    threshold: float | None = None  # the positive class is answered from this probability on; binary only
     engines: tuple[EngineEntry, ...] = ()
     lineage: Lineage = field(default_factory=Lineage)
     files: dict[str, str] = field(default_factory=dict)  # path to sha256, without bundle.json and bundle.sig
@@ -135,15 +138,15 @@ class Manifest:
         return cls.from_dict(top)
 
     @classmethod
-    def from_dict(cls, top: Mapping[str, Any]) -> Manifest:
+    def from_dict(cls, top: JsonObject) -> Manifest:
         """Check every field. InputError names the one that does not fit."""
         manifest: Manifest = parse_value(cls, dict(top), MANIFEST)
         _check_manifest(manifest)
         return manifest
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it, without the seal."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+    def to_dict(self) -> JsonObject:
+        """The object that bundle.json holds, in JSON's own types and without the seal."""
+        plain: JsonObject = json.loads(json.dumps(dataclasses.asdict(self)))
         return plain
 
     def model_digest(self) -> str:
@@ -164,7 +167,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def canonical_json(value: Mapping[str, Any]) -> bytes:
+def canonical_json(value: JsonObject) -> bytes:
     """The one way in which an object is written: equal objects, equal bytes.
 
     >>> canonical_json({"b": 1, "a": "风险"}).decode()
@@ -173,7 +176,7 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def decode_object(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
+def decode_object(data: bytes, name: str = MANIFEST) -> JsonObject:
     """The JSON object in `data`, or IntegrityError that names the file."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_FIX_DAMAGED)
@@ -188,7 +191,7 @@ def decode_object(data: bytes, name: str = MANIFEST) -> dict[str, Any]:
     return top
 
 
-def check_format(top: Mapping[str, Any]) -> None:
+def check_format(top: JsonObject) -> None:
     """InputError unless the manifest is of the format that this version reads."""
     format_number = top.get("format")
     if not isinstance(format_number, int) or isinstance(format_number, bool) or format_number < 1:
@@ -234,7 +237,7 @@ def check_name(text: str, field_name: str = "name") -> None:
 
 
 def is_threshold(value: float | None) -> bool:
-    """Whether a chance can be compared with `value`. One that no chance reaches is a little above 1
+    """Whether a probability can be compared with `value`. One that no probability reaches is a little above 1
     (train/tabular/decide.py).
 
     >>> is_threshold(None), is_threshold(0.0), is_threshold(1.0000001), is_threshold(9.0)
@@ -248,7 +251,7 @@ def is_sha256(text: object) -> bool:
 
 
 def _check_manifest(manifest: Manifest) -> None:
-    """What the types alone do not say."""
+    """InputError for what the types alone do not exclude: names, hashes, labels, counts."""
     check_file_table(manifest.files)
     check_name(manifest.name, "name")
     check_name(manifest.version, "version")

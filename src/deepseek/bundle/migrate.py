@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.folder import Folder
@@ -26,26 +26,30 @@ from deepseek.bundle.place import is_vacant
 from deepseek.bundle.read import compare_with_listing, content_problems, read_manifest_bytes
 from deepseek.bundle.write import fill_manifest, write_bundle
 from deepseek.errors import InputError, IntegrityError
+from deepseek.results import Result
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class OldBundle:
     """A whole bundle in memory: the manifest as plain JSON, without hashes, and the files."""
 
-    manifest: Mapping[str, Any]
+    manifest: JsonObject
     files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationStep:
-    """From one format to the next."""
+    """How a bundle of one format becomes one of the next."""
 
-    says: str
+    change: str  # what is changed, in words
     run: Callable[[OldBundle], OldBundle]
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationResult:
+@dataclass(frozen=True, slots=True, eq=False)
+class MigrationResult(Result):
     """What was done, or with dry_run what would be."""
 
     source: Path
@@ -57,6 +61,15 @@ class MigrationResult:
     parent: str  # what lineage.parent says: the digest of the old bundle or, before there was one, bundle.json's sha256
     was_signed: bool
     written: bool
+
+    def to_dict(self) -> JsonObject:
+        """The object that `migrate --json` prints."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+    def summary(self) -> str:
+        """What was changed, in words."""
+        return "; ".join(self.changes) or f"{self.source} is of format {self.to_format} already"
 
 
 def migrate_bundle(
@@ -89,13 +102,13 @@ def migrate_bundle(
     manifest = fill_manifest(Manifest.from_dict({**old.manifest, "format": FORMAT, "lineage": lineage}), old.files)
     if not dry_run:
         write_bundle(target, manifest, old.files, key=key)
-    changes = tuple(step.says for step in steps)
+    changes = tuple(step.change for step in steps)
     return MigrationResult(
         source, target, source_format, FORMAT, changes, manifest.digest, parent, was_signed, not dry_run
     )
 
 
-def _source_format(top: Mapping[str, Any]) -> int:
+def _source_format(top: JsonObject) -> int:
     """The format of a manifest, which is the current one or one that MIGRATION_STEPS leads away from."""
     format_number = top.get("format")
     if isinstance(format_number, bool) or format_number not in MIGRATION_STEPS:
@@ -103,7 +116,7 @@ def _source_format(top: Mapping[str, Any]) -> int:
     return int(top["format"])
 
 
-def _read_old(folder: Folder, top: Mapping[str, Any]) -> tuple[OldBundle, bool]:
+def _read_old(folder: Folder, top: JsonObject) -> tuple[OldBundle, bool]:
     """The bundle as it is, every file checked against its hash; and whether it was signed."""
     files = parse_value(dict[str, str], top.get("files"), f"{MANIFEST}: files")
     check_file_table(files)

@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import MAX_MANIFEST_BYTES, Manifest
 from deepseek.bundle.paths import MANIFEST, SIGNATURE, folders_of
+from deepseek.bundle.report import Signature
 from deepseek.bundle.sign import (
     MAX_SIGNATURE_BYTES,
     check_own_signature,
@@ -30,7 +31,6 @@ from deepseek.extras import is_installed
 if TYPE_CHECKING:
     from deepseek.bundle.sign import PublicKey
 
-Signature = Literal["none", "not checked", "good"]
 #: What a person should know of a bundle whose signature is "not checked".
 UNCHECKED_SIGNATURE = "it is signed, and nobody has checked by whom; give the maker's public key with --key"
 _EXPECT_INTACT = "the files as their maker wrote them"
@@ -53,9 +53,11 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
+        """Bytes of all files on disk."""
         return sum(self.sizes.values())
 
     def has(self, name: str) -> bool:
+        """Whether the manifest lists the file."""
         return name in self.manifest.files
 
     def read(self, name: str) -> bytes:
@@ -151,7 +153,7 @@ def read_signature_bytes(folder: Folder) -> bytes | None:
 
 def compare_with_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict[str, int], list[str]]:
     """Sizes of all files, and in words what is missing, what is there unasked and what is no plain file."""
-    sizes, folders, problems = folder.listing()
+    sizes, folders, problems = folder.list_files()
     listed = files.keys()
     problems += [f"{name!r} is missing" for name in sorted(listed - sizes.keys())]
     extra = sizes.keys() - listed - {MANIFEST, SIGNATURE}
@@ -161,7 +163,7 @@ def compare_with_listing(folder: Folder, files: Mapping[str, str]) -> tuple[dict
 
 
 def content_problems(folder: Folder, files: Mapping[str, str]) -> Iterator[str]:
-    """In words, every file that is a pickle or whose safetensors header does not fit."""
+    """Every file that is a pickle or whose safetensors header does not fit, in words."""
     for name in files:
         with folder.open(name) as (file, size_bytes):
             problem = content_problem(name, file, size_bytes)

@@ -38,7 +38,7 @@ _CRYPTOGRAPHY = "cryptography.hazmat.primitives"
 
 @dataclass(frozen=True, slots=True)
 class SignedNames:
-    """What errors call the things that belong together."""
+    """What errors call the file that is signed, its signature and what both are part of."""
 
     content: str  # the file whose bytes are signed
     signature: str  # the file that holds the signature

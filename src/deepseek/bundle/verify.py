@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from deepseek.bundle.agreement import find_contradictions
 from deepseek.bundle.contents import content_problem
@@ -17,6 +16,7 @@ from deepseek.bundle.detached import file_verification
 from deepseek.bundle.folder import Folder
 from deepseek.bundle.manifest import Manifest
 from deepseek.bundle.read import compare_with_listing, open_bundle, read_listed_file, read_manifest
+from deepseek.bundle.report import VerificationReport
 from deepseek.bundle.sign import load_public_key
 from deepseek.errors import ExtraError, InputError, IntegrityError
 
@@ -39,27 +39,23 @@ def verify_bundle(path: Path | str, *, key: Path | None = None) -> list[str]:
         return problems or _folder_contradictions(folder, manifest, sizes)
 
 
-def verification(path: Path | str, *, key: Path | str | None = None) -> dict[str, Any]:
-    """The object that `verify --json` prints: {"ok", "problems"} as verify_bundle() finds them; where all is well also
-    {"digest", "signature", "num_files"}. Of a single file file_verification()."""
+def verification(path: Path | str, *, key: Path | str | None = None) -> VerificationReport:
+    """What verify_bundle() finds, as the object that `verify --json` prints; file_verification() of a single file.
+
+    `key`: the public key that must have signed it.
+    """
     if Path(path).is_file():
         return file_verification(path, key=key)
     public = None if key is None else Path(key)
     problems = verify_bundle(path, key=public)
     if problems:
-        return {"ok": False, "problems": problems}
-    opened = open_bundle(path, key=public)
-    return {
-        "ok": True,
-        "problems": [],
-        "digest": opened.digest,
-        "signature": opened.signature,
-        "num_files": len(opened.sizes),
-    }
+        return VerificationReport(tuple(problems))
+    bundle = open_bundle(path, key=public)
+    return VerificationReport((), bundle.digest, bundle.signature, len(bundle.sizes))
 
 
 def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:
-    """What is wrong with the bytes of one file."""
+    """What is wrong with the bytes of one file, in words; None where nothing is."""
     try:
         with folder.open(name) as (file, size_bytes):
             problem = content_problem(name, file, size_bytes)
@@ -71,7 +67,7 @@ def _file_problem(folder: Folder, name: str, sha256: str) -> str | None:
 
 
 def _folder_contradictions(folder: Folder, manifest: Manifest, sizes: Mapping[str, int]) -> list[str]:
-    """Where whole files say something else than the manifest."""
+    """Where files that are whole say something else than the manifest."""
     try:
         return find_contradictions(
             manifest, lambda name: read_listed_file(folder, name, sizes[name], manifest.files[name])

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from deepseek.citations.corpus.drafts import Draft, SkippedFile
     from deepseek.citations.page.report import CitationReport
     from deepseek.citations.retrieval.embedder import Embedder
-    from deepseek.citations.support.results import Status
 
 EPILOG = """\b
 Examples:
@@ -31,9 +29,7 @@ Examples:
   deepseek cite draft.txt --corpus laws/ --html report.html --json-file report.json --key release-key
   deepseek cite drafts/ --corpus laws/ --broken mask --html report.html
 """
-SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!"}
 MAX_PATH_CHARS = 1_000
-MAX_SHOWN = 30  # lines of a list in the terminal; --json has all
 MAX_COMMAND_CHARS = 200  # of a text that is given itself
 
 
@@ -107,7 +103,6 @@ def command(
     sign_outputs(paths, key)
     _print_notes(report, html, json_file, key)
     missing = report.num_sentences - report.count("supported")
-    summary = partial(summarize_batch if is_batch else summarize_text, report)
     if strict and missing:
         from deepseek.errors import CheckError
 
@@ -116,8 +111,8 @@ def command(
             expected="a clause for each sentence",
             fix="correct or strike them, or leave out --strict",
         )
-        output.emit_unmet(report, unmet, as_json, summary)
-    output.emit(report, as_json, summary)
+        output.emit_unmet(report, unmet, as_json, report.summary_parts)
+    output.emit(report, as_json, report.summary_parts)
 
 
 def _print_notes(report: CitationReport, html: Path | None, json_file: Path | None, key: Path | None) -> None:
@@ -181,43 +176,6 @@ def _open_embedder(path: Path) -> Embedder:
     return FolderEmbedder(path)
 
 
-def summarize_text(report: CitationReport) -> list[object]:
-    """Each sentence with its sign, then its citations."""
-    lines: list[object] = []
-    for sentence in report.sentences:
-        lines.append(f"{SIGNS[sentence.status]} {_one_line(sentence.text)}")
-        for citation in sentence.citations:
-            lines.append(f"    {_one_line(citation.id)}")
-            lines.append(f"      “{_one_line(citation.quote)}”")
-        if sentence.reason:
-            lines.append(f"    {_one_line(sentence.reason)}")
-    return [*lines, "", report.summary()]
-
-
-def summarize_batch(report: CitationReport) -> list[object]:
-    """The counts of each text, the articles that are cited most, then the sentences that need a look."""
-    table = output.make_table("text", "sentences", "supported", "other article", "unsupported")
-    for document in report.documents:
-        counts = [len(document.cited.sentences), *(document.cited.count(status) for status in SIGNS)]
-        table.add_row(_one_line(document.draft.name), *map(output.format_value, counts))
-    parts: list[object] = [table]
-    if most_cited := report.most_cited():
-        articles = output.make_table("most cited", "version", "sentences", "texts")
-        for use in most_cited[:10]:
-            names = (_one_line(f"{use.law} {use.article}"), _one_line(use.version))
-            articles.add_row(*names, *map(output.format_value, (use.num_sentences, use.num_documents)))
-        parts += ["", articles]
-    if review := report.review():
-        parts += ["", "need a look"]
-        for item in review[:MAX_SHOWN]:
-            where = f"{report.documents[item.document].draft.name}, sentence {item.number}"
-            parts.append(f"{SIGNS[item.sentence.status]} {_one_line(where)}: {_one_line(item.sentence.text)}")
-            parts.append(f"    {_one_line(item.sentence.reason)}")
-        if len(review) > MAX_SHOWN:
-            parts.append(f"and {output.format_value(len(review) - MAX_SHOWN)} more: --json and --html list them")
-    return [*parts, "", f"{report.summary()}, in {output.format_value(len(report.documents))} texts"]
-
-
 def _one_line(text: str) -> str:
-    """On one line, without what could drive the terminal."""
+    """A text on one line, without what could drive the terminal."""
     return output.escape_text(" ".join(text.split()))

@@ -22,7 +22,7 @@ from deepseek.errors import InputError, IntegrityError, MissingError
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
     from deepseek.serve import App, Settings
-    from deepseek.serve.cluster.plan import ClusterPlan
+    from deepseek.serve.cluster.plan import ClusterPlan, PlannedModel
 
 BUILD = "deepseek.cli.cluster:build"
 #: Options that hold on a cluster. All others are refused there, those too that are added later.
@@ -118,14 +118,14 @@ def check_options(context: click.Context) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """The same for what stands in the environment."""
+    """InputError for a setting of the environment that does not hold on a cluster."""
     from deepseek.serve.cluster.plan import REPLICA_SETTINGS
     from deepseek.serve.core.config import ENVIRONMENT
 
     variables = {name: variable for variable, name in ENVIRONMENT.items()}
     for field in fields(settings):
-        held = field.name in ("host", "port", "model_path", *REPLICA_SETTINGS)
-        if not held and getattr(settings, field.name) != field.default:
+        applies = field.name in ("host", "port", "model_path", *REPLICA_SETTINGS)
+        if not applies and getattr(settings, field.name) != field.default:
             raise _unsupported_option(variables.get(field.name, field.name))
 
 
@@ -152,9 +152,10 @@ def free_port(host: str, options: ClusterOptions) -> int:
     return port
 
 
-def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[dict[str, str]]:
+def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[PlannedModel]:
     """Name, place and digest of each model, once each was opened here: so what is wrong is said before."""
     from deepseek.cli.support.opening import open_models, split_name
+    from deepseek.serve.cluster.plan import PlannedModel
     from deepseek.serve.models.adapter import adapt_model
     from deepseek.serve.openai.generation import GenerativeModel
 
@@ -167,7 +168,7 @@ def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[dict[str,
                 fix="serve it without --cluster",
             )
         face = adapt_model(model)
-        models.append({"name": name, "path": str(split_name(text)[1].absolute()), "digest": face.card.digest})
+        models.append(PlannedModel(name, str(split_name(text)[1].absolute()), face.card.digest))
         face.close()
     return models
 

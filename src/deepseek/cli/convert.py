@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,13 +36,9 @@ def command(hf_folder: Path, out: Path, max_tokens: int | None, overwrite: bool,
     from deepseek.cli.support.progress import Progress
     from deepseek.engines.text.convert.convert import convert
 
-    progress = Progress()
-    try:
+    with closing(Progress()) as progress:
         done = convert(hf_folder, out, max_tokens=max_tokens, overwrite=overwrite, progress=progress)
-    finally:
-        progress.close()
     output.warn(done.warnings)
-    parity = asdict(done.parity)
     result = {
         "bundle": str(out),
         "digest": done.digest,
@@ -49,7 +46,7 @@ def command(hf_folder: Path, out: Path, max_tokens: int | None, overwrite: bool,
         "model": done.architecture,
         "engine": "openvino",
         "max_tokens": done.max_tokens,
-        "parity": parity,
+        "parity": asdict(done.parity),
         "size_bytes": done.size_bytes,
         "cpu_s": done.cpu_s,
         "wall_s": done.wall_s,

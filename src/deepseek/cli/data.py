@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,7 +135,7 @@ def report(card: DataCard, name: str) -> list[object]:
     return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
 
-def _broken_table(broken: list[tuple[int, str, BrokenFile]]) -> Table:
+def _broken_table(broken: Sequence[tuple[int, str, BrokenFile]]) -> Table:
     table = output.make_table("row", "column", "what is wrong", "what to do", value_justify="left")
     for row, name, fault in broken:
         table.add_row(str(row), *(output.escape_text(text) for text in (name, fault["message"], fault["fix"])))

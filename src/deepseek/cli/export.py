@@ -74,7 +74,7 @@ def to_json(done: EdgeExport) -> JsonObject:
         "variant": done.kept.name,
         "size_bytes": done.size_bytes,
         "rows": done.subject.rows_from,
-        "variants": [each.to_dict() for each in done.tried],
+        "variants": [variant.to_dict() for variant in done.tried],
         "warnings": list(done.notes),
     }
 
@@ -83,11 +83,13 @@ def variant_table(done: EdgeExport) -> Table:
     """One row for each variant that was tried."""
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "size", "RAM", "cold start", "p50", "p99", "against the model", ""):
-        drawn.add_column(name)
-    for each in done.tried:
-        verdict = "kept" if each is done.kept else "passes" if each.parity.passes else "differs too much"
-        times = (duration(seconds) for seconds in (each.cold_start_s, each.p50_s, each.p99_s))
-        drawn.add_row(each.name, size(each.size_bytes), size(each.most_bytes), *times, each.parity.shown(), verdict)
-    return drawn
+        table.add_column(name)
+    for variant in done.tried:
+        verdict = "kept" if variant is done.kept else "passes" if variant.parity.passes else "differs too much"
+        times = (duration(seconds) for seconds in (variant.cold_start_s, variant.p50_s, variant.p99_s))
+        table.add_row(
+            variant.name, size(variant.size_bytes), size(variant.most_bytes), *times, variant.parity.shown(), verdict
+        )
+    return table

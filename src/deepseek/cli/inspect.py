@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
+from deepseek.contracts import JsonObject
 from deepseek.look.numbers import number, size
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from deepseek.bundle.report import BundleReport
+    from deepseek.look.summary import Figures
 
 MAX_COLUMNS = 40
 MAX_LABELS = 12
@@ -37,7 +41,7 @@ def command(bundle: Path, key: Path | None, as_json: bool) -> None:
     output.emit(result, as_json, lambda: report(result))
 
 
-def report(result: Mapping[str, Any]) -> list[object]:
+def report(result: BundleReport) -> list[object]:
     """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
     parts: list[object] = [_headline(result)]
     if result["metrics"]:
@@ -48,7 +52,7 @@ def report(result: Mapping[str, Any]) -> list[object]:
     return [*parts, "", _provenance_table(result)]
 
 
-def _headline(result: Mapping[str, Any]) -> str:
+def _headline(result: BundleReport) -> str:
     labels = [output.escape_text(label) for label in result["labels"][:MAX_LABELS]]
     if len(result["labels"]) > MAX_LABELS:
         labels.append(f"... {len(result['labels'])} labels in all")
@@ -57,7 +61,7 @@ def _headline(result: Mapping[str, Any]) -> str:
     return f"{result['name']} {result['version']}: {result['task']}, {what}. {sizes}"
 
 
-def _provenance_table(result: Mapping[str, Any]) -> Table:
+def _provenance_table(result: BundleReport) -> Table:
     from deepseek.cli.verify import SIGNATURES
 
     lineage, threshold = result["lineage"], result["threshold"]
@@ -78,22 +82,18 @@ def _provenance_table(result: Mapping[str, Any]) -> Table:
     return output.fact_table(rows)
 
 
-def _safe_names(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _safe_names(figures: Mapping[str, Figures]) -> dict[str, Figures]:
     """Figures by names that a table can draw as they are."""
     return {output.escape_text(name): figure for name, figure in figures.items()}
 
 
-def _engine_line(entry: Mapping[str, Any]) -> str:
+def _engine_line(entry: JsonObject) -> str:
     rows = f"from {entry['from_rows']} rows on" if entry["from_rows"] > 1 else "from one row on"
     return f"{output.escape_text(entry['kind'])} {rows}, differs by at most {number(entry['parity'])}"
 
 
-def _input_table(inputs: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("input", "kind", "type", ""):
-        table.add_column(name, overflow="fold")
+def _input_table(inputs: Sequence[JsonObject]) -> Table:
+    table = output.make_table("input", "kind", "type", "", value_justify="left")
     for row in inputs[:MAX_COLUMNS]:
         words = (output.escape_text(row["name"]), output.escape_text(row["modality"]), output.escape_text(row["dtype"]))
         table.add_row(*words, "" if row["required"] else "may be missing")

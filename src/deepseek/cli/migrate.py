@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -30,13 +29,12 @@ def command(bundle: Path, out: Path | None, dry_run: bool, key: Path | None, as_
     done = migrate_bundle(bundle, out=out, dry_run=dry_run, key=key)
     if done.was_signed and key is None and done.changes:
         output.note("note: the old signature does not cover the new bundle; sign it again with --key")
-    result = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(done).items()}
     if not done.changes:
-        output.emit(result, as_json, lambda: f"{bundle} is of format {done.to_format} already; there is nothing to do")
+        output.emit(done, as_json, lambda: f"{bundle} is of format {done.to_format} already; there is nothing to do")
         return
     wrote = "wrote" if done.written else "would write"
     output.emit(
-        result,
+        done,
         as_json,
         lambda: [
             f"{wrote} {done.out}: format {done.from_format} to {done.to_format}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -58,9 +59,8 @@ def command(
     if new >= context:
         raise click.BadParameter(f"{new} is not below the context of {context}", param_hint="--new-tokens")
     plan = choose_split(read_shape(model), parse_fleet(gpus), Job(batch, context - new, new, dtype), goal)
-    result = to_json(plan)
     output.warn(plan.warnings)
-    output.emit(result, as_json, lambda: report(plan, result))
+    output.emit(to_json(plan), as_json, lambda: report(plan))
 
 
 def to_json(plan: Plan) -> JsonObject:
@@ -74,11 +74,16 @@ def to_json(plan: Plan) -> JsonObject:
         "goal": plan.goal,
         **asdict(plan.job),
         **_forecast_to_dict(plan.best),
-        "parts_ms": {name.removesuffix("_s"): 1e3 * value for name, value in asdict(plan.best.token).items()},
+        "parts_ms": _parts_ms(plan),
         "alternatives": [{**_forecast_to_dict(other.cost), "why_not": other.why} for other in plan.others],
-        "assumptions": _assumptions(plan),
+        "assumptions": [asdict(assumption) for assumption in _assumptions(plan)],
         "warnings": list(plan.warnings),
     }
+
+
+def _parts_ms(plan: Plan) -> dict[str, float]:
+    """Milliseconds of each part of a token."""
+    return {name.removesuffix("_s"): 1e3 * value for name, value in asdict(plan.best.token).items()}
 
 
 def _forecast_to_dict(cost: Forecast) -> JsonObject:
@@ -96,7 +101,17 @@ def _forecast_to_dict(cost: Forecast) -> JsonObject:
     }  # fmt: skip
 
 
-def _assumptions(plan: Plan) -> list[dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A figure that a forecast stands on."""
+
+    what: str
+    value: str  # with its unit
+    source: str
+
+
+def _assumptions(plan: Plan) -> list[Assumption]:
+    """The data sheet of the device, and the efficiencies that are assumed of it."""
     from deepseek.engines.parallel.devices import EFFICIENCY, EFFICIENCY_SOURCES, NETWORK_NOTE
 
     device = plan.fleet.device
@@ -107,9 +122,9 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
         ("FLOP/s, dense", f"{number(peak / 1e12)} T"),
         (f"link in a machine of {device.per_machine}: {device.link}", f"{size(device.link_bandwidth)}/s one way"),
     ]
-    rows = [{"what": what, "value": value, "source": device.source} for what, value in sheet]
+    rows = [Assumption(what, value, device.source) for what, value in sheet]
     network = f"{size(device.network_bandwidth)}/s per device"
-    rows.append({"what": "network between machines", "value": network, "source": NETWORK_NOTE})
+    rows.append(Assumption("network between machines", network, NETWORK_NOTE))
     used = {
         "memory": number(EFFICIENCY.memory),
         "compute": number(EFFICIENCY.compute),
@@ -126,12 +141,10 @@ def _assumptions(plan: Plan) -> list[dict[str, str]]:
         "kernel_s": "start and end of a kernel", "kernels_per_layer": "kernels in a layer",
         "link_latency_s": "latency of a message", "usable": "share of the memory used",
     }  # fmt: skip
-    return rows + [
-        {"what": named[key], "value": value, "source": EFFICIENCY_SOURCES[key]} for key, value in used.items()
-    ]
+    return rows + [Assumption(named[key], value, EFFICIENCY_SOURCES[key]) for key, value in used.items()]
 
 
-def report(plan: Plan, result: JsonObject) -> list[object]:
+def report(plan: Plan) -> list[object]:
     """The answer in one sentence, what it takes, what else there was, and what was assumed."""
     best, memory = plan.best, plan.best.memory
     sentence = (
@@ -146,11 +159,7 @@ def report(plan: Plan, result: JsonObject) -> list[object]:
             ("  activations", size(memory.activations)),
             ("first token (whole batch)", duration(best.first_token_s)),
             ("each token (p50)", duration(best.token_s)),
-            *[
-                (f"  {name.replace('_', ' ')}", f"{value:.3f} ms")
-                for name, value in result["parts_ms"].items()
-                if value
-            ],
+            *[(f"  {name.replace('_', ' ')}", f"{value:.3f} ms") for name, value in _parts_ms(plan).items() if value],
             ("tokens/s, prompts included", count(best.tokens_per_s)),
         ]
     )
@@ -159,11 +168,11 @@ def report(plan: Plan, result: JsonObject) -> list[object]:
         parts += ["", _alternatives_table(plan)]
     if len(plan.others) > MAX_OTHERS:
         parts.append(f"and {len(plan.others) - MAX_OTHERS} more: --json lists them all")
-    return [*parts, "", _assumptions_table(result["assumptions"])]
+    return [*parts, "", _assumptions_table(_assumptions(plan))]
 
 
 def _alternatives_table(plan: Plan) -> Table:
-    table = _columns("not taken", "memory", "a token", "tokens/s", "why")
+    table = output.make_table("not taken", "memory", "a token", "tokens/s", "why", value_justify="left")
     for other in plan.others[:MAX_OTHERS]:
         cost = other.cost
         table.add_row(
@@ -172,17 +181,8 @@ def _alternatives_table(plan: Plan) -> Table:
     return table
 
 
-def _assumptions_table(assumptions: list[dict[str, str]]) -> Table:
-    table = _columns("assumed", "", "source")
-    for row in assumptions:
-        table.add_row(row["what"], row["value"], row["source"])
-    return table
-
-
-def _columns(*names: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in names:
-        table.add_column(name, overflow="fold")
+def _assumptions_table(assumptions: Sequence[Assumption]) -> Table:
+    table = output.make_table("assumed", "", "source", value_justify="left")
+    for assumption in assumptions:
+        table.add_row(assumption.what, assumption.value, assumption.source)
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any
@@ -238,7 +238,7 @@ def run_server(
     child = None
     if membership is not None:
         child = GroupMember(membership)
-        child.state = lambda: [metrics.exposition().decode(), live.state()]
+        child.state = lambda: (metrics.exposition().decode(), live.state())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     access = AccessLog(settings.log_level)
     logs: list[AccessLog | AuditLog] = [access]
@@ -279,13 +279,11 @@ def engine_choice(model: OpenedModel) -> JsonObject | None:
         if not model.measured:
             return None
         return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
-    gated = getattr(model, "gated", None)
-    if isinstance(model, GraphAdapter):
-        gated = {"engines": model.file.engines, "table": model.file.table}
-    if not gated:
+    measured = model.file if isinstance(model, GraphAdapter) else getattr(model, "lossy", None)
+    if measured is None:
         return None
-    engines = [f"{kind} from {num_rows}" for kind, num_rows in gated["engines"]]
-    return {"state": "engines were chosen", "engines": engines, "measured": list(gated["table"])}
+    engines = [f"{kind} from {num_rows}" for kind, num_rows in measured.engines]
+    return {"state": "engines were chosen", "engines": engines, "measured": [row.to_dict() for row in measured.table]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,23 +28,23 @@ class Decision:
 
     task: Task
     labels: tuple[str, ...]  # classes in order; empty for regression
-    threshold: float | None = None  # binary: "yes" from this chance on; 0.5 when absent
+    threshold: float | None = None  # binary: "yes" from this probability on; 0.5 when absent
     costs: Float64 | None = None  # multiclass (C, C): costs[truth][decision]
     half_width: float | None = None  # regression: of the interval
     level: float | None = None  # the share of values that the interval should hold
     _names: NDArray[np.str_] = field(init=False, repr=False, compare=False)
-    _least: np.float32 = field(init=False, repr=False, compare=False)
+    _positive_from: np.float32 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_names", np.asarray(self.labels))
-        # in float32, as the chances are: rounding both keeps a chance that equals the threshold on its side
-        object.__setattr__(self, "_least", np.float32(0.5 if self.threshold is None else self.threshold))
+        # in float32, as the probabilities are: rounding both keeps one that equals the threshold on its side
+        object.__setattr__(self, "_positive_from", np.float32(0.5 if self.threshold is None else self.threshold))
 
     @classmethod
     def from_bytes(cls, data: bytes, *, task: Task, labels: tuple[str, ...]) -> Decision:
         """From decision.json: {"threshold", "costs", "interval": {"level", "half_width"}}, each null or absent.
-        IntegrityError for rules that cannot be followed: a threshold that is no chance, costs that are not one number
-        for each pair of labels, an interval without a width."""
+        IntegrityError for rules that cannot be followed: a threshold that is no probability, costs that are not one
+        number for each pair of labels, an interval without a width."""
         document = parse_json_object(data, DECISION)
         threshold, costs, interval = document.get("threshold"), document.get("costs"), document.get("interval")
         if threshold is not None and not (_is_number(threshold) and is_threshold(threshold)):
@@ -65,9 +65,9 @@ class Decision:
         return Prediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
 
     def classes(self, output: Float32) -> NDArray[np.int64]:
-        """The class number of each row of outputs (N, C)."""
+        """The class number (N,) of each row of outputs (N, C), by threshold, costs or the largest probability."""
         if self.task == "binary":
-            positive: NDArray[np.int64] = (output[:, 1] >= self._least).astype(np.int64)
+            positive: NDArray[np.int64] = (output[:, 1] >= self._positive_from).astype(np.int64)
             return positive
         gain = output if self.costs is None else -(output.astype(np.float64) @ self.costs)
         best: NDArray[np.int64] = gain.argmax(axis=1).astype(np.int64)
@@ -94,7 +94,7 @@ def _is_interval(interval: object) -> bool:
 
 
 def _parse_cost_matrix(costs: Any, size: int) -> Float64:
-    """(C, C) finite numbers. IntegrityError for anything else."""
+    """The costs of decision.json as (C, C) finite numbers. IntegrityError for anything else."""
     try:
         matrix = np.asarray(costs, np.float64)
     except (ValueError, TypeError, OverflowError) as error:

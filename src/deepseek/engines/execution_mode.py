@@ -1,9 +1,9 @@
 """How torch may compute: on which device, compiled or not, in which numbers.
 
-    ways = available_modes(); find_mode("torch-compile")         # Way(device="cpu", compiled=True, bf16=False)
-    call = compiled(module, lambda: examples)       # MissingError where torch cannot compile
+    available_modes(); find_mode("torch-compile")     # ExecutionMode(device="cpu", compiled=True, bf16=False)
+    call = compile_module(module, lambda: examples)   # MissingError where torch cannot compile
 
-The ways on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
+The modes on a GPU are there where torch finds one. They were written without one at hand, so no test has run them; like
 every kind they must give the answers of the reference before they serve.
 """
 
@@ -27,7 +27,8 @@ _DRIVER_FILES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 
 @dataclass(frozen=True, slots=True)
 class ExecutionMode:
-    """One of them. On a GPU float32 is whole: torch rounds to TF32 only when it is told to."""
+    """How torch computes one kind of engine. On a GPU float32 is whole: torch rounds to TF32 only where it is asked
+    to."""
 
     device: str = "cpu"
     compiled: bool = False
@@ -41,7 +42,7 @@ EXECUTION_MODES: dict[str, ExecutionMode] = {
     "torch-cuda": ExecutionMode("cuda"),
     "torch-cuda-bf16": ExecutionMode("cuda", bf16=True),
 }
-LOSSY_MODES = frozenset(name for name, way in EXECUTION_MODES.items() if way.bf16)
+LOSSY_MODES = frozenset(name for name, mode in EXECUTION_MODES.items() if mode.bf16)
 
 
 def has_gpu() -> bool:
@@ -55,26 +56,26 @@ def torch_has_gpu() -> bool:
 
 
 def available_modes() -> list[str]:
-    """The ways of this machine; none without torch."""
+    """Names of the modes that this machine can run; none without torch."""
     if not is_installed("torch"):
         return []
     gpu = torch_has_gpu()
-    return [name for name, way in EXECUTION_MODES.items() if way.device == "cpu" or gpu]
+    return [name for name, mode in EXECUTION_MODES.items() if mode.device == "cpu" or gpu]
 
 
 def find_mode(name: str) -> ExecutionMode:
-    """The way of that name. MissingError where its device is not there."""
-    way = EXECUTION_MODES[name]
-    if way.device != "cpu" and not torch_has_gpu():
+    """The mode of that name. MissingError where its device is not there."""
+    mode = EXECUTION_MODES[name]
+    if mode.device != "cpu" and not torch_has_gpu():
         raise MissingError(
             f"{name} needs a GPU, and torch finds none", expected="a CUDA device", fix="serve with another engine"
         )
-    return way
+    return mode
 
 
 def limit_torch_threads() -> None:
-    """One thread for all of torch in this process, which has to be our own: two threads that wait for each other beside
-    other work took 30 ms for eight rows."""
+    """Let torch compute with one thread in this process, which has to be our own: two threads that wait for each other
+    beside other work took 30 ms for eight rows."""
     need("torch", extra="train").set_num_threads(1)
 
 

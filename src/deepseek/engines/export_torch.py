@@ -53,7 +53,7 @@ def export_torch_module(
 
 
 def _constants_to_inputs(graph: Any) -> dict[str, Any]:
-    """Make inputs of the graph's small numbers, and of those near 1. Returns these tensors by the name of the input."""
+    """Turn the graph's small numbers, and those near 1, into inputs. Returns their tensors by the name of the input."""
     ir = need("onnx_ir", extra="compress")
     hidden: dict[str, Any] = {}
     for node in list(graph):
@@ -77,7 +77,7 @@ def _constants_to_inputs(graph: Any) -> dict[str, Any]:
 
 
 def _inputs_to_constants(graph: Any, hidden: dict[str, Any]) -> None:
-    """Make constants of those inputs again."""
+    """Turn those inputs into constants again."""
     for value in [value for value in graph.inputs if value.name in hidden]:
         graph.inputs.remove(value)
         if value.uses():
@@ -86,7 +86,7 @@ def _inputs_to_constants(graph: Any, hidden: dict[str, Any]) -> None:
 
 
 def _constant_tensor(node: Any) -> Any:
-    """What a Constant holds, as a tensor; None for texts and lists."""
+    """The tensor that a Constant node holds; None for texts and lists."""
     ir = need("onnx_ir", extra="compress")
     if (attribute := node.attributes.get("value")) is not None:
         return attribute.value

@@ -1,7 +1,7 @@
 """The first run of a graph that somebody else may have written: a Loop in it may never end, or fill the memory.
 
     with use_limits(FirstRunLimits(seconds=10.0)):
-        session = limited(onnxruntime.InferenceSession(path), "model.onnx")
+        session = LimitedSession(onnxruntime.InferenceSession(path), "model.onnx", onnxruntime.RunOptions)
     session.run(names, inputs)           # CheckError when the first one takes longer; later ones are not watched
 
 onnxruntime looks at RunOptions.terminate before each node, also of each turn of a Loop (seen with 1.32).
@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from deepseek.contracts import Arrays
 from deepseek.errors import CheckError, InputError
 
 CHECK_INTERVAL_S = 0.05  # between two looks at time and memory
@@ -27,7 +28,7 @@ _MEMORY_FILE = Path("/proc/self/statm")
 
 @dataclass(frozen=True, slots=True)
 class FirstRunLimits:
-    """What the first run of a graph may take. The memory is what it takes more than before, where /proc tells."""
+    """What the first run of a graph may take: time, and memory beyond that before it, where /proc tells."""
 
     seconds: float = 60.0
     memory_bytes: int = 8 << 30
@@ -41,7 +42,7 @@ class FirstRunLimits:
             )
 
     def to_dict(self) -> dict[str, float]:
-        """Plain values, for another process: FirstRunLimits(**values)."""
+        """Plain values for another process, which calls FirstRunLimits(**values)."""
         return asdict(self)
 
 
@@ -49,13 +50,13 @@ _LIMITS: ContextVar[FirstRunLimits | None] = ContextVar("first_run_limits", defa
 
 
 def current_limits() -> FirstRunLimits:
-    """Those of graphs that are opened now."""
+    """The limits for graphs that are opened now."""
     return _LIMITS.get() or FirstRunLimits()
 
 
 @contextmanager
 def use_limits(limits: FirstRunLimits) -> Iterator[None]:
-    """For graphs that are opened within."""
+    """Within this context, graphs that are opened have these limits."""
     token = _LIMITS.set(limits)
     try:
         yield
@@ -64,27 +65,26 @@ def use_limits(limits: FirstRunLimits) -> Iterator[None]:
 
 
 @contextmanager
-def use_limits_of(spec: Mapping[str, Any]) -> Iterator[None]:
-    """For graphs that are opened within, the limits that another process has put into `spec`, if it has."""
-    told = spec.get("first_run")
-    with use_limits(current_limits() if told is None else FirstRunLimits(**told)):
+def use_limits_of(limits: Mapping[str, float] | None) -> Iterator[None]:
+    """use_limits() with what another process sent (FirstRunLimits.to_dict()); None: it sent none."""
+    with use_limits(current_limits() if limits is None else FirstRunLimits(**limits)):  # type: ignore[arg-type]
         yield
 
 
 class LimitedSession:
-    """An InferenceSession whose first run is watched."""
+    """An InferenceSession whose first run is ended when it takes too much."""
 
     def __init__(self, session: Any, name: str, new_options: Any) -> None:
         """`new_options`: makes RunOptions of onnxruntime."""
         self._session, self._name, self._new_options = session, name, new_options
         self._limits = current_limits()
-        self.run: Callable[..., Any] = self._first
+        self.run: Callable[..., Any] = self._run_limited
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the session's own."""
         return getattr(self._session, name)
 
-    def _first(self, names: Sequence[str] | None, arrays: Mapping[str, Any], options: Any = None) -> Any:
+    def _run_limited(self, names: Sequence[str] | None, arrays: Arrays, options: Any = None) -> Any:
         options = self._new_options() if options is None else options
         done, reached = threading.Event(), list[str]()
         watcher = threading.Thread(
@@ -110,7 +110,7 @@ class LimitedSession:
 
 
 def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading.Event, reached: list[str]) -> None:
-    """Tell a run to end when it has taken too much."""
+    """Watch a run from a thread of its own, and end it when it has taken too much."""
     started_s, before_bytes = perf_counter(), _resident_bytes()
     while not done.wait(min(CHECK_INTERVAL_S, limits.seconds)):
         taken_bytes = _resident_bytes() - before_bytes
@@ -124,7 +124,7 @@ def _terminate_over_limits(options: Any, limits: FirstRunLimits, done: threading
 
 
 def _resident_bytes() -> int:
-    """Of this process; 0 where the system does not tell."""
+    """Memory of this process in bytes; 0 where the system does not tell."""
     try:
         return int(_MEMORY_FILE.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):

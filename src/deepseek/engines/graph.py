@@ -29,39 +29,39 @@ ML_DOMAIN: Final = "ai.onnx.ml"
 
 
 class OnnxGraphBuilder:
-    """Collects nodes, constants and outputs; values are known by their names."""
+    """Collects nodes, constants and outputs of a graph; values are known by their names."""
 
     def __init__(self, input_name: str, *, num_features: int) -> None:
         self._helper = need("onnx.helper", extra="tabular")
         self._numpy = need("onnx.numpy_helper", extra="tabular")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._known: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
+        self._names_by_digest: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
         self._outputs: list[Any] = []
         self._functions: dict[tuple[str, str], Any] = {}
         self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """One node with one result, unless there is an equal one; returns the name of the result."""
+        """Add one node with one result, unless there is an equal one; returns the name of the result."""
         node = self._helper.make_node(operator, inputs, [], domain=domain, **attributes)
         digest = _digest(node)
-        if digest not in self._known:
-            node.name = self._known[digest] = f"{operator}_{len(self._nodes)}"
+        if digest not in self._names_by_digest:
+            node.name = self._names_by_digest[digest] = f"{operator}_{len(self._nodes)}"
             node.output.append(node.name)
             self._nodes.append(node)
-        return self._known[digest]
+        return self._names_by_digest[digest]
 
     def constant(self, array: NDArray[Any] | float) -> str:
-        """A stored array (a bare number is float64), unless there is an equal one; returns its name."""
+        """Store an array (a bare number is float64), unless there is an equal one; returns its name."""
         tensor = self.tensor(np.asarray(array), "")
         digest = _digest(tensor)
-        if digest not in self._known:
-            tensor.name = self._known[digest] = f"constant_{len(self._constants)}"
+        if digest not in self._names_by_digest:
+            tensor.name = self._names_by_digest[digest] = f"constant_{len(self._constants)}"
             self._constants.append(tensor)
-        return self._known[digest]
+        return self._names_by_digest[digest]
 
     def tensor(self, array: NDArray[Any], name: str) -> Any:
-        """An array in the form that attributes take."""
+        """Convert an array to the form that attributes take."""
         return self._numpy.from_array(np.array(array, order="C"), name)  # ascontiguousarray would make a number a row
 
     def function(self, domain: str, name: str, inputs: list[str], outputs: list[str], nodes: list[Any]) -> None:
@@ -82,7 +82,7 @@ class OnnxGraphBuilder:
         self._outputs.append(self._helper.make_tensor_value_info(name, FLOAT, ["N", width]))
 
     def to_bytes(self, *, ml_version: int) -> bytes:
-        """The serialised model."""
+        """The serialized model."""
         graph = self._helper.make_graph(self._nodes, "deepseek", [self._input], self._outputs, self._constants)
         versions = {"": OPSET_VERSION, ML_DOMAIN: ml_version} | dict.fromkeys((d for d, _ in self._functions), 1)
         model = self._helper.make_model(

@@ -5,7 +5,7 @@
 Weights are int8 with a scale for each output channel. What goes into a layer is uint8: with `calls` its range is what
 they have shown (static), without any it is measured again in each call (dynamic), which has no fast convolution.
 Only the layers that multiply matrices and what stands between convolutions are touched: rounding the columns that name
-a category, or the places of a table, would give other rows of it.
+a category, or the indices of a table, would give other rows of it.
 Source: docstrings of onnxruntime 1.32, quantization/quantize.py: QDQ, uint8 by int8.
 """
 
@@ -25,7 +25,7 @@ from deepseek.extras import need
 
 EXTRA = "tabular"  # brings onnx
 QUANTIZED_LAYERS = ("Conv", "Gemm", "MatMul")
-#: Whose int8 kernels keep a picture in int8 from one convolution to the next.
+#: Whose int8 kernels keep an image in int8 from one convolution to the next.
 QUANTIZED_BETWEEN = ("Add", "AveragePool", "Clip", "Concat", "GlobalAveragePool", "MaxPool", "Relu")
 #: What a dense layer gives stays in float32, which costs nothing: the scores of a row that reaches further than those
 #: of the calibration would be cut.
@@ -84,7 +84,7 @@ def quantize_int8(path: Path, out: Path, calls: Iterable[Arrays] | None, *, exac
 
 
 def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
-    """The calls as the quantizer asks for them."""
+    """The calls as the quantizer reads them: one at a time, then None."""
     waiting: Iterator[Arrays] = iter(calls)
 
     class Reader(library.CalibrationDataReader):  # type: ignore[misc]  # a class of what is installed
@@ -96,7 +96,7 @@ def _calibration_reader(library: Any, calls: Iterable[Arrays]) -> Any:
 
 @contextmanager
 def silence_root_logger() -> Iterator[None]:
-    """Without what the quantizer writes to the root logger."""
+    """Within this context, the quantizer's lines to the root logger are dropped."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

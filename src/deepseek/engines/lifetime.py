@@ -23,7 +23,8 @@ _PR_SET_PDEATHSIG = 1  # PR_SET_PDEATHSIG
 
 
 def end_with_parent(parent_pid: int, *, by_kernel: bool = True) -> None:
-    """From now on. `by_kernel`: the thread that starts this process lives as long as its process."""
+    """From now on, let this process end when its parent ends. `by_kernel`: the thread that starts this process lives as
+    long as its process."""
     if not (by_kernel and _request_death_signal()):
         threading.Thread(target=_exit_with_parent, args=(parent_pid,), name="lifetime", daemon=True).start()
     if os.getppid() != parent_pid:  # it ended before this process could ask
@@ -31,7 +32,7 @@ def end_with_parent(parent_pid: int, *, by_kernel: bool = True) -> None:
 
 
 def _request_death_signal() -> bool:
-    """Whether the kernel will send the signal."""
+    """Ask the kernel to kill this process with its parent; returns whether it will."""
     if sys.platform != "linux":
         return False
     library = ctypes.CDLL(None, use_errno=True)

@@ -1,10 +1,9 @@
-"""A bundle in int8 or bfloat16: the engines for this machine, measured behind the gate that the user set.
+"""A bundle in int8 or bfloat16: the engines for this machine, measured and held to the tolerance that the user set.
 
-    found = choose_lossy_engines(runtime, tolerance, rows, cache)      # seconds the first time, in a process of its own
-    Runtime(bundle, gated=found.to_spec())                     # serves with what was chosen
+    engines = choose_lossy_engines(runtime, tolerance, rows, cache)    # seconds the first time, in a process of its own
+    Runtime(bundle, lossy=engines)                                     # serves with what was chosen
 
-    python -m deepseek.engines.lossy_precision                           # asked over stdin, answers on stdout
-    (measuring.py)
+    python -m deepseek.engines.lossy_precision       # request on stdin, response on stdout: measuring.py
 
 Rows are the user's, or those of real training that the bundle holds where it was asked to (reference.parquet). Every
 second one calibrates int8, the others are what the answers are compared on. Without MIN_ROWS of them nothing lossy is
@@ -17,26 +16,30 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepseek.bundle.place import exclusive_writer
-from deepseek.contracts import Float32, Scores
+from deepseek.contracts import Float32, JsonObject, Scores
 from deepseek.data import read_table
 from deepseek.engines import int8
 from deepseek.engines.checks.edges import FEATURES, make_edge_features
 from deepseek.engines.checks.gate import MAX_CASES_NAMED, max_or_infinite, nonfinite_faults
 from deepseek.engines.execution_mode import available_modes, limit_torch_threads
-from deepseek.engines.measuring import answer_stdin, describe_machine, run_in_subprocess
+from deepseek.engines.measuring import (
+    EngineMeasurement,
+    LossyEngines,
+    answer_stdin,
+    describe_machine,
+    run_in_subprocess,
+)
 from deepseek.engines.onnx_file.rows import SUFFIX, RowsFile
 from deepseek.engines.parity import compare_scores, exact_kinds, spread_indices
 from deepseek.engines.registry import LOSSY_KINDS, Source, engine_class
 from deepseek.engines.tabular.runtime import Runtime
-from deepseek.engines.tabular.tune import MIN_SPEEDUP, choose_engines, measure_engine
+from deepseek.engines.tabular.tune import choose_measured, measure_engine
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, InputError
 from deepseek.files import atomic_file
@@ -50,22 +53,10 @@ PROCESS_LIMIT_S = 300.0
 LOCK_WAIT_S = 1_000.0  # for another front end that measures the same
 
 
-@dataclass(frozen=True, slots=True)
-class LossyEngines:
-    """What the gate has let pass."""
-
-    engines: tuple[tuple[str, int], ...]  # kind, and from how many rows on
-    int8: tuple[str, str] | None  # the graph's copy that some engine runs: its path and sha256
-    table: tuple[Mapping[str, Any], ...]  # what was measured
-
-    def to_spec(self) -> dict[str, Any]:
-        """What Runtime takes, in plain values."""
-        return {"engines": [list(one) for one in self.engines], "int8": None if self.int8 is None else list(self.int8)}
-
-
 def choose_lossy_engines(runtime: Runtime, tolerance: Tolerance, rows: RowsFile | None, cache: Path) -> LossyEngines:
-    """Measured when `cache` does not know it, by machine, bundle, tolerance and rows. InputError for rows that do not
-    fit the bundle, or a cache that cannot be written to; errors of opening."""
+    """The engines for this machine, out of `cache`, where they are kept by machine, bundle, tolerance and rows, or
+    measured. InputError for rows that do not fit the bundle, or a cache that cannot be written to; errors of opening.
+    """
     rows = None if rows is None or rows.path.suffix == SUFFIX else rows
     libraries = describe_machine("onnxruntime", "onnx", "torch", "xgboost-cpu", "xgboost")
     key = [VERSION, runtime.manifest.digest, libraries, asdict(tolerance), rows and rows.digest]
@@ -90,13 +81,13 @@ def choose_lossy_engines(runtime: Runtime, tolerance: Tolerance, rows: RowsFile 
             expected="a folder for what was measured",
             fix="set XDG_CACHE_HOME to a folder that can be written to",
         ) from error
-    return _engines_from_record(record)
+    return LossyEngines.from_dict(record)
 
 
 def _read_cached(path: Path) -> LossyEngines | None:
-    """What was found before; None when there is nothing, or not all of it as it was."""
+    """What was measured before; None when there is nothing, or the copy in int8 is gone or changed."""
     try:
-        cached = _engines_from_record(json.loads(path.read_bytes()))
+        cached = LossyEngines.from_dict(json.loads(path.read_bytes()))
         if cached.int8 is not None and hashlib.sha256(Path(cached.int8[0]).read_bytes()).hexdigest() != cached.int8[1]:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -104,49 +95,36 @@ def _read_cached(path: Path) -> LossyEngines | None:
     return cached
 
 
-def _engines_from_record(record: Mapping[str, Any]) -> LossyEngines:
-    engines = tuple((str(kind), int(size)) for kind, size in record["engines"])
-    if not engines or engines[0][1] != 1:
-        raise ValueError("no engine for one row")
-    copy = record["int8"]
-    return LossyEngines(engines, None if copy is None else (str(copy[0]), str(copy[1])), tuple(record["table"]))
-
-
 def measure_lossy_engines(
     path: Path, tolerance: Tolerance, *, rows: Path | None, int8_file: Path, budget_s: float = BUDGET_S
-) -> dict[str, Any]:
-    """What LossyEngines is made of."""
+) -> LossyEngines:
+    """Measure every kind on the bundle at `path`, with the user's `rows` or those of training that the bundle holds.
+
+    The copy in int8 is written to `int8_file`, and stays there where an engine that runs it is chosen.
+    """
     with Runtime.open(path) as runtime:
         features = _measuring_features(runtime, rows)
         if len(features) < MIN_ROWS:
             reason = f"{len(features)} rows to measure on, and {MIN_ROWS} are needed: give --lossy-rows"
             own_engines = [(entry.kind, entry.from_rows) for entry in runtime.manifest.engines]
-            return {
-                "engines": own_engines or [(runtime.reference, 1)],
-                "int8": None,
-                "table": [{"passes": False, "says": reason}],
-            }
+            not_measured = EngineMeasurement("", passes=False, says=reason)
+            return LossyEngines(tuple(own_engines) or ((runtime.reference, 1),), None, (not_measured,))
         why_no_int8 = _write_int8_copy(runtime, features[::2], int8_file)
         source = runtime.source(None if why_no_int8 else int8_file.read_bytes)
         kinds = [kind for kind in (*exact_kinds(runtime.model), *sorted(LOSSY_KINDS)) if _supports_model(kind, runtime)]
-        table: list[dict[str, Any]] = []
-        seconds: dict[str, dict[int, float]] = {}
-        for kind in kinds:
-            if kind == "onnxruntime-int8" and why_no_int8:
-                table.append({"kind": kind, "passes": False, "says": why_no_int8})
-                continue
-            row, call_seconds = _measure_kind(kind, runtime, source, features, tolerance, budget_s / len(kinds))
-            table.append({"kind": kind, **row})
-            if row["passes"]:
-                seconds[kind] = call_seconds
-        first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == runtime.reference else 1.0))
-        engines = choose_engines(seconds, first)
+        table = tuple(
+            EngineMeasurement(kind, passes=False, says=why_no_int8)
+            if kind == "onnxruntime-int8" and why_no_int8
+            else _measure_kind(kind, runtime, source, features, tolerance, budget_s / len(kinds))
+            for kind in kinds
+        )
+        engines = choose_measured(table, runtime.reference)
     copy = None
     if any(kind == "onnxruntime-int8" for kind, _ in engines):
-        copy = [str(int8_file), hashlib.sha256(int8_file.read_bytes()).hexdigest()]
+        copy = str(int8_file), hashlib.sha256(int8_file.read_bytes()).hexdigest()
     else:
         int8_file.unlink(missing_ok=True)
-    return {"engines": engines, "int8": copy, "table": table}
+    return LossyEngines(tuple(engines), copy, table)
 
 
 def _measuring_features(runtime: Runtime, rows: Path | None) -> Float32:
@@ -171,7 +149,7 @@ def _supports_model(kind: str, runtime: Runtime) -> bool:
 
 
 def _write_int8_copy(runtime: Runtime, features: Float32, out: Path) -> str:
-    """Make the copy; the reason where there is none."""
+    """Write the bundle's graph in int8 to `out`. Returns the reason where there is none, else ""."""
     calls = [
         {"features": features[start : start + CALIBRATION_CALL_ROWS]}
         for start in range(0, len(features), CALIBRATION_CALL_ROWS)
@@ -189,8 +167,8 @@ def _write_int8_copy(runtime: Runtime, features: Float32, out: Path) -> str:
 
 def _measure_kind(
     kind: str, runtime: Runtime, source: Source, features: Float32, tolerance: Tolerance, budget_s: float
-) -> tuple[dict[str, Any], dict[int, float]]:
-    """A kind against the model's twin, on the rows that did not calibrate, and the seconds of its calls."""
+) -> EngineMeasurement:
+    """Compare a kind with the model's twin on the rows that did not calibrate, and time its calls where it passes."""
     rows = features[1::2]
     edges = make_edge_features(features)
     edge_rows = edges.arrays[FEATURES]
@@ -201,38 +179,40 @@ def _measure_kind(
         scores, edge_scores = engine.score(rows), engine.score(edge_rows)
         engine.close()
     except DeepseekError as error:
-        return {"passes": False, "says": str(error)[:500]}, {}
+        return EngineMeasurement(kind, passes=False, says=str(error)[:500])
     faults = nonfinite_faults(edges, {"output": edge_expected.output}, {"output": edge_scores.output})
     if faults:
-        return {"passes": False, "says": "; ".join(faults[:MAX_CASES_NAMED])}, {}
-    row = compare_with_exact(runtime, expected, scores)
+        return EngineMeasurement(kind, passes=False, says="; ".join(faults[:MAX_CASES_NAMED]))
+    difference, agreement = compare_with_exact(runtime, expected, scores)
     passes = compare_scores(runtime.model, expected, scores).passes
     if kind in LOSSY_KINDS:
-        passes = row["difference"] <= tolerance.max_difference
-        passes = passes and (row["agreement"] is None or row["agreement"] >= tolerance.min_agreement)
+        passes = difference <= tolerance.max_difference
+        passes = passes and (agreement is None or agreement >= tolerance.min_agreement)
     seconds = measure_engine(kind, source, features, budget_s) if passes else {}
-    return {"passes": bool(passes), **row, "seconds": {str(size): s for size, s in seconds.items()}}, seconds
+    figures = {"difference": difference, "agreement": agreement}
+    return EngineMeasurement(kind, passes, figures=figures, seconds=seconds)
 
 
-def compare_with_exact(runtime: Runtime, expected: Scores, scores: Scores) -> dict[str, Any]:
-    """The largest difference of a probability, or of a value as a share of the standard deviation of those expected;
-    the share of rows that get the same label, as the bundle decides it."""
+def compare_with_exact(runtime: Runtime, expected: Scores, scores: Scores) -> tuple[float, float | None]:
+    """(difference, agreement): the largest difference of a probability, or of a value as a share of the standard
+    deviation of those expected; the share of rows that get the same label, as the bundle decides it (None without)."""
     errors = np.abs(scores.output.astype(np.float64) - expected.output)
     if runtime.manifest.task == "regression":
         errors = errors / max(float(expected.output.std()), 1e-12)
-        return {"difference": max_or_infinite(errors), "agreement": None}
+        return max_or_infinite(errors), None
     exact_labels, labels = (np.asarray(runtime.decide(scores).labels) for scores in (expected, scores))
-    return {"difference": max_or_infinite(errors), "agreement": float((exact_labels == labels).mean())}
+    return max_or_infinite(errors), float((exact_labels == labels).mean())
 
 
-def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:
+def _handle_request(request: JsonObject) -> JsonObject:
     if available_modes():
         limit_torch_threads()
     rows = None if request["rows"] is None else Path(request["rows"])
     tolerance, int8_file = Tolerance(**request["tolerance"]), Path(request["int8_file"])
-    return measure_lossy_engines(
+    chosen = measure_lossy_engines(
         Path(request["path"]), tolerance, rows=rows, int8_file=int8_file, budget_s=request["budget_s"]
     )
+    return chosen.to_dict()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 
 
 def return_freed_memory() -> None:
-    """Return freed pages where the C library can (glibc); nothing elsewhere.
+    """Give freed pages back to the system where the C library can (glibc); does nothing elsewhere.
 
     onnxruntime reads a graph through several temporary copies. glibc keeps their pages: a forest of 400 deep trees
     then holds 178 MB of which 85 MB are free.

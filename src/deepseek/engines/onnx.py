@@ -164,7 +164,7 @@ def _check_session(session: Any, source: Source) -> None:
 
 
 def runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
-    """What onnxruntime raises about a graph or its inputs."""
+    """The exceptions that onnxruntime raises about a graph or its inputs."""
     module = runtime.capi.onnxruntime_pybind11_state
     names = (
         "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf",

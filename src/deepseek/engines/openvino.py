@@ -54,7 +54,7 @@ def has_bf16(*, extra: str) -> bool:
     return "BF16" in openvino_core(extra=extra).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def cpu_settings(num_threads: int, *, bf16: bool, extra: str = "text") -> dict[str, Any]:
+def cpu_settings(num_threads: int, *, bf16: bool, extra: str = "text") -> dict[str, str | int | bool]:
     """How a model is compiled for one call at a time. In float32 unless `bf16` is wanted and there: left to itself
     OpenVINO lowers precision."""
     return {

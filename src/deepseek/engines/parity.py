@@ -115,8 +115,7 @@ def check_parity(
 
 
 def exact_kinds(model: Model) -> list[str]:
-    """The exact engines that are installed here and can run the model, the reference first; without those that are
-    tried after others."""
+    """The kinds that are installed here, can run the model and are exact, the reference first; without LATE_KINDS."""
     kinds = []
     checked = [kind for kind in ENGINES if kind not in LOSSY_KINDS and kind not in LATE_KINDS]
     for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
@@ -150,7 +149,7 @@ def check_engine(
 
 
 def _engine_edge_faults(model: Model, engine: Engine, edges: EdgeRows, margin: Float32, row: Float32) -> list[str]:
-    """What does not hold on rows at the edge, or of one `row` alone, whose margin is known."""
+    """Faults of an engine on rows at the edge, and on one `row` alone, whose margin is known."""
     features = edges.arrays["features"]
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
         expected, scores = model.score(features), engine.score(features)

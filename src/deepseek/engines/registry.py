@@ -37,7 +37,7 @@ LATE_KINDS = {"torch-compile": "torch"}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an engine takes what it needs. Each loader is called at most once by an engine, on opening."""
+    """How an engine gets what it needs. Each loader is called at most once by an engine, on opening."""
 
     load_model: Callable[[], Model]
     load_graph: Callable[[], bytes]  # the ONNX graph of the same model
@@ -48,7 +48,7 @@ class Source:
 
 
 class EngineClass(Protocol):
-    """What stands behind a name in ENGINES."""
+    """The class behind a kind in ENGINES."""
 
     kind: str
 

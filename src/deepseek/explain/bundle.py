@@ -61,13 +61,13 @@ class _Job:
 
     @property
     def measures_faithfulness(self) -> bool:
-        """Whether it is measured, if it is cheap enough."""
+        """Whether faithfulness is measured, if it is cheap enough."""
         wanted = self.options.wants_faithfulness
         return bool(self.options.outputs) if wanted is None else wanted
 
     @property
     def faithfulness_limit_s(self) -> float | None:
-        """How long measuring may take; None where the caller did not request it, and little is spent."""
+        """Seconds that measuring faithfulness may take; None where the caller did not request it, and few are spent."""
         return REQUESTED_LIMIT_S if self.options.wants_faithfulness else None
 
 
@@ -146,7 +146,7 @@ def _explain_texts(job: _Job, public_key: Path | None) -> Findings:
     _check_table_only_options(job.options, "a text model")
     return explain_text_model(
         job.path, job.table, job.rows, target=job.options.target, budget=job.options.budget,
-        with_trust=job.measures_faithfulness, limit_s=job.faithfulness_limit_s,
+        with_faithfulness=job.measures_faithfulness, limit_s=job.faithfulness_limit_s,
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _explain_opened_bundle(job: _Job, public_key: Path | None) -> Findings:
                 root = Path(job.data).parent
             findings = explain_samples(
                 runtime, job.table, job.rows, target=options.target, root=root or None, broken=options.broken,
-                budget=options.budget, with_trust=job.measures_faithfulness, limit_s=job.faithfulness_limit_s,
+                budget=options.budget, with_faithfulness=job.measures_faithfulness, limit_s=job.faithfulness_limit_s,
             )  # fmt: skip
         evidence = page.read_evidence(runtime.bundle) if options.outputs else {}
         return replace(findings, manifest=runtime.manifest, evidence=evidence)

@@ -1,4 +1,4 @@
-"""What one explanation of a bundle is asked for: every option, once, from the command line down.
+"""The options of an explanation of a bundle, each of them once, from the command line down.
 
     ExplainOptions(rows=(17,), html="why.html", trust=True)
 

@@ -37,8 +37,8 @@ class TableExplainerWorker:
     def open(cls, spec: Mapping[str, Any]) -> TableExplainerWorker:
         """IntegrityError when the folder no longer holds the bundle that is served; ExtraError where trees cannot be
         explained."""
-        runtime = Runtime.from_spec(spec)
-        check_digest(runtime, spec)
+        runtime = Runtime.from_spec(spec["path"], spec.get("lossy"))
+        check_digest(runtime, spec["path"], spec["digest"])
         # The score of the engine that serves: then the residual covers the difference between engines too.
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
         explainer.explain(runtime.prepare([runtime.example]).features)  # no request pays for the first time
@@ -68,7 +68,7 @@ class MultimodalExplainerWorker:
         from deepseek.explain.media.request_rows import PartsExplainer
 
         runtime = MultimodalRuntime.open(spec["path"])
-        check_digest(runtime, spec)
+        check_digest(runtime, spec["path"], spec["digest"])
         return cls(runtime, PartsExplainer(ModalityExplainer(runtime)))
 
     def run(self, arrays: Arrays) -> Arrays:
@@ -88,7 +88,7 @@ class TextExplainerWorker:
 
     @classmethod
     def open(cls, spec: Mapping[str, Any]) -> TextExplainerWorker:
-        """With the engine's own precision, so that what is explained is what was answered."""
+        """Open the text model with the engine's own precision, so that what is explained is what was answered."""
         from deepseek.engines.text import TextEngine, TextModel
 
         return cls(TextModel.open(spec["path"]), TextEngine.from_options(spec["path"], spec["options"]))
@@ -104,8 +104,8 @@ _WORKERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
 
 
 def open_explainer(spec: Mapping[str, Any]) -> ServedModel:
-    """What explains the model that a front end describes."""
-    with use_limits_of(spec):
+    """The worker that explains the model of a spec, in a process of lower priority."""
+    with use_limits_of(spec.get("first_run")):
         opened = _WORKERS.get(spec["kind"], TableExplainerWorker.open)(spec)
     lower_priority()
     return opened

@@ -6,16 +6,17 @@
     result.to_dict()                         what `explain --json` prints
 
 A field's key in JSON is its name, unless its metadata say otherwise; keys stand in the order of the fields. The whole
-document is report/explanation.py, and what the parts of a text or picture add is media/records.py.
+document is report/explanation.py, what the parts of a text or picture add is media/records.py, and how far explanations
+hold is evaluation/records.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypedDict
 
-from deepseek.contracts import Figure, JsonObject
+from deepseek.contracts import Figure, JsonObject, Record
 
 OPTIONAL = {"is_optional": True}  # metadata of a field that the JSON object lacks where it is None
 
@@ -52,8 +53,8 @@ class JsonRecord(Mapping[str, Any]):
 def to_json(value: Any) -> Any:
     """A field's value as JSON holds it: records and mappings as dicts, tuples as lists.
 
-    >>> to_json((RandomizationStep("head", 0.5),))
-    [{'layer': 'head', 'similarity': 0.5}]
+    >>> to_json((LabelCount("yes", 3),))
+    [{'label': 'yes', 'num_rows': 3}]
     """
     if isinstance(value, JsonRecord):
         return value.to_dict()
@@ -178,6 +179,54 @@ class OtherBars(JsonRecord):
     contribution: float = 0.0
 
 
+class SpanDocument(TypedDict, total=False):
+    """A token or sentence as JSON."""
+
+    text: str
+    start: int
+    end: int
+    value: float | None
+    error: float | None
+
+
+class GridCellDocument(TypedDict, total=False):
+    """A region of a picture ("box"), a stretch of a series or a cell of a sound as JSON."""
+
+    box: list[int]  # left, top, right, bottom
+    channels: list[str]
+    start: int
+    end: int
+    seconds: list[float]  # from, to
+    hertz: list[float]  # from, to
+    value: float | None
+    error: float | None
+
+
+class PartDocument(TypedDict, total=False):
+    """The parts of one input as JSON, whatever its kind: reports, the server's route and pages read it back.
+
+    "text" and "picture" (a data URL) are there for pages alone.
+    """
+
+    text: str
+    picture: str
+    column: str
+    kind: str
+    tokens: list[SpanDocument]
+    sentences: list[SpanDocument]
+    is_cut: bool
+    end_read: int
+    size: list[int]
+    regions: list[GridCellDocument]
+    length: int
+    stretches: list[GridCellDocument]
+    seconds: float
+    cells: list[GridCellDocument]
+    num_evaluations: int
+    is_partial: bool
+    notes: list[str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class InteractionPair(JsonRecord):
     """What two columns add together beyond what each adds by itself."""
@@ -201,7 +250,7 @@ class RowExplanation(JsonRecord):
     adds_up: bool  # the residual is within the limit
     reasons: tuple[str, ...]
     reasons_zh: tuple[str, ...]
-    parts: tuple[Mapping[str, Any], ...] | None = field(default=None, metadata=OPTIONAL)  # media.records.PartDocument
+    parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
@@ -224,52 +273,11 @@ class RowReport(JsonRecord):
     reasons_zh: tuple[str, ...]
     contributions: Mapping[str, float] | None = field(default=None, metadata={**OPTIONAL, "key": "values"})
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
-    parts: tuple[Mapping[str, Any], ...] | None = field(default=None, metadata=OPTIONAL)
+    parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
 
     def explanation(self) -> RowExplanation:
         """The row as the document has it, of a report with "row_id", "prediction" and contributions."""
         return RowExplanation(**{item.name: getattr(self, item.name) for item in fields(RowExplanation)})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskingCurve(JsonRecord):
-    """The explained answer of one row from all values to none or back, S steps, beside that of random orders."""
-
-    area: float  # under the answer
-    random: Figure  # area of random orders: the mean, and between which 95 % lie
-    points: tuple[float, ...]  # (S,) the answer at each step
-    passes: bool  # the area lies beyond those of random orders, on the right side
-    at: tuple[float, ...] = ()  # (S,) share of the values that each step stands for
-    low: tuple[float, ...] = ()  # (S,) between low and high lie 95 % of random orders
-    high: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributionAgreement(JsonRecord):
-    """How two explanations of a row agree."""
-
-    rank_correlation: float  # Spearman's, -1..1
-    shared_of_5: float  # share of the five strongest that both name
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RandomizationStep(JsonRecord):
-    """A layer whose weights, with all before it, are shuffled, and how like the explanation still is."""
-
-    layer: str
-    similarity: float  # rank correlation of the sizes of contributions with those of the model as it is
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ModuleFaithfulness(JsonRecord):
-    """How far the explanation of one row of a torch module holds; evaluation/faithfulness.py says what each means."""
-
-    deletion: MaskingCurve
-    insertion: MaskingCurve
-    infidelity: float | None
-    sensitivity: float | None
-    agreement: AttributionAgreement | None
-    num_evaluations: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,7 +287,7 @@ class NearestRow(JsonRecord):
     row: int
     distance: float  # Gower's, 0..1
     answer: Any  # what the target was there
-    row_values: Mapping[str, Any] = field(metadata={"key": "values"})  # raw values of its first columns
+    row_values: Record = field(metadata={"key": "values"})  # raw values of its first columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -300,68 +308,3 @@ class CounterfactualReport(JsonRecord):
     from_class: str = field(metadata={"key": "from"})
     to_class: str = field(metadata={"key": "to"})
     num_predicted: int  # answers of the model that it took
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PartFaithfulness(JsonRecord):
-    """How far the explanation of one column's parts holds, in one row."""
-
-    column: str
-    kind: str
-    unit: str  # "tokens", "regions", "stretches" or "cells"
-    presence: float  # what the column adds by being there at all
-    num_players: int
-    deletion: MaskingCurve
-    insertion: MaskingCurve
-    infidelity: float | None
-    sensitivity: float | None
-    agreement: AttributionAgreement | None
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class RowFaithfulness(JsonRecord):
-    """How far the explanation of one row holds."""
-
-    row_id: int | None
-    prediction: str | None
-    num_players: int
-    deletion: MaskingCurve
-    insertion: MaskingCurve
-    infidelity: float | None
-    sensitivity: float | None
-    agreement: AttributionAgreement | None
-    nearest: tuple[NearestRow, ...] | None = None
-    counterfactual: CounterfactualReport | None = None
-    parts: tuple[PartFaithfulness, ...] | None = field(default=None, metadata=OPTIONAL)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FaithfulnessReport(JsonRecord):
-    """How far the explanations of some rows hold, and what that took."""
-
-    rows: tuple[RowFaithfulness, ...]
-    randomization: tuple[RandomizationStep, ...] = field(metadata={"key": "randomised"})
-    num_rows: int  # that were measured
-    num_others: int  # rows whose values stand in for what is taken away
-    others_of: str  # where these come from
-    second: str  # the second method
-    parts_second: str | None = field(default=None, metadata=OPTIONAL)
-    num_evaluations: int  # answers of the model
-    seconds: float
-    seed: int
-    limit_s: float
-    unit: str | None = field(default=None, metadata=OPTIONAL)  # what is taken away; None for columns of a table
-    taken_away: str | None = field(default=None, metadata=OPTIONAL)  # "mask", "attention", "missing"; None: by others
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SkippedFaithfulness(JsonRecord):
-    """Why nothing was measured."""
-
-    rows: None
-    expected_s: float  # what it would have taken; 0 where more time would not help
-    why: str
-
-
-Faithfulness = FaithfulnessReport | SkippedFaithfulness

@@ -11,7 +11,8 @@ how sure sampled values are, `is_partial` that a limit came first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from deepseek.explain.modules.gradient_methods import GRADIENT_METHODS, Attribut
 from deepseek.explain.modules.problem import (
     ArrayFunction,
     AttributionProblem,
+    FixedInputs,
     ModelInputs,
     Target,
     as_tuple,
@@ -48,7 +50,7 @@ def explain(
     *,
     method: Method = "auto",
     names: Sequence[str] = (),
-    fixed: Mapping[str, Any] | None = None,
+    fixed: FixedInputs | None = None,
     limits: Limits | None = None,
 ) -> Attribution:
     """Contributions (N, P) of the P values of each of N rows; those of a token are one value.
@@ -57,8 +59,8 @@ def explain(
     (B, ...): what absence means, best some rows of the training data; default one of zeros. `target`: an output, a
     function of the answer that gives (N,), or None for the class that is predicted. `fixed`: keyword arguments that are
     the same for all baselines. `method`: "auto" takes DeepLIFT where it sums to the answer within `limits.tolerance`,
-    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations` are too few
-    for that, or values are ids.
+    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations`
+    are too few for that, or values are ids.
 
     `output` and `base_value` are those of plain runs of the model on copies. InputError for what does not fit together
     and for models without an answer; ExplainError for a model that does not answer its rows one by one, or not by the
@@ -66,76 +68,81 @@ def explain(
 
     >>> net = torch.nn.Linear(2, 1, bias=False)
     >>> _ = torch.nn.init.constant_(net.weight, 2.0)
-    >>> found = explain(net, torch.tensor([[1.0, 3.0]]))
-    >>> found.values.tolist(), found.why
+    >>> attribution = explain(net, torch.tensor([[1.0, 3.0]]))
+    >>> attribution.values.tolist(), attribution.why
     ([[2.0, 6.0]], 'DeepLIFT sums to the answer within 1 %, at the price of two runs for each baseline')
     """
-    chosen = limits or Limits()
+    limits = limits or Limits()
     if isinstance(inputs, np.ndarray):
-        as_tensor = torch.from_numpy(np.ascontiguousarray(inputs))
-        bases = (
-            None if baselines is None else torch.from_numpy(np.ascontiguousarray(np.asarray(baselines, inputs.dtype)))
-        )
+        tensor = torch.from_numpy(np.ascontiguousarray(inputs))
+        bases = None
+        if baselines is not None:
+            bases = torch.from_numpy(np.ascontiguousarray(np.asarray(baselines, inputs.dtype)))
         if method not in {"auto", *BLACK_BOX_METHODS}:
             raise InputError(
                 f"{method!r} needs gradients, and arrays have none", expected="kernel, partition, or tensors",
                 fix="give a torch module and tensors",
             )  # fmt: skip
-        question, many = _build_problem(ArrayFunction(model, inputs.dtype), as_tensor, bases, target, fixed)
-        found = (
-            _explain_black_box(question, many, chosen, "the model is a function of arrays, which has no gradients")
-            if method == "auto"
-            else _explain_by_method(question, many, method, chosen)
-        )
-        return _build_attribution(question, many, found[1], found[0], found[2], names)
-    question, many = _build_problem(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
-    name, values, why = _explain_by_method(question, many, method, chosen)
-    return _build_attribution(question, many, values, name, why, names)
+        problem, many = _build_problem(ArrayFunction(model, inputs.dtype), tensor, bases, target, fixed)
+    else:
+        problem, many = _build_problem(model, inputs, baselines, target, fixed)  # type: ignore[arg-type]
+    return _build_attribution(problem, many, _explain_by_method(problem, many, method, limits), names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The method that was taken, what it found, and why it was taken."""
+
+    method: str  # in words
+    result: AttributionValues
+    why: str
 
 
 def _explain_by_method(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], method: str, limits: Limits
-) -> tuple[str, AttributionValues, str]:
-    """(method in words, values, why)."""
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], method: str, limits: Limits
+) -> _Choice:
+    """The explanation by a method by its name, or by the one that fits."""
     if method in GRADIENT_METHODS:
         function, words = GRADIENT_METHODS[method]
-        return words, function(question, baselines, limits), "asked for"
+        return _Choice(words, function(problem, baselines, limits), "asked for")
     if method in BLACK_BOX_METHODS:
-        return BLACK_BOX_METHODS[method], explain_black_box(question, baselines, limits, method), "asked for"
+        result = explain_black_box(problem, baselines, limits, method)
+        return _Choice(BLACK_BOX_METHODS[method], result, "asked for")
     if method != "auto":
         raise InputError(
             f"there is no method {method!r}", expected=", ".join(["auto", *GRADIENT_METHODS, *BLACK_BOX_METHODS]),
             fix="name one of these",
         )  # fmt: skip
-    if not isinstance(question.module, nn.Module):
-        return _explain_black_box(question, baselines, limits, "the model is a function, not a torch module")
-    return _explain_auto(question, baselines, limits)
+    if isinstance(problem.module, ArrayFunction):
+        reason = "the model is a function of arrays, which has no gradients"
+        return _explain_black_box(problem, baselines, limits, reason)
+    if not isinstance(problem.module, nn.Module):
+        return _explain_black_box(problem, baselines, limits, "the model is a function, not a torch module")
+    return _explain_auto(problem, baselines, limits)
 
 
-def _explain_auto(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
-) -> tuple[str, AttributionValues, str]:
-    """The first way whose sum is the change of the module's own answers, the cheapest first."""
-    reasons, rest = list[str](), None
+def _explain_auto(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> _Choice:
+    """The explanation by the first method whose sum is the change of the module's own answers, the cheapest first."""
+    reasons, fallback = list[str](), None
     for name, words in (("deeplift", "DeepLIFT"), ("integrated", "the integral")):
         function, method = GRADIENT_METHODS[name]
         try:
-            found = function(question, baselines, limits)
+            result = function(problem, baselines, limits)
         except ExplainError as error:
             reasons.append(error.message)
             continue
-        if not _incomplete_rows(found).any():
+        if not _incomplete_rows(result).any():
             why = f"sums to the answer within {limits.tolerance:.0%}, at the price of two runs for each baseline"
-            return method, found, _join_reasons(reasons) or f"{words} {why}".replace("%", " %")
-        reasons.append(f"{words} misses {_max_relative_delta(found):.2g} of the change ({_delta_causes(found)})")
-        rest = method, found, _join_reasons(reasons[:-1])
-        if name == "integrated" and found.is_partial and limits.time_limit_s is not None:
-            return rest
+            return _Choice(method, result, _join_reasons(reasons) or f"{words} {why}".replace("%", " %"))
+        reasons.append(f"{words} misses {_max_relative_delta(result):.2g} of the change ({_delta_causes(result)})")
+        fallback = _Choice(method, result, _join_reasons(reasons[:-1]))
+        if name == "integrated" and result.is_partial and limits.time_limit_s is not None:
+            return fallback
     try:
-        return _explain_black_box(question, baselines, limits, _join_reasons(reasons))
+        return _explain_black_box(problem, baselines, limits, _join_reasons(reasons))
     except InputError as error:
-        if rest is not None:
-            return rest
+        if fallback is not None:
+            return fallback
         raise ExplainError(
             f"no way of explaining fits this module: {_join_reasons([*reasons, error.message])}",
             expected="a module that computes every row by itself, by the same calls of torch for all data",
@@ -175,9 +182,9 @@ def _build_problem(
     inputs: ModelInputs,
     baselines: ModelInputs | None,
     target: Target,
-    fixed: Mapping[str, Any] | None,
+    fixed: FixedInputs | None,
 ) -> tuple[AttributionProblem, tuple[Tensor, ...]]:
-    """The question, and baselines (B, ...) for each input."""
+    """The problem, and baselines (B, ...) for each input."""
     rows = as_tuple(inputs)
     check_inputs(model, rows)
     bases = tuple(torch.zeros_like(each[:1]) for each in rows) if baselines is None else as_tuple(baselines)
@@ -187,50 +194,46 @@ def _build_problem(
     )
     if len({len(base) for base in many}) != 1:
         raise InputError("the inputs have different numbers of baselines", expected="as many for each", fix="cut them")
-    question = AttributionProblem(model, tuple(each.detach() for each in rows), (), dict(fixed or {}), target)
-    return question, many
+    problem = AttributionProblem(model, tuple(each.detach() for each in rows), (), dict(fixed or {}), target)
+    return problem, many
 
 
-def _explain_black_box(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, why: str
-) -> tuple[str, AttributionValues, str]:
-    """By coalitions where so few evaluations can tell the values apart, else by regions."""
-    width = sum(each[0].numel() for each in question.inputs)
+def _explain_black_box(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, why: str) -> _Choice:
+    """The explanation by coalitions where so few evaluations can tell the values apart, else by regions."""
+    width = sum(each[0].numel() for each in problem.inputs)
     method = "kernel"
-    if not all(each.is_floating_point() for each in question.inputs):
+    if not all(each.is_floating_point() for each in problem.inputs):
         method, why = "partition", f"{why}; ids are not values to mix"
     elif 2 * width > limits.num_evaluations:
         method = "partition"
         why = f"{why}; {limits.num_evaluations} evaluations are too few to tell {width} values apart one by one"
-    return BLACK_BOX_METHODS[method], explain_black_box(question, baselines, limits, method), why
+    return _Choice(BLACK_BOX_METHODS[method], explain_black_box(problem, baselines, limits, method), why)
 
 
 def _build_attribution(
-    question: AttributionProblem,
-    baselines: tuple[Tensor, ...],
-    found: AttributionValues,
-    method: str,
-    why: str,
-    names: Sequence[str],
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], choice: _Choice, names: Sequence[str]
 ) -> Attribution:
-    width = found.values.shape[1]
+    """The explanation as callers get it, with notes on what it leaves unexplained."""
+    result = choice.result
+    width = result.values.shape[1]
     if names and len(names) != width:
         raise InputError(f"there are {len(names)} names", expected=f"{width}, one a value", fix="give as many, or none")
-    targets = set(found.target)
-    notes = list(found.notes)
-    if not found.values.any() and np.array_equal(found.output, found.base):
+    targets = set(result.target)
+    notes = list(result.notes)
+    if not result.values.any() and np.array_equal(result.output, result.base):
         notes.append("the answer is the same for the inputs and the baselines: every contribution is 0")
-    missed = _incomplete_rows(found)
-    is_short = bool(missed.any() and (missed & ~_within_sampling_error(found)).any())
+    incomplete = _incomplete_rows(result)
+    is_short = bool(incomplete.any() and (incomplete & ~_within_sampling_error(result)).any())
     if is_short:
-        notes.append(f"partial: the contributions leave {_max_relative_delta(found):.2g} of the change unexplained")
-    if found.is_partial:
+        notes.append(f"partial: the contributions leave {_max_relative_delta(result):.2g} of the change unexplained")
+    if result.is_partial:
         notes.append("partial: a limit was reached before the error that was asked for")
     return Attribution(
-        names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=found.values, base_value=found.base,
-        output=found.output, scale="the model's output", method=f"{method}; {_baseline_count_text(len(baselines[0]))}",
-        target=str(targets.pop()) if len(targets) == 1 and not callable(question.target) else None, why=why,
-        error=found.error, is_partial=found.is_partial or is_short, notes=tuple(notes),
+        names=tuple(names) or tuple(f"x{place}" for place in range(width)), values=result.values,
+        base_value=result.base, output=result.output, scale="the model's output",
+        method=f"{choice.method}; {_baseline_count_text(len(baselines[0]))}",
+        target=str(targets.pop()) if len(targets) == 1 and not callable(problem.target) else None, why=choice.why,
+        error=result.error, is_partial=result.is_partial or is_short, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def pareto(
     limits: Point | None = None,
 ) -> Html:
     """Choices by name, a line through those that no other beats in both numbers; `limits` are the least of x and y."""
-    xs, ys = [one.x for one in choices], [one.y for one in choices]
+    xs, ys = [choice.x for choice in choices], [choice.y for choice in choices]
     ends = ([limits[0]], [limits[1]]) if limits else ([], [])
     x_range, y_range = bounds([*xs, *ends[0]], margin=0.12), bounds([*ys, *ends[1]], margin=0.12)
     names: list[_LegendEntry] = [(Text("accepted", "已接受"), "big accent"), (Text("refused", "被拒绝"), "big neutral")]
@@ -229,13 +229,13 @@ def pareto(
     if limits:
         _line(frame, ((limits[0], y_range[0]), (limits[0], y_range[1])), "guide")
         _line(frame, ((x_range[0], limits[1]), (x_range[1], limits[1])), "guide")
-    front = [one for one in choices if one.is_good and not any(_dominates(other, one) for other in choices)]
-    _line(frame, sorted((one.x, one.y) for one in front), "curve thin s1")
+    front = [choice for choice in choices if choice.is_good and not any(_dominates(other, choice) for other in choices)]
+    _line(frame, sorted((choice.x, choice.y) for choice in front), "curve thin s1")
     placed: list[tuple[float, float, float]] = []  # left, right and baseline of the names that stand
-    for one in sorted(choices, key=lambda one: -one.y):
-        x, y = frame.x(one.x), frame.y(one.y)
-        frame.canvas.dots([(x, y)], "big accent" if one.is_good else "big neutral")
-        shown = shorten_words(one.name, width / 2)
+    for choice in sorted(choices, key=lambda choice: -choice.y):
+        x, y = frame.x(choice.x), frame.y(choice.y)
+        frame.canvas.dots([(x, y)], "big accent" if choice.is_good else "big neutral")
+        shown = shorten_words(choice.name, width / 2)
         size = text_width(shown)
         left = min(max(x - size / 2, 0.0), width - size)
         lines = [y - 9, y + 18, *(y + 18 + 13 * step for step in range(1, len(choices)))]
@@ -248,7 +248,7 @@ def pareto(
             or line == lines[-1]
         )
         placed.append((left, left + size, line))
-        frame.canvas.text(left, line, shown, cls="tick", full=one.name)
+        frame.canvas.text(left, line, shown, cls="tick", full=choice.name)
     return frame.canvas.svg()
 
 

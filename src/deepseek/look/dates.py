@@ -57,9 +57,9 @@ class DateScale(Scale):
 
 def _calendar_ticks(low: float, high: float, rough: float) -> list[float]:
     """Where the calendar turns between `low` and `high`, by the next unit at or above `rough` milliseconds."""
-    place = bisect.bisect_left(_FIXED_STEPS_MS, rough)
-    if place < len(_FIXED_STEPS_MS):
-        step = _FIXED_STEPS_MS[place]
+    index = bisect.bisect_left(_FIXED_STEPS_MS, rough)
+    if index < len(_FIXED_STEPS_MS):
+        step = _FIXED_STEPS_MS[index]
         first = -(-low // step)
         return [(first + index) * step for index in range(int(high // step - first) + 1)]
     months = next((num for num in _MONTH_STEPS if num * _MONTH >= rough), 0) or 12 * round(tick_step(rough / _YEAR))

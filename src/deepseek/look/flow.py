@@ -78,21 +78,21 @@ def flow(layers: Sequence[Layer], links: Sequence[Link], *, title: Words, width:
     canvas.height = step * len(layers) - 24
     left, right = name_px, width - note_px
     shown = [[unit for unit in layer.units if _is_known(unit)][:MAX_UNITS] for layer in layers]
-    places = [
+    positions = [
         {unit.name: _unit_x(index, len(units), left, right) for index, unit in enumerate(units)} for units in shown
     ]
-    for place, layer in enumerate(layers):
-        _draw_background(canvas, layer, step * place, step, stacked=stacked)
+    for index, layer in enumerate(layers):
+        _draw_background(canvas, layer, step * index, step, stacked=stacked)
     first = (_HEAD_PX if stacked else 0.0) + 22
-    for place, to in sorted({(link.place, link.end) for link in links}):
-        some = [link for link in links if (link.place, link.end) == (place, to)]
-        cls = "far" if to > place + 1 else ""
-        _draw_links(canvas, some, places[place], places[to], first + step * place, first + step * to, cls)
-    for place, units in enumerate(shown):
-        y = first + step * place
+    for index, end in sorted({(link.place, link.end) for link in links}):
+        pair_links = [link for link in links if (link.place, link.end) == (index, end)]
+        cls = "far" if end > index + 1 else ""
+        _draw_links(canvas, pair_links, positions[index], positions[end], first + step * index, first + step * end, cls)
+    for index, units in enumerate(shown):
+        y = first + step * index
         room = (right - left) / max(1, len(units)) - 6
-        _draw_units(canvas, units, places[place], y, min(room, 150.0))
-        _draw_names(canvas, layers[place], step * place, y, name_px, stacked=stacked)
+        _draw_units(canvas, units, positions[index], y, min(room, 150.0))
+        _draw_names(canvas, layers[index], step * index, y, name_px, stacked=stacked)
     return canvas.svg()
 
 
@@ -125,27 +125,27 @@ def _draw_links(
     cls: str,
 ) -> None:
     """Draw the links between two layers, the strongest last, on top."""
-    known = [one for one in links if one.source in above and one.target in below and math.isfinite(one.value)]
-    known = sorted(known, key=lambda one: -abs(one.value))[:MAX_LINKS]
-    most = max((abs(one.value) for one in known), default=0.0)
-    for one in reversed(known):
-        if not one.value:
+    known = [link for link in links if link.source in above and link.target in below and math.isfinite(link.value)]
+    known = sorted(known, key=lambda link: -abs(link.value))[:MAX_LINKS]
+    largest = max((abs(link.value) for link in known), default=0.0)
+    for link in reversed(known):
+        if not link.value:
             continue
-        width = max(1, math.ceil(_WIDTHS * abs(one.value) / most))
-        kind = "down" if one.value < 0 else "up"
+        width = max(1, math.ceil(_WIDTHS * abs(link.value) / largest))
+        kind = "down" if link.value < 0 else "up"
         canvas.line(
-            above[one.source],
+            above[link.source],
             y + _BELOW_PX,
-            below[one.target],
+            below[link.target],
             end - _ABOVE_PX,
             f"hand hand-{width} {kind} {cls}".strip(),
         )
 
 
 def _draw_units(canvas: Canvas, units: Sequence[Unit], xs: dict[str, float], y: float, room: float) -> None:
-    most = max((abs(unit.value or 0.0) for unit in units), default=0.0)
+    largest = max((abs(unit.value or 0.0) for unit in units), default=0.0)
     for unit in units:
-        share = abs(unit.value or 0.0) / most if most else 0.0
+        share = abs(unit.value or 0.0) / largest if largest else 0.0
         radius = _RADII_PX[0] + (_RADII_PX[1] - _RADII_PX[0]) * math.sqrt(share)
         kind = "none" if not unit.value else "down" if unit.value < 0 else "up"
         tip = f"{unit.name}: {numbers.signed_number(unit.value)}"

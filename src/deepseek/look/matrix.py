@@ -53,11 +53,11 @@ def confusion_matrix(labels: Sequence[Words], counts: Sequence[Sequence[int]], *
 def _draw_row(canvas: Canvas, grid: _Grid, index: int) -> None:
     row = grid.counts[index]
     y, width, height = _TOP_PX + grid.cell_height * index, grid.cell_width - 2, grid.cell_height - 2
-    for place, value in enumerate(row):
-        x = grid.left + grid.cell_width * place
+    for column, value in enumerate(row):
+        x = grid.left + grid.cell_width * column
         # A shade of at most a quarter keeps the number on it readable in both themes.
         share = value / (sum(row) or 1)
-        canvas.rect(x, y, width, height, f"{'cell' if place == index else 'cell-wrong'} shade-{round(10 * share)}")
+        canvas.rect(x, y, width, height, f"{'cell' if column == index else 'cell-wrong'} shade-{round(10 * share)}")
         canvas.rect(x, y, width, height, "frame")
         if value:
             canvas.text(x + width / 2, y + height / 2 + 4, numbers.count(value), anchor="middle", cls="on-fill")

@@ -2,8 +2,8 @@
 
     html = page("Report", "The model separates ...", [Section("Figures", table(...))], provenance={"digest": "..."})
 
-One file without any request: style and script stand in the page, and a Content-Security-Policy that lists their
-hashes forbids everything else, so that markup which slipped through in data could not run.
+One file without any request: style and script stand in the page, and a Content-Security-Policy that lists their hashes
+forbids everything else, so that markup which slipped through in data could not run.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def page(
 ) -> str:
     """A whole HTML document.
 
-    `answer` is the one sentence that a reader came for; `lead` may follow it in smaller type. `style` and `script`
-    are added to the page's own; `connect` lets the script fetch from the page's own server.
+    `answer` is the one sentence that a reader came for; `lead` may follow it in smaller type. `style` and `script` are
+    added to the page's own; `connect` lets the script fetch from the page's own server.
     """
     css, scripts = stylesheet() + style, [_SCRIPT, *([script] if script else [])]
     parts = [_section(section) for section in sections]

@@ -56,8 +56,8 @@ def heat_grid(picture: str, values: Sequence[Sequence[float]], *, title: Words, 
 
 
 def shade_text(text: str, parts: Sequence[tuple[tuple[int, int], float]], *, largest: float | None = None) -> Html:
-    """`text` with its parts (first letter, end) shaded by their values, as a paragraph. `largest` is the value of
-    the full shade, by default the largest of the parts."""
+    """`text` with its parts (first letter, end) shaded by their values, as a paragraph. `largest` is the value of the
+    full shade, by default the largest of the parts."""
     largest = max((value for _, value in parts), default=0.0) if largest is None else largest
     pieces, end_of_last = [], 0
     for (start, end), value in sorted(parts):

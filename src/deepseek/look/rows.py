@@ -1,7 +1,7 @@
 """Plots with one row for each column of the data: bars, intervals, beeswarm, waterfall.
 
-On a screen the name stands left of its marks and the number right of them; on a phone both stand above. Names that
-do not fit are cut in the middle and shown in full on hovering; nothing overlaps, whatever a column is called.
+On a screen the name stands left of its marks and the number right of them; on a phone both stand above. Names that do
+not fit are cut in the middle and shown in full on hovering; nothing overlaps, whatever a column is called.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def beeswarm(
     rows.axis(scale, label)
     rows.vertical_line(scale(0.0), "axis")
     for row, dots in enumerate(points):
-        places = _swarm_positions([scale(value) for value, _ in dots], rows.center(row), rows.marks_px)
-        for step, members in _group_by_level(places, [level for _, level in dots]).items():
+        dots_xy = _swarm_positions([scale(value) for value, _ in dots], rows.center(row), rows.marks_px)
+        for step, members in _group_by_level(dots_xy, [level for _, level in dots]).items():
             canvas.dots(members, f"fine {step}")
         rows.write(row)
     return canvas.svg()
@@ -225,8 +225,8 @@ def _residual_contribution(steps: Sequence[Contribution], base: float, output: f
 
 def _arrow_points(start: float, end: float, y: float) -> list[tuple[float, float]]:
     """A bar that points where it pushes, so that its sign needs no colour."""
-    half, way = 8.0, 1 if end >= start else -1
-    neck = end - way * min(6.0, abs(end - start))
+    half, direction = 8.0, 1 if end >= start else -1
+    neck = end - direction * min(6.0, abs(end - start))
     return [(start, y - half), (neck, y - half), (end, y), (neck, y + half), (start, y + half)]
 
 
@@ -241,13 +241,13 @@ def _level_legend(canvas: Canvas, low: Words, high: Words) -> None:
 
 
 def _group_by_level(
-    places: Sequence[tuple[float, float]], levels: Sequence[float | None]
+    points: Sequence[tuple[float, float]], levels: Sequence[float | None]
 ) -> dict[str, list[tuple[float, float]]]:
     groups: dict[str, list[tuple[float, float]]] = {}
-    for place, level in zip(places, levels, strict=True):
+    for point, level in zip(points, levels, strict=True):
         known = level is not None and math.isfinite(level)
         name = f"v{min(6, max(0, int((level or 0.0) * 7)))}" if known else "neutral"
-        groups.setdefault(name, []).append(place)
+        groups.setdefault(name, []).append(point)
     return dict(sorted(groups.items()))
 
 
@@ -257,8 +257,8 @@ def _swarm_positions(xs: Sequence[float], centre: float, height: float) -> list[
     fullest = max((cells.count(cell) for cell in set(cells)), default=1)
     gap = min(_DOT_PX, (height - _DOT_PX) / max(1, fullest - 1))
     num_in_bin: dict[int, int] = {}
-    places = []
+    positions = []
     for x, cell in zip(xs, cells, strict=True):
         turn = num_in_bin[cell] = num_in_bin.get(cell, -1) + 1
-        places.append((x, centre + (turn + 1) // 2 * gap * (1 if turn % 2 else -1)))
-    return places
+        positions.append((x, centre + (turn + 1) // 2 * gap * (1 if turn % 2 else -1)))
+    return positions

@@ -78,16 +78,18 @@ def text_saliency(
     overlaps the one before. Texts are shown as far as MAX_COUNTERFACTUAL_TOKENS tokens or MAX_CHARACTERS letters; the
     rest is summed up.
     """
-    good = _drawable_tokens(text, parts)
-    drawn = [token for token in good[:MAX_TOKENS] if token[1] <= MAX_CHARACTERS]
-    end = len(text) if len(drawn) == len(good) and len(text) <= MAX_CHARACTERS else (drawn[-1][1] if drawn else 0)
+    drawable = _drawable_tokens(text, parts)
+    drawn = [token for token in drawable[:MAX_TOKENS] if token[1] <= MAX_CHARACTERS]
+    end = len(text) if len(drawn) == len(drawable) and len(text) <= MAX_CHARACTERS else (drawn[-1][1] if drawn else 0)
     end = end or min(len(text), MAX_CHARACTERS)
-    largest = max((abs(value) for _, _, value, _ in good), default=0.0)
-    body = _mark_sentences(text[:end], drawn, [each for each in sentences if each[0] < each[1] <= end], largest)
+    largest = max((abs(value) for _, _, value, _ in drawable), default=0.0)
+    body = _mark_sentences(
+        text[:end], drawn, [sentence for sentence in sentences if sentence[0] < sentence[1] <= end], largest
+    )
     if end < len(text):
-        body += f"<span class=soft>{inline(_hidden_tokens_note(good[len(drawn) :]))}</span>"
+        body += f"<span class=soft>{inline(_hidden_tokens_note(drawable[len(drawn) :]))}</span>"
     named: list[tuple[Words, float]] = [
-        (f"“{numbers.clip(text[low:high].strip(), 24)}”", value) for low, high, value, _ in good
+        (f"“{numbers.clip(text[low:high].strip(), 24)}”", value) for low, high, value, _ in drawable
     ]
     body = f'<p class="marked">{body}</p>'
     return _render_figure(title, body, largest, named, label, data, is_text=True, sentences=bool(sentences))
@@ -112,15 +114,15 @@ def image_saliency(
     if picture and not picture.startswith("data:image/"):
         raise ValueError("a page asks for nothing: the picture must stand in it as data:image/...")
     kept = [index for index, (box, value) in enumerate(regions) if _is_box(box) and math.isfinite(value)]
-    good = [regions[index] for index in kept]
+    drawable = [regions[index] for index in kept]
     extent = (
-        float(size[0] if size else max((box[2] for box, _ in good), default=1.0)) or 1.0,
-        float(size[1] if size else max((box[3] for box, _ in good), default=1.0)) or 1.0,
+        float(size[0] if size else max((box[2] for box, _ in drawable), default=1.0)) or 1.0,
+        float(size[1] if size else max((box[3] for box, _ in drawable), default=1.0)) or 1.0,
     )
-    largest = max((abs(value) for _, value in good), default=0.0)
+    largest = max((abs(value) for _, value in drawable), default=0.0)
     region_names = [names[index] if names else _describe_location(regions[index][0], extent) for index in kept]
-    named = [(name, value) for name, (_, value) in zip(region_names, good, strict=True)]
-    strongest = sorted(good, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
+    named = [(name, value) for name, (_, value) in zip(region_names, drawable, strict=True)]
+    strongest = sorted(drawable, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
     return _render_figure(title, _draw_regions(strongest, extent, picture, largest, title), largest, named, label, data)
 
 
@@ -236,10 +238,10 @@ def _render_figure(
     is_text: bool = False,
     sentences: bool = False,
 ) -> Html:
-    said = inline(_describe_strongest(named, label))
+    caption = inline(_describe_strongest(named, label))
     legend = _legend(largest, is_text=is_text, sentences=sentences) if largest else ""
     return Html(
-        f'<figure class="parts"><h3>{inline(title)}</h3>{body}{legend}<figcaption>{said}</figcaption>{as_json(data)}'
+        f'<figure class="parts"><h3>{inline(title)}</h3>{body}{legend}<figcaption>{caption}</figcaption>{as_json(data)}'
         "</figure>"
     )
 
@@ -263,18 +265,18 @@ def _describe_strongest(named: Sequence[tuple[Words, float]], label: Words) -> W
     downs = sorted((pair for pair in named if pair[1] < 0), key=lambda pair: pair[1])[:_NUM_NAMED]
     if not ups and not downs:
         return Text("Nothing here moved the answer.", "此处没有影响结果的部分。")
-    said: Words = ""
+    caption: Words = ""
     for pairs, words in (
         (ups, Text("Raises it most: ", "提高最多：")),
         (downs, Text("Lowers it most: ", "降低最多：")),
     ):
         if pairs:
-            listed: Words = ""
-            for place, (name, value) in enumerate(pairs):
-                comma: Words = Text("; ", "；") if place else ""
-                listed = join(listed, comma, name, f" {numbers.signed_number(value)}")
-            said = join(said, words, listed, Text(". ", "。"))
-    return join(said, Text("Scale: ", "尺度："), label, Text(".", "。")) if label else said
+            items: Words = ""
+            for index, (name, value) in enumerate(pairs):
+                comma: Words = Text("; ", "；") if index else ""
+                items = join(items, comma, name, f" {numbers.signed_number(value)}")
+            caption = join(caption, words, items, Text(". ", "。"))
+    return join(caption, Text("Scale: ", "尺度："), label, Text(".", "。")) if label else caption
 
 
 def _describe_location(box: Sequence[float], extent: tuple[float, float]) -> Words:

@@ -157,8 +157,10 @@ class Canvas:
         """Text with its baseline at `y`; `full` is shown on hovering where `words` had to be shortened."""
         tip = f"<title>{escape(both_languages(full))}</title>" if full is not None and full != words else ""
         kind = f' class="{cls}"' if cls else ""
-        place = f' text-anchor="{anchor}"' if anchor != "start" else ""
-        self.marks.append(f'<text x="{_px(x)}" y="{_px(y)}"{place}{kind}>{tip}{inline(words, "tspan")}</text>')
+        anchor_attribute = f' text-anchor="{anchor}"' if anchor != "start" else ""
+        self.marks.append(
+            f'<text x="{_px(x)}" y="{_px(y)}"{anchor_attribute}{kind}>{tip}{inline(words, "tspan")}</text>'
+        )
 
     def line(self, x1: float, y1: float, x2: float, y2: float, cls: str) -> None:
         self.marks.append(f'<path class="{cls}" d="M{_px(x1)} {_px(y1)}L{_px(x2)} {_px(y2)}"/>')

@@ -6,7 +6,7 @@
 
 Parameters are valid at all times (no train() or eval() of the optimizer). One step, for gradients g_t of all tensors:
 
-1. How far was the last step? The normalised hypergradient of the rate (arXiv 1703.04782, equation 5, normalised as in
+1. How far was the last step? The normalized hypergradient of the rate (arXiv 1703.04782, equation 5, normalized as in
    arXiv 1510.04609 section 3) is the cosine between the gradient and the direction u just taken:
        c_t = <g_t, u_(t-1)> / (|g_t| |u_(t-1)|)
        a_t, q_t = means of c_t and of its square, decaying by BETA_ALIGNMENT, bias-corrected
@@ -25,9 +25,9 @@ that.
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
    MIN_SCALE of their root mean square are rounding errors and are not blown up.
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
-   (knobs.trust_at). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster than
-   BOUND_GROWTH a step is pulled back, after constrained parameter regularisation (arXiv 2311.09058, section 4: there by
-   a Lagrange multiplier, here by a share BOUND_PULL of the excess).
+   (config.max_relative_step). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster
+   than BOUND_GROWTH a step is pulled back, after constrained parameter regularization (arXiv 2311.09058, section 4:
+   there by a Lagrange multiplier, here by a share BOUND_PULL of the excess).
 6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularization.py).
 
 A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
@@ -50,6 +50,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
+from torch.optim.optimizer import StateDict
 
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
@@ -69,6 +70,8 @@ from deepseek.optimizers.config import (
     MIN_RMS,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
+    ParameterGroup,
+    ParameterState,
     max_log_rate_change,
     max_relative_step,
 )  # fmt: skip
@@ -81,14 +84,14 @@ NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mea
 
 @dataclass
 class ParameterSlice:
-    """The parameters of one group that have a gradient: local shards, and what belongs to each."""
+    """The parameters of one group that have a gradient, all lists in one order (n of them)."""
 
-    group: dict[str, Any]
-    at: Tensor  # (n,) places in the group
-    params: list[Tensor]
-    grads: list[Tensor]
-    states: list[dict[str, Any]]
-    whole: list[nn.Parameter]
+    group: ParameterGroup
+    at: Tensor  # (n,) indices in the group
+    params: list[Tensor]  # what this rank holds of each
+    grads: list[Tensor]  # the same part, in the shape of the moments
+    states: list[ParameterState]
+    whole: list[nn.Parameter]  # the parameters themselves, which may be sharded
 
     @property
     def sizes(self) -> Tensor:
@@ -97,7 +100,7 @@ class ParameterSlice:
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
-    """Finds its own learning rate and regularisation; see the module for the algorithm and its sources.
+    """Finds its own learning rate and regularization; see the module for the algorithm and its sources.
 
     `params`: parameters or groups, as of any torch optimizer. Each group may have its own values of the arguments.
     InputError for complex parameters, sparse gradients and arguments out of range.
@@ -129,12 +132,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     fix="leave lr out",
                 )
             initial_lr = lr
-        knobs = AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
-        super().__init__(params, {"lr": initial_lr, **asdict(knobs), "foreach": foreach})
-        self._regularisation = Regularization()
+        config = AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
+        super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
+        self._regularization = Regularization()
         self._group = group
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: ParameterGroup) -> None:
         """As of any torch optimizer. A group that names an "lr" or an "initial_lr" starts from it."""
         options = dict(param_group)
         if "lr" in options or "initial_lr" in options:
@@ -173,20 +176,20 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""
-        self._regularisation.attach(model)
-        return self._regularisation
+        self._regularization.attach(model)
+        return self._regularization
 
     def report(self, *, train_loss: float, val_loss: float) -> Regularization:
         """Tell how training goes; dropout, label smoothing and weight decay follow the gap. InputError for NaN."""
-        self._regularisation.report(train_loss, val_loss)
-        return self._regularisation
+        self._regularization.report(train_loss, val_loss)
+        return self._regularization
 
-    def state_dict(self) -> dict[str, Any]:
-        """With what `report` has seen."""
-        return super().state_dict() | {"regularisation": self._regularisation.state_dict()}
+    def state_dict(self) -> StateDict:
+        """As of any torch optimizer, with what `report` has seen as "regularisation"."""
+        return super().state_dict() | {"regularisation": self._regularization.state_dict()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """InputError when it is of another optimizer."""
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Take up what state_dict() gave. InputError when another optimizer made it."""
         missing = {"control", "bounds", "step"} - set(state_dict["param_groups"][0])
         if missing:
             raise InputError(
@@ -208,7 +211,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             device = local_part(group["params"][0]).device
             for name in ("control", "bounds", "norms"):
                 group[name] = group[name].to(device, copy=True)
-        self._regularisation.load_state_dict(state_dict.get("regularisation", {}))
+        self._regularization.load_state_dict(state_dict.get("regularisation", {}))
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -221,7 +224,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        slices = [part_of_group for group in self.param_groups if (part_of_group := self._slice(group)) is not None]
+        slices = [group_slice for group in self.param_groups if (group_slice := self._slice(group)) is not None]
         if not slices and self._group is None:
             return loss
         head = self.param_groups[0]
@@ -231,14 +234,14 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             return loss
         step = head["step"] = head["step"] + 1
         clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
-        for group_slice in slices:
-            for part in _split_slice(group_slice):
+        for whole_slice in slices:
+            for part in _split_slice(whole_slice):
                 _update_directions(part, clip)
                 self._move(part, head["control"], step)
         return loss
 
-    def _slice(self, group: dict[str, Any]) -> ParameterSlice | None:
-        """What of a group takes part in this step, its state made."""
+    def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
+        """The parameters of a group that take part in this step, their state made; None where none has a gradient."""
         indices = [index for index, param in enumerate(group["params"]) if param.grad is not None]
         if not indices:
             return None
@@ -288,10 +291,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if head["num_skipped"] > 1:
             return
         grads = [(grad, param) for each in slices for grad, param in zip(each.grads, each.whole, strict=True)]
-        broken = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
+        shapes = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
         where = "the gradients are too long for float32, or those of another rank are not finite"
-        if broken:
-            where = f"{len(broken)} of {len(grads)} gradients are not finite, first that of a parameter of {broken[0]}"
+        if shapes:
+            where = f"{len(shapes)} of {len(grads)} gradients are not finite, first that of a parameter of {shapes[0]}"
         warnings.warn(
             f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
             "num_skipped_steps counts such steps, and this is said once.",
@@ -332,7 +335,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         rates = torch.minimum(
             rate, max_relative_step(step, group["trust_steps"]) * weight.clamp_min(MIN_RMS) / length.clamp_min(1e-30)
         )
-        keeps = 1 - rates * (group["weight_decay"] * self._regularisation.decay_factor)
+        keeps = 1 - rates * (group["weight_decay"] * self._regularization.decay_factor)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
             bounds = group["bounds"][at]
@@ -363,7 +366,7 @@ def _split_slice(each: ParameterSlice) -> list[ParameterSlice]:
 def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
     """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
     betas = part.group["betas"]
-    plain: dict[int, list[tuple[Tensor, dict[str, Any]]]] = {}
+    plain: dict[int, list[tuple[Tensor, ParameterState]]] = {}
     for grad, state in zip(part.grads, part.states, strict=True):
         state["step"] += 1
         if state["eigen"]:

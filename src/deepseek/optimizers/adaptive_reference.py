@@ -20,7 +20,7 @@ from deepseek.optimizers.config import AdaptiveConfig, max_log_rate_change, max_
 
 @dataclass
 class TensorState:
-    """A tensor and what is known of it."""
+    """One parameter and its state, as tensors of its shape (a matrix of its first axis by the rest)."""
 
     param: Tensor
     mean: Tensor  # m
@@ -34,8 +34,8 @@ class TensorState:
 class AdaptiveReference:
     """Parameters of one group, all with a gradient in every step."""
 
-    def __init__(self, params: list[Tensor], knobs: AdaptiveConfig) -> None:
-        self.knobs = knobs
+    def __init__(self, params: list[Tensor], config: AdaptiveConfig) -> None:
+        self.config = config
         self.num_steps = self.num_skipped_steps = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
@@ -45,7 +45,7 @@ class AdaptiveReference:
 
     @property
     def rate(self) -> float:
-        return self.knobs.initial_lr * math.exp(self.log_scale)
+        return self.config.initial_lr * math.exp(self.log_scale)
 
     def step(self, grads: list[Tensor]) -> None:
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
@@ -72,9 +72,9 @@ class AdaptiveReference:
         self.square = beta * self.square + (1 - beta) * cosine**2
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
-        change = min(max(ratio - self.knobs.dynamic_threshold, -1.0), 1.0)
-        self.log_scale += max_log_rate_change(self.num_steps, self.knobs.lr_decay_rate) * change
-        self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.knobs.initial_lr, 1.0)))
+        change = min(max(ratio - self.config.dynamic_threshold, -1.0), 1.0)
+        self.log_scale += max_log_rate_change(self.num_steps, self.config.lr_decay_rate) * change
+        self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.config.initial_lr, 1.0)))
 
     def _find_clip(self, norm: float) -> float:
         """3. The clipping norm."""
@@ -87,7 +87,7 @@ class AdaptiveReference:
 
     def _direction(self, one: TensorState, grad: Tensor) -> Tensor:
         """4. Adam with a look ahead, in the eigenbases."""
-        t, (beta1, beta2) = self.num_steps, self.knobs.betas
+        t, (beta1, beta2) = self.num_steps, self.config.betas
         if is_matrix(one.param):
             self._turn_bases(one, grad)
         one.mean = beta1 * one.mean + (1 - beta1) * grad
@@ -122,9 +122,9 @@ class AdaptiveReference:
         length = float(one.direction.square().mean().sqrt())
         rate = min(
             self.rate,
-            max_relative_step(self.num_steps, self.knobs.trust_steps) * max(weight, k.MIN_RMS) / max(length, 1e-30),
+            max_relative_step(self.num_steps, self.config.trust_steps) * max(weight, k.MIN_RMS) / max(length, 1e-30),
         )
-        keep = 1 - rate * self.knobs.weight_decay
+        keep = 1 - rate * self.config.weight_decay
         if self.num_steps >= k.BOUND_FROM_STEP:
             is_settled = self.alignment <= 0 or rate < self.rate
             if one.param.ndim > 1 and is_settled and one.bound == math.inf:

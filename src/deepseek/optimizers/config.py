@@ -1,4 +1,4 @@
-"""What AdaptiveOptimizer may vary, and the constants of its control: shared with the reference twin.
+"""What AdaptiveOptimizer may vary, the constants of its control and its state: shared with the reference twin.
 
 The constants were chosen on four tasks of steps to a target (a character model, a table, a graph, an autoencoder) and
 fourteen development tasks; docs/log.md says how, and what lost.
@@ -7,11 +7,16 @@ fourteen development tasks; docs/log.md says how, and what lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from deepseek.errors import InputError
+
+#: What an optimizer of torch keeps of one parameter: `step`, `eigen` (whether it has eigenbases), `exp_avg`,
+#: `exp_avg_sq` and `direction`, and for each side with an eigenbasis `left`, `left_basis`, `right`, `right_basis`.
+ParameterState = dict[str, Any]
+#: A group of parameters as torch has it: `params`, the arguments, and the group's own control.
+ParameterGroup = dict[str, Any]
 
 INITIAL_LR = 1e-3
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
@@ -72,8 +77,8 @@ class AdaptiveConfig:
                 )
 
     @classmethod
-    def of(cls, group: Mapping[str, Any]) -> AdaptiveConfig:
-        """Those of a parameter group."""
+    def of(cls, group: ParameterGroup) -> AdaptiveConfig:
+        """The arguments that stand in a parameter group, checked."""
         return cls(**{field.name: group[field.name] for field in fields(cls)})
 
 
@@ -92,7 +97,7 @@ def max_relative_step(step: int, half: float = TRUST_HALF_LIFE_STEPS) -> float:
 
 
 def max_log_rate_change(step: int, lr_decay_rate: float) -> float:
-    """By how much the logarithm of the rate may change in a step.
+    """The largest change of the logarithm of the rate in a step.
 
     >>> round(max_log_rate_change(1000, 0.95), 4)
     0.0513

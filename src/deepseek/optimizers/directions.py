@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepseek.optimizers import kronecker
-from deepseek.optimizers.config import EPS, MIN_SCALE, PIECE_ELEMENTS
+from deepseek.optimizers.config import EPS, MIN_SCALE, PIECE_ELEMENTS, ParameterState
 
 
 def update_matrix_direction(
-    step: int, grad: Tensor, state: dict[str, Any], clip: Tensor, betas: tuple[float, float]
+    step: int, grad: Tensor, state: ParameterState, clip: Tensor, betas: tuple[float, float]
 ) -> None:
     """Adam's direction in the eigenbases of a matrix."""
     beta1, beta2 = betas
@@ -37,7 +36,7 @@ def update_matrix_direction(
 
 
 def update_elementwise_directions(
-    step: int, grads: list[Tensor], states: list[dict[str, Any]], clip: Tensor, betas: tuple[float, float]
+    step: int, grads: list[Tensor], states: list[ParameterState], clip: Tensor, betas: tuple[float, float]
 ) -> None:
     """Adam's direction, element by element, for many tensors at once."""
     beta1, beta2 = betas
@@ -67,10 +66,10 @@ def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...
     waiting: list[list[Tensor]] = [[] for _ in lists]
     size = 0
     for tensors in zip(*lists, strict=True):
-        for pieces in zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True):
-            for batch, piece in zip(waiting, pieces, strict=True):
+        for tensor_pieces in zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True):
+            for batch, piece in zip(waiting, tensor_pieces, strict=True):
                 batch.append(piece)
-            size += len(pieces[0])
+            size += len(tensor_pieces[0])
             if size >= PIECE_ELEMENTS:
                 yield tuple(waiting)
                 waiting, size = [[] for _ in lists], 0

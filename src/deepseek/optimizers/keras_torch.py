@@ -55,12 +55,12 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                 expected="a number, such as 0.001",
                 fix="give a schedule as learning_rate",
             )
-        knobs = AdaptiveConfig(
+        config = AdaptiveConfig(
             initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1])
         )
-        rate = float(knobs.initial_lr) if learning_rate is None else learning_rate
-        super().__init__(rate, weight_decay=knobs.weight_decay, **kwargs)
-        self.knobs = knobs
+        rate = float(config.initial_lr) if learning_rate is None else learning_rate
+        super().__init__(rate, weight_decay=config.weight_decay, **kwargs)
+        self.adaptive_config = config
         self._torch: adaptive.AdaptiveOptimizer | None = None
         self._dropouts = nn.ModuleList()
         self._loaded_rates: list[float] = []
@@ -86,7 +86,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             {"params": [each.value for each in variables if not self._use_weight_decay(each)], "weight_decay": 0.0},
         ]
         used_groups = [group for group in groups if group["params"]]
-        self._torch = adaptive.AdaptiveOptimizer(used_groups, **asdict(self.knobs))
+        self._torch = adaptive.AdaptiveOptimizer(used_groups, **asdict(self.adaptive_config))
         self._torch.attach(self._dropouts)
 
     def get_current_lr(self) -> float:
@@ -113,7 +113,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()
-        return config | asdict(self.knobs)
+        return config | asdict(self.adaptive_config)
 
     def save_own_variables(self, store: Any) -> None:
         """Keras' variables under their numbers, the torch state under names with a dot."""
@@ -170,13 +170,13 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _backend_update_step(self, grads: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
         self._hand_over(learning_rate)
-        given = {id(each.value): grad for each, grad in zip(variables, grads, strict=True)}
-        own = []
+        grad_of_variable = {id(variable.value): grad for variable, grad in zip(variables, grads, strict=True)}
+        previous_grads = []
         for param in self._params():
-            own.append(param.grad)
-            param.grad = given.get(id(param))
+            previous_grads.append(param.grad)
+            param.grad = grad_of_variable.get(id(param))
         self.torch_optimizer.step()
-        for param, grad in zip(self._params(), own, strict=True):
+        for param, grad in zip(self._params(), previous_grads, strict=True):
             param.grad = grad
 
     def _params(self) -> Iterator[torch.Tensor]:

@@ -8,8 +8,6 @@ A tensor of more than two axes counts as a matrix of its first axis by the rest 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -20,6 +18,7 @@ from deepseek.optimizers.config import (
     MAX_SIDE_LENGTH,
     REFRESH_PERIOD_STEPS,
     SPECTRUM_SHIFT,
+    ParameterState,
 )
 
 
@@ -31,7 +30,7 @@ def has_eigenbasis(param: Tensor) -> bool:
     return bool(_eigenbasis_sides(rows, param.numel() // max(rows, 1)))
 
 
-def update_factors(state: dict[str, Any], grad: Tensor, step: int) -> None:
+def update_factors(state: ParameterState, grad: Tensor, step: int) -> None:
     """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1."""
     share = 1 - min(BETA_FACTORS, 1 - 1 / (step + 1))
     for axis, side in _eigenbasis_sides(*grad.shape):
@@ -45,7 +44,7 @@ def update_factors(state: dict[str, Any], grad: Tensor, step: int) -> None:
         _refresh_bases(state)
 
 
-def _refresh_bases(state: dict[str, Any]) -> None:
+def _refresh_bases(state: ParameterState) -> None:
     """Turn the bases towards the eigenvectors, and with them the moments, which lie in them."""
     mean = from_eigenbasis(state, state["exp_avg"])
     for axis, side in _eigenbasis_sides(*mean.shape):
@@ -59,15 +58,15 @@ def _refresh_bases(state: dict[str, Any]) -> None:
     state["exp_avg"].copy_(to_eigenbasis(state, mean))
 
 
-def to_eigenbasis(state: dict[str, Any], matrix: Tensor) -> Tensor:
-    """A matrix in the eigenbases."""
+def to_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
+    """A matrix of the parameter's shape in its eigenbases; the axes without one stay."""
     if "left" in state:
         matrix = state["left_basis"].T @ matrix
     return matrix @ state["right_basis"] if "right" in state else matrix
 
 
-def from_eigenbasis(state: dict[str, Any], matrix: Tensor) -> Tensor:
-    """From the eigenbases to the parameter's own."""
+def from_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
+    """A matrix of the eigenbases in the parameter's own axes: the inverse of to_eigenbasis()."""
     if "left" in state:
         matrix = state["left_basis"] @ matrix
     return matrix @ state["right_basis"].T if "right" in state else matrix

@@ -13,7 +13,7 @@ The level s in [0, 1] rises by RISE when the validation loss is above its best w
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypedDict
 
 from torch import nn
 
@@ -23,8 +23,16 @@ RISE, FALL = 0.1, 0.05
 MAX_DROPOUT, MAX_SMOOTHING, MAX_DECAY_FACTOR = 0.5, 0.1, 10.0
 
 
+class RegularizationState(TypedDict, total=False):
+    """What a checkpoint holds of Regularization."""
+
+    level: float  # 0 to 1
+    best_train: float  # the least training loss so far
+    best_val: float
+
+
 class Regularization:
-    """The level, and what follows from it."""
+    """The level of regularization, and the dropout, label smoothing and weight decay that follow from it."""
 
     def __init__(self) -> None:
         self.level = 0.0
@@ -33,10 +41,12 @@ class Regularization:
 
     @property
     def label_smoothing(self) -> float:
+        """The label smoothing to use now, 0 to MAX_SMOOTHING."""
         return MAX_SMOOTHING * self.level
 
     @property
     def decay_factor(self) -> float:
+        """What the weight decay is multiplied by now, 1 to MAX_DECAY_FACTOR."""
         return 1 + (MAX_DECAY_FACTOR - 1) * self.level
 
     def attach(self, model: nn.Module) -> None:
@@ -60,10 +70,12 @@ class Regularization:
         self._best_val = min(self._best_val, val_loss)
         self._apply()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> RegularizationState:
+        """What a checkpoint holds of it."""
         return {"level": self.level, "best_train": self._best_train, "best_val": self._best_val}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: RegularizationState) -> None:
+        """Take up what state_dict() gave; {} begins anew."""
         self.level = state.get("level", 0.0)
         self._best_train, self._best_val = state.get("best_train", math.inf), state.get("best_val", math.inf)
         self._apply()

@@ -1,4 +1,4 @@
-"""What AdaptiveOptimizer did: learning rate, weight decay and loss by step, for TensorBoard and as a picture.
+"""What AdaptiveOptimizer did: learning rate, weight decay and loss by step, for TensorBoard and as an image.
 
     trace = Trace(optimizer)
     ... loss.backward(); optimizer.step(); trace.record(loss)
@@ -62,7 +62,7 @@ class Trace:
         if head["step"] % self._every:
             return
         figures = torch.stack([head["lr"] * control[0].exp(), value.reshape(()).to(control.device, control.dtype)])
-        decay = head["weight_decay"] * self._optimizer._regularisation.decay_factor
+        decay = head["weight_decay"] * self._optimizer._regularization.decay_factor
         self._waiting.append((head["step"], decay, figures))
         if len(self._waiting) == FETCH_STEPS:
             self._fetch()

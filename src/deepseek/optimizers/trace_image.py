@@ -1,4 +1,4 @@
-"""Lines over steps, one panel under the other, as a picture: look/'s scales and colours, drawn by pillow.
+"""Lines over steps, one panel under the other, as an image: look/'s scales and colors, drawn by pillow.
 
 Drawn SAMPLES times as large in each direction and scaled down, which smooths the lines.
 """
@@ -15,7 +15,7 @@ from deepseek.look import numbers
 from deepseek.look.palette import LIGHT
 from deepseek.look.svg import WIDE_PX, Scale, bounds, tick_labels
 
-PIXELS, SAMPLES = 2, 2  # of the picture for each px of the drawing; of the drawing for each of those
+PIXELS, SAMPLES = 2, 2  # of the image for each px of the drawing; of the drawing for each of those
 UNIT = PIXELS * SAMPLES
 LEFT, RIGHT, TOP, PANEL, GAP, BOTTOM = 72, 24, 40, 130, 48, 52  # px
 FONT, TITLE = 12, 15
@@ -37,35 +37,35 @@ def draw_panels(title: str, steps: Sequence[int], panels: Sequence[Panel]) -> An
     image_module, fonts = need("PIL.Image", extra="track"), need("PIL.ImageFont", extra="track")
     height = TOP + len(panels) * (GAP + PANEL) + BOTTOM
     image = image_module.new("RGB", (WIDE_PX * UNIT, height * UNIT), LIGHT["ground"])
-    pen = need("PIL.ImageDraw", extra="track").Draw(image)
+    canvas = need("PIL.ImageDraw", extra="track").Draw(image)
     small, large = fonts.load_default(FONT * UNIT), fonts.load_default(TITLE * UNIT)
 
     def text(x: float, y: float, words: str, anchor: str, colour: str = "soft", font: Any = small) -> None:
         words = words.replace(" × 10", "e").translate(_GLYPHS)
-        pen.text((x * UNIT, y * UNIT), words, fill=LIGHT[colour], font=font, anchor=anchor)
+        canvas.text((x * UNIT, y * UNIT), words, fill=LIGHT[colour], font=font, anchor=anchor)
 
     def line(points: Sequence[tuple[float, float]], colour: str, width: float) -> None:
-        pen.line([(x * UNIT, y * UNIT) for x, y in points], LIGHT[colour], round(width * UNIT), joint="curve")
+        canvas.line([(x * UNIT, y * UNIT) for x, y in points], LIGHT[colour], round(width * UNIT), joint="curve")
 
     text(RIGHT, TOP / 2 + 8, title, "lm", "ink", large)
-    across = Scale(*bounds(steps), LEFT, WIDE_PX - RIGHT)
+    x_scale = Scale(*bounds(steps), LEFT, WIDE_PX - RIGHT)
     for index, panel in enumerate(panels):
         top = TOP + index * PANEL + (index + 1) * GAP
         bottom = top + PANEL
-        places = [_axis_value(value, panel.log) for value in panel.values]
-        low, high = _axis_range(places, panel.log)
-        up = Scale(low, high, bottom, top)
+        axis_values = [_axis_value(value, panel.log) for value in panel.values]
+        low, high = _axis_range(axis_values, panel.log)
+        y_scale = Scale(low, high, bottom, top)
         text(RIGHT, top - 18, panel.name + (" (logarithmic)" if panel.log else ""), "lm", "ink")
-        for tick, words in _log_ticks(low, high) if panel.log else _ticks(up):
-            line([(LEFT, up(tick)), (WIDE_PX - RIGHT, up(tick))], "rule", 1)
-            text(LEFT - 8, up(tick), words, "rm")
-        for start, end in _finite_runs(places):
-            points = [(across(steps[at]), up(places[at])) for at in range(start, end)]
+        for tick, words in _log_ticks(low, high) if panel.log else _ticks(y_scale):
+            line([(LEFT, y_scale(tick)), (WIDE_PX - RIGHT, y_scale(tick))], "rule", 1)
+            text(LEFT - 8, y_scale(tick), words, "rm")
+        for start, end in _finite_runs(axis_values):
+            points = [(x_scale(steps[at]), y_scale(axis_values[at])) for at in range(start, end)]
             line([*points, (points[-1][0] + 1.5, points[-1][1])], "accent", 1.5)  # one point alone is seen, too
         line([(LEFT, bottom), (WIDE_PX - RIGHT, bottom)], "axis", 1)
-    for tick in across.ticks(8):
+    for tick in x_scale.ticks(8):
         if tick.is_integer():
-            text(across(tick), height - BOTTOM + 14, numbers.count(tick), "mm")
+            text(x_scale(tick), height - BOTTOM + 14, numbers.count(tick), "mm")
     text((LEFT + WIDE_PX - RIGHT) / 2, height - BOTTOM + 34, "step", "mm", "ink")
     return image.resize((WIDE_PX * PIXELS, height * PIXELS), image_module.Resampling.LANCZOS)
 
@@ -76,8 +76,8 @@ def _axis_value(value: float, log: bool) -> float:
     return math.log10(value) if 0 < value < math.inf else math.nan
 
 
-def _axis_range(places: Sequence[float], log: bool) -> tuple[float, float]:
-    low, high = bounds(places, margin=0.05)
+def _axis_range(axis_values: Sequence[float], log: bool) -> tuple[float, float]:
+    low, high = bounds(axis_values, margin=0.05)
     least = 0.15 if log else MIN_RANGE_SHARE * max(abs(low), abs(high))  # of a decade, so that two ticks are seen
     middle = (low + high) / 2
     return min(low, middle - least), max(high, middle + least)
@@ -106,13 +106,13 @@ def _log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(math.log10(value), f"{value:.3g}".replace("e-0", "e-")) for value in shown]
 
 
-def _finite_runs(places: Sequence[float]) -> list[tuple[int, int]]:
-    """Where finite values stand without a gap: [start, end) each."""
+def _finite_runs(axis_values: Sequence[float]) -> list[tuple[int, int]]:
+    """The runs of finite values without a gap, each as [start, end)."""
     runs, start = [], None
-    for index, place in enumerate([*places, math.nan]):
-        if math.isfinite(place) and start is None:
+    for index, axis_value in enumerate([*axis_values, math.nan]):
+        if math.isfinite(axis_value) and start is None:
             start = index
-        elif not math.isfinite(place) and start is not None:
+        elif not math.isfinite(axis_value) and start is not None:
             runs.append((start, index))
             start = None
     return runs

@@ -174,7 +174,7 @@ def _margins_by_svm(
     preparer, towers = _fit_preparer(study, [IMAGE_COLUMN], brought, choices)
     arrays = decode_table(preparer, study.table, scratch / "arrays", root=study.root).arrays
     net: Any = multimodal_net(preparer, NetShape(2, towers=towers.shapes), towers.weights).encoder(IMAGE_COLUMN)
-    return probe_margins(net.tower, arrays[IMAGE_COLUMN], study.target, rows=study.rows("train"), asked=asked)
+    return probe_margins(net.tower, arrays[IMAGE_COLUMN], study.target, rows=study.rows("train"), query_rows=asked)
 
 
 def _margins_by_nets(

@@ -29,16 +29,18 @@ from deepseek.serve.core.head_cache import HeadCache
 from deepseek.serve.core.keys import ApiKeys, UsageByKey
 from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, BodyBudget
 from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response
-from deepseek.serve.core.routes import Route, model_paths
+from deepseek.serve.core.routes import MAX_SMALL_BODY_BYTES, Route, Router, model_paths
 from deepseek.serve.models.adapter import ServableModel
 from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ReasonCodes
 from deepseek.serve.models.missing_route import missing_route_error
-from deepseek.serve.models.registry import ModelRegistry, ServedModel
+from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.models.routing import ModelVersions, TrafficSplit, check_splits_loaded
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.models.shadows import ShadowTraffic
 from deepseek.serve.openai import routes as openai_routes
 from deepseek.serve.openai.generation import GenerativeModel
 from deepseek.serve.protocols import oip, records
+from deepseek.serve.protocols.model_listing import describe_model, get_example, list_models
 from deepseek.serve.repository.channel import Channel
 from deepseek.serve.repository.deployment import LocalDeployment
 from deepseek.serve.repository.folder import Repository
@@ -48,7 +50,6 @@ from deepseek.serve.repository.output_compatibility import check_compatible, out
 from deepseek.serve.repository.protocol import load_or_unload, repository_index
 
 REPOSITORY_PREFIX = "/v2/repository/models/"
-MAX_SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows
 ModelHandler = Callable[[Request, ServedModel], Response | Awaitable[Response] | None]
 
 
@@ -87,33 +88,30 @@ class App:
         self.generators = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
         self._tasks: dict[asyncio.Task[None], Request] = {}
         self.head_cache = HeadCache()
-        self._routes: dict[str, Route] = {}
-        self._add_get("/v2/health/live", lambda: Response.json({"live": True}), needs_key=False, any_host=True)
-        self._add_get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
-        self._add_get("/v2", oip.server_metadata)
-        self._add_get("/v1/models", lambda: records.list_models(self.models, self.generators.values()))
-        self._add_post(
-            "/v2/repository/index",
-            lambda request: repository_index(request, self.models, self.loader),
-            MAX_SMALL_BODY_BYTES,
-        )
-        for path, page in pages.routes(self.models, self.generators).items():
-            self._add_get(path, page, needs_key=path != "/")
+        self.router = Router()
+        self._add_routes(pages)
         for name, model in models.items():
             if not isinstance(model, GenerativeModel):
                 for target in [target for target, split in splits.items() if name in split.versions] or [name]:
                     self.serve(self.models.make(target, model, name if target in splits else ""))
         for name in splits.keys() & self.models.slots.keys():
-            check_compatible(
-                name, {each.version: output_signature(each) for each in self.models.slots[name].versions.values()}
-            )
-        self._add_post("/v1/embeddings", lambda request: openai_routes.embed_texts(request, self.models))
-        self._add_post(
-            "/v1/completions", lambda request: openai_routes.complete_text(request, self.generators, "completion")
-        )
-        self._add_post(
-            "/v1/chat/completions", lambda request: openai_routes.complete_text(request, self.generators, "chat")
-        )
+            versions = self.models.slots[name].versions
+            check_compatible(name, {version: output_signature(model) for version, model in versions.items()})
+
+    def _add_routes(self, pages: Pages) -> None:
+        """Add the routes that are not those of one model."""
+        router, models, generators = self.router, self.models, self.generators
+        router.add_get("/v2/health/live", lambda: Response.json({"live": True}), needs_key=False, any_host=True)
+        router.add_get("/v2/health/ready", self._ready, needs_key=False, any_host=True)
+        router.add_get("/v2", oip.server_metadata)
+        router.add_get("/v1/models", lambda: list_models(models, generators.values()))
+        index = partial(repository_index, models=models, loader=self.loader)
+        router.add_post("/v2/repository/index", index, MAX_SMALL_BODY_BYTES)
+        for path, page in pages.routes(models, generators).items():
+            router.add_get(path, page, needs_key=path != "/")
+        router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
+        for path, kind in openai_routes.COMPLETION_ROUTES.items():
+            router.add_post(path, partial(openai_routes.complete_text, generators=generators, kind=kind))
 
     def _make_lifecycle(self, repository: Repository | None, parent: Channel | None) -> ModelLifecycle | None:
         """What loads and unloads models: this process, or the parent of its group. None without a repository."""
@@ -200,7 +198,7 @@ class App:
         """Send requests to this model from now on. Returns the one that it replaces, which still answers its queue."""
         replaced = self.models.put(model)
         if replaced is not None and replaced.version != model.version:
-            self._remove_model_routes(model.name, replaced.version)
+            self.router.remove_model(model.name, replaced.version)
         self._add_model_routes(self.models.slots[model.name], model.version)
         self.head_cache.clear()
         return replaced
@@ -209,7 +207,7 @@ class App:
         """Send no more requests to this model."""
         slot = self.models.slots[model.name]
         slot.drop(model.version)
-        self._remove_model_routes(model.name, model.version if slot.versions else None)
+        self.router.remove_model(model.name, model.version if slot.versions else None)
         self.head_cache.clear()
 
     def is_busy(self, model: ServedModel) -> bool:
@@ -247,8 +245,8 @@ class App:
     def cancel(self, request: Request) -> None:
         """Stop the work on a request whose client has disconnected."""
         request.is_disconnected = True
-        if request.cancel is not None:
-            request.cancel()
+        if request.on_cancel is not None:
+            request.on_cancel()
 
     def report(self, request: Request, status: int) -> None:
         """Emit the event of a request that was answered with this status."""
@@ -271,7 +269,7 @@ class App:
             sink.emit(event)
 
     def _find_handler(self, request: Request) -> Handler:
-        route = self._routes.get(request.path) or self._repository_route(request.path)
+        route = self.router.routes.get(request.path) or self._repository_route(request.path)
         self._access.check(request, route)
         if route is None or route.max_body_bytes is not None:
             limit = None if route is None else route.max_body_bytes
@@ -286,19 +284,6 @@ class App:
         if request.method != route.method and not (request.method == "HEAD" and route.method == "GET"):
             raise MethodNotAllowedError(request.method[:20], route.method)
         return route.handler
-
-    def _add_get(
-        self, path: str, content: Callable[[], Response], *, needs_key: bool = True, any_host: bool = False
-    ) -> None:
-        """Add a GET route whose response does not depend on the request."""
-
-        def handler(_: Request) -> Response:
-            return content()
-
-        self._routes[path] = Route(path, "GET", handler, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)
-
-    def _add_post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:
-        self._routes[path] = Route(path, "POST", handler, max_body_bytes=max_body_bytes)
 
     def _repository_route(self, path: str) -> Route | None:
         """The route of loading or unloading a model, which need not be loaded; None for any other path."""
@@ -324,26 +309,18 @@ class App:
                 return work(request, model)
 
             limit = MAX_SMALL_BODY_BYTES if method == "GET" else None
-            self._routes[path] = Route(name, method, handler, max_body_bytes=limit)
+            self.router.routes[path] = Route(name, method, handler, max_body_bytes=limit)
 
         for of in (None, version):
             v1, v2 = model_paths(slot.name, of)
-            add(v1, "/v1/models/M", "GET", _ignore_request(records.describe_model), of=of)
-            add(f"{v1}/example", "/v1/models/M/example", "GET", _ignore_request(records.get_example), of=of)
+            add(v1, "/v1/models/M", "GET", _ignore_request(describe_model), of=of)
+            add(f"{v1}/example", "/v1/models/M/example", "GET", _ignore_request(get_example), of=of)
             add(f"{v1}:predict", "/v1/models/M:predict", "POST", records.predict, of is None, of)
             add(f"{v1}:explain", "/v1/models/M:explain", "POST", records.explain, of=of)
             add(v2, "/v2/models/M", "GET", _ignore_request(self._metadata), of=of)
             add(f"{v2}/config", "/v2/models/M/config", "GET", _ignore_request(oip.model_config), of=of)
             add(f"{v2}/ready", "/v2/models/M/ready", "GET", _ignore_request(self._model_ready), of=of)
             add(f"{v2}/infer", "/v2/models/M/infer", "POST", oip.infer, of is None, of)
-
-    def _remove_model_routes(self, name: str, version: str | None) -> None:
-        """Remove the routes of a version, or of a model with all its versions."""
-        v1, v2 = model_paths(name, version)
-        self._routes = {
-            path: route for path, route in self._routes.items()
-            if not (path in (v1, v2) or path.startswith((f"{v1}/", f"{v1}:", f"{v2}/")))
-        }  # fmt: skip
 
     def _metadata(self, model: ServedModel) -> Response:
         return oip.model_metadata(model, self.models.slots[model.name].versions)

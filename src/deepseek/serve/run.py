@@ -22,16 +22,17 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from deepseek.contracts import Event
+from deepseek.contracts import Event, JsonObject
 from deepseek.errors import InputError
 from deepseek.serve.app import App
+from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.core.tls import HANDSHAKE_TIMEOUT_S, TlsCertificate, reload_certificate, server_context
 from deepseek.serve.http.connection import Connection, ServerState
 from deepseek.serve.http.group import GroupMember
@@ -63,7 +64,7 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return asyncio.new_event_loop
 
 
-def print_ready_line(line: Mapping[str, Any]) -> None:
+def print_ready_line(line: ReadyLine) -> None:
     """Print the ready line: the first on stdout, one JSON object. InputError when nothing can be written there."""
     try:
         if sys.stdout is None:
@@ -251,13 +252,16 @@ class Server:
         grpc = self._grpc = await self._start_grpc()
         state = ServerState(self._app)
         server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(state), sock=self._listener, backlog=BACKLOG, **self._handshake
+            lambda: Connection(state),
+            sock=self._listener,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._handshake_s,
         )
         watching = asyncio.get_running_loop().create_task(self._watch_files(state))
         try:
-            line = {"event": "ready", "url": url, "models": list(self._app.models), "pid": os.getpid()}
-            if grpc is not None:
-                line["grpc_port"] = grpc.port
+            grpc_port = msgspec.UNSET if grpc is None else grpc.port
+            line = ReadyLine(url=url, models=list(self._app.models), pid=os.getpid(), grpc_port=grpc_port)
             (print_ready_line if self._member is None else self._member.tell_ready)(line)
             await self._stop_event.wait()
         finally:
@@ -277,7 +281,7 @@ class Server:
             if has_free == had_free:
                 continue
             had_free = has_free
-            fields: dict[str, Any] = {"state": "file descriptors are free again", "connections": len(state.connections)}
+            fields: JsonObject = {"state": "file descriptors are free again", "connections": len(state.connections)}
             if not has_free:
                 limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
                 fields |= {
@@ -298,9 +302,9 @@ class Server:
         return await start_grpc(self._app, settings.host, settings.grpc_port, tls=tls)
 
     @property
-    def _handshake(self) -> dict[str, Any]:
-        """The TLS arguments of create_server() and connect_accepted_socket()."""
-        return {"ssl": self._tls, "ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S} if self._tls else {}
+    def _handshake_s(self) -> float | None:
+        """The time limit of a TLS handshake; None without TLS, as create_server() wants it."""
+        return HANDSHAKE_TIMEOUT_S if self._tls else None
 
     def _reload_files(self) -> None:
         """Read the API keys and the certificate again; emit what was read, or why it was not."""
@@ -360,7 +364,9 @@ class Server:
                 accepted.append(copy.accept()[0])
         copy.close()
         handovers = (
-            loop.connect_accepted_socket(lambda: Connection(state), connection, **self._handshake)
+            loop.connect_accepted_socket(
+                lambda: Connection(state), connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_s
+            )
             for connection in accepted
         )
         await asyncio.gather(*handovers, return_exceptions=True)  # a failed handshake is the client's problem

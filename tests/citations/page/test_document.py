@@ -78,6 +78,14 @@ def test_a_text_is_counted_and_its_origin_told(done: CitationReport, index: Inde
     assert origin["options"] == {"num_articles": 10, "num_citations": 3, "margin": 0.02}
 
 
+def test_a_report_has_typed_fields_and_the_summary_of_the_shell(done: CitationReport, batch: CitationReport) -> None:
+    assert done.documents[0].cited.sentences[0].status == done["sentences"][0]["status"] == "supported"
+    assert done.summary().startswith("+ A lease must not exceed twenty years.\n")
+    assert done.summary().endswith("\n1 of 3 sentences supported\n")
+    assert "? one.txt, sentence 2: " in batch.summary()
+    assert batch.summary().endswith("2 of 4 sentences supported, in 2 texts\n")
+
+
 def test_a_quote_stands_between_what_is_before_and_behind_it(done: CitationReport, index: Index) -> None:
     (citation,) = done["sentences"][0]["citations"]
     assert citation["before"] + citation["quote"] + citation["after"] == index.corpus[citation["id"]].text

@@ -97,7 +97,7 @@ def test_a_tokenizer_that_was_changed_is_named() -> None:
 def test_a_pretrained_tokenizer_sets_its_own_ends_and_its_own_padding() -> None:
     made = tokenizer_of("roberta")
     made.enable_padding(length=40, pad_id=1)  # as files of sentence-transformers ask for
-    reader = TextReader.given(made.to_str(), ["abc", "ab"], most=16, pad_id=1)
+    reader = TextReader.from_tokenizer(made.to_str(), ["abc", "ab"], most=16, pad_id=1)
     assert reader.num_tokens == 5  # as long as the longest: <s> a b c </s>
     ids = reader.read_many(["ab", "abcdef"])
     vocab = made.get_vocab()
@@ -125,6 +125,6 @@ def test_what_is_kept_of_words_stays_bounded(monkeypatch: pytest.MonkeyPatch) ->
     whole = TextReader(reader.tokenizer, 30)
     first = reader.read_many(texts)
     np.testing.assert_array_equal(np.stack([whole.read(text) for text in reversed(texts)])[::-1], first)
-    assert 0 < len(reader._known) <= 20
+    assert 0 < len(reader._word_cache) <= 20
     reader.read("卡" * 33)
-    assert all(len(word) <= 32 for word in reader._known)
+    assert all(len(word) <= 32 for word in reader._word_cache)

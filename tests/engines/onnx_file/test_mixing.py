@@ -282,20 +282,20 @@ def test_random_operators_are_told_and_dropout_only_in_training(tmp_path: Path) 
 @pytest.mark.parametrize("operator", ["Bernoulli", "RandomNormalLike", "RandomUniformLike", "Dropout"])
 def test_a_graph_that_draws_numbers_is_opened_for_calls_of_its_own(operator: str, tmp_path: Path) -> None:
     weights = {"ratio": np.float32(0.5), "mode": np.array(True)} if operator == "Dropout" else {}
-    record = measure_file(
+    measured = measure_file(
         graph(tmp_path, [node(operator, "x ratio mode" if weights else "x", "y")], weights), limits=None, budget_s=0.1
     )
-    assert record["signature"]["rows"] == "whole"
-    assert record["engines"] == [["onnxruntime", 1]] or record["engines"] == [("onnxruntime", 1)]
-    assert "it draws numbers" in record["mixed"]
+    assert measured.signature.rows == "whole"
+    assert measured.engines == (("onnxruntime", 1),)
+    assert "it draws numbers" in measured.mixed
 
 
 def test_sizes_are_followed_by_hand() -> None:
-    assert (NUM_ROWS * known_size(12) / known_size(4)).of_a_row == known_size(3)
-    assert (NUM_ROWS * known_size(3) / known_size(2)).of_a_row is None  # two rows would share a place
-    assert (NUM_ROWS * named_size("t")).of_a_row == named_size("t")
-    assert (NUM_ROWS * NUM_ROWS).of_a_row is None
-    assert known_size(6).of_a_row is None
+    assert (NUM_ROWS * known_size(12) / known_size(4)).per_row == known_size(3)
+    assert (NUM_ROWS * known_size(3) / known_size(2)).per_row is None  # two rows would share a place
+    assert (NUM_ROWS * named_size("t")).per_row == named_size("t")
+    assert (NUM_ROWS * NUM_ROWS).per_row is None
+    assert known_size(6).per_row is None
     rows, columns = TracedTensor(0, (NUM_ROWS, known_size(4))), TracedTensor(None, (known_size(4),))
     assert broadcast([rows, columns]) == rows
     with pytest.raises(Exception, match="it counts on a number of rows"):

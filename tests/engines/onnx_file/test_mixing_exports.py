@@ -71,7 +71,7 @@ def test_what_torch_exports_is_joined(name: str, dynamo: bool, tmp_path: Path) -
     module, example, free = torch_graphs()[name]
     export(torch, module.eval(), (example,), tmp_path / "m.onnx", dynamo, ({at: free[at] for at in free},))
     assert why_mixed(tmp_path / "m.onnx") == ""
-    assert measure_file(tmp_path / "m.onnx", limits=None, budget_s=0.05)["signature"]["rows"] == "joined"
+    assert measure_file(tmp_path / "m.onnx", limits=None, budget_s=0.05).signature.rows == "joined"
 
 
 def export(torch: Any, module: Any, examples: Any, path: Path, dynamo: bool, free: Any) -> None:

@@ -25,7 +25,7 @@ from support.nets.onnxgraphs import FLOAT, INT64, centered, dense, dense_scores,
 
 def first(path: Path, **more: Any) -> dict[str, Any]:
     """Opened for the first time, in this process."""
-    return measure_file(path, limits=None, budget_s=0.1, **more)
+    return measure_file(path, limits=None, budget_s=0.1, **more).to_dict()
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_lossy_engines_are_measured_only_behind_a_gate(tmp_path: Path, monkeypat
     path = dense(tmp_path / "m.onnx")
     assert "openvino-bf16" not in [row["kind"] for row in first(path)["table"]]
     limits = {"min_cosine": 1.1, "max_difference": 1.0, "min_agreement": 0.9}  # which no answer meets
-    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1)["table"]}
+    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1).to_dict()["table"]}
     assert not rows["openvino-bf16"]["passes"]
     limits["min_cosine"] = 0.9
-    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1)["table"]}
+    rows = {row["kind"]: row for row in measure_file(path, limits=limits, budget_s=0.1).to_dict()["table"]}
     assert rows["openvino-bf16"]["passes"]
     assert 0.9 <= rows["openvino-bf16"]["min_cosine"] <= 1.0 + 1e-6
 
@@ -145,7 +145,7 @@ def test_what_was_found_is_kept_by_digest_machine_and_tolerance(
 
     def here(module: str, asked: dict[str, Any], **_: Any) -> Any:
         measured.append(module)
-        return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05)))
+        return json.loads(json.dumps(real(Path(asked["path"]), limits=asked["limits"], budget_s=0.05).to_dict()))
 
     monkeypatch.setattr(opening, "run_in_subprocess", here)
     path, cache = dense(tmp_path / "m.onnx"), tmp_path / "cache"

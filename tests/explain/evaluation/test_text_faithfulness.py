@@ -185,7 +185,7 @@ def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
     row = found["explanations"][0]
     engine = TextEngine.open(folder)
-    masked = TextExplainer(TextModel.open(folder), engine.run).masked(LONG, row["target"])
+    masked = TextExplainer(TextModel.open(folder), engine.run).mask_text(LONG, row["target"])
     num = len(masked.spans)
     lost = row["output"] - masked.value(~np.eye(num, dtype=bool))
     engine.close()

@@ -13,7 +13,8 @@ import pytest
 from deepseek.bundle import Input, Lineage, Manifest, Output
 from deepseek.errors import InputError
 from deepseek.explain import explainer_for, global_report, row_reports
-from deepseek.explain.records import Bar, ColumnImportance, GlobalReport, RowReport, SkippedFaithfulness
+from deepseek.explain.evaluation.records import SkippedFaithfulness
+from deepseek.explain.records import Bar, ColumnImportance, GlobalReport, RowReport
 from deepseek.explain.report.document import Cost, DataProvenance, ModelProvenance, Provenance
 from deepseek.explain.report.page import write_report
 from deepseek.look import numbers

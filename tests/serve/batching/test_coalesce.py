@@ -104,7 +104,7 @@ def test_what_is_computed_counts_whoever_of_them_goes_away() -> None:
         assert await asking.put(0)[1] == [0]  # the pace is known now
         busy, (first, told), second = asking.put(9)[1], asking.put(1), asking.put(1)[1]
         before_s = asking.scheduler.wait_s(1)
-        asking.queue.cancel(first, ConnectionError("gone"))
+        asking.queue.finish(first, ConnectionError("gone"))
         assert asking.scheduler.wait_s(1) == before_s > 0
         found = await asyncio.gather(told, busy, second, return_exceptions=True)
         assert asking.settled()
@@ -172,11 +172,11 @@ def test_all_may_go_away_before_and_after_the_rows_are_prepared() -> None:
         _, busy = asking.put(9)
         early, told_early = asking.job(1)
         asking.queue.admit(early)
-        asking.queue.cancel(early, ConnectionError("gone"))
+        asking.queue.finish(early, ConnectionError("gone"))
         asking.queue.submit(early)
         pairs = [asking.put(1, deadline_s=FAR) for _ in range(3)]
         for job, _ in pairs:
-            asking.queue.cancel(job, ConnectionError("gone"))
+            asking.queue.finish(job, ConnectionError("gone"))
         assert asking.scheduler.num_rows == 1, "the busy one"
         assert not asking.queue._groups.keys() - {rows(9).tobytes()}
         again = asking.put(1)[1]

@@ -398,7 +398,7 @@ def test_a_request_whose_client_is_gone_is_not_computed_and_leaves_the_queue() -
         await asyncio.sleep(0)
         job, told = asking.job(2)
         asking.scheduler.submit(job)
-        asking.scheduler.cancel(job, ConnectionError("gone"))
+        asking.scheduler.finish(job, ConnectionError("gone"))
         with pytest.raises(ConnectionError):
             await told
         return await first, await asking.ask(3), asking.scheduler.num_rows

@@ -16,14 +16,14 @@ from deepseek.cli.cluster import BUILD
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import Settings
-from deepseek.serve.cluster.plan import ClusterPlan, ReplicaRange, read_replica_settings, to_yaml
+from deepseek.serve.cluster.plan import ClusterPlan, PlannedModel, ReplicaRange, read_replica_settings, to_yaml
 from deepseek.serve.cluster.run import check_address
 
 SERVE = ("serve", "--cluster", "ray")
 
 
 def plan(settings: Settings, replicas: ReplicaRange | None = None) -> ClusterPlan:
-    model = {"name": "loans", "path": "/models/loans", "digest": "0" * 64}
+    model = PlannedModel("loans", "/models/loans", "0" * 64)
     return ClusterPlan([model], settings, replicas or ReplicaRange(1, 4), BUILD)
 
 

@@ -70,7 +70,7 @@ def app(runtimes: dict[str, Runtime], tmp_path_factory: pytest.TempPathFactory) 
     metrics, live = Metrics(), LiveStats()
     pages = Pages(metrics=metrics.exposition, stats=live.snapshot)
     made = create_app(models, settings=Settings(api_keys_file=str(keys)), sinks=[metrics, live], pages=pages)
-    made._add_post("/v1/stream", _stream)
+    made.router.add_post("/v1/stream", _stream)
     return made
 
 
@@ -85,7 +85,7 @@ def answers(app: App, loan: dict[str, Any]) -> dict[str, httpx.Response]:
     async def run() -> dict[str, httpx.Response]:
         found = {}
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
-            for path in [*app._routes, "/nothing", "/v1/models/nobody"]:
+            for path in [*app.router.routes, "/nothing", "/v1/models/nobody"]:
                 for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
                     for key in ({}, KEY, {"authorization": "Bearer wrong"}):
                         name = f"{method} {path} {key.get('authorization', 'no key')}"

@@ -154,7 +154,7 @@ def test_a_stream_has_no_chunks_for_a_client_of_http_1_0(app: App) -> None:
         wire.send(b"POST /v1/stream HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n")
         return await wire.rest()
 
-    app._add_post("/v1/stream", lambda _: Response(b"", media_type=b"text/event-stream", chunks=pieces()))
+    app.router.add_post("/v1/stream", lambda _: Response(b"", media_type=b"text/event-stream", chunks=pieces()))
     head, _, body = talk(app, work).partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head
     assert b"connection: close" in head

@@ -18,6 +18,7 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.observe.audit import check_audit
+from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.http import group as group_module
 from deepseek.serve.http.group import STATE_INTERVAL_S, FrontEndGroup, MemberProcess, Membership
 from support.servers.serving import Server, children, started, until
@@ -218,7 +219,7 @@ def test_the_option_of_members_is_not_for_users(member: str) -> None:
 SAYS_ONE_THING = """
 import socket, sys, time
 parent = socket.socket(fileno=int(sys.argv[1]))
-parent.sendall(b'["tell", 0, "ready", {"url": "x"}]\\n')
+parent.sendall(b'["tell", 0, "ready", {"url": "x", "models": [], "pid": 0}]\\n')
 time.sleep(60)
 """
 
@@ -229,7 +230,7 @@ def test_a_front_end_that_says_nothing_any_more_is_replaced(monkeypatch: pytest.
     monkeypatch.setattr(
         group_module, "member_command", lambda member: [sys.executable, "-c", SAYS_ONE_THING, str(member.descriptor)]
     )
-    lines: list[dict[str, Any]] = []
+    lines: list[ReadyLine] = []
     group = FrontEndGroup(8000, 1, lines.append)
 
     async def run() -> tuple[set[int], set[int]]:
@@ -245,7 +246,7 @@ def test_a_front_end_that_says_nothing_any_more_is_replaced(monkeypatch: pytest.
         return before, now
 
     first, second = asyncio.run(asyncio.wait_for(run(), 20))
-    assert lines[0]["front_ends"] == list(first - second)
+    assert lines[0].front_ends == list(first - second)
 
 
 COUNTS_SIGNALS = """

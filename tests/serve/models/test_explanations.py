@@ -224,13 +224,13 @@ def test_a_request_with_which_two_processes_die_is_given_up(
 HANGS = """
 import os, time
 from deepseek.engines.process.worker import run_worker
-from deepseek.explain.process import OpenedExplainer
+from deepseek.explain.process import open_explainer
 
 def open_model(spec):
     if not os.path.exists(BEEN):
         open(BEEN, "w").close()
         time.sleep(600)
-    return OpenedExplainer.open(spec)
+    return open_explainer(spec)
 
 run_worker(open_model)
 """

@@ -22,7 +22,7 @@ from deepseek.serve import App, create_app
 from deepseek.serve.grpc import start_grpc
 from deepseek.serve.models.routing import TrafficSplit, parse_split
 from deepseek.serve.models.shadows import bodies_agree
-from deepseek.serve.repository.output_compatibility import check_compatible
+from deepseek.serve.repository.output_compatibility import OutputSignature, check_compatible
 from support.rows.versions import other_version
 from support.servers.serving import serving
 
@@ -228,13 +228,14 @@ def test_versions_of_different_tasks_share_no_requests(
 
 
 def test_labels_in_another_order_and_other_outputs_are_refused() -> None:
-    form = {"task": "binary", "labels": ["no", "yes"], "outputs": ["label BYTES [-1]", "probabilities FP32 [-1, 2]"]}
-    check_compatible("loans", {"v1": form, "v2": dict(form)})
+    outputs = ["label BYTES [-1]", "probabilities FP32 [-1, 2]"]
+    form = OutputSignature("binary", ["no", "yes"], outputs)
+    check_compatible("loans", {"v1": form, "v2": OutputSignature("binary", ["no", "yes"], outputs)})
     check_compatible("loans", {})
     with pytest.raises(InputError, match="the labels of 'v1' are no, yes, of 'v3' are yes, no"):
-        check_compatible("loans", {"v1": form, "v2": form, "v3": form | {"labels": ["yes", "no"]}})
+        check_compatible("loans", {"v1": form, "v2": form, "v3": OutputSignature("binary", ["yes", "no"], outputs)})
     with pytest.raises(InputError, match=r"the outputs of 'v1' are .*, of 'v2' are none"):
-        check_compatible("loans", {"v1": form, "v2": form | {"outputs": []}})
+        check_compatible("loans", {"v1": form, "v2": OutputSignature("binary", ["no", "yes"])})
 
 
 @pytest.mark.parametrize(

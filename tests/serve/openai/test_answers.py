@@ -28,7 +28,7 @@ from deepseek.serve.core.errors import openai_error_body
 from deepseek.serve.core.json_body import decode_object
 from deepseek.serve.openai.answers import start_completions
 from deepseek.serve.openai.embeddings import encode_embeddings, parse_embeddings
-from deepseek.serve.openai.params import ParamError
+from deepseek.serve.openai.params import ParamError, Params
 from deepseek.serve.openai.requests import parse_chat, parse_completion
 from support.nets.tinylm import trained
 
@@ -70,10 +70,10 @@ class Http:
         try:
             parsed = decode_object(body)
             if path.endswith("/embeddings"):
-                wanted = parse_embeddings(parsed, size=6, vocab_size=300)
+                wanted = parse_embeddings(Params(parsed), size=6, vocab_size=300)
                 return 200, "application/json", one(encode_embeddings(wanted, VECTORS[: len(wanted)], 7))
             read = parse_chat if "chat" in path else parse_completion
-            answers = start_completions(read(parsed, self.engine), self.engine)
+            answers = start_completions(read(Params(parsed), self.engine), self.engine)
             if answers.request.stream:
                 return 200, "text/event-stream", answers.chunks()
             return 200, "application/json", one(await answers.to_bytes())
@@ -256,7 +256,7 @@ def test_errors_have_both_shapes(client: openai.OpenAI) -> None:
 def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dict[str, Any], param: str) -> None:
     body = {"model": "m", "prompt": "To be", **change}
     with pytest.raises(ParamError) as caught:
-        parse_completion(body, engine)
+        parse_completion(Params(body), engine)
     assert caught.value.param == param
     assert caught.value.expected
     assert caught.value.fix
@@ -278,7 +278,7 @@ def test_a_parameter_that_cannot_be_used_is_named(engine: LlmEngine, change: dic
 )
 def test_a_message_that_cannot_be_read_is_named(engine: LlmEngine, messages: Any, param: str) -> None:
     with pytest.raises(ParamError) as caught:
-        parse_chat({"model": "m", "messages": messages}, engine)
+        parse_chat(Params({"model": "m", "messages": messages}), engine)
     assert caught.value.param == param
 
 
@@ -295,7 +295,7 @@ NAMES = "prompt messages n max_tokens stop seed temperature logprobs top_logprob
 def test_no_body_does_more_than_be_refused(engine: LlmEngine, body: dict[str, Any], chat: bool) -> None:
     base: dict[str, Any] = {"model": "m", "messages": CHAT} if chat else {"model": "m"}
     with suppress(ParamError):
-        (parse_chat if chat else parse_completion)({**base, **body}, engine)
+        (parse_chat if chat else parse_completion)(Params({**base, **body}), engine)
 
 
 def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
@@ -310,7 +310,7 @@ def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
 
 
 def test_base64_holds_little_endian_float32() -> None:
-    request = parse_embeddings({"model": "m", "input": [7], "encoding_format": "base64"}, size=6, vocab_size=9)
+    request = parse_embeddings(Params({"model": "m", "input": [7], "encoding_format": "base64"}), size=6, vocab_size=9)
     found = json.loads(encode_embeddings(request, VECTORS[:1], 1))["data"][0]["embedding"]
     assert np.frombuffer(base64.b64decode(found), "<f4").tolist() == VECTORS[0].tolist()
 
@@ -326,5 +326,5 @@ def test_base64_holds_little_endian_float32() -> None:
 )  # fmt: skip
 def test_embeddings_that_cannot_be_made_are_refused(change: dict[str, Any], param: str) -> None:
     with pytest.raises(ParamError) as caught:
-        parse_embeddings({"model": "m", "input": "a", **change}, size=6, vocab_size=9)
+        parse_embeddings(Params({"model": "m", "input": "a", **change}), size=6, vocab_size=9)
     assert caught.value.param == param

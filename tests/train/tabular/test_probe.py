@@ -35,12 +35,12 @@ def test_textures_are_told_apart_and_a_mirrored_picture_is_answered_alike(
     tower: PretrainedImageEncoder, pixels: np.ndarray
 ) -> None:
     labels, rows, asked = np.arange(NUM) % 2, np.arange(60), np.arange(60, NUM)
-    found = probe_margins(tower, pixels, labels, rows=rows, asked=asked)
+    found = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked)
     assert roc_auc_score(labels[asked], found) > 0.9
     pixels = np.concatenate([pixels[:60], pixels[60:, ..., ::-1]])
-    again = probe_margins(tower, pixels, labels, rows=rows, asked=asked)
+    again = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked)
     np.testing.assert_allclose(again, found, atol=1e-5)
-    alone = probe_margins(tower, pixels, labels, rows=rows, asked=asked, mirror=False)
+    alone = probe_margins(tower, pixels, labels, rows=rows, query_rows=asked, mirror=False)
     assert np.abs(alone - found).max() > 0.01
 
 
@@ -59,4 +59,4 @@ def test_the_middle_is_pooled_behind_its_stages(tower: PretrainedImageEncoder, p
 
 def test_one_class_is_refused(tower: PretrainedImageEncoder, pixels: np.ndarray) -> None:
     with pytest.raises(InputError, match="have one class"):
-        probe_margins(tower, pixels, np.zeros(NUM, int), rows=np.arange(9), asked=np.arange(9))
+        probe_margins(tower, pixels, np.zeros(NUM, int), rows=np.arange(9), query_rows=np.arange(9))

@@ -115,7 +115,7 @@ class Checklist:
         return cls(hypotheses, embedder, *parts)
 
     def check(self, clauses: Sequence[str]) -> list[Finding]:
-        """Each sentence of the list. InputError for a contract without clauses."""
+        """A finding for each sentence of the list. InputError for a contract without clauses."""
         if not clauses:
             raise InputError("the contract has no clause", expected="at least one", fix="split it into clauses")
         vectors = self._embedder.passages(clauses)
@@ -134,7 +134,8 @@ class Checklist:
         return findings
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
-        """As a scorer of cite(): the chance that a clause is evidence, 0 where the whole does not support it."""
+        """Scores (N,) as a scorer of cite(): the probability that a clause is evidence, 0 where the whole does not
+        support it."""
         if sentence not in self.hypotheses:
             raise InputError(
                 f"{sentence[:60]!r} is not in the checklist",
@@ -164,7 +165,7 @@ def _top_clauses(table: Float64, column: int) -> NDArray[np.int64]:
 
 
 def _rank_clauses(ranker: Any, table: Float64) -> Float64:
-    """(N, H) log-odds; those that were not ranked stand behind in their order."""
+    """Log-odds (N, H) that a clause is evidence; clauses that were not reranked stand behind in their order."""
     first = combine_scores(table[:, :, 1], table[:, :, 2])
     scores = -20 + 0.01 * first
     for column in range(table.shape[1]):

@@ -63,33 +63,34 @@ class EvidenceScorer:
             else:  # no contract has it
                 weights.append(np.zeros(table.shape[1]))
                 bias.append(_NO_EVIDENCE_SCORE)
-        rows = np.concatenate([_with_previous(each) for each in vectors]).astype(np.float64)
+        rows = np.concatenate([_with_previous(rows) for rows in vectors]).astype(np.float64)
         meaning = np.linalg.solve(rows.T @ rows + RIDGE_PENALTY * np.eye(rows.shape[1]), rows.T @ target)
         return cls(words, np.array(weights), np.array(bias), np.asarray(meaning, np.float64))
 
     def parts(self) -> tuple[list[str], dict[str, Float64]]:
-        """All of it as terms (V) and arrays: idf (V,), weights (H, 2 V), bias (H,), meaning (2 D + 1, H)."""
+        """The fitted scorer as terms (V) and arrays: idf (V,), weights (H, 2 V), bias (H,), meaning (2 D + 1, H)."""
         arrays = {"idf": self._words.idf_, "weights": self._weights, "bias": self._bias, "meaning": self._meaning}
         return column_terms(self._words), arrays
 
     @classmethod
     def of(cls, terms: Sequence[str], arrays: Mapping[str, Float64]) -> EvidenceScorer:
-        """From parts(). ValueError for terms that do not fit their weights."""
+        """A scorer from parts(). ValueError for terms that do not fit their weights."""
         return cls(restore_tfidf(terms, arrays["idf"]), arrays["weights"], arrays["bias"], arrays["meaning"])
 
     def scores(self, clauses: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
-        """(N, H) by words and (N, H) by meaning."""
+        """Scores (N, H) by words and (N, H) by meaning, of N clauses for H sentences."""
         by_words = np.asarray(_tfidf_table(self._words, clauses) @ self._weights.T + self._bias)
         return by_words, np.asarray(_with_previous(vectors) @ self._meaning)
 
 
 def combine_scores(words: Float64, meaning: Float64) -> Float64:
-    """Both views as one score."""
+    """Scores (N, H) by words and by meaning as one score (N, H)."""
     return words + MEANING_WEIGHT * meaning
 
 
 def clause_features(words: Float64, meaning: Float64, clauses: Sequence[str]) -> Float64:
-    """(N, H, NUM_FEATURES): scores of a clause and its neighbours, its rank, its lead, what else it is evidence of."""
+    """Features (N, H, NUM_FEATURES): scores of a clause and its neighbors, its rank, its lead, what else it is evidence
+    of."""
     score = combine_scores(words, meaning)
     num_clauses, num_sentences = score.shape
     order = np.argsort(-score, axis=0, kind="stable")

@@ -5,7 +5,7 @@
 
 A logistic regression for each sentence reads the likeliest clause, what all clauses mean and how likely they are
 evidence at all; boosted trees weigh it against the shape of the contract. Both count the same: either alone is right
-about as often, and the chances of their mean are nearer to the truth.
+about as often, and the probabilities of their mean are nearer to the truth.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from deepseek.extras import need
 
 NUM_SCORES, NUM_TREE_SCORES = 3, 4  # best scores that a reader sees, and that the trees see
 SCORE_SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
-NO_EVIDENCE_PRIOR = 0.5  # added to the clauses' chances: where none is evidence, the mean of their vectors is near 0
+NO_EVIDENCE_PRIOR = (
+    0.5  # added to the clauses' probabilities: where none is evidence, the mean of their vectors is near 0
+)
 NUM_SUMMARY_FEATURES = NUM_TREE_SCORES + 10  # columns of _summary
 INVERSE_REGULARIZATION = 5.0
 VERDICT_TREE_PARAMETERS = {
@@ -83,7 +85,7 @@ class LabelReaders:
 
     @classmethod
     def of(cls, parts: Sequence[StoredReader]) -> LabelReaders:
-        """From parts(). ValueError for terms that do not fit their weights."""
+        """Readers from parts(). ValueError for terms that do not fit their weights."""
         readers: list[Any] = []
         for part in parts:
             if isinstance(part, int):
@@ -97,7 +99,7 @@ class LabelReaders:
         return cls(readers)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, ranked: Float64) -> Float64:
-        """(H, 3)."""
+        """Probabilities (H, 3) of the labels, for H sentences."""
         probabilities = np.zeros((ranked.shape[1], 3))
         for column, reader in enumerate(self._readers):
             if isinstance(reader, int):
@@ -143,7 +145,7 @@ class VerdictModel:
         return cls(LabelReaders.fit(contracts, vectors, ranked), trees)
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
-        """(H, 3) of one contract."""
+        """Probabilities (H, 3) of the labels, for the H sentences and one contract."""
         by_readers = self.readers.probabilities(clauses, vectors, ranked)
         by_trees = self.trees.predict_proba(_contract_features(clauses, table, ranked, by_readers))
         return np.asarray((by_readers + by_trees) / 2, np.float64)
@@ -155,10 +157,11 @@ def _regression() -> Any:
 
 
 def _reader_input(clauses: Sequence[str], vectors: Float32, scores: Float64) -> tuple[str, Float64]:
-    """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their chances, and the best scores."""
+    """The likeliest clause; (D + NUM_SCORES,): the clauses' vectors weighed by their probabilities, and the best
+    scores."""
     order = np.argsort(-scores, kind="stable")
-    chances = 1 / (1 + np.exp(-scores))
-    mean = (vectors * chances[:, None]).sum(axis=0) / (chances.sum() + NO_EVIDENCE_PRIOR)
+    probabilities = 1 / (1 + np.exp(-scores))
+    mean = (vectors * probabilities[:, None]).sum(axis=0) / (probabilities.sum() + NO_EVIDENCE_PRIOR)
     return clauses[order[0]], np.concatenate([mean, _top_scores(scores[order], NUM_SCORES) / SCORE_SCALE])
 
 
@@ -177,8 +180,8 @@ def _reader_table(words: Any, inputs: Sequence[tuple[str, Float64]]) -> Any:
 
 
 def _contract_features(clauses: Sequence[str], table: Float64, ranked: Float64, probabilities: Float64) -> Float64:
-    """(H, F): the best scores, the readers' log-probabilities, and how often the likeliest clause has words of negation
-    such as "except"."""
+    """Features (H, F): the best scores, the readers' log-probabilities, and how often the likeliest clause has words of
+    negation such as "except"."""
     best = _top_scores(-np.sort(-ranked, axis=0), NUM_TREE_SCORES).T
     texts = [clauses[index].lower() for index in ranked.argmax(axis=0)]
     negations = [[sum(text.count(word) for word in _NEGATION_WORDS), np.log1p(len(text))] for text in texts]

@@ -23,7 +23,7 @@ class Clause:
 
     @property
     def id(self) -> str:
-        """Stands in every citation.
+        """The id that stands in every citation.
 
         >>> Clause("刑法", "第一条", 1, "2023-12-29", "...").id
         '刑法/第一条/1@2023-12-29'
@@ -32,7 +32,7 @@ class Clause:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Of the article."""
+        """The article of the clause: law, article, version."""
         return self.law, self.article, self.version
 
 

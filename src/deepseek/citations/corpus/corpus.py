@@ -51,7 +51,7 @@ class Corpus:
 
     @classmethod
     def of(cls, laws: Mapping[str, str], version: str = UNDATED) -> Corpus:
-        """From texts in memory: name of the law -> its text.
+        """A corpus from texts in memory: name of the law -> its text.
 
         >>> [clause.id for clause in Corpus.of({"Rules": "Article 1 Be kind.\\nArticle 2 Be brief."}).clauses]
         ['Rules/Article 1/1@undated', 'Rules/Article 2/1@undated']
@@ -84,7 +84,7 @@ class Corpus:
         return any(wanted in short_law_name(key[0]) for key in self.articles)
 
     def __getitem__(self, name: str) -> Clause:
-        """By its id; KeyError when there is none."""
+        """The clause of an id; KeyError when there is none."""
         return self._by_id[name]
 
     def __contains__(self, name: object) -> bool:
@@ -108,5 +108,5 @@ def short_law_name(law: str) -> str:
 
 
 def normalize_article(article: str) -> str:
-    """A number of an article, however it is spaced."""
+    """The number of an article without spaces and in lower case, so that spellings compare equal."""
     return "".join(article.split()).casefold()

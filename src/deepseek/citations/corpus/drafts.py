@@ -43,17 +43,18 @@ class SkippedFile:
 
 
 def draft_of(text: str, name: str = "") -> Draft:
-    """InputError for a text without words, TooLargeError for one that is too long."""
+    """A text itself as a draft. InputError for one without words, TooLargeError for one that is too long."""
     return _make_draft(text, text.encode("utf-8", "surrogatepass"), name)
 
 
 def draft_from(data: bytes, name: str) -> Draft:
-    """From the bytes of a file. MalformedError for those that are no text."""
+    """A draft from the bytes of a file. MalformedError for bytes that are no text."""
     return _make_draft(decode_text(data, name), data, name)
 
 
 def read_draft(path: Path, name: str = "") -> Draft:
-    """One file, whatever its ending. MissingError, MalformedError, TooLargeError, or InputError without a word."""
+    """A draft from one file, whatever its ending. MissingError, MalformedError, TooLargeError, or InputError without a
+    word."""
     data = read_bounded(path, MAX_FILE_BYTES, what="a text", smaller="give it in parts")
     return draft_from(data, name or path.name)
 
@@ -80,8 +81,8 @@ def read_drafts(
         try:
             drafts.append(read_draft(file, name))
         except InputError as error:
-            said = error.message.replace(str(file), name)
-            skipped.append(SkippedFile(name, said.removeprefix(name).lstrip(": ")))
+            message = error.message.replace(str(file), name)
+            skipped.append(SkippedFile(name, message.removeprefix(name).lstrip(": ")))
     if skipped and (broken == "fail" or not drafts):
         raise InputError(
             "; ".join(f"{omission.name}: {omission.problem}" for omission in skipped[:10])
@@ -93,7 +94,7 @@ def read_drafts(
 
 
 def _list_files(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Each file with the name that it has in the report."""
+    """Yield each file with the name that it has in the report."""
     for path in paths:
         if path.is_dir():
             inside = [

@@ -81,7 +81,8 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 def _refuse_mixed_encodings(data: bytes, name: str) -> None:
-    """Bytes that are no UTF-8 as a whole may hold lines that are: as GB18030 these would read as other letters."""
+    """MalformedError for bytes that are no UTF-8 as a whole but hold lines that are: as GB18030 these would read as
+    other letters."""
     for line_number, line in enumerate(data.splitlines(), 1):
         high = sum(byte > 127 for byte in line)
         try:
@@ -104,7 +105,7 @@ def _read_text(file: Path) -> Iterator[Clause]:
 
 
 def _law_and_version(text: str, file: Path) -> tuple[str, str]:
-    """Name and version."""
+    """The name and the version of the law in a file."""
     above: list[str] = []
     for line in text.splitlines():
         if _match_article(line, None):
@@ -120,7 +121,8 @@ def _law_and_version(text: str, file: Path) -> tuple[str, str]:
 
 
 def _match_article(line: str, last: float | None) -> tuple[str, str] | None:
-    """(number as it is written, rest of the line) when the line begins an article. `last` is the number before it."""
+    """The number as it is written and the rest of the line, where the line begins an article; else None. `last` is the
+    number before it."""
     stripped = line.strip()
     match = _CHINESE.match(stripped)
     if match:

@@ -223,12 +223,12 @@ def _review_section(report: CitationReport) -> list[Section]:
 
 
 def _select_sentences(documents: Sequence[CitedDocument]) -> tuple[list[list[Html]], list[list[int]]]:
-    """Of each text the sentences that the page has room for, in their order, and the numbers of those it has not.
-    Sentences that need a look come in first."""
+    """The blocks of the sentences that the page has room for, by document and in their order, and the numbers of
+    those it has not. Sentences that need a look come in first."""
     numbered = [
         (index, number, sentence.status)
         for index, document in enumerate(documents)
-        for number, sentence in document.numbered()
+        for number, sentence in document.numbered_sentences()
     ]
     blocks: list[dict[int, Html]] = [{} for _ in documents]
     dropped: list[list[int]] = [[] for _ in documents]

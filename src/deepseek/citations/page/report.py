@@ -19,6 +19,8 @@ from deepseek.citations.corpus.drafts import Draft, SkippedFile
 from deepseek.citations.support.citing import CiteOptions
 from deepseek.citations.support.results import STATUSES, Citation, CitedSentence, CitedText, Status
 from deepseek.contracts import JsonObject
+from deepseek.look.summary import format_value, make_table, render_text
+from deepseek.look.terminal import escape_for_terminal
 from deepseek.results import Result
 from deepseek.version import __version__
 
@@ -26,6 +28,8 @@ FORMAT = 1  # of the document; fields are added to it, never renamed
 #: Letters of a clause that are kept before and behind a quote.
 CONTEXT_CHARS = 240
 MAX_MOST_CITED = 20  # articles of a batch
+SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!"}
+NUM_ARTICLES_SHOWN, MAX_REVIEW_SHOWN = 10, 30  # in the terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,13 @@ class CitedDocument:
         start, end = citation.quote_start, citation.quote_end
         return QuoteContext(text[max(0, start - CONTEXT_CHARS) : start], text[end : end + CONTEXT_CHARS], len(text))
 
-    def numbered(self) -> Iterator[tuple[int, CitedSentence]]:
+    def numbered_sentences(self) -> Iterator[tuple[int, CitedSentence]]:
         """The sentences with their numbers, from 1."""
         return enumerate(self.cited.sentences, 1)
 
     def to_dict(self) -> JsonObject:
-        """Its part of the document; what all drafts share (corpus, scorer, retrieval, threshold) is not in it."""
+        """The draft's part of the JSON document; what all drafts share (corpus, scorer, retrieval, threshold) is not in
+        it."""
         cited = self.cited.to_dict()
         shared = ("corpus", "scorer", "threshold", "retrieval")
         return {
@@ -94,7 +99,7 @@ class CitedDocument:
                         for citation, source in zip(entry["citations"], sentence.citations, strict=True)
                     ],
                 }
-                for (number, sentence), entry in zip(self.numbered(), cited["sentences"], strict=True)
+                for (number, sentence), entry in zip(self.numbered_sentences(), cited["sentences"], strict=True)
             ],
             "laws": [asdict(law) for law in count_laws(self.cited.sentences)],
         }
@@ -118,7 +123,7 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """By what the sentences were judged, and how to do it again."""
+    """How a report was made: options, models, versions, and the command that makes it again."""
 
     options: CiteOptions
     generator: str | None
@@ -128,7 +133,7 @@ class Provenance:
     command: str
 
     def to_dict(self, cited: CitedText) -> JsonObject:
-        """With what a checked text says of the corpus and of how it was judged."""
+        """The entry "provenance" of the JSON document. `cited`: any text of the report, for its corpus and scorer."""
         options = self.options
         return {
             "corpus_digest": cited.corpus.digest, "num_clauses": cited.corpus.num_clauses,
@@ -175,7 +180,7 @@ class CitationReport(Result):
         """The articles that support most sentences, at most MAX_MOST_CITED."""
         uses: dict[tuple[str, str, str], tuple[set[tuple[int, int]], set[int]]] = {}
         for index, document in enumerate(self.documents):
-            for number, sentence in document.numbered():
+            for number, sentence in document.numbered_sentences():
                 for citation in sentence.citations:
                     article = (citation.law, citation.article, citation.version)
                     sentences, documents = uses.setdefault(article, (set(), set()))
@@ -191,7 +196,7 @@ class CitationReport(Result):
         return [
             ReviewItem(index, number, sentence)
             for index, document in enumerate(self.documents)
-            for number, sentence in document.numbered()
+            for number, sentence in document.numbered_sentences()
             if sentence.status != "supported"
         ]
 
@@ -218,8 +223,53 @@ class CitationReport(Result):
         }  # fmt: skip
 
     def summary(self) -> str:
-        """How many of the sentences hold, in one line."""
-        return f"{self.count('supported'):,} of {self.num_sentences:,} sentences supported"
+        """What `deepseek cite` prints: each sentence with its citations; of a batch counts, and what needs a look."""
+        return render_text(self.summary_parts())
+
+    def summary_parts(self) -> list[object]:
+        """The lines and tables of summary(), for a terminal that wraps them to its width."""
+        supported = f"{format_value(self.count('supported'))} of {format_value(self.num_sentences)} sentences supported"
+        if self.kind == "text":
+            return [*(line for sentence in self.sentences for line in _sentence_lines(sentence)), "", supported]
+        table = make_table("text", "sentences", "supported", "other article", "unsupported")
+        for document in self.documents:
+            counts = [len(document.cited.sentences), *(document.cited.count(status) for status in SIGNS)]
+            table.add_row(_one_line(document.draft.name), *map(format_value, counts))
+        parts: list[object] = [table]
+        if most_cited := self.most_cited():
+            articles = make_table("most cited", "version", "sentences", "texts")
+            for use in most_cited[:NUM_ARTICLES_SHOWN]:
+                names = (_one_line(f"{use.law} {use.article}"), _one_line(use.version))
+                articles.add_row(*names, *map(format_value, (use.num_sentences, use.num_documents)))
+            parts += ["", articles]
+        return [*parts, *self._review_lines(), "", f"{supported}, in {format_value(len(self.documents))} texts"]
+
+    def _review_lines(self) -> list[str]:
+        """The first of the sentences that need a look, with the reason of each."""
+        review = self.review()
+        if not review:
+            return []
+        lines = ["", "need a look"]
+        for item in review[:MAX_REVIEW_SHOWN]:
+            where = f"{self.documents[item.document].draft.name}, sentence {item.number}"
+            lines.append(f"{SIGNS[item.sentence.status]} {_one_line(where)}: {_one_line(item.sentence.text)}")
+            lines.append(f"    {_one_line(item.sentence.reason)}")
+        if len(review) > MAX_REVIEW_SHOWN:
+            lines.append(f"and {format_value(len(review) - MAX_REVIEW_SHOWN)} more: --json and --html list them")
+        return lines
+
+
+def _sentence_lines(sentence: CitedSentence) -> list[str]:
+    """A sentence with its sign, its citations and its reason."""
+    lines = [f"{SIGNS[sentence.status]} {_one_line(sentence.text)}"]
+    for citation in sentence.citations:
+        lines += [f"    {_one_line(citation.id)}", f"      “{_one_line(citation.quote)}”"]
+    return [*lines, f"    {_one_line(sentence.reason)}"] if sentence.reason else lines
+
+
+def _one_line(text: str) -> str:
+    """A text on one line, without what could drive the terminal."""
+    return escape_for_terminal(" ".join(text.split()), one_line=True)
 
 
 def count_laws(sentences: Iterable[CitedSentence]) -> list[LawUse]:

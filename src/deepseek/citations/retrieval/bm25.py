@@ -72,7 +72,7 @@ class Bm25:
         return float(np.log1p((self.num_documents - num_with + 0.5) / (num_with + 0.5)))
 
     def scores(self, query: str) -> Float64:
-        """(N,) of one query."""
+        """Scores (N,) of all documents for one query."""
         scores = np.zeros(self.num_documents)
         for term in set(extract_terms(query)):
             if term in self._weights_by_term:

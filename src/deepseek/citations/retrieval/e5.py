@@ -144,7 +144,7 @@ def _read_pieces(data: bytes, at: int) -> tuple[list[tuple[str, float]], int]:
 
 
 def _read_directory(data: bytes, at: int) -> dict[str, tuple[int, int, int]]:
-    """Name -> (kind, first byte, bytes)."""
+    """The tensors of the file: name -> (kind, first byte, bytes)."""
     (count,) = struct.unpack_from("<i", data, at)
     at += 4
     entries = {}
@@ -165,7 +165,7 @@ def _read_tensor(data: bytes, entry: tuple[int, int, int], shape: tuple[int, ...
 
 
 def dequantize(raw: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """(18 B,) bytes of B blocks -> (32 B,) weights.
+    """Weights (32 B,) out of the bytes (18 B,) of B blocks.
 
     >>> import numpy as np
     >>> scale = np.array([0.5], "<f2").view(np.uint8)

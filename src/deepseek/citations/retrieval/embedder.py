@@ -29,7 +29,7 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Says the model and its weights: vectors are kept under it."""
+        """The model and its weights, in a word: vectors are kept under it."""
         ...
 
     @property
@@ -38,11 +38,11 @@ class Embedder(Protocol):
         ...
 
     def queries(self, texts: Sequence[str]) -> Float32:
-        """(N, D), each of length 1."""
+        """Vectors (N, D) of length 1."""
         ...
 
     def passages(self, texts: Sequence[str]) -> Float32:
-        """(N, D), each of length 1."""
+        """Vectors (N, D) of length 1."""
         ...
 
 
@@ -79,5 +79,5 @@ class FolderEmbedder:
 
 
 def normalize_rows(rows: Float32) -> Float32:
-    """(N, D), each row of length 1; a row of zeros stays one."""
+    """Rows (N, D) brought to length 1; a row of zeros stays one."""
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)

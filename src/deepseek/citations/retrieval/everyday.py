@@ -28,4 +28,4 @@ def legal_words(text: str) -> str:
 def _read_table() -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
     lines = (files(__package__) / TABLE_FILE).read_text(encoding="utf-8").splitlines()
     pairs = (line.split("\t") for line in lines)
-    return tuple((tuple(said.split()), tuple(meant.split())) for said, meant in pairs)
+    return tuple((tuple(everyday.split()), tuple(legal.split())) for everyday, legal in pairs)

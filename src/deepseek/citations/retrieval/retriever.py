@@ -40,7 +40,7 @@ CHUNK_CLAUSES = 512
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One article of an answer."""
+    """One article that a search has returned."""
 
     key: tuple[str, str, str]  # law, article, version
     places: tuple[int, ...]  # of its clauses in the corpus
@@ -81,7 +81,7 @@ class Index:
         return hits
 
     def scores(self, queries: Sequence[str]) -> Float64:
-        """(number of queries, number of articles)."""
+        """Scores (number of queries, number of articles)."""
         lexical = np.stack([self._lexical(query) for query in queries])
         if not self.embedders:
             return lexical
@@ -93,7 +93,7 @@ class Index:
         return total
 
     def _lexical(self, query: str) -> Float64:
-        """(number of articles,)"""
+        """Scores (number of articles,) of one query by BM25, with what the law calls its everyday words."""
         scores, legal = self.bm25.scores(query), legal_words(query) if self._legal_weight else ""
         return scores + self._legal_weight * self.bm25.scores(legal) if legal else scores
 
@@ -102,7 +102,7 @@ class Index:
         return Hit(key, tuple(places), score)
 
     def _vectors(self, embedder: Embedder, cache: Path | None) -> Float32:
-        """(number of clauses, D), read from the cache where they are there."""
+        """Vectors (number of clauses, D) of the corpus, read from the cache where they are there."""
         cached = None if cache is None else cache / f"{self.corpus.digest[:16]}-{embedder.name}.safetensors"
         if cached is not None and cached.is_file():
             return _read_vectors(cached, len(self.corpus))
@@ -114,7 +114,8 @@ class Index:
         return vectors
 
     def _embed_corpus(self, embedder: Embedder) -> Float32:
-        """By length, so that a batch of an embedder has what it would have of all at once."""
+        """Vectors of all clauses, embedded by length, so that a batch of an embedder has what it would have of all at
+        once."""
         texts = [clause.text for clause in self.corpus]
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
@@ -131,7 +132,7 @@ class Index:
 
 
 def mean_neighbor_cosine(vectors: Float32) -> Float32:
-    """(N, D), each of length 1 -> (N,): the mean cosine to the NUM_NEIGHBORS nearest others.
+    """The mean cosine (N,) of vectors (N, D) of length 1 to the NUM_NEIGHBORS nearest others.
 
     >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
     [0.5, 0.5, 0.0]
@@ -166,6 +167,6 @@ def _read_vectors(file: Path, num_clauses: int) -> Float32:
 
 
 def _standardize_rows(rows: Float64 | Float32) -> Float64:
-    """(N, M), each row with mean 0 and deviation 1; a row of equal numbers is all 0."""
+    """Scores (N, M), each row with mean 0 and deviation 1; a row of equal numbers is all 0."""
     centred = np.asarray(rows, np.float64) - rows.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(centred.std(axis=1, keepdims=True), 1e-12))

@@ -28,7 +28,7 @@ def fit_tfidf(texts: Sequence[str]) -> Any:
 
 
 def column_terms(words: Any) -> list[str]:
-    """Its terms, in the order of its columns."""
+    """The terms of a vectorizer, in the order of its columns."""
     return sorted(words.vocabulary_, key=words.vocabulary_.get)
 
 

@@ -35,7 +35,7 @@ UNKNOWN, FIRST, LAST = 0, 1, 2
 
 
 class SentenceEncoder:
-    """One encoder for queries and passages. A text is cut behind MAX_COUNTERFACTUAL_TOKENS."""
+    """One encoder for queries and passages. A text is cut behind MAX_TOKENS."""
 
     name = f"use-multilingual-{USE.sha256[:12]}"
 
@@ -57,7 +57,7 @@ class SentenceEncoder:
         return np.stack([self._embed(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))])
 
     def _embed(self, pieces: Sequence[int]) -> Float32:
-        """(D,) of one text."""
+        """The vector (D,) of one text, from its pieces."""
         weights = self._weights
         ids = np.array([FIRST, *pieces[: MAX_TOKENS - 2], LAST])
         part = ids % NUM_PARTS
@@ -72,7 +72,7 @@ class SentenceEncoder:
         return vector
 
     def _branch(self, rows: Float32, size: int, before: int) -> Float32:
-        """(L, 512) -> (L, WIDTH)."""
+        """One branch of the net: rows (L, 512) of L tokens -> (L, WIDTH)."""
         weights = self._weights
         x = self._normalize(rows @ weights[f"proj{size}"] + weights[f"proj_b{size}"], *self._affine(size))
         for number in (1, 2):

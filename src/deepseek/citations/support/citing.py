@@ -81,11 +81,11 @@ def cite_text(
     unique = list(once.values())
     cited: dict[str, CitedSentence] = {}
     for start in range(0, len(unique), CHUNK_QUERIES):
-        some = unique[start : start + CHUNK_QUERIES]
+        chunk = unique[start : start + CHUNK_QUERIES]
         hits = index.search(
-            [strip_references(sentence.text[:MAX_SENTENCE_CHARS]) for sentence in some], most=options.num_articles
+            [strip_references(sentence.text[:MAX_SENTENCE_CHARS]) for sentence in chunk], most=options.num_articles
         )
-        for sentence, articles in zip(some, hits, strict=True):
+        for sentence, articles in zip(chunk, hits, strict=True):
             cited[sentence.text] = _cite_sentence(sentence, articles, index.corpus, scorer, options)
             if progress is not None:
                 progress("judging sentences", len(cited) / len(unique))
@@ -192,7 +192,8 @@ def _resolve_reference(text: str, law: str, article: str, corpus: Corpus) -> Ref
 
 
 def _add_causes(report: CitedText, corpus: Corpus, generator: Generator, options: CiteOptions) -> CitedText:
-    """Each cited clause is a source; the generator is asked about all sentences at once."""
+    """The report with how much each cited clause caused its sentence. Each cited clause is a source; the generator is
+    asked about all sentences at once."""
     names = list(dict.fromkeys(citation.id for sentence in report.sentences for citation in sentence.citations))
     if not names:
         return report

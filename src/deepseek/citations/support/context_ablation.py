@@ -27,8 +27,8 @@ class Generator(Protocol):
     """A language model that has written, or could have written, the text."""
 
     def log_probabilities(self, clauses: Sequence[str], sentences: Sequence[str]) -> Sequence[float]:
-        """Of each sentence (natural logarithm of the product over its tokens, at most 0), the sentences before it
-        given, when only these clauses stand in the prompt."""
+        """Log-probabilities of the sentences (natural logarithm of the product over its tokens, at most 0), the
+        sentences before it given, when only these clauses stand in the prompt."""
         ...
 
 
@@ -111,8 +111,8 @@ def logit(log_probabilities: Float64) -> Float64:
 
 
 def fit_lasso(features: np.ndarray, target: Float64, penalty: float, *, rounds: int = 200) -> Float64:
-    """(M, C), (M,) -> (C,): least squares / 2M + penalty * sum of |weights|, an intercept left free. Coordinate descent
-    (Friedman et al. 2010, formula 5)."""
+    """Weights (C,) of features (M, C) for a target (M,): least squares / 2M + penalty * sum of |weights|, an intercept
+    left free. Coordinate descent (Friedman et al. 2010, formula 5)."""
     x = features - features.mean(axis=0)
     rest = target - target.mean()
     scale = (x**2).mean(axis=0)
@@ -138,13 +138,13 @@ def rank_correlation(first: Float64, second: Float64) -> float:
     1.0
     """
     ranks = [_mean_ranks(np.asarray(values).round(9)) for values in (first, second)]
-    if min(float(each.std()) for each in ranks) == 0:
+    if min(float(values.std()) for values in ranks) == 0:
         return float("nan")
     return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)
 
 
 def _mean_ranks(values: Float64) -> Float64:
-    """With equal ones sharing their mean rank."""
+    """Ranks from 1, equal values sharing their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return np.asarray((ends - (counts - 1) / 2)[inverse], np.float64)

@@ -159,7 +159,7 @@ def _same_signs(sentence: str, clause: str) -> bool:
 
 
 def _signed_parts(text: str) -> Iterator[tuple[str, bool]]:
-    """Each part and its sign."""
+    """Yield each part of a text, and whether it is denied."""
     opening = False
     for line_number, line in enumerate(text.split("\n")):
         pieces = [piece for piece in _PART.split(line) if piece.strip()]

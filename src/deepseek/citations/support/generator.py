@@ -38,7 +38,8 @@ class FolderGenerator:
         self._head = head
 
     def log_probabilities(self, clauses: Sequence[str], sentences: Sequence[str]) -> list[float]:
-        """Of each sentence, given the clauses and the sentences before it. InputError for more tokens than are read."""
+        """Log-probabilities of the sentences, given the clauses and the sentences before it. InputError for more tokens
+        than are read."""
         text = self._head.replace("{clauses}", SEPARATOR.join(clauses))
         ends = []
         for sentence in sentences:

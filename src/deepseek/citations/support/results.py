@@ -103,7 +103,7 @@ class CitedText:
         return tuple(sentence for sentence in self.sentences if sentence.status != "supported")
 
     def to_dict(self) -> JsonObject:
-        """As JSON knows it; a number that is not finite is null."""
+        """The JSON object; a number that is not finite is null."""
         sentences = [
             {
                 **asdict(sentence),

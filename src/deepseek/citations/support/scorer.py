@@ -39,7 +39,7 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """Stands in the report."""
+        """The name that stands in the report."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Scorer(Protocol):
         ...
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
-        """(N,), 0..1: how surely each clause supports the sentence."""
+        """Scores (N,), 0..1: how surely each clause supports the sentence."""
         ...
 
 

@@ -71,7 +71,7 @@ def apply_lossy_precision(runtime: Runtime, gate: PrecisionGate, *, lazy: bool) 
         return runtime
     choice = choose_lossy_engines(runtime, gate.tolerance, gate.rows, cache_folder() / "lossy")
     runtime.close()
-    return Runtime(runtime.bundle, lazy=lazy, gated=choice.to_spec() | {"table": list(choice.table)})
+    return Runtime(runtime.bundle, lazy=lazy, lossy=choice)
 
 
 def model_kind(path: Path) -> str:

@@ -69,7 +69,7 @@ def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
     _check_ends(manifest, file)
     judged = [entry.kind for entry in manifest.engines]
     if judged and judged[0] not in INT8_KINDS and judged[0] in available_kinds(file.signature, lossy=True):
-        file = replace(file, engines=((judged[0], 1),))
+        file = replace(file, measured=replace(file.measured, engines=((judged[0], 1),)))
     return GraphAdapter(file, manifest.name)
 
 

@@ -56,17 +56,17 @@ def emit(
     if as_json:
         click.echo(json.dumps(_to_jsonable(json_object), ensure_ascii=False, allow_nan=False))
         return
-    drawn = table() if callable(table) else table
-    draw(fact_table(json_object.items()) if drawn is None else drawn)
+    parts = table() if callable(table) else table
+    draw(fact_table(json_object.items()) if parts is None else parts)
 
 
-def draw(what: object) -> None:
+def draw(part: object) -> None:
     """Print text, a rich renderable or a list of these on stdout. A pipe has no width: nothing is wrapped there."""
-    if isinstance(what, Sequence) and not isinstance(what, str):
-        for part in what:
-            draw(part)
-        return
-    click.echo(render_text(what, width=None if sys.stdout.isatty() else PIPE_WIDTH), nl=False)
+    if isinstance(part, Sequence) and not isinstance(part, str):
+        for item in part:
+            draw(item)
+    else:
+        click.echo(render_text(part, width=None if sys.stdout.isatty() else PIPE_WIDTH), nl=False)
 
 
 def note(message: str) -> None:

@@ -189,7 +189,9 @@ def check_inputs(file: OnnxFile, arrays: dict[str, NDArray[Any]], data: Path) ->
     for spec in signature.inputs:
         array = arrays[spec.name]
         if not array.ndim or not len(array):
-            raise InputError(f"{data}: {spec.name!r} has no rows", expected=spec.shown(), fix="give rows to judge on")
+            raise InputError(
+                f"{data}: {spec.name!r} has no rows", expected=spec.describe(), fix="give rows to judge on"
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = int(np.argwhere(~np.isfinite(array))[0][0])
             raise InputError(

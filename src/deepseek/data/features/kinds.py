@@ -58,15 +58,15 @@ def find_kinds(table: Table, *, target: str | None, overrides: Mapping[str, str]
                 expected=", ".join(known_kinds),
                 fix="choose one of these",
             )
-    chosen = dict(overrides or {})
+    explicit = dict(overrides or {})
     kinds = {
-        name: chosen.get(name) or find_kind(ColumnProfile.from_table(table, name))
+        name: explicit.get(name) or find_kind(ColumnProfile.from_table(table, name))
         for name in table.names
         if name != target
     }
     if not set(kinds.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
         counters = (name for name in kinds if kinds[name] == "identifier" and table.types[name] == "number")
-        kinds.update((name, "numeric") for name in counters if name not in chosen)
+        kinds.update((name, "numeric") for name in counters if name not in explicit)
     return kinds
 
 
@@ -76,7 +76,7 @@ def find_kind(profile: ColumnProfile) -> str:
         return "constant"
     if _is_identifier(profile):
         return "identifier"
-    claims = (each.claims(profile) for each in modalities())
+    claims = (modality.claims(profile) for modality in modalities())
     return next((kind for kind in claims if kind is not None), "text")
 
 

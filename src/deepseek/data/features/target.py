@@ -134,9 +134,9 @@ def _check_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     values = profile.values
     if profile.type == "text":
         if not all(map(_is_number, profile.counts)):
-            odd = next(text for text in profile.counts if not _is_number(text))
+            unparsable = next(text for text in profile.counts if not _is_number(text))
             raise InputError(
-                f"the target {profile.name!r} has {odd!r}",
+                f"the target {profile.name!r} has {unparsable!r}",
                 expected="numbers for a regression",
                 fix="mend the value, or choose another task",
             )
@@ -144,9 +144,9 @@ def _check_numbers(profile: ColumnProfile) -> NDArray[np.float64]:
     wrong = np.flatnonzero(~(np.abs(values) <= LARGEST_TARGET))
     if len(wrong):
         value = float(values[wrong[0]])
-        what = "too large" if np.isfinite(value) else "infinite"
+        problem = "too large" if np.isfinite(value) else "infinite"
         raise InputError(
-            f"the target {profile.name!r}, row {wrong[0]}, is {what}: {value:g}",
+            f"the target {profile.name!r}, row {wrong[0]}, is {problem}: {value:g}",
             expected=f"numbers between -{LARGEST_TARGET:g} and {LARGEST_TARGET:g}",
             fix="mend the value, or predict it in a larger unit, or its logarithm",
         )

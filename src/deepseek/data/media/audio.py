@@ -189,15 +189,15 @@ class _AudioFile:
 
     def read_first(self, seconds: float) -> Float32:
         """The samples of the first `seconds`, (T, channels), finite."""
-        wanted = min(self.num_frames, math.ceil(seconds * self.rate_hz))
-        most = self.source.limits.max_samples
-        if wanted * self.channels > most:  # a file of silence says hours in a few bytes
+        num_wanted = min(self.num_frames, math.ceil(seconds * self.rate_hz))
+        max_samples = self.source.limits.max_samples
+        if num_wanted * self.channels > max_samples:  # a file of silence says hours in a few bytes
             raise TooLargeError(
-                f"{self.source.name} says that it has {wanted:,} samples of {self.channels} channels to decode",
-                expected=f"at most {most:,} numbers", fix="cut it, or raise the limit",
+                f"{self.source.name} says that it has {num_wanted:,} samples of {self.channels} channels to decode",
+                expected=f"at most {max_samples:,} numbers", fix="cut it, or raise the limit",
             )  # fmt: skip
         header, data = self.header, self.source.data
-        samples = self._decode(wanted) if header is None else header.samples(data, wanted)
+        samples = self._decode(num_wanted) if header is None else header.samples(data, num_wanted)
         if self.is_whole:
             return samples
         peak = float(np.abs(samples).max()) if samples.size else 0.0
@@ -207,20 +207,20 @@ class _AudioFile:
             raise self._broken(f"has samples up to {peak:,.0f}, where full scale is 1")
         return samples
 
-    def _decode(self, wanted: int) -> Float32:
+    def _decode(self, num_wanted: int) -> Float32:
         soundfile = need("soundfile", extra="media")
         try:
-            samples: Float32 = self.file.read(wanted, dtype="float32", always_2d=True)
+            samples: Float32 = self.file.read(num_wanted, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, ValueError) as error:
             raise self._broken(f"cannot be decoded: {_error_reason(error)}") from error
-        if len(samples) < wanted and self.num_frames < _UNKNOWN_NUM_FRAMES:
+        if len(samples) < num_wanted and self.num_frames < _UNKNOWN_NUM_FRAMES:
             raise self._broken(f"ends after {len(samples):,} of {self.num_frames:,} samples")
         if not len(samples):
             raise self._broken("has no samples")
         return samples
 
-    def _broken(self, what: str) -> BrokenError:
-        return BrokenError(f"{self.source.name} {what}", expected="a whole sound", fix="copy or record it again")
+    def _broken(self, problem: str) -> BrokenError:
+        return BrokenError(f"{self.source.name} {problem}", expected="a whole sound", fix="copy or record it again")
 
 
 def _error_reason(error: Exception) -> str:

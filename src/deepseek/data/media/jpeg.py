@@ -92,55 +92,60 @@ def self_contained_parts(data: bytes) -> bytes | None:
     >>> self_contained_parts(bytes.fromhex("ffd8ffd9")) is None
     True
     """
-    parts, tables, wanted, at = [data[:2]], set[tuple[int, int]](), list[tuple[int, int]](), 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : end]
-        if len(body) != end - at - 4:
+    parts, tables, required, offset = [data[:2]], set[tuple[int, int]](), list[tuple[int, int]](), 2
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker, end = data[offset + 1], offset + 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
+        body = data[offset + 4 : end]
+        if len(body) != end - offset - 4:
             return None
         if marker in (_DHT, _DQT):
             if not _collect_tables(marker, body, tables):
                 return None
-        elif marker in (_SOF0, _SOF1) and not wanted and len(body) >= 6:
-            wanted = [(_DQT, which) for which in body[8::3]]
+        elif marker in (_SOF0, _SOF1) and not required and len(body) >= 6:
+            required = [(_DQT, table) for table in body[8::3]]
         elif marker == _SOS:
-            return _append_scan(data, at, body, parts, tables, wanted)
+            return _append_scan(data, offset, body, parts, tables, required)
         elif marker not in (_DRI, _APP14):
             if not (_APP0 <= marker <= _APP15 or marker == _COM):
                 return None
-            at = end  # a note
+            offset = end  # a note
             continue
-        parts.append(data[at:end])
-        at = end
+        parts.append(data[offset:end])
+        offset = end
     return None
 
 
 def _collect_tables(marker: int, body: bytes, tables: set[tuple[int, int]]) -> bool:
     """Add the tables of one segment (T.81, B.2.4.1, B.2.4.2) to `tables`. False when its length contradicts them."""
-    at = 0
-    while at < len(body):
+    offset = 0
+    while offset < len(body):
         if marker == _DQT:
-            size, key = 1 + (128 if body[at] >> 4 else 64), (_DQT, body[at] & 15)
+            size, key = 1 + (128 if body[offset] >> 4 else 64), (_DQT, body[offset] & 15)
         else:
-            size, key = 17 + sum(body[at + 1 : at + 17]), (_DHT, body[at])
-        at += size
+            size, key = 17 + sum(body[offset + 1 : offset + 17]), (_DHT, body[offset])
+        offset += size
         tables.add(key)
-    return at == len(body)
+    return offset == len(body)
 
 
 def _append_scan(
-    data: bytes, at: int, body: bytes, parts: list[bytes], tables: set[tuple[int, int]], wanted: list[tuple[int, int]]
+    data: bytes,
+    offset: int,
+    body: bytes,
+    parts: list[bytes],
+    tables: set[tuple[int, int]],
+    required: list[tuple[int, int]],
 ) -> bytes | None:
     """All parts joined, if the scan has every component and only the end of the image follows; else None."""
-    num = body[0] if body else 0
-    if not wanted or num != len(wanted) or len(body) != 4 + 2 * num:
+    num_components = body[0] if body else 0
+    if not required or num_components != len(required) or len(body) != 4 + 2 * num_components:
         return None
-    for selector in body[2 : 2 + 2 * num : 2]:  # the tables of each: DC (class 0) and AC (class 1)
-        wanted = [*wanted, (_DHT, selector >> 4), (_DHT, 16 | selector & 15)]
-    end = _SCAN_END.search(data, at + 4 + len(body))
-    if end is None or data[end.end() - 1] != _EOI or not tables.issuperset(wanted):
+    for selector in body[2 : 2 + 2 * num_components : 2]:  # the tables of each: DC (class 0) and AC (class 1)
+        required = [*required, (_DHT, selector >> 4), (_DHT, 16 | selector & 15)]
+    end = _SCAN_END.search(data, offset + 4 + len(body))
+    if end is None or data[end.end() - 1] != _EOI or not tables.issuperset(required):
         return None
-    return b"".join([*parts, data[at : end.end()]])
+    return b"".join([*parts, data[offset : end.end()]])
 
 
 def _get_decoder(max_pixels: int, *, is_kept: bool) -> Any:

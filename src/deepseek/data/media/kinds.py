@@ -59,7 +59,7 @@ def _kind_of_path(value: str, root: Path) -> str | None:
         return kind
     try:
         folder = root / value
-        inside = sorted(each.name.lower() for each in folder.iterdir()) if folder.is_dir() else []
+        inside = sorted(entry.name.lower() for entry in folder.iterdir()) if folder.is_dir() else []
     except (OSError, ValueError):
         return None
     return "volume" if inside and (inside[0].endswith((".dcm", ".dicom")) or "." not in inside[0]) else None

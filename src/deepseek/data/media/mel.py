@@ -2,7 +2,7 @@
 
     bands = log_mel(samples, rate_hz=8_000)          # (T,) in -1..1 -> (M, N): 64 bands, windows of 25 ms every 10 ms
 
-Shapes: T samples, M mel bands, N windows, F frequencies, W samples of a window.
+Shapes: T samples, M mel bands, N windows, F bin_mels, W samples of a window.
 
 Mel scale: m = 2595 log10(1 + f / 700), O'Shaughnessy, Speech Communication, 1987, p. 150; triangles of height 1 as in
 HTK, not Slaney's of equal area.
@@ -33,9 +33,9 @@ def mel_filterbank(rate_hz: int, num_mels: int, num_points: int, low_hz: float) 
     """(F, M): how much each frequency of a transform of `num_points` counts in each band. Bands are evenly wide in mel
     between low_hz and half of the rate; each overlaps the next by half. InputError where one holds no frequency."""
     edges = np.linspace(hz_to_mel(np.array(low_hz)), hz_to_mel(np.array(rate_hz / 2)), num_mels + 2)
-    at = hz_to_mel(np.arange(num_points // 2 + 1) * rate_hz / num_points)[:, None]
-    rising = (at - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - at) / (edges[2:] - edges[1:-1])
+    bin_mels = hz_to_mel(np.arange(num_points // 2 + 1) * rate_hz / num_points)[:, None]
+    rising = (bin_mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bin_mels) / (edges[2:] - edges[1:-1])
     triangles: Float64 = np.maximum(0, np.minimum(rising, falling))
     if (triangles.sum(0) == 0).any():
         raise InputError(

@@ -122,7 +122,7 @@ class ScanReader:
         modality = modalities.pop() if len(modalities) == 1 else ""
         window = window or (CT_WINDOW_HU if modality == "CT" else None)
         cells = np.max([_to_volume_order(scan.size, scan.axes) for scan in scans], 0)
-        shape = tuple(int(min(each)) for each in zip(cells, MAX_VOLUME_SIZE, strict=True)) if size is None else size
+        shape = tuple(int(min(sides)) for sides in zip(cells, MAX_VOLUME_SIZE, strict=True)) if size is None else size
         if spacing_mm is None:
             spacing_mm = _common_spacing(scans, shape)
         outside = 0.0
@@ -142,17 +142,19 @@ class ScanReader:
         scan = open_scan(source)
         self._check(scan)
         size = _to_stored_order(self.size, scan.axes)
-        wanted = None if self.spacing_mm is None else _to_stored_order(self.spacing_mm, scan.axes)
+        spacing = None if self.spacing_mm is None else _to_stored_order(self.spacing_mm, scan.axes)
         weights = [
             resampling_weights(
-                have, want, have / want if wanted is None or (step := scan.spacing_mm[k]) is None else wanted[k] / step
+                have,
+                want,
+                have / want if spacing is None or (step := scan.spacing_mm[k]) is None else spacing[k] / step,
             )
             for k, (have, want) in enumerate(zip(scan.size, size, strict=True))
         ]
         outside = self.outside if self.window is None else self.window[0] - self.window[1] / 2
         volume = self._gather(scan, weights, size, outside)
-        for axis, each in enumerate(weights):
-            np.moveaxis(volume, axis, 0)[~each.any(1)] = outside
+        for axis, axis_weights in enumerate(weights):
+            np.moveaxis(volume, axis, 0)[~axis_weights.any(1)] = outside
         volume = np.flip(volume, tuple(axis for axis, (_, turned) in enumerate(scan.axes) if turned))
         volume = volume.transpose(np.argsort([axis for axis, _ in scan.axes]))[None]
         if self.window is None:

@@ -188,9 +188,9 @@ def _read_slices(source: Source, file: int, head: Any) -> Iterator[_Slice]:
         raise _broken_error(display_name)
     check_size(source, display_name, (rows, columns, frames), "pixels a slice")
     for frame in range(frames):
-        place, directions, spacing, rescale = _geometry(head, frame, frames)
+        position, directions, spacing, rescale = _geometry(head, frame, frames)
         tag = f"{name}, frame {frame + 1}" if frames > 1 else name
-        yield _Slice(file, frame, tag, rows, columns, place, directions, spacing, rescale)
+        yield _Slice(file, frame, tag, rows, columns, position, directions, spacing, rescale)
 
 
 def _check_syntax(display_name: str, head: Any) -> None:
@@ -230,41 +230,41 @@ def _geometry(head: Any, frame: int, frames: int) -> tuple[Any, Any, Any, Any]:
                 return numbers
         return _read_numbers(head, tag, count)
 
-    place = find("PlanePositionSequence", "ImagePositionPatient", 3)
+    position = find("PlanePositionSequence", "ImagePositionPatient", 3)
     directions = find("PlaneOrientationSequence", "ImageOrientationPatient", 6)
-    if frames > 1 and not groups and place is not None:
+    if frames > 1 and not groups and position is not None:
         offsets = _read_numbers(head, "GridFrameOffsetVector", frames)  # of a dose
-        place = (
+        position = (
             None
             if offsets is None or directions is None
-            else tuple(np.add(place, np.multiply(_normal(directions), offsets[frame] - offsets[0])).tolist())
+            else tuple(np.add(position, np.multiply(_normal(directions), offsets[frame] - offsets[0])).tolist())
         )
     spacing = find("PixelMeasuresSequence", "PixelSpacing", 2)
     slope = find("PixelValueTransformationSequence", "RescaleSlope", 1)
     intercept = find("PixelValueTransformationSequence", "RescaleIntercept", 1)
     rescale = None if slope is None else (slope[0], (intercept or (0.0,))[0])
-    return place, directions, spacing if spacing and min(spacing) > 0 else None, rescale
+    return position, directions, spacing if spacing and min(spacing) > 0 else None, rescale
 
 
 def _check_uniform(name: str, slices: Sequence[_Slice]) -> None:
     """BrokenError unless all slices have one size, orientation and spacing, and positions where they need an order."""
-    for what, key in (
-        ("sizes", lambda each: f"{each.rows} x {each.columns} pixels"),
-        ("orientations", lambda each: np.round(each.directions, 2).tolist() if each.directions else "none"),
-        ("pixel spacings", lambda each: f"{np.round(each.spacing, 3).tolist()} mm" if each.spacing else "none"),
+    for property_name, key in (
+        ("sizes", lambda slice_: f"{slice_.rows} x {slice_.columns} pixels"),
+        ("orientations", lambda slice_: np.round(slice_.directions, 2).tolist() if slice_.directions else "none"),
+        ("pixel spacings", lambda slice_: f"{np.round(slice_.spacing, 3).tolist()} mm" if slice_.spacing else "none"),
     ):
         names_by_value: dict[str, list[str]] = {}
-        for each in slices:
-            names_by_value.setdefault(str(key(each)), []).append(each.name)  # type: ignore[no-untyped-call]
+        for slice_ in slices:
+            names_by_value.setdefault(str(key(slice_)), []).append(slice_.name)  # type: ignore[no-untyped-call]
         if len(names_by_value) > 1:
             parts = [f"{value} ({len(names):,} slices, {names[0]} first)" for value, names in names_by_value.items()]
             raise BrokenError(
-                f"{name} has slices of {len(names_by_value)} {what}: {_shorten_list(parts)}",
+                f"{name} has slices of {len(names_by_value)} {property_name}: {_shorten_list(parts)}",
                 expected="slices that are alike",
                 fix="take out those of another kind, such as scouts",
             )  # fmt: skip
-    without = [each.name for each in slices if each.position is None or each.directions is None]
-    if len(slices) > 1 and without and (len(without) < len(slices) or len({each.file for each in slices}) > 1):
+    without = [slice_.name for slice_ in slices if slice_.position is None or slice_.directions is None]
+    if len(slices) > 1 and without and (len(without) < len(slices) or len({slice_.file for slice_ in slices}) > 1):
         raise BrokenError(
             f"{name}: {_shorten_list(without)} say{'s' * (len(without) == 1)} no position or no orientation",
             expected="ImagePositionPatient and ImageOrientationPatient, which give the order of the slices",
@@ -276,7 +276,7 @@ def _sort_slices(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float |
     """The slices sorted along their normal, and the step in mm; as stored, with None, where they have no positions."""
     if len(slices) < 2 or slices[0].position is None or slices[0].directions is None:
         return slices, None
-    heights = np.array([each.position for each in slices]) @ _normal(slices[0].directions)
+    heights = np.array([slice_.position for slice_ in slices]) @ _normal(slices[0].directions)
     order = np.argsort(heights, kind="stable")
     slices, heights = [slices[k] for k in order], heights[order]
     steps = np.diff(heights)
@@ -288,11 +288,11 @@ def _sort_slices(name: str, slices: list[_Slice]) -> tuple[list[_Slice], float |
             f"{name} has slices at the same place: {_shorten_list(parts)}", expected="one slice at each place",
             fix="take out copies, or put each phase or echo into a folder of its own",
         )  # fmt: skip
-    if (wide := np.flatnonzero(steps > 1.5 * step)).size:
+    if (gap_ends := np.flatnonzero(steps > 1.5 * step)).size:
         parts = [
             f"{round(steps[k] / step) - 1} between {slices[k].name} ({heights[k]:.2f} mm) and {slices[k + 1].name} "
             f"({heights[k + 1]:.2f} mm)"
-            for k in wide
+            for k in gap_ends
         ]
         raise BrokenError(
             f"{name} misses slices: {_shorten_list(parts)}",
@@ -322,18 +322,18 @@ def _plane_reader(source: Source, slices: Sequence[_Slice]) -> Any:
         return _read_dataset(source, file, pixels=True)
 
     def plane(k: int) -> Float32:
-        each = slices[k]
-        with _translate_errors(_display_name(source, each.name)):
-            return _rescale_plane(load(each.file), each)
+        slice_ = slices[k]
+        with _translate_errors(_display_name(source, slice_.name)):
+            return _rescale_plane(load(slice_.file), slice_)
 
     return plane
 
 
-def _rescale_plane(dataset: Any, each: _Slice) -> Float32:
+def _rescale_plane(dataset: Any, slice_: _Slice) -> Float32:
     """One slice (rows, columns), rescaled; padding is NaN, and MONOCHROME1, stored bright for low, is inverted."""
     from pydicom.pixels import apply_modality_lut, get_decoder
 
-    stored = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=each.frame, raw=True)[0]
+    stored = get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=slice_.frame, raw=True)[0]
     padding = _read_numbers(dataset, "PixelPaddingValue", 1)
     values: Float32 = stored.astype(np.float32)
     if dataset.PhotometricInterpretation == "MONOCHROME1" and str(dataset.get("Modality")) != "CT":  # HU are HU
@@ -341,8 +341,8 @@ def _rescale_plane(dataset: Any, each: _Slice) -> Float32:
         values = np.float32(-1 if signed else 2**bits - 1) - values
     elif dataset.get("ModalityLUTSequence"):
         values = apply_modality_lut(stored, dataset).astype(np.float32)
-    if each.rescale is not None:
-        values = values * np.float32(each.rescale[0]) + np.float32(each.rescale[1])
+    if slice_.rescale is not None:
+        values = values * np.float32(slice_.rescale[0]) + np.float32(slice_.rescale[1])
     if padding is not None:
         last = (_read_numbers(dataset, "PixelPaddingRangeLimit", 1) or padding)[0]
         values[(stored >= min(padding[0], last)) & (stored <= max(padding[0], last))] = np.nan
@@ -379,5 +379,5 @@ def _display_name(source: Source, name: str) -> str:
     return source.name if len(source.files) == 1 and ", frame" not in name else f"{source.name}: {name}"
 
 
-def _shorten_list(parts: Sequence[str], most: int = 4) -> str:
-    return ", ".join(parts[:most]) + (f" and {len(parts) - most:,} more" if len(parts) > most else "")
+def _shorten_list(parts: Sequence[str], max_parts: int = 4) -> str:
+    return ", ".join(parts[:max_parts]) + (f" and {len(parts) - max_parts:,} more" if len(parts) > max_parts else "")

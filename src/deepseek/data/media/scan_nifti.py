@@ -97,18 +97,18 @@ def _translate_errors(name: str) -> Iterator[None]:
 
 
 def _decompress(source: Source) -> bytes:
-    data, most = source.data, source.limits.max_bytes
+    data, max_bytes = source.data, source.limits.max_bytes
     if data[:2] != GZIP_MAGIC:
         return data
     try:
-        data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(most + 1)
+        data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(max_bytes + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise BrokenError(
             f"{source.name} cannot be unpacked: {error}", expected="a whole .nii.gz file", fix="copy it again"
         ) from error
-    if len(data) > most:
+    if len(data) > max_bytes:
         raise TooLargeError(
-            f"{source.name} unpacks to more than {most / 2**20:,.0f} MiB", expected="a scan below that",
+            f"{source.name} unpacks to more than {max_bytes / 2**20:,.0f} MiB", expected="a scan below that",
             fix="make it smaller, or raise the limit",
         )  # fmt: skip
     if not is_nifti(data):

@@ -72,13 +72,13 @@ class Source:
         return self.files[0][1]
 
 
-def check_size(source: Source, name: str, sides: tuple[int, ...], what: str = "pixels") -> None:
+def check_size(source: Source, name: str, sides: tuple[int, ...], unit: str = "pixels") -> None:
     """TooLargeError when a picture, a slice or a frame, or one axis of it, is larger than the limits of its source."""
     limits = source.limits
     if sides[0] * sides[1] > limits.max_pixels or max(sides) > limits.max_side:
         raise TooLargeError(
-            f"{name} has {' x '.join(f'{side:,}' for side in sides)} {what}",
-            expected=f"at most {limits.max_pixels:,} {what}, and {limits.max_side:,} along an axis",
+            f"{name} has {' x '.join(f'{side:,}' for side in sides)} {unit}",
+            expected=f"at most {limits.max_pixels:,} {unit}, and {limits.max_side:,} along an axis",
             fix="make it smaller, or raise the limit",
         )
 
@@ -136,110 +136,110 @@ def open_source(value: Any, *, root: Path | None, row: int, column: str, limits:
     deepseek.errors.InputError: row 3, column 'ct': 'https://example.org/a.png' is an address. Expected: a file below \
 the folder of the data; addresses are not fetched. To mend it: download the files, and name them by their paths.
     """
-    limits, place = limits or Limits(), f"row {row}, column {column!r}"
+    limits, cell = limits or Limits(), f"row {row}, column {column!r}"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _source_from_bytes(bytes(value), place, limits)
-    if isinstance(value, tuple) and value and all(isinstance(each, bytes) for each in value):
-        return _source_from_files([_source_from_bytes(each, place, limits) for each in value], place, limits)
+        return _source_from_bytes(bytes(value), cell, limits)
+    if isinstance(value, tuple) and value and all(isinstance(content, bytes) for content in value):
+        return _source_from_files([_source_from_bytes(content, cell, limits) for content in value], cell, limits)
     if isinstance(value, Source):  # a member of an archive
-        return _source_from_bytes(value.data, place, limits, value.name)
+        return _source_from_bytes(value.data, cell, limits, value.name)
     if isinstance(value, Mapping):
         files = value.get("files")
         if isinstance(files, list) and files:
-            _check_count(f"the value in {place}", len(files), limits)
-            return _source_from_files([_source_from_base64(each, place, limits) for each in files], place, limits)
-        return _source_from_base64(value.get("b64"), place, limits)
+            _check_count(f"the value in {cell}", len(files), limits)
+            return _source_from_files([_source_from_base64(content, cell, limits) for content in files], cell, limits)
+        return _source_from_base64(value.get("b64"), cell, limits)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if not isinstance(value, str):
         raise InputError(
-            f"{place}: {type(value).__name__} is no file", expected='a path, bytes, or {"b64": "..."}',
+            f"{cell}: {type(value).__name__} is no file", expected='a path, bytes, or {"b64": "..."}',
             fix="give one of these",
         )  # fmt: skip
     if value[:5].lower() == _DATA_SCHEME:
         head, _, coded = value.partition(",")
         if not head.lower().endswith(";base64"):
             raise MalformedError(
-                f"{place}: a data URL that is not base64", expected="data:TYPE;base64,...", fix="code it as base64"
+                f"{cell}: a data URL that is not base64", expected="data:TYPE;base64,...", fix="code it as base64"
             )
-        return _source_from_base64(coded, place, limits)
+        return _source_from_base64(coded, cell, limits)
     if is_address(value):
         raise InputError(
-            f"{place}: {value[:100]!r} is an address",
+            f"{cell}: {value[:100]!r} is an address",
             expected="a file below the folder of the data; addresses are not fetched",
             fix="download the files, and name them by their paths",
         )
     if root is None:
         raise InputError(
-            f"{place}: {value[:100]!r} is a path or plain text", expected='{"b64": "..."}: a server reads no files',
+            f"{cell}: {value[:100]!r} is a path or plain text", expected='{"b64": "..."}: a server reads no files',
             fix="send the bytes of the file",
         )  # fmt: skip
-    return _source_from_path(value, root, place, limits)
+    return _source_from_path(value, root, cell, limits)
 
 
-def _source_from_bytes(data: bytes, place: str, limits: Limits, name: str = "") -> Source:
-    display_name = f"{name} ({place})" if name else f"the value in {place}"
+def _source_from_bytes(data: bytes, cell: str, limits: Limits, name: str = "") -> Source:
+    display_name = f"{name} ({cell})" if name else f"the value in {cell}"
     if not data:
         raise BrokenError(
             f"{display_name} is empty", expected="a file with something in it", fix="copy or record it again"
         )
     if len(data) > limits.max_bytes:
         raise _too_large_error(display_name, len(data), limits)
-    return Source(display_name, ((name or unnamed_file(place), data),), limits)
+    return Source(display_name, ((name or unnamed_file(cell), data),), limits)
 
 
-def _source_from_files(sources: Sequence[Source], place: str, limits: Limits) -> Source:
+def _source_from_files(sources: Sequence[Source], cell: str, limits: Limits) -> Source:
     """One source of several files, which are named by their order."""
     if len(sources) == 1:
         return sources[0]
     if (size := sum(len(source.data) for source in sources)) > limits.max_bytes:
-        raise _too_large_error(f"the value in {place}", size, limits)
+        raise _too_large_error(f"the value in {cell}", size, limits)
     files = tuple((f"{number:06}", source.data) for number, source in enumerate(sources))
-    return Source(f"the value in {place}", files, limits)
+    return Source(f"the value in {cell}", files, limits)
 
 
-def unnamed_file(place: str) -> str:
+def unnamed_file(cell: str) -> str:
     """The file name for a value that came as bytes, without a name."""
-    return place.replace("'", "")
+    return cell.replace("'", "")
 
 
-def _source_from_base64(coded: Any, place: str, limits: Limits) -> Source:
+def _source_from_base64(coded: Any, cell: str, limits: Limits) -> Source:
     if not isinstance(coded, str):
-        raise MalformedError(f"{place} is no file", expected='{"b64": "..."}', fix="send the file's bytes as base64")
+        raise MalformedError(f"{cell} is no file", expected='{"b64": "..."}', fix="send the file's bytes as base64")
     if len(coded) * 3 // 4 > limits.max_bytes + 2:
-        raise _too_large_error(f"the value in {place}", len(coded) * 3 // 4, limits)
+        raise _too_large_error(f"the value in {cell}", len(coded) * 3 // 4, limits)
     try:
-        return _source_from_bytes(base64.b64decode(coded, validate=True), place, limits)
+        return _source_from_bytes(base64.b64decode(coded, validate=True), cell, limits)
     except (binascii.Error, ValueError) as error:
         raise MalformedError(
-            f"{place} is not base64: {error}", expected="letters, digits, '+', '/' and '=' at the end",
+            f"{cell} is not base64: {error}", expected="letters, digits, '+', '/' and '=' at the end",
             fix="code the bytes of the file as base64",
         ) from error  # fmt: skip
 
 
-def _source_from_path(value: str, root: Path, place: str, limits: Limits) -> Source:
+def _source_from_path(value: str, root: Path, cell: str, limits: Limits) -> Source:
     data = _read_plain_file(value, root, limits)
     if data is not None:
-        return _source_from_bytes(data, place, limits, value)
+        return _source_from_bytes(data, cell, limits, value)
     try:
         real = (root / value).resolve(strict=True)
-        _check_below(real, value, root, place)
+        _check_below(real, value, root, cell)
         if not real.is_dir():
-            _check_files([real], f"{value} ({place})", limits)
-            return _source_from_bytes(real.read_bytes(), place, limits, value)
-        paths = sorted(each for each in real.iterdir() if not each.is_dir())
+            _check_files([real], f"{value} ({cell})", limits)
+            return _source_from_bytes(real.read_bytes(), cell, limits, value)
+        paths = sorted(path for path in real.iterdir() if not path.is_dir())
         for path in paths:
-            _check_below(path.resolve(strict=True), f"{value}/{path.name}", root, place)
-        _check_files(paths, f"{value} ({place})", limits)
-        return Source(f"{value} ({place})", tuple((path.name, path.read_bytes()) for path in paths), limits)
+            _check_below(path.resolve(strict=True), f"{value}/{path.name}", root, cell)
+        _check_files(paths, f"{value} ({cell})", limits)
+        return Source(f"{value} ({cell})", tuple((path.name, path.read_bytes()) for path in paths), limits)
     except FileNotFoundError as error:
         raise MissingError(
-            f"{place}: there is no file {value[:200]!r} below {root}", expected="a path below the folder of the data",
+            f"{cell}: there is no file {value[:200]!r} below {root}", expected="a path below the folder of the data",
             fix="check the name, or name the folder (--files FOLDER)",
         ) from error  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL in it; RuntimeError: a loop of links
         raise InputError(
-            f"{place}: {value[:200]!r} cannot be read: {error}", expected="a file that may be read",
+            f"{cell}: {value[:200]!r} cannot be read: {error}", expected="a file that may be read",
             fix="check its name and its rights",
         ) from error  # fmt: skip
 
@@ -269,11 +269,11 @@ def _read_plain_file(value: str, root: Path, limits: Limits) -> bytes | None:
     return data if len(data) == state.st_size else None
 
 
-def _check_below(real: Path, value: str, root: Path, place: str) -> None:
+def _check_below(real: Path, value: str, root: Path, cell: str) -> None:
     """InputError unless `real`, whose links are resolved, lies below `root`, whose own links are followed."""
     if not real.is_relative_to(root.resolve(strict=True)):
         raise InputError(
-            f"{place}: {value[:200]!r} leaves the folder of the data, {root}",
+            f"{cell}: {value[:200]!r} leaves the folder of the data, {root}",
             expected="a path below it, links followed",
             fix="move the file there, or name the folder that holds both",
         )

@@ -102,7 +102,7 @@ class TextReader:
         return cls(tokenizer.to_str(), num_tokens)
 
     @classmethod
-    def given(cls, tokenizer: str, texts: Sequence[str], *, most: int, pad_id: int = 0) -> Self:
+    def from_tokenizer(cls, tokenizer: str, texts: Sequence[str], *, most: int, pad_id: int = 0) -> Self:
         """A reader with the tokenizer.json of a pretrained model, unchanged. It keeps as many tokens as the longest of
         `texts` has, at most `most`."""
         longest = cls(tokenizer, most, own_ends=True, pad_id=pad_id)
@@ -136,7 +136,8 @@ class TextReader:
         if self._is_by_word:
             ids_of_text = [self._by_word(text) for text in cut]
         else:
-            ids_of_text = [each.ids for each in self._tokenizer.encode_batch(cut, add_special_tokens=self.own_ends)]
+            encodings = self._tokenizer.encode_batch(cut, add_special_tokens=self.own_ends)
+            ids_of_text = [encoding.ids for encoding in encodings]
         for row, ids in enumerate(ids_of_text):
             kept = ids[: self.num_tokens - first]
             token_ids[row, first : first + len(kept)] = kept
@@ -144,14 +145,14 @@ class TextReader:
 
     def _by_word(self, text: str) -> list[int]:
         """The ids of at least the first num_tokens - 1 tokens of a text, or of all."""
-        cached, words = self._known, _WORD.findall(text)
+        cached, words = self._word_cache, _WORD.findall(text)
         uncached: dict[str, list[int]] = {}  # words too long to be met again
         ids: list[int] = []
         for start in range(0, len(words), self.num_tokens):
             window = words[start : start + self.num_tokens]
             unknown = [word for word in dict.fromkeys(window) if word not in cached]
             if len(cached) + len(unknown) > _MAX_CACHED_WORDS:
-                cached = self.__dict__["_known"] = {}  # another one: a thread may be looking into the old one
+                cached = self.__dict__["_word_cache"] = {}  # another one: a thread may be looking into the old one
                 unknown = list(dict.fromkeys(window))
             if unknown:
                 for word, coded in zip(
@@ -193,12 +194,13 @@ class TextReader:
         if self.own_ends:
             return False
         parts = json.loads(self._tokenizer.to_str())
-        marks = [each for each in parts["added_tokens"] if each["lstrip"] or each["rstrip"] or " " in each["content"]]
+        added = parts["added_tokens"]
+        unusual_tokens = [token for token in added if token["lstrip"] or token["rstrip"] or " " in token["content"]]
         kinds = [(parts[name] or {}).get("type") for name in ("normalizer", "pre_tokenizer", "model")]
-        return kinds == ["BertNormalizer", "BertPreTokenizer", "BPE"] and not marks and not parts["truncation"]
+        return kinds == ["BertNormalizer", "BertPreTokenizer", "BPE"] and not unusual_tokens and not parts["truncation"]
 
     @cached_property
-    def _known(self) -> dict[str, list[int]]:
+    def _word_cache(self) -> dict[str, list[int]]:
         return {}
 
     @cached_property

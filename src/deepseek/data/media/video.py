@@ -124,11 +124,10 @@ class VideoReader:
         frames = np.empty(self.shape, np.uint8)
         with _open_video(source) as film:
             moments = film.frame_times[0] + self.times(film.seconds) / film.unit_s
-            wanted = film.frame_times[
-                np.searchsorted(film.frame_times, moments + 1e-3, "right") - 1
-            ]  # rounding hides no frame
+            shown = np.searchsorted(film.frame_times, moments + 1e-3, "right") - 1  # rounding hides no frame
+            times = film.frame_times[shown]
             last, moment = np.empty(0, np.uint8), None
-            for k, (frame, when) in enumerate(zip(_decode_frames(film, wanted.tolist()), wanted.tolist(), strict=True)):
+            for k, (frame, when) in enumerate(zip(_decode_frames(film, times.tolist()), times.tolist(), strict=True)):
                 if when != moment:
                     last, moment = self._scale_frame(frame, film, source), when
                 frames[k] = last
@@ -218,19 +217,19 @@ def _open_video(source: Source) -> Iterator[_VideoFile]:
 
 
 def _detect_format(data: bytes) -> str | None:
-    for place, mark, kind in FORMAT_SIGNATURES:
-        if data[place : place + len(mark)] == mark:
+    for offset, signature, kind in FORMAT_SIGNATURES:
+        if data[offset : offset + len(signature)] == signature:
             return kind
     return "mpegts" if len(data) > 376 and data[0] == data[188] == data[376] == 0x47 else None
 
 
 def _read_packets(container: Any, source: Source) -> _VideoFile:
-    if any(each.codec_context is None for each in (*container.streams.video, *container.streams.audio)):
+    if any(stream_.codec_context is None for stream_ in (*container.streams.video, *container.streams.audio)):
         raise BrokenError(
             f"{source.name} is in a codec that FFmpeg does not know here", expected="H.264, VP9 or another common one",
             fix="export it as MP4",
         )  # fmt: skip
-    stream = next((each for each in container.streams.video if not _is_cover(each)), None)
+    stream = next((stream_ for stream_ in container.streams.video if not _is_cover(stream_)), None)
     if stream is None:
         raise BrokenError(
             f"{source.name} has no pictures that move", expected="a video track",
@@ -273,17 +272,18 @@ def _read_packets(container: Any, source: Source) -> _VideoFile:
 
 def _check_container(film: _VideoFile, counts: Counter[int], end_s: float, source: Source) -> None:
     """Compare the container's promises with the packets that are there. BrokenError, TooLargeError."""
-    container, most = film.container, source.limits.max_seconds
-    if film.seconds > most:
+    container, max_seconds = film.container, source.limits.max_seconds
+    if film.seconds > max_seconds:
         raise TooLargeError(
-            f"{source.name} lasts {film.seconds:,.1f} s", expected=f"at most {most:,.1f} s",
+            f"{source.name} lasts {film.seconds:,.1f} s", expected=f"at most {max_seconds:,.1f} s",
             fix="cut it, or raise the limit",
         )  # fmt: skip
     if container.format.name.startswith("mov"):
-        for each in (*container.streams.video, *container.streams.audio):
-            if each.frames > counts[each.index]:
+        for stream in (*container.streams.video, *container.streams.audio):
+            if stream.frames > counts[stream.index]:
                 raise BrokenError(
-                    f"{source.name} is cut off: {counts[each.index]:,} of {each.frames:,} packets of its {each.type}",
+                    f"{source.name} is cut off: {counts[stream.index]:,} of {stream.frames:,} packets of its "
+                    f"{stream.type}",
                     expected="a whole film", fix="copy it again",
                 )  # fmt: skip
     duration_s = (container.duration or 0) / 1e6
@@ -294,16 +294,16 @@ def _check_container(film: _VideoFile, counts: Counter[int], end_s: float, sourc
         )  # fmt: skip
 
 
-def _decode_frames(film: _VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
-    """The frame that is on screen at each of the times `wanted`, which ascend."""
+def _decode_frames(film: _VideoFile, times: Sequence[int]) -> Iterator[Any]:
+    """The frame that is on screen at each of these `times`, which ascend."""
     frame: Any = None
     ahead: Any = None
     frames: Iterator[Any] = iter(())
-    for when in wanted:
+    for when in times:
         key = int(film.keyframe_times[max(0, int(np.searchsorted(film.keyframe_times, when, "right")) - 1)])
         if frame is None or key > frame.pts:  # all between is passed over undecoded
             film.container.seek(film.seek_times[key], stream=film.stream)
-            frames = (each for each in film.container.decode(film.stream) if each.pts is not None)
+            frames = (candidate for candidate in film.container.decode(film.stream) if candidate.pts is not None)
             frame, ahead = next(frames, None), None
         while frame is not None and frame.pts < when:
             following = ahead or next(frames, None)
@@ -328,31 +328,33 @@ def _decode_sound(container: Any, end_s: float, rate: int) -> Iterator[tuple[flo
     stream.codec_context.thread_count = 1
     container.seek(0)
     resampler: Any = None
-    before: Any = None
+    last_format: Any = None
     begin = following = 0.0
     for frame in container.decode(stream):
         when = following if frame.time is None else float(frame.time)
         if when > end_s:
             break
-        sort = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if sort != before or abs(when - following) > MAX_SOUND_GAP_S:  # broadcasts change from stereo to mono and back
+        sound_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+        # Broadcasts change from stereo to mono and back.
+        if sound_format != last_format or abs(when - following) > MAX_SOUND_GAP_S:
             if resampler is not None:
                 yield from _resample_frame(resampler, None, begin)
-            resampler, begin, before = av.AudioResampler(format="flt", layout="mono", rate=rate), when, sort
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            begin, last_format = when, sound_format
         following = when + frame.samples / frame.sample_rate
         frame.pts = None  # places are ours
-        for at, samples in _resample_frame(resampler, frame, begin):
-            yield at, samples
-            begin = at + len(samples) / rate
+        for second, samples in _resample_frame(resampler, frame, begin):
+            yield second, samples
+            begin = second + len(samples) / rate
     if resampler is not None:
         yield from _resample_frame(resampler, None, begin)
 
 
 def _resample_frame(resampler: Any, frame: Any, begin: float) -> Iterator[tuple[float, Float32]]:
-    for each in resampler.resample(frame):
-        samples = each.to_ndarray().ravel()
+    for resampled in resampler.resample(frame):
+        samples = resampled.to_ndarray().ravel()
         yield begin, samples
-        begin += len(samples) / each.sample_rate
+        begin += len(samples) / resampled.sample_rate
 
 
 def _is_cover(stream: Any) -> bool:

@@ -61,17 +61,17 @@ class WavHeader:
 
 def read_header(data: bytes, name: str) -> WavHeader | None:
     """The header; None for samples that are not plain. BrokenError where it is cut off or promises too many bytes."""
-    at, layout = 12, None
-    while at + 8 <= len(data):
-        tag, size = _CHUNK_STRUCT.unpack_from(data, at)
-        at += 8
-        if tag == b"fmt " and size >= 16 and at + 16 <= len(data):
-            layout = list(_FORMAT_STRUCT.unpack_from(data, at))
-            if layout[0] == _EXTENSIBLE and size >= 26 and at + 26 <= len(data):
-                layout[0] = int.from_bytes(data[at + 24 : at + 26], "little")
+    offset, layout = 12, None
+    while offset + 8 <= len(data):
+        tag, size = _CHUNK_STRUCT.unpack_from(data, offset)
+        offset += 8
+        if tag == b"fmt " and size >= 16 and offset + 16 <= len(data):
+            layout = list(_FORMAT_STRUCT.unpack_from(data, offset))
+            if layout[0] == _EXTENSIBLE and size >= 26 and offset + 26 <= len(data):
+                layout[0] = int.from_bytes(data[offset + 24 : offset + 26], "little")
         elif tag == b"data":
-            return _header_from_data(layout, at, size, len(data), name)
-        at += size + size % 2
+            return _header_from_data(layout, offset, size, len(data), name)
+        offset += size + size % 2
     raise _broken_error(name, "its header ends before any samples")
 
 
@@ -88,5 +88,5 @@ def _header_from_data(layout: list[int] | None, start: int, size: int, end: int,
     return WavHeader(rate_hz, channels, num_available // block, start, bits, code == _FLOAT)
 
 
-def _broken_error(name: str, what: str) -> BrokenError:
-    return BrokenError(f"{name}: {what}", expected="a whole WAV file", fix="copy or record it again")
+def _broken_error(name: str, problem: str) -> BrokenError:
+    return BrokenError(f"{name}: {problem}", expected="a whole WAV file", fix="copy or record it again")

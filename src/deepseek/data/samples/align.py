@@ -32,9 +32,9 @@ def align(
 ) -> Rows:
     """(len(a),) the row of b nearest in time to each row of a, `tolerance_s` away at most (included), else -1.
 
-    Times are seconds as numbers, or datetime64 (both of them); in any order. Of two equally near the earlier counts,
-    of two at one time the first row. NaN, NaT and infinite times have no partner. With `keys`, (of a, of b), only rows
-    of the same key are partners. InputError for times that cannot be compared, or a tolerance below 0.
+    Times are seconds as numbers, or datetime64 (both of them); in any order. Of two equally near the earlier counts, of
+    two at one time the first row. NaN, NaT and infinite times have no partner. With `keys`, (of a, of b), only rows of
+    the same key are partners. InputError for times that cannot be compared, or a tolerance below 0.
 
     >>> align([0.0, 1.0, 5.0], [0.9, 0.1, 1.1], tolerance_s=0.5).tolist()
     [1, 0, -1]
@@ -87,8 +87,8 @@ def by_key(keys_a: Keys, keys_b: Keys) -> Rows:
         )  # fmt: skip
     if not len(ordered):
         return np.full(len(codes_a), -1, np.int64)
-    place = np.minimum(np.searchsorted(ordered, codes_a), len(ordered) - 1)
-    rows: Rows = np.where((ordered[place] == codes_a) & (codes_a >= 0), order[place], -1).astype(np.int64)
+    index = np.minimum(np.searchsorted(ordered, codes_a), len(ordered) - 1)
+    rows: Rows = np.where((ordered[index] == codes_a) & (codes_a >= 0), order[index], -1).astype(np.int64)
     return rows
 
 
@@ -122,15 +122,15 @@ def _nearest_rows(a: NDArray[np.float64], b: NDArray[np.float64], tolerance_s: f
     if not usable.size:
         return np.full(len(a), -1, np.int64)
     order = usable[np.argsort(b[usable], kind="stable")]
-    times = b[order]
-    wanted = np.where(np.isfinite(a), a, 0.0)
-    after = np.minimum(np.searchsorted(times, wanted, "left"), len(times) - 1)
-    before = np.searchsorted(times, times[np.maximum(after - 1, 0)], "left")  # the first row of that time
-    earlier = np.abs(wanted - times[before]) <= np.abs(times[after] - wanted)
-    place = np.where(earlier, before, after)
+    times_b = b[order]
+    times_a = np.where(np.isfinite(a), a, 0.0)
+    after = np.minimum(np.searchsorted(times_b, times_a, "left"), len(times_b) - 1)
+    before = np.searchsorted(times_b, times_b[np.maximum(after - 1, 0)], "left")  # the first row of that time
+    earlier = np.abs(times_a - times_b[before]) <= np.abs(times_b[after] - times_a)
+    index = np.where(earlier, before, after)
     # A distance of exactly the tolerance, 0.4 - 0.3 for 0.1, is not lost to rounding.
-    near = np.abs(times[place] - wanted) <= tolerance_s + 4 * np.spacing(np.maximum(np.abs(wanted), tolerance_s))
-    rows: Rows = np.where(near & np.isfinite(a), order[place], -1).astype(np.int64)
+    near = np.abs(times_b[index] - times_a) <= tolerance_s + 4 * np.spacing(np.maximum(np.abs(times_a), tolerance_s))
+    rows: Rows = np.where(near & np.isfinite(a), order[index], -1).astype(np.int64)
     return rows
 
 

@@ -5,8 +5,8 @@
         ...
 
 A file on which its decoder dies (a fault in a C library, too much memory) takes nothing with it: the chunks that were
-in hand are read again file by file in one process after the other until the one that kills is known, which is then
-told like any other that is broken. The processes stay for the next call; they end with this object.
+in hand are read again file by file in one process after the other until the one that kills is known, which is then told
+like any other that is broken. The processes stay for the next call; they end with this object.
 """
 
 from __future__ import annotations

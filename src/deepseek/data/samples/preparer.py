@@ -331,9 +331,9 @@ def _check_array_names(media: Sequence[MediaColumn]) -> None:
             taken.add(name)
 
 
-def table_records(table: Table, start: int, most: int) -> list[Record]:
-    """Up to `most` rows of a table from `start` on, as records."""
-    return table.take(np.arange(start, min(start + most, table.num_rows))).records()
+def table_records(table: Table, start: int, max_rows: int) -> list[Record]:
+    """Up to `max_rows` rows of a table from `start` on, as records."""
+    return table.take(np.arange(start, min(start + max_rows, table.num_rows))).records()
 
 
 def _fit_reader(table: Table, name: str, kind: str, root: Path | None, limits: Limits) -> Any:

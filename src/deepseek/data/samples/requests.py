@@ -112,12 +112,12 @@ def _read_files(column: MediaColumn, value: Any, row: int, preparer: SamplePrepa
 def pack_requests(parts: Sequence[RequestSamples]) -> dict[str, NDArray[Any]]:
     """The rows of several requests as one set of arrays, which decode_requests() takes apart again."""
     files = [files for part in parts for column in zip(*part.files, strict=True) for files in column]
-    data = [each for files_of_value in files for each in files_of_value]
-    places = np.concatenate([part.row_numbers for part in parts])
+    data = [content for files_of_value in files for content in files_of_value]
+    row_numbers = np.concatenate([part.row_numbers for part in parts])
     arrays: dict[str, NDArray[Any]] = {
-        ROW_NUMBERS: places,
-        FILE_COUNTS: np.array([len(each) for each in files], np.int64).reshape(len(places), len(parts[0].files)),
-        FILE_SIZES: np.array([len(each) for each in data], np.int64),
+        ROW_NUMBERS: row_numbers,
+        FILE_COUNTS: np.array(list(map(len, files)), np.int64).reshape(len(row_numbers), len(parts[0].files)),
+        FILE_SIZES: np.array(list(map(len, data)), np.int64),
         FILE_BYTES: np.frombuffer(b"".join(data), np.uint8),
     }
     return arrays | {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
@@ -132,25 +132,25 @@ def pack_texts(preparer: SamplePreparer, records: Sequence[Record]) -> NDArray[n
 
 def decode_requests(preparer: SamplePreparer, arrays: Arrays) -> tuple[Tensors, NDArray[np.bytes_]]:
     """The decoded samples of N rows, and (N,) a fault for each row: b"", or the error as JSON."""
-    places, counts = arrays[ROW_NUMBERS], arrays[FILE_COUNTS]
+    row_numbers, counts = arrays[ROW_NUMBERS], arrays[FILE_COUNTS]
     columns = [column for column in preparer.media if column.kind != "text"]
     files = _split_files(arrays[FILE_SIZES].tolist(), arrays[FILE_BYTES].data)
     samples = {name: array for name, array in arrays.items() if not name.startswith(PRIVATE_PREFIX)}
     for column in columns:
         for name, (shape, dtype) in column.arrays.items():
             samples[name], samples[name + PRESENT_SUFFIX] = (
-                np.zeros((len(places), *shape), dtype),
-                np.zeros(len(places), bool),
+                np.zeros((len(row_numbers), *shape), dtype),
+                np.zeros(len(row_numbers), bool),
             )
-    faults = [b""] * len(places)
-    for row, row_number in enumerate(places.tolist()):
+    faults = [b""] * len(row_numbers)
+    for row, row_number in enumerate(row_numbers.tolist()):
         for column, count in zip(columns, counts[row].tolist(), strict=True):
             data = tuple(next(files) for _ in range(count))
             if not data or faults[row]:
                 continue
             try:
-                one = data[0] if len(data) == 1 else data
-                decoded = column.read(one, root=None, row=row_number, limits=preparer.limits)
+                value = data[0] if len(data) == 1 else data
+                decoded = column.read(value, root=None, row=row_number, limits=preparer.limits)
             except (BrokenError, TooLargeError, MissingError) as error:
                 faults[row] = _serialize_error(error)
                 continue

@@ -90,9 +90,9 @@ def hash_rows(table: Table, names: list[str]) -> NDArray[np.uint64]:
 
 def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
     if values.dtype == object:
-        listed = values.tolist()
-        number = {value: at for at, value in enumerate(dict.fromkeys(listed))}
-        return np.array([number[value] for value in listed], np.uint64)
+        cells = values.tolist()
+        number_of = {value: number for number, value in enumerate(dict.fromkeys(cells))}
+        return np.array([number_of[value] for value in cells], np.uint64)
     if values.dtype.kind == "M":
         return values.astype(np.int64).view(np.uint64)
     return np.where(np.isnan(values), np.nan, values + 0.0).view(np.uint64)

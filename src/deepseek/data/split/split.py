@@ -119,7 +119,7 @@ def _value_codes(values: NDArray[Any]) -> Rows:
     names = values.tolist() if values.dtype == object else None
     if names is None:
         return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
-    number: dict[Any, int] = {name: at for at, name in enumerate(sorted({n for n in names if n is not None}), 1)}
+    number: dict[Any, int] = {name: code for code, name in enumerate(sorted({n for n in names if n is not None}), 1)}
     return np.array([0 if name is None else number[name] for name in names], np.int64)
 
 
@@ -139,16 +139,16 @@ def _split_stratified(strata: Rows, shares: Sequence[float], rng: np.random.Gene
     return part
 
 
-def _part_sizes(wanted: NDArray[np.float64], num_rows: int, shares: Sequence[float]) -> Rows:
+def _part_sizes(exact_sizes: NDArray[np.float64], num_rows: int, shares: Sequence[float]) -> Rows:
     """Whole rows for each part: training has at least one; from three rows on so has each part that is asked for."""
     least = np.array([1, *(int(share > 0 and num_rows >= 3) for share in shares[1:])])
     if num_rows == 2 and shares[2] > 0:
         least = np.array([1, 0, 1])
-    counts: Rows = np.maximum(np.floor(wanted).astype(np.int64), least)
+    counts: Rows = np.maximum(np.floor(exact_sizes).astype(np.int64), least)
     while counts.sum() < num_rows:
-        counts[np.argmax(np.where(np.array(shares) > 0, wanted - counts, -np.inf))] += 1
+        counts[np.argmax(np.where(np.array(shares) > 0, exact_sizes - counts, -np.inf))] += 1
     while counts.sum() > num_rows:
-        spare = np.where(counts > least, counts - wanted, -np.inf)
+        spare = np.where(counts > least, counts - exact_sizes, -np.inf)
         counts[np.argmax(spare)] -= 1
     return counts
 
@@ -184,15 +184,15 @@ def _split_by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:
     return np.array(used)[np.searchsorted(cuts, ranks, side="right")]
 
 
-def _time_cuts(ranks: Rows, at: Sequence[float] | NDArray[np.float64]) -> list[int]:
+def _time_cuts(ranks: Rows, shares: Sequence[float] | NDArray[np.float64]) -> list[int]:
     """Ranks at which a new part starts, nearest to these shares of the rows; every part keeps at least one moment."""
-    before = np.concatenate([[0], np.cumsum(np.bincount(ranks))])  # rows before each rank
-    num_moments = len(before) - 1
+    rows_before = np.concatenate([[0], np.cumsum(np.bincount(ranks))])  # rows before each rank
+    num_moments = len(rows_before) - 1
     cuts: list[int] = []
-    for place, share in enumerate(at):
-        least, most = (cuts[-1] if cuts else 0) + 1, num_moments - (len(at) - place)
-        nearest = int(np.argmin(np.abs(before - share * len(ranks))))
-        cuts.append(min(max(nearest, least), most))
+    for index, share in enumerate(shares):
+        earliest, latest = (cuts[-1] if cuts else 0) + 1, num_moments - (len(shares) - index)
+        nearest = int(np.argmin(np.abs(rows_before - share * len(ranks))))
+        cuts.append(min(max(nearest, earliest), latest))
     return cuts
 
 

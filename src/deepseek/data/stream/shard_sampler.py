@@ -70,14 +70,14 @@ class ShardSampler:
         random = np.random.default_rng((self.seed, epoch, self.share[0]))
         buffered = list(islice(reading, self.buffer))
         while len(buffered) == self.buffer:
-            for at in random.integers(0, self.buffer, _NUM_DRAWS).tolist():
+            for index in random.integers(0, self.buffer, _NUM_DRAWS).tolist():
                 following = next(reading, None)
                 if following is None:
                     break
-                yield buffered[at]
-                buffered[at] = following
+                yield buffered[index]
+                buffered[index] = following
             else:
                 continue
             break
-        for at in random.permutation(len(buffered)).tolist():
-            yield buffered[at]
+        for index in random.permutation(len(buffered)).tolist():
+            yield buffered[index]

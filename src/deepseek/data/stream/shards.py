@@ -127,8 +127,8 @@ def open_folder(root: Path, *, column: str, target: str | None = None, suffixes:
     for folder in (
         [entry for entry in root.iterdir() if entry.is_dir() and not entry.is_symlink()] if target else [root]
     ):
-        for place, folders, files in os.walk(folder):
-            below = Path(place).relative_to(root)
+        for parent, folders, files in os.walk(folder):
+            below = Path(parent).relative_to(root)
             paths += [
                 str(below / entry) for entry in files if entry.lower().endswith(tuple(suffixes)) and entry[0] != "."
             ]

@@ -43,9 +43,9 @@ class ParquetShards(ShardPositions):
         return files_digest(((path, f"{path.name}\0{layout}") for path in self.files), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self.locate(row)
+        shard, index = self.locate(row)
         number, _, first = self.groups[shard]
-        return f"{self.files[number].name}: row {first + at}"
+        return f"{self.files[number].name}: row {first + index}"
 
     def read(self, rows: Iterable[int]) -> Iterator[Record]:
         open_shard, begin = -1, 0

@@ -72,8 +72,8 @@ class TarShards(ShardPositions):
         return files_digest(zip(self.files, facts, strict=True), times=times)
 
     def name(self, row: int) -> str:
-        shard, at = self.locate(row)
-        return f"{self.files[shard].name}: {self.indices[shard].keys[at]}"
+        shard, index = self.locate(row)
+        return f"{self.files[shard].name}: {self.indices[shard].keys[index]}"
 
     def read(self, rows: Iterable[int]) -> Iterator[Record]:
         open_shard, handle = -1, -1
@@ -89,15 +89,15 @@ class TarShards(ShardPositions):
             if handle >= 0:
                 os.close(handle)
 
-    def _record(self, handle: int, shard: int, at: int) -> Record:
-        index, record = self.indices[shard], dict[str, Any]()
+    def _record(self, handle: int, shard: int, row: int) -> Record:
+        shard_index, record = self.indices[shard], dict[str, Any]()
         for number, (column, names) in enumerate(self.wanted.items()):
-            start, size = index.offsets[at, number].tolist()
+            start, size = shard_index.offsets[row, number].tolist()
             if start < 0:
                 record[column] = None
                 continue
-            suffix = names[int(index.suffixes[at, number])]
-            member = f"{index.keys[at]}.{suffix}"
+            suffix = names[int(shard_index.suffixes[row, number])]
+            member = f"{shard_index.keys[row]}.{suffix}"
             display_name = f"{self.files[shard].name}: {member}"
             data = os.pread(handle, size, start)
             if len(data) != size:
@@ -128,7 +128,7 @@ def open_tars(
 the pattern.
     """
     files = check_files(paths, "tar files")
-    wanted = {name: (each,) if isinstance(each, str) else tuple(each) for name, each in columns.items()}
+    wanted = {name: (suffix,) if isinstance(suffix, str) else tuple(suffix) for name, suffix in columns.items()}
     limits = limits or Limits()
     faults: list[str] = []
     indices = [_index_shard(path, wanted, limits, broken, faults) for path in files]
@@ -152,7 +152,9 @@ class _IndexBuilder:
             return None
         key, suffix = matched[1], matched[2].lower()
         matches = [
-            (at, suffixes.index(suffix)) for at, suffixes in enumerate(self.wanted.values()) if suffix in suffixes
+            (column, suffixes.index(suffix))
+            for column, suffixes in enumerate(self.wanted.values())
+            if suffix in suffixes
         ]
         if not matches:
             return None
@@ -165,10 +167,10 @@ class _IndexBuilder:
                 self._chosen.append([0] * len(self.wanted))
         if self._is_double:
             return "it is of a second sample of that key"
-        if any(self._places[-1][at][0] >= 0 for at, _ in matches):
+        if any(self._places[-1][column][0] >= 0 for column, _ in matches):
             return "it is a second member for one column of that sample"
-        for at, which in matches:
-            self._places[-1][at], self._chosen[-1][at] = (member.offset_data, member.size), which
+        for column, suffix_number in matches:
+            self._places[-1][column], self._chosen[-1][column] = (member.offset_data, member.size), suffix_number
         return None
 
     def build(self) -> TarIndex:
@@ -179,23 +181,24 @@ class _IndexBuilder:
                     f"{self.path.name} has no member for the column {column!r}",
                     expected=f"names in .{' or .'.join(suffixes)}", fix="check columns= and the shard",
                 )  # fmt: skip
-        places = np.array(self._places, np.int64).reshape(-1, len(self.wanted), 2)
-        return TarIndex(tuple(self._keys), places, np.array(self._chosen, np.int8).reshape(-1, len(self.wanted)))
+        offsets = np.array(self._places, np.int64).reshape(-1, len(self.wanted), 2)
+        return TarIndex(tuple(self._keys), offsets, np.array(self._chosen, np.int8).reshape(-1, len(self.wanted)))
 
 
 def _index_shard(
     path: Path, wanted: Mapping[str, tuple[str, ...]], limits: Limits, broken: BrokenPolicy, faults: list[str]
 ) -> TarIndex:
-    making = _IndexBuilder(path, wanted)
+    builder = _IndexBuilder(path, wanted)
     for name, member, problem in _read_members(path, limits):
-        if what := problem or making.add(name, member):
+        if problem_text := problem or builder.add(name, member):
             if broken == "fail":
                 raise BrokenError(
-                    f"{path.name}: {name}: {what}", expected="whole files, of which each sample has one a column",
+                    f"{path.name}: {name}: {problem_text}",
+                    expected="whole files, of which each sample has one a column",
                     fix="write the shard again, or leave out what is broken with broken='mask'",
                 )  # fmt: skip
-            faults.append(f"{path.name}: {name}: {what}")
-    return making.build()
+            faults.append(f"{path.name}: {name}: {problem_text}")
+    return builder.build()
 
 
 def _read_members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.TarInfo, str | None]]:
@@ -227,8 +230,8 @@ def _read_members(path: Path, limits: Limits) -> Iterator[tuple[str, tarfile.Tar
 
 
 def _find_problem(member: tarfile.TarInfo, limits: Limits, num_bytes: int) -> str | None:
-    place = PurePosixPath(member.name)
-    if place.is_absolute() or ".." in place.parts or "\0" in member.name:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\0" in member.name:
         return "its name leads out of the shard"
     if member.issym() or member.islnk():
         return f"it is a link to {member.linkname[:200]!r}"

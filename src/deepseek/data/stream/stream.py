@@ -6,10 +6,9 @@
         batch.arrays["image"], batch.labels
     state = stream.state_dict()               # after any batch; load_state_dict() and the next pass goes on behind it
 
-The order is a function of seed, epoch and rank (shard_sampler.py), and each row is decoded alike wherever it stands,
-so a pass
-that is entered in its middle gives the same batches to the bit, without what lies before being read again. Every rank
-gets rows of its own, and as many batches as the others. Records are read here, decoded in processes that may die
+The order is a function of seed, epoch and rank (shard_sampler.py), and each row is decoded alike wherever it stands, so
+a pass that is entered in its middle gives the same batches to the bit, without what lies before being read again. Every
+rank gets rows of its own, and as many batches as the others. Records are read here, decoded in processes that may die
 (decoders.py), kept on disk where there is room (cache.py).
 """
 
@@ -57,13 +56,13 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         rank, num_ranks = self.share
-        for name, good, expected in (
+        for name, is_valid, expected in (
             ("batch_size", self.batch_size >= 1, "1 or more"), ("buffer", self.buffer >= 1, "1 or more"),
             ("workers", self.workers >= 0, "0 or more"),
             ("share", 0 <= rank < num_ranks, "a rank from 0 on, below the number of ranks"),
             ("broken", self.broken in ("fail", "mask"), "fail or mask"),
         ):  # fmt: skip
-            if not good:
+            if not is_valid:
                 raise InputError(f"stream.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
 
 
@@ -198,8 +197,8 @@ class ShardStream(ResumableStream):
             self._cache = None
 
     def _identity(self) -> str:
-        knobs = (self.config.seed, self.config.batch_size, self.config.buffer, self.config.share[1])
-        return hashlib.sha256(f"{self.shards.digest()} {knobs}".encode()).hexdigest()
+        order_config = (self.config.seed, self.config.batch_size, self.config.buffer, self.config.share[1])
+        return hashlib.sha256(f"{self.shards.digest()} {order_config}".encode()).hexdigest()
 
     # ---- a pass
 
@@ -297,12 +296,12 @@ class ShardStream(ResumableStream):
                     self._cache.write(row, {name: array[index : index + 1] for name, array in fresh.items()})
         rows = pending.rows
         if len(rows):
-            is_there = np.any([arrays[name + PRESENT_SUFFIX] for name in self.preparer.names], axis=0)
+            is_present = np.any([arrays[name + PRESENT_SUFFIX] for name in self.preparer.names], axis=0)
             faulty_rows = {row for row, _ in self.faults}
-            for row in set(rows[~is_there].tolist()) - faulty_rows:
+            for row in set(rows[~is_present].tolist()) - faulty_rows:
                 self.faults[row, ""] = f"{self.shards.name(row)} has no value at all"
-            if not is_there.all():
-                rows, arrays = rows[is_there], {name: array[is_there] for name, array in arrays.items()}
+            if not is_present.all():
+                rows, arrays = rows[is_present], {name: array[is_present] for name, array in arrays.items()}
         if not len(rows):
             raise BrokenError(
                 f"no row of batch {self.batch} in epoch {self.epoch} can be read: {list(self.faults.values())[-1]}",
@@ -336,8 +335,8 @@ class ShardStream(ResumableStream):
         if self.config.cache is None or self._cache is not None:
             return
         layout: dict[str, tuple[tuple[int, ...], str]] = {}
-        for name, of in self.preparer.shapes.items():
-            layout |= {name: of, name + PRESENT_SUFFIX: ((), "bool")}
+        for name, spec in self.preparer.shapes.items():
+            layout |= {name: spec, name + PRESENT_SUFFIX: ((), "bool")}
         layout[LABEL_ARRAY] = ((), self._label_dtype)
         facts = f"{self.shards.digest(times=True)} {self.target} {list(self._numbers or ())} ".encode()
         key = hashlib.sha256(facts + self.preparer.to_bytes()).hexdigest()

@@ -85,10 +85,10 @@ def _decode_block(
         messages[fault.row] = fault.message
     arrays[FAULT_ARRAY] = np.array(messages, np.str_)
     if target is not None:
-        values = [parse_label(record, target, numbers, f"row {at} of a block") for at, record in enumerate(records)]
+        values = [parse_label(record, target, numbers, f"row {row} of a block") for row, record in enumerate(records)]
         arrays[LABEL_ARRAY] = np.array(values, np.float32 if numbers is None else np.int64)
-    is_there = np.any([arrays[name + PRESENT_SUFFIX] for name in fitted.names], axis=0)
-    return {name: array[is_there] for name, array in arrays.items()}
+    is_present = np.any([arrays[name + PRESENT_SUFFIX] for name in fitted.names], axis=0)
+    return {name: array[is_present] for name, array in arrays.items()}
 
 
 class RayStream(ResumableStream):

@@ -123,9 +123,9 @@ def drop_pandas_index(table: Any) -> tuple[Any, list[str]]:
     """
     notes = []
     for name in pandas_index_names(table.schema):
-        places = table.schema.get_all_field_indices(name)
-        if places:
-            table = table.remove_column(places[-1])  # pandas writes its index behind the columns
+        indices = table.schema.get_all_field_indices(name)
+        if indices:
+            table = table.remove_column(indices[-1])  # pandas writes its index behind the columns
             what = "has no name" if name.startswith("__index_level_") else f"is {name!r}"
             notes.append(f"the index of the saved frame, which {what}, was left out; reset_index() makes it a column")
     return table, notes

@@ -52,8 +52,8 @@ class ColumnarRows(Sequence[Record]):
 
     def select(self, names: Sequence[str]) -> ColumnarRows:
         """The same rows with the columns `names` alone, in this order. KeyError for a name that is not there."""
-        place_of = {name: place for place, name in enumerate(self.names)}
-        places = [place_of[name] for name in names]
+        index_of = {name: index for index, name in enumerate(self.names)}
+        indices = [index_of[name] for name in names]
         if isinstance(self.values, np.ndarray):
-            return ColumnarRows(names, self.values[:, places])
-        return ColumnarRows(names, [self.values[place] for place in places])
+            return ColumnarRows(names, self.values[:, indices])
+        return ColumnarRows(names, [self.values[index] for index in indices])

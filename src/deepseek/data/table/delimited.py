@@ -41,7 +41,9 @@ def read_delimited(data: bytes, where: str) -> Table:
     if table.num_rows == 0:
         raise header_only_error(where)
     notes = [f"{where} is not UTF-8; it is read as {encoding}"] if encoding in ("gb18030", "latin-1") else []
-    notes += [f"column {place} of {where} has no name; it is called {name!r}" for place, name in layout.unnamed_columns]
+    notes += [
+        f"column {number} of {where} has no name; it is called {name!r}" for number, name in layout.unnamed_columns
+    ]
     return Table(table.columns, table.types, (*notes, *table.notes))
 
 
@@ -93,8 +95,8 @@ def find_file_encoding(file: BinaryIO) -> str:
     """The encoding of a whole file, which is read a part at a time."""
     file.seek(0)
     sample = file.read(2_000)
-    for mark, encoding in _BYTE_ORDER_MARKS.items():
-        if sample.startswith(mark):
+    for byte_order_mark, encoding in _BYTE_ORDER_MARKS.items():
+        if sample.startswith(byte_order_mark):
             return encoding
     if len(sample) > 3 and sample[1::2].count(0) > 0.4 * len(sample) / 2 and not sample[::2].count(0):
         return "utf-16-le"
@@ -146,7 +148,7 @@ def _read_header(head: bytes, separator: str, where: str) -> tuple[list[str], li
             fix="mend the line, or export the file again",
         ) from error
     names = check_names(header)
-    return names, [(place, names[place - 1]) for place, name in enumerate(header, 1) if not name.strip()]
+    return names, [(position, names[position - 1]) for position, name in enumerate(header, 1) if not name.strip()]
 
 
 def _read_cells(data: bytes, layout: CsvLayout, where: str) -> Any:
@@ -165,11 +167,11 @@ def _read_cells(data: bytes, layout: CsvLayout, where: str) -> Any:
 def csv_options(layout: CsvLayout, *, block_bytes: int, has_quotes: bool) -> tuple[Any, Any, Any]:
     """Arrow's options for reading, parsing and converting: every cell as text, columns called by their place."""
     pa, csv_reader = need("pyarrow", extra="tabular"), need("pyarrow.csv", extra="tabular")
-    places = [str(place) for place in range(len(layout.names))]
+    column_numbers = [str(index) for index in range(len(layout.names))]
     return (
-        csv_reader.ReadOptions(column_names=places, skip_rows_after_names=1, block_size=block_bytes),
+        csv_reader.ReadOptions(column_names=column_numbers, skip_rows_after_names=1, block_size=block_bytes),
         csv_reader.ParseOptions(delimiter=layout.separator, newlines_in_values=has_quotes),
-        csv_reader.ConvertOptions(column_types=dict.fromkeys(places, pa.string()), strings_can_be_null=False),
+        csv_reader.ConvertOptions(column_types=dict.fromkeys(column_numbers, pa.string()), strings_can_be_null=False),
     )
 
 
@@ -228,9 +230,9 @@ def check_no_nul(file: BinaryIO, where: str) -> None:
     file.seek(0)
     line = 1
     while part := file.read(PART_BYTES):
-        place = part.find(b"\x00")
-        line += part.count(b"\n", 0, None if place < 0 else place)
-        if place >= 0:
+        offset = part.find(b"\x00")
+        line += part.count(b"\n", 0, None if offset < 0 else offset)
+        if offset >= 0:
             raise MalformedError(
                 f"{where}, line {line}: a NUL byte", expected="text", fix="export the file again as UTF-8 CSV"
             )

@@ -54,9 +54,9 @@ def _container_free_bytes(cgroup: Path) -> int | None:
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
     ):
-        most, taken = _read_number(cgroup / limit), _read_number(cgroup / used)
-        if most is not None and taken is not None:
-            return most - taken + (_read_field((cgroup / limit).with_name("memory.stat"), cache) or 0)
+        limit_bytes, used_bytes = _read_number(cgroup / limit), _read_number(cgroup / used)
+        if limit_bytes is not None and used_bytes is not None:
+            return limit_bytes - used_bytes + (_read_field((cgroup / limit).with_name("memory.stat"), cache) or 0)
     return None
 
 

@@ -59,15 +59,15 @@ def simulate_fraud(world: FraudWorld | None = None) -> Table:
     world = world or FraudWorld()
     rng = np.random.default_rng(world.seed)
     goods = rng.choice(len(GOODS), world.num_terminals, p=POPULARITY)
-    place = rng.uniform(0, 100, (world.num_terminals, 2))  # km
+    position = rng.uniform(0, 100, (world.num_terminals, 2))  # km
     home = rng.uniform(0, 100, (world.num_customers, 2))
     usual = rng.lognormal(3.4, 0.5, world.num_customers)
-    distance = np.hypot(*(home[:, None, :] - place[None, :, :]).transpose(2, 0, 1))
+    distance = np.hypot(*(home[:, None, :] - position[None, :, :]).transpose(2, 0, 1))
     genuine = _genuine_payments(world, rng, goods, distance, usual)
     stolen = _stolen_card_payments(world, rng, goods, usual)
     tested = _card_testing_payments(world, rng, goods, usual)
-    bad = _bad_terminal_payments(world, rng, genuine, usual)
-    payments = _concat_payments([genuine, stolen, tested, bad])
+    compromised = _bad_terminal_payments(world, rng, genuine, usual)
+    payments = _concat_payments([genuine, stolen, tested, compromised])
     return _payments_table(payments, world, rng, goods, distance)
 
 

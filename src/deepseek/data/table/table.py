@@ -79,10 +79,10 @@ class Table:
 
     def drop(self, names: Iterable[str]) -> Table:
         """The table without these columns. InputError for one that does not exist."""
-        gone = set(names)
-        for name in sorted(gone):
+        dropped = set(names)
+        for name in sorted(dropped):
             self.column(name)
-        kept = [name for name in self.names if name not in gone]
+        kept = [name for name in self.names if name not in dropped]
         return Table({name: self.columns[name] for name in kept}, {name: self.types[name] for name in kept}, self.notes)
 
     def missing_mask(self, name: str) -> NDArray[np.bool_]:
@@ -90,8 +90,8 @@ class Table:
         values = self.column(name)
         if values.dtype == object:
             return np.array([value is None for value in values.tolist()], bool)
-        gone: NDArray[np.bool_] = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
-        return gone
+        is_missing: NDArray[np.bool_] = np.isnat(values) if values.dtype.kind == "M" else np.isnan(values)
+        return is_missing
 
     def records(self, limit: int | None = None) -> list[Record]:
         """The first `limit` rows as JSON would hold them: numbers, true or false, text, ISO dates, None."""
@@ -115,7 +115,7 @@ class Table:
         if self.types[name] == "datetime":
             missing = np.isnat(values)
             whole = values.astype(np.int64).tolist()
-            return [None if gone else format_timestamp(ms) for ms, gone in zip(whole, missing, strict=True)]
+            return [None if is_missing else format_timestamp(ms) for ms, is_missing in zip(whole, missing, strict=True)]
         if self.types[name] == "boolean":
             return [None if value != value else bool(value) for value in values.tolist()]  # noqa: PLR0124 - NaN
         whole = is_integral(self.columns[name])
@@ -176,16 +176,16 @@ def _as_type(values: NDArray[Any], kind: ColumnType) -> NDArray[Any]:
 
 def is_integral(values: NDArray[np.float64]) -> bool:
     """Whether every number that is there is whole, finite and exact."""
-    there = values[~np.isnan(values)]
-    return bool(np.all((np.abs(there) < MAX_EXACT_INTEGER) & (there == np.floor(there))))
+    present = values[~np.isnan(values)]
+    return bool(np.all((np.abs(present) < MAX_EXACT_INTEGER) & (present == np.floor(present))))
 
 
 def unknown_column_error(name: str, names: Sequence[str], *, where: str = "the table", fix: str = "") -> InputError:
     """The error for a column that is not there; it names the near one."""
-    listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    known_names = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return InputError(
         f"{where} has no column {name!r}.{did_you_mean(name, names)}",
-        expected=f"one of {listed}",
+        expected=f"one of {known_names}",
         fix=fix or "choose one of these",
     )
 

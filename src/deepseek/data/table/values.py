@@ -5,8 +5,8 @@
     parse_timestamp("2018-04-01")     milliseconds since 1970, missing is None
     level_name(7.0)                "7"         missing is None
 
-Each raises ValueError for a value of another kind. parse_numbers(), parse_timestamps() and level_names() do the same
-to a whole column.
+Each raises ValueError for a value of another kind. parse_numbers(), parse_timestamps() and level_names() do the same to
+a whole column.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def _histogram(known: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     edges[-1] = max(high, edges[-1])
     if len(edges) < 2:
         return np.array([len(known)]), np.array([low, high])
-    places = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
-    counts: NDArray[np.int64] = np.bincount(places, minlength=len(edges) - 1)
+    bin_numbers = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
+    counts: NDArray[np.int64] = np.bincount(bin_numbers, minlength=len(edges) - 1)
     return counts, np.asarray(edges, np.float64)
 
 

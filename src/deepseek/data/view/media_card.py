@@ -175,8 +175,8 @@ def _summarize_facts(facts: Sequence[Mapping[str, Fact]]) -> dict[str, FactSumma
     """Numbers as {"min", "median", "max"}, words and yes or no as how many files say so; what is not known is left
     out."""
     summaries: dict[str, FactSummary] = {}
-    for name in dict.fromkeys(name for each in facts for name in each):
-        values = [value for each in facts if (value := each.get(name)) is not None]
+    for name in dict.fromkeys(name for file_facts in facts for name in file_facts):
+        values = [value for file_facts in facts if (value := file_facts.get(name)) is not None]
         if not values:
             continue
         if isinstance(values[0], (str, bool)):

@@ -3,9 +3,8 @@
     html, shown = data_page(table, kinds, card, root=Path("patients"), name="patients.csv", num_rows=24, seed=0)
 
 One offline file of MAX_PAGE_BYTES bytes at most: rows are added until it is full. Pictures are JPEG or PNG inside of
-it, 160
-pixels at most; names and texts out of the data are escaped and cut. A film is a strip of frames, a volume its three
-middle planes, a sound its waveform and log-mel bands (numpy alone, no torch).
+it, 160 pixels at most; names and texts out of the data are escaped and cut. A film is a strip of frames, a volume its
+three middle planes, a sound its waveform and log-mel bands (numpy alone, no torch).
 """
 
 from __future__ import annotations
@@ -79,33 +78,31 @@ def data_page(
 ) -> tuple[str, list[int]]:
     """The page, and the rows that it shows: `num_rows` of the table drawn by `seed`, or as many as fit. `card` is
     make_media_card()'s."""
-    drawn = np.random.default_rng(seed).choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
-    before = [*_broken_section(card), *_columns_section(card)]
-    origin = _provenance(table, name, seed, command)
-    room = (
-        MAX_PAGE_BYTES - _num_bytes(_render_page(name, card, before, origin)) - 2_000
-    )  # for the last section's own words
+    drawn_rows = np.random.default_rng(seed).choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
+    first_sections = [*_broken_section(card), *_columns_section(card)]
+    provenance = _provenance(table, name, seed, command)
+    page = _render_page(name, card, first_sections, provenance)
+    room = MAX_PAGE_BYTES - len(page.encode("utf-8", "replace")) - 2_000  # for the last section's own words
     shown: list[int] = []
     parts: list[Html] = []
-    for at, row in enumerate(sorted(int(row) for row in drawn)):
+    for done, row in enumerate(sorted(int(row) for row in drawn_rows)):
         if progress:
-            progress("drawing rows", at / len(drawn))
-        part = _render_row(table, kinds, row, root, limits or Limits())
-        room -= _num_bytes(part)
+            progress("drawing rows", done / len(drawn_rows))
+        section_html = _render_row(table, kinds, row, root, limits or Limits())
+        room -= len(section_html.encode("utf-8", "replace"))
         if room < 0:
             break
         shown.append(row)
-        parts.append(part)
-    return _render_page(name, card, [*before, _rows_section(parts, len(drawn), table.num_rows, seed)], origin), shown
+        parts.append(section_html)
+    sections = [*first_sections, _rows_section(parts, len(drawn_rows), table.num_rows, seed)]
+    return _render_page(name, card, sections, provenance), shown
 
 
-def _render_page(name: str, card: DataCard, sections: Sequence[Section], origin: Mapping[Words, Words | Html]) -> str:
+def _render_page(
+    name: str, card: DataCard, sections: Sequence[Section], provenance: Mapping[Words, Words | Html]
+) -> str:
     title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
-    return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=origin, style=_STYLE)
-
-
-def _num_bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+    return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=provenance, style=_STYLE)
 
 
 def _broken_section(card: DataCard) -> list[Section]:
@@ -194,8 +191,8 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
         words.append(Text(f"; the first {shown} are shown", f"；仅显示前 {shown}"))
     if preview.num_hidden:
         words.append(Text(f"; {preview.num_hidden} more channels", f"；另有 {preview.num_hidden} 个通道"))
-    picture = _render_preview(preview, kind, numbers.clip(column, 40), row)
-    return _render_figure(label, picture, Html(f"{file}<br>{look.inline(look.join(*words))}"))
+    image = _render_preview(preview, kind, numbers.clip(column, 40), row)
+    return _render_figure(label, image, Html(f"{file}<br>{look.inline(look.join(*words))}"))
 
 
 def _as_card_fact(fact: int | float | str) -> FactSummary:
@@ -205,8 +202,8 @@ def _as_card_fact(fact: int | float | str) -> FactSummary:
     return {"min": fact, "median": fact, "max": fact}
 
 
-def _render_figure(label: Html, picture: str, caption: Html) -> Html:
-    return Html(f"<figure>{picture}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
+def _render_figure(label: Html, image: str, caption: Html) -> Html:
+    return Html(f"<figure>{image}<figcaption><b>{label}</b> {caption}</figcaption></figure>")
 
 
 def _render_preview(preview: Preview, kind: str, column: str, row: int) -> str:
@@ -236,8 +233,8 @@ def _render_image(pixels: Pixels, alt: str, *, exact: bool = False) -> str:
 def data_url(pixels: Pixels, *, exact: bool = False) -> str:
     """uint8 (H, W) or (H, W, 3) as an address that holds the picture: PNG where it must be `exact`, else JPEG."""
     file = io.BytesIO()
-    picture = need("PIL.Image", extra="media").fromarray(np.ascontiguousarray(pixels))
-    picture.save(file, "PNG", optimize=True) if exact else picture.save(file, "JPEG", quality=80)
+    image = need("PIL.Image", extra="media").fromarray(np.ascontiguousarray(pixels))
+    image.save(file, "PNG", optimize=True) if exact else image.save(file, "JPEG", quality=80)
     return f"data:image/{'png' if exact else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -263,13 +260,13 @@ def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
 
 def _line_path(line: Float64, x: Scale, y: Scale, *, joined: bool) -> str:
     """`joined`: consecutive parts are one stroke; what is missing leaves a gap."""
-    words, before = [], False
-    for at, (low, high) in enumerate(line.T.tolist()):
+    commands, was_drawn = [], False
+    for index, (low, high) in enumerate(line.T.tolist()):
         if not (math.isfinite(low) and math.isfinite(high)):
-            before = False
+            was_drawn = False
             continue
         top, bottom = y(high), y(low)
         bottom = max(bottom, top + 1) if not joined else bottom
-        words.append(f"{'L' if before and joined else 'M'}{x(at):.1f} {top:.1f}V{max(bottom, top + 0.5):.1f}")
-        before = True
-    return "".join(words)
+        commands.append(f"{'L' if was_drawn and joined else 'M'}{x(index):.1f} {top:.1f}V{max(bottom, top + 0.5):.1f}")
+        was_drawn = True
+    return "".join(commands)

@@ -1,4 +1,4 @@
-"""What is asked of every answer, and of every export before it is trusted.
+"""Checks of every answer, and of every export before it is used.
 
 finite.py     no NaN and no infinite number leaves as an answer
 edges.py      rows at the edge of what a model may be sent: missing, zero, silent, black, extreme

@@ -29,7 +29,8 @@ HUGE_VALUE = 1e30  # the square of which float32 does not hold
 
 @dataclass(frozen=True, slots=True)
 class EdgeRows:
-    """N rows, what each of them is, and whether a reference's rounding is small against its answer there.
+    """Rows at the edge by name of array, the case that each of them is, and whether a reference's rounding is small
+    against its answer there.
 
     Where it is not, as for numbers beyond all measure, an export is held to giving a finite answer wherever its
     reference does.
@@ -44,9 +45,9 @@ class EdgeRows:
 
 
 def make_edge_samples(arrays: Arrays) -> EdgeRows:
-    """Of samples: each modality missing, each alone, all missing; each of them zero (silence, black, no token), at its
-    least and its largest, of one value throughout (white, a sound that does not swing) and, where it is of floats, far
-    beyond: beside the others and alone."""
+    """Edge rows of samples: each modality missing, each alone, all missing; each of them zero (silence, black, no
+    token), at its least and its largest, of one value throughout (white, a sound that does not swing) and, where it is
+    of floats, far beyond: beside the others and alone."""
     names = [name for name in arrays if not name.endswith(PRESENT_SUFFIX)]
     base = _base_rows(arrays)
     cases = _EdgeRowsBuilder()
@@ -64,12 +65,12 @@ def make_edge_samples(arrays: Arrays) -> EdgeRows:
 
 
 def make_edge_features(features: Float32) -> EdgeRows:
-    """Of prepared features (N, F): rows of zeros, of each column's least and largest, and of numbers far beyond."""
+    """Edge rows of prepared features (N, F): zeros, each column's least and largest, and numbers far beyond."""
     return make_edge_tensors({FEATURES: features})
 
 
 def rows_with_missing_columns(preprocessor: Preprocessor) -> Float32:
-    """Prepared features (N, F) of a typical row without one of its columns after the other, MAX_MISSING_COLUMNS at the
+    """Prepared features (M, F) of a typical row without one of its columns after the other, MAX_MISSING_COLUMNS at the
     most, and of a row without any value."""
     example = preprocessor.example()
     records = [{**example, name: None} for name in list(example)[:MAX_MISSING_COLUMNS]]
@@ -77,7 +78,8 @@ def rows_with_missing_columns(preprocessor: Preprocessor) -> Float32:
 
 
 def make_edge_tensors(arrays: Arrays) -> EdgeRows:
-    """Of named tensors: each input, and all together, as the values of make_edge_samples()."""
+    """Edge rows of named tensors (N, ...): each input alone, and all together, take the values of
+    make_edge_samples()."""
     base = _base_rows(arrays)
     builder = _EdgeRowsBuilder()
     cases: dict[str, dict[str, tuple[NDArray[Any], bool]]] = {}
@@ -97,12 +99,12 @@ def _base_rows(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def _mask_modalities(rows: Arrays, names: list[str]) -> dict[str, NDArray[Any]]:
-    """As a preparer gives what is missing: zeros, and the mask false."""
+    """The arrays of these modalities as a preparer gives missing ones: zeros, and the mask false."""
     return {key: np.zeros_like(rows[key]) for name in names for key in (name, name + PRESENT_SUFFIX)}
 
 
 def _extreme_cases(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any], bool]]:
-    """(what, rows of it, whether answers to it are compared to the digit)."""
+    """Yield each case: its name, rows of it, and whether answers to it are compared to the digit."""
     yield "zero", np.zeros_like(rows), True
     if array.dtype.kind not in "iuf" or not array.size:
         return
@@ -122,7 +124,7 @@ def _extreme_cases(array: NDArray[Any], rows: NDArray[Any]) -> Iterator[tuple[st
 
 
 class _EdgeRowsBuilder:
-    """Cases, one after the other."""
+    """Collects cases one after the other, and joins them."""
 
     def __init__(self) -> None:
         self._arrays: list[Arrays] = []

@@ -39,7 +39,7 @@ def absolute_errors(outputs: NDArray[Any], expected: NDArray[Any]) -> Float64:
     """|outputs - expected|, each (N, ...): 0 where both hold the same infinite number or both NaN, infinite where one
     alone is not finite.
 
-    >>> distances(np.array([1.0, np.nan, np.inf, np.nan]), np.array([1.5, 2.0, np.inf, np.nan])).tolist()
+    >>> absolute_errors(np.array([1.0, np.nan, np.inf, np.nan]), np.array([1.5, 2.0, np.inf, np.nan])).tolist()
     [0.5, inf, 0.0, 0.0]
     """
     actual, reference = np.asarray(outputs, np.float64), np.asarray(expected, np.float64)

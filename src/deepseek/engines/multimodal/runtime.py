@@ -55,7 +55,7 @@ GRAPH_OUTPUTS = (
     "attention",
 )  # of the graph, as nn.multimodal.Answering gives them
 TOLERANCE = 1e-4  # of an output, as a share of the largest
-CHUNK_ROWS = 64  # samples that are held in memory at a time
+CHUNK_ROWS = 64  # samples in memory at a time
 PARITY_BATCH_SIZES = (1, 3, 32)
 
 
@@ -78,13 +78,14 @@ def is_multimodal(bundle: Bundle) -> bool:
 
 
 def open_runtime(path: str | Path, *, key: Path | None = None, lazy: bool = False) -> Runtime | MultimodalRuntime:
-    """What answers for a bundle that ship has made. `lazy`: its engine is opened when it is first needed."""
+    """Open the bundle at `path` with the runtime that it needs. `lazy`: its engine is opened when it is first
+    needed."""
     bundle = open_bundle(path, key=key)
     return MultimodalRuntime(bundle, lazy=lazy) if is_multimodal(bundle) else Runtime(bundle, lazy=lazy)
 
 
 def export_multimodal(answering: Any, samples: Samples, names: Sequence[str]) -> bytes:
-    """The graph of nn.multimodal.Answering over the arrays of `names`, by torch.export. `samples`: two or more."""
+    """Export nn.multimodal.Answering over the arrays of `names` as ONNX, by torch.export. `samples`: two or more."""
     torch = need("torch", extra="train")
     arrays = _tensors(samples.arrays, names)
     rows = torch.export.Dim("rows")
@@ -128,7 +129,7 @@ def check_multimodal_parity(answering: Any, graph: bytes, samples: Samples, name
 
 
 def _torch_outputs(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """What torch gives, by the names of the graph's outputs."""
+    """Outputs of the torch module, by the names of the graph's outputs."""
     torch = need("torch", extra="train")
     with torch.inference_mode():
         outputs = answering(*_tensors(arrays, names))
@@ -138,7 +139,8 @@ def _torch_outputs(answering: Any, arrays: Arrays, names: Sequence[str]) -> dict
 def run_graph(
     graph: bytes, arrays: Arrays, rows: NDArray[Any], *, without: Sequence[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """All outputs of a graph for rows of decoded samples. `without`: modalities that are masked."""
+    """Run a graph on chosen rows of decoded samples; returns all its outputs by name. `without`: modalities that are
+    masked."""
     session = open_session(graph, GRAPH, num_threads=1)
     names = [value.name for value in session.get_inputs()]
     chunks: list[list[NDArray[Any]]] = []
@@ -176,7 +178,7 @@ class MultimodalRuntime:
     def open(
         cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False
     ) -> MultimodalRuntime:
-        """As Runtime.open does."""
+        """Open the bundle at `path`; arguments and errors are those of Runtime.open."""
         return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
 
     @property
@@ -199,7 +201,7 @@ class MultimodalRuntime:
         check_outputs(GRAPH, session, GRAPH_OUTPUTS, max(1, len(self.manifest.labels)))
 
     def with_graph(self, graph: bytes) -> MultimodalRuntime:
-        """The same bundle with another graph of the same inputs and outputs: to see what hangs on its weights."""
+        """The same bundle with another graph of the same inputs and outputs: to see what depends on its weights."""
         other = MultimodalRuntime(self.bundle, num_threads=self._num_threads, lazy=True)
         other._open = open_session(graph, GRAPH, num_threads=self._num_threads)
         return other
@@ -289,13 +291,13 @@ class MultimodalRuntime:
                 faults += [Fault(first + fault.row, fault.column, fault.message) for fault in samples.faults]
         return np.concatenate(outputs), flags
 
-    def score_sent(self, arrays: Arrays) -> Arrays:
-        """Outputs (N, C) of rows as data.sent packs them, and (N,) the "faults" of those that have none."""
+    def score_packed(self, arrays: Arrays) -> Arrays:
+        """Outputs (N, C) of rows as data.samples.requests packs them, and the "faults" (N,) of those that have none."""
         samples, faults = decode_requests(self.preparer, arrays)
         return {"output": self.score(samples).output, "faults": faults}
 
-    def samples_of(self, arrays: Arrays) -> Tensors:
-        """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
+    def unpack_samples(self, arrays: Arrays) -> Tensors:
+        """Samples of rows as data.samples.requests packs them. Raises why one of them cannot be read."""
         samples, faults = decode_requests(self.preparer, arrays)
         if (error := first_fault(faults)) is not None:
             raise error

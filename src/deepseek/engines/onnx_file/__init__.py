@@ -1,8 +1,8 @@
 """An ONNX file by itself: any graph whose inputs and outputs are tensors, exported from whatever framework.
 
-found = open_file(Path("model.onnx"), cache)     tried and measured in a process of its own, kept in `cache`
-found.signature.inputs                           names, types and shapes
-engines = GraphEngines.open(found.spec())        what an engine process opens
+file = open_file(Path("model.onnx"), cache)      tried and measured in a process of its own, kept in `cache`
+file.signature.inputs                            names, types and shapes
+engines = GraphEngines.open(file.spec())         what an engine process opens
 engines.run({"x": rows})["y"]
 
 The front end reads the file with proto.py alone: it needs neither onnx nor onnxruntime for that.

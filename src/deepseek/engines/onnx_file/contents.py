@@ -33,7 +33,7 @@ _EXTERNAL = 1  # TensorProto.DataLocation
 
 @dataclass(slots=True)
 class GraphContents:
-    """The parts that decide whether a file is run."""
+    """What decides whether a file is run: its operators, the files that it refers to, its digest."""
 
     digest: str = ""
     has_graph: bool = False
@@ -48,8 +48,8 @@ class GraphContents:
 
 
 def examine_file(path: Path) -> GraphContents:
-    """MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
-    name the file."""
+    """Read the parts of an ONNX file that decide whether it is run. MissingError, TooLargeError, IntegrityError (no
+    ONNX, or cut) or InputError (what is not run here): all of them name the file."""
     data = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="save its weights as external data")
     contents = GraphContents()
     try:
@@ -80,7 +80,8 @@ def examine_file(path: Path) -> GraphContents:
 
 
 def _external_data_path(path: Path, location: str) -> Path:
-    """The file of external data. It has to lie in the folder of the model, whatever links lead there."""
+    """The path of a file of external data. InputError unless it lies in the folder of the model, whatever links lead
+    there."""
     parts = PurePosixPath(location)
     folder = path.parent.resolve()
     unsafe = not location or "\0" in location or "\\" in location or parts.is_absolute() or ".." in parts.parts

@@ -2,7 +2,7 @@
 
     engine = open_kind("openvino-f32", path, signature)
     engine.run({"x": x})                           # one call of the graph
-    GraphEngines.open(found.spec()).run(arrays)    # rows, by the engine that was measured to be fastest for so many
+    GraphEngines.open(file.spec()).run(arrays)    # rows, by the engine that was measured to be fastest for so many
 
 GPU kinds are there where this onnxruntime was built for them and a device is in the machine. They were written without
 one at hand, so no test has run them; like every kind they must give the answers of the CPU before they serve.
@@ -11,13 +11,13 @@ one at hand, so no test has run them; like every kind they must give the answers
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.execution_mode import has_gpu
 from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.onnx import open_session, runtime_errors
@@ -35,7 +35,7 @@ LOSSY_KINDS = frozenset(["openvino-bf16", *INT8_KINDS])
 _CPU = "CPUExecutionProvider"
 #: TF32 would round inputs to ten bits.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
-#: Kind -> providers in the order in which they are asked for each operator.
+#: Kind -> providers in the order in which onnxruntime tries them for each operator.
 PROVIDERS: dict[str, tuple[Any, ...]] = {
     "onnxruntime-tensorrt": ("TensorrtExecutionProvider", _CUDA, _CPU),
     "onnxruntime-cuda": (_CUDA, _CPU),
@@ -45,14 +45,14 @@ MAX_TEXT_BYTES = 1 << 26  # of a tensor of texts, which is as wide as its longes
 
 
 class GraphEngine(Protocol):
-    """Computes one call."""
+    """An engine that computes one call of a graph."""
 
     def run(self, arrays: Arrays) -> Arrays: ...
     def close(self) -> None: ...
 
 
 def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
-    """What this machine has that may run such a graph, the reference first, then by rank."""
+    """The kinds of engines that this machine has for such a graph, the reference first, then by rank."""
     providers_here = set(need("onnxruntime", extra="serve").get_available_providers())
     has_device = has_gpu()
     kinds = [REFERENCE]
@@ -71,7 +71,7 @@ def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
 
 
 def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
-    """An engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
+    """Open an engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
     graph."""
     if kind in PROVIDERS:
         return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
@@ -81,7 +81,7 @@ def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
 
 
 class OnnxruntimeGraph:
-    """A session; its run() holds no state between calls."""
+    """A graph in an onnxruntime session, whose run() holds no state between calls."""
 
     def __init__(self, path: Path, signature: Signature, providers: Sequence[Any]) -> None:
         self._session: Any = open_session(str(path), path.name, num_threads=1, providers=providers)
@@ -104,7 +104,7 @@ class OnnxruntimeGraph:
 
 
 class OpenvinoGraph:
-    """A compiled model; each thread has an InferRequest of its own."""
+    """A graph compiled by OpenVINO; each thread has an InferRequest of its own."""
 
     def __init__(self, path: Path, signature: Signature, *, bf16: bool) -> None:
         self._threads = threading.local()
@@ -140,57 +140,70 @@ class OpenvinoGraph:
         self._compiled = None
 
 
+class GraphSpec(TypedDict):
+    """A file for an engine process to open, as a message holds it; OnnxFile.spec() writes it."""
+
+    path: str
+    digest: str  # that examine_file() must find
+    signature: JsonObject  # Signature.to_dict()
+    engines: Sequence[Sequence[Any]]  # [kind, from how many rows on]
+    tried: JsonObject  # ProbedRange.to_dict()
+    int8: NotRequired[Sequence[str] | None]  # path and digest of the copy in int8
+
+
 class GraphEngines:
-    """The engines of one file, each from its number of rows on, for inputs within what was tried."""
+    """The engines of one file, each from its number of rows on, for inputs within the probed range."""
 
     def __init__(
         self,
         path: Path,
         signature: Signature,
         engines: Sequence[tuple[str, int]],
-        tried: ProbedRange,
+        probed: ProbedRange,
         int8: Path | None = None,
     ) -> None:
         self.signature = signature
         self._path, self._int8 = path, int8
-        self._tried = tried
-        self._opened: dict[str, GraphEngine] = {}
+        self._probed = probed
+        self._engines: dict[str, GraphEngine] = {}
         self._kinds = [(kind, size) for kind, size in engines]
         for kind, size in engines:
-            run_rows(self._engine(kind), signature, signature.sample(size))  # no request shall pay for a first time
+            run_rows(self._engine_of(kind), signature, signature.sample(size))  # no request shall pay for a first time
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> GraphEngines:
-        """What a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
+    def open(cls, spec: GraphSpec) -> GraphEngines:
+        """Open what a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
         path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
         _check_digest(path, spec["digest"])
         int8 = None
-        if spec.get("int8") is not None:
-            int8 = Path(spec["int8"][0])
-            _check_digest(int8, spec["int8"][1])
-        engines = cls(path, signature, spec["engines"], ProbedRange.from_dict(spec["tried"]), int8)
+        if (copy := spec.get("int8")) is not None:
+            int8 = Path(copy[0])
+            _check_digest(int8, copy[1])
+        pairs = [(str(kind), int(size)) for kind, size in spec["engines"]]
+        engines = cls(path, signature, pairs, ProbedRange.from_dict(spec["tried"]), int8)
         return_freed_memory()
         return engines
 
     def run(self, arrays: Arrays) -> Arrays:
-        """Rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph fails."""
+        """Compute rows (N, ...) of each input to rows of each output. InputError for inputs on which the graph
+        fails."""
         num_rows = len(next(iter(arrays.values())))
         kind = next(kind for kind, size in reversed(self._kinds) if num_rows >= size)
-        if kind != REFERENCE and not self._tried.covers(arrays, self.signature):
+        if kind != REFERENCE and not self._probed.covers(arrays, self.signature):
             kind = REFERENCE
-        return run_rows(self._engine(kind), self.signature, arrays)
+        return run_rows(self._engine_of(kind), self.signature, arrays)
 
-    def _engine(self, kind: str) -> GraphEngine:
+    def _engine_of(self, kind: str) -> GraphEngine:
         """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
-        if kind not in self._opened:
+        if kind not in self._engines:
             path = self._int8 if kind in INT8_KINDS and self._int8 is not None else self._path
-            self._opened[kind] = open_kind(kind, path, self.signature)
-        return self._opened[kind]
+            self._engines[kind] = open_kind(kind, path, self.signature)
+        return self._engines[kind]
 
     def close(self) -> None:
-        for engine in self._opened.values():
+        for engine in self._engines.values():
             engine.close()
-        self._opened = {}
+        self._engines = {}
         self._kinds = []
         return_freed_memory()
 
@@ -206,7 +219,8 @@ def _check_digest(path: Path, digest: str) -> None:
 
 
 def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Arrays:
-    """Rows through a graph: in one call, or in one for each row."""
+    """Compute rows (N, ...) by a graph, in one call or in one for each row. InputError where an output has another
+    number of rows."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "joined":
         outputs = engine.run(arrays)
@@ -223,7 +237,7 @@ def run_rows(engine: GraphEngine, signature: Signature, arrays: Arrays) -> Array
 
 
 def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, row: int) -> Arrays:
-    """One row, whose tensors have an axis of rows before them."""
+    """Compute one row; the outputs have an axis of rows, of size 1, before them."""
     if signature.rows == "single":
         return engine.run({name: array[row : row + 1] for name, array in arrays.items()})
     outputs = engine.run({name: array[row, ...] for name, array in arrays.items()})
@@ -231,7 +245,7 @@ def _run_single_row(engine: GraphEngine, signature: Signature, arrays: Arrays, r
 
 
 def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
-    """One after the other. InputError when their shapes differ, so that they cannot stand in one array."""
+    """Join outputs along their rows. InputError when their shapes differ, so that they cannot stand in one array."""
     try:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     except ValueError as error:
@@ -243,7 +257,7 @@ def concatenate_outputs(parts: Sequence[Arrays]) -> Arrays:
 
 
 def _to_numpy_text(array: Any) -> np.ndarray[Any, Any]:
-    """Texts as numpy's own, whose bytes can travel."""
+    """An output as numpy's own text where it holds Python's, so that its bytes can travel."""
     texts = np.asarray(array)
     if texts.dtype != object:
         return texts

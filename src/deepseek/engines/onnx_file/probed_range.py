@@ -1,9 +1,9 @@
 """Within which inputs an engine is known to do what the reference does.
 
-    tried = probe(run, signature, budget_s=2.0)       # run: one row through the reference
-    tried.covers(arrays, signature)                   # else the reference computes
+    probed = probe_range(run, signature, budget_s=2.0)    # run: one row through the reference
+    probed.covers(arrays, signature)                      # else the reference computes
 
-Engines differ in what they make of inputs that a model was not made for: where onnxruntime refuses a place beyond the
+Engines differ in what they make of inputs that a model was not made for: where onnxruntime refuses an index beyond the
 end of a table, OpenVINO answers with zeros. So whatever was not tried goes to the reference: larger numbers in
 whole-number inputs, larger free sizes, and numbers that are not finite.
 """
@@ -14,11 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.errors import InputError
 
@@ -31,17 +30,18 @@ RunRow = Callable[[Arrays], object]
 
 @dataclass(frozen=True, slots=True)
 class ProbedRange:
-    """The largest free size, and the largest number of each whole-number input. Nothing below 0 was tried."""
+    """The largest free size, and the largest number of each whole-number input, that the reference took. Nothing below
+    0 was tried."""
 
     size: int = 0
     values: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> ProbedRange:
-        """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
+    def from_dict(cls, document: JsonObject) -> ProbedRange:
+        """Read what to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         return cls(int(document["size"]), {str(name): int(value) for name, value in document["values"].items()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         return {"size": self.size, "values": dict(self.values)}
 
     def covers(self, arrays: Arrays, signature: Signature) -> bool:
@@ -63,7 +63,7 @@ class ProbedRange:
 
 
 def probe_range(run: RunRow, signature: Signature, budget_s: float) -> ProbedRange:
-    """What the reference takes, as far as it can be found within about `budget_s`."""
+    """Try larger and larger inputs on the reference, for about `budget_s`; returns how far it takes them."""
     started_s = perf_counter()
     run(signature.sample(1))
     most_s = SLOW_S + SLOW_FACTOR * (perf_counter() - started_s)
@@ -93,7 +93,7 @@ def probe_range(run: RunRow, signature: Signature, budget_s: float) -> ProbedRan
 def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> int:
     """The largest number up to `most` that fits, when all below it do; `known` does.
 
-    >>> _largest(lambda number: number < 1000, 1, 1 << 20), _largest(lambda number: True, 1, 100)
+    >>> _largest_that_fits(lambda number: number < 1000, 1, 1 << 20), _largest_that_fits(lambda number: True, 1, 100)
     (999, 100)
     """
     good, bad = known, most + 1
@@ -107,7 +107,7 @@ def _largest_that_fits(fits: Callable[[int], bool], known: int, most: int) -> in
 
 
 def _constant_sample(signature: Signature, values: Mapping[str, int]) -> Arrays:
-    """A sample of one row, with one number everywhere in each of some inputs."""
+    """A sample of one row, in which some inputs hold one number everywhere: name of the input -> number."""
     return {
         name: np.full_like(array, values[name]) if name in values else array
         for name, array in signature.sample(1).items()

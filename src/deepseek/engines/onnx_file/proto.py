@@ -1,6 +1,6 @@
 """The wire format of protocol buffers, as far as reading needs it: fields of a message by their numbers.
 
-    for number, value in fields(memoryview(data)): ...        # a whole number, or the bytes of what has a length
+    for number, value in iterate_fields(memoryview(data)): ...    # a whole number, or the bytes of what has a length
 
 Nothing is copied and nothing is recursive here. ValueError for bytes that are no message.
 Source: "Encoding" in the documentation of protocol buffers.
@@ -16,9 +16,9 @@ MAX_VARINT_BYTES = 10
 
 
 def iterate_fields(data: memoryview) -> Iterator[tuple[int, FieldValue]]:
-    """Number and value of each field, in their order.
+    """Yield the number and value of each field of a message, in their order.
 
-    >>> (first, number), (second, data) = fields(memoryview(b"\\x08\\x05\\x12\\x01a"))
+    >>> (first, number), (second, data) = iterate_fields(memoryview(b"\\x08\\x05\\x12\\x01a"))
     >>> first, number, second, bytes(data)
     (1, 5, 2, b'a')
     """
@@ -55,7 +55,7 @@ def field_text(value: FieldValue) -> str:
 
 
 def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A whole number, 7 bits a byte, and where it ends."""
+    """Read a whole number, 7 bits a byte; returns it and where it ends."""
     number = shift = 0
     for index in range(at, min(at + MAX_VARINT_BYTES, len(data))):
         byte = data[index]

@@ -34,7 +34,7 @@ MAX_ROW_CELLS = 1 << 26  # values of one row that can be asked for at all; no bo
 
 
 def find_row_mode(path: Path, engine: GraphEngine, signature: Signature, *, may_join: bool) -> Signature:
-    """The signature with what a row is, and a size for free axes with which the graph runs. InputError for a graph that
+    """The signature with its row mode, and a size for free axes with which the graph runs. InputError for a graph that
     runs on nothing made up."""
     last_error: DeepseekError | None = None
     num_cells = sum(math.prod(dim if isinstance(dim, int) else 1 for dim in spec.shape) for spec in signature.inputs)
@@ -73,7 +73,7 @@ def _has_free_axes(signature: Signature) -> bool:
 
 
 def row_mode_by_shape(signature: Signature) -> RowMode:
-    """What the shapes alone promise."""
+    """The row mode that the shapes of inputs and outputs alone promise."""
     firsts = [spec.shape[0] if spec.shape else 0 for spec in (*signature.inputs, *signature.outputs)]
     # An output without a shape is looked at when it is there.
     unknown = [not spec.shape for spec in signature.outputs]
@@ -114,7 +114,8 @@ def _are_rows_independent(engine: GraphEngine, signature: Signature, ordinary: S
 
 
 def _scale_sample(sample: Arrays, scale: float) -> Arrays:
-    """Numbers with a point multiplied; whole ones are 0 where the others are."""
+    """A sample whose floats are multiplied by `scale`; whole numbers become 0 where it is 0, and stay as they are
+    else."""
     kinds = "f" if scale else "fiu"
     return {
         name: np.asarray(array * scale, array.dtype) if array.dtype.kind in kinds else array
@@ -137,12 +138,13 @@ def _is_same_row(
 
 
 def _largest_finite(array: np.ndarray[Any, Any]) -> float:
-    """The largest finite number without its sign; 0 for what is no number with a point."""
+    """The largest absolute value of a float array's finite numbers; 0 for other arrays."""
     return float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) if array.dtype.kind == "f" else 0.0
 
 
 def _observed_specs(specs: Sequence[TensorSpec], outputs: Arrays, row_mode: RowMode) -> tuple[TensorSpec, ...]:
-    """Outputs whose number of axes the file does not tell, or tells wrongly, as they came."""
+    """Specs of outputs; where the file states another number of axes than the outputs have, or none, the observed
+    one."""
     observed = []
     for spec in specs:
         rank = outputs[spec.name].ndim - (row_mode == "whole")
@@ -151,11 +153,13 @@ def _observed_specs(specs: Sequence[TensorSpec], outputs: Arrays, row_mode: RowM
 
 
 def relative_difference(expected: np.ndarray[Any, Any], actual: np.ndarray[Any, Any], *, least: float = 1e-30) -> float:
-    """The largest of any number, as a share of the largest number expected, or of `least` where that is larger;
-    infinity where what has to be equal is not.
+    """The largest difference as a share of the largest number expected, or of `least` where that is larger; infinity
+    where what has to be equal is not.
 
-    >>> difference(np.array([1.0, 2.0]), np.array([1.0, 2.1])), difference(np.array([1]), np.array([2]))
-    (0.05..., inf)
+    >>> relative_difference(np.array([1.0, 2.0]), np.array([1.0, 2.1]))
+    0.05...
+    >>> relative_difference(np.array([1]), np.array([2]))
+    inf
     """
     if expected.shape != actual.shape or expected.dtype.kind != actual.dtype.kind:
         return float("inf")

@@ -30,18 +30,18 @@ MAX_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class RowsFile:
-    """A file of rows, by its path and what it held."""
+    """A file of the user's rows, by its path and the digest of its contents."""
 
     path: Path
     digest: str
 
     @classmethod
     def read(cls, path: Path) -> RowsFile:
-        """MissingError, TooLargeError."""
+        """Read the file for its digest. MissingError, TooLargeError."""
         return cls(path.absolute(), hashlib.sha256(_read_rows_file(path)).hexdigest())
 
     def arrays(self, signature: Signature) -> Arrays:
-        """The first MAX_ROWS of it. InputError for what is no such file, or does not fit."""
+        """The first MAX_ROWS rows of each input. InputError for what is no .npz file, or does not fit the graph."""
         try:
             with zipfile.ZipFile(io.BytesIO(_read_rows_file(self.path))) as opened:
                 arrays = {
@@ -62,7 +62,7 @@ class RowsFile:
 
 
 def split_into_calls(signature: Signature, arrays: Arrays, size: int) -> Iterator[Arrays]:
-    """The inputs of the calls by which the graph computes these rows, `size` at a time where it can."""
+    """Yield the inputs of the calls by which the graph computes these rows, `size` at a time where it can."""
     num_rows = len(next(iter(arrays.values())))
     if signature.rows == "whole":
         yield from ({name: array[row, ...] for name, array in arrays.items()} for row in range(num_rows))
@@ -73,7 +73,8 @@ def split_into_calls(signature: Signature, arrays: Arrays, size: int) -> Iterato
 
 
 def split_in_halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
-    """Every second row, and the others: a file may be in some order. Both are all of it where there is one row."""
+    """Every second row, and the others, since a file may be in some order. Both are all of it where there is one
+    row."""
     if len(next(iter(arrays.values()))) < 2:
         return arrays, arrays
     first, second = ({name: array[start::2] for name, array in arrays.items()} for start in (0, 1))
@@ -81,7 +82,7 @@ def split_in_halves(arrays: Arrays) -> tuple[Arrays, Arrays]:
 
 
 def _read_member(opened: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """ValueError for an array of objects, which would be a pickle."""
+    """One array of the archive. ValueError for an array of objects, which would be a pickle."""
     with opened.open(name) as file:
         return np.asarray(read_array(file, allow_pickle=False))
 

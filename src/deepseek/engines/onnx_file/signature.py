@@ -12,14 +12,14 @@ How rows are computed (`rows`), as measured when the file was opened:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays, Tensors
+from deepseek.contracts import Arrays, JsonObject, Tensors
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -35,7 +35,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output."""
+    """Name, type and shape of one input or output."""
 
     name: str
     dtype: str
@@ -45,10 +45,10 @@ class TensorSpec:
     def numpy(self) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
-    def shown(self) -> str:
-        """Its type and shape in words, for messages.
+    def describe(self) -> str:
+        """The type and shape in words, for messages.
 
-        >>> TensorSpec("x", "float32", ("N", 4)).shown()
+        >>> TensorSpec("x", "float32", ("N", 4)).describe()
         'float32 [N, 4]'
         """
         return f"{self.dtype} [{', '.join('?' if dim is None else str(dim) for dim in self.shape)}]"
@@ -56,7 +56,8 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Of one graph. `free` is the size that free axes, but that of the rows, have in a sample."""
+    """Inputs and outputs of one graph and what a row of them is. `free`: the size of free axes, but that of the rows,
+    in a sample."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -64,8 +65,8 @@ class Signature:
     free: int = 1
 
     @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Signature:
-        """What to_dict() gave. KeyError, TypeError or ValueError for anything else."""
+    def from_dict(cls, document: JsonObject) -> Signature:
+        """Read what to_dict() gave. KeyError, TypeError or ValueError for anything else."""
         ends = [
             tuple(TensorSpec(str(name), str(np.dtype(dtype).name if dtype != "str" else dtype), tuple(shape))
                   for name, dtype, shape in document[end])
@@ -75,7 +76,7 @@ class Signature:
             raise ValueError("no signature")
         return cls(ends[0], ends[1], document["rows"], int(document["free"]))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, for a file or another process."""
         ends = {
             end: [[spec.name, spec.dtype, list(spec.shape)] for spec in specs]
@@ -108,7 +109,7 @@ class Signature:
         for spec in self.inputs:
             if spec.name not in arrays:
                 raise InputError(
-                    f"the input {spec.name!r} is missing", expected=spec.shown(), fix="give every input of the graph"
+                    f"the input {spec.name!r} is missing", expected=spec.describe(), fix="give every input of the graph"
                 )
             self._check_one(spec, arrays[spec.name], len(tensors), sizes)
 
@@ -117,7 +118,7 @@ class Signature:
     ) -> None:
         if array.dtype.kind != spec.numpy.kind or (spec.dtype != "str" and array.dtype != spec.numpy):
             raise InputError(
-                f"the input {spec.name!r} is {array.dtype.name}", expected=spec.shown(), fix="send it in that type"
+                f"the input {spec.name!r} is {array.dtype.name}", expected=spec.describe(), fix="send it in that type"
             )
         if len(array) != num_rows:
             raise InputError(
@@ -143,16 +144,16 @@ class Signature:
         axes = list(shape) if self.rows == "whole" else ["N" if self.rows == "joined" else 1, *shape]
         return InputError(
             f"the input {spec.name!r} has the shape [{', '.join(map(str, axes))}]",
-            expected=spec.shown(),
+            expected=spec.describe(),
             fix="let its shape be that of the graph",
         )
 
     def sample(self, num_rows: int, *, seed: int = 0, free: int = 0) -> Arrays:
         """Made-up rows: normal numbers of two digits, and whole numbers 0 and 1, which every embedding knows."""
         rng = np.random.default_rng(seed)
-        return {spec.name: self._made(spec, num_rows, rng, free or self.free) for spec in self.inputs}
+        return {spec.name: self._sample_array(spec, num_rows, rng, free or self.free) for spec in self.inputs}
 
-    def _made(self, spec: TensorSpec, num_rows: int, rng: np.random.Generator, free: int) -> NDArray[Any]:
+    def _sample_array(self, spec: TensorSpec, num_rows: int, rng: np.random.Generator, free: int) -> NDArray[Any]:
         shape = (num_rows, *(dim if isinstance(dim, int) else free for dim in self.row_shape(spec)))
         if spec.dtype == "str":
             return np.full(shape, "a")

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines import int8
 from deepseek.engines.first_run import use_limits_of
-from deepseek.engines.measuring import answer_stdin, lower_quartile_s
+from deepseek.engines.measuring import EngineMeasurement, answer_stdin, lower_quartile_s
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file.contents import examine_file
 from deepseek.engines.onnx_file.engine import (
@@ -34,11 +34,12 @@ from deepseek.engines.onnx_file.engine import (
     run_rows,
 )
 from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
+from deepseek.engines.onnx_file.opening import FileMeasurement
 from deepseek.engines.onnx_file.probed_range import ProbedRange, probe_range
 from deepseek.engines.onnx_file.row_mode import NUM_ORDINARY_ROWS, find_row_mode, relative_difference, row_mode_by_shape
 from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
 from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Signature, TensorSpec
-from deepseek.engines.tabular.tune import MIN_SPEEDUP, choose_engines
+from deepseek.engines.tabular.tune import choose_measured
 from deepseek.errors import DeepseekError, InputError
 from deepseek.files import atomic_file
 
@@ -52,12 +53,12 @@ NUM_COMPARED_ROWS_LOSSY = 32  # made-up rows for the others, where the user give
 
 @dataclass(frozen=True, slots=True)
 class MeasuringSetup:
-    """What the engines of a file are measured by."""
+    """A file, its reference and what its engines are compared on."""
 
     path: Path
     reference: GraphEngine
     signature: Signature
-    tried: ProbedRange
+    probed: ProbedRange
     limits: Mapping[str, float] | None
     compared: Arrays | None  # the user's rows for lossy engines
     int8: Path  # of the copy
@@ -65,14 +66,14 @@ class MeasuringSetup:
     is_random: bool  # whether the same inputs get other answers
 
     def sizes(self) -> tuple[int, ...]:
-        """Rows of the calls that are timed."""
+        """Numbers of rows of the calls that are timed."""
         cells = sum(array.size for array in self.signature.sample(1).values())
         sizes = BATCH_SIZES if self.signature.rows == "joined" else BATCH_SIZES[:1]
         return tuple(size for size in sizes if size == 1 or size * cells <= MAX_CELLS)
 
-    def given(self, kind: str) -> list[Arrays]:
-        """What a kind is compared on. The first is what a lossy one is held to; the others have to be taken."""
-        more = [] if kind == REFERENCE else self.tried.extremes(self.signature)
+    def comparison_inputs(self, kind: str) -> list[Arrays]:
+        """Inputs that a kind is compared on. The first is what a lossy one is held to; the others have to be taken."""
+        more = [] if kind == REFERENCE else self.probed.extremes(self.signature)
         if kind in LOSSY_KINDS and self.compared is not None:
             return [self.compared, *more]
         most = NUM_COMPARED_ROWS_LOSSY if kind in LOSSY_KINDS else NUM_COMPARED_ROWS
@@ -87,12 +88,15 @@ def measure_file(
     only: str = "",
     rows: RowsFile | None = None,
     int8_file: Path | None = None,
-) -> dict[str, Any]:
-    """What OnnxFile keeps. With `limits`, lossy engines are measured too, on `rows` where they are given; the copy in
-    int8 stays in `int8_file` when it is chosen, and is not made without a place for it.
+) -> FileMeasurement:
+    """Find out what a row of the file is, and measure every kind of engine on it (or the kind `only`).
+
+    With `limits` (the fields of a Tolerance), lossy engines are measured too, on `rows` where they are given. The copy
+    in int8 is written to `int8_file`, which stays where an engine that runs it is chosen; None: no copy is made.
 
     IntegrityError for a graph that onnxruntime does not take, InputError for one that is not served: no tensors, or
-    none that it can be tried on."""
+    none that it can be tried on.
+    """
     session = open_session(str(path), str(path), num_threads=1)
     signature = Signature(_tensor_specs(path, session.get_inputs()), _tensor_specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
@@ -113,26 +117,19 @@ def measure_file(
     bench = MeasuringSetup(
         path, reference, signature, probed, limits, compared, int8_file or path, why_no_int8, is_random
     )
-    table: list[dict[str, Any]] = []
-    seconds: dict[str, dict[int, float]] = {}
-    for kind in names:
-        row = _measure_kind(kind, bench, budget_s / len(names))
-        table.append({"kind": kind, **row})
-        if row["passes"]:
-            seconds[kind] = {int(size): s for size, s in row["seconds"].items()}
-    first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == REFERENCE else 1.0))
-    engines = choose_engines(seconds, first)
-    record: dict[str, Any] = {"signature": signature.to_dict(), "engines": engines, "tried": probed.to_dict()}
-    record |= {"table": table, "mixed": mixed}
+    table = tuple(_measure_kind(kind, bench, budget_s / len(names)) for kind in names)
+    engines = choose_measured(table, REFERENCE)
+    copy = None
     if int8_file is not None:
         if any(kind in INT8_KINDS for kind, _ in engines):
-            return record | {"int8": [str(int8_file), examine_file(int8_file).digest]}
-        int8_file.unlink(missing_ok=True)
-    return record
+            copy = str(int8_file), examine_file(int8_file).digest
+        else:
+            int8_file.unlink(missing_ok=True)
+    return FileMeasurement(signature, tuple(engines), probed, table, mixed, copy)
 
 
 def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: Arrays | None) -> str:
-    """Make the copy; the reason where there is none."""
+    """Write the graph in int8 to `out`. Returns the reason where there is none, else ""."""
     if out is None:
         return "there is no folder to keep it in"
     if rows is None and signature.rows == "joined":
@@ -146,7 +143,7 @@ def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: A
 
 
 def _tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """Of onnxruntime's description of inputs or outputs."""
+    """TensorSpecs of onnxruntime's inputs or outputs. InputError for a type that is not served, or none at all."""
     specs = []
     for entry in entries:
         dtype = DTYPES.get(entry.type.removeprefix("tensor(").removesuffix(")"))
@@ -167,25 +164,27 @@ def _tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str, Any]:
-    """Whether an engine gives the answers of the reference, and how long it takes for each size."""
+def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> EngineMeasurement:
+    """Compare an engine with the reference, and time its calls of each size where it passes."""
     signature, limits, sizes = bench.signature, bench.limits, bench.sizes()
     if kind in INT8_KINDS and bench.no_int8:
-        return {"passes": False, "says": bench.no_int8[:500]}
+        return EngineMeasurement(kind, passes=False, says=bench.no_int8[:500])
     try:
         engine = open_kind(kind, bench.int8 if kind in INT8_KINDS else bench.path, signature)
         answers = [
             (run_rows(bench.reference, signature, arrays), run_rows(engine, signature, arrays))
-            for arrays in bench.given(kind)
+            for arrays in bench.comparison_inputs(kind)
         ]
     except DeepseekError as error:
-        return {"passes": False, "says": error.message[:300]}
+        return EngineMeasurement(kind, passes=False, says=error.message[:300])
+    figures: dict[str, float | None] = {}
     if bench.is_random:
-        figures, passes = dict[str, Any](), True
+        passes = True
     elif kind in LOSSY_KINDS and limits is not None:
-        figures = compare_outputs(*answers[0])
-        passes = all(figures[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
-        passes = passes and figures["max_difference"] <= limits["max_difference"]
+        lossy = compare_outputs(*answers[0])
+        passes = all(lossy[name] >= limits[name] for name in ("min_cosine", "min_agreement"))
+        passes = passes and lossy["max_difference"] <= limits["max_difference"]
+        figures.update(lossy)
     else:
         differences = [
             relative_difference(array, actual[name]) for expected, actual in answers for name, array in expected.items()
@@ -204,10 +203,10 @@ def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> dict[str
             lambda arrays: run_rows(engine, signature, arrays), share_s, process_time,
         )  # fmt: skip
     engine.close()
-    return {"passes": passes, **figures, "seconds": seconds}
+    return EngineMeasurement(kind, passes, figures=figures, seconds=seconds)
 
 
-def compare_outputs(expected: Arrays, outputs: Arrays) -> dict[str, Any]:
+def compare_outputs(expected: Arrays, outputs: Arrays) -> dict[str, float]:
     """How far lossy answers are from the reference: least cosine of a row, largest difference of a number, share of
     rows whose largest number stands in the same place (equal rows, where they are no numbers)."""
     cosine, largest, agreement = 1.0, 0.0, 1.0
@@ -224,10 +223,10 @@ def compare_outputs(expected: Arrays, outputs: Arrays) -> dict[str, Any]:
     return {"min_cosine": cosine, "max_difference": largest, "min_agreement": agreement}
 
 
-def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:
+def _handle_request(request: JsonObject) -> JsonObject:
     rows, int8_file = request["rows"], request["int8_file"]
-    with use_limits_of(request):
-        return measure_file(
+    with use_limits_of(request.get("first_run")):
+        measured = measure_file(
             Path(request["path"]),
             limits=request["limits"],
             budget_s=request["budget_s"],
@@ -235,6 +234,7 @@ def _handle_request(request: Mapping[str, Any]) -> dict[str, Any]:
             rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
             int8_file=None if int8_file is None else Path(int8_file),
         )
+    return measured.to_dict()
 
 
 if __name__ == "__main__":

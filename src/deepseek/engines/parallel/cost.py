@@ -25,7 +25,7 @@ ACTIVATION_BYTES = 2  # between kernels, whatever the weights are; embedding and
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of each replica or, in `forecast`, of all of them."""
+    """The work that each replica does or, in `forecast`, all of them together."""
 
     batch: int  # sequences at once
     prompt: int  # tokens of each
@@ -101,7 +101,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class Forecast:
-    """One split. Times are for the whole batch at once; a token's is that in the middle of the generation."""
+    """The cost of one split. Times are for the whole batch at once; a token's is that in the middle of the
+    generation."""
 
     split: Split
     memory: Memory
@@ -119,9 +120,9 @@ def forecast(
 ) -> Forecast:
     """The cost of `job` on split.tp * split.pp * split.replicas devices of the fleet.
 
-    >>> from deepseek.engines.parallel.devices import parse
+    >>> from deepseek.engines.parallel.devices import parse_fleet
     >>> from deepseek.engines.parallel.shape import read_shape
-    >>> one = forecast(read_shape("llama-2-7b"), parse("A100"), Job(1, 5, 200, "bf16"), Split())
+    >>> one = forecast(read_shape("llama-2-7b"), parse_fleet("A100"), Job(1, 5, 200, "bf16"), Split())
     >>> round(one.tokens_per_s), round(one.memory.weights / 1e9, 1)  # gpt-fast measured 104.9
     (109, 13.5)
     """
@@ -175,7 +176,7 @@ class _CostModel:
         )  # fmt: skip
 
     def prefill(self) -> TimeParts:
-        """All prompts through all stages; micro-batches fill the pipeline."""
+        """Time of all prompts through all stages; micro-batches fill the pipeline."""
         job, pp = self.job, self.split.pp
         micro = min(pp, job.batch)
         part = -(-job.batch // micro)
@@ -187,7 +188,8 @@ class _CostModel:
         )
 
     def decode(self) -> TimeParts:
-        """One token for every sequence. With a full pipeline a round is as long as the way through all stages."""
+        """Time of one token for every sequence. With a full pipeline a round is as long as the way through all
+        stages."""
         job, pp = self.job, self.split.pp
         part = -(-job.batch // min(pp, job.batch))
         layer = self.layer(rows=part, keys=job.prompt + job.new / 2, sequences=part, is_prefill=False)
@@ -195,7 +197,7 @@ class _CostModel:
         return layer.times(self.stage_layers * pp).plus(self.head(part)).plus(TimeParts(pipeline_s=hops))
 
     def layer(self, *, rows: int, keys: float, sequences: int, is_prefill: bool) -> TimeParts:
-        """One layer over `rows` tokens of `sequences` sequences, each with so many keys to look at."""
+        """Time of one layer over `rows` tokens of `sequences` sequences, each with `keys` keys to attend to."""
         shape, job, tp = self.shape, self.job, self.split.tp
         device, efficiency = self.fleet.device, self.efficiency
         weights = shape.touched_parameters(rows) / shape.num_layers / tp
@@ -241,7 +243,7 @@ class _CostModel:
         return efficiency.link_latency_s + up_and_down_s + moved / (bandwidth * efficiency.link)
 
     def hop_s(self, rows: int) -> float:
-        """One message between neighbouring stages, each device to the one that holds the same share there."""
+        """Seconds of one message between neighboring stages, each device to the one that holds the same share there."""
         tp, pp, device, efficiency = self.split.tp, self.split.pp, self.fleet.device, self.efficiency
         if pp == 1:
             return 0.0

@@ -1,7 +1,7 @@
 """Accelerators as their data sheets have them, and the shares of a data sheet that real kernels reach.
 
-    fleet = parse("H100x8")     # eight H100 in one machine
-    fleet = parse("cpu")        # this machine, measured now
+    fleet = parse_fleet("H100x8")     # eight H100 in one machine
+    fleet = parse_fleet("cpu")        # this machine, measured now
 
 FLOP/s are dense ones: data sheets of NVIDIA since Ampere and of AMD print twice that, for sparse matrices.
 """
@@ -67,7 +67,7 @@ NETWORK_NOTE = "assumed: a port per device, of 200 Gbit/s beside A100 and L40S, 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What kernels reach, for every device and every model the same; no figure has a factor of its own."""
+    """The shares of a data sheet that kernels reach, the same for every device and model."""
 
     memory: float = 0.83  # share of the bandwidth
     compute: float = 0.70  # share of the FLOP/s
@@ -110,7 +110,7 @@ class Fleet:
 def parse_fleet(text: str) -> Fleet:
     """H100x8: the name of a device and how many. `cpu` is this machine, measured.
 
-    >>> parse("h100x8").count, parse("A100").device.name, str(parse("MI300Xx4"))
+    >>> parse_fleet("h100x8").count, parse_fleet("A100").device.name, str(parse_fleet("MI300Xx4"))
     (8, 'A100-80', 'MI300Xx4')
     """
     match = re.fullmatch(r"\s*([A-Za-z0-9-]+?)(?:[x*](\d{1,6}))?\s*", text)

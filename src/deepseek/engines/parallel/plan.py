@@ -1,6 +1,6 @@
 """Which split: every one that the devices allow, forecast, and the choice among those that fit.
 
-plan = choose(shape, parse("H100x8"), Job(batch=8, prompt=3840, new=256, dtype="fp8"))
+plan = choose_split(shape, parse_fleet("H100x8"), Job(batch=8, prompt=3840, new=256, dtype="fp8"))
 plan.best.split, plan.best.token_s, [(each.cost.split, each.why) for each in plan.others]
 """
 
@@ -23,7 +23,7 @@ MAX_TOKENS = 1 << 30
 
 @dataclass(frozen=True)
 class RejectedSplit:
-    """A split that was not taken."""
+    """A split that was not chosen, and why."""
 
     cost: Forecast
     why: str
@@ -31,7 +31,7 @@ class RejectedSplit:
 
 @dataclass(frozen=True)
 class Plan:
-    """The split that was taken, and the others with what they lost by."""
+    """The chosen split, and the others with what they lost by."""
 
     shape: DecoderShape
     fleet: Fleet
@@ -43,7 +43,7 @@ class Plan:
 
 
 def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "latency") -> Plan:
-    """The split of lowest token latency, or of most tokens per second, over all devices of the fleet.
+    """Choose the split of lowest token latency, or of most tokens per second, over all devices of the fleet.
 
     Raises InputError for a job that no split can run, and CheckError (exit code 3) where nothing fits, which says by
     how much and what would fit.
@@ -62,12 +62,12 @@ def choose_split(shape: DecoderShape, fleet: Fleet, job: Job, goal: str = "laten
 
 
 def possible_splits(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[Split]:
-    """Splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
+    """Yield the splits that use every device: tensors by a divisor of the heads, no more stages than layers, no replica
     without a sequence.
 
-    >>> from deepseek.engines.parallel.devices import parse
+    >>> from deepseek.engines.parallel.devices import parse_fleet
     >>> from deepseek.engines.parallel.shape import read_shape
-    >>> [str(each) for each in splits(read_shape("100b"), parse("H100x2"), Job(8, 100, 20, "fp8"))]
+    >>> [str(each) for each in possible_splits(read_shape("100b"), parse_fleet("H100x2"), Job(8, 100, 20, "fp8"))]
     ['TP 1 x PP 1 x 2 replicas', 'TP 1 x PP 2', 'TP 2 x PP 1']
     """
     for tp in _divisors(fleet.count):
@@ -117,7 +117,7 @@ def _choose_best(fitting: list[Forecast], goal: str) -> Forecast:
 
 
 def _rejection_reason(cost: Forecast, best: Forecast, goal: str) -> str:
-    """What a split lost by, and the largest thing that it spends more on."""
+    """Why a split was not chosen: what it lost by, and the largest thing that it spends more on."""
     if not cost.memory.fits:
         return f"does not fit: {size(cost.memory.total - cost.memory.usable)} over on a device"
     if goal == "throughput":
@@ -148,7 +148,7 @@ def _raise_nothing_fits(shape: DecoderShape, fleet: Fleet, job: Job, least: Fore
 
 
 def _remedies(shape: DecoderShape, fleet: Fleet, job: Job) -> Iterator[str]:
-    """Single changes that would fit."""
+    """Yield single changes of the job or the fleet that would fit."""
     count = fleet.count
     while count < MAX_DEVICES:
         count = 2 * count

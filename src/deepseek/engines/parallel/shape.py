@@ -10,11 +10,11 @@ counted as what they hold and read. Nothing is imported and no weight is opened.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MalformedError, MissingError
 from deepseek.plugins import did_you_mean
 
@@ -69,12 +69,12 @@ class DecoderShape:
 
     @property
     def layer_parameters(self) -> int:
-        """Of all layers."""
+        """Parameters of all layers."""
         return self._with_experts(self.num_experts)
 
     @property
     def active_layer_parameters(self) -> int:
-        """Of all layers, those that one token is multiplied with."""
+        """Parameters of all layers that one token is multiplied with."""
         return self.touched_parameters(1)
 
     @property
@@ -94,7 +94,7 @@ class DecoderShape:
         return self._with_experts(self.num_experts * (1 - left_alone))
 
     def _with_experts(self, num_experts: float) -> int:
-        """Of all layers, with so many experts in each that has some."""
+        """Parameters of all layers, with `num_experts` experts in each layer that has some."""
         sparse = self.num_layers - self.num_dense_layers
         sparse_layer = self.mlp_parameters + round(num_experts * self.expert_parameters)
         dense = self.num_dense_layers * self.dense_mlp_parameters
@@ -134,7 +134,7 @@ def read_shape(model: str | Path) -> DecoderShape:
     return shape_from_config(config, name if name.isprintable() else repr(name))
 
 
-def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
+def shape_from_config(config: JsonObject, name: str) -> DecoderShape:
     """The shape of a Hugging Face configuration.
 
     >>> shape_from_config(BUILT_IN_CONFIGS["llama-2-70b"], "llama").num_parameters
@@ -180,9 +180,9 @@ def shape_from_config(config: Mapping[str, Any], name: str) -> DecoderShape:
 
 @dataclass(frozen=True)
 class _ConfigReader:
-    """Counts in a configuration that anybody may have written."""
+    """Reads counts out of a configuration that anybody may have written."""
 
-    config: Mapping[str, Any]
+    config: JsonObject
     name: str
 
     def count(self, *names: str, default: int | None = None) -> int:
@@ -206,7 +206,7 @@ class _ConfigReader:
         return default
 
 
-def _check_decoder(kind: str, config: Mapping[str, Any], name: str) -> None:
+def _check_decoder(kind: str, config: JsonObject, name: str) -> None:
     if kind in ENCODER_FAMILIES or config.get("is_encoder_decoder"):
         raise InputError(
             f"{name} is {kind or 'an encoder'}, which gives no token after token",
@@ -216,7 +216,7 @@ def _check_decoder(kind: str, config: Mapping[str, Any], name: str) -> None:
 
 
 def _num_kv_heads(fields: _ConfigReader, kind: str, heads: int) -> int:
-    """Heads of keys and values. Falcon says it in its own way."""
+    """The number of key and value heads. Falcon states it in fields of its own."""
     if fields.config.get("multi_query") is True and not fields.config.get("new_decoder_architecture"):
         return 1
     kv_heads = fields.count("num_key_value_heads", "num_kv_heads", "n_head_kv", default=heads)
@@ -249,14 +249,14 @@ def _attention_sizes(
 
 def _llama_config(
     layers: int, hidden: int, heads: int, kv_heads: int, width: int, vocab: int, **more: Any
-) -> dict[str, Any]:
+) -> JsonObject:
     return {
         "model_type": "llama", "num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": heads,
         "num_key_value_heads": kv_heads, "intermediate_size": width, "vocab_size": vocab, **more,
     }  # fmt: skip
 
 
-def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dict[str, Any]:
+def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> JsonObject:
     return {
         "model_type": "gpt2", "n_layer": layers, "n_embd": hidden, "n_head": heads, "vocab_size": vocab,
         "n_positions": 2048,
@@ -264,7 +264,7 @@ def _gpt_config(layers: int, hidden: int, heads: int, vocab: int = 51200) -> dic
 
 
 #: Shapes by name: the widths of published models, and a dense decoder of a hundred billion parameters.
-BUILT_IN_CONFIGS: dict[str, dict[str, Any]] = {
+BUILT_IN_CONFIGS: dict[str, JsonObject] = {
     "100b": _llama_config(90, 9216, 72, 8, 32256, 128256, max_position_embeddings=131072),
     "llama-2-7b": _llama_config(32, 4096, 32, 32, 11008, 32000, max_position_embeddings=4096),
     "llama-2-70b": _llama_config(80, 8192, 64, 8, 28672, 32000, max_position_embeddings=4096),

@@ -1,1 +1,1 @@
-"""An engine in a process of its own, and the frames in which it is asked and answers."""
+"""An engine in a process of its own, and the frames of its requests and responses."""

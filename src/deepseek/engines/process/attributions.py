@@ -1,11 +1,11 @@
-"""Explanations as arrays, as an engine process is asked for them and answers.
+"""Explanations as arrays, as the requests and responses of an engine process hold them.
 
     explain_rows(explainer, labels, {"features", "targets"})  ->  {"values", "base_value", "output", "about", "parts"}
     unpack_rows(arrays)       ->  for each row the attribution that holds it, and its row there
 
-`features` are (N, F); rows of several modalities come as data.sent packs them, texts as pack_texts() does. `targets`
-(N,) are places in `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal for all rows
-of a target; `parts`, of texts alone, what their tokens and sentences add, as JSON.
+`features` are (N, F); rows of several modalities come as data.samples.requests packs them, texts as pack_texts() does.
+`targets` (N,) are indices of `labels`, -1 for what an explainer takes by itself; `about` is in each row what is equal
+for all rows of a target; `parts`, of texts alone, what their tokens and sentences add, as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RowAttributions = Sequence[tuple[Attribution, int]]
 
 
 def explain_rows(explainer: Explainer, labels: Sequence[str], arrays: Arrays) -> Arrays:
-    """Explain each row for its own target; rows of one target go together."""
+    """Explain each row for its own target, as packed arrays; rows of one target go together."""
     unpack = getattr(explainer, "unpack", None)  # of rows whose files are not decoded yet
     features, targets = arrays["features"] if unpack is None else unpack(arrays), arrays["targets"]
     order, parts = [], []
@@ -50,7 +50,7 @@ def _pack_attribution(attribution: Attribution) -> Arrays:
 
 
 def unpack_rows(arrays: Arrays) -> RowAttributions:
-    """The attributions of explained rows."""
+    """For each explained row, the attribution that holds it and its row there."""
     by_row: dict[int, tuple[Attribution, int]] = {}
     about = arrays["about"]
     for text in dict.fromkeys(about.tolist()):
@@ -64,7 +64,7 @@ def unpack_rows(arrays: Arrays) -> RowAttributions:
 
 
 def pack_texts(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Texts as arrays."""
+    """Pack texts into arrays: their sizes in bytes, and the bytes."""
     data = [text.encode() for text in texts]
     return {
         "sizes": np.array([len(encoded) for encoded in data], np.int64),

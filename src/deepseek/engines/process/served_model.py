@@ -6,9 +6,9 @@ open_model({"path": "loans", "digest": "sha256:..."}).run({"features": features}
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.execution_mode import available_modes, limit_torch_threads
 from deepseek.engines.first_run import use_limits_of
 from deepseek.engines.tabular.runtime import Runtime
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 MAX_WARM_UP_ROWS = 4_096  # calls of more rows are rare, and warming up with them would take long
 
 
+class ModelSpec(TypedDict):
+    """A model for an engine process to open, as the message of a front end holds it."""
+
+    kind: str  # one of _OPENERS
+    path: str
+    digest: str
+    first_run: NotRequired[Mapping[str, float]]  # FirstRunLimits.to_dict()
+    lossy: NotRequired[JsonObject]  # of a table: LossyEngines.to_dict()
+    options: NotRequired[JsonObject]  # of a text model: TextEngine.from_options()
+
+
 class ServedModel(Protocol):
     """What an engine process needs of a model."""
 
@@ -30,16 +41,16 @@ class ServedModel(Protocol):
 
 
 class ServedTable:
-    """Prepared features (N, F) to outputs: chances (N, C) or values (N, 1)."""
+    """A bundle of a table: prepared features (N, F) to "output", probabilities (N, C) or values (N, 1)."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> ServedTable:
+    def open(cls, spec: ModelSpec) -> ServedTable:
         """IntegrityError when the folder no longer holds the bundle that the front end has opened."""
-        runtime = Runtime.from_spec(spec)
-        check_digest(runtime, spec)
+        runtime = Runtime.from_spec(spec["path"], spec.get("lossy"))
+        check_digest(runtime, spec["path"], spec["digest"])
         if any(kind.startswith("torch") for kind in runtime.kinds) and available_modes():
             limit_torch_threads()
         # No request shall wait until an engine for many rows is opened, too.
@@ -56,55 +67,56 @@ class ServedTable:
 
 
 class ServedSamples:
-    """Rows as data.sent packs them to outputs, and why single ones have none: files are decoded here."""
+    """A bundle of several modalities: packed rows (data/samples/requests.py), decoded here, to "output" (N, C) and the
+    "faults" (N,) of those that have none."""
 
     def __init__(self, runtime: MultimodalRuntime) -> None:
-        self.run = runtime.score_sent
+        self.run = runtime.score_packed
         self.close = runtime.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> ServedSamples:
+    def open(cls, spec: ModelSpec) -> ServedSamples:
         """IntegrityError as for a table's bundle."""
         from deepseek.engines.multimodal.runtime import MultimodalRuntime
 
         runtime = MultimodalRuntime.open(spec["path"])
-        check_digest(runtime, spec)
+        check_digest(runtime, spec["path"], spec["digest"])
         return cls(runtime)
 
 
-def check_digest(runtime: Runtime | MultimodalRuntime, spec: Mapping[str, Any]) -> None:
+def check_digest(runtime: Runtime | MultimodalRuntime, path: str, digest: str) -> None:
     """IntegrityError when it is not the bundle that the front end has opened."""
-    if runtime.manifest.digest != spec["digest"]:
+    if runtime.manifest.digest != digest:
         raise IntegrityError(
-            f"{spec['path']} now holds another bundle than the one that is served",
-            expected=spec["digest"],
+            f"{path} now holds another bundle than the one that is served",
+            expected=digest,
             fix="load the model again, so that the new bundle takes the place of the old one",
         )
 
 
 class ServedText:
-    """Padded token ids to embeddings (N, D) or logits."""
+    """A text model: padded token ids to embeddings (N, D) or logits."""
 
     def __init__(self, engine: TextEngine) -> None:
         self.run = engine.run
         self.close = engine.close
 
     @classmethod
-    def open(cls, spec: Mapping[str, Any]) -> ServedText:
-        """As it stands in the folder, which the front end has checked before."""
+    def open(cls, spec: ModelSpec) -> ServedText:
+        """Open the folder as it stands; the front end has checked it before."""
         from deepseek.engines.text import TextEngine
 
         return cls(TextEngine.from_options(spec["path"], spec["options"]))
 
 
-def open_onnx(spec: Mapping[str, Any]) -> ServedModel:
-    """The graph of an ONNX file: named tensors to named tensors."""
+def open_onnx(spec: Any) -> ServedModel:
+    """Open the graph of an ONNX file, which computes named tensors from named tensors."""
     from deepseek.engines.onnx_file import GraphEngines
 
     return GraphEngines.open(spec)
 
 
-_OPENERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
+_OPENERS: Mapping[str, Callable[[ModelSpec], ServedModel]] = {
     "bundle": ServedTable.open,
     "samples": ServedSamples.open,
     "text": ServedText.open,
@@ -112,7 +124,7 @@ _OPENERS: Mapping[str, Callable[[Mapping[str, Any]], ServedModel]] = {
 }
 
 
-def open_model(spec: Mapping[str, Any]) -> ServedModel:
-    """The model that a front end describes. Errors are those of opening it."""
-    with use_limits_of(spec):
+def open_model(spec: ModelSpec) -> ServedModel:
+    """Open the model that a front end describes. Errors are those of opening it."""
+    with use_limits_of(spec.get("first_run")):
         return _OPENERS[spec["kind"]](spec)

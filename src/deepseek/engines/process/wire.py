@@ -1,6 +1,6 @@
 """Frames between a front end and an engine process: a head in MessagePack, then the bytes of the arrays.
 
-    socket.sendall(pack(RequestHead(7, "run", "loans"), {"features": features}))
+    socket.sendall(pack_frame((7, "run", "loans", {}), {"features": features}))
     frames.feed(data)  ->  [(head, arrays), ...]
 
 A frame is 16 bytes (length of the head, of the head with its padding, of the arrays with theirs, little-endian), the
@@ -18,21 +18,21 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 
 _LENGTHS = struct.Struct("<IIQ")
 ALIGNMENT = 16  # as the contents of a bytes object are
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
-#: number of the question, what is asked ("open", "run", "close"), of which model, arrays, and what else belongs to it
-RequestHead = tuple[int, str, str, dict[str, Any]]
-#: number of the question, seconds that it took, {} or what went wrong, arrays, and what else belongs to it
-ResponseHead = tuple[int, float, dict[str, str], dict[str, Any]]
+#: Number of the request, action ("open", "run" or "close"), name of the model, and for "open" the model's spec.
+RequestHead = tuple[int, str, str, JsonObject]
+#: Number of the request, seconds that it took, {} or the fields of the error, and {}.
+ResponseHead = tuple[int, float, dict[str, str], JsonObject]
 
 
 def pack_frame(head: RequestHead | ResponseHead, arrays: Arrays) -> bytes:
-    """One frame.
+    """The bytes of one frame.
 
     >>> frames = FrameReader()
     >>> list(frames.feed(pack_frame((7, "run", "loans", {}), {"x": np.ones((1, 2), np.float32)})))
@@ -51,24 +51,24 @@ def _pad(data: bytes) -> bytes:
 
 
 class FrameReader:
-    """Bytes as they come, to whole frames."""
+    """Splits the bytes that arrive into whole frames."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
-        self._wanted = _LENGTHS.size  # bytes of the frame that begins in `_held`, as far as they are known
+        self._buffer = bytearray()
+        self._needed_bytes = _LENGTHS.size  # bytes of the frame that begins in `_buffer`, as far as they are known
 
     def feed(self, data: bytes) -> Iterator[tuple[Any, Arrays]]:
-        """Heads and arrays of the frames that are whole now. The arrays may be written to by nobody."""
-        buffer = self._held
+        """Yield head and arrays of each frame that is whole now. The arrays are read-only."""
+        buffer = self._buffer
         buffer += data
-        while len(buffer) >= self._wanted:
+        while len(buffer) >= self._needed_bytes:
             head_bytes, padded_bytes, array_bytes = _LENGTHS.unpack_from(buffer)
-            self._wanted = _LENGTHS.size + padded_bytes + array_bytes
-            if len(buffer) < self._wanted:
+            self._needed_bytes = _LENGTHS.size + padded_bytes + array_bytes
+            if len(buffer) < self._needed_bytes:
                 return
-            frame = bytes(buffer[: self._wanted])
-            del buffer[: self._wanted]
-            self._wanted = _LENGTHS.size
+            frame = bytes(buffer[: self._needed_bytes])
+            del buffer[: self._needed_bytes]
+            self._needed_bytes = _LENGTHS.size
             yield _unpack_frame(frame, head_bytes, padded_bytes)
 
 

@@ -1,4 +1,4 @@
-"""How an engine process answers a front end: it opens models, and computes one question after the other.
+"""The main loop of an engine process: it opens models for a front end, and computes one request after the other.
 
     answer(open_model)          the main function of such a process; what it can open is what is given to it
 
@@ -14,11 +14,11 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.lifetime import end_with_parent
 from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.process.served_model import ServedModel
@@ -26,7 +26,7 @@ from deepseek.engines.process.wire import FrameReader, pack_frame
 from deepseek.errors import DeepseekError
 
 RECEIVE_BYTES = 1 << 16  # of a larger one the memory would be asked for, and given back, each time
-OpenModel = Callable[[Mapping[str, Any]], ServedModel]
+OpenModel = Callable[[Any], ServedModel]  # of a ModelSpec, or what else the front end sends
 
 
 class LoadedModels:
@@ -36,12 +36,12 @@ class LoadedModels:
         self._open_model = open_model
         self._models: dict[str, ServedModel] = {}
 
-    def answer(self, what: str, model: str, more: dict[str, Any], arrays: Arrays) -> Arrays:
-        """Do what is asked. What goes wrong is raised."""
+    def answer(self, what: str, model: str, spec: JsonObject, arrays: Arrays) -> Arrays:
+        """Carry out one request: "open" a model as `spec` says, "run" arrays through it, or "close" it."""
         if what == "run":
             return self._models[model].run(arrays)
         if what == "open":
-            opened = self._open_model(more)
+            opened = self._open_model(spec)
             self._close(model)
             self._models[model] = opened
         elif what == "close":
@@ -58,14 +58,14 @@ class LoadedModels:
 
 
 def serve_connection(connection: socket.socket, open_model: OpenModel) -> None:
-    """Answer until the other end is gone."""
+    """Answer the requests of a front end until the other end is gone."""
     engines = LoadedModels(open_model)
-    for (number, what, model, more), arrays in _receive_requests(connection):
+    for (number, what, model, spec), arrays in _receive_requests(connection):
         started_s = perf_counter()
         outputs: Arrays = {}
         error_fields: dict[str, str] = {}
         try:
-            outputs = engines.answer(what, model, more, arrays)
+            outputs = engines.answer(what, model, spec, arrays)
         except DeepseekError as error:
             error_fields = error.to_dict() | {"kind": type(error).__name__}
         except Exception as error:  # noqa: BLE001  (an engine's own errors have no common class; the front end reports)
@@ -80,7 +80,8 @@ def _receive_requests(connection: socket.socket) -> Iterator[tuple[Any, Arrays]]
 
 
 def run_worker(open_model: OpenModel) -> None:
-    """Until the front end is gone. The arguments of the process: the descriptor of its socket, the front end's pid."""
+    """Run an engine process until the front end is gone. Its arguments: the descriptor of its socket, the front end's
+    pid."""
     end_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -113,7 +113,7 @@ def _tree_fields(
 def _renumber_siblings(
     left: NDArray[np.int32], right: NDArray[np.int32], inner: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Each node's new place, and the place of each inner node's left child.
+    """Number nodes as xgboost does: each node's new index, and the index of each inner node's left child.
 
     xgboost finds a right child beside the left one (left + 1) without reading its number. So the j-th inner node's
     children go to 2j + 1 and 2j + 2; they stay behind their parent.

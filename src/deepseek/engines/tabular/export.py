@@ -131,12 +131,12 @@ def _add_calibration(graph: OnnxGraphBuilder, model: Model, margin: str) -> str:
     if model.task == "multiclass":
         return _add_smoothing(graph, graph.add("Softmax", z, axis=1), model.smoothing, len(model.labels))
     positive = graph.add("Sigmoid", z)
-    chances = graph.add("Concat", graph.add("Sub", graph.constant(1.0), positive), positive, axis=1)
-    return _add_smoothing(graph, chances, model.smoothing, len(model.labels))
+    probabilities = graph.add("Concat", graph.add("Sub", graph.constant(1.0), positive), positive, axis=1)
+    return _add_smoothing(graph, probabilities, model.smoothing, len(model.labels))
 
 
-def _add_smoothing(graph: OnnxGraphBuilder, chances: str, smoothing: float, num_classes: int) -> str:
+def _add_smoothing(graph: OnnxGraphBuilder, probabilities: str, smoothing: float, num_classes: int) -> str:
     """nn.model.smoothed."""
     if smoothing == 0:
-        return chances
-    return graph.add("Add", _add_scale(graph, chances, 1 - num_classes * smoothing), graph.constant(smoothing))
+        return probabilities
+    return graph.add("Add", _add_scale(graph, probabilities, 1 - num_classes * smoothing), graph.constant(smoothing))

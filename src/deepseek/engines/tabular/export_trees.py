@@ -115,7 +115,7 @@ def _add_regressor(graph: OnnxGraphBuilder, inputs: str, table: TreeTable) -> st
 def _sparse_leaves(
     table: TreeTable, leaf_nodes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Node, margin and value of every entry that is not zero; a leaf of zeros keeps its first."""
+    """Node, margin and value of every leaf entry that is not zero; a leaf of zeros keeps its first."""
     values = table.leaves[table.left[leaf_nodes]]
     keep = values != 0
     keep[~keep.any(axis=1), 0] = True

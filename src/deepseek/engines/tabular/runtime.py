@@ -25,10 +25,11 @@ from deepseek.bundle import Bundle, EngineEntry, Input, Manifest, open_bundle
 from deepseek.bundle.agreement import DECISION, EXAMPLE, PREPROCESS, SAMPLES
 from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
-from deepseek.contracts import Batch, Engine, Flag, Float32, Prediction, Record, Scores, Task
+from deepseek.contracts import Batch, Engine, Flag, Float32, JsonObject, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
 from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
+from deepseek.engines.measuring import LossyEngines
 from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_file, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.nn.model import Model
@@ -41,7 +42,7 @@ class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
 
     def __init__(
-        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, gated: Mapping[str, Any] | None = None
+        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, lossy: LossyEngines | None = None
     ) -> None:
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
@@ -60,35 +61,37 @@ class Runtime:
         check_inputs(self.manifest, self.preprocessor.inputs(), PREPROCESS)
         _check_engines(self.manifest.engines)
         self._num_features = len(self.preprocessor.feature_names)
+        int8 = None if lossy is None else lossy.int8
         self._source = Source(
             load_model=lambda: self.model,
             load_graph=lambda: bundle.read("model.onnx"),
             num_features=self._num_features,
             num_threads=num_threads,
-            load_int8=None if not gated or gated["int8"] is None else lambda: _read_int8(*gated["int8"]),
+            load_int8=None if int8 is None else lambda: _read_int8(*int8),
             num_outputs=max(1, len(self.manifest.labels)),
         )
-        #: What the gate has let pass on this machine instead of the bundle's own choice: gated.Gated.to_spec().
-        self.gated = dict(gated or {})
+        self.lossy = lossy  # what was chosen on this machine instead of the bundle's own engines
         self._decision = Decision.from_bytes(
             bundle.read(DECISION), task=cast("Task", self.manifest.task), labels=tuple(self.manifest.labels)
         )
         # A bundle without a graph, made of a model of another library, names the one engine that it runs in.
         entries = self.manifest.engines
         named = [entry.kind for entry in entries if entry.from_rows <= 1]
-        self._first = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
-        self._engines: dict[str, Engine] = {} if lazy else {self._first: open_engine(self._first, self._source)}
+        self._first_kind = named[0] if named and REFERENCE not in {entry.kind for entry in entries} else REFERENCE
+        self._engines: dict[str, Engine] = (
+            {} if lazy else {self._first_kind: open_engine(self._first_kind, self._source)}
+        )
         # (first number of rows, kind), the largest first
         choices = [(entry.from_rows, entry.kind) for entry in entries]
-        if gated:
-            choices = [(int(size), str(kind)) for kind, size in gated["engines"]]
+        if lossy is not None:
+            choices = [(size, kind) for kind, size in lossy.engines]
         self._choices = sorted(choices, reverse=True)
         self._opening = threading.Lock()
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> Runtime:
-        """What a front end describes to another process."""
-        return cls(open_bundle(Path(spec["path"])), gated=spec.get("gated"))
+    def from_spec(cls, path: str, lossy: JsonObject | None = None) -> Runtime:
+        """In an engine process: the bundle at `path`, with the engines that the front end has chosen (LossyEngines)."""
+        return cls(open_bundle(path), lossy=None if lossy is None else LossyEngines.from_dict(lossy))
 
     @property
     def sizes(self) -> list[int]:
@@ -98,12 +101,12 @@ class Runtime:
     @property
     def kinds(self) -> set[str]:
         """Of the engines that it may open."""
-        return {self._first, *(kind for _, kind in self._choices)}
+        return {self._first_kind, *(kind for _, kind in self._choices)}
 
     @property
     def reference(self) -> str:
         """The kind of the engine that runs without a choice."""
-        return self._first
+        return self._first_kind
 
     def source(self, load_int8: Callable[[], bytes] | None = None) -> Source:
         """Where its engines take what they need."""
@@ -146,7 +149,7 @@ class Runtime:
     def _check_graph(self, model: Model) -> None:
         """IntegrityError when the graph and the arrays are those of two models: then the number of rows of a call would
         decide what is answered, and explanations would speak of another model."""
-        if self._first != REFERENCE or not self.bundle.has(EXAMPLE):
+        if self._first_kind != REFERENCE or not self.bundle.has(EXAMPLE):
             return
         features = self.prepare([self.example]).features
         engine = self._engines.get(REFERENCE) or self._open(REFERENCE)
@@ -184,7 +187,7 @@ class Runtime:
         return output
 
     def decide(self, scores: Scores, flags: Sequence[Flag] = ()) -> Prediction:
-        """Labels by threshold, costs or the largest chance; values with their interval."""
+        """Labels by threshold, costs or the largest probability; values with their interval."""
         return self._decision.apply(scores.output, flags)
 
     def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
@@ -226,23 +229,23 @@ class Runtime:
         return self.prepare_table(read_table(data))
 
     def _engine(self, num_rows: int) -> Engine:
-        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first)
+        kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first_kind)
         return self._engines.get(kind) or self._open(kind)
 
     def _open(self, kind: str) -> Engine:
         """An engine, once. Where a second one or its library is not installed, the first one does its work."""
         with self._opening:
-            if self._first not in self._engines:
-                self._engines[self._first] = open_engine(self._first, self._source)
+            if self._first_kind not in self._engines:
+                self._engines[self._first_kind] = open_engine(self._first_kind, self._source)
             if kind not in self._engines:
                 try:
                     self._engines[kind] = open_engine(kind, self._source)
                 except (ExtraError, MissingError):
-                    self._engines[kind] = self._engines[self._first]
+                    self._engines[kind] = self._engines[self._first_kind]
             return self._engines[kind]
 
 
-def read_example(bundle: Bundle, files: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+def read_example(bundle: Bundle, files: Record = MappingProxyType({})) -> Record:
     """The typical record in a bundle, with the values of the columns in `files`, which it holds none of. IntegrityError
     when one of the inputs has no value then."""
     record = parse_json_object(bundle.read(EXAMPLE), EXAMPLE, finite=False) | dict(files)

@@ -1,6 +1,6 @@
 """The engine for perceptrons in torch, for machines that have it: each part a small module made from its arrays.
 
-    open_engine("torch-compile", source)        # a kind for each way of engines/execution_mode.py
+    open_engine("torch-compile", source)        # a kind for each mode of engines/execution_mode.py
 
 Linear parts run in numpy, tree parts are not supported.
 """
@@ -85,19 +85,19 @@ class TorchEngine:
     kind = "torch"
 
     def __init__(self, model: Model, *, num_features: int = 0) -> None:
-        self._model, self._way = model, find_mode(self.kind)
+        self._model, self._mode = model, find_mode(self.kind)
         self._modules: dict[int, PerceptronModule] = {
-            index: PerceptronModule(part.weights).eval().to(self._way.device)
+            index: PerceptronModule(part.weights).eval().to(self._mode.device)
             for index, part in enumerate(model.parts)
             if isinstance(part.weights, Perceptron)
         }
-        self._many: dict[int, Callable[[Tensor], Tensor]] = dict(self._modules)  # what computes two rows or more
-        if self._way.compiled:
+        self._batch_calls: dict[int, Callable[[Tensor], Tensor]] = dict(self._modules)  # what computes two rows or more
+        if self._mode.compiled:
             # two numbers of rows that differ, so that one program holds for all; of one row it would be another
             def examples() -> list[tuple[Tensor]]:
-                return [(torch.zeros(rows, num_features, device=self._way.device),) for rows in (3, 5)]
+                return [(torch.zeros(rows, num_features, device=self._mode.device),) for rows in (3, 5)]
 
-            self._many = {index: compile_module(module, examples) for index, module in self._modules.items()}
+            self._batch_calls = {index: compile_module(module, examples) for index, module in self._modules.items()}
 
     @classmethod
     def open(cls, source: Source) -> Engine:
@@ -113,22 +113,22 @@ class TorchEngine:
     @torch.inference_mode()
     def score(self, features: Float32) -> Scores:
         """Scores for prepared features (N, F)."""
-        rows = torch.as_tensor(features).to(self._way.device)
+        rows = torch.as_tensor(features).to(self._mode.device)
         raw = {index: self._raw(index, rows, features) for index in range(len(self._model.parts))}
         return combine(self._model, raw)
 
     def _raw(self, index: int, rows: Tensor, features: Float32) -> Float64:
         if index not in self._modules:
             return self._model.parts[index].weights.margin(features)
-        call = self._many[index] if len(rows) > 1 else self._modules[index]
-        narrow = torch.autocast(self._way.device, torch.bfloat16) if self._way.bf16 else contextlib.nullcontext()
+        call = self._batch_calls[index] if len(rows) > 1 else self._modules[index]
+        narrow = torch.autocast(self._mode.device, torch.bfloat16) if self._mode.bf16 else contextlib.nullcontext()
         with narrow:
             raw: Float32 = call(rows).float().cpu().numpy()
         return raw.astype(np.float64)
 
     def close(self) -> None:
         """Let the modules go."""
-        self._modules, self._many = {}, {}
+        self._modules, self._batch_calls = {}, {}
 
 
 class CompiledTorchEngine(TorchEngine):

@@ -5,7 +5,7 @@ Timings differ from run to run, so the result stays outside a bundle's digest; e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from time import perf_counter, thread_time
@@ -16,7 +16,7 @@ import numpy as np
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32, JsonObject
 from deepseek.engines.execution_mode import COMPILE_FACTOR
-from deepseek.engines.measuring import lower_quartile_s
+from deepseek.engines.measuring import EngineMeasurement, lower_quartile_s
 from deepseek.engines.parity import EngineParity, ParityReport, check_engine
 from deepseek.engines.registry import LATE_KINDS, REFERENCE, Source, engine_file, open_engine
 
@@ -76,8 +76,17 @@ def _tune_late_kinds(
     return parity_by_kind
 
 
+def choose_measured(table: Sequence[EngineMeasurement], reference: str) -> list[tuple[str, int]]:
+    """choose_engines() among those of `table` that pass, beginning with the fastest for one row; the `reference` stays
+    the first where no other is clearly faster."""
+    seconds = {row.kind: row.seconds for row in table if row.passes}
+    first = min(seconds, key=lambda kind: seconds[kind][1] / (MIN_SPEEDUP if kind == reference else 1.0))
+    return choose_engines(seconds, first)
+
+
 def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFERENCE) -> list[tuple[str, int]]:
-    """(kind, first number of rows), the engine `first` from one row on."""
+    """Pairs (kind, first number of rows), beginning with the engine `first` for one row: another takes over where it is
+    MIN_SPEEDUP times faster."""
     chosen = [(first, 1)]
     for size in sorted(seconds[first]):
         now = chosen[-1][0]
@@ -108,7 +117,7 @@ def measure_engine(kind: str, source: Source, features: Float32, budget_s: float
 def _tiled_window(features: Float32, number: int, *, size: int) -> Float32:
     """The `number`-th `size` rows of `features`, which begin again at their end.
 
-    >>> _window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()
+    >>> _tiled_window(np.arange(5, dtype=np.float32)[:, None], 1, size=3)[:, 0].tolist()
     [3.0, 4.0, 0.0]
     """
     return features[np.arange(number * size, (number + 1) * size) % len(features)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import IntegrityError
 
 MAX_DEPTH = 32
@@ -28,108 +29,108 @@ def read_ubjson(data: bytes) -> Any:
     {'a': 7, 'b': array([1.], dtype=float32)}
     """
     reader = _Reader(data)
-    value = reader.value(0)
-    if reader.at != len(data):
-        raise _malformed_error("bytes follow the model", reader.at)
+    value = reader.read_value(0)
+    if reader.offset != len(data):
+        raise _malformed_error("bytes follow the model", reader.offset)
     return value
 
 
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.at = 0
+        self.offset = 0
 
-    def value(self, depth: int) -> Any:
-        return self._of(self._take(1), depth)
+    def read_value(self, depth: int) -> Any:
+        return self._read_marked(self._read_bytes(1), depth)
 
-    def _of(self, mark: bytes, depth: int) -> Any:
+    def _read_marked(self, mark: bytes, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise _malformed_error(f"it is more than {MAX_DEPTH} levels deep", self.at)
+            raise _malformed_error(f"it is more than {MAX_DEPTH} levels deep", self.offset)
         if mark in _NUMBER_FORMATS:
             form = _NUMBER_FORMATS[mark]
-            return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+            return struct.unpack(form, self._read_bytes(struct.calcsize(form)))[0]
         if mark == b"S":
-            return self._text()
+            return self._read_text()
         if mark == b"[":
-            return self._list(depth + 1)
+            return self._read_list(depth + 1)
         if mark == b"{":
-            return self._object(depth + 1)
+            return self._read_object(depth + 1)
         if mark in _CONSTANTS:
             return _CONSTANTS[mark]
-        raise _malformed_error(f"{mark!r} begins no value", self.at - 1)
+        raise _malformed_error(f"{mark!r} begins no value", self.offset - 1)
 
-    def _list(self, depth: int) -> Any:
-        mark, count = self._head()
+    def _read_list(self, depth: int) -> Any:
+        mark, count = self._read_header()
         if mark is not None:
-            return self._numbers(mark, count)
+            return self._read_numbers(mark, count)
         values: list[Any] = []
-        while (len(values) < count) if count is not None else self._more(b"]"):
-            values.append(self.value(depth))
+        while (len(values) < count) if count is not None else self._has_more(b"]"):
+            values.append(self.read_value(depth))
         return values
 
-    def _object(self, depth: int) -> dict[str, Any]:
-        mark, count = self._head()
-        members: dict[str, Any] = {}
+    def _read_object(self, depth: int) -> JsonObject:
+        mark, count = self._read_header()
+        members: JsonObject = {}
         num_read = 0
-        while (num_read < count) if count is not None else self._more(b"}"):
-            key = self._text()
-            members[key] = self.value(depth) if mark is None else self._of(mark, depth)
+        while (num_read < count) if count is not None else self._has_more(b"}"):
+            key = self._read_text()
+            members[key] = self.read_value(depth) if mark is None else self._read_marked(mark, depth)
             num_read += 1
         return members
 
-    def _head(self) -> tuple[bytes | None, int | None]:
+    def _read_header(self) -> tuple[bytes | None, int | None]:
         """The type that all values have, and their number, where a container states them."""
         mark = None
-        if self._next(b"$"):
-            mark = self._take(1)
-        if self._next(b"#"):
-            count = self._length()
-            if count > len(self._data) - self.at:  # each takes a byte at the least
-                raise _malformed_error(f"a list of {count} does not fit into the file", self.at)
+        if self._skip(b"$"):
+            mark = self._read_bytes(1)
+        if self._skip(b"#"):
+            count = self._read_length()
+            if count > len(self._data) - self.offset:  # each takes a byte at the least
+                raise _malformed_error(f"a list of {count} does not fit into the file", self.offset)
             return mark, count
         if mark is not None:
-            raise _malformed_error("a list states a type and no number", self.at)
+            raise _malformed_error("a list states a type and no number", self.offset)
         return None, None
 
-    def _numbers(self, mark: bytes, count: int | None) -> np.ndarray[Any, Any]:
+    def _read_numbers(self, mark: bytes, count: int | None) -> np.ndarray[Any, Any]:
         if mark not in _NUMBER_FORMATS or count is None:
-            raise _malformed_error(f"a list of the type {mark!r}", self.at)
+            raise _malformed_error(f"a list of the type {mark!r}", self.offset)
         kind = np.dtype(_NUMBER_FORMATS[mark])
-        raw = self._take(count * kind.itemsize)
+        raw = self._read_bytes(count * kind.itemsize)
         return np.frombuffer(raw, kind).astype(kind.newbyteorder("="))
 
-    def _more(self, end: bytes) -> bool:
-        return not self._next(end)
+    def _has_more(self, end: bytes) -> bool:
+        return not self._skip(end)
 
-    def _next(self, mark: bytes) -> bool:
+    def _skip(self, mark: bytes) -> bool:
         """Step over `mark` when it stands here."""
-        if self._data[self.at : self.at + 1] != mark:
+        if self._data[self.offset : self.offset + 1] != mark:
             return False
-        self.at += 1
+        self.offset += 1
         return True
 
-    def _length(self) -> int:
-        mark = self._take(1)
+    def _read_length(self) -> int:
+        mark = self._read_bytes(1)
         if mark[0] not in _INTEGER_MARKERS:
-            raise _malformed_error("a length is no whole number", self.at)
+            raise _malformed_error("a length is no whole number", self.offset)
         form = _NUMBER_FORMATS[mark]
-        count: int = struct.unpack(form, self._take(struct.calcsize(form)))[0]
+        count: int = struct.unpack(form, self._read_bytes(struct.calcsize(form)))[0]
         if count < 0:
-            raise _malformed_error(f"a length is {count}", self.at)
+            raise _malformed_error(f"a length is {count}", self.offset)
         return count
 
-    def _text(self) -> str:
-        at = self.at
+    def _read_text(self) -> str:
+        start = self.offset
         try:
-            return self._take(self._length()).decode()
+            return self._read_bytes(self._read_length()).decode()
         except UnicodeDecodeError as error:
-            raise _malformed_error("text is not UTF-8", at) from error
+            raise _malformed_error("text is not UTF-8", start) from error
 
-    def _take(self, size: int) -> bytes:
-        taken = self._data[self.at : self.at + size]
+    def _read_bytes(self, size: int) -> bytes:
+        taken = self._data[self.offset : self.offset + size]
         if len(taken) < size:
             raise _malformed_error("it ends too early", len(self._data))
-        self.at += size
+        self.offset += size
         return taken
 
 

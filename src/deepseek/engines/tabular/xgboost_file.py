@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from deepseek.bundle import Bundle, EngineEntry, Lineage, Manifest, Output, check_name, now, write_bundle
 from deepseek.bundle.paths import MANIFEST
 from deepseek.bundle.read import open_bundle
-from deepseek.contracts import Float32, Task
+from deepseek.contracts import Float32, JsonObject, Task
 from deepseek.data.features.missing_values import MissingValueEncoder
 from deepseek.data.features.prepare import MAX_FEATURES, Column, Preprocessor
 from deepseek.data.table.columns import ColumnarRows
@@ -42,6 +42,8 @@ from deepseek.nn.model import Model, Part
 from deepseek.train.tabular.convert import from_learner
 
 MAX_BYTES = 2**30
+#: The object "learner" of a file: objective, booster, names of columns. Nothing in it is sure before check_learner().
+Learner = JsonObject
 #: Part of the folder's name: what another version has made is not used again.
 FOLDER_VERSION = 2
 OBJECTIVES: Mapping[str, Task] = {
@@ -62,7 +64,7 @@ _SAVE_AGAIN = "save it again with booster.save_model('model.ubj'), or take an un
 
 
 def import_xgboost(path: Path, folder: Path) -> Bundle:
-    """The bundle of a file, made under `folder` unless it is there already.
+    """Make the bundle of a file under `folder`, unless it is there already.
 
     MissingError, TooLargeError, IntegrityError (cut or changed) or InputError (a kind of model that is not run here).
     """
@@ -83,8 +85,8 @@ def import_xgboost(path: Path, folder: Path) -> Bundle:
     return write_bundle(target, manifest, files, overwrite=True)  # two may make it at once: they make the same
 
 
-def _read_learner(data: bytes, path: Path) -> dict[str, Any]:
-    """The "learner" of a file in either form."""
+def _read_learner(data: bytes, path: Path) -> Learner:
+    """Read the "learner" of a file in either form."""
     if path.suffix.casefold() == ".json":
         try:
             top = json.loads(data)
@@ -96,11 +98,11 @@ def _read_learner(data: bytes, path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} holds no model of xgboost", expected="a file that booster.save_model() wrote", fix=_SAVE_AGAIN
         )
-    learner: dict[str, Any] = top["learner"]
+    learner: Learner = top["learner"]
     return learner
 
 
-def check_learner(learner: Mapping[str, Any]) -> None:
+def check_learner(learner: Learner) -> None:
     """InputError for a kind of model that is not run here, IntegrityError for trees that cannot be walked."""
     objective = learner["objective"]["name"]
     if objective not in OBJECTIVES:
@@ -131,9 +133,9 @@ def check_learner(learner: Mapping[str, Any]) -> None:
             raise _malformed_error(f"tree {number}: {problem}")
 
 
-def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
-    """The "learner" without the trees behind its best round, where early stopping has noted one: those made the held
-    rows' answers worse. IntegrityError for a round that is not there."""
+def cut_at_best_round(learner: Learner) -> Learner:
+    """The "learner" without the trees behind its best round, where early stopping has noted one: those trees made the
+    answers for held-out rows worse. IntegrityError for a round that is not there."""
     stated = learner.get("attributes", {}).get("best_iteration")
     if stated is None:
         return dict(learner)
@@ -152,7 +154,7 @@ def cut_at_best_round(learner: Mapping[str, Any]) -> dict[str, Any]:
     return {**learner, "gradient_booster": {**booster, "model": {**model, **trees}}}
 
 
-def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
+def tree_problem(tree: JsonObject, num_features: int) -> str:
     """What is wrong with a tree, in words; nothing when a walk ends in a leaf whichever way it goes."""
     left, right = (_read_column(tree, f"{side}_children").astype(np.int64) for side in ("left", "right"))
     size = len(left)
@@ -177,7 +179,7 @@ def tree_problem(tree: Mapping[str, Any], num_features: int) -> str:
     return ""
 
 
-def _read_column(fields: Mapping[str, Any], name: str, *, whole: bool = True) -> NDArray[Any]:
+def _read_column(fields: JsonObject, name: str, *, whole: bool = True) -> NDArray[Any]:
     """A list of a file as an array (N,). ValueError for what holds no numbers, or where they must be `whole` others."""
     column = np.asarray(fields[name])
     if column.ndim != 1 or (column.size and column.dtype.kind not in ("iub" if whole else "iuf")):
@@ -185,22 +187,22 @@ def _read_column(fields: Mapping[str, Any], name: str, *, whole: bool = True) ->
     return column
 
 
-def _num_margins(learner: Mapping[str, Any]) -> int:
+def _num_margins(learner: Learner) -> int:
     multiclass = OBJECTIVES[learner["objective"]["name"]] == "multiclass"
     return max(2, int(learner["learner_model_param"]["num_class"])) if multiclass else 1
 
 
 @dataclass(frozen=True, slots=True)
 class _ImportedModel:
-    """A file, read and understood."""
+    """A file as a model, the preprocessing of its columns, and rows to check engines on."""
 
     model: Model
     preprocessor: Preprocessor
     rows: Float32  # (N, F) features, to compare and time engines on
 
 
-def _import_learner(learner: dict[str, Any]) -> _ImportedModel:
-    """What was checked, as a model. Raises what fields of another kind raise."""
+def _import_learner(learner: Learner) -> _ImportedModel:
+    """Turn a checked "learner" into a model. Raises what fields of another kind raise."""
     task, num_margins = OBJECTIVES[learner["objective"]["name"]], _num_margins(learner)
     columns = _raw_columns(learner)
     preprocessor = Preprocessor(tuple(columns))
@@ -221,7 +223,7 @@ def _import_learner(learner: dict[str, Any]) -> _ImportedModel:
 
 
 def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, dict[str, bytes]]:
-    """What the bundle holds."""
+    """The manifest and files of the bundle."""
     model, preprocessor = imported.model, imported.preprocessor
     task, labels = model.task, model.labels
     graph = export_onnx(model, len(preprocessor.feature_names)) if find_spec("onnx") is not None else None
@@ -245,22 +247,22 @@ def _bundle_contents(imported: _ImportedModel, path: Path) -> tuple[Manifest, di
     return manifest, files
 
 
-def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
-    """The raw columns. A gap of one goes left, right, or both ways, as the trees have it."""
+def _raw_columns(learner: Learner) -> list[Column]:
+    """The raw columns. A missing value goes left, right, or both ways, as the trees have it."""
     num_features = int(learner["learner_model_param"]["num_feature"])
     stated = learner.get("feature_names") or [f"f{index}" for index in range(num_features)]
     names = list(stated) if isinstance(stated, list) else []
     if len(names) != num_features or len(set(names)) < num_features or not all(_is_column_name(name) for name in names):
         raise _malformed_error("its feature_names are not one name for each column")
-    ways = np.zeros((num_features, 2), bool)
+    directions = np.zeros((num_features, 2), bool)
     thresholds: list[list[float]] = [[] for _ in names]
     for tree in learner["gradient_booster"]["model"]["trees"]:
         inner = np.asarray(tree["left_children"]) != -1
         features = np.asarray(tree["split_indices"])[inner]
-        ways[features, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
+        directions[features, np.where(np.asarray(tree["default_left"], bool)[inner], 0, 1)] = True
         for index, split in zip(features.tolist(), np.asarray(tree["split_conditions"])[inner].tolist(), strict=True):
             thresholds[index].append(split)
-    ways[~ways.any(axis=1), 0] = True  # no tree reads it
+    directions[~directions.any(axis=1), 0] = True  # no tree reads it
     return [
         Column(
             name,
@@ -268,7 +270,7 @@ def _raw_columns(learner: Mapping[str, Any]) -> list[Column]:
             "gaps",
             MissingValueEncoder(bool(low), bool(high), _usual_value(column_thresholds)),
         )
-        for name, (low, high), column_thresholds in zip(names, ways, thresholds, strict=True)
+        for name, (low, high), column_thresholds in zip(names, directions, thresholds, strict=True)
     ]
 
 
@@ -277,12 +279,13 @@ def _is_column_name(name: object) -> bool:
 
 
 def _usual_value(thresholds: Sequence[float]) -> float:
-    """A usual value: between the trees' thresholds. Four digits are enough."""
+    """A usual value of a column: the median of the trees' thresholds, to four digits."""
     return float(f"{np.median(thresholds):.4g}") if thresholds else 0.0
 
 
-def _check_rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float32:
-    """Features that take every way through the trees: values at and around each column's thresholds, and gaps."""
+def _check_rows(learner: Learner, preprocessor: Preprocessor) -> Float32:
+    """Features (N, F) that take every way through the trees: values at and around each column's thresholds, and missing
+    ones."""
     rng = np.random.default_rng(0)
     usual = np.array([column.coder.example() for column in preprocessor.columns])
     values = np.repeat(usual[None], NUM_CHECK_ROWS, axis=0)
@@ -299,8 +302,8 @@ def _check_rows(learner: Mapping[str, Any], preprocessor: Preprocessor) -> Float
 
 
 def _choose_engines(model: Model, graph: bytes | None, rows: Float32) -> tuple[EngineEntry, ...]:
-    """Which engines run it, after the parity check. Without the package onnx there is no graph, and the trees run
-    alone."""
+    """Choose the engines that run it, after the parity check. Without the package onnx there is no graph, and the trees
+    run alone."""
     if graph is not None:
         source = Source(lambda: model, lambda: graph, rows.shape[1])
         parity = check_parity(model, graph, rows, kinds=CHECKED_KINDS)

@@ -1,15 +1,15 @@
 """How far the explanations of a table's bundle can be trusted: masking_curves.py over raw columns, with a bound on the
 cost.
 
-    found = column_faithfulness(runtime, explainer, table, rows, limit_s=5.0)      {"rows": [...], "randomised": [...],
-    ...}
+    report = column_faithfulness(runtime, explainer, table, rows, limit_s=5.0)
+    report.rows[0].deletion.passes
 
 A column is taken away by giving the row the values of up to 8 others and taking the mean of the answers: columns stay
 within their own distribution. The others are training rows where they are given, else rows of the data, else the
 typical record of the bundle. Without torch.
 
 What it costs is found by a small trial. Above `limit_s` there are fewer of the others, and in the end fewer rows; what
-was left out is told in "notes". Shapes: N rows, P raw columns, F prepared features, M masks, B rows of others.
+was left out stands in the notes. Shapes: N rows, P raw columns, F prepared features, M masks, B rows of others.
 """
 
 from __future__ import annotations
@@ -38,13 +38,8 @@ from deepseek.explain.evaluation.masking_faithfulness import (
     second_method_name,
     skipped_report,
 )
-from deepseek.explain.records import (
-    Faithfulness,
-    FaithfulnessReport,
-    RandomizationStep,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, RandomizationStep, RowFaithfulness
+from deepseek.explain.records import RowExplanation
 from deepseek.explain.tabular.explainer import ModelExplainer
 from deepseek.explain.tabular.row_context import RowContext, build_row_context
 from deepseek.nn.dense import Linear, Perceptron
@@ -54,13 +49,13 @@ from deepseek.nn.trees import LEAF, TreeTable
 MAX_DONORS = 8
 _PILOT_ROWS = 256
 _MAX_CELLS = 1 << 22  # of one call of the model
-_RANDOMIZATION_EXPLANATIONS = 5  # explanations that the randomised model about costs
-_MAX_RANDOMIZATION_ROWS = 20  # that are explained for the randomised model
+_RANDOMIZATION_EXPLANATIONS = 5  # what explaining the randomized model about costs, in explanations
+_MAX_RANDOMIZATION_ROWS = 20  # that are explained for the randomized model
 
 
 @dataclass(frozen=True, slots=True)
 class MeasurementPlan:
-    """How much is measured, and what it is expected to take."""
+    """How many rows and donors are measured, and how many seconds that should take."""
 
     num_rows: int
     num_others: int
@@ -137,7 +132,7 @@ class _CountingExplainer:
 
 
 def _donor_rows(runtime: Runtime, others: Table | None, training: Table | None) -> tuple[Float32, str]:
-    """(features (B, F), what they are)."""
+    """The rows (B, F) whose values stand in for columns that are taken away, and where they come from."""
     read = {column.name for column in runtime.preprocessor.columns}
     for table, of in ((training, "training rows"), (others, "rows of the data")):
         if table is not None and table.num_rows > 1:
@@ -154,7 +149,7 @@ def _plan_measurement(
     checks: FaithfulnessConfig,
     limit_s: float | None,
 ) -> MeasurementPlan | None:
-    """None for no rows at all."""
+    """How many rows and donors are affordable within `limit_s`, by a small trial; None where there is no row."""
     if not len(features):
         return None
     size = max(1, min(_PILOT_ROWS, _MAX_CELLS // features.shape[1]))
@@ -211,7 +206,7 @@ def _measure_row(
 
 
 def _numeric_mask(runtime: Runtime) -> NDArray[np.bool_]:
-    """(F,) features that may be moved by a little."""
+    """Mask (F,) of the features that may be moved a little."""
     return np.array([feature.kind in {"numeric", "datetime"} for feature in runtime.preprocessor.features])
 
 
@@ -239,7 +234,7 @@ def _max_sensitivity(
 def randomize_model(
     explainer: ModelExplainer, features: Float32, target: str | None = None, *, seed: int = 0
 ) -> list[RandomizationStep]:
-    """Cascading randomization of the whole model, as faithfulness.randomised() has it,
+    """Cascading randomization of the whole model, as randomize_layers() has it,
     the part with the most weight first. Parts of other packages stay as they are; [] where nothing can be shuffled."""
     truth = explainer.explain(features, target=target).values
     owners = [explainer.names[place] for place in explainer.column_of]
@@ -255,7 +250,7 @@ def randomize_model(
 
 
 def _randomize_part(part: Part, rng: np.random.Generator) -> list[tuple[str, Part]]:
-    """(what, the part with that and all before it shuffled)."""
+    """Steps of shuffling a part: (what is shuffled, the part with that and all before it shuffled)."""
     weights = part.weights
     if isinstance(weights, TreeTable):
         leaves = replace(weights, leaves=rng.permuted(weights.leaves, axis=0))

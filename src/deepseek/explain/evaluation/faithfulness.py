@@ -16,7 +16,7 @@ Shapes: N rows, P values.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,15 @@ from deepseek.explain.evaluation.masking_curves import (
     masking_curve,
     rank_correlation,
 )
-from deepseek.explain.modules.problem import AttributionProblem, ModelInputs, Target, as_tuple, build_problem
-from deepseek.explain.records import ModuleFaithfulness, RandomizationStep
+from deepseek.explain.evaluation.records import ModuleFaithfulness, RandomizationStep
+from deepseek.explain.modules.problem import (
+    AttributionProblem,
+    FixedInputs,
+    ModelInputs,
+    Target,
+    as_tuple,
+    build_problem,
+)
 
 ExplainFunction = Callable[[ModelInputs], Attribution]
 
@@ -48,7 +55,7 @@ def evaluate_faithfulness(
     *,
     explain: ExplainFunction | None = None,
     second: Attribution | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: FixedInputs | None = None,
     checks: FaithfulnessConfig | None = None,
 ) -> list[ModuleFaithfulness]:
     """For each row {"deletion", "insertion", "infidelity", "sensitivity", "agreement", "num_evaluations"}.
@@ -89,39 +96,40 @@ def evaluate_faithfulness(
 class _MaskedAnswer:
     """The explained answer of one row, where some of its values are those of the baseline."""
 
-    def __init__(self, question: AttributionProblem, target: int) -> None:
-        self.question, self.target, self.count = question, target, 0
+    def __init__(self, problem: AttributionProblem, target: int) -> None:
+        self.problem, self.target, self.count = problem, target, 0
 
     def __call__(self, masks: NDArray[np.bool_]) -> Float64:
-        """(M, P), true where a value stays -> (M,)."""
+        """The explained answer (M,) to masks (M, P), which are true where a value stays."""
         self.count += len(masks)
         answers = []
         for start in range(0, len(masks), 64):
             some = torch.as_tensor(masks[start : start + 64])
             mixed, low = [], 0
-            for own, base in zip(self.question.inputs, self.question.baselines, strict=True):
+            for own, base in zip(self.problem.inputs, self.problem.baselines, strict=True):
                 mask = some[:, low : low + own[0].numel()].view(-1, *own.shape[1:]).to(own.device)
                 mixed.append(torch.where(mask, own, base))
                 low += own[0].numel()
             with torch.no_grad():
-                outputs = self.question.answer(mixed, times=len(some))
+                outputs = self.problem.answer(mixed, times=len(some))
             answers.append(outputs[:, self.target].double().cpu().numpy())
         return np.concatenate(answers)
 
 
 def _max_sensitivity(
-    question: AttributionProblem, attribution: Attribution, explain: ExplainFunction | None, checks: FaithfulnessConfig
+    problem: AttributionProblem, attribution: Attribution, explain: ExplainFunction | None, checks: FaithfulnessConfig
 ) -> Float64 | None:
-    """(N,); None where nothing nearby can be explained."""
-    if explain is None or not all(each.is_floating_point() for each in question.inputs):
+    """Largest change (N,) of each row's explanation for inputs nearby, as a share of its size; None without
+    `explain`."""
+    if explain is None or not all(each.is_floating_point() for each in problem.inputs):
         return None
     rng = torch.Generator().manual_seed(checks.seed)
-    worst = np.zeros(question.num_rows)
+    worst = np.zeros(problem.num_rows)
     size = np.maximum(np.linalg.norm(attribution.values, axis=1), 1e-12)
     for _ in range(checks.num_near):
         moved = tuple(
             own + checks.radius * (own - base) * (2 * torch.rand(own.shape, generator=rng).to(own) - 1)
-            for own, base in zip(question.inputs, question.baselines, strict=True)
+            for own, base in zip(problem.inputs, problem.baselines, strict=True)
         )
         near = explain(moved[0] if len(moved) == 1 else moved).values
         worst = np.maximum(worst, np.linalg.norm(near - attribution.values, axis=1) / size)
@@ -155,6 +163,6 @@ def randomize_layers(
 
 
 def _shuffle_in_place(weights: Tensor, rng: torch.Generator) -> None:
-    """The same numbers in other places, so that nothing grows."""
+    """Permute the numbers of a tensor, so that nothing grows."""
     order = torch.randperm(weights.numel(), generator=rng).to(weights.device)
     weights.copy_(weights.flatten()[order].view(weights.shape))

@@ -1,9 +1,9 @@
 """What an explanation promises, measured by taking values away: in numpy, for whatever answers to masks.
 
-    curve(evaluate, values, FaithfulnessConfig(), rng, deletes=True)     evaluate(masks (M, P)) -> (M,), true where a
-    value stays
+    masking_curve(evaluate, values, FaithfulnessConfig(), rng, deletes=True)
 
-The measures are told in faithfulness.py. Shapes: P values, M masks.
+evaluate(masks (M, P)) -> (M,); a mask is true where a value stays. What the measures mean stands in
+faithfulness.py. Shapes: P values, M masks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
-from deepseek.explain.records import AttributionAgreement, MaskingCurve
+from deepseek.explain.evaluation.records import AttributionAgreement, MaskingCurve
 
 
 @dataclass(frozen=True, slots=True)
 class FaithfulnessConfig:
-    """How much is measured."""
+    """How much measuring faithfulness may ask of the model."""
 
     num_steps: int = 20  # of a curve
     num_random: int = 40  # random orders, and random sets of infidelity
@@ -60,7 +60,7 @@ def infidelity(
     checks: FaithfulnessConfig,
     rng: np.random.Generator,
 ) -> float | None:
-    """None where no random set changes the answer."""
+    """Infidelity of `values` (P,), 0 is perfect; None where no random set changes the answer."""
     away = rng.random((checks.num_random, len(values))) < rng.uniform(0.1, 0.9, (checks.num_random, 1))
     answers = evaluate(np.concatenate([np.ones((1, len(values)), bool), ~away]))
     falls = answers[0] - answers[1:]
@@ -81,15 +81,15 @@ def attribution_agreement(values: Float64, other: Float64) -> AttributionAgreeme
 
 
 def rank_correlation(values: Float64, other: Float64) -> float:
-    """Spearman's; 0 where one of them is constant."""
+    """Spearman's rank correlation; 0 where one of both is constant."""
     ranks = [_average_ranks(each) for each in (values, other)]
-    centred = [each - each.mean() for each in ranks]
-    size = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
-    return float(centred[0] @ centred[1] / size) if size else 0.0
+    centered = [each - each.mean() for each in ranks]
+    size = np.sqrt((centered[0] ** 2).sum() * (centered[1] ** 2).sum())
+    return float(centered[0] @ centered[1] / size) if size else 0.0
 
 
 def _average_ranks(values: Float64) -> Float64:
-    """Those of equal values are their mean."""
+    """Ranks (P,), where equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     ranks: Float64 = (ends - (counts - 1) / 2)[inverse]

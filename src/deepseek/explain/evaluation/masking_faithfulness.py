@@ -1,10 +1,9 @@
-"""Trust in the explanation of one row, by whatever answers to masks: what is measured, and how much of it is afforded.
+"""Faithfulness of the explanation of one row, by whatever answers to masks, and how many rows are affordable.
 
-    asked = CachedValueFunction(value)                              value(masks (S, M)) -> (S,), true where one of M
-    players stays
-    measured(asked, values, FaithfulnessConfig())                 {"num_players", "deletion", "insertion", "infidelity"}
-    second_method_agreement(asked, values, seed=0)           with a second method
-    checks, num_rows = afforded(jobs, FaithfulnessConfig(), 60.0)
+    value = CachedValueFunction(answers)                     answers(masks (S, M)) -> (S,), true where a player stays
+    measure_masking(value, values, FaithfulnessConfig())     curves and infidelity
+    second_method_agreement(value, values, seed=0)           with a second method
+    checks, num_rows = fit_time_limit(costs, FaithfulnessConfig(), 60.0)
 
 A player is a column, a token, a region. Shapes: M players; S masks.
 """
@@ -27,7 +26,7 @@ from deepseek.explain.evaluation.masking_curves import (
     masking_curve,
     rank_correlation,
 )
-from deepseek.explain.records import AttributionAgreement, MaskingCurve, SkippedFaithfulness
+from deepseek.explain.evaluation.records import AttributionAgreement, MaskingCurve, SkippedFaithfulness
 from deepseek.explain.shapley.kernel import kernel_shap
 
 AUTO_LIMIT_S = 5.0  # for all rows: what a reader who did not ask for it waits
@@ -53,7 +52,7 @@ class MaskingMeasures:
 
 
 class CachedValueFunction:
-    """The answers to masks, each asked for once: orders of few players come back to the same sets."""
+    """A value function that evaluates each mask once: orders of few players come back to the same sets."""
 
     def __init__(self, value: ValueFunction) -> None:
         self._value = value
@@ -61,7 +60,7 @@ class CachedValueFunction:
 
     @property
     def count(self) -> int:
-        """Masks that the model was asked for."""
+        """Number of masks that the model answered."""
         return len(self._known)
 
     def __call__(self, masks: Masks) -> Float64:
@@ -98,14 +97,14 @@ def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: i
 
 
 def second_method_evaluations(num: int) -> int:
-    """What second_method_agreement() asks for."""
+    """Number of masks that second_method_agreement() evaluates for `num` players."""
     if num > MAX_KERNEL_PLAYERS:
         return num + 1 if num < MAX_SECOND_EVALUATIONS else 0
     return MAX_SECOND_EVALUATIONS
 
 
 def second_method_name(sizes: Sequence[int], unit: str) -> str:
-    """How second_method_agreement() is called, of rows with so many players.
+    """Name of the second method for rows with these numbers of players.
 
     >>> second_method_name([4, 80], "tokens")
     'KernelSHAP by masking tokens, above 64 leaving out one at a time'
@@ -137,7 +136,7 @@ def mean_magnitude_correlation(truth: Sequence[Float64], shuffled: Sequence[Floa
 
 
 class MeasurementCost(Protocol):
-    """Of what is measured of one row."""
+    """The cost of measuring one row."""
 
     def seconds(self, checks: FaithfulnessConfig) -> float:
         """What it is expected to take."""
@@ -146,7 +145,7 @@ class MeasurementCost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowCost:
-    """What one row asks for."""
+    """The masks that one row takes, and what they cost."""
 
     num_players: int
     answer_s: float  # that one mask takes
@@ -166,7 +165,8 @@ class RowCost:
 def fit_time_limit(
     jobs: Sequence[MeasurementCost], checks: FaithfulnessConfig, limit_s: float
 ) -> tuple[FaithfulnessConfig, int]:
-    """(checks, number of rows): first curves get fewer steps, then fewer rows are measured, but one."""
+    """What fits into `limit_s`, as (checks, number of rows): first curves get fewer steps, then fewer rows are
+    measured."""
     costs = np.zeros(0)
     chosen = checks
     for steps in _CURVE_STEPS:

@@ -1,6 +1,6 @@
 """Evidence counterfactual: the fewest parts that were found without which a model answers with another class.
 
-    taken = evidence(answers, values)      answers(masks (S, M)) -> (S,) codes of classes; places of parts, or None
+    evidence = find_minimal_evidence(answers, values)      answers(masks (S, M)) -> (S,) codes of classes
 
 Parts are taken away in the order of what they add to the class, until it changes; then each is put back alone, the
 weakest first, as long as it stays changed. So each is needed, and it need not be the smallest set of all.
@@ -21,10 +21,10 @@ ClassFunction = Callable[[Masks], NDArray[np.int64]]
 
 
 def find_minimal_evidence(answers: ClassFunction, values: Float64) -> tuple[list[int], int, int] | None:
-    """(places in their order, the other class, number of answers); None where the class stays whatever is taken away of
-    what adds to it. `values` (M,) are for the class that is answered.
+    """The fewest parts without which the class changes, as (places, other class, number of answers); None where it
+    stays, whatever is taken away of what adds to it. `values` (M,) are for the class that is answered.
 
-    >>> evidence(lambda masks: (masks @ np.array([3, 1, 1]) >= 3).astype(int), np.array([3.0, 1.0, 1.0]))
+    >>> find_minimal_evidence(lambda masks: (masks @ np.array([3, 1, 1]) >= 3).astype(int), np.array([3.0, 1.0, 1.0]))
     ([0], 0, 5)
     """
     order = np.argsort(-values, kind="stable")

@@ -1,9 +1,8 @@
 """The same model with weights in other places: an explanation that does not change with it explained something else.
 
-    layers = text_model_layers(folder)                        [("head", ("classifier.weight", ...)), ("layer 5", ...),
-    ...]
-    engine = randomize_text_model(folder, layers[0][1])           a TextEngine
-    graph_layers(model); randomize_graph(model, names)   of a graph in ONNX, as bytes
+    layers = text_model_layers(folder)                     [("head", ("classifier.weight", ...)), ("layer 5", ...), ...]
+    engine = randomize_text_model(folder, layers[0][1])    a TextEngine
+    graph_layers(model); randomize_graph(model, names)     of a graph in ONNX, as bytes
 
 From the answer down, and cascading: who shuffles a layer has shuffled all before it (Adebayo et al. 2018). A tensor's
 numbers stay the same, so that nothing grows; where they go depends on seed and name alone.
@@ -35,13 +34,13 @@ LayerTensors = tuple[str, tuple[str, ...]]  # its name, and its tensors
 
 
 def shuffle_values(array: NDArray[Any], name: str, seed: int) -> NDArray[Any]:
-    """The same numbers in other places."""
+    """The array with its numbers permuted, by `seed` and `name` alone."""
     rng = np.random.default_rng((seed, crc32(name.encode())))
     return rng.permutation(array.ravel()).reshape(array.shape)
 
 
 def group_layers(layers: Sequence[LayerTensors], most: int) -> list[LayerTensors]:
-    """At most `most` of neighbouring layers.
+    """Neighboring layers joined into at most `most` groups.
 
     >>> group_layers([("head", ("h",)), ("layer 1", ("b",)), ("layer 0", ("a",))], 2)
     [('head to layer 1', ('h', 'b')), ('layer 0', ('a',))]
@@ -57,7 +56,8 @@ def group_layers(layers: Sequence[LayerTensors], most: int) -> list[LayerTensors
 
 
 def text_model_layers(folder: Path) -> list[LayerTensors]:
-    """Of the model in a folder; [] where a copy of its weights would be larger than MAX_WEIGHT_BYTES."""
+    """Layers of the text model in a folder, the head first; [] where a copy of its weights is larger than
+    MAX_WEIGHT_BYTES."""
     if is_converted(folder):
         return graph_layers(_load_graph(folder)) if (folder / GRAPH_FILE).stat().st_size <= MAX_WEIGHT_BYTES else []
     architecture, weights = Architecture.read(folder), Weights.open(folder)
@@ -74,7 +74,7 @@ def text_model_layers(folder: Path) -> list[LayerTensors]:
 
 
 class _ShuffledWeights(Weights):
-    """Of a folder, some of them in other places."""
+    """The weights of a folder, some of them permuted."""
 
     def __init__(self, weights: Weights, names: Sequence[str], seed: int) -> None:
         super().__init__(weights.folder, weights._tensors)
@@ -102,8 +102,8 @@ def _load_graph(folder: Path) -> Any:
 
 
 def graph_layers(model: Any) -> list[LayerTensors]:
-    """Those modules whose weights are read last first. Single numbers are settings, no weights. What an exporter has
-    made of weights has no module in its name ("val_12"): it counts to what is read next to it."""
+    """Layers of an ONNX graph, the module whose weights are read last first. Single numbers are settings, no weights.
+    What an exporter has made of weights has no module in its name ("val_12"): it counts to what is read next to it."""
     floats = {1, 10, 11, 16}  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
     weights = {
         each.name for each in model.graph.initializer if each.data_type in floats and int(np.prod(each.dims)) > 1
@@ -118,7 +118,7 @@ def graph_layers(model: Any) -> list[LayerTensors]:
 
 
 def randomize_graph(model: Any, names: Sequence[str], *, seed: int = 0) -> bytes:
-    """The graph with these initialisers shuffled; `model` stays as it is."""
+    """The graph with these initializers shuffled; `model` stays as it is."""
     onnx = need("onnx", extra="compress")
     from onnx import numpy_helper
 

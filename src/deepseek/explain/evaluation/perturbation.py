@@ -1,6 +1,6 @@
 """Samples that hardly differ from one: numbers moved by a little, codes and what is missing left as they are.
 
-near = nearby(preparer, sample, FaithfulnessConfig())      num_near samples; None where nothing of it can be moved
+near = perturb_sample(preparer, sample, FaithfulnessConfig())      num_near samples; None where nothing can be moved
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def perturb_sample(preparer: SamplePreparer, sample: Tensors, checks: Faithfulne
 def _perturbation_radius(
     preparer: SamplePreparer, column: Any, name: str, array: NDArray[Any], radius: float
 ) -> NDArray[np.float64] | None:
-    """How far each number may move; None for ids."""
+    """How far each number of an array may move; None for ids."""
     wide = array.astype(np.float64)
     if name == TABLE_ARRAY and preparer.table is not None:
         table = preparer.table

@@ -1,7 +1,6 @@
 """How far the explanations of a bundle of several modalities can be trusted: its columns, and the parts of each.
 
-    found = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample; as column_faithfulness()
-    gives it
+    report = sample_faithfulness(explainer, rows, limit_s=60.0)      rows: ExplainedSample
 
 Columns are taken away by their masks, as the explanation does. Their Shapley values come of every set of them where
 they are few (modalities.py), so KernelSHAP would find the same numbers: the second method leaves one out at a time.
@@ -41,17 +40,11 @@ from deepseek.explain.evaluation.masking_faithfulness import (
 )
 from deepseek.explain.evaluation.minimal_evidence import find_minimal_evidence
 from deepseek.explain.evaluation.perturbation import perturb_sample
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, PartFaithfulness, RowFaithfulness
 from deepseek.explain.evaluation.sample_randomization import SampleRandomization
 from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, Masks, ModalityExplainer
 from deepseek.explain.media.parts import ColumnParts
-from deepseek.explain.records import (
-    CounterfactualReport,
-    Faithfulness,
-    FaithfulnessReport,
-    PartFaithfulness,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.records import CounterfactualReport, RowExplanation
 from deepseek.explain.shapley.partition import OwenValues
 
 UNIT_NAMES = {"text": "tokens", "image": "regions", "series": "stretches", "audio": "cells"}
@@ -127,13 +120,13 @@ def _seconds_per_mask(explainer: ModalityExplainer, rows: Sequence[ExplainedSamp
     sample, target = rows[0].sample, rows[0].target
     rng = np.random.default_rng(0)
     seen = np.tile(explainer.present(sample), (_NUM_TRIAL_MASKS, 1))
-    found = {"": fastest_call_s(lambda: explainer.answers(sample, seen, target)) / _NUM_TRIAL_MASKS}
+    mask_s = {"": fastest_call_s(lambda: explainer.answers(sample, seen, target)) / _NUM_TRIAL_MASKS}
     for row in rows:
         for column, _ in row.parts:
-            if column.name not in found:
+            if column.name not in mask_s:
                 masks = rng.random((_NUM_TRIAL_MASKS, column.parts.tree.num_players + 1)) < 0.5
-                found[column.name] = fastest_call_s(lambda: column.value(masks)) / _NUM_TRIAL_MASKS  # noqa: B023  (called at once)
-    return found
+                mask_s[column.name] = fastest_call_s(lambda: column.value(masks)) / _NUM_TRIAL_MASKS  # noqa: B023  (called at once)
+    return mask_s
 
 
 def _column_cost(
@@ -177,7 +170,7 @@ def _plan_measurement(
 
 @dataclass(frozen=True, slots=True)
 class _TotalCost:
-    """Several jobs of one row."""
+    """The costs of several parts of one row together."""
 
     jobs: tuple[RowCost, ...]
 
@@ -209,7 +202,7 @@ def _measure_columns(
 
 
 def _scatter_masks(masks: Masks, present: Masks) -> Masks:
-    """(S, k) of the columns that are there -> (S, P)."""
+    """Masks (S, k) over the columns that are present as masks (S, P) over all."""
     seen = np.zeros((len(masks), len(present)), bool)
     seen[:, present] = masks
     return seen
@@ -218,7 +211,7 @@ def _scatter_masks(masks: Masks, present: Masks) -> Masks:
 def _max_sensitivity(
     explainer: ModalityExplainer, row: ExplainedSample, values: Float64, present: Masks, checks: FaithfulnessConfig
 ) -> tuple[float | None, int]:
-    """(the largest change of the columns' values for samples nearby, as a share of their size; number of answers)."""
+    """Sensitivity: (largest change of the values for samples nearby, as a share of their size; number of answers)."""
     size = float(np.linalg.norm(values))
     near = perturb_sample(explainer.preparer, row.sample, checks) if size else None
     if near is None:
@@ -263,7 +256,7 @@ def _column_counterfactual(
 
 
 def _part_players(column: ColumnParts, owen: OwenValues) -> tuple[Masks, Float64]:
-    """((R, M) which parts each player is made of, (R,) what it adds): tokens, and of all else the regions told."""
+    """The players of a column as (masks (R, M) of their parts, values (R,)): tokens of a text, else regions."""
     tree = column.parts.tree
     if column.kind == "text":
         return np.eye(tree.num_players, dtype=bool), owen.values

@@ -1,9 +1,8 @@
 """The cascading check of a bundle of several modalities: is its explanation another when its graph's weights are?
 
-    check = SampleRandomization(explainer, [(sample, record, target), ...], limit_s=20.0, mask_s={"": 0.002, "scan":
-    0.004})
+    check = SampleRandomization(explainer, rows, limit_s=20.0, mask_s={"": 0.002, "scan": 0.004})
     check.seconds                 what it is expected to take
-    lines, notes = check.lines()  [{"layer", "similarity"}, ...]
+    steps, notes = check.lines()
 
 Compared are the parts of texts, pictures, sounds and series, with fewer answers than the explanation had, for both, and
 the columns: each where there are more than a few, for of three there are but six orders.
@@ -26,9 +25,9 @@ from deepseek.explain.evaluation.model_randomization import (
     group_layers,
     randomize_graph,
 )
+from deepseek.explain.evaluation.records import RandomizationStep
 from deepseek.explain.media.modalities import MAX_EXACT_COLUMNS, NUM_ORDERS, ModalityExplainer
 from deepseek.explain.media.parts import split_columns
-from deepseek.explain.records import RandomizationStep
 from deepseek.explain.shapley.partition import Budget
 from deepseek.extras import need
 
@@ -38,7 +37,7 @@ SampleRow = tuple[Tensors, Record, str | None]
 
 
 class SampleRandomization:
-    """Steps, and what they cost."""
+    """Randomization of the graph's weights, block after block: how many steps are affordable, and their outcome."""
 
     def __init__(
         self, explainer: ModalityExplainer, rows: Sequence[SampleRow], limit_s: float, mask_s: Mapping[str, float]
@@ -75,7 +74,7 @@ class SampleRandomization:
         return len(self._rows) * (columns * mask_s[""] + RANDOMIZATION_BUDGET.num_evaluations * parts)
 
     def lines(self, seed: int = 0) -> tuple[list[RandomizationStep], list[str]]:
-        """(cascading, each step with all before it; why there are none or fewer)."""
+        """Similarity after each step, which includes all steps before it; and notes on why there are none or fewer."""
         if not self._blocks:
             return [], [self._why]
         truth = self._compared_values(self._explainer)

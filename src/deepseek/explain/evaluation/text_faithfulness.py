@@ -1,11 +1,11 @@
 """How far the explanations of a text model can be trusted: masking_faithfulness.py over tokens, as the explanation
 takes them.
 
-    found = text_faithfulness(explainer, folder, rows, limit_s=60.0, open_s=0.4)      as column_faithfulness() gives it
+    report = text_faithfulness(explainer, folder, rows, limit_s=60.0, open_s=0.4)      as column_faithfulness() gives it
 
-Tokens are no numbers and have no neighbours, so there is no sensitivity. The second method is KernelSHAP, which knows
+Tokens are no numbers and have no neighbors, so there is no sensitivity. The second method is KernelSHAP, which knows
 nothing of sentences and words; of long texts, where it would be too noisy, what is lost without each token alone. The
-counterfactual is the least evidence (minimal_evidence.py). For the randomised model the
+counterfactual is the least evidence (minimal_evidence.py). For the randomized model the
 first texts are explained anew, with fewer answers; the model as it is, too, so that both are alike in that.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import cast
 
 import numpy as np
 
@@ -43,20 +42,12 @@ from deepseek.explain.evaluation.model_randomization import (
     randomize_text_model,
     text_model_layers,
 )
-from deepseek.explain.media.records import PartDocument
+from deepseek.explain.evaluation.records import Faithfulness, FaithfulnessReport, RandomizationStep, RowFaithfulness
 from deepseek.explain.media.texts import TEXT_COLUMN, MaskedText, TextExplainer
-from deepseek.explain.records import (
-    CounterfactualReport,
-    Faithfulness,
-    FaithfulnessReport,
-    RandomizationStep,
-    RemovedToken,
-    RowExplanation,
-    RowFaithfulness,
-)
+from deepseek.explain.records import CounterfactualReport, PartDocument, RemovedToken, RowExplanation
 from deepseek.explain.shapley.partition import Budget
 
-MAX_RANDOMIZATION_ROWS = 3  # texts that are explained for the randomised model
+MAX_RANDOMIZATION_ROWS = 3  # texts that are explained for the randomized model
 RANDOMIZATION_BUDGET = Budget(num_evaluations=128)
 _NUM_TRIAL_MASKS = 4  # masks
 _OMISSION_MARK = "[…]"
@@ -79,7 +70,7 @@ def text_faithfulness(
     was taken away. `open_s`: seconds that it takes to open the model in `folder`.
     """
     began_s, config = perf_counter(), checks or FaithfulnessConfig()
-    masked_texts = [explainer.masked(_part(row)["text"], row.target) for row in rows]
+    masked_texts = [explainer.mask_text(_part(row)["text"], row.target) for row in rows]
     empty = [row.row_id for row, masked in zip(rows, masked_texts, strict=True) if not masked.spans]
     some = [(row, masked) for row, masked in zip(rows, masked_texts, strict=True) if masked.spans]
     if not some:
@@ -113,7 +104,7 @@ def text_faithfulness(
 
 def _part(row: RowExplanation) -> PartDocument:
     """The one text of a row, with its tokens."""
-    return cast("PartDocument", (row.parts or ())[0])
+    return (row.parts or ())[0]
 
 
 class _CountedAnswers:
@@ -141,7 +132,7 @@ def _text_cost(masked: MaskedText, token_s: float) -> RowCost:
 
 
 def _randomization_seconds(num_blocks: int, open_s: float, answers_s: Sequence[float]) -> float:
-    """What the randomised models take, and the model as it is."""
+    """Seconds for explaining the first texts by the model as it is and by every randomized one."""
     explain_s = RANDOMIZATION_BUDGET.num_evaluations * sum(answers_s)
     return num_blocks * (open_s + explain_s) + (explain_s if num_blocks else 0.0)
 
@@ -149,7 +140,7 @@ def _randomization_seconds(num_blocks: int, open_s: float, answers_s: Sequence[f
 def _plan_randomization(
     folder: Path, limit_s: float, open_s: float, answers_s: Sequence[float]
 ) -> tuple[list[LayerTensors], list[str]]:
-    """(what is shuffled step by step, why nothing or less is)."""
+    """(groups of layers to shuffle step by step, notes on why there are none)."""
     try:
         layers = text_model_layers(folder)
     except ExtraError as error:
@@ -207,10 +198,10 @@ def _token_counterfactual(
 
 
 def _remove_tokens(masked: MaskedText, places: Sequence[int]) -> str:
-    """What is left of a text, with a sign where something was.
+    """The text without the tokens at `places`, with a mark where something was.
 
     >>> text = MaskedText("so good, so far", [(0, 2), (3, 7), (7, 8), (9, 11)], None, False, 6, None, None)
-    >>> _without(text, [1, 2])
+    >>> _remove_tokens(text, [1, 2])
     'so […] so far'
     """
     pieces: list[str] = []
@@ -242,7 +233,7 @@ def _randomize_text(
         engine = randomize_text_model(folder, names, seed=seed)
         try:
             other = explainer.with_run(engine.run)
-            values, more = _token_values([other.masked(masked.text, row.target) for row, masked in some])
+            values, more = _token_values([other.mask_text(masked.text, row.target) for row, masked in some])
         finally:
             engine.close()
         steps.append(RandomizationStep(name, mean_magnitude_correlation(truth, values)))

@@ -46,7 +46,7 @@ def association_figure(
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Where each sentence begins and ends.
 
-    >>> sentences("A lesion. It grew")
+    >>> sentence_spans("A lesion. It grew")
     [(0, 9), (9, 17)]
     """
     return [match.span() for match in _SENTENCE.finditer(text) if match.group().strip(" .;:!?。；！？")]

@@ -65,16 +65,16 @@ class ModalityExplainer:
 
     @property
     def graph(self) -> bytes:
-        """What answers."""
+        """The bundle's ONNX graph."""
         return self._runtime.bundle.read(GRAPH)
 
     def with_graph(self, graph: bytes) -> ModalityExplainer:
-        """The same of another graph."""
+        """The explainer of the same bundle with another graph."""
         return ModalityExplainer(self._runtime.with_graph(graph))
 
     def unpack(self, arrays: Arrays) -> Tensors:
         """Samples of rows as data.sent packs them. Raises why one of them cannot be read."""
-        return self._runtime.samples_of(arrays)
+        return self._runtime.unpack_samples(arrays)
 
     def explain(self, features: Tensors, *, target: str | None = None) -> Attribution:
         """Attributions of N samples. `target` is a class: by default the positive class of two, and the class predicted
@@ -110,21 +110,21 @@ class ModalityExplainer:
     def answers(
         self, sample: Tensors, seen: Masks, target: str | None, instead: ArraySubstitution | None = None
     ) -> Float64:
-        """(S,) v of one sample without the columns that each line of `seen` (S, P) lacks. `instead` makes arrays that
-        stand for those of the sample, of some of the lines."""
+        """Answers v (S,) to one sample without the columns that each line of `seen` (S, P) lacks. `instead` makes
+        arrays that stand for those of the sample, of some of the lines."""
         margins = np.full(len(seen), self._margin(self._without[None], target)[0])
         lines = np.flatnonzero(seen.any(1))
         for start in range(0, len(lines), ANSWERS_PER_CHUNK):
             rows = lines[start : start + ANSWERS_PER_CHUNK]
-            masked = self._masked(sample, seen[rows], {} if instead is None else instead(rows))
+            masked = self._mask_sample(sample, seen[rows], {} if instead is None else instead(rows))
             margins[rows] = self._margin(self._runtime.score(masked).margin.astype(np.float64), target)
         return margins
 
     def classes(self, sample: Tensors, seen: Masks) -> NDArray[np.int64]:
-        """(S,) places of the classes that are answered to one sample without the columns that each line of `seen`
+        """Places (S,) of the predicted classes of one sample without the columns that each line of `seen`
         (S, P) lacks; each line has one at least."""
         outputs = [
-            self._runtime.score(self._masked(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
+            self._runtime.score(self._mask_sample(sample, seen[start : start + ANSWERS_PER_CHUNK], {})).output
             for start in range(0, len(seen), ANSWERS_PER_CHUNK)
         ]
         labels = self._runtime.decision.apply(np.concatenate(outputs), ()).labels
@@ -132,7 +132,7 @@ class ModalityExplainer:
         return np.array([self._runtime.labels.index(label) for label in labels.tolist()])
 
     def present(self, sample: Tensors) -> Masks:
-        """(P,) which columns the row has."""
+        """Mask (P,) of the columns that the row has."""
         return np.array([bool(sample.arrays[names[0] + PRESENT_SUFFIX][0]) for names in self._arrays.values()])
 
     def _values(self, sample: Tensors, present: Masks, target: str | None, masks: Masks) -> Float64:
@@ -141,7 +141,7 @@ class ModalityExplainer:
         seen[:, present] = masks
         return self.answers(sample, seen, target)
 
-    def _masked(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
+    def _mask_sample(self, sample: Tensors, seen: Masks, instead: Arrays) -> Tensors:
         """A sample once for each line of `seen` (S, P), as it would be prepared without the other columns."""
         arrays: dict[str, NDArray[Any]] = {}
         for at, names in enumerate(self._arrays.values()):
@@ -153,8 +153,8 @@ class ModalityExplainer:
         return Tensors(arrays)
 
     def _margin(self, margin: Float64, target: str | None) -> Float64:
-        """(N, K) -> (N,): the log-odds of `target` before calibration, or the value. The classes' margins have no zero
-        of their own, so one of many is told against the others together."""
+        """The explained margin (N,) from margins (N, K): the log-odds of `target` before calibration, or the value. The
+        classes' margins have no zero of their own, so one of many is told against the others together."""
         if target is None:
             return margin[:, 0]
         place = self._runtime.labels.index(target)
@@ -164,7 +164,7 @@ class ModalityExplainer:
 
 
 def log_odds(margin: Float64, place: int) -> Float64:
-    """(N, K) -> (N,): the margin of one class against the others together."""
+    """Log-odds (N,) of class `place` against the others together, from margins (N, K)."""
     others = np.delete(margin, place, axis=1)
     highest = others.max(1)
     odds: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
@@ -178,7 +178,7 @@ def shapley_values(
 
     `value` of masks (S, num); `base` is that of no column, `output` that of all.
 
-    >>> shapley(lambda masks: masks @ np.array([1.0, 2.0]) + 3.0 * masks.all(1), 2, 0.0, 6.0)
+    >>> shapley_values(lambda masks: masks @ np.array([1.0, 2.0]) + 3.0 * masks.all(1), 2, 0.0, 6.0)
     (array([2.5, 3.5]), 0.0)
     """
     return (
@@ -219,14 +219,14 @@ def _sampled_shapley(value: ValueFunction, num: int, base: float, output: float,
 
 
 def _boundary_values(num_orders: int, num: int, base: float, output: float) -> Float64:
-    """(R, num + 1): what stands before the first column and after the last."""
+    """Array (R, num + 1) with `base` before the first column and `output` after the last."""
     ends = np.zeros((num_orders, num + 1))
     ends[:, 0], ends[:, -1] = base, output
     return ends
 
 
 def _prior_margins(runtime: MultimodalRuntime) -> Float64:
-    """(K,) margins of an answer that knows nothing: class shares, or the mean, turned back through the calibration."""
+    """Margins (K,) of an answer that knows nothing: class shares, or the mean, turned back through the calibration."""
     top = json.loads(runtime.bundle.read("model.json"))
     if "prior" not in top:
         raise InputError(

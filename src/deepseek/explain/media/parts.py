@@ -5,7 +5,7 @@
 
 A column's parts share what the column adds (modalities.py): they are its players in an Owen value (partition.py) whose
 contexts are "no other column" and "all others". Where no part is left the column is missing, as training knew it. What
-is taken away of a text becomes padding, of a picture the picture's own mean colour, of a sound silence in a band of its
+is taken away of a text becomes padding, of a picture the picture's own mean color, of a sound silence in a band of its
 spectrum, of a series a missing value.
 
 Shapes: M parts of a column; S masks.
@@ -36,7 +36,7 @@ AUDIO_GRID = (8, 16)  # bands and stretches of a sound
 
 @dataclass(frozen=True, slots=True)
 class InputParts:
-    """One input and what it falls into."""
+    """How one input falls into parts, and how they are taken away and reported."""
 
     tree: Hierarchy
     without: Callable[[Masks], NDArray[Any]]  # masks (S, M) -> its array without the parts that are False (S, ...)
@@ -79,7 +79,7 @@ def explain_parts(
 def split_columns(
     explainer: ModalityExplainer, sample: Tensors, record: Record, values: Float64, target: str | None
 ) -> list[ColumnParts]:
-    """Those that one row has and that fall into parts. `sample` is of that row, `record` holds its texts, `values` (P,)
+    """The columns of one row that fall into parts. `sample` is of that row, `record` holds its texts, `values` (P,)
     is what each column adds to the margin of `target`."""
     present, columns = explainer.present(sample), []
     for column in explainer.preparer.media:
@@ -107,7 +107,7 @@ def split_columns(
 
 
 def _split_text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> InputParts | None:
-    """Tokens; None where a text has none."""
+    """A text as its tokens; None where it has none."""
     text, reader = str(value), column.reader
     spans = [(place + 1, span) for place, span in enumerate(reader.spans(text)) if span[1] > span[0]]
     if not spans:
@@ -128,7 +128,7 @@ def _split_text(column: MediaColumn, ids: NDArray[np.int64], value: Any) -> Inpu
 
 
 def _split_image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> InputParts:
-    """Cells of a picture (C, H, W)."""
+    """A picture (C, H, W) as cells of a grid."""
     height, width = pixels.shape[1:]
     tree = Hierarchy((min(MAX_IMAGE_CELLS, height), min(MAX_IMAGE_CELLS, width)))
     tops, lefts = segment_edges(height, tree.shape[0]), segment_edges(width, tree.shape[1])
@@ -150,7 +150,7 @@ def _split_image(column: MediaColumn, pixels: NDArray[np.uint8], _: Any) -> Inpu
 
 
 def _split_series(column: MediaColumn, series: Float32, _: Any) -> InputParts:
-    """Stretches of the channels of a series: values, then masks (2 C, T)."""
+    """A series as stretches of its channels: values, then masks (2 C, T)."""
     channels, length = len(series) // 2, series.shape[1]
     tree = Hierarchy((channels, min(MAX_SERIES_STRETCHES, length)))
     starts, ones = segment_edges(length, tree.shape[1]), np.arange(channels + 1)
@@ -173,7 +173,7 @@ def _split_series(column: MediaColumn, series: Float32, _: Any) -> InputParts:
 
 
 def _split_audio(column: MediaColumn, sound: Float32, _: Any) -> InputParts:
-    """Cells of time and frequency of a sound (C, T): frames of a Hann window, overlapping by half, which sum to it."""
+    """A sound (C, T) as cells of time and frequency: frames of a Hann window, overlapping by half, which sum to it."""
     rate, length = column.reader.rate_hz, sound.shape[1]
     size = 2 ** int(np.clip(np.log2(max(length, 1) / AUDIO_GRID[1]), 4, 10))
     spectrum = _stft(sound, size)  # (C, frames, bins)
@@ -211,7 +211,7 @@ def _grid_parts(column: str, kind: str, owen: OwenValues, **grid: Any) -> GridPa
 
 
 def _stft(sound: Float32, size: int) -> NDArray[np.complex128]:
-    """(C, T) -> (C, frames, size / 2 + 1)."""
+    """Short-time Fourier transform of a sound (C, T): (C, frames, size / 2 + 1)."""
     padded = np.pad(sound.astype(np.float64), ((0, 0), (size // 2, size)))
     count = (padded.shape[1] - size) // (size // 2) + 1
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)  # with itself half a frame later it sums to 1
@@ -221,7 +221,7 @@ def _stft(sound: Float32, size: int) -> NDArray[np.complex128]:
 
 
 def _inverse_stft(spectrum: NDArray[np.complex128], size: int, length: int) -> Float32:
-    """(S, C, frames, bins) -> (S, C, T)."""
+    """Sounds (S, C, T) of spectra (S, C, frames, bins)."""
     frames = np.fft.irfft(spectrum, size)
     half = size // 2
     waves = np.zeros((*frames.shape[:2], (frames.shape[2] + 1) * half))
@@ -231,16 +231,16 @@ def _inverse_stft(spectrum: NDArray[np.complex128], size: int, length: int) -> F
 
 
 def segment_edges(length: int, count: int) -> NDArray[np.int64]:
-    """(count + 1,) where `count` nearly equal stretches of a length begin and end.
+    """Edges (count + 1,) of `count` nearly equal stretches of a length.
 
-    >>> edges(7, 3).tolist()
+    >>> segment_edges(7, 3).tolist()
     [0, 2, 5, 7]
     """
     return np.linspace(0, length, count + 1).round().astype(np.int64)
 
 
 def _expand_cells(masks: Masks, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Masks:
-    """Cells (S, a, b) as places (S, rows[-1], columns[-1])."""
+    """Masks of cells (S, a, b) as masks of places (S, rows[-1], columns[-1])."""
     expanded: Masks = masks.repeat(np.diff(rows), axis=1).repeat(np.diff(columns), axis=2)
     return expanded
 

@@ -1,4 +1,4 @@
-"""What the parts of one text, picture, sound or series add: records, and the JSON object that each becomes.
+"""What the parts of one text, picture, sound or series add: records, which become a PartDocument each.
 
     part = TextParts("note", tokens=(...), sentences=(...), is_cut=False, num_evaluations=90, is_partial=False)
     part.to_dict()["tokens"][0]              {"text": "Good", "start": 0, "end": 4, "value": 1.2, "error": 0.01}
@@ -10,44 +10,9 @@ are standard errors.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import cast
 
-from deepseek.explain.records import OPTIONAL, JsonRecord
-
-
-class SpanDocument(TypedDict, total=False):
-    """A token or sentence as JSON."""
-
-    text: str
-    start: int
-    end: int
-    value: float | None
-    error: float | None
-
-
-class PartDocument(TypedDict, total=False):
-    """The parts of one input as JSON, whatever its kind: reports, the server's route and pages read it back.
-
-    "text" and "picture" (a data URL) are there for pages alone.
-    """
-
-    text: str
-    picture: str
-    column: str
-    kind: str
-    tokens: list[SpanDocument]
-    sentences: list[SpanDocument]
-    is_cut: bool
-    end_read: int
-    size: list[int]
-    regions: list[dict[str, Any]]
-    length: int
-    stretches: list[dict[str, Any]]
-    seconds: float
-    cells: list[dict[str, Any]]
-    num_evaluations: int
-    is_partial: bool
-    notes: list[str]
+from deepseek.explain.records import OPTIONAL, JsonRecord, PartDocument
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +26,18 @@ class TextSpan(JsonRecord):
     error: float
 
 
+class PartRecord(JsonRecord):
+    """The parts of one input, whatever its kind."""
+
+    __slots__ = ()
+
+    def document(self) -> PartDocument:
+        """to_dict(), by its shape."""
+        return cast("PartDocument", self.to_dict())
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class TextParts(JsonRecord):
+class TextParts(PartRecord):
     """The tokens and sentences of a text; none where the model reads no token of it."""
 
     column: str
@@ -107,7 +82,7 @@ class SoundCell(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class GridParts(JsonRecord):
+class GridParts(PartRecord):
     """The regions of a picture, the stretches of a series or the cells of a sound."""
 
     column: str

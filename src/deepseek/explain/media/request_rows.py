@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,13 @@ from deepseek.contracts import Arrays, Attribution, Tensors
 from deepseek.data.samples.requests import TEXTS_ARRAY
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.media.parts import explain_parts
-from deepseek.explain.media.records import PartDocument
+from deepseek.explain.records import PartDocument
 from deepseek.explain.shapley.partition import SERVING_BUDGET, Budget
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRows:
-    """N samples, and of each its texts by column, as JSON; None where no parts are asked for."""
+    """N samples, and the texts of each by column, as JSON; None where no parts are requested."""
 
     samples: Tensors
     texts: NDArray[np.bytes_] | None
@@ -47,7 +46,7 @@ class PartsExplainer:
         return RequestRows(self._explainer.unpack(arrays), arrays.get(TEXTS_ARRAY))
 
     def explain(self, features: RequestRows, *, target: str | None = None) -> Attribution:
-        """As ModalityExplainer, of rows of one target."""
+        """Attributions as ModalityExplainer gives them, of rows of one target, with parts where the rows have texts."""
         attribution = self._explainer.explain(features.samples, target=target)
         if features.texts is None:
             return attribution
@@ -58,4 +57,4 @@ class PartsExplainer:
         assert features.texts is not None  # noqa: S101  (asked before)
         sample, texts = features.samples[row : row + 1], json.loads(features.texts[row])
         parts = explain_parts(self._explainer, sample, texts, attribution.values[row], attribution.target, self._budget)
-        return tuple(cast("PartDocument", part.to_dict()) for part in parts)
+        return tuple(part.document() for part in parts)

@@ -55,7 +55,7 @@ def serialize_text(
 
 
 def part_notes(owen: OwenValues) -> list[str]:
-    """What a reader of the parts of an input must know."""
+    """Notes on the parts of an input: whether they are partial, and whether they add nothing."""
     notes = []
     if owen.is_partial:
         notes.append(f"partial: a limit came before the error that was asked for, after {owen.num_evaluations} answers")
@@ -65,7 +65,7 @@ def part_notes(owen: OwenValues) -> list[str]:
 
 
 def joint_error(owen: OwenValues, first: int, last: int) -> float:
-    """Standard error of what some neighbouring players add together: sharing a region evenly costs nothing where all of
+    """Standard error of what some neighboring players add together: sharing a region evenly costs nothing where all of
     it is among them."""
     square = 0.0
     for region in owen.regions:
@@ -76,7 +76,7 @@ def joint_error(owen: OwenValues, first: int, last: int) -> float:
 
 
 def largest_tokens(parts: Sequence[Mapping[str, Any]], most: int) -> list[tuple[str, float]]:
-    """(what, value) of the tokens that add or take most, for sentences about them.
+    """The tokens of some parts (PartDocument) with the largest values, as (quoted text, value), for sentences.
 
     >>> largest_tokens([{"tokens": [{"text": "not", "value": -2.0}, {"text": "good", "value": 1.0}]}], 1)
     [('"not"', -2.0)]

@@ -1,8 +1,8 @@
 """What each token and sentence has added to a text model's answer, with their places in the text.
 
     explainer = TextExplainer.open("./my-classifier")
-    found = explainer.explain(["Good, but late."])         # base_value + values.sum(1) = output; one value a text
-    found.parts[0][0]["tokens"]                            # [{"text": "Good", "start": 0, "end": 4, "value", "error"}]
+    attribution = explainer.explain(["Good, but late."])         # base_value + values.sum(1) = output; one value a text
+    attribution.parts[0][0]["tokens"]                            # [{"text": "Good", "start": 0, "end": 4, "value", ...
 
 Owen values over sentences, clauses, words and tokens (partition.py). A token is taken away by the mask that the model
 was trained with, else by leaving it out of the attention; the tokens that the tokenizer sets itself always stay. Of a
@@ -28,7 +28,7 @@ from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.source.tokens import TokenRow
 from deepseek.errors import InputError
 from deepseek.explain.media.modalities import log_odds
-from deepseek.explain.media.records import PartDocument, TextParts
+from deepseek.explain.media.records import TextParts
 from deepseek.explain.media.serialize import serialize_text
 from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
@@ -74,7 +74,7 @@ class TextExplainer:
 
     @classmethod
     def open(cls, path: str | Path, budget: Budget | None = None) -> TextExplainer:
-        """Of a folder that engines.text opens; it raises what that does."""
+        """The explainer of a folder that engines.text opens; it raises what that does."""
         return cls(TextModel.open(path), TextEngine.open(path).run, budget)
 
     def unpack(self, arrays: Arrays) -> NDArray[np.object_]:
@@ -100,7 +100,7 @@ class TextExplainer:
             if self._budget.time_limit_s is not None:  # what a text leaves is for those behind it
                 left_s = self._budget.time_limit_s * (number + 1) - (time.perf_counter() - began_s)
                 budget = replace(budget, time_limit_s=left_s)
-            (base[number], output[number]), part = self._explain_text(self._masked(row, text, target), budget)
+            (base[number], output[number]), part = self._explain_text(self._mask_row(row, text, target), budget)
             parts.append(part)
         return Attribution(
             names=(TEXT_COLUMN,), values=(output - base)[:, None], base_value=base, output=output,
@@ -108,7 +108,7 @@ class TextExplainer:
             target=target,
             why="a text model is asked as a black box, so its answers are those that it is served with",
             is_partial=any(part.is_partial for part in parts),
-            parts=tuple((cast("PartDocument", part.to_dict()),) for part in parts),
+            parts=tuple((part.document(),) for part in parts),
         )  # fmt: skip
 
     @property
@@ -118,15 +118,16 @@ class TextExplainer:
 
     @property
     def taken_away(self) -> str:
-        """How a token is: "mask" or "attention"."""
+        """How a token is taken away: "mask" or "attention"."""
         return "mask" if self._model.mask_id is not None else "attention"
 
     def with_run(self, run: RunFunction) -> TextExplainer:
-        """The same of another engine."""
+        """The explainer of the same model on another engine."""
         return TextExplainer(self._model, run, self._budget)
 
     def code(self, logits: Float64, target: str) -> NDArray[np.int64]:
-        """(S, C) -> (S,) what is answered: the class's place, or of single labels whether `target` holds."""
+        """Codes (S,) of the predictions of logits (S, C): the class's place, or of single labels whether `target`
+        holds."""
         if self._model.architecture.multi_label or logits.shape[1] == 1:
             return np.asarray(logits[:, self._model.labels.index(target)] >= 0, np.int64)
         return np.asarray(logits.argmax(1), np.int64)
@@ -139,17 +140,17 @@ class TextExplainer:
         return 1 if code == place else -1 if len(labels) == 2 else 0
 
     def answer_text(self, code: int, target: str) -> str:
-        """That answer in words."""
+        """The prediction of a code in words."""
         if self._model.architecture.multi_label or len(self._model.labels) == 1:
             return target if code else f"not {target}"
         return self._model.labels[code]
 
-    def masked(self, text: str, target: str | None) -> MaskedText:
+    def mask_text(self, text: str, target: str | None) -> MaskedText:
         """One text, as explain() takes its tokens away for a class that the model knows, None for an embedding."""
         (row,) = cast("Sequence[TokenRow]", self._model.prepare([text], with_offsets=True))
-        return self._masked(row, text, target)
+        return self._mask_row(row, text, target)
 
-    def _masked(self, row: TokenRow, text: str, target: str | None) -> MaskedText:
+    def _mask_row(self, row: TokenRow, text: str, target: str | None) -> MaskedText:
         shown, shift = self._displayed_text(row, text)
         players = [at for at, (start, end) in enumerate(row.offsets) if end > max(start, -shift)]
         if any(word is not None for word in row.words):  # there are tokenizers that know no words
@@ -161,7 +162,7 @@ class TextExplainer:
         return MaskedText(shown, spans, borders, row.truncated, len(row), self._value(row, outputs, target), outputs)
 
     def _explain_text(self, masked: MaskedText, budget: Budget) -> tuple[tuple[float, float], TextParts]:
-        """((base, output), what the parts add)."""
+        """The parts of one text, as ((base, output), record)."""
         owen = masked.owen(budget)
         if owen is None:
             output = float(masked.value(np.ones((1, 0), bool))[0])
@@ -178,7 +179,7 @@ class TextExplainer:
         return row.text[len(prompt) :], -len(prompt)  # lower case has made other letters of it
 
     def _outputs(self, row: TokenRow, players: NDArray[np.int64]) -> Callable[[Masks], Float64]:
-        """The logits or embeddings of masks."""
+        """The function from masks (S, M) to the logits or embeddings of the masked text."""
         mask_id, name = self._model.mask_id, "logits" if self._model.labels else "embedding"
 
         def outputs(masks: Masks) -> Float64:
@@ -199,7 +200,7 @@ class TextExplainer:
     def _value(
         self, row: TokenRow, outputs: Callable[[Masks], Float64], target: str | None
     ) -> Callable[[Masks], Float64]:
-        """v of masks."""
+        """The value function of one text: log-odds of `target`, or the cosine with the whole text's embedding."""
         if target is None:
             whole = self._run(self._model.join([row]))["embedding"][0].astype(np.float64)
             return lambda masks: _cosine_similarity(outputs(masks), whole)
@@ -207,14 +208,15 @@ class TextExplainer:
         return lambda masks: self._log_odds(outputs(masks), place)
 
     def _log_odds(self, logits: Float64, place: int) -> Float64:
-        """(S, C) -> (S,): of the class against the others together, or of a label that holds or not."""
+        """Log-odds (S,) of class `place` in logits (S, C): against the others together, or of a label that holds or
+        not."""
         if self._model.architecture.multi_label or logits.shape[1] == 1:
             return logits[:, place]
         return log_odds(logits, place)
 
 
 def _cosine_similarity(embeddings: Float64, whole: Float64) -> Float64:
-    """(S, D) with (D,) -> (S,)."""
+    """Cosine similarities (S,) of embeddings (S, D) with one (D,)."""
     sizes = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(whole)
     cosines: Float64 = embeddings @ whole / np.maximum(sizes, 1e-12)
     return cosines

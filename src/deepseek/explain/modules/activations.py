@@ -1,9 +1,9 @@
 """What every module of a net answers while it runs, and what the net would answer if a layer had answered otherwise.
 
-with ActivationRecorder(module) as watch:
+with ActivationRecorder(module) as recorder:
     output = module(x)
-watch.found                     every tensor that a module gave, under its name, in the order in which they came
-patched(question, patches)      the answers with layers replaced, all replacements in one run
+recorder.activations               every tensor that a module gave, under its name, in the order in which they came
+run_patched(problem, patches)      the answers with layers replaced, all replacements in one run
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ ActivationKey = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Activation:
-    """One tensor, once: the innermost module that gives it is the key, the outermost around that one the name."""
+    """A tensor that a module gave, recorded once: the innermost module that gives it is the key, the outermost around
+    that one the name."""
 
     key: ActivationKey
     name: str
@@ -40,13 +41,14 @@ class Activation:
 
 @dataclass(slots=True)
 class ActivationRecorder:
-    """`copied`: answers that are handed on as copies, so that what writes over them in place writes elsewhere."""
+    """Records every tensor that a module gives, while it runs. `copied`: answers that are handed on as copies, so that
+    what writes over them in place writes elsewhere."""
 
     module: nn.Module
-    seen: RunRecord | None = None
+    record: RunRecord | None = None
     copied: frozenset[ActivationKey] = frozenset()
-    found: list[Activation] = field(default_factory=list)
-    _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in found
+    activations: list[Activation] = field(default_factory=list)
+    _places: dict[int, int] = field(default_factory=dict)  # id of a tensor -> its place in activations
     _counts: dict[str, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
 
@@ -64,15 +66,15 @@ class ActivationRecorder:
 
     def _before(self, name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: Any) -> None:
-            if self.seen is not None:
-                self.seen.scope.append(name)
+            if self.record is not None:
+                self.record.scope.append(name)
 
         return hook
 
     def _after(self, name: str, kind: str) -> Callable[..., Any]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            if self.seen is not None:
-                self.seen.scope.pop()
+            if self.record is not None:
+                self.record.scope.pop()
             count = self._counts[name] = self._counts.get(name, -1) + 1
             tensors = output_tensors(output)
             copies = {
@@ -90,38 +92,40 @@ class ActivationRecorder:
         name = (key[0] or "answer") + (f" (call {key[1] + 1})" if key[1] else "") + (f" [{key[2]}]" if key[2] else "")
         place = self._places.get(id(tensor))
         if place is None:
-            self._places[id(tensor)] = len(self.found)
-            self.found.append(Activation(key, name, kind, tensor, tensor._version))
-        elif key[0] and self.found[place].key[0].startswith(f"{key[0]}."):  # a module around it, but not the whole
-            self.found[place].name, self.found[place].kind = name, kind
+            self._places[id(tensor)] = len(self.activations)
+            self.activations.append(Activation(key, name, kind, tensor, tensor._version))
+        elif key[0] and self.activations[place].key[0].startswith(
+            f"{key[0]}."
+        ):  # a module around it, but not the whole
+            self.activations[place].name, self.activations[place].kind = name, kind
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationPatch:
-    """In one run of all rows: what a layer answers instead, (N, ...)."""
+    """A value (N, ...) that a layer answers instead of its own."""
 
     key: ActivationKey
     value: Tensor
 
 
 def run_patched(
-    question: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
+    problem: AttributionProblem, patches: Sequence[ActivationPatch], *, max_rows: int = 256
 ) -> list[Tensor | None]:
     """For each patch the answer (N, K); None where the layer does not answer by rows. At most `max_rows` rows a run."""
-    num_rows, answers = question.num_rows, list[Tensor | None]()
+    num_rows, answers = problem.num_rows, list[Tensor | None]()
     size = max(1, max_rows // num_rows)
     for start in range(0, len(patches), size):
         group = patches[start : start + size]
         done: set[int] = set()
         handles, counts = [], dict[str, int]()
-        for name, part in question.module.named_modules():  # type: ignore[attr-defined]
+        for name, part in problem.module.named_modules():  # type: ignore[attr-defined]
             mine = [(place, patch) for place, patch in enumerate(group) if patch.key[0] == name]
             if mine:
                 handles.append(part.register_forward_hook(_patch_hook(name, mine, counts, done, num_rows, len(group))))
         try:
             with torch.no_grad():
-                inputs = [each.repeat(len(group), *(1 for _ in each.shape[1:])) for each in question.inputs]
-                answer = question.answer(inputs, times=len(group))
+                inputs = [each.repeat(len(group), *(1 for _ in each.shape[1:])) for each in problem.inputs]
+                answer = problem.answer(inputs, times=len(group))
         finally:
             for handle in handles:
                 handle.remove()
@@ -167,7 +171,7 @@ def output_tensors(output: Any) -> list[Tensor]:
 
 
 def replace_tensors(output: Any, values: dict[int, Tensor]) -> Any:
-    """The same answer with some of its tensors replaced, by their places in output_tensors()."""
+    """A module's answer with some of its tensors replaced, by their places in output_tensors()."""
     count = -1
 
     def walk(part: Any) -> Any:

@@ -3,7 +3,7 @@
     paths = PathCounts(output, leaves)
     paths.is_cut(tensor)          only then must what it carries sum to the whole change of the output
 
-PathCounts are counted, not followed: below[node] to the leaves, above[node] to the output; a tensor is a cut when the
+Paths are counted, not followed: below[node] to the leaves, above[node] to the output; a tensor is a cut when the
 product of both is the number of all paths. A branch beside a residual sum is none.
 """
 
@@ -23,7 +23,7 @@ _RESIDUAL_NODES = frozenset(
 
 
 class PathCounts:
-    """Counted when made; holds the graph alive."""
+    """Numbers of paths through each tensor of an autograd graph, which it keeps alive."""
 
     def __init__(self, output: Tensor, leaves: Iterable[Tensor]) -> None:
         self._ids = {id(leaf) for leaf in leaves}
@@ -59,7 +59,7 @@ class PathCounts:
         return self.num_paths > 0 and self.num_through(tensor) == self.num_paths
 
     @staticmethod
-    def stream(last: Tensor, earlier: Sequence[Tensor]) -> list[bool]:
+    def in_same_stream(last: Tensor, earlier: Sequence[Tensor]) -> list[bool]:
         """Which of `earlier` reach `last` by sums and norms alone: the same residual stream, of the same meaning."""
         seen: set[Any] = set()
         waiting = [last.grad_fn]

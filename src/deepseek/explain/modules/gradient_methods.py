@@ -30,7 +30,7 @@ from deepseek.explain.modules.path_integral import FIRST_STEPS, contract_steps, 
 from deepseek.explain.modules.problem import AttributionProblem
 from deepseek.explain.modules.sequential import deeplift_chain, find_chain
 
-RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
+RULES_READY = (_rules, _composed)  # imported for what they enter into paired.RULES
 MAX_RUN_NUMBERS = 1 << 21  # of the inputs of one run
 
 
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class AttributionValues:
-    """What a method found."""
+    """The contributions that a method found, beside what they explain."""
 
     values: Float64  # (N, P)
     base: Float64  # (N,)
@@ -61,44 +61,44 @@ class AttributionValues:
     limit: Float64 | None = None  # (N,) what their sum may miss output - base by
 
 
-def deeplift(question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
-    """Every row against every baseline. `question` has the rows; its own baselines are not looked at."""
-    num_rows, num_baselines, size = question.num_rows, len(baselines[0]), _rows_per_run(question, limits)
-    plain = plain_run(question, baselines, limits.tolerance, size)
-    layers = find_chain(question.module)
-    if layers and _is_plain_table(question) and num_baselines <= size:
-        return _deeplift_by_chain(layers, question, baselines[0], plain, size)
+def deeplift(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
+    """DeepLIFT of every row against every baseline. `problem` has the rows; its own baselines are not looked at."""
+    num_rows, num_baselines, size = problem.num_rows, len(baselines[0]), _rows_per_run(problem, limits)
+    plain = plain_run(problem, baselines, limits.tolerance, size)
+    layers = find_chain(problem.module)
+    if layers and _is_plain_table(problem) and num_baselines <= size:
+        return _deeplift_by_chain(layers, problem, baselines[0], plain, size)
     sums = _PairSums(num_rows, num_baselines)
     for start in range(0, num_rows * num_baselines, size):
         places = torch.arange(start, min(start + size, num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        pairs, target, mirror = _pair_problem(question, baselines, rows, chosen), plain.target[rows], PairedForward()
-        leaves = mirror.start(pairs.inputs, pairs.baselines)
-        with raise_explain_error("the module cannot run on input and baseline side by side"), mirror:
+        pairs, target, paired = _pair_problem(problem, baselines, rows, chosen), plain.target[rows], PairedForward()
+        leaves = paired.start(pairs.inputs, pairs.baselines)
+        with raise_explain_error("the module cannot run on input and baseline side by side"), paired:
             answer = pairs.answer(leaves)
         twin = twin_of(answer)
         other = answer.detach() if twin is None else twin
         target = target.to(answer.device)
         explained = pairs.of(answer, target)
-        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(mirror.seen.branches))
-        grads = leaf_gradients(explained, mirror.seen.leaves)
-        parts = [leaf.change * grad for leaf, grad in zip(mirror.seen.leaves, grads, strict=True)]
-        sums.add(rows, _flatten_parts(pairs, mirror.seen.leaves, parts))
-        sums.plain |= mirror.seen.plain
+        plain.check(explained, pairs.of(other, target), rows, chosen, tuple(paired.record.branches))
+        grads = leaf_gradients(explained, paired.record.leaves)
+        parts = [leaf.change * grad for leaf, grad in zip(paired.record.leaves, grads, strict=True)]
+        sums.add(rows, _flatten_parts(pairs, paired.record.leaves, parts))
+        sums.plain |= paired.record.plain
     return sums.values(plain)
 
 
-def _is_plain_table(question: AttributionProblem) -> bool:
-    """Rows of numbers, and an answer as it is."""
-    inputs = question.inputs
-    return len(inputs) == 1 and inputs[0].ndim == 2 and not question.fixed and not callable(question.target)
+def _is_plain_table(problem: AttributionProblem) -> bool:
+    """Whether the input is one table of numbers, and the explained answer an output of the module."""
+    inputs = problem.inputs
+    return len(inputs) == 1 and inputs[0].ndim == 2 and not problem.fixed and not callable(problem.target)
 
 
 def _deeplift_by_chain(
-    layers: list[nn.Module], question: AttributionProblem, baselines: Tensor, plain: PlainRun, size: int
+    layers: list[nn.Module], problem: AttributionProblem, baselines: Tensor, plain: PlainRun, size: int
 ) -> AttributionValues:
-    """What deeplift() gives, for a chain of layers."""
-    (rows,), num_baselines = question.inputs, len(baselines)
+    """The result of deeplift() for a chain of layers, without twins."""
+    (rows,), num_baselines = problem.inputs, len(baselines)
     baselines, size, target = baselines.to(rows), size // num_baselines, plain.target.to(rows.device)
     batches = [
         deeplift_chain(layers, rows[start : start + size], baselines, target[start : start + size])
@@ -117,14 +117,14 @@ def _deeplift_by_chain(
 
 
 def integrated_gradients(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
 ) -> AttributionValues:
-    """Every row against every baseline, along the line between them."""
-    num_baselines, size = len(baselines[0]), _rows_per_run(question, limits)
-    plain = plain_run(question, baselines, limits.tolerance, size)
-    places = torch.arange(question.num_rows * num_baselines)
+    """Integrated gradients of every row against every baseline."""
+    num_baselines, size = len(baselines[0]), _rows_per_run(problem, limits)
+    plain = plain_run(problem, baselines, limits.tolerance, size)
+    places = torch.arange(problem.num_rows * num_baselines)
     of_row, chosen = places // num_baselines, places % num_baselines
-    pairs = _pair_problem(question, baselines, of_row, chosen)
+    pairs = _pair_problem(problem, baselines, of_row, chosen)
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
         some = pairs.rows(rows)
@@ -132,28 +132,26 @@ def integrated_gradients(
         moved = explained.detach().view(steps.shape).cpu().double()
         if len(steps) == FIRST_STEPS:  # from end to end
             plain.check(moved[-1], moved[0], of_row[rows], chosen[rows])
-        grads = leaf_gradients(explained, run.seen.leaves)
-        parts = _flatten_parts(some, run.seen.leaves, grads, len(steps))
+        grads = leaf_gradients(explained, run.record.leaves)
+        parts = _flatten_parts(some, run.record.leaves, grads, len(steps))
         return [parts], (sum_rows(parts).cpu() - (moved[-1] - moved[0])).abs()
 
     integral = integrate(
         measure, torch.from_numpy(plain.pair_limit.ravel()), max_steps=limits.max_steps, max_rows=size,
         time_limit_s=limits.time_limit_s,
     )  # fmt: skip
-    sums = _PairSums(question.num_rows, num_baselines)
+    sums = _PairSums(problem.num_rows, num_baselines)
     sums.add(of_row, integral.parts[0])
     steps_taken = (f"{int(integral.num_steps.max())} steps at most",)
     return replace(sums.values(plain), is_partial=integral.is_partial, notes=steps_taken)
 
 
-def expected_gradients(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits
-) -> AttributionValues:
-    """`num_samples` slopes for each row."""
-    num_rows, num_baselines, count = question.num_rows, len(baselines[0]), limits.num_samples
-    rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _rows_per_run(question, limits)
-    plain = plain_run(question, baselines, limits.tolerance, size)
-    _check_ends(question, baselines, plain, size)
+def expected_gradients(problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits) -> AttributionValues:
+    """Expected gradients: the mean over `num_samples` slopes for each row."""
+    num_rows, num_baselines, count = problem.num_rows, len(baselines[0]), limits.num_samples
+    rng, start, size = np.random.default_rng(limits.seed), time.perf_counter(), _rows_per_run(problem, limits)
+    plain = plain_run(problem, baselines, limits.tolerance, size)
+    _check_ends(problem, baselines, plain, size)
     sums = _PairSums(num_rows, count)
     drawn, is_partial = 0, False
     for low in range(0, count, size):
@@ -166,22 +164,22 @@ def expected_gradients(
         chosen = torch.as_tensor(rng.permutation(np.arange(low, high) % num_baselines))
         for row in range(num_rows):
             rows = torch.full((high - low,), row)
-            pairs = _pair_problem(question, baselines, rows, chosen)
+            pairs = _pair_problem(problem, baselines, rows, chosen)
             run, explained = _run_on_lines(pairs, places[None], plain.target[rows])
-            grads = leaf_gradients(explained, run.seen.leaves)
-            parts = [leaf.change * grad for leaf, grad in zip(run.seen.leaves, grads, strict=True)]
-            sums.add(rows, _flatten_parts(pairs, run.seen.leaves, parts))
+            grads = leaf_gradients(explained, run.record.leaves)
+            parts = [leaf.change * grad for leaf, grad in zip(run.record.leaves, grads, strict=True)]
+            sums.add(rows, _flatten_parts(pairs, run.record.leaves, parts))
         drawn = high
     return replace(sums.values(plain, count=drawn), is_partial=is_partial)
 
 
-def _check_ends(question: AttributionProblem, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
+def _check_ends(problem: AttributionProblem, baselines: tuple[Tensor, ...], plain: PlainRun, size: int) -> None:
     """ExplainError where a run of many places at once does not answer at both ends as the module does."""
     num_baselines = len(baselines[0])
-    for start in range(0, question.num_rows * num_baselines, size):
-        places = torch.arange(start, min(start + size, question.num_rows * num_baselines))
+    for start in range(0, problem.num_rows * num_baselines, size):
+        places = torch.arange(start, min(start + size, problem.num_rows * num_baselines))
         rows, chosen = places // num_baselines, places % num_baselines
-        pairs = _pair_problem(question, baselines, rows, chosen)
+        pairs = _pair_problem(problem, baselines, rows, chosen)
         with torch.no_grad():
             _, ends = _run_on_lines(
                 pairs, torch.tensor([[0.0], [1.0]]).double().repeat(1, len(rows)), plain.target[rows]
@@ -191,7 +189,7 @@ def _check_ends(question: AttributionProblem, baselines: tuple[Tensor, ...], pla
 
 
 def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
-    """Of each leaf; ExplainError where there is none."""
+    """Gradient of the explained output with respect to each leaf; ExplainError where there is none."""
     if not explained.requires_grad or not leaves:
         raise ExplainError(
             "the module's answer has no gradient with respect to its input",
@@ -207,7 +205,7 @@ def leaf_gradients(explained: Tensor, leaves: list[Leaf]) -> list[Tensor]:
 
 
 class _PairSums:
-    """Sums over the pairs of each row."""
+    """Sums and sums of squares of contributions over the pairs of each row."""
 
     def __init__(self, num_rows: int, count: int) -> None:
         self.num_rows, self.count = num_rows, count
@@ -216,7 +214,7 @@ class _PairSums:
         self.plain: dict[str, None] = {}
 
     def add(self, rows: Tensor, values: Tensor) -> None:
-        """Of pairs (M,): values (M, P)."""
+        """Add the values (M, P) of M pairs to the sums of their `rows` (M,)."""
         values = values.detach().cpu().double()
         if self.total is None or self.squares is None:
             self.total = values.new_zeros(self.num_rows, values.shape[1])
@@ -251,30 +249,30 @@ def build_values(plain: PlainRun, values: Float64, error: Float64 | None = None)
 
 
 def _pair_problem(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], rows: Tensor, chosen: Tensor
 ) -> AttributionProblem:
-    """The question of some pairs of a row and a baseline."""
-    pairs = question.rows(rows)
+    """The problem whose rows are M pairs of a row and a baseline, by the places of both."""
+    pairs = problem.rows(rows)
     return replace(
         pairs, baselines=tuple(base.to(own)[chosen] for base, own in zip(baselines, pairs.inputs, strict=True))
     )
 
 
-def _run_on_lines(question: AttributionProblem, steps: Tensor, target: Tensor) -> tuple[PairedForward, Tensor]:
-    """A run at `steps` (S, N) of the way, and what is explained (S * N,)."""
-    mirror = PairedForward(steps)
-    leaves = mirror.start(question.inputs, question.baselines)
-    with raise_explain_error("the module cannot run on several steps from baseline to input at once"), mirror:
-        answer = question.answer(leaves, times=len(steps))
-    return mirror, question.of(answer, target.to(answer.device))
+def _run_on_lines(problem: AttributionProblem, steps: Tensor, target: Tensor) -> tuple[PairedForward, Tensor]:
+    """A run at `steps` (S, N) of the way from baseline to input, and the explained output (S * N,)."""
+    paired = PairedForward(steps)
+    leaves = paired.start(problem.inputs, problem.baselines)
+    with raise_explain_error("the module cannot run on several steps from baseline to input at once"), paired:
+        answer = problem.answer(leaves, times=len(steps))
+    return paired, problem.of(answer, target.to(answer.device))
 
 
 def _flatten_parts(
-    question: AttributionProblem, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None
+    problem: AttributionProblem, leaves: list[Leaf], parts: list[Tensor], num_steps: int | None = None
 ) -> Tensor:
-    """(M, P): contributions of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
+    """Contributions (M, P) of each input side by side, those of a token's vector summed. With `num_steps`, `parts` are
     gradients along lines, which are contracted."""
-    flat = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in question.inputs]
+    flat = [torch.zeros(each.shape, dtype=parts[0].dtype).flatten(1) for each in problem.inputs]
     for leaf, part in zip(leaves, parts, strict=True):
         if leaf.places is not None:
             _add_token_parts(flat[leaf.source].view(-1), leaf, part, num_steps)
@@ -305,10 +303,10 @@ def _add_token_parts(total: Tensor, leaf: Leaf, part: Tensor, num_steps: int | N
     total.index_add_(0, places[order][: len(summed)], summed.to(total))
 
 
-def _rows_per_run(question: AttributionProblem, limits: Limits) -> int:
-    """Rows of one run: eight times as many where a row is a row of numbers, whose layers are as narrow as it."""
-    width = sum(each[0].numel() for each in question.inputs)
-    flat = all(each.ndim == 2 and each.is_floating_point() for each in question.inputs)
+def _rows_per_run(problem: AttributionProblem, limits: Limits) -> int:
+    """Number of rows in one run: eight times as many where a row is a vector of numbers, whose layers are narrow."""
+    width = sum(each[0].numel() for each in problem.inputs)
+    flat = all(each.ndim == 2 and each.is_floating_point() for each in problem.inputs)
     return max(1, min(limits.max_rows * (8 if flat else 1), MAX_RUN_NUMBERS // max(1, width)))
 
 

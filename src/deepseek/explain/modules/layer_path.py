@@ -12,7 +12,7 @@ rest, and the ledger judges only layers that the whole answer passes through (cu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -36,7 +36,7 @@ from deepseek.explain.modules.layer_traces import (
 )
 from deepseek.explain.modules.margins import Ablation, ablate_layers, class_margin, layer_margins
 from deepseek.explain.modules.path_integral import FIRST_STEPS
-from deepseek.explain.modules.problem import AttributionProblem, ModelInputs, Target, build_problem
+from deepseek.explain.modules.problem import AttributionProblem, FixedInputs, ModelInputs, Target, build_problem
 from deepseek.explain.modules.units import Edge, edges_between, sum_by_unit, unit_axis
 
 #: A layer's margin, how it was found, its ablation.
@@ -69,7 +69,7 @@ def layer_path(
     baseline: ModelInputs | None = None,
     target: Target = None,
     *,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: FixedInputs | None = None,
     rule: Literal["auto", "pairs", "integral"] = "auto",
     options: LayerPathOptions | None = None,
 ) -> LayerPath:
@@ -93,66 +93,66 @@ def layer_path(
     [('input', [[2.0, 0.0]]), ('0', [[2.0, 0.0]]), ('1', [[2.0, 0.0]])]
     """
     chosen = options or LayerPathOptions()
-    question = build_problem(module, inputs, baseline, target, fixed)
-    num_rows = question.num_rows
-    plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
-    pairs = None if rule == "integral" else _try_pairs(question, plain, chosen)
-    run = pairs.run if isinstance(pairs, LayerTrace) else run_forward(question, _input_step(num_rows))
+    problem = build_problem(module, inputs, baseline, target, fixed)
+    num_rows = problem.num_rows
+    plain = plain_run_of_pairs(problem, chosen.tolerance, chosen.max_rows)
+    pairs = None if rule == "integral" else _try_pairs(problem, plain, chosen)
+    run = pairs.run if isinstance(pairs, LayerTrace) else run_forward(problem, _input_step(num_rows))
     more = distinct_row_count(run.tensors, num_rows)
     if more > num_rows:  # an axis of steps is as long as that of the rows: a row more, which is left out in the end
-        question = question.rows(torch.arange(more).clamp(max=num_rows - 1))
-        plain = plain_run_of_pairs(question, chosen.tolerance, chosen.max_rows)
-        pairs = None if rule == "integral" else _try_pairs(question, plain, chosen)
-    trace, why = _choose_trace(question, plain, rule, pairs, chosen)
-    path = _build_path(question, plain, trace, chosen, why, num_rows)
+        problem = problem.rows(torch.arange(more).clamp(max=num_rows - 1))
+        plain = plain_run_of_pairs(problem, chosen.tolerance, chosen.max_rows)
+        pairs = None if rule == "integral" else _try_pairs(problem, plain, chosen)
+    trace, why = _choose_trace(problem, plain, rule, pairs, chosen)
+    path = _build_path(problem, plain, trace, chosen, why, num_rows)
     return path if path.is_partial and chosen.time_limit_s is not None else path.check()
 
 
 def _input_step(num_rows: int) -> torch.Tensor:
-    """One step, at the end of the line."""
+    """The step (1, N) at the end of the line from baseline to input."""
     return torch.ones(1, num_rows, dtype=torch.float64)
 
 
-def _trace_rule(question: AttributionProblem, plain: PlainRun, rule: TraceRule, chosen: LayerPathOptions) -> LayerTrace:
+def _trace_rule(problem: AttributionProblem, plain: PlainRun, rule: TraceRule, chosen: LayerPathOptions) -> LayerTrace:
     return trace_layers(
-        question, rule, plain, max_steps=chosen.max_steps, max_rows=chosen.max_rows, time_limit_s=chosen.time_limit_s,
+        problem, rule, plain, max_steps=chosen.max_steps, max_rows=chosen.max_rows, time_limit_s=chosen.time_limit_s,
         keep=chosen.edges,
     )  # fmt: skip
 
 
-def _try_pairs(question: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace | ExplainError:
-    """By pairs, or why that is no way."""
+def _try_pairs(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace | ExplainError:
+    """The trace by the rule of pairs, or why that does not fit."""
     try:
-        return _trace_rule(question, plain, "pairs", chosen)
+        return _trace_rule(problem, plain, "pairs", chosen)
     except ExplainError as error:
         return error
 
 
 def _choose_trace(
-    question: AttributionProblem,
+    problem: AttributionProblem,
     plain: PlainRun,
     rule: str,
     pairs: LayerTrace | ExplainError | None,
     chosen: LayerPathOptions,
 ) -> tuple[LayerTrace, str]:
-    """(trace, why that one)."""
+    """The trace to report, and why that one."""
     if pairs is None:
-        return _trace_rule(question, plain, "integral", chosen), "asked for"
+        return _trace_rule(problem, plain, "integral", chosen), "asked for"
     if isinstance(pairs, LayerTrace):
         if rule == "pairs":
             return pairs, "asked for"
         worst = _max_relative_residual(plain, pairs)
         if worst <= chosen.tolerance:
             return pairs, "the rule of pairs balances at every layer, and is the cheapest"
-        because = f" (no rule for {', '.join(pairs.run.seen.plain)})" if pairs.run.seen.plain else ""
+        because = f" (no rule for {', '.join(pairs.run.record.plain)})" if pairs.run.record.plain else ""
         return (
-            _trace_rule(question, plain, "integral", chosen),
+            _trace_rule(problem, plain, "integral", chosen),
             f"the rule of pairs misses {worst:.2g} of the change{because}"
         )  # fmt: skip
     if rule == "pairs":
         raise pairs
     try:
-        return _trace_rule(question, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
+        return _trace_rule(problem, plain, "integral", chosen), f"the rule of pairs does not fit: {pairs.message}"
     except ExplainError as error:
         raise pairs from error
 
@@ -168,9 +168,9 @@ def _max_relative_residual(plain: PlainRun, trace: LayerTrace) -> float:
 
 
 def _build_path(
-    question: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions, why: str, num_rows: int
+    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions, why: str, num_rows: int
 ) -> LayerPath:
-    """Of the first `num_rows`."""
+    """The path of the first `num_rows` rows of a trace."""
 
     def rows(tensor: torch.Tensor, dtype: Any = np.float64) -> Any:
         some = tensor[:num_rows].detach().cpu()
@@ -179,7 +179,7 @@ def _build_path(
 
     _check_finite(trace)
     change = torch.from_numpy(plain.output - plain.base).to(trace.answer.device)
-    beside, left_out = _layer_extras(question, plain, trace, chosen)
+    beside, left_out = _layer_extras(problem, plain, trace, chosen)
     layers = [
         _layer_report(layer, trace.parts[layer.place], change, chosen, extra, rows)
         for layer, extra in zip(trace.layers, beside, strict=True)
@@ -209,21 +209,21 @@ def _check_finite(trace: LayerTrace) -> None:
 
 
 def _layer_extras(
-    question: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions
+    problem: AttributionProblem, plain: PlainRun, trace: LayerTrace, chosen: LayerPathOptions
 ) -> tuple[list[LayerExtras], tuple[str, ...]]:
     """For each layer its margin, how that was found, and its ablation; and why they are left out where they are."""
     if not (chosen.margins or chosen.ablation):
         return [(None, "", None)] * len(trace.layers), ()
     try:
-        ends = trace if trace.rule == "pairs" else _trace_ends(question, plain, chosen)
+        ends = trace if trace.rule == "pairs" else _trace_ends(problem, plain, chosen)
     except ExplainError as error:
         return [(None, "", None)] * len(trace.layers), (f"margins and ablations are left out: {error.message}",)
     layer_margins_by: list[tuple[torch.Tensor | None, str]] = [(None, "")] * len(trace.layers)
     if chosen.margins:
-        layer_margins_by = layer_margins(question, trace, ends, max_rows=chosen.max_rows)
+        layer_margins_by = layer_margins(problem, trace, ends, max_rows=chosen.max_rows)
     removed: dict[int, Ablation] = {}
     if chosen.ablation:
-        removed = ablate_layers(question, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
+        removed = ablate_layers(problem, trace, ends, seed=chosen.seed, max_rows=chosen.max_rows)
     return [(*margin, removed.get(place)) for place, margin in enumerate(layer_margins_by)], ()
 
 
@@ -254,14 +254,14 @@ RULE_NAMES = {
 }
 
 
-def _trace_ends(question: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace:
+def _trace_ends(problem: AttributionProblem, plain: PlainRun, chosen: LayerPathOptions) -> LayerTrace:
     """A trace whose run holds input and baseline, for what is put in their places."""
-    return trace_layers(question, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
+    return trace_layers(problem, "pairs", plain, max_steps=0, max_rows=chosen.max_rows, time_limit_s=None, keep=False)
 
 
 def _layer_edges(trace: LayerTrace, chosen: LayerPathOptions) -> list[Edge]:
-    """Between neighbours among the layers that the whole answer passes through; with branch_edges from each layer to
-    the next that reads it."""
+    """Edges between neighbors among the layers that the whole answer passes through; with branch_edges from each layer
+    to the next that reads it."""
     if not chosen.edges or _is_refined(trace):
         return []
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut]
@@ -286,7 +286,7 @@ def _is_refined(trace: LayerTrace) -> bool:
 
 
 def _top_units(units: Float64, num_top: int) -> tuple[tuple[tuple[int, float], ...], ...]:
-    """Of units (N, U)."""
+    """The `num_top` strongest units of each row, as (place, contribution), of units (N, U)."""
     best = np.argsort(-np.abs(units), axis=1, kind="stable")[:, :num_top]
     values = np.take_along_axis(units, best, axis=1)
     return tuple(
@@ -311,8 +311,8 @@ def _decision_layers(layers: list[LayerReport], margin: Float64) -> tuple[str | 
 
 def _path_notes(trace: LayerTrace, change: Float64, layers: list[LayerReport]) -> list[str]:
     notes = []
-    if trace.run.seen.plain and trace.rule == "pairs":
-        notes.append(f"without a rule: {', '.join(trace.run.seen.plain)}; their slope at the input stands for them")
+    if trace.run.record.plain and trace.rule == "pairs":
+        notes.append(f"without a rule: {', '.join(trace.run.record.plain)}; their slope at the input stands for them")
     same = [
         row for row in range(len(change)) if change[row] == 0 and not any(each.values[row].any() for each in layers)
     ]

@@ -4,7 +4,7 @@ pairs      one forward pass on input and baseline side by side, one backward pas
 rules.py)
 integral   the line from baseline to input, 9 steps or more, until the known error is small (path_integral.py)
 
-    trace = trace_layers(question, rule="pairs", ...)
+    trace = trace_layers(problem, rule="pairs", ...)
     trace.parts[i]        (N, ...) contributions at trace.layers[i], rows first
 """
 
@@ -28,42 +28,45 @@ from deepseek.explain.modules.path_integral import FIRST_STEPS, Integral, contra
 from deepseek.explain.modules.problem import AttributionProblem, check_answers
 
 TraceRule = Literal["pairs", "integral"]
-RULES_READY = (_rules, _composed)  # imported for what they enter into mirror.RULES
+RULES_READY = (_rules, _composed)  # imported for what they enter into paired.RULES
 
 
 @dataclass(slots=True)
 class TracedLayer:
-    """A tensor of the net on which contributions are read."""
+    """A tensor of the net whose contributions are traced."""
 
     name: str
     kind: str  # the module's class; "input", "attention heads"
-    key: ActivationKey | None  # of watch.patched; None for an input and for heads
+    key: ActivationKey | None  # of recorder.patched; None for an input and for heads
     is_cut: bool
     place: int  # in ForwardRun.tensors
 
 
 @dataclass(slots=True)
 class ForwardRun:
-    """One forward pass."""
+    """One forward pass and every tensor that it recorded."""
 
-    seen: RunRecord
-    found: list[Activation]
+    record: RunRecord
+    activations: list[Activation]  # that modules gave, in the order in which they came
     answer: Tensor  # (rows, K)
     other: Tensor  # the answer to the baselines, of a run on pairs; else the answer itself
-    tensors: list[Tensor] = field(default_factory=list)  # leaves, then found, then heads
+    tensors: list[Tensor] = field(default_factory=list)  # leaves, then activations, then heads
 
     def place_of(self, layer: TracedLayer) -> int | None:
         """Where a layer of another run stands in this one."""
         if layer.key is None:
             return layer.place if layer.kind == "input" else None
-        return next((self.num_leaves + at for at, found in enumerate(self.found) if found.key == layer.key), None)
+        return next(
+            (self.num_leaves + at for at, activation in enumerate(self.activations) if activation.key == layer.key),
+            None,
+        )
 
     @property
     def num_leaves(self) -> int:
-        return len(self.seen.leaves)
+        return len(self.record.leaves)
 
     def grads(self, explained: Tensor, *, keep: bool) -> list[Tensor]:
-        """Of `explained` (rows,) with respect to all tensors."""
+        """Gradients of `explained` (rows,) with respect to all tensors."""
         with raise_explain_error(
             "there is no way back through the module", fix='explain it as a black box: method="kernel"'
         ):
@@ -96,7 +99,7 @@ class LayerTrace:
 
 
 def trace_layers(
-    question: AttributionProblem,
+    problem: AttributionProblem,
     rule: TraceRule,
     plain: PlainRun,
     *,
@@ -105,38 +108,39 @@ def trace_layers(
     time_limit_s: float | None,
     keep: bool,
 ) -> LayerTrace:
-    """`keep` keeps the graph of a run for edges. The rule "integral" keeps that of its first run alone."""
-    if not isinstance(question.module, nn.Module):
+    """Contributions of all layers by one rule. `keep` keeps the graph of a run for edges. The rule "integral" keeps
+    that of its first run alone."""
+    if not isinstance(problem.module, nn.Module):
         raise InputError(
-            f"{type(question.module).__name__} has no layers", expected="a torch module",
+            f"{type(problem.module).__name__} has no layers", expected="a torch module",
             fix="explain() explains any callable, but not layer by layer",
         )  # fmt: skip
     copied: frozenset[ActivationKey] = frozenset()
-    steps = None if rule == "pairs" else torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, question.num_rows)
-    run = run_forward(question, steps, copied)
-    changed = frozenset(each.key for each in run.found if each.is_changed)
+    steps = None if rule == "pairs" else torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, problem.num_rows)
+    run = run_forward(problem, steps, copied)
+    changed = frozenset(each.key for each in run.activations if each.is_changed)
     if changed:  # written over in place: run again with copies of those, as they were when the module gave them
         copied = changed
-        run = run_forward(question, steps, copied)
+        run = run_forward(problem, steps, copied)
     if rule == "pairs":
-        return _trace_pairs(question, run, plain, keep)
-    return _trace_integral(question, run, copied, plain, max_steps, max_rows, time_limit_s, keep)
+        return _trace_pairs(problem, run, plain, keep)
+    return _trace_integral(problem, run, copied, plain, max_steps, max_rows, time_limit_s, keep)
 
 
 def run_forward(
-    question: AttributionProblem, steps: Tensor | None, copied: frozenset[ActivationKey] = frozenset()
+    problem: AttributionProblem, steps: Tensor | None, copied: frozenset[ActivationKey] = frozenset()
 ) -> ForwardRun:
-    """One pass; `steps` (S, N) makes S * N rows."""
-    mirror = PairedForward(steps)
-    leaves = mirror.start(question.inputs, question.baselines)
+    """Run the module once, on pairs or, with `steps` (S, N), on S * N rows between baseline and input."""
+    paired = PairedForward(steps)
+    leaves = paired.start(problem.inputs, problem.baselines)
     how = "input and baseline side by side" if steps is None else "several steps from baseline to input at once"
     with (
         raise_explain_error(f"the module cannot run on {how}"),
-        mirror,
-        ActivationRecorder(question.module, mirror.seen, copied) as watch,  # type: ignore[arg-type]
+        paired,
+        ActivationRecorder(problem.module, paired.record, copied) as recorder,  # type: ignore[arg-type]
     ):
-        answer = question.answer(leaves, times=1 if steps is None else len(steps))
-    if not answer.requires_grad or not mirror.seen.leaves:
+        answer = problem.answer(leaves, times=1 if steps is None else len(steps))
+    if not answer.requires_grad or not paired.record.leaves:
         raise ExplainError(
             "the module's answer has no gradient with respect to its input",
             expected="a module that is differentiable from its input to its answer",
@@ -146,17 +150,17 @@ def run_forward(
     other = answer.detach() if twin is None else twin
     check_answers(other, "baseline" if steps is None else "row")
     check_answers(answer, "row")
-    run = ForwardRun(mirror.seen, watch.found, answer, other)
-    heads = [each.tensor for each in mirror.seen.heads if each.tensor.requires_grad]
-    run.tensors = [each.tensor for each in mirror.seen.leaves] + [each.tensor for each in run.found] + heads
+    run = ForwardRun(paired.record, recorder.activations, answer, other)
+    heads = [each.tensor for each in paired.record.heads if each.tensor.requires_grad]
+    run.tensors = [each.tensor for each in paired.record.leaves] + [each.tensor for each in run.activations] + heads
     return run
 
 
-def _trace_pairs(question: AttributionProblem, run: ForwardRun, plain: PlainRun, keep: bool) -> LayerTrace:
+def _trace_pairs(problem: AttributionProblem, run: ForwardRun, plain: PlainRun, keep: bool) -> LayerTrace:
     target = plain.target.to(run.answer.device)
-    explained = question.of(run.answer, target)
-    rows = torch.arange(question.num_rows)
-    plain.check(explained, question.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.seen.branches))
+    explained = problem.of(run.answer, target)
+    rows = torch.arange(problem.num_rows)
+    plain.check(explained, problem.of(run.other, target), rows, torch.zeros_like(rows), tuple(run.record.branches))
     layers, paths = find_layers(run, explained)
     grads = run.grads(explained, keep=keep)
     parts = [_pair_contributions(run, place, grad) for place, grad in enumerate(grads)]
@@ -164,7 +168,7 @@ def _trace_pairs(question: AttributionProblem, run: ForwardRun, plain: PlainRun,
 
 
 def _trace_integral(
-    question: AttributionProblem,
+    problem: AttributionProblem,
     ends: ForwardRun,
     copied: frozenset[ActivationKey],
     plain: PlainRun,
@@ -176,17 +180,17 @@ def _trace_integral(
     """`ends` is the run on both ends of the line."""
     base_answer, answer = ends.answer.detach().chunk(2)
     target = plain.target.to(answer.device)
-    rows = torch.arange(question.num_rows)
-    plain.check(question.of(answer, target), question.of(base_answer, target), rows, torch.zeros_like(rows))
-    layers, paths = find_layers(ends, question.of(ends.answer, target))
+    rows = torch.arange(problem.num_rows)
+    plain.check(problem.of(answer, target), problem.of(base_answer, target), rows, torch.zeros_like(rows))
+    layers, paths = find_layers(ends, problem.of(ends.answer, target))
     inputs = [layer.place for layer in layers if layer.kind == "input"]
     cuts = [[layer.place] for layer in layers if layer.is_cut and layer.kind != "input"] + [inputs]
     first: list[tuple[ForwardRun, list[Tensor]]] = []
 
     def measure(rows: Tensor, steps: Tensor) -> tuple[list[Tensor], Tensor]:
-        some = question if len(rows) == question.num_rows and len(steps) == FIRST_STEPS else question.rows(rows)
+        some = problem if len(rows) == problem.num_rows and len(steps) == FIRST_STEPS else problem.rows(rows)
         run = run_forward(some, steps, copied)
-        explained = question.of(run.answer, target[rows])
+        explained = problem.of(run.answer, target[rows])
         grads = run.grads(explained, keep=keep and not first)
         parts = [_step_contributions(tensor, grad, len(rows), len(steps)) for tensor, grad in _both(run.tensors, grads)]
         moved = explained.detach().view(steps.shape)
@@ -203,16 +207,18 @@ def _trace_integral(
 
 
 def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], PathCounts]:
-    """The inputs, every module's answer and the heads of every attention."""
-    leaves = run.seen.leaves
+    """The layers of a run: the inputs, every module's answer and the heads of every attention."""
+    leaves = run.record.leaves
     paths = PathCounts(explained, [leaf.tensor for leaf in leaves])
     names = ["input"] if len(leaves) == 1 else [f"input {place}" for place in range(len(leaves))]
     layers = [TracedLayer(name, "input", None, len(leaves) == 1, place) for place, name in enumerate(names)]
-    for found in run.found:
-        if paths.num_through(found.tensor):
-            place = next(at for at, tensor in enumerate(run.tensors) if tensor is found.tensor)
-            layers.append(TracedLayer(found.name, found.kind, found.key, paths.is_cut(found.tensor), place))
-    for heads in run.seen.heads:
+    for activation in run.activations:
+        if paths.num_through(activation.tensor):
+            place = next(at for at, tensor in enumerate(run.tensors) if tensor is activation.tensor)
+            layers.append(
+                TracedLayer(activation.name, activation.kind, activation.key, paths.is_cut(activation.tensor), place)
+            )
+    for heads in run.record.heads:
         if heads.tensor.requires_grad and paths.num_through(heads.tensor):
             place = next(at for at, tensor in enumerate(run.tensors) if tensor is heads.tensor)
             layers.append(TracedLayer(f"{heads.module} heads", "attention heads", None, False, place))
@@ -221,7 +227,7 @@ def find_layers(run: ForwardRun, explained: Tensor) -> tuple[list[TracedLayer], 
 
 def _pair_contributions(run: ForwardRun, place: int, grad: Tensor) -> Tensor:
     """Contributions (N, ...) of a tensor, rows first."""
-    tensor, leaves = run.tensors[place], run.seen.leaves
+    tensor, leaves = run.tensors[place], run.record.leaves
     other = twin_of(tensor)
     change = leaves[place].change if place < len(leaves) else tensor.detach() - (tensor if other is None else other)
     return move_rows_first((grad * change).detach(), len(run.answer))

@@ -35,7 +35,7 @@ class Ablation:
 
 
 def class_margin(answer: Tensor, target: Tensor) -> Tensor:
-    """(N, K) -> (N,)."""
+    """Margin (N,) of the class `target` (N,) over the strongest other one, of answers (N, K)."""
     if answer.shape[1] == 1:
         return answer[:, 0]
     own = answer.gather(1, target[:, None])[:, 0]
@@ -48,7 +48,7 @@ def layer_value(ends: LayerTrace, layer: TracedLayer, *, is_base: bool = False) 
     if place is None:
         return None
     if layer.kind == "input":
-        leaf = ends.run.seen.leaves[place]
+        leaf = ends.run.record.leaves[place]
         return leaf.tensor.detach() - leaf.change if is_base else leaf.tensor.detach()
     tensor = ends.run.tensors[place]
     other = twin_of(tensor)
@@ -56,11 +56,11 @@ def layer_value(ends: LayerTrace, layer: TracedLayer, *, is_base: bool = False) 
 
 
 def layer_margins(
-    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, max_rows: int
+    problem: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, max_rows: int
 ) -> list[tuple[Tensor | None, str]]:
-    """For each layer (margin (N,) or None, how). `ends` is a trace of pairs of the same question."""
-    lens = _logit_lens_margins(question, trace, ends, max_rows)
-    rest = _linear_rest_margins(question, trace, ends)
+    """For each layer (margin (N,) or None, how). `ends` is a trace of pairs of the same problem."""
+    lens = _logit_lens_margins(problem, trace, ends, max_rows)
+    rest = _linear_rest_margins(problem, trace, ends)
     margins: list[tuple[Tensor | None, str]] = []
     for place, layer in enumerate(trace.layers):
         if trace.run.tensors[layer.place] is trace.run.answer:
@@ -75,7 +75,7 @@ def layer_margins(
 
 
 def _logit_lens_margins(
-    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, max_rows: int
+    problem: AttributionProblem, trace: LayerTrace, ends: LayerTrace, max_rows: int
 ) -> dict[int, Tensor]:
     """Margins of the layers that the lens fits."""
     cuts = [place for place, layer in enumerate(trace.layers) if layer.is_cut and layer.key is not None]
@@ -84,7 +84,7 @@ def _logit_lens_margins(
     for at in reversed(range(len(cuts))):
         if cuts[at] in lasts:
             continue
-        streams = PathCounts.stream(tensors[at], tensors[:at])
+        streams = PathCounts.in_same_stream(tensors[at], tensors[:at])
         same = [cuts[other] for other in range(at) if streams[other] and tensors[other].shape == tensors[at].shape]
         if same:
             lasts |= dict.fromkeys([*same, cuts[at]], cuts[at])
@@ -94,7 +94,7 @@ def _logit_lens_margins(
         if value is not None and key is not None:
             places.append(place)
             patches.append(ActivationPatch(key, value))
-    answers = run_patched(question, patches, max_rows=max_rows)
+    answers = run_patched(problem, patches, max_rows=max_rows)
     return {
         place: class_margin(answer, trace.target)
         for place, answer in zip(places, answers, strict=True)
@@ -102,15 +102,15 @@ def _logit_lens_margins(
     }
 
 
-def _linear_rest_margins(question: AttributionProblem, trace: LayerTrace, ends: LayerTrace) -> dict[int, Tensor]:
+def _linear_rest_margins(problem: AttributionProblem, trace: LayerTrace, ends: LayerTrace) -> dict[int, Tensor]:
     """Margins of all layers that the whole answer passes through."""
     num_rows = len(trace.target)
-    run = run_forward(question, torch.zeros(1, num_rows, dtype=torch.float64))
+    run = run_forward(problem, torch.zeros(1, num_rows, dtype=torch.float64))
     target, answer = trace.target, trace.answer
-    margin = question.of(run.answer, target)
+    margin = problem.of(run.answer, target)
     if answer.shape[1] > 1:
         rival = answer.scatter(1, target[:, None], -torch.inf).argmax(1)
-        margin = margin - question.of(run.answer, rival)
+        margin = margin - problem.of(run.answer, rival)
     grads, margins = run.grads(margin, keep=False), dict[int, Tensor]()
     for place, layer in enumerate(trace.layers):
         at = run.place_of(layer)
@@ -124,7 +124,7 @@ def _linear_rest_margins(question: AttributionProblem, trace: LayerTrace, ends: 
 
 
 def ablate_layers(
-    question: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, seed: int, max_rows: int
+    problem: AttributionProblem, trace: LayerTrace, ends: LayerTrace, *, seed: int, max_rows: int
 ) -> dict[int, Ablation]:
     """For each layer that the whole answer passes through: its strongest units, and as many by chance, get the values
     that they have for the baseline."""
@@ -142,11 +142,11 @@ def ablate_layers(
             patches.append(ActivationPatch(layer.key, torch.where(unit_mask(layer, part, chosen), base, value)))
         places.append(place)
         predicted.append(units.gather(1, top).sum(1))
-    answers = run_patched(question, patches, max_rows=max_rows)
-    own, ablations = question.of(trace.answer, trace.target), dict[int, Ablation]()
+    answers = run_patched(problem, patches, max_rows=max_rows)
+    own, ablations = problem.of(trace.answer, trace.target), dict[int, Ablation]()
     for at, place in enumerate(places):
         without, by_chance = answers[2 * at], answers[2 * at + 1]
         if without is not None and by_chance is not None:
-            falls = [own - question.of(each, trace.target) for each in (without, by_chance)]
+            falls = [own - problem.of(each, trace.target) for each in (without, by_chance)]
             ablations[place] = Ablation(predicted[at], *falls)
     return ablations

@@ -1,8 +1,8 @@
 """One run of any torch module on an input and, beside it, on its baseline: every tensor knows its twin.
 
-    mirror = PairedForward(steps=None)
-    x = mirror.start(inputs, baselines)              leaves, each with its twin
-    with mirror:
+    paired = PairedForward(steps=None)
+    x = paired.start(inputs, baselines)              leaves, each with its twin
+    with paired:
         output = module(x)                           twin_of(output) is what the baselines give
     torch.autograd.grad(output.sum(), x)             multipliers, not gradients: their products with x - twin sum to
                                                      output - twin_of(output)
@@ -18,7 +18,7 @@ of real numbers: leaves then lie on the straight line between baseline and input
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ from torch.overrides import TorchFunctionMode
 from deepseek.errors import ExplainError
 from deepseek.explain.modules.fidelity.places import TokenPositions, attach_positions, positions_of, propagate_positions
 from deepseek.explain.modules.fidelity.reads import READ_CALLS, caller_location
-from deepseek.explain.modules.fidelity.signatures import bind_arguments, first_operand
+from deepseek.explain.modules.fidelity.signatures import Arguments, bind_arguments, first_operand
 
 _TWIN = "_deepseek_twin"
 _ATTENTION = "_deepseek_attention"
@@ -58,7 +58,7 @@ def twin_of(value: Any) -> Tensor | None:
 
 
 def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
-    """`value`, which now knows its twin."""
+    """`value` with its twin attached."""
     setattr(value, _TWIN, twin)
     return value
 
@@ -67,14 +67,14 @@ def attach_twin(value: Tensor, twin: Tensor) -> Tensor:
 class TorchCall:
     """One call of torch."""
 
-    mirror: PairedForward
+    paired: PairedForward
     name: str  # without underscores: mul for mul, mul_, __mul__ and __imul__
     func: Callable[..., Any]
     args: Sequence[Any]
-    kwargs: dict[str, Any]
+    kwargs: Arguments
     in_place: bool
 
-    _arguments: dict[str, Any] | None = None
+    _arguments: Arguments | None = None
 
     @property
     def operand(self) -> Any:
@@ -122,7 +122,7 @@ class AttentionHeads:
 
 @dataclass(slots=True)
 class RunRecord:
-    """What one run has seen."""
+    """What one run has met: leaves, attention heads, calls without a rule, branches on data."""
 
     leaves: list[Leaf] = field(default_factory=list)
     heads: list[AttentionHeads] = field(default_factory=list)
@@ -137,7 +137,7 @@ class PairedForward(TorchFunctionMode):
     def __init__(self, steps: Tensor | None = None) -> None:
         super().__init__()
         self.steps = steps
-        self.seen = RunRecord()
+        self.record = RunRecord()
         self._found = None
 
     def start(self, inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> list[Tensor]:
@@ -159,7 +159,7 @@ class PairedForward(TorchFunctionMode):
         return attach_positions(ids, TokenPositions(source, places, ids[0].numel()))
 
     def _leaf(self, values: Tensor, base: Tensor, source: int, places: TokenPositions | None = None) -> Tensor:
-        """Of real numbers, or of what was looked up for ids at `places`."""
+        """A new leaf: of real numbers, or of what was looked up for ids at `places`."""
         values, base = values.detach(), base.detach()
         change = values - base
         if self.steps is not None:
@@ -170,11 +170,13 @@ class PairedForward(TorchFunctionMode):
             else:  # ids were repeated for the steps
                 values = base + steps.flatten()[places.flat.clamp_min(0) // places.row_size][..., None] * change
         leaf = values.clone().requires_grad_()
-        self.seen.leaves.append(Leaf(leaf, change, source, places is not None, None if places is None else places.flat))
+        self.record.leaves.append(
+            Leaf(leaf, change, source, places is not None, None if places is None else places.flat)
+        )
         return leaf
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Arguments | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
         if not (_any_twin(args) or _any_twin(list(kwargs.values()))):
@@ -190,13 +192,13 @@ class PairedForward(TorchFunctionMode):
         name, in_place = _call_name(func)
         if name == "get":  # of shape, dtype and the like
             result = func(*args, **kwargs)
-            return self._mirrored(func, args, kwargs, result) if isinstance(result, Tensor) else result
+            return self._pair_result(func, args, kwargs, result) if isinstance(result, Tensor) else result
         if in_place or name == "setitem" or "out" in kwargs:
             _ensure_twin(kwargs.get("out", args[0] if args else None))
         call = TorchCall(self, name, func, args, kwargs, in_place or bool(kwargs.get("inplace")))
         result = self._by_rule(call)
         if result is None:
-            result = self._mirrored(func, args, kwargs, func(*args, **kwargs))
+            result = self._pair_result(func, args, kwargs, func(*args, **kwargs))
             self._see_plain(name, result)
         elif call.in_place and isinstance(args[0], Tensor):
             result = _write_in_place(args[0], result)
@@ -211,7 +213,7 @@ class PairedForward(TorchFunctionMode):
         except UnknownCallError:
             return None
 
-    def _mirrored(self, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> Any:
+    def _pair_result(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Arguments, result: Any) -> Any:
         """`result`, with what the same call gives for the twins."""
         name = getattr(func, "__name__", "")
         if not (_has_tensor(result) or name in READ_CALLS or name == "__setitem__"):
@@ -220,18 +222,18 @@ class PairedForward(TorchFunctionMode):
             other = func(*_to_twins(args), **{name: _to_twins(value) for name, value in kwargs.items()})
         if not _has_tensor(result):
             if name in READ_CALLS and not _values_equal(result, other):
-                self.seen.branches[f"{name.strip('_')} ({caller_location()})"] = None
+                self.record.branches[f"{name.strip('_')} ({caller_location()})"] = None
             return result
         operands = _flatten_tensors([*args, *kwargs.values()])
         propagate_positions(_call_name(func)[0], func, args, kwargs, operands, _flatten_tensors([result]))
         of_reals = any(twin_of(each) is not None and positions_of(each) is None for each in operands)
         if not of_reals and _masks_differ(_flatten_tensors([result]), _flatten_tensors([other])):
-            self.seen.branches[f"a mask of ids ({caller_location()})"] = None
+            self.record.branches[f"a mask of ids ({caller_location()})"] = None
         return _attach_twins(result, other, of_reals)
 
     def _see_plain(self, name: str, result: Any) -> None:
         if name not in LINEAR and any(each.requires_grad for each in _flatten_tensors([result])):
-            self.seen.plain[name] = None
+            self.record.plain[name] = None
 
     def _see_attention(self, name: str, args: Sequence[Any], result: Any) -> None:
         """Softmax times values, in one call or in two."""
@@ -241,12 +243,12 @@ class PairedForward(TorchFunctionMode):
             setattr(result, _ATTENTION, True)
         elif (
             name == "scaled_dot_product_attention" or (name == "matmul" and hasattr(args[0], _ATTENTION))
-        ) and not any(each.tensor is result for each in self.seen.heads):
-            self.seen.heads.append(AttentionHeads(self.seen.scope[-1] if self.seen.scope else "", result))
+        ) and not any(each.tensor is result for each in self.record.heads):
+            self.record.heads.append(AttentionHeads(self.record.scope[-1] if self.record.scope else "", result))
 
 
 def embedding_rule(call: TorchCall) -> Tensor | None:
-    """An embedding of ids that have a twin: a leaf begins."""
+    """Rule of an embedding of ids that have a twin: a leaf begins."""
     ids = call.argument("input")
     if twin_of(ids) is None:
         return None
@@ -259,13 +261,13 @@ def embedding_rule(call: TorchCall) -> Tensor | None:
     with torch.no_grad():
         values = call.func(*call.args, **call.kwargs)
         base = call.func(*_to_twins(call.args), **{name: _to_twins(value) for name, value in call.kwargs.items()})
-    mirror = call.mirror
-    leaf = mirror._leaf(values, base, places.source, places)
-    return leaf.clone() if mirror.steps is not None else attach_twin(leaf.clone(), base)
+    paired = call.paired
+    leaf = paired._leaf(values, base, places.source, places)
+    return leaf.clone() if paired.steps is not None else attach_twin(leaf.clone(), base)
 
 
 def _write_in_place(target: Tensor, result: Tensor) -> Tensor:
-    """What a call in place does, whose outcome is known."""
+    """Write `result` and its twin into `target` and its twin, as a call in place does."""
     twin, other = twin_of(target), twin_of(result)
     target.copy_(result)
     if other is not None:
@@ -277,8 +279,8 @@ def _write_in_place(target: Tensor, result: Tensor) -> Tensor:
 
 
 def _ensure_twin(target: Any) -> None:
-    """What is about to be written to gets a twin to be written to beside it; a part of a tensor one that is a part of
-    the tensor's twin."""
+    """Give a tensor that is about to be written to a twin, to be written to as well; a part of a tensor one that is a
+    part of the tensor's twin."""
     if not isinstance(target, Tensor) or twin_of(target) is not None:
         return
     whole = target._base
@@ -294,13 +296,13 @@ def _ensure_twin(target: Any) -> None:
 
 
 def _masks_differ(masks: list[Tensor], others: list[Tensor]) -> bool:
-    """Whether yes and no are said of other places in the run on the baseline."""
+    """Whether boolean masks differ between the run on the input and that on the baseline."""
     are_masks = any(each.dtype == torch.bool for each in masks)
     return are_masks and not all(map(torch.equal, masks, others))
 
 
 def _values_equal(value: Any, other: Any) -> bool:
-    """Of two values that Python has read: whether the code that follows cannot tell them apart."""
+    """Whether code that reads two values in Python cannot tell them apart."""
     return bool(np.array_equal(np.asarray(value), np.asarray(other)))
 
 
@@ -330,7 +332,7 @@ def _any_twin(values: Sequence[Any]) -> bool:
 
 
 def _to_twins(value: Any) -> Any:
-    """The same arguments in the run on the baseline."""
+    """Arguments with every tensor replaced by its twin."""
     if isinstance(value, Tensor):
         twin = twin_of(value)
         return value if twin is None else twin
@@ -354,8 +356,8 @@ def _has_tensor(result: Any) -> bool:
 
 
 def _attach_twins(result: Any, other: Any, of_reals: bool) -> Any:
-    """`result` with its twins. What is asked of ids by yes and no (where is padding?) stays as the input has it, so
-    that both runs look at the same places."""
+    """`result` with its twins attached. What is asked of ids by yes and no (where is padding?) stays as the input has
+    it, so that both runs look at the same places."""
     if isinstance(result, Tensor):
         return attach_twin(result, other) if result.dtype != torch.bool or of_reals else result
     if isinstance(result, (tuple, list)):

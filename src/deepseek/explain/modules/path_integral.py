@@ -43,7 +43,7 @@ class Panels:
     def take(self, places: Tensor) -> Panels:
         return Panels(self.rows[places], self.ends[places], [part[places] for part in self.parts], self.error[places])
 
-    def with_(self, other: Panels) -> Panels:
+    def joined_with(self, other: Panels) -> Panels:
         parts = [torch.cat(pair) for pair in zip(self.parts, other.parts, strict=True)]
         joined = (torch.cat([getattr(self, name), getattr(other, name)]) for name in ("rows", "ends", "error"))
         rows, ends, error = joined
@@ -56,7 +56,7 @@ MeasureFunction = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Integral:
-    """What the panels of each row sum to."""
+    """The integral of each row: the sum over its panels."""
 
     parts: list[Tensor]  # (N, ...)
     error: Tensor  # (N,) known errors of the panels, added up by size
@@ -68,7 +68,7 @@ class Integral:
 def lobatto_rule(num_steps: int) -> tuple[Float64, Float64]:
     """(points (S,) in 0..1, M (S, S)).
 
-    >>> points, matrix = lobatto(3)
+    >>> points, matrix = lobatto_rule(3)
     >>> points.tolist(), matrix.sum().round(9).item()
     ([0.0, 0.5, 1.0], 0.0)
     """
@@ -125,13 +125,13 @@ def integrate(
         used.index_add_(0, new.rows, torch.full_like(new.rows, LATER_STEPS))
         kept = torch.ones(len(panels.rows), dtype=torch.bool)
         kept[chosen] = False
-        panels = panels.take(kept.nonzero()[:, 0]).with_(new)
+        panels = panels.take(kept.nonzero()[:, 0]).joined_with(new)
     parts = [part.new_zeros(num_rows, *part.shape[1:]).index_add_(0, panels.rows, part) for part in panels.parts]
     return Integral(parts, total, used, not bool((total <= limit).all()))
 
 
 def _worst_panels(panels: Panels, total: Tensor, open_: Tensor, most: Tensor) -> Tensor:
-    """Places of the panels that make half of the error of each row that is not good enough yet."""
+    """The places of the panels that make half of the error of each row that is not good enough yet."""
     chosen: list[int] = []
     share, number = torch.zeros(len(total), dtype=torch.float64), torch.zeros(len(total), dtype=torch.int64)
     for place in panels.error.argsort(descending=True).tolist():
@@ -152,4 +152,4 @@ def _measure_panels(measure: MeasureFunction, rows: Tensor, ends: Tensor, num_st
         steps = between[:, 0] + (between[:, 1] - between[:, 0]) * places[:, None]
         parts, error = measure(some, steps)
         panels.append(Panels(some, between, parts, error.cpu().double()))
-    return reduce(Panels.with_, panels)
+    return reduce(Panels.joined_with, panels)

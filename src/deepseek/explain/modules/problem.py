@@ -1,8 +1,8 @@
-"""What is asked of a torch module: which inputs, against which baselines, and what of its answer.
+"""An attribution problem: a torch module, its inputs, the baselines against them, and the explained output.
 
-    question = ask(module, inputs, baseline, target=None)
-    answer = question.answer(question.inputs)        (N, K)
-    question.of(answer, question.target_of(answer))  (N,) what is explained
+    problem = build_problem(module, inputs, baseline, target=None)
+    answer = problem.answer(problem.inputs)        (N, K)
+    problem.of(answer, problem.target_of(answer))  (N,) what is explained
 
 Shapes: N rows, K outputs.
 """
@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from deepseek.errors import InputError
 from deepseek.explain.modules.fidelity.lookups import LookupCheck
 
+FixedInputs = Mapping[str, Any]  # keyword arguments of a module, the same for input and baseline
 Target = int | Callable[[Any], Tensor] | None
 ModelInputs = Tensor | Sequence[Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayFunction:
-    """A function of one array (M, ...) as one of a tensor."""
+    """A function of one array (M, ...), called with a tensor."""
 
     function: Callable[..., Any]
     dtype: Any  # of the arrays that it takes
@@ -39,12 +40,13 @@ class ArrayFunction:
 
 @dataclass(frozen=True, slots=True)
 class AttributionProblem:
-    """Inputs (N, ...) of real numbers or of token ids, each with a baseline of its shape."""
+    """A module and what is explained of it: inputs (N, ...) of numbers or token ids, each with a baseline of its
+    shape."""
 
     module: Callable[..., Any]
     inputs: tuple[Tensor, ...]
     baselines: tuple[Tensor, ...]
-    fixed: Mapping[str, Any]  # keyword arguments that are the same for input and baseline
+    fixed: FixedInputs
     target: Target = None  # an output, what to make of the module's answer, or None: the class that is predicted
 
     @property
@@ -52,13 +54,13 @@ class AttributionProblem:
         return len(self.inputs[0])
 
     def answer(self, inputs: Sequence[Tensor], times: int = 1) -> Tensor:
-        """(times * N, K): the module's answer, or with a callable target what it makes of it, (times * N, 1). The
+        """The module's answer (times * N, K), or with a callable target what it makes of it, (times * N, 1). The
         module gets copies of what is fixed, for it may write to them; `inputs` are handed on as they are."""
         try:
-            output = self.module(*inputs, **self._repeated(times))
+            output = self.module(*inputs, **self._repeat_fixed(times))
         except IndexError as error:
             with suppress(IndexError), LookupCheck():  # the same again, for the id that is not there
-                self.module(*inputs, **self._repeated(times))
+                self.module(*inputs, **self._repeat_fixed(times))
             raise InputError(
                 f"the module looks up what is not there: {error}", expected="ids and places that its tables have",
                 fix="shorten the text to the model's limit, or use the tokenizer that belongs to the model",
@@ -86,13 +88,13 @@ class AttributionProblem:
 
     @staticmethod
     def of(answer: Tensor, target: Tensor) -> Tensor:
-        """(rows,) of an answer whose rows are those of `target`, several times over."""
+        """The explained outputs (rows,) of an answer whose rows are those of `target`, several times over."""
         if len(answer) > len(target):
             target = target.repeat(len(answer) // len(target))
         return answer.gather(1, target[:, None])[:, 0]
 
     def rows(self, places: slice | Tensor) -> AttributionProblem:
-        """Some of its rows."""
+        """The problem of some of its rows."""
         inputs, baselines = (tuple(each[places] for each in many) for many in (self.inputs, self.baselines))
         fixed = {name: value[places] if self._is_by_row(value) else value for name, value in self.fixed.items()}
         return replace(self, inputs=inputs, baselines=baselines, fixed=fixed)
@@ -100,8 +102,8 @@ class AttributionProblem:
     def _is_by_row(self, value: Any) -> bool:
         return isinstance(value, Tensor) and value.ndim > 0 and len(value) == self.num_rows
 
-    def _repeated(self, times: int) -> dict[str, Any]:
-        """What is fixed, for all rows `times` over."""
+    def _repeat_fixed(self, times: int) -> FixedInputs:
+        """The fixed arguments for all rows `times` over."""
         return {
             name: value.repeat(times, *(1 for _ in value.shape[1:])) if self._is_by_row(value)
             else value.clone() if isinstance(value, Tensor) else value
@@ -119,10 +121,10 @@ def build_problem(
     inputs: ModelInputs,
     baseline: ModelInputs | None = None,
     target: Target = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: FixedInputs | None = None,
 ) -> AttributionProblem:
-    """A question of one baseline a row. InputError for what does not fit together. `baseline` None: zeros, for ids the
-    id 0; else each has its input's shape, or one row of it for all."""
+    """An attribution problem of one baseline a row. InputError for what does not fit together. `baseline` None: zeros,
+    for ids the id 0; else each has its input's shape, or one row of it for all."""
     rows = as_tuple(inputs)
     check_inputs(module, rows)
     bases = tuple(torch.zeros_like(each) for each in rows) if baseline is None else as_tuple(baseline)
@@ -161,7 +163,8 @@ def check_inputs(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None
 
 
 def check_baselines(inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], *, most: int | None) -> None:
-    """Each of the shape of a row, of one or (where `most` is not None) several rows, or of all the inputs."""
+    """InputError unless each baseline has the shape of a row, of one or (where `most` is not None) several rows, or of
+    all the inputs."""
     if len(inputs) != len(baselines):
         raise InputError(
             f"there are {len(inputs)} inputs and {len(baselines)} baselines", expected="a baseline for each input",

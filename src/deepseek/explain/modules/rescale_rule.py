@@ -18,7 +18,8 @@ _MIN_RELATIVE_CHANGE = 1e-4
 
 
 def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    """(y - other) / (z - base) of y = f(z) and other = f(base), number by number; the slope where that says nothing."""
+    """The secant (y - other) / (z - base) of y = f(z) and other = f(base), number by number; the slope where that says
+    nothing."""
     change = z - base
     small = change.abs() <= torch.maximum(z.abs(), base.abs()).mul_(_MIN_RELATIVE_CHANGE)
     slope = (y - other) / change
@@ -34,13 +35,14 @@ def secant(f: Callable[[Tensor], Tensor], z: Tensor, base: Tensor, y: Tensor, ot
 
 
 def multiply_slopes(grad: Tensor, slope: Tensor) -> Tensor:
-    """Their product; 0 where nothing depends on the value, whatever its slope: where(z > 0, log(z), z)."""
+    """The product of a gradient and a slope; 0 where nothing depends on the value, whatever its slope: where(z > 0,
+    log(z), z)."""
     product = grad * slope
     return product if is_finite(product) else torch.where(grad == 0, 0.0, product)
 
 
 class UnaryRescale(torch.autograd.Function):
-    """f of one operand, with the secant for a slope."""
+    """A function of one operand, with the secant as its slope."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, base: Tensor, f: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -100,19 +102,19 @@ class LogSumExpRescale(torch.autograd.Function):
 
 
 class NormRescale(torch.autograd.Function):
-    """z less its mean over `dims` (if `centred`), over the root of its mean square plus eps."""
+    """z less its mean over `dims` (if `centered`), over the root of its mean square plus eps."""
 
     @staticmethod
     def forward(
-        ctx: Any, z: Tensor, base: Tensor, dims: tuple[int, ...], eps: float, centred: bool
+        ctx: Any, z: Tensor, base: Tensor, dims: tuple[int, ...], eps: float, centered: bool
     ) -> tuple[Tensor, Tensor]:
-        c = z - z.mean(dims, keepdim=True) if centred else z
-        d = base - base.mean(dims, keepdim=True) if centred else base
+        c = z - z.mean(dims, keepdim=True) if centered else z
+        d = base - base.mean(dims, keepdim=True) if centered else base
         r = ((c * c).mean(dims, keepdim=True) + eps).rsqrt()
         s = ((d * d).mean(dims, keepdim=True) + eps).rsqrt()
         # The change of 1 / sqrt(v) over that of v, without a difference that rounding would eat.
         ctx.middle, ctx.scale, ctx.bend = (c + d) / 2, (r + s) / 2, -((r * s) ** 2) / (r + s)
-        ctx.dims, ctx.centred = dims, centred
+        ctx.dims, ctx.centered = dims, centered
         other = d * s
         ctx.mark_non_differentiable(other)
         return c * r, other
@@ -121,7 +123,7 @@ class NormRescale(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         g = grads[0]
         product = ctx.scale * g + 2 * ctx.bend * ctx.middle * (g * ctx.middle).mean(ctx.dims, keepdim=True)
-        if ctx.centred:
+        if ctx.centered:
             product = product - product.mean(ctx.dims, keepdim=True)
         return product, None, None, None, None
 

@@ -44,12 +44,12 @@ _PRODUCTS = ("mul", "rmul", "multiply")
 
 
 def _apply_rule(function: Any, *operands: Any) -> Tensor:
-    """What a function of rescale_rule.py gives, with its twin."""
+    """Apply a function of rescale_rule.py: its value, with its twin attached."""
     return attach_twin(*function.apply(*operands))
 
 
 def unary_rule(call: TorchCall) -> Tensor | None:
-    """One operand, alone or beside what is the same in both runs."""
+    """Rule of a function of one operand, alone or beside arguments that are the same in both runs."""
     z, kwargs = call.operand, call.kwargs
     rest = call.args[1:] if call.args else ()
     if (
@@ -66,7 +66,7 @@ def unary_rule(call: TorchCall) -> Tensor | None:
     if shape != z.shape:
         if call.in_place:
             return None
-        with call.mirror:
+        with call.paired:
             z = z.expand(shape)
     copies = call.in_place or any(value is True for value in rest)  # relu(z, True)
 
@@ -83,7 +83,7 @@ def prelu_rule(call: TorchCall) -> Any:
     if not _is_real_with_twin(z):
         return None
     wide = weight.view(-1, *(1 for _ in z.shape[2:])) if weight.numel() > 1 else weight
-    with call.mirror:
+    with call.paired:
         return torch.relu(z) - wide * torch.relu(-z)
 
 
@@ -98,7 +98,7 @@ def product_rule(call: TorchCall) -> Tensor | None:
 
 
 def _bilinear(f: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """f(a, b), bilinear."""
+    """Rule of a bilinear function f(a, b) whose operands both change."""
     other_a, other_b = _twin_or_self(a), _twin_or_self(b)
     with torch.no_grad():
         middle_a, middle_b, other = (a + other_a) / 2, (b + other_b) / 2, f(other_a, other_b)
@@ -121,7 +121,7 @@ def quotient_rule(call: TorchCall) -> Any:
         a, b = b, a
     if not _is_real_with_twin(b) or call.kwargs.get("rounding_mode") or call.kwargs.get("out") is not None:
         return None
-    with call.mirror:
+    with call.paired:
         return torch.reciprocal(b) * a
 
 
@@ -130,7 +130,7 @@ def maximum_rule(call: TorchCall) -> Any:
     a, b = call.argument("input"), call.argument("other")
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or call.kwargs.get("out") is not None:
         return None
-    with call.mirror:
+    with call.paired:
         return b + torch.relu(a - b) if call.name.startswith("max") else b - torch.relu(b - a)
 
 
@@ -144,7 +144,7 @@ def max_rule(call: TorchCall) -> Any:
         dim = dim[0]
     if not isinstance(dim, int) or not _is_real_with_twin(z) or call.kwargs.get("out") is not None:
         return None
-    with call.mirror:
+    with call.paired:
         highest = _tournament_max(z.movedim(dim, -1))
         highest = highest.unsqueeze(dim) if keeps else highest
         return highest if call.name == "amax" else torch.return_types.max((highest, z.argmax(dim, keepdim=keeps)))
@@ -161,7 +161,7 @@ def max_pool_rule(call: TorchCall) -> Tensor | None:
         return None
     # Lower than whatever there is, and the same in both runs, so that its secant is finite.
     lowest = min(float(z.detach().min()), float(_twin_or_self(z).detach().min())) - 1.0
-    with call.mirror:
+    with call.paired:
         if any(padding):
             z = functional.pad(z, [each for size in reversed(padding) for each in (size, size)], value=lowest)
         first = z.ndim - num_dims
@@ -186,12 +186,12 @@ def softmax_rule(call: TorchCall) -> Any:
     if not isinstance(dim, int) or not _is_real_with_twin(z):
         return None
     if dtype is not None and dtype != z.dtype:
-        with call.mirror:
+        with call.paired:
             z = z.to(dtype)
     if call.name == "softmax":
         return _apply_rule(SoftmaxRescale, z, _twin_or_self(z), dim)
     whole = _apply_rule(LogSumExpRescale, z, _twin_or_self(z), dim)
-    with call.mirror:
+    with call.paired:
         return z - whole
 
 
@@ -202,7 +202,7 @@ def logsumexp_rule(call: TorchCall) -> Any:
     if not isinstance(dim, int) or not _is_real_with_twin(z):
         return None
     whole = _apply_rule(LogSumExpRescale, z, _twin_or_self(z), dim)
-    with call.mirror:
+    with call.paired:
         return whole if call.argument("keepdim") else whole.squeeze(dim)
 
 
@@ -211,10 +211,10 @@ def layer_norm_rule(call: TorchCall) -> Tensor | None:
     z = call.argument("input")
     if not _is_real_with_twin(z):
         return None
-    dims, centred = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
+    dims, centered = tuple(range(-len(call.argument("normalized_shape")), 0)), call.name == "layer_norm"
     eps = call.argument("eps")
     normalized = _apply_rule(
-        NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centred
+        NormRescale, z, _twin_or_self(z), dims, torch.finfo(z.dtype).eps if eps is None else eps, centered
     )
     return _apply_affine(call, normalized, call.argument("weight"), call.argument("bias"))
 
@@ -225,18 +225,18 @@ def group_norm_rule(call: TorchCall) -> Tensor | None:
     if not _is_real_with_twin(z) or not call.argument("use_input_stats", True):
         return None
     groups = z.shape[1] if call.name == "instance_norm" else call.argument("num_groups")
-    with call.mirror:
+    with call.paired:
         parts = z.reshape(z.shape[0], groups, -1)
     normalized = _apply_rule(NormRescale, parts, _twin_or_self(parts), (-1,), call.argument("eps"), True)
     wide = (-1, *(1 for _ in z.shape[2:]))
-    with call.mirror:
+    with call.paired:
         normalized = normalized.reshape(z.shape)
     scales = (call.argument(name) for name in ("weight", "bias"))
     return _apply_affine(call, normalized, *(None if each is None else each.view(wide) for each in scales))
 
 
 def _apply_affine(call: TorchCall, normalized: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    with call.mirror:
+    with call.paired:
         normalized = normalized if weight is None else normalized * weight
         return normalized if bias is None else normalized + bias
 
@@ -248,10 +248,10 @@ def variance_rule(call: TorchCall) -> Any:
     if not dims or not _is_real_with_twin(z):
         return None
     less = call.argument("correction", 1 if call.argument("unbiased", True) else 0)
-    with call.mirror:
-        centred = z - z.mean(dims, keepdim=True)
+    with call.paired:
+        centered = z - z.mean(dims, keepdim=True)
         number = math.prod(z.shape[each] for each in dims) - (1 if less is None else less)
-        variance = (centred * centred).sum(dims, keepdim=keeps) / number
+        variance = (centered * centered).sum(dims, keepdim=keeps) / number
         return variance if call.name == "var" else variance.sqrt()
 
 
@@ -265,7 +265,7 @@ def norm_rule(call: TorchCall) -> Any:
         return None
     if len(dims) > 1 and call.name == "linalg_norm" and order == 2:
         return None  # the largest singular value
-    with call.mirror:
+    with call.paired:
         return (z * z).sum(dims, keepdim=bool(call.argument("keepdim"))).sqrt()
 
 
@@ -274,7 +274,7 @@ def normalize_rule(call: TorchCall) -> Any:
     z, dim = call.argument("input"), call.argument("dim")
     if call.argument("p") != 2 or not _is_real_with_twin(z) or call.argument("out") is not None:
         return None
-    with call.mirror:
+    with call.paired:
         norm = (z * z).sum(dim, keepdim=True).sqrt()
         return z / norm.clamp_min(call.argument("eps"))
 

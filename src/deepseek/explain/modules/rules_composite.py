@@ -23,7 +23,7 @@ def attention_rule(call: TorchCall) -> Tensor | None:
     q, k, v = map(call.argument, ("query", "key", "value"))
     if call.argument("dropout_p"):
         return None
-    with call.mirror:
+    with call.paired:
         if call.argument("enable_gqa"):
             times = q.shape[-3] // k.shape[-3]
             k, v = k.repeat_interleave(times, -3), v.repeat_interleave(times, -3)
@@ -52,7 +52,7 @@ def multi_head_rule(call: TorchCall) -> Any:
     weight, bias, out_weight, out_bias = map(
         call.argument, ("in_proj_weight", "in_proj_bias", "out_proj_weight", "out_proj_bias")
     )
-    with call.mirror:
+    with call.paired:
         weights = weight.chunk(3)
         biases = (None, None, None) if bias is None else bias.chunk(3)
 
@@ -93,7 +93,7 @@ def recurrent_rule(call: TorchCall) -> Any:
         call.name
     ]
     ends: list[State] = []
-    with call.mirror:
+    with call.paired:
         steps = list(z.unbind(1 if batch_first else 0))
         for layer in range(num_layers):
             ways: list[list[Tensor]] = []

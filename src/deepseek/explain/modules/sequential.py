@@ -1,11 +1,11 @@
 """DeepLIFT of a plain chain of layers, as perceptrons are: every row runs once, not once for each of its baselines.
 
-    layers = find_chain(module)                                      None for whatever is no chain
-    values, base, output = chained(layers, rows, baselines, target)
+    layers = find_chain(module)                                             None for whatever is no chain
+    values, base, output = deeplift_chain(layers, rows, baselines, target)
 
 Linear layers multiply by their weights and bends by their secants (rescale_rule.py), from the answer back to the
-input, so
-neither twins nor a graph are needed: rows and baselines run side by side, only their differences are made for pairs.
+input, so neither twins nor a graph are needed: rows and baselines run side by side, and only their differences are
+computed for pairs.
 Weights are read at every call. Layers with hooks, of classes of their own or with a forward of their own are no chain.
 
 Shapes: N rows, B baselines, P values a row, K outputs.

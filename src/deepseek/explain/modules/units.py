@@ -30,7 +30,7 @@ class Edge:
 
 
 def unit_axis(layer: TracedLayer, part: Tensor) -> tuple[int, str]:
-    """(axis of the units in (N, ...), what they are called)."""
+    """The axis of a layer's units in (N, ...), and what they are called."""
     if layer.kind == "attention heads":
         return 1, "head"
     if part.ndim >= 4 or (part.ndim == 3 and any(word in layer.kind for word in _CHANNELS_FIRST)):
@@ -39,7 +39,7 @@ def unit_axis(layer: TracedLayer, part: Tensor) -> tuple[int, str]:
 
 
 def sum_by_unit(layer: TracedLayer, part: Tensor) -> Tensor:
-    """(N, ...) -> (N, U): contributions of places summed."""
+    """Contributions (N, U) of units, summed over places, from (N, ...)."""
     axis, _ = unit_axis(layer, part)
     moved = part.movedim(axis, 1) if part.ndim > 1 else part[:, None]
     return moved.flatten(2).sum(2) if moved.ndim > 2 else moved
@@ -57,7 +57,7 @@ def unit_mask(layer: TracedLayer, part: Tensor, units: Tensor) -> Tensor:
 
 
 def edges_between(trace: LayerTrace, source: int, target: int, num_top: int) -> list[Edge]:
-    """From the top units of layer `source` to each of the top `num_top` units of layer `target` (places in
+    """Edges from the top units of layer `source` to each of the top `num_top` units of layer `target` (places in
     trace.layers). Needs the graph of the run."""
     before, after = trace.layers[source], trace.layers[target]
     part, run = trace.parts[after.place], trace.run

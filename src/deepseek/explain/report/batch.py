@@ -1,6 +1,6 @@
 """The batch as a whole: what was answered, which column weighed most in how many rows; and where the page comes from.
 
-batch_sections(report)                              of global_report(), with "answers" where they are known
+batch_summary(report)                                      of global_report(), with answers where they are known
 provenance_facts(report, manifest, evidence, command)      for look.page
 """
 
@@ -14,7 +14,7 @@ from deepseek import look
 from deepseek.bundle import Manifest
 from deepseek.explain.records import AnswerDistribution, GlobalReport, LeadingColumn
 from deepseek.explain.report.document import Provenance
-from deepseek.explain.report.evidence import Evidence
+from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.report.rows import scale_label
 from deepseek.look import Column, Html, Text, Words, numbers
 from deepseek.look.tables import Cell
@@ -79,7 +79,7 @@ def provenance_facts(
     command: str,
     provenance: Provenance | None = None,
 ) -> dict[Words, Words | Html]:
-    """What is needed to make this page again, and to know that nothing was changed."""
+    """Facts about where a page comes from: enough to make it again, and to know that nothing was changed."""
     facts: dict[Words, Words | Html] = {}
     if manifest:
         facts |= {

@@ -1,8 +1,8 @@
 """An explanation as a document: where it comes from, and all of it as JSON with a schema.
 
-build_provenance(runtime, table, ...)                     {"model", "data", "method", "why", "seed", "cost", ...}
-write_document(Path("report.json"), result)            what `explain --json` prints, in a file
-schema()                                               JSON Schema (draft 2020-12) of both
+build_provenance(model, table, ...)                       Provenance: model, data, method, why, seed, cost, ...
+write_document(Path("report.json"), explanation)          what `explain --json` prints, in a file
+schema()                                                  JSON Schema (draft 2020-12) of both
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class BundleProvenance(JsonRecord):
 
     @classmethod
     def of(cls, manifest: Manifest, digest: str) -> BundleProvenance:
-        """That of the bundle with this manifest and digest."""
+        """The provenance of the bundle with this manifest and digest."""
         lineage = manifest.lineage
         return cls(
             manifest.name, manifest.version, digest, manifest.created, manifest.task, manifest.target, lineage.data,
@@ -145,7 +145,7 @@ def command_line(
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """As one JSON object; what is not finite becomes null."""
+    """Write the document as one JSON object; what is not finite becomes null."""
     text = json.dumps(to_json_values(document), ensure_ascii=False, indent=1, allow_nan=False)
     with atomic_file(path) as part:
         # A lone surrogate in a name, as a frame may have it, becomes its own escape, which JSON knows.
@@ -153,7 +153,8 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def check_output_paths(places: Sequence[Path], key: Path | None) -> None:
-    """Before any work. InputError where a file cannot be written, and for a key that is none or has nothing to sign."""
+    """Check the output files before any work. InputError where a file cannot be written, and for a key that is none or
+    has nothing to sign."""
     for place in places:
         check_writable(place)
     if key is None:
@@ -167,12 +168,12 @@ def check_output_paths(places: Sequence[Path], key: Path | None) -> None:
 
 
 def sign_outputs(places: Sequence[Path], key: Path | None) -> list[Path]:
-    """The signatures that were written."""
+    """Sign each file; the paths of the signatures, none without a key."""
     return [] if key is None else [sign_file(place, key) for place in places]
 
 
 def installed_versions(packages: Sequence[str]) -> dict[str, str]:
-    """The versions of those that are there."""
+    """Installed versions of packages, by name; a package that is not installed is left out."""
     versions = {}
     for name in packages:
         try:

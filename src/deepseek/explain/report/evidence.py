@@ -8,104 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Required, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 from deepseek import look
 from deepseek.contracts import JsonObject
 from deepseek.explain.records import AblationCheck, GlobalReport
+from deepseek.explain.report.evidence_documents import (
+    Confusion,
+    Evidence,
+    FairnessEvidence,
+    Metric,
+    MetricsEvidence,
+    ReliabilityBin,
+    Residuals,
+    SearchEvidence,
+    Segment,
+)
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
 from deepseek.look.tables import Cell
-
-
-class Metric(TypedDict):
-    """A measured figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-class ReliabilityBin(TypedDict):
-    """Test rows of one bin of predicted probability."""
-
-    predicted: float
-    observed: float
-    num_rows: int
-
-
-class Confusion(TypedDict):
-    """Test rows of each true class by predicted class."""
-
-    labels: list[str]
-    counts: list[list[int]]
-
-
-class Residuals(TypedDict, total=False):
-    """A histogram of truth minus prediction; "interval" is half the width of the prediction interval."""
-
-    edges: Required[list[float]]
-    counts: Required[list[int]]
-    interval: float
-
-
-class MetricsEvidence(TypedDict, total=False):
-    """evidence/metrics.json: figures of the model and of its baseline on the test rows, and what is drawn of them."""
-
-    num_rows: Required[int]
-    metrics: Required[dict[str, Metric]]
-    baseline: dict[str, Metric]
-    baseline_name: str
-    reliability: list[ReliabilityBin]
-    confusion: Confusion
-    roc: list[list[float]]  # [[false-positive rate, true-positive rate], ...]
-    precision_recall: list[list[float]]  # [[recall, precision], ...]
-    residuals: Residuals
-
-
-class Segment(TypedDict, total=False):
-    """The metrics of one group of a column; a group that is too small has none."""
-
-    group: Required[str]  # a value, or a range of numbers: "34 to 47", "-inf to 34"
-    num_rows: Required[int]
-    metrics: dict[str, Metric]
-
-
-class FairnessEvidence(TypedDict):
-    """evidence/fairness.json: rates of each group of one column, and their gaps."""
-
-    column: str
-    groups: list[Mapping[str, Any]]  # {"group", "num_rows"} and a rate by the name of each measure
-    gaps: dict[str, float | None]
-    min_rows: int
-
-
-class Trial(TypedDict):
-    """One trial of the search."""
-
-    number: int
-    family: str
-    loss: float
-    fit_cpu_s: float
-
-
-class SearchEvidence(TypedDict, total=False):
-    """evidence/search.json."""
-
-    trials: Required[list[Trial]]
-    yardstick: dict[str, Any]  # "family" and "held_loss" of the baseline
-
-
-class Evidence(TypedDict, total=False):
-    """Every evidence/NAME.json of a bundle by NAME, as far as a page reads it."""
-
-    metrics: MetricsEvidence
-    segments: dict[str, list[Segment]]
-    fairness: FairnessEvidence
-    search: SearchEvidence
-    parity: JsonObject  # {"engines": {KIND: {"passes", "max_abs_difference": {"output"}}}}
-    data: JsonObject  # {"warnings"}
-    environment: JsonObject  # {"command"}
-
 
 _METRICS: dict[str, tuple[Text, bool]] = {  # name in words, whether higher is better
     "auc": (Text("AUC", "AUC"), True),
@@ -323,7 +243,7 @@ _PLOTS: dict[str, Callable[[Any], Html]] = {
 
 
 def _reliability_bin(predicted: float, observed: float, num_rows: int) -> Bin:
-    """With the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
+    """A bin with the Wilson score interval of the observed share (Wilson 1927), z = 1.96."""
     z = 1.959964
     scale = 1 + z * z / num_rows
     middle = (observed + z * z / (2 * num_rows)) / scale
@@ -375,7 +295,7 @@ def _segment_html(column: str, rows: Sequence[Segment], whole: Mapping[str, Metr
 
 
 def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
-    """Of a range of numbers, which the evidence calls "34 to 47" or "-inf to 34"."""
+    """The bounds of a group that is a range of numbers, as "34 to 47" or "-inf to 34"; None for other groups."""
     low, _, high = str(group["group"]).partition(" to ")
     try:
         return float(low), float(high)
@@ -384,7 +304,8 @@ def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
 
 
 def _sort_groups(groups: Sequence[Group]) -> list[Group]:
-    """Ranges from the lowest to the highest, what is none (missing) last; other groups as they stand."""
+    """Groups in order: ranges from the lowest to the highest, what is none (missing) last; other groups as they
+    stand."""
     return sorted(groups, key=lambda group: ends if (ends := _range_bounds(group)) else (math.inf, math.inf))
 
 

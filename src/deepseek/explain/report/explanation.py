@@ -16,26 +16,24 @@ from typing import TYPE_CHECKING
 
 from deepseek.bundle.manifest import Manifest
 from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS
+from deepseek.explain.evaluation.records import Faithfulness, PartFaithfulness, RowFaithfulness, SkippedFaithfulness
 from deepseek.explain.records import (
     OPTIONAL,
     AblationCheck,
     AdditivityCheck,
     AnswerDistribution,
     ColumnImportance,
-    Faithfulness,
     GlobalReport,
     JsonRecord,
     LeadingColumn,
-    PartFaithfulness,
     RowExplanation,
-    RowFaithfulness,
     RowReport,
-    SkippedFaithfulness,
 )
 from deepseek.explain.report.document import FORMAT_VERSION, BundleProvenance, ModelProvenance, Provenance
-from deepseek.explain.report.evidence import Evidence
+from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.tabular.additivity import additivity_warnings
 from deepseek.look.numbers import count, number, signed_number
+from deepseek.results import Result
 
 if TYPE_CHECKING:
     from deepseek.explain.modules.layer_records import BundleLayerPath
@@ -72,7 +70,7 @@ class BatchSummary(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class BundleExplanation(JsonRecord):
+class BundleExplanation(JsonRecord, Result):
     """The explanation of a bundle on a table: which columns matter, and why single rows were answered as they were."""
 
     warnings: tuple[str, ...]  # what does not add up; read it first

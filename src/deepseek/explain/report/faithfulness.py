@@ -1,8 +1,6 @@
 """The trust panel of a page: what was measured, and of each measure one sentence that needs no mathematics.
 
-faithfulness_sections(trust)      of column_faithfulness(), text_faithfulness() or sample_faithfulness(); also where
-nothing was measured: then why
-                           and what to do
+faithfulness_sections(report)      a FaithfulnessReport, or SkippedFaithfulness: then why, and what to do
 """
 
 from __future__ import annotations
@@ -14,17 +12,15 @@ from typing import Any
 
 from deepseek import look
 from deepseek.explain.evaluation.masking_faithfulness import FEW_PLAYERS
-from deepseek.explain.records import (
-    CounterfactualReport,
+from deepseek.explain.evaluation.records import (
     Faithfulness,
     FaithfulnessReport,
-    NearestRow,
     PartFaithfulness,
     RandomizationStep,
-    RemovedToken,
     RowFaithfulness,
     SkippedFaithfulness,
 )
+from deepseek.explain.records import CounterfactualReport, NearestRow, RemovedToken
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
 from deepseek.look.tables import Cell
 

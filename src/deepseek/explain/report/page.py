@@ -18,12 +18,13 @@ from deepseek import look
 from deepseek.bundle import Bundle, Manifest
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
+from deepseek.explain.evaluation.records import Faithfulness
 from deepseek.explain.modules.layer_page import layer_sections
-from deepseek.explain.records import DependencePoints, Faithfulness, GlobalReport, RowReport
+from deepseek.explain.records import DependencePoints, GlobalReport, RowReport
 from deepseek.explain.report import evidence as report_evidence
 from deepseek.explain.report.batch import batch_summary, provenance_facts
 from deepseek.explain.report.document import Provenance
-from deepseek.explain.report.evidence import Evidence
+from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.report.faithfulness import faithfulness_sections
 from deepseek.explain.report.rows import SCALE_NAMES_ZH, row_sections, scale_label
 from deepseek.explain.report.summary import to_epoch_ms

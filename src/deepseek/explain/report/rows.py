@@ -11,14 +11,12 @@ sound "cells" of seconds and hertz, of a series "stretches" of its channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 
 from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
-from deepseek.explain.media.records import PartDocument
-from deepseek.explain.records import GlobalReport, InteractionPair, RowReport
+from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALE_NAMES_ZH = {
@@ -86,7 +84,7 @@ def _row_html(row: RowReport) -> Html:
         ),
         data={name: value for name, value in row.items() if name not in {"parts", "values"}},
     )
-    parts = "".join(_part_html(cast("PartDocument", part), scale) for part in row.parts or ())
+    parts = "".join(_part_html(part, scale) for part in row.parts or ())
     wrong = Text(
         f"This explanation does not add up: {numbers.signed_number(row.residual)} of the output is left unexplained. "
         "Do not rely on it.",
@@ -144,7 +142,7 @@ def _heat_regions(part: PartDocument) -> tuple[list[saliency.Region], tuple[floa
 
 
 def _spectrogram_cells(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
-    """Of a sound, as on its spectrogram: seconds to the right, mel upwards."""
+    """Regions of a sound, as on its spectrogram: seconds to the right, mel upwards."""
     highest = max((one["hertz"][1] for one in part["cells"]), default=1.0)
     low, high = (float(hz_to_mel(np.array(end))) for end in (SPECTROGRAM_MIN_HZ, highest))
     height = part["seconds"] / 4
@@ -159,7 +157,7 @@ def _spectrogram_cells(part: PartDocument) -> tuple[list[saliency.Region], tuple
 
 
 def _series_stretches(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:
-    """Of a series: moments to the right, a line for each channel."""
+    """Regions of a series: moments to the right, a line for each channel."""
     channels = list(dict.fromkeys(name for one in part["stretches"] for name in one["channels"]))
     height = part["length"] / 4
     regions: list[saliency.Region] = []

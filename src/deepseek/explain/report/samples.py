@@ -62,7 +62,7 @@ def explain_samples(
     root: Path | None = None,
     broken: BrokenPolicy = "fail",
     budget: Budget | None = None,
-    with_trust: bool = False,
+    with_faithfulness: bool = False,
     limit_s: float | None = None,
 ) -> Findings:
     """Findings of a bundle of several modalities on `table`, with its `rows` one by one: the parts of their texts,
@@ -97,7 +97,7 @@ def explain_samples(
         model=BundleProvenance.of(runtime.manifest, runtime.bundle.digest),
         report=replace(report, num_rows_given=table.num_rows), rows=tuple(reports), page_rows=tuple(page_rows),
         why=METHOD_REASON,
-        faithfulness=sample_faithfulness(explainer, explained, limit_s=limit_s) if with_trust else None,
+        faithfulness=sample_faithfulness(explainer, explained, limit_s=limit_s) if with_faithfulness else None,
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def explain_row_parts(
     values = np.array([row.contributions[name] for name in explainer.names])
     columns = split_columns(explainer, sample, record, values, row.target)
     parts = [(column, column.owen(budget)) for column in columns]
-    documents = tuple(column.parts.report(owen).to_dict() for column, owen in parts)
+    documents = tuple(column.parts.report(owen).document() for column, owen in parts)
     return ExplainedSample(sample, record, replace(row, parts=documents), parts)
 
 

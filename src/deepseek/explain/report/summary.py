@@ -145,8 +145,8 @@ def _explained_classes(explainer: ModelExplainer) -> tuple[str, ...]:
 def _affordable_rows(
     explainer: ModelExplainer, features: Float32, target: str | None, max_rows: int, limit_s: float
 ) -> int:
-    """As many rows as are explained within `limit_s`, by the fastest of three pilots: what the work needs, not what a
-    busy machine adds."""
+    """Number of rows that are explained within `limit_s`, by the fastest of three pilots: what the work needs, not what
+    a busy machine adds."""
     pilot = features[spread_indices(len(features), _PILOT_ROWS)]
     explainer.explain(pilot, target=target)  # makes the boosters
     row_s = np.inf
@@ -160,7 +160,7 @@ def _affordable_rows(
 
 
 def mean_abs(attribution: Attribution) -> Float64:
-    """(P,) how far each column moves the output on average."""
+    """Mean |contribution| (P,) of each column."""
     mean: Float64 = np.abs(attribution.values).mean(axis=0)
     return mean
 
@@ -267,7 +267,7 @@ def _as_number(value: Any) -> float | None:
 
 
 def to_epoch_ms(value: Any) -> int | None:
-    """Milliseconds since 1970; None for what is no moment."""
+    """A date as milliseconds since 1970; None for what is none."""
     try:
         return parse_timestamp(value)
     except (ValueError, OverflowError):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from deepseek.contracts import Attribution, Prediction
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.text import TextEngine, TextModel, describe
 from deepseek.errors import InputError
+from deepseek.explain.evaluation.records import FaithfulnessReport
 from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
 from deepseek.explain.media.texts import TEXT_COLUMN, TextExplainer
-from deepseek.explain.records import AblationCheck, FaithfulnessReport, GlobalReport, RowReport
+from deepseek.explain.records import AblationCheck, GlobalReport, PartDocument, RowReport
 from deepseek.explain.report import page
 from deepseek.explain.report.document import ModelProvenance
 from deepseek.explain.report.explanation import Findings
@@ -52,7 +53,7 @@ def explain_text_model(
     *,
     target: str | None = None,
     budget: Budget | None = None,
-    with_trust: bool = False,
+    with_faithfulness: bool = False,
     limit_s: float | None = None,
 ) -> Findings:
     """Findings of the text model in a folder on the texts of `rows`: what their tokens add, each within `budget`, and
@@ -75,7 +76,7 @@ def explain_text_model(
             check_attribution(attribution, [row], model=model.path.name)
         reports = tuple(_explain_row(*row) for row in zip(rows, texts, answers, attributions, strict=True))
         faithfulness = None
-        if with_trust:
+        if with_faithfulness:
             rows_explained = [report.explanation() for report in reports]
             faithfulness = text_faithfulness(explainer, model.path, rows_explained, limit_s=limit_s, open_s=open_s)
     finally:
@@ -97,7 +98,7 @@ def _explain_row(row_id: int, text: str, answer: str, attribution: Attribution) 
         report, row_id=row_id, prediction=answer, contributions={TEXT_COLUMN: float(attribution.values[0, 0])},
         reasons=tuple(part_reasons(attribution, 0, NUM_REASONS)),
         reasons_zh=tuple(part_reasons(attribution, 0, NUM_REASONS, "zh")),
-        parts=tuple({"text": text, **part} for part in attribution.parts[0]),
+        parts=tuple(cast("PartDocument", {"text": text, **part}) for part in attribution.parts[0]),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Black boxes, row by row: what stands behind "kernel" and "partition" of explain().
 
-    explain_black_box(question, baselines, limits, "partition")
+    explain_black_box(problem, baselines, limits, "partition")
 
 Shapes: N rows, B baselines, P values a row.
 """
@@ -25,32 +25,32 @@ from deepseek.explain.shapley.hierarchy import Hierarchy
 from deepseek.explain.shapley.kernel import KernelValues, kernel_shap
 from deepseek.explain.shapley.partition import Budget, OwenValues, owen_values
 
-MAX_CHANNELS = 4  # a first axis of so many beside two others: the colours of a picture, which go together
+MAX_CHANNELS = 4  # a first axis of so many beside two others: the colors of a picture, which go together
 
-#: (question, row, baselines, plain, limits, is_alone) -> values of the row
+#: (problem, row, baselines, plain, limits, is_alone) -> values of the row
 RowExplainer = Callable[
     [AttributionProblem, int, tuple[Tensor, ...], PlainRun, Limits, bool], KernelValues | OwenValues
 ]
 
 
 def explain_black_box(
-    question: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, method: str
+    problem: AttributionProblem, baselines: tuple[Tensor, ...], limits: Limits, method: str
 ) -> AttributionValues:
     """Values of each row. InputError for inputs that do not fit, and for answers that are no numbers. Where the module
     reads its data into Python, or answers otherwise to several rows at once, every row of it runs alone."""
-    are_real = all(each.is_floating_point() for each in question.inputs)
-    if (method == "kernel" and not are_real) or (method == "partition" and len(question.inputs) != 1):
+    are_real = all(each.is_floating_point() for each in problem.inputs)
+    if (method == "kernel" and not are_real) or (method == "partition" and len(problem.inputs) != 1):
         raise InputError(
             "KernelSHAP explains real numbers" if method == "kernel" else "regions are those of one input",
             expected="inputs of real numbers" if method == "kernel" else "one tensor",
             fix="give a function of such tensors that makes the others",
         )  # fmt: skip
-    plain = plain_run(question, baselines, limits.tolerance, limits.max_rows)
-    reads = plain.reads or find_reads(question)
+    plain = plain_run(problem, baselines, limits.tolerance, limits.max_rows)
+    reads = plain.reads or find_reads(problem)
     explain: RowExplainer = _explain_row_by_kernel if method == "kernel" else _explain_row_by_partition
 
     def rows_of(is_alone: bool) -> list[KernelValues | OwenValues]:
-        values = [explain(question, row, baselines, plain, limits, is_alone) for row in range(question.num_rows)]
+        values = [explain(problem, row, baselines, plain, limits, is_alone) for row in range(problem.num_rows)]
         _check_ends(plain, np.array([each.output for each in values]), np.array([each.base for each in values]))
         return values
 
@@ -88,27 +88,27 @@ def _check_ends(plain: PlainRun, output: Float64, base: Float64) -> None:
         )
 
 
-def _answer_rows(question: AttributionProblem, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
-    """(M,) of the question of one row, for M rows in its place."""
+def _answer_rows(problem: AttributionProblem, inputs: list[Tensor], target: int, is_alone: bool) -> Tensor:
+    """Explained outputs (M,) of M rows in the place of the problem's one row."""
     count = len(inputs[0])
     with torch.no_grad():
         if not is_alone:
-            return question.answer(inputs, times=count)[:, target].double()
-        each = [question.answer([tensor[place : place + 1] for tensor in inputs]) for place in range(count)]
+            return problem.answer(inputs, times=count)[:, target].double()
+        each = [problem.answer([tensor[place : place + 1] for tensor in inputs]) for place in range(count)]
         return torch.cat(each)[:, target].double()
 
 
 def _explain_row_by_kernel(
-    question: AttributionProblem,
+    problem: AttributionProblem,
     row: int,
     baselines: tuple[Tensor, ...],
     plain: PlainRun,
     limits: Limits,
     is_alone: bool,
 ) -> KernelValues:
-    """Of the values of all inputs side by side."""
-    problem_row, target = question.rows(slice(row, row + 1)), int(plain.target[row])
-    sizes = [each[0].numel() for each in question.inputs]
+    """Shapley values of the numbers of all inputs of one row side by side."""
+    problem_row, target = problem.rows(slice(row, row + 1)), int(plain.target[row])
+    sizes = [each[0].numel() for each in problem.inputs]
 
     def f(rows: NDArray[np.floating]) -> Any:
         parts = torch.split(torch.from_numpy(rows), sizes, dim=1)
@@ -129,36 +129,36 @@ def _explain_row_by_kernel(
 
 
 def _explain_row_by_partition(
-    question: AttributionProblem,
+    problem: AttributionProblem,
     row: int,
     baselines: tuple[Tensor, ...],
     plain: PlainRun,
     limits: Limits,
     is_alone: bool,
 ) -> OwenValues:
-    """Of regions of the row's own shape; a region's value is shared by the numbers in it."""
-    row_values, bases = question.inputs[0][row], baselines[0]
+    """Owen values of regions of one row; a region's value is shared by the numbers in it."""
+    row_values, bases = problem.inputs[0][row], baselines[0]
     shape = tuple(row_values.shape) or (1,)
-    colours = len(shape) == 3 and shape[0] <= MAX_CHANNELS
-    tree = Hierarchy(shape[1:] if colours else shape)
-    problem_row, target = question.rows(slice(row, row + 1)), int(plain.target[row])
+    has_channels = len(shape) == 3 and shape[0] <= MAX_CHANNELS
+    tree = Hierarchy(shape[1:] if has_channels else shape)
+    problem_row, target = problem.rows(slice(row, row + 1)), int(plain.target[row])
     size = max(1, min(limits.max_rows, MAX_RUN_NUMBERS // max(1, row_values.numel())) // len(bases))
 
     def value(masks: NDArray[np.bool_]) -> Float64:
         means = []
         for start in range(0, len(masks), size):
             some = torch.from_numpy(masks[start : start + size]).to(row_values.device)
-            keep = some.view(len(some), 1, *((1,) if colours else ()), *tree.shape)
+            keep = some.view(len(some), 1, *((1,) if has_channels else ()), *tree.shape)
             mixed = torch.where(keep, row_values, bases[None].to(row_values)).flatten(0, 1).view(-1, *row_values.shape)
             answers = _answer_rows(problem_row, [mixed], target, is_alone)
             means.append(answers.view(len(some), -1).mean(1).cpu().numpy())
         return np.concatenate(means)
 
     owens = owen_values(value, tree, budget=Budget(limits.num_evaluations, limits.tolerance, limits.time_limit_s))
-    return _share_by_channel(owens, shape[0]) if colours else owens
+    return _share_by_channel(owens, shape[0]) if has_channels else owens
 
 
 def _share_by_channel(owen: OwenValues, channels: int) -> OwenValues:
-    """What a place adds, shared by its colours."""
+    """The values of places, shared evenly by their color channels."""
     values, error = (np.tile(each / channels, channels) for each in (owen.values, owen.error))
     return OwenValues(values, error, owen.base, owen.output, owen.regions, owen.num_evaluations, owen.is_partial)

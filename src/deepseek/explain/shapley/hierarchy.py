@@ -1,7 +1,7 @@
 """What belongs together in an input: a tree of regions over a grid of players, made only as far as somebody looks.
 
     tree = Hierarchy((32, 32))                          a picture of cells; a region falls in two along its longer side
-    tree = Hierarchy((29,), token_borders(text, spans))    a text: sentences, clauses, words, pieces of words
+    tree = Hierarchy((29,), token_borders(text, spans)) a text: sentences, clauses, words, pieces of words
     tree.halves(tree.root)                              two regions, or None for a single player
 
 A player is a token, a cell of a picture, a stretch of a series: what is kept or taken away as one. A region is a box
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deepseek.errors import InputError
 
 Box = tuple[tuple[int, int], ...]
-#: How strong a border between two neighbouring tokens is.
+#: How strong a border between two neighboring tokens is.
 WITHIN, WORD, CLAUSE, SENTENCE, PARAGRAPH = range(5)
 #: A full stop ends a sentence before a blank alone ("3.5"), a Chinese one always.
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s|[。！？；]+[”’」』）]*")
@@ -32,8 +32,8 @@ _PARAGRAPH = re.compile(r"\n\s*\n|\n")
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """Over prod(shape) players. `borders` (M - 1,), of one axis alone: how strong the border behind each player is; a
-    region falls in two at the strongest one, nearest to its middle."""
+    """A tree of regions over prod(shape) players. `borders` (M - 1,), of one axis alone: how strong the border behind
+    each player is; a region falls in two at the strongest one, nearest to its middle."""
 
     shape: tuple[int, ...]
     borders: NDArray[np.int64] | None = None
@@ -70,20 +70,20 @@ class Hierarchy:
         return (*before, (start, middle), *behind), (*before, (middle, stop), *behind)
 
     def mask(self, box: Box) -> NDArray[np.bool_]:
-        """(M,) which players stand in a region."""
+        """Mask (M,) of the players in a region."""
         mask = np.zeros(self.shape, bool)
         mask[tuple(slice(*side) for side in box)] = True
         return mask.ravel()
 
 
 def box_size(box: Box) -> int:
-    """Players in a region."""
+    """Number of players in a region."""
     return prod(stop - start for start, stop in box)
 
 
 def token_borders(text: str, spans: Sequence[tuple[int, int]], words: Sequence[int | None] = ()) -> NDArray[np.int64]:
-    """(M - 1,) of tokens that stand at `spans` (first letter and end) in a text. `words`: the word of each, where the
-    tokenizer says so; else those with nothing between them are one word.
+    """Strength (M - 1,) of the border behind each token; tokens stand at `spans` (first letter and end) in a text.
+    `words`: the word of each, where the tokenizer says so; else those with nothing between them are one word.
 
     >>> token_borders("Good. Not bad, no", [(0, 4), (4, 5), (6, 9), (10, 13), (13, 14), (15, 17)]).tolist()
     [0, 3, 1, 0, 2]
@@ -104,7 +104,7 @@ def token_borders(text: str, spans: Sequence[tuple[int, int]], words: Sequence[i
 
 
 def sentence_ranges(borders: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """First token and end of each sentence.
+    """The range of tokens of each sentence, as (first, end).
 
     >>> sentence_ranges(np.array([1, 3, 1, 2]))
     [(0, 2), (2, 5)]

@@ -28,7 +28,7 @@ COALITIONS_PER_BATCH = 256  # coalitions between two looks at the error
 
 @dataclass(frozen=True, slots=True)
 class KernelValues:
-    """Of one row."""
+    """Shapley values of one row."""
 
     values: Float64  # (G,) of each group of features
     error: Float64  # (G,) standard errors; 0 where all coalitions were seen
@@ -50,7 +50,7 @@ def kernel_shap(
     time_limit_s: float | None = None,
     seed: int = 0,
 ) -> KernelValues:
-    """Of `row` (P,) against `baselines` (B, P).
+    """KernelSHAP values of `row` (P,) against `baselines` (B, P).
 
     `groups` (P,) are places of groups whose features stay or go together; by default each is one. An evaluation is one
     coalition, a row of f for each baseline; at most `max_rows` rows are in memory. Sampling stops when every standard
@@ -58,8 +58,8 @@ def kernel_shap(
 
     InputError when there are fewer evaluations than groups, for then nothing could tell them apart.
 
-    >>> found = kernel_shap(lambda rows: rows @ np.array([2.0, -1.0]) + 3, np.array([1.0, 5.0]), np.zeros((1, 2)))
-    >>> found.values.round(9).tolist(), found.base, found.output
+    >>> kernel = kernel_shap(lambda rows: rows @ np.array([2.0, -1.0]) + 3, np.array([1.0, 5.0]), np.zeros((1, 2)))
+    >>> kernel.values.round(9).tolist(), kernel.base, kernel.output
     ([2.0, -5.0], 3.0, 0.0)
     """
     start = time.perf_counter()
@@ -110,12 +110,12 @@ def _check_num_evaluations(count: int, num_evaluations: int) -> None:
 
 
 def _kernel_weight(count: int, size: int) -> float:
-    """Of all coalitions of a size together, up to a factor."""
+    """Weight of all coalitions of a size together in the Shapley kernel, up to a factor."""
     return (count - 1) / (size * (count - size))
 
 
 def _enumerate_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_], Float64, list[int]]:
-    """(masks, weights) of the sizes of which every coalition is evaluated, and the sizes left."""
+    """The coalitions of the sizes that are evaluated whole, as (masks, weights, sizes left)."""
     masks: list[NDArray[np.bool_]] = []
     weights: list[float] = []
     left = list(range(1, count))
@@ -136,7 +136,8 @@ def _enumerate_sizes(count: int, num_evaluations: int) -> tuple[NDArray[np.bool_
 
 
 def _draw_coalitions(count: int, sizes: list[int], num_pairs: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(2 * num_pairs, G): coalitions of the sizes left, as often as the kernel weighs them, with their complements."""
+    """Random coalitions (2 * num_pairs, G) of the sizes left, as often as the kernel weighs them, with their
+    complements."""
     chances = np.array([_kernel_weight(count, size) for size in sizes])
     size = rng.choice(sizes, num_pairs, p=chances / chances.sum())
     ranks = rng.random((num_pairs, count)).argsort(axis=1)
@@ -147,8 +148,8 @@ def _draw_coalitions(count: int, sizes: list[int], num_pairs: int, rng: np.rando
 def _fit_least_squares(
     masks: NDArray[np.bool_], weights: Float64, answers: Float64, total: float, first_drawn: int | None = None
 ) -> tuple[Float64, Float64]:
-    """(values, standard errors). Least squares of answers on masks, the values summing to `total`: the last is put in
-    as total less the others."""
+    """Shapley values and their standard errors by least squares of answers on masks, the values summing to `total`: the
+    last is put in as total less the others."""
     x = masks[:, :-1].astype(np.float64) - masks[:, -1:]
     y = answers - masks[:, -1] * total
     weighted = x * weights[:, None]
@@ -169,7 +170,7 @@ def _fit_least_squares(
 def _mean_over_baselines(
     f: RowFunction, row: NDArray[np.floating], baselines: NDArray[np.floating], masks: NDArray[np.bool_], max_rows: int
 ) -> Float64:
-    """(M,): of each coalition the mean over the baselines."""
+    """Mean answer (M,) of each coalition over the baselines."""
     size = max(1, min(max_rows, (1 << 24) // len(row)) // len(baselines))
     means: list[Float64] = []
     for start in range(0, len(masks), size):

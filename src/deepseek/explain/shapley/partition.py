@@ -1,7 +1,7 @@
 """Owen values of a black box over a hierarchy: regions are opened where the value is, until the error is small.
 
-    found = owen(value, Hierarchy((29,), borders))      value(masks (S, M)) -> (S,), masks say which players stay
-    found.values, found.error, found.is_partial         sum(values) = value(all) - value(none)
+    owen = owen_values(value, Hierarchy((29,), borders))     value(masks (S, M)) -> (S,), masks say which players stay
+    owen.values, owen.error, owen.is_partial         sum(values) = value(all) - value(none)
 
 The Owen value (Owen 1977) is the Shapley value over the orders in which a region comes as a whole: a token's is the
 mean of what it adds over the contexts "which siblings of its ancestors are there". A region with halves l and r, seen
@@ -62,7 +62,7 @@ SERVING_BUDGET = Budget(num_evaluations=256, time_limit_s=1.0)  # of a request's
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One that was told apart from its neighbours, and whose players were not told apart from each other."""
+    """A region that was told apart from its neighbors, but whose players were not told apart from each other."""
 
     box: Box
     value: float  # what it adds
@@ -72,7 +72,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class OwenValues:
-    """Of M players."""
+    """Owen values of M players."""
 
     values: Float64  # (M,)
     error: Float64  # (M,)
@@ -142,7 +142,7 @@ class _SearchNode:
 
 
 class _PartitionSearch:
-    """The regions that were looked at, and every answer."""
+    """The search: the regions that were evaluated, and every answer."""
 
     def __init__(self, value: ValueFunction, tree: Hierarchy, whole: float | None) -> None:
         """`whole`: what the root adds, where the last player, which is in no region, stands for all that is beside."""
@@ -168,13 +168,13 @@ class _PartitionSearch:
     def __getitem__(self, mask: Masks) -> float:
         return self._known[np.packbits(mask).tobytes()]
 
-    def missing(self, masks: list[Masks]) -> list[Masks]:
-        """Those that were not asked for."""
+    def unknown_masks(self, masks: list[Masks]) -> list[Masks]:
+        """The masks that were not evaluated yet."""
         keys = {np.packbits(mask).tobytes(): mask for mask in masks}
         return [mask for key, mask in keys.items() if key not in self._known]
 
     def answer(self, masks: list[Masks]) -> None:
-        unknown = self.missing(masks)
+        unknown = self.unknown_masks(masks)
         if not unknown:
             return
         answers = np.asarray(self._value(np.stack(unknown)), np.float64)
@@ -186,7 +186,7 @@ class _PartitionSearch:
         self._known |= {np.packbits(mask).tobytes(): each for mask, each in zip(unknown, answers.tolist(), strict=True)}
 
     def masks_of(self, region: _SearchNode, bits: int) -> list[Masks]:
-        """What has to be asked to see a region open in a context and its complement."""
+        """The masks to evaluate to see a region open in a context and its complement."""
         left, right = self.halves(region)
         masks: list[Masks] = []
         for context in {bits, region.other(bits)}:
@@ -195,7 +195,7 @@ class _PartitionSearch:
         return masks
 
     def halves(self, region: _SearchNode) -> tuple[_SearchNode, _SearchNode]:
-        """Its halves, made when they are first asked for."""
+        """The halves of a region, made when they are first needed."""
         if region.halves is None:
             boxes = self.tree.halves(region.box)
             assert boxes is not None  # noqa: S101  (a single player is never opened)
@@ -208,8 +208,8 @@ class _PartitionSearch:
             )
         return region.halves
 
-    def enter(self, region: _SearchNode, bits: int) -> None:
-        """What was answered in a context and its complement."""
+    def record(self, region: _SearchNode, bits: int) -> None:
+        """Record the answers to a region's masks in a context and its complement."""
         left, right = self.halves(region)
         if not region.pairs:
             self.regions += [left, right]
@@ -249,7 +249,7 @@ class _PartitionSearch:
         return most * (region.size - 1) / region.size
 
     def shares(self) -> tuple[Float64, Float64]:
-        """(values, errors) of the players."""
+        """Values and errors of the players."""
         values, variances = np.zeros(self.tree.shape), np.zeros(self.tree.shape)
         for region in self.leaves():
             place = tuple(slice(*side) for side in region.box)
@@ -260,8 +260,9 @@ class _PartitionSearch:
     def leaves(self) -> list[_SearchNode]:
         return [region for region in self.regions if not region.pairs]
 
-    def next(self, most: int) -> list[tuple[_SearchNode, int]]:
-        """What to look at: that which takes most squared error away for a call. At most `most` calls, but one look."""
+    def next_looks(self, most: int) -> list[tuple[_SearchNode, int]]:
+        """The regions and contexts to evaluate next: those that take most squared error away for a call. At most `most`
+        calls, but one look."""
         gains = {id(region): self._gain(region) for region in self.regions}
         for region in reversed(self.regions):  # who waits for its parent pushes it
             if region.parent is not None and region.next_pair() is None and len(region.pairs) < region.num_pairs:
@@ -273,7 +274,7 @@ class _PartitionSearch:
             bits = region.next_pair() if region.size > 1 else None
             if bits is None:
                 continue
-            calls += len(self.missing(self.masks_of(region, bits)))
+            calls += len(self.unknown_masks(self.masks_of(region, bits)))
             if looks and (calls > most or gains[id(region)] == 0.0):
                 break
             looks.append((region, bits))
@@ -300,15 +301,17 @@ def owen_values(
     whole: float | None = None,
     budget: Budget | None = None,
 ) -> OwenValues:
-    """Of the players of `tree`. Stops when no error is above the tolerance, or at a limit, which is partial.
+    """Owen values of the players of `tree`. Stops when no error is above the tolerance, or at a limit, which is
+    partial.
 
     `whole`: with it masks have one player more, the last, for everything beside this input; it is what the input adds
     as one of all columns, and what its players' values sum to.
 
     InputError when the model gives no finite number.
 
-    >>> found = owen(lambda masks: masks @ np.array([1.0, 0.0, 0.0, 2.0]) + 3.0 * masks[:, 2:].all(1), Hierarchy((4,)))
-    >>> found.values.tolist(), found.error.tolist(), found.is_partial
+    >>> value = lambda masks: masks @ np.array([1.0, 0.0, 0.0, 2.0]) + 3.0 * masks[:, 2:].all(1)
+    >>> owen = owen_values(value, Hierarchy((4,)))
+    >>> owen.values.tolist(), owen.error.tolist(), owen.is_partial
     ([1.0, 0.0, 1.5, 3.5], [0.0, 0.0, 0.0, 0.0], False)
     """
     limits, start = budget or Budget(), time.perf_counter()
@@ -319,17 +322,17 @@ def owen_values(
         values, error = search.shares()
         if float(error.max()) <= limits.tolerance * float(np.abs(values).max()):
             break
-        looks = search.next(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
+        looks = search.next_looks(min(CALLS_PER_UPDATE, limits.num_evaluations - search.num_evaluations))
         masks = [mask for region, bits in looks for mask in search.masks_of(region, bits)]
         late = limits.time_limit_s is not None and time.perf_counter() - start > limits.time_limit_s
         if not looks:
             break
-        if late or search.num_evaluations + len(search.missing(masks)) > limits.num_evaluations:
+        if late or search.num_evaluations + len(search.unknown_masks(masks)) > limits.num_evaluations:
             is_partial = True
             break
         search.answer(masks)
         for region, bits in looks:
-            search.enter(region, bits)
+            search.record(region, bits)
     regions = tuple(
         Region(each.box, each.value, each.variance**0.5, search.spread_of(each)) for each in search.leaves()
     )
@@ -337,5 +340,5 @@ def owen_values(
 
 
 def _variance_of_mean(spread: float, apart: int, count: int, whole: int) -> float:
-    """Variance of a mean over `count` of `whole`, of which so many say different things."""
+    """Variance of a mean over `count` of `whole` values, `apart` of which are independent."""
     return spread / apart * (1 - count / whole)

@@ -116,7 +116,7 @@ def _mean_change(
 
 
 def _derangement(num_rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Another row for every row: neighbours in a random circle."""
+    """Another row for every row: neighbors in a random circle."""
     circle = rng.permutation(num_rows)
     other = np.empty(num_rows, np.int64)
     other[circle] = np.roll(circle, 1)

@@ -89,7 +89,8 @@ class ModelExplainer:
         return sign * scores.margin[:, margin].astype(np.float64)
 
     def find(self, target: str | None, scores: Scores) -> tuple[int, int, str | None]:
-        """(margin, sign, class): the negative class of two has the margin of the other, with its sign turned."""
+        """The margin that explains `target`, as (margin, sign, class): the negative class of two has the margin of the
+        other, with its sign turned."""
         labels = self.model.labels
         if target is not None and target not in labels:
             raise InputError(
@@ -109,19 +110,20 @@ class ModelExplainer:
         """Values (N, P) and base (N,) of the margin."""
         values, base = np.zeros((len(rows), len(self.names))), np.zeros(len(rows))
         for index, part in enumerate(self.model.parts):
-            explained = self.explained(index, margin, rows)
+            attribution = self.part_attribution(index, margin, rows)
             if part.link == "log_odds":
-                explained = rescale_link(part, self.model.num_margins, explained)[1]
-            values += part.weight * explained.values
-            base += part.weight * explained.base
+                attribution = rescale_link(part, self.model.num_margins, attribution)[1]
+            values += part.weight * attribution.values
+            base += part.weight * attribution.base
         return values, base
 
-    def explained(self, index: int, margin: int, rows: Float32) -> ScoreAttribution:
+    def part_attribution(self, index: int, margin: int, rows: Float32) -> ScoreAttribution:
         """The raw score of one part, before its link and weight, by raw column: values (N, P)."""
         return self._attribute(index, margin)(rows)
 
     def _attribute(self, index: int, margin: int) -> PartAttributor:
-        """Made when first asked for: a deep forest's walk for one class takes memory and seconds."""
+        """The attributor of one part and margin, made when first needed: a deep forest's walk takes memory and
+        seconds."""
         with self._making:
             if (index, margin) not in self._attributes:
                 weights = self.model.parts[index].weights
@@ -132,17 +134,18 @@ class ModelExplainer:
 
 
 def rescale_link(part: Part, num_margins: int, raw: ScoreAttribution) -> tuple[Float64, ScoreAttribution]:
-    """(secant (N,), attributions of a share as attributions of its log-odds (two classes) or its logarithm (many)).
+    """Carry attributions through the link: (secant (N,), attributions of a share as attributions of its log-odds (two
+    classes) or its logarithm (many)).
 
     The secant reaches to the score itself, not to the sum of the values: near a share of 0 or 1 the link is so steep
     that their rounding would grow ten-thousandfold.
     """
 
-    def linked(share: Float64) -> Float64:
+    def link_share(share: Float64) -> Float64:
         # apply_link reads the number of classes from the width; the link works on each class by itself
         return apply_link(part, np.repeat(share[:, None], num_margins, axis=1))[:, 0]
 
     near = np.abs(raw.score - raw.base) < _MIN_SECANT_STEP
     far = np.where(near, raw.base + np.where(raw.base < 0.5, _MIN_SECANT_STEP, -_MIN_SECANT_STEP), raw.score)
-    secant = (linked(far) - linked(raw.base)) / (far - raw.base)
-    return secant, ScoreAttribution(secant[:, None] * raw.values, linked(raw.base), linked(raw.score))
+    secant = (link_share(far) - link_share(raw.base)) / (far - raw.base)
+    return secant, ScoreAttribution(secant[:, None] * raw.values, link_share(raw.base), link_share(raw.score))

@@ -1,8 +1,7 @@
 """How much of a row's answer turns on two columns at once: exact SHAP interaction values of trees, on demand.
 
-    found = interactions(explainer, features, "yes")          (N, P, P), symmetric
-    strongest_pairs(found[0], explainer.names)                               [{"columns": ["age", "sex"], "value":
-    0.31}, ...]
+    matrices = interactions(explainer, features, "yes")       (N, P, P), symmetric
+    strongest_pairs(matrices[0], explainer.names)             (InteractionPair(("age", "sex"), 0.31), ...)
 
 On the diagonal stands what a column adds by itself; the two places of a pair add up to what both add together beyond
 that, and a column's places to its value in the explanation. Linear parts have no interactions. What a perceptron or a
@@ -31,7 +30,7 @@ MAX_INTERACTION_VALUES = 50_000_000  # that are held at once: 400 MB
 
 
 def interactions(explainer: ModelExplainer, features: Float32, target: str | None = None) -> Float64:
-    """(N, P, P) of features (N, F): summed over the last axis, the values of explainer.explain().
+    """Interaction values (N, P, P) of features (N, F); summed over the last axis they are those of explainer.explain().
 
     InputError for a model without trees, TooLargeError where rows times the square of the columns are too many.
     """
@@ -51,7 +50,7 @@ def interactions(explainer: ModelExplainer, features: Float32, target: str | Non
     margin, sign, _ = explainer.find(target, explainer.score(rows))
     totals = np.zeros((len(rows), width, width))
     for index, part in enumerate(parts):
-        factor, explained = np.ones(len(rows)), explainer.explained(index, margin, rows)
+        factor, explained = np.ones(len(rows)), explainer.part_attribution(index, margin, rows)
         if part.link == "log_odds":
             factor, explained = rescale_link(part, explainer.model.num_margins, explained)
         if isinstance(part.weights, TreeTable):

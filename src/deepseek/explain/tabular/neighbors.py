@@ -38,7 +38,7 @@ class Counterfactual(JsonRecord):
 def nearest(
     row: Record, training: Sequence[Record], kinds: Mapping[str, ColumnKind], *, count: int = 5
 ) -> list[tuple[int, float]]:
-    """(place, distance) of the nearest training rows. The distance is Gower's: of numbers the difference over the
+    """The nearest training rows, as (place, distance). The distance is Gower's: of numbers the difference over the
     range, of categories 0 or 1, their mean over the columns; a value that is missing on one side counts 1.
 
     >>> rows = [{"age": 20, "job": "cook"}, {"age": 40, "job": "clerk"}, {"age": 60, "job": "clerk"}]
@@ -50,7 +50,7 @@ def nearest(
 
 
 def gower_distances(row: Record, training: Sequence[Record], kinds: Mapping[str, ColumnKind]) -> Float64:
-    """(N,) Gower distances."""
+    """Gower distances (N,) of a row to the training rows."""
     if not training:
         raise InputError("there are no training rows", expected="one or more", fix="give rows that the model has seen")
     total = np.zeros(len(training))

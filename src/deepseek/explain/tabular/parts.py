@@ -25,7 +25,7 @@ from deepseek.nn.trees import TreeTable
 
 @dataclass(frozen=True, slots=True)
 class ScoreAttribution:
-    """One raw score of N rows, explained."""
+    """The attribution of one part's raw score, of N rows."""
 
     values: Float64  # (N, P); what explains a part of no trees by itself has (N, F)
     base: Float64  # (N,)
@@ -46,8 +46,8 @@ _MIN_CHANGE = 1e-10
 def part_attributor(
     weights: PartWeights, margin: int, *, column_of: NDArray[np.int64], num_threads: int
 ) -> PartAttributor:
-    """How to explain margin `margin` of a part: values (N, P) of features (N, F). `column_of` (F,): the column that
-    owns each feature."""
+    """The function that attributes margin `margin` of a part: values (N, P) of features (N, F). `column_of` (F,): the
+    column that owns each feature."""
     if isinstance(weights, TreeTable):
         shape = TableShape(weights, margin)
         if shape.num_bytes(int(column_of.max()) + 1) <= MAX_TABLE_BYTES:
@@ -83,7 +83,7 @@ def attribute_linear(weights: Linear, margin: int, features: Float32) -> ScoreAt
 
 
 def attribute_other(weights: OtherWeights, margin: int, features: Float32) -> ScoreAttribution:
-    """As the package says that brings this kind of part; what its values leave over is the residual."""
+    """The attribution by the part's own contributions(); what its values leave over is the residual."""
     return ScoreAttribution(*weights.contributions(features, margin), weights.margin(features)[:, margin])
 
 

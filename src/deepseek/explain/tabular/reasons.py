@@ -49,9 +49,10 @@ def reason_codes(
 
     `record` is the raw row. `outcome` names what a regression predicts; classes speak of the class explained.
 
-    >>> found = Attribution(("age", "income"), np.array([[0.8, -1.25]]), np.zeros(1), np.array([-0.45]), "log-odds",
-    ...     "linear, exact", "default")
-    >>> reason_codes(found, {"age": 61, "income": 2400.0})
+    >>> values, output = np.array([[0.8, -1.25]]), np.array([-0.45])
+    >>> names, method = ("age", "income"), "linear, exact"
+    >>> attribution = Attribution(names, values, np.zeros(1), output, "log-odds", method, "default")
+    >>> reason_codes(attribution, {"age": 61, "income": 2400.0})
     ['income = 2,400 lowers the log-odds of default by 1.25', 'age = 61 raises the log-odds of default by 0.800']
     """
     if language not in _VERBS:
@@ -82,7 +83,7 @@ def part_reasons(
     *,
     outcome: str = "the prediction",
 ) -> list[str]:
-    """The same of the tokens of one row's texts: what moved its answer most, wherever it stands."""
+    """Sentences on the tokens of one row's texts that moved its answer most."""
     what = _SCALE_PHRASES[language][attribution.scale].format(attribution.target or outcome)
     return [
         _PART_SENTENCES[language].format(
@@ -95,7 +96,7 @@ def part_reasons(
 def format_value(value: Any, language: Language = "en") -> str:
     """A raw value as it stands in a sentence.
 
-    >>> shown(0.18412), shown("red"), shown(None)
+    >>> format_value(0.18412), format_value("red"), format_value(None)
     ('= 0.184', '= red', '(missing)')
     """
     if value is None or (isinstance(value, float) and np.isnan(value)):

@@ -1,6 +1,6 @@
 """What stands beside the explained rows of a table's bundle: the nearest training rows, and the least other row.
 
-found, notes = build_row_context(runtime, table, 5, others=data, training=None, fixed=("age",))
+contexts, notes = build_row_context(runtime, table, 5, others=data, training=None, fixed=("age",))
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def check_fixed_columns(runtime: Runtime, fixed: Sequence[str]) -> None:
 
 
 def column_kinds(runtime: Runtime) -> dict[str, ColumnKind]:
-    """Of each column that the model reads."""
+    """The kind of each column that the model reads."""
     return {
         column.name: "number" if column.kind == "numeric" else "category" for column in runtime.preprocessor.columns
     }

@@ -72,15 +72,15 @@ class Coalescer:
         if fresh:
             self._scheduler.submit(*fresh)
 
-    def cancel(self, job: Job, reason: Exception) -> None:
+    def finish(self, job: Job, reason: Exception) -> None:
         """Finish a job with an error. The others of its group go on; without any, the shared job is cancelled."""
-        self._scheduler.cancel(job, reason)
+        self._scheduler.finish(job, reason)
         group = self._group_of.pop(job, None)
         if group is None:  # its rows were not prepared yet, or it is finished
             return
         del group.waiters[job]
         if not group.waiters:
-            self._scheduler.cancel(group.shared, reason)
+            self._scheduler.finish(group.shared, reason)
 
     def _make_shared(self, job: Job, key: Hashable) -> Job:
         """The job that is computed for this one and those that join it. It is counted in its place."""
@@ -121,6 +121,6 @@ class Coalescer:
         self._sweeping = False
         now_s = perf_counter()
         for job in [job for job in self._group_of if job.deadline_s < now_s]:
-            self.cancel(job, deadline_error())
+            self.finish(job, deadline_error())
         if self._group_of:
             self._watch()

@@ -17,22 +17,8 @@ class Job:
     """The rows of one request while they are computed."""
 
     __slots__ = (
-        "callback",
-        "cost",
-        "counted_cost",
-        "deadline_s",
-        "flags",
-        "is_finished",
-        "next_row",
-        "num_deaths",
-        "num_left",
-        "num_rows",
-        "parts",
-        "priority",
-        "queued_s",
-        "records",
-        "rows",
-        "started_s",
+        "callback", "cost", "counted_cost", "deadline_s", "flags", "is_finished", "next_row", "num_deaths",
+        "num_left", "num_rows", "parts", "priority", "queued_s", "records", "rows", "started_s",
     )  # fmt: skip
 
     def __init__(
@@ -60,10 +46,8 @@ class Job:
     def finish(self, result: JobOutputs | Exception) -> None:
         """Pass the outputs or the error to the callback."""
         self.is_finished = True
-        callback, self.callback = (
-            self.callback,
-            _ignore_result,
-        )  # callback and job refer to each other: a cycle would wait for the gc
+        # Callback and job refer to each other: a cycle would wait for the garbage collector.
+        callback, self.callback = self.callback, _ignore_result
         callback(result)
 
 
@@ -81,6 +65,11 @@ class JobOutputs:
         self.batch = batch
         self.start = start
         self.stop = stop
+
+    @property
+    def arrays(self) -> Arrays:
+        """The outputs of this job alone, as views (N, ...)."""
+        return {name: array[self.start : self.stop] for name, array in self.batch.outputs.items()}
 
 
 class BatchOutputs:
@@ -103,7 +92,7 @@ class BatchOutputs:
 
     @property
     def inputs(self) -> list[Any]:
-        """The prepared rows, one by one."""
+        """The prepared rows of all jobs, one by one."""
         return [row for job, start, stop in self._slices for row in job.rows[start:stop]]
 
 

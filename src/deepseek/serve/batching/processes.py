@@ -23,13 +23,14 @@ from itertools import count
 from typing import Any, cast
 
 from deepseek import errors
-from deepseek.contracts import Arrays, Event
+from deepseek.contracts import Arrays, Event, JsonObject
 from deepseek.engines.first_run import current_limits
 from deepseek.engines.process.wire import FrameReader, pack_frame
 from deepseek.errors import DeepseekError
 from deepseek.serve.batching.workers import MAX_DEATHS, BatchCallback, EngineLostError, LostWorkerError, WorkerPool
 
-EngineSpec = Mapping[str, Any]
+#: How an engine process opens a model: JSON that engines.process reads there.
+EngineSpec = JsonObject
 PREDICT_MODULE = "deepseek.engines.process"
 #: Before a process is started again; doubled while processes do not start, or die within SETTLED_S.
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.05, 10.0, 5.0
@@ -111,7 +112,7 @@ class ProcessWorker(asyncio.Protocol):
         await _wait_for_exit(self._process)
         return self._process.returncode
 
-    async def _command(self, command: str, model: str, options: dict[str, Any]) -> None:
+    async def _command(self, command: str, model: str, options: JsonObject) -> None:
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(result: Arrays | Exception, _: float) -> None:
@@ -127,7 +128,7 @@ class ProcessWorker(asyncio.Protocol):
         self._send(command, model, options, {}, done)
         await reply
 
-    def _send(self, command: str, model: str, options: dict[str, Any], arrays: Arrays, callback: BatchCallback) -> None:
+    def _send(self, command: str, model: str, options: JsonObject, arrays: Arrays, callback: BatchCallback) -> None:
         if self._transport is None:
             asyncio.get_running_loop().call_soon(callback, LostWorkerError("the engine process is gone"), 0.0)
             return
@@ -135,7 +136,7 @@ class ProcessWorker(asyncio.Protocol):
         self._callbacks[number] = callback
         self._transport.write(pack_frame((number, command, model, options), arrays))
 
-    # What the event loop calls:
+    # Callbacks of the event loop:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)
@@ -163,8 +164,8 @@ class EngineProcesses:
         module: str = PREDICT_MODULE,
         open_s: float | None = None,
     ) -> None:
-        """`module`: what a process runs. `open_s`: that it may take to open a model, before it is killed; None for any
-        time, as a large model needs that is converted first."""
+        """`module`: the Python module of a process. `open_s`: time limit of opening a model, after which the process is
+        killed; None: no limit, for large models that are converted first."""
         self._module = module
         self._pool = pool
         self._num_workers = num_workers
@@ -266,7 +267,7 @@ class EngineProcesses:
         self._workers.add(worker)
         try:
             await worker.start()
-            # What is loaded, and unloaded, while it opens counts too:
+            # Models that are loaded or unloaded meanwhile count too:
             while differing := worker.models ^ self._specs.keys():
                 model = differing.pop()
                 if model in self._specs:

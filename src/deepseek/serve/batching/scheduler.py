@@ -37,7 +37,7 @@ from deepseek.serve.core.limits import deadline_error
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 SLICE_S = 0.02
 JOINED_SLICES_S = 0.005
-#: A batch that takes so many times its fixed part is as large as one need be: what is beyond is left to other workers.
+#: A batch that takes so many times its fixed part is large enough: further rows are left to other workers.
 BATCH_FIXED_COSTS = 4
 ROW_COST_WEIGHT = 0.05  # of the newest request in the mean cost of a row
 GATHER_DIVISOR = 32  # 1/32 of a batch's time may pass before rows are prepared, to prepare more together
@@ -106,9 +106,8 @@ class Scheduler:
         if self.num_rows:
             wait_s = self.wait_s(num_rows)
             if self._cost > self._batch_units:
-                wait_s += self.latency.seconds(
-                    self._batch_units
-                )  # admitted at the last moment, some are computed too late
+                # Admitted at the last moment, some would be computed too late.
+                wait_s += self.latency.seconds(self._batch_units)
             if self.num_rows + num_rows > self._limit_rows or job.queued_s + wait_s > job.deadline_s:
                 raise BusyError(
                     f"{self.num_rows} rows wait already, an answer would take {wait_s:.1f} s",
@@ -144,7 +143,7 @@ class Scheduler:
         return max(1, round(self.wait_s(0)))
 
     def submit(self, *jobs: Job) -> None:
-        """Queue jobs whose rows are prepared. The `done` of each is called once, later."""
+        """Queue jobs whose rows are prepared. The callback of each is called once, later."""
         for job in jobs:
             if self._rows_differ:
                 self._update_cost(job)
@@ -158,10 +157,6 @@ class Scheduler:
         if job.counted_cost is not None and not job.is_finished:
             self._cost += job.cost - job.counted_cost
             job.counted_cost = job.cost
-
-    def cancel(self, job: Job, reason: Exception) -> None:
-        """Finish a job with an error; slices that are not computed yet will not be."""
-        self.finish(job, reason)
 
     @property
     def oldest_s(self) -> float:
@@ -192,9 +187,9 @@ class Scheduler:
         waiting_units = min(self._batch_units, round(len(self.queue) * self._mean_row_cost))
         soonest_s = perf_counter() + self.latency.seconds(max(1, waiting_units))
         while self._retries:
-            alone = self._retries.popleft()
-            if not self._drop_useless(alone[0], soonest_s):
-                return [alone]
+            rows = self._retries.popleft()
+            if not self._drop_useless(rows[0], soonest_s):
+                return [rows]
         while self.queue:
             queue = self.queue.first()
             job = queue.popleft()
@@ -266,6 +261,7 @@ class Scheduler:
         return job, start, stop
 
     def _drop_useless(self, job: Job, soonest_s: float) -> bool:
+        """Whether a job need not be computed: it is finished, or would be late, which finishes it."""
         if job.is_finished:
             return True
         if job.deadline_s < soonest_s:
@@ -318,17 +314,18 @@ class Scheduler:
 
     def _on_worker_lost(self, batch: list[JobSlice]) -> None:
         """After the death of a worker, try each request once more by itself, for one of them may be the cause."""
-        for each in batch:
-            each[0].num_deaths += 1
-            if each[0].num_deaths >= MAX_DEATHS:
-                self.finish(each[0], engine_lost_error())
+        for job, start, stop in batch:
+            job.num_deaths += 1
+            if job.num_deaths >= MAX_DEATHS:
+                self.finish(job, engine_lost_error())
             else:
-                self._retries.append(each)
+                self._retries.append((job, start, stop))
         if self._retries:
             self._call_workers()
 
     def finish(self, job: Job, result: JobOutputs | Exception) -> None:
-        """Pass the result to the job's callback, once, and count the job as done."""
+        """Pass the result to the job's callback, once, and count the job as done. Slices that are not computed yet
+        will not be."""
         if not job.is_finished:
             if job.counted_cost is not None:
                 self.num_rows -= job.num_rows
@@ -345,11 +342,10 @@ class Scheduler:
     def _sweep(self) -> None:
         """Finish jobs whose deadline has passed, although no worker has become free."""
         now_s = perf_counter()
-        late_ones = self.queue.drop(lambda job: job.is_finished or job.deadline_s < now_s)
-        late_ones += [each[0] for each in self._retries if each[0].deadline_s < now_s]
-        for job in late_ones:
+        late_jobs = self.queue.drop(lambda job: job.is_finished or job.deadline_s < now_s)
+        for job in late_jobs + [job for job, _, _ in self._retries if job.deadline_s < now_s]:
             self.finish(job, deadline_error())
-        self._retries = deque(each for each in self._retries if not each[0].is_finished)
+        self._retries = deque(rows for rows in self._retries if not rows[0].is_finished)
         self._sweeping = bool(self.queue or self._retries)
         if self._sweeping:
             asyncio.get_running_loop().call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -21,7 +21,7 @@ from deepseek.errors import DeepseekError
 
 #: Handing work to a thread and back costs about 0.1 ms of CPU; below this the loop may as well do it itself.
 MAX_INLINE_S = 0.002
-MAX_DEATHS = 2  # of workers with the same request
+MAX_DEATHS = 2  # workers that may die with the same request
 BatchCallback = Callable[[Arrays | Exception, float], None]
 RunBatch = Callable[[Arrays], Arrays]
 
@@ -42,7 +42,7 @@ class Worker(Protocol):
     """Computes one batch at a time."""
 
     def run(self, model: str, arrays: Arrays, done: BatchCallback) -> None:
-        """Begin. `done` is called in the event loop, with what was computed, what the engine raised, or
+        """Begin a batch. `done` is called in the event loop, with the outputs, the engine's error, or
         LostWorkerError, and the seconds that it took."""
         ...
 
@@ -147,7 +147,7 @@ class WorkerPool:
 
 
 class LocalWorker:
-    """Computes in this process: at once what is cheaper than handing it to a thread and back, else in a thread."""
+    """Computes in this process: small batches at once, which is cheaper than a thread, others in a thread."""
 
     def __init__(self, runs: Mapping[str, RunBatch]) -> None:
         """`runs`: what computes a batch, by model. It may grow and shrink later."""
@@ -173,7 +173,7 @@ class LocalWorker:
         result: Arrays | Exception
         try:
             result = self._runs[model](arrays)
-        except Exception as error:  # noqa: BLE001  (engines raise what they like; whoever waits is told)
+        except Exception as error:  # noqa: BLE001  (engines may raise anything; the job gets it)
             result = error
         took_s = perf_counter() - started_s
         self._seconds[model] = 0.8 * self._seconds.get(model, took_s / num_rows) + 0.2 * took_s / num_rows

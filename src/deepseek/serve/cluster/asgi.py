@@ -83,18 +83,18 @@ class AsgiApp:
     def _read_request(self, scope: Message) -> Request:
         """The request without its body; with a rejection when two readers could understand it differently."""
         headers: dict[bytes, bytes] = {}
-        refused: DeepseekError | None = None
+        rejection: DeepseekError | None = None
         for name, value in scope["headers"]:
             if name in headers and name in SINGLE_HEADERS:
-                refused = ambiguous_head_error(f"the header {name.decode('latin-1')} stands twice", "it once")
+                rejection = ambiguous_head_error(f"the header {name.decode('latin-1')} stands twice", "it once")
             headers[name] = value
         path = ""
         try:
             # The decoded path of the scope does not distinguish a slash from an encoded one.
             path = decode_path(scope.get("raw_path") or scope["path"].encode())
         except (ValueError, httptools.HttpParserError):
-            refused = ambiguous_head_error("the path of the request cannot be read", "a path such as /v1/models")
-        return Request(scope["method"], path, headers, self.app.settings, refused=refused)
+            rejection = ambiguous_head_error("the path of the request cannot be read", "a path such as /v1/models")
+        return Request(scope["method"], path, headers, self.app.settings, rejection=rejection)
 
     async def _read_body(self, request: Request, receive: Receive) -> None:
         """Read the body, within the limits of the settings; beyond them `request.rejection` is set."""
@@ -128,8 +128,8 @@ class AsgiApp:
 
 
 def response_headers(request: Request, response: Response) -> list[Header]:
-    """What stands before an answer, as our own front end writes it, without what Ray Serve's proxy adds: the date, what
-    becomes of the connection, and the x-request-id, which it has given us."""
+    """The headers of a response, as our own front end writes them, without those of Ray Serve's proxy: the date, the
+    state of the connection, and the x-request-id, which it has chosen."""
     headers = [
         *SECURITY_HEADERS,
         (b"content-type", response.media_type),

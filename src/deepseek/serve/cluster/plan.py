@@ -12,10 +12,11 @@ for. What is above that waits at the proxy, where a replica that is started late
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.core.config import Settings
@@ -67,15 +68,24 @@ def _replicas_error(text: str) -> InputError:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterPlan:
-    """`models`: name, absolute path and digest of each. `build`: what makes the application, as MODULE:FUNCTION."""
+class PlannedModel:
+    """A model of the plan. Every node has it at the same place."""
 
-    models: Sequence[Mapping[str, str]]
+    name: str
+    path: str  # absolute
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlan:
+    """What runs on a cluster. `build`: what makes the application in a replica, as MODULE:FUNCTION."""
+
+    models: Sequence[PlannedModel]
     settings: Settings
     replicas: ReplicaRange
     build: str
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> JsonObject:
         """The configuration for `serve deploy`, to be written as YAML."""
         settings = self.settings
         application = {
@@ -83,7 +93,7 @@ class ClusterPlan:
             "route_prefix": "/",
             "import_path": self.build,
             "args": {
-                "models": [dict(model) for model in self.models],
+                "models": [asdict(model) for model in self.models],
                 "settings": {name: _to_json_value(getattr(settings, name)) for name in REPLICA_SETTINGS},
             },
             "deployments": [{"name": DEPLOYMENT} | self.deployment()],
@@ -95,7 +105,7 @@ class ClusterPlan:
         """On which nodes proxies run. At a loopback address each is reachable from its own node alone."""
         return "HeadOnly" if self.settings.host in LOOPBACK_HOSTS else "EveryNode"
 
-    def http(self) -> dict[str, Any]:
+    def http(self) -> JsonObject:
         """The HTTP options of the proxies."""
         settings = self.settings
         return {
@@ -106,7 +116,7 @@ class ClusterPlan:
             "keep_alive_timeout_s": KEEP_ALIVE_S,
         }
 
-    def deployment(self) -> dict[str, Any]:
+    def deployment(self) -> JsonObject:
         """The options of the replicas' deployment."""
         num_engines = max(1, self.settings.workers)
         target = self.settings.batch_size * num_engines
@@ -125,7 +135,7 @@ class ClusterPlan:
         }
 
 
-def read_replica_settings(config: Mapping[str, Any]) -> Settings:
+def read_replica_settings(config: JsonObject) -> Settings:
     """The settings of a replica, from a configuration that may have been edited. InputError names the field."""
     for name in config:
         if name not in REPLICA_SETTINGS:
@@ -143,7 +153,7 @@ def read_replica_settings(config: Mapping[str, Any]) -> Settings:
             "float": type(value) in (int, float),
             "str": isinstance(value, str),
             "str | None": value is None or isinstance(value, str),
-            "tuple[str, ...]": isinstance(value, list) and all(isinstance(each, str) for each in value),
+            "tuple[str, ...]": isinstance(value, list) and all(isinstance(item, str) for item in value),
         }[kind]
         if not good:
             raise InputError(

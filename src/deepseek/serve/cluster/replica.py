@@ -8,21 +8,22 @@ many there are, asks each whether it is well, and replaces one that is not, or t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import DrainingError
 from deepseek.serve.app import App
 from deepseek.serve.cluster.asgi import AsgiApp
 from deepseek.serve.cluster.plan import DEPLOYMENT
 
-OpenApp = Callable[[Mapping[str, Any]], App]
+OpenApp = Callable[[JsonObject], App]
 
 
 class Replica:
     """Opens the models when it is made: Ray Serve shows errors of that in the deployment's status."""
 
-    def __init__(self, open_app: OpenApp, args: Mapping[str, Any]) -> None:
+    def __init__(self, open_app: OpenApp, args: JsonObject) -> None:
         self._app = open_app(args)
 
     async def __serve_build_asgi_app__(self) -> AsgiApp:
@@ -36,7 +37,7 @@ class Replica:
             raise DrainingError("no engine process of this replica lives", expected="at least one", fix="wait")
 
 
-def build_application(open_app: OpenApp, args: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def build_application(open_app: OpenApp, args: JsonObject, options: JsonObject) -> Any:
     """The application for serve.run. `options` are those of the deployment."""
     from ray import serve
 

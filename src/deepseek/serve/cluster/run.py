@@ -19,10 +19,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 from deepseek.serve.cluster.plan import APPLICATION, ClusterPlan
 from deepseek.serve.core.cores import num_cores
+from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.run import bind, listener_url, print_ready_line
 
 OBJECT_STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
@@ -137,7 +139,7 @@ def connect_to_ray(address: str | None) -> Iterator[None]:
     """A connection to the cluster at the address, or to a new one on this machine."""
     import ray
 
-    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    options: JsonObject = {"logging_level": logging.WARNING, "log_to_driver": False}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     if address is None:
         options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
@@ -185,12 +187,12 @@ def start_ray_serve(plan: ClusterPlan, application: Callable[[], Any]) -> None:
         ) from error
 
 
-def ready_line(plan: ClusterPlan) -> dict[str, Any]:
+def ready_line(plan: ClusterPlan) -> ReadyLine:
     """The same ready line that a server on one machine prints."""
     settings = plan.settings
     with bind(settings.host, 0) as probe:
         url = listener_url(probe, settings.host).rpartition(":")[0] + f":{settings.port}"
-    return {"event": "ready", "url": url, "models": [model["name"] for model in plan.models], "pid": os.getpid()}
+    return ReadyLine(url=url, models=[model.name for model in plan.models], pid=os.getpid())
 
 
 def _last_line(text: str) -> str:

@@ -11,18 +11,19 @@ The console's script asks /v1/models and /v1/stats every 2 s; its form is made f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from deepseek import look
 from deepseek.look import Column, Html, Section, Text, inline
+from deepseek.serve.openapi.parts import Schema
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _MAX_FIELDS = 12  # of an object in a table; the others stand in the schema beneath
 
-# The commands of /docs ask where the browser asked: behind a proxy the server does not know its own address.
+# The commands of /docs get the address of the browser: behind a proxy the server does not know its own.
 DOCS_SCRIPT = r"""
 for (const line of document.querySelectorAll("pre.command code")) {
   line.textContent = line.textContent.replace(/^curl http:\/\/[^/]+/, () => `curl ${location.origin}`);
@@ -127,7 +128,7 @@ def _row_form() -> Html:
     )
 
 
-def docs_page(openapi: Mapping[str, Any]) -> str:
+def docs_page(openapi: Schema) -> str:
     """The API reference of an OpenAPI 3 document: routes, bodies with examples, errors."""
     info = openapi.get("info", {})
     operations = list(_iter_operations(openapi))
@@ -151,7 +152,7 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
     return look.page(title, answer, sections, provenance=origin, lead=home, script=DOCS_SCRIPT)
 
 
-def _iter_operations(openapi: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _iter_operations(openapi: Schema) -> Iterator[tuple[str, str, Schema]]:
     for path, item in openapi.get("paths", {}).items():
         for method in _METHODS:
             if method in item:
@@ -162,7 +163,7 @@ def _anchor(method: str, path: str) -> str:
     return look.escape(method + "".join(letter if letter.isalnum() else "-" for letter in path))
 
 
-def _operation_section(openapi: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Section:
+def _operation_section(openapi: Schema, method: str, path: str, operation: Schema) -> Section:
     """The section of one operation: its description, a curl command, its parameters, body and response."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     done = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
@@ -201,7 +202,7 @@ def _field_table(rows: Sequence[Sequence[look.Words]]) -> Html:
     return look.table([Column(head, "text") for head in heads], rows)
 
 
-def _iter_fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str) -> Iterator[list[look.Words]]:
+def _iter_fields(openapi: Schema, schema: Schema, prefix: str) -> Iterator[list[look.Words]]:
     """One table row per field of a schema, nested ones by their path: `instances[].age`."""
     schema = _resolve_reference(openapi, schema)
     if schema.get("type") == "array":
@@ -222,7 +223,7 @@ def _yes_or_no(is_so: bool) -> Text:
     return Text("yes", "是") if is_so else Text("no", "否")
 
 
-def _type_text(schema: Mapping[str, Any]) -> str:
+def _type_text(schema: Schema) -> str:
     """The type of a schema in words: "list of number or null", "one of benign, malignant"."""
     if "enum" in schema:
         return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
@@ -232,7 +233,7 @@ def _type_text(schema: Mapping[str, Any]) -> str:
     return json_type if isinstance(json_type, str) else " or ".join(json_type)
 
 
-def _resolve_reference(openapi: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve_reference(openapi: Schema, schema: Schema) -> Schema:
     """The schema itself, or the one that its "#/components/..." reference points to."""
     reference = schema.get("$ref")
     if not reference:
@@ -240,10 +241,10 @@ def _resolve_reference(openapi: Mapping[str, Any], schema: Mapping[str, Any]) ->
     node: Any = openapi
     for part in reference.removeprefix("#/").split("/"):
         node = node[part]
-    return node if isinstance(node, Mapping) else {}
+    return node if isinstance(node, dict) else {}
 
 
-def _error_section(operations: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Section:
+def _error_section(operations: Sequence[tuple[str, str, Schema]]) -> Section:
     """The section of all error statuses of the operations, each once."""
     descriptions: dict[str, str] = {}
     for _, _, operation in operations:

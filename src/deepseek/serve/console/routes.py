@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from deepseek.errors import MissingError
 from deepseek.serve.core.request import HTML_TYPE, Response
@@ -28,7 +27,7 @@ class Pages:
     last minutes."""
 
     metrics: Callable[[], bytes] | None = None
-    stats: Callable[[], Mapping[str, Any]] | None = None
+    stats: Callable[[], Mapping[str, object]] | None = None
 
     def routes(self, models: ModelRegistry, generators: Collection[str] = ()) -> dict[str, Callable[[], Response]]:
         """The handlers of the GET routes by path. `generators`: names of the generative models."""

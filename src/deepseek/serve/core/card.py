@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from deepseek.bundle import Input
 
 
 class Card(Protocol):
-    """What a model says of itself: task, columns, labels, digest. A bundle's manifest is one."""
+    """The card of a model: task, columns, labels, digest. A bundle's manifest is one."""
 
     @property
     def task(self) -> str: ...
@@ -25,3 +27,22 @@ class Card(Protocol):
     def digest(self) -> str: ...
     @property
     def created(self) -> str: ...
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in GET /v1/models. Its fields are the keys of the JSON, in their order."""
+
+    id: str
+    object: str = "model"
+    version: str
+    task: str
+    digest: str
+    created: str
+
+
+class GenerativeModelEntry(ModelEntry, frozen=True, kw_only=True):
+    """A generative model in GET /v1/models; `parity`: the measured cost of a lossy precision."""
+
+    precision: str
+    engine: str | None
+    parity: Any

@@ -1,6 +1,6 @@
 """The settings of a server, and the only place that reads its environment.
 
-    settings = Settings.read(os.environ, port=8123)      # an option that is given wins over the environment
+    settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
 ALLOWED_HOSTS (names, between commas), DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
@@ -39,15 +39,8 @@ ENVIRONMENT = {
 }
 #: Words for true and false in the environment.
 BOOLEAN_WORDS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+    "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
 #: Field with a whole number -> its lowest and highest value.
 INTEGER_RANGES = {
     "port": (0, 65_535),
@@ -83,7 +76,7 @@ class Settings:
     log_level: str = "info"
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
-    max_explain_rows: int = 1_024  # rows of one request that asks for explanations or reasons
+    max_explain_rows: int = 1_024  # rows of one request for explanations or reasons
     max_queued_rows: int = 32_768  # rows that wait for one model; above it 429
     timeout_s: float = 30.0  # a request that was not computed by then is answered with 504
     body_timeout_s: float = 30.0  # a body that has not arrived by then is answered with 408
@@ -91,7 +84,7 @@ class Settings:
     max_connections: int = 4_096  # of HTTP, at a time; further ones are answered with 503 and closed
     tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
     tls_key: str | None = None  # file of its key, PEM
-    allowed_hosts: tuple[str, ...] = ()  # names to be asked by, see access/hosts.py; (): those that are safe
+    allowed_hosts: tuple[str, ...] = ()  # host names of the server, see core/hosts.py; (): those that are safe
     coalesce: bool = False  # whether identical requests that wait at the same time are computed once
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 
@@ -129,7 +122,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **options: Any) -> Settings:
-        """Settings from the environment, then from the options that are given (None counts as not given).
+        """Settings from the environment, overridden by the options that are not None.
 
         WORKERS is one process a core by default, divided among the front ends; or `auto_workers`.
 

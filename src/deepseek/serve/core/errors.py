@@ -28,8 +28,8 @@ def oip_error_body(error: DeepseekError) -> bytes:
 
 
 def wants_oip_error(path: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a client is one of the protocol's own, which cannot show an error that is an object: it asks at /v2, and
-    says nothing of what it accepts or sends raw tensors. Others get the body that every route has.
+    """Whether the client is one of the protocol's own, which cannot show an error that is an object: it calls /v2
+    without an Accept header, or sends raw tensors. Others get the same body as on every route.
 
     >>> wants_oip_error("/v2/models/loans", {}), wants_oip_error("/v2/models/loans", {b"accept": b"*/*"})
     (True, False)

@@ -70,19 +70,12 @@ class HeadCache:
             or not _UNCACHED_HEADERS.isdisjoint(request.headers)
         ):
             return
-        if len(data) != num_bytes + len(request.body) or int(request.headers.get(b"content-length", 0)) != len(
-            request.body
-        ):
+        body_bytes = int(request.headers.get(b"content-length", 0))
+        if len(data) != num_bytes + len(request.body) or body_bytes != len(request.body):
             return
         if len(self._known) >= MAX_CACHED_HEADS:
             self._known.clear()
         self._known[data[:num_bytes]] = CachedHead(
-            request.method,
-            request.path,
-            request.headers,
-            request.route,
-            request.handler,
-            request.client,
-            num_bytes,
-            len(request.body),
-        )
+            request.method, request.path, request.headers, request.route, request.handler, request.client,
+            num_bytes, body_bytes,
+        )  # fmt: skip

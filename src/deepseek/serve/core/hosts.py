@@ -29,7 +29,7 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{0,5})?")
 
 
 class ListenSettings(Protocol):
-    """The settings that say where a server listens and who may ask it: see serve.config.Settings."""
+    """The settings of where a server listens and which clients it trusts: see core.config.Settings."""
 
     @property
     def host(self) -> str: ...
@@ -46,7 +46,7 @@ class AllowedHosts:
     """The host names by which this server may be asked. IP addresses are always allowed."""
 
     names: frozenset[str]
-    ends: tuple[str, ...]  # of names: .bank.com stands for model.bank.com
+    ends: tuple[str, ...]  # suffixes of names: .bank.com allows model.bank.com
     allows_any: bool = False
     allows_single: bool = False  # names without a dot, which cannot be registered
     listed: frozenset[str] = frozenset()  # of both, those that the operator has named
@@ -81,7 +81,7 @@ class AllowedHosts:
         """Whether the operator has listed the name of a header Host."""
         name = host_name(host)
         return name in self.listed or any(
-            name.endswith("." + each.lstrip("*.")) for each in self.listed if each[0] in "*."
+            name.endswith("." + listed.lstrip("*.")) for listed in self.listed if listed[0] in "*."
         )
 
     def _allows(self, name: str) -> bool:
@@ -103,7 +103,7 @@ def host_name(host: bytes) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Whether it is an IP address as it stands.
+    """Whether a name is an IP address.
 
     >>> is_address("127.0.0.1"), is_address("::1"), is_address("localhost")
     (True, True, False)

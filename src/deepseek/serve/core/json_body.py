@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import MalformedError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import DuplicateKeyError, decode_in_slices
@@ -34,7 +35,7 @@ _JSON_TYPE_NAMES = {
 }
 
 
-def decode_object(body: bytes) -> dict[str, Any]:
+def decode_object(body: bytes) -> JsonObject:
     """The JSON object in `body`. MalformedError for anything else.
 
     >>> decode_object(b'{"instances": [{"age": 61}]}')
@@ -117,7 +118,7 @@ def json_type_name(value: Any) -> str:
     return _JSON_TYPE_NAMES.get(type(value), type(value).__name__)
 
 
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     members = dict(pairs)
     if len(members) != len(pairs):
         counts = Counter(name for name, _ in pairs)

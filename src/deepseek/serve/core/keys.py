@@ -1,11 +1,11 @@
-"""API keys: who may ask, and how much. Read from a file with one key a line, the hash alone or with more:
+"""API keys and their rates. Read from a file with one key a line, the hash alone or with more:
 
     HASH                                                      sha256 of the key in hex; # starts a comment
     HASH name=acme requests=100/s rows=5000/s
     HASH name=nightly rows=600000/m burst=30s
 
-`name` is what logs and the audit say of who asked; the key itself is never kept. A rate is N/s, N/m or N/h. What was
-not used is saved up for `burst`, one second by default.
+`name` is the client's name in logs and the audit; the key itself is never kept. A rate is N/s, N/m or N/h. Unused
+requests and rows are saved up for `burst`, one second by default.
 
 The front ends of a group count together. Each tells the others what it has let through, SHARE_INTERVAL_S after the
 first that they do not know of, and they owe it as if they had done it. So no key waits for another process, and in a
@@ -28,7 +28,7 @@ from deepseek.plugins import did_you_mean
 from deepseek.serve.core.limits import TokenBucket
 
 MAX_BURST_S = 3_600
-SHARE_INTERVAL_S = 0.02  # that others do not know what was let through
+SHARE_INTERVAL_S = 0.02  # between two reports of what was let through
 UsageByKey = Mapping[str, tuple[int, int]]  # requests and rows by key
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600}
 KEYS_FILE_FIX = (
@@ -113,7 +113,7 @@ class ApiKeys:
             if not words:
                 continue
             where = f"line {number} of {path}"
-            # What a line holds is not said: it may be a key in plain text.
+            # The line itself is not shown: it may be a key in plain text.
             if not _SHA256.fullmatch(words[0].lower()):
                 raise InputError(
                     f"{where} does not begin with a sha256", expected="64 hexadecimal digits", fix=KEYS_FILE_FIX

@@ -43,30 +43,9 @@ class Request:
     """A request, from its head to its response. Fields below `route` are filled on the way, for its event."""
 
     __slots__ = (
-        "allow_infinite",
-        "body",
-        "cancel",
-        "client",
-        "error_fields",
-        "flags",
-        "handler",
-        "headers",
-        "is_disconnected",
-        "is_explanation",
-        "is_http10",
-        "max_body_bytes",
-        "method",
-        "model",
-        "num_rows",
-        "on_response",
-        "path",
-        "queue_s",
-        "rejection",
-        "request_id",
-        "reservation",
-        "route",
-        "settings",
-        "started_s",
+        "allow_infinite", "body", "client", "error_fields", "flags", "handler", "headers", "is_disconnected",
+        "is_explanation", "is_http10", "max_body_bytes", "method", "model", "num_rows", "on_cancel", "on_response",
+        "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings", "started_s",
         "traceparent",
     )  # fmt: skip
 
@@ -80,7 +59,7 @@ class Request:
         settings: Settings,
         *,
         body: bytes = b"",
-        refused: DeepseekError | None = None,
+        rejection: DeepseekError | None = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -92,7 +71,7 @@ class Request:
         self.is_http10 = False  # no chunked bodies; the connection closes unless keep-alive is agreed
         self.handler: Handler | None = None
         self.client: RequestClient | None = None  # the holder of the API key, where keys are required
-        self.rejection = refused  # why it is refused before its handler is called
+        self.rejection = rejection  # why it is refused before its handler is called
         self.started_s = perf_counter()
         self.request_id = read_request_id(headers)
         self.traceparent = read_traceparent(headers)
@@ -101,8 +80,8 @@ class Request:
         self.num_rows = 0
         self.queue_s = 0.0
         self.flags: Mapping[tuple[str, str], int] = EMPTY_MAPPING  # (column, what) -> number of values
-        self.error_fields: Mapping[str, Any] = EMPTY_MAPPING  # fields of the event that describe an error
-        self.cancel: Callable[[], None] | None = None  # stops the work on it
+        self.error_fields: Mapping[str, str] = EMPTY_MAPPING  # fields of the event that describe an error
+        self.on_cancel: Callable[[], None] | None = None  # stops the work on it
         self.is_disconnected = False  # whether the client went away
         self.allow_infinite = False  # whether its client accepts infinite outputs of a bare graph
         self.is_explanation = False  # whether it asks for explanations, which give way to predictions
@@ -143,7 +122,7 @@ class Request:
         return PRIORITIES[text]
 
     def check_media_type(self) -> None:
-        """Raise MediaTypeError unless the body may be JSON_TYPE. A missing content-type counts as JSON_TYPE."""
+        """Raise MediaTypeError unless the body may be JSON. A missing content-type counts as JSON."""
         media = self.headers.get(b"content-type", JSON_TYPE)
         if media != JSON_TYPE and media.split(b";")[0].strip().lower() not in (JSON_TYPE, b""):
             raise MediaTypeError(
@@ -165,7 +144,7 @@ class Request:
 
 
 class RequestClient(Protocol):
-    """Whoever asks, as far as a request counts against a rate of its own. Both raise RateLimitError."""
+    """The holder of an API key, as far as requests count against its rates. Both methods raise RateLimitError."""
 
     @property
     def name(self) -> str: ...
@@ -246,7 +225,7 @@ def read_traceparent(headers: Mapping[bytes, bytes]) -> str:
 
 
 def parse_header_integer(digits: bytes) -> int:
-    """The number that stands in a header; of an endless one its beginning, which is above every limit.
+    """The number in a header; of a very long one its beginning, which is above every limit.
 
     >>> parse_header_integer(b"0000000000000000030"), parse_header_integer(b"000")
     (30, 0)

@@ -73,7 +73,7 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
 
 
 def reload_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """Load the files again, for whoever connects from now on. InputError leaves the context as it was."""
+    """Load the files again, for new connections. InputError leaves the context as it was."""
     TlsCertificate.read(certificate, key)
     _load_pair(context, certificate, key)
 
@@ -99,7 +99,7 @@ def _read_pem(path: str, label: bytes, name: str) -> bytes:
 
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     try:
-        context.load_cert_chain(certificate, key, password=lambda: b"")  # else OpenSSL asks at the terminal
+        context.load_cert_chain(certificate, key, password=lambda: b"")  # else OpenSSL prompts at the terminal
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         reason = getattr(error, "reason", None) or "they do not parse"
         raise InputError(

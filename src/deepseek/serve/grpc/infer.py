@@ -20,7 +20,7 @@ from deepseek.errors import InputError, MissingError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
 from deepseek.serve.core.request import Request
 from deepseek.serve.grpc.messages import ModelInferResponse
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.graph_rows import count_rows, max_rank, response_cells
 from deepseek.serve.protocols.oip import apply_allow_infinite, apply_timeout
 from deepseek.serve.protocols.rows import check_num_rows
@@ -54,7 +54,7 @@ CONTENTS_FIELDS = {
     "BYTES": "bytes_contents",
 }
 SLICE_VALUES = 1 << 14  # converted in one call
-ROW_CELLS = 2  # cost of reading or writing a row, in cells of registry.MAX_INLINE_CELLS
+ROW_CELLS = 2  # cost of reading or writing a row, in cells of served_model.MAX_INLINE_CELLS
 
 
 async def infer(request: Request, model: ServedModel, message: Any) -> Any:
@@ -78,7 +78,7 @@ async def infer(request: Request, model: ServedModel, message: Any) -> Any:
 
 
 def check_version(model: ServedModel, version: str) -> None:
-    """Raise MissingError unless the version is the model's, or none is asked for."""
+    """Raise MissingError unless the requested version is the model's, or empty."""
     if version and version != model.version:
         raise MissingError(
             f"the model {model.name!r} has no version {version[:40]!r}",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 
 PACKAGE = "inference"
 _TENSOR = (
@@ -60,7 +61,7 @@ MESSAGE_TABLE = {
 }
 
 
-def _build_classes() -> dict[str, Any]:
+def _build_classes() -> dict[str, type[Message]]:
     """Message classes by name, built from the table."""
     file = descriptor_pb2.FileDescriptorProto(name="deepseek/inference.proto", package=PACKAGE, syntax="proto3")
     for name, fields in MESSAGE_TABLE.items():

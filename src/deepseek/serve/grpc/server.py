@@ -2,7 +2,7 @@
 
 server = await start_grpc(app, "127.0.0.1", 0)
 server.port
-server.renew(tls)                    # a new certificate, for whoever connects from now on
+server.renew(tls)                    # a new certificate, for new connections
 await server.stop(grace_s=30)        # no new calls; those in work get so long
 """
 

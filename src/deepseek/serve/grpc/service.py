@@ -6,13 +6,14 @@ Messages come and go as bytes: one that does not parse is refused here, with a s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
 import msgspec
 from google.protobuf.message import DecodeError
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError, MalformedError, TooLargeError
 from deepseek.serve.app import App
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
@@ -22,7 +23,7 @@ from deepseek.serve.core.request import Request
 from deepseek.serve.grpc import messages
 from deepseek.serve.grpc.calls import HttpTarget, MessageHandler, RpcContext, RpcResult, handle_rpc
 from deepseek.serve.grpc.infer import check_version, infer
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.graph_rows import platform_name
 from deepseek.serve.protocols.oip import EXTENSIONS
 from deepseek.serve.protocols.tensor_rows import input_metadata, output_metadata
@@ -96,7 +97,8 @@ class InferenceService:
         def make(model: ServedModel) -> Any:
             return messages.ModelMetadataResponse(
                 name=model.name, versions=list(self._app.models.slots[model.name].versions),
-                platform=platform_name(model), inputs=input_metadata(model), outputs=output_metadata(model),
+                platform=platform_name(model), inputs=_to_dicts(input_metadata(model)),
+                outputs=_to_dicts(output_metadata(model)),
             )  # fmt: skip
 
         return await self._respond_about_model("ModelMetadata", body, context, make)
@@ -105,7 +107,7 @@ class InferenceService:
         def make(model: ServedModel) -> Any:
             ends = (
                 [
-                    {"name": end["name"], "data_type": CONFIG_TYPES.get(end["datatype"], 0), "dims": end["shape"]}
+                    {"name": end.name, "data_type": CONFIG_TYPES.get(end.datatype, 0), "dims": end.shape}
                     for end in metadata
                 ]
                 for metadata in (input_metadata(model), output_metadata(model))
@@ -122,7 +124,7 @@ class InferenceService:
 
         async def work(_: Request) -> bytes:
             entries = await list_repository(self._app.models, self._app.loader, ready=message.ready)
-            return _serialize(messages.RepositoryIndexResponse(models=entries))
+            return _serialize(messages.RepositoryIndexResponse(models=_to_dicts(entries)))
 
         outcome = await self._handle(
             "RepositoryIndex", HttpTarget("POST", f"{REPOSITORY_PATH}/index"), context, b"", work
@@ -242,6 +244,11 @@ _ANY_MODEL = HttpTarget("GET", "/v1/models")
 def _model_target(message: Any, rest: str) -> HttpTarget:
     version = f"/versions/{message.version}" if message.version else ""
     return HttpTarget("GET", f"/v2/models/{message.name}{version}{rest}")
+
+
+def _to_dicts(records: Iterable[msgspec.Struct]) -> list[JsonObject]:
+    """Records as protobuf takes them for its messages."""
+    return [msgspec.structs.asdict(record) for record in records]
 
 
 def _parameter_value(parameter: Any) -> Any:

@@ -72,8 +72,8 @@ class ServerState:
         self._holders.append(connection)
 
     def _flush_held(self) -> None:
-        holding, self._holders = self._holders, []
-        for connection in holding:
+        holders, self._holders = self._holders, []
+        for connection in holders:
             connection.flush_held()
 
     def close(self) -> None:
@@ -103,12 +103,10 @@ class Connection(RequestReader, asyncio.Protocol):
         super().__init__(server.app)
         self._server = server
         self._transport: asyncio.Transport | None = None  # None before it is made and once it is lost
-        # The request that is being answered:
-        self._pending: deque[tuple[Request, bool]] = (
-            deque()
-        )  # requests, and whether the connection is kept alive after each
-        self._keeps_alive = True  # whether the connection is kept alive after it
-        self._sender: StreamSender | None = None  # of its response, when that is a stream
+        #: Requests that wait, and whether the connection is kept alive after each.
+        self._pending: deque[tuple[Request, bool]] = deque()
+        self._keeps_alive = True  # whether it is kept alive after the request that is being answered
+        self._sender: StreamSender | None = None  # of the response that is being sent, when it is a stream
         self._held_response = b""  # a response that is sent at the end of this turn of the loop
         # The state of the connection:
         self._has_ended = False  # the client sends nothing more
@@ -124,7 +122,7 @@ class Connection(RequestReader, asyncio.Protocol):
         return self._active_request is not None or bool(self._pending) or self._partial_request is not None
 
     def close(self) -> None:
-        """Close when what was written has been sent."""
+        """Close once everything that was written is sent."""
         self.flush_held()
         if self._transport is not None:
             self._transport.close()
@@ -151,7 +149,7 @@ class Connection(RequestReader, asyncio.Protocol):
         elif self._transport is not None and not self._active_request:
             self._transport.abort()  # close() would wait for a client that does not read
 
-    # What the event loop calls:
+    # Callbacks of the event loop:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by isinstance
@@ -235,7 +233,9 @@ class Connection(RequestReader, asyncio.Protocol):
         self._server.num_rejected += 1
         if self._server.num_rejected <= MAX_REJECTED_CONNECTIONS:
             self._queue(
-                Request("", "", {}, self._settings, refused=too_many_connections_error(self._settings.max_connections))
+                Request(
+                    "", "", {}, self._settings, rejection=too_many_connections_error(self._settings.max_connections)
+                )
             )
         elif self._transport is not None:
             self._transport.abort()
@@ -245,7 +245,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._is_ignoring = True
         self._partial_request = None
         error = self._head_error or malformed_head_error(max(self._head_bytes, self._held_bytes), MAX_HEAD_BYTES)
-        self._queue(Request("", "", {}, self._settings, refused=error))
+        self._queue(Request("", "", {}, self._settings, rejection=error))
 
     def _queue(self, request: Request) -> None:
         keeps = self._parser is not None and not self._is_ignoring and self._parser.should_keep_alive()
@@ -276,7 +276,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _send_response(self, request: Request, response: Response) -> None:
         """Write a response, emit its event, and continue with the connection."""
-        # Behind a body that is not read the next request could not be told from it.
+        # The next request cannot be found behind a body that is not read.
         unread = self._partial_request is request or self._is_ignoring
         keeps = self._keeps_alive and not unread and not self._has_ended and not self._app.draining
         if response.chunks is not None:

@@ -29,7 +29,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError, InputError
+from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.core.request import EMPTY_MAPPING
 from deepseek.serve.models.routing import TrafficSplit
 from deepseek.serve.repository.channel import Channel
@@ -42,6 +46,10 @@ FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that d
 LIVENESS_INTERVAL_S = 1.0  # between two looks for children that say nothing
 SILENCE_TIMEOUT_S = 20.0  # after which a child is killed: its event loop stands still
 STOPPED_TIMEOUT_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
+
+
+#: What a front end counts: its Prometheus exposition, and its part of /v1/stats.
+MemberCounters = tuple[str, Any]
 
 
 class GroupError(DeepseekError):
@@ -80,9 +88,9 @@ class GroupMember:
     """A front end of a group, in its own process: what it knows of the others, and sends them."""
 
     def __init__(self, membership: Membership) -> None:
-        self.others: dict[str, Any] = {}
+        self.others: dict[str, MemberCounters] = {}  # by key, those that have ended too
         self.ended: set[str] = set()  # keys of the others that have ended
-        self.state: Callable[[], Any] = dict
+        self.state: Callable[[], MemberCounters] = lambda: ("", {})
         self.channel = Channel()
         self.channel.listeners |= {"counts": self.others.update, "ended": self.ended.update}
         self._control = socket.socket(fileno=membership.descriptor)
@@ -94,7 +102,7 @@ class GroupMember:
         self._listen_task = loop.create_task(self._listen(parent_gone))
         self._report_task = loop.create_task(self._report_state())
 
-    def tell_ready(self, line: dict[str, Any]) -> None:
+    def tell_ready(self, line: ReadyLine) -> None:
         """Tell the parent that the models are open and connections are accepted."""
         self.channel.notify("ready", line)
 
@@ -121,7 +129,7 @@ class FrontEndGroup:
         self,
         port: int,
         num_front_ends: int,
-        print_ready: Callable[[dict[str, Any]], None],
+        print_ready: Callable[[ReadyLine], None],
         *,
         grpc_port: int = 0,
         renews: bool = False,
@@ -130,7 +138,7 @@ class FrontEndGroup:
     ) -> None:
         """`grpc_port`: that of the one child that speaks gRPC, the same for whichever takes its place; 0 for none.
         `renews`: the children have files that they read again at SIGHUP, so it is passed on to them. `repository`,
-        `splits`: what they load from, and deal requests by, as in create_app()."""
+        `splits`: the repository and the splits of their apps, as in create_app()."""
         self._renews = renews
         self._deployment = GroupDeployment()
         self._loader = RepositoryLoader(self._deployment, repository, splits) if repository is not None else None
@@ -140,9 +148,9 @@ class FrontEndGroup:
         self._num_front_ends = num_front_ends
         self._print_ready = print_ready
         self._members: dict[int, MemberProcess] = {}
-        self._states: dict[str, Any] = {}  # by child, those that died too; a child that comes later hears them all
-        self._wait_for_exit: list[str] = []  # keys of the children that died
-        self._events: list[dict[str, Any]] = []  # fields of events that no child has received yet
+        self._states: dict[str, MemberCounters] = {}  # by key, those that died too; for a child that comes later
+        self._ended_keys: list[str] = []  # keys of the children that died
+        self._events: list[JsonObject] = []  # fields of events that no child has received yet
         self._num_signals = 0
         self._stopping = asyncio.Event()
 
@@ -179,9 +187,7 @@ class FrontEndGroup:
         looked_s = loop.time()
         while True:
             await asyncio.sleep(LIVENESS_INTERVAL_S)
-            stood_still = (
-                loop.time() - looked_s > 2 * LIVENESS_INTERVAL_S
-            )  # this process itself, so it has not received their messages
+            stood_still = loop.time() - looked_s > 2 * LIVENESS_INTERVAL_S  # this process: it received no messages
             looked_s = loop.time()
             for member in self._members.values():
                 heard_s = member.channel.last_message_s
@@ -204,7 +210,9 @@ class FrontEndGroup:
                 leading.result()
             await asyncio.sleep(0.01)
         self._print_ready(
-            ready[0] | {"pid": os.getpid(), "front_ends": [member.pid for member in self._members.values()]}
+            msgspec.structs.replace(
+                ready[0], pid=os.getpid(), front_ends=[member.pid for member in self._members.values()]
+            )
         )
 
     def _stop(self) -> None:
@@ -231,7 +239,7 @@ class FrontEndGroup:
             if self._leader is not None:
                 self._leader.answer(member)
             await member.run(
-                self._share_state, self._states, self._wait_for_exit, partial(self._on_ready, again=was_ready)
+                self._share_state, self._states, self._ended_keys, partial(self._on_ready, again=was_ready)
             )
             self._deployment.leave(member)
             self._on_ended(member)
@@ -249,14 +257,14 @@ class FrontEndGroup:
         self._deliver()
 
     def _on_ended(self, member: MemberProcess) -> None:
-        self._wait_for_exit.append(member.key)
+        self._ended_keys.append(member.key)
         self._tell_others(member, "ended", [member.key])
         if member.line is not None and not self._stopping.is_set():
             warning = "what it had accepted is lost; another is started in its place"
             fields = {"state": "a front end died", "pid": member.pid, "exit_code": member.exit_code, "warning": warning}
             self._report(member, fields | {"process": "front_end", "change": "died"})
 
-    def _report(self, about: MemberProcess | None, fields: dict[str, Any]) -> None:
+    def _report(self, about: MemberProcess | None, fields: JsonObject) -> None:
         """Let one child log and count what happened to another: now, or as soon as one is ready."""
         self._events.append(fields)
         self._deliver(about)
@@ -269,7 +277,7 @@ class FrontEndGroup:
                     member.channel.notify("event", fields)
                 return
 
-    def _share_state(self, member: MemberProcess, state: Any) -> None:
+    def _share_state(self, member: MemberProcess, state: MemberCounters) -> None:
         """Pass the counters of a child to the others."""
         self._states[member.key] = state
         self._tell_others(member, "counts", {member.key: state})
@@ -293,25 +301,25 @@ class MemberProcess:
             )
         self.pid = self._process.pid
         self.key = f"{index}.{self.pid}.{time.monotonic_ns()}"  # a number of a process may come again
-        self.line: dict[str, Any] | None = None  # its ready line
+        self.line: ReadyLine | None = None  # its ready line
         self.channel = Channel()
         self._has_signal = False
 
     async def run(
         self,
         on_state: Callable[[MemberProcess, Any], None],
-        states: Mapping[str, Any],
+        states: Mapping[str, MemberCounters],
         ended_keys: list[str],
         on_ready: Callable[[MemberProcess], None] = lambda _: None,
     ) -> None:
         """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
         `is_ready` is called once it takes requests."""
 
-        def ready(line: dict[str, Any]) -> None:
-            self.line = line
+        def set_ready(line: JsonObject) -> None:
+            self.line = msgspec.convert(line, ReadyLine)
             on_ready(self)
 
-        self.channel.listeners |= {"ready": ready, "state": lambda state: on_state(self, state)}
+        self.channel.listeners |= {"ready": set_ready, "state": lambda state: on_state(self, state)}
         await self.channel.connect(self._control)
         self.channel.notify("counts", dict(states))
         self.channel.notify("ended", ended_keys)

@@ -8,7 +8,7 @@ The engine itself is opened from `spec`, by whoever computes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
 import numpy as np
@@ -18,8 +18,10 @@ from deepseek.serve.core.card import Card
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle, Manifest
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines import MultimodalRuntime
+    from deepseek.engines.measuring import LossyEngines
+    from deepseek.serve.batching.processes import EngineSpec
 
 
 class PreparedRows(Protocol):
@@ -44,7 +46,7 @@ class ModelAdapter(Protocol):
     def example(self) -> Record: ...
     @property
     def row_cells(self) -> int:
-        """The cost of preparing a row, in cells of registry.MAX_INLINE_CELLS."""
+        """The cost of preparing a row, in cells of served_model.MAX_INLINE_CELLS."""
         ...
 
     @property
@@ -76,8 +78,8 @@ class ModelAdapter(Protocol):
         ...
 
     @property
-    def spec(self) -> Mapping[str, Any]:
-        """The JSON that tells an engine process how to open the model."""
+    def spec(self) -> EngineSpec:
+        """The JSON by which an engine process opens the model."""
         ...
 
     @property
@@ -130,7 +132,7 @@ class ServableRuntime(Protocol):
     @property
     def example(self) -> Record: ...
     @property
-    def gated(self) -> Mapping[str, Any]: ...  # options of lossy engines for an engine process; mostly empty
+    def lossy(self) -> LossyEngines | None: ...  # that an engine process is to open; mostly None
     def prepare(self, records: Sequence[Record]) -> Batch: ...
     def score(self, features: Float32) -> Scores: ...
     def decide(self, scores: Scores, flags: Sequence[Flag]) -> Prediction: ...
@@ -158,9 +160,9 @@ class TableAdapter:
         return self.runtime.example
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         path = str(self.runtime.bundle.path.absolute())
-        lossy = {"gated": dict(self.runtime.gated)} if self.runtime.gated else {}
+        lossy = {} if self.runtime.lossy is None else {"lossy": self.runtime.lossy.to_dict()}
         return {"kind": "bundle", "path": path, "digest": self.card.digest, **lossy}
 
     @property

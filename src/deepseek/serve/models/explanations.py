@@ -41,7 +41,7 @@ from deepseek.serve.models.explanation_throttle import ExplanationThrottle
 #: a row may
 #: take 0.1 s.
 BATCH_ROWS = 8
-SLICE_S = 0.1  # of a large request: each row of many costs a third of what it costs among few
+SLICE_S = 0.1  # of a large request: a row costs a third in a large slice
 OPEN_TIMEOUT_S = 120.0  # that opening a model's explainer may take; a process that hangs in it is killed and replaced
 
 
@@ -133,7 +133,7 @@ class ExplainerPool:
 
 def _make_local_run(explainer_for: Callable[[Any], Explainer] | None, adapter: ModelAdapter) -> RunBatch:
     """A function that explains a batch in this process. The explainer is made at its first call, in the thread that
-    is_explanation: for a deep forest that takes long."""
+    explains: for a deep forest that takes long."""
     if explainer_for is None:
         raise ExtraError(
             "this server was started without an explainer",
@@ -199,9 +199,9 @@ class ModelExplanations:
         """BusyError when so many rows would be refused. Called before they are prepared."""
         self._raise_with_retry(Job(num_rows, request.deadline_s, _ignore_result), self._scheduler.check)
 
-    def _raise_with_retry(self, job: Job, ask: Callable[[Job], None]) -> None:
+    def _raise_with_retry(self, job: Job, admit: Callable[[Job], None]) -> None:
         try:
-            ask(job)
+            admit(job)
         except BusyError as error:
             error.retry_after_s = self._scheduler.retry_after_s
             raise
@@ -225,12 +225,12 @@ class ModelExplanations:
         indices = [-1 if target is None else index_of[target] for target in targets]
         job.rows = ExplanationRows(features, np.array(indices, np.int32))
         self._raise_with_retry(job, self._scheduler.admit)
-        request.cancel = partial(self._scheduler.cancel, job, DisconnectedError("the client went away"))
+        request.on_cancel = partial(self._scheduler.finish, job, DisconnectedError("the client went away"))
         self._scheduler.submit(job)
         part = await outputs_future
         if isinstance(part, Exception):
             raise part
-        explained = unpack_rows({name: array[part.start : part.stop] for name, array in part.batch.outputs.items()})
+        explained = unpack_rows(part.arrays)
         if not part.batch.is_finite:
             for attribution in {id(attribution): attribution for attribution, _ in explained}.values():
                 rows = [row for row, (owner, _) in enumerate(explained) if owner is attribution]
@@ -256,9 +256,9 @@ def _have_same_type(rows: ExplanationRows, others: ExplanationRows) -> bool:
 
 
 def _join_rows(adapter: ModelAdapter, rows: list[ExplanationRows]) -> Arrays:
-    targets = np.concatenate([each.targets for each in rows])
+    targets = np.concatenate([part.targets for part in rows])
     join: Callable[[list[Any]], Arrays] = getattr(adapter, "join_explainer_inputs", adapter.join)
-    return {**join([each.features for each in rows]), "targets": targets}
+    return {**join([part.features for part in rows]), "targets": targets}
 
 
 def _concat_outputs(outputs: list[Arrays]) -> Arrays:

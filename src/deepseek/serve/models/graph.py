@@ -20,8 +20,9 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines.onnx_file import GraphEngines, OnnxFile, TensorSpec
+    from deepseek.serve.batching.processes import EngineSpec
 
 GRAPH_TASK = "tensors"
 GRAPH_MODALITY = "tensor"
@@ -83,7 +84,7 @@ class GraphAdapter:
         return {name: _readable_values(array[0]) for name, array in self.signature.sample(1).items()}
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         return {"kind": "onnx", **self.file.spec()}
 
     @property
@@ -104,7 +105,7 @@ class GraphAdapter:
         return first if is_list and not others else None
 
     def prepare(self, records: Sequence[Record] | Tensors) -> PreparedTensors:
-        """Rows as arrays that fit. InputError names the row, the input, and what was expected."""
+        """Rows as arrays that fit. InputError names the row, the input and the expected value."""
         if isinstance(records, Tensors):
             tensors = records
         elif isinstance(records, ColumnarRows):
@@ -167,7 +168,7 @@ class GraphAdapter:
                     self.signature.input(str(name))
                 absent = next(spec for spec in self.signature.inputs if spec.name not in record)
                 raise InputError(
-                    f"row {row} has no {absent.name!r}", expected=absent.shown(), fix="give every input of the graph"
+                    f"row {row} has no {absent.name!r}", expected=absent.describe(), fix="give every input of the graph"
                 )
         return self._tensors({name: [record[name] for record in records] for name in names})
 
@@ -208,7 +209,7 @@ def _check_row(value: Any, row: int, spec: TensorSpec, shape: Sequence[Any]) -> 
     if not fits:
         raise InputError(
             f"row {row}: the input {spec.name!r} has the shape {list(row_shape)} there",
-            expected=f"{spec.shown()}, of which a row is {[dim if isinstance(dim, int) else '?' for dim in shape]}",
+            expected=f"{spec.describe()}, of which a row is {[dim if isinstance(dim, int) else '?' for dim in shape]}",
             fix="let every row have the shape of the graph",
         )
 
@@ -279,10 +280,12 @@ def _readable_values(array: NDArray[Any]) -> Any:
 def _ragged_error(spec: TensorSpec) -> InputError:
     return InputError(
         f"the input {spec.name!r} is not of one shape",
-        expected=spec.shown(),
+        expected=spec.describe(),
         fix="let lists of one depth have one length, and rows that are sent together one shape",
     )
 
 
 def _wrong_values_error(spec: TensorSpec, problem: str) -> InputError:
-    return InputError(f"the input {spec.name!r} holds {problem}", expected=spec.shown(), fix="send values of that type")
+    return InputError(
+        f"the input {spec.name!r} holds {problem}", expected=spec.describe(), fix="send values of that type"
+    )

@@ -1,4 +1,4 @@
-"""The error for a path that no route answers, as precise as what is loaded allows."""
+"""The error for a path without a route, as precise as the loaded models allow."""
 
 from __future__ import annotations
 

@@ -29,8 +29,9 @@ from deepseek.data.samples.requests import (
 from deepseek.errors import DeepseekError
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines import MultimodalRuntime
+    from deepseek.serve.batching.processes import EngineSpec
     from deepseek.serve.core.card import Card
 
 
@@ -73,14 +74,14 @@ class MultimodalAdapter:
         self.version = runtime.version
         self.card: Card = runtime.manifest
         self.close = runtime.close
-        self.run = runtime.score_sent
+        self.run = runtime.score_packed
 
     @property
     def example(self) -> Record:
         return self.runtime.example
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         return {"kind": "samples", "path": str(self.runtime.bundle.path.absolute()), "digest": self.card.digest}
 
     @property
@@ -101,7 +102,7 @@ class MultimodalAdapter:
 
     def can_join(self, rows: RequestSamples, others: RequestSamples) -> bool:
         """Rows with large files are computed alone: they gain nothing, and a batch of them would fill the memory."""
-        return all(each.num_bytes <= MAX_JOINED_ROW_BYTES * len(each) for each in (rows, others))
+        return all(part.num_bytes <= MAX_JOINED_ROW_BYTES * len(part) for part in (rows, others))
 
     def identity(self, features: RequestSamples) -> tuple[Any, ...]:
         return features.identity()
@@ -118,9 +119,10 @@ class MultimodalAdapter:
 
     def join_explainer_inputs(self, rows: Sequence[RequestSamples | RowsWithTexts]) -> Arrays:
         """The rows of several requests, all with parts or none, as arrays for the explaining process."""
-        parted = [each for each in rows if isinstance(each, RowsWithTexts)]
-        sent = [each.sent if isinstance(each, RowsWithTexts) else each for each in rows]
-        return pack_requests(sent) | ({TEXTS_ARRAY: np.concatenate([each.texts for each in parted])} if parted else {})
+        with_texts = [part for part in rows if isinstance(part, RowsWithTexts)]
+        features = [part.sent if isinstance(part, RowsWithTexts) else part for part in rows]
+        texts = {TEXTS_ARRAY: np.concatenate([part.texts for part in with_texts])} if with_texts else {}
+        return pack_requests(features) | texts
 
     def concat(self, outputs: list[Arrays]) -> Arrays:
         return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}

@@ -50,8 +50,8 @@ def parse_split(text: str) -> tuple[str, TrafficSplit]:
     shadows = []
     for part in rest.split(","):
         version, _, share = part.partition(":")
-        for each in (name, version):
-            _check_split_name(each, text)
+        for part_name in (name, version):
+            _check_split_name(part_name, text)
         if version in shares or version in shadows:
             raise _split_error(text, f"{version!r} stands there twice")
         if share == SHADOW:

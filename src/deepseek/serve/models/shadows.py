@@ -12,8 +12,8 @@ import msgspec
 
 from deepseek.contracts import Event
 from deepseek.serve.core.request import Handler, Request, Response
-from deepseek.serve.models.registry import ServedModel
 from deepseek.serve.models.routing import ModelVersions
+from deepseek.serve.models.served_model import ServedModel
 
 MAX_WAITING_SHADOWS = 256  # shadow requests at a time; further ones are dropped
 
@@ -26,9 +26,7 @@ class ShadowTraffic:
     """Repeats requests on shadows. Their errors affect nobody; their responses are compared and dropped."""
 
     def __init__(
-        self,
-        begin: Callable[[Request, Callable[[Request, Response], None]], None],
-        emit: Callable[[Event], None],
+        self, begin: Callable[[Request, Callable[[Request, Response], None]], None], emit: Callable[[Event], None]
     ) -> None:
         self._handle = begin
         self._emit = emit

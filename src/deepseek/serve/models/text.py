@@ -22,9 +22,10 @@ from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Signature
+    from deepseek.bundle.report import Signature
     from deepseek.engines.text import TextEngine, TextModel, Tokens
     from deepseek.engines.text.serve.engine import TextEngineOptions
+    from deepseek.serve.batching.processes import EngineSpec
 
 TEXT_COLUMN = "text"
 
@@ -79,7 +80,7 @@ class TextAdapter:
         return None if self.card.task == "token-classification" else self
 
     @property
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> EngineSpec:
         path = str(self.model.path.absolute())
         return {"kind": "text", "path": path, "digest": self.card.digest, "options": self._options}
 
@@ -167,7 +168,7 @@ class TextAdapter:
 
 
 def _row_text(record: Record, row: int) -> str:
-    """The text of a row, whatever type it has: the tokenizer refuses what is none."""
+    """The text of a row, of any type: the tokenizer refuses what is no text."""
     if len(record) == 1 and TEXT_COLUMN in record:
         text: str = record[TEXT_COLUMN]
         return text

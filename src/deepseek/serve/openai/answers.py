@@ -20,7 +20,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+
+import msgspec
 
 from deepseek.engines.llm.run.base import GenerationChunk
 from deepseek.errors import DeepseekError, DrainingError
@@ -69,6 +70,61 @@ def _piece_sink(
     return sink
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """Numbers of tokens of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """The log probability of a token in a chat."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[TokenLogprob] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChatLogprobs(msgspec.Struct, frozen=True):
+    """Log probabilities of the tokens of a chat's choice."""
+
+    content: list[TokenLogprob]
+
+
+class CompletionLogprobs(msgspec.Struct, frozen=True):
+    """Log probabilities of the tokens of a completion's choice, in columns."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One completion, or a piece of it: `text` of a completion, `message` of a chat, `delta` of a chat's piece."""
+
+    index: int
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    message: dict[str, str | None] | msgspec.UnsetType = msgspec.UNSET
+    delta: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    logprobs: ChatLogprobs | CompletionLogprobs | None = None
+    finish_reason: str | None = None
+
+
+class CompletionObject(msgspec.Struct, frozen=True):
+    """The JSON object of a response, or of an event of a stream."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    ignored: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
 @dataclass(slots=True)
 class Completions:
     """The completions of one request, while they are generated."""
@@ -78,9 +134,7 @@ class Completions:
     pieces: asyncio.Queue[tuple[int, GenerationChunk]] = field(default_factory=asyncio.Queue)
     generations: list[Generation] = field(default_factory=list)
     num_tokens: int = 0  # generated so far, in all completions
-    num_characters: Counter[int] = field(
-        default_factory=Counter
-    )  # of each completion, for the text offsets of log probabilities
+    num_characters: Counter[int] = field(default_factory=Counter)  # of each completion, for text offsets
     id: str = ""
     created: int = 0
     event: tuple[bytes, bytes] = b"", b""  # the JSON before and after the choices of every event
@@ -89,7 +143,9 @@ class Completions:
         self.id = _PREFIXES[self.request.kind] + secrets.token_hex(12)
         self.created = int(time.time())
         name = "chat.completion.chunk" if self.request.kind == "chat" else "text_completion"
-        before, _, behind = encode_json(self._object([], name)).rpartition(b"[]")
+        before, _, behind = encode_json(
+            CompletionObject(self.id, name, self.created, self.request.model, [])
+        ).rpartition(b"[]")
         self.event = b"data: " + before, behind
 
     def cancel(self) -> None:
@@ -103,8 +159,10 @@ class Completions:
         async for index, piece in self._iter_pieces():
             parts[index].append(piece)
         choices = [self._choice(index, pieces) for index, pieces in enumerate(parts)]
+        ignored = list(self.request.ignored) or msgspec.UNSET
+        name = _OBJECTS[self.request.kind]
         return encode_json(
-            self._object(choices, _OBJECTS[self.request.kind]) | {"usage": self.usage()} | self._ignored_params()
+            CompletionObject(self.id, name, self.created, self.request.model, choices, self.usage(), ignored)
         )
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -120,14 +178,10 @@ class Completions:
             yield b"data: " + openai_error_body(error) + b"\n\n"
         yield STREAM_END
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> Usage:
         """The numbers of tokens of the prompts and of the completions."""
         num_prompt = sum(len(generation.ids) for generation in self.generations[:: self.request.num_answers])
-        return {
-            "prompt_tokens": num_prompt,
-            "completion_tokens": self.num_tokens,
-            "total_tokens": num_prompt + self.num_tokens,
-        }
+        return Usage(num_prompt, self.num_tokens, num_prompt + self.num_tokens)
 
     async def _iter_pieces(self) -> AsyncIterator[tuple[int, GenerationChunk]]:
         """Every piece of every completion with its index, until all are finished; leaving early cancels the rest."""
@@ -149,44 +203,36 @@ class Completions:
         """The event before the first piece: the role of a chat, or the prompts with "echo"; empty for none."""
         numbers = range(len(self.generations))
         if self.request.kind == "chat":
-            return self._event([_choice_json(index, delta={"role": "assistant", "content": ""}) for index in numbers])
+            return self._event([Choice(index, delta={"role": "assistant", "content": ""}) for index in numbers])
         if self.request.echo:
-            return self._event([_choice_json(index, text=self._echo(index)) for index in numbers])
+            return self._event([Choice(index, text=self._echo(index)) for index in numbers])
         return b""
 
     def _echo(self, index: int) -> str:
         return self.generator.words.decode(self.generations[index].ids) if self.request.echo else ""
 
-    def _event(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
+    def _event(self, choices: list[Choice], usage: Usage | None = None) -> bytes:
         before, behind = self.event
         if self.request.include_usage:
             behind = b',"usage":' + encode_json(usage) + behind
         return before + encode_json(choices) + behind + b"\n\n"
 
-    def _object(self, choices: list[dict[str, Any]], name: str) -> dict[str, Any]:
-        return {
-            "id": self.id, "object": name, "created": self.created, "model": self.request.model, "choices": choices,
-        }  # fmt: skip
-
-    def _ignored_params(self) -> dict[str, Any]:
-        return {"ignored": list(self.request.ignored)} if self.request.ignored else {}
-
-    def _delta(self, index: int, piece: GenerationChunk) -> dict[str, Any]:
+    def _delta(self, index: int, piece: GenerationChunk) -> Choice:
         logprobs = self._logprobs(index, [piece])
         if self.request.kind == "completion":
-            return _choice_json(index, text=piece.text, finish=piece.finish, logprobs=logprobs)
+            return Choice(index, text=piece.text, finish_reason=piece.finish, logprobs=logprobs)
         delta = {"content": piece.text} if piece.text or piece.finish is None else {}
-        return _choice_json(index, delta=delta, finish=piece.finish, logprobs=logprobs)
+        return Choice(index, delta=delta, finish_reason=piece.finish, logprobs=logprobs)
 
-    def _choice(self, index: int, pieces: list[GenerationChunk]) -> dict[str, Any]:
+    def _choice(self, index: int, pieces: list[GenerationChunk]) -> Choice:
         text = "".join(piece.text for piece in pieces)
         logprobs, finish = self._logprobs(index, pieces), pieces[-1].finish
         if self.request.kind == "completion":
-            return _choice_json(index, text=self._echo(index) + text, finish=finish, logprobs=logprobs)
-        message = {"role": "assistant", "content": text, "refusal": None}
-        return _choice_json(index, message=message, finish=finish, logprobs=logprobs)
+            return Choice(index, text=self._echo(index) + text, finish_reason=finish, logprobs=logprobs)
+        message: dict[str, str | None] = {"role": "assistant", "content": text, "refusal": None}
+        return Choice(index, message=message, finish_reason=finish, logprobs=logprobs)
 
-    def _logprobs(self, index: int, pieces: list[GenerationChunk]) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, pieces: list[GenerationChunk]) -> ChatLogprobs | CompletionLogprobs | None:
         """Log probabilities of the tokens in `pieces`, in the form of the route; special tokens are left out."""
         if not self.request.options.logprobs:
             return None
@@ -198,21 +244,17 @@ class Completions:
             if token not in words.special
         ]
         if self.request.kind == "chat":
-            entries = [_logprob_entry(token, value) for token, value in pairs]
-            return {"content": [entry | {"top_logprobs": [entry] * self.request.top_logprobs} for entry in entries]}
-        columns: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+            return ChatLogprobs([self._token_logprob(token, value) for token, value in pairs])
+        columns = CompletionLogprobs([], [], [], [])
         for token, value in pairs:
             text = token.decode("utf-8", "replace")
-            top = {text: value} if self.request.top_logprobs else None
-            for name, item in zip(columns, (text, value, top, self.num_characters[index]), strict=True):
-                columns[name].append(item)
+            columns.tokens.append(text)
+            columns.token_logprobs.append(value)
+            columns.top_logprobs.append({text: value} if self.request.top_logprobs else None)
+            columns.text_offset.append(self.num_characters[index])
             self.num_characters[index] += len(text)
         return columns
 
-
-def _choice_json(index: int, *, finish: str | None = None, logprobs: Any = None, **content: Any) -> dict[str, Any]:
-    return {"index": index, **content, "logprobs": logprobs, "finish_reason": finish}
-
-
-def _logprob_entry(token: bytes, value: float) -> dict[str, Any]:
-    return {"token": token.decode("utf-8", "replace"), "logprob": value, "bytes": list(token)}
+    def _token_logprob(self, token: bytes, value: float) -> TokenLogprob:
+        top = TokenLogprob(token.decode("utf-8", "replace"), value, list(token))
+        return msgspec.structs.replace(top, top_logprobs=[top] * self.request.top_logprobs)

@@ -1,6 +1,6 @@
 """POST /v1/embeddings: its request, parsed strictly, and its response.
 
-    request = parse_embeddings(read_object(body), size=384, vocab_size=30522)
+    request = parse_embeddings(Params(decode_object(body)), size=384, vocab_size=30522)
     embeddings(request, vectors, num_tokens)
 
 Source: https://platform.openai.com/docs/api-reference, "Create embeddings" and the object "embedding".
@@ -9,9 +9,7 @@ Source: https://platform.openai.com/docs/api-reference, "Create embeddings" and 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,15 +17,7 @@ from deepseek.contracts import Float32
 from deepseek.errors import DeepseekError, InputError
 from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.core.json_numbers import encode_floats
-from deepseek.serve.openai.params import (
-    ParamError,
-    check_params,
-    check_tokens,
-    describe_value,
-    ignored_params,
-    read_model_name,
-    read_param,
-)
+from deepseek.serve.openai.params import ParamError, Params, check_tokens, describe_value
 
 MAX_TEXTS = 2_048  # of one request
 
@@ -47,12 +37,12 @@ class EmbeddingsRequest:
         return len(self.texts) or len(self.tokens)
 
 
-def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> EmbeddingsRequest:
+def parse_embeddings(params: Params, *, size: int, vocab_size: int) -> EmbeddingsRequest:
     """The body of POST /v1/embeddings, for a model whose vectors have `size` numbers."""
-    check_params(body, frozenset(["model", "input", "encoding_format", "dimensions"]))
+    params.check(frozenset(["model", "input", "encoding_format", "dimensions"]))
     texts: tuple[str, ...] = ()
     tokens: tuple[tuple[int, ...], ...] = ()
-    text_input = body.get("input")
+    text_input = params.get("input")
     if isinstance(text_input, str):
         texts = (text_input,)
     elif isinstance(text_input, list) and text_input and all(isinstance(item, str) for item in text_input):
@@ -69,21 +59,16 @@ def parse_embeddings(body: Mapping[str, Any], *, size: int, vocab_size: int) -> 
         raise ParamError("input", f"input has {len(text_input)} texts", expected=f"at most {MAX_TEXTS}")
     for row in tokens:
         check_tokens("input", row, vocab_size)
-    form = body.get("encoding_format", "float")
+    form = params.get("encoding_format", "float")
     if form not in ("float", "base64"):
         raise ParamError(
             "encoding_format", f"encoding_format is {describe_value(form)}", expected='"float" or "base64"'
         )
-    dimensions = read_param(body, "dimensions", int, None)
+    dimensions = params.read("dimensions", int, None)
     if dimensions is not None and not 1 <= dimensions <= size:
         raise ParamError("dimensions", f"dimensions is {dimensions}", expected=f"1 to {size}")
     return EmbeddingsRequest(
-        read_model_name(body),
-        texts,
-        tokens,
-        as_base64=form == "base64",
-        dimensions=dimensions,
-        ignored=ignored_params(body),
+        params.model_name, texts, tokens, as_base64=form == "base64", dimensions=dimensions, ignored=params.ignored
     )
 
 

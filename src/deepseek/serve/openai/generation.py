@@ -2,7 +2,7 @@
 
     generator = GenerativeModel("tiny", Path("./tiny"), cache)
     await generator.start(emit)                # opens the model in a process of its own, and again when that dies
-    response = await generator.complete(request, body, "chat")
+    response = await generator.complete(request, params, "chat")
 
 Requests are parsed in a thread, for long prompts are tokenized, and templates and schemas are checked in other
 processes. Text comes from the engine's process, all of one step at a time.
@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from deepseek.contracts import Event
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import DisconnectedError
+from deepseek.serve.core.card import GenerativeModelEntry
 from deepseek.serve.core.request import Request, Response
 
 if TYPE_CHECKING:
     from deepseek.engines.llm.process.process import LlmProcess
     from deepseek.engines.llm.run.base import EngineInfo
     from deepseek.serve.openai.answers import Completions
+    from deepseek.serve.openai.params import Params
     from deepseek.serve.openai.requests import CompletionRequest
 
 CompletionKind = Literal["completion", "chat"]
@@ -65,15 +67,15 @@ class GenerativeModel:
         return hashlib.sha256(state.encode() + (self._folder / "config.json").read_bytes()).hexdigest()
 
     @property
-    def card(self) -> dict[str, Any]:
-        """The entry of GET /v1/models, without its name: lossy precisions with their parity figures."""
+    def entry(self) -> GenerativeModelEntry:
+        """The entry of this model in GET /v1/models."""
         facts = self._facts
-        return {
-            "object": "model", "version": self.version, "task": self.task, "digest": self.digest, "created": "",
-            "precision": facts.precision if facts else self._precision,
-            "engine": facts.kind if facts else None,
-            "parity": facts.parity if facts else None,
-        }  # fmt: skip
+        return GenerativeModelEntry(
+            id=self.name, version=self.version, task=self.task, digest=self.digest, created="",
+            precision=facts.precision if facts else self._precision,
+            engine=facts.kind if facts else None,
+            parity=facts.parity if facts else None,
+        )  # fmt: skip
 
     @property
     def ready(self) -> bool:
@@ -90,7 +92,7 @@ class GenerativeModel:
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         self._emit_model(loaded=True)
         if self._precision in LOSSY_PRECISIONS:
-            fields = {"state": "a precision was chosen", "precision": self._precision, "measured": self.card["parity"]}
+            fields = {"state": "a precision was chosen", "precision": self._precision, "measured": self.entry.parity}
             self._emit(Event("server", self.name, fields=fields))
 
     async def close(self) -> None:
@@ -103,7 +105,7 @@ class GenerativeModel:
         self._threads.shutdown()
         self._emit_model(loaded=False)
 
-    async def complete(self, request: Request, body: Mapping[str, Any], kind: CompletionKind) -> Response:
+    async def complete(self, request: Request, params: Params, kind: CompletionKind) -> Response:
         """The response to a completion or a chat, whole or as events. BusyError, InputError, DrainingError."""
         from deepseek.serve.openai.answers import EVENT_STREAM_TYPE, start_completions
 
@@ -115,19 +117,19 @@ class GenerativeModel:
                 fix="ask again in a few seconds",
             )
         completion_request = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, body, kind, process
+            self._threads, self._read, params, kind, process
         )
         request.take_rows(len(completion_request.prompts))
         completions = start_completions(completion_request, process)
-        request.cancel = completions.cancel
+        request.on_cancel = completions.cancel
         if completion_request.stream:
             return Response(b"", media_type=EVENT_STREAM_TYPE, chunks=completions.chunks())
         return Response(await self._await_completion(request, completions))
 
-    def _read(self, body: Mapping[str, Any], kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
+    def _read(self, params: Params, kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
         from deepseek.serve.openai.requests import parse_chat, parse_completion
 
-        return (parse_chat if kind == "chat" else parse_completion)(body, process)
+        return (parse_chat if kind == "chat" else parse_completion)(params, process)
 
     async def _await_completion(self, request: Request, completions: Completions) -> bytes:
         try:

@@ -1,6 +1,6 @@
 """Parameters of OpenAI's routes, one by one.
 
-    size = get(body, "n", int, 1)           # ParamError names the parameter
+    size = Params(body).read("n", int, 1)           # ParamError names the parameter
 
 Source: https://platform.openai.com/docs/guides/error-codes.
 """
@@ -8,9 +8,10 @@ Source: https://platform.openai.com/docs/guides/error-codes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.serve.core.json_body import json_type_name
 
@@ -55,57 +56,65 @@ def check_tokens(param: str, row: Sequence[Any], vocab_size: int) -> None:
         )
 
 
-def check_params(body: Mapping[str, Any], known: Collection[str]) -> None:
-    """ParamError for a parameter that is unknown, or not supported with its value."""
-    for key in body:
-        if key in known or key in IGNORED_PARAMS:
-            continue
-        near = difflib.get_close_matches(key[:100], known, 1)
-        raise ParamError(
-            key[:100],
-            f"there is no parameter {key[:100]!r}",
-            expected=near[0] if near else "a parameter of this route",
-            fix=f"did you mean {near[0]}?" if near else "leave it out",
-        )
-    for key, neutral in NEUTRAL_VALUES.items():
-        if key in known and key in body and body[key] not in neutral:
-            raise ParamError(key, f"{key} is not supported", expected=f"no {key}", fix=f"leave {key} out")
+class Params:
+    """The parameters in the JSON object of a request. What is read and cannot be used is a ParamError with its name."""
 
+    def __init__(self, values: JsonObject) -> None:
+        self._values = values
 
-def read_model_name(body: Mapping[str, Any]) -> str:
-    """The name of the requested model."""
-    model = body.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= 256:
-        raise ParamError(
-            "model", f"model is {describe_value(model)}", expected="a name", fix="GET /v1/models lists the names"
-        )
-    return model
+    def get(self, key: str, default: Any = None) -> Any:
+        """A parameter as it was sent, not checked."""
+        return self._values.get(key, default)
 
+    def check(self, known: Collection[str]) -> None:
+        """ParamError for a parameter that is unknown, or not supported with its value."""
+        for key in self._values:
+            if key in known or key in IGNORED_PARAMS:
+                continue
+            near = difflib.get_close_matches(key[:100], known, 1)
+            raise ParamError(
+                key[:100],
+                f"there is no parameter {key[:100]!r}",
+                expected=near[0] if near else "a parameter of this route",
+                fix=f"did you mean {near[0]}?" if near else "leave it out",
+            )
+        for key, neutral in NEUTRAL_VALUES.items():
+            if key in known and key in self._values and self._values[key] not in neutral:
+                raise ParamError(key, f"{key} is not supported", expected=f"no {key}", fix=f"leave {key} out")
 
-def ignored_params(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the parameters of a body that change nothing."""
-    return tuple(sorted(key for key in IGNORED_PARAMS if body.get(key) is not None))
+    @property
+    def model_name(self) -> str:
+        """The name of the requested model."""
+        model = self._values.get("model")
+        if not isinstance(model, str) or not 0 < len(model) <= 256:
+            raise ParamError(
+                "model", f"model is {describe_value(model)}", expected="a name", fix="GET /v1/models lists the names"
+            )
+        return model
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names of the parameters that change nothing."""
+        return tuple(sorted(key for key in IGNORED_PARAMS if self._values.get(key) is not None))
 
-def read_param(body: Mapping[str, Any], key: str, kind: type[T], default: T | None) -> T | None:
-    """A parameter of exactly this type; null and absent give the default. Integers above 64 bits are refused."""
-    value = body.get(key)
-    if value is None:
-        return default
-    if type(value) is not kind or (isinstance(value, int) and abs(value) >= 1 << 63):
-        names = {int: "a whole number", bool: "true or false", dict: "an object"}
-        raise ParamError(key, f"{key} is {describe_value(value)}", expected=names[kind])
-    return value
+    def read(self, key: str, kind: type[T], default: T | None) -> T | None:
+        """A parameter of exactly this type; null and absent give the default. Integers above 64 bits are refused."""
+        value = self._values.get(key)
+        if value is None:
+            return default
+        if type(value) is not kind or (isinstance(value, int) and abs(value) >= 1 << 63):
+            names = {int: "a whole number", bool: "true or false", dict: "an object"}
+            raise ParamError(key, f"{key} is {describe_value(value)}", expected=names[kind])
+        return value
 
-
-def read_number(body: Mapping[str, Any], key: str, default: float) -> float:
-    """A parameter as a number; null and absent give the default."""
-    value = body.get(key)
-    if value is None:
-        return default
-    if type(value) not in (int, float):
-        raise ParamError(key, f"{key} is {describe_value(value)}", expected="a number")
-    return float(max(min(value, 1e9), -1e9))
+    def number(self, key: str, default: float) -> float:
+        """A parameter as a number; null and absent give the default."""
+        value = self._values.get(key)
+        if value is None:
+            return default
+        if type(value) not in (int, float):
+            raise ParamError(key, f"{key} is {describe_value(value)}", expected="a number")
+        return float(max(min(value, 1e9), -1e9))
 
 
 def call_for_param(param: str, parse: Callable[..., T], value: Any) -> T:

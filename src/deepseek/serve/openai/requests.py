@@ -1,6 +1,6 @@
 """Requests of /v1/completions and /v1/chat/completions, parsed strictly.
 
-    request = parse_chat(decode_object(body), generator)           # InputError that names the parameter
+    request = parse_chat(Params(decode_object(body)), generator)   # InputError that names the parameter
     request.prompts, request.options, request.stream
 
 A parameter that is not known is refused, and so is one that would change the answer and is not supported, unless it
@@ -11,25 +11,16 @@ Source: https://platform.openai.com/docs/api-reference, "Create completion", "Cr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from deepseek.contracts import JsonObject
 from deepseek.engines.llm.model.options import GenerationOptions
 from deepseek.engines.llm.model.tokenizer import LlmTokenizer
 from deepseek.engines.llm.run.base import GenerationChunk
 from deepseek.errors import InputError
-from deepseek.serve.openai.params import (
-    ParamError,
-    call_for_param,
-    check_params,
-    check_tokens,
-    describe_value,
-    ignored_params,
-    read_model_name,
-    read_number,
-    read_param,
-)
+from deepseek.serve.openai.params import ParamError, Params, call_for_param, check_tokens, describe_value
 
 MAX_CHOICES = 64  # completions of one request: prompts times n
 MAX_MESSAGES = 1_000
@@ -95,9 +86,9 @@ class TextGenerator(Protocol):
         self, ids: Sequence[int], options: GenerationOptions, on_piece: Callable[[GenerationChunk], None]
     ) -> Generation: ...
 
-    def chat(self, messages: Sequence[dict[str, Any]]) -> list[int]: ...
+    def chat(self, messages: Sequence[JsonObject]) -> list[int]: ...
 
-    def schema(self, schema: Mapping[str, Any]) -> str: ...
+    def schema(self, schema: JsonObject) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,85 +107,83 @@ class CompletionRequest:
     ignored: tuple[str, ...] = ()
 
 
-def parse_completion(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+def parse_completion(params: Params, generator: TextGenerator) -> CompletionRequest:
     """The request in the body of POST /v1/completions. ParamError."""
-    check_params(body, _COMPLETION)
-    prompts = _parse_prompts(body.get("prompt"), generator)
-    num_logprobs = read_param(body, "logprobs", int, None)
-    request = _parse_request("completion", body, prompts, generator, wants_logprobs=num_logprobs is not None)
+    params.check(_COMPLETION)
+    prompts = _parse_prompts(params.get("prompt"), generator)
+    num_logprobs = params.read("logprobs", int, None)
+    request = _parse_request("completion", params, prompts, generator, wants_logprobs=num_logprobs is not None)
     _check_top_logprobs("logprobs", num_logprobs or 0, request.options)
-    echo = bool(read_param(body, "echo", bool, False))
+    echo = bool(params.read("echo", bool, False))
     if echo and request.options.logprobs:
         raise ParamError("echo", "echo and logprobs are both asked for", expected="one of them")
-    return _with(request, echo=echo, top_logprobs=bool(num_logprobs))
+    return replace(request, echo=echo, top_logprobs=bool(num_logprobs))
 
 
-def parse_chat(body: Mapping[str, Any], generator: TextGenerator) -> CompletionRequest:
+def parse_chat(params: Params, generator: TextGenerator) -> CompletionRequest:
     """The request in the body of POST /v1/chat/completions. ParamError."""
-    check_params(body, _CHAT)
-    messages = _parse_messages(body.get("messages"))
+    params.check(_CHAT)
+    messages = _parse_messages(params.get("messages"))
     prompt = call_for_param("messages", generator.chat, messages)
-    top = read_param(body, "top_logprobs", int, None)
-    wants = bool(read_param(body, "logprobs", bool, False))
+    top = params.read("top_logprobs", int, None)
+    wants = bool(params.read("logprobs", bool, False))
     if top is not None and not wants:
         raise ParamError("top_logprobs", "top_logprobs is given without logprobs", expected='"logprobs": true with it')
-    request = _parse_request("chat", body, (tuple(prompt),), generator, wants_logprobs=wants)
+    request = _parse_request("chat", params, (tuple(prompt),), generator, wants_logprobs=wants)
     _check_top_logprobs("top_logprobs", top or 0, request.options)
-    return _with(request, top_logprobs=bool(top))
+    return replace(request, top_logprobs=bool(top))
 
 
 def _parse_request(
     kind: Literal["completion", "chat"],
-    body: Mapping[str, Any],
+    params: Params,
     prompts: tuple[tuple[int, ...], ...],
     generator: TextGenerator,
     *,
     wants_logprobs: bool,
 ) -> CompletionRequest:
-    num_answers = read_param(body, "n", int, 1) or 0
+    num_answers = params.read("n", int, 1) or 0
     if not 1 <= num_answers * len(prompts) <= MAX_CHOICES:
         raise ParamError(
             "n", f"{num_answers} answers to {len(prompts)} prompts", expected=f"1 to {MAX_CHOICES} in one request"
         )
-    stream = bool(read_param(body, "stream", bool, False))
-    wishes = read_param(body, "stream_options", dict, None) or {}
+    stream = bool(params.read("stream", bool, False))
+    wishes = params.read("stream_options", dict, None) or {}
     if wishes and not stream:
         raise ParamError("stream_options", "stream_options is given without stream", expected='"stream": true with it')
     if set(wishes) - {"include_usage", "include_obfuscation"}:
         raise ParamError(
             "stream_options", f"stream_options is {describe_value(wishes)}", expected='{"include_usage": true}'
         )
-    options = _parse_options(body, kind, generator, wants_logprobs=wants_logprobs)
+    options = _parse_options(params, kind, generator, wants_logprobs=wants_logprobs)
     return CompletionRequest(
-        kind, read_model_name(body), prompts, options, num_answers, stream,
-        include_usage=bool(read_param(wishes, "include_usage", bool, False)), ignored=ignored_params(body),
+        kind, params.model_name, prompts, options, num_answers, stream,
+        include_usage=bool(Params(wishes).read("include_usage", bool, False)), ignored=params.ignored,
     )  # fmt: skip
 
 
-def _parse_options(
-    body: Mapping[str, Any], kind: str, generator: TextGenerator, *, wants_logprobs: bool
-) -> GenerationOptions:
-    max_tokens = read_param(body, "max_tokens", int, None)
+def _parse_options(params: Params, kind: str, generator: TextGenerator, *, wants_logprobs: bool) -> GenerationOptions:
+    max_tokens = params.read("max_tokens", int, None)
     if kind == "completion" and max_tokens is None:
         max_tokens = 16  # as the protocol has it
-    if (newer := read_param(body, "max_completion_tokens", int, None)) is not None:
+    if (newer := params.read("max_completion_tokens", int, None)) is not None:
         max_tokens = newer
-    stop = body.get("stop")
+    stop = params.get("stop")
     stops = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
         raise ParamError("stop", f"stop is {describe_value(stop)}", expected="a text or a list of texts")
     options = GenerationOptions(
         max_tokens=max_tokens,
-        temperature=read_number(body, "temperature", 1.0),
-        top_p=read_number(body, "top_p", 1.0),
-        top_k=max(read_param(body, "top_k", int, 0) or 0, 0),  # other servers write -1 for all
-        seed=read_param(body, "seed", int, None),
+        temperature=params.number("temperature", 1.0),
+        top_p=params.number("top_p", 1.0),
+        top_k=max(params.read("top_k", int, 0) or 0, 0),  # other servers write -1 for all
+        seed=params.read("seed", int, None),
         stop=tuple(stops),
-        frequency_penalty=read_number(body, "frequency_penalty", 0.0),
-        presence_penalty=read_number(body, "presence_penalty", 0.0),
+        frequency_penalty=params.number("frequency_penalty", 0.0),
+        presence_penalty=params.number("presence_penalty", 0.0),
         logprobs=wants_logprobs,
-        json_schema=_parse_response_format(body.get("response_format"), generator),
-        ignore_end=bool(read_param(body, "ignore_eos", bool, False)),
+        json_schema=_parse_response_format(params.get("response_format"), generator),
+        ignore_end=bool(params.read("ignore_eos", bool, False)),
     )
     try:
         options.check()
@@ -287,7 +276,3 @@ def _check_top_logprobs(param: str, num_top: int, options: GenerationOptions) ->
             param, f"{param} is {num_top}", expected="0, or 1 at temperature 0 without penalties",
             fix=f"ask for 0: the chosen token's alone ({param})",
         )  # fmt: skip
-
-
-def _with(request: CompletionRequest, **changes: Any) -> CompletionRequest:
-    return replace(request, **changes)

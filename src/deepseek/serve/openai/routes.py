@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
@@ -16,39 +16,40 @@ from deepseek.serve.core.json_body import decode_object
 from deepseek.serve.core.request import Request, Response
 from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.openai.embeddings import encode_embeddings, parse_embeddings
-from deepseek.serve.openai.params import read_model_name
+from deepseek.serve.openai.params import Params
 
 if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
-    from deepseek.serve.openai.generation import GenerativeModel
+    from deepseek.serve.openai.generation import CompletionKind, GenerativeModel
 
 
-async def complete_text(
-    request: Request, generators: Mapping[str, GenerativeModel], kind: Literal["completion", "chat"]
-) -> Response:
+COMPLETION_ROUTES: dict[str, CompletionKind] = {"/v1/completions": "completion", "/v1/chat/completions": "chat"}
+
+
+async def complete_text(request: Request, generators: Mapping[str, GenerativeModel], kind: CompletionKind) -> Response:
     """POST /v1/completions, /v1/chat/completions"""
     request.check_media_type()
-    body = await offload(len(request.body), decode_object, request.body)
-    name = read_model_name(body)
+    params = Params(await offload(len(request.body), decode_object, request.body))
+    name = params.model_name
     generator = generators.get(name)
     if generator is None:
         raise _missing_model_error(name, list(generators), "writes text")
     request.model = generator
-    return await generator.complete(request, body, kind)
+    return await generator.complete(request, params, kind)
 
 
 async def embed_texts(request: Request, models: ModelRegistry) -> Response:
     """POST /v1/embeddings"""
     request.check_media_type()
-    body = await offload(len(request.body), decode_object, request.body)
-    name = read_model_name(body)
+    params = Params(await offload(len(request.body), decode_object, request.body))
+    name = params.model_name
     able = [model.name for model in models.values() if model.task == "embedding"]
     if name not in able:
         raise _missing_model_error(name, able, "embeds texts")
     model = models.pick(name, request)
     request.model = model
     adapter: TextAdapter = model.adapter  # type: ignore[assignment]
-    read = partial(parse_embeddings, body, size=adapter.model.size, vocab_size=adapter.model.architecture.vocab_size)
+    read = partial(parse_embeddings, params, size=adapter.model.size, vocab_size=adapter.model.architecture.vocab_size)
     embedding_request = await offload(len(request.body), read)
     if len(embedding_request) > request.settings.max_rows:
         raise InputError(

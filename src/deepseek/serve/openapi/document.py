@@ -4,41 +4,27 @@ client or a fuzzer from."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.openapi import files as openapi_files
 from deepseek.serve.openapi import graph as openapi_graph
-from deepseek.serve.openapi.parts import (
-    NUMBER_SCHEMA,
-    TEXT_SCHEMA,
-    Schema,
-    array_schema,
-    get_path,
-    object_schema,
-    post_path,
-)
+from deepseek.serve.openapi.parts import NUMBER, TEXT, Schema, array_of, get_path, object_of, post_path
 from deepseek.serve.openapi.text import text_paths
 from deepseek.serve.protocols.arrow import ARROW_TYPE as ARROW
 from deepseek.serve.protocols.graph_rows import example_tensors, graph_adapter
-from deepseek.serve.protocols.records import MAX_REASONS, example_body
+from deepseek.serve.protocols.model_listing import example_body
+from deepseek.serve.protocols.records import MAX_REASONS
 from deepseek.serve.protocols.tensor_rows import column_datatype
 from deepseek.version import __version__
 
 
-def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> dict[str, Any]:
+def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> Schema:
     """The document for the loaded models, and for the generative ones, by name."""
-    paths: dict[str, Any] = {
-        "/v2/health/live": get_path("Whether the process answers", object_schema({"live": {"type": "boolean"}})),
-        "/v2/health/ready": get_path("Whether requests are taken", object_schema({"ready": {"type": "boolean"}})),
-        "/v2": get_path(
-            "The server",
-            object_schema({"name": TEXT_SCHEMA, "version": TEXT_SCHEMA, "extensions": array_schema(TEXT_SCHEMA)}),
-        ),
-        "/v1/models": get_path(
-            "The models",
-            object_schema({"object": TEXT_SCHEMA, "data": array_schema(object_schema({"id": TEXT_SCHEMA}))}),
-        ),
+    paths: Schema = {
+        "/v2/health/live": get_path("Whether the process answers", object_of({"live": {"type": "boolean"}})),
+        "/v2/health/ready": get_path("Whether requests are taken", object_of({"ready": {"type": "boolean"}})),
+        "/v2": get_path("The server", object_of({"name": TEXT, "version": TEXT, "extensions": array_of(TEXT)})),
+        "/v1/models": get_path("The models", object_of({"object": TEXT, "data": array_of(object_of({"id": TEXT}))})),
     }
     for model in models.values():
         paths |= _model_paths(model)
@@ -47,61 +33,52 @@ def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str
     paths["/v2/repository/index"] = post_path(
         "What is loaded, Open Inference Protocol",
         {"type": "object"},
-        array_schema(
-            object_schema({"name": TEXT_SCHEMA, "version": TEXT_SCHEMA, "state": TEXT_SCHEMA, "reason": TEXT_SCHEMA})
-        ),
+        array_of(object_of({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
         {},
     )
     paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(generators))
-    error = object_schema(dict.fromkeys(("code", "message", "expected", "fix"), TEXT_SCHEMA))
+    error = object_of(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
     return {
         "openapi": "3.1.0",
         "info": {"title": "deepseek model server", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": {"Error": object_schema({"error": error})},
+            "schemas": {"Error": object_of({"error": error})},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"key": []}],
     }
 
 
-def _model_paths(model: ServedModel) -> dict[str, Any]:
+def _model_paths(model: ServedModel) -> Schema:
     v1, v2 = f"/v1/models/{model.quoted}", f"/v2/models/{model.quoted}"
     graph = graph_adapter(model)
     record = _record_schema(model) if graph is None else {"type": "object"}
-    instances = array_schema(record) | {"minItems": 1}
+    instances = array_of(record) | {"minItems": 1}
     example = example_body(model) if graph is None or openapi_graph.has_short_example(graph) else {}
-    tensor = object_schema({"name": TEXT_SCHEMA, "datatype": TEXT_SCHEMA, "shape": array_schema({"type": "integer"})})
+    tensor = object_of({"name": TEXT, "datatype": TEXT, "shape": array_of({"type": "integer"})})
     reasons = {"reasons": {"type": "integer", "minimum": 0, "maximum": MAX_REASONS}}
     forms = [_body_schema({"instances": instances} | reasons), _body_schema(_rows_schema(model) | reasons, "rows")]
     predict = {"oneOf": forms if graph is None else openapi_graph.body_schemas(graph)}
-    tensors = array_schema(_tensor_schema(model) if graph is None else openapi_graph.tensor_schema(graph))
+    tensors = array_of(_tensor_schema(model) if graph is None else openapi_graph.tensor_schema(graph))
     asks_parts = {"parts": {"type": "boolean"}} if hasattr(model.adapter, "with_parts") else {}
     explain = _body_schema({"instances": instances} | _target_schema(model) | asks_parts)
     takers = ":predict takes" if model.adapter.runtime is None else ":predict and :explain take"
     return {
-        v1: get_path(
-            f"{model.name}: what it is", object_schema({"id": TEXT_SCHEMA, "version": TEXT_SCHEMA, "task": TEXT_SCHEMA})
-        ),
-        f"{v1}/example": get_path(f"A body that {takers}", object_schema({"instances": array_schema(record)})),
+        v1: get_path(f"{model.name}: what it is", object_of({"id": TEXT, "version": TEXT, "task": TEXT})),
+        f"{v1}/example": get_path(f"A body that {takers}", object_of({"instances": array_of(record)})),
         f"{v1}:predict": _predict_path(model, predict, example),
         f"{v1}:explain": post_path("Why: additive contributions by column", explain, _explanations_schema(), example),
-        v2: get_path(
-            "Metadata, Open Inference Protocol",
-            object_schema({"name": TEXT_SCHEMA, "versions": array_schema(TEXT_SCHEMA)}),
-        ),
-        f"{v2}/ready": get_path(
-            "Whether the model is ready", object_schema({"name": TEXT_SCHEMA, "ready": {"type": "boolean"}})
-        ),
+        v2: get_path("Metadata, Open Inference Protocol", object_of({"name": TEXT, "versions": array_of(TEXT)})),
+        f"{v2}/ready": get_path("Whether the model is ready", object_of({"name": TEXT, "ready": {"type": "boolean"}})),
         f"{v2}/infer": post_path(
             "Tensors, Open Inference Protocol",
             {
                 "type": "object",
-                "properties": {"id": TEXT_SCHEMA, "parameters": {"type": "object"}, "inputs": tensors},
+                "properties": {"id": TEXT, "parameters": {"type": "object"}, "inputs": tensors},
                 "required": ["inputs"],
             },
-            object_schema({"model_name": TEXT_SCHEMA, "model_version": TEXT_SCHEMA, "outputs": array_schema(tensor)}),
+            object_of({"model_name": TEXT, "model_version": TEXT, "outputs": array_of(tensor)}),
             {"inputs": _example_tensors(model)} if example else {},
         ),
     }
@@ -126,15 +103,15 @@ def _rows_schema(model: ServedModel) -> Schema:
         value = {"type": [*value["type"], "object", "array"]}
     sizes = {"minItems": len(columns), "maxItems": len(columns)}
     return {
-        "columns": array_schema({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
-        "rows": array_schema(array_schema(value) | sizes) | {"minItems": 1},
+        "columns": array_of({"type": "string", "enum": columns}) | sizes | {"uniqueItems": True},
+        "rows": array_of(array_of(value) | sizes) | {"minItems": 1},
     }
 
 
 def _tensor_schema(model: ServedModel) -> Schema:
     """The schema of an input tensor: one column of N values."""
     values = {"type": ["number", "string", "boolean", "null"]}
-    return object_schema(
+    return object_of(
         {
             "name": {"type": "string", "enum": list(model.columns)},
             "datatype": {"type": "string"},
@@ -144,7 +121,7 @@ def _tensor_schema(model: ServedModel) -> Schema:
     )
 
 
-def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def _predict_path(model: ServedModel, body: Schema, example: Schema) -> Schema:
     """The operation of :predict, which also takes an Arrow stream where a model has columns."""
     if (graph := graph_adapter(model)) is not None:
         return post_path("Outputs of the graph", body, openapi_graph.response_schema(graph), example)
@@ -153,7 +130,7 @@ def _predict_path(model: ServedModel, body: Schema, example: Mapping[str, Any]) 
     )
 
 
-def _example_tensors(model: ServedModel) -> list[dict[str, Any]]:
+def _example_tensors(model: ServedModel) -> list[Schema]:
     if (graph := graph_adapter(model)) is not None:
         return example_tensors(graph)
     example = model.adapter.example
@@ -175,46 +152,30 @@ def _target_schema(model: ServedModel) -> dict[str, Schema]:
 
 def _predictions_schema(model: ServedModel) -> Schema:
     labels = model.card.labels
-    answer = object_schema({"value": NUMBER_SCHEMA})
-    by_column = object_schema({"values": array_schema(NUMBER_SCHEMA)})
+    answer = object_of({"value": NUMBER})
+    by_column = object_of({"values": array_of(NUMBER)})
     if model.task == "embedding":
-        answer = object_schema({"embedding": array_schema(NUMBER_SCHEMA)})
-        by_column = object_schema({"embeddings": array_schema(array_schema(NUMBER_SCHEMA))})
+        answer = object_of({"embedding": array_of(NUMBER)})
+        by_column = object_of({"embeddings": array_of(array_of(NUMBER))})
     elif model.task == "token-classification":
-        entity = object_schema(
-            {
-                "text": TEXT_SCHEMA,
-                "label": TEXT_SCHEMA,
-                "start": NUMBER_SCHEMA,
-                "end": NUMBER_SCHEMA,
-                "probability": NUMBER_SCHEMA,
-            }
-        )
-        answer = object_schema({"entities": array_schema(entity)})
-        by_column = object_schema({"entities": array_schema(array_schema(entity))})
+        entity = object_of({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
+        answer = object_of({"entities": array_of(entity)})
+        by_column = object_of({"entities": array_of(array_of(entity))})
     elif labels:
-        shares = object_schema(dict.fromkeys(labels, NUMBER_SCHEMA))
-        answer = object_schema({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
-        by_column = object_schema(
-            {"labels": array_schema(TEXT_SCHEMA), "probabilities": array_schema(array_schema(NUMBER_SCHEMA))}
-        )
-    return {"oneOf": [object_schema({"predictions": array_schema(answer)}), by_column]}
+        shares = object_of(dict.fromkeys(labels, NUMBER))
+        answer = object_of({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})
+        by_column = object_of({"labels": array_of(TEXT), "probabilities": array_of(array_of(NUMBER))})
+    return {"oneOf": [object_of({"predictions": array_of(answer)}), by_column]}
 
 
 def _explanations_schema() -> Schema:
-    row = {
-        "base_value": NUMBER_SCHEMA,
-        "output": NUMBER_SCHEMA,
-        "residual": NUMBER_SCHEMA,
-        "scale": TEXT_SCHEMA,
-        "method": TEXT_SCHEMA,
-    }
-    values = {"type": "object", "additionalProperties": NUMBER_SCHEMA}
-    parts = array_schema({"type": "object"})  # of texts and files: what tokens, sentences, regions add
-    row_type = object_schema(row | {"values": values})
+    row = {"base_value": NUMBER, "output": NUMBER, "residual": NUMBER, "scale": TEXT, "method": TEXT}
+    values = {"type": "object", "additionalProperties": NUMBER}
+    parts = array_of({"type": "object"})  # of texts and files: what tokens, sentences, regions add
+    row_type = object_of(row | {"values": values})
     row_type["properties"] |= {"parts": parts, "is_partial": {"type": "boolean"}}
-    row_type["properties"] |= {"adds_up": {"type": "boolean"}, "warning": TEXT_SCHEMA}  # a warning where it does not
-    return object_schema({"explanations": array_schema(row_type)})
+    row_type["properties"] |= {"adds_up": {"type": "boolean"}, "warning": TEXT}  # a warning where it does not
+    return object_of({"explanations": array_of(row_type)})
 
 
 def _body_schema(properties: Mapping[str, Schema], rows: str = "instances") -> Schema:
@@ -222,7 +183,7 @@ def _body_schema(properties: Mapping[str, Schema], rows: str = "instances") -> S
     return {"type": "object", "properties": dict(properties), "required": [rows], "additionalProperties": False}
 
 
-def _add_arrow(path: dict[str, Any]) -> dict[str, Any]:
+def _add_arrow(path: Schema) -> Schema:
     """Add an Arrow stream as another media type of an operation's request and response."""
     stream = {ARROW.decode(): {"schema": {"type": "string", "format": "binary"}}}
     path["post"]["requestBody"]["content"] |= stream

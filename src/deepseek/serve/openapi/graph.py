@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.serve.models.graph import GraphAdapter
+from deepseek.serve.openapi.parts import Schema, array_of, object_of
 from deepseek.serve.protocols.graph_rows import tensor_metadata
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import TensorSpec
 
-Schema = dict[str, Any]
 MAX_EXAMPLE_VALUES = 1_000  # a longer example is left to /v1/models/M/example
 
 
 def body_schemas(adapter: GraphAdapter) -> list[Schema]:
     """The schemas of a body of :predict: records by input, and positional rows."""
     specs = adapter.signature.inputs
-    record = _object_schema({spec.name: row_schema(spec, adapter) for spec in specs}) | {"additionalProperties": False}
+    record = object_of({spec.name: row_schema(spec, adapter) for spec in specs}) | {"additionalProperties": False}
     row = (
         row_schema(specs[0], adapter)
         if adapter.matrix
@@ -30,17 +30,17 @@ def response_schema(adapter: GraphAdapter) -> Schema:
     """The schema of a response of :predict, in either form."""
     properties = {spec.name: row_schema(spec, adapter) for spec in adapter.signature.outputs}
     by_output = {name: {"type": "array", "items": schema} for name, schema in properties.items()}
-    rows = {"type": "array", "items": _object_schema(properties)}
-    return {"oneOf": [_object_schema({"predictions": rows}), _object_schema({"outputs": _object_schema(by_output)})]}
+    rows = array_of(object_of(properties))
+    return {"oneOf": [object_of({"predictions": rows}), object_of({"outputs": object_of(by_output)})]}
 
 
 def tensor_schema(adapter: GraphAdapter) -> Schema:
     """The schema of an input of an infer request."""
     listed = tensor_metadata(adapter.signature.inputs)
-    return _object_schema(
+    return object_of(
         {
-            "name": {"type": "string", "enum": [entry["name"] for entry in listed]},
-            "datatype": {"type": "string", "enum": sorted({entry["datatype"] for entry in listed})},
+            "name": {"type": "string", "enum": [entry.name for entry in listed]},
+            "datatype": {"type": "string", "enum": sorted({entry.datatype for entry in listed})},
             "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
             "data": {"type": "array"},
         }
@@ -64,8 +64,4 @@ def row_schema(spec: TensorSpec, adapter: GraphAdapter) -> Schema:
 
 
 def _rows_body_schema(rows: str, row: Schema) -> Schema:
-    return _object_schema({rows: {"type": "array", "items": row, "minItems": 1}}) | {"additionalProperties": False}
-
-
-def _object_schema(properties: dict[str, Schema]) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    return object_of({rows: {"type": "array", "items": row, "minItems": 1}}) | {"additionalProperties": False}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-Schema = dict[str, Any]
+from deepseek.contracts import JsonObject
 
-NUMBER_SCHEMA: Schema = {"type": "number"}
-TEXT_SCHEMA: Schema = {"type": "string"}
+#: A JSON schema, or another part of the OpenAPI document: JSON whose keys are those of the standard.
+Schema = JsonObject
+
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
 ERROR_STATUSES = {
     "400": "The body is not one JSON object, or asks for a JSON schema that cannot be used.",
     "401": "No accepted API key.",
@@ -27,27 +29,27 @@ ERROR_STATUSES = {
 }
 
 
-def array_schema(items: Schema) -> Schema:
+def array_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
-def object_schema(properties: Mapping[str, Schema]) -> Schema:
+def object_of(properties: Mapping[str, Schema]) -> Schema:
     """The schema of an object that has all of `properties` and may have more."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
-def _responses(schema: Schema, statuses: Iterable[str]) -> dict[str, Any]:
+def _responses(schema: Schema, statuses: Iterable[str]) -> Schema:
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    responses: dict[str, Any] = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
+    responses: Schema = {"200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}}
     for status in statuses:
         responses[status] = {"description": ERROR_STATUSES[status], "content": error}
     return responses
 
 
-def get_path(summary: str, schema: Schema) -> dict[str, Any]:
+def get_path(summary: str, schema: Schema) -> Schema:
     return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
 
 
-def post_path(summary: str, request: Schema, response: Schema, example: Mapping[str, Any]) -> dict[str, Any]:
+def post_path(summary: str, request: Schema, response: Schema, example: Schema) -> Schema:
     body = {"required": True, "content": {"application/json": {"schema": request, "example": dict(example)}}}
     return {"post": {"summary": summary, "requestBody": body, "responses": _responses(response, ERROR_STATUSES)}}

@@ -27,7 +27,7 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import Values
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.rows import check_num_rows
 from deepseek.serve.protocols.tensor_rows import column_datatype
 
@@ -156,7 +156,7 @@ def encode_arrow(prediction: Prediction) -> bytes:
     """The answer as a stream of one batch, with the columns of `deepseek predict`. Values that were changed on the way
     in stand in the schema's metadata under "flags", as JSON."""
     pa = need("pyarrow", extra="tabular")
-    columns: dict[str, Any] = {}
+    columns: dict[str, object] = {}
     if prediction.labels is not None and prediction.probabilities is not None:
         columns["prediction"] = pa.array(prediction.labels.tolist(), pa.string())
         for index, label in enumerate(prediction.labels_known):

@@ -1,11 +1,10 @@
 """Compressed bodies: gzip and deflate, in requests and, where a client accepts it, in responses.
 
-    await inflate(call)                           # call.body is then what was meant, at most max_body_bytes of it
-    answer = compress(answer, call.headers)       # above MIN_COMPRESSED_BYTES, when Accept-Encoding names one of the
-    two
+    await inflate_body(request)                            # request.body is then inflated, up to max_body_bytes
+    response = compress_response(response, request.headers)
 
-JSON_TYPE is looked at while it is inflated: 78 KB may stand for 32 MiB of empty arrays, of which no more are made than
-it takes to see what they are.
+JSON is scanned while it is inflated: 78 KB may stand for 32 MiB of empty arrays, and inflating stops at the block in
+which they become too many.
 
 Source: RFC 9110, section 8.4.1 (deflate is the zlib format) and 12.5.3.
 """

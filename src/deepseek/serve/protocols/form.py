@@ -12,7 +12,7 @@ Source: RFC 7578; the package multipart reads it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from deepseek.serve.protocols.rows import check_num_rows
 
 if TYPE_CHECKING:
     from deepseek.bundle.manifest import Input
-    from deepseek.serve.models.registry import ServedModel
+    from deepseek.serve.models.served_model import ServedModel
 
 FORM_TYPE = b"multipart/form-data"
 FILE_MODALITIES = frozenset(["image", "audio", "video", "volume", "series"])  # modalities whose values are files
@@ -115,5 +115,5 @@ def _part_value(column: Input | None, name: str, is_file: bool, data: bytes) -> 
     return text
 
 
-def _list_columns(columns: Mapping[str, Any]) -> str:
+def _list_columns(columns: Collection[str]) -> str:
     return ", ".join(list(columns)[:20])

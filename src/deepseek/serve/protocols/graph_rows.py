@@ -1,25 +1,26 @@
 """Rows of a bare ONNX graph (serve/models/graph.py) from messages: tensors of any number of axes, and rows of them.
 
 tensors = read_tensors(tensors, adapter)             # an infer request: the graph's own names, types and shapes
-rows = read_body(data, face, max_rows, copy=...)     # :predict: {"instances": [{"x": [[...], ...]}, ...]}
+rows = read_positional_rows(body, adapter, copy=...) # :predict: {"instances": [{"x": [[...], ...]}, ...]}
                                                      # {"rows": [[1.5, 2.0], ...]} where there is one input of lists
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepseek.contracts import Prediction, Record, Tensors
+from deepseek.contracts import JsonObject, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 from deepseek.http_errors import MediaTypeError
 from deepseek.serve.models.graph import CELL_VALUES, GraphAdapter, cast_to_input
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.rows import read_columns, read_numeric_columns
-from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, array_datatype
+from deepseek.serve.protocols.tensors import MAX_COLUMN_RANK, Tensor, TensorMetadata, array_datatype
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import TensorSpec
@@ -49,19 +50,15 @@ def count_rows(tensor: Tensor, model: ServedModel) -> int:
     return tensor.shape[0] if adapter is None or (adapter.is_joinable and tensor.shape) else 1
 
 
-def tensor_metadata(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+def tensor_metadata(specs: Sequence[TensorSpec]) -> list[TensorMetadata]:
     """The protocol's description of a graph's inputs or outputs; -1 is any size."""
     return [
-        {
-            "name": spec.name,
-            "datatype": _tensor_datatype(spec),
-            "shape": [d if isinstance(d, int) else -1 for d in spec.shape],
-        }
+        TensorMetadata(spec.name, _tensor_datatype(spec), [dim if isinstance(dim, int) else -1 for dim in spec.shape])
         for spec in specs
     ]
 
 
-def example_tensors(adapter: GraphAdapter) -> list[dict[str, Any]]:
+def example_tensors(adapter: GraphAdapter) -> list[JsonObject]:
     """The inputs of an example infer request."""
     tensors = []
     for spec in adapter.signature.inputs:
@@ -74,7 +71,7 @@ def example_tensors(adapter: GraphAdapter) -> list[dict[str, Any]]:
 
 def read_tensors(tensors: Sequence[Tensor], adapter: GraphAdapter) -> Tensors:
     """The rows of an infer request. InputError for a name, a type or a number of axes that the graph does not have."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for tensor in tensors:
         spec = adapter.signature.input(tensor.name)
         if tensor.name in arrays:
@@ -84,13 +81,13 @@ def read_tensors(tensors: Sequence[Tensor], adapter: GraphAdapter) -> Tensors:
         if tensor.datatype != _tensor_datatype(spec):
             raise InputError(
                 f"the input {spec.name!r} is {tensor.datatype}",
-                expected=f"{_tensor_datatype(spec)}: the graph takes {spec.shown()}",
+                expected=f"{_tensor_datatype(spec)}: the graph takes {spec.describe()}",
                 fix="send it in the datatype of the model's metadata",
             )
         if len(tensor.shape) != len(spec.shape):
             raise InputError(
                 f"the input {spec.name!r} has the shape {list(tensor.shape)}",
-                expected=spec.shown(),
+                expected=spec.describe(),
                 fix="give it as many axes as the graph has",
             )
         values = tensor.values
@@ -124,7 +121,7 @@ def read_numeric_rows(data: bytes, adapter: GraphAdapter, max_rows: int) -> Tens
     return Tensors({spec.name: cast_to_input(matrix, spec)}, adapter.is_whole)
 
 
-def read_positional_rows(body: Mapping[str, Any], adapter: GraphAdapter, *, copy: str) -> Sequence[Record]:
+def read_positional_rows(body: JsonObject, adapter: GraphAdapter, *, copy: str) -> Sequence[Record]:
     """Positional rows: a value for each input; or lists, for a graph with one input of lists and no "columns"."""
     names = [spec.name for spec in adapter.signature.inputs]
     rows = body.get("rows")
@@ -154,13 +151,13 @@ def check_columns(model: ServedModel) -> None:
 
 
 def response_cells(prediction: Prediction, num_rows: int, row_cells: int) -> int:
-    """The cost of encoding a response, in cells of registry.MAX_INLINE_CELLS."""
+    """The cost of encoding a response, in cells of served_model.MAX_INLINE_CELLS."""
     if prediction.tensors is None:
         return num_rows * row_cells
     return sum(array.size for array in prediction.tensors.arrays.values()) // CELL_VALUES
 
 
-def output_arrays(tensors: Tensors) -> dict[str, Any]:
+def output_arrays(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """The output arrays in the shapes of the graph."""
     return {name: array[0] if tensors.is_whole else array for name, array in tensors.arrays.items()}
 

@@ -14,14 +14,16 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from deepseek.contracts import Prediction, Tensors
+import msgspec
+
+from deepseek.contracts import JsonObject, Prediction, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.checks.finite import check_numbers
 from deepseek.errors import InputError, TooLargeError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
 from deepseek.serve.core.json_body import decode_object, encode_json, json_type_name
 from deepseek.serve.core.request import Request, Response, malformed_header_error, parse_header_integer
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.content_coding import compress_response, inflate_body
 from deepseek.serve.protocols.graph_rows import count_rows, max_rank, platform_name, response_cells
 from deepseek.serve.protocols.records import RECORD_CELLS
@@ -36,7 +38,7 @@ from deepseek.serve.protocols.tensor_rows import (
     output_tensors,
     rows_from_tensors,
 )
-from deepseek.serve.protocols.tensors import Tensor, encode_tensor, read_tensor
+from deepseek.serve.protocols.tensors import OutputTensor, Tensor, encode_tensor, read_tensor
 from deepseek.version import __version__
 
 JSON_LENGTH_HEADER = b"inference-header-content-length"
@@ -67,11 +69,8 @@ def model_config(model: ServedModel) -> Response:
     """GET /v2/models/M/config, which Triton's clients and its load tester request."""
     ends = {"input": input_metadata(model), "output": output_metadata(model)}
     listed = {
-        end: [
-            {"name": entry["name"], "data_type": config_type(entry["datatype"]), "dims": entry["shape"]}
-            for entry in each
-        ]
-        for end, each in ends.items()
+        end: [{"name": entry.name, "data_type": config_type(entry.datatype), "dims": entry.shape} for entry in entries]
+        for end, entries in ends.items()
     }
     top = {"name": model.name, "platform": platform_name(model), "backend": platform_name(model), "max_batch_size": 0}
     return Response.json(top | listed)
@@ -91,26 +90,48 @@ def model_ready(model: ServedModel) -> Response:
     return Response.json({"name": model.name, "ready": True})
 
 
+class InferHeader(msgspec.Struct, frozen=True):
+    """The JSON of an infer request. Tensors are not checked yet; `id` and `parameters` are repeated in the response."""
+
+    inputs: Any = None
+    outputs: Any = None
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    parameters: JsonObject | msgspec.UnsetType = msgspec.UNSET
+
+    def parameter(self, name: str, default: Any = None) -> Any:
+        return default if self.parameters is msgspec.UNSET else self.parameters.get(name, default)
+
+
+class InferResponse(msgspec.Struct, frozen=True):
+    """The JSON of an infer response."""
+
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    parameters: JsonObject | msgspec.UnsetType = msgspec.UNSET
+
+
 async def infer(request: Request, model: ServedModel) -> Response:
     """POST /v2/models/M/infer"""
     if b"content-encoding" in request.headers:
         await inflate_body(request)
-    header, tail = await _split_body(request)
-    _check_header(header)
-    timeout_us = header.get("parameters", {}).get("timeout")
+    document, tail = await _split_body(request)
+    header = _read_header(document)
+    timeout_us = header.parameter("timeout")
     if timeout_us is not None:
         apply_timeout(request, timeout_us)
-    apply_allow_infinite(request, header.get("parameters", {}).get("allow_infinite", False))
-    read = partial(_read_inputs, header, tail, model, request.settings.max_rows)
+    apply_allow_infinite(request, header.parameter("allow_infinite", False))
+    read = partial(_read_inputs, header.inputs, tail, model, request.settings.max_rows)
     num_bytes = len(request.body)
     records = await (model.offload(num_bytes // 4, read) if num_bytes <= INLINE_BYTES else offload(num_bytes, read))
-    requested = _requested_outputs(header.get("outputs"), model)
+    requested = _requested_outputs(header.outputs, model)
     _, prediction = await model.predict(request, records)
     cells = response_cells(prediction, len(records), RECORD_CELLS)
     return await model.offload(cells, _encode_response, request, model, header, requested, prediction)
 
 
-async def _split_body(request: Request) -> tuple[dict[str, Any], memoryview]:
+async def _split_body(request: Request) -> tuple[JsonObject, memoryview]:
     """The JSON of a request, and the raw bytes that follow it."""
     length = request.headers.get(JSON_LENGTH_HEADER)
     if length is None:
@@ -130,10 +151,8 @@ async def _split_body(request: Request) -> tuple[dict[str, Any], memoryview]:
     return body, memoryview(data)[stop:]
 
 
-def _read_inputs(
-    header: Mapping[str, Any], tail: memoryview, model: ServedModel, max_rows: int
-) -> ColumnarRows | Tensors:
-    entries = header.get("inputs")
+def _read_inputs(entries: Any, tail: memoryview, model: ServedModel, max_rows: int) -> ColumnarRows | Tensors:
+    """The rows of the "inputs" of a request. InputError, TooLargeError above `max_rows`."""
     if not isinstance(entries, list) or not entries:
         raise InputError(
             'the body has no "inputs"',
@@ -161,14 +180,16 @@ def _read_inputs(
     return rows_from_tensors(tensors, model)
 
 
-def _check_header(header: Mapping[str, Any]) -> None:
+def _read_header(document: JsonObject) -> InferHeader:
+    """The fields of a request that are read here. InputError for an id or parameters of another type."""
     for key, kind in (("id", str), ("parameters", dict)):
-        if not isinstance(header.get(key, kind()), kind):
+        if not isinstance(document.get(key, kind()), kind):
             raise InputError(
-                f'"{key}" is {json_type_name(header[key])}',
+                f'"{key}" is {json_type_name(document[key])}',
                 expected="a string" if kind is str else "an object",
                 fix="correct it, or leave it out",
             )
+    return InferHeader(**{name: document[name] for name in InferHeader.__struct_fields__ if name in document})
 
 
 def apply_timeout(request: Request, timeout_us: Any) -> None:
@@ -212,23 +233,19 @@ def _requested_outputs(entries: Any, model: ServedModel) -> dict[str, bool | Non
         check_outputs([name], model)
         parameters = entry.get("parameters")
         check_output_parameters(parameters)
-        requested[str(name)] = _read_flag(parameters, "binary_data")
+        flag = parameters.get("binary_data") if isinstance(parameters, dict) else None
+        requested[str(name)] = flag if isinstance(flag, bool) else None
     return requested or None
-
-
-def _read_flag(parameters: Any, name: str) -> bool | None:
-    value = parameters.get(name) if isinstance(parameters, dict) else None
-    return value if isinstance(value, bool) else None
 
 
 def _encode_response(
     request: Request,
     model: ServedModel,
-    header: Mapping[str, Any],
+    header: InferHeader,
     requested: Mapping[str, bool | None] | None,
     prediction: Prediction,
 ) -> Response:
-    all_binary = bool(_read_flag(header.get("parameters"), "binary_data_output"))
+    all_binary = header.parameter("binary_data_output") is True
     arrays = output_tensors(prediction)
     entries, raws = [], []
     for name in requested or arrays:
@@ -239,12 +256,8 @@ def _encode_response(
         entry, raw = encode_tensor(name, arrays[name], is_binary)
         entries.append(entry)
         raws.append(raw)
-    top: dict[str, Any] = {"model_name": model.name, "model_version": model.version, "outputs": entries}
-    for key in ("id", "parameters"):
-        if key in header:
-            top[key] = header[key]
-    content = encode_json(top)
-    if not any("parameters" in entry for entry in entries):
+    content = encode_json(InferResponse(model.name, model.version, entries, header.id, header.parameters))
+    if all(entry.parameters is msgspec.UNSET for entry in entries):
         return compress_response(Response(content), request.headers)
     length = str(len(content)).encode()
     whole = Response(

@@ -1,4 +1,4 @@
-"""Rows as JSON_TYPE records by column name: /v1/models, :predict and :explain.
+"""Rows as JSON records by column name: /v1/models, :predict and :explain.
 
 {"instances": [{"age": 61, "income": 48000}], "reasons": 3}
 -> {"predictions": [{"label": "yes", "probabilities": {"no": 0.1, "yes": 0.9}, "reasons": [...]}]}
@@ -9,13 +9,14 @@ files (form.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import msgspec
 import numpy as np
 
-from deepseek.contracts import Prediction, Record, Tensors
+from deepseek.contracts import JsonObject, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.process.attributions import RowAttributions
 from deepseek.errors import InputError, TooLargeError
@@ -27,7 +28,7 @@ from deepseek.serve.core.json_body import decode_object, encode_json, json_type_
 from deepseek.serve.core.json_numbers import encode_floats
 from deepseek.serve.core.request import JSON_TYPE, Request, Response
 from deepseek.serve.models.adapter import PreparedRows
-from deepseek.serve.models.registry import ModelRegistry, ServedModel, record_job
+from deepseek.serve.models.served_model import ServedModel, record_job
 from deepseek.serve.protocols.arrow import ARROW_TYPE, accepts_arrow, encode_arrow, is_arrow, read_arrow_rows
 from deepseek.serve.protocols.content_coding import inflate_body
 from deepseek.serve.protocols.explanation_rows import check_sums, encode_explanations
@@ -43,48 +44,20 @@ from deepseek.serve.protocols.graph_rows import (
 from deepseek.serve.protocols.rows import INLINE_ROWS_BYTES as ROWS_INLINE_BYTES
 from deepseek.serve.protocols.rows import ROW_KEYS, check_num_rows, encode_columns, read_columns, read_numeric_columns
 
-if TYPE_CHECKING:
-    from deepseek.serve.openai.generation import GenerativeModel
-
 MAX_REASONS = 100
-COLUMN_CELLS = 2  # cost of encoding a row by column, in cells of registry.MAX_INLINE_CELLS
+COLUMN_CELLS = 2  # cost of encoding a row by column, in cells of served_model.MAX_INLINE_CELLS
 RECORD_CELLS = 20  # cost of encoding a row as a record
 ARROW_INLINE_BYTES = 256 * 1024  # of a stream, most of which is used without a copy
 
 
-def list_models(models: ModelRegistry, generators: Iterable[GenerativeModel] = ()) -> Response:
-    """GET /v1/models"""
-    data = [_model_entry(model) for model in models.values()]
-    data += [{"id": generator.name} | generator.card for generator in generators]
-    return Response.json({"object": "list", "data": data})
+class Reason(msgspec.Struct, frozen=True):
+    """A column that moved a prediction. `adds_up` is False where the explanation is not complete, else left out."""
 
-
-def describe_model(model: ServedModel) -> Response:
-    """GET /v1/models/M"""
-    manifest = model.card
-    inputs = [
-        {"name": item.name, "modality": item.modality, "dtype": item.dtype, "required": item.required}
-        for item in manifest.inputs
-    ]
-    detail = {
-        "target": manifest.target,
-        "labels": list(manifest.labels),
-        "threshold": manifest.threshold,
-        "explainable": model.adapter.runtime is not None,
-        "inputs": inputs,
-        "example": example_body(model),
-    }
-    return Response.json(_model_entry(model) | detail)
-
-
-def get_example(model: ServedModel) -> Response:
-    """GET /v1/models/M/example: a body that :predict and :explain both take as it is."""
-    return Response.json(example_body(model))
-
-
-def example_body(model: ServedModel) -> dict[str, Any]:
-    """The body of an example request: one typical record."""
-    return {"instances": [dict(model.adapter.example)]}
+    column: str
+    value: Any
+    contribution: float
+    text: str
+    adds_up: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def predict(request: Request, model: ServedModel) -> Awaitable[Response] | None:
@@ -98,7 +71,9 @@ def predict(request: Request, model: ServedModel) -> Awaitable[Response] | None:
         document = decode_object(body)
         if len(document) == 1 and "instances" in document:  # nearly always: no task and no future needed
             model.submit(
-                request, _read_instances(document, model, request.settings.max_rows), partial(_respond, request, model)
+                request,
+                _read_instances(document["instances"], model, request.settings.max_rows),
+                partial(_respond, request, model),
             )
             return None
     return _predict_any(request, model)
@@ -172,7 +147,7 @@ def _read_numeric_body(data: bytes, model: ServedModel, max_rows: int) -> tuple[
         tensors = read_numeric_rows(data, graph, max_rows)
         return None if tensors is None else (tensors, 0)
     numbers = read_numeric_columns(data, model.columns, max_rows)
-    return None if numbers is None else (numbers[0], _read_num_reasons({"reasons": numbers[1]}))
+    return None if numbers is None else (numbers[0], _check_num_reasons(numbers[1]))
 
 
 def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Sequence[Record] | Tensors, int]:
@@ -184,14 +159,14 @@ def _read_json_rows(data: bytes, model: ServedModel, max_rows: int) -> tuple[Seq
     body = decode_object(data)
     if "rows" not in body and "columns" not in body:
         _check_keys(body, {"instances", "reasons"}, model)
-        return _read_instances(body, model, max_rows), _read_num_reasons(body)
+        return _read_instances(body.get("instances"), model, max_rows), _check_num_reasons(body.get("reasons", 0))
     _check_keys(body, ROW_KEYS, model)
     if isinstance(body.get("rows"), list):
         check_num_rows(len(body["rows"]), max_rows)
     if graph is not None:
-        return read_positional_rows(body, graph, copy=example_hint(model)), _read_num_reasons(body)
+        return read_positional_rows(body, graph, copy=example_hint(model)), _check_num_reasons(body.get("reasons", 0))
     try:
-        return read_columns(body, model.columns, copy=example_hint(model)), _read_num_reasons(body)
+        return read_columns(body, model.columns, copy=example_hint(model)), _check_num_reasons(body.get("reasons", 0))
     finally:
         if len(data) > INLINE_BYTES:
             free_in_slices(body)
@@ -205,16 +180,16 @@ async def explain(request: Request, model: ServedModel) -> Response:
         await inflate_body(request)
     with_parts = getattr(model.adapter, "with_parts", None)
     body = await _read_body(request, model, {"instances", "target"} | ({"parts"} if with_parts is not None else set()))
-    records = _read_instances(body, model, request.settings.max_rows)
+    records = _read_instances(body.get("instances"), model, request.settings.max_rows)
     _check_explained_rows(len(records), request.settings.max_explain_rows)
-    target = _read_target(body, model)
+    target = _check_target(body.get("target"), model)
     if (target is None and len(model.card.labels) > 2) or model.fault is not None:
         batch, prediction = await model.predict(request, records)
         targets = _explained_labels(model, prediction) if target is None else [target] * len(records)
     else:  # the explained class is known without a prediction
         model.explanations.check(request, len(records))
         batch, targets = await model.prepare(request, records), [target] * len(records)
-    if with_parts is not None and _wants_parts(body):
+    if with_parts is not None and _check_wants_parts(body.get("parts", False)):
         inputs = with_parts(batch.features, records)
     else:
         inputs = _explainer_inputs(model, batch, records)
@@ -222,8 +197,8 @@ async def explain(request: Request, model: ServedModel) -> Response:
     return Response(await model.offload(_explanation_cells(model, len(records)), encode_explanations, explained))
 
 
-def _wants_parts(body: Mapping[str, Any]) -> bool:
-    wanted = body.get("parts", False)
+def _check_wants_parts(wanted: Any) -> bool:
+    """The value of "parts". InputError unless it is true or false."""
     if not isinstance(wanted, bool):
         raise InputError(
             f'"parts" is {json_type_name(wanted)}', expected="true or false", fix="say true, or leave it out"
@@ -231,11 +206,11 @@ def _wants_parts(body: Mapping[str, Any]) -> bool:
     return wanted
 
 
-def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
-    """One JSON_TYPE object per row of a Prediction."""
+def prediction_rows(prediction: Prediction) -> list[JsonObject]:
+    """One JSON object per row of a Prediction."""
     if prediction.labels is not None and prediction.probabilities is not None:
         known = prediction.labels_known
-        rows: list[dict[str, Any]] = [
+        rows: list[JsonObject] = [
             {"label": label, "probabilities": dict(zip(known, shares, strict=True))}
             for label, shares in zip(prediction.labels.tolist(), prediction.probabilities.tolist(), strict=True)
         ]
@@ -256,7 +231,7 @@ def prediction_rows(prediction: Prediction) -> list[dict[str, Any]]:
     return rows
 
 
-def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Mapping[str, Any]]] = ()) -> bytes:
+def _encode_predictions(prediction: Prediction, reasons: Sequence[Sequence[Reason]] = ()) -> bytes:
     rows = prediction_rows(prediction)
     for row, why in zip(rows, reasons, strict=False):
         row["reasons"] = why
@@ -270,7 +245,7 @@ def _explanation_cells(model: ServedModel, num_rows: int) -> int:
 
 def _reason_rows(
     model: ServedModel, explained: RowAttributions, records: Sequence[Record], num_reasons: int
-) -> list[list[dict[str, Any]]]:
+) -> list[list[Reason]]:
     """For each row the columns that moved its prediction most, largest first; none that contribute nothing."""
     rows = []
     describe = getattr(model.adapter, "describe_record", dict)  # files are not sent back
@@ -282,13 +257,13 @@ def _reason_rows(
         sentences = model.explanations.sentences(attribution, row, record, num_reasons)
         rows.append(
             [
-                {
-                    "column": attribution.names[index],
-                    "value": record.get(attribution.names[index]),
-                    "contribution": float(contributions[index]),
-                    "text": sentence,
-                    **({} if adds_up else {"adds_up": False}),
-                }
+                Reason(
+                    (name := attribution.names[index]),
+                    record.get(name),
+                    float(contributions[index]),
+                    sentence,
+                    adds_up=msgspec.UNSET if adds_up else False,
+                )
                 for index, sentence in zip(largest, sentences, strict=False)
             ]
         )
@@ -308,7 +283,7 @@ def _explained_labels(model: ServedModel, prediction: Prediction) -> list[str | 
     return [None] * len(prediction)
 
 
-async def _read_body(request: Request, model: ServedModel, known: set[str]) -> dict[str, Any]:
+async def _read_body(request: Request, model: ServedModel, known: set[str]) -> JsonObject:
     """The JSON object of a body. InputError for a key that is not in `known`."""
     request.check_media_type()
     data = request.body
@@ -317,7 +292,7 @@ async def _read_body(request: Request, model: ServedModel, known: set[str]) -> d
     return body
 
 
-def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) -> None:
+def _check_keys(body: Iterable[str], known: set[str], model: ServedModel) -> None:
     unknown = next((key for key in body if key not in known), None)
     if unknown is not None:
         raise InputError(
@@ -327,9 +302,8 @@ def _check_keys(body: Mapping[str, Any], known: set[str], model: ServedModel) ->
         )
 
 
-def _read_instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) -> list[Record]:
-    """The records of a body. InputError unless they are a list of at least one object, TooLargeError above max_rows."""
-    records = body.get("instances")
+def _read_instances(records: Any, model: ServedModel, max_rows: int) -> list[Record]:
+    """The value of "instances". InputError unless it is a list of objects, TooLargeError above `max_rows`."""
     if type(records) is not list:
         raise InputError(
             'the body has no "instances"' if records is None else f'"instances" is {json_type_name(records)}',
@@ -346,7 +320,8 @@ def _read_instances(body: Mapping[str, Any], model: ServedModel, max_rows: int) 
             expected="an object {column: value, ...}",
             fix=example_hint(model),
         )
-    return records
+    checked: list[Record] = records
+    return checked
 
 
 def example_hint(model: ServedModel) -> str:
@@ -361,18 +336,18 @@ def _check_explained_rows(num_rows: int, max_rows: int) -> None:
         )
 
 
-def _read_num_reasons(body: Mapping[str, Any]) -> int:
-    num_reasons = body.get("reasons", 0)
+def _check_num_reasons(num_reasons: Any) -> int:
+    """The value of "reasons". InputError unless it is a whole number up to MAX_REASONS."""
     if type(num_reasons) is not int or not 0 <= num_reasons <= MAX_REASONS:
         shown = num_reasons if type(num_reasons) in (int, float) else json_type_name(num_reasons)
         raise InputError(
             f'"reasons" is {shown}', expected=f"a whole number from 0 to {MAX_REASONS}", fix="leave it out for none"
         )
-    return num_reasons
+    return int(num_reasons)
 
 
-def _read_target(body: Mapping[str, Any], model: ServedModel) -> str | None:
-    target = body.get("target")
+def _check_target(target: Any, model: ServedModel) -> str | None:
+    """The value of "target". InputError unless it is null or a class of the model."""
     if target is None:
         return None
     labels = model.card.labels
@@ -384,11 +359,3 @@ def _read_target(body: Mapping[str, Any], model: ServedModel) -> str | None:
             f'"target" is {shown}', expected=", ".join(labels[:20]), fix="name one of these, or leave it out"
         )
     return target
-
-
-def _model_entry(model: ServedModel) -> dict[str, Any]:
-    manifest = model.card
-    return {
-        "id": model.name, "object": "model", "version": model.version, "task": manifest.task,
-        "digest": manifest.digest, "created": manifest.created,
-    }  # fmt: skip

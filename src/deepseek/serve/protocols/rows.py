@@ -14,7 +14,7 @@ decoded as it is and becomes columns, with the same answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Prediction
+from deepseek.contracts import Flag, JsonObject, Prediction
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import MAX_EXACT_INTEGER
 from deepseek.errors import InputError, TooLargeError
@@ -51,7 +51,7 @@ class _NumericBody(msgspec.Struct, forbid_unknown_fields=True):
 
 _decode_numbers = msgspec.json.Decoder(_NumericBody).decode
 _decode_rows = msgspec.json.Decoder(list[list[float | None]]).decode
-_decode_rest = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_rest = msgspec.json.Decoder(JsonObject).decode
 
 
 def may_hold_rows(body: bytes) -> bool:
@@ -100,7 +100,7 @@ def _decode_whole(body: bytes) -> _NumericRows | None:
     columns = [] if document.columns is msgspec.UNSET else document.columns
     keys = 1 + (document.columns is not msgspec.UNSET) + (document.reasons is not msgspec.UNSET)
     if body.count(b":") != keys + sum(name.count(":") for name in columns):
-        return None  # a key that stands twice, perhaps
+        return None  # perhaps a key that stands twice
     if document.columns is not msgspec.UNSET and not columns:
         return None
     reasons = 0 if document.reasons is msgspec.UNSET else document.reasons
@@ -111,7 +111,7 @@ def _decode_slices(body: bytes, max_rows: int) -> _NumericRows | None:
     """The rows of a large body: each slice becomes an array before the next is decoded."""
     sliced = SlicedBody(body, scan(body), msgspec.json.decode)
     outer = sliced.brackets(0, len(body))
-    rest: dict[str, Any] = {}
+    rest: JsonObject = {}
     numeric: _NumericRows | None = None
     for span in sliced.groups(*outer) if outer is not None and body[outer[0] : outer[0] + 1] == b"{" else ():
         if span.num_items > 1 or span.stop - span.start <= SLICE_BYTES:
@@ -161,7 +161,7 @@ def _to_matrix(rows: Any, width: int) -> NDArray[np.float64]:
         return np.array(rows, np.float64)
 
 
-def read_columns(body: Mapping[str, Any], names: Sequence[str], *, copy: str) -> ColumnarRows:
+def read_columns(body: JsonObject, names: Sequence[str], *, copy: str) -> ColumnarRows:
     """The rows of a decoded body. InputError names the row that does not fit; `copy` is its advice."""
     sent_names = body.get("columns")
     names = names if sent_names is None else _read_names(sent_names, names)
@@ -216,34 +216,47 @@ def _read_names(sent_names: Any, known: Sequence[str]) -> Sequence[str]:
     return sent_names
 
 
+class ColumnarResponse(msgspec.Struct):
+    """A response by column; each part has one entry for each row, but `labels_known` and `flags`."""
+
+    labels_known: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    labels: list[str] | msgspec.UnsetType = msgspec.UNSET
+    probabilities: list[list[float]] | msgspec.UnsetType = msgspec.UNSET
+    values: list[float] | msgspec.UnsetType = msgspec.UNSET
+    embeddings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    outputs: dict[str, list[Any]] | msgspec.UnsetType = msgspec.UNSET  # of a graph, by name
+    entities: Any = msgspec.UNSET
+    intervals: list[list[float]] | msgspec.UnsetType = msgspec.UNSET
+    flags: tuple[Flag, ...] | msgspec.UnsetType = msgspec.UNSET
+    reasons: Any = msgspec.UNSET
+
+
 def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes:
     """The response body by column.
 
     >>> encode_columns(Prediction(values=np.array([1.5, 2.0], np.float32)))
     b'{"values":[1.5,2.0]}'
     """
-    columns: dict[str, Any] = {}
+    response = ColumnarResponse()
     if prediction.labels is not None and prediction.probabilities is not None:
-        columns["labels_known"] = prediction.labels_known
-        columns["labels"] = prediction.labels.tolist()
-        columns["probabilities"] = prediction.probabilities.tolist()
+        response.labels_known = prediction.labels_known
+        response.labels = prediction.labels.tolist()
+        response.probabilities = prediction.probabilities.tolist()
     elif prediction.values is not None:
-        columns["values"] = prediction.values.tolist()
+        response.values = prediction.values.tolist()
     elif prediction.embeddings is not None:
-        columns["embeddings"] = encode_floats(prediction.embeddings)
+        response.embeddings = encode_floats(prediction.embeddings)
     elif prediction.tensors is not None:
-        columns["outputs"] = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
+        response.outputs = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
-        columns["entities"] = prediction.entities
+        response.entities = prediction.entities
     if prediction.intervals is not None:
-        columns["intervals"] = prediction.intervals.tolist()
+        response.intervals = prediction.intervals.tolist()
     if prediction.flags:
-        columns["flags"] = [
-            {"row": flag.row, "column": flag.column, "what": flag.what} for flag in prediction.flags
-        ]  # fmt: skip
+        response.flags = prediction.flags
     if reasons:
-        columns["reasons"] = reasons
-    return encode_json(columns)
+        response.reasons = reasons
+    return encode_json(response)
 
 
 def check_num_rows(num_rows: int, max_rows: int) -> None:

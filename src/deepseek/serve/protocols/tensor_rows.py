@@ -15,10 +15,10 @@ from deepseek.contracts import Prediction, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.errors import InputError
 from deepseek.serve.core.json_body import encode_json
-from deepseek.serve.models.registry import ServedModel
+from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.protocols.form import FILE_MODALITIES
 from deepseek.serve.protocols.graph_rows import graph_adapter, output_arrays, read_tensors, tensor_metadata
-from deepseek.serve.protocols.tensors import Tensor, array_datatype
+from deepseek.serve.protocols.tensors import Tensor, TensorMetadata, array_datatype
 
 #: dtype of a column in a manifest -> datatype of the protocol.
 COLUMN_DATATYPES = {"float64": "FP64", "float32": "FP32", "int64": "INT64", "bool": "BOOL"}
@@ -34,19 +34,19 @@ def file_columns(model: ServedModel) -> frozenset[str]:
     return frozenset(item.name for item in model.card.inputs if item.modality in FILE_MODALITIES)
 
 
-def input_metadata(model: ServedModel) -> list[dict[str, Any]]:
+def input_metadata(model: ServedModel) -> list[TensorMetadata]:
     """The inputs of infer: one tensor for each column, or those of a graph."""
     if (graph := graph_adapter(model)) is not None:
         return tensor_metadata(graph.signature.inputs)
-    return [{"name": item.name, "datatype": column_datatype(item.dtype), "shape": [-1]} for item in model.card.inputs]
+    return [TensorMetadata(item.name, column_datatype(item.dtype), [-1]) for item in model.card.inputs]
 
 
-def output_metadata(model: ServedModel) -> list[dict[str, Any]]:
+def output_metadata(model: ServedModel) -> list[TensorMetadata]:
     """The outputs of infer, as the typical prediction shows them."""
     if (graph := graph_adapter(model)) is not None:
         return tensor_metadata(graph.signature.outputs)
     return [
-        {"name": name, "datatype": array_datatype(array), "shape": [-1, *array.shape[1:]]}
+        TensorMetadata(name, array_datatype(array), [-1, *array.shape[1:]])
         for name, array in output_tensors(model.typical_prediction).items()
     ]
 
@@ -69,7 +69,7 @@ def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
 
 def _encode_entities(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
     """The entities of each text as one JSON text, because they differ in number."""
-    return np.array([encode_json(each).decode() for each in entities], object)
+    return np.array([encode_json(row_entities).decode() for row_entities in entities], object)
 
 
 def check_outputs(names: Sequence[Any], model: ServedModel) -> None:

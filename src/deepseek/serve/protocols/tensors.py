@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from deepseek.data.table.values import Values
@@ -48,6 +49,24 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     values: Values
+
+
+class TensorMetadata(msgspec.Struct, frozen=True):
+    """An input or output in the protocol's metadata; -1 in `shape` is any size."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class OutputTensor(msgspec.Struct, frozen=True):
+    """An output in the JSON of an infer response: with `data`, or with the size of its raw bytes in `parameters`."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 def read_tensor(
@@ -203,14 +222,13 @@ def file_element(file: bytes) -> bytes | None:
     return file or None
 
 
-def encode_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[dict[str, Any], bytes]:
+def encode_tensor(name: str, array: np.ndarray[Any, Any], binary: bool) -> tuple[OutputTensor, bytes]:
     """The JSON entry of an output, and its raw bytes (empty unless `binary`)."""
+    shape = list(array.shape)
     if not binary:
-        datatype = array_datatype(array)
-        return {"name": name, "datatype": datatype, "shape": list(array.shape), "data": array.ravel().tolist()}, b""
+        return OutputTensor(name, array_datatype(array), shape, data=array.ravel().tolist()), b""
     datatype, raw = encode_raw(array)
-    size = {"binary_data_size": len(raw)}
-    return {"name": name, "datatype": datatype, "shape": list(array.shape), "parameters": size}, raw
+    return OutputTensor(name, datatype, shape, parameters={"binary_data_size": len(raw)}), raw
 
 
 def encode_raw(array: np.ndarray[Any, Any]) -> tuple[str, bytes]:

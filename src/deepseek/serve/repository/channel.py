@@ -7,7 +7,7 @@
     result = await channel.request("load", ["loans", ""])  # raises what was raised there; PeerGoneError
 
 One JSON array a line: what it is (tell, ask, found, wrong), its number, what it is about, and the content. Both ends
-are ours and of one version. Questions are answered in the order in which they get their answer, not in which they came.
+are ours and of one version. Responses come in the order in which they are made.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Channel:
         self._reader, self._writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_MESSAGE_BYTES)
 
     async def listen(self) -> None:
-        """Hear and answer until the other end is gone. Whoever waits for an answer then gets a PeerGoneError."""
+        """Handle messages until the other end is gone. Pending requests then raise PeerGoneError."""
         loop = asyncio.get_running_loop()
         try:
             with contextlib.suppress(ConnectionResetError):
@@ -71,7 +71,7 @@ class Channel:
         self._send(TELL, 0, topic, content)
 
     async def request(self, topic: str, content: Any = None) -> Any:
-        """What the other end finds. Raises what was raised there; PeerGoneError."""
+        """Send a request, and return the response. Raises what was raised there; PeerGoneError."""
         if self.is_closed:
             raise PeerGoneError
         number = next(self._numbers)
@@ -140,5 +140,5 @@ def unknown_error(description: Mapping[str, str]) -> DeepseekError:
 
 def _error_classes(kind: type[DeepseekError]) -> Iterator[type[DeepseekError]]:
     yield kind
-    for each in kind.__subclasses__():
-        yield from _error_classes(each)
+    for subclass in kind.__subclasses__():
+        yield from _error_classes(subclass)

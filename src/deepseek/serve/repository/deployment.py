@@ -1,6 +1,6 @@
 """Opens models of a repository in this front end, sends requests to them, and closes them again.
 
-    version, digest, signature = await deployment.open(7, "loans", "2", path)  # warm, without requests yet
+    opened = await deployment.open(7, "loans", "2", path)   # warm, without requests yet
     await deployment.place([7])             # it gets requests; the one that it replaces gets no more
     await deployment.close(6)               # returns when it has answered everything and its memory is free
     await deployment.withdraw([7])          # it gets no more requests, although nothing replaces it
@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from deepseek.contracts import Event
 from deepseek.engines.memory import return_freed_memory
 from deepseek.errors import CheckError, DeepseekError, InputError
@@ -29,10 +31,18 @@ if TYPE_CHECKING:
     from deepseek.serve.batching.processes import EngineProcesses
     from deepseek.serve.batching.workers import RunBatch
     from deepseek.serve.models.explanations import ExplainerPool
-    from deepseek.serve.models.registry import ModelRegistry, ServedModel
+    from deepseek.serve.models.registry import ModelRegistry
+    from deepseek.serve.models.served_model import ServedModel
 
-OpenedModel = tuple[str, str, OutputSignature]  # version, digest, and what its answers look like
 IDLE_CHECK_S = 0.02  # between two checks that a replaced model has answered everything
+
+
+class OpenedModel(msgspec.Struct, frozen=True):
+    """A model that was opened; equal in all front ends of a group that opened the same."""
+
+    version: str
+    digest: str
+    signature: OutputSignature
 
 
 class Deployment(Protocol):
@@ -103,12 +113,12 @@ class LocalDeployment:
         self._models: dict[int, ServedModel] = {}
 
     async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
-        """CheckError, or what opening raised."""
+        """Open a model. CheckError, or what opening raised."""
         try:
             model = self._models[number] = await self._open_and_warm(name, version, path)
         except Exception as error:
             raise _opening_error(name, path, error) from error
-        return model.version, model.digest, output_signature(model)
+        return OpenedModel(model.version, model.digest, output_signature(model))
 
     async def place(self, numbers: Sequence[int]) -> None:
         for number in numbers:

@@ -15,11 +15,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deepseek.bundle import check_name
 from deepseek.errors import CheckError, InputError, MissingError
@@ -171,7 +170,7 @@ def _link_or_copy(path: Path, target: Path) -> None:
         shutil.copyfile(real, target)
 
 
-def missing_model_error(name: str, folders: Mapping[str, Any]) -> MissingError:
+def missing_model_error(name: str, folders: Collection[str]) -> MissingError:
     return MissingError(
         f"the repository has no model {name[:100]!r}.{did_you_mean(name[:100], folders)}",
         expected=", ".join(folders) or "a folder with a bundle in it",
@@ -179,7 +178,7 @@ def missing_model_error(name: str, folders: Mapping[str, Any]) -> MissingError:
     )
 
 
-def missing_version_error(name: str, version: str, versions: Mapping[str, Any]) -> MissingError:
+def missing_version_error(name: str, version: str, versions: Collection[str]) -> MissingError:
     return MissingError(
         f"the repository has no version {version[:100]!r} of {name!r}",
         expected=", ".join(versions) if any(versions) else "no version: this model has one",

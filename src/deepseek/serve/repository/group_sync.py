@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from deepseek.errors import CheckError, DeepseekError, DrainingError
 from deepseek.serve.repository.channel import Channel, PeerGoneError
+from deepseek.serve.repository.deployment import OpenedModel
 
 if TYPE_CHECKING:
-    from deepseek.serve.repository.deployment import Deployment, OpenedModel
-    from deepseek.serve.repository.loader import RepositoryLoader
+    from deepseek.serve.repository.deployment import Deployment
+    from deepseek.serve.repository.loader import LoadedVersion, RepositoryLoader
 
 
 class FrontEnd(Protocol):
@@ -29,6 +32,15 @@ class FrontEnd(Protocol):
     @property
     def channel(self) -> Channel: ...
     def kill(self) -> None: ...
+
+
+class OpenCommand(msgspec.Struct, frozen=True, array_like=True):
+    """Opens a model in a front end. `number`: its name in the deployment."""
+
+    number: int
+    name: str
+    version: str
+    path: str  # of its snapshot
 
 
 class GroupDeployment:
@@ -47,11 +59,11 @@ class GroupDeployment:
             self._members.remove(member)
 
     async def open(self, number: int, name: str, version: str, path: Path) -> OpenedModel:
-        results = await self._ask("open", [number, name, version, str(path)])
+        results = await self._ask("open", OpenCommand(number, name, version, str(path)))
         if not results:
             raise DrainingError("no front end lives", expected="at least one", fix="wait: they are being started again")
-        error = next((each for each in results if isinstance(each, DeepseekError)), None)
-        if error is None and any(each != results[0] for each in results):
+        error = next((result for result in results if isinstance(result, DeepseekError)), None)
+        if error is None and any(result != results[0] for result in results):
             error = CheckError(
                 f"the front ends have not opened the same version of {name!r}",
                 expected="a folder that does not change meanwhile",
@@ -60,8 +72,7 @@ class GroupDeployment:
         if error is not None:
             await self.close(number)
             raise error
-        served_version, digest, form = results[0]
-        return served_version, digest, form
+        return msgspec.convert(results[0], OpenedModel)
 
     async def place(self, numbers: Sequence[int]) -> None:
         await self._run_everywhere("place", list(numbers))
@@ -92,7 +103,7 @@ class GroupDeployment:
         replies = await asyncio.gather(
             *(member.channel.request(topic, content) for member in receivers), return_exceptions=True
         )
-        return replies if members is not None else [each for each in replies if not isinstance(each, PeerGoneError)]
+        return replies if members is not None else [reply for reply in replies if not isinstance(reply, PeerGoneError)]
 
 
 class GroupFollower:
@@ -109,9 +120,9 @@ class GroupFollower:
 
     async def start(self) -> None:
         """Open the models that the others serve. At the start of the group, wait until all have opened the same."""
-        for number, name, version, path in await self._ask("join"):
-            await self._deployment.open(number, name, version, Path(path))
-            await self._deployment.place([number])
+        for command in msgspec.convert(await self._ask("join"), list[OpenCommand]):
+            await self._deployment.open(command.number, command.name, command.version, Path(command.path))
+            await self._deployment.place([command.number])
         self._caught_up.set()
         await self._ask("started")
 
@@ -137,20 +148,20 @@ class GroupFollower:
                 "the server is stopping", expected="a server that takes requests", fix="ask another server"
             ) from error
 
-    async def _open(self, content: Any) -> Any:
-        number, name, version, path = content
+    async def _open(self, content: Any) -> OpenedModel:
+        command = msgspec.convert(content, OpenCommand)
         await self._caught_up.wait()
-        return await self._deployment.open(number, name, version, Path(path))
+        return await self._deployment.open(command.number, command.name, command.version, Path(command.path))
 
-    async def _place(self, numbers: Any) -> None:
+    async def _place(self, numbers: list[int]) -> None:
         await self._caught_up.wait()
         await self._deployment.place(numbers)
 
-    async def _withdraw(self, numbers: Any) -> None:
+    async def _withdraw(self, numbers: list[int]) -> None:
         await self._caught_up.wait()
         await self._deployment.withdraw(numbers)
 
-    async def _close(self, number: Any) -> None:
+    async def _close(self, number: int) -> None:
         await self._caught_up.wait()
         await self._deployment.close(number)
 
@@ -178,18 +189,21 @@ class GroupLeader:
     def answer(self, member: FrontEnd) -> None:
         """Register the responders for the requests of a front end."""
 
-        async def join(_: Any) -> list[Any]:
-            entries: list[Any] = []
+        async def join(_: Any) -> list[OpenCommand]:
+            commands: list[OpenCommand] = []
 
-            def enter(loaded: Sequence[Any]) -> None:
+            def enter(versions: Sequence[LoadedVersion]) -> None:
                 self._deployment.enter(member)
-                entries.extend([each.number, each.name, each.key[1], str(each.snapshot.path)] for each in loaded)
+                commands.extend(
+                    OpenCommand(loaded.number, loaded.name, loaded.key[1], str(loaded.snapshot.path))
+                    for loaded in versions
+                )
 
             await self._loader.between_changes(enter)
             self._num_awaited -= 1
             if self._num_awaited <= 0:
                 self._all_joined.set()
-            return entries
+            return commands
 
         async def wait_for_start(_: Any) -> None:
             await self._started.wait()

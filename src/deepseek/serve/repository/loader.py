@@ -37,7 +37,7 @@ from deepseek.serve.repository.output_compatibility import OutputSignature, chec
 
 Result = TypeVar("Result")
 VersionKey = tuple[str, str]  # name and version; "" where a model has one
-CLOSE_TIMEOUT_S = 5.0  # that models which were replaced have at the end to be let go
+CLOSE_TIMEOUT_S = 5.0  # that replaced models have to answer their last requests when the server ends
 
 
 class ModelLifecycle(Protocol):
@@ -59,7 +59,7 @@ class LoadedVersion:
     version: str  # its name as a version
     snapshot: FolderSnapshot
     key: VersionKey
-    form: OutputSignature
+    signature: OutputSignature
 
 
 @dataclass(slots=True)
@@ -114,10 +114,10 @@ class RepositoryLoader:
             if name not in folders:
                 raise missing_model_error(name, folders)
             versions = [version] if version else self._select_versions(name, folders[name])
-            for each in versions:
-                if each not in folders[name]:
-                    raise missing_version_error(name, each, folders[name])
-            return await self._load({(name, each): folders[name][each] for each in versions})
+            for wanted in versions:
+                if wanted not in folders[name]:
+                    raise missing_version_error(name, wanted, folders[name])
+            return await self._load({(name, wanted): folders[name][wanted] for wanted in versions})
 
     async def unload(self, name: str) -> None:
         """Unload every version of a model. Returns when they have answered and their memory was given back."""
@@ -196,7 +196,11 @@ class RepositoryLoader:
 
     def _select_versions(self, name: str, versions: Mapping[str, Path]) -> list[str]:
         split = self._splits.get(name)
-        return [latest_version(versions)] if split is None else [each for each in split.versions if each in versions]
+        return (
+            [latest_version(versions)]
+            if split is None
+            else [version for version in split.versions if version in versions]
+        )
 
     async def _load(self, folders: Mapping[VersionKey, Path]) -> list[str]:
         """Open models and warm them up; when all of them can be served, send requests to them. Returns the versions."""
@@ -211,7 +215,7 @@ class RepositoryLoader:
                 self._retire(loaded)
             raise
         for loaded in opened:
-            for replaced in [each for each in self._loaded if self._replaces(loaded, each)]:
+            for replaced in [other for other in self._loaded if self._replaces(loaded, other)]:
                 self._loaded.remove(replaced)
                 self._retire(replaced)
             self._loaded.append(loaded)
@@ -236,7 +240,7 @@ class RepositoryLoader:
             split = self._splits.get(name)
             if split is not None and version not in split.versions:
                 raise _not_in_split_error(name, version, split.versions)
-            served_version, _, form = await self._deployment.open(number, name, version, snapshot.path)
+            opened = await self._deployment.open(number, name, version, snapshot.path)
         except BaseException as error:
             snapshot.close()
             if isinstance(error, DrainingError):
@@ -245,14 +249,16 @@ class RepositoryLoader:
                 self._refuse(key, error)
             raise
         seen.reason = ""
-        return LoadedVersion(number, name, served_version, snapshot, key, form)
+        return LoadedVersion(number, name, opened.version, snapshot, key, opened.signature)
 
     def _check_compatible(self, opened: Sequence[LoadedVersion]) -> None:
         """InputError when the versions of a model would not all have compatible outputs."""
         for name in {loaded.name for loaded in opened} & self._splits.keys():
-            staying = [each for each in self._loaded if not any(self._replaces(loaded, each) for loaded in opened)]
+            staying = [other for other in self._loaded if not any(self._replaces(loaded, other) for loaded in opened)]
             try:
-                check_compatible(name, {each.version: each.form for each in (*staying, *opened) if each.name == name})
+                check_compatible(
+                    name, {loaded.version: loaded.signature for loaded in (*staying, *opened) if loaded.name == name}
+                )
             except InputError as error:
                 for loaded in opened:
                     self._refuse(loaded.key, error)

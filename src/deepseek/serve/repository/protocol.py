@@ -12,9 +12,11 @@ Source: https://github.com/triton-inference-server/server, docs/protocol/extensi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
+
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.core.json_body import decode_object, json_type_name
@@ -29,23 +31,29 @@ READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 _DEPENDENTS = "unload_dependents"
 
 
+class IndexEntry(msgspec.Struct, frozen=True):
+    """A version of a model in the index. `reason`: why one is not loaded."""
+
+    name: str
+    version: str
+    state: str  # READY or UNAVAILABLE
+    reason: str = ""
+
+
 async def repository_index(request: Request, models: ModelRegistry, loader: ModelLifecycle | None) -> Response:
     """POST /v2/repository/index"""
     body = _read_body(request)
     return Response.json(await list_repository(models, loader, ready=body.get("ready") is True))
 
 
-async def list_repository(models: ModelRegistry, loader: ModelLifecycle | None, *, ready: bool) -> list[dict[str, str]]:
+async def list_repository(models: ModelRegistry, loader: ModelLifecycle | None, *, ready: bool) -> list[IndexEntry]:
     """The index: loaded versions and, unless `ready`, those that could be loaded."""
-    entries = [_index_entry(model.name, model.version) for model in models.all()]
+    entries = [IndexEntry(model.name, model.version, READY) for model in models.all()]
     if loader is not None and not ready:
-        entries += [_index_entry(name, version, reason) for name, version, reason in await loader.list_unloaded()]
+        entries += [
+            IndexEntry(name, version, UNAVAILABLE, reason) for name, version, reason in await loader.list_unloaded()
+        ]
     return entries
-
-
-def _index_entry(name: str, version: str, reason: str | None = None) -> dict[str, str]:
-    state = READY if reason is None else UNAVAILABLE
-    return {"name": name, "version": version, "state": state, "reason": reason or ""}
 
 
 async def load_or_unload(request: Request, loader: ModelLifecycle | None, name: str, verb: str) -> Response:
@@ -67,7 +75,7 @@ async def load_or_unload(request: Request, loader: ModelLifecycle | None, name: 
     return Response.json({"name": name, "versions": versions, "state": READY})
 
 
-def _check_parameters(parameters: Mapping[str, Any], known: str) -> None:
+def _check_parameters(parameters: JsonObject, known: str) -> None:
     for key, value in parameters.items():
         if key != known:
             raise InputError(
@@ -81,7 +89,7 @@ def _check_parameters(parameters: Mapping[str, Any], known: str) -> None:
             )
 
 
-def _read_body(request: Request) -> dict[str, Any]:
+def _read_body(request: Request) -> JsonObject:
     if not request.body.strip():
         return {}
     request.check_media_type()

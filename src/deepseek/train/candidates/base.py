@@ -1,4 +1,4 @@
-"""What a candidate is: a family of models with knobs, a way to fit them, and weights as plain arrays at the end."""
+"""What a candidate is: a family of models with settings, a way to fit them, and weights as plain arrays at the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class FitData:
         return float(len(self.target) * (1 - shares @ shares) / (1 - 1 / self.num_classes))
 
     @property
-    def constrained(self) -> bool:
+    def is_constrained(self) -> bool:
+        """Whether the answer must rise or fall with some feature."""
         return any(self.monotone)
 
     def rows(self, index: NDArray[np.int64]) -> FitData:
@@ -70,7 +71,7 @@ class FittedCandidate:
 
 
 class Candidate(Protocol):
-    """One family. `suggest` draws knobs from an optuna trial; `defaults` are tried first."""
+    """One family. `suggest` draws settings from an optuna trial; `defaults` are tried first."""
 
     name: str
     needs: tuple[str, ...]  # modules; a candidate whose modules are absent is left out and said

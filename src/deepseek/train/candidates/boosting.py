@@ -64,9 +64,9 @@ class XGBoost:
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         xgb = need("xgboost", extra="tabular")
-        knobs = {name: value for name, value in params.items() if name != "rounds"}
+        chosen = {name: value for name, value in params.items() if name != "rounds"}
         settings = {
-            **knobs,
+            **chosen,
             **_objective(data),
             "tree_method": "hist",
             "grow_policy": "lossguide",
@@ -74,21 +74,23 @@ class XGBoost:
             "max_bin": int(np.clip(len(data.target) // ROWS_PER_BIN, 64, 256)),
             "seed": seed,
             "nthread": data.num_threads(worth_cells=MIN_THREADED_CELLS),
-            "monotone_constraints": str(data.monotone) if data.constrained else None,
+            "monotone_constraints": str(data.monotone) if data.is_constrained else None,
         }
         settings = {name: value for name, value in settings.items() if value is not None}
         rounds = int(params.get("rounds", MAX_ROUNDS))
-        early = (
+        early_stopping = (
             {"evals": [(_dmatrix(validation), "validation")], "early_stopping_rounds": PATIENCE_ROUNDS}
             if validation
             else {}
         )
-        grown = xgb.train(settings, _dmatrix(data), num_boost_round=rounds, verbose_eval=False, **early)
+        booster_grown = xgb.train(
+            settings, _dmatrix(data), num_boost_round=rounds, verbose_eval=False, **early_stopping
+        )
         if validation:
-            rounds = grown.best_iteration + 1
+            rounds = booster_grown.best_iteration + 1
 
         def cut(rounds: int) -> FittedCandidate:
-            booster = grown[: min(rounds, grown.num_boosted_rounds())]
+            booster = booster_grown[: min(rounds, booster_grown.num_boosted_rounds())]
 
             def margin(features: Float32) -> Float64:
                 raw = booster.predict(
@@ -100,7 +102,7 @@ class XGBoost:
                 return [from_xgboost(booster, num_margins=data.num_margins)]
 
             size = len(booster.save_raw()) // NATIVE_SIZE_RATIO
-            return FittedCandidate(margin, weights, {**knobs, "rounds": rounds}, size_bytes=size, cut=cut)
+            return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=size, cut=cut)
 
         return cut(rounds)
 
@@ -118,7 +120,8 @@ def _dmatrix(data: FitData) -> Any:
     )
 
 
-def _objective(data: FitData) -> dict[str, Any]:
+def _objective(data: FitData) -> dict[str, str | int]:
+    """What xgboost minimizes and watches for the task."""
     if data.task == "binary":
         return {"objective": "binary:logistic", "eval_metric": "logloss"}
     if data.task == "multiclass":
@@ -133,7 +136,7 @@ class HistGradientBoosting:
     needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
-        return not (data.constrained and data.task == "multiclass")
+        return not (data.is_constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
         return 0.3 + 3e-6 * data.features.size * data.num_margins
@@ -157,7 +160,7 @@ class HistGradientBoosting:
             if data.task == "regression"
             else ensemble.HistGradientBoostingClassifier
         )
-        model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.constrained else None, **params)
+        model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.is_constrained else None, **params)
         with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
             model.fit(data.features, data.target, sample_weight=data.weight)
 

@@ -1,4 +1,4 @@
-"""Forests of scikit-learn: random forests (Breiman 2001) and extremely randomised trees (Geurts et al. 2006)."""
+"""Forests of scikit-learn: random forests (Breiman 2001) and extremely randomized trees (Geurts et al. 2006)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Forest:
         self.bootstrap = bootstrap
 
     def supports(self, data: FitData) -> bool:
-        return not (data.constrained and data.task == "multiclass")
+        return not (data.is_constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
         rows, columns = data.features.shape
@@ -73,13 +73,13 @@ class Forest:
         ensemble = need("sklearn.ensemble", extra="tabular")
         make = getattr(ensemble, self.stem + ("Regressor" if data.task == "regression" else "Classifier"))
         growth = REFIT_TREE_FACTOR if len(data.target) >= LARGE_ROWS else 1.0
-        knobs = {**params, "n_estimators": round(params["n_estimators"] * (1.0 if validation else growth))}
+        arguments = {**params, "n_estimators": round(params["n_estimators"] * (1.0 if validation else growth))}
         model = make(
             max_samples=self._max_samples(data),
             random_state=seed,
             n_jobs=data.num_threads(),
-            monotonic_cst=list(data.monotone) if data.constrained else None,
-            **knobs,
+            monotonic_cst=list(data.monotone) if data.is_constrained else None,
+            **arguments,
         )
         model.fit(data.features, data.target, sample_weight=data.weight)
         model.n_jobs = 1  # threads add votes in any order, which changes the last bits from run to run

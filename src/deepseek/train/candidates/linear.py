@@ -1,4 +1,4 @@
-"""Linear models: logistic regression for classes, ridge for values, on standardised features; the scaling is folded
+"""Linear models: logistic regression for classes, ridge for values, on standardized features; the scaling is folded
 into the coefficients afterwards, so that the stored model reads prepared features as they are."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class LinearModel:
     needs: tuple[str, ...] = ("sklearn",)
 
     def supports(self, data: FitData) -> bool:
-        return not data.constrained
+        return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
         return 0.03 + 1e-7 * data.features.size * data.num_margins

@@ -24,13 +24,13 @@ FEW_ROWS = 2000  # below it a narrower network is as good and half the size
 
 
 class PerceptronModel:
-    """No early stopping: the number of epochs is a knob, and the rate falls to zero by the last of them."""
+    """No early stopping: the number of epochs is a setting, and the rate falls to zero by the last of them."""
 
     name = "mlp"
     needs: tuple[str, ...] = ("torch",)
 
     def supports(self, data: FitData) -> bool:
-        return not data.constrained
+        return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
         return 0.5 + 5e-4 * min(len(data.target), 2_000) + 1e-4 * len(data.target)

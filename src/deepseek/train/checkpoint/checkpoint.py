@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 
+from deepseek.bundle.place import sync_folder
 from deepseek.errors import InputError, IntegrityError
 from deepseek.train.checkpoint.state_tree import pack_state, unpack_state
 from deepseek.train.distributed import ranks
@@ -171,12 +172,12 @@ class CheckpointManager:
             json.dump({**metadata, "files": files}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(part)
+        sync_folder(part)
         target = self.folder / part.name.removeprefix(".").removesuffix(".part")
         if target.exists():  # one that was refused, or that a run from an older checkpoint writes again
             shutil.rmtree(target)
         part.rename(target)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         self.refused.pop(target.name, None)
         good = [name for name in self.names() if name not in self.refused]
         for name in good[: -self.keep]:
@@ -277,11 +278,3 @@ def _file_identity(path: Path) -> FileIdentity:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

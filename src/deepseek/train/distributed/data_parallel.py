@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.optimizer import StateDict  # of any state_dict(): nested, tensors and plain values by name
 
 from deepseek.errors import InputError
 from deepseek.train.distributed import ranks
@@ -90,11 +91,14 @@ def check_trainable(model: nn.Module, config: Compression) -> None:
             "the model has no parameter to train", expected="one at least with requires_grad",
             fix="unfreeze a layer, or run the model in one process",
         )  # fmt: skip
-    bad = [name for name, parameter in trained if parameter.is_complex()]
-    bad += [f"{name}.weight" for name, module in model.named_modules() if getattr(module, "sparse", False) is True]
-    if bad and config.kind != "none":
+    incompressible = [name for name, parameter in trained if parameter.is_complex()]
+    incompressible += [
+        f"{name}.weight" for name, module in model.named_modules() if getattr(module, "sparse", False) is True
+    ]
+    if incompressible and config.kind != "none":
         raise InputError(
-            f"the gradient of {bad[0]} is sparse or complex and cannot be compressed", expected="dense real gradients",
+            f"the gradient of {incompressible[0]} is sparse or complex and cannot be compressed",
+            expected="dense real gradients",
             fix='use Compression(kind="none"), or build the layer with sparse=False',
         )  # fmt: skip
 
@@ -106,7 +110,7 @@ class Compressor:
         self.config = config
         self.group = group
         self.memory = ErrorFeedbackMemory()
-        self.step = 0  # synchronised backward passes so far
+        self.step = 0  # synchronized backward passes so far
         self.choices: dict[str, Kind] = {}  # of auto, by the names in the bucket
         self.times_s: dict[str, dict[Kind, float]] = {}  # of the last measurement: the slowest rank's
 
@@ -159,7 +163,7 @@ class Compressor:
             best_s = min(best_s, time.perf_counter() - start_s)
         return best_s
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Step, choices, and tensors: error memories under this rank's name, since each rank has its own."""
         rank = self.group.rank()
         return {
@@ -170,7 +174,7 @@ class Compressor:
             **{f"factor.{name}": factor for name, factor in self.memory.factors.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Take up what state_dict gave. The memory of a rank that was not there before starts empty."""
         missing = {"step", "choices"} - set(state)
         if missing:

@@ -217,27 +217,27 @@ def reduce_acpsgd(grads: NamedGradients, memory: ErrorFeedbackMemory, rank: int,
     low = {name: as_matrix(grad) for name, grad in grads.items() if is_compressible(grad, rank)}
     plain = {name: grad for name, grad in grads.items() if name not in low}
     flush_errors(plain, memory)
-    turned, bases = {}, {}
+    oriented, bases = {}, {}
     for name, matrix in low.items():
         matrix.add_(memory.error(name, grads[name]).view(matrix.shape))
-        turned[name], factor = memory.turn(name, matrix, min(rank, *matrix.shape))
+        oriented[name], factor = memory.turn(name, matrix, min(rank, *matrix.shape))
         bases[name] = orthonormal_basis(factor.mT).mT
-    shapes = [grad.shape for grad in plain.values()] + [(len(b), turned[n].shape[1]) for n, b in bases.items()]
+    shapes = [grad.shape for grad in plain.values()] + [(len(b), oriented[n].shape[1]) for n, b in bases.items()]
     flat, views = flat_views(shapes, next(iter(grads.values())))
     plain_views, parts = views[: len(plain)], views[len(plain) :]
     copy_tensors(plain_views, plain.values())
     for name, part in zip(low, parts, strict=True):
-        torch.mm(bases[name], turned[name], out=part)
-    own = [part.clone() for part in parts]
+        torch.mm(bases[name], oriented[name], out=part)
+    own_products = [part.clone() for part in parts]
     small_message_mean(flat, memory, group)
     copy_tensors(plain.values(), plain_views)
     if not are_all_finite(flat):
         for matrix in low.values():
             matrix.fill_(torch.nan)
         return
-    for (name, matrix), mine, part in zip(turned.items(), own, parts, strict=True):
+    for (name, matrix), own_product, part in zip(oriented.items(), own_products, parts, strict=True):
         error = memory.errors[name].view(low[name].shape)
-        torch.addmm(matrix, bases[name].mT, mine, alpha=-1, out=error if matrix.is_contiguous() else error.mT)
+        torch.addmm(matrix, bases[name].mT, own_product, alpha=-1, out=error if matrix.is_contiguous() else error.mT)
         torch.mm(bases[name].mT, part, out=matrix)
         memory.turn_round(name, part)
 

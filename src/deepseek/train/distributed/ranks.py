@@ -1,6 +1,6 @@
 """One process or many: what the loop asks of torch.distributed, and nothing more.
 
-Without an initialised process group every function answers for one process.
+Without an initialized process group every function answers for one process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ GLOO_EXIT_DELAY_S = 0.1
 
 
 def is_distributed() -> bool:
+    """Whether this process has joined a process group."""
     return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
+    """The number of this process, from 0."""
     return dist.get_rank() if is_distributed() else 0
 
 
 def num_ranks() -> int:
+    """How many processes train together."""
     return dist.get_world_size() if is_distributed() else 1
 
 
@@ -60,7 +63,7 @@ def is_rank_lost(error: BaseException) -> bool:
 
 @cache
 def delay_exit_for_gloo() -> None:
-    """For a process that uses gloo groups: at its end, give their threads time to let go of what they hold.
+    """At the end of a process that uses gloo groups, give their threads time to release what they hold.
 
     A thread of gloo drops each piece of work once it is done, and asks for the interpreter to do so. If that is gone by
     then, it aborts the process (torch 2.13), which an elastic launcher takes for a rank that has died.
@@ -75,7 +78,7 @@ def destroy_group(group: Any) -> None:
 
 
 def broadcast_object(value: Any, group: Any) -> Any:
-    """What rank 0 has, on every rank."""
+    """The value that rank 0 has, on every rank."""
     if group is None:
         return value
     objects = [value]

@@ -1,12 +1,12 @@
-"""A folder of pictures as batches, and how often a net is right about another: what the ImageNetConfig recipe trains
+"""A folder of images as batches, and how often a net is right about another: what the ImageNet recipe trains
 on.
 
     batches = read_batches("imagenet/train", size=224, batch_size=256, workers=8, seed=0)
     fit(model, batches, loss=..., validation=read_accuracy("imagenet/val", size=224, batch_size=256))
 
-The order follows from seed and epoch, and what is cut out of a picture from seed, epoch and its place in the folder. So
+The order follows from seed and epoch, and what is cut out of an image from seed, epoch and its index in the folder. So
 neither depends on the number of reading processes, and a run goes on in the middle of an epoch to the bit without what
-lies before being read again. Of several ranks each has its share of the pictures, as many batches as the others.
+lies before being read again. Of several ranks each has its share of the images, as many batches as the others.
 
 Batches: uint8 (N, 3, H, W) and labels (N,).
 """
@@ -31,31 +31,31 @@ from deepseek.train.distributed import ranks
 from deepseek.train.loop.precision import Precision
 from deepseek.train.loop.state import unwrap_model
 
-EpochRow = tuple[int, int]  # epoch, place in the folder
+EpochRow = tuple[int, int]  # epoch, index in the folder
 
 
 @dataclass(frozen=True)
 class ImageDataset(Dataset[tuple[Tensor, int]]):
-    """What a reading process has: pictures by epoch and place."""
+    """What a reading process has: images by epoch and index."""
 
     folder: ImageFolder
     reader: ImageReader
     cut: CropConfig | None = None  # None: the middle
     share: float = 0.875  # of the shorter side, in the middle
-    mirror: bool = False  # half of them, by chance
+    mirror: bool = False  # half of them, at random
     seed: int = 0
 
-    def __getitem__(self, at: EpochRow) -> tuple[Tensor, int]:
-        epoch, row = at
+    def __getitem__(self, key: EpochRow) -> tuple[Tensor, int]:
+        epoch, row = key
         random = np.random.default_rng((self.seed % 2**63, epoch, row))
-        turned = self.mirror and random.random() < 0.5
+        is_mirrored = self.mirror and random.random() < 0.5
         choose = center_crop(self.share) if self.cut is None else random_crop(self.cut, random)
         pixels = torch.from_numpy(self.folder.read(row, self.reader, choose))
-        return (pixels.flip(2) if turned else pixels), int(self.folder.labels[row])
+        return (pixels.flip(2) if is_mirrored else pixels), int(self.folder.labels[row])
 
 
 class BatchReader:
-    """Batches of pictures, read here or by processes that stay from one pass to the next."""
+    """Batches of images, read here or by processes that stay from one pass to the next."""
 
     def __init__(self, photos: ImageDataset, workers: int) -> None:
         self.photos, self._plan = photos, list[list[EpochRow]]()
@@ -93,8 +93,8 @@ class ImageBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rank, num_ranks = self.share
         order = np.random.default_rng((self.photos.seed % 2**63, self.epoch)).permutation(len(self.photos.folder))
-        mine = order[rank::num_ranks][: len(self) * self.batch_size].reshape(len(self), self.batch_size)
-        rows = [[(self.epoch, int(row)) for row in batch] for batch in mine[self.at :]]
+        own_rows = order[rank::num_ranks][: len(self) * self.batch_size].reshape(len(self), self.batch_size)
+        rows = [[(self.epoch, int(row)) for row in batch] for batch in own_rows[self.at :]]
         for batch in self._reading.batches(rows):
             self.at += 1
             yield batch
@@ -109,7 +109,7 @@ class ImageBatches:
 
 
 class Accuracy:
-    """A validation of the loop: "loss", "top1" and "top5" over the pictures of a folder, shared out among the ranks."""
+    """A validation of the loop: "loss", "top1" and "top5" over the images of a folder, shared out among the ranks."""
 
     def __init__(self, photos: ImageDataset, batch_size: int, workers: int = 0, precision: str = "fp32") -> None:
         self.photos, self.batch_size, self.precision = photos, batch_size, precision
@@ -119,16 +119,18 @@ class Accuracy:
         net = unwrap_model(model)  # ranks may have other numbers of batches, and what wraps it would exchange
         device = next(net.parameters()).device
         ranks.broadcast_buffers(net.buffers())
-        mine = range(ranks.rank(), len(self.photos.folder), ranks.num_ranks())
-        rows = [[(0, row) for row in mine[at : at + self.batch_size]] for at in range(0, len(mine), self.batch_size)]
+        own_rows = range(ranks.rank(), len(self.photos.folder), ranks.num_ranks())
+        rows = [
+            [(0, row) for row in own_rows[at : at + self.batch_size]] for at in range(0, len(own_rows), self.batch_size)
+        ]
         precision = Precision(self.precision, device)
         sums = torch.zeros(3, dtype=torch.float64)
         for images, labels in self._reading.batches(rows):
             with precision.forward():
                 logits = net(images.to(device, non_blocking=True)).float().cpu()
-            best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+            is_hit = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             loss = functional.cross_entropy(logits, labels, reduction="sum")
-            sums += torch.stack([loss.double(), best[:, 0].sum().double(), best.sum().double()])
+            sums += torch.stack([loss.double(), is_hit[:, 0].sum().double(), is_hit.sum().double()])
         totals = ranks.sum_over_ranks(sums.tolist(), self._group)
         return {
             name: each / len(self.photos.folder) for name, each in zip(("loss", "top1", "top5"), totals, strict=True)
@@ -161,7 +163,7 @@ def read_batches(
 def read_accuracy(
     folder: str, *, size: int = 224, batch_size: int = 64, workers: int = 0, precision: str = "fp32"
 ) -> Accuracy:
-    """The figures of a net on the middle of each picture."""
+    """The figures of a net on the middle of each image."""
     return Accuracy(
         ImageDataset(ImageFolder.open(Path(folder)), ImageReader(size=(size, size))), batch_size, workers, precision
     )

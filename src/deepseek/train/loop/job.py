@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from deepseek.errors import InputError
 from deepseek.files import atomic_file
 from deepseek.results import Result
 from deepseek.train.loop.config import TrainConfig
-from deepseek.train.loop.object_loader import load_object
+from deepseek.train.loop.object_loader import Arguments, load_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +41,7 @@ class ModelSection:
     """Which module is trained."""
 
     build: str  # FILE.py:NAME or MODULE:NAME of a function or class that gives the nn.Module
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Arguments = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class DataSection:
     target: str = "y"  # the array or column that is predicted
     batch_size: int = 64  # rows, at least 1; of files
     shuffle: bool = True  # the training rows of a file, anew each epoch
-    args: Mapping[str, Any] = field(default_factory=dict)  # of the function
-    validation_args: Mapping[str, Any] | None = None  # of the validation's function; the same where there are none
+    args: Arguments = field(default_factory=dict)  # of the function
+    validation_args: Arguments | None = None  # of the validation's function; the same where there are none
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -67,7 +66,7 @@ class OptimizerSection:
     """Which optimizer takes the steps."""
 
     build: str | None = None  # such as "torch.optim:SGD" or "deepseek.optimizers:AdaptiveOptimizer"; AdamW by default
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Arguments = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Job:
     optimizer: OptimizerSection
     train: TrainConfig
     loss: str | None = None  # such as "torch.nn:CrossEntropyLoss"; without one the model returns its loss
-    loss_args: Mapping[str, Any] = field(default_factory=dict)  # of a class
+    loss_args: Arguments = field(default_factory=dict)  # of a class
     mix: MixSection = field(default_factory=MixSection)
     out: str | None = None
     device: str = "cpu"
@@ -157,7 +156,7 @@ def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = Tr
 def launch_job(
     job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
 ) -> TrainReport | None:
-    """`run_job` in processes of this machine, which all go on from the last checkpoint after one of them has died."""
+    """run_job() in processes of this machine, which all go on from the last checkpoint after one of them has died."""
     from deepseek.train.distributed.launch import launch
 
     report: TrainReport | None = launch(

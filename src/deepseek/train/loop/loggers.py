@@ -13,17 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from deepseek.errors import DeepseekError, InputError
 from deepseek.extras import need
+
+#: The fields of TrainConfig by name.
+Settings = Mapping[str, object]
 
 
 @runtime_checkable
 class Sink(Protocol):
     """Called on rank 0 alone."""
 
-    def start(self, config: Mapping[str, Any]) -> None:
+    def start(self, config: Settings) -> None:
         """Once, before the first step, with the configuration."""
         ...
 
@@ -37,7 +40,7 @@ class Sink(Protocol):
 
 
 class SinkGroup:
-    """All that a run writes to. One that fails is told nothing more: no training is lost for a log."""
+    """The sinks of a run. One that fails gets no more figures: no training is lost for a log."""
 
     def __init__(self, sinks: Sequence[Sink], warn: Callable[[str], None]) -> None:
         self._sinks, self._warn = list(sinks), warn
@@ -45,19 +48,19 @@ class SinkGroup:
     def __bool__(self) -> bool:
         return bool(self._sinks)
 
-    def start(self, config: Mapping[str, Any], stack: ExitStack) -> None:
+    def start(self, config: Settings, stack: ExitStack) -> None:
         """Start each, to be closed with `held`. What fails here ends the run before its first step."""
         for sink in list(self._sinks):
-            stack.callback(self._tell, sink, "at the end", sink.close)
+            stack.callback(self._call, sink, "at the end", sink.close)
             sink.start(config)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for sink in list(self._sinks):
-            self._tell(sink, f"from step {step} on", sink.log, step, values)
+            self._call(sink, f"from step {step} on", sink.log, step, values)
 
-    def _tell(self, sink: Sink, when: str, say: Callable[..., None], *what: object) -> None:
+    def _call(self, sink: Sink, when: str, method: Callable[..., None], *arguments: object) -> None:
         try:
-            say(*what)
+            method(*arguments)
         except (OSError, DeepseekError) as error:
             if sink in self._sinks:
                 self._sinks.remove(sink)
@@ -71,7 +74,7 @@ class TensorBoard:
         need("tensorboard", extra="track")
         self._writer = need("torch.utils.tensorboard", extra="train").SummaryWriter(str(folder))
 
-    def start(self, config: Mapping[str, Any]) -> None:
+    def start(self, config: Settings) -> None:
         lines = "\n".join(f"    {key} = {value}" for key, value in config.items())
         self._writer.add_text("config", lines)
 
@@ -90,28 +93,29 @@ class MLflow:
     def __init__(self, experiment: str, *, uri: str | None = None, run_name: str | None = None) -> None:
         mlflow = need("mlflow", extra="track")
         self._entities = need("mlflow.entities", extra="track")
-        self._place, self._is_lost = uri or "its default store", False
-        with self._asked("open"):
+        self._address, self._is_lost = uri or "its default store", False
+        with self._client_errors("open"):
             self._client = mlflow.MlflowClient(tracking_uri=uri)
             known = self._client.get_experiment_by_name(experiment)
             experiment_id = known.experiment_id if known else self._client.create_experiment(experiment)
             self.run_id: str = self._client.create_run(experiment_id, run_name=run_name).info.run_id
 
     @contextmanager
-    def _asked(self, what: str) -> Iterator[None]:
+    def _client_errors(self, what: str) -> Iterator[None]:
+        """An error of MLflow inside, as an InputError that says `what` it does not do."""
         try:
             yield
         except need("mlflow.exceptions", extra="track").MlflowException as error:
             self._is_lost = True
             raise InputError(
-                f"MLflow does not {what} {self._place}: {error}",
+                f"MLflow does not {what} {self._address}: {error}",
                 expected="the address of a tracking server, or a store that MLflow takes",
                 fix="set MLFLOW_TRACKING_URI, such as http://127.0.0.1:5000",
             ) from error
 
-    def start(self, config: Mapping[str, Any]) -> None:
+    def start(self, config: Settings) -> None:
         params = [self._entities.Param(key, str(value)) for key, value in config.items()]
-        with self._asked("write to"):
+        with self._client_errors("write to"):
             self._client.log_batch(self.run_id, params=params)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -119,10 +123,10 @@ class MLflow:
 
         now_ms = int(1e3 * time.time())
         metrics = [self._entities.Metric(name, value, now_ms, step) for name, value in values.items()]
-        with self._asked("write to"):
+        with self._client_errors("write to"):
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def close(self) -> None:
         if not self._is_lost:  # it would be asked for minutes again
-            with self._asked("write to"):
+            with self._client_errors("write to"):
                 self._client.set_terminated(self.run_id)

@@ -75,8 +75,8 @@ def fit(
     >>> result.num_steps, result.losses[1] < result.losses[0]
     (100, True)
     """
-    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = TrainingRun(model, data, config or TrainConfig(), *given)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.begin()
     return _run_loop(run, progress)
 
@@ -102,8 +102,8 @@ def resume(
     whole is passed over and named in the result's warnings. InputError when the checkpoint is of another model,
     configuration or optimizer; IntegrityError when none of them is whole.
     """
-    given = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
-    run = TrainingRun(model, data, config or TrainConfig(), *given)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.resume()
     return _run_loop(run, progress)
 
@@ -180,14 +180,14 @@ def _raise_not_finite(run: TrainingRun, window: list[Any], values: list[Tensor])
             )  # fmt: skip
     last = first + len(window) - 1
     where = f"batch {first}" if first == last else f"batches {first} to {last}"
-    broken = [
+    not_finite = [
         name
         for name, p in run.named_parameters.items()
         if p.grad is not None and not _local_part(p.grad).isfinite().all()
     ]
     raise CheckError(
         f"the gradient of {where} in epoch {run.epoch} is not finite"
-        + (f", first in {broken[0]!r}" if broken else "; what this process holds of it is, its norm is not"),
+        + (f", first in {not_finite[0]!r}" if not_finite else "; what this process holds of it is, its norm is not"),
         expected="finite numbers in the batch and a rate at which training is stable", fix=fix,
     )  # fmt: skip
 

@@ -13,6 +13,8 @@ from typing import Any
 from deepseek.errors import InputError, MissingError
 from deepseek.plugins import did_you_mean
 
+#: Keyword arguments of a function of the user's, as a job's file gives them.
+Arguments = Mapping[str, Any]
 #: What a user's code raises when it is wrong.
 USER_CODE_ERRORS = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
@@ -20,8 +22,11 @@ USER_CODE_ERRORS = (
 )  # fmt: skip
 
 
-def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Mapping[str, Any] | None = None) -> Any:
-    """What `name` stands for, or what calling it with `args` gives. InputError names the key and the line at fault."""
+def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Arguments | None = None) -> Any:
+    """The object that `name` stands for, or with `call` what it returns for `args`.
+
+    InputError names the key, and the line at fault in code that does not run.
+    """
     source, colon, attribute = name.rpartition(":")
     if not colon or not source or not attribute:
         raise InputError(
@@ -30,7 +35,7 @@ def load_object(key: str, name: str, home: Path, *, call: bool = False, args: Ma
         )  # fmt: skip
     module = _load_module(key, source, home)
     if not hasattr(module, attribute):
-        public = [each for each in dir(module) if not each.startswith("_")]
+        public = [entry for entry in dir(module) if not entry.startswith("_")]
         raise MissingError(
             f"{key}: {source} has no {attribute!r}.{did_you_mean(attribute, public)}",
             expected="a function or a class that it defines", fix="check the name",

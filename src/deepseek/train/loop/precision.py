@@ -31,14 +31,17 @@ class Precision:
         self.num_skipped = 0  # in a row
 
     def forward(self) -> AbstractContextManager[object]:
+        """Autocast for a forward pass inside."""
         if self.dtype is None:
             return nullcontext()
         return torch.autocast(self.device_type, dtype=self.dtype)
 
     def backward(self, loss: Tensor) -> None:
+        """Gradients of the loss, scaled for fp16."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the scale out of the gradients, before they are clipped."""
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
 

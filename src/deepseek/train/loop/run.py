@@ -33,7 +33,7 @@ STOP_PERIOD_STEPS = 10  # steps between two looks at whether any rank was told t
 
 
 class TrainingRun(TrainingState):
-    """See the module. `begin` or `go_on`, then `windows` once an epoch, `after_step`, `after_epoch`, `finish`."""
+    """A run that moves forward: begin() or resume(), an epoch of windows(), after_step(), after_epoch(); finish()."""
 
     # ---- the beginning and the end
 
@@ -61,7 +61,7 @@ class TrainingRun(TrainingState):
             restore_run(self, checkpoint)
 
     def enter(self, stack: ExitStack) -> None:
-        """Enter what must be left in any case."""
+        """Start the sinks and the handling of signals; `stack` ends them, the groups and the checkpoints' thread."""
         self.sinks.start(asdict(self.config), stack)
         stack.callback(ranks.destroy_group, self.group)
         if self.checkpoints is not None:
@@ -98,7 +98,7 @@ class TrainingRun(TrainingState):
         return iter(self.data)
 
     def _replay_epoch(self) -> Iterator[Any]:
-        """An iterator that stands where the checkpoint stood."""
+        """The batches of the epoch that a checkpoint lies in, from the first that was not used."""
         assert self.restored_state is not None  # noqa: S101 - see windows()
         saved, self.restored_state = self.restored_state, None
         if saved.data is not None:
@@ -127,6 +127,7 @@ class TrainingRun(TrainingState):
     # ---- one step
 
     def set_rate(self) -> None:
+        """Set the rate of this step, where config.schedule does and no scheduler."""
         if self._is_cosine and self.num_steps is not None:
             set_rates(self.optimizer, self.peak_rates, self.config.rate(self.step, self.num_steps))
 
@@ -198,10 +199,12 @@ class TrainingRun(TrainingState):
     # ---- one epoch
 
     def is_validated(self) -> bool:
+        """Whether this epoch ends with a validation."""
         due = (self.epoch + 1) % self.config.validate_every == 0 or self.epoch + 1 == self.config.epochs
         return self.validation is not None and due
 
     def after_epoch(self, metrics: dict[str, float] | None) -> None:
+        """Record the epoch and its validation, decide whether the run ends early, and write a checkpoint."""
         total, num_batches = ranks.sum_over_ranks((self.loss_sum, float(self.batch)), self.group)
         train_loss = total / num_batches
         self.result.losses.append(train_loss)
@@ -242,7 +245,7 @@ class TrainingRun(TrainingState):
             self.flush()
 
     def flush(self) -> None:
-        """Until it is on the disk."""
+        """Return when the last checkpoint is on the disk."""
         if self.checkpoints is not None:
             self.checkpoints.wait()
 

@@ -18,21 +18,15 @@ from deepseek.train.distributed import ranks
 from deepseek.train.loop import random_state
 from deepseek.train.loop.optimizer import load_named_optimizer_state, named_optimizer_state
 from deepseek.train.loop.state import FitResult, RankState, TrainingState
+from deepseek.train.loop.stream import describe_batch
 
 if TYPE_CHECKING:
     from deepseek.train.checkpoint.checkpoint import Checkpoint, RunMetadata
 
 #: What may be another when a run goes on: it changes how long and how often, not what a step does.
 CHANGEABLE_SETTINGS = (
-    "epochs",
-    "patience",
-    "min_delta",
-    "checkpoint_every",
-    "checkpoint_wait",
-    "keep",
-    "log_every",
-    "allow_unused",
-)
+    "epochs", "patience", "min_delta", "checkpoint_every", "checkpoint_wait", "keep", "log_every", "allow_unused",
+)  # fmt: skip
 _FIX_DIFFERENCE = "give the same, or begin anew in another folder"
 
 
@@ -140,20 +134,20 @@ def _sharded_like(run: TrainingState, name: str) -> Tensor | None:
 def check_metadata(run: TrainingState, checkpoint: Checkpoint) -> None:
     """InputError when the configuration, the optimizer or the data are not those of the run in the folder."""
     folder, saved = checkpoint.path.parent, checkpoint.metadata
-    now = asdict(run.config)
+    settings = asdict(run.config)
     for key, before in saved["config"].items():
-        if key in now and key not in CHANGEABLE_SETTINGS and now[key] != before:
+        if key in settings and key not in CHANGEABLE_SETTINGS and settings[key] != before:
             raise InputError(
-                f"train.{key} is {now[key]}, and the run in {folder} began with {before}",
+                f"train.{key} is {settings[key]}, and the run in {folder} began with {before}",
                 expected=f"another value only for {', '.join(CHANGEABLE_SETTINGS)}", fix=_FIX_DIFFERENCE,
             )  # fmt: skip
-    kind, was = type(run.optimizer).__name__, saved["optimizer"]
-    if kind != was["kind"]:
+    kind, saved_optimizer = type(run.optimizer).__name__, saved["optimizer"]
+    if kind != saved_optimizer["kind"]:
         raise InputError(
-            f"the optimizer is {kind}, and the run in {folder} began with {was['kind']}",
+            f"the optimizer is {kind}, and the run in {folder} began with {saved_optimizer['kind']}",
             expected="the same optimizer", fix=_FIX_DIFFERENCE,
         )  # fmt: skip
-    for index, (new, old) in enumerate(zip(run.settings, was["groups"], strict=False)):
+    for index, (new, old) in enumerate(zip(run.settings, saved_optimizer["groups"], strict=False)):
         changed = [key for key in new if key in old and new[key] != old[key]]
         if changed:
             raise InputError(
@@ -180,21 +174,14 @@ def check_model(now: StateDict, saved: StateDict, path: str) -> None:
     for name in (*saved, *now):
         if name not in now or name not in saved:
             what = f"has {name!r}, and this model has not" if name in saved else f"lacks {name!r} of this model"
-        elif (
-            isinstance(now[name], Tensor)
-            and isinstance(saved[name], Tensor)
-            and _describe_tensor(now[name]) != _describe_tensor(saved[name])
-        ):
-            what = f"has {name!r} as {_describe_tensor(saved[name])}, and this model as {_describe_tensor(now[name])}"
+        elif isinstance(now[name], Tensor) and isinstance(saved[name], Tensor):
+            stored, expected = describe_batch(saved[name]), describe_batch(now[name])
+            if stored == expected:
+                continue
+            what = f"has {name!r} as {stored}, and this model as {expected}"
         else:
             continue
         raise InputError(
             f"the checkpoint {path} is of another model: it {what}", expected="a checkpoint of this model",
             fix="build the model as it was, or begin anew in another folder",
         )  # fmt: skip
-
-
-def _describe_tensor(value: object) -> str:
-    if not isinstance(value, Tensor):
-        return "no tensor"
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"

@@ -49,18 +49,18 @@ class RankState:
     data: StateDict | None  # the place in the data, where the data keeps it itself
 
     def to_dict(self) -> StateDict:
-        """As it is written. The keys are those of the files."""
+        """The state as checkpoints hold it."""
         return {"total": self.loss_sum, "start": self.epoch_start or {}, "here": self.now, "data": self.data}
 
     @classmethod
     def from_dict(cls, saved: StateDict) -> RankState:
-        """What to_dict() gave."""
+        """The state that to_dict() gave."""
         return cls(saved["total"], saved["start"] or None, saved["here"], saved["data"])
 
 
 @dataclass
 class FitResult:
-    """What happened."""
+    """How a training went."""
 
     losses: list[float] = field(default_factory=list)  # the mean training loss of each epoch
     num_steps: int = 0
@@ -159,6 +159,7 @@ class TrainingState:
             )  # fmt: skip
 
     def warn(self, message: str) -> None:
+        """Keep a warning for the result, and raise it on the first rank."""
         self.result.warnings.append(message)
         if self.is_first:
             warnings.warn(message, stacklevel=4)

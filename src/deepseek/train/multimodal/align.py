@@ -54,9 +54,9 @@ class AlignConfig:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Of the rows that have both values: is one of those that belong to it among the first k?"""
+    """How often a value is found by its partner: whether a match is among the k most similar candidates (recall@k)."""
 
-    num_rows: int
+    num_rows: int  # with both values
     recall: dict[str, dict[int, float]]  # by direction ("report -> ct"), by k
     chance: dict[str, dict[int, float]]  # the same, if the order were drawn
     ranks: dict[str, NDArray[np.int64]]  # (N,) or (G,) by direction: where the first that belongs stands, from 0
@@ -111,7 +111,7 @@ def prealign(
             _PairSimilarity(aligner),
             pairs,
             train,
-            loss=lambda found, same: contrastive_loss(found[0], found[1], same),
+            loss=lambda output, same: contrastive_loss(output[0], output[1], same),
             progress=False,
         )
     return aligner.eval()
@@ -130,22 +130,24 @@ class _PairSimilarity(nn.Module):
 
 
 def text_media_pairs(preparer: SamplePreparer) -> list[ColumnPair]:
-    """Each column of texts with each of pictures, sounds and films."""
+    """The pairs to align: each column of texts with each column of images, audio and video."""
     texts = [column.name for column in preparer.media if column.kind == "text"]
     others = [column.name for column in preparer.media if column.kind in ("image", "audio", "video")]
     return [(text, other) for text in texts for other in others]
 
 
 def rows_with_both(arrays: Arrays, pair: ColumnPair, rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Those of the rows that have a value of each of the pair."""
+    """The rows, out of `rows`, that have a value of both columns of the pair."""
     is_present = np.all([np.asarray(arrays[name + PRESENT_SUFFIX][rows]) for name in pair], axis=0)
     both: NDArray[np.int64] = np.asarray(rows)[is_present]
     return both
 
 
 def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Sequence[int] = (1, 5, 10)) -> Retrieval:
-    """Distinct values of one against distinct values of the other, of the rows that have both. InputError where there
-    are none."""
+    """Recall of the distinct values of one column among those of the other, over the rows that have both.
+
+    InputError where no row has.
+    """
     rows = rows_with_both(arrays, aligner.pair, rows)
     if not len(rows):
         raise InputError("no row has both values", expected="rows with a pair", fix="give such rows")
@@ -155,27 +157,27 @@ def retrieval(aligner: Aligner, arrays: Arrays, rows: NDArray[Any], *, ks: Seque
     ranks = {name: _first_match_ranks(*each) for name, each in directions.items()}
     return Retrieval(
         len(rows),
-        {name: {k: float((rank < k).mean()) for k in ks} for name, rank in ranks.items()},
-        {name: {k: _chance_recall(right, k) for k in ks} for name, (_, right) in directions.items()},
+        {name: {k: float((match_rank < k).mean()) for k in ks} for name, match_rank in ranks.items()},
+        {name: {k: _chance_recall(matches, k) for k in ks} for name, (_, matches) in directions.items()},
         ranks,
     )
 
 
 def similarity_matrix(aligner: Aligner, arrays: Arrays, rows: NDArray[Any]) -> tuple[Float64, NDArray[np.bool_]]:
-    """(G, G') fits of the distinct values of both, and which of them stand in one row."""
-    sides, numbers = [], []
+    """Similarities (G, G') of the distinct values of both columns, and a mask (G, G') of those that share a row."""
+    encoded_sides, ids_by_side = [], []
     for name in aligner.pair:
-        number = _value_ids(arrays[name], rows)
-        firsts = rows[np.unique(number, return_index=True)[1]]
-        sides.append(_encode_rows(aligner, name, arrays[name], firsts))
-        numbers.append(number)
+        value_ids = _value_ids(arrays[name], rows)
+        first_rows = rows[np.unique(value_ids, return_index=True)[1]]
+        encoded_sides.append(_encode_rows(aligner, name, arrays[name], first_rows))
+        ids_by_side.append(value_ids)
     with torch.inference_mode():
         parts = [
-            match_scores(AlignedTokens(*(part[at : at + 1] for part in sides[0])), sides[1])
-            for at in range(len(sides[0][0]))
+            match_scores(AlignedTokens(*(part[at : at + 1] for part in encoded_sides[0])), encoded_sides[1])
+            for at in range(len(encoded_sides[0][0]))
         ]
-    belongs = np.zeros((int(numbers[0].max()) + 1, int(numbers[1].max()) + 1), bool)
-    belongs[numbers[0], numbers[1]] = True
+    belongs = np.zeros((int(ids_by_side[0].max()) + 1, int(ids_by_side[1].max()) + 1), bool)
+    belongs[ids_by_side[0], ids_by_side[1]] = True
     return torch.cat(parts).double().numpy(), belongs
 
 
@@ -190,28 +192,31 @@ def _encode_rows(aligner: Aligner, name: str, array: NDArray[Any], rows: NDArray
 
 
 def _value_ids(array: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Equal values, equal numbers (N,), in the order in which they first stand."""
+    """A number for each row's value (N,): equal values have equal numbers, counted in the order of first appearance."""
     seen: dict[bytes, int] = {}
     return np.array([seen.setdefault(np.asarray(array[row]).tobytes(), len(seen)) for row in rows], np.int64)
 
 
 def _same_value_mask(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N, N) rows with the same value of either."""
+    """Which rows have the same value of either column: (N,) numbers of values to a mask (N, N)."""
     mask: NDArray[np.bool_] = (one[:, None] == one) | (other[:, None] == other)
     return mask
 
 
 def _first_match_ranks(fits: Float64, belongs: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(G,) how many of the others fit at least as well as the best that belongs: a tie is no hit."""
+    """The rank of the best match of each value (G,), from 0: how many others are at least as similar."""
     best = np.where(belongs, fits, -np.inf).max(1, keepdims=True)
     match_ranks: NDArray[np.int64] = ((fits >= best) & ~belongs).sum(1)
     return match_ranks
 
 
 def _chance_recall(belongs: NDArray[np.bool_], k: int) -> float:
-    """Mean chance that one of those that belong is among k drawn."""
-    num = belongs.shape[1]
-    if k >= num:
+    """Recall@k of candidates in a random order: the mean probability that a match is among k drawn."""
+    num_candidates = belongs.shape[1]
+    if k >= num_candidates:
         return 1.0
-    missed = [np.prod([(num - right - drawn) / (num - drawn) for drawn in range(k)]) for right in belongs.sum(1)]
-    return float(1 - np.mean(np.maximum(missed, 0)))
+    miss_probabilities = [
+        np.prod([(num_candidates - num_matches - drawn) / (num_candidates - drawn) for drawn in range(k)])
+        for num_matches in belongs.sum(1)
+    ]
+    return float(1 - np.mean(np.maximum(miss_probabilities, 0)))

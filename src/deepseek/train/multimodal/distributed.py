@@ -1,15 +1,15 @@
-"""A fused net trained by several ranks as one process would: the same statistics, the same order of messages.
+"""A multimodal net trained by several ranks as one process would: the same statistics, the same order of messages.
 
     with spread(net, shards=1) as model:         # data parallel; shards=4: FSDP2, each copy of the net on 4 ranks
         fit(model, ...)
         state = collected(net)                   # of an ordinary net again, whole on every rank
 
 A batch norm that saw a rank's own rows alone would make another net of the same global batch, and a rank of which no
-row has a picture would have nothing to normalise. So norms add up their sums over the ranks, counting the rows that
+row has an image would have nothing to normalize. So norms add up their sums over the ranks, counting the rows that
 have a value; and a rank without one encodes a stand-in that counts nowhere, because the others wait for its part of
 each message, forward and backward. Which way a modality is encoded follows from its count over all ranks.
 
-Price: two small messages for each norm and pass. Source: synchronised batch normalisation, as torch's SyncBatchNorm has
+Price: two small messages for each norm and pass. Source: synchronized batch normalization, as torch's SyncBatchNorm has
 it for GPUs; that one has no CPU kernel and no row that does not count.
 """
 
@@ -32,7 +32,7 @@ from deepseek.train.distributed.shard import make_mesh, shard
 
 
 class SharedNorm(nn.modules.batchnorm._BatchNorm):
-    """(N, C, ...) -> the same, normalised by mean and variance over the rows of all ranks."""
+    """(N, C, ...) -> the same, normalized by mean and variance over the rows of all ranks."""
 
     group: Any = None
     is_absent = False  # this rank's rows are stand-ins
@@ -48,21 +48,22 @@ class SharedNorm(nn.modules.batchnorm._BatchNorm):
         shape = [1, -1, *[1] * (x.dim() - 2)]
         wide = x.float()
         count = wide.new_tensor([0 if self.is_absent else x.numel() // x.shape[1]])
-        sums = torch.cat([self._counted(wide.sum(dims)), count])
+        sums = torch.cat([self._zero_if_absent(wide.sum(dims)), count])
         sums = _AllReduceSum.apply(sums, self.group)  # type: ignore[no-untyped-call]
         mean, num = sums[:-1] / sums[-1], sums[-1].detach()
         centred = wide - mean.view(shape)
-        squares = _AllReduceSum.apply(self._counted(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
+        squares = _AllReduceSum.apply(self._zero_if_absent(centred.square().sum(dims)), self.group)  # type: ignore[no-untyped-call]
         variance = squares / num
-        self._remember(mean.detach(), variance.detach() * num / (num - 1))
+        self._update_running_statistics(mean.detach(), variance.detach() * num / (num - 1))
         y: Tensor = centred * torch.rsqrt(variance + self.eps).view(shape)
         y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
 
-    def _counted(self, sums: Tensor) -> Tensor:
+    def _zero_if_absent(self, sums: Tensor) -> Tensor:
+        """The sums of this rank's rows; 0 where these are stand-ins."""
         return 0 * sums if self.is_absent else sums
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -95,18 +96,22 @@ class RankTotals:
         self.group, self.device = group, device
 
     def totals(self, counts: list[int]) -> list[int]:
+        """Each count added up over all ranks."""
         added = torch.tensor(counts, device=self.device)
         dist.all_reduce(added, group=self.group)
         return [int(each) for each in added.tolist()]
 
     def stand_in(self, encoder: nn.Module, values: Tensor) -> Tensor:
+        """Zeros in the shape of the encoder's output, with gradients of zero: for a rank without a row that counts."""
         norms = [part for part in encoder.modules() if isinstance(part, SharedNorm)]
         for norm in norms:
             norm.is_absent = True
-        some: Tensor = encoder(values[:1])
+        encoded: Tensor = encoder(values[:1])
         for norm in norms:
             norm.is_absent = False
-        return some.new_zeros(len(values), *some.shape[1:]) + 0 * some.sum()  # the backward pass goes through it
+        return (
+            encoded.new_zeros(len(values), *encoded.shape[1:]) + 0 * encoded.sum()
+        )  # the backward pass goes through it
 
 
 @contextmanager

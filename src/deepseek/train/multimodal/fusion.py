@@ -6,7 +6,7 @@
 
 Batches are cut from arrays that may lie on disk (data/samples/decode.py), in an order that a generator draws, so the
 loop's own
-checkpoints resume in the middle of an epoch to the bit. Validation is the loss of the fused answer. What is too large
+checkpoints resume in the middle of an epoch to the bit. Validation is the loss of the joint answer. What is too large
 to be decoded whole is streamed (ShardSamples, data/stream/stream.py), and given to fit() itself.
 
 Under torchrun or train.launch it is the same call in each rank: a step has the rows that it has in one process, each
@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ from deepseek.nn.fusion import (
 from deepseek.nn.multimodal import NetShape, as_tensors, multimodal_net
 from deepseek.nn.pretrained import PretrainedEncoders, ProjectedEncoder, cache_outputs
 from deepseek.optimizers import AdaptiveOptimizer
+from deepseek.train.checkpoint.state_tree import StateDict
 from deepseek.train.distributed import ranks
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import FitResult, fit, resume
@@ -61,7 +63,7 @@ BATCH_ROWS = 256  # rows that are answered at a time
 
 @dataclass(frozen=True, slots=True)
 class MultimodalConfig:
-    """How a fused net is trained."""
+    """How a multimodal net is trained."""
 
     epochs: int = 30  # at least 1
     optimizer: Literal["adamw", "adaptive"] = "adamw"  # adaptive: where the answer turns on several at once
@@ -69,15 +71,17 @@ class MultimodalConfig:
     weight_decay: float = 0.02  # of AdamW
     batch_size: int = 64  # rows of a step, of all ranks together; at least 2: norms need company
     alone: float = 0.3  # weight of the loss of each modality by itself, at least 0
-    weigh: bool = True  # fit on the held rows how loud each modality speaks (train/multimodal/unimodal_logits.py)
+    weigh: bool = (
+        True  # fit on the held-out rows a slope for the logits of each modality (train/multimodal/unimodal_logits.py)
+    )
     patience: int = 0  # validations without a better loss before the end; 0: all epochs, last weights
-    prealign_epochs: int = 0  # over rows that have a text and a picture, sound or film, before all else; 0: none
+    prealign_epochs: int = 0  # over rows that have a text and an image, audio or video, before all else; 0: none
     tower_lr: float = 0.2  # of `lr`, for encoders that were trained elsewhere and go on learning, above 0
     precision: str = "fp32"  # as TrainConfig has it
     shards: int = 1  # ranks that hold one copy of the net (FSDP2), a divisor of all; 1: data parallel
     device: str = "cpu"  # or cuda, or auto: the rank's GPU where there is one
     fusion: MultimodalShape = field(default_factory=MultimodalShape)
-    move: MoveShape = field(default_factory=MoveShape)  # of pictures, in training alone
+    move: MoveShape = field(default_factory=MoveShape)  # of images, in training alone
 
     def __post_init__(self) -> None:
         for name, good, expected in (
@@ -90,7 +94,7 @@ class MultimodalConfig:
                 raise InputError(f"fusion.{name} is {getattr(self, name)}", expected=expected, fix="give such a value")
 
     def train(self, seed: int) -> TrainConfig:
-        """As fit() takes it."""
+        """The configuration of fit() for this training."""
         return TrainConfig(
             epochs=self.epochs, lr=self.lr, weight_decay=self.weight_decay, seed=seed, patience=self.patience,
             precision=self.precision, schedule="cosine" if self.optimizer == "adamw" else "constant",  # type: ignore[arg-type]
@@ -99,7 +103,7 @@ class MultimodalConfig:
 
 @dataclass(frozen=True)
 class MultimodalFit:
-    """What came of it."""
+    """A trained net and how its training went."""
 
     net: MultimodalNet  # in eval mode, on the CPU; whole on every rank
     shape: NetShape
@@ -152,12 +156,15 @@ class ShardSamples:
             yield as_tensors(batch.arrays), torch.from_numpy(batch.labels)
 
     def set_epoch(self, epoch: int) -> None:
+        """Begin the pass of that number: it sets the order."""
         self.stream.set_epoch(epoch)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
+        """The place in the stream, for a checkpoint of the loop."""
         return self.stream.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
+        """Go on from a place that state_dict() gave."""
         self.stream.load_state_dict(state)
 
 
@@ -185,8 +192,8 @@ def fit_multimodal(
 ) -> MultimodalFit:
     """Train on `rows`, validate on `held`. `towers`: encoders that were trained elsewhere, by column.
 
-    labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardised by who calls.
-    checkpoints: a folder; training goes on there where it holds some. validated: told the epoch and the loss.
+    labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardized by who calls.
+    checkpoints: a folder; training goes on there where it holds some. validated: called with the epoch and the loss.
     """
     config = config or MultimodalConfig()
     torch.manual_seed(seed)
@@ -237,15 +244,22 @@ def train_net(
             multimodal_loss(output, truth, alone=config.alone) if is_class else _value_loss(output, truth, config.alone)
         )
 
-    options: dict[str, Any] = {"loss": loss, "progress": False}
     plain, group = copy.deepcopy(net) if share[1] > 1 else net, ranks.cpu_group()
+    validation = None
     if held is not None and len(held):
-        options["validation"] = HeldOutLoss(arrays, labels, held, group, share, config.epochs, validated)
-    if checkpoints is not None:  # begins anew where the folder holds nothing
-        options["checkpoints"] = checkpoints
-    train: Callable[..., FitResult] = fit if checkpoints is None else resume
+        validation = HeldOutLoss(arrays, labels, held, group, share, config.epochs, validated)
+    # resume() begins anew where the folder holds nothing
+    train: Callable[..., FitResult] = fit if checkpoints is None else partial(resume, checkpoints=checkpoints)
     with distribute_net(net.to(find_device(config.device)), config.shards) as model:
-        result = train(model, stream, config.train(seed), optimizer=_optimizer(net, config), **options)
+        result = train(
+            model,
+            stream,
+            config.train(seed),
+            loss=loss,
+            optimizer=_optimizer(net, config),
+            validation=validation,
+            progress=False,
+        )
         if plain is not net:
             plain.load_state_dict(full_state_dict(net))
     ranks.destroy_group(group)
@@ -272,7 +286,7 @@ def _check_rows(num_rows: int, config: MultimodalConfig, num_ranks: int) -> None
 
 @dataclass
 class HeldOutLoss:
-    """The loss of the fused answer over the held rows of all ranks: what a validation of `fit` is.
+    """The loss of the joint answer over the held-out rows of all ranks, as a validation of fit().
 
     Each rank calls the net as often as the others, with a row that does not count where its own have ended: the parts
     of a sharded net are gathered in each call."""
@@ -283,7 +297,7 @@ class HeldOutLoss:
     group: Any
     share: tuple[int, int]
     num_epochs: int
-    validated: Callable[[int, float], None] | None  # told on the first rank
+    validated: Callable[[int, float], None] | None  # called on the first rank
     num_calls: int = 0
 
     def __call__(self, module: nn.Module) -> float:
@@ -305,7 +319,7 @@ class HeldOutLoss:
 
 
 def _optimizer(net: MultimodalNet, config: MultimodalConfig) -> torch.optim.Optimizer:
-    """As the config asks; by AdamW what a trained tower knows is changed at a lower rate."""
+    """The optimizer that the config names. AdamW changes pretrained encoders at a lower rate than the rest."""
     if config.optimizer == "adaptive":
         return AdaptiveOptimizer([p for p in net.parameters() if p.requires_grad])
     slow = {
@@ -319,19 +333,19 @@ def _optimizer(net: MultimodalNet, config: MultimodalConfig) -> torch.optim.Opti
 
 
 def predict_margins(net: MultimodalNet, arrays: Arrays, rows: NDArray[Any], *, mirror: Sequence[str] = ()) -> Float32:
-    """Fused logits or values (N, K) of the rows. `mirror`: pictures whose mirrored twins are answered too; the mean is
-    given."""
+    """Joint logits or values (N, K) of the rows. `mirror`: columns of images whose mirrored
+    twins are read too; the result is the mean of both."""
     net.eval()
-    found = []
+    batches = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH_ROWS):
-            values, there = make_batch(arrays, rows[start : start + BATCH_ROWS])
-            logits = net(values, there).logits
+            values, present = make_batch(arrays, rows[start : start + BATCH_ROWS])
+            logits = net(values, present).logits
             if mirror:
-                turned = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
-                logits = (logits + net(turned, there).logits) / 2
-            found.append(logits.numpy())
-    return np.concatenate(found).astype(np.float32)
+                flipped = {name: value.flip(-1) if name in mirror else value for name, value in values.items()}
+                logits = (logits + net(flipped, present).logits) / 2
+            batches.append(logits.numpy())
+    return np.concatenate(batches).astype(np.float32)
 
 
 def _fused_loss(output: MultimodalOutput, truth: Tensor) -> Tensor:
@@ -341,7 +355,7 @@ def _fused_loss(output: MultimodalOutput, truth: Tensor) -> Tensor:
 
 
 def _value_loss(output: MultimodalOutput, truth: Tensor, alone: float) -> Tensor:
-    """Squared error of the fused value, and of what each modality says alone (its voice, from 0)."""
+    """Squared error of the joint value, plus `alone` times that of the value of each modality by itself."""
 
     def loss(truth: Tensor) -> Tensor:
         unimodal_errors = (output.voices[..., 0] - truth[:, None]) ** 2

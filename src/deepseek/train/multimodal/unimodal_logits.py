@@ -1,6 +1,6 @@
-"""How loud each modality speaks in a trained MultimodalNet: a slope for each voice, fitted on held rows.
+"""A slope for the logits of each modality in a trained MultimodalNet, fitted on held-out rows.
 
-    slopes = fit_logit_slopes(net, batches)              # of held rows; (M + 1,), the last of what is added to the
+    slopes = fit_logit_slopes(net, batches)              # of held-out rows; (M + 1,), the last of what is added to the
     voices
 
     logits = sum of slope_m * voice_m + slope_rest * (what queries and products add)
@@ -26,7 +26,7 @@ from torch.nn import functional
 from deepseek.nn.fusion import MultimodalNet
 from deepseek.train.tabular.calibrate import PRIOR_ROWS
 
-MIN_ROWS = 2 * PRIOR_ROWS  # with fewer held rows the slopes stay 1
+MIN_ROWS = 2 * PRIOR_ROWS  # with fewer held-out rows the slopes stay 1
 
 
 def fit_logit_slopes(net: MultimodalNet, batches: Iterable[tuple[Any, Tensor]]) -> Tensor:
@@ -52,23 +52,26 @@ def _choose_slopes(parts: Tensor, labels: Tensor) -> Tensor:
     num_parts = parts.shape[1]
     if len(labels) < MIN_ROWS:
         return torch.ones(num_parts, dtype=torch.float64)
-    first = torch.arange(len(labels)) % 2 == 0
-    ways = [(fits, last) for fits in (False, True) for last in (num_parts, num_parts - 1)]  # of equal ones the first
+    first_half = torch.arange(len(labels)) % 2 == 0
+    choices = [(fits, last) for fits in (False, True) for last in (num_parts, num_parts - 1)]  # of equal ones the first
 
-    def slopes(way: tuple[bool, int], rows: Tensor) -> Tensor:
-        fits, last = way
-        some = _fit_slopes(parts[rows, :last], labels[rows]) if fits else torch.ones(last, dtype=torch.float64)
-        return functional.pad(some, (0, num_parts - last))
+    def slopes(choice: tuple[bool, int], rows: Tensor) -> Tensor:
+        fits, last = choice
+        fitted = _fit_slopes(parts[rows, :last], labels[rows]) if fits else torch.ones(last, dtype=torch.float64)
+        return functional.pad(fitted, (0, num_parts - last))
 
-    def lost(way: tuple[bool, int]) -> float:
-        halves = ((first, ~first), (~first, first))
-        return sum(float(_loss(parts[held], labels[held], slopes(way, rows)) * held.sum()) for rows, held in halves)
+    def cross_loss(choice: tuple[bool, int]) -> float:
+        halves = ((first_half, ~first_half), (~first_half, first_half))
+        return sum(
+            float(_loss(parts[held_out], labels[held_out], slopes(choice, rows)) * held_out.sum())
+            for rows, held_out in halves
+        )
 
-    return slopes(min(ways, key=lost), first | ~first)
+    return slopes(min(choices, key=cross_loss), first_half | ~first_half)
 
 
 def _fit_slopes(parts: Tensor, labels: Tensor) -> Tensor:
-    """Of least loss. Logs of slopes have a normal prior that weighs as much as PRIOR_ROWS rows, as in calibrate.py."""
+    """Slopes (M,) of least loss, with a normal prior on their logarithms as heavy as PRIOR_ROWS rows (calibrate.py)."""
     logs = torch.zeros(parts.shape[1], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -83,7 +86,7 @@ def _fit_slopes(parts: Tensor, labels: Tensor) -> Tensor:
 
 
 def _loss(parts: Tensor, labels: Tensor, slopes: Tensor) -> Tensor:
-    """Cross entropy, or squared error of a value."""
+    """The loss of logits in parts (N, M, K) under slopes (M,): cross entropy, or the squared error of values."""
     logits = torch.einsum("nmk,m->nk", parts, slopes)
     if labels.is_floating_point():
         return functional.mse_loss(logits[:, 0], labels.double())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
+from deepseek.train.loop.stream import describe_batch
 from deepseek.train.pipeline.split import Blocks, Loss, Value, eval_mode, run_block, value_tensors
 
 
@@ -38,15 +39,18 @@ def first_rows(example: tuple[Value, Tensor], micro_batches: int, count: int) ->
 
 
 def check_blocks(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
-    """The blocks one after the other compute what the model does."""
+    """InputError unless the blocks one after the other compute what the model does on `inputs`."""
     with eval_mode(block for _, block in blocks), torch.no_grad():
         value = inputs
         for name, block in blocks:
             value = run_block(name, block, value)
-        whole = model(inputs)
-    ours, theirs = value_tensors(value, "the blocks' output"), value_tensors(whole, "the model's output")
-    pairs = zip(ours, theirs, strict=False)
-    if len(ours) != len(theirs) or not all(
+        model_output = model(inputs)
+    block_outputs, model_outputs = (
+        value_tensors(value, "the blocks' output"),
+        value_tensors(model_output, "the model's output"),
+    )
+    pairs = zip(block_outputs, model_outputs, strict=False)
+    if len(block_outputs) != len(model_outputs) or not all(
         one.shape == two.shape and torch.allclose(one, two, rtol=1e-4, atol=1e-5, equal_nan=True) for one, two in pairs
     ):
         raise InputError(
@@ -57,7 +61,7 @@ def check_blocks(model: nn.Module, blocks: Blocks, inputs: Value) -> None:
 
 
 def check_mean_loss(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -> None:
-    """The loss of two micro-batches together is the mean of their losses."""
+    """InputError unless the loss of two micro-batches together is the mean of their losses."""
     inputs, targets = example
     with eval_mode(block for _, block in blocks), torch.no_grad():
         output = inputs
@@ -82,8 +86,10 @@ def check_mean_loss(blocks: Blocks, example: tuple[Value, Tensor], loss: Loss) -
 
 
 def _evaluate_loss(loss: Loss, output: Value, targets: Tensor) -> Tensor:
-    """Other processes wait for what this one finds: whatever a loss does on a wrong batch must become words."""
-    shapes = f"outputs of {_describe_shapes(output)} and targets of {_describe_shapes(targets)}"
+    """The loss of one batch. InputError for whatever it does on a batch that it does not fit: other processes wait for
+    what this one says."""
+    outputs = " and ".join(map(describe_batch, value_tensors(output, "the output")))
+    shapes = f"outputs of {outputs} and targets of {describe_batch(targets)}"
     try:
         value = loss(output, targets)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -99,13 +105,8 @@ def _evaluate_loss(loss: Loss, output: Value, targets: Tensor) -> Tensor:
     return value
 
 
-def _describe_shapes(value: Value) -> str:
-    return " and ".join(
-        f"{str(part.dtype).removeprefix('torch.')} {list(part.shape)}" for part in value_tensors(value, "the output")
-    )
-
-
 def check_shared_parameters(blocks: Blocks, ends: Sequence[int]) -> None:
+    """InputError where blocks of two stages have one parameter. `ends`: where each stage ends (exclusive)."""
     stage_of = {index: sum(index >= end for end in ends) for index in range(len(blocks))}
     seen: dict[int, tuple[int, str]] = {}
     for index, (name, block) in enumerate(blocks):

@@ -17,7 +17,7 @@ LINK_BYTES = 1 << 20
 
 
 def measure_link(group: dist.ProcessGroup | None, device: torch.device, *, num_runs: int = 3) -> Link:
-    """The slowest link between neighbours: half a round trip of one byte, and of a mebibyte."""
+    """The slowest link between neighbors: half a round trip of one byte, and of a mebibyte."""
     rank, world = dist.get_rank(group), dist.get_world_size(group)
     times_s = []
     for size in (1, LINK_BYTES):

@@ -59,7 +59,7 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Link:
-    """The slowest link between neighbours."""
+    """The slowest link between neighbors."""
 
     latency_s: float = 0.0
     byte_s: float = 0.0  # seconds per byte
@@ -118,12 +118,12 @@ def check_schedule(schedule: str, *, world: int, stages: int, micro_batches: int
             fix=f"give stages={lower}, or start a number of processes that divides {stages}",
         )
     if schedule != "auto":
-        refused = schedule_problem(schedule, world=world, stages=stages, micro_batches=micro_batches)
-        if refused:
+        problem = schedule_problem(schedule, world=world, stages=stages, micro_batches=micro_batches)
+        if problem:
             raise InputError(
                 f"{schedule} cannot run {stages} stages and {micro_batches} micro-batches on {world} processes",
-                expected=refused[0],
-                fix=refused[1],
+                expected=problem[0],
+                fix=problem[1],
             )
 
 
@@ -159,11 +159,11 @@ def operation_order(
     torch_schedule = build_schedule(schedule, stages_of_rank_0, micro_batches, loss=None)
     operations: dict[int, list[tuple[int, str, int]]] = {}
     for rank, actions in torch_schedule.pipeline_order.items():
-        done = [action for action in actions if action is not None]
-        flat = [part for action in done for part in (action.sub_actions or (action,))]
+        performed = [action for action in actions if action is not None]
+        computations = [part for action in performed for part in (action.sub_actions or (action,))]
         operations[rank] = [
             (part.stage_index, part.computation_type.value, part.microbatch_index)
-            for part in flat
+            for part in computations
             if part.computation_type.value in "FBIW"
         ]
     return operations
@@ -256,22 +256,24 @@ def choose_schedule(
     names = (
         [name for name in SCHEDULES if schedule_problem(name, **sizes) is None] if schedule == "auto" else [schedule]
     )
-    every = [forecast_step(name, costs, world=world, micro_batches=micro_batches, link=link) for name in names]
-    every = [each for each in every if math.isfinite(each.step_s)]
-    if not every:
-        lost = [index for index, cost in enumerate(costs) if math.isinf(cost.input_s)]
+    forecasts = [forecast_step(name, costs, world=world, micro_batches=micro_batches, link=link) for name in names]
+    forecasts = [candidate for candidate in forecasts if math.isfinite(candidate.step_s)]
+    if not forecasts:
+        lossy = [index for index, cost in enumerate(costs) if math.isinf(cost.input_s)]
         raise InputError(
-            f"{schedule} would lose gradients of stage {lost[0]}, as some of its output does not depend on its input",
+            f"{schedule} would lose gradients of stage {lossy[0]}, as some of its output does not depend on its input",
             expected="blocks whose outputs all lead back to an input that needs a gradient",
             fix="take another schedule, such as '1f1b' or 'interleaved'",
         )
     if schedule != "auto":
-        return every[0], f"{every[0]} of activations; asked for"
-    fastest = min(each.step_s for each in every)
-    close = [each for each in every if each.step_s <= fastest * (1 + TIE_SHARE)]
-    taken = min(close, key=lambda each: each.peak_bytes)
-    others = "; ".join(str(each) for each in every if each is not taken) or "nothing else can run so"
+        return forecasts[0], f"{forecasts[0]} of activations; asked for"
+    fastest = min(candidate.step_s for candidate in forecasts)
+    near_fastest = [candidate for candidate in forecasts if candidate.step_s <= fastest * (1 + TIE_SHARE)]
+    chosen = min(near_fastest, key=lambda candidate: candidate.peak_bytes)
+    others = (
+        "; ".join(str(candidate) for candidate in forecasts if candidate is not chosen) or "nothing else can run so"
+    )
     return (
-        taken,
-        f"{taken} of activations; of those within {TIE_SHARE:.0%} of the fastest it keeps the least. Others: {others}",
+        chosen,
+        f"{chosen} of activations; of those within {TIE_SHARE:.0%} of the fastest it keeps the least. Others: {others}",
     )

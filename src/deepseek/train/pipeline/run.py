@@ -139,11 +139,11 @@ def parallelize(
         glued = [index for index, cost in enumerate(costs) if cost.writes_input]
         ends = balance_stages([cost.total_s for cost in costs], stages, glued=glued)
         check_shared_parameters(named, ends)
-        summed = _stage_costs(costs, ends)
-        taken, why = choose_schedule(schedule, summed, world=world, micro_batches=micro_batches, link=link)
+        stage_costs = _stage_costs(costs, ends)
+        chosen, why = choose_schedule(schedule, stage_costs, world=world, micro_batches=micro_batches, link=link)
         names = [name for name, _ in named]
         cut_names = tuple(tuple(names[start:end]) for start, end in zip([0, *ends[:-1]], ends, strict=True))
-        return asdict(Plan(taken.schedule, why, cut_names, tuple(costs), taken, link))
+        return asdict(Plan(chosen.schedule, why, cut_names, tuple(costs), chosen, link))
 
     document = broadcast_json(plan_on_rank_0 if rank == 0 else None, group, torch.device(device))
     plan = build_dataclass(Plan, document)

@@ -74,15 +74,15 @@ def named_blocks(model: nn.Module, names: str | Sequence[str] = ()) -> list[tupl
     >>> [name for name, _ in named_blocks(nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 2))))]
     ['0', '1.0', '1.1']
     """
-    chosen = [names] if isinstance(names, str) else list(names)
-    if not chosen and not _runs_in_order(model):
+    block_names = [names] if isinstance(names, str) else list(names)
+    if not block_names and not _runs_in_order(model):
         raise InputError(
             f"{type(model).__name__} is not an nn.Sequential, so the order of its blocks is not known",
             expected="the attributes in the order in which forward calls them",
             fix=f"give blocks=(...), out of {', '.join(name for name, _ in model.named_children()) or 'none here'}",
         )
     blocks = []
-    for name in chosen or list(model._modules):
+    for name in block_names or list(model._modules):
         try:
             blocks += list(_flatten_blocks(name, model.get_submodule(name)))
         except AttributeError:
@@ -91,11 +91,11 @@ def named_blocks(model: nn.Module, names: str | Sequence[str] = ()) -> list[tupl
                 expected=f"one of {', '.join(part for part, _ in model.named_children())}",
                 fix="give blocks=(...) the names that the model has",
             ) from None
-    owned = {f"{name}.{key}" for name, block in blocks for key in block.state_dict()}
-    left = [key for key in model.state_dict() if key not in owned]
-    if left:
+    covered = {f"{name}.{key}" for name, block in blocks for key in block.state_dict()}
+    unowned = [key for key in model.state_dict() if key not in covered]
+    if unowned:
         raise InputError(
-            f"{', '.join(left[:3])} of {type(model).__name__} belongs to none of the blocks",
+            f"{', '.join(unowned[:3])} of {type(model).__name__} belongs to none of the blocks",
             expected="every parameter and buffer inside a block",
             fix="add its module to blocks=(...), or move it into the block that uses it",
         )
@@ -141,7 +141,7 @@ def run_block(name: str, block: nn.Module, value: Value) -> Value:
 
 
 class _LossBlock(nn.Module):
-    """The loss, as a block."""
+    """The loss of the model's output, as a block that can be timed."""
 
     def __init__(self, loss: Loss, targets: Tensor) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ def measure_blocks(
 
 @contextmanager
 def _preserve_buffers(blocks: Blocks) -> Iterator[None]:
-    """What running the blocks changes, batch statistics and the random state, is put back."""
+    """Put back what running the blocks changes: batch statistics and the random state."""
     buffers = [(buffer, buffer.clone()) for _, block in blocks for buffer in block.buffers()]
     devices = {tensor.device for _, block in blocks for tensor in block.parameters()} - {torch.device("cpu")}
     with torch.random.fork_rng(devices=list(devices), device_type=next(iter(devices)).type if devices else "cpu"):
@@ -241,8 +241,8 @@ def _time_split_backward(block: nn.Module, value: Value) -> tuple[float, float]:
     leaves = value_tensors(value, "the input")
     output, _ = _run_on_copies("a block", block, value)
     outputs = [part.clone() if part._is_view() else part for part in value_tensors(output, "the output")]
-    roots, wanted = ([tensor for tensor in group if tensor.requires_grad] for group in (outputs, leaves))
-    if not all(_leads_to(root, wanted) for root in roots):
+    roots, leaf_inputs = ([tensor for tensor in group if tensor.requires_grad] for group in (outputs, leaves))
+    if not all(_leads_to(root, leaf_inputs) for root in roots):
         return math.inf, math.inf
     if not roots:
         return 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Calibration: chances that mean what they say (Platt 1999; temperature scaling, Guo et al. 2017, section 4.2).
+"""Calibration: probabilities that mean what they say (Platt 1999; temperature scaling, Guo et al. 2017, section 4.2).
 
     z = slope * margin + bias,  output = sigmoid(z) or softmax(z),  slope > 0 so that no ranking changes within a class
 
@@ -22,11 +22,13 @@ PRIOR_ROWS = 10
 
 @dataclass(frozen=True)
 class Calibration:
+    """A map from margins to probabilities."""
+
     slope: float
     bias: tuple[float, ...]  # (K,)
 
     def apply(self, margin: Float64) -> Float64:
-        """Chances (N, C) for margins (N, K) on the log-odds scale."""
+        """Probabilities (N, C) for margins (N, K) on the log-odds scale."""
         z = self.slope * margin + np.asarray(self.bias)
         if margin.shape[1] > 1:
             return softmax(z)
@@ -35,14 +37,15 @@ class Calibration:
 
 
 def identity_calibration(num_margins: int) -> Calibration:
+    """The calibration that changes nothing."""
     return Calibration(1.0, (0.0,) * num_margins)
 
 
 def calibration_loss(calibration: Calibration, margin: Float64, target: NDArray[Any], weight: Float64) -> float:
     """Weighted log loss."""
-    chance = calibration.apply(margin)[np.arange(len(target)), target]
+    probability = calibration.apply(margin)[np.arange(len(target)), target]
     total = weight.sum()
-    return float(weight @ -np.log(np.clip(chance, 1e-15, 1)) / total) if total > 0 else 0.0
+    return float(weight @ -np.log(np.clip(probability, 1e-15, 1)) / total) if total > 0 else 0.0
 
 
 def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bias: bool) -> Calibration:
@@ -65,8 +68,8 @@ def fit_slope(margin: Float64, target: NDArray[Any], weight: Float64, *, with_bi
             residual = softmax(z) - truth
         residual = residual * share[:, None]
         gradient = np.append(slope * (residual * margin).sum(), residual.sum(axis=0) if with_bias else [])
-        # a unit normal prior on log slope and bias that weighs as much as PRIOR_ROWS rows: where few held rows are all
-        # right, the likeliest slope is endless, and one wrong row of the future would pay for it
+        # A unit normal prior on log slope and bias that weighs as much as PRIOR_ROWS rows: where few held-out rows are
+        # all right, the likeliest slope is endless, and one wrong row of the future would pay for it.
         pull = PRIOR_ROWS / (2 * max(weight.sum(), 1.0))
         return float(value + pull * theta @ theta), gradient + 2 * pull * theta
 

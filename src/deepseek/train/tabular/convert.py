@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Float64
+from deepseek.contracts import Float64, JsonObject
 from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 VOTE_GRID = 2**24
@@ -30,13 +30,16 @@ def from_xgboost(booster: Any, *, num_margins: int) -> TreeTable:
 
 
 def from_learner(
-    learner: dict[str, Any],
+    learner: JsonObject,
     *,
     num_margins: int,
     feature_of: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]] = _keep_indices,
 ) -> TreeTable:
-    """The same from the "learner" of a saved model. `feature_of(split_indices, default_left)` says which feature a
-    split reads, where that depends on the way that missing values go."""
+    """The trees of the "learner" in a model that xgboost has saved as JSON.
+
+    `feature_of(split_indices, default_left)` says which feature a split reads, where that depends on the way that
+    missing values go.
+    """
     model = learner["gradient_booster"]["model"]
     trees, columns = model["trees"], _TreeTableBuilder()
     for tree in trees:
@@ -55,7 +58,7 @@ def from_learner(
     return columns.table(np.array(model["tree_info"], np.int32), _base_margin(learner, num_margins))
 
 
-def _base_margin(learner: dict[str, Any], num_margins: int) -> Float64:
+def _base_margin(learner: JsonObject, num_margins: int) -> Float64:
     """The base score on the margin scale: a number or a list, kept as text, before the link of the objective."""
     text = learner["learner_model_param"]["base_score"]
     base = np.atleast_1d(np.array(json.loads(text), np.float32)).astype(np.float64)
@@ -143,15 +146,15 @@ class _TreeTableBuilder:
         """Numbers the nodes anew, depth first, so that every child lies behind its parent."""
         leaf = feature == LEAF
         order = _preorder(left, right, leaf)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        number = np.cumsum(leaf[order]) - 1 + self.num_leaves  # leaves in the new order
+        new_index = np.empty(len(order), np.int64)
+        new_index[order] = np.arange(len(order))
+        leaf_numbers = np.cumsum(leaf[order]) - 1 + self.num_leaves  # leaves in the new order
         leaf_row = np.cumsum(leaf) - 1
         self.roots.append(self.num_nodes)
         inner = ~leaf[order]
         self.parts["feature"].append(feature[order])
-        self.parts["left"].append(np.where(inner, place[left[order]] + self.num_nodes, number))
-        self.parts["right"].append(np.where(inner, place[right[order]] + self.num_nodes, 0))
+        self.parts["left"].append(np.where(inner, new_index[left[order]] + self.num_nodes, leaf_numbers))
+        self.parts["right"].append(np.where(inner, new_index[right[order]] + self.num_nodes, 0))
         self.parts["threshold"].append(rest["threshold"][order])
         self.parts["cover"].append(rest["cover"][order])
         self.parts["leaves"].append(rest["leaves"][leaf_row[order][leaf[order]]])

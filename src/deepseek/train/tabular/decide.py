@@ -1,4 +1,4 @@
-"""From chances to decisions: a threshold for a stated limit, a cost matrix, and intervals for values.
+"""From probabilities to decisions: a threshold for a stated limit, a cost matrix, and intervals for values.
 
 All are set on rows that the model was not trained on.
 """
@@ -6,7 +6,7 @@ All are set on rows that the model was not trained on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from deepseek.errors import CheckError, InputError
 
 @dataclass(frozen=True)
 class Threshold:
-    """Decide for the positive class when its chance is at least `value`. Shares are those on the rows it was set on."""
+    """Decide for the positive class from the probability `value` on. Shares are those on the rows it was set on."""
 
     value: float
     rule: str
@@ -26,13 +26,14 @@ class Threshold:
     false_positive_rate: float
     precision: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+    def to_dict(self) -> dict[str, float | str]:
+        """As decision.json holds it."""
+        return asdict(self)
 
 
 def choose_threshold(
     target: NDArray[Any],
-    chance: Float64,
+    probability: Float64,
     weight: Float64,
     *,
     max_fpr: float | None = None,
@@ -50,42 +51,42 @@ def choose_threshold(
     for name, share in (("max_fpr", max_fpr), ("min_recall", min_recall)):
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{name} is {share}", expected="a share between 0 and 1", fix="for 5 % write 0.05")
-    values, recall, fpr, precision = threshold_curve(target, chance, weight)
+    values, recall, fpr, precision = threshold_curve(target, probability, weight)
 
-    def at(index: int, rule: str) -> Threshold:
+    def operating_point_at(index: int, rule: str) -> Threshold:
         return Threshold(float(values[index]), rule, float(recall[index]), float(fpr[index]), float(precision[index]))
 
     if max_fpr is None and min_recall is None:
         value, rule = (0.5, "0.5") if costs is None else (_cost_threshold(costs), "least expected cost")
         index = int(np.searchsorted(-values, -value, side="right")) - 1
-        operating_point = at(index, rule)
+        operating_point = operating_point_at(index, rule)
         return Threshold(
             value, rule, operating_point.recall, operating_point.false_positive_rate, operating_point.precision
         )
-    fits = np.ones(len(values), bool)
+    meets_limits = np.ones(len(values), bool)
     if max_fpr is not None:
-        fits &= fpr <= max_fpr
+        meets_limits &= fpr <= max_fpr
     if min_recall is not None:
-        fits &= recall >= min_recall
-    if not fits.any():
+        meets_limits &= recall >= min_recall
+    if not meets_limits.any():
         best = recall[fpr <= (max_fpr or 0)].max(initial=0.0)
         raise CheckError(
             f"no threshold has a false-positive rate <= {max_fpr} and a recall >= {min_recall}",
             expected=f"limits that the model can meet: at that rate its recall is {best:.3f}",
             fix="loosen one of the two limits, or give the search more budget",
         )
-    where = np.flatnonzero(fits)
+    where = np.flatnonzero(meets_limits)
     if max_fpr is not None:
-        return at(int(where[np.argmax(recall[where])]), f"false-positive rate <= {max_fpr}")
-    return at(int(where[np.argmin(fpr[where])]), f"recall >= {min_recall}")
+        return operating_point_at(int(where[np.argmax(recall[where])]), f"false-positive rate <= {max_fpr}")
+    return operating_point_at(int(where[np.argmin(fpr[where])]), f"recall >= {min_recall}")
 
 
 def threshold_curve(
-    target: NDArray[Any], chance: Float64, weight: Float64
+    target: NDArray[Any], probability: Float64, weight: Float64
 ) -> tuple[Float64, Float64, Float64, Float64]:
-    """Thresholds in falling order, from one above every chance; recall, false-positive rate and precision at each."""
-    order = np.argsort(-chance, kind="stable")
-    ordered, w, positive = chance[order], weight[order], target[order] == 1
+    """Thresholds in falling order, from above every probability down; recall, false-positive rate and precision."""
+    order = np.argsort(-probability, kind="stable")
+    ordered, w, positive = probability[order], weight[order], target[order] == 1
     ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     hits, alarms = np.cumsum(w * positive)[ends], np.cumsum(w * ~positive)[ends]
     flagged = hits + alarms
@@ -145,13 +146,13 @@ def _cost_rows(costs: Mapping[Any, Any], labels: tuple[str, ...]) -> list[list[A
 
 
 def _cost_threshold(costs: Float64) -> float:
-    """Elkan (2001), equation 2: decide positive when its chance is at least this."""
+    """Elkan (2001), equation 2: decide positive when its probability is at least this."""
     alarm, miss = costs[0, 1] - costs[0, 0], costs[1, 0] - costs[1, 1]
     return float(alarm / (alarm + miss))
 
 
 def conformal_half_width(target: Float64, value: Float64, level: float) -> float:
-    """Half the width of an interval that holds a new value with chance >= level, from held-out residuals (split
+    """Half the width of an interval that holds a new value with probability >= level, from held-out residuals (split
     conformal prediction, Lei et al. 2018, algorithm 2; exchangeable rows assumed).
 
     >>> conformal_half_width(np.arange(9.0), np.zeros(9), 0.8)

@@ -1,7 +1,7 @@
 """Figures of a model on rows with known answers, each with a bootstrap interval.
 
 Every metric takes row weights, so that one bootstrap resample is one vector of counts and nothing is sorted twice
-(Efron and Tibshirani 1993, chapter 13, percentile intervals). `score` is the chance of the positive class.
+(Efron and Tibshirani 1993, chapter 13, percentile intervals). `score` is the probability of the positive class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _weighted_mean(values: NDArray[Any], *, weights: Float64) -> float:
 
 
 def log_loss(target: NDArray[Any], output: Float64, weight: Float64) -> float:
-    """Mean of -log of the chance given to the true class.
+    """Mean of -log of the probability given to the true class.
 
     >>> round(log_loss(np.array([1, 0]), np.array([[0.5, 0.5], [0.5, 0.5]]), np.ones(2)), 4)
     0.6931
@@ -41,7 +41,7 @@ def _row_log_losses(target: NDArray[Any], output: Float64) -> Float64:
 
 
 def brier(target: NDArray[Any], output: Float64, weight: Float64) -> float:
-    """Mean squared distance between the chances and the truth, summed over classes and halved (Brier 1950)."""
+    """Mean squared distance between the probabilities and the truth, summed over classes and halved (Brier 1950)."""
     return _weighted_mean(_row_brier_scores(target, output), weights=weight)
 
 
@@ -63,12 +63,14 @@ def _row_hits(target: NDArray[Any], output: Float64) -> Float64:
 
 def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
     """Mean over classes of the harmonic mean of precision and recall."""
-    guess, num_classes = output.argmax(axis=1), output.shape[1]
-    hits = np.bincount(target, weights=weight * (guess == target), minlength=num_classes)
-    both = np.bincount(target, weights=weight, minlength=num_classes) + np.bincount(
-        guess, weights=weight, minlength=num_classes
+    predicted, num_classes = output.argmax(axis=1), output.shape[1]
+    hits = np.bincount(target, weights=weight * (predicted == target), minlength=num_classes)
+    true_plus_predicted = np.bincount(target, weights=weight, minlength=num_classes) + np.bincount(
+        predicted, weights=weight, minlength=num_classes
     )
-    return float(np.mean(np.divide(2 * hits, both, out=np.zeros(num_classes), where=both > 0)))
+    return float(
+        np.mean(np.divide(2 * hits, true_plus_predicted, out=np.zeros(num_classes), where=true_plus_predicted > 0))
+    )
 
 
 def auc(target: NDArray[Any], output: Float64, weight: Float64) -> float:
@@ -207,24 +209,24 @@ def measure_figures(
     """Every metric of the task with its 95 % bootstrap interval.
 
     Resamples: 1,000 for up to 2,000 rows, falling to 200 for large ones. A metric that is undefined on these rows
-    (AUC of one class) is left out. NonFiniteError for an output that is not finite: as a chance it would count for one
-    of the classes, as a value it would make each figure NaN.
+    (AUC of one class) is left out. NonFiniteError for an output that is not finite: as a probability it would count
+    for one of the classes, as a value it would make each figure NaN.
     """
     check_finite(output)
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    computed = _prepare_metrics(task, target, output)
-    values = {name: compute(weight) for name, compute in computed.items()}
-    spread: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
+    metrics = _prepare_metrics(task, target, output)
+    values = {name: compute(weight) for name, compute in metrics.items()}
+    resamples: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
     uniform = np.full(len(target), 1 / len(target))
     for _ in range(num_resamples):  # one at a time: all of them would be hundreds of numbers a row
         resampled = weight * random.multinomial(len(target), uniform)
-        for name, resampled_values in spread.items():
-            resampled_values.append(computed[name](resampled))
+        for name, resampled_values in resamples.items():
+            resampled_values.append(metrics[name](resampled))
     return {
         name: Figure(values[name], *_percentile_interval(resampled_values, values[name]))
-        for name, resampled_values in spread.items()
+        for name, resampled_values in resamples.items()
     }
 
 

@@ -25,7 +25,7 @@ def _table_rows(call: NodeCall) -> TracedTensor:
 
 
 def classifier(call: NodeCall) -> Sequence[TracedTensor]:
-    """A label and a score for each class."""
+    """Classifiers give a label and a score for each class."""
     num_rows = _table_rows(call).sizes[0]
     label_lists = [call.attributes.get(name) for name in (
         "classlabels_strings", "classlabels_int64s", "classlabels_ints")]  # fmt: skip
@@ -34,24 +34,24 @@ def classifier(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def regressor(call: NodeCall) -> TracedTensor:
-    """A number for each target."""
+    """Regressors give a number for each target."""
     num_targets = call.number("targets", call.number("n_targets", 1))
     return tensor_of_rows(_table_rows(call).sizes[0], known_size(num_targets))
 
 
 def column_transform(call: NodeCall) -> TracedTensor:
-    """Scaler, Normalizer, Imputer: each column, or each row by itself."""
+    """Scaler, Normalizer, Imputer: they change each column, or each row by itself."""
     return _table_rows(call)
 
 
 def each_element(call: NodeCall) -> TracedTensor:
-    """LabelEncoder, CategoryMapper, Binarizer: each element."""
+    """LabelEncoder, CategoryMapper, Binarizer: they change each element by itself."""
     tensor = call.input(0)
     return TracedTensor(tensor.axis, tensor.shape)
 
 
 def one_hot_categories(call: NodeCall) -> TracedTensor:
-    """OneHotEncoder: a new last axis."""
+    """OneHotEncoder adds a last axis of its categories."""
     tensor = call.input(0)
     category_lists = [call.attributes.get(name) for name in ("cats_int64s", "cats_strings")]
     lengths = [len(categories) for categories in category_lists if isinstance(categories, tuple)]
@@ -60,7 +60,8 @@ def one_hot_categories(call: NodeCall) -> TracedTensor:
 
 
 def feature_extractor(call: NodeCall) -> TracedTensor:
-    """ArrayFeatureExtractor: places of the last axis, the same for each row; or for each row its places of a list."""
+    """ArrayFeatureExtractor picks indices of the last axis, the same for each row; or for each row its indices of a
+    list."""
     tensor, index_tensor = call.input(0), call.input(1)
     if index_tensor.axis is not None:
         require(
@@ -75,7 +76,7 @@ def feature_extractor(call: NodeCall) -> TracedTensor:
 
 
 def feature_vectorizer(call: NodeCall) -> TracedTensor:
-    """FeatureVectorizer: columns behind each other."""
+    """FeatureVectorizer joins columns behind each other."""
     tensors = [require_rows_first(tensor, rank=2) for tensor in call.present]
     require(len({tensor.sizes[0] for tensor in tensors}) == 1, "its tensors have several numbers of rows")
     return tensor_of_rows(tensors[0].sizes[0], None)

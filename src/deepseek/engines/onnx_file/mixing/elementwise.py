@@ -1,4 +1,4 @@
-"""Rules of operators that compute each element by itself, with those at the same place of other tensors.
+"""Rules of operators that compute each element by itself, with those at the same index of other tensors.
 
 Sizes are computed, too: what an exporter makes of `x.shape[0] * x.shape[1]` before it reshapes.
 Source: "Multidirectional Broadcasting" of the ONNX specification, and the operators named here.
@@ -38,7 +38,7 @@ _MAX_VALUES = 256  # of a tensor whose contents are followed
 
 
 def elementwise(call: NodeCall) -> TracedTensor:
-    """Any number of tensors."""
+    """Operators of any number of tensors that compute each element by itself."""
     tensors = call.present
     if call.operator == "CastLike":
         tensors = tensors[:1]
@@ -54,7 +54,7 @@ def elementwise(call: NodeCall) -> TracedTensor:
 
 
 def _follow_values(name: str, tensors: Sequence[TracedTensor]) -> TracedTensor:
-    """What an operation gives for tensors of which the contents are followed."""
+    """The result for tensors whose contents are known, with its contents where they can be computed."""
     result = broadcast([TracedTensor(None, tensor.shape) for tensor in tensors])
     counts = any(tensor.counts_rows for tensor in tensors)
     flat = all(tensor.shape is not None and tensor.rank < 2 for tensor in tensors)
@@ -69,7 +69,7 @@ def _follow_values(name: str, tensors: Sequence[TracedTensor]) -> TracedTensor:
 
 
 def _follow_indices(name: str, tensors: Sequence[TracedTensor]) -> RowIndices | None:
-    """What becomes of places: added to others, and whole rows multiplied by what a row has of them."""
+    """What becomes of row indices: they may be added, and multiplied by the number of slices that a row has."""
     require(not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
     indices = [tensor.numbering or _known_indices(tensor) for tensor in tensors]
     if name in ("Cast", "Identity"):
@@ -91,7 +91,7 @@ def _follow_indices(name: str, tensors: Sequence[TracedTensor]) -> RowIndices | 
 
 
 def _add_limits(first: Size | None, second: Size | None) -> Size | None:
-    """Below which the sum of two numbers is, that are below these."""
+    """The limit below which the sum of two numbers is that are below these limits."""
     if first is None or second is None or ONE in (first, second):
         return second if first == ONE else first if second == ONE else None
     limit = _sum(first, second)
@@ -99,7 +99,7 @@ def _add_limits(first: Size | None, second: Size | None) -> Size | None:
 
 
 def _multiply_limit(limit: Size | None, factor: Size) -> Size | None:
-    """Below which a number is, that was below `limit` and is multiplied."""
+    """The limit below which a number is, that was below `limit`, when it is multiplied by `factor`."""
     if limit == ONE:
         return ONE
     number, multiplier = (None, None) if limit is None else (limit.whole, factor.whole)
@@ -107,7 +107,7 @@ def _multiply_limit(limit: Size | None, factor: Size) -> Size | None:
 
 
 def _known_indices(tensor: TracedTensor) -> RowIndices | None:
-    """Of whole numbers that are known."""
+    """A tensor of known whole numbers as indices that are the same in each row; None where one is below 0."""
     numbers = tensor.whole_values()
     return None if not numbers or min(numbers) < 0 else RowIndices(known_size(0), known_size(max(numbers) + 1))
 
@@ -121,7 +121,7 @@ def _compute_size(compute: Callable[..., Size | None] | None, values: Sequence[S
 
 
 def _lift_to_sizes(compute: Callable[..., float | Fraction | bool]) -> Callable[..., Size | None]:
-    """Of numbers alone."""
+    """Make a function of numbers one of sizes, which knows its result where all sizes are numbers."""
 
     def of_sizes(*values: Size) -> Size | None:
         numbers = [value.number for value in values]
@@ -214,7 +214,7 @@ def dropout(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def quantize(call: NodeCall) -> TracedTensor:
-    """QuantizeLinear and DequantizeLinear: a scale for all, for each place of an axis, or for blocks along it."""
+    """QuantizeLinear and DequantizeLinear: a scale for all, for each index of an axis, or for blocks along it."""
     tensor = call.only_first_has_rows()
     scale = call.input(1)
     if tensor.has_rows and scale.shape != () and scale.sizes != (ONE,):
@@ -224,7 +224,7 @@ def quantize(call: NodeCall) -> TracedTensor:
 
 
 def one_hot(call: NodeCall) -> TracedTensor:
-    """A new axis of `depth` places."""
+    """OneHot adds an axis of `depth` elements."""
     tensor = call.only_first_has_rows()
     rank = tensor.rank + 1
     axis = normalize_axis(call.number("axis", -1), rank)
@@ -234,7 +234,7 @@ def one_hot(call: NodeCall) -> TracedTensor:
 
 
 def constant_of_shape(call: NodeCall) -> TracedTensor:
-    """One number everywhere; the same for each row where the shape counts the rows."""
+    """ConstantOfShape gives one number everywhere; it has rows where the shape counts the rows."""
     lengths = call.input(0).values
     if lengths is None:
         require(not call.input(0).has_rows, "a shape depends on the numbers of the rows")
@@ -248,16 +248,17 @@ def constant_of_shape(call: NodeCall) -> TracedTensor:
 
 
 def axis_that_counts_rows(lengths: Sequence[Size]) -> int | None:
-    """The one axis of a shape that counts rows, if there is one. MixesError when it does not count just them."""
+    """The one axis of a shape that counts rows, if there is one. MixesError when the shape counts more than just
+    them."""
     axes = [axis for axis, length in enumerate(lengths) if length.counts_rows]
     if not axes:
         return None
-    require(len(axes) == 1 and lengths[axes[0]].of_a_row is not None, "a shape counts the rows in another way")
+    require(len(axes) == 1 and lengths[axes[0]].per_row is not None, "a shape counts the rows in another way")
     return axes[0]
 
 
 def range_rule(call: NodeCall) -> TracedTensor:
-    """Range."""
+    """Range gives the numbers of the rows where it runs from 0 to the number of rows in steps of 1."""
     start, limit, step = (call.input(index) for index in range(3))
     require(not any(tensor.has_rows for tensor in call.present), "its length depends on the numbers of the rows")
     from_zero = start.whole_values() == [0] and step.whole_values() == [1]
@@ -292,7 +293,7 @@ def size_of(call: NodeCall) -> TracedTensor:
 
 
 def constant(call: NodeCall) -> TracedTensor:
-    """What it holds, in whichever attribute."""
+    """Constant gives what it holds, in whichever attribute."""
     for name in ("value", "sparse_value"):
         value = call.attributes.get(name)
         if isinstance(value, TracedTensor):
@@ -313,13 +314,13 @@ def constant(call: NodeCall) -> TracedTensor:
 
 
 def window(call: NodeCall) -> TracedTensor:
-    """HannWindow and its like: one axis."""
+    """HannWindow and its like give one axis."""
     require(not call.input(0).has_rows and not call.input(0).counts_rows, "its length depends on the rows")
     return TracedTensor(None, (unknown_size(),))
 
 
 def grid_sample(call: NodeCall) -> TracedTensor:
-    """A picture and a grid for each row."""
+    """GridSample takes an image and a grid for each row."""
     image, grid = (require_rows_first(call.input(index)) for index in (0, 1))
     require(image.sizes[0] == grid.sizes[0], "it has other rows in its grid")
     return TracedTensor(0, (*image.sizes[:2], *grid.sizes[1:-1]))

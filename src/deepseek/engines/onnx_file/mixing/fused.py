@@ -26,7 +26,7 @@ _OTHER_ROWS = "its tensors have other rows"
 
 
 def elementwise(call: NodeCall) -> TracedTensor:
-    """Gelu and its like, with what is added first."""
+    """Gelu and its like, with the bias that they add first."""
     return broadcast(call.present)
 
 
@@ -57,7 +57,7 @@ def skip_norm(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def embeddings(call: NodeCall) -> Sequence[TracedTensor]:
-    """EmbedLayerNormalization: words and segments (N, S), tables, the mask (N, S) and the places."""
+    """EmbedLayerNormalization: words and segments (N, S), tables, the mask (N, S) and the positions."""
     words = require_rows_first(call.input(0), rank=2)
     for index, tensor in enumerate(call.inputs[1:], 1):
         has_same_rows = tensor is not None and tensor.axis == 0 and tensor.sizes[0] == words.sizes[0]
@@ -108,7 +108,7 @@ def _check_bias(bias: TracedTensor | None, num_rows: Size) -> None:
 
 
 def rotary(call: NodeCall) -> TracedTensor:
-    """RotaryEmbedding: its second input is the places, of each row or of all."""
+    """RotaryEmbedding: its second input is the positions, of each row or of all."""
     tensor, positions = require_rows_first(call.input(0)), call.input(1)
     has_same_rows = positions.axis == 0 and positions.sizes[0] == tensor.sizes[0]
     require(has_same_rows or (not positions.has_rows and positions.sizes == (ONE,)), "its places are of other rows")

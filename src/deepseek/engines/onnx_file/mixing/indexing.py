@@ -1,4 +1,4 @@
-"""Rules of operators that read or write single places: Gather and Scatter. A row picks from what is its own, or from
+"""Rules of operators that read or write single elements: Gather and Scatter. A row picks from what is its own, or from
 what is the same for all.
 
 Source: the operators named here in the ONNX specification.
@@ -13,7 +13,7 @@ from deepseek.engines.onnx_file.mixing.tensor import NodeCall, RowIndices, Rule,
 
 
 def gather(call: NodeCall) -> TracedTensor:
-    """Places of a table for each row, or the same places of each row."""
+    """Gather picks indices of a table for each row, or the same indices of each row."""
     tensor, indices = call.input(0), call.input(1)
     require(not indices.counts_rows, "it picks by the number of rows")
     require(not tensor.numbers_rows, "it computes with the place of a row")
@@ -38,7 +38,7 @@ def gather(call: NodeCall) -> TracedTensor:
 
 def _picks_own_rows(indices: RowIndices | None, tensor: TracedTensor) -> bool:
     """Whether each row picks from what is its own of a tensor whose rows stand along the first axis."""
-    share = tensor.sizes[0].of_a_row
+    share = tensor.sizes[0].per_row
     if indices is None or indices.is_column or share is None or tensor.outer != ONE:
         return False
     limit, num_own = (None, None) if indices.limit is None else (indices.limit.whole, share.whole)
@@ -47,7 +47,7 @@ def _picks_own_rows(indices: RowIndices | None, tensor: TracedTensor) -> bool:
 
 
 def _gather_values(tensor: TracedTensor, indices: TracedTensor) -> tuple[Size, ...] | None:
-    """Contents at places, of a list."""
+    """The contents of a known list at known indices; None where they are not known."""
     positions = indices.whole_values()
     if tensor.values is not None and tensor.rank == 1 and positions is not None:
         require(
@@ -60,7 +60,7 @@ def _gather_values(tensor: TracedTensor, indices: TracedTensor) -> tuple[Size, .
 
 
 def gather_elements(call: NodeCall) -> TracedTensor:
-    """For each element a place along an axis that is not that of the rows."""
+    """GatherElements picks for each element an index along an axis that is not that of the rows."""
     tensor, indices = call.input(0), call.input(1)
     if not tensor.has_rows and not indices.has_rows:
         return TracedTensor(None, indices.shape)
@@ -72,7 +72,7 @@ def gather_elements(call: NodeCall) -> TracedTensor:
 
 
 def scatter_elements(call: NodeCall) -> TracedTensor:
-    """The same, written."""
+    """ScatterElements writes where GatherElements reads."""
     tensor, indices, updates = (call.input(index) for index in range(3))
     if not any(operand.has_rows for operand in call.present):
         return TracedTensor(None, tensor.shape)
@@ -84,7 +84,7 @@ def scatter_elements(call: NodeCall) -> TracedTensor:
 
 
 def gather_nd(call: NodeCall) -> TracedTensor:
-    """Places in a table for each row; in each row its own only with batch_dims."""
+    """GatherND picks indices of a table for each row; in each row its own only with batch_dims."""
     tensor, indices = call.input(0), call.input(1)
     require(not tensor.numbers_rows, "it computes with the place of a row")
     num_shared = call.number("batch_dims")

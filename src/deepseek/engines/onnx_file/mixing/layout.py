@@ -29,7 +29,7 @@ _END_OF_AXIS = 2**31 - 1  # what exporters write for "to the end of the axis", o
 
 
 def reshape(call: NodeCall) -> TracedTensor:
-    """An element of a row has to stay one of that row: its axis, in row-major order, is of that many rows still."""
+    """Reshape must keep an element of a row in that row: its axis, in row-major order, is of that many rows still."""
     tensor, target = call.input(0), call.input(1)
     if target.values is None:
         require(not target.has_rows and not tensor.has_rows, "a shape is not known")
@@ -43,7 +43,7 @@ def reshape(call: NodeCall) -> TracedTensor:
 
 
 def reshape_tensor(tensor: TracedTensor, shape: Sequence[Size]) -> TracedTensor:
-    """The elements of a tensor in another shape, of which one size may be -1."""
+    """Put the elements of a tensor into another shape, of which one size may be -1."""
     if tensor.shape is None:
         require(not any(size.counts_rows for size in shape), "it counts on a number of rows")
         return TracedTensor(None, tuple(unknown_size() if size == known_size(-1) else size for size in shape))
@@ -60,13 +60,13 @@ def reshape_tensor(tensor: TracedTensor, shape: Sequence[Size]) -> TracedTensor:
     outer = total_size(tensor.sizes[: tensor.axis]) * tensor.outer / total_size(shape[:axis])
     # Where an exporter has written 7 for a free size, both shapes hold as many elements only when it is 7.
     for repeats in (outer, outer * total_size(shape) / total_size(tensor.sizes)):
-        if repeats.is_integral and (shape[axis] / repeats).of_a_row is not None:
+        if repeats.is_integral and (shape[axis] / repeats).per_row is not None:
             return TracedTensor(axis, tuple(shape), outer=repeats, numbering=tensor.numbering)
     raise MixesError(_ROWS_BROKEN_UP)
 
 
 def flatten(call: NodeCall) -> TracedTensor:
-    """Two axes: what stands before `axis`, and the rest."""
+    """Flatten makes two axes: those before `axis` joined, and the rest."""
     tensor = call.input(0)
     axis = call.number("axis", 1)
     axis += tensor.rank if axis < 0 else 0
@@ -74,7 +74,7 @@ def flatten(call: NodeCall) -> TracedTensor:
 
 
 def transpose(call: NodeCall) -> TracedTensor:
-    """Axes in another order, the reverse one if none is given."""
+    """Transpose puts axes in another order, the reverse one if none is given."""
     tensor = call.input(0)
     if tensor.shape is None:
         return TracedTensor(None, None)
@@ -92,7 +92,7 @@ def transpose(call: NodeCall) -> TracedTensor:
 
 
 def squeeze(call: NodeCall) -> TracedTensor:
-    """Without axes of size 1. Where none is named, one row would lose its axis."""
+    """Squeeze removes axes of size 1. Where none is named, one row alone would lose its axis."""
     tensor = call.input(0)
     axes = call.list_of("axes", 1)
     if tensor.shape is None:
@@ -110,7 +110,7 @@ def squeeze(call: NodeCall) -> TracedTensor:
 
 
 def unsqueeze(call: NodeCall) -> TracedTensor:
-    """With new axes of size 1."""
+    """Unsqueeze adds axes of size 1."""
     tensor = call.input(0)
     axes = call.list_of("axes", 1)
     if tensor.shape is None:
@@ -126,7 +126,7 @@ def unsqueeze(call: NodeCall) -> TracedTensor:
 
 
 def expand(call: NodeCall) -> TracedTensor:
-    """Repeated along axes of size 1, for each row where the shape counts the rows."""
+    """Expand repeats along axes of size 1, for each row where the shape counts the rows."""
     tensor, target = call.input(0), call.input(1)
     require(not tensor.counts_rows, "it computes with the number of rows")
     if target.values is None:
@@ -140,7 +140,7 @@ def expand(call: NodeCall) -> TracedTensor:
 
 
 def tile(call: NodeCall) -> TracedTensor:
-    """Copies one after the other; not along the rows."""
+    """Tile repeats copies one after the other; not along the rows."""
     tensor, repeats = call.input(0), call.input(1).values
     require(not tensor.counts_rows, "it computes with the number of rows")
     if repeats is None or tensor.shape is None:
@@ -155,7 +155,7 @@ def tile(call: NodeCall) -> TracedTensor:
 
 
 def concat(call: NodeCall) -> TracedTensor:
-    """Behind each other along an axis that is not that of the rows."""
+    """Concat joins tensors along an axis that is not that of the rows."""
     tensors = call.present
     if any(tensor.shape is None for tensor in tensors) and not any(tensor.has_rows for tensor in tensors):
         require(not any(tensor.counts_rows for tensor in tensors), "it computes with the number of rows")
@@ -180,7 +180,7 @@ def concat(call: NodeCall) -> TracedTensor:
 
 
 def _concat_indices(tensors: Sequence[TracedTensor], axis: int) -> RowIndices | None:
-    """The number of the row, and behind it others, along the last axis: what GatherND takes."""
+    """Row indices in a joined last axis: the number of the row first and others behind it is what GatherND takes."""
     first, *others = tensors
     if not any(tensor.numbers_rows for tensor in tensors):
         return None
@@ -196,7 +196,7 @@ def _sum_sizes(sizes: Sequence[Size]) -> Size | None:
 
 
 def split(call: NodeCall) -> Sequence[TracedTensor]:
-    """Pieces along an axis that is not that of the rows."""
+    """Split cuts along an axis that is not that of the rows."""
     tensor = call.only_first_has_rows()
     if tensor.shape is None:
         return [TracedTensor(None, None)] * call.num_outputs
@@ -218,7 +218,7 @@ def split(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def slice_(call: NodeCall) -> TracedTensor:
-    """Cut along axes that are not that of the rows."""
+    """Slice cuts along axes that are not that of the rows."""
     tensor = call.input(0)
     starts, ends = (_bounds(call, name, index) for index, name in ((1, "starts"), (2, "ends")))
     axes, steps = call.list_of("axes", 3), call.list_of("steps", 4)
@@ -260,7 +260,7 @@ def _bounds(call: NodeCall, name: str, index: int) -> tuple[Size, ...] | None:
 
 
 def pad(call: NodeCall) -> TracedTensor:
-    """More at the ends of axes that are not that of the rows."""
+    """Pad adds elements at the ends of axes that are not that of the rows."""
     tensor = call.only_first_has_rows()
     if tensor.axis is None:
         return TracedTensor(None, None if tensor.shape is None else tuple(unknown_size() for _ in tensor.sizes))
@@ -281,7 +281,7 @@ def pad(call: NodeCall) -> TracedTensor:
 
 
 def resize(call: NodeCall) -> TracedTensor:
-    """Larger or smaller along axes that are not that of the rows."""
+    """Resize and Upsample change axes that are not that of the rows."""
     tensor = call.input(0)
     require(not any(used.has_rows for used in call.present[1:]), "its sizes depend on the rows")
     require(
@@ -308,20 +308,20 @@ def resize(call: NodeCall) -> TracedTensor:
 
 
 def depth_to_space(call: NodeCall) -> TracedTensor:
-    """DepthToSpace and SpaceToDepth: pictures by themselves."""
+    """DepthToSpace and SpaceToDepth change each image by itself."""
     tensor = require_rows_first(call.input(0), rank=4)
     return TracedTensor(0, (tensor.sizes[0], *(unknown_size() for _ in range(3))))
 
 
 def trilu(call: NodeCall) -> TracedTensor:
-    """A triangle of the last two axes."""
+    """Trilu keeps a triangle of the last two axes."""
     tensor = call.only_first_has_rows()
     require(tensor.axis is None or tensor.axis < tensor.rank - 2, "it cuts among the rows")
     return TracedTensor(tensor.axis, tensor.shape)
 
 
 def reverse_sequence(call: NodeCall) -> TracedTensor:
-    """Each row turned round by its own length."""
+    """ReverseSequence turns each row round by its own length."""
     tensor, lengths = call.input(0), require_rows_first(call.input(1), rank=1)
     require(tensor.axis == call.number("batch_axis", 1), "it turns the rows round")
     require(tensor.sizes[tensor.row_axis] == lengths.sizes[0], "it has another number of rows")

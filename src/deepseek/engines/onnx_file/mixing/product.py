@@ -24,7 +24,7 @@ _MULTIPLIES_ROWS = "it multiplies rows by each other"
 
 
 def matrix_product(first: TracedTensor, second: TracedTensor) -> TracedTensor:
-    """numpy.matmul of two tensors."""
+    """numpy.matmul of two tensors: rows are never summed over, nor multiplied by each other."""
     if first.shape is None or second.shape is None:
         require(not first.has_rows and not second.has_rows, "the number of axes of a tensor is not known")
         return TracedTensor(None, None)
@@ -77,7 +77,7 @@ def _is_single(tensor: TracedTensor) -> bool:
 
 
 def swap_last_axes(tensor: TracedTensor) -> TracedTensor:
-    """With its last two axes exchanged."""
+    """The tensor with its last two axes exchanged."""
     require(tensor.rank > 1, "its tensors are no matrices")
     shape = (*tensor.sizes[:-2], tensor.sizes[-1], tensor.sizes[-2])
     axis = {tensor.rank - 1: tensor.rank - 2, tensor.rank - 2: tensor.rank - 1}.get(tensor.axis or 0, tensor.axis)
@@ -85,7 +85,7 @@ def swap_last_axes(tensor: TracedTensor) -> TracedTensor:
 
 
 def gemm(call: NodeCall) -> TracedTensor:
-    """A product, and what is added to it."""
+    """Gemm: a product, and what is added to it."""
     first = swap_last_axes(call.input(0)) if call.number("transA") else call.input(0)
     second = swap_last_axes(call.input(1)) if call.number("transB") else call.input(1)
     result = matrix_product(first, second)
@@ -94,7 +94,7 @@ def gemm(call: NodeCall) -> TracedTensor:
 
 
 def convolution(call: NodeCall) -> TracedTensor:
-    """Conv and its like: pictures by themselves, with weights that are the same for all."""
+    """Conv and its like compute each image by itself, with weights that are the same for all."""
     tensor, weights = require_rows_first(call.only_first_has_rows()), call.input(1)
     return _spatial_output(tensor, weights.sizes[0], _spatial_sizes(call, tensor, weights.sizes[2:]))
 
@@ -143,26 +143,26 @@ def _spatial_sizes(call: NodeCall, tensor: TracedTensor, kernel: Sequence[Size] 
 
 
 def transposed_convolution(call: NodeCall) -> TracedTensor:
-    """ConvTranspose."""
+    """ConvTranspose computes each image by itself."""
     return _spatial_output(require_rows_first(call.only_first_has_rows()), None)
 
 
 def pool(call: NodeCall) -> TracedTensor:
-    """Over places alone. Places of the largest, a second output, are counted from the first row on."""
+    """Pools go over positions alone. Indices of the largest, a second output, are counted from the first row on."""
     require(call.num_outputs == 1, "it numbers the places of all rows")
     tensor = require_rows_first(call.only_first_has_rows())
     return _spatial_output(tensor, tensor.sizes[1], _spatial_sizes(call, tensor))
 
 
 def global_pool(call: NodeCall) -> TracedTensor:
-    """Over all places."""
+    """Global pools go over all positions of an image."""
     tensor = require_rows_first(call.only_first_has_rows())
     require(tensor.rank > 2, "it takes all rows for one")
     return TracedTensor(0, (*tensor.sizes[:2], *(ONE for _ in tensor.sizes[2:])))
 
 
 def einsum(call: NodeCall) -> TracedTensor:
-    """The letter of the rows stands once in each tensor that has them, and in the answer."""
+    """Einsum: the letter of the rows must stand once in each tensor that has them, and in the answer."""
     equation = call.text("equation").replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
@@ -211,7 +211,7 @@ def attention(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def rotary(call: NodeCall) -> TracedTensor:
-    """RotaryEmbedding of opset 23: input, cos, sin, and the places of each row, or of all."""
+    """RotaryEmbedding of opset 23: input, cos, sin, and the positions of each row, or of all."""
     tensor = require_rows_first(call.input(0))
     for table in call.inputs[1:]:
         has_same_rows = table is not None and table.axis == 0 and table.sizes[0] == tensor.sizes[0]

@@ -23,7 +23,7 @@ from deepseek.engines.onnx_file.proto import FieldValue, field_bytes, field_text
 
 MAX_NUMBERS = 256  # of a constant whose contents are followed
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "u1", 11: "<f8", 12: "<u4", 13: "<u8"}
-_INTEGER_TYPES = (6, 7)  # int32 and int64, of which places are
+_INTEGER_TYPES = (6, 7)  # int32 and int64, of which indices are
 _EXTERNAL = 1  # TensorProto.DataLocation
 _SIGN, _WRAP = 1 << 63, 1 << 64
 Dim = int | str | None
@@ -46,7 +46,7 @@ class Graph:
     constants: Mapping[str, TracedTensor]
 
     def names(self) -> set[str]:
-        """Every name that is used in it, and in the graphs in it."""
+        """Every name that is used in the graph, and in the graphs within it."""
         names = set(self.outputs)
         for node in self.nodes:
             names.update(node.inputs)
@@ -62,7 +62,7 @@ AttributeValue = (
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation."""
+    """One operation of a graph."""
 
     operator: str
     domain: str
@@ -88,7 +88,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a file holds. `versions`: of the operator sets, by domain; "ai.onnx" stands as ""."""
+    """A whole file. `versions`: of the operator sets, by domain; "ai.onnx" stands as ""."""
 
     graph: Graph
     versions: Mapping[str, int]
@@ -96,7 +96,7 @@ class Model:
 
 
 def read_model(data: bytes) -> Model:
-    """The model of a file's bytes."""
+    """Parse the bytes of a file. ValueError for what is no message."""
     graph, versions = Graph((), (), (), {}), dict[str, int]()
     functions: dict[tuple[str, str], Function] = {}
     for number, value in iterate_fields(memoryview(data)):
@@ -225,7 +225,7 @@ def _read_single(number: int, value: FieldValue, depth: int) -> AttributeValue:
 
 
 def _read_list(number: int, value: FieldValue) -> list[AttributeValue]:
-    """Numbers of a list, which may be packed, or one text."""
+    """The numbers of a list, which may be packed, or one text."""
     if number == 9:
         return [bytes(field_bytes(value)).decode(errors="replace")]
     if number == 7:
@@ -285,7 +285,7 @@ def _read_dim(data: memoryview) -> Dim:
 
 
 def _read_sparse(data: memoryview) -> tuple[str, TracedTensor]:
-    """Only its name and shape; the name is that of its values."""
+    """Name and shape of a sparse tensor; the name is that of its values."""
     name, dims = "", list[int]()
     for number, value in iterate_fields(data):
         if number == 1:
@@ -324,7 +324,7 @@ def _read_tensor(data: memoryview) -> tuple[str, TracedTensor]:
 
 
 def _index_limit(raw: memoryview | None, kind: int, length: int) -> RowIndices | None:
-    """Below which the whole numbers of a longer tensor are, where none is below 0."""
+    """The indices of a longer whole-number tensor, by the limit below which they are; None where one is below 0."""
     if raw is None or kind not in _INTEGER_TYPES or len(raw) != length * np.dtype(_DTYPES[kind]).itemsize:
         return None
     numbers = np.frombuffer(raw, _DTYPES[kind])
@@ -332,7 +332,7 @@ def _index_limit(raw: memoryview | None, kind: int, length: int) -> RowIndices |
 
 
 def _typed_numbers(typed: list[tuple[int, FieldValue]]) -> list[float]:
-    """Of fields that have a type."""
+    """The numbers of the fields that have a type of their own."""
     numbers: list[float] = []
     for number, value in typed:
         if isinstance(value, int):

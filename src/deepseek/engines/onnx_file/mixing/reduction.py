@@ -23,7 +23,7 @@ _OVER_ROWS = "it goes over the rows"
 
 
 def reduce(call: NodeCall) -> TracedTensor:
-    """ReduceSum and its like. Without axes it goes over all of them, unless it is told to do nothing then."""
+    """ReduceSum and its like. Without axes it goes over all of them, unless an attribute turns that off."""
     tensor = call.only_first_has_rows()
     axes = call.list_of("axes", 1)
     if not axes and call.number("noop_with_empty_axes"):
@@ -32,7 +32,7 @@ def reduce(call: NodeCall) -> TracedTensor:
 
 
 def arg_extreme(call: NodeCall) -> TracedTensor:
-    """ArgMax and ArgMin."""
+    """ArgMax and ArgMin remove, or keep as size 1, the axis that they go over."""
     return _reduce_axes(call, call.input(0), [call.number("axis")])
 
 
@@ -60,7 +60,7 @@ def softmax(call: NodeCall) -> TracedTensor:
 
 
 def lp_normalization(call: NodeCall) -> TracedTensor:
-    """LpNormalization: along one axis, the last if none is named."""
+    """LpNormalization goes over one axis, the last if none is named."""
     tensor = call.input(0)
     require(tensor.axis is None or tensor.axis != normalize_axis(call.number("axis", -1), tensor.rank), _OVER_ROWS)
     return TracedTensor(tensor.axis, tensor.shape)
@@ -75,7 +75,7 @@ def cumulative(call: NodeCall) -> TracedTensor:
 
 
 def top_k(call: NodeCall) -> Sequence[TracedTensor]:
-    """TopK: values and places."""
+    """TopK gives values and indices of one axis."""
     tensor = call.only_first_has_rows()
     axis = normalize_axis(call.number("axis", -1), tensor.rank)
     require(axis != tensor.axis, _OVER_ROWS)
@@ -95,7 +95,8 @@ def layer_norm(call: NodeCall) -> Sequence[TracedTensor]:
 
 
 def batch_norm(call: NodeCall) -> TracedTensor:
-    """With stored statistics. In training they are those of the rows, which older versions show by more outputs."""
+    """BatchNormalization with stored statistics. In training they are those of the rows, which older versions show by
+    more outputs."""
     tensor = require_rows_first(call.only_first_has_rows())
     is_trained = call.number("training_mode") or (call.version < 7 and not call.number("is_test"))
     require(not is_trained and call.num_outputs == 1, "it takes its statistics from the rows")
@@ -103,12 +104,12 @@ def batch_norm(call: NodeCall) -> TracedTensor:
 
 
 def instance_norm(call: NodeCall) -> TracedTensor:
-    """InstanceNormalization, GroupNormalization, LRN: within a row, of which the channels come next."""
+    """InstanceNormalization, GroupNormalization, LRN: they stay within a row, of which the channels come next."""
     return require_rows_first(call.only_first_has_rows())
 
 
 def mean_variance(call: NodeCall) -> TracedTensor:
-    """MeanVarianceNormalization, by default over rows and places."""
+    """MeanVarianceNormalization, by default over rows and positions."""
     tensor = call.input(0)
     axes = call.numbers("axes") or (0, 2, 3)
     require(tensor.axis not in {normalize_axis(axis, tensor.rank) for axis in axes}, _OVER_ROWS)
@@ -116,7 +117,7 @@ def mean_variance(call: NodeCall) -> TracedTensor:
 
 
 def determinant(call: NodeCall) -> TracedTensor:
-    """Det: of the last two axes."""
+    """Det removes the last two axes."""
     tensor = call.input(0)
     require(tensor.axis is None or tensor.axis < tensor.rank - 2, _OVER_ROWS)
     return TracedTensor(tensor.axis, None if tensor.shape is None else tensor.sizes[:-2])

@@ -14,7 +14,7 @@ _OTHER_ROWS = "its tensors have other rows"
 
 
 def recurrent(call: NodeCall) -> Sequence[TracedTensor]:
-    """All states, the last one, and with LSTM the last cell."""
+    """LSTM, GRU and RNN give all states, the last one, and with LSTM the last cell."""
     axis = call.number("layout")
     tensor, num_directions = call.input(0), known_size(2 if call.text("direction", "forward") == "bidirectional" else 1)
     require(tensor.rank == 3 and tensor.axis == 1 - axis, "it walks over the rows")

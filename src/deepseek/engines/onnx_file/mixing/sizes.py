@@ -1,7 +1,7 @@
 """Sizes of axes as products of a number and of named unknowns, so that a Reshape can be followed without numbers.
 
-NUM_ROWS * known(12) / known(4)                       # three times the number of rows
-(NUM_ROWS * known(12)).of_a_row                       # known(12): what each row has of it
+NUM_ROWS * known_size(12) / known_size(4)      # three times the number of rows
+(NUM_ROWS * known_size(12)).per_row            # known_size(12): the share of each row
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Size:
         return self.factor.denominator == 1 and all(power > 0 for _, power in self.powers)
 
     @property
-    def of_a_row(self) -> Size | None:
-        """What each row has of it, where it is a whole multiple of the number of rows; else None."""
+    def per_row(self) -> Size | None:
+        """The size's share of each row, where it is a whole multiple of the number of rows; else None."""
         if dict(self.powers).get(_ROWS) != 1:
             return None
         share = self / NUM_ROWS
@@ -68,12 +68,12 @@ def _multiply(first: Size, second: Size, sign: int) -> Size:
 
 
 def known_size(number: float | Fraction) -> Size:
-    """A number."""
+    """The size that is this number."""
     return Size(Fraction(number))
 
 
 def named_size(name: str) -> Size:
-    """The free axis of an input; equal names are equal sizes."""
+    """The size of an input's free axis; equal names are equal sizes."""
     return Size(Fraction(1), ((f"axis {name}", 1),))
 
 
@@ -83,7 +83,7 @@ def unknown_size(*, counts_rows: bool = False) -> Size:
 
 
 def total_size(sizes: Iterable[Size]) -> Size:
-    """Their product."""
+    """The product of these sizes."""
     return prod(sizes, start=ONE)
 
 

@@ -1,9 +1,11 @@
 """What is known of a tensor before anything runs: along which axis its rows stand, its sizes, and small contents.
 
-TracedTensor(axis=0, shape=(N, known(4)))              # a row is a slice of four numbers
-TracedTensor(axis=0, shape=(N * known(8), known(4)))   # each row has eight slices, one after the other
-TracedTensor(0, (known(8) * N, known(4)), outer=known(8))  # eight times a slice of each row: (8, N, 4), flattened
-TracedTensor(None, (known(2),), (N, known(4)))         # a shape; it counts the rows, but no row's numbers change it
+With N = NUM_ROWS and k = known_size:
+
+TracedTensor(axis=0, shape=(N, k(4)))              # a row is a slice of four numbers
+TracedTensor(axis=0, shape=(N * k(8), k(4)))       # each row has eight slices, one after the other
+TracedTensor(0, (k(8) * N, k(4)), outer=k(8))      # eight times a slice of each row: (8, N, 4), flattened
+TracedTensor(None, (k(2),), (N, k(4)))             # a shape; it counts the rows, but no row's numbers change it
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from deepseek.engines.onnx_file.mixing.sizes import ONE, Size, known_size, unkno
 
 
 class MixesError(Exception):
-    """Rows may change each other's answers, or nobody can tell that they do not; the words say where."""
+    """Rows may change each other's answers, or nothing shows that they do not; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowIndices:
-    """Whole numbers that say where a row stands: in row n, n times `step` and something from 0 to below `limit`.
-    Computed with in any other way they are no places of the same row any more: `limit` is None then."""
+    """Whole numbers that point to rows: in row n, n times `step` plus something from 0 to below `limit`. Computed with
+    in any other way they no longer point to the same row: `limit` is None then."""
 
     step: Size  # 0: they are the same in each row
     limit: Size | None
@@ -35,13 +37,13 @@ class RowIndices:
 
 @dataclass(frozen=True, slots=True)
 class TracedTensor:
-    """One value of a graph."""
+    """What is known of one value of a graph: the axis of its rows, its sizes, and small contents."""
 
     axis: int | None  # of the rows; None: whatever rows come, it is the same
     shape: tuple[Size, ...] | None  # None: not known, only without rows
     values: tuple[Size, ...] | None = None  # of a small tensor without rows, in their order
     outer: Size = ONE  # how often all rows come by along the axis
-    numbering: RowIndices | None = None  # where its numbers are places
+    numbering: RowIndices | None = None  # where its numbers point to rows
 
     @property
     def has_rows(self) -> bool:
@@ -54,12 +56,12 @@ class TracedTensor:
 
     @property
     def numbers_rows(self) -> bool:
-        """Whether its numbers depend on the place of a row among the others."""
+        """Whether its numbers depend on the index of a row among the others."""
         return self.numbering is not None and self.numbering.depends_on_rows
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """The shape. MixesError when it is not known."""
+        """The sizes of all axes. MixesError when they are not known."""
         if self.shape is None:
             raise MixesError("the number of axes of a tensor is not known")
         return self.shape
@@ -70,13 +72,13 @@ class TracedTensor:
 
     @property
     def row_axis(self) -> int:
-        """The axis of the rows, of a tensor that has them."""
+        """The axis of the rows. MixesError for a tensor that has none."""
         if self.axis is None:
             raise MixesError("a tensor is the same for all rows where one with rows is expected")
         return self.axis
 
     def whole_values(self) -> list[int] | None:
-        """Its contents, where all of them are whole numbers that are known."""
+        """The contents, where all of them are whole numbers that are known; else None."""
         if self.values is None:
             return None
         numbers = [value.whole for value in self.values]
@@ -88,7 +90,7 @@ Attribute = int | float | str | TracedTensor | tuple[int, ...] | tuple[float, ..
 
 @dataclass(frozen=True, slots=True)
 class NodeCall:
-    """One node with what goes into it, as rules see it."""
+    """One node with its input tensors and attributes, as rules see it."""
 
     operator: str
     version: int  # of the operator set
@@ -97,7 +99,7 @@ class NodeCall:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def input(self, index: int) -> TracedTensor:
-        """MixesError when it is left out."""
+        """The input at `index`. MixesError when it is left out."""
         tensor = self.optional(index)
         if tensor is None:
             raise MixesError(f"its input {index} is missing")
@@ -112,14 +114,14 @@ class NodeCall:
         return [tensor for tensor in self.inputs if tensor is not None]
 
     def number(self, name: str, default: int = 0) -> int:
-        """A whole number."""
+        """An attribute that is a whole number."""
         value = self.attributes.get(name, default)
         if not isinstance(value, int):
             raise MixesError(f"its attribute {name} is no whole number")
         return value
 
     def numbers(self, name: str) -> tuple[int, ...] | None:
-        """A list of whole numbers."""
+        """An attribute that is a list of whole numbers; None where it is left out."""
         value = self.attributes.get(name)
         if value is None:
             return None
@@ -157,7 +159,7 @@ Rule = Callable[[NodeCall], TracedTensor | Sequence[TracedTensor]]
 
 
 def normalize_axis(axis: int, rank: int) -> int:
-    """An axis counted from the front. MixesError when there is none.
+    """The axis counted from the front. MixesError when there is none.
 
     >>> normalize_axis(-1, 3)
     2
@@ -168,13 +170,13 @@ def normalize_axis(axis: int, rank: int) -> int:
 
 
 def require(is_kept_apart: bool, words: str) -> None:
-    """MixesError with these words unless rows are kept apart."""
+    """Raise MixesError with this message unless rows are kept apart."""
     if not is_kept_apart:
         raise MixesError(words)
 
 
 def require_rows_first(tensor: TracedTensor, *, rank: int | None = None) -> TracedTensor:
-    """The same tensor. MixesError unless its rows stand along the first axis."""
+    """Return the tensor. MixesError unless its rows stand along the first axis."""
     require(tensor.axis == 0, "its rows do not stand along the first axis")
     require(rank is None or tensor.rank == rank, "it takes all rows for one")
     return tensor
@@ -188,7 +190,7 @@ def resize_axis(tensor: TracedTensor, axis: int, size: Size | None = None) -> Tr
 
 
 def tensor_of_rows(size: Size, *others: Size | None) -> TracedTensor:
-    """Rows along the first axis, with other axes behind it; None is a size that is not known."""
+    """A tensor with rows along the first axis, and other axes behind it; None is a size that is not known."""
     return TracedTensor(0, (size, *(unknown_size() if other is None else other for other in others)))
 
 
@@ -216,7 +218,7 @@ def broadcast(tensors: Sequence[TracedTensor]) -> TracedTensor:
 
 
 def _common_size(first: Size, second: Size) -> Size:
-    """The size of an axis of which two tensors have these."""
+    """The size of an axis that has these sizes in two tensors, one of which may be repeated."""
     if second in (first, ONE):
         return first
     if first == ONE or (second.number is not None and first.number is None):
@@ -225,5 +227,5 @@ def _common_size(first: Size, second: Size) -> Size:
 
 
 def stored_tensor(shape: tuple[Size, ...] | None, numbers: Sequence[float | Fraction]) -> TracedTensor:
-    """A stored tensor with these numbers."""
+    """A tensor of the file with these numbers."""
     return TracedTensor(None, shape, tuple(known_size(number) for number in numbers))

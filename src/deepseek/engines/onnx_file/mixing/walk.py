@@ -32,7 +32,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "ai.onnx.ml": classical.RULES,
     "com.microsoft": fused.RULES,
 }
-#: Whose rules know what a tensor that counts the rows is to them.
+#: Operators whose rules take a tensor that counts the rows.
 _ROW_COUNT_OPERATORS = frozenset(elementwise.RULES) - {"OneHot"} | frozenset(
     [
         "Concat", "Expand", "Gather", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose",
@@ -40,14 +40,14 @@ _ROW_COUNT_OPERATORS = frozenset(elementwise.RULES) - {"OneHot"} | frozenset(
     ]
 )  # fmt: skip
 
-#: Whose rules know what a tensor is to them along whose axis all rows come by several times.
+#: Operators whose rules take a tensor along whose axis all rows come several times.
 _REPEATED_ROWS_OPERATORS = frozenset(elementwise.ELEMENTWISE_OPERATORS) | frozenset(
     [
         "Dropout", "Gemm", "LayerNormalization", "LogSoftmax", "MatMul", "Reshape", "Shape", "Softmax", "Squeeze",
         "Transpose", "Unsqueeze",
     ]
 )  # fmt: skip
-#: Whose rules know what the place of a row is to them.
+#: Operators whose rules take the index of a row as a number.
 _ROW_INDEX_OPERATORS = frozenset(elementwise.ELEMENTWISE_OPERATORS) | frozenset(
     [
         "Concat", "Expand", "Gather", "GatherND", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze",
@@ -57,16 +57,16 @@ _ROW_INDEX_OPERATORS = frozenset(elementwise.ELEMENTWISE_OPERATORS) | frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a node finds by name, and what the operators of its body are."""
+    """What a node's names mean: the tensors by name, and the versions of the operators."""
 
     model: Model
     versions: Mapping[str, int]
     tensors: dict[str, TracedTensor]
     depth: int = 0
-    given: Mapping[str, object] | None = None  # attributes of the function's call
+    arguments: Mapping[str, object] | None = None  # attributes of the function's call
 
     def tensor(self, name: str) -> TracedTensor | None:
-        """None for an input that is left out."""
+        """The tensor of that name; None for an input that is left out."""
         if not name:
             return None
         if name not in self.tensors:
@@ -127,7 +127,8 @@ def _is_in_training(dropout: Node, version: int, constants: Mapping[str, TracedT
 
 
 def _graph_inputs(graph: Graph) -> dict[str, TracedTensor]:
-    """Free axes of one name are of one size. A name that rows have, too, means something else elsewhere."""
+    """The inputs of a graph by name. Free axes of one name are of one size; a name that the rows have, too, means
+    something else elsewhere."""
     tensors = {}
     for name, dims in graph.inputs:
         if name not in graph.constants:
@@ -140,7 +141,7 @@ def _graph_inputs(graph: Graph) -> dict[str, TracedTensor]:
 
 
 def _trace_graph(graph: Graph, scope: Scope) -> list[TracedTensor]:
-    """The outputs of a graph, whose inputs are in the scope."""
+    """Follow the rows through a graph, whose inputs are in the scope; returns its outputs."""
     scope.tensors.update(graph.constants)
     for node in graph.nodes:
         try:
@@ -156,7 +157,7 @@ def _trace_graph(graph: Graph, scope: Scope) -> list[TracedTensor]:
 def _trace_node(node: Node, scope: Scope) -> Sequence[TracedTensor]:
     inputs = tuple(scope.tensor(name) for name in node.inputs)
     attributes = {
-        name: (scope.given or {}).get(value.name) if isinstance(value, Reference) else value
+        name: (scope.arguments or {}).get(value.name) if isinstance(value, Reference) else value
         for name, value in node.attributes.items()
     }
     if (function := scope.model.functions.get((node.domain, node.operator))) is not None:
@@ -200,7 +201,7 @@ def _to_sequence(result: TracedTensor | Sequence[TracedTensor]) -> Sequence[Trac
 
 
 def _trace_row_independent(rule: Rule, call: NodeCall, num_outputs: int) -> Sequence[TracedTensor]:
-    """Whatever it is, it is the same for all rows; the rule may know its shape."""
+    """The outputs of a node that no row changes; the rule may know their shapes."""
     try:
         outputs = _to_sequence(rule(call))
     except (MixesError, ArithmeticError, ValueError, IndexError):
@@ -214,7 +215,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _num_named_outputs(node: Node) -> int:
-    """Outputs up to the last that is named."""
+    """The number of outputs up to the last that is named."""
     return max((index for index, name in enumerate(node.outputs, 1) if name), default=0)
 
 
@@ -225,7 +226,7 @@ def _trace_function(
     attributes: Mapping[str, object],
     scope: Scope,
 ) -> Sequence[TracedTensor]:
-    """The body of a function in the place of its call."""
+    """Follow the rows through the body of a function, in the place of its call."""
     require(domain not in RULES, "the file defines an operator of the standard anew")
     require(scope.depth < MAX_GRAPH_DEPTH, "its functions are nested too deeply")
     tensors = {name: tensor for name, tensor in zip(function.inputs, inputs, strict=False) if tensor is not None}
@@ -235,7 +236,8 @@ def _trace_function(
 
 
 def _trace_if(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -> Sequence[TracedTensor]:
-    """If: the branch that is taken for whatever rows come, or both, when neither mixes and both give the same axes."""
+    """Follow an If: the branch that is taken for whatever rows come, or both, when neither mixes and both give the same
+    axes."""
     condition = inputs[0]
     require(
         condition is not None and not condition.has_rows and not condition.counts_rows, "its branch depends on rows"
@@ -251,7 +253,7 @@ def _trace_if(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -
 
 
 def _trace_scan(node: Node, inputs: Sequence[TracedTensor | None], scope: Scope) -> Sequence[TracedTensor]:
-    """Scan over the rows, one at a time, when what it carries from one to the next depends on none of them."""
+    """Follow a Scan over the rows, one at a time, when what it carries from one to the next depends on none of them."""
     body, num_scanned = node.attributes.get("body"), node.attributes.get("num_scan_inputs")
     require(isinstance(body, Graph) and isinstance(num_scanned, int), "it has no body")
     require(
@@ -295,7 +297,7 @@ def _scan_slice(scanned: TracedTensor) -> TracedTensor:
 def _trace_carrying_scan(
     body: Graph, names: Sequence[str], inputs: Sequence[TracedTensor | None], num_carried: int, scope: Scope
 ) -> Sequence[TracedTensor]:
-    """Scan over what is the same for all rows, which carries rows along: they must stay as they stand."""
+    """Follow a Scan over what is the same for all rows, which carries rows along: they must stay in their order."""
     started = [None if tensor is None else replace(tensor, values=None) for tensor in inputs]
     tensors = {name: tensor for name, tensor in zip(names, started, strict=True) if tensor is not None}
     outputs = _trace_graph(body, replace(scope, tensors=dict(scope.tensors) | tensors))
@@ -318,12 +320,12 @@ _SCAN_ORDERS = ("scan_input_axes", "scan_input_directions", "scan_output_axes", 
 
 
 def _is_unusual_order(order: object) -> bool:
-    """Whether an attribute of Scan says anything but first axis and forwards."""
+    """Whether an attribute of Scan says anything but the first axis, forwards."""
     return order is not None and (not isinstance(order, tuple) or any(order))
 
 
 def _merge_branches(branches: Sequence[TracedTensor]) -> TracedTensor:
-    """A tensor that comes from one of them."""
+    """What is known of a tensor that comes from one of these branches."""
     first, *others = branches
     for other in others:
         require(first.axis == other.axis, "its branches keep rows along several axes")

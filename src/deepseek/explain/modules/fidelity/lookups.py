@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from deepseek.errors import InputError
+from deepseek.explain.modules.fidelity.signatures import Arguments
 
 
 class LookupCheck(TorchFunctionMode):
-    """In it, an embedding of an id that its table does not have raises an InputError that names the id."""
+    """A mode in which looking up an id that a table does not have raises an InputError that names the id."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Arguments | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") == "embedding" and func.__module__ == "torch.nn.functional":

@@ -1,19 +1,19 @@
 """Where the ids come from that a module looks up: it may move them about, join others to them, or pad them before.
 
-ids = placed(ids, TokenPositions(source=0, flat=torch.arange(6).view(2, 3), row_size=3))
-follow("transpose", Tensor.t, (ids,), {}, [ids], [ids.t()])         the answer knows its places, too
+ids = attach_positions(ids, TokenPositions(source=0, flat=torch.arange(6).view(2, 3), row_size=3))
+propagate_positions("transpose", Tensor.t, (ids,), {}, [ids], [ids.t()])         the answer knows its places, too
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepseek.explain.modules.fidelity.signatures import first_operand
+from deepseek.explain.modules.fidelity.signatures import Arguments, first_operand
 
 _POSITIONS = "_deepseek_places"
 _MOVE_NAMES = """
@@ -27,7 +27,7 @@ _OWN_ID = -1  # place of an id that is the module's own
 
 @dataclass(frozen=True, slots=True)
 class TokenPositions:
-    """Of some ids."""
+    """Where some ids stand in an input."""
 
     source: int  # which input they are of
     flat: Tensor  # of the shape of the ids: where each stands in the flat input; -1 for one of the module's own
@@ -35,13 +35,13 @@ class TokenPositions:
 
 
 def attach_positions(ids: Tensor, places: TokenPositions) -> Tensor:
-    """`ids`, which now know where they come from."""
+    """`ids` with their positions attached."""
     setattr(ids, _POSITIONS, places)
     return ids
 
 
 def positions_of(value: Any) -> TokenPositions | None:
-    """None for whatever is no id of an input."""
+    """The positions of ids; None for whatever is no id of an input."""
     positions: TokenPositions | None = getattr(value, _POSITIONS, None)
     return positions
 
@@ -50,7 +50,7 @@ def propagate_positions(
     name: str,
     func: Callable[..., Any],
     args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    kwargs: Arguments,
     operands: Sequence[Tensor],
     results: Sequence[Tensor],
 ) -> None:

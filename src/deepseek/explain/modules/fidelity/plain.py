@@ -1,8 +1,8 @@
 """What the module itself answers, and whether an explanation's own runs of it have answered the same.
 
-    plain = plain_run(question, baselines, max_rows)      on copies of inputs and of baselines
-    plain.check(answers, bases, rows, chosen, branches)   ExplainError where the runs behind an explanation differ
-    with raise_explain_error("..."):                                 errors of the module as an ExplainError
+    plain = plain_run(problem, baselines, tolerance, max_rows)    on copies of inputs and of baselines
+    plain.check(answers, bases, rows, chosen, branches)           ExplainError where another run answered otherwise
+    with raise_explain_error("..."):                              errors of the module as an ExplainError
 
 A sum that closes proves nothing when both of its ends come of the same wrong run: a branch in Python is taken once for
 whatever is computed side by side, an operator may be read amiss, chance may have a hand in it. So both ends of every
@@ -37,7 +37,7 @@ MODULE_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeErro
 class PlainRun:
     """Both ends of what is explained, in float64."""
 
-    question: AttributionProblem
+    problem: AttributionProblem
     target: Tensor  # (N,) which output is explained
     output: Float64  # (N,) what the module answers to the inputs
     bases: Float64  # (N, B) and to each baseline
@@ -47,12 +47,12 @@ class PlainRun:
 
     @property
     def base(self) -> Float64:
-        """(N,): the mean over the baselines."""
+        """Mean answer (N,) over the baselines."""
         return np.asarray(self.bases.mean(axis=1))
 
     @property
     def limit(self) -> Float64:
-        """What a sum of contributions may miss the change by, (N,)."""
+        """How far a sum of contributions may be from the change, (N,)."""
         return error_limit(self.output, self.base, self.eps, self.tolerance)
 
     @property
@@ -62,11 +62,11 @@ class PlainRun:
 
     @property
     def pair_limit(self) -> Float64:
-        """What is allowed to pairs of a row and a baseline, (N, B)."""
+        """The limit (N, B) for each pair of a row and a baseline."""
         return error_limit(self.output[:, None], self.bases, self.eps, self.tolerance)
 
     def check(self, answers: Tensor, bases: Tensor, rows: Tensor, chosen: Tensor, branches: Sequence[str] = ()) -> None:
-        """Of pairs (M,): ExplainError where what a run gave is not what the module answers. `branches`: where Python
+        """ExplainError where a run of M pairs gave other answers than the module itself. `branches`: where Python
         has read what differs between input and baseline."""
         of_row, of_base = rows.numpy(), chosen.numpy()
         own = self.output[of_row], self.bases[of_row, of_base]
@@ -79,7 +79,7 @@ class PlainRun:
         answers, limit = _float64(run_answers), self.pair_limit.max(axis=1)[of_row]
         wrong = ~(np.abs(answers - own) <= limit)
         if wrong.any():
-            place, reads = int(wrong.argmax()), self.reads or find_reads(self.question)
+            place, reads = int(wrong.argmax()), self.reads or find_reads(self.problem)
             raise ExplainError(
                 f"computed side by side, the module answers {answers[place]:.6g} to the {what} of row "
                 f"{of_row[place]}, and by itself {own[place]:.6g}{_divergence_reason(branches, reads)}",
@@ -105,46 +105,47 @@ def _divergence_reason(branches: Sequence[str], reads: Sequence[str]) -> str:
     return f": Python reads values of the input, by {', '.join(reads)}" if reads else ""
 
 
-def plain_run(question: AttributionProblem, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
-    """Every row and each of its baselines (B, ...), at most `max_rows` in one run of the module. Where the module reads
-    its data into Python every baseline runs alone, and ExplainError where a row alone gets another answer."""
-    num_rows, num_baselines = question.num_rows, len(baselines[0])
-    reads = find_reads(question) if num_rows * num_baselines > 1 else ()
-    answer = _input_answers(question, max_rows, reads)
-    target = question.target_of(answer)
-    bases = [base.to(own) for base, own in zip(baselines, question.inputs, strict=True)]
+def plain_run(problem: AttributionProblem, baselines: Sequence[Tensor], tolerance: float, max_rows: int) -> PlainRun:
+    """The module's own answers to every row and each of its baselines (B, ...), at most `max_rows` in one run. Where
+    the module reads its data into Python every baseline runs alone, and ExplainError where a row alone gets another
+    answer."""
+    num_rows, num_baselines = problem.num_rows, len(baselines[0])
+    reads = find_reads(problem) if num_rows * num_baselines > 1 else ()
+    answer = _input_answers(problem, max_rows, reads)
+    target = problem.target_of(answer)
+    bases = [base.to(own) for base, own in zip(baselines, problem.inputs, strict=True)]
     size = 1 if reads else max_rows
-    if question.is_fixed_by_row:  # a baseline is answered with what is fixed of its row
+    if problem.is_fixed_by_row:  # a baseline is answered with what is fixed of its row
         places = torch.arange(num_rows * num_baselines)
-        paired = question.rows(places // num_baselines)
-        base_answer = answer_rows(paired, [base[places % num_baselines] for base in bases], size)
-        own = question.of(base_answer, target.repeat_interleave(num_baselines)).view(num_rows, num_baselines)
+        row_pairs = problem.rows(places // num_baselines)
+        base_answer = answer_rows(row_pairs, [base[places % num_baselines] for base in bases], size)
+        own = problem.of(base_answer, target.repeat_interleave(num_baselines)).view(num_rows, num_baselines)
     else:
-        of_bases = AttributionProblem(question.module, tuple(bases), (), question.fixed, question.target)
+        of_bases = AttributionProblem(problem.module, tuple(bases), (), problem.fixed, problem.target)
         base_answer = answer_rows(of_bases, bases, size)
         own = base_answer.index_select(1, target).t()
     check_answers(base_answer, "baseline")
-    output, eps = question.of(answer, target), relative_precision(answer.dtype)
-    return PlainRun(question, target.cpu(), _float64(output), _float64(own), eps, tolerance, reads)
+    output, eps = problem.of(answer, target), relative_precision(answer.dtype)
+    return PlainRun(problem, target.cpu(), _float64(output), _float64(own), eps, tolerance, reads)
 
 
-def plain_run_of_pairs(question: AttributionProblem, tolerance: float, max_rows: int) -> PlainRun:
-    """Every row and its own baseline."""
-    reads = find_reads(question) if question.num_rows > 1 else ()
-    answer = _input_answers(question, max_rows, reads)
-    base_answer = answer_rows(question, question.baselines, 1 if reads else max_rows)
+def plain_run_of_pairs(problem: AttributionProblem, tolerance: float, max_rows: int) -> PlainRun:
+    """The module's own answers to every row and its own baseline."""
+    reads = find_reads(problem) if problem.num_rows > 1 else ()
+    answer = _input_answers(problem, max_rows, reads)
+    base_answer = answer_rows(problem, problem.baselines, 1 if reads else max_rows)
     check_answers(base_answer, "baseline")
-    target = question.target_of(answer)
-    output, base = (_float64(question.of(each, target)) for each in (answer, base_answer))
-    return PlainRun(question, target.cpu(), output, base[:, None], relative_precision(answer.dtype), tolerance, reads)
+    target = problem.target_of(answer)
+    output, base = (_float64(problem.of(each, target)) for each in (answer, base_answer))
+    return PlainRun(problem, target.cpu(), output, base[:, None], relative_precision(answer.dtype), tolerance, reads)
 
 
-def _input_answers(question: AttributionProblem, max_rows: int, reads: Sequence[str]) -> Tensor:
-    """(N, K) to the inputs."""
-    answer = answer_rows(question, question.inputs, max_rows)
+def _input_answers(problem: AttributionProblem, max_rows: int, reads: Sequence[str]) -> Tensor:
+    """The module's answers (N, K) to the inputs, checked to be the same for rows alone where it reads its data."""
+    answer = answer_rows(problem, problem.inputs, max_rows)
     check_answers(answer, "row")
-    if reads and question.num_rows > 1:
-        alone = answer_rows(question, question.inputs, 1)
+    if reads and problem.num_rows > 1:
+        alone = answer_rows(problem, problem.inputs, 1)
         apart = ~torch.isclose(answer, alone, rtol=1e-3, atol=1e-5).all(1)
         if apart.any():
             row = int(apart.nonzero()[0, 0])
@@ -155,28 +156,28 @@ def _input_answers(question: AttributionProblem, max_rows: int, reads: Sequence[
     return answer
 
 
-def answer_rows(question: AttributionProblem, inputs: Sequence[Tensor], max_rows: int) -> Tensor:
+def answer_rows(problem: AttributionProblem, inputs: Sequence[Tensor], max_rows: int) -> Tensor:
     """The module's answers (N, K) to copies of `inputs`, without a graph."""
     with torch.no_grad(), raise_explain_error("the module cannot run on what it is given"):
         if len(inputs[0]) <= max_rows:
-            return question.answer([each.clone() for each in inputs])
+            return problem.answer([each.clone() for each in inputs])
         parts = [slice(start, start + max_rows) for start in range(0, len(inputs[0]), max_rows)]
-        return torch.cat([question.rows(part).answer([each[part].clone() for each in inputs]) for part in parts])
+        return torch.cat([problem.rows(part).answer([each[part].clone() for each in inputs]) for part in parts])
 
 
-def find_reads(question: AttributionProblem) -> tuple[str, ...]:
+def find_reads(problem: AttributionProblem) -> tuple[str, ...]:
     """Where the module reads values of its inputs into Python, as one row shows it."""
-    if isinstance(question.module, ArrayFunction) or find_chain(question.module) is not None:
+    if isinstance(problem.module, ArrayFunction) or find_chain(problem.module) is not None:
         return ()
-    row = question.rows(slice(0, 1))
+    row = problem.rows(slice(0, 1))
     with torch.no_grad(), raise_explain_error("the module cannot run on one row"), DataReads() as reads:
-        row.answer(reads.marked(row.inputs))
-    return tuple(reads.found)
+        row.answer(reads.mark_inputs(row.inputs))
+    return tuple(reads.locations)
 
 
 @contextmanager
 def raise_explain_error(what: str, expected: str = "", fix: str = "") -> Iterator[None]:
-    """What the code of a module or of torch raises, as an ExplainError that begins with `what`."""
+    """A context in which errors of a module or of torch become an ExplainError that begins with `what`."""
     try:
         yield
     except MODULE_ERRORS as error:

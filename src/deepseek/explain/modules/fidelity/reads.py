@@ -1,8 +1,8 @@
 """Where a module reads the values of its data into Python, and may go another way for other data.
 
     with DataReads() as reads:
-        module(*reads.marked(inputs))
-    reads.found                          places in the code: "gate.item() in model.py, line 12"
+        module(*reads.mark_inputs(inputs))
+    reads.locations                       places in the code: "gate.item() in model.py, line 12"
 
 An explanation runs the module for several inputs at once. A branch in Python is taken once for all of them, so where
 one depends on data, what was computed side by side need not be what the module answers to each.
@@ -11,13 +11,15 @@ one depends on data, what was computed side by side need not be what the module 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from deepseek.explain.modules.fidelity.signatures import Arguments
 
 #: Calls that hand values to Python.
 _READ_NAMES = """
@@ -47,10 +49,10 @@ class DataReads(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[str, None] = {}
+        self.locations: dict[str, None] = {}
 
     @staticmethod
-    def marked(inputs: Sequence[Tensor]) -> list[Tensor]:
+    def mark_inputs(inputs: Sequence[Tensor]) -> list[Tensor]:
         """Copies that know that they are inputs."""
         copies = [each.detach().clone() for each in inputs]
         for each in copies:
@@ -58,14 +60,14 @@ class DataReads(TorchFunctionMode):
         return copies
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Arguments | None = None
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if any(map(_is_marked, args)) or any(map(_is_marked, kwargs.values())):
             name = getattr(func, "__name__", "")
             if name in READ_CALLS:
-                self.found[f"{name.strip('_')} ({caller_location()})"] = None
+                self.locations[f"{name.strip('_')} ({caller_location()})"] = None
             _mark(result)
             if args and isinstance(args[0], Tensor) and (name == "__setitem__" or name.endswith("_")):
                 setattr(args[0], _MARK, True)

@@ -29,7 +29,7 @@ def rounding_error(output: Float64, base: Float64, eps: float) -> Float64:
 
 
 def error_limit(output: Float64, base: Float64, eps: float, tolerance: float) -> Float64:
-    """What an explanation of output - base may miss, of the shape of both."""
+    """How far a sum may be from output - base, of the shape of both."""
     return np.maximum(tolerance * np.abs(output - base), rounding_error(output, base, eps))
 
 

@@ -1,6 +1,6 @@
 """The arguments of a call of torch by their names, however they were handed over.
 
-    bind(torch.Tensor.var, "var", (x, 1, False), {})        {"input": x, "dim": 1, "unbiased": False, "keepdim": False}
+    bind_arguments(torch.Tensor.var, "var", (x, 1, False), {})        {"input": x, "dim": 1, "unbiased": False, ...}
 
 Python functions are read by inspect.signature, built-in ones by the schemas of their overloads, in the order in which
 torch tries them. `self` is called input, and NumPy's `axis` and `keepdims` dim and keepdim.
@@ -9,13 +9,14 @@ torch tries them. `self` is called input, and NumPy's `axis` and `keepdims` dim 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+Arguments = dict[str, Any]  # of a call, by name: any values that torch takes
 _SYNONYMS = {"self": "input", "axis": "dim", "keepdims": "keepdim"}
 _NOT_INTEGERS = (torch.dtype, torch.layout, torch.memory_format)  # integers in a schema, names in Python
 
@@ -34,9 +35,7 @@ class Parameter:
 _OVERLOADS: dict[Any, tuple[tuple[Parameter, ...], ...]] = {}
 
 
-def bind_arguments(
-    func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any] | None:
+def bind_arguments(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Arguments) -> Arguments | None:
     """Every argument of a call, defaults included. `name` is that of the operator in torch's schemas. None where no
     signature is known that these arguments fit."""
     overloads = _OVERLOADS.get(func)
@@ -50,9 +49,7 @@ def bind_arguments(
     return None
 
 
-def _match_parameters(
-    parameters: tuple[Parameter, ...], args: Sequence[Any], kwargs: dict[str, Any]
-) -> dict[str, Any] | None:
+def _match_parameters(parameters: tuple[Parameter, ...], args: Sequence[Any], kwargs: Arguments) -> Arguments | None:
     positional = [each for each in parameters if not each.is_keyword_only]
     if len(args) > len(positional):
         return None
@@ -125,12 +122,12 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 #: What stands for a type of TorchScript in Python; yes and no are no numbers there.
-_TYPES: dict[str, Any] = {
+_TYPES: dict[str, type | tuple[type, ...]] = {
     "Tensor": Tensor, "bool": bool, "str": str, "float": (int, float), "number": (int, float, complex),
     "int": (int, *_NOT_INTEGERS), "SymInt": (int, *_NOT_INTEGERS),
 }  # fmt: skip
 
 
-def first_operand(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What a call of one operand works on."""
+def first_operand(args: Sequence[Any], kwargs: Arguments) -> Any:
+    """The operand of a call that has one."""
     return args[0] if args else next((kwargs[name] for name in ("input", "self") if name in kwargs), None)

@@ -155,13 +155,13 @@ class LeafTables:
 
 
 def path_shapley_values(shares: Float64, sides: NDArray[np.int8], asks: Float32) -> Float64:
-    """(L, W, K + 1): what each way gives the K columns of a bunch in each leaf of value 1, and last to the score.
+    """Shapley values (L, W, K + 1) that each way gives the K columns of a bunch in a leaf of value 1; the score last.
 
     `shares` (L, K) by column, 1 where a path does not ask it; `sides` (L, K) is 1 where a path goes left, -1 where
     right, 0 where it does not pass; `asks` (L, K, K) says which column each node of a path asks. Bit k of a way is 1
     where a row goes left at node k.
 
-    >>> shapley(np.array([[0.25]]), np.array([[1]], np.int8), np.ones((1, 1, 1), np.float32)).tolist()
+    >>> path_shapley_values(np.array([[0.25]]), np.array([[1]], np.int8), np.ones((1, 1, 1), np.float32)).tolist()
     [[[-0.25, 0.0], [0.75, 1.0]]]
     """
     num_nodes = shares.shape[1]

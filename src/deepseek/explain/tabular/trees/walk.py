@@ -74,7 +74,7 @@ class TreeGroup:
 
 @dataclass(frozen=True, slots=True)
 class QuadraturePoints:
-    """Where the integral is taken, (Q, 1) each."""
+    """Points and weights of the quadrature, (Q, 1) each."""
 
     place: Float64
     rest: Float64  # 1 - place
@@ -101,8 +101,8 @@ class TreeWalk:
         rows = np.ascontiguousarray(features, np.float32)
         sums = np.zeros((len(rows), self._num_columns + 1))  # the score last
         sums[:, -1] = self._bias
-        for walked in self._each(lambda group: _explain_group(group, rows, self._num_columns)):
-            sums += walked
+        for group_sums in self._map_groups(lambda group: _explain_group(group, rows, self._num_columns)):
+            sums += group_sums
         return sums[:, :-1], np.full(len(rows), self._base), sums[:, -1]
 
     def interactions(self, features: Float32) -> Float64:
@@ -119,7 +119,7 @@ class TreeWalk:
         pairs[:, diagonal, diagonal] = self.explain(rows)[0] - pairs.sum(axis=2)
         return pairs
 
-    def _each(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
+    def _map_groups(self, work: Callable[[TreeGroup], Float64]) -> Iterator[Float64]:
         """`work` of every group, in their order."""
         if self._num_threads == 1 or len(self._groups) < 2:
             yield from map(work, self._groups)
@@ -129,7 +129,7 @@ class TreeWalk:
 
 
 def _group_trees(table: TreeTable, trees: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """The trees, in groups of at most MAX_GROUP_NODES nodes."""
+    """Indices of trees, in groups of at most MAX_GROUP_NODES nodes."""
     size = np.diff([*table.roots.tolist(), len(table.feature)])[trees]
     start = num_nodes = 0
     for place, nodes in enumerate(size.tolist()):
@@ -191,7 +191,7 @@ def _previous_edges(columns: NDArray[np.int64], parents: NDArray[np.int64]) -> N
 
 
 def _explain_group(group: TreeGroup, rows: Float32, num_columns: int, *, fixed: int | None = None) -> Float64:
-    """(N, P + 1): what the group's trees add to each column's value, and to the score. With a `fixed` column: what
+    """Values (N, P + 1) that a group's trees add to each column, and to the score. With a `fixed` column: what
     knowing it adds to the values of the others, and nothing to the score."""
     place, weight = np.polynomial.legendre.leggauss(group.num_points)
     num_rows = max(1, MAX_CELLS // (group.num_nodes * group.num_points))
@@ -213,7 +213,7 @@ def _explain_group(group: TreeGroup, rows: Float32, num_columns: int, *, fixed: 
 def _walk_group(
     group: TreeGroup, rows: Float32, points: QuadraturePoints, fixed: int | None
 ) -> tuple[Float64, Float64]:
-    """(what each edge adds to its column's value (N, M), what the leaves reached add to the score (N,))."""
+    """Walk trees down and up: (values (N, M) of edges for their columns, score (N,) of the leaves reached)."""
     num_rows, num_points, num_nodes = len(rows), len(points.place), group.num_nodes
     agreed = np.ones((num_rows, num_nodes + 1), np.bool_)  # o of every edge, true for none
     product = np.ones((num_points, num_rows, len(group.levels[0].weight)))
@@ -249,7 +249,7 @@ def _walk_group(
 
 
 def _repeat_for_children(array: NDArray[Any], inner: NDArray[np.int32]) -> NDArray[Any]:
-    """What inner nodes have, for their left children and then for their right ones."""
+    """Values of inner nodes repeated for their left children and then for their right ones."""
     some = array.take(inner, axis=-1)
     return np.concatenate([some, some], axis=-1)
 

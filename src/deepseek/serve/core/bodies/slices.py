@@ -1,10 +1,10 @@
 """A large JSON object, decoded in slices: no call into C lasts longer than a slice, and other threads get their turn.
 
-    found = decode(body, scan(body))           # as msgspec decodes it; ValueError for what is no JSON
+    value = decode_in_slices(body, scan(body), decode_slice)     # as msgspec decodes it; ValueError for what is no JSON
 
-msgspec decodes 32 MiB in one call, and whoever waits for Python's lock (the event loop with its health checks) waits
-for all of it. Here an array or object above SLICE_BYTES is cut at its own commas into groups of items, each group is
-decoded by msgspec as an array or object by itself, and between two groups the lock is let go.
+msgspec decodes 32 MiB in one call, during which the event loop with its health checks waits for Python's lock.
+Here an array or object above SLICE_BYTES is cut at its own commas into groups of items, each group is decoded by
+msgspec as an array or object by itself, and between two groups the lock is released.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import MalformedError, TooLargeError
 from deepseek.serve.core.bodies.structure import CLOSE, COLON, COMMA, MAX_KEYS, OPEN, PAUSE_S, JsonStructure
 
@@ -170,8 +171,8 @@ class SlicedBody:
             values += items
         return values
 
-    def _members(self, opening: int, closing: int) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _members(self, opening: int, closing: int) -> JsonObject:
+        values: JsonObject = {}
         num_keys = 0
         for span in self.groups(opening, closing):
             if span.num_items == 1 and span.stop - span.start > SLICE_BYTES:
@@ -205,8 +206,7 @@ class SlicedBody:
 
 
 def free_in_slices(value: Any) -> None:
-    """Free what decode_in_slices() has made, which nobody needs any more, in slices too: its last owner would free it
-    in one."""
+    """Free a value of decode_in_slices() in slices, too: its last owner would free it in one call."""
     pending = [value]
     while pending:
         container = pending.pop()
@@ -223,7 +223,7 @@ def free_in_slices(value: Any) -> None:
 
 
 class DuplicateKeyError(ValueError):
-    """A key stands twice in one object; `args` has it."""
+    """An object has a key twice; `args` holds the key."""
 
 
 def decode_in_slices(body: bytes, structure: JsonStructure, decode_slice: SliceDecoder) -> Any:

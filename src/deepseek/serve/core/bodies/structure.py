@@ -1,4 +1,4 @@
-"""Where the brackets, commas and colons of a JSON body stand, and what it would cost to decode it.
+"""The structure of a JSON body: offsets of its brackets, commas and colons, and the memory that decoding it takes.
 
     structure = scan(body)        # MalformedError above MAX_DEPTH, TooLargeError above MAX_DECODED_BYTES
 
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from deepseek.errors import MalformedError, TooLargeError
 
 MAX_DEPTH = 100
-#: That the objects of one body may fill once it is decoded, as far as its structure tells: three million numbers.
+#: Limit of the memory of one decoded body, estimated from its structure: three million numbers.
 MAX_DECODED_BYTES = 96 << 20
 MAX_KEYS = 65_536  # of one object
 #: Bytes that each fills in CPython at most: an object of 1 to 5 keys, an array, a text besides its letters, a key's
 #: place in its object, a number with its place in an array.
 OBJECT_BYTES, ARRAY_BYTES, TEXT_BYTES, KEY_BYTES, VALUE_BYTES = 320, 96, 40, 60, 32
 BLOCK_BYTES = 1 << 17
-#: Between two blocks or slices, so that who waits for Python's lock gets it. Letting it go for no time wakes nobody.
+#: Pause between two blocks or slices, so that another thread gets Python's lock. Releasing it for no time wakes none.
 PAUSE_S = 2e-5
 OPEN, CLOSE, COMMA, COLON = 1, 2, 3, 4
 _QUOTE, _BACKSLASH = b'"'[0], b"\\"[0]
@@ -57,7 +57,7 @@ class StructureScanner:
         self._max_decoded_bytes = max_decoded_bytes
         self._num_bytes = 0
         self._in_text = False
-        self._is_escaped = False  # whether the next byte stands behind a backslash
+        self._is_escaped = False  # whether the next byte is escaped
         self._depth = 0
         self._parts: list[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]]] = []
 

@@ -72,11 +72,8 @@ def _iter_fields(body: bytes, position: int, stop: int) -> Iterator[tuple[int, i
             size, position = _read_varint(body, position, stop)
         elif wire_type in (_FIXED64, _FIXED32):
             size = 8 if wire_type == _FIXED64 else 4
-        yield (
-            number,
-            position,
-            min(stop, position + size),
-        )  # of a group the begin alone: what it holds follows as fields
+        # Of a group the start alone: what it holds follows as fields.
+        yield number, position, min(stop, position + size)
         position += size
 
 

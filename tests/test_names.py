@@ -1,0 +1,73 @@
+"""Names are the field's: words of a private vocabulary do not come back, and few rows travel as dicts of anything."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import deepseek
+
+SRC = Path(deepseek.__file__).parent
+#: They say that something happened, not what there is. Twice as many lines of code may not bring more of them.
+VAGUE_VARIABLES = frozenset(("found", "given", "told", "asked", "made"))
+MOST_VAGUE_VARIABLES = 30
+#: Of functions, methods and files: what only its author understood. docs/glossary.md has the word to use.
+BANNED_NAMES = frozenset(
+    "alike asked begun beside chances face gaps given judge knobs lanes leading made mirror pace pairs pupil put sent "
+    "shuffled stage subject taught there thin together told towers turns vain voices way".split()
+)
+PARTICIPLE = re.compile(r"_*(?:[a-z]+(?:ed|wn|ght)|begun|built|found|given|held|kept|left|made|put|sent|taken|told)")
+#: End like participles and are none, or are words that torch and the standard library use.
+NO_PARTICIPLES = frozenset(("embed", "feed", "need", "seed", "speed", "closed", "is_closed", "left"))
+MOST_OPEN_DICTS = 100
+OPEN_DICT = re.compile(r"\b(?:dict|Mapping)\[str, Any\]")
+FILES = {path: path.read_text("utf-8") for path in sorted(SRC.rglob("*.py"))}
+TREES = {path: ast.parse(text) for path, text in FILES.items()}
+
+
+def variables(tree: ast.Module) -> Iterator[str]:
+    """The names that are assigned to and the parameters."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def functions(tree: ast.Module) -> Iterator[str]:
+    return (node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_variables_say_what_they_hold() -> None:
+    counts = Counter(
+        path.relative_to(SRC).as_posix() for path, tree in TREES.items() for name in variables(tree)
+        if name in VAGUE_VARIABLES
+    )  # fmt: skip
+    assert counts.total() < MOST_VAGUE_VARIABLES, counts.most_common(10)
+
+
+def test_functions_say_what_they_do() -> None:
+    vague = [
+        f"{path.relative_to(SRC)}: {name}" for path, tree in TREES.items() for name in functions(tree)
+        if name.strip("_") in BANNED_NAMES or (PARTICIPLE.fullmatch(name) and name.strip("_") not in NO_PARTICIPLES)
+    ]  # fmt: skip
+    assert vague == []
+
+
+@pytest.mark.parametrize("kind", ["module", "class"])
+def test_modules_and_classes_have_words_of_the_field(kind: str) -> None:
+    if kind == "module":
+        names = [path.stem for path in FILES] + [path.parent.name for path in FILES]
+    else:
+        names = [node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert sorted(name for name in set(names) if name.strip("_").lower() in BANNED_NAMES) == []
+
+
+def test_few_rows_travel_as_dicts_of_anything() -> None:
+    counts = Counter({path.relative_to(SRC).as_posix(): len(OPEN_DICT.findall(text)) for path, text in FILES.items()})
+    assert counts.total() < MOST_OPEN_DICTS, counts.most_common(10)
