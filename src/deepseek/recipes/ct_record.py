@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 from deepseek.automl.pretrained_encoders import load_image_encoder, load_text_encoder
 from deepseek.data import Table, read_table
 from deepseek.data.media.image import ImageReader
+from deepseek.data.media.source import Reader
+from deepseek.data.media.text import TextReader
 from deepseek.data.samples.decode import decode_table
 from deepseek.data.samples.preparer import SamplePreparer, fit_samples
 from deepseek.data.split.leaks import Finding
@@ -267,7 +269,7 @@ def _fit_preparer(
 
     training = study.table.take(study.rows("train"))
     side = choices.side if encoders.image else choices.small_side
-    readers: dict[str, object] = {IMAGE_COLUMN: ImageReader(size=(side, side), channels=1)}
+    readers: dict[str, Reader | TextReader] = {IMAGE_COLUMN: ImageReader(size=(side, side), channels=1)}
     shapes, weights = {}, {}
     if encoders.image:
         shapes[IMAGE_COLUMN], weights[IMAGE_COLUMN] = load_image_encoder(encoders.image, trained=trained)
