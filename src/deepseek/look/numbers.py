@@ -48,7 +48,7 @@ def fixed_decimals(value: float, num_decimals: int) -> str:
 def signed_number(value: float | None) -> str:
     """A contribution: always with its sign.
 
-    >>> signed(0.52), signed_number(-0.52), signed(0.0)
+    >>> signed_number(0.52), signed_number(-0.52), signed_number(0.0)
     ('+0.520', '−0.520', '0')
     """
     text = number(value)
@@ -139,7 +139,7 @@ def size(num_bytes: float | None) -> str:
 def format_value(value: object) -> str:
     """A raw value of any kind as a person reads it.
 
-    >>> plain(3), plain(61.5), plain(1234.0), plain("red"), plain(None), plain(True)
+    >>> format_value(3), format_value(61.5), format_value(1234.0), format_value("red"), format_value(None), format_value(True)
     ('3', '61.5', '1,234', 'red', '–', 'True')
     """
     if value is None:

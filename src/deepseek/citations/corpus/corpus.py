@@ -100,7 +100,7 @@ class Corpus:
 def short_law_name(law: str) -> str:
     """A law's name as it is mostly written.
 
-    >>> short("《中华人民共和国民法典》"), short("The Data Act")
+    >>> short_law_name("《中华人民共和国民法典》"), short_law_name("The Data Act")
     ('民法典', 'dataact')
     """
     bare = law.strip('《》〈〉"“” ').removeprefix(PREFIX).casefold().removeprefix("the ")

@@ -58,7 +58,7 @@ def read_laws(path: Path) -> tuple[list[Clause], list[str]]:
 def decode_text(data: bytes, name: str) -> str:
     """The text of a file. MalformedError, which says where, for bytes in no encoding, or in two.
 
-    >>> decode("第一条".encode("gb18030"), "law.txt"), decode("第一条".encode("utf-16"), "law.txt")
+    >>> decode_text("第一条".encode("gb18030"), "law.txt"), decode_text("第一条".encode("utf-16"), "law.txt")
     ('第一条', '第一条')
     """
     mark = next((encoding for start, encoding in BYTE_ORDER_MARKS.items() if data.startswith(start)), None)

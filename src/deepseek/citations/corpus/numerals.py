@@ -1,6 +1,6 @@
 """Chinese numbers as they stand in law: read to compare, written for the numbers of articles.
 
->>> number("二百六十四"), number("1043"), number("十五"), number("5.5"), chinese(1043)
+>>> parse_number("二百六十四"), parse_number("1043"), parse_number("十五"), parse_number("5.5"), to_chinese(1043)
 (264.0, 1043.0, 15.0, 5.5, '一千零四十三')
 """
 
@@ -45,7 +45,7 @@ def parse_number(text: str) -> float:
 def to_chinese(value: int) -> str:
     """A whole number from 0 to 9999 in Chinese.
 
-    >>> [chinese(value) for value in (0, 10, 18, 101, 120, 1001)]
+    >>> [to_chinese(value) for value in (0, 10, 18, 101, 120, 1001)]
     ['零', '十', '十八', '一百零一', '一百二十', '一千零一']
     """
     names = "零一二三四五六七八九"
@@ -67,7 +67,7 @@ def to_chinese(value: int) -> str:
 def find_amounts(text: str) -> frozenset[tuple[float, str, str]]:
     """The numbers of a sentence: (value, unit where one follows, + for "以上", - for "以下"); 三年 and 3 年 are one.
 
-    >>> sorted(amounts("三年以上徒刑，违约金为百分之二十")), sorted(amounts("within 30 days, or three years"))
+    >>> sorted(find_amounts("三年以上徒刑，违约金为百分之二十")), sorted(find_amounts("within 30 days, or three years"))
     ([(3.0, '年', '+'), (20.0, '%', '')], [(3.0, '', ''), (30.0, '', '')])
     """
     amounts = set()

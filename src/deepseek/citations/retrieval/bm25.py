@@ -27,7 +27,7 @@ _ENDINGS = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ed", "es"
 def extract_terms(text: str) -> list[str]:
     """What is counted.
 
-    >>> terms("借款利息 3% of Loans")
+    >>> extract_terms("借款利息 3% of Loans")
     ['借款', '款利', '利息', '借', '款', '利', '息', '3', 'of', 'loan']
     """
     terms: list[str] = []

@@ -134,7 +134,7 @@ class Index:
 def mean_neighbor_cosine(vectors: Float32) -> Float32:
     """The mean cosine (N,) of vectors (N, D) of length 1 to the NUM_NEIGHBORS nearest others.
 
-    >>> nearness(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
+    >>> mean_neighbor_cosine(np.array([[1, 0], [1, 0], [0, 1]], np.float32)).tolist()
     [0.5, 0.5, 0.0]
     """
     sampled = np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MAX_BACKGROUND_CLAUSES)).astype(int))

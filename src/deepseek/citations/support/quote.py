@@ -90,7 +90,7 @@ def prepend_opening(clause: str, quote: Quote) -> str:
 def longest_common_run(first: str, second: str) -> tuple[int, int]:
     """The longest run of letters that both texts have: (its start in `second`, its length).
 
-    >>> common("abcde", "xbcdy")
+    >>> longest_common_run("abcde", "xbcdy")
     (1, 3)
     """
     start = second.find(first)

@@ -83,7 +83,7 @@ class TermScorer:
 def strip_references(sentence: str) -> str:
     """The sentence without its references.
 
-    >>> bare("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。"), bare("Under Article 5, fees are due.")
+    >>> strip_references("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。"), strip_references("Under Article 5, fees are due.")
     ('利息不得预先扣除。', 'fees are due.')
     """
     rest = _REFERENCE.sub("", sentence)

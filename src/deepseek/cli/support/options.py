@@ -65,7 +65,7 @@ def assignment_of(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
 def parse_assignment(text: str) -> tuple[str, str]:
     """COLUMN=VALUE, whatever the value.
 
-    >>> assignment("ct=resnet18:resnet18.safetensors")
+    >>> parse_assignment("ct=resnet18:resnet18.safetensors")
     ('ct', 'resnet18:resnet18.safetensors')
     """
     name, _, value = text.partition("=")

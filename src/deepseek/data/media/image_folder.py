@@ -103,7 +103,7 @@ def random_crop(shape: CropConfig, random: np.random.Generator) -> ChooseCrop:
 def center_crop(share: float) -> ChooseCrop:
     """The centered square whose side is this share of the shorter side of the picture.
 
-    >>> central(0.875)(256, 400)
+    >>> center_crop(0.875)(256, 400)
     (16, 88, 224, 224)
     """
 

@@ -23,7 +23,7 @@ POWER_FLOOR = 1e-10  # of power, where a sine of full scale has 0.25: -96 dB bel
 def hz_to_mel(hz: Float64) -> Float64:
     """O'Shaughnessy's scale: 1000 Hz are 1000 mel.
 
-    >>> mel(np.array([0.0, 1000.0])).round(2).tolist()
+    >>> hz_to_mel(np.array([0.0, 1000.0])).round(2).tolist()
     [0.0, 999.99]
     """
     return 2595 * np.log10(1 + hz / 700)

@@ -207,10 +207,10 @@ def resampling_weights(have: int, want: int, step: float) -> Float32:
     """(want, have) weights of linear resampling about the middle, one line for each new sample; zeros where it lies
     beyond the edge. `step`: old samples for each new one.
 
-    >>> blend(4, 2, 2.0).tolist()
+    >>> resampling_weights(4, 2, 2.0).tolist()
     [[0.4285714328289032, 0.4285714328289032, 0.1428571492433548, 0.0], [0.0, 0.1428571492433548, 0.4285714328289032, \
 0.4285714328289032]]
-    >>> blend(2, 3, 1.0).tolist()
+    >>> resampling_weights(2, 3, 1.0).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
     centers = (np.arange(want) - (want - 1) / 2) * step + (have - 1) / 2

@@ -1,6 +1,6 @@
 """Tables to try everything with, none of them downloaded: two that scikit-learn carries, and our own simulator's.
 
->>> table, target, description = example("cancer")
+>>> table, target, description = load_example("cancer")
 >>> table.num_rows, target
 (569, 'diagnosis')
 """

@@ -56,7 +56,7 @@ def headline(card: DataCard, name: str) -> Text:
 def format_range(low: float, high: float) -> str:
     """A range, or the one value.
 
-    >>> span(3, 3), span(8000, 16000), span(0.25, 1.5), format_range(-1, 1)
+    >>> format_range(3, 3), format_range(8000, 16000), format_range(0.25, 1.5), format_range(-1, 1)
     ('3', '8,000–16,000', '0.250–1.50', '−1 … 1')
     """
     first, last = numbers.format_value(low), numbers.format_value(high)

@@ -65,7 +65,7 @@ def envelope(values: NDArray[Any], num_parts: int = NUM_LINE_PARTS) -> Float64:
 def fit_size(height: float, width: float, side: int = SIDE_PX) -> tuple[int, int]:
     """Height and width in the same ratio, scaled down to at most `side` and at least one pixel.
 
-    >>> fitted(600, 300), fitted(8, 8)
+    >>> fit_size(600, 300), fit_size(8, 8)
     ((160, 80), (8, 8))
     """
     scale = min(1.0, side / max(height, width))

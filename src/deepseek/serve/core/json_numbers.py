@@ -20,7 +20,7 @@ def encode_floats(array: Float32) -> msgspec.Raw:
     answers are finite (engines.checks.finite).
 
     >>> from deepseek.serve.core.json_body import encode
-    >>> encode({"embedding": numbers(np.array([0.1, -0.25, np.nan], np.float32))})
+    >>> encode({"embedding": encode_floats(np.array([0.1, -0.25, np.nan], np.float32))})
     b'{"embedding":[0.1,-0.25,null]}'
     """
     return msgspec.Raw(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))

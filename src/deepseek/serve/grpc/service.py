@@ -299,7 +299,7 @@ async def _abort(context: RpcContext, outcome: RpcResult) -> None:
 def _encode_varint(number: int) -> bytes:
     """A length as protobuf writes it: 7 bits a byte, the lowest first.
 
-    >>> _varint(5), _varint(300)
+    >>> _encode_varint(5), _encode_varint(300)
     (b'\\x05', b'\\xac\\x02')
     """
     encoded = bytearray()

@@ -95,9 +95,9 @@ def _strip_version(body: bytes, version: str) -> bytes:
 def bodies_agree(one: bytes, other: bytes) -> bool:
     """Whether two bodies agree: equal labels, or values that differ by rounding alone.
 
-    >>> agree(b'{"predictions":[{"label":"a","p":0.9}]}', b'{"predictions":[{"label":"a","p":0.8}]}')
+    >>> bodies_agree(b'{"predictions":[{"label":"a","p":0.9}]}', b'{"predictions":[{"label":"a","p":0.8}]}')
     True
-    >>> agree(b'{"predictions":[{"value":1.0}]}', b'{"predictions":[{"value":1.1}]}')
+    >>> bodies_agree(b'{"predictions":[{"value":1.0}]}', b'{"predictions":[{"value":1.1}]}')
     False
     """
     if one == other:

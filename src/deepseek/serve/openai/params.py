@@ -130,7 +130,7 @@ def call_for_param(param: str, parse: Callable[..., T], value: Any) -> T:
 def describe_value(value: Any) -> str:
     """A value in words for a message: itself when it is short, else its JSON type.
 
-    >>> shown(True), shown("x"), describe_value([1])
+    >>> describe_value(True), describe_value("x"), describe_value([1])
     ('a boolean', "'x'", 'an array')
     """
     if isinstance(value, str | int | float) and not isinstance(value, bool):

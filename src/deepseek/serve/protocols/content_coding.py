@@ -54,7 +54,7 @@ def inflate_bytes(body: bytes, max_bytes: int, scanner: StructureScanner | None 
     """The bytes that were compressed, at most max_bytes. TooLargeError, MalformedError; `scanner` gets each
     block as it is inflated, and may refuse it.
 
-    >>> inflated(zlib.compress(b"rows"), 4)
+    >>> inflate_bytes(zlib.compress(b"rows"), 4)
     b'rows'
     """
     reader = zlib.decompressobj(_DETECT_WINDOW_BITS)
@@ -110,7 +110,7 @@ def compress_response(response: Response, headers: Mapping[bytes, bytes]) -> Res
 def preferred_coding(accepted: bytes) -> bytes | None:
     """The coding that an Accept-Encoding header prefers among those that we can write; None for none.
 
-    >>> preferred(b"gzip;q=0.5, deflate"), preferred(b"gzip;q=0, br"), preferred(b"")
+    >>> preferred_coding(b"gzip;q=0.5, deflate"), preferred_coding(b"gzip;q=0, br"), preferred_coding(b"")
     (b'deflate', None, None)
     """
     best, best_weight = None, 0.0

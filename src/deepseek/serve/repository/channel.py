@@ -114,7 +114,7 @@ def describe_error(error: Exception) -> dict[str, str]:
     """An error as JSON for another process.
 
     >>> from deepseek.errors import CheckError
-    >>> raised(described(CheckError("it is damaged", fix="copy it again")))
+    >>> restore_error(describe_error(CheckError("it is damaged", fix="copy it again")))
     CheckError('it is damaged')
     """
     fields = error.to_dict() if isinstance(error, DeepseekError) else {"message": str(error)}

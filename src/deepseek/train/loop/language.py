@@ -149,7 +149,7 @@ def _train_decoder(decoder: Decoder, ids: Tensor, options: LanguageOptions, gene
 def _learning_rate_share(step: int, max_steps: int) -> float:
     """The share of the highest learning rate at a step: a rise, then a cosine to a tenth.
 
-    >>> round(_rate(0, 100), 2), _rate(10, 100), round(_rate(99, 100), 2)
+    >>> round(_learning_rate_share(0, 100), 2), _learning_rate_share(10, 100), round(_learning_rate_share(99, 100), 2)
     (0.1, 1.0, 0.1)
     """
     rise = max(max_steps // 10, 1)

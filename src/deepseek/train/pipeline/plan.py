@@ -84,7 +84,7 @@ class Forecast:
 def schedule_problem(schedule: str, *, world: int, stages: int, micro_batches: int) -> tuple[str, str] | None:
     """Why a schedule cannot run so, as (expected, fix), or None when it can.
 
-    >>> refusal("dualpipe_v", world=4, stages=4, micro_batches=8)
+    >>> schedule_problem("dualpipe_v", world=4, stages=4, micro_batches=8)
     ('2 stages in each of 4 processes', 'give stages=8')
     """
     rounds = max(1, micro_batches // world)
@@ -191,7 +191,7 @@ def forecast_step(schedule: str, costs: Sequence[StageCost], *, world: int, micr
     """Play one step through.
 
     >>> equal = [StageCost(1.0, 2.0, 1.0, 1.0, saved_bytes=10, output_bytes=0)] * 4
-    >>> print(forecast("1f1b", equal, world=4, micro_batches=12, link=Link()))
+    >>> print(forecast_step("1f1b", equal, world=4, micro_batches=12, link=Link()))
     1f1b 45 s a step, bubble 20.0%, 4e-05 MB
     """
     stages = len(costs)
