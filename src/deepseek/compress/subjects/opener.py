@@ -17,10 +17,10 @@ def open_target(
     train: str | Path | None = None,
     student: str | None = None,
 ) -> CompressionTarget:
-    """The model at a path, or `FILE.py:NAME` of a function that builds a torch module. `train`: rows to train on;
-    `student`: `FILE.py:NAME` of a smaller module that may learn on them.
+    """Open the model at a path, or the torch module that `FILE.py:NAME` builds. `train`: rows to train on; `student`:
+    `FILE.py:NAME` of a smaller module to train on them.
 
-    MissingError for what is not there; InputError for what cannot be compressed, or data that does not fit it.
+    MissingError for a missing path; InputError for a model that cannot be compressed, or data that does not fit it.
     """
     if data is None:
         raise InputError(
@@ -28,24 +28,21 @@ def open_target(
             expected="rows that the model has not been trained on",
             fix="--data VALIDATION: .npz for tensors, a table for texts and bundles",
         )
-    path, text = Path(model), str(model)
+    path, text, is_module = Path(model), str(model), is_module_name(model)
     data_path, train_path = Path(data), None if train is None else Path(train)
-    if (
-        train_path is not None
-        and not is_module_name(text)
-        and not (path.is_dir() and not (path / "bundle.json").exists())
-    ):
+    is_model_folder = path.is_dir() and not (path / "bundle.json").exists()
+    if train_path is not None and not is_module and not is_model_folder:
         raise InputError(
             f"{text} is not trained while it is compressed",
             expected="rows to train on for a Hugging Face folder or a module", fix="leave --train out",
         )  # fmt: skip
-    if student is not None and (train_path is None or not is_module_name(text)):
+    if student is not None and (train_path is None or not is_module):
         raise InputError(
-            "a student is given" + ("" if is_module_name(text) else f", and {text} is no torch module"),
+            "a student is given" + ("" if is_module else f", and {text} is no torch module"),
             expected="a module as its teacher, and rows to learn on: FILE.py:NAME --train TRAIN.npz",
             fix="give --train, or leave --student out: a Hugging Face folder makes a student of its own",
         )
-    if is_module_name(text):
+    if is_module:
         from deepseek.compress.subjects.module import ModuleTarget
 
         return ModuleTarget.open(text, data_path, seed=seed, train=train_path, student=student)

@@ -29,7 +29,8 @@ def worst_layers(model: TextModel, ranges: Mapping[str, ActivationRange], texts:
         engine.close()
         return np.concatenate([part.reshape(len(part), -1) for part in outputs]).astype(np.float64)
 
-    expected, errors = outputs_with(None), {}
+    expected = outputs_with(None)
+    errors: dict[str, float] = {}
     for layer in ranges:
         others = {other: ranges[other] for other in ranges if other != layer}
         errors[layer] = float(np.linalg.norm(outputs_with(others) - expected))
