@@ -35,8 +35,10 @@ _NUM_SNIFFED_BYTES = 512  # bytes that are looked at to tell text
 def detect_media_format(data: bytes) -> str:
     """The format's name, "text", or "unknown bytes".
 
-    >>> detect_media_format(b"RIFF\\x24\\0\\0\\0WAVEfmt "), detect_media_format("姓名,年龄".encode()),
-    detect_media_format(b"\\0" * 40) ('WAV', 'text', 'unknown bytes')
+    >>> detect_media_format(b"RIFF\\x24\\0\\0\\0WAVEfmt "), detect_media_format("姓名,年龄".encode())
+    ('WAV', 'text')
+    >>> detect_media_format(b"\\0" * 40)
+    'unknown bytes'
     """
     if not data:
         return "nothing"

@@ -40,8 +40,10 @@ def volume_axes(directions: Sequence[Sequence[float]]) -> Axes:
     """How stored axes become (foot to head, front to back, right to left). `directions`: of each stored axis a unit
     vector in DICOM's patient coordinates, whose x goes to the left, y to the back and z to the head.
 
-    >>> volume_axes([(1, 0, 0), (0, 0, -1), (0, 1, 0)])  # sagittal: slices to the left, rows downwards, columns to the
-    back ((2, False), (0, True), (1, False))
+    Sagittal: slices to the left, rows downwards, columns to the back.
+
+    >>> volume_axes([(1, 0, 0), (0, 0, -1), (0, 1, 0)])
+    ((2, False), (0, True), (1, False))
     """
     score = np.asarray(directions, float)[:, ::-1]  # (stored axis, axis of the volume)
     best = max(permutations(range(3)), key=lambda order: sum(abs(score[k, axis]) for k, axis in enumerate(order)))

@@ -1,7 +1,7 @@
 """Which rows a rank reads in a pass over shards, and in which order: a function of seed, epoch, rank and sizes alone.
 
     order = ShardSampler(sizes=(1_000, 980, 1_020), seed=0, buffer=256, share=(rank, num_ranks))
-    order.pieces(epoch)                     # [(1000, 1980), (0, 512)]: rows as they are read, one shard after the other
+    order.shard_ranges(epoch)                     # [(1000, 1980), (0, 512)]: rows as they are read, one shard after the other
     order.rows(epoch)                       # the same rows as they are given out
 
 The shards are put in a new order each epoch and laid end to end; each rank gets an equal piece of that line, so it
@@ -37,7 +37,7 @@ class ShardSampler:
     def shard_ranges(self, epoch: int) -> list[tuple[int, int]]:
         """The parts of shards that this rank reads, in their order: first row, and the one behind the last.
 
-        >>> ShardSampler((3, 3), seed=None, share=(1, 3)).pieces(0)
+        >>> ShardSampler((3, 3), seed=None, share=(1, 3)).shard_ranges(0)
         [(2, 3), (3, 4)]
         """
         sizes = np.asarray(self.sizes, np.int64)

@@ -19,8 +19,8 @@ def encode_floats(array: Float32) -> msgspec.Raw:
     """A float32 array of any shape as encoded JSON, to be placed in a larger document. Non-finite numbers become null;
     answers are finite (engines.checks.finite).
 
-    >>> from deepseek.serve.core.json_body import encode
-    >>> encode({"embedding": encode_floats(np.array([0.1, -0.25, np.nan], np.float32))})
+    >>> from deepseek.serve.core.json_body import encode_json
+    >>> encode_json({"embedding": encode_floats(np.array([0.1, -0.25, np.nan], np.float32))})
     b'{"embedding":[0.1,-0.25,null]}'
     """
     return msgspec.Raw(orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY))

@@ -130,8 +130,10 @@ def check_schedule(schedule: str, *, world: int, stages: int, micro_batches: int
 def rank_stages(rank: int, *, world: int, stages: int, schedule: str) -> list[int]:
     """The stages that a process holds, in the order of their indices.
 
-    >>> rank_stages(1, world=4, stages=8, schedule="interleaved"), rank_stages(1, world=4, stages=8,
-    schedule="dualpipe_v") ([1, 5], [1, 6])
+    >>> rank_stages(1, world=4, stages=8, schedule="interleaved")
+    [1, 5]
+    >>> rank_stages(1, world=4, stages=8, schedule="dualpipe_v")
+    [1, 6]
     """
     if schedule in V_SHAPED:
         return [rank, stages - 1 - rank]
