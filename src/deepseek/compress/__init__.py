@@ -9,7 +9,7 @@ No variant is written that is slower or larger than the original model. Names ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.extras import lazy_attributes
 
