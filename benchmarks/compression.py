@@ -26,7 +26,7 @@ from fraud_features import data_folder
 from result import claim, finish, options
 
 from deepseek.compress import Limits, optimize
-from deepseek.compress.subjects.text import TextTarget
+from deepseek.compress.targets.text import TextTarget
 from deepseek.compress.timing import BATCH_SIZES, compare_speed
 
 #: Limit on the cosine -> the bar of its speed over torch, and what it is called.

@@ -46,7 +46,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepseek.compress import Pruning, TeacherConfig, prune, prune_and_repair, prune_to
-from deepseek.compress.subjects.post_training import quantize_onnx
+from deepseek.compress.targets.post_training import quantize_onnx
 from deepseek.train import TrainConfig
 
 KNOBS = Pruning(drop=0.30, speed=0.6)  # the rule, one for both networks

@@ -25,7 +25,7 @@ GROUPS = {
     "explain": "records modules shapley media tabular evaluation report",
     "serve": "core batching models openai protocols openapi repository",
     "train": "distributed checkpoint loop tabular multimodal candidates",
-    "compress": "limits timing guard quantize distilling pruning subjects edge",
+    "compress": "limits timing guard quantize distilling pruning targets edge",
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.compress.guard import VariantMeasurement, choose_best, refusal_reason
 from deepseek.compress.limits import Limits, check_methods
-from deepseek.compress.subjects.evaluator import Evaluator, split_rows
+from deepseek.compress.targets.evaluator import Evaluator, split_rows
 from deepseek.compress.timing import Timing, compare_speed
 from deepseek.contracts import Figure
 from deepseek.errors import InputError

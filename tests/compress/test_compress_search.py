@@ -17,9 +17,9 @@ import pytest
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, optimize
 from deepseek.compress.search import _EdgeCheck
-from deepseek.compress.subjects.onnx import OnnxTarget
-from deepseek.compress.subjects.subject import Backend, Plan
-from deepseek.compress.subjects.tree_pruning import keep_first_trees, num_trees, prune_trees
+from deepseek.compress.targets.onnx import OnnxTarget
+from deepseek.compress.targets.target import Backend, Plan
+from deepseek.compress.targets.tree_pruning import keep_first_trees, num_trees, prune_trees
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError, MissingError
 
@@ -156,7 +156,7 @@ def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
     inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "deepseek.compress.subjects.module_student.MIN_STEPS", 1_000
+        "deepseek.compress.targets.module_student.MIN_STEPS", 1_000
     )  # half of them are enough for digits
     np.savez(tmp_path / "rows.npz", x=np.load(inside / "train.npz")["x"])
     found = optimize(

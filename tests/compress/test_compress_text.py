@@ -11,7 +11,7 @@ import pytest
 
 from deepseek.bundle import verify_bundle
 from deepseek.compress import Limits, optimize
-from deepseek.compress.subjects.text import class_numbers, read_text_rows
+from deepseek.compress.targets.text import class_numbers, read_text_rows
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.serve.calibrate import SAMPLE_TEXTS
 from deepseek.errors import InputError

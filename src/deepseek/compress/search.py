@@ -30,8 +30,8 @@ from deepseek.compress.guard import VariantMeasurement, choose_best, refusal_rea
 from deepseek.compress.limits import Limits, check_methods
 from deepseek.compress.report import evidence_files
 from deepseek.compress.results import CompressionResult, ResultRow
-from deepseek.compress.subjects.opener import open_target
-from deepseek.compress.subjects.subject import GIVEN, Backend, CompressionTarget, Plan, Variant
+from deepseek.compress.targets.opener import open_target
+from deepseek.compress.targets.target import GIVEN, Backend, CompressionTarget, Plan, Variant
 from deepseek.compress.timing import BATCH_SIZES, Timing, compare_speed
 from deepseek.contracts import Arrays, Figure
 from deepseek.engines.checks.edges import FEATURES, EdgeRows, make_edge_features, make_edge_tensors

@@ -61,7 +61,7 @@ def make_digits(folder: Path) -> Path:
     datasets = pytest.importorskip("sklearn.datasets")
     from safetensors.torch import save_file
 
-    from deepseek.compress.subjects.export_module import export_module
+    from deepseek.compress.targets.export_module import export_module
 
     (folder / "net.py").write_text(NET)
     images, labels = datasets.load_digits(return_X_y=True)

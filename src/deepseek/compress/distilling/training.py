@@ -167,10 +167,10 @@ class DistillationModule(nn.Module):
             losses.append(config.alpha * distillation_loss(outputs.logits, outputs.teacher_logits, config.temperature))
         if config.alpha < 1 and labels is not None:
             losses.append((1 - config.alpha) * labels_loss(outputs.logits, labels))
-        for name, student_states, teacher_states in self._pairs("hidden"):
+        for name, student_states, teacher_states in self._layer_pairs("hidden"):
             projected = self.projections[_module_key(name)](student_states)
             losses.append(config.hidden_weight * hidden_loss(projected, teacher_states, outputs.mask, config.match))
-        for _, student_weights, teacher_weights in self._pairs("attention"):
+        for _, student_weights, teacher_weights in self._layer_pairs("attention"):
             losses.append(config.attention_weight * attention_loss(student_weights, teacher_weights, outputs.mask))
         return torch.stack(losses).sum() if losses else outputs.logits.sum() * 0
 
@@ -203,7 +203,7 @@ class DistillationModule(nn.Module):
             )  # fmt: skip
         self._check_labels(batch_labels(outputs, *rest), outputs.logits)
         self._check_recorded()
-        for name, student_states, teacher_states in self._pairs("hidden"):
+        for name, student_states, teacher_states in self._layer_pairs("hidden"):
             projection = nn.Linear(student_states.shape[-1], teacher_states.shape[-1])
             self.projections[_module_key(name)] = projection.to(device)
 
@@ -234,7 +234,7 @@ class DistillationModule(nn.Module):
                 fix="number the classes from 0, as the teacher does",
             )
 
-    def _pairs(self, kind: str) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def _layer_pairs(self, kind: str) -> Iterator[tuple[str, Tensor, Tensor]]:
         """(name of the student's module, its tensor, the teacher's tensor) that the last forward passes recorded, for
         `kind` "hidden" or "attention"."""
         for student_name, teacher_name in getattr(self.settings, kind).items():

@@ -28,8 +28,8 @@ from deepseek.compress.edge.result import (
     install_folder,
     write_descriptions,
 )
-from deepseek.compress.edge.subject import EdgeTarget, module_outputs, read_rows
-from deepseek.compress.subjects.user_module import is_module_name, load_module
+from deepseek.compress.edge.target import EdgeTarget, module_outputs, read_rows
+from deepseek.compress.targets.user_module import is_module_name, load_module
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 

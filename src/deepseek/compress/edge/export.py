@@ -26,7 +26,7 @@ from deepseek.compress.edge.result import (
     install_folder,
     write_descriptions,
 )
-from deepseek.compress.edge.subject import EdgeTarget, open_edge_target
+from deepseek.compress.edge.target import EdgeTarget, open_edge_target
 from deepseek.compress.edge.variants import Variant, build_variants, library_files
 from deepseek.errors import CheckError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.compress.edge.target import EdgeTarget
 from deepseek.contracts import JsonObject
 from deepseek.data.features.categories import CategoryEncoder
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.compress.edge.target import EdgeTarget
 from deepseek.contracts import Float32
 from deepseek.engines.parity import OUTPUT_LIMIT
 

@@ -14,7 +14,7 @@ from typing import Literal
 from deepseek.bundle.place import exclusive_writer, is_vacant, replace_folder, temporary_folder
 from deepseek.compress.edge import pages
 from deepseek.compress.edge.parity import Parity
-from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.compress.edge.target import EdgeTarget
 from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, InputError
 

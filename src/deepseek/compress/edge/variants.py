@@ -10,7 +10,7 @@ from typing import Literal
 from deepseek.compress.edge.int8 import store_weights_int8
 from deepseek.compress.edge.network import read_network
 from deepseek.compress.edge.program import LIBRARY_NAME, Program, bundle_program, network_program, onnxruntime_program
-from deepseek.compress.edge.subject import EdgeTarget
+from deepseek.compress.edge.target import EdgeTarget
 from deepseek.contracts import Float32
 from deepseek.engines.int8 import quantize_int8
 from deepseek.errors import InputError

@@ -47,19 +47,19 @@ class MissingValueEncoder:
         return low + high
 
     @property
-    def _gaps(self) -> FeatureValues:
+    def _sentinels(self) -> FeatureValues:
         return ((-FLOAT32_MAX,) if self.low else ()) + ((FLOAT32_MAX,) if self.high else ())
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
         parsed = parse_numbers(values)
         missing = ~(np.abs(parsed) <= FLOAT32_MAX)
-        for index, sentinel in enumerate(self._gaps):
+        for index, sentinel in enumerate(self._sentinels):
             out[:, index] = np.where(missing, sentinel, parsed) + 0.0
         flagged = missing & ~np.isnan(parsed)
         return ReplacedRows(imputed=np.flatnonzero(flagged).tolist() if flagged.any() else ())
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
-        sentinels = self._gaps
+        sentinels = self._sentinels
         width = len(sentinels)
 
         def number(value: Any) -> FeatureValues | None:
@@ -74,8 +74,8 @@ class MissingValueEncoder:
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
         parsed = parse_number(value)
         if abs(parsed) <= FLOAT32_MAX:
-            return (parsed + 0.0,) * len(self._gaps), None
-        return self._gaps, None if np.isnan(parsed) else "imputed"
+            return (parsed + 0.0,) * len(self._sentinels), None
+        return self._sentinels, None if np.isnan(parsed) else "imputed"
 
     def example(self) -> Any:
         return self.usual

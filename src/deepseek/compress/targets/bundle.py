@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Manifest, now
 from deepseek.bundle.manifest import PLAIN_TASKS
-from deepseek.compress.subjects.evaluator import Evaluator, split_rows
-from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant
-from deepseek.compress.subjects.tree_pruning import num_trees, prune_trees
+from deepseek.compress.targets.evaluator import Evaluator, split_rows
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
+from deepseek.compress.targets.tree_pruning import num_trees, prune_trees
 from deepseek.contracts import Engine, Float32, Float64, JsonObject, Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine

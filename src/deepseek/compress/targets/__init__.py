@@ -1,3 +1,3 @@
 """Compression targets behind one protocol: an ONNX file, a torch module, a bundle, a text model.
 
-subject.py has the protocol CompressionTarget, opener.py has open_target()."""
+target.py has the protocol CompressionTarget, opener.py has open_target()."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from deepseek.bundle import Manifest, check_name
-from deepseek.compress.subjects.evaluator import Evaluator
+from deepseek.compress.targets.evaluator import Evaluator
 from deepseek.errors import InputError
 
 GIVEN = "given"  # name of the original model among the variants

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.compress.edge.network import read_network
-from deepseek.compress.subjects import export_module as export_module_file
-from deepseek.compress.subjects.export_module import INPUT_NAME, OUTPUT_NAME, export_module
-from deepseek.compress.subjects.user_module import load_module
+from deepseek.compress.targets import export_module as export_module_file
+from deepseek.compress.targets.export_module import INPUT_NAME, OUTPUT_NAME, export_module
+from deepseek.compress.targets.user_module import load_module
 from deepseek.errors import InputError
 from support.nets.edgenets import small_cnn
 

@@ -11,8 +11,8 @@ import pytest
 
 from deepseek.bundle import verify_bundle
 from deepseek.compress import Limits, optimize
-from deepseek.compress.subjects.opener import open_target
-from deepseek.compress.subjects.text import TextTarget
+from deepseek.compress.targets.opener import open_target
+from deepseek.compress.targets.text import TextTarget
 from deepseek.engines.text import TextModel
 from deepseek.errors import InputError
 from support.nets.textfolders import make_text_folder

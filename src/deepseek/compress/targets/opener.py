@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepseek.compress.subjects.subject import CompressionTarget
-from deepseek.compress.subjects.user_module import is_module_name
+from deepseek.compress.targets.target import CompressionTarget
+from deepseek.compress.targets.user_module import is_module_name
 from deepseek.errors import InputError, MissingError
 
 
@@ -43,7 +43,7 @@ def open_target(
             fix="give --train, or leave --student out: a Hugging Face folder makes a student of its own",
         )
     if is_module:
-        from deepseek.compress.subjects.module import ModuleTarget
+        from deepseek.compress.targets.module import ModuleTarget
 
         return ModuleTarget.open(text, data_path, seed=seed, train=train_path, student=student)
     if not path.exists():
@@ -53,15 +53,15 @@ def open_target(
             fix="check the path",
         )
     if path.suffix == ".onnx":
-        from deepseek.compress.subjects.onnx import OnnxTarget
+        from deepseek.compress.targets.onnx import OnnxTarget
 
         return OnnxTarget.open(path, data_path, seed=seed)
     if (path / "bundle.json").is_file():
-        from deepseek.compress.subjects.bundle import BundleTarget
+        from deepseek.compress.targets.bundle import BundleTarget
 
         return BundleTarget.open(path, data_path, seed=seed)
     if (path / "config.json").is_file():
-        from deepseek.compress.subjects.text import TextTarget
+        from deepseek.compress.targets.text import TextTarget
 
         return TextTarget.open(path, data_path, seed=seed, train=train_path)
     raise InputError(

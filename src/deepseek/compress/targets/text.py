@@ -31,10 +31,10 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
 from deepseek.bundle.manifest import PlainTask
 from deepseek.compress.distilling.config import UNLABELED
 from deepseek.compress.distilling.vocabulary import check_distillable
-from deepseek.compress.subjects.evaluator import Evaluator, split_rows
-from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant, bundle_name
-from deepseek.compress.subjects.text_scan import worst_layers
-from deepseek.compress.subjects.text_student import DISTILL_PLANS, DISTILL_STEP, TextStudent
+from deepseek.compress.targets.evaluator import Evaluator, split_rows
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant, bundle_name
+from deepseek.compress.targets.text_scan import worst_layers
+from deepseek.compress.targets.text_student import DISTILL_PLANS, DISTILL_STEP, TextStudent
 from deepseek.contracts import Arrays
 from deepseek.data import read_table
 from deepseek.engines.openvino import has_bf16

@@ -29,9 +29,9 @@ from deepseek.compress.distilling.training import parameter_counts
 from deepseek.compress.pruning.apply import prune
 from deepseek.compress.pruning.config import Pruning
 from deepseek.compress.pruning.repair import prune_and_repair
-from deepseek.compress.subjects.export_module import INPUT_NAME, OUTPUT_NAME, export_module
-from deepseek.compress.subjects.module_student import TrainingRows, load_student, read_training_rows, train_student
-from deepseek.compress.subjects.onnx import (
+from deepseek.compress.targets.export_module import INPUT_NAME, OUTPUT_NAME, export_module
+from deepseek.compress.targets.module_student import TrainingRows, load_student, read_training_rows, train_student
+from deepseek.compress.targets.onnx import (
     GRAPH_FILE,
     ROWS_PER_CALL,
     TARGET_NAME,
@@ -40,9 +40,9 @@ from deepseek.compress.subjects.onnx import (
     check_target,
     digest_of_arrays,
 )
-from deepseek.compress.subjects.post_training import quantize_onnx
-from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant
-from deepseek.compress.subjects.user_module import load_module
+from deepseek.compress.targets.post_training import quantize_onnx
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
+from deepseek.compress.targets.user_module import load_module
 from deepseek.contracts import Arrays
 from deepseek.data.table.npz import read_npz
 from deepseek.engines.onnx_file import open_file

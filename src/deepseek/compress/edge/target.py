@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
 from deepseek.compress.edge.network import check_ends
-from deepseek.compress.subjects.user_module import is_module_name, load_module
+from deepseek.compress.targets.user_module import is_module_name, load_module
 from deepseek.contracts import Float32
 from deepseek.data import read_table
 from deepseek.data.features.booleans import BooleanEncoder
@@ -128,7 +128,7 @@ def module_outputs(module: Any, rows: Float32) -> Float32:
 
 def _export_graph(module: Any, rows: Float32) -> bytes:
     torch = need("torch", extra="compress")
-    from deepseek.compress.subjects.export_module import export_module
+    from deepseek.compress.targets.export_module import export_module
 
     with tempfile.TemporaryDirectory() as folder:
         export_module(module, torch.as_tensor(rows[:EXAMPLE_ROWS]), Path(folder) / GRAPH_FILE)

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now
-from deepseek.compress.subjects.evaluator import Evaluator, split_rows
-from deepseek.compress.subjects.graph_scan import worst_nodes
-from deepseek.compress.subjects.post_training import quantize_onnx
-from deepseek.compress.subjects.subject import GIVEN, Backend, Plan, Variant, bundle_name
+from deepseek.compress.targets.evaluator import Evaluator, split_rows
+from deepseek.compress.targets.graph_scan import worst_nodes
+from deepseek.compress.targets.post_training import quantize_onnx
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant, bundle_name
 from deepseek.contracts import Arrays, Tensors
 from deepseek.data.table.npz import read_npz
 from deepseek.engines.onnx_file import OnnxFile, open_file

@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from deepseek.compress.distilling.config import DistillConfig
 from deepseek.compress.distilling.training import DistillationModule as Fitting
 from deepseek.compress.distilling.training import distill, parameter_counts
-from deepseek.compress.subjects.onnx import TARGET_NAME, check_target, digest_of_arrays
-from deepseek.compress.subjects.user_module import load_module
+from deepseek.compress.targets.onnx import TARGET_NAME, check_target, digest_of_arrays
+from deepseek.compress.targets.user_module import load_module
 from deepseek.data.table.npz import read_npz
 from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig

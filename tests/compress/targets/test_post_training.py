@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepseek.compress.subjects.export_module import INPUT_NAME, export_module
-from deepseek.compress.subjects.post_training import quantize_onnx
+from deepseek.compress.targets.export_module import INPUT_NAME, export_module
+from deepseek.compress.targets.post_training import quantize_onnx
 from deepseek.contracts import Float32
 from deepseek.engines.onnx import open_session
 from support.nets.edgenets import save_onnx
