@@ -1,6 +1,6 @@
 """Averaging gradients over ranks in fewer bytes: PowerSGD, ACP-SGD, and casts to 16 and 8 bits, with error feedback.
 
-    reduce(kind): gradient + memory -> few bytes -> torch.distributed -> mean over ranks; memory = what was not sent
+    reduce_gradients: gradient + memory -> few bytes -> torch.distributed -> mean over ranks; memory = what was not sent
 
 Sources: PowerSGD, Vogels et al., arXiv 1905.13727, algorithm 1 (power iteration with a warm start) and algorithm 2
 (error feedback); ACP-SGD, Zhang et al., arXiv 2306.08881 (its two sides in turn); error feedback, Karimireddy et al.,
@@ -9,7 +9,7 @@ section 4. Nothing is lost, only late: at any time
 
     sum of what was given out + mean over ranks of the memories = sum of the true means.
 
-Every collective is called in a fixed order by the thread that calls `reduce`. That is what torch's own PowerSGD hook
+Every collective is called in a fixed order by the thread that calls it. That is what torch's own PowerSGD hook
 lacks: it starts its second and third all-reduce of a bucket when the one before has ended, so with several buckets two
 ranks may start them in different orders, and gloo, which pairs them by order, adds up different things or aborts.
 """

@@ -1,7 +1,8 @@
 """A model as a row of blocks, what each block costs, and the cut into stages whose dearest is cheapest.
 
-`named_blocks` names the blocks, `measure` times each one forward and backward on one micro-batch, `balance` cuts. Costs
-are times, not parameter counts: an embedding is large and cheap, an attention over long rows small and dear.
+`named_blocks` names the blocks, `measure_blocks` times each one forward and backward on one micro-batch,
+`balance_stages` cuts. Costs are times, not parameter counts: an embedding is large and cheap, an attention over long
+rows small and dear.
 """
 
 from __future__ import annotations
