@@ -75,6 +75,10 @@ def functions(tree: ast.Module) -> Iterator[str]:
     return (node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
+def is_participle(name: str) -> bool:
+    return bool(PARTICIPLE.fullmatch(name)) and name.strip("_") not in NO_PARTICIPLES | STATES
+
+
 def test_variables_say_what_they_hold() -> None:
     counts = Counter(
         path.relative_to(SRC).as_posix() for path, tree in TREES.items() for name in variables(tree)
@@ -86,7 +90,7 @@ def test_variables_say_what_they_hold() -> None:
 def test_functions_say_what_they_do() -> None:
     vague = [
         f"{path.relative_to(SRC)}: {name}" for path, tree in TREES.items() for name in functions(tree)
-        if name.strip("_") in BANNED_NAMES or (PARTICIPLE.fullmatch(name) and name.strip("_") not in NO_PARTICIPLES | STATES)
+        if name.strip("_") in BANNED_NAMES or is_participle(name)
     ]  # fmt: skip
     assert vague == []
 

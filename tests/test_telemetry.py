@@ -15,7 +15,8 @@ import deepseek
 from deepseek.telemetry import OPT_OUT_VARIABLES, REPORTERS
 
 SRC = Path(deepseek.__file__).parent
-SAY = f"import json, os, deepseek; print(json.dumps({{name: os.environ.get(name) for name in {list(OPT_OUT_VARIABLES)}}}))"
+NAMES = list(OPT_OUT_VARIABLES)
+SAY = f"import json, os, deepseek; print(json.dumps({{name: os.environ.get(name) for name in {NAMES}}}))"
 IN_A_CHILD = "import deepseek, subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
 CHILD_SAYS = SAY.replace("deepseek", "sys")
 

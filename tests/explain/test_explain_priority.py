@@ -17,7 +17,8 @@ from deepseek.explain.priority import _SchedulingAttributes, lower_priority
 started = os.getpriority(os.PRIO_PROCESS, 0)
 lower_priority(), lower_priority()
 attributes = _SchedulingAttributes()
-refused = ctypes.CDLL(None).syscall({number}, 0, ctypes.byref(attributes), ctypes.sizeof(attributes), 0) if {number} else 1
+size = ctypes.sizeof(attributes)
+refused = ctypes.CDLL(None).syscall({number}, 0, ctypes.byref(attributes), size, 0) if {number} else 1
 print(os.getpriority(os.PRIO_PROCESS, 0) - started, refused, attributes.nice - started, attributes.runtime)
 """
 READS = {"x86_64": 315, "aarch64": 275}  # sched_getattr

@@ -139,8 +139,8 @@ def size(num_bytes: float | None) -> str:
 def format_value(value: object) -> str:
     """A raw value of any kind as a person reads it.
 
-    >>> format_value(3), format_value(61.5), format_value(1234.0), format_value("red"), format_value(None), format_value(True)
-    ('3', '61.5', '1,234', 'red', '–', 'True')
+    >>> [format_value(value) for value in (3, 61.5, 1234.0, "red", None, True)]
+    ['3', '61.5', '1,234', 'red', '–', 'True']
     """
     if value is None:
         return UNKNOWN

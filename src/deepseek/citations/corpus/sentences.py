@@ -1,6 +1,6 @@
 """Chinese and English text into sentences, each with its place: text[start:end] is the sentence, word for word.
 
->>> [sentence.text for sentence in split_sentences("租期不得超过二十年。超过部分无效！ Mr. Lee pays 3.5 % a year. Does he?")]
+>>> [each.text for each in split_sentences("租期不得超过二十年。超过部分无效！ Mr. Lee pays 3.5 % a year. Does he?")]
 ['租期不得超过二十年。', '超过部分无效！', 'Mr. Lee pays 3.5 % a year.', 'Does he?']
 """
 

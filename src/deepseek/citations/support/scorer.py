@@ -83,8 +83,10 @@ class TermScorer:
 def strip_references(sentence: str) -> str:
     """The sentence without its references.
 
-    >>> strip_references("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。"), strip_references("Under Article 5, fees are due.")
-    ('利息不得预先扣除。', 'fees are due.')
+    >>> strip_references("根据《民法典》第六百七十条第一款的规定，利息不得预先扣除。")
+    '利息不得预先扣除。'
+    >>> strip_references("Under Article 5, fees are due.")
+    'fees are due.'
     """
     rest = _REFERENCE.sub("", sentence)
     return rest if any(letter.isalnum() for letter in rest) else sentence

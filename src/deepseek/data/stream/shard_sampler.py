@@ -1,8 +1,8 @@
 """Which rows a rank reads in a pass over shards, and in which order: a function of seed, epoch, rank and sizes alone.
 
     order = ShardSampler(sizes=(1_000, 980, 1_020), seed=0, buffer=256, share=(rank, num_ranks))
-    order.shard_ranges(epoch)                     # [(1000, 1980), (0, 512)]: rows as they are read, one shard after the other
-    order.rows(epoch)                       # the same rows as they are given out
+    order.shard_ranges(epoch)    # [(1000, 1980), (0, 512)]: rows as they are read, one shard after the other
+    order.rows(epoch)            # the same rows as they are given out
 
 The shards are put in a new order each epoch and laid end to end; each rank gets an equal piece of that line, so it
 reads few shards, and as many rows as every other rank (less than one row a rank is left out of a pass). Within its

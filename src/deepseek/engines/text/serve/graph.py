@@ -5,8 +5,8 @@
     quantize.py
 
 Rows of a batch are not padded where the work is: all tokens of the batch stand in one list of T rows, and only the
-attention sees them as rows of L tokens, in NUM_GROUPS groups of rows of like length. A short text beside a long one then costs
-what it is long. A group that is not needed has a row without a token.
+attention sees them as rows of L tokens, in NUM_GROUPS groups of rows of like length. A short text beside a long one
+then costs what it is long. A group that is not needed has a row without a token.
 
     ids (T,) positions (T,)            each token and its position in its text
     index0 (N0, L0), index1 ...        where in the list a text's token stands; behind its end: any row
