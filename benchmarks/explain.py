@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from result import claim, finish, found_before, options
 from torch import Tensor, nn
 
-from deepseek.explain import explain, layer_path
+from deepseek.explain import attribute, layer_path
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.modules.layer_path import LayerPathOptions
 from deepseek.explain.shapley.hierarchy import Hierarchy, token_borders
@@ -109,14 +109,14 @@ def perceptron(plan: Plan) -> Claims:
     def ways(count: int) -> list[Callable[[], Any]]:
         some = rows[:count]
         return [
-            lambda: explain(net, some, baselines, method="deeplift").residual,
+            lambda: attribute(net, some, baselines, method="deeplift").residual,
             lambda: captum.attribute(some, baselines, target=target[:count], return_convergence_delta=True),
             lambda: deep.shap_values(some),
         ]
 
     ours, theirs, shaps = turns(ways(NUM_ROWS), plan.rounds)
     one, their_one, shaps_one = turns(ways(1), plan.rounds, calls=10)
-    found = explain(net, rows[:NUM_ROWS], baselines)
+    found = attribute(net, rows[:NUM_ROWS], baselines)
     peer = captum.attribute(rows[:NUM_ROWS], baselines, target=target).detach().numpy().astype(np.float64)
     absent = baselines.mean(0, keepdim=True).expand(NUM_ROWS, -1)
     areas = [deletion(net, rows[:NUM_ROWS], values, absent, target) for values in (found.values, peer)]
@@ -155,16 +155,16 @@ def expected_gradients(plan: Plan) -> Claims:
     net, rows, baselines = cancer()
     captum, target = GradientShap(net), int(net(rows[:1]).argmax())
     ways = [
-        lambda: explain(net, rows[:1], baselines, target, method="gradient", limits=Limits(num_samples=200)),
+        lambda: attribute(net, rows[:1], baselines, target, method="gradient", limits=Limits(num_samples=200)),
         lambda: captum.attribute(rows[:1], baselines, target=target, n_samples=200, return_convergence_delta=True),
     ]
     ours, theirs = turns(ways, plan.rounds)
-    truth = explain(net, rows[:1], baselines, target, method="gradient", limits=Limits(num_samples=40_000)).values
+    truth = attribute(net, rows[:1], baselines, target, method="gradient", limits=Limits(num_samples=40_000)).values
     away: list[list[float]] = [[], []]
     for seed in range(20):
         torch.manual_seed(seed)
         limits = Limits(num_samples=200, seed=seed)
-        mine = explain(net, rows[:1], baselines, target, method="gradient", limits=limits).values
+        mine = attribute(net, rows[:1], baselines, target, method="gradient", limits=limits).values
         peer = captum.attribute(rows[:1], baselines, target=target, n_samples=200).detach().numpy()
         for place, values in enumerate((mine, peer)):
             away[place].append(float(np.square(values - truth).mean() ** 0.5))
@@ -193,16 +193,16 @@ def black_box(plan: Plan) -> Claims:
     peer = shap.KernelExplainer(f, mean)
     limits = Limits(num_evaluations=512, tolerance=0.0)
     ways = [
-        lambda: explain(f, row, mean, 0, method="kernel", limits=limits),
+        lambda: attribute(f, row, mean, 0, method="kernel", limits=limits),
         lambda: peer.shap_values(row, nsamples=512, silent=True),
     ]
     ours, theirs = turns(ways, plan.rounds)
-    truth = explain(f, row, mean, 0, method="kernel", limits=Limits(num_evaluations=60_000, tolerance=0.0)).values
+    truth = attribute(f, row, mean, 0, method="kernel", limits=Limits(num_evaluations=60_000, tolerance=0.0)).values
     away: list[list[float]] = [[], []]
     for seed in range(10):
         np.random.seed(seed)  # noqa: NPY002 (shap draws from the global generator)
         limits = Limits(num_evaluations=512, tolerance=0.0, seed=seed)
-        mine = explain(f, row, mean, 0, method="kernel", limits=limits).values
+        mine = attribute(f, row, mean, 0, method="kernel", limits=limits).values
         for place, values in enumerate((mine, peer.shap_values(row, nsamples=512, silent=True))):
             away[place].append(float(np.square(np.reshape(values, -1) - truth[0]).mean() ** 0.5))
     return [
@@ -359,7 +359,7 @@ def tokens(plan: Plan) -> Claims:
 
     def ours(ids: Tensor) -> NDArray[np.float64]:
         fixed = {"mask": torch.ones_like(ids)}
-        return explain(net, ids, masked(tokenizer, ids), method="deeplift", fixed=fixed).values
+        return attribute(net, ids, masked(tokenizer, ids), method="deeplift", fixed=fixed).values
 
     def theirs(ids: Tensor) -> NDArray[np.float64]:
         mask = torch.ones_like(ids)

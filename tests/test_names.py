@@ -107,3 +107,18 @@ def test_modules_and_classes_have_words_of_the_field(kind: str) -> None:
 def test_few_rows_travel_as_dicts_of_anything() -> None:
     counts = Counter({path.relative_to(SRC).as_posix(): len(OPEN_DICT.findall(text)) for path, text in FILES.items()})
     assert counts.total() < MOST_OPEN_DICTS, counts.most_common(10)
+
+
+def test_the_glossary_names_what_there_is() -> None:
+    rows = re.findall(
+        r"^\| (.+?) \| .+ \| (.+?) \|$", (SRC.parents[1] / "docs" / "glossary.md").read_text("utf-8"), re.M
+    )
+    rows = [(term, where) for term, where in rows if "`" in where]
+    assert len(rows) > 100
+    for term, where in rows:
+        paths = [SRC / path for path in re.findall(r"`([^`]+)`", where)]
+        assert all(path.exists() for path in paths), where
+        files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
+        text = "\n".join(FILES[file] for file in files)
+        for name in re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", term):
+            assert re.search(rf"^(?:class {name}\b|{name}\b.* = )", text, re.M), f"{name} is not defined in {where}"

@@ -15,7 +15,8 @@ SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
     version telemetry moved errors http_errors null_words contracts results plugins config extras files
-    look bundle data nn optimizers train engines compress client bench serve observe explain citations automl privacy recipes learn cli
+    look bundle data nn optimizers train engines compress client bench serve observe explain citations automl privacy
+    recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.

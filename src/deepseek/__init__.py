@@ -1,15 +1,18 @@
 """From raw data to a served, explained, watched model. Every verb takes a bundle or makes one.
 
     import deepseek as ds
-    shipped = ds.ship("loans.csv", target="default")     # data in, evidence-carrying bundle out
-    ds.load(shipped.path).predict(frame).probabilities   # (N, C)
-    ds.evaluate(shipped.path, "later.csv")["metrics"]
+    shipped = ds.ship("loans.csv", target="default")        # data in, evidence-carrying bundle out
+    ds.load(shipped.path).predict(frame).probabilities      # (N, C)
+    print(ds.evaluate(shipped.path, "later.csv").summary())
     ds.explain(shipped.path, "new.csv", html="why.html")["importance"]
-    ds.verify(shipped.path)["ok"], ds.inspect(shipped.path)["size_bytes"]
+    ds.explain.attribute(module, inputs, baselines).values  # of any torch module or function
+    ds.compress(shipped.path, "later.csv", out="small").chosen
+    ds.verify(shipped.path)["ok"], ds.inspect(shipped.path).size_bytes
+    ds.optimizers.AdaptiveOptimizer                         # every room is there by its name
 
-evaluate, explain, inspect and verify return what the command of their name prints with --json. A name is imported when
-it is first used (PEP 562), so `import deepseek` itself imports nothing heavy. It forbids the libraries below it to
-report to their makers (telemetry.py), before any of them is imported.
+What a verb returns has typed fields, `.to_dict()` (what its command prints with --json), `.summary()` (without it) and a
+table in a notebook (results.py). A name is imported when it is first used (PEP 562), so `import deepseek` itself imports
+nothing heavy. It forbids the libraries below it to report to their makers (telemetry.py), before any of them is imported.
 """
 
 from __future__ import annotations
@@ -21,17 +24,22 @@ from deepseek.telemetry import disable_telemetry
 from deepseek.version import __version__
 
 if TYPE_CHECKING:
+    from deepseek import compress, explain
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
     from deepseek.automl.ship import ship
     from deepseek.bundle import inspect_bundle as inspect
     from deepseek.bundle import verification as verify
     from deepseek.engines import open_runtime as load
-    from deepseek.explain.bundle import explain_bundle as explain
 
 disable_telemetry()
 install()
 
-__all__ = ["__version__", "evaluate", "explain", "inspect", "load", "ship", "verify"]
+__all__ = ["__version__", "compress", "evaluate", "explain", "inspect", "load", "ship", "verify"]
+#: Packages that are imported when they are first asked for; compress and explain can be called as well.
+_ROOMS = frozenset(
+    ("automl", "bench", "bundle", "citations", "cli", "client", "compress", "data", "engines", "explain", "look", "nn",
+     "observe", "optimizers", "recipes", "serve", "train")
+)  # fmt: skip
 
 _LAZY = {
     "evaluate": ("deepseek.automl.evaluate", "evaluate_bundle"),
@@ -43,18 +51,17 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'deepseek' has no attribute {name!r}; it has {', '.join(__all__)}")
     import importlib
-    import operator
 
-    if name == "explain":  # a room of that name, which can be called
-        return importlib.import_module("deepseek.explain")
+    if name in _ROOMS:
+        return importlib.import_module(f"deepseek.{name}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'deepseek' has no attribute {name!r}; it has {', '.join(__all__)}")
     module, attribute = _LAZY[name]
-    found = operator.attrgetter(attribute)(importlib.import_module(module))
-    globals()[name] = found
-    return found
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ROOMS})

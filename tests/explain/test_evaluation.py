@@ -16,7 +16,7 @@ from deepseek.errors import InputError
 from deepseek.explain import evaluate_faithfulness, randomize_layers
 from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig, attribution_agreement, rank_correlation
 from deepseek.explain.tabular.neighbors import counterfactual, nearest
-from deepseek.explain.values import explain
+from deepseek.explain.values import attribute
 from support.nets.explainednets import Tokens
 
 torch.set_num_threads(1)
@@ -37,11 +37,11 @@ def net() -> nn.Module:
 
 def test_a_true_explanation_passes_and_noise_does_not(net: nn.Module) -> None:
     rows = torch.randn(3, 12)
-    found = explain(net, rows, target=0)
+    found = attribute(net, rows, target=0)
     noise = replace(found, values=np.random.default_rng(0).normal(size=(3, 12)))
-    again = explain(net, rows, target=0, method="integrated")
+    again = attribute(net, rows, target=0, method="integrated")
     told = evaluate_faithfulness(
-        net, rows, found, target=0, explain=lambda given: explain(net, given, target=0), second=again
+        net, rows, found, target=0, explain=lambda given: attribute(net, given, target=0), second=again
     )
     lost = evaluate_faithfulness(net, rows, noise, target=0)
     for true, false in zip(told, lost, strict=True):
@@ -62,7 +62,7 @@ def test_a_linear_model_is_explained_without_infidelity_and_the_areas_can_be_wor
     line = nn.Linear(2, 1, bias=False).eval()
     line.weight.data = torch.tensor([[1.0, 3.0]])
     row = torch.ones(1, 2)
-    (told,) = evaluate_faithfulness(line, row, explain(line, row), checks=FaithfulnessConfig(num_random=8))
+    (told,) = evaluate_faithfulness(line, row, attribute(line, row), checks=FaithfulnessConfig(num_random=8))
     assert told["infidelity"] == pytest.approx(0, abs=1e-12)
     assert told["deletion"].points == (4.0, 1.0, 0.0)  # the 3 goes first
     assert told["deletion"].area == pytest.approx((4 + 1) / 4 + 1 / 4)
@@ -72,11 +72,11 @@ def test_a_linear_model_is_explained_without_infidelity_and_the_areas_can_be_wor
 def test_tokens_are_taken_away_and_an_attribution_of_other_inputs_is_refused() -> None:
     torch.manual_seed(0)
     tokens, ids = Tokens().eval(), torch.tensor([[3, 7, 5, 9, 2]])
-    (told,) = evaluate_faithfulness(tokens, ids, explain(tokens, ids, target=1), target=1)
+    (told,) = evaluate_faithfulness(tokens, ids, attribute(tokens, ids, target=1), target=1)
     assert told["infidelity"] < 1
     assert told["num_evaluations"] == 2 * 41 * 6 + 41
     with pytest.raises(InputError, match=r"shape \(1, 5\)\. Expected: \(1, 4\)"):
-        evaluate_faithfulness(tokens, ids[:, :4], explain(tokens, ids, target=1))
+        evaluate_faithfulness(tokens, ids[:, :4], attribute(tokens, ids, target=1))
 
 
 def test_an_explanation_of_the_weights_changes_with_them_and_one_of_the_input_alone_does_not(net: nn.Module) -> None:
@@ -84,10 +84,10 @@ def test_an_explanation_of_the_weights_changes_with_them_and_one_of_the_input_al
     before = [weights.clone() for weights in net.parameters()]
 
     def true(module: nn.Module, given: Any) -> Attribution:
-        return explain(module, given, target=0)
+        return attribute(module, given, target=0)
 
     def false(module: nn.Module, given: Any) -> Attribution:
-        return replace(explain(module, given, target=0), values=given.double().numpy())
+        return replace(attribute(module, given, target=0), values=given.double().numpy())
 
     told = randomize_layers(net, rows, true)
     assert [line["layer"] for line in told] == ["4", "2", "0"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.explain import explain
+from deepseek.explain import attribute
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.shapley.kernel import kernel_shap
 from support.nets.explainednets import Tokens, made
@@ -33,7 +33,7 @@ def rows(count: int, seed: int = 1) -> Tensor:
 def test_deeplift_over_many_baselines_is_captums(net: nn.Module) -> None:
     from captum.attr import DeepLiftShap
 
-    found = explain(net, rows(3), rows(20, 2), 1)
+    found = attribute(net, rows(3), rows(20, 2), 1)
     theirs = DeepLiftShap(net).attribute(rows(3), rows(20, 2), target=1).detach()
     np.testing.assert_allclose(found.values, theirs, atol=1e-5)
     np.testing.assert_allclose(found.output, net(rows(3))[:, 1].detach(), atol=1e-6)
@@ -41,7 +41,7 @@ def test_deeplift_over_many_baselines_is_captums(net: nn.Module) -> None:
     assert np.abs(found.residual).max() < 1e-5
     assert found.method.startswith("DeepLIFT")
     assert "within 1 %" in found.why
-    few = explain(net, rows(3), rows(20, 2), 1, limits=Limits(max_rows=7))  # in parts of 7 pairs
+    few = attribute(net, rows(3), rows(20, 2), 1, limits=Limits(max_rows=7))  # in parts of 7 pairs
     np.testing.assert_allclose(few.values, found.values, atol=1e-6)
 
 
@@ -49,21 +49,21 @@ def test_integrated_gradients_take_as_many_steps_as_the_error_asks_for() -> None
     from captum.attr import IntegratedGradients
 
     smooth, inputs, baseline = made("blocks")
-    found = explain(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-3))
+    found = attribute(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-3))
     theirs = IntegratedGradients(smooth).attribute(inputs, baseline.expand(3, 4, 64), target=0, n_steps=300)
     np.testing.assert_allclose(found.values, theirs.detach().flatten(1), atol=2e-3)
     assert (np.abs(found.residual) <= 1e-3 * np.abs(found.output - found.base_value)).all()
-    coarse = explain(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-6, max_steps=9))
+    coarse = attribute(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-6, max_steps=9))
     assert coarse.is_partial
     assert "partial: a limit" in coarse.notes[-1]
 
 
 def test_expected_gradients_come_with_standard_errors_that_hold(net: nn.Module) -> None:
-    truth = explain(net, rows(1), rows(10, 2), 0, method="gradient", limits=Limits(num_samples=4000)).values[0]
+    truth = attribute(net, rows(1), rows(10, 2), 0, method="gradient", limits=Limits(num_samples=4000)).values[0]
     away = []
     for seed in range(20):
         limits = Limits(num_samples=100, seed=seed, max_rows=64)
-        found = explain(net, rows(1), rows(10, 2), 0, method="gradient", limits=limits)
+        found = attribute(net, rows(1), rows(10, 2), 0, method="gradient", limits=limits)
         assert found.error is not None
         away.append((found.values[0] - truth) / found.error[0])
     assert 0.05 < np.square(away).mean() < 2  # spread evenly, samples miss by less than their error says
@@ -94,7 +94,7 @@ def test_a_black_box_gets_shapley_values_exactly_or_within_its_errors() -> None:
     rng = np.random.default_rng(0)
     row, base = rng.normal(size=8), rng.normal(size=8)
     truth = exact_shapley(bent, row, base)
-    whole = explain(bent, row[None], base[None])
+    whole = attribute(bent, row[None], base[None])
     np.testing.assert_allclose(whole.values[0], truth, atol=1e-8)  # 254 coalitions are all there are
     assert whole.error is not None
     assert not whole.error.any()
@@ -121,22 +121,22 @@ def test_tokens_get_one_value_each() -> None:
     torch.manual_seed(0)
     tokens, ids = Tokens().eval(), torch.tensor([[3, 7, 5, 9], [1, 2, 3, 4]])
     for method in ("auto", "integrated", "gradient"):
-        found = explain(tokens, ids, torch.zeros(1, 4, dtype=torch.int64), 1, method=method)  # type: ignore[arg-type]
+        found = attribute(tokens, ids, torch.zeros(1, 4, dtype=torch.int64), 1, method=method)  # type: ignore[arg-type]
         assert found.values.shape == (2, 4)
         zeros = torch.zeros(1, 4, dtype=torch.int64)
         np.testing.assert_allclose(found.base_value, tokens(zeros)[0, 1].item(), atol=1e-5)
-    assert np.abs(explain(tokens, ids, target=1).residual).max() < 1e-5
+    assert np.abs(attribute(tokens, ids, target=1).residual).max() < 1e-5
 
 
 def test_ten_thousand_features_stay_within_bounded_memory() -> None:
     wide = nn.Sequential(nn.Linear(10_000, 2))
     largest: list[int] = []
     wide.register_forward_pre_hook(lambda _, given: largest.append(given[0].numel()))
-    found = explain(wide, torch.randn(2, 10_000), torch.randn(300, 10_000), 0)
+    found = attribute(wide, torch.randn(2, 10_000), torch.randn(300, 10_000), 0)
     assert max(largest) <= 256 * 10_000
     np.testing.assert_allclose(found.base_value + found.values.sum(axis=1), found.output, atol=1e-4)
     with pytest.raises(InputError, match="2048 evaluations cannot tell 10000 features apart"):
-        explain(lambda x: x.sum(axis=1), np.zeros((1, 10_000)), np.ones((1, 10_000)), method="kernel")
+        attribute(lambda x: x.sum(axis=1), np.zeros((1, 10_000)), np.ones((1, 10_000)), method="kernel")
 
 
 class Stepped(nn.Module):
@@ -151,14 +151,14 @@ class Cumulative(nn.Module):
 
 def test_auto_says_what_it_took_and_why() -> None:
     row = torch.tensor([[0.5, 2.0, -1.0]])
-    stepped = explain(Stepped(), row, target=0)
+    stepped = attribute(Stepped(), row, target=0)
     assert stepped.method.startswith("KernelSHAP")
     assert "no gradient" in stepped.why
-    bend = explain(Cumulative(), row, target=2)
+    bend = attribute(Cumulative(), row, target=2)
     assert bend.method.startswith("integrated")
     assert "cumprod" in bend.why
-    assert explain(bent, np.ones((1, 5))).why == "the model is a function of arrays, which has no gradients"
-    still = explain(nn.Sequential(nn.Linear(3, 1)), row, row)
+    assert attribute(bent, np.ones((1, 5))).why == "the model is a function of arrays, which has no gradients"
+    still = attribute(nn.Sequential(nn.Linear(3, 1)), row, row)
     assert "every contribution is 0" in still.notes[0]
 
 
@@ -173,14 +173,14 @@ def test_auto_says_what_it_took_and_why() -> None:
 )
 def test_what_does_not_fit_is_refused(net: nn.Module, more: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        explain(net, rows(2), **more)  # type: ignore[arg-type]
+        attribute(net, rows(2), **more)  # type: ignore[arg-type]
 
 
 def test_gradient_methods_refuse_what_has_no_gradient_and_nan_is_refused(net: nn.Module) -> None:
     for method in ("deeplift", "integrated", "gradient"):
         with pytest.raises(InputError, match=r'no gradient .*method="kernel"'):
-            explain(Stepped(), rows(1), target=0, method=method)  # type: ignore[arg-type]
+            attribute(Stepped(), rows(1), target=0, method=method)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="finite numbers"):
-        explain(lambda x: np.full(len(x), np.nan), np.ones((1, 3)))
+        attribute(lambda x: np.full(len(x), np.nan), np.ones((1, 3)))
     with pytest.raises(InputError, match="needs gradients"):
-        explain(bent, np.ones((1, 5)), method="gradient")
+        attribute(bent, np.ones((1, 5)), method="gradient")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER
-from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError
-
-if TYPE_CHECKING:
-    from deepseek.compress.results import CompressionResult
 
 EPILOG = """\b
 Examples:
@@ -75,7 +69,7 @@ def command(
     with closing(Progress()) as progress:
         result = optimize(
             model, data, limits, train=train, student=student, methods=names, out=out, overwrite=overwrite,
-            cache=cache_folder(), seed=seed, tell=progress,
+            cache=cache_folder(), seed=seed, progress=progress,
         )  # fmt: skip
     output.warn(result.warnings)
     if result.chosen is None:
@@ -84,54 +78,5 @@ def command(
             expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
             fix="see the reasons in the table; loosen the limit that fails by the least",
         )
-        output.emit_unmet(to_json(result), unmet, as_json, lambda: list(report(result, out)))
-    output.emit(to_json(result), as_json, lambda: list(report(result, out)))
-
-
-def to_json(result: CompressionResult) -> JsonObject:
-    """As --json prints it."""
-    from deepseek.compress.report import result_to_dict
-
-    chosen = result.chosen
-    score = {} if chosen is None or chosen.score is None else {result.metric: chosen.score.to_dict()}
-    baseline = result.originals[0].score
-    return {
-        "bundle": None if result.bundle is None else str(result.bundle),
-        "digest": result.digest or None,
-        "task": None,
-        "target": None,
-        "model": None if chosen is None else chosen.variant,
-        "engine": None if chosen is None else chosen.engine,
-        "metrics": score,
-        "baseline": {} if baseline is None else {result.metric: baseline.to_dict()},
-        "size_bytes": None if chosen is None else chosen.size_bytes,
-        "cpu_s": result.cpu_s,
-        "wall_s": result.wall_s,
-        "seed": result.seed,
-        "warnings": list(result.warnings),
-        **result_to_dict(result),
-    }
-
-
-def report(result: CompressionResult, out: Path | None) -> Iterator[object]:
-    """The table, then what was chosen."""
-    from deepseek.compress.report import measurement_cells
-    from deepseek.compress.timing import BATCH_SIZES
-
-    latencies = [f"p50 / p99 ms at {batch}" for batch in BATCH_SIZES]
-    table = output.make_table("variant", "engine", "MB", result.metric, "left", "x", *latencies, "verdict")
-    for variant in result.originals:
-        table.add_row(*map(str, measurement_cells(variant)), "given")
-    for row in result.rows:
-        table.add_row(*map(str, measurement_cells(row.measured)), row.refused or "accepted")
-    yield table
-    if result.chosen is None:
-        return
-    yield output.fact_table(
-        [
-            ("chosen", f"{result.chosen.variant} in {result.chosen.engine}"),
-            ("judged on", f"{result.num_rows:,} rows"),
-            *([("wrote", str(out)), ("digest", result.digest)] if result.bundle else []),
-        ]
-    )
-    yield f"deepseek serve {out}" if result.bundle else "give --out DIR to write it"
+        output.emit_unmet(result, unmet, as_json, result.summary_parts)
+    output.emit(result, as_json, result.summary_parts)

@@ -9,6 +9,10 @@ No variant is written that is slower or larger than the original model. Names ar
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from deepseek.extras import lazy_attributes
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from deepseek.compress.pruning.config import Pruning
     from deepseek.compress.pruning.repair import RepairResult, TeacherConfig, prune_and_repair, repair
     from deepseek.compress.results import CompressionResult
-    from deepseek.compress.search import optimize
+    from deepseek.compress.search import ProgressCallback, optimize
 
 __all__ = [
     "CompressionResult", "DistillConfig", "DistillationResult", "GroupReport", "Limits", "Pruning", "PruningReport",
@@ -48,3 +52,33 @@ _RENAMED = {
 }
 
 __getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)
+
+
+class _CallablePackage(ModuleType):
+    """`deepseek.compress(...)` is `deepseek.compress.optimize(...)`: docs/decisions/0014 says why a package is called."""
+
+    def __call__(
+        self,
+        model: str | Path,
+        data: str | Path | None,
+        limits: Limits | None = None,
+        *,
+        train: str | Path | None = None,
+        student: str | None = None,
+        methods: Sequence[str] | None = None,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        seed: int = 0,
+        budget_s: float = 6.0,
+        progress: ProgressCallback | None = None,
+    ) -> CompressionResult:
+        """See optimize()."""
+        from deepseek.compress.search import optimize
+
+        return optimize(
+            model, data, limits, train=train, student=student, methods=methods, out=out, overwrite=overwrite,
+            seed=seed, budget_s=budget_s, progress=progress,
+        )  # fmt: skip
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -8,20 +8,15 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from deepseek.compress.results import CompressionResult, measurement_cells
 from deepseek.compress.timing import BATCH_SIZES
-from deepseek.contracts import Figure, JsonObject
 from deepseek.extras import is_installed
-from deepseek.look import numbers
 from deepseek.look.charts import ParetoPoint, pareto
 from deepseek.look.page import Section, page
 from deepseek.look.tables import Cell, Column, figure, table
 from deepseek.look.words import Text
-
-if TYPE_CHECKING:
-    from deepseek.compress.results import CompressionResult
 
 SCORE_NAMES = {
     "accuracy": Text("accuracy", "准确率"),
@@ -31,22 +26,9 @@ SCORE_NAMES = {
 }
 
 
-def result_to_dict(result: CompressionResult) -> JsonObject:
-    """The result as a JSON object: metric, limits, original model, every variant and the chosen one."""
-    return {
-        "metric": result.metric,
-        "num_rows": result.num_rows,
-        "seed": result.seed,
-        "limits": {name: getattr(result.limits, name) for name in ("keep", "max_mb", "min_speedup")},
-        "given": [original.to_dict() | {"speedup": original.speedup} for original in result.originals],
-        "variants": [row.to_dict() for row in result.rows],
-        "chosen": None if result.chosen is None else {"variant": result.chosen.variant, "engine": result.chosen.engine},
-    }
-
-
 def evidence_files(result: CompressionResult) -> dict[str, bytes]:
     """Evidence files by their path inside the bundle; the PNG only where matplotlib is installed."""
-    document = json.dumps(_replace_nonfinite(result_to_dict(result)), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    document = json.dumps(_replace_nonfinite(result.evidence()), indent=2, sort_keys=True, allow_nan=False) + "\n"
     files = {"evidence/compression.json": document.encode(), "evidence/compression.html": render_html(result).encode()}
     if is_installed("matplotlib"):
         files["evidence/compression.png"] = render_png(result)
@@ -137,40 +119,12 @@ def _result_table(result: CompressionResult) -> Any:
     ]  # fmt: skip
     original_rows = [_table_row(original, Text("given", "原模型")) for original in result.originals]
     rows = [_table_row(row.measured, row.refused or Text("accepted", "已接受")) for row in result.rows]
-    return table(columns, [*original_rows, *rows], data=result_to_dict(result))
+    return table(columns, [*original_rows, *rows], data=result.evidence())
 
 
 def _table_row(measurement: Any, verdict: Cell) -> list[Cell]:
     variant, engine, *figures = measurement_cells(measurement)
     return [variant, engine, verdict, *figures]
-
-
-def measurement_cells(measurement: Any) -> list[Cell]:
-    """Cells of one table row, on the page and on the terminal: variant, engine, MB, score, share of the score, speedup,
-    latencies."""
-    return [
-        measurement.variant,
-        measurement.engine or numbers.UNKNOWN,
-        f"{measurement.size_bytes / 1e6:.2f}" if measurement.size_bytes else numbers.UNKNOWN,
-        _score_cell(measurement.score),
-        f"{measurement.kept.value:.2%}"
-        if measurement.kept and math.isfinite(measurement.kept.value)
-        else numbers.UNKNOWN,
-        f"{measurement.speedup:.2f}" if measurement.speedup else numbers.UNKNOWN,
-        *(_latency_cell(measurement.timings, batch) for batch in BATCH_SIZES),
-    ]
-
-
-def _score_cell(score: Figure | None) -> str:
-    if score is None or not math.isfinite(score.value):
-        return numbers.UNKNOWN
-    return f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]"
-
-
-def _latency_cell(timings: Mapping[int, Any] | None, batch: int) -> str:
-    if not timings or batch not in timings:
-        return numbers.UNKNOWN
-    return f"{numbers.number(timings[batch].p50_ms)} / {numbers.number(timings[batch].p99_ms)}"
 
 
 def _provenance(result: CompressionResult) -> dict[Any, Any]:

@@ -61,7 +61,7 @@ def optimize(
     cache: Path | None = None,
     seed: int = 0,
     budget_s: float = 6.0,
-    tell: ProgressCallback | None = None,
+    progress: ProgressCallback | None = None,
 ) -> CompressionResult:
     """Compress `model`, evaluated on `data`.
 
@@ -69,14 +69,16 @@ def optimize(
     methods: compression methods to try, by default all that the model has.
     out: folder of the bundle, which is written if a variant meets the limits.
     cache: folder of cached measurements. budget_s: seconds of timing for each variant.
-    tell: called with a message and the share of the work that is done, 0 to 1.
+    progress: called with a message and the share of the work that is done, 0 to 1.
 
     InputError for a model, data, limits or methods that cannot be used, before any long work.
     """
     start_s, start_cpu_s = time.monotonic(), time.process_time()
-    limits, tell = limits or Limits(), tell or (lambda *_: None)
+    limits, progress = limits or Limits(), progress or (lambda *_: None)
     with closing(open_target(model, data, seed=seed, train=train, student=student)) as target:
-        result = _search(target, limits, methods, None if out is None else Path(out), overwrite, cache, budget_s, tell)
+        result = _search(
+            target, limits, methods, None if out is None else Path(out), overwrite, cache, budget_s, progress
+        )
     return replace(result, cpu_s=time.process_time() - start_cpu_s, wall_s=time.monotonic() - start_s)
 
 
@@ -88,21 +90,21 @@ def _search(
     overwrite: bool,
     cache: Path | None,
     budget_s: float,
-    tell: ProgressCallback,
+    progress: ProgressCallback,
 ) -> CompressionResult:
     chosen_methods = check_methods(methods or target.methods(), target.methods(), target.name)
     limits.check(target.original.size_bytes, chosen_methods)
     if out is not None:
         check_target(out, overwrite=overwrite)
     store = _VariantStore(target, cache, budget_s)
-    originals = store.measure_originals(tell)
+    originals = store.measure_originals(progress)
     rows: list[ResultRow] = []
     plans = target.plans(chosen_methods)
     settled_plans: set[str] = set()
     for number, plan in enumerate(plans):
         if plan.spares in settled_plans:
             continue
-        tell(f"{plan.name}{_best_text(rows)}", (number + 1) / (len(plans) + 1))
+        progress(f"{plan.name}{_best_text(rows)}", (number + 1) / (len(plans) + 1))
         measurements = store.measure_plan(plan, limits)
         rows += [ResultRow(measurement, store.refusal(measurement, limits)) for measurement in measurements]
         shares = [measurement.kept.value for measurement in measurements if measurement.kept is not None]
@@ -152,9 +154,9 @@ class _VariantStore:
         self._original_outputs: NDArray[Any] | None = None
         self._edges: _EdgeCheck | None = None
 
-    def measure_originals(self, tell: ProgressCallback) -> tuple[VariantMeasurement, ...]:
+    def measure_originals(self, progress: ProgressCallback) -> tuple[VariantMeasurement, ...]:
         """Measurements of the original model in its exact engines, the fastest first."""
-        tell("the given model", 0.0)
+        progress("the given model", 0.0)
         target, variant = self._target, self._target.original
         backends = target.backends(variant)
         self._original_outputs = target.outputs(backends[0])

@@ -8,7 +8,7 @@ rows = row_reports(attribution, records)                  waterfalls and reasons
 write_report("report.html", ...)                          one offline page
 ModalityExplainer(runtime).explain(samples)                Shapley values of files, texts and their table
 TextExplainer.open("./classifier").explain(texts)         what each token and sentence of a text adds
-explain(module, inputs, baselines)                        of any torch module or function, by a method that fits it
+attribute(module, inputs, baselines)                      of any torch module or function, by a method that fits it
 layer_path(module, inputs, baseline)                      a torch module's decision, layer by layer, with a ledger
 explain_bundle("loans", "new.csv", html="why.html")       all of this for a bundle; deepseek.explain(...) is the same
 cite(text, "laws/")                                       the clauses that support a text (the room cite/)
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from deepseek.explain.tabular.explainer import ModelExplainer, explainer_for
     from deepseek.explain.tabular.neighbors import counterfactual, nearest
     from deepseek.explain.tabular.reasons import reason_codes
-    from deepseek.explain.values import explain
+    from deepseek.explain.values import attribute
 
 __all__ = [
     "Budget",
@@ -53,7 +53,7 @@ __all__ = [
     "check_additivity",
     "counterfactual",
     "evaluate_faithfulness",
-    "explain",
+    "attribute",
     "explain_bundle",
     "explainer_for",
     "global_report",
@@ -77,7 +77,7 @@ _MODULES = {
     "additivity": "tabular.additivity",
     "check_additivity": "tabular.additivity",
     "counterfactual": "tabular.neighbors",
-    "explain": "values",
+    "attribute": "values",
     "explain_bundle": "bundle",
     "explainer_for": "tabular.explainer",
     "global_report": "report.summary",
@@ -92,7 +92,7 @@ _MODULES = {
 }
 
 #: Names of the last release.
-_RENAMED = {"randomised": "randomize_layers", "trust": "evaluate_faithfulness"}
+_RENAMED = {"explain": "attribute", "randomised": "randomize_layers", "trust": "evaluate_faithfulness"}
 
 __getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)
 

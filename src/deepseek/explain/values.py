@@ -42,7 +42,7 @@ BLACK_BOX_METHODS = {
 }
 
 
-def explain(
+def attribute(
     model: Callable[..., Any],
     inputs: ModelInputs | NDArray[np.floating],
     baselines: ModelInputs | NDArray[np.floating] | None = None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.errors import CheckError, ExplainError
-from deepseek.explain import explain, layer_path
+from deepseek.explain import attribute, layer_path
 from deepseek.explain.modules.layer_path import LayerPathOptions
 from support.nets.architectures import (
     Formula,
@@ -296,7 +296,7 @@ def test_values_sum_to_the_change_between_two_plain_runs(name: str) -> None:
     net, inputs, bases = one(name)
     own, base = ends(net, inputs, bases)
     kept = [each.clone() for each in (*inputs, *bases)]
-    found = explain(net, tuple(inputs), tuple(bases), 1)
+    found = attribute(net, tuple(inputs), tuple(bases), 1)
     np.testing.assert_allclose(found.output, own, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.base_value, base, rtol=1e-4, atol=1e-5)
     assert np.isfinite(found.values).all()

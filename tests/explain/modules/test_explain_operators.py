@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepseek.errors import ExplainError
-from deepseek.explain import explain, layer_path
+from deepseek.explain import attribute, layer_path
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.modules.layer_path import LayerPathOptions
 
@@ -275,7 +275,7 @@ def explained(f: Function, num_rows: int = 2, method: str = "auto") -> tuple[Ope
         own = torch.cat([net(row[None].clone()) for row in inputs])[:, 1].double().numpy()
         base_own = net(base.clone())[0, 1].item()
     limits = Limits(tolerance=1e-3) if method == "integrated" else Limits()
-    found = explain(net, inputs, base, 1, method=method, limits=limits)  # type: ignore[arg-type]
+    found = attribute(net, inputs, base, 1, method=method, limits=limits)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.output, own, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.base_value, base_own, rtol=1e-5, atol=1e-5)
     assert np.isfinite(found.values).all()
@@ -370,7 +370,7 @@ def test_an_operator_that_no_slope_tells_of_gets_shapley_values(name: str) -> No
     explained(JUMPS[name], num_rows=1)
     net, (inputs, bases) = Operator(JUMPS[name]).eval(), given(1)
     inputs[:, 1] = bases[:, 1]
-    found = explain(net, inputs, bases, 1)
+    found = attribute(net, inputs, bases, 1)
     expected = shapley(net, inputs[0], bases[0])
     is_exact = found.method.startswith("KernelSHAP")
     np.testing.assert_allclose(found.values[0], expected, atol=2e-5 if is_exact else 0.01 * abs(expected.sum()))

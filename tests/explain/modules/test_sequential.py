@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepseek.explain import explain
+from deepseek.explain import attribute
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.modules.sequential import find_chain
 
@@ -40,14 +40,14 @@ def test_a_chain_gets_what_the_same_net_gets_that_is_none(target: int | None) ->
     limits = Limits(max_rows=2)  # 16 pairs a run: 4 rows, 4 rows, 1 row
     for _ in range(2):
         assert find_chain(chain) is not None
-        found = explain(chain, rows, baselines, target, method="deeplift", limits=limits)
-        expected = explain(Opaque(chain).eval(), rows, baselines, target, method="deeplift", limits=limits)
+        found = attribute(chain, rows, baselines, target, method="deeplift", limits=limits)
+        expected = attribute(Opaque(chain).eval(), rows, baselines, target, method="deeplift", limits=limits)
         for name in ("values", "base_value", "output", "error"):
             np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6)
         assert found.target == expected.target
         with torch.no_grad():
             first.mul_(-1.5)  # in the second round the weights are others
-    alone = explain(chain, rows, baselines[:1], method="deeplift")
+    alone = attribute(chain, rows, baselines[:1], method="deeplift")
     assert alone.error is None
     assert np.abs(alone.residual).max() < 1e-5
 
@@ -65,5 +65,5 @@ def test_hooks_and_what_is_of_another_kind_make_no_chain() -> None:
     for other in (hooked, shadowed, normed, nn.Sequential(Twice(5, 3)), nn.Sequential(nn.Softmax(1)), torch.relu):
         assert find_chain(other) is None
     rows, baselines = torch.randn(3, 5), torch.randn(4, 5)
-    found = explain(hooked, rows, baselines, 0, method="deeplift")
+    found = attribute(hooked, rows, baselines, 0, method="deeplift")
     np.testing.assert_allclose(found.output, hooked(rows)[:, 0].detach().numpy(), atol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deepseek.errors import InputError
-from deepseek.explain import explain
+from deepseek.explain import attribute
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.shapley.hierarchy import Hierarchy, sentence_ranges, token_borders
 from deepseek.explain.shapley.partition import Budget, owen_values
@@ -76,15 +76,15 @@ def test_errors_hold_what_was_not_looked_at() -> None:
 def test_regions_open_where_the_value_is() -> None:
     picture = torch.zeros(1, 3, 64, 64)
     picture[:, :, 8:12, 40:44] = 1.0
-    found = explain(lambda x: 5 * x[:, :, 8:12, 40:44].mean((1, 2, 3)), picture, method="partition")
+    found = attribute(lambda x: 5 * x[:, :, 8:12, 40:44].mean((1, 2, 3)), picture, method="partition")
     assert found.values.reshape(3, 64, 64)[:, 8:12, 40:44].sum() == pytest.approx(5.0)
     assert found.notes == ("92 evaluations of 1 rows at most",)
     weights = np.zeros(10_000)
     weights[[5, 777, 9_000]] = 3, -2, 1
-    wide = explain(lambda x: x @ weights, np.ones((1, 10_000)), limits=Limits(num_evaluations=600))
+    wide = attribute(lambda x: x @ weights, np.ones((1, 10_000)), limits=Limits(num_evaluations=600))
     assert wide.values[0, [5, 777, 9_000]].tolist() == pytest.approx([3, -2, 1])
     assert "too few to tell 10000 values apart" in wide.why
-    late = explain(lambda x: x @ weights, np.ones((1, 10_000)), method="partition", limits=Limits(time_limit_s=0.0))
+    late = attribute(lambda x: x @ weights, np.ones((1, 10_000)), method="partition", limits=Limits(time_limit_s=0.0))
     assert late.is_partial
     assert late.residual == pytest.approx(0.0)
     assert late.error is not None
@@ -95,12 +95,12 @@ def test_ids_are_kept_or_taken_away_as_they_are() -> None:
     def model(ids: torch.Tensor) -> torch.Tensor:
         return 2.0 * (ids == 3).sum(1) + (ids == 5).sum(1) * (ids == 6).sum(1)
 
-    found = explain(model, torch.arange(1, 9)[None])
+    found = attribute(model, torch.arange(1, 9)[None])
     assert found.values[0].tolist() == [0, 0, 2, 0, 0.5, 0.5, 0, 0]
-    constant = explain(lambda x: x[:, 0] * 0 + 1, np.ones((1, 4)), method="partition")
+    constant = attribute(lambda x: x[:, 0] * 0 + 1, np.ones((1, 4)), method="partition")
     assert "the answer is the same for the inputs and the baselines" in constant.notes[-1]
     with pytest.raises(InputError, match="nan"):
-        explain(lambda x: np.where(x[:, 0] > 0.5, 1.0, np.nan), np.ones((1, 3)), method="partition")
+        attribute(lambda x: np.where(x[:, 0] > 0.5, 1.0, np.nan), np.ones((1, 3)), method="partition")
     with pytest.raises(InputError, match="2 at least"):
         Budget(1)
 
