@@ -75,7 +75,7 @@ def test_a_missing_value_has_no_part_in_the_answer(name: str) -> None:
     assert not torch.allclose(first.logits[1:], other.logits[1:])  # but where it is there it counts
     at = made.names.index(name)
     assert first.gates[0, at] == 0
-    assert not first.voices[0, at].any()
+    assert not first.unimodal_logits[0, at].any()
     start = sum(made.encoders[f"m_{n.replace('.', '%2E')}"].num_tokens for n in made.names[:at])  # type: ignore[misc]
     length: Any = made.encoders[f"m_{name.replace('.', '%2E')}"].num_tokens
     assert not first.attention[0, :, start : start + length].any()

@@ -66,10 +66,10 @@ class MultimodalOutput(NamedTuple):
     """Logits of the multimodal net, and how they came about."""
 
     logits: Tensor  # (N, K)
-    voices: Tensor  # (N, M, K) of each modality alone, 0 where it is missing
+    unimodal_logits: Tensor  # (N, M, K) of each modality alone, 0 where it is missing
     gates: Tensor  # (N, M) weight of each modality, sums to 1 over the present ones
     attention: Tensor  # (N, Q, L) of the last layer, mean over heads: weights of the tokens for each query
-    there: Tensor  # (N, M) which modalities the sample has, including those that modality dropout left out
+    present: Tensor  # (N, M) which modalities the sample has, including those that modality dropout left out
     partner: Tensor | None = None  # (N,) row that each row was mixed with
     ratio: Tensor | None = None  # () share of a row's own tokens in the mixture
 
@@ -98,7 +98,7 @@ class MultimodalNet(nn.Module):
         if not encoders:
             raise InputError("there is no modality to fuse", expected="one or more", fix="give encoders by name")
         self.shape = shape or MultimodalShape()
-        self.together: DistributedEncoding | None = None  # set while several processes train it
+        self.distributed: DistributedEncoding | None = None  # set while several processes train it
         self.names = tuple(encoders)
         self.encoders = nn.ModuleDict({_module_key(name): encoder for name, encoder in encoders.items()})
         width = self.shape.width
@@ -165,10 +165,10 @@ class MultimodalNet(nn.Module):
 
     def late_fusion(self, output: MultimodalOutput) -> Tensor:
         """Logits (N, K) of the late-fusion baseline: the sum of the unimodal logits."""
-        return self.bias + output.voices.sum(1)
+        return self.bias + output.unimodal_logits.sum(1)
 
     @torch.no_grad()
-    def weigh(self, slopes: Tensor) -> None:
+    def scale_logits(self, slopes: Tensor) -> None:
         """Multiply the logits of each modality, and what is added to them, by a slope each (M + 1,): by scaling the
         weights, in place."""
         rest = (self.head.weight, self.head.bias, self.pairs.out.weight, self.bias)
@@ -180,7 +180,7 @@ class MultimodalNet(nn.Module):
     def _counts(self, has_value: Tensor) -> list[tuple[int, int]]:
         """For each modality the number of rows with a value: in this process, and in all that share the batch."""
         own_counts: list[int] = has_value.sum(0).tolist()
-        return list(zip(own_counts, self.together.totals(own_counts) if self.together else own_counts, strict=True))
+        return list(zip(own_counts, self.distributed.totals(own_counts) if self.distributed else own_counts, strict=True))
 
     def _encode_present(
         self, encoder: nn.Module, values: Tensor, has_value: Tensor, own_count: int, total: int
@@ -195,8 +195,8 @@ class MultimodalNet(nn.Module):
         if own_count == len(has_value):
             encoded = encoder(values)
             return encoded
-        if own_count == 0 and self.together:
-            return self.together.stand_in(encoder, values)
+        if own_count == 0 and self.distributed:
+            return self.distributed.stand_in(encoder, values)
         partial: Tensor = encoder(values[has_value])
         encoded = partial.new_zeros(len(values), *partial.shape[1:])
         encoded[has_value] = partial
@@ -305,11 +305,11 @@ def multimodal_loss(output: MultimodalOutput, labels: Tensor, *, alone: float = 
         joint_loss = functional.cross_entropy(output.logits, truth)
         if alone == 0:
             return joint_loss
-        num, num_modalities, _ = output.voices.shape
+        num, num_modalities, _ = output.unimodal_logits.shape
         unimodal_losses = functional.cross_entropy(
-            output.voices.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
+            output.unimodal_logits.flatten(0, 1), truth.repeat_interleave(num_modalities), reduction="none"
         ).view(num, num_modalities)
-        return joint_loss + alone * mean_over_present(unimodal_losses, output.there)
+        return joint_loss + alone * mean_over_present(unimodal_losses, output.present)
 
     return mixed_label_loss(output, labels, loss)
 

@@ -135,7 +135,7 @@ class CalibratedNet(nn.Module):
         half, names = len(arrays) // 2, self.net.names
         result = self.net(dict(zip(names, arrays[:half], strict=True)), dict(zip(names, arrays[half:], strict=True)))
         margin, output = self.answer(result.logits)
-        return margin, output, result.voices, result.gates, result.attention
+        return margin, output, result.unimodal_logits, result.gates, result.attention
 
     def answer(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) of the net -> margin and output, as in the class docstring."""

@@ -255,7 +255,7 @@ def evaluate_within_positive(
     )
     output = fitted.net(*make_batch(arrays, test))
     answers = {"fused": output.logits, "added": fitted.net.late_fusion(output)}
-    answers |= {name: output.voices[:, index] for index, name in enumerate(fitted.net.names)}
+    answers |= {name: output.unimodal_logits[:, index] for index, name in enumerate(fitted.net.names)}
     probabilities = {name: logits.detach().softmax(1).double().numpy() for name, logits in answers.items()}
     aucs = {name: measure_figures("binary", truth[test], rows)["auc"] for name, rows in probabilities.items()}
     return replace(result, auc=aucs)

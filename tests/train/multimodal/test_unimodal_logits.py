@@ -40,7 +40,7 @@ def batches(model: MultimodalNet, slopes: Tensor, num_rows: int) -> list[tuple[t
 def parts(model: MultimodalNet, values: Values, there: Values) -> Tensor:
     """(N, M + 1, K): the voices, and what is added to them."""
     output = model(values, there)
-    return torch.cat([output.voices, (output.logits - output.voices.sum(1))[:, None]], 1)
+    return torch.cat([output.unimodal_logits, (output.logits - output.unimodal_logits.sum(1))[:, None]], 1)
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
@@ -63,7 +63,7 @@ def test_what_is_found_between_modalities_and_does_not_hold_is_left_out() -> Non
     values, there = rows[0][0]
     with torch.no_grad():
         before_fit = model(values, there)
-        torch.testing.assert_close(before_fit.logits, before_fit.voices.sum(1))
+        torch.testing.assert_close(before_fit.logits, before_fit.unimodal_logits.sum(1))
 
 
 @pytest.mark.parametrize("num_rows", [10, 200])

@@ -131,13 +131,13 @@ def distribute_net(net: MultimodalNet, shards: int) -> Iterator[nn.Module]:
     mesh = make_mesh(num_ranks // shards, shards, device.type) if shards > 1 else None
     group = dist.new_group()  # its own: a norm's message must not meet a gradient's
     replace_norms(net, group)
-    net.together = RankTotals(group, device)
+    net.distributed = RankTotals(group, device)
     plain = Compression(kind="none")
     try:
         # The norms' statistics are equal already: nothing to send before each forward pass.
         yield wrap(net, plain, broadcast_buffers=False) if mesh is None else shard(net, mesh, plain)
     finally:
-        net.together = None
+        net.distributed = None
         dist.destroy_process_group(group)
 
 

@@ -358,8 +358,8 @@ def _value_loss(output: MultimodalOutput, truth: Tensor, alone: float) -> Tensor
     """Squared error of the joint value, plus `alone` times that of the value of each modality by itself."""
 
     def loss(truth: Tensor) -> Tensor:
-        unimodal_errors = (output.voices[..., 0] - truth[:, None]) ** 2
-        return _fused_loss(output, truth) + alone * mean_over_present(unimodal_errors, output.there)
+        unimodal_errors = (output.unimodal_logits[..., 0] - truth[:, None]) ** 2
+        return _fused_loss(output, truth) + alone * mean_over_present(unimodal_errors, output.present)
 
     return mixed_label_loss(output, truth, loss)
 

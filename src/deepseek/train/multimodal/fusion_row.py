@@ -54,7 +54,7 @@ class FusionBlock(nn.Module):
 
     def forward(self, passed: Values) -> Values:
         output = self.net.join(passed[:-1:2], passed[1:-1:2], passed[-1])
-        return output.logits, output.voices, output.there
+        return output.logits, output.unimodal_logits, output.present
 
 
 def pipeline_blocks(net: MultimodalNet) -> nn.Sequential:

@@ -38,12 +38,12 @@ def fit_logit_slopes(net: MultimodalNet, batches: Iterable[tuple[Any, Tensor]]) 
     with torch.inference_mode():
         for (values, present), truth in batches:
             output = net(values, present)
-            rest = output.logits - output.voices.sum(1)
-            batch_parts.append(torch.cat([output.voices, rest[:, None]], 1).double())
+            rest = output.logits - output.unimodal_logits.sum(1)
+            batch_parts.append(torch.cat([output.unimodal_logits, rest[:, None]], 1).double())
             labels.append(truth)
     parts, truths = torch.cat(batch_parts).clone(), torch.cat(labels).clone()
     slopes = _choose_slopes(parts, truths)
-    net.weigh(slopes.to(net.bias))
+    net.scale_logits(slopes.to(net.bias))
     return slopes
 
 
