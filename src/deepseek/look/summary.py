@@ -93,8 +93,8 @@ def render_text(part: object, *, width: int | None = PIPE_WIDTH) -> str:
 
     `width` in characters wraps tables; None: the width of the terminal.
 
-    >>> render_text(["rows", fact_table([("test", 12345)])])
-    'rows\\ntest  12,345  \\n'
+    >>> render_text(["rows", fact_table([("test", 12345)])]).split()
+    ['rows', 'test', '12,345']
     """
     if isinstance(part, str):
         return escape_for_terminal(part) + "\n"
