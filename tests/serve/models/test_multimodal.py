@@ -19,10 +19,11 @@ import pytest
 import tritonclient.grpc as triton
 from PIL import Image
 
-from deepseek.client import Client, create_app
+from deepseek.client import Client
 from deepseek.engines import MultimodalRuntime
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.shapley.partition import SERVING_BUDGET
+from deepseek.serve import create_app
 from deepseek.serve.core.config import Settings
 from deepseek.serve.models.multimodal import MultimodalAdapter
 from support.rows.sampled import sampled_bundle

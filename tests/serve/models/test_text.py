@@ -12,10 +12,11 @@ import httpx
 import numpy as np
 import pytest
 
-from deepseek.client import Client, Settings, create_app
+from deepseek.client import Client
 from deepseek.engines.text import TextEngine, TextModel
 from deepseek.explain.media.texts import TextExplainer
 from deepseek.explain.shapley.partition import SERVING_BUDGET
+from deepseek.serve import Settings, create_app
 from deepseek.serve.models.text import TextAdapter
 from support.nets.textfolders import make_text_folder
 from support.servers.serving import Server, serving, started
