@@ -87,6 +87,7 @@ def test_the_training_guide_runs_as_it_is_written_and_its_file_is_read(
     assert read_job(tmp_path / "run.toml", ()).optimizer.args["momentum"] == 0.9
 
 
+@pytest.mark.slow
 def test_the_optimizer_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/optimizer.md").read_text("utf-8"), re.M | re.S)
     for block, least, most in zip(blocks, (0.0, 0.8), (0.3, 1.0), strict=True):  # of a loss; of an accuracy
@@ -101,6 +102,7 @@ def test_the_optimizer_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"trace.png", "model.keras"}
 
 
+@pytest.mark.slow
 def test_the_pruning_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/pruning.md").read_text("utf-8"), re.M | re.S)
     done = subprocess.run(

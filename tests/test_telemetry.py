@@ -64,5 +64,6 @@ def test_models_and_tokenizers_are_opened_from_folders_only() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".from_pretrained"):
                 num_calls += 1
                 words = {word.arg: ast.unparse(word.value) for word in node.keywords}
-                assert words.get("local_files_only") == "True" or words.get(None) == "SAFE_OPTIONS", f"{path}:{node.lineno}"
+                is_local = words.get("local_files_only") == "True" or words.get(None) == "SAFE_OPTIONS"
+                assert is_local, f"{path}:{node.lineno}"
     assert num_calls > 5

@@ -10,9 +10,10 @@
     ds.verify(shipped.path)["ok"], ds.inspect(shipped.path).size_bytes
     ds.optimizers.AdaptiveOptimizer                         # every room is there by its name
 
-What a verb returns has typed fields, `.to_dict()` (what its command prints with --json), `.summary()` (without it) and a
-table in a notebook (results.py). A name is imported when it is first used (PEP 562), so `import deepseek` itself imports
-nothing heavy. It forbids the libraries below it to report to their makers (telemetry.py), before any of them is imported.
+What a verb returns has typed fields, `.to_dict()` (what its command prints with --json), `.summary()` (without it) and
+a table in a notebook (results.py). A name is imported when it is first used (PEP 562), so `import deepseek` itself
+imports nothing heavy. It forbids the libraries below it to report to their makers (telemetry.py), before any of them is
+imported.
 """
 
 from __future__ import annotations

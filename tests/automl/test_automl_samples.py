@@ -92,6 +92,7 @@ def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped:
             np.testing.assert_allclose(alone[0], whole[row], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_by_the_shell_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path, capsys: Any) -> None:
     root, made = shipped
     asked = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "8"]

@@ -262,6 +262,7 @@ def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_
     assert select_blend(trials, data, metric, "log-odds", 0).loss <= losses[0]
 
 
+@pytest.mark.slow
 def test_equal_seed_and_trials_give_an_equal_digest_in_another_process(tmp_path: Path) -> None:
     """All six families, with another hash seed, so that no order of a set or of the clock can hide."""
     for name, num_rows, seed in (("loans", 80, 0), ("held", 40, 1)):

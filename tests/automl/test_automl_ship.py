@@ -247,6 +247,7 @@ def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., 
     assert quick_ship(frame).digest == quick_ship(tmp_path / "loans.csv").digest
 
 
+@pytest.mark.slow
 def test_an_example_is_shipped_by_its_name_as_on_the_command_line(cancer_bundle: Path, tmp_path: Path) -> None:
     found = ship(example="cancer", trials=3, seed=0, out=tmp_path / "elsewhere")
     assert found.digest == open_bundle(cancer_bundle).digest

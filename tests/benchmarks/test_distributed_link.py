@@ -25,6 +25,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")), reason="needs root, ip, tc")
 def test_auto_compresses_on_a_slow_link_and_the_namespaces_are_gone_afterwards(tmp_path: Path) -> None:
     program = tmp_path / "program.py"

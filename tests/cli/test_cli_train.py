@@ -209,6 +209,7 @@ def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run:
     assert answers[0]["metrics"] == answers[1]["metrics"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path, left_alone: dict[str, Any]) -> None:
     """torchrun starts both again after one is killed, with the command line that began the run; the weights are those
     of a run of two that was left alone."""

@@ -136,6 +136,7 @@ def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_pa
     assert not verify_bundle(tmp_path / "small")
 
 
+@pytest.mark.slow
 def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_path: Path) -> None:
     """Without training the same cut loses far more: that is what --train is for. About 0.96 is kept with it and 0.3
     without, so that no release of torch, whose random numbers differ, comes near the limit."""
@@ -152,6 +153,7 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
     assert left["train.npz"] > left[None] + 0.3
 
 
+@pytest.mark.slow
 def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
     inside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

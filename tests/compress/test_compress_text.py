@@ -38,6 +38,7 @@ def texts(tmp_path: Path) -> Path:
     return tmp_path / "texts.csv"
 
 
+@pytest.mark.slow
 def test_the_limit_that_the_user_states_chooses_the_variant(minilm: Path, texts: Path, tmp_path: Path) -> None:
     close = optimize(
         minilm, texts, Limits(keep=0.9992), methods=["int8", "fp8"], out=tmp_path / "a", cache=tmp_path, **FAST

@@ -402,6 +402,7 @@ def test_the_commands_that_need_it_say_so(bundle: Path, tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_it_passes_the_contract_of_every_plugin(with_plugin: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "monotone_splines or loads"]
     contract = ROOT / "tests" / "test_plugins_contract.py"

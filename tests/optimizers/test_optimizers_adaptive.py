@@ -410,6 +410,7 @@ def test_other_precisions_train(dtype: torch.dtype) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
+@pytest.mark.slow
 def test_it_runs_compiled_and_gives_the_same() -> None:
     def run(wrap: Callable[[Any], Any]) -> list[Tensor]:
         torch.manual_seed(0)

@@ -74,6 +74,7 @@ def test_a_port_of_grpc_that_is_taken_is_said_before_models_are_opened(server: A
     assert "--grpc-port 0" in done.stderr
 
 
+@pytest.mark.slow
 def test_file_descriptors_that_run_out_are_told_and_the_server_recovers(start: Any, loans: Path) -> None:
     with start(loans, "--workers", "1", environ={"DEEPSEEK_LOG_LEVEL": "info"}) as server:
         pid = server.process.pid

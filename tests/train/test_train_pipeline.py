@@ -171,6 +171,7 @@ def test_batch_statistics_are_warned_of_and_left_alone_by_the_measuring(tmp_path
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     guide = Path(__file__).parents[2] / "docs" / "guides" / "pipeline.md"
     (block,) = re.findall(r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.M | re.S)

@@ -55,7 +55,8 @@ __getattr__ = lazy_attributes(__name__, _MODULES, _RENAMED)
 
 
 class _CallablePackage(ModuleType):
-    """`deepseek.compress(...)` is `deepseek.compress.optimize(...)`: docs/decisions/0014 says why a package is called."""
+    """`deepseek.compress(...)` is `deepseek.compress.optimize(...)`; docs/decisions/0014 says why a package can be
+    called."""
 
     def __call__(
         self,

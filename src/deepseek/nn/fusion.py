@@ -180,7 +180,8 @@ class MultimodalNet(nn.Module):
     def _counts(self, has_value: Tensor) -> list[tuple[int, int]]:
         """For each modality the number of rows with a value: in this process, and in all that share the batch."""
         own_counts: list[int] = has_value.sum(0).tolist()
-        return list(zip(own_counts, self.distributed.totals(own_counts) if self.distributed else own_counts, strict=True))
+        totals = self.distributed.totals(own_counts) if self.distributed else own_counts
+        return list(zip(own_counts, totals, strict=True))
 
     def _encode_present(
         self, encoder: nn.Module, values: Tensor, has_value: Tensor, own_count: int, total: int

@@ -79,6 +79,7 @@ def learned_by_all() -> dict[str, dict[str, Any]]:
     return {kind: learned(kind) for kind in ("none", *LOSSY)}
 
 
+@pytest.mark.slow
 def test_compressed_training_keeps_the_loss_with_many_buckets_and_equal_ranks(tmp_path: Path) -> None:
     first, second = run_ranks(2, learned_by_all, folder=tmp_path)
     assert first == second
@@ -335,6 +336,7 @@ def test_what_cannot_be_trained_in_parallel_is_refused_with_the_way_out(tmp_path
         Compression(rank=0)
 
 
+@pytest.mark.slow
 def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     block, _ = re.findall(
         r"^```python\n(.*?)^```$", (ROOT / "docs/guides/distributed.md").read_text("utf-8"), re.M | re.S

@@ -28,6 +28,7 @@ def run(folder: Path, kills: dict[int, tuple[int, int]], num_processes: int = 2,
     return launch(launched.train, (folder, kills), num_processes=num_processes, max_restarts=max_restarts)
 
 
+@pytest.mark.slow
 def test_a_rank_killed_in_the_middle_of_an_epoch_costs_nothing_but_time(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     whole = run(tmp_path / "whole", {})
@@ -115,6 +116,7 @@ def test_a_script_that_launches_when_it_is_imported_is_told_so(tmp_path: Path) -
     assert 'put the call of launch() under: if __name__ == "__main__"' in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     text = (Path(__file__).parents[3] / "docs/guides/distributed.md").read_text("utf-8")
     _, block = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
