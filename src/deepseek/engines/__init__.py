@@ -1,7 +1,7 @@
 """Export a finished model and run it. Names are imported when first used: running needs no onnx, exporting no server.
 
 graph = export_onnx(model, num_features)         one deterministic ONNX graph
-parity = check_parity(model, graph, features)    every engine against the numpy twin, on real rows
+parity = check_parity(model, graph, features)    every engine against the numpy twin, or refused
 tuning = autotune(source, parity, features)      which engine for how many rows
 Runtime.open("bundle").predict(rows)             the whole way from raw rows to answers
 open_runtime("bundle").predict(rows)             the same for whatever ship made: a table, or several modalities

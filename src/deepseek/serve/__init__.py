@@ -3,6 +3,7 @@
     app = create_app({"cancer": runtime}, sinks=[...], explainer_for=..., settings=Settings())
     run(app, bind("127.0.0.1", 8000))     # deepseek.serve.run
 
+app.py adds every HTTP route, core/config.py has the settings and limits, batching/scheduler.py makes batches.
 What it emits and whom it asks for explanations is wired by cli/serve.py.
 """
 

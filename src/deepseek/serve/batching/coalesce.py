@@ -24,7 +24,7 @@ from typing import Any
 
 from deepseek.serve.batching.jobs import Job, JobOutputs
 from deepseek.serve.batching.scheduler import SWEEP_INTERVAL_S, Scheduler
-from deepseek.serve.core.limits import deadline_error
+from deepseek.serve.core.rate_limits import deadline_error
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ from deepseek.serve.batching.jobs import BatchOutputs, Job, JobOutputs, JobSlice
 from deepseek.serve.batching.latency_model import LatencyModel
 from deepseek.serve.batching.queues import PriorityQueue
 from deepseek.serve.batching.workers import MAX_DEATHS, EngineLostError, LostWorkerError, Worker, WorkerPool
-from deepseek.serve.core.limits import deadline_error
+from deepseek.serve.core.rate_limits import deadline_error
 
 #: A slice of a large request may take as long; a row that comes meanwhile waits no longer than this for its turn.
 SLICE_S = 0.02

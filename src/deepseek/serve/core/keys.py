@@ -25,7 +25,7 @@ from pathlib import Path
 from deepseek.errors import InputError
 from deepseek.http_errors import RateLimitError, UnauthorizedError
 from deepseek.plugins import did_you_mean
-from deepseek.serve.core.limits import TokenBucket
+from deepseek.serve.core.rate_limits import TokenBucket
 
 MAX_BURST_S = 3_600
 SHARE_INTERVAL_S = 0.02  # between two reports of what was let through

@@ -16,7 +16,7 @@ import asyncio
 from math import inf
 from time import perf_counter
 
-from deepseek.serve.core.limits import deadline_error
+from deepseek.serve.core.rate_limits import deadline_error
 
 TIME_SHARE = 0.003
 FULL_GAP_S = 1e-4

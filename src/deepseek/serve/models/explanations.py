@@ -32,7 +32,7 @@ from deepseek.serve.batching.processes import FIRST_PAUSE_S, EngineProcesses
 from deepseek.serve.batching.scheduler import Scheduler
 from deepseek.serve.batching.workers import LocalWorker, RunBatch, WorkerPool
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.limits import deadline_error
+from deepseek.serve.core.rate_limits import deadline_error
 from deepseek.serve.core.request import Request
 from deepseek.serve.models.adapter import ModelAdapter
 from deepseek.serve.models.explanation_throttle import ExplanationThrottle

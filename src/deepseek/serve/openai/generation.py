@@ -139,7 +139,7 @@ class GenerativeModel:
                 raise DisconnectedError("the client went away") from error
             raise
         except TimeoutError as error:
-            from deepseek.serve.core.limits import deadline_error
+            from deepseek.serve.core.rate_limits import deadline_error
 
             raise deadline_error() from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepseek.serve.core.limits import TokenBucket
+from deepseek.serve.core.rate_limits import TokenBucket
 
 
 def test_a_bucket_lets_its_rate_through_over_any_time() -> None:
