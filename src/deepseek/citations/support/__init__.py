@@ -1,1 +1,1 @@
-"""Whether a clause supports a sentence: scorer.py judges it, and quotes and contradictions; citing.py is the whole way."""
+"""Whether a clause supports a sentence, with a quote: scorer.py judges it, citing.py is the whole way."""
