@@ -11,8 +11,8 @@ write_page(Path("report.html"), done)                                   # to be 
 
 The way: sentences.py -> retriever.py (candidates) -> scorer.py (does the clause say it?) -> quote.py (word for word) ->
 context_ablation.py (did it cause the sentence? where a generator is given) -> report.py. An id is never read from the
-text: it comes from the corpus, so an article that is not there cannot be cited; a number of an article that the text itself
-names is looked up, and said to be unknown where it is.
+text: it comes from the corpus, so an article that is not there cannot be cited; a number of an article that the text
+itself names is looked up, and said to be unknown where it is.
 """
 
 from __future__ import annotations
