@@ -6,7 +6,7 @@ multiclass).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -195,12 +195,3 @@ class Sink(Protocol):
     """Takes events: metrics, an audit log, a test's list. Must not block and must not raise."""
 
     def emit(self, event: Event) -> None: ...
-
-
-class Preparer(Protocol):
-    """Fitted preprocessing: raw rows to a Batch, the same in training and in serving."""
-
-    @property
-    def feature_names(self) -> Sequence[str]: ...
-
-    def rows(self, records: Sequence[Record]) -> Batch: ...

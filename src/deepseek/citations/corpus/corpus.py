@@ -78,11 +78,6 @@ class Corpus:
             for index in self.articles[key]
         )
 
-    def has_law(self, law: str) -> bool:
-        """Whether there is a law with that in its name."""
-        wanted = short_law_name(law)
-        return any(wanted in short_law_name(key[0]) for key in self.articles)
-
     def __getitem__(self, name: str) -> Clause:
         """The clause of an id; KeyError when there is none."""
         return self._by_id[name]
