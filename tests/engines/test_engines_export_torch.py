@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,3 +159,26 @@ def test_an_edge_is_named_where_a_graph_differs_and_where_it_loses_a_number() ->
         outputs[edges.cases.index("x missing")] = value
         with pytest.raises(CheckError, match=f"x missing: y {said}"):
             check_edges(edges, wanted, {"y": outputs}, limit=1e-4, what=GRAPH)
+
+
+def test_a_graph_says_nothing_of_the_machine_that_made_it() -> None:
+    class Branches(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GELU())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.log(self.layers(x).abs() + 1e-10)
+
+    rows = torch.randn(2, 3)
+    graph = export_torch_module(
+        Branches().eval(),
+        (rows,),
+        input_names=["x"],
+        output_names=["output"],
+        dynamic_shapes=({0: torch.export.Dim("rows")},),
+    )
+    data = graph.SerializeToString()
+    for note in (b"stack_trace", b"site-packages", b"/home", str(Path(__file__).parent).encode(), b"Branches"):
+        assert note not in data
+    assert not any(node.metadata_props or node.doc_string for node in graph.graph.node)

@@ -49,7 +49,27 @@ def export_torch_module(
         _inputs_to_constants(graph, hidden)
         for value, name in zip(graph.outputs, output_names, strict=True):  # by now two that were one are two
             value.name = name
-        return program.model_proto
+        proto = program.model_proto
+    strip_metadata(proto)
+    return proto
+
+
+def strip_metadata(proto: Any) -> None:
+    """Take what the exporter notes about its own work out of an onnx.ModelProto: names of modules and lines of code
+    with the paths of the machine that it ran on. The graph computes the same, and equal seeds give equal bytes."""
+    graphs = [proto.graph, *proto.functions]
+    while graphs:
+        graph = graphs.pop()
+        values = [*graph.value_info, *getattr(graph, "initializer", ())]
+        if graph.DESCRIPTOR.name == "GraphProto":
+            values += [*graph.input, *graph.output]
+        for part in (graph, *graph.node, *values):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+        for attribute in (attribute for node in graph.node for attribute in node.attribute):
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs
+    proto.ClearField("metadata_props")
 
 
 def _constants_to_inputs(graph: Any) -> dict[str, Any]:
