@@ -1,9 +1,9 @@
-"""`explain`: what each value of an input contributed to a model's answer, by a method that fits the model.
+"""`attribute`: what each value of an input contributed to a model's answer, by a method that fits the model.
 
-    explain(module, inputs, baselines)                torch: DeepLIFT over the baselines, else integrated gradients
-    explain(function, array, baselines)               any function of arrays: Shapley values by sampling
-    explain(function, pictures, method="partition")   Owen values over regions: of many values, and of token ids
-    explain(module, inputs, method="gradient")        expected gradients
+    attribute(module, inputs, baselines)                torch: DeepLIFT over the baselines, else integrated gradients
+    attribute(function, array, baselines)               any function of arrays: Shapley values by sampling
+    attribute(function, pictures, method="partition")   Owen values over regions: of many values, and of token ids
+    attribute(module, inputs, method="gradient")        expected gradients
 
 What comes back sums to the answer: base_value + values.sum(1) + residual = output. `why` says why this method, `error`
 how sure sampled values are, `is_partial` that a limit came first.
@@ -68,7 +68,7 @@ def attribute(
 
     >>> net = torch.nn.Linear(2, 1, bias=False)
     >>> _ = torch.nn.init.constant_(net.weight, 2.0)
-    >>> attribution = explain(net, torch.tensor([[1.0, 3.0]]))
+    >>> attribution = attribute(net, torch.tensor([[1.0, 3.0]]))
     >>> attribution.values.tolist(), attribution.why
     ([[2.0, 6.0]], 'DeepLIFT sums to the answer within 1 %, at the price of two runs for each baseline')
     """
