@@ -238,8 +238,8 @@ def test_a_hostile_column_name_stays_text(open_page: OpenPage, server: Any) -> N
     opened.route("**/v1/models/*", lambda route: route.fulfill(json=card))
     opened.route("**/example", lambda route: route.fulfill(json={"instances": [{name: 1.5}]}))
     values = {"base_value": 0, "values": {name: 1.5}, "output": 1.5, "residual": 0, "scale": name, "method": name}
-    opened.route("**:predict", lambda route: route.fulfill(json={"predictions": [{"value": 1.5}]}))
-    opened.route("**:explain", lambda route: route.fulfill(json={"explanations": [values]}))
+    opened.route(re.compile(":predict$"), lambda route: route.fulfill(json={"predictions": [{"value": 1.5}]}))
+    opened.route(re.compile(":explain$"), lambda route: route.fulfill(json={"explanations": [values]}))
     opened.goto(server.url + "/")
     opened.wait_for_selector("#fields input")
     explain(opened)
