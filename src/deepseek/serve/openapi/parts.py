@@ -12,7 +12,7 @@ Schema = JsonObject
 NUMBER: Schema = {"type": "number"}
 TEXT: Schema = {"type": "string"}
 ERROR_STATUSES = {
-    "400": "The body is not one JSON object, or asks for a JSON schema that cannot be used.",
+    "400": "This is no HTTP/1.1, the body is not one JSON object, or it asks for a JSON schema that cannot be used.",
     "401": "No accepted API key.",
     "404": "There is no such model or route.",
     "405": "The route exists, the method does not.",
@@ -47,7 +47,7 @@ def _responses(schema: Schema, statuses: Iterable[str]) -> Schema:
 
 
 def get_path(summary: str, schema: Schema) -> Schema:
-    return {"get": {"summary": summary, "responses": _responses(schema, ("401", "404", "405", "431", "503"))}}
+    return {"get": {"summary": summary, "responses": _responses(schema, ("400", "401", "404", "405", "431", "503"))}}
 
 
 def post_path(summary: str, request: Schema, response: Schema, example: Schema) -> Schema:
