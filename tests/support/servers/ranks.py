@@ -6,6 +6,7 @@ takes 3 seconds of a core to get there, and these tests start about sixty.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import multiprocessing
@@ -23,6 +24,8 @@ _PRELOADED = ["torch", "torch._dynamo", "torch.distributed.fsdp", "sklearn.datas
 #: gloo now and then refuses a connection while ranks meet, at the start and for each group that is made later.
 _MEETINGS = 3
 _REFUSED = "Gloo connectFullMesh failed"
+#: A rank that stands still says where and ends, and with it the test: gloo alone would wait for half an hour.
+_LONGEST_RUN_S = 240
 
 
 class RanksDidNotMeetError(Exception):
@@ -30,6 +33,7 @@ class RanksDidNotMeetError(Exception):
 
 
 def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder: str, given: tuple[Any, ...]) -> None:
+    faulthandler.dump_traceback_later(_LONGEST_RUN_S, exit=True)
     torch.set_num_threads(1)
     try:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
@@ -41,6 +45,7 @@ def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder
     dist.barrier()
     gc.collect()  # a group ends its threads only when no model holds it
     dist.destroy_process_group()
+    faulthandler.cancel_dump_traceback_later()
 
 
 def num_threads(expected: int = 0) -> int:
