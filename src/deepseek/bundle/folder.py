@@ -22,7 +22,7 @@ from deepseek.bundle.paths import MAX_DEPTH, MAX_FILES
 from deepseek.errors import InputError, IntegrityError, MissingError
 
 UNFINISHED_SUFFIX = ".writing"  # ends the name of the folder that a writer fills before it is put in place
-_COPY_AGAIN = "copy the bundle again from where it was made, or make it again"
+COPY_AGAIN_FIX = "copy the bundle again from where it was made, or make it again"
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe must not wait for its writer.
 _OPEN_FILE_FLAGS = _OPEN_FLAGS | os.O_NONBLOCK
@@ -77,16 +77,18 @@ class Folder:
         try:
             fd = self._open_inside(name)
         except FileNotFoundError as error:
-            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}", fix=_COPY_AGAIN) from error
+            raise MissingError(f"{name} is missing", expected=f"a file in {self.path}", fix=COPY_AGAIN_FIX) from error
         except OSError as error:
             raise IntegrityError(
-                f"{name} cannot be read as a plain file: {error.strerror}", expected="plain files only", fix=_COPY_AGAIN
+                f"{name} cannot be read as a plain file: {error.strerror}",
+                expected="plain files only",
+                fix=COPY_AGAIN_FIX,
             ) from error
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise IntegrityError(
-                f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=_COPY_AGAIN
+                f"{name} cannot be read as a plain file: it is none", expected="plain files only", fix=COPY_AGAIN_FIX
             )
         with os.fdopen(fd, "rb") as file:
             yield file, status.st_size

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from deepseek.bundle.fields import parse_value, reject_constant
+from deepseek.bundle.folder import COPY_AGAIN_FIX
 from deepseek.bundle.paths import MANIFEST, paths_problem
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
@@ -42,7 +43,6 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _DIGEST_FILES = ("preprocess.json", "samples.json", "model.json", "model.onnx", "decision.json")
 _DESCRIPTION_FILES = ("card.json", "example.json", "README.md")  # of a model that reads no table
 _DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
-_FIX_DAMAGED = "copy the bundle again from where it was made, or make it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Manifest:
             raise IntegrityError(
                 f"{MANIFEST} was changed: it does not match its {SEAL_FIELD}",
                 expected="the bytes that its maker wrote",
-                fix=_FIX_DAMAGED,
+                fix=COPY_AGAIN_FIX,
             )
         return cls.from_dict(top)
 
@@ -179,15 +179,17 @@ def canonical_json(value: JsonObject) -> bytes:
 def decode_object(data: bytes, name: str = MANIFEST) -> JsonObject:
     """The JSON object in `data`, or IntegrityError that names the file."""
     if len(data) > MAX_MANIFEST_BYTES:
-        raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=_FIX_DAMAGED)
+        raise TooLargeError(f"{name} has too many bytes", expected=f"at most {MAX_MANIFEST_BYTES}", fix=COPY_AGAIN_FIX)
     try:
         top = json.loads(data.decode("utf-8"), parse_constant=reject_constant)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
-            f"{name} was cut or changed: {error}", expected="a JSON object", fix=_FIX_DAMAGED
+            f"{name} was cut or changed: {error}", expected="a JSON object", fix=COPY_AGAIN_FIX
         ) from error
     if not isinstance(top, dict):
-        raise IntegrityError(f"{name} was changed: it is not a JSON object", expected="a JSON object", fix=_FIX_DAMAGED)
+        raise IntegrityError(
+            f"{name} was changed: it is not a JSON object", expected="a JSON object", fix=COPY_AGAIN_FIX
+        )
     return top
 
 
@@ -195,7 +197,7 @@ def check_format(top: JsonObject) -> None:
     """InputError unless the manifest is of the format that this version reads."""
     format_number = top.get("format")
     if not isinstance(format_number, int) or isinstance(format_number, bool) or format_number < 1:
-        raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=_FIX_DAMAGED)
+        raise IntegrityError(f"{MANIFEST} has no format number", expected=f'"format": {FORMAT}', fix=COPY_AGAIN_FIX)
     if format_number > FORMAT:
         raise InputError(
             f"{MANIFEST} is of format {format_number}, which a newer deepseek wrote",

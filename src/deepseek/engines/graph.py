@@ -4,7 +4,7 @@ share the preparation of their input.
 
     graph = OnnxGraphBuilder("features", num_features=3)
     graph.output("margin", graph.add("Cast", "features", to=DOUBLE), width=1)
-    graph.to_bytes(ml_domain_version=5)
+    graph.to_bytes(ml_version=5)
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from deepseek.bundle.agreement import MODEL
 from deepseek.bundle.fields import parse_json_object, parse_value
 from deepseek.contracts import Float32, Float64, JsonObject, Scores, Task
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
+from deepseek.extras import renamed_attributes
 from deepseek.nn.dense import Linear, Perceptron
 from deepseek.nn.trees import TreeTable
 from deepseek.plugins import find, names
@@ -308,3 +309,6 @@ def combine(model: Model, raw: Mapping[int, Float64]) -> Scores:
     linked = [part.weight * apply_link(part, np.asarray(raw[i], np.float64)) for i, part in enumerate(model.parts)]
     margin = np.sum(linked, axis=0)
     return Scores(margin=margin.astype(np.float32), output=calibrate_margin(model, margin).astype(np.float32))
+
+
+__getattr__ = renamed_attributes(__name__, {"Weights": "PartWeights"})

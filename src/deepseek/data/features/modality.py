@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32
 from deepseek.data.table.table import ColumnType, Table
 from deepseek.data.table.values import Values, level_names
+from deepseek.extras import renamed_attributes
 
 FeatureKind = Literal["numeric", "code", "onehot", "missing", "datetime"]
 FeatureValues = tuple[float, ...]  # the features of one value
@@ -131,3 +132,9 @@ class ColumnProfile:
         for level, count in zip(level_names(distinct), counts, strict=True):
             totals[level or ""] += count
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+
+
+#: Names of the last release, for modalities of others.
+__getattr__ = renamed_attributes(
+    __name__, {"Coder": "ColumnEncoder", "Marks": "ReplacedRows", "Part": "EncodedFeature", "Profile": "ColumnProfile"}
+)

@@ -134,17 +134,17 @@ def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
     columns: dict[str, NDArray[Any]] = {}
     types: dict[str, ColumnType] = {}
     for name in tables[0].names:
-        found: dict[ColumnType, str] = {}
+        file_by_type: dict[ColumnType, str] = {}
         for table, where in zip(tables, called, strict=True):
             if not table.missing_mask(name).all():
-                found.setdefault(table.types[name], where)
-        if len(found) > 1:
+                file_by_type.setdefault(table.types[name], where)
+        if len(file_by_type) > 1:
             raise InputError(
-                f"column {name!r} is " + " and ".join(f"{kind} in {where}" for kind, where in found.items()),
+                f"column {name!r} is " + " and ".join(f"{kind} in {where}" for kind, where in file_by_type.items()),
                 expected="one type in all files",
                 fix="write it the same way in all files",
             )
-        types[name] = next(iter(found), tables[0].types[name])
+        types[name] = next(iter(file_by_type), tables[0].types[name])
         columns[name] = np.concatenate([_as_type(table.columns[name], types[name]) for table in tables])
     return Table(columns, types, tuple(dict.fromkeys(note for table in tables for note in table.notes)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deepseek.extras import renamed_attributes
 from deepseek.train.candidates.base import Candidate, FitData, FittedCandidate, Params
 from deepseek.train.candidates.boosting import HistGradientBoosting, XGBoost
 from deepseek.train.candidates.forest import Forest
@@ -18,3 +19,5 @@ BUILT_IN: tuple[Candidate, ...] = (
 )
 
 __all__ = ["BUILT_IN", "Candidate", "FitData", "FittedCandidate", "Params"]
+
+__getattr__ = renamed_attributes(__name__, {"Fitted": "FittedCandidate"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Task
+from deepseek.extras import renamed_attributes
 from deepseek.nn.model import PartWeights
 
 Params = Mapping[str, Any]
@@ -46,6 +48,12 @@ class FitData:
     def is_constrained(self) -> bool:
         """Whether the answer must rise or fall with some feature."""
         return any(self.monotone)
+
+    @property
+    def constrained(self) -> bool:
+        """The name that `is_constrained` had in the last release, for candidates of others."""
+        warnings.warn("FitData.constrained is now FitData.is_constrained", DeprecationWarning, stacklevel=2)
+        return self.is_constrained
 
     def rows(self, index: NDArray[np.int64]) -> FitData:
         return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
@@ -89,3 +97,6 @@ class Candidate(Protocol):
     def fit(
         self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None
     ) -> FittedCandidate: ...
+
+
+__getattr__ = renamed_attributes(__name__, {"Fitted": "FittedCandidate"})
