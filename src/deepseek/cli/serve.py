@@ -254,7 +254,9 @@ def run_server(
         reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
         pages=Pages(
-            metrics=lambda: merged_exposition(metrics, child), stats=lambda: dict(live.snapshot(other_states(child)))
+            metrics=lambda: merged_exposition(metrics, child),
+            stats=lambda: dict(live.snapshot(other_states(child))),
+            refresh=None if child is None else child.refresh_counts,
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from deepseek.errors import MissingError
 from deepseek.serve.core.request import HTML_TYPE, Response
@@ -18,26 +19,37 @@ from deepseek.serve.openapi.document import openapi_document
 
 #: Prometheus text exposition format, version 0.0.4.
 EXPOSITION_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+PageHandler = Callable[[], Response | Awaitable[Response]]
 _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
     """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `stats` the figures of the
-    last minutes."""
+    last minutes. `refresh` is awaited before either is read, where other processes count as well."""
 
     metrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, object]] | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None
 
-    def routes(self, models: ModelRegistry, generators: Collection[str] = ()) -> dict[str, Callable[[], Response]]:
+    def routes(self, models: ModelRegistry, generators: Collection[str] = ()) -> dict[str, PageHandler]:
         """The handlers of the GET routes by path. `generators`: names of the generative models."""
         return {
             "/": get_console,
             "/docs": lambda: get_docs(models, generators),
             "/openapi.json": lambda: Response.json(openapi_document(models, generators)),
-            "/metrics": self._metrics,
-            "/v1/stats": self._stats,
+            "/metrics": partial(self._refreshed, self._metrics),
+            "/v1/stats": partial(self._refreshed, self._stats),
         }
+
+    def _refreshed(self, answer: Callable[[], Response]) -> Response | Awaitable[Response]:
+        """The answer: at once where this process alone counts."""
+        return answer() if self.refresh is None else self._refresh_first(self.refresh, answer)
+
+    @staticmethod
+    async def _refresh_first(refresh: Callable[[], Awaitable[None]], answer: Callable[[], Response]) -> Response:
+        await refresh()
+        return answer()
 
     def _metrics(self) -> Response:
         if self.metrics is None:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from deepseek.serve.core.request import Handler, Request, Response
@@ -34,11 +34,16 @@ class Router:
         self.routes: dict[str, Route] = {}
 
     def add_get(
-        self, path: str, content: Callable[[], Response], *, needs_key: bool = True, any_host: bool = False
+        self,
+        path: str,
+        content: Callable[[], Response | Awaitable[Response]],
+        *,
+        needs_key: bool = True,
+        any_host: bool = False,
     ) -> None:
         """Add a GET route whose response does not depend on the request."""
 
-        def handler(_: Request) -> Response:
+        def handler(_: Request) -> Response | Awaitable[Response]:
             return content()
 
         self.routes[path] = Route(path, "GET", handler, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)

@@ -1,16 +1,14 @@
 """Several front ends on one port: one Python process parses no more than some 25,000 requests a second.
 
     FrontEndGroup: the parent. It keeps the port, starts the front ends, says that they are ready, passes signals on,
-    kills
-           one that says nothing any more, and starts one that died again
-    GroupMember: a whole server of its own, with its own engines, that listens on the same port (SO_REUSEPORT: the
-    kernel
-           deals out connections)
+        kills one that says nothing any more, and starts one that died again
+    GroupMember: a whole server of its own, with its own engines, on the same port (SO_REUSEPORT)
 
 That a child died, was killed or was started again is reported to one that lives, which logs and counts it.
-Each child sends its counters to the parent every second and receives those of the others, so that any of them can
-answer /metrics and /v1/stats for all. The counters of a dead child are kept, so that no counter ever falls. Which
-models of a repository are served is decided by the parent for all of them (group_sync.py).
+Each child sends its counters to the parent every second, and receives those of the others. One that answers /metrics or
+/v1/stats asks for them anew, so that any of them answers for all up to now. The counters of a dead child are kept, so
+that no counter ever falls. Which models of a repository are served is decided by the parent for all of them
+(group_sync.py).
 """
 
 from __future__ import annotations
@@ -36,17 +34,17 @@ from deepseek.errors import DeepseekError, InputError
 from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.core.request import EMPTY_MAPPING
 from deepseek.serve.models.routing import TrafficSplit
-from deepseek.serve.repository.channel import Channel
+from deepseek.serve.repository.channel import Channel, PeerGoneError
 from deepseek.serve.repository.folder import Repository
 from deepseek.serve.repository.group_sync import GroupDeployment, GroupLeader
 from deepseek.serve.repository.loader import RepositoryLoader
 
 STATE_INTERVAL_S = 1.0  # between two messages of a child
 FIRST_PAUSE_S, LAST_PAUSE_S, SETTLED_S = 0.1, 10.0, 5.0  # before a child that died is started again
+COLLECT_TIMEOUT_S = 0.5  # for which one that answers for all waits for another's counters; then the last sent stand
 LIVENESS_INTERVAL_S = 1.0  # between two looks for children that say nothing
 SILENCE_TIMEOUT_S = 20.0  # after which a child is killed: its event loop stands still
 STOPPED_TIMEOUT_S = 3.0  # the same of one that was stopped, as the system says: no change of models waits for it longer
-
 
 #: What a front end counts: its Prometheus exposition, and its part of /v1/stats.
 MemberCounters = tuple[str, Any]
@@ -93,6 +91,7 @@ class GroupMember:
         self.state: Callable[[], MemberCounters] = lambda: ("", {})
         self.channel = Channel()
         self.channel.listeners |= {"counts": self.others.update, "ended": self.ended.update}
+        self.channel.responders["state"] = self._send_state
         self._control = socket.socket(fileno=membership.descriptor)
 
     async def join(self, parent_gone: Callable[[], None]) -> None:
@@ -105,6 +104,15 @@ class GroupMember:
     def tell_ready(self, line: ReadyLine) -> None:
         """Tell the parent that the models are open and connections are accepted."""
         self.channel.notify("ready", line)
+
+    async def refresh_counts(self) -> None:
+        """Receive what the others have counted up to now, and send one's own, so that no counter falls when another is
+        read next, or this process is killed. Of one that does not respond the last counts stand."""
+        with contextlib.suppress(PeerGoneError):
+            await self.channel.request("collect", self.state())
+
+    async def _send_state(self, _: Any) -> MemberCounters:
+        return self.state()
 
     def leave(self) -> None:
         """Send the counters for the last time."""
@@ -236,6 +244,7 @@ class FrontEndGroup:
             started_s = loop.time()
             member = self._members[index] = MemberProcess(index, self._port, 0 if index else self._grpc_port)
             member.channel.listeners["taken"] = partial(self._tell_others, member, "taken")
+            member.channel.responders["collect"] = partial(self._collect_states, member)
             if self._leader is not None:
                 self._leader.answer(member)
             await member.run(
@@ -281,6 +290,19 @@ class FrontEndGroup:
         """Pass the counters of a child to the others."""
         self._states[member.key] = state
         self._tell_others(member, "counts", {member.key: state})
+
+    async def _collect_states(self, asking: MemberProcess, state: MemberCounters) -> None:
+        """Pass a child the counters of all others as they are now; `state`: its own."""
+        self._share_state(asking, state)
+        others = [other for other in self._members.values() if other is not asking and other.line is not None]
+        await asyncio.gather(*map(self._collect_state, others))
+        asking.channel.notify(
+            "counts", {other.key: self._states[other.key] for other in others if other.key in self._states}
+        )
+
+    async def _collect_state(self, member: MemberProcess) -> None:
+        with contextlib.suppress(PeerGoneError, TimeoutError):
+            self._states[member.key] = await asyncio.wait_for(member.channel.request("state"), COLLECT_TIMEOUT_S)
 
     def _tell_others(self, member: MemberProcess, topic: str, content: Any) -> None:
         for other in self._members.values():
