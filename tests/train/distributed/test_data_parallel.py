@@ -294,6 +294,23 @@ def test_a_models_threads_end_with_it(tmp_path: Path) -> None:
         assert counts[3] == counts[0]
 
 
+def wrapped_again() -> float:
+    """The sum that a group of its own gives, made and destroyed over and over, at times that differ by rank."""
+    total = 0.0
+    for step in range(40):
+        time.sleep(0.004 * ((step + dist.get_rank()) % 3))
+        group = wrap(nn.Linear(2, 2), Compression(kind="int8")).compressor.group
+        ones = torch.ones(1)
+        dist.all_reduce(ones, group=group)
+        total += float(ones)
+        dist.destroy_process_group(group)
+    return total
+
+
+def test_models_are_wrapped_one_after_the_other_without_meeting_an_old_group(tmp_path: Path) -> None:
+    assert run_ranks(2, wrapped_again, folder=tmp_path) == [80.0, 80.0]
+
+
 def leave_in_the_middle() -> str:
     """Rank 1 dies in a backward pass; rank 0 is told so by an error, in time."""
     model = wrap(nn.Linear(300, 300), Compression(kind="powersgd", rank=2, warm_start_steps=0))

@@ -64,12 +64,21 @@ def wrap(model: nn.Module, compression: Compression | None = None, **arguments: 
     wrapped = DataParallel(model, **{"gradient_as_bucket_view": True, **arguments})
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     group = wrapped.process_group
-    own = group if config.kind == "none" else dist.new_group(
-        dist.get_process_group_ranks(group), use_local_synchronization=True
-    )  # fmt: skip
+    own = group if config.kind == "none" else new_group_of_same_ranks(group)
     wrapped.compressor = Compressor(config, own)
     wrapped.register_comm_hook(BucketSender(wrapped.compressor, group, names), compression_hook)
     return wrapped
+
+
+def new_group_of_same_ranks(group: dist.ProcessGroup) -> dist.ProcessGroup:
+    """Another group of the ranks of `group`, all of which call this.
+
+    With local synchronization torch (2.13 to 2.15) names a group by its ranks and by how many groups there are, so one
+    that is made after another was destroyed finds the addresses of the old one in the store: its ranks wait for each
+    other without end. So only a part of all ranks, which cannot count together, synchronizes locally.
+    """
+    members = dist.get_process_group_ranks(group)
+    return dist.new_group(members, use_local_synchronization=len(members) < dist.get_world_size())
 
 
 def check_group() -> None:
