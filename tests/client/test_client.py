@@ -351,12 +351,14 @@ def test_an_answer_that_comes_in_drops_is_given_up_in_time(
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
 
     def talk(connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):
-            with context.wrap_socket(connection, server_side=True) if encrypted else connection as peer:
-                hear(peer)
-                for letter in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b" " * 1_000:
-                    peer.sendall(bytes([letter]))
-                    time.sleep(0.02)
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection, server_side=True) if encrypted else connection as peer,
+        ):
+            hear(peer)
+            for letter in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b" " * 1_000:
+                peer.sendall(bytes([letter]))
+                time.sleep(0.02)
 
     url = scripted(talk)
     if encrypted:
