@@ -221,6 +221,7 @@ def test_int8_proves_nothing_where_the_model_always_gives_one_class(cnn: tuple[P
     assert "one class is 100.00%" in done.measured[1].parity.summary()
 
 
+@pytest.mark.slow
 def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: Path, tmp_path: Path) -> None:
     from PIL import Image
     from torchvision.models import mobilenet_v2
