@@ -106,7 +106,7 @@ class GroupMember:
         self.channel.notify("ready", line)
 
     async def refresh_counts(self) -> None:
-        """Receive what the others have counted up to now, and send one's own: so no counter falls when another is read."""
+        """Receive what the others have counted up to now, and send one's own: no counter falls from one to another."""
         with contextlib.suppress(PeerGoneError):
             await self.channel.request("collect", self.state())
 
@@ -333,7 +333,7 @@ class MemberProcess:
         ended_keys: list[str],
         on_ready: Callable[[MemberProcess], None] = lambda _: None,
     ) -> None:
-        """Send the child what others have counted, and which have ended, and listen until it ends; `on_ready` is called once."""
+        """Send the child what others have counted and which have ended; listen until it ends. `on_ready`: once."""
 
         def set_ready(line: JsonObject) -> None:
             self.line = msgspec.convert(line, ReadyLine)
