@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,16 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         kinds={"note": "text"}, segments=["age"],
     )  # fmt: skip
     return root, made
+
+
+def test_bundles_of_pictures_and_texts_are_compared(shipped: Any, tmp_path: Path) -> None:
+    root, made = shipped
+    copy = shutil.copytree(made.path, tmp_path / "copy")
+    frame = read_table(root / "patients.csv")
+    result = ds.compare([made.path, copy], frame, files=root, by=("age",))
+    assert result.comparisons[0].verdict == "identical"
+    assert (result.group_by, result.num_groups) == ("patient", NUM // 2)
+    assert result.models[0].speed[1].cpu_ms > 0
 
 
 def test_the_bundle_is_whole_and_learned_from_pictures_and_texts(shipped: Any) -> None:

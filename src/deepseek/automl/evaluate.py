@@ -162,7 +162,7 @@ def evaluate_bundle(
         weight = row_weights(table, weights)
         faults: list[Fault] = []
         root = files_root(data, files)
-        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
+        output = score_table(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         return EvaluationResult(
@@ -197,7 +197,7 @@ def files_root(data: Any, files: str | Path | None) -> Path | None:
     return Path(data).parent if isinstance(data, (str, Path)) else None
 
 
-def _outputs(
+def score_table(
     runtime: Runtime | MultimodalRuntime, table: Table, root: Path | None, broken: BrokenPolicy, faults: list[Fault]
 ) -> Float32:
     """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`."""

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepseek.bundle.leaderboard import read_leaderboard
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 METRICS_FILE = "evidence/metrics.json"
 
 
-def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> BundleReport:
+def inspect_bundle(path: str | Path, *, key: Path | str | None = None, trials: bool = False) -> BundleReport:
     """What a bundle holds, as the object that `inspect --json` prints. Files are checked by name; verification() checks
-    every byte. `key`: the public key that must have signed it."""
+    every byte. `key`: the public key that must have signed it; `trials`: read the leaderboard of the search, too."""
     bundle = open_bundle(path, key=None if key is None else Path(key))
     metrics, baseline = read_figures(bundle)
-    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature)
+    board = read_leaderboard(bundle) if trials else None
+    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature, board)
 
 
 def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
