@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepseek.bundle.leaderboard import read_leaderboard
+from deepseek.bundle.fields import parse_json_object
+from deepseek.bundle.leaderboard import SEARCH_FILE, Leaderboard, parse_leaderboard
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -42,6 +43,14 @@ def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
             expected="figures by name, as ship writes them",
             fix="make the bundle again",
         ) from error
+
+
+def read_leaderboard(bundle: Bundle) -> Leaderboard:
+    """The leaderboard in the evidence; without entries for a bundle that no search has made. IntegrityError for a file
+    that does not hold one."""
+    if not bundle.has(SEARCH_FILE):
+        return Leaderboard("", False, None, ())
+    return parse_leaderboard(parse_json_object(bundle.read(SEARCH_FILE), SEARCH_FILE))
 
 
 def _complete_figures(figures: JsonObject) -> Figures:

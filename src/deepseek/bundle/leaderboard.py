@@ -1,6 +1,6 @@
 """The leaderboard of a search, as evidence/search.json holds it: every trial with its figures on held-out rows.
 
-read_leaderboard(bundle).entries[0].family      # of the trial that came first
+parse_leaderboard(search).entries[0].family      # of the trial that came first
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from deepseek.bundle.fields import parse_json_object, parse_value
+from deepseek.bundle.fields import parse_value
 from deepseek.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Bundle
     from deepseek.contracts import JsonObject
 
 SEARCH_FILE = "evidence/search.json"
@@ -68,14 +67,6 @@ class Leaderboard:
         """The value of "leaderboard" in evidence/search.json and in `inspect --trials --json`."""
         document: JsonObject = asdict(self)
         return document | {"entries": list(document["entries"])}
-
-
-def read_leaderboard(bundle: Bundle) -> Leaderboard:
-    """The leaderboard in the evidence; without entries for a bundle that no search has made. IntegrityError for a file
-    that does not hold one."""
-    if not bundle.has(SEARCH_FILE):
-        return Leaderboard("", False, None, ())
-    return parse_leaderboard(parse_json_object(bundle.read(SEARCH_FILE), SEARCH_FILE))
 
 
 def parse_leaderboard(search: JsonObject) -> Leaderboard:

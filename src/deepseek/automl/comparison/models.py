@@ -89,7 +89,7 @@ def check_comparable(names: Sequence[str], questions: Sequence[Question]) -> Non
                 (names[0], reference.labels, question.labels), (name, question.labels, reference.labels)
             ):  # fmt: skip
                 if only := [label for label in labels if label not in others]:
-                    problems.append(f"only {holder} knows the class {_listed(only)}")
+                    problems.append(f"only {holder} knows the class {_join_names(only)}")
     if problems:
         raise InputError(
             f"these bundles do not answer the same question: {'; '.join(problems)}",
@@ -109,7 +109,7 @@ def check_columns(name: str, manifest: Manifest, table: Table) -> None:
     absent = [column.name for column in manifest.inputs if column.required and column.name not in table.names]
     if absent:
         raise MissingError(
-            f"the data lacks {_listed(absent)}, which {name} reads",
+            f"the data lacks {_join_names(absent)}, which {name} reads",
             expected="every column that one of the bundles reads",
             fix="add these columns to the data",
         )
@@ -144,7 +144,7 @@ def input_table(manifest: Manifest, table: Table) -> Table:
     return table.drop([name for name in table.names if name not in inputs])
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     """Names in a sentence; beyond MAX_NAMES_LISTED only how many more."""
     more = f" and {len(names) - MAX_NAMES_LISTED} more" if len(names) > MAX_NAMES_LISTED else ""
     return ", ".join(map(repr, names[:MAX_NAMES_LISTED])) + more

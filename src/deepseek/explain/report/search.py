@@ -44,7 +44,7 @@ def _leaderboard_html(search: SearchEvidence) -> Html:
     rows: list[list[Cell]] = [
         [
             str(entry.rank), "" if entry.trial is None else str(entry.trial + 1), entry.family,
-            entry.weight or "", _measured(entry, board.metric), _difference_words(entry),
+            entry.weight or "", _format_figure(entry, board.metric), _difference_words(entry),
             "" if entry.fit_cpu_s is None else numbers.duration(entry.fit_cpu_s),
         ]
         for entry in board.entries
@@ -61,7 +61,7 @@ def _leaderboard_html(search: SearchEvidence) -> Html:
     return look.table(heads, rows, caption=caption, data=search)
 
 
-def _measured(entry: LeaderboardEntry, metric: str) -> str:
+def _format_figure(entry: LeaderboardEntry, metric: str) -> str:
     if entry.figure is None:
         return numbers.number(entry.metrics.get(metric))
     return numbers.figure(entry.figure.value, entry.figure.low, entry.figure.high)
