@@ -29,7 +29,9 @@ from deepseek.contracts import Figure, Float64
 from deepseek.look.figures import METRICS
 from deepseek.train.candidates import FitData
 
-MAX_INTERVALS = 10  # trials with intervals, the best ones: each takes as long as a figure of the test rows
+#: Trials with intervals, the best ones: on so many rows in all, or two of them. Each takes as long as a figure of the
+#: test rows.
+MAX_INTERVALS, INTERVAL_ROWS = 10, 400_000
 BLEND = "blend"
 
 
@@ -99,7 +101,8 @@ def _leading_figures(
     seed: int,
 ) -> dict[int, tuple[Figure, Difference]]:
     """Of the best rows and of the packed one: the metric with its interval, and its difference to the packed one."""
-    chosen = [packed, *(row for row in order[:MAX_INTERVALS] if row != packed)]
+    num_measured = int(np.clip(INTERVAL_ROWS // len(weight), 2, MAX_INTERVALS))
+    chosen = [packed, *(row for row in order[:num_measured] if row != packed)]
     resamples = resample_metrics([{metric: scorers[row][metric]} for row in chosen], weight, groups=groups, seed=seed)
     differences = []
     for place in range(len(chosen)):
