@@ -57,13 +57,17 @@ EPOCH_RANGE = (4, 60)  # the fewest and the most that a budget buys
 
 
 def media_kinds(data: SplitData, options: ShipOptions) -> dict[str, str]:
-    """Kinds of the columns of files, and of texts that the user named as such; empty for a table alone."""
+    """Kinds of the columns of files, and of texts that the user named as such; empty for a table, and for texts without
+    files and encoders, which a table's linear models read better than a net of a few thousand rows."""
     named = {name: "text" for name, spec in (options.encoders or {}).items() if is_folder(spec)}
     named |= {name: kind for name, kind in (options.kinds or {}).items() if kind in READERS}
     root = media_root(data, options)
     kinds = {**({} if root is None else find_media(data.table, root=root)), **named}
     ignored = {options.target, *data.hidden, *(name for name in options.kinds or {} if name not in named)}
-    return {name: kind for name, kind in kinds.items() if name not in ignored}
+    media = {name: kind for name, kind in kinds.items() if name not in ignored}
+    if not options.encoders and all(kind == "text" for kind in media.values()):
+        return {}
+    return media
 
 
 def media_root(data: SplitData, options: ShipOptions) -> Path | None:

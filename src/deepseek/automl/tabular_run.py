@@ -15,7 +15,7 @@ from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Fold, choose_candidates
+from deepseek.automl.search import Fold, choose_candidates, for_data
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
@@ -130,7 +130,7 @@ class TabularRun:
         options = self.options
         fit_data = self.fit_data(self.data.development)
         check_constraints(options, self.task, self.data.labels)
-        if not any(candidate.supports(fit_data) for candidate in self.candidates):
+        if not any(candidate.supports(fit_data) for candidate in for_data(self.candidates, fit_data)):
             raise InputError(
                 "none of the candidates can keep the monotone constraints",
                 expected="xgboost among them; for two classes and regression also the forests",

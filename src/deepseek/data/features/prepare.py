@@ -31,7 +31,6 @@ MAX_FEATURES = 20_000
 _REASONS_LEFT_OUT = {
     "identifier": "names each row, which says nothing of a new one",
     "constant": "has the same value in every row",
-    "text": "is free text, which this model does not read",
 }
 
 
@@ -52,7 +51,7 @@ class Feature:
     name: str
     column: str
     kind: FeatureKind
-    num_levels: int = 0  # of a code, 0 (missing, unseen or rare) counted
+    num_levels: int = 0  # of a code, 0 (missing, unseen or rare) counted; of a word or an n-gram, how many are known
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ class Preprocessor:
 def fit_preprocessor(
     table: Table, kinds: Mapping[str, str], *, target: str, drop: Collection[str] = ()
 ) -> Preprocessor:
-    """Fit on training rows. Identifiers, constants and free text are left out with a note; the columns of `drop` and
+    """Fit on training rows. Identifiers and constants are left out with a note; the columns of `drop` and
     those without a kind are left out as asked.
 
     InputError when a value is not of its column's kind or no column is left, TooLargeError above MAX_FEATURES.
@@ -171,7 +170,7 @@ def fit_preprocessor(
         raise InputError(
             "no column is left to learn from",
             expected="at least one column besides the target",
-            fix="; ".join([*notes, "bring a column of numbers, categories or dates"]),
+            fix="; ".join([*notes, "bring a column of numbers, categories, dates or texts"]),
         )
     num_features = sum(len(column.coder.parts) for column in used)
     if num_features > MAX_FEATURES:
