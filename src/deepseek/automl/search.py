@@ -70,9 +70,14 @@ def for_data(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
     of other packages, which would take the numbers of n-grams for values, are left out."""
     if not len(TokenColumns(data).blocks):
         return list(candidates)
-    text = [candidate for candidate in candidates if isinstance(candidate, TextLinear)]
+    text = text_candidates(candidates, data)
     plain = [WithoutTexts(candidate) for candidate in candidates if candidate in BUILT_IN and candidate not in text]
     return [*text, *plain]
+
+
+def text_candidates(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
+    """Those that read the texts in these rows; none where there are no texts."""
+    return [each for each in candidates if isinstance(each, TextLinear) and each.supports(data)]
 
 
 @dataclass(frozen=True)

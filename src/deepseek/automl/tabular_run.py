@@ -15,7 +15,7 @@ from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Fold, choose_candidates, for_data
+from deepseek.automl.search import Fold, choose_candidates, for_data, text_candidates
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
@@ -28,6 +28,9 @@ from deepseek.train.tabular.metrics import default_metric, find_metric
 #: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.
 FOLDS_BY_ROWS = ((300, 10), (20_000, 5), (200_000, 3))
 NUM_FOLDS_LARGE = 4  # above, one of four judges
+#: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of four
+#: judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
+MAX_TRIAL_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,18 @@ class TabularRun:
             monotone=tuple(monotone.get(f.column, 0) if f.kind == "numeric" else 0 for f in features),
         )
 
-    def folds(self) -> Sequence[Fold]:
-        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split."""
+    def folds(self, fit_data: FitData) -> Sequence[Fold]:
+        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split.
+        `fit_data`: the development rows."""
         num_rows = self.data.development.num_rows
         num_validation = len(self.data.split.validation)  # at the end of the development rows
         if num_validation:
             first = num_rows - num_validation
             return self._folds_of_every_class([(np.arange(first), np.arange(first, num_rows))])
         num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
+        trial_s = sum(candidate.cost_s(fit_data) for candidate in text_candidates(self.candidates, fit_data))
+        if num_folds and num_folds * trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
+            num_folds = None
         folds = make_folds(
             self.data.development, split=self.options.split, target=self.options.target, task=self.task,
             num_folds=num_folds or NUM_FOLDS_LARGE, seed=self.options.seed,
@@ -138,7 +145,7 @@ class TabularRun:
             )
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
-            fit_data, self.folds(), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
+            fit_data, self.folds(fit_data), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
             budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
         )  # fmt: skip
 

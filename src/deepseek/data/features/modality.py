@@ -24,7 +24,8 @@ from deepseek.data.table.values import Values, level_names
 from deepseek.extras import renamed_attributes
 
 FeatureKind = Literal[
-    "numeric", "code", "onehot", "missing", "datetime", "word", "word_weight", "ngram", "ngram_weight"
+    "numeric", "code", "onehot", "missing", "datetime",
+    "word", "word_weight", "pair", "pair_weight", "ngram", "ngram_weight",
 ]  # fmt: skip
 FeatureValues = tuple[float, ...]  # the features of one value
 ReplacementReason = Literal["imputed", "unseen", "truncated"]

@@ -1,17 +1,16 @@
-"""The n-grams of a text: words and pairs of them, and runs of characters within words. Chinese, Japanese and Korean
+"""The n-grams of a text: words, pairs of neighbours, and runs of characters within words. Chinese, Japanese and Korean
 Han are written without blanks, so each such character is a word of its own.
 
->>> list(word_ngrams("My card's lost")), list(word_ngrams("卡丢了"))[:4]
-(['my', 'card', 's', 'lost', 'my card', 'card s', 's lost'], ['卡', '丢', '了', '卡 丢'])
->>> list(character_ngrams("a card"))
-[' a ', ' ca', 'car', 'ard', 'rd ', ' car', 'card', 'ard ']
+>>> split_words("my card's lost"), split_words("卡丢了")
+(['my', 'card', 's', 'lost'], ['卡', '丢', '了'])
+>>> split_pairs("my card is lost"), split_characters("a card")
+(['my card', 'card is', 'is lost'], [' a ', ' ca', 'car', 'ard', 'rd ', ' car', 'card', 'ard '])
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from itertools import pairwise
 
 MAX_CHARACTERS = 20_000  # of one text that are read
@@ -31,20 +30,23 @@ def normalize_text(text: str) -> str:
     return unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).lower()
 
 
-def word_ngrams(text: str) -> Iterator[str]:
-    """The words of a text, then each pair of neighbours."""
-    words = _WORD.findall(normalize_text(text))
-    yield from words
-    yield from map(" ".join, pairwise(words))
+def split_words(text: str) -> list[str]:
+    """The words of a normalized text."""
+    return _WORD.findall(text)
 
 
-def character_ngrams(text: str) -> Iterator[str]:
+def split_pairs(text: str) -> list[str]:
+    """Each two words that follow each other."""
+    return list(map(" ".join, pairwise(_WORD.findall(text))))
+
+
+def split_characters(text: str) -> list[str]:
     """Runs of CHARACTER_SIZES characters of what stands between blanks, its two ends as blanks."""
-    padded = [f" {chunk} " for chunk in normalize_text(text).split()]
-    for size in CHARACTER_SIZES:
-        for chunk in padded:
-            for start in range(len(chunk) - size + 1):
-                yield chunk[start : start + size]
+    padded = [f" {chunk} " for chunk in text.split()]
+    return [
+        chunk[start : start + size]
+        for size in CHARACTER_SIZES for chunk in padded for start in range(len(chunk) - size + 1)
+    ]  # fmt: skip
 
 
 def count_words(text: str) -> int:

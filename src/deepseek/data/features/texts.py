@@ -1,8 +1,8 @@
 """Free text as TF-IDF: the n-grams of a text that training knew, each with its weight, for linear models to read.
 
 A text has few of many n-grams, so a row holds them as pairs: numbers of n-grams in one block of features and their
-weights in another, zero behind the last. Words (with pairs of neighbours) and runs of characters are blocks of their
-own, each of length 1 (Salton and Buckley 1988):
+weights in another, zero behind the last. Words, pairs of neighbours and runs of characters are blocks of their own,
+each of length 1 (Salton and Buckley 1988):
 
     weight = (1 + ln count) (1 + ln((1 + N) / (1 + df))), over the root of the sum of squares
 
@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from itertools import chain
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -31,15 +32,21 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
-from deepseek.data.features.ngrams import character_ngrams, word_ngrams
+from deepseek.data.features.ngrams import normalize_text, split_characters, split_pairs, split_words
 from deepseek.data.table.values import BadValueError, Values, level_name, to_list
 
-MIN_TEXTS = 3
-SMALL_TABLE_ROWS = 1_000  # rows below which 2 are enough
+MIN_TEXTS = 2
 MAX_TERMS = 20_000  # of a block: the most frequent ones
 MAX_TOKENS = 768  # of a text, in a block
 MAX_CELLS = 50_000_000  # of the training rows, in a block
 SHARE_WHOLE = 0.995  # of the training texts, whose n-grams all fit
+NUM_EXAMPLE_WORDS = 4  # the most frequent words, as a text of an example that is nobody's
+
+Sort = Literal["word", "pair", "ngram"]
+SORTS: tuple[tuple[Sort, Callable[[str], list[str]]], ...] = (
+    ("word", split_words), ("pair", split_pairs), ("ngram", split_characters),
+)  # fmt: skip
+WEIGHT_KINDS: dict[Sort, FeatureKind] = {"word": "word_weight", "pair": "pair_weight", "ngram": "ngram_weight"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class TextEncoder:
     """Texts as numbers of n-grams and their weights."""
 
     words: TermBlock
+    pairs: TermBlock
     characters: TermBlock
     num_rows: int  # training texts
     example_text: str
@@ -88,8 +96,12 @@ class TextEncoder:
     @cached_property
     def parts(self) -> tuple[EncodedFeature, ...]:
         missing = (EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()
-        words = _block_features(self.words, "word", "word_weight")
-        return (*missing, *words, *_block_features(self.characters, "ngram", "ngram_weight"))
+        blocks = (_block_features(block, sort) for (sort, _), block in zip(SORTS, self._blocks, strict=True))
+        return (*missing, *chain.from_iterable(blocks))
+
+    @property
+    def _blocks(self) -> tuple[TermBlock, ...]:
+        return self.words, self.pairs, self.characters
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
         imputed, unseen, truncated = list[int](), list[int](), list[int]()
@@ -108,10 +120,11 @@ class TextEncoder:
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
         text = level_name(value)
+        normal = normalize_text(text or "")
         cells = [float(text is None)] if self.seen_missing else []
         any_known = any_cut = False
-        for block, split in ((self.words, word_ngrams), (self.characters, character_ngrams)):
-            numbers, weights, is_cut = block.weigh(split(text or ""), self.num_rows)
+        for (_, split), block in zip(SORTS, self._blocks, strict=True):
+            numbers, weights, is_cut = block.weigh(split(normal), self.num_rows)
             padding = [0.0] * (block.num_tokens - len(numbers))
             cells += [*map(float, numbers), *padding, *weights, *padding]
             any_known, any_cut = any_known or bool(numbers), any_cut or is_cut
@@ -134,29 +147,29 @@ class Texts:
         return None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        texts = [name for name in map(level_name, to_list(profile.values)) if name is not None]
-        words = _fit_block(texts, word_ngrams)
-        usual = " ".join(term for term in words.terms if " " not in term).split()[:4]
+        names = (level_name(value) for value in to_list(profile.values))
+        texts = [normalize_text(name) for name in names if name is not None]
+        words, pairs, characters = (_fit_block(texts, split) for _, split in SORTS)
         return TextEncoder(
-            words, _fit_block(texts, character_ngrams), len(texts), " ".join(usual), bool(profile.missing.any())
+            words, pairs, characters, len(texts), " ".join(words.terms[:NUM_EXAMPLE_WORDS]), bool(profile.missing.any())
         )
 
 
-def _block_features(block: TermBlock, number: FeatureKind, weight: FeatureKind) -> Iterator[EncodedFeature]:
-    for kind, levels in ((number, len(block.terms)), (weight, 0)):
+def _block_features(block: TermBlock, sort: Sort) -> Iterator[EncodedFeature]:
+    kinds: tuple[FeatureKind, FeatureKind] = sort, WEIGHT_KINDS[sort]
+    for kind, levels in zip(kinds, (len(block.terms), 0), strict=True):
         label = kind.replace("_", " ")
         yield from (EncodedFeature(f" {label} {place}", kind, levels) for place in range(block.num_tokens))
 
 
-def _fit_block(texts: Sequence[str], split: Callable[[str], Iterator[str]]) -> TermBlock:
+def _fit_block(texts: Sequence[str], split: Callable[[str], list[str]]) -> TermBlock:
     """The terms that enough texts hold, the most frequent first, ties by name."""
     ngram_sets = [set(split(text)) for text in texts]
     totals: Counter[str] = Counter()
     for ngrams in ngram_sets:
         totals.update(ngrams)
-    least = MIN_TEXTS if len(texts) >= SMALL_TABLE_ROWS else min(2, len(texts))
-    kept = sorted((item for item in totals.items() if item[1] >= least), key=lambda item: (-item[1], item[0]))
-    kept = kept[:MAX_TERMS]
+    by_count = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    kept = [item for item in by_count if item[1] >= MIN_TEXTS][:MAX_TERMS] or by_count[:1]
     known = {term for term, _ in kept}
     sizes = [len(known & ngrams) for ngrams in ngram_sets] or [0]
     most = int(np.ceil(np.quantile(sizes, SHARE_WHOLE)))

@@ -22,7 +22,7 @@ from deepseek.extras import need
 from deepseek.nn.tokens import TokenLinear
 from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 
-WEIGHT_KIND = {"word": "word_weight", "ngram": "ngram_weight"}  # kind of a token -> kind of its weight
+WEIGHT_KIND = {"word": "word_weight", "pair": "pair_weight", "ngram": "ngram_weight"}  # of a token -> of its weight
 TOKEN_KINDS = frozenset([*WEIGHT_KIND, *WEIGHT_KIND.values()])
 #: Standardized numbers are shrunk so: the n-grams of a text have the length 1, all together.
 NUMBER_SCALE = 0.3
@@ -52,7 +52,7 @@ class TokenColumns:
 
     @property
     def kinds(self) -> list[str]:
-        """Of the blocks (B,): "word" or "ngram"."""
+        """Of the blocks (B,): "word", "pair" or "ngram"."""
         return [self.data.kinds[first] for first in self.blocks[:, 0]]
 
     @cached_property
@@ -115,22 +115,23 @@ class TextLinear:
 
     def cost_s(self, data: FitData) -> float:
         num_tokens = TokenColumns(data).blocks[:, 2].sum() * len(data.target)
-        return float(0.05 + 3e-8 * num_tokens * data.num_margins * (0.5 if self.is_plain else 1.0))
+        return float(0.05 + (1.5e-8 if self.is_plain else 1.2e-8) * num_tokens * data.num_margins)
 
     def defaults(self, data: FitData) -> Params:
         strength = 1.0 if self.is_plain or data.task == "multiclass" else 0.2
-        return {"strength": strength} if self.is_plain else {"strength": strength, "ngram_scale": 1.0}
+        return {"strength": strength} if self.is_plain else {"strength": strength, "pair_scale": 0.7, "ngram_scale": 1.0}
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {
             "strength": trial.suggest_float("strength", 0.02, 5.0, log=True),
-            **({} if self.is_plain else {"ngram_scale": trial.suggest_float("ngram_scale", 0.3, 1.5)}),
+            "pair_scale": trial.suggest_float("pair_scale", 0.3, 1.5),
+            "ngram_scale": trial.suggest_float("ngram_scale", 0.3, 1.5),
         }
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         limits = need("threadpoolctl", extra="tabular").threadpool_limits
         columns = TokenColumns(data)
-        preparation = _prepare(data, columns, _block_scales(columns, params.get("ngram_scale", 0.0)))
+        preparation = _prepare(data, columns, _block_scales(columns, params))
         matrix = preparation.of(data.features)
         model = self._model(data, params["strength"], seed)
         with limits(1), warnings.catch_warnings():
@@ -149,16 +150,16 @@ class TextLinear:
         if data.task == "regression":
             return linear_model.Ridge(alpha=1.0 / strength, solver="sparse_cg")
         if self.is_plain:
-            return linear_model.LogisticRegression(C=strength)
+            # of many classes the last digits of the loss take most of the steps
+            return linear_model.LogisticRegression(C=strength, tol=1e-3 if data.num_margins > 1 else 1e-4)
         return need("sklearn.svm", extra="tabular").LinearSVC(C=strength, random_state=seed)
 
 
-def _block_scales(columns: TokenColumns, ngram_scale: float) -> tuple[float, ...]:
-    """Of each block: words as they are, runs of characters by `ngram_scale`; these alone where no word is known."""
-    has_words = any(
-        kind == "word" and terms for kind, terms in zip(columns.kinds, columns.blocks[:, 3], strict=True)
-    )
-    return tuple(1.0 if kind == "word" or not has_words else ngram_scale for kind in columns.kinds)
+def _block_scales(columns: TokenColumns, params: Params) -> tuple[float, ...]:
+    """Of each block: words as they are, the others by their setting; all of them where no word is known."""
+    has_words = any(kind == "word" and terms for kind, terms in zip(columns.kinds, columns.blocks[:, 3], strict=True))
+    scales = {"word": 1.0, **{kind: params.get(f"{kind}_scale", 0.0) for kind in ("pair", "ngram")}}
+    return tuple(float(scales[kind]) if has_words else 1.0 for kind in columns.kinds)
 
 
 def _prepare(data: FitData, columns: TokenColumns, scales: Sequence[float]) -> TokenMatrix:
