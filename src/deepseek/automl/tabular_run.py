@@ -84,17 +84,16 @@ class TabularRun:
             monotone=tuple(monotone.get(f.column, 0) if f.kind == "numeric" else 0 for f in features),
         )
 
-    def folds(self, fit_data: FitData) -> Sequence[Fold]:
+    def folds(self, text_trial_s: float = 0.0) -> Sequence[Fold]:
         """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split.
-        `fit_data`: the development rows."""
+        `text_trial_s`: CPU seconds that a trial of each linear model of texts is guessed to take on one fold."""
         num_rows = self.data.development.num_rows
         num_validation = len(self.data.split.validation)  # at the end of the development rows
         if num_validation:
             first = num_rows - num_validation
             return self._folds_of_every_class([(np.arange(first), np.arange(first, num_rows))])
         num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
-        trial_s = sum(candidate.cost_s(fit_data) for candidate in text_candidates(self.candidates, fit_data))
-        if num_folds and num_folds * trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
+        if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
             num_folds = None
         folds = make_folds(
             self.data.development, split=self.options.split, target=self.options.target, task=self.task,
@@ -143,9 +142,10 @@ class TabularRun:
                 expected="xgboost among them; for two classes and regression also the forests",
                 fix="add one of these to candidates, or leave monotone out",
             )
+        text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
-            fit_data, self.folds(fit_data), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
+            fit_data, self.folds(text_trial_s), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
             budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
         )  # fmt: skip
 

@@ -56,4 +56,4 @@ def count_words(text: str) -> int:
     (4, 5)
     """
     num_han = len(_HAN_CHARACTER.findall(text))
-    return len(_HAN_CHARACTER.sub(" ", text).split()) + -(-num_han // HAN_PER_WORD)
+    return len(_HAN_CHARACTER.sub(" ", text).split()) + max(num_han > 0, num_han // HAN_PER_WORD)

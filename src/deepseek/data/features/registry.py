@@ -36,5 +36,7 @@ def modality(name: str) -> Modality:
 
 
 def modality_of_kind(kind: str) -> Modality | None:
-    """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant)."""
-    return next((modality for modality in modalities() if kind in modality.kinds), None)
+    """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant). Free text is
+    first offered to those of other packages."""
+    fitting = [modality for modality in modalities() if kind in modality.kinds]
+    return next((modality for modality in fitting if modality.name != Texts.name), fitting[0] if fitting else None)

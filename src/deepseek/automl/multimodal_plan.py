@@ -1,0 +1,96 @@
+"""How long a multimodal net is trained within a budget: the epochs that it buys, by the time that a few steps take, and
+where it does not buy one, as many of the rows as it does.
+
+    plan = plan_training(run, fit_rows, held_out, target, num_outputs)
+    fit_multimodal(..., rows=plan.rows, config=plan.config)
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from deepseek.automl.multimodal_run import MultimodalRun
+    from deepseek.train.multimodal.fusion import MultimodalConfig
+
+MAX_EPOCHS = 60
+MAX_BATCH_ROWS = 32
+PILOT_BATCHES = 2  # of each trial epoch
+BUDGET_SHARE = 0.93  # of the budget that is planned with: steps are not all alike
+EXPORT_S = 8.0  # CPU seconds of the export, its parity check, the figures and the files, of a small net
+ANSWER_COST = 0.35  # of a row that is answered, in rows that are learned from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingPlan:
+    """What to train on, and for how long."""
+
+    config: MultimodalConfig
+    rows: NDArray[np.int64]  # to learn from
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowCost:
+    """CPU seconds of a row in the first epoch, which runs frozen encoders, and in each later one."""
+
+    first_s: float
+    later_s: float
+
+    def epochs(self, left_s: float, num_rows: float) -> float:
+        """How many epochs of `num_rows` rows take `left_s`; below 1, the share of one."""
+        first = self.first_s * num_rows
+        return left_s / first if left_s < first else 1 + (left_s - first) / (self.later_s * num_rows)
+
+
+def plan_training(
+    run: MultimodalRun, fit_rows: NDArray[np.int64], held_out: NDArray[np.int64], target: NDArray[Any], num_outputs: int
+) -> TrainingPlan:
+    """As many epochs as the rest of the budget buys; exactly `trials` where they are given. `target` (N,) of all rows,
+    as it is learned."""
+    from deepseek.train.multimodal.fusion import MultimodalConfig
+
+    options = run.options
+    config = MultimodalConfig(batch_size=min(MAX_BATCH_ROWS, max(2, len(fit_rows) // 8)))
+    if options.trials:
+        return TrainingPlan(replace(config, epochs=options.trials), fit_rows)
+    cost = _measure_row_cost(run, fit_rows, target, num_outputs, config)
+    answered = len(held_out) + len(run.data.split.test)
+    reserve_s = EXPORT_S + ANSWER_COST * answered * cost.first_s
+    left_s = max(0.0, BUDGET_SHARE * options.budget_s - run.data.budget.used_s() - reserve_s)
+    epochs = cost.epochs(left_s, len(fit_rows) + ANSWER_COST * len(held_out))
+    if epochs >= 1:
+        return TrainingPlan(replace(config, epochs=min(MAX_EPOCHS, int(epochs))), fit_rows)
+    num_rows = max(2 * config.batch_size, int(epochs * len(fit_rows)))
+    if num_rows >= len(fit_rows):
+        return TrainingPlan(replace(config, epochs=1), fit_rows)
+    rows = np.sort(np.random.default_rng(options.seed).choice(fit_rows, num_rows, replace=False))
+    enough_s = (options.budget_s - left_s) + 4 * cost.first_s * len(fit_rows)
+    warning = (
+        f"the budget was enough to learn from {num_rows:,} of {len(fit_rows):,} rows, each once; "
+        f"about {enough_s:,.0f} s would be enough for all"
+    )
+    return TrainingPlan(replace(config, epochs=1), rows, (warning,))
+
+
+def _measure_row_cost(
+    run: MultimodalRun, fit_rows: NDArray[np.int64], target: NDArray[Any], num_outputs: int, config: MultimodalConfig
+) -> RowCost:
+    """By three epochs of a few rows. What the first step alone takes counts only where encoders are frozen, whose
+    outputs the later epochs read again: then it is mostly theirs."""
+    from deepseek.train.multimodal.fusion import fit_multimodal
+
+    few = fit_rows[: PILOT_BATCHES * config.batch_size]
+    ends_s = [time.process_time()]
+    fit_multimodal(
+        run.preparer, run.decoded.arrays, target, num_outputs=num_outputs, rows=few, held=few[:2],
+        config=replace(config, epochs=3), towers=run.encoders.pretrained,
+        validated=lambda epoch, loss: ends_s.append(time.process_time()),
+    )  # fmt: skip
+    first_s, _, later_s = np.diff(ends_s) / len(few)
+    return RowCost(max(first_s, later_s) if run.options.encoders else later_s, max(later_s, 1e-6))
