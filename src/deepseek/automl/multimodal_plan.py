@@ -87,10 +87,14 @@ def _measure_row_cost(
 
     few = fit_rows[: PILOT_BATCHES * config.batch_size]
     ends_s = [time.process_time()]
+
+    def note_end(_epoch: int, _loss: float) -> None:
+        ends_s.append(time.process_time())
+
     fit_multimodal(
         run.preparer, run.decoded.arrays, target, num_outputs=num_outputs, rows=few, held=few[:2],
         config=replace(config, epochs=3), towers=run.encoders.pretrained,
-        validated=lambda epoch, loss: ends_s.append(time.process_time()),
+        validated=note_end,
     )  # fmt: skip
     first_s, _, later_s = np.diff(ends_s) / len(few)
     return RowCost(max(first_s, later_s) if run.options.encoders else later_s, max(later_s, 1e-6))

@@ -10,7 +10,6 @@ The baseline beside the multimodal figures is the late fusion of the same net: e
 from __future__ import annotations
 
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints
+from deepseek.automl.multimodal_plan import plan_training
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import ChosenDecision, FinishedRun, TestFigures, choose_decision, pack_bundle
-from deepseek.automl.multimodal_plan import plan_training
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks

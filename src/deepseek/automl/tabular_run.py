@@ -28,8 +28,8 @@ from deepseek.train.tabular.metrics import default_metric, find_metric
 #: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.
 FOLDS_BY_ROWS = ((300, 10), (20_000, 5), (200_000, 3))
 NUM_FOLDS_LARGE = 4  # above, one of four judges
-#: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of four
-#: judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
+#: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of
+#: four judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
 MAX_TRIAL_SHARE = 0.3
 
 
@@ -145,8 +145,8 @@ class TabularRun:
         text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
-            fit_data, self.folds(text_trial_s), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
-            budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
+            fit_data, self.folds(text_trial_s), self.data.labels, metric=metric, candidates=self.candidates,
+            seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -2,9 +2,9 @@
 
     margin = bias + numbers @ number_coef + sum over blocks and tokens of weight * coef[number]
 
-A block is a run of features that hold the numbers of n-grams, and one that holds their weights (data/features/texts.py).
-A number that is none of the block's counts for nothing, so that any row has an answer. `coef` is rounded to float16 when
-it is trained; everything is computed in float64.
+A block is a run of features that hold the numbers of n-grams, and one of their weights (data/features/texts.py). A
+number that is none of the block's counts for nothing, so that any row has an answer. `coef` is rounded to float16 when it
+is trained; everything is computed in float64.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ class TokenLinear:
         total = graph.add("Scan", tokens, weights, body=self._row_body(graph), num_scan_inputs=2)
         if len(self.numbers):
             numbers = graph.add("Gather", features, graph.constant(self.numbers), axis=1)
-            product = graph.add(
-                "MatMul", graph.add("Cast", numbers, to=_DOUBLE), graph.constant(self.number_coef)
-            )
+            product = graph.add("MatMul", graph.add("Cast", numbers, to=_DOUBLE), graph.constant(self.number_coef))
             total = graph.add("Add", total, product)
         return str(graph.add("Add", total, graph.constant(self.bias)))
 
@@ -113,13 +111,15 @@ class TokenLinear:
 
     def _row_body(self, graph: Any) -> Any:
         """One row: the weighted sum of the rows of `coef`, of which it reads those alone whose weight is not zero."""
-        coef, nothing, axis = (graph.constant(x) for x in (self.coef, np.float32(0), np.array([0])))
+        constants = (self.coef, np.float32(0), np.array([0]), np.zeros(1, np.float32))
+        coef, nothing, axis, no_weight = map(graph.constant, constants)
         nodes = [
             ("Equal", ["weight", nothing], "empty"), ("Not", ["empty"], "used"),
             ("Compress", ["token", "used"], "used_token"), ("Compress", ["weight", "used"], "used_weight"),
             # a first n-gram of weight zero: a row without any still has a sum
-            ("Concat", [axis, "used_token"], "tokens"), ("Concat", [graph.constant(np.zeros(1, np.float32)), "used_weight"], "weights"),
-            ("Gather", [coef, "tokens"], "rows"), ("Cast", ["rows"], "wide_rows"), ("Cast", ["weights"], "wide_weights"),
+            ("Concat", [axis, "used_token"], "tokens"), ("Concat", [no_weight, "used_weight"], "weights"),
+            ("Gather", [coef, "tokens"], "rows"), ("Cast", ["rows"], "wide_rows"),
+            ("Cast", ["weights"], "wide_weights"),
             ("Unsqueeze", ["wide_weights", axis], "row"), ("MatMul", ["row", "wide_rows"], "sums"),
             ("Squeeze", ["sums", axis], "sum"),
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a line every few seconds, even while one step takes long, and none after the end."""
+"""Progress where there is no terminal: a line every few seconds, even while one step takes long."""
 
 from __future__ import annotations
 

@@ -13,7 +13,25 @@ from deepseek.data.features.rows import MIN_COLUMNWISE_ROWS
 from deepseek.data.features.texts import TextEncoder
 from deepseek.errors import InputError
 
-WORDS = "card lost my is where the bank app not works again 我 的 卡 丢 了 please".split()
+WORDS = [
+    "card",
+    "lost",
+    "my",
+    "is",
+    "where",
+    "the",
+    "bank",
+    "app",
+    "not",
+    "works",
+    "again",
+    "我",
+    "的",
+    "卡",
+    "丢",
+    "了",
+    "please",
+]
 
 
 def make_texts(num_rows: int = 80, seed: int = 0) -> list[str]:
@@ -88,3 +106,28 @@ def test_chinese_questions_are_texts_though_no_blank_parts_their_words() -> None
 def test_a_value_that_is_no_text_is_named_by_its_row(value: object) -> None:
     with pytest.raises(InputError, match="row 1, column 'note'"):
         fit(list(make_texts())).rows([{"note": "my card"}, {"note": value}])
+
+
+def test_two_texts_are_compared_word_for_word() -> None:
+    left = make_texts(40)
+    right = [
+        text if row % 2 else other for row, (text, other) in enumerate(zip(left, make_texts(40, seed=1), strict=True))
+    ]
+    table = read_table({"ask": left, "asked": right, "y": [0, 1] * 20})
+    prepared = fit_preprocessor(table, find_kinds(table, target="y"), target="y")
+    prepared = Preprocessor.from_bytes(prepared.to_bytes())
+    features = prepared.table(table.drop(["y"])).features
+    names = list(prepared.feature_names)
+    alike = features[:, names.index("asked like ask: words")]
+    assert np.allclose(alike[1::2], 1, atol=1e-6)
+    assert (alike[::2] < 1).any()
+    num_words = len(prepared.columns[0].coder.words.terms)  # type: ignore[attr-defined]
+    first, weight = names.index("asked like ask: pair 0"), names.index("asked like ask: pair weight 0")
+    for row in range(40):
+        numbers = features[row, first:weight][features[row, weight : weight + weight - first] > 0]
+        ours, theirs = set(left[row].split()), set(right[row].split())
+        assert sum(numbers < num_words) == len(ours & theirs)
+        assert sum(numbers >= num_words) == len(ours ^ theirs)
+    for row, record in enumerate(table.drop(["y"]).records()):
+        assert np.array_equal(prepared.rows([record]).features[0], features[row])
+    assert set(prepared.owners()) == {"ask", "asked"}

@@ -24,7 +24,7 @@ from deepseek.data.table.values import Values, level_names
 from deepseek.extras import renamed_attributes
 
 FeatureKind = Literal[
-    "numeric", "code", "onehot", "missing", "datetime",
+    "numeric", "code", "onehot", "missing", "datetime", "similarity",
     "word", "word_weight", "pair", "pair_weight", "ngram", "ngram_weight",
 ]  # fmt: skip
 FeatureValues = tuple[float, ...]  # the features of one value
@@ -42,8 +42,8 @@ class EncodedFeature:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedRows:
-    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, of long texts
-    the end was left out."""
+    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, long texts are
+    truncated."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()

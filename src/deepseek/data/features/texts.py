@@ -96,11 +96,15 @@ class TextEncoder:
     @cached_property
     def parts(self) -> tuple[EncodedFeature, ...]:
         missing = (EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()
-        blocks = (_block_features(block, sort) for (sort, _), block in zip(SORTS, self._blocks, strict=True))
+        blocks = (
+            block_features(sort, len(block.terms), block.num_tokens)
+            for (sort, _), block in zip(SORTS, self.blocks, strict=True)
+        )
         return (*missing, *chain.from_iterable(blocks))
 
     @property
-    def _blocks(self) -> tuple[TermBlock, ...]:
+    def blocks(self) -> tuple[TermBlock, ...]:
+        """By SORTS."""
         return self.words, self.pairs, self.characters
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
@@ -116,14 +120,14 @@ class TextEncoder:
         return ReplacedRows(imputed, unseen, truncated)
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
-        return lambda value: None  # every text is unusual
+        return _read_carefully
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
         text = level_name(value)
         normal = normalize_text(text or "")
         cells = [float(text is None)] if self.seen_missing else []
         any_known = any_cut = False
-        for (_, split), block in zip(SORTS, self._blocks, strict=True):
+        for (_, split), block in zip(SORTS, self.blocks, strict=True):
             numbers, weights, is_cut = block.weigh(split(normal), self.num_rows)
             padding = [0.0] * (block.num_tokens - len(numbers))
             cells += [*map(float, numbers), *padding, *weights, *padding]
@@ -134,6 +138,10 @@ class TextEncoder:
 
     def example(self) -> Any:
         return self.example_text
+
+
+def _read_carefully(_: Any) -> None:
+    """Every text is unusual."""
 
 
 class Texts:
@@ -147,19 +155,26 @@ class Texts:
         return None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        names = (level_name(value) for value in to_list(profile.values))
+        return self.fit_together([profile])[0]
+
+    def fit_together(self, profiles: Sequence[ColumnProfile]) -> list[TextEncoder]:
+        """Encoders of several columns that count by one list of terms, so that their texts can be compared."""
+        names = (level_name(value) for profile in profiles for value in to_list(profile.values))
         texts = [normalize_text(name) for name in names if name is not None]
         words, pairs, characters = (_fit_block(texts, split) for _, split in SORTS)
-        return TextEncoder(
-            words, pairs, characters, len(texts), " ".join(words.terms[:NUM_EXAMPLE_WORDS]), bool(profile.missing.any())
-        )
+        usual = " ".join(words.terms[:NUM_EXAMPLE_WORDS])
+        return [
+            TextEncoder(words, pairs, characters, len(texts), usual, bool(profile.missing.any()))
+            for profile in profiles
+        ]
 
 
-def _block_features(block: TermBlock, sort: Sort) -> Iterator[EncodedFeature]:
+def block_features(sort: Sort, num_terms: int, num_tokens: int, *, label: str = " ") -> Iterator[EncodedFeature]:
+    """The features of a block: numbers of n-grams, then their weights."""
     kinds: tuple[FeatureKind, FeatureKind] = sort, WEIGHT_KINDS[sort]
-    for kind, levels in zip(kinds, (len(block.terms), 0), strict=True):
-        label = kind.replace("_", " ")
-        yield from (EncodedFeature(f" {label} {place}", kind, levels) for place in range(block.num_tokens))
+    for kind, levels in zip(kinds, (num_terms, 0), strict=True):
+        name = label + kind.replace("_", " ")
+        yield from (EncodedFeature(f"{name} {place}", kind, levels) for place in range(num_tokens))
 
 
 def _fit_block(texts: Sequence[str], split: Callable[[str], list[str]]) -> TermBlock:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,11 @@ class TokenColumns:
         used = [kind not in TOKEN_KINDS and (kind != "code" or levels == 2) for kind, levels in pairs]
         return np.flatnonzero(used)
 
+    @property
+    def plain_numbers(self) -> NDArray[np.int64]:
+        """Those that are not made by comparing texts."""
+        return np.array([place for place in self.numbers if self.data.kinds[place] != "similarity"], np.int64)
+
 
 @dataclass(frozen=True)
 class TokenMatrix:
@@ -87,14 +93,16 @@ class TokenMatrix:
         return sparse.hstack([*parts, sparse.csr_matrix(numbers)]).tocsr()
 
     def fold(self, coef: Float64, bias: Float64, matrix: Any) -> TokenLinear:
-        """The model of prepared rows, from coefficients (V + Q, K) of the columns of `matrix`, which it was fitted on."""
+        """The model of prepared rows, from coefficients (V + Q, K) of the columns of `matrix`, that it was fitted on."""
         num_terms = int(self.blocks[:, 3].sum())
         stored = coef[:num_terms] * np.repeat(self.scales, self.blocks[:, 3])[:, None]
-        rounded = stored.astype(np.float16 if np.abs(stored).max(initial=0.0) < np.finfo(np.float16).max else np.float32)
+        rounded = stored.astype(
+            np.float16 if np.abs(stored).max(initial=0.0) < np.finfo(np.float16).max else np.float32
+        )
         number_coef = coef[num_terms:] / self.spread[:, None]
         ends = np.cumsum([0, *self.blocks[:, 3]])
         mean_of_term = np.asarray(matrix[:, :num_terms].mean(axis=0)).ravel()
-        means = [mean_of_term[start:end] @ coef[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        means = [mean_of_term[start:end] @ coef[start:end] for start, end in pairwise(ends)]
         return TokenLinear(
             self.blocks, rounded, self.numbers, number_coef, self.mean, np.array(means),
             bias - self.mean @ number_coef,
@@ -119,7 +127,9 @@ class TextLinear:
 
     def defaults(self, data: FitData) -> Params:
         strength = 1.0 if self.is_plain or data.task == "multiclass" else 0.2
-        return {"strength": strength} if self.is_plain else {"strength": strength, "pair_scale": 0.7, "ngram_scale": 1.0}
+        return (
+            {"strength": strength} if self.is_plain else {"strength": strength, "pair_scale": 0.7, "ngram_scale": 1.0}
+        )
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {
@@ -131,7 +141,8 @@ class TextLinear:
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         limits = need("threadpoolctl", extra="tabular").threadpool_limits
         columns = TokenColumns(data)
-        preparation = _prepare(data, columns, _block_scales(columns, params))
+        numbers = columns.plain_numbers if self.is_plain else columns.numbers
+        preparation = _prepare(data, columns.blocks, numbers, _block_scales(columns, params))
         matrix = preparation.of(data.features)
         model = self._model(data, params["strength"], seed)
         with limits(1), warnings.catch_warnings():
@@ -162,9 +173,11 @@ def _block_scales(columns: TokenColumns, params: Params) -> tuple[float, ...]:
     return tuple(float(scales[kind]) if has_words else 1.0 for kind in columns.kinds)
 
 
-def _prepare(data: FitData, columns: TokenColumns, scales: Sequence[float]) -> TokenMatrix:
+def _prepare(
+    data: FitData, blocks: NDArray[np.int64], numbers: NDArray[np.int64], scales: Sequence[float]
+) -> TokenMatrix:
     """The matrix for these rows: the numbers by their mean and spread."""
-    numbers = data.features[:, columns.numbers].astype(np.float64)
-    spread = numbers.std(axis=0)
+    values = data.features[:, numbers].astype(np.float64)
+    spread = values.std(axis=0)
     divisor = np.where(spread > 0, spread / NUMBER_SCALE, np.inf)
-    return TokenMatrix(columns.blocks, tuple(scales), columns.numbers, numbers.mean(axis=0), divisor)
+    return TokenMatrix(blocks, tuple(scales), numbers, values.mean(axis=0), divisor)

@@ -1,6 +1,6 @@
 """Candidates that read numbers, on tables that have texts too: they see the features that are no n-grams.
 
-    search_candidate = WithoutTexts(XGBoost())        # fits as XGBoost does; its weights read whole rows
+search_candidate = WithoutTexts(XGBoost())        # fits as XGBoost does; its weights read whole rows
 """
 
 from __future__ import annotations
