@@ -1,7 +1,7 @@
 """How long a multimodal net is trained within a budget: the epochs that it buys, by the time that a few steps take, and
 where it does not buy one, as many of the rows as it does.
 
-    plan = plan_training(run, fit_rows, held_out, target, num_outputs)
+    plan = plan_training(samples, fit_rows, num_held=400, num_test=500, options=options, budget=budget)
     fit_multimodal(..., rows=plan.rows, config=plan.config)
 """
 
@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.options import ShipOptions
+from deepseek.automl.search import Budget
+from deepseek.contracts import Arrays
+from deepseek.data.samples.preparer import SamplePreparer
+
 if TYPE_CHECKING:
-    from deepseek.automl.multimodal_run import MultimodalRun
+    from deepseek.nn.pretrained import PretrainedEncoders
     from deepseek.train.multimodal.fusion import MultimodalConfig
 
 MAX_EPOCHS = 60
@@ -23,7 +28,19 @@ MAX_BATCH_ROWS = 32
 PILOT_BATCHES = 2  # of each trial epoch
 BUDGET_SHARE = 0.93  # of the budget that is planned with: steps are not all alike
 EXPORT_S = 8.0  # CPU seconds of the export, its parity check, the figures and the files, of a small net
+ENOUGH_EPOCHS = 4  # that a warning speaks of
 ANSWER_COST = 0.35  # of a row that is answered, in rows that are learned from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSamples:
+    """Decoded rows, and what is learned of them."""
+
+    preparer: SamplePreparer
+    arrays: Arrays
+    target: NDArray[Any]  # (N,) class numbers, or standardized values
+    num_outputs: int
+    towers: PretrainedEncoders | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,37 +66,34 @@ class RowCost:
 
 
 def plan_training(
-    run: MultimodalRun, fit_rows: NDArray[np.int64], held_out: NDArray[np.int64], target: NDArray[Any], num_outputs: int
-) -> TrainingPlan:
-    """As many epochs as the rest of the budget buys; exactly `trials` where they are given. `target` (N,) of all rows,
-    as it is learned."""
+    samples: TrainingSamples, fit_rows: NDArray[np.int64], *, num_held: int, num_test: int, options: ShipOptions,
+    budget: Budget,
+) -> TrainingPlan:  # fmt: skip
+    """As many epochs over `fit_rows` as the rest of the budget buys; exactly `trials` where they are given. `num_held`
+    rows are judged after each epoch, `num_test` at the end."""
     from deepseek.train.multimodal.fusion import MultimodalConfig
 
-    options = run.options
     config = MultimodalConfig(batch_size=min(MAX_BATCH_ROWS, max(2, len(fit_rows) // 8)))
     if options.trials:
         return TrainingPlan(replace(config, epochs=options.trials), fit_rows)
-    cost = _measure_row_cost(run, fit_rows, target, num_outputs, config)
-    answered = len(held_out) + len(run.data.split.test)
-    reserve_s = EXPORT_S + ANSWER_COST * answered * cost.first_s
-    left_s = max(0.0, BUDGET_SHARE * options.budget_s - run.data.budget.used_s() - reserve_s)
-    epochs = cost.epochs(left_s, len(fit_rows) + ANSWER_COST * len(held_out))
-    if epochs >= 1:
-        return TrainingPlan(replace(config, epochs=min(MAX_EPOCHS, int(epochs))), fit_rows)
+    cost = _measure_row_cost(samples, fit_rows, config, is_frozen=bool(options.encoders))
+    reserve_s = EXPORT_S + ANSWER_COST * (num_held + num_test) * cost.first_s
+    left_s = max(0.0, BUDGET_SHARE * options.budget_s - budget.used_s() - reserve_s)
+    epochs = cost.epochs(left_s, len(fit_rows) + ANSWER_COST * num_held)
     num_rows = max(2 * config.batch_size, int(epochs * len(fit_rows)))
-    if num_rows >= len(fit_rows):
-        return TrainingPlan(replace(config, epochs=1), fit_rows)
+    if epochs >= 1 or num_rows >= len(fit_rows):
+        return TrainingPlan(replace(config, epochs=min(MAX_EPOCHS, max(1, int(epochs)))), fit_rows)
     rows = np.sort(np.random.default_rng(options.seed).choice(fit_rows, num_rows, replace=False))
-    enough_s = (options.budget_s - left_s) + 4 * cost.first_s * len(fit_rows)
+    enough_s = options.budget_s - left_s + ENOUGH_EPOCHS * cost.first_s * len(fit_rows)
     warning = (
         f"the budget was enough to learn from {num_rows:,} of {len(fit_rows):,} rows, each once; "
-        f"about {enough_s:,.0f} s would be enough for all"
+        f"{ENOUGH_EPOCHS} passes over all would take about {enough_s:,.0f} s"
     )
     return TrainingPlan(replace(config, epochs=1), rows, (warning,))
 
 
 def _measure_row_cost(
-    run: MultimodalRun, fit_rows: NDArray[np.int64], target: NDArray[Any], num_outputs: int, config: MultimodalConfig
+    samples: TrainingSamples, fit_rows: NDArray[np.int64], config: MultimodalConfig, *, is_frozen: bool
 ) -> RowCost:
     """By three epochs of a few rows. What the first step alone takes counts only where encoders are frozen, whose
     outputs the later epochs read again: then it is mostly theirs."""
@@ -92,9 +106,8 @@ def _measure_row_cost(
         ends_s.append(time.process_time())
 
     fit_multimodal(
-        run.preparer, run.decoded.arrays, target, num_outputs=num_outputs, rows=few, held=few[:2],
-        config=replace(config, epochs=3), towers=run.encoders.pretrained,
-        validated=note_end,
+        samples.preparer, samples.arrays, samples.target, num_outputs=samples.num_outputs, rows=few, held=few[:2],
+        config=replace(config, epochs=3), towers=samples.towers, validated=note_end,
     )  # fmt: skip
     first_s, _, later_s = np.diff(ends_s) / len(few)
-    return RowCost(max(first_s, later_s) if run.options.encoders else later_s, max(later_s, 1e-6))
+    return RowCost(max(first_s, later_s) if is_frozen else later_s, max(later_s, 1e-6))

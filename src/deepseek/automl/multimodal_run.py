@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints
-from deepseek.automl.multimodal_plan import plan_training
+from deepseek.automl.multimodal_plan import TrainingSamples, plan_training
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import ChosenDecision, FinishedRun, TestFigures, choose_decision, pack_bundle
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
@@ -198,7 +198,10 @@ def _train(run: MultimodalRun) -> _TrainedModel:
     fit_rows, held_out = run.fit_and_held_out_rows()
     num_outputs = max(1, len(data.labels))
     learned, scale = _standardize_target(run.target, fit_rows, num_outputs)
-    plan = plan_training(run, fit_rows, held_out, learned, num_outputs)
+    learning = TrainingSamples(run.preparer, arrays, learned, num_outputs, run.encoders.pretrained)
+    plan = plan_training(
+        learning, fit_rows, num_held=len(held_out), num_test=len(data.split.test), options=options, budget=data.budget
+    )
     config, fit_rows = plan.config, plan.rows
     run.warnings.extend(plan.warnings)
 

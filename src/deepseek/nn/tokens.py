@@ -3,8 +3,8 @@
     margin = bias + numbers @ number_coef + sum over blocks and tokens of weight * coef[number]
 
 A block is a run of features that hold the numbers of n-grams, and one of their weights (data/features/texts.py). A
-number that is none of the block's counts for nothing, so that any row has an answer. `coef` is rounded to float16 when it
-is trained; everything is computed in float64.
+number that is none of the block's counts for nothing, so that any row has an answer. `coef` is rounded to float16 when
+it is trained; everything is computed in float64.
 """
 
 from __future__ import annotations

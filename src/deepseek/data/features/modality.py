@@ -42,8 +42,8 @@ class EncodedFeature:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedRows:
-    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, long texts are
-    truncated."""
+    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, long texts
+    are truncated."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()

@@ -93,7 +93,7 @@ class TokenMatrix:
         return sparse.hstack([*parts, sparse.csr_matrix(numbers)]).tocsr()
 
     def fold(self, coef: Float64, bias: Float64, matrix: Any) -> TokenLinear:
-        """The model of prepared rows, from coefficients (V + Q, K) of the columns of `matrix`, that it was fitted on."""
+        """The model of prepared rows, from coefficients (V + Q, K) of the columns of `matrix`, of the fit."""
         num_terms = int(self.blocks[:, 3].sum())
         stored = coef[:num_terms] * np.repeat(self.scales, self.blocks[:, 3])[:, None]
         rounded = stored.astype(
