@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> Non
         ds.ship(data, out=tmp_path / "b", kinds={"note": "text"}, **asked)
     assert "presence:note" in error.value.fix
     assert not (tmp_path / "b").exists()
+
+
+def test_a_budget_below_one_pass_buys_a_part_of_the_rows_and_says_so(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    shipped = ds.ship(data, target="ill", out=tmp_path / "b", budget_s=0.01, workers=0, drop=("note", "patient"))
+    assert shipped.num_trials == 1
+    (warning,) = [warning for warning in shipped.warnings if "the budget was enough" in warning]
+    assert re.search(r"learn from \d+ of \d+ rows, each once", warning)
 
 
 def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:

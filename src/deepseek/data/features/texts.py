@@ -6,8 +6,8 @@ each of length 1 (Salton and Buckley 1988):
 
     weight = (1 + ln count) (1 + ln((1 + N) / (1 + df))), over the root of the sum of squares
 
-The terms are kept with the number df of the N training texts that hold them; one that fewer than MIN_TEXTS hold is not
-kept: it teaches little, and may name a person.
+The terms are kept with the number df of the N training texts that hold them; one that a single text holds is not kept:
+it teaches nothing of another, and may name a person.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from deepseek.data.features.ngrams import normalize_text, split_characters, spli
 from deepseek.data.table.values import BadValueError, Values, level_name, to_list
 
 MIN_TEXTS = 2
+MAX_FIT_TEXTS = 50_000  # that terms are counted in, evenly spread over the rows
+MAX_SIZED_TEXTS = 5_000  # of these, whose n-grams are counted to say how wide a row is
 MAX_TERMS = 20_000  # of a block: the most frequent ones
 MAX_TOKENS = 768  # of a text, in a block
 MAX_CELLS = 50_000_000  # of the training rows, in a block
@@ -86,7 +88,7 @@ class TextEncoder:
     words: TermBlock
     pairs: TermBlock
     characters: TermBlock
-    num_rows: int  # training texts
+    num_rows: int  # training texts that the terms were counted in
     example_text: str
     seen_missing: bool = False
 
@@ -160,8 +162,8 @@ class Texts:
     def fit_together(self, profiles: Sequence[ColumnProfile]) -> list[TextEncoder]:
         """Encoders of several columns that count by one list of terms, so that their texts can be compared."""
         names = (level_name(value) for profile in profiles for value in to_list(profile.values))
-        texts = [normalize_text(name) for name in names if name is not None]
-        words, pairs, characters = (_fit_block(texts, split) for _, split in SORTS)
+        texts = [normalize_text(name) for name in spread_evenly([n for n in names if n is not None], MAX_FIT_TEXTS)]
+        words, pairs, characters = (_fit_block(texts, split, profiles[0].num_rows) for _, split in SORTS)
         usual = " ".join(words.terms[:NUM_EXAMPLE_WORDS])
         return [
             TextEncoder(words, pairs, characters, len(texts), usual, bool(profile.missing.any()))
@@ -177,16 +179,26 @@ def block_features(sort: Sort, num_terms: int, num_tokens: int, *, label: str = 
         yield from (EncodedFeature(f"{name} {place}", kind, levels) for place in range(num_tokens))
 
 
-def _fit_block(texts: Sequence[str], split: Callable[[str], list[str]]) -> TermBlock:
-    """The terms that enough texts hold, the most frequent first, ties by name."""
-    ngram_sets = [set(split(text)) for text in texts]
+def spread_evenly(values: Sequence[str], most: int) -> Sequence[str]:
+    """At most `most` of the values, evenly spread and in order.
+
+    >>> spread_evenly("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    if len(values) <= most:
+        return values
+    return [values[place] for place in np.linspace(0, len(values) - 1, most).round().astype(int)]
+
+
+def _fit_block(texts: Sequence[str], split: Callable[[str], list[str]], num_rows: int) -> TermBlock:
+    """The terms that enough texts hold, the most frequent first, ties by name. `num_rows`: of the training table."""
     totals: Counter[str] = Counter()
-    for ngrams in ngram_sets:
-        totals.update(ngrams)
+    for text in texts:
+        totals.update(set(split(text)))
     by_count = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
     kept = [item for item in by_count if item[1] >= MIN_TEXTS][:MAX_TERMS] or by_count[:1]
     known = {term for term, _ in kept}
-    sizes = [len(known & ngrams) for ngrams in ngram_sets] or [0]
+    sizes = [len(known.intersection(split(text))) for text in spread_evenly(texts, MAX_SIZED_TEXTS)] or [0]
     most = int(np.ceil(np.quantile(sizes, SHARE_WHOLE)))
-    num_tokens = max(1, min(most, MAX_TOKENS, MAX_CELLS // max(1, len(texts))))
+    num_tokens = max(1, min(most, MAX_TOKENS, MAX_CELLS // max(1, num_rows)))
     return TermBlock(tuple(term for term, _ in kept), tuple(count for _, count in kept), num_tokens)
