@@ -75,12 +75,11 @@ class TokenLinear:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> TokenLinear:
         """The inverse of arrays(). ValueError for blocks that do not make up `coef`."""
-        whole = {name: np.asarray(arrays[name], np.int64) for name in ("blocks", "numbers")}
-        wide = {name: np.asarray(arrays[name], np.float64) for name in _WIDE_ARRAYS}
-        coef = np.asarray(arrays["coef"])
-        if coef.dtype.kind != "f" or whole["blocks"][:, 3].sum() != len(coef):
+        blocks, numbers = (np.asarray(arrays[name], np.int64) for name in ("blocks", "numbers"))
+        coef: NDArray[Any] = np.asarray(arrays["coef"])
+        if coef.dtype.kind != "f" or blocks[:, 3].sum() != len(coef):
             raise ValueError(f"{coef.dtype} coefficients of {len(coef)} n-grams")
-        return cls(coef=coef, **whole, **wide)
+        return cls(blocks, coef, numbers, *(np.asarray(arrays[name], np.float64) for name in _WIDE_ARRAYS))
 
     def add_to(self, graph: Any, features: str) -> str:
         """Add the nodes of margin() to an engines.graph.OnnxGraphBuilder; the name of the result (N, K), float64. Row
