@@ -115,6 +115,16 @@ def test_a_candidate_of_numbers_sees_no_ngrams_and_its_weights_read_whole_rows(c
     assert np.corrcoef(weights.margin(features)[:, 0], features[:, 3])[0, 1] > 0.5
 
 
+def test_words_that_no_constrained_model_reads_are_said(tmp_path: Path) -> None:
+    frame = make_questions().drop(columns="topic")
+    result = ds.ship(
+        frame, target="urgent", out=tmp_path / "b", trials=2, candidates=("xgboost",), monotone={"minutes": 1}
+    )
+    families = [trial["family"] for trial in read(result, "evidence/search.json")["trials"]]
+    assert families == ["hist_gradient_boosting", "xgboost"]
+    assert [warning for warning in result.warnings if "words in 'question' are not read" in warning]
+
+
 def test_a_column_that_is_named_text_enters_as_one_without_files(tmp_path: Path) -> None:
     frame = make_questions()[["question", "topic"]]
     result = ds.ship(frame, target="topic", out=tmp_path / "b", trials=1, kinds={"question": "text"})

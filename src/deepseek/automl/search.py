@@ -61,8 +61,8 @@ def choose_candidates(wanted: Sequence[str] | None) -> tuple[tuple[Candidate, ..
 
 
 def baseline_name(data: FitData) -> str:
-    """The yardstick of these rows: gradient boosting, or logistic regression where there is text."""
-    return TEXT_BASELINE if len(TokenColumns(data).blocks) else BASELINE
+    """The yardstick of these rows: gradient boosting, or logistic regression where there is text that it may read."""
+    return TEXT_BASELINE if len(TokenColumns(data).blocks) and not data.is_constrained else BASELINE
 
 
 def for_data(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
@@ -71,7 +71,9 @@ def for_data(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
     if not len(TokenColumns(data).blocks):
         return list(candidates)
     text = text_candidates(candidates, data)
-    plain = [WithoutTexts(candidate) for candidate in candidates if candidate in BUILT_IN and candidate not in text]
+    plain: list[Candidate] = [
+        WithoutTexts(candidate) for candidate in candidates if candidate in BUILT_IN and candidate not in text
+    ]
     return [*text, *plain]
 
 

@@ -6,7 +6,7 @@ developed = run.develop()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,7 @@ class TabularRun:
         leaks = check_findings(options, find_leaks(options, data, input_kinds))
         preprocessor = fit_preprocessor(data.development, kinds, target=options.target, drop=data.hidden)
         few = evidence.small_sample_warnings(data.test, options.segments, options.fairness)
-        warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few]
+        warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few, *_unread_texts(kinds, options)]
         return cls(data, options, kinds, warnings, preprocessor, candidates)
 
     @property
@@ -163,3 +163,11 @@ class TabularRun:
                 options.progress(message, share)
 
         return report
+
+
+def _unread_texts(kinds: Mapping[str, str], options: ShipOptions) -> list[str]:
+    """A warning where columns of texts are not learned from: no linear model keeps monotone constraints."""
+    names = [name for name, kind in kinds.items() if kind == "text"] if options.monotone else []
+    return (
+        [f"the words in {', '.join(map(repr, names))} are not read: no model of texts keeps monotone"] if names else []
+    )

@@ -5,7 +5,7 @@ search_candidate = WithoutTexts(XGBoost())        # fits as XGBoost does; its we
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,13 @@ from deepseek.train.candidates.base import Candidate, FitData, FittedCandidate, 
 from deepseek.train.candidates.texts import TOKEN_KINDS
 
 
-@dataclass(frozen=True)
 class WithoutTexts:
     """Meets Candidate. `inner` is one of ours: parts of other packages may number features in a way of their own."""
 
-    inner: Candidate
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return self.inner.needs
+    def __init__(self, inner: Candidate) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.needs = inner.needs
 
     def supports(self, data: FitData) -> bool:
         return bool(len(_numbers(data))) and self.inner.supports(_narrow(data))
