@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_EPOCHS = 60
 MAX_BATCH_ROWS = 32
 PILOT_BATCHES = 2  # of each trial epoch
-BUDGET_SHARE = 0.88  # of the budget that is planned with: a few steps tell the cost of the others to 15 %
+BUDGET_SHARE = 0.82  # of the budget that is planned with: a few steps tell the cost of the others to 15 %
 EXPORT_S = 8.0  # CPU seconds of the export, its parity check, the figures and the files, of a small net
 ENOUGH_EPOCHS = 4  # that a warning speaks of
 ANSWER_COST = 0.35  # of a row that is answered, in rows that are learned from
@@ -80,16 +80,31 @@ def plan_training(
     reserve_s = EXPORT_S + ANSWER_COST * (num_held + num_test) * cost.first_s
     left_s = max(0.0, BUDGET_SHARE * options.budget_s - budget.used_s() - reserve_s)
     epochs = cost.epochs(left_s, len(fit_rows) + ANSWER_COST * num_held)
-    num_rows = max(2 * config.batch_size, int(epochs * len(fit_rows)))
-    if epochs >= 1 or num_rows >= len(fit_rows):
-        return TrainingPlan(replace(config, epochs=min(MAX_EPOCHS, max(1, int(epochs)))), fit_rows)
-    rows = np.sort(np.random.default_rng(options.seed).choice(fit_rows, num_rows, replace=False))
+    random = np.random.default_rng(options.seed)
+    if epochs >= 1:
+        num_epochs = min(MAX_EPOCHS, int(epochs))
+        rows = _add_rows(fit_rows, epochs / num_epochs - 1, random) if num_epochs < MAX_EPOCHS else fit_rows
+        return TrainingPlan(replace(config, epochs=num_epochs), rows)
+    num_rows = min(len(fit_rows), max(2 * config.batch_size, int(epochs * len(fit_rows))))
+    if num_rows == len(fit_rows):
+        return TrainingPlan(replace(config, epochs=1), fit_rows)
+    rows = np.sort(random.choice(fit_rows, num_rows, replace=False))
     enough_s = options.budget_s - left_s + ENOUGH_EPOCHS * cost.first_s * len(fit_rows)
     warning = (
         f"the budget was enough to learn from {num_rows:,} of {len(fit_rows):,} rows, each once; "
         f"{ENOUGH_EPOCHS} passes over all would take about {enough_s:,.0f} s"
     )
     return TrainingPlan(replace(config, epochs=1), rows, (warning,))
+
+
+def _add_rows(rows: NDArray[np.int64], share: float, random: np.random.Generator) -> NDArray[np.int64]:
+    """The rows, a `share` (0..1) of them twice: what a budget buys beyond whole passes.
+
+    >>> _add_rows(np.arange(10), 0.25, np.random.default_rng(0)).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 9]
+    """
+    twice = random.choice(rows, int(share * len(rows)), replace=False)
+    return np.sort(np.concatenate([rows, twice]))
 
 
 def _measure_row_cost(
