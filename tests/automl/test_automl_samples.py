@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,14 @@ def test_broken_files_are_named_at_once_and_their_rows_can_be_left_out(
     assert [row["row_id"] for row in result["skipped"]] == [9, 70, 200]
     assert "9.png (row 9, column 'scan') is empty" in result["skipped"][0]["reason"]
     assert [row["row_id"] for row in result["predictions"]] == [row for row in range(NUM) if row not in (9, 70, 200)]
+
+
+def test_a_budget_below_one_pass_buys_a_part_of_the_rows_and_says_so(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    shipped = ds.ship(data, target="ill", out=tmp_path / "b", budget_s=0.01, workers=0, drop=("note", "patient"))
+    assert shipped.num_trials == 1
+    (warning,) = [warning for warning in shipped.warnings if "the budget was enough" in warning]
+    assert re.search(r"learn from \d+ of \d+ rows, each once", warning)
 
 
 def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ from sklearn.metrics import log_loss
 
 from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
 from deepseek.automl.develop import select_blend
-from deepseek.automl.search import BASELINE_FAMILY, Budget, Search
+from deepseek.automl.search import Budget, Search
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
-from deepseek.train.candidates import BUILT_IN, FitData
+from deepseek.train.candidates import BASELINE, BUILT_IN, FitData
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.tabular.metrics import METRICS
 from support.rows.loans import TARGETS, for_task, make_loans
 
-SHALLOW = tuple(c for c in BUILT_IN if c.name in (BASELINE_FAMILY, "linear", "xgboost"))
+SHALLOW = tuple(c for c in BUILT_IN if c.name in (BASELINE, "linear", "xgboost"))
 
 
 def evidence(bundle: Path, name: str) -> dict:
@@ -56,7 +56,7 @@ def run(num_trials: int | None, *, budget_s: float | None = None, seed: int = 0,
 
 def test_every_family_is_tried_with_its_defaults_and_the_yardstick_first() -> None:
     trials = run(3)
-    assert trials[0].family == BASELINE_FAMILY
+    assert trials[0].family == BASELINE
     assert {t.family for t in trials} == {c.name for c in SHALLOW}
     assert [t.number for t in trials] == [0, 1, 2]
 
@@ -91,7 +91,7 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     trials = search.run(Budget(None), num_trials=25, reserve=lambda _: 0, progress=lambda _: None)
     order = [t.family for t in trials]
     cost = {each.name: each.cost_s(search.data) for each in families}
-    assert order[:2] == [BASELINE_FAMILY, "linear"]
+    assert order[:2] == [BASELINE, "linear"]
     first = order.index("dear")
     spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
     assert spent[first - 1] < cost["dear"] <= spent[first]
@@ -134,7 +134,7 @@ def test_trials_end_before_the_reserve_is_touched() -> None:
 
 
 def test_a_budget_that_is_too_small_for_anything_still_gives_the_yardstick() -> None:
-    assert [t.family for t in run(None, budget_s=0.001)] == [BASELINE_FAMILY]
+    assert [t.family for t in run(None, budget_s=0.001)] == [BASELINE]
 
 
 def test_on_many_rows_no_blend_is_worse_than_the_best_trial(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_few_rows_hedge_between_families() -> None:
     search = Search(data, halves(), metric, 0, SHALLOW)
     trials = search.run(Budget(None), num_trials=5, reserve=lambda _: 0, progress=lambda _: None)
     blend = choose_blend(trials, data.rows(search.held_out), metric, "log-odds", seed=0)
-    assert len({t.family for t in blend.trials} - {BASELINE_FAMILY}) >= 2
+    assert len({t.family for t in blend.trials} - {BASELINE}) >= 2
 
 
 def told(data: FitData, number: int, family: str, noise: float, size_bytes: int, *, shared: float = 0.0) -> Trial:
@@ -168,7 +168,7 @@ def told(data: FitData, number: int, family: str, noise: float, size_bytes: int,
 def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
     """The second family takes some 5 % off the loss: enough for a few bytes, too little for eight halvings."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, BASELINE_FAMILY, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
+    trials = [told(data, 0, BASELINE, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
     trials.append(told(data, 2, "xgboost", 1.0, size_bytes, shared=0.8))
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert blend.loss <= (0.98 if kept else 1.01) * min(t.loss for t in trials)
@@ -179,7 +179,7 @@ def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
 def test_a_family_whose_refit_grows_is_refitted_once(growth: float, num_parts: int) -> None:
     """Two trials of a family that err on different rows: both are wanted, unless the budget keeps room for one."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, BASELINE_FAMILY, 9.0, 1_000)]
+    trials = [told(data, 0, BASELINE, 9.0, 1_000)]
     trials += [replace(told(data, number, "linear", 3.0, 1_000), refit_s=growth) for number in (1, 2)]
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert [t.family for t in blend.trials if t.number] == ["linear"] * num_parts
@@ -189,7 +189,7 @@ def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
     data, metric = fit_data(40_000), METRICS["binary"]["log_loss"]
     rare = replace(data, target=(np.arange(len(data.target)) % 400 == 0).astype(np.int64))
     for rows, num_families in ((data, 1), (rare, 2)):
-        trials = [told(rows, 0, BASELINE_FAMILY, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
+        trials = [told(rows, 0, BASELINE, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
         trials.append(told(rows, 2, "xgboost", 3.0, 1_000))
         blend = choose_blend(trials, rows, metric, "log-odds", seed=0)
         assert len({t.family for t in blend.trials}) == num_families
@@ -234,7 +234,7 @@ def test_a_blend_for_average_precision_minds_the_order_of_all_rows_too() -> None
     assert metric.loss(rare.target, probabilities_of(rare, sharp[:, None]), rare.weight) < metric.loss(
         rare.target, probabilities_of(rare, broad[:, None]), rare.weight
     )
-    trials = [told(rare, 0, BASELINE_FAMILY, 30.0, 1_000)]
+    trials = [told(rare, 0, BASELINE, 30.0, 1_000)]
     for number, (family, margin) in enumerate((("linear", sharp), ("xgboost", broad)), 1):
         loss = metric.loss(rare.target, probabilities_of(rare, margin[:, None]), rare.weight)
         trials.append(replace(told(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
@@ -254,7 +254,7 @@ def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_
     data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
     bad = replace(metric, higher_is_better=False)
     monkeypatch.setattr("deepseek.automl.develop.stabilize_metric", lambda _: bad)
-    trials = [told(data, 0, BASELINE_FAMILY, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
+    trials = [told(data, 0, BASELINE, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
     losses = [metric.loss(data.target, probabilities_of(data, t.margin), data.weight) for t in trials]
     trials = [replace(t, loss=loss) for t, loss in zip(trials, losses, strict=True)]
     by_bad = choose_blend(trials, data, bad, "log-odds", seed=0)
@@ -301,7 +301,7 @@ def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(
     shipped = quick_ship(for_task(make_loans(), task), target=TARGETS[task])
     search = evidence(shipped.path, "search")
     assert search["held_loss"] <= search["yardstick"]["held_loss"]
-    assert search["yardstick"]["family"] == BASELINE_FAMILY
+    assert search["yardstick"]["family"] == BASELINE
     assert [entry["number"] for entry in search["trials"]] == [0, 1]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, choose_blend, probabilities_of
-from deepseek.automl.search import BASELINE_FAMILY, Budget, Fold, Search
+from deepseek.automl.search import Budget, Fold, Search, for_data
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64, JsonObject
 from deepseek.nn.model import MarginScale, Model, Part, smooth_probabilities
@@ -60,7 +60,7 @@ def develop(
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
     blend = select_blend(trials, held_out, metric, scale, seed)
     refitted: dict[int, FittedCandidate] = {}
-    by_name = {c.name: c for c in candidates}
+    by_name = {c.name: c for c in for_data(candidates, data)}
 
     def refit(trial: Trial) -> FittedCandidate:
         if trial.number not in refitted:  # the yardstick may be in the blend too
@@ -145,5 +145,5 @@ def search_report(developed: DevelopedModel) -> JsonObject:
         ],
         "scale": blend.scale,
         "held_loss": blend.loss,
-        "yardstick": {"family": BASELINE_FAMILY, "held_loss": developed.trials[0].loss},
+        "yardstick": {"family": developed.trials[0].family, "held_loss": developed.trials[0].loss},
     }

@@ -10,7 +10,6 @@ The baseline beside the multimodal figures is the late fusion of the same net: e
 from __future__ import annotations
 
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints
+from deepseek.automl.multimodal_plan import TrainingSamples, plan_training
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import ChosenDecision, FinishedRun, TestFigures, choose_decision, pack_bundle
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
@@ -53,17 +53,20 @@ if TYPE_CHECKING:
     from deepseek.train.multimodal.fusion import MultimodalConfig, MultimodalFit
 
 NUM_FOLDS = 6  # one part in so many of the development rows judges
-EPOCH_RANGE = (4, 60)  # the fewest and the most that a budget buys
 
 
 def media_kinds(data: SplitData, options: ShipOptions) -> dict[str, str]:
-    """Kinds of the columns of files, and of texts that the user named as such; empty for a table alone."""
+    """Kinds of the columns of files, and of texts that the user named as such; empty for a table, and for texts without
+    files and encoders, which a table's linear models read better than a net of a few thousand rows."""
     named = {name: "text" for name, spec in (options.encoders or {}).items() if is_folder(spec)}
     named |= {name: kind for name, kind in (options.kinds or {}).items() if kind in READERS}
     root = media_root(data, options)
     kinds = {**({} if root is None else find_media(data.table, root=root)), **named}
     ignored = {options.target, *data.hidden, *(name for name in options.kinds or {} if name not in named)}
-    return {name: kind for name, kind in kinds.items() if name not in ignored}
+    media = {name: kind for name, kind in kinds.items() if name not in ignored}
+    if not options.encoders and all(kind == "text" for kind in media.values()):
+        return {}
+    return media
 
 
 def media_root(data: SplitData, options: ShipOptions) -> Path | None:
@@ -195,7 +198,12 @@ def _train(run: MultimodalRun) -> _TrainedModel:
     fit_rows, held_out = run.fit_and_held_out_rows()
     num_outputs = max(1, len(data.labels))
     learned, scale = _standardize_target(run.target, fit_rows, num_outputs)
-    config = _choose_config(run, fit_rows, learned, num_outputs)
+    learning = TrainingSamples(run.preparer, arrays, learned, num_outputs, run.encoders.pretrained)
+    plan = plan_training(
+        learning, fit_rows, num_held=len(held_out), num_test=len(data.split.test), options=options, budget=data.budget
+    )
+    config, fit_rows = plan.config, plan.rows
+    run.warnings.extend(plan.warnings)
 
     def report_epoch(epoch: int, loss: float) -> None:
         if options.progress:
@@ -279,25 +287,6 @@ def _standardize_target(
         return target, (1.0, 0.0)
     mean, deviation = float(target[fit_rows].mean()), float(target[fit_rows].std()) or 1.0
     return (target - mean) / deviation, (deviation, mean)
-
-
-def _choose_config(
-    run: MultimodalRun, fit_rows: NDArray[np.int64], learned: NDArray[Any], num_outputs: int
-) -> MultimodalConfig:
-    """As many epochs as the budget buys, by the time that a few steps take; exactly `trials` where they are given."""
-    from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal
-
-    config = MultimodalConfig(batch_size=min(32, max(2, len(fit_rows) // 8)))
-    if run.options.trials:
-        return replace(config, epochs=run.options.trials)
-    few = fit_rows[: 4 * config.batch_size]
-    start_s = time.process_time()
-    fit_multimodal(
-        run.preparer, run.decoded.arrays, learned, num_outputs=num_outputs, rows=few, config=replace(config, epochs=1),
-        towers=run.encoders.pretrained,
-    )  # fmt: skip
-    epoch_s = (time.process_time() - start_s) * len(fit_rows) / len(few)
-    return replace(config, epochs=int(np.clip(0.8 * run.options.budget_s / max(epoch_s, 1e-3), *EPOCH_RANGE)))
 
 
 def _calibrate(

@@ -21,11 +21,13 @@ from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
 from deepseek.automl.trial import Trial
 from deepseek.extras import install_advice, is_installed, need
 from deepseek.plugins import find, names
-from deepseek.train.candidates import BUILT_IN, Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates import BASELINE, BUILT_IN, TEXT_BASELINE, Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates.texts import TextLinear, TokenColumns
+from deepseek.train.candidates.without_texts import WithoutTexts
 from deepseek.train.tabular.metrics import MetricInfo
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
-BASELINE_FAMILY = BUILT_IN[0].name
+BASELINES = (BASELINE, TEXT_BASELINE)
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -45,10 +47,10 @@ class Budget:
 
 
 def choose_candidates(wanted: Sequence[str] | None) -> tuple[tuple[Candidate, ...], list[str]]:
-    """The named candidates (None: all) that can run here, the baseline first; and warnings of those that cannot."""
-    others = [name for name in wanted or names("candidates") if name != BASELINE_FAMILY]
+    """The named candidates (None: all) that can run here, the baselines first; and warnings of those that cannot."""
+    others = [name for name in wanted or names("candidates") if name not in BASELINES]
     candidates, warnings = [], []
-    for name in (BASELINE_FAMILY, *others):
+    for name in (*BASELINES, *others):
         candidate: Candidate = find("candidates", name)
         absent = [module for module in candidate.needs if not is_installed(module)]
         if absent:
@@ -56,6 +58,28 @@ def choose_candidates(wanted: Sequence[str] | None) -> tuple[tuple[Candidate, ..
         else:
             candidates.append(candidate)
     return tuple(candidates), warnings
+
+
+def baseline_name(data: FitData) -> str:
+    """The yardstick of these rows: gradient boosting, or logistic regression where there is text that it may read."""
+    return TEXT_BASELINE if len(TokenColumns(data).blocks) and not data.is_constrained else BASELINE
+
+
+def for_data(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
+    """The candidates as they can read these rows: where there is text, ours that read numbers do not see it, and those
+    of other packages, which would take the numbers of n-grams for values, are left out."""
+    if not len(TokenColumns(data).blocks):
+        return list(candidates)
+    text = text_candidates(candidates, data)
+    plain: list[Candidate] = [
+        WithoutTexts(candidate) for candidate in candidates if candidate in BUILT_IN and candidate not in text
+    ]
+    return [*text, *plain]
+
+
+def text_candidates(candidates: Sequence[Candidate], data: FitData) -> list[Candidate]:
+    """Those that read the texts in these rows; none where there are no texts."""
+    return [each for each in candidates if isinstance(each, TextLinear) and each.supports(data)]
 
 
 @dataclass(frozen=True)
@@ -75,9 +99,9 @@ class Search:
 
     def families(self) -> list[Candidate]:
         """The yardstick, then the others by rising cost."""
-        others = [c for c in self.candidates if c.name != BASELINE_FAMILY and c.supports(self.data)]
-        first = [c for c in self.candidates if c.name == BASELINE_FAMILY and c.supports(self.data)]
-        return first + sorted(others, key=lambda c: c.cost_s(self.data))
+        usable = [c for c in for_data(self.candidates, self.data) if c.supports(self.data)]
+        first = [c for c in usable if c.name == baseline_name(self.data)]
+        return first + sorted((c for c in usable if c not in first), key=lambda c: c.cost_s(self.data))
 
     def run(
         self,
@@ -124,7 +148,7 @@ class Search:
         for family in affordable if trials else families:
             if family.name not in best:
                 return family
-        tunable = [f for f in affordable if f.name != BASELINE_FAMILY]
+        tunable = [f for f in affordable if f.name not in BASELINES]
         if not tunable:
             return next((f for f in families if f.name not in best), families[-1])
         ranked = sorted(tunable, key=lambda f: (best[f.name], f.name))

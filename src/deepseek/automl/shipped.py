@@ -41,7 +41,7 @@ class ShipResult(Result):
     model: str  # the parts of the blend by name, or "fused" for rows of files
     engine: str  # the one that answers calls of a single row
     metrics: dict[str, Figure]  # on the test rows, by the exported model
-    baseline: dict[str, Figure]  # the same rows by HistGradientBoosting with its defaults, or by late fusion
+    baseline: dict[str, Figure]  # the same rows by the plain way (evidence/metrics.json: baseline_name)
     size_bytes: int
     cpu_s: float
     wall_s: float

@@ -26,12 +26,13 @@ from deepseek.engines import Source, autotune, check_parity, export_onnx, open_e
 from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
-from deepseek.train.candidates import FitData
+from deepseek.train.candidates import BASELINE, TEXT_BASELINE, FitData
 from deepseek.train.tabular.metrics import default_metric, measure_figures
 
 PARITY_ROWS = 512
 EXPLAIN_ROWS = 100
 REFERENCE_ROWS = 200  # of the opt-in file of real training rows
+BASELINE_TITLES = {BASELINE: "HistGradientBoosting", TEXT_BASELINE: "logistic regression (ridge) on TF-IDF of words"}
 
 
 def write_tabular_bundle(run: TabularRun, developed: DevelopedModel, clock: RunClock) -> ShipResult:
@@ -85,7 +86,8 @@ def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData
     def measure(answers: Float64) -> dict[str, Figure]:
         return measure_figures(run.task, test.target, answers, test.weight, seed=run.options.seed)
 
-    name = "HistGradientBoosting with its defaults, the same rows"
+    family = developed.trials[0].family
+    name = f"{BASELINE_TITLES.get(family, family)} with its defaults, the same rows"
     return TestFigures(test.target, output, measure(output), measure(baseline_output), name)
 
 

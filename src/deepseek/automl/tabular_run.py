@@ -6,7 +6,7 @@ developed = run.develop()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Fold, choose_candidates
+from deepseek.automl.search import Fold, choose_candidates, for_data, text_candidates
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
@@ -28,6 +28,9 @@ from deepseek.train.tabular.metrics import default_metric, find_metric
 #: few fits. Rare classes want every row judged: on one fold in four of a fraud week the choice was mostly noise.
 FOLDS_BY_ROWS = ((300, 10), (20_000, 5), (200_000, 3))
 NUM_FOLDS_LARGE = 4  # above, one of four judges
+#: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of
+#: four judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
+MAX_TRIAL_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class TabularRun:
         leaks = check_findings(options, find_leaks(options, data, input_kinds))
         preprocessor = fit_preprocessor(data.development, kinds, target=options.target, drop=data.hidden)
         few = evidence.small_sample_warnings(data.test, options.segments, options.fairness)
-        warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few]
+        warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few, *_unread_texts(kinds, options)]
         return cls(data, options, kinds, warnings, preprocessor, candidates)
 
     @property
@@ -81,14 +84,17 @@ class TabularRun:
             monotone=tuple(monotone.get(f.column, 0) if f.kind == "numeric" else 0 for f in features),
         )
 
-    def folds(self) -> Sequence[Fold]:
-        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split."""
+    def folds(self, text_trial_s: float = 0.0) -> Sequence[Fold]:
+        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split.
+        `text_trial_s`: CPU seconds that a trial of each linear model of texts is guessed to take on one fold."""
         num_rows = self.data.development.num_rows
         num_validation = len(self.data.split.validation)  # at the end of the development rows
         if num_validation:
             first = num_rows - num_validation
             return self._folds_of_every_class([(np.arange(first), np.arange(first, num_rows))])
         num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
+        if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
+            num_folds = None
         folds = make_folds(
             self.data.development, split=self.options.split, target=self.options.target, task=self.task,
             num_folds=num_folds or NUM_FOLDS_LARGE, seed=self.options.seed,
@@ -130,16 +136,17 @@ class TabularRun:
         options = self.options
         fit_data = self.fit_data(self.data.development)
         check_constraints(options, self.task, self.data.labels)
-        if not any(candidate.supports(fit_data) for candidate in self.candidates):
+        if not any(candidate.supports(fit_data) for candidate in for_data(self.candidates, fit_data)):
             raise InputError(
                 "none of the candidates can keep the monotone constraints",
                 expected="xgboost among them; for two classes and regression also the forests",
                 fix="add one of these to candidates, or leave monotone out",
             )
+        text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
-            fit_data, self.folds(), self.data.labels, metric=metric, candidates=self.candidates, seed=options.seed,
-            budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
+            fit_data, self.folds(text_trial_s), self.data.labels, metric=metric, candidates=self.candidates,
+            seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:
@@ -156,3 +163,11 @@ class TabularRun:
                 options.progress(message, share)
 
         return report
+
+
+def _unread_texts(kinds: Mapping[str, str], options: ShipOptions) -> list[str]:
+    """A warning where columns of texts are not learned from: no linear model keeps monotone constraints."""
+    names = [name for name, kind in kinds.items() if kind == "text"] if options.monotone else []
+    return (
+        [f"the words in {', '.join(map(repr, names))} are not read: no model of texts keeps monotone"] if names else []
+    )

@@ -10,6 +10,7 @@ share the preparation of their input.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -75,6 +76,24 @@ class OnnxGraphBuilder:
                 expected="one definition of a name",
                 fix="give one of them another name or domain",
             )
+
+    def body(
+        self,
+        name: str,
+        nodes: Sequence[tuple[str, Sequence[str], str]],
+        *,
+        inputs: Mapping[str, tuple[int, tuple[int, ...]]],
+        output: tuple[str, int, tuple[int, ...]],
+        attributes: Mapping[str, Mapping[str, Any]],
+    ) -> Any:
+        """A graph that a node runs as its attribute (Scan, Loop). `nodes`: operator, inputs, name of the result; they
+        may read constants of this graph. `inputs` and `output`: types and shapes. `attributes`: by operator."""
+        made = [
+            self._helper.make_node(operator, read, [result], name=f"{name}_{result}", **attributes.get(operator, {}))
+            for operator, read, result in nodes
+        ]
+        value = self._helper.make_tensor_value_info
+        return self._helper.make_graph(made, name, [value(key, *of) for key, of in inputs.items()], [value(*output)])
 
     def output(self, name: str, value: str, *, width: int) -> None:
         """Give `value` to the caller as float32 (N, width) under `name`."""

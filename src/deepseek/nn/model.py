@@ -30,6 +30,7 @@ from deepseek.contracts import Float32, Float64, JsonObject, Scores, Task
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.extras import renamed_attributes
 from deepseek.nn.dense import Linear, Perceptron
+from deepseek.nn.tokens import TokenLinear
 from deepseek.nn.trees import TreeTable
 from deepseek.plugins import find, names
 
@@ -65,13 +66,14 @@ class OtherWeights(Protocol):
 #: Errors that a part raises when it is built from arrays of another kind or size.
 _ARRAY_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
 
-PartWeights = TreeTable | Linear | Perceptron | OtherWeights
+PartWeights = TreeTable | Linear | Perceptron | TokenLinear | OtherWeights
 
 #: Built-in kinds of parts; find("parts", kind) also knows those of other packages.
-KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron]] = {
+KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron] | type[TokenLinear]] = {
     "trees": TreeTable,
     "linear": Linear,
     "mlp": Perceptron,
+    "tokens": TokenLinear,
 }
 
 

@@ -19,6 +19,7 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
+from deepseek.data.features.ngrams import count_words
 from deepseek.data.table.values import BadValueError, Values, level_name, map_distinct, to_list
 
 MAX_LEVELS = 255  # with a code of their own
@@ -130,7 +131,7 @@ class Categories:
             return None
         distinct = list(profile.counts)
         repeats = len(distinct) * MIN_ROWS_PER_LEVEL <= len(profile.present)
-        words = sorted(len(text.split()) for text in distinct)[len(distinct) // 2]
+        words = sorted(count_words(text) for text in distinct)[len(distinct) // 2]
         return "category" if repeats or words < MIN_FREE_TEXT_WORDS else None
 
     def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:

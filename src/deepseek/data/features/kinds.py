@@ -3,10 +3,10 @@
     constant           no value, or the same one in every row
     identifier         numbers or names each row: ids, row counters, codes that hardly repeat
     datetime, boolean, numeric, integer_category, category     claimed by a modality (registry.py), in that order
-    text               what is left: free text
+    text               what is left: free text, which enters as TF-IDF of its n-grams
     image, audio, video, volume, series                            files, told by kinds.py or the user
 
-Identifiers, constants and text are left out of the features, unless a user says that they are of another kind.
+Identifiers and constants are left out of the features, unless a user says that they are of another kind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from deepseek.data.features.modality import ColumnProfile
+from deepseek.data.features.ngrams import count_words
 from deepseek.data.features.registry import modalities, modality
 from deepseek.data.table.table import Table, is_integral
 from deepseek.errors import InputError
@@ -64,7 +65,7 @@ def find_kinds(table: Table, *, target: str | None, overrides: Mapping[str, str]
         for name in table.names
         if name != target
     }
-    if not set(kinds.values()) - {"identifier", "constant", "text"}:  # better a counter than nothing to learn from
+    if not set(kinds.values()) - {"identifier", "constant"}:  # better a counter than nothing to learn from
         counters = (name for name in kinds if kinds[name] == "identifier" and table.types[name] == "number")
         kinds.update((name, "numeric") for name in counters if name not in explicit)
     return kinds
@@ -90,7 +91,7 @@ def _is_identifier(profile: ColumnProfile) -> bool:
     )
     if profile.type == "number":
         return is_integral(profile.present) and (named or (num_distinct == num_there and _is_row_counter(profile)))
-    one_word = np.mean([len(text.split()) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
+    one_word = np.mean([count_words(text) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
     return bool(one_word) and (named or nearly_all) and not _reads_as_values(profile)
 
 

@@ -23,9 +23,12 @@ from deepseek.data.table.table import ColumnType, Table
 from deepseek.data.table.values import Values, level_names
 from deepseek.extras import renamed_attributes
 
-FeatureKind = Literal["numeric", "code", "onehot", "missing", "datetime"]
+FeatureKind = Literal[
+    "numeric", "code", "onehot", "missing", "datetime", "similarity",
+    "word", "word_weight", "pair", "pair_weight", "ngram", "ngram_weight",
+]  # fmt: skip
 FeatureValues = tuple[float, ...]  # the features of one value
-ReplacementReason = Literal["imputed", "unseen"]
+ReplacementReason = Literal["imputed", "unseen", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,17 @@ class EncodedFeature:
 
     label: str
     kind: FeatureKind
-    num_levels: int = 0  # of a code: 1 + its largest value
+    num_levels: int = 0  # of a code, a word or an n-gram: 1 + its largest value
 
 
 @dataclass(frozen=True, slots=True)
 class ReplacedRows:
-    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen."""
+    """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, long texts
+    are truncated."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()
+    truncated: Sequence[int] = ()
 
 
 class ColumnEncoder(Protocol):

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
+
+import numpy as np
 
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
@@ -22,6 +25,8 @@ from deepseek.contracts import Batch, JsonObject, Record
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
+from deepseek.data.features.text_pairs import PairEncoder, TextPair, make_pairs
+from deepseek.data.features.texts import TextEncoder, Texts
 from deepseek.data.table.table import Table, unknown_column_error
 from deepseek.data.table.values import BadValueError, Values
 from deepseek.errors import InputError, IntegrityError, TooLargeError
@@ -31,7 +36,6 @@ MAX_FEATURES = 20_000
 _REASONS_LEFT_OUT = {
     "identifier": "names each row, which says nothing of a new one",
     "constant": "has the same value in every row",
-    "text": "is free text, which this model does not read",
 }
 
 
@@ -52,7 +56,7 @@ class Feature:
     name: str
     column: str
     kind: FeatureKind
-    num_levels: int = 0  # of a code, 0 (missing, unseen or rare) counted
+    num_levels: int = 0  # of a code, 0 (missing, unseen or rare) counted; of a word or an n-gram, how many are known
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Preprocessor:
     columns: tuple[Column, ...]
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # which columns were left out, and why
+    text_pairs: tuple[TextPair, ...] = ()  # columns of texts that are compared
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -72,6 +77,10 @@ class Preprocessor:
             for part in column.coder.parts:
                 name = _unique_name(column.name + part.label, taken)
                 features.append(Feature(name, column.name, part.kind, part.num_levels))
+        for encoder in self._pair_encoders:
+            for part in encoder.parts:
+                name = _unique_name(encoder.pair.right + part.label, taken)
+                features.append(Feature(name, encoder.pair.right, part.kind, part.num_levels))
         return tuple(features)
 
     @cached_property
@@ -97,11 +106,11 @@ class Preprocessor:
                     name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
                 )
         columns = [_column_values(table, column) for column in self.columns]
-        return self._encoder.encode_columns(columns, table.num_rows, first_row)
+        return self._compare_texts(self._encoder.encode_columns(columns, table.num_rows, first_row))
 
     def rows(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
-        return self._encoder.encode(records)
+        return self._compare_texts(self._encoder.encode(records))
 
     def inputs(self) -> tuple[Input, ...]:
         """The raw columns, as a manifest lists them."""
@@ -118,6 +127,8 @@ class Preprocessor:
             for c in self.columns
         ]
         document = {"version": VERSION, "columns": columns, "ignored": list(self.ignored), "notes": list(self.notes)}
+        if self.text_pairs:
+            document["text_pairs"] = [[pair.left, pair.right] for pair in self.text_pairs]
         return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod
@@ -132,13 +143,34 @@ class Preprocessor:
                     fix="update the clone of this project",
                 )
             columns = tuple(_column_from_json(item) for item in document["columns"])
-            return cls(columns, tuple(map(str, document["ignored"])), tuple(map(str, document["notes"])))
+            pairs = tuple(TextPair(str(left), str(right)) for left, right in document.get("text_pairs", []))
+            texts = {column.name for column in columns if isinstance(column.coder, TextEncoder)}
+            if not all({pair.left, pair.right} <= texts for pair in pairs):
+                raise ValueError("text_pairs names a column that holds no texts")
+            return cls(columns, tuple(map(str, document["ignored"])), tuple(map(str, document["notes"])), pairs)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(
                 f"the preprocessing cannot be read: {error!r}",
                 expected="preprocess.json as ship wrote it",
                 fix="make the bundle again",
             ) from error
+
+    @cached_property
+    def _pair_encoders(self) -> tuple[PairEncoder, ...]:
+        sizes = [len(column.coder.parts) for column in self.columns]
+        starts = dict(zip((column.name for column in self.columns), accumulate([0, *sizes]), strict=False))
+        coders = {column.name: column.coder for column in self.columns}
+        return tuple(
+            PairEncoder(pair, (coders[pair.left], coders[pair.right]), (starts[pair.left], starts[pair.right]))  # type: ignore[arg-type]
+            for pair in self.text_pairs
+        )
+
+    def _compare_texts(self, batch: Batch) -> Batch:
+        """The rows with the features of the pairs behind those of the columns."""
+        if not self.text_pairs:
+            return batch
+        pairs = [encoder.encode(batch.features) for encoder in self._pair_encoders]
+        return Batch(np.concatenate([batch.features, *pairs], axis=1), batch.flags)
 
     @cached_property
     def _encoder(self) -> RowEncoder:
@@ -148,7 +180,7 @@ class Preprocessor:
 def fit_preprocessor(
     table: Table, kinds: Mapping[str, str], *, target: str, drop: Collection[str] = ()
 ) -> Preprocessor:
-    """Fit on training rows. Identifiers, constants and free text are left out with a note; the columns of `drop` and
+    """Fit on training rows. Identifiers and constants are left out with a note; the columns of `drop` and
     those without a kind are left out as asked.
 
     InputError when a value is not of its column's kind or no column is left, TooLargeError above MAX_FEATURES.
@@ -167,11 +199,12 @@ def fit_preprocessor(
             notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
         else:
             used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
+    used, pairs = _join_texts(table, used)
     if not any(column.coder.parts for column in used):
         raise InputError(
             "no column is left to learn from",
             expected="at least one column besides the target",
-            fix="; ".join([*notes, "bring a column of numbers, categories or dates"]),
+            fix="; ".join([*notes, "bring a column of numbers, categories, dates or texts"]),
         )
     num_features = sum(len(column.coder.parts) for column in used)
     if num_features > MAX_FEATURES:
@@ -182,7 +215,18 @@ def fit_preprocessor(
         )
     read = {column.name for column in used}
     ignored = tuple(name for name in table.names if name not in read)
-    return Preprocessor(tuple(used), ignored, tuple(notes))
+    return Preprocessor(tuple(used), ignored, tuple(notes), pairs)
+
+
+def _join_texts(table: Table, columns: list[Column]) -> tuple[list[Column], tuple[TextPair, ...]]:
+    """Columns of texts, where there are several, with one list of terms, and the pairs of them that are compared."""
+    names = [column.name for column in columns if isinstance(column.coder, TextEncoder)]
+    if len(names) < 2:
+        return columns, ()
+    encoders = Texts().fit_together([ColumnProfile.from_table(table, name) for name in names])
+    joined = dict(zip(names, encoders, strict=True))
+    kept = [replace(column, coder=joined.get(column.name, column.coder)) for column in columns]
+    return kept, make_pairs(names)
 
 
 def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:

@@ -16,10 +16,11 @@ from deepseek.data.features.datetimes import Datetimes
 from deepseek.data.features.missing_values import MissingValueNumbers
 from deepseek.data.features.modality import Modality
 from deepseek.data.features.numerics import Numerics
+from deepseek.data.features.texts import Texts
 from deepseek.plugins import find, names
 
 MODALITIES: dict[str, Modality] = {
-    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), MissingValueNumbers())
+    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), MissingValueNumbers(), Texts())
 }
 
 
@@ -35,5 +36,7 @@ def modality(name: str) -> Modality:
 
 
 def modality_of_kind(kind: str) -> Modality | None:
-    """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant, text)."""
-    return next((modality for modality in modalities() if kind in modality.kinds), None)
+    """The modality that codes columns of a kind; None for a kind that is left out (identifier, constant). Free text is
+    first offered to those of other packages."""
+    fitting = [modality for modality in modalities() if kind in modality.kinds]
+    return next((modality for modality in fitting if modality.name != Texts.name), fitting[0] if fitting else None)

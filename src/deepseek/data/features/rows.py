@@ -171,7 +171,8 @@ class RowEncoder:
         except BadValueError as error:
             raise _bad_value_error(name, coder, first_row + error.row, error.value) from error
         flags = [Flag(row, name, "imputed") for row in replaced.imputed]
-        return flags + [Flag(row, name, "unseen") for row in replaced.unseen]
+        flags += [Flag(row, name, "unseen") for row in replaced.unseen]
+        return flags + [Flag(row, name, "truncated") for row in replaced.truncated]
 
     def _encode_unusual(self, value: Any, index: int, row: int, flags: list[Flag]) -> FeatureValues:
         name, coder = self.names[index], self._coders[index]

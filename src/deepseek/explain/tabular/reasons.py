@@ -33,6 +33,7 @@ _SENTENCES = {
 }
 _PART_SENTENCES = {"en": "{part} {verb} {what} by {size}", "zh": "{part} 使{what}{verb} {size}"}
 _VERBS = {"en": ("raises", "lowers"), "zh": ("升高", "降低")}
+MAX_VALUE_CHARACTERS = 120  # of a text that a sentence shows
 _MISSING_TEXT = {"en": "(missing)", "zh": "（缺失）"}
 
 
@@ -94,11 +95,13 @@ def part_reasons(
 
 
 def format_value(value: Any, language: Language = "en") -> str:
-    """A raw value as it stands in a sentence.
+    """A raw value as it stands in a sentence; of a long text its beginning.
 
     >>> format_value(0.18412), format_value("red"), format_value(None)
     ('= 0.184', '= red', '(missing)')
     """
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return _MISSING_TEXT[language]
+    if isinstance(value, str) and len(value) > MAX_VALUE_CHARACTERS:
+        value = value[: MAX_VALUE_CHARACTERS - 1] + "…"
     return f"= {number(value)}" if isinstance(value, float) else f"= {value}"
