@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepseek.bundle.promises import METRICS_FILE, read_promises
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -16,15 +17,15 @@ from deepseek.errors import IntegrityError
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
 
-METRICS_FILE = "evidence/metrics.json"
-
 
 def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> BundleReport:
     """What a bundle holds, as the object that `inspect --json` prints. Files are checked by name; verification() checks
     every byte. `key`: the public key that must have signed it."""
     bundle = open_bundle(path, key=None if key is None else Path(key))
     metrics, baseline = read_figures(bundle)
-    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature)
+    return BundleReport(
+        str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature, read_promises(bundle)
+    )
 
 
 def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
