@@ -1,4 +1,4 @@
-"""What a threshold does is told where it is set: in the summary, --json, inspect, evaluate, the evidence and the page."""
+"""What a threshold does is told where it is set: in the summary, --json, inspect, evaluate and on the page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from deepseek.bundle import inspect_bundle
 from deepseek.cli import main
 from deepseek.cli.inspect import report
 from deepseek.errors import InputError
-from deepseek.explain.report.page import read_evidence
 from deepseek.explain.report.evidence import evidence_sections, headline
+from deepseek.explain.report.page import read_evidence
 from deepseek.look.summary import render_text
 from deepseek.look.words import english
 
@@ -105,7 +105,7 @@ def test_a_split_by_time_names_the_columns_when_there_is_not_one(
     dates: list[str], words: str, quick_ship: Callable[..., ShipResult]
 ) -> None:
     rows = payments(100)
-    table = rows.drop(columns="when").assign(**{name: rows["when"] for name in dates})
+    table = rows.drop(columns="when").assign(**dict.fromkeys(dates, rows["when"]))
     with pytest.raises(InputError) as caught:
         quick_ship(table, target="fraud", split="time")
     assert words in str(caught.value)

@@ -156,19 +156,31 @@ def find_leaks(options: ShipOptions, data: SplitData, kinds: dict[str, str]) -> 
 
 
 def check_findings(options: ShipOptions, findings: Sequence[Finding]) -> list[str]:
-    """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
-    for finding in findings:
-        if finding.level == "refuse" and finding.name not in options.allow:
-            accept = f"allow=[{finding.name!r}]; in the shell --allow {shlex.quote(finding.name)}"
-            raise CheckError(
-                finding.message, expected="rows and columns that do not give the answer away",
-                fix=f"{finding.fix}; or accept it ({accept})",
-            )  # fmt: skip
+    """Warnings of the leak checks; findings that refuse are one error, which names them all, unless each is allowed by
+    name."""
+    refused = [finding for finding in findings if finding.level == "refuse" and finding.name not in options.allow]
+    if refused:
+        raise _leak_error(refused)
     known = {finding.name for finding in findings}
     idle = [
         f"allow names {name!r}, by which the leak check found nothing" for name in options.allow if name not in known
     ]
     return [f"{finding.message}; {finding.fix}" for finding in findings] + idle
+
+
+def _leak_error(refused: Sequence[Finding]) -> CheckError:
+    """One error for all findings: what gives the answer away, and the options that leave it out or accept it."""
+    names = [finding.name for finding in refused]
+    accept = f"allow={names!r}; in the shell {' '.join(f'--allow {shlex.quote(name)}' for name in names)}"
+    ways = [refused[0].fix] if len(refused) == 1 else [finding.fix for finding in refused if finding.column is None]
+    columns = [finding.column for finding in refused if finding.column is not None]
+    if len(refused) > 1 and columns:
+        shell = " ".join(f"--drop {shlex.quote(name)}" for name in columns)
+        ways.insert(0, f"leave out what is known only after the target is (drop={columns!r}; in the shell {shell})")
+    return CheckError(
+        "; ".join(finding.message for finding in refused), expected="rows and columns that do not give the answer away",
+        fix=f"{'; '.join(ways)}; or accept {'it' if len(refused) == 1 else 'them'} ({accept})",
+    )  # fmt: skip
 
 
 def rows_per_day(data: SplitData, kinds: Mapping[str, str]) -> float | None:

@@ -121,9 +121,9 @@ def test_limits_that_the_test_rows_contradict_are_said() -> None:
     missed = measure(
         [1] * 100 + [0] * 400, [1] * 50 + [0] * 50 + [1] * 40 + [0] * 360, max_fpr=0.01, num_negatives_set=400
     )
-    assert [text.en for text in warnings(missed)][0].startswith("the false-positive rate is 0.100 [")
+    assert warnings(missed)[0].en.startswith("the false-positive rate is 0.100 [")
     missed = measure([1] * 100 + [0] * 100, [1] * 50 + [0] * 150, min_recall=0.9)
-    assert [text.en for text in warnings(missed)][0].startswith("recall is 0.500 [")
+    assert warnings(missed)[0].en.startswith("recall is 0.500 [")
     near = measure(
         [1] * 100 + [0] * 400, [1] * 90 + [0] * 10 + [1] * 5 + [0] * 395, max_fpr=0.01, num_negatives_set=400
     )

@@ -11,6 +11,7 @@ Rows are counted from 0 in errors and flags, as in the row_id of an answer.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from typing import Any
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, JsonObject, Record
+from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
@@ -28,11 +30,6 @@ from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 VERSION = 1
 MAX_FEATURES = 20_000
-_REASONS_LEFT_OUT = {
-    "identifier": "names each row, which says nothing of a new one",
-    "constant": "has the same value in every row",
-    "text": "is free text, which this model does not read",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +160,7 @@ def fit_preprocessor(
         kind = kinds[name]
         coding = modality_of_kind(kind)
         if coding is None:
-            why = _REASONS_LEFT_OUT.get(kind, f"is of the kind {kind!r}")
-            notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
+            notes.append(_note_left_out(ColumnProfile.from_table(table, name), kind))
         else:
             used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
     if not any(column.coder.parts for column in used):
@@ -183,6 +179,23 @@ def fit_preprocessor(
     read = {column.name for column in used}
     ignored = tuple(name for name in table.names if name not in read)
     return Preprocessor(tuple(used), ignored, tuple(notes))
+
+
+def _note_left_out(profile: ColumnProfile, kind: str) -> str:
+    """Why a column is no input, with its figures, and the option that keeps it where one can."""
+    start = f"column {profile.name!r} was left out: "
+    if kind == "constant":
+        num = len(profile.present)
+        return f"{start}{'it has no value' if not num else 'it has the same value in every row'}"
+    kept = "integer_category" if profile.type == "number" else "category"
+    if kind == "text":
+        why = "it is free text, which this model does not read"
+    elif kind == "identifier":
+        why = identifier_reason(profile) or "it was called an identifier"
+    else:
+        return f"{start}it is of the kind {kind!r}, which this model does not read"
+    option = shlex.quote(f"{profile.name}={kept}")
+    return f"{start}{why}; to use it as a category: kinds={{{profile.name!r}: {kept!r}}} (in the shell --kind {option})"
 
 
 def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:

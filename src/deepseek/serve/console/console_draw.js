@@ -54,7 +54,8 @@ function interval(rate) {
   const ends = [rate.value, rate.low, rate.high];
   const size = Math.abs(rate.value) || Math.max(...ends.map(Math.abs));
   if (size < 1e-4) return `${number(rate.value)} [${number(rate.low)}, ${number(rate.high)}]`;
-  const decimals = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  let decimals = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  while (ends.some((end) => end > 0 && end < 1 && Number(end.toFixed(decimals)) >= 1) && decimals < 12) decimals += 1;
   const [value, low, high] = ends.map((end) => fixed(end, decimals));
   return `${value} [${low}, ${high}]`;
 }
