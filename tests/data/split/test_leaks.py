@@ -118,6 +118,13 @@ def test_a_value_that_stands_in_one_class_alone_is_refused() -> None:
     assert {finding.name for finding in found if finding.level == "refuse"} == {"closed", "date"}
 
 
+def test_a_value_that_one_of_three_classes_has_is_refused_and_a_number_that_tells_one_is_not() -> None:
+    y = RNG.integers(0, 3, N)
+    closed = np.where(y == 2, RNG.normal(size=N), np.nan)
+    found = check({"x": RNG.normal(size=N) + 20 * (y == 0), "closed": closed, "y": y}, task="multiclass")
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "closed")]
+
+
 def test_a_code_whose_part_is_the_class_is_refused() -> None:
     codes = [f"{'D' if label else 'N'}-{RNG.integers(100, 300)}" for label in Y]
     table = {**clean(), "code": codes, "branch": [f"B-{RNG.integers(100, 300)}" for _ in Y]}

@@ -76,13 +76,13 @@ class _ClassJudge:
         if accuracy is None:  # too few rows for anything but an exact copy
             return self._describe_exact(values, name)
         if accuracy < REFUSED_ACCURACY - SCREENING_MARGIN:
-            return ""
+            return self._describe_presence(table.missing_mask(name)[self.many], name)
         exact = self._describe_exact(values, name)
         if exact:
             return exact
         accuracy = self._accuracy(values, self.many)
         if accuracy is None or accuracy < REFUSED_ACCURACY:
-            return ""
+            return self._describe_presence(table.missing_mask(name)[self.many], name)
         return (
             f"column {name!r} alone nearly tells the target {self.target!r}: it gives the class of {accuracy:.1%} of "
             "the rows, each class weighing the same"
@@ -115,6 +115,16 @@ class _ClassJudge:
             return f"column {name!r} is the target {self.target!r} under another name"
         if num_levels * MIN_LEVEL_ROWS <= len(values):
             return f"each value of column {name!r} has one class of {self.target!r} only"
+        return ""
+
+    def _describe_presence(self, missing: NDArray[np.bool_], name: str) -> str:
+        """Whether one class of several alone has a value there, or alone has none."""
+        classes = self.classes[self.many]
+        for number in np.flatnonzero(np.bincount(classes) >= MIN_CLASS_ROWS):
+            share, others = missing[classes == number].mean(), missing[classes != number].mean()
+            if (1 + abs(share - others)) / 2 >= REFUSED_ACCURACY:
+                what = "no value" if share > others else "a value"
+                return f"column {name!r} has {what} in the rows of one class of {self.target!r}, and in hardly any other"
         return ""
 
     def _accuracy(self, values: NDArray[Any], rows: Codes) -> float | None:
