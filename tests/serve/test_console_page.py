@@ -256,7 +256,7 @@ def test_what_the_threshold_does_stands_beside_the_form(open_page: OpenPage, can
         notice = {"en": "the threshold catches <b>nothing</b>", "zh": "阈值没有发现任何一行"}
         opened.route("**/v1/models/cancer", lambda route: route.fulfill(json={**card, "notices": [notice]}))
         opened.goto(running.url + "/")
-        says(opened, "#decision", f"malignant from {number(point['threshold'])} on")
+        says(opened, "#decision", f"malignant from a probability of {number(point['threshold'])} on")
         says(opened, "#decision", f"{point['num_caught']} of {point['num_positives']}")
         says(opened, "#decision", notice["en"])
         assert opened.locator("#decision b").count() == 0

@@ -17,13 +17,12 @@ from deepseek.automl.evidence import (
     segments_to_dict,
     small_sample_warnings,
 )
-from deepseek.bundle.promises import read_promises
+from deepseek.bundle.promises import Promises, read_promises
 from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
-from deepseek.look.operating_point import warnings as operating_point_warnings
 from deepseek.look.summary import (
     fact_table,
     figure_rows,
@@ -170,21 +169,20 @@ def evaluate_bundle(
             )
         task = cast("Task", manifest.task)
         target = encode_target(table, manifest.target, manifest.labels)
-        trained_with = manifest.lineage.config.get("weights")
-        weights = trained_with if trained_with in table.names else None
+        weights = manifest.lineage.config.get("weights")
+        weights = weights if weights in table.names else None
         weight = row_weights(table, weights)
         faults: list[Fault] = []
-        root = files_root(data, files)
-        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
+        inputs, root = table.drop([manifest.target]), files_root(data, files)
+        output = _outputs(runtime, inputs, root, broken, faults).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         point = _operating_point(runtime, target, output, weight, cut) if task == "binary" else None
-        broken_promises = () if point is None else tuple(text.en for text in operating_point_warnings(point))
         return EvaluationResult(
             bundle=path,
             digest=runtime.bundle.digest,
             num_rows=table.num_rows,
-            warnings=(*broken_promises, *small_sample_warnings(table, by), *masked),
+            warnings=(*(text.en for text in Promises(point).warnings()), *small_sample_warnings(table, by), *masked),
             metrics=measure_figures(task, target, output, weight, seed=seed),
             weights=weights or None,
             num_masked=len(faults) if isinstance(runtime, MultimodalRuntime) else None,

@@ -16,13 +16,11 @@ PER_ROWS = 1_000  # alerts are counted by so many rows where the rows have no da
 def fact_rows(point: OperatingPoint) -> list[tuple[Words, Words]]:
     """The facts of an operating point, a name and a value each: how large, how sure, and by how many rows."""
     name, alerts = numbers.clip(point.label), numbers.count(point.num_alerts)
+    start = numbers.number(point.threshold)
     rows: list[tuple[Words, Words]] = [
         (
             Text("threshold", "阈值"),
-            Text(
-                f"{name} from {numbers.number(point.threshold)} on",
-                f"概率达到 {numbers.number(point.threshold)} 判为 {name}",
-            ),
+            Text(f"{name} from a probability of {start} on", f"概率达到 {start} 判为 {name}"),
         ),
         (Text("set by", "设定规则"), rule_words(point)),
         (Text("recall", "召回率"), _measured(point.recall, point.num_caught, point.num_positives)),
@@ -44,12 +42,16 @@ def fact_rows(point: OperatingPoint) -> list[tuple[Words, Words]]:
 
 def rule_words(point: OperatingPoint) -> Words:
     """How the threshold was set."""
-    for limit, english, chinese in (
-        (point.max_fpr, "false-positive rate of at most", "假阳性率不超过"),
-        (point.min_recall, "recall of at least", "召回率不低于"),
-    ):
-        if limit is not None:
-            return Text(f"a {english} {limit:g}", f"{chinese} {limit:g}")
+    limits = [
+        Text(f"a {english} {limit:g}", f"{chinese} {limit:g}")
+        for limit, english, chinese in (
+            (point.max_fpr, "false-positive rate of at most", "假阳性率不超过"),
+            (point.min_recall, "recall of at least", "召回率不低于"),
+        )
+        if limit is not None
+    ]
+    if limits:
+        return join(limits[0], *(join(Text(" and ", "，"), limit) for limit in limits[1:]))
     if point.rule == "least expected cost":
         return Text("least expected cost", "期望成本最小")
     return Text(f"no limit: {point.rule}", f"未设限制：{point.rule}")
@@ -61,7 +63,8 @@ def sentence(point: OperatingPoint) -> Words:
     caught, all_of = numbers.count(point.num_caught), numbers.count(point.num_positives)
     false, others = numbers.count(point.num_false_alarms), numbers.count(point.num_negatives)
     return Text(
-        f"From {value} on it says {name}: it catches {caught} of {all_of}, with {false} false alarms in {others} rows",
+        f"From a probability of {value} on it says {name}: it catches {caught} of {all_of}, with {false} false alarms "
+        f"in {others} rows",
         f"概率达到 {value} 判为 {name}：{all_of} 个中发现 {caught} 个，{others} 行中误报 {false} 次",
     )
 

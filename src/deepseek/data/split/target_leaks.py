@@ -124,7 +124,9 @@ class _ClassJudge:
             share, others = missing[classes == number].mean(), missing[classes != number].mean()
             if (1 + abs(share - others)) / 2 >= REFUSED_ACCURACY:
                 what = "no value" if share > others else "a value"
-                return f"column {name!r} has {what} in the rows of one class of {self.target!r}, and in hardly any other"
+                return (
+                    f"column {name!r} has {what} in the rows of one class of {self.target!r}, and in hardly any other"
+                )
         return ""
 
     def _accuracy(self, values: NDArray[Any], rows: Codes) -> float | None:

@@ -70,7 +70,7 @@ function decision(card) {
     ? said(`${interval(rate)}, ${count(part)} of ${count(whole)}`, `${interval(rate)}，${count(whole)} 中的 ${count(part)}`)
     : said("not measured: no such row", "未测量：没有这样的行"));
   const facts = [
-    [said("Threshold", "阈值"), said(`${point.label} from ${number(point.threshold)} on`, `概率达到 ${number(point.threshold)} 判为 ${point.label}`)],
+    [said("Threshold", "阈值"), said(`${point.label} from a probability of ${number(point.threshold)} on`, `概率达到 ${number(point.threshold)} 判为 ${point.label}`)],
     [said("Recall", "召回率"), measured(point.recall, point.num_caught, point.num_positives)],
     [said("False-positive rate", "假阳性率"),
       measured(point.false_positive_rate, point.num_false_alarms, point.num_rows - point.num_positives)],
