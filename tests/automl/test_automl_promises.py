@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import deepseek
 from deepseek.automl.evidence import curve_points, diagnostic_curves
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
-from deepseek.bundle import inspect_bundle
+from deepseek.bundle import inspect_bundle, open_bundle
+from deepseek.bundle.inspect import read_promises
 from deepseek.cli import main
 from deepseek.cli.inspect import report
 from deepseek.errors import InputError
@@ -73,8 +74,15 @@ def test_inspect_says_the_same(shipped: ShipResult) -> None:
     assert inspected.summary().startswith("warning: ")
 
 
+def test_a_point_that_was_measured_at_another_threshold_is_not_shown(shipped: ShipResult) -> None:
+    bundle = open_bundle(shipped.path)
+    assert read_promises(bundle).operating_point == shipped.operating_point
+    changed = replace(bundle, manifest=replace(bundle.manifest, threshold=0.123))
+    assert read_promises(changed).operating_point is None
+
+
 def test_the_page_says_the_same_and_marks_it_on_both_curves(shipped: ShipResult) -> None:
-    evidence = read_evidence(deepseek.bundle.open_bundle(shipped.path))
+    evidence = read_evidence(open_bundle(shipped.path))
     point = shipped.operating_point
     assert point is not None
     assert f"it catches {point.num_caught} of {point.num_positives}" in english(headline(evidence))

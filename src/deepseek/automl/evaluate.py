@@ -17,7 +17,8 @@ from deepseek.automl.evidence import (
     segments_to_dict,
     small_sample_warnings,
 )
-from deepseek.bundle.promises import Promises, read_promises
+from deepseek.bundle.inspect import read_promises
+from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault

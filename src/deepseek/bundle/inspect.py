@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepseek.bundle.promises import METRICS_FILE, read_promises
+from deepseek.bundle.promises import METRICS_FILE, Promises
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -51,3 +51,19 @@ def _complete_figures(figures: JsonObject) -> Figures:
         for metric, figure in figures.items()
         if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
     }
+
+
+def read_promises(bundle: Bundle) -> Promises:
+    """The promises of a bundle; empty where it has no evidence of them. Without an operating point where that was
+    measured at another threshold than the bundle has now."""
+    if not bundle.has(METRICS_FILE):
+        return Promises()
+    try:
+        document = json.loads(bundle.read(METRICS_FILE))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"{METRICS_FILE} is no JSON: {error}", expected="figures as ship writes them", fix="make the bundle again"
+        ) from error
+    promises = Promises.from_metrics(document if isinstance(document, dict) else {})
+    point = promises.operating_point
+    return promises if point is None or point.threshold == bundle.manifest.threshold else Promises()

@@ -6,7 +6,6 @@ read_promises(bundle).operating_point.recall
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from deepseek.look.words import Text
 from deepseek.operating_point import OperatingPoint
 
 if TYPE_CHECKING:
-    from deepseek.bundle.read import Bundle
     from deepseek.contracts import JsonObject
 
 METRICS_FILE = "evidence/metrics.json"
@@ -55,16 +53,3 @@ class Promises:
                 f"{METRICS_FILE} does not hold an operating point: {error!r}",
                 expected="the operating point as ship writes it", fix="make the bundle again",
             ) from error  # fmt: skip
-
-
-def read_promises(bundle: Bundle) -> Promises:
-    """The promises of a bundle; empty where it has no evidence of them."""
-    if not bundle.has(METRICS_FILE):
-        return Promises()
-    try:
-        document = json.loads(bundle.read(METRICS_FILE))
-    except (ValueError, RecursionError) as error:
-        raise IntegrityError(
-            f"{METRICS_FILE} is no JSON: {error}", expected="figures as ship writes them", fix="make the bundle again"
-        ) from error
-    return Promises.from_metrics(document if isinstance(document, dict) else {})

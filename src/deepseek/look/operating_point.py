@@ -23,12 +23,12 @@ def fact_rows(point: OperatingPoint) -> list[tuple[Words, Words]]:
             Text(f"{name} from a probability of {start} on", f"概率达到 {start} 判为 {name}"),
         ),
         (Text("set by", "设定规则"), rule_words(point)),
-        (Text("recall", "召回率"), _measured(point.recall, point.num_caught, point.num_positives)),
+        (Text("recall", "召回率"), _rate_words(point.recall, point.num_caught, point.num_positives)),
         (
             Text("false-positive rate", "假阳性率"),
-            _measured(point.false_positive_rate, point.num_false_alarms, point.num_negatives),
+            _rate_words(point.false_positive_rate, point.num_false_alarms, point.num_negatives),
         ),
-        (Text("precision", "精确率"), _measured(point.precision, point.num_caught, point.num_alerts)),
+        (Text("precision", "精确率"), _rate_words(point.precision, point.num_caught, point.num_alerts)),
     ]
     if (per_day := point.alerts_per_day) is not None and point.rows_per_day is not None:
         a_day = numbers.number(point.rows_per_day)
@@ -74,7 +74,7 @@ def warnings(point: OperatingPoint) -> list[Text]:
     return [*_catches_nothing(point), *_too_few_rows(point), *_missed_limits(point)]
 
 
-def _measured(rate: Rate | None, part: int, whole: int) -> Words:
+def _rate_words(rate: Rate | None, part: int, whole: int) -> Words:
     if rate is None:
         return Text("not measured: no such row", "未测量：没有这样的行")
     counts = f"{numbers.count(part)} of {numbers.count(whole)}"

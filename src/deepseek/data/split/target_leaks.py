@@ -256,8 +256,8 @@ class _RegressionJudge:
 def _as_numbers(values: NDArray[Any]) -> Float64:
     """A column (N,) as numbers, NaN where there is none: moments as milliseconds, of a text the first number in it."""
     if values.dtype == object:
-        found = [NUMBER.search(text) if text else None for text in values.tolist()]
-        return np.array([np.nan if match is None else float(match[0]) for match in found], np.float64)
+        matches = [NUMBER.search(text) if text else None for text in values.tolist()]
+        return np.array([np.nan if match is None else float(match[0]) for match in matches], np.float64)
     if values.dtype.kind == "M":
         return np.where(np.isnat(values), np.nan, values.astype(np.int64).astype(np.float64))
     return values.astype(np.float64)

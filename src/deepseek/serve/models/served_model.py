@@ -23,7 +23,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from deepseek.bundle.promises import Promises, read_promises
+from deepseek.bundle.inspect import read_promises
+from deepseek.bundle.promises import Promises
 from deepseek.bundle.read import UNCHECKED_SIGNATURE
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
