@@ -23,7 +23,7 @@ class Rate:
     low: float
     high: float
 
-    def scaled(self, factor: float) -> Rate:
+    def multiply(self, factor: float) -> Rate:
         """The rate in another unit."""
         return Rate(self.value * factor, self.low * factor, self.high * factor)
 
@@ -63,7 +63,7 @@ class OperatingPoint:
         """Alerts of a day with as many rows as the dated rows have on average."""
         if self.alert_share is None or self.rows_per_day is None:
             return None
-        return self.alert_share.scaled(self.rows_per_day)
+        return self.alert_share.multiply(self.rows_per_day)
 
     @property
     def num_negatives_needed(self) -> int | None:

@@ -35,7 +35,7 @@ def fact_rows(point: OperatingPoint) -> list[tuple[Words, Words]]:
         value = join(_interval(per_day), Text(f" at {a_day} rows a day", f"（每天 {a_day} 行）"))
         rows.append((Text("alerts a day", "每天告警数"), value))
     elif point.alert_share is not None:
-        value = join(_interval(point.alert_share.scaled(PER_ROWS)), Text(f", {alerts} in all", f"，共 {alerts} 次"))
+        value = join(_interval(point.alert_share.multiply(PER_ROWS)), Text(f", {alerts} in all", f"，共 {alerts} 次"))
         rows.append((Text(f"alerts in {PER_ROWS:,} rows", f"每 {PER_ROWS:,} 行告警数"), value))
     return rows
 
