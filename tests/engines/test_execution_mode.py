@@ -101,7 +101,7 @@ def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypat
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
-    def multiply(x: Any) -> Any:
+    def scaled(x: Any) -> Any:
         return torch.sin(x) * 1.2345
 
     # torch's own patch: monkeypatch deletes an entry when it is done, which torch then takes for one that never was

@@ -127,7 +127,7 @@ def test_ranks_that_the_mesh_does_not_divide_are_an_error_with_the_way_out(tmp_p
         assert "make_mesh" in unnamed
 
 
-def multiply() -> dict[str, Any]:
+def scaled() -> dict[str, Any]:
     """fp16 in the loop. In the second step an element of rank 1's shard overflows, and of no other rank's."""
     model = shard(make_net(), (1, 2))
     count = 0
