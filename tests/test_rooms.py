@@ -14,7 +14,8 @@ import deepseek
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
-    version telemetry moved errors http_errors null_words contracts results plugins config extras files
+    version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
+    files
     look bundle data nn optimizers train engines compress client bench serve observe explain citations automl privacy
     recipes learn cli
 """

@@ -149,6 +149,20 @@ def test_a_leak_is_refused_by_name_and_can_be_accepted_by_name(quick_ship: Ship)
     assert quick_ship(frame, drop=("outcome_code",)).metrics["log_loss"].value > shipped.metrics["log_loss"].value
 
 
+def test_all_leaks_are_named_at_once_with_the_options_that_go_on(quick_ship: Ship) -> None:
+    frame = for_task(make_loans(150), "binary")
+    is_late = frame["default"] == "yes"
+    frame["outcome code"] = np.where(is_late, "A", "B")
+    frame["stage"] = np.where(is_late, np.arange(150) % 3, 3 + np.arange(150) % 4)
+    with pytest.raises(CheckError) as refusal:
+        quick_ship(frame, test=frame[:50])
+    message, fix = refusal.value.message, refusal.value.fix
+    assert all(name in message for name in ("outcome code", "stage", "test rows"))
+    assert "--drop 'outcome code' --drop stage" in fix
+    assert "--allow 'outcome code' --allow stage" in fix
+    assert "split by group" in fix  # of the rows that stand in both files
+
+
 def test_training_rows_among_own_test_rows_are_refused_and_can_be_accepted(quick_ship: Ship) -> None:
     frame = for_task(make_loans(150), "binary")
     with pytest.raises(CheckError, match="test rows"):

@@ -248,6 +248,25 @@ def test_a_hostile_column_name_stays_text(open_page: OpenPage, server: Any) -> N
     assert collisions(opened) == []
 
 
+def test_what_the_threshold_does_stands_beside_the_form(open_page: OpenPage, cancer_bundle: Path, start: Any) -> None:
+    with start(cancer_bundle, "--workers", "0") as running:
+        card = httpx.get(f"{running.url}/v1/models/cancer").json()
+        point = card["operating_point"]
+        opened = open_page(running.url + "/docs", allow=running.url)
+        notice = {"en": "the threshold catches <b>nothing</b>", "zh": "阈值没有发现任何一行"}
+        opened.route("**/v1/models/cancer", lambda route: route.fulfill(json={**card, "notices": [notice]}))
+        opened.goto(running.url + "/")
+        says(opened, "#decision", f"malignant from a probability of {number(point['threshold'])} on")
+        says(opened, "#decision", f"{point['num_caught']} of {point['num_positives']}")
+        says(opened, "#decision", notice["en"])
+        assert opened.locator("#decision b").count() == 0
+        assert overflow_px(opened) <= 0
+        assert collisions(opened) == []
+    assert card["notices"] == []
+    assert point["num_rows"] == 114
+    assert set(point["recall"]) == {"value", "low", "high"}
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_reference_lists_every_route_with_a_body_to_copy(open_page: OpenPage, server: Any, width: int) -> None:
     opened = open_page(server.url + "/docs", allow=server.url, width=width)

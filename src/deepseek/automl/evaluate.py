@@ -17,15 +17,27 @@ from deepseek.automl.evidence import (
     segments_to_dict,
     small_sample_warnings,
 )
+from deepseek.bundle.inspect import read_promises
+from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
-from deepseek.look.summary import fact_table, figure_rows, figure_table, format_value, html_table, render_text
+from deepseek.look.summary import (
+    fact_table,
+    figure_rows,
+    figure_table,
+    format_value,
+    html_table,
+    operating_point_parts,
+    render_text,
+)
+from deepseek.operating_point import OperatingPoint
 from deepseek.results import Result
 from deepseek.train.tabular.decide import threshold_curve
 from deepseek.train.tabular.metrics import measure_figures
+from deepseek.train.tabular.operating_point import DecisionRule, measure_operating_point
 
 CHUNK_ROWS = 50_000  # rows scored at once
 MAX_MASKED_LISTED = 20  # files that were masked, by name
@@ -69,6 +81,7 @@ class EvaluationResult(Result):
     threshold: ThresholdRates | None = None  # of two classes
     interval: IntervalCoverage | None = None  # of regression, where the bundle has an interval
     segments: dict[str, list[GroupFigures]] | None = None  # by column
+    operating_point: OperatingPoint | None = None  # of two classes: the threshold's rates with their intervals
 
     def to_dict(self) -> JsonObject:
         """The object that --json prints."""
@@ -78,6 +91,7 @@ class EvaluationResult(Result):
             "threshold": self.threshold and self.threshold.to_dict(),
             "interval": self.interval and self.interval.to_dict(),
             "segments": self.segments and segments_to_dict(self.segments),
+            "operating_point": self.operating_point and self.operating_point.to_dict(),
         }
         return {
             "bundle": str(self.bundle),
@@ -98,11 +112,10 @@ class EvaluationResult(Result):
         if self.num_masked:
             parts.append(f"{format_value(self.num_masked)} files could not be read and were masked")
         parts.append(figure_table(figures_to_dict(self.metrics), {}))
-        for name, rates in (("threshold", self.threshold), ("interval", self.interval)):
-            if rates is not None:
-                shares = rates.to_dict()
-                first = (name, shares.pop("value", ""))
-                parts.append(fact_table([first, *((key.replace("_", " "), share) for key, share in shares.items())]))
+        parts += operating_point_parts(self.operating_point)
+        if self.interval is not None:
+            shares = self.interval.to_dict()
+            parts.append(fact_table([("interval", ""), *((key.replace("_", " "), v) for key, v in shares.items())]))
         for column, groups in (self.segments or {}).items():
             for group in groups:
                 parts.append(f"\n{column} = {group.group}: {format_value(group.num_rows)} rows")
@@ -157,26 +170,42 @@ def evaluate_bundle(
             )
         task = cast("Task", manifest.task)
         target = encode_target(table, manifest.target, manifest.labels)
-        trained_with = manifest.lineage.config.get("weights")
-        weights = trained_with if trained_with in table.names else None
+        weights = manifest.lineage.config.get("weights")
+        weights = weights if weights in table.names else None
         weight = row_weights(table, weights)
         faults: list[Fault] = []
         root = files_root(data, files)
         output = score_table(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
+        point = _operating_point(runtime, target, output, weight, cut) if task == "binary" else None
         return EvaluationResult(
             bundle=path,
             digest=runtime.bundle.digest,
             num_rows=table.num_rows,
-            warnings=(*small_sample_warnings(table, by), *masked),
+            warnings=(*(text.en for text in Promises(point).warnings()), *small_sample_warnings(table, by), *masked),
             metrics=measure_figures(task, target, output, weight, seed=seed),
             weights=weights or None,
             num_masked=len(faults) if isinstance(runtime, MultimodalRuntime) else None,
             threshold=_threshold_rates(target, output, weight, cut) if task == "binary" else None,
             interval=_interval_coverage(runtime, target, output) if task == "regression" else None,
             segments=segment_figures(task, table, by, target, output) if by else None,
+            operating_point=point,
         )
+
+
+def _operating_point(
+    runtime: Runtime | MultimodalRuntime, target: NDArray[Any], output: Float64, weight: Float64, threshold: float
+) -> OperatingPoint:
+    """What the bundle's threshold does to these rows, beside the limits that it was set by."""
+    promised = read_promises(runtime.bundle).operating_point
+    rule = DecisionRule(runtime.manifest.labels[1], threshold, "as the bundle has it")
+    if promised is not None:
+        rule = DecisionRule(
+            promised.label, threshold, promised.rule, promised.max_fpr, promised.min_recall, promised.num_negatives_set
+        )
+    decided = runtime.decision.classes(output.astype(np.float32))
+    return measure_operating_point(target, decided, weight, rule)
 
 
 def _interval_coverage(

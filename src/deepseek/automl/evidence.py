@@ -213,10 +213,24 @@ def diagnostic_curves(
         curves["confusion"] = {"labels": list(labels), "counts": counts.tolist()}
     if task == "binary":
         _, recall, fpr, precision = threshold_curve(target, output[:, 1], np.ones(len(target)))
-        points = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).round().astype(np.int64))
+        at = len(np.unique(output[decided == 1, 1]))  # the first threshold of the curve flags no row
+        points = curve_points(recall, at)
         curves["roc"] = np.stack([fpr, recall], axis=1)[points].tolist()
         curves["precision_recall"] = np.stack([recall, precision], axis=1)[points].tolist()
     return curves
+
+
+def curve_points(recall: Float64, kept: int) -> NDArray[np.int64]:
+    """Which thresholds of a curve are drawn, rising: close together where few rows are flagged, for there limits are
+    set and precision moves, and evenly in recall; always the first, the last and number `kept`.
+
+    >>> curve_points(np.linspace(0, 1, 5), 2).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    last = len(recall) - 1
+    close = np.geomspace(1, last + 1, CURVE_POINTS // 2).round().astype(np.int64) - 1
+    even = np.searchsorted(recall, np.linspace(0, 1, CURVE_POINTS // 2) * recall[-1])
+    return np.unique(np.clip(np.concatenate([close, even, [0, kept, last]]), 0, last))
 
 
 def environment(command: str | None) -> JsonObject:

@@ -29,7 +29,7 @@ from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks
 from deepseek.bundle import EngineEntry
 from deepseek.bundle.agreement import SAMPLES
-from deepseek.contracts import Float64, JsonObject, Tensors
+from deepseek.contracts import Figure, Float64, JsonObject, Tensors
 from deepseek.data import encode_target, find_kinds, make_card, make_folds
 from deepseek.data.media.kinds import find_media
 from deepseek.data.media.readers import READERS
@@ -47,7 +47,7 @@ from deepseek.engines.multimodal.runtime import (
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration
-from deepseek.train.tabular.metrics import measure_figures
+from deepseek.train.tabular.metrics import PairedFigures, measure_figures, measure_pair
 
 if TYPE_CHECKING:
     from deepseek.train.multimodal.fusion import MultimodalConfig, MultimodalFit
@@ -98,7 +98,7 @@ class MultimodalRun:
         if len(data.split.validation):
             return data.split.train, data.split.validation
         fit, held_out = make_folds(
-            data.development, split=options.split, target=options.target, task=data.info.task, num_folds=NUM_FOLDS,
+            data.development, split=data.method, target=options.target, task=data.info.task, num_folds=NUM_FOLDS,
             seed=options.seed,
         )[-1]  # fmt: skip
         rows = data.development_rows
@@ -179,6 +179,7 @@ class _TrainedModel:
     config: MultimodalConfig
     calibration: Calibration
     decision: ChosenDecision
+    validation: dict[str, Figure]  # of the net on the held-out rows
     graph: bytes
     parity: MultimodalParity
     outputs: dict[str, NDArray[Any]]  # of the graph for the N test rows: "output" (N, C), "voices", "gates", ...
@@ -226,15 +227,16 @@ def _train(run: MultimodalRun) -> _TrainedModel:
     decision = choose_decision(
         data.info.task, data.labels, run.target[held_out], output, np.ones(len(held_out)), options
     )
-    return _TrainedModel(fit, config, calibration, decision, graph, parity, run_graph(graph, arrays, test))
+    validation = measure_figures(data.info.task, run.target[held_out], output, seed=options.seed)
+    return _TrainedModel(fit, config, calibration, decision, validation, graph, parity, run_graph(graph, arrays, test))
 
 
 def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
     """The figures on the test rows, and the files and evidence of a bundle of several modalities."""
     data, options, fit = run.data, run.options, trained.fit
     task, target, output = data.info.task, run.target[data.split.test], trained.output
-    metrics = measure_figures(task, target, output, seed=options.seed)
-    baseline = measure_figures(task, target, _late_fusion_output(trained), seed=options.seed)
+    weight = np.ones(len(target))
+    figures = measure_pair(task, target, output, _late_fusion_output(trained), weight, seed=options.seed)
     calibration = {"slope": trained.calibration.slope, "bias": list(trained.calibration.bias)}
     tabular_kinds = run.tabular_kinds()
     development = data.development
@@ -249,8 +251,9 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
         num_trials=trained.config.epochs, lineage={"epochs": trained.config.epochs}, inputs=run.preparer.inputs(),
         engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
         decision=trained.decision,
+        validation=PairedFigures(trained.validation, {}, {}),  # late fusion has no figures there
         test=TestFigures(
-            target, output, metrics, baseline, "late fusion: the answers of each modality of the same net, added"
+            target, output, weight, figures, "late fusion: the answers of each modality of the same net, added"
         ),
         files={
             SAMPLES: run.preparer.to_bytes(), GRAPH: trained.graph, "weights/net.safetensors": _net_weights(fit.net)
@@ -264,7 +267,8 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
             "card.json": make_card(development.drop(hidden), tabular_kinds, options.target),
             "example.json": _example_record(run),
             "evidence/modalities.json": {
-                "rows": "test", "fused": evidence.figures_to_dict(metrics), "modalities": _modality_report(run, trained)
+                "rows": "test", "fused": evidence.figures_to_dict(figures.first),
+                "modalities": _modality_report(run, trained),
             },
             "evidence/training.json": {"losses": fit.fit.losses, "validations": fit.fit.validations},
             "evidence/parity.json": parity.to_dict(),

@@ -24,7 +24,7 @@ class ShipOptions:
     name: str | None = None
     test: Any = None  # rows of the user's own, read like the data
     validation: Any = None
-    split: str = "random"  # random, time:COLUMN or group:COLUMN
+    split: str = "random"  # random, time, time:COLUMN or group:COLUMN; time alone is by the one column of dates
     seed: int = 0
     budget_s: float = 120.0  # CPU seconds of all threads
     memory_bytes: float | None = (

@@ -9,7 +9,7 @@ tabular_pack.py and multimodal_run.py bring what is theirs: the graph, its parit
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ from deepseek.automl.evaluate import files_root
 from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
-from deepseek.automl.split_data import SplitData
+from deepseek.automl.split_data import SplitData, rows_per_day
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.engines.decide import Decision
+from deepseek.train.tabular.contradictions import find_contradictions
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
+from deepseek.train.tabular.metrics import PairedFigures, default_metric
+from deepseek.train.tabular.operating_point import DecisionRule, measure_operating_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class ChosenDecision:
     """How outputs become answers, as set on held-out rows; what a task has not is None."""
 
     threshold: Threshold | None = None  # of two classes
+    num_negatives_set: int | None = None  # rows of the first class that the threshold was set on
     costs: Float64 | None = None  # (C, C): costs[truth][decision]
     interval: ConformalInterval | None = None  # of regression
 
@@ -86,7 +91,8 @@ def choose_decision(
         threshold = choose_threshold(
             target, output[:, 1], weight, max_fpr=options.max_fpr, min_recall=options.min_recall, costs=costs
         )
-    return ChosenDecision(threshold, costs)
+    num_negatives = None if threshold is None else int(np.sum(target == 0))
+    return ChosenDecision(threshold, num_negatives, costs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,9 +101,17 @@ class TestFigures:
 
     target: NDArray[Any]  # (N,) class numbers or values
     output: Float64  # (N, C) probabilities or (N, 1) values
-    metrics: dict[str, Figure]
-    baseline: dict[str, Figure]
+    weight: Float64  # (N,)
+    figures: PairedFigures  # of the model, then of the baseline
     baseline_name: str
+
+    @property
+    def metrics(self) -> dict[str, Figure]:
+        return self.figures.first
+
+    @property
+    def baseline(self) -> dict[str, Figure]:
+        return self.figures.second
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +129,7 @@ class FinishedRun:
     engines: tuple[EngineEntry, ...]  # the first one answers single rows
     decision: ChosenDecision
     test: TestFigures
+    validation: PairedFigures  # of the model, then of the baseline, on the rows that they were chosen on
     files: dict[str, bytes]  # weights, graph, preprocessing, by path in the bundle
     documents: dict[str, object]  # further JSON files, by path in the bundle
     metrics_details: JsonObject = field(default_factory=dict)  # added to evidence/metrics.json
@@ -123,11 +138,14 @@ class FinishedRun:
 
 def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
     """Write the bundle, whole or not at all. InputError where it cannot be written."""
+    promises = check_promises(run)
+    alarms = tuple(text.en for text in promises.warnings())
+    run = replace(run, warnings=[*alarms, *run.warnings])
     manifest = _manifest(run)
     options = run.options
     out = Path(options.out or manifest.name)
     against = None if options.against is None else _compare_with_old(run, options.against, out)
-    documents = _documents(run) | ({} if against is None else {EVIDENCE_FILE: against.to_dict()})
+    documents = _documents(run, promises) | ({} if against is None else {EVIDENCE_FILE: against.to_dict()})
     files = run.files | {name: as_json(document) for name, document in documents.items()}
     bundle = write_bundle(out, manifest, files, overwrite=options.overwrite, key=options.key)
     if options.progress:
@@ -137,6 +155,7 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
         engine=run.engines[0].kind, metrics=run.test.metrics, baseline=run.test.baseline, size_bytes=bundle.size_bytes,
         cpu_s=clock.cpu_s(), wall_s=clock.wall_s(), seed=options.seed, num_trials=run.num_trials,
         warnings=(*run.warnings, *(against.warnings if against else ())), against=against,
+        operating_point=promises.operating_point, alarms=alarms,
     )  # fmt: skip
 
 
@@ -159,17 +178,34 @@ def _compare_with_old(run: FinishedRun, old: str | Path, out: Path) -> Compariso
     )  # fmt: skip
 
 
+def check_promises(run: FinishedRun) -> Promises:
+    """The operating point on the test rows, and the figures that these contradict."""
+    data, options, test, decision = run.data, run.options, run.test, run.decision
+    point = None
+    if decision.threshold is not None:
+        decided = decision.classes(data.info.task, data.labels, test.output)
+        rule = DecisionRule(
+            data.labels[1], decision.threshold.value, decision.threshold.rule, options.max_fpr, options.min_recall,
+            decision.num_negatives_set,
+        )  # fmt: skip
+        point = measure_operating_point(
+            test.target, decided, test.weight, rule, rows_per_day=rows_per_day(data, run.kinds)
+        )
+    searched = options.metric or default_metric(data.info.task, test.target)
+    return Promises(point, find_contradictions(data.info.task, searched, test.figures, run.validation))
+
+
 def as_json(document: object) -> bytes:
     """A JSON file of a bundle: sorted keys, so that equal content has an equal digest."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, default=float) + "\n").encode()
 
 
-def _documents(run: FinishedRun) -> dict[str, object]:
+def _documents(run: FinishedRun, promises: Promises) -> dict[str, object]:
     """The JSON files of a bundle, by path."""
     data = run.data
     return run.documents | {
         "decision.json": run.decision.to_dict(),
-        "evidence/metrics.json": _metrics_report(run),
+        "evidence/metrics.json": _metrics_report(run, promises),
         "evidence/environment.json": evidence.environment(run.options.command),
         "evidence/data.json": {
             "warnings": run.warnings,
@@ -181,7 +217,7 @@ def _documents(run: FinishedRun) -> dict[str, object]:
     }
 
 
-def _metrics_report(run: FinishedRun) -> JsonObject:
+def _metrics_report(run: FinishedRun, promises: Promises) -> JsonObject:
     task, labels, test = run.data.info.task, run.data.labels, run.test
     decided = run.decision.classes(task, labels, test.output)
     return {
@@ -191,6 +227,7 @@ def _metrics_report(run: FinishedRun) -> JsonObject:
         "baseline": evidence.figures_to_dict(test.baseline),
         "baseline_name": test.baseline_name,
         **evidence.diagnostic_curves(task, test.target, test.output, decided, labels),
+        **promises.to_dict(),
         **run.metrics_details,
     }
 
@@ -198,13 +235,14 @@ def _metrics_report(run: FinishedRun) -> JsonObject:
 def _manifest(run: FinishedRun) -> Manifest:
     labels, options = run.data.labels, run.options
     classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(labels),)))
+    config = options.config() | {"split": run.data.method} | run.lineage
     return Manifest(
         name=default_name(options, run.data.source), version="1", created=now(), task=run.data.info.task,
         target=options.target, inputs=run.inputs,
         outputs=classes if labels else (Output("value", "float32", ()),), labels=labels,
         threshold=run.decision.threshold_value, engines=run.engines,
         lineage=Lineage(
-            parent=None, data=run.data.development.digest(), config=options.config() | run.lineage, seed=options.seed,
-            versions=evidence.package_versions(),
+            parent=None, data=run.data.development.digest(),
+            config=config, seed=options.seed, versions=evidence.package_versions(),
         ),
     )  # fmt: skip

@@ -41,8 +41,8 @@ def ship(
     `example`: cancer, digits or fraud. The others, each as ShipOptions says at more length:
 
     Bundle: out (folder), name, overwrite, key (private key that signs), reference (keep real training rows), command.
-    Rows: test, validation (of the user's own), split (random, time:COLUMN, group:COLUMN), drop_missing_target,
-    memory_bytes, weights (column), allow (findings of the leak check, by name).
+    Rows: test, validation (of the user's own), split (random, time, time:COLUMN, group:COLUMN),
+    drop_missing_target, memory_bytes, weights (column), allow (findings of the leak check, by name).
     Columns: kinds (by column), drop, monotone (1 or -1 by column), task, positive (the class that limits speak of).
     Search: seed, budget_s (CPU seconds), trials (exactly so many), metric, candidates, progress (message, share 0..1).
     Decision: costs[truth][decision], max_fpr, min_recall, interval (coverage); all shares 0..1.

@@ -9,7 +9,15 @@ from pathlib import Path
 from deepseek.automl.comparison.results import ComparisonResult
 from deepseek.contracts import Figure, JsonObject, Task
 from deepseek.look import numbers
-from deepseek.look.summary import fact_table, figure_rows, figure_table, html_table, render_text
+from deepseek.look.summary import (
+    fact_table,
+    figure_rows,
+    figure_table,
+    html_table,
+    operating_point_parts,
+    render_text,
+)
+from deepseek.operating_point import OperatingPoint
 from deepseek.results import Result
 
 
@@ -49,12 +57,17 @@ class ShipResult(Result):
     num_trials: int  # trials of the search, or epochs of a net
     warnings: tuple[str, ...]
     against: ComparisonResult | None = None  # with an older bundle on the test rows, where one was named
+    operating_point: OperatingPoint | None = None  # of two classes, on the test rows
+    alarms: tuple[str, ...] = ()  # those warnings that say what the bundle does not keep; they lead the summary
 
     def to_dict(self) -> JsonObject:
         """The object that --json prints."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("path", "against")}
+        plain = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("path", "alarms", "against")
+        }
         plain["bundle"] = str(self.path)
         plain["warnings"] = list(self.warnings)
+        plain["operating_point"] = self.operating_point and self.operating_point.to_dict()
         for name in ("metrics", "baseline"):
             plain[name] = {metric: asdict(figure) for metric, figure in getattr(self, name).items()}
         if self.against is not None:
@@ -69,9 +82,11 @@ class ShipResult(Result):
         """The lines and tables of summary(), for a terminal that wraps them to its width."""
         json_object = self.to_dict()
         return [
+            *(f"warning: {alarm}" for alarm in self.alarms),
             f"{self._headline()}; {numbers.size(self.size_bytes)}",
             *([line.en for line in self.against.headlines()] if self.against else []),
             figure_table(json_object["metrics"], json_object["baseline"]),
+            *operating_point_parts(self.operating_point),
             fact_table(
                 [
                     ("engine", self.engine),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +37,12 @@ from deepseek.data import (
     read_table,
     split_table,
 )
+from deepseek.data.split.split import parse_split, resolve_split
 from deepseek.data.table.table import unknown_column_error
+from deepseek.data.table.values import DAY_MS, parse_timestamps
 from deepseek.errors import CheckError
+
+MIN_DAYS_SHARE = 0.9  # of the days from the first to the last that have rows, where a column dates them
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class SplitData:
     info: TargetInfo
     labels: tuple[str, ...]  # classes in order, the positive one of two last; empty for regression
     hidden: tuple[str, ...]  # columns that are no inputs
+    method: str  # how they were split: random, time:COLUMN or group:COLUMN
     sample: RowSample | None = None  # of a large file: how many of its rows are used
 
     @property
@@ -85,25 +90,25 @@ def open_data(source: Any, options: ShipOptions) -> SplitData:
     if options.progress:
         options.progress("reading", 0.0)
     choose_candidates(options.candidates)
-    table, split, sample = _read_and_split(source, options)
+    table, split, sample, method = _read_and_split(source, options)
     info = infer_task(table, options.target, task=options.task)
     labels = order_labels(info.labels, options.positive)
     if split is None:
         split = split_table(
-            table, split=options.split, target=options.target, task=info.task, seed=options.seed, validation_share=0.0
+            table, split=method, target=options.target, task=info.task, seed=options.seed, validation_share=0.0
         )
-    method, _, group = options.split.partition(":")  # a column that groups rows: its values do not come again
-    hidden = (*options.drop, *([options.weights] if options.weights else []), *([group] if method == "group" else []))
-    data = SplitData(source, budget, table, split, info, labels, hidden, sample)
+    how, _, group = method.partition(":")  # a column that groups rows: its values do not come again
+    hidden = (*options.drop, *([options.weights] if options.weights else []), *([group] if how == "group" else []))
+    data = SplitData(source, budget, table, split, info, labels, hidden, method, sample)
     check_classes(data.development, options.target, info.labels)
     if options.against is not None:
         check_old(options.against, Question(info.task, options.target, labels), data.test)
     return data
 
 
-def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | None, RowSample | None]:
+def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | None, RowSample | None, str]:
     """All rows in one table, or as many as fit into memory; the user's own test rows set the split, else it is still to
-    be made. Test and validation rows of the user's own are read whole."""
+    be made, by the method that comes last. Test and validation rows of the user's own are read whole."""
 
     def check_rows(rows: Table, name: str) -> Table:
         if options.target not in rows.columns:
@@ -122,8 +127,9 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
     for column in (options.weights, options.fairness, *options.segments, *options.drop, *(options.monotone or {})):
         if column is not None and column not in table.columns:
             raise unknown_column_error(column, table.names, where=names[0])
+    method = resolve_split(options.split, table, hidden=(options.target, *options.drop))
     if options.test is None and options.validation is None:
-        return table, None, sample
+        return table, None, sample, method
     tables = [table]
     for name, (_, own) in zip(names[1:], parts[1:], strict=True):
         tables.append(table.take(np.arange(0)) if own is None else check_rows(read_table(own), name))
@@ -132,10 +138,10 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
     if options.test is None:
         task = infer_task(table, options.target, task=options.task).task
         split = split_table(
-            table, split=options.split, target=options.target, task=task, seed=options.seed, validation_share=0.0
+            table, split=method, target=options.target, task=task, seed=options.seed, validation_share=0.0
         )
         train, test = split.train, split.test
-    return concat(tables, names), Split(train, validation, test), sample
+    return concat(tables, names), Split(train, validation, test), sample, method
 
 
 def _source_name(role: str, source: Any) -> str:
@@ -148,22 +154,52 @@ def _source_name(role: str, source: Any) -> str:
 def find_leaks(options: ShipOptions, data: SplitData, kinds: dict[str, str]) -> list[Finding]:
     """What the leak checks of a table find in the columns of `kinds`."""
     return check_leaks(
-        data.table, data.split, target=options.target, task=data.info.task, kinds=kinds, method=options.split,
+        data.table, data.split, target=options.target, task=data.info.task, kinds=kinds, method=data.method,
         own_files=options.test is not None,
     )  # fmt: skip
 
 
 def check_findings(options: ShipOptions, findings: Sequence[Finding]) -> list[str]:
-    """Warnings of the leak checks; a finding that refuses is an error unless it is allowed by name."""
-    for finding in findings:
-        if finding.level == "refuse" and finding.name not in options.allow:
-            accept = f"allow=[{finding.name!r}]; in the shell --allow {shlex.quote(finding.name)}"
-            raise CheckError(
-                finding.message, expected="rows and columns that do not give the answer away",
-                fix=f"{finding.fix}; or accept it ({accept})",
-            )  # fmt: skip
+    """Warnings of the leak checks; findings that refuse are one error, which names them all, unless each is allowed by
+    name."""
+    refused = [finding for finding in findings if finding.level == "refuse" and finding.name not in options.allow]
+    if refused:
+        raise _leak_error(refused)
     known = {finding.name for finding in findings}
     idle = [
         f"allow names {name!r}, by which the leak check found nothing" for name in options.allow if name not in known
     ]
     return [f"{finding.message}; {finding.fix}" for finding in findings] + idle
+
+
+def _leak_error(refused: Sequence[Finding]) -> CheckError:
+    """One error for all findings: what gives the answer away, and the options that leave it out or accept it."""
+    names = [finding.name for finding in refused]
+    accept = f"allow={names!r}; in the shell {' '.join(f'--allow {shlex.quote(name)}' for name in names)}"
+    ways = [refused[0].fix] if len(refused) == 1 else [finding.fix for finding in refused if finding.column is None]
+    columns = [finding.column for finding in refused if finding.column is not None]
+    if len(refused) > 1 and columns:
+        shell = " ".join(f"--drop {shlex.quote(name)}" for name in columns)
+        ways.insert(0, f"leave out what is known only after the target is (drop={columns!r}; in the shell {shell})")
+    return CheckError(
+        "; ".join(finding.message for finding in refused), expected="rows and columns that do not give the answer away",
+        fix=f"{'; '.join(ways)}; or accept {'it' if len(refused) == 1 else 'them'} ({accept})",
+    )  # fmt: skip
+
+
+def rows_per_day(data: SplitData, kinds: Mapping[str, str]) -> float | None:
+    """Rows of a day, over all days from the first to the last: by the column that the rows were split by, else by the
+    one date among the columns where most days have rows. None where the rows have no such column, or one day alone."""
+    how, column = parse_split(data.method, data.table)
+    names = [column] if how == "time" else [name for name, kind in kinds.items() if kind == "datetime"]
+    if len(names) != 1:
+        return None
+    values = data.table.column(names[0])[~data.table.missing_mask(names[0])]
+    if kinds.get(names[0]) != "datetime" or not len(values):
+        return None
+    days = np.unique(parse_timestamps(values) // DAY_MS)
+    num_days = int(days[-1] - days[0]) + 1
+    if num_days < 2 or (how != "time" and len(days) < MIN_DAYS_SHARE * num_days):
+        return None
+    drawn = data.sample.num_rows / data.sample.num_used if data.sample else 1.0
+    return data.table.num_rows * drawn / num_days

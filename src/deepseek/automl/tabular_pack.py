@@ -20,14 +20,14 @@ from deepseek.automl.pack import (
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.tabular_run import TabularRun
 from deepseek.bundle.leaderboard import Leaderboard
-from deepseek.contracts import Figure, Float32, Float64, JsonObject
+from deepseek.contracts import Float32, JsonObject
 from deepseek.data import make_card
 from deepseek.engines import Source, autotune, check_parity, export_onnx, open_engine
 from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
 from deepseek.train.candidates import BASELINE, TEXT_BASELINE, FitData
-from deepseek.train.tabular.metrics import default_metric, measure_figures
+from deepseek.train.tabular.metrics import PairedFigures, default_metric, measure_pair
 
 PARITY_ROWS = 512
 EXPLAIN_ROWS = 100
@@ -56,10 +56,14 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         run.task, data.labels, held_out.target, developed.held_out_output, held_out.weight, options
     )
     test_figures = _measure_test_rows(run, developed, test, source)
+    validation = measure_pair(
+        run.task, held_out.target, developed.held_out_output, developed.baseline_output, held_out.weight,
+        seed=options.seed,
+    )  # fmt: skip
     documents: dict[str, object] = {
         "card.json": make_card(data.development, run.kinds, options.target),
         "example.json": run.preprocessor.example(),
-        "evidence/validation.json": _validation_report(run, developed),
+        "evidence/validation.json": _validation_report(validation, len(held_out.target)),
         "evidence/search.json": {**search_report(developed), "leaderboard": _leaderboard(run, developed).to_dict()},
         "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
         "evidence/explanation.json": explanation_report(run, model, test.features),
@@ -72,8 +76,8 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     return FinishedRun(
         data=data, options=options, kinds=run.kinds, warnings=run.warnings, model=_model_name(developed),
         num_trials=len(developed.trials), lineage={"trials": len(developed.trials)}, inputs=run.preprocessor.inputs(),
-        engines=tuning.entries, decision=decision, test=test_figures,
-        files=files, documents=documents, metrics_details={"num_rows_by_label": counts} if data.labels else {},
+        engines=tuning.entries, decision=decision, test=test_figures, validation=validation, files=files,
+        documents=documents, metrics_details={"num_rows_by_label": counts} if data.labels else {},
     )  # fmt: skip
 
 
@@ -83,12 +87,10 @@ def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData
         output = engine.score(test.features).output.astype(np.float64)
     baseline_output = developed.baseline.score(test.features).output.astype(np.float64)
 
-    def measure(answers: Float64) -> dict[str, Figure]:
-        return measure_figures(run.task, test.target, answers, test.weight, seed=run.options.seed)
-
+    figures = measure_pair(run.task, test.target, output, baseline_output, test.weight, seed=run.options.seed)
     family = developed.trials[0].family
     name = f"{BASELINE_TITLES.get(family, family)} with its defaults, the same rows"
-    return TestFigures(test.target, output, measure(output), measure(baseline_output), name)
+    return TestFigures(test.target, output, test.weight, figures, name)
 
 
 def explanation_report(run: TabularRun, model: Model, features: Float32) -> JsonObject:
@@ -121,16 +123,13 @@ def _leaderboard(run: TabularRun, developed: DevelopedModel) -> Leaderboard:
     )
 
 
-def _validation_report(run: TabularRun, developed: DevelopedModel) -> JsonObject:
+def _validation_report(figures: PairedFigures, num_rows: int) -> JsonObject:
     """Figures on the held-out rows, by models that had not seen them; the blend and its calibration were chosen on
     them."""
-    held_out, seed = developed.held_out, run.options.seed
-    ours = measure_figures(run.task, held_out.target, developed.held_out_output, held_out.weight, seed=seed)
-    baseline = measure_figures(run.task, held_out.target, developed.baseline_output, held_out.weight, seed=seed)
     return {
-        "num_rows": len(held_out.target),
-        "metrics": evidence.figures_to_dict(ours),
-        "baseline": evidence.figures_to_dict(baseline),
+        "num_rows": num_rows,
+        "metrics": evidence.figures_to_dict(figures.first),
+        "baseline": evidence.figures_to_dict(figures.second),
         "note": "the blend, its calibration and the threshold were chosen on these rows",
     }
 

@@ -96,7 +96,7 @@ class TabularRun:
         if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
             num_folds = None
         folds = make_folds(
-            self.data.development, split=self.options.split, target=self.options.target, task=self.task,
+            self.data.development, split=self.data.method, target=self.options.target, task=self.task,
             num_folds=num_folds or NUM_FOLDS_LARGE, seed=self.options.seed,
         )  # fmt: skip
         usable = self._folds_of_every_class(folds)
@@ -105,7 +105,7 @@ class TabularRun:
     def _folds_of_every_class(self, folds: Sequence[Fold]) -> Sequence[Fold]:
         """The folds whose rows to fit on hold every class. At random, the only row of a class is fitted on in every
         fold. InputError where no fold is left, or one of two classes is never judged by."""
-        labels, split = self.data.labels, self.options.split
+        labels, split = self.data.labels, self.data.method
         if not labels:
             return folds
         target = encode_target(self.data.development, self.options.target, labels)

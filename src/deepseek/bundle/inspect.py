@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.leaderboard import SEARCH_FILE, Leaderboard, parse_leaderboard
+from deepseek.bundle.promises import METRICS_FILE, Promises
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -18,16 +19,16 @@ from deepseek.errors import IntegrityError
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
 
-METRICS_FILE = "evidence/metrics.json"
-
 
 def inspect_bundle(path: str | Path, *, key: Path | str | None = None, trials: bool = False) -> BundleReport:
     """What a bundle holds, as the object that `inspect --json` prints. Files are checked by name; verification() checks
     every byte. `key`: the public key that must have signed it; `trials`: read the leaderboard of the search, too."""
     bundle = open_bundle(path, key=None if key is None else Path(key))
     metrics, baseline = read_figures(bundle)
-    board = read_leaderboard(bundle) if trials else None
-    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature, board)
+    return BundleReport(
+        str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature, read_promises(bundle),
+        read_leaderboard(bundle) if trials else None,
+    )  # fmt: skip
 
 
 def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
@@ -61,3 +62,19 @@ def _complete_figures(figures: JsonObject) -> Figures:
         for metric, figure in figures.items()
         if isinstance(figure, dict) and all(isinstance(figure.get(name), (int, float)) for name in names)
     }
+
+
+def read_promises(bundle: Bundle) -> Promises:
+    """The promises of a bundle; empty where it has no evidence of them. Without an operating point where that was
+    measured at another threshold than the bundle has now."""
+    if not bundle.has(METRICS_FILE):
+        return Promises()
+    try:
+        document = json.loads(bundle.read(METRICS_FILE))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"{METRICS_FILE} is no JSON: {error}", expected="figures as ship writes them", fix="make the bundle again"
+        ) from error
+    promises = Promises.from_metrics(document if isinstance(document, dict) else {})
+    point = promises.operating_point
+    return promises if point is None or point.threshold == bundle.manifest.threshold else Promises()

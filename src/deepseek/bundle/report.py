@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from deepseek.bundle.promises import Promises
 from deepseek.results import Result
 
 if TYPE_CHECKING:
@@ -53,10 +54,17 @@ class BundleReport(Result):
     baseline: Figures  # of the yardstick
     size_bytes: int
     signature: Signature
+    promises: Promises = field(default_factory=Promises)
     leaderboard: Leaderboard | None = None  # of the search, where it was asked for
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the bundle does not keep, the worst first."""
+        return tuple(text.en for text in self.promises.warnings())
 
     def to_dict(self) -> JsonObject:
         """The object that `inspect --json` prints."""
+        point = self.promises.operating_point
         return {
             "bundle": self.path,
             **self.manifest.to_dict(),
@@ -64,11 +72,14 @@ class BundleReport(Result):
             "baseline": self.baseline,
             "size_bytes": self.size_bytes,
             "signature": self.signature,
+            "operating_point": point and point.to_dict(),
+            "warnings": list(self.warnings),
             **({} if self.leaderboard is None else {"leaderboard": self.leaderboard.to_dict()}),
         }
 
     def summary(self) -> str:
-        """What the model is, in one line."""
+        """What the bundle does not keep, then what the model is, a line each."""
         manifest = self.manifest
         sizes = f"{len(manifest.inputs)} inputs, {self.size_bytes} bytes"
-        return f"{manifest.name} {manifest.version}: {manifest.task}, {manifest.target}; {sizes}"
+        what = f"{manifest.name} {manifest.version}: {manifest.task}, {manifest.target}; {sizes}"
+        return "\n".join([*(f"warning: {warning}" for warning in self.warnings), what])

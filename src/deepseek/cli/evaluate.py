@@ -40,5 +40,5 @@ def command(
 
     result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken, key=key)
     warn_unchecked(bundle, key)
-    output.emit(result, as_json, result.summary_parts)
     output.warn(result.warnings)
+    output.emit(result, as_json, result.summary_parts)

@@ -12,6 +12,7 @@ from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
 from deepseek.look.figures import VERDICTS, metric_title
 from deepseek.look.numbers import count, duration, figure, number, size
+from deepseek.look.summary import operating_point_parts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,11 +47,13 @@ def command(bundle: Path, key: Path | None, trials: bool, as_json: bool) -> None
 
 
 def report(result: BundleReport) -> list[object]:
-    """The answer in one sentence, then the figures, then what goes in and out, last where it came from."""
+    """What the bundle does not keep; the answer in one sentence, then the figures and what its threshold does, then
+    what goes in and out, last where it came from."""
     inputs = result.manifest.inputs
-    parts: list[object] = [_headline(result)]
+    parts: list[object] = [*(f"warning: {warning}" for warning in result.warnings), _headline(result)]
     if result.metrics:
         parts += ["", output.figure_table(_safe_names(result.metrics), _safe_names(result.baseline))]
+    parts += operating_point_parts(result.promises.operating_point)
     parts += ["", _input_table(inputs)]
     if len(inputs) > MAX_COLUMNS:
         parts.append(f"and {len(inputs) - MAX_COLUMNS} more: --json lists them all")

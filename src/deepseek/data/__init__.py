@@ -12,7 +12,8 @@ Serving needs Preprocessor.rows alone, which imports numpy and nothing heavier.
 from deepseek.data.features.kinds import KINDS, Kind, find_kinds
 from deepseek.data.features.prepare import Column, Feature, Preprocessor, fit_preprocessor
 from deepseek.data.features.target import TargetInfo, drop_missing_target, encode_target, infer_task
-from deepseek.data.split.leaks import Finding, check_leaks
+from deepseek.data.split.findings import Finding
+from deepseek.data.split.leaks import check_leaks
 from deepseek.data.split.split import Split, make_folds, split_table
 from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table, concat

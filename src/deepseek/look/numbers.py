@@ -65,8 +65,8 @@ def count(value: float | None) -> str:
 def figure(value: float | None, low: float | None = None, high: float | None = None, unit: str = "") -> str:
     """A measured value with its interval, all three with the same number of decimals, and its unit.
 
-    >>> figure(0.5, 0.41, 0.6, "s"), figure(3.0)
-    ('0.500 [0.410, 0.600] s', '3.00')
+    >>> figure(0.5, 0.41, 0.6, "s"), figure(3.0), figure(1.0, 0.99994, 1.0)
+    ('0.500 [0.410, 0.600] s', '3.00', '1.0000 [0.9999, 1.0000]')
     """
     tail = f" {unit}" if unit else ""
     if value is None or not math.isfinite(value):
@@ -76,6 +76,9 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
     if not 1e-4 <= max(abs(value), abs(low), abs(high)) < 1e9:
         return f"{number(value)} [{number(low)}, {number(high)}]{tail}"
     decimals = _decimals(value) if value else max(_decimals(low), _decimals(high))
+    for end in (low, high):  # an end just below one does not become "1.00" either
+        if 0 < end < 1 and round(end, decimals) == 1:
+            decimals = max(decimals, _decimals(end))
     return (
         f"{fixed_decimals(value, decimals)} [{fixed_decimals(low, decimals)}, {fixed_decimals(high, decimals)}]{tail}"
     )

@@ -14,12 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deepseek.look.numbers import UNKNOWN, count, figure, number
+from deepseek.look.operating_point import fact_rows
 from deepseek.look.terminal import escape_for_terminal
-from deepseek.look.words import escape
+from deepseek.look.words import english, escape
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.table import Table
+
+    from deepseek.operating_point import OperatingPoint
 
 Figures = Mapping[str, float]  # value, low, high
 METRICS = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}  # names that are no words
@@ -43,6 +46,14 @@ def fact_table(rows: Iterable[tuple[str, object]]) -> Table:
     for name, value in rows:
         table.add_row(name, format_value(value))
     return table
+
+
+def operating_point_parts(point: OperatingPoint | None) -> list[object]:
+    """What stands below a table of figures: the operating point, one line for each fact; nothing for None."""
+    if point is None:
+        return []
+    rows = fact_rows(point)
+    return ["", fact_table((english(name), escape_for_terminal(english(value), one_line=True)) for name, value in rows)]
 
 
 def figure_table(metrics: Mapping[str, Figures], baseline: Mapping[str, Figures]) -> Table:

@@ -56,6 +56,15 @@ def inline(words: Words | Html, tag: str = "span") -> Html:
     )
 
 
+def english(words: Words) -> str:
+    """The words for a terminal.
+
+    >>> english(Text("rows", "行")), english("income")
+    ('rows', 'income')
+    """
+    return words.en if isinstance(words, Text) else words
+
+
 def both_languages(words: Words) -> str:
     """Both languages in one string, not escaped, for where markup cannot stand: a title, an attribute."""
     if isinstance(words, Text):

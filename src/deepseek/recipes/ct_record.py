@@ -33,7 +33,7 @@ from deepseek.data.media.source import Reader
 from deepseek.data.media.text import TextReader
 from deepseek.data.samples.decode import decode_table
 from deepseek.data.samples.preparer import SamplePreparer, fit_samples
-from deepseek.data.split.leaks import Finding
+from deepseek.data.split.findings import Finding
 from deepseek.data.split.leaks_samples import check_presence, content_free_auc
 from deepseek.errors import DeepseekError, InputError
 from deepseek.nn.augment import MoveShape

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, JsonObject
-from deepseek.data.split.leaks import Finding
+from deepseek.data.split.findings import Finding
 
 if TYPE_CHECKING:  # torch is imported where the recipe runs
     from deepseek.train.multimodal.align import Retrieval

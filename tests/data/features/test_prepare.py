@@ -372,3 +372,29 @@ def test_any_frame_is_prepared_or_refused_by_name_whatever_kinds_are_said(
     assert served.features.tobytes() == batch.features.tobytes()
     assert set(served.flags) == set(batch.flags)
     assert again.rows([json.loads(json.dumps(again.example()))]).features.shape == (1, len(prepared.features))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        (
+            "CUSTOMER_ID",
+            np.arange(4_000) % 500 * 7,
+            ("(500 values in 4,000 rows)", "--kind CUSTOMER_ID=integer_category"),
+        ),
+        ("row", np.arange(4_000), ("it counts the rows (4,000 values in 4,000 rows)", "--kind row=integer_category")),
+        ("card", [f"c{row * 37}" for row in range(4_000)], ("its values hardly repeat", "--kind card=category")),
+        ("unit", ["EUR"] * 4_000, ("has the same value in every row",)),
+    ],
+)
+def test_a_column_that_is_left_out_gives_its_true_reason_and_the_option_that_keeps_it(
+    name: str, values: Any, words: tuple[str, ...]
+) -> None:
+    table = read_table({name: list(values), "x": np.linspace(0, 1, 4_000), "y": np.arange(4_000) % 2})
+    (note,) = fit_preprocessor(table, find_kinds(table, target="y"), target="y").notes
+    assert all(word in note for word in words)
+    assert ("--kind" in note) == (len(words) > 1)
+    if len(words) > 1:
+        kind = words[1].rpartition("=")[2]
+        kept = fit_preprocessor(table, find_kinds(table, target="y", overrides={name: kind}), target="y")
+        assert name in {column.name for column in kept.columns}

@@ -78,16 +78,91 @@ def test_a_copy_of_many_classes_is_refused() -> None:
     assert [(finding.level, finding.name) for finding in found] == [("refuse", "copy")]
 
 
-def test_a_column_of_levels_that_each_have_one_class_is_a_warning() -> None:
+def test_a_column_of_levels_that_each_have_one_class_is_refused() -> None:
     scenario = np.where(Y == 1, RNG.integers(1, 4, N), 0)
-    assert [(f.level, f.name) for f in check({**clean(), "scenario": scenario})] == [("warn", "scenario")]
+    (found,) = check({**clean(), "scenario": scenario})
+    assert (found.level, found.name) == ("refuse", "scenario")
+    assert found.message == "each value of column 'scenario' has one class of 'y' only"
 
 
-def test_a_number_that_separates_the_classes_is_a_warning() -> None:
+def test_levels_of_one_class_by_chance_are_none() -> None:
+    rare = np.zeros(N, int)
+    rare[:2] = 1  # each of twenty levels but one or two has no rare row
+    assert (
+        check({"x": RNG.normal(size=N), "level": [f"l{row % 19}" if row > 1 else "l0" for row in range(N)], "y": rare})
+        == []
+    )
+
+
+def test_a_number_that_separates_the_classes_is_refused() -> None:
     score = Y * 10 + RNG.uniform(size=N)
-    assert [(f.level, f.name) for f in check({**clean(), "score": score})] == [("warn", "score")]
-    score[3] = 5 + 100 * (1 - 2 * Y[3])
-    assert check({**clean(), "score": score}) == []
+    score[3] = 5 + 100 * (1 - 2 * Y[3])  # nearly
+    (found,) = check({**clean(), "score": score})
+    assert (found.level, found.name) == ("refuse", "score")
+    assert "'score' alone nearly tells the target 'y'" in found.message
+
+
+def test_a_rare_class_is_told_apart_although_it_hardly_counts() -> None:
+    y = (np.arange(6_000) % 100 == 0).astype(int)
+    strong = RNG.normal(size=6_000) + 3 * y  # balanced accuracy .93
+    told = np.where(RNG.random(6_000) < 0.01, RNG.integers(0, 2, 6_000), y)
+    found = check({"strong": strong, "told": told, "y": y})
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "told")]
+
+
+def test_a_value_that_stands_in_one_class_alone_is_refused() -> None:
+    closed = np.where(Y == 1, RNG.normal(size=N), np.nan)
+    dates = np.datetime64("2021-01-01", "ms") + RNG.integers(0, 9e9, N).astype("timedelta64[ms]")
+    date = np.where(Y == 1, dates, np.datetime64("NaT"))
+    found = check({**clean(), "closed": closed, "date": date})
+    assert {finding.name for finding in found if finding.level == "refuse"} == {"closed", "date"}
+
+
+def test_a_value_that_one_of_three_classes_has_is_refused_and_a_number_that_tells_one_is_not() -> None:
+    y = RNG.integers(0, 3, N)
+    closed = np.where(y == 2, RNG.normal(size=N), np.nan)
+    found = check({"x": RNG.normal(size=N) + 20 * (y == 0), "closed": closed, "y": y}, task="multiclass")
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "closed")]
+
+
+def test_a_code_whose_part_is_the_class_is_refused() -> None:
+    codes = [f"{'D' if label else 'N'}-{RNG.integers(100, 300)}" for label in Y]
+    table = {**clean(), "code": codes, "branch": [f"B-{RNG.integers(100, 300)}" for _ in Y]}
+    assert find_kinds(read_table(table), target="y")["code"] == "category"
+    assert [(finding.level, finding.name) for finding in check(table)] == [("refuse", "code")]
+
+
+def test_columns_that_are_no_inputs_give_nothing_away() -> None:
+    order = np.argsort(Y, kind="stable")
+    table = {name: values[order] for name, values in clean().items()}
+    assert check({"row": np.arange(N), "id": [f"u{row:05}" for row in range(N)], **table}) == []
+
+
+def test_a_group_that_has_one_class_may_be_split_by() -> None:
+    patient = RNG.integers(0, 40, N)
+    (found,) = check({"x": RNG.normal(size=N), "patient": patient, "y": patient % 2})
+    assert "--drop patient" in found.fix
+    assert "split by group:patient" in found.fix
+
+
+@pytest.mark.parametrize(
+    "derived",
+    [
+        lambda y: y + 0.02 * RNG.normal(size=N),
+        lambda y: np.digitize(y, np.quantile(y, np.arange(0.1, 1, 0.1))),
+        lambda y: np.where(y > np.median(y), RNG.normal(size=N), np.nan),
+        lambda y: [f"about {value:.3f} EUR" for value in y],
+        lambda y: np.where(y > 0, "high", "low"),
+    ],
+)
+def test_a_number_that_is_made_of_a_numeric_target_is_refused(derived: Any) -> None:
+    y = RNG.normal(size=N)
+    table = read_table({"x": y + 0.1 * RNG.normal(size=N), "made": derived(y), "y": y})
+    kinds = {"x": "numeric", "made": "category"}
+    found = check_leaks(
+        table, split_table(table, target="y", task="regression"), target="y", task="regression", kinds=kinds
+    )
+    assert [(finding.level, finding.name) for finding in found] == [("refuse", "made")]
 
 
 def test_a_large_table_is_looked_at_whole() -> None:
@@ -95,7 +170,9 @@ def test_a_large_table_is_looked_at_whole() -> None:
     almost = y.copy()
     almost[7] = 1 - almost[7]
     found = check({"x": RNG.normal(size=20_000), "copy": y * 3, "almost": almost, "y": y})
-    assert [(f.level, f.name) for f in found] == [("refuse", "copy")]
+    assert [(f.level, f.name) for f in found] == [("refuse", "copy"), ("refuse", "almost")]
+    assert "under another name" in found[0].message
+    assert "nearly" in found[1].message
     value = RNG.normal(size=20_000)
     almost = value + 0.05 * RNG.normal(size=20_000)
     found = check({"copy": 2 * value, "almost": almost, "y": value}, task="regression")
@@ -108,10 +185,16 @@ def test_dates_that_are_text_are_dates() -> None:
     assert [(finding.level, finding.name) for finding in found] == [("refuse", "when")]
 
 
-def test_one_row_in_500_of_another_class_is_no_leak() -> None:
+def test_one_row_in_500_of_another_class_hides_nothing() -> None:
     almost = Y.copy()
     almost[3] = 1 - almost[3]
-    assert check({**clean(), "almost": almost}) == []
+    assert [(f.level, f.name) for f in check({**clean(), "almost": almost})] == [("refuse", "almost")]
+
+
+def test_a_strong_feature_of_a_class_is_no_leak() -> None:
+    wrong = RNG.random(N) < 0.04
+    assert check({**clean(), "strong": np.where(wrong, 1 - Y, Y)}) == []
+    assert check({**clean(), "strong": 3.5 * Y + RNG.normal(size=N)}) == []  # AUC .993
 
 
 @pytest.mark.parametrize("follow", [lambda y: y, lambda y: 3 - 2 * y, np.exp, lambda y: y + 1e-6 * np.sin(y)])

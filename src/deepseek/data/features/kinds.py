@@ -75,24 +75,38 @@ def find_kind(profile: ColumnProfile) -> str:
     """The kind of one column, by its values and its name."""
     if len(profile.counts) == 0 or (len(profile.counts) == 1 and not profile.missing.any()):
         return "constant"
-    if _is_identifier(profile):
+    if identifier_reason(profile):
         return "identifier"
     claims = (modality.claims(profile) for modality in modalities())
     return next((kind for kind in claims if kind is not None), "text")
 
 
-def _is_identifier(profile: ColumnProfile) -> bool:
+def identifier_reason(profile: ColumnProfile) -> str:
+    """Why a column is taken for an identifier, as "it ...", with the figures; "" where it is not."""
     if profile.type not in ("number", "text") or len(profile.present) < MIN_IDENTIFIER_ROWS:
-        return False
+        return ""
     num_distinct, num_there = len(profile.counts), len(profile.present)
+    counts = f"{num_distinct:,} values in {num_there:,} rows"
     nearly_all = num_distinct >= MIN_DISTINCT_SHARE * num_there
     named = _ID_NAME.search(profile.name) is not None and num_distinct >= min(
         MIN_DISTINCT, MIN_DISTINCT_SHARE * num_there
     )
     if profile.type == "number":
-        return is_integral(profile.present) and (named or (num_distinct == num_there and _is_row_counter(profile)))
-    one_word = np.mean([count_words(text) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
-    return bool(one_word) and (named or nearly_all) and not _reads_as_values(profile)
+        if not is_integral(profile.present):
+            return ""
+        if num_distinct == num_there and _is_row_counter(profile):
+            return f"it counts the rows ({counts}), which says nothing of a new one"
+    else:
+        one_word = np.mean([count_words(text) <= 1 for text in profile.counts]) > MIN_DISTINCT_SHARE
+        if not one_word or _reads_as_values(profile):
+            return ""
+        if nearly_all:
+            return f"its values hardly repeat ({counts}), so that they say nothing of a new row"
+    if not named:
+        return ""
+    if nearly_all:
+        return f"its values hardly repeat ({counts}) and its name is that of an identifier"
+    return f"its name is that of an identifier ({counts}), and a new row may have a value that no row had before"
 
 
 def _is_row_counter(profile: ColumnProfile) -> bool:

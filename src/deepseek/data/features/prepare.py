@@ -11,6 +11,7 @@ Rows are counted from 0 in errors and flags, as in the row_id of an answer.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ import numpy as np
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, JsonObject, Record
+from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
@@ -33,10 +35,6 @@ from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 VERSION = 1
 MAX_FEATURES = 20_000
-_REASONS_LEFT_OUT = {
-    "identifier": "names each row, which says nothing of a new one",
-    "constant": "has the same value in every row",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +193,7 @@ def fit_preprocessor(
         kind = kinds[name]
         coding = modality_of_kind(kind)
         if coding is None:
-            why = _REASONS_LEFT_OUT.get(kind, f"is of the kind {kind!r}")
-            notes.append(f"column {name!r} was left out: it {why}; to use it, say which kind it is")
+            notes.append(_note_left_out(ColumnProfile.from_table(table, name), kind))
         else:
             used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
     used, pairs = _join_texts(table, used)
@@ -227,6 +224,21 @@ def _join_texts(table: Table, columns: list[Column]) -> tuple[list[Column], tupl
     joined = dict(zip(names, encoders, strict=True))
     kept = [replace(column, coder=joined.get(column.name, column.coder)) for column in columns]
     return kept, make_pairs(names)
+
+
+def _note_left_out(profile: ColumnProfile, kind: str) -> str:
+    """Why a column is no input, with its figures, and the option that keeps it where one can."""
+    start = f"column {profile.name!r} was left out: "
+    if kind == "constant":
+        num = len(profile.present)
+        return f"{start}{'it has no value' if not num else 'it has the same value in every row'}"
+    kept = "integer_category" if profile.type == "number" else "category"
+    if kind == "identifier":
+        why = identifier_reason(profile) or "it was called an identifier"
+    else:
+        return f"{start}it is of the kind {kind!r}, which this model does not read"
+    option = shlex.quote(f"{profile.name}={kept}")
+    return f"{start}{why}; to use it as a category: kinds={{{profile.name!r}: {kept!r}}} (in the shell --kind {option})"
 
 
 def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Task
 from deepseek.data.media.source import is_missing
-from deepseek.data.split.leaks import Finding
+from deepseek.data.split.findings import Finding
 from deepseek.data.split.split import Split
 from deepseek.extras import need
 

@@ -9,7 +9,7 @@ classes keep their shares, and a class of few rows is in the training part befor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Task
+from deepseek.data.features.kinds import find_kind
+from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.table.table import Table, unknown_column_error
 from deepseek.data.table.values import BadValueError, level_names, parse_timestamps
 from deepseek.errors import InputError
@@ -99,12 +101,37 @@ def parse_split(split: str, table: Table) -> tuple[str, str]:
     if method not in ("random", "time", "group") or bool(colon) != (method != "random"):
         raise InputError(
             f"{split!r} is not a way to split",
-            expected="random, time:COLUMN or group:COLUMN",
+            expected="random, time, time:COLUMN or group:COLUMN",
             fix="choose one of these",
         )
     if colon and column not in table.columns:
         raise unknown_column_error(column, table.names)
     return method, column
+
+
+def resolve_split(split: str, table: Table, *, hidden: Collection[str] = ()) -> str:
+    """`split` as it is, but for "time" alone: that takes the one column of dates which is not `hidden`. InputError
+    where there is none, or more than one.
+
+    >>> table = Table({"when": np.array(["2020-01-01", "2020-01-02"], "M8[ms]")}, {"when": "datetime"})
+    >>> resolve_split("time", table), resolve_split("random", table)
+    ('time:when', 'random')
+    """
+    if split != "time":
+        return split
+    dates = [
+        name for name in table.names
+        if name not in hidden and find_kind(ColumnProfile.from_table(table, name)) == "datetime"
+    ]  # fmt: skip
+    if len(dates) == 1:
+        return f"time:{dates[0]}"
+    raise InputError(
+        f"the split is by time, and {len(dates) or 'no'} columns hold dates",
+        expected="one column of dates, or time:COLUMN",
+        fix=f"name one of them: time:{dates[0]} or time:{dates[1]}"
+        if dates
+        else "name a column that orders the rows: time:COLUMN",
+    )
 
 
 def _strata(table: Table, target: str, task: Task) -> Rows:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from deepseek import look
+from deepseek.bundle.promises import Promises
 from deepseek.contracts import JsonObject
 from deepseek.explain.records import AblationCheck, GlobalReport
+from deepseek.explain.report.curves import curve_plots, operating_point_table
 from deepseek.explain.report.evidence_documents import (
     Confusion,
     Evidence,
@@ -26,6 +28,7 @@ from deepseek.explain.report.evidence_documents import (
 from deepseek.explain.report.search import against_section, search_section
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
 from deepseek.look.figures import METRICS, group_order, group_title
+from deepseek.look.operating_point import sentence
 
 _FAIRNESS_MEASURES = {
     "positive_share": Text("Share decided positive", "判为正类的比例"),
@@ -38,7 +41,9 @@ Group = TypeVar("Group", bound=Mapping[str, object])
 #: The figure that stands in the first lines, the first of these that was measured.
 _HEADLINE_METRICS = ("auc", "accuracy", "rmse", "mae", "r2")
 _MAX_METRICS = 3  # figures with their intervals side by side
-_INTERVAL = Text("95 % bootstrap intervals", "95 % 自助法置信区间")
+_INTERVAL = Text(
+    "95 % intervals by bootstrap, exact where errors are few", "95 % 置信区间：自助法；错误很少时为精确区间"
+)
 
 
 def headline(evidence: Evidence) -> Words:
@@ -49,7 +54,14 @@ def headline(evidence: Evidence) -> Words:
         return ""
     rows = numbers.count(metrics["num_rows"])
     words = look.join(METRICS[name][0], " ", _format_metric(metrics["metrics"][name]))
-    return look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
+    words = look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
+    point = Promises.from_metrics(metrics).operating_point
+    return words if point is None else look.join(words, " ", sentence(point), Text(".", "。"))
+
+
+def promise_warnings(evidence: Evidence) -> list[Text]:
+    """What the bundle does not keep, the worst first."""
+    return Promises.from_metrics(evidence.get("metrics", {})).warnings()
 
 
 def evidence_sections(evidence: Evidence) -> list[Section]:
@@ -82,9 +94,12 @@ def checks_section(report: GlobalReport, evidence: Evidence) -> Section:
     lines.append(look.verdict("good" if check.passes else "bad", words))
     lines += _ablation_check(report.ablation)
     lines += [_parity_check(kind, entry) for kind, entry in evidence.get("parity", {}).get("engines", {}).items()]
-    warnings = [
+    promises = promise_warnings(evidence)
+    unkept = {text.en for text in promises}
+    warnings = [look.verdict("bad", text) for text in promises] + [
         look.verdict("warn", look.nowrap_options(str(warning)))
         for warning in evidence.get("data", {}).get("warnings", [])
+        if warning not in unkept
     ]
     body = look.bullet_list(lines + warnings, plain=True)
     return Section(Text("Checks", "检查"), body, id="checks")
@@ -133,7 +148,11 @@ def _metrics_section(metrics: MetricsEvidence) -> Section:
     if metrics.get("baseline_name"):
         note = look.join(Text("Baseline: ", "基线："), metrics["baseline_name"], Text(".", "。"))
         body = Html(body + look.paragraph(note, note=True))
+    point = Promises.from_metrics(metrics).operating_point
+    if point is not None:
+        body = Html(body + operating_point_table(point, metrics["operating_point"]))
     plots = [draw(drawn) for name, draw in _PLOTS.items() if (drawn := metrics.get(name))]
+    plots += curve_plots(metrics, point)
     body = Html(body + "".join(plots))
     return Section(Text("How good it is", "效果如何"), body, id="figures")
 
@@ -182,31 +201,6 @@ def _confusion_plot(confusion: Confusion) -> Html:
     )
 
 
-def _roc_plot(points: Sequence[Sequence[float]]) -> Html:
-    """[[false-positive rate, true-positive rate], ...] from (0, 0) to (1, 1)."""
-    return figure(
-        look.curve,
-        [look.Line("", [(x, y) for x, y in points])],
-        title=Text("ROC curve", "ROC 曲线"),
-        x_label=Text("false-positive rate", "假阳性率"),
-        y_label=Text("true-positive rate", "真阳性率"),
-        guide=((0.0, 0.0), (1.0, 1.0)),
-        data=points,
-    )
-
-
-def _precision_recall_plot(points: Sequence[Sequence[float]]) -> Html:
-    """[[recall, precision], ...] in rising order of recall."""
-    return figure(
-        look.curve,
-        [look.Line("", [(x, y) for x, y in points])],
-        title=Text("Precision against recall", "精确率–召回率曲线"),
-        x_label=Text("recall", "召回率"),
-        y_label=Text("precision", "精确率"),
-        data=points,
-    )
-
-
 def _residuals_plot(residuals: Residuals) -> Html:
     """{"edges": [...], "counts": [...]} of truth minus prediction; "interval": half width, where it was fitted."""
     half = residuals.get("interval")
@@ -226,8 +220,6 @@ def _residuals_plot(residuals: Residuals) -> Html:
 
 _PLOTS: dict[str, Callable[[Any], Html]] = {
     "confusion": _confusion_plot,
-    "roc": _roc_plot,
-    "precision_recall": _precision_recall_plot,
     "reliability": _reliability_plot,
     "residuals": _residuals_plot,
 }

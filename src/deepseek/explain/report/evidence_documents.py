@@ -51,6 +51,8 @@ class MetricsEvidence(TypedDict, total=False):
     roc: list[list[float]]  # [[false-positive rate, true-positive rate], ...]
     precision_recall: list[list[float]]  # [[recall, precision], ...]
     residuals: Residuals
+    operating_point: JsonObject  # what operating_point.py reads
+    contradictions: list[JsonObject]  # what look/contradictions.py reads
 
 
 class Segment(TypedDict, total=False):

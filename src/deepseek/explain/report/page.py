@@ -82,7 +82,13 @@ def write_report(
         *layer_sections(layers or (), names), *faithfulness_sections(trust),
         *report_evidence.evidence_sections(known), report_evidence.checks_section(report, known),
     ]  # fmt: skip
-    warnings = additivity_warnings(report.additivity, rows, report.scale)
+    warnings: list[Words] = [
+        *(
+            look.join(Text("Warning: ", "警告："), text, Text(".", "。"))
+            for text in report_evidence.promise_warnings(known)
+        ),
+        *additivity_warnings(report.additivity, rows, report.scale),
+    ]
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
         look.join(*(look.join(warning, " ") for warning in warnings), _headline(report, name)),

@@ -49,6 +49,40 @@ function shownValue(value) {
   return Number.isInteger(value) ? value.toLocaleString("en-US") : number(value);
 }
 
+// A rate with its interval, as look/numbers.py writes them.
+function interval(rate) {
+  const ends = [rate.value, rate.low, rate.high];
+  const size = Math.abs(rate.value) || Math.max(...ends.map(Math.abs));
+  if (size < 1e-4) return `${number(rate.value)} [${number(rate.low)}, ${number(rate.high)}]`;
+  let decimals = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  while (ends.some((end) => end > 0 && end < 1 && Number(end.toFixed(decimals)) >= 1) && decimals < 12) decimals += 1;
+  const [value, low, high] = ends.map((end) => fixed(end, decimals));
+  return `${value} [${low}, ${high}]`;
+}
+
+// What the threshold of a model does, on the rows that it was tested on; first what it does not keep.
+function decision(card) {
+  const notices = (card.notices || []).map((text) => make("p", { class: "state warn" }, "! ", text));
+  const point = card.operating_point;
+  if (!point) return notices;
+  const alerts = point.num_caught + point.num_false_alarms;
+  const measured = (rate, part, whole) => (rate
+    ? said(`${interval(rate)}, ${count(part)} of ${count(whole)}`, `${interval(rate)}，${count(whole)} 中的 ${count(part)}`)
+    : said("not measured: no such row", "未测量：没有这样的行"));
+  const facts = [
+    [said("Threshold", "阈值"), said(`${point.label} from a probability of ${number(point.threshold)} on`, `概率达到 ${number(point.threshold)} 判为 ${point.label}`)],
+    [said("Recall", "召回率"), measured(point.recall, point.num_caught, point.num_positives)],
+    [said("False-positive rate", "假阳性率"),
+      measured(point.false_positive_rate, point.num_false_alarms, point.num_rows - point.num_positives)],
+    [said("Precision", "精确率"), measured(point.precision, point.num_caught, alerts)],
+  ];
+  if (point.alerts_per_day) facts.push([said("Alerts a day", "每天告警数"), interval(point.alerts_per_day)]);
+  const rows = facts.map(([name, value]) => [make("dt", null, name), make("dd", null, value)]).flat();
+  const note = said(`On ${count(point.num_rows)} test rows, with exact 95 % intervals.`,
+    `${count(point.num_rows)} 行测试数据，95 % 精确区间。`);
+  return [...notices, make("dl", { class: "facts" }, ...rows), make("p", { class: "note" }, note)];
+}
+
 // A step of several columns together, such as "table", has no value of its own.
 const shownStep = (name, row) => (name in row ? `${name} = ${shownValue(row[name])}` : name);
 

@@ -26,6 +26,7 @@ async function choose(name) {
   byId("explain").hidden = card.explainable === false;
   const options = able.map(({ id }) => make("option", { value: id, selected: id === picked.id }, id));
   put(clear(byId("model")), ...options);
+  put(clear(byId("decision")), ...decision(card));
   fillForm(state.example);
 }
 

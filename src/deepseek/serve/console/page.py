@@ -120,7 +120,7 @@ def _row_form() -> Html:
     return Html(
         f'<p class="note">{label["note"]}</p><form id="form" novalidate>'
         f'<p class="row" id="picker" hidden><label for="model">{label["model"]}</label><select id="model"></select></p>'
-        '<div class="fields" id="fields"></div><div id="more"></div><p class="row">'
+        '<div id="decision"></div><div class="fields" id="fields"></div><div id="more"></div><p class="row">'
         f'<button class="act main" type="submit" value="predict">{label["predict"]}</button>'
         f'<button class="act" id="explain" type="submit" value="explain">{label["explain"]}</button>'
         f'<button class="act plain" type="button" id="reset">{label["reset"]}</button></p></form>'

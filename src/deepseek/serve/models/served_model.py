@@ -23,6 +23,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from deepseek.bundle.inspect import read_promises
+from deepseek.bundle.promises import Promises
 from deepseek.bundle.read import UNCHECKED_SIGNATURE
 from deepseek.contracts import Arrays, Batch, Event, Flag, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
@@ -74,6 +76,9 @@ class ServedModel:
         #: Its name in engines, unique because two of one version may be open at a time.
         self.key = f"{name}@{self.version}#{next(_model_counter)}"
         self.columns = tuple(item.name for item in adapter.card.inputs)
+        bundle = getattr(adapter.runtime, "bundle", None)
+        #: What it promises of new rows: read now, for the bundle's folder may be replaced while it is served.
+        self.promises = Promises() if bundle is None else read_promises(bundle)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(

@@ -26,12 +26,21 @@ class InputDescription(msgspec.Struct, frozen=True):
     required: bool
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What a model does not keep, in both languages of the console."""
+
+    en: str
+    zh: str
+
+
 class ModelDescription(ModelEntry, frozen=True, kw_only=True):
     """GET /v1/models/M. `example`: a body for :predict and :explain."""
 
     target: str
     labels: tuple[str, ...]
     threshold: float | None
+    operating_point: JsonObject | None  # of two classes, on test rows (deepseek.operating_point)
+    notices: list[Notice]
     explainable: bool
     inputs: list[InputDescription]
     example: JsonObject
@@ -46,9 +55,11 @@ def list_models(models: ModelRegistry, generators: Iterable[GenerativeModel] = (
 
 def describe_model(model: ServedModel) -> Response:
     """GET /v1/models/M"""
-    card = model.card
+    card, point = model.card, model.promises.operating_point
     description = ModelDescription(
         **msgspec.structs.asdict(_model_entry(model)), target=card.target, labels=card.labels, threshold=card.threshold,
+        operating_point=None if point is None else point.to_dict(),
+        notices=[Notice(text.en, text.zh) for text in model.promises.warnings()],
         explainable=model.adapter.runtime is not None, example=example_body(model),
         inputs=[InputDescription(item.name, item.modality, item.dtype, item.required) for item in card.inputs],
     )  # fmt: skip

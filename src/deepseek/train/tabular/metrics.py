@@ -1,4 +1,4 @@
-"""Figures of a model on rows with known answers, each with a bootstrap interval.
+"""Figures of a model on rows with known answers, each with a bootstrap interval, or an exact one (intervals.py).
 
 Every metric takes row weights, so that one bootstrap resample is one vector of counts and nothing is sorted twice
 (Efron and Tibshirani 1993, chapter 13, percentile intervals). `score` is the probability of the positive class.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64, Task
 from deepseek.errors import InputError, NonFiniteError
+from deepseek.train.tabular.intervals import degenerate_interval
 
 Metric = Callable[[NDArray[Any], Float64, Float64], float]  # target (N,), output (N, C) or (N, 1), weight (N,)
 MIN_PROBABILITY = 1e-15
@@ -206,28 +207,73 @@ def default_metric(task: Task, target: NDArray[Any]) -> str:
 def measure_figures(
     task: Task, target: NDArray[Any], output: Float64, weight: Float64 | None = None, *, seed: int = 0
 ) -> dict[str, Figure]:
-    """Every metric of the task with its 95 % bootstrap interval.
+    """Every metric of the task with its 95 % bootstrap interval; an exact one where resamples could not differ.
 
     Resamples: 1,000 for up to 2,000 rows, falling to 200 for large ones. A metric that is undefined on these rows
     (AUC of one class) is left out. NonFiniteError for an output that is not finite: as a probability it would count
     for one of the classes, as a value it would make each figure NaN.
     """
-    check_finite(output)
     weight = np.ones(len(target)) if weight is None else weight
+    (drawn,) = _draw_resamples(task, target, (output,), weight, seed)
+    return _figures(task, drawn, target, weight)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedFigures:
+    """Two models on the same rows, by the name of each metric."""
+
+    first: dict[str, Figure]
+    second: dict[str, Figure]
+    differences: dict[str, Figure]  # first minus second, on the same resamples
+
+
+def measure_pair(
+    task: Task, target: NDArray[Any], first: Float64, second: Float64, weight: Float64, *, seed: int = 0
+) -> PairedFigures:
+    """The figures of two models, as measure_figures() gives them, and their differences with paired intervals."""
+    one, other = _draw_resamples(task, target, (first, second), weight, seed)
+    differences = {
+        name: Figure(
+            value - other[name][0], *_percentile_interval(np.subtract(many, other[name][1]), value - other[name][0])
+        )
+        for name, (value, many) in one.items()
+        if name in other
+    }
+    return PairedFigures(_figures(task, one, target, weight), _figures(task, other, target, weight), differences)
+
+
+#: Of each metric its value on all rows, and on each resample.
+_Resamples = dict[str, tuple[float, list[float]]]
+
+
+def _draw_resamples(
+    task: Task, target: NDArray[Any], outputs: tuple[Float64, ...], weight: Float64, seed: int
+) -> tuple[_Resamples, ...]:
+    """The metrics of each of several models of the same rows, on the same resamples."""
+    for output in outputs:
+        check_finite(output)
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    metrics = prepare_metrics(task, target, output)
-    values = {name: compute(weight) for name, compute in metrics.items()}
-    resamples: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
+    prepared = [prepare_metrics(task, target, output) for output in outputs]
+    drawn: list[_Resamples] = [
+        {name: (value, []) for name, compute in metrics.items() if np.isfinite(value := compute(weight))}
+        for metrics in prepared
+    ]
     uniform = np.full(len(target), 1 / len(target))
     for _ in range(num_resamples):  # one at a time: all of them would be hundreds of numbers a row
         resampled = weight * random.multinomial(len(target), uniform)
-        for name, resampled_values in resamples.items():
-            resampled_values.append(metrics[name](resampled))
-    return {
-        name: Figure(values[name], *_percentile_interval(resampled_values, values[name]))
-        for name, resampled_values in resamples.items()
-    }
+        for metrics, resamples in zip(prepared, drawn, strict=True):
+            for name, (_, values) in resamples.items():
+                values.append(metrics[name](resampled))
+    return tuple(drawn)
+
+
+def _figures(task: Task, drawn: _Resamples, target: NDArray[Any], weight: Float64) -> dict[str, Figure]:
+    figures = {}
+    for name, (value, many) in drawn.items():
+        exact = None if task == "regression" else degenerate_interval(name, value, target, weight)
+        figures[name] = Figure(value, *(exact or _percentile_interval(many, value)))
+    return figures
 
 
 def check_finite(output: Float64) -> None:
@@ -241,7 +287,7 @@ def check_finite(output: Float64) -> None:
         )  # fmt: skip
 
 
-def _percentile_interval(many: list[float], value: float) -> tuple[float, float]:
+def _percentile_interval(many: list[float] | NDArray[Any], value: float) -> tuple[float, float]:
     """The middle 95 % of the resamples on which the metric is defined."""
     known = np.array(many)[np.isfinite(many)]
     low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)

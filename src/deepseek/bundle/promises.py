@@ -1,0 +1,55 @@
+"""What a bundle promises of new rows, as its test rows have it: the operating point, and figures that these contradict.
+
+read_promises(bundle).operating_point.recall
+[text.en for text in read_promises(bundle).warnings()]      # what does not hold, the worst first
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deepseek.errors import IntegrityError
+from deepseek.look import operating_point as point_words
+from deepseek.look.contradictions import Contradiction
+from deepseek.look.words import Text
+from deepseek.operating_point import OperatingPoint
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
+
+METRICS_FILE = "evidence/metrics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """The part of evidence/metrics.json that speaks of decisions on new rows."""
+
+    operating_point: OperatingPoint | None = None  # of two classes
+    contradictions: tuple[Contradiction, ...] = ()
+
+    def warnings(self) -> list[Text]:
+        """What does not hold, in words, the worst first."""
+        points = [] if self.operating_point is None else point_words.warnings(self.operating_point)
+        return [*points, *(entry.words() for entry in self.contradictions)]
+
+    def to_dict(self) -> JsonObject:
+        """The keys that they add to evidence/metrics.json."""
+        point = {} if self.operating_point is None else {"operating_point": self.operating_point.to_dict()}
+        return {**point, "contradictions": [entry.to_dict() for entry in self.contradictions]}
+
+    @classmethod
+    def from_metrics(cls, document: Mapping[str, Any]) -> Promises:
+        """From evidence/metrics.json; empty where an older release wrote it. IntegrityError for what cannot be read."""
+        try:
+            point = document.get("operating_point")
+            return cls(
+                None if point is None else OperatingPoint.from_dict(point),
+                tuple(Contradiction.from_dict(entry) for entry in document.get("contradictions", ())),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IntegrityError(
+                f"{METRICS_FILE} does not hold an operating point: {error!r}",
+                expected="the operating point as ship writes it", fix="make the bundle again",
+            ) from error  # fmt: skip
