@@ -174,9 +174,8 @@ def judged(case: Case) -> tuple[CitedText, bool, bool]:
     report = cite(case.text, _index(case.corpus))
     against = [each for each in report.sentences if each.status == "contradicted"]
     own = any(
-        citation.law.endswith(case.law) and citation.article == case.article
+        each.nearest is not None and each.nearest.law.endswith(case.law) and each.nearest.article == case.article
         for each in against
-        for citation in each.citations
     )
     return report, bool(against), own
 
@@ -222,7 +221,8 @@ def main() -> int:
             if not well:
                 print("MISSED" if case.is_opposite else "MISTAKEN", case.made, case.law, case.article, case.text)
                 for each in report.sentences:
-                    print("   ", each.status, each.reason, [citation.id for citation in each.citations])
+                    clauses = each.citations or [each.nearest]
+                    print("   ", each.status, each.reason, [citation and citation.quote for citation in clauses])
     for (kind, is_opposite), marks in right.items():
         print(f"{kind} {'opposites' if is_opposite else 'true'}: {sum(marks)} of {len(marks)} right")
     return 0

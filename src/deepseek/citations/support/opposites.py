@@ -1,0 +1,266 @@
+"""Whether a clause says the opposite of a sentence, and by which words: a must for a may, another amount, a "without".
+
+>>> law = "A bank must not grant unsecured loans to related parties."
+>>> find_conflict("A bank may grant unsecured loans to related parties.", law)
+Conflict(kind='sign', said='may', law='must not')
+>>> find_conflict("A bank must not grant unsecured loans to related parties.", law)
+
+The clause has to speak of what the sentence speaks of (`covered`); of the clause the statement counts that has most of
+the sentence's words. Then each detector looks for one kind of opposite. What none sees is not called contradicted:
+other words for the same thing, and conclusions over several clauses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from deepseek.citations.corpus.amounts import Amount, read_amounts
+from deepseek.citations.support.antonyms import find_opposite_words, names_antonym
+from deepseek.citations.support.statement import (
+    NEGATIVE_MODES,
+    Mode,
+    Part,
+    read_mode,
+    read_parts,
+    topic_terms,
+    topic_words,
+)
+
+Kind = Literal["sign", "amount", "only", "condition", "word"]
+Weight = Callable[[str], float]
+
+#: The share of what a sentence is about that a clause must have to be its opposite.
+MIN_COVERED = 0.5
+#: A part of a sentence has its counterpart in the part of a clause that has this share of it.
+MIN_COUNTERPART = 0.4
+#: One of the same sign that has this share of what the best one has is taken instead.
+NEAR_COUNTERPART = 0.6
+#: A sentence repeats a statement when this share of it stands there in the same order; a change is at most so long.
+MIN_VERBATIM, MAX_EDITED = 0.85, 6
+#: A part with less than this share of what the sentence is about decides nothing.
+MIN_PART_WEIGHT = 0.25
+
+_ONLY = re.compile(r"\b(?:only|solely|exclusively|nothing but)\b|只有|只能|仅|唯一|才", re.IGNORECASE)
+_BROAD = re.compile(
+    r"\b(?:any|all|every|anybody|anyone|everybody|everyone|always|at any time|freely|unlimited|as often as|whatever)\b"
+    r"|任何|所有|一律|随时|自由|不受限制|任意",
+    re.IGNORECASE,
+)
+#: A sentence that asks for something says no more than a clause that forbids what is done without it.
+_RESTRICTS = re.compile(
+    r"\b(?:only|requires?|required|needs?|needed|subject to|provided|if|with the|upon|unless|after)\b"
+    r"|(?:经|取得|征得|获得)[^，。]{0,14}(?:同意|批准|许可|授权)|方可|才|只有|除非|应当",
+    re.IGNORECASE,
+)
+#: Ages are written with and without the word for years.
+_LIKE_UNITS = ({"", "year"}, {"", "岁"}, {"岁", "年"}, {"", "times"})
+_GOES_ON = re.compile(r"\s*(?:it|they|this|these|such)\b", re.IGNORECASE)
+_AFFECT = re.compile(r"affect|影响", re.IGNORECASE)
+_UNAFFECTED = re.compile(r"\b(?:is|are|be|shall|does) not (?:be )?affect(?:ed)?\b|不受?影响", re.IGNORECASE)
+_TOKEN = re.compile(r"[一-鿿]|[^\W_一-鿿]+")
+_COMPATIBLE: frozenset[frozenset[Mode]] = frozenset((frozenset(("may", "free")),))
+_OPEN_EXCEPTION = re.compile(r"\b(?:law|laws|otherwise|agreed?)\b|另有", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The words of the sentence, and those of the clause that speak against them."""
+
+    kind: Kind
+    said: str
+    law: str
+
+
+def find_conflict(sentence: str, clause: str, weight: Weight | None = None) -> Conflict | None:
+    """What a clause that speaks of the same thing as a sentence says against it; None where nothing is seen."""
+    return Comparison(sentence, weight or _equal).conflict(clause)
+
+
+def _equal(term: str) -> float:
+    return 1.0
+
+
+class Comparison:
+    """A sentence that is laid beside clauses. `weight`: how much a term says, above 0."""
+
+    def __init__(self, sentence: str, weight: Weight) -> None:
+        self.sentence = sentence
+        self.parts = [part for part in read_parts(sentence)]
+        self._weights = {term: weight(word) for term, word in topic_words(sentence).items()}
+        self._total = sum(self._weights.values())
+
+    def covered(self, text: str) -> float:
+        """The share of what the sentence is about that a text has, 0..1."""
+        return self._size(topic_terms(text)) / self._total if self._total else 0.0
+
+    def conflict(self, clause: str) -> Conflict | None:
+        """What the clause says against the sentence, if it speaks of the same thing."""
+        if self.covered(clause) < MIN_COVERED:
+            return None
+        if not _AFFECT.search(self.sentence):
+            clause = _UNAFFECTED.sub(" ", clause)
+        statements = list(split_statements(clause))
+        best = max(statements, key=lambda text: (round(self.covered(text), 6), -len(text)))
+        law = read_parts(best)
+        return (
+            self._other_amount(best, clause)
+            or self._only_one(clause)
+            or self._edited(best)
+            or self._broader(statements)
+            or self._without(law)
+            or self._other_sign(law, best)
+        )
+
+    def _size(self, terms: frozenset[str]) -> float:
+        return sum(weight for term, weight in self._weights.items() if term in terms)
+
+    def _other_amount(self, best: str, clause: str) -> Conflict | None:
+        amounts, everywhere = read_amounts(best), read_amounts(clause)
+        for amount in read_amounts(self.sentence):
+            like = [other for other in amounts if _same_unit(amount, other)]
+            if not like or any(_same_unit(amount, other) and _fits(amount, other) for other in everywhere):
+                continue
+            if all(_excludes(other, amount, best) for other in like):
+                return Conflict("amount", amount.words(self.sentence), like[0].words(best))
+        return None
+
+    def _only_one(self, clause: str) -> Conflict | None:
+        """ "Only" for one of several cases that the clause lists."""
+        only = _ONLY.search(self.sentence)
+        opening, *items = clause.split("\n")
+        if not only or len(items) < 2:
+            return None
+        own = topic_terms(self.sentence) - topic_terms(opening)
+        named = [item for item in items if own and self._size(topic_terms(item) & own) >= 0.5 * self._size(own)]
+        if 0 < len(named) < len(items):
+            return Conflict("only", only[0], next(item for item in items if item not in named).strip())
+        return None
+
+    def _edited(self, best: str) -> Conflict | None:
+        """The clause word for word, but for a no."""
+        said, law = _TOKEN.findall(self.sentence), _TOKEN.findall(best)
+        matcher = SequenceMatcher(None, [w.casefold() for w in said], [w.casefold() for w in law], autojunk=False)
+        if sum(block.size for block in matcher.get_matching_blocks()) < MIN_VERBATIM * len(said):
+            return None
+        changes = []
+        for tag, start, end, law_start, law_end in matcher.get_opcodes():
+            if tag != "equal" and max(end - start, law_end - law_start) <= MAX_EDITED:
+                # The words beside it belong to it: 不 before 得, "not" behind "shall".
+                here, there = _join(said[start:end]), _join(law[law_start:law_end])
+                (own, _), (its, _) = read_mode(here), read_mode(there)
+                if (own in NEGATIVE_MODES) != (its in NEGATIVE_MODES):
+                    before = _join(said[max(0, start - 1) : start])
+                    changes.append((f"{before} {here}".strip(), f"{before} {there}".strip()))
+        return Conflict("sign", *changes[0]) if len(changes) == 1 else None
+
+    def _broader(self, statements: Sequence[str]) -> Conflict | None:
+        """ "Any" where the clause says "only"."""
+        broad = _BROAD.search(self.sentence)
+        if not broad or any(part.negative for part in self.parts) or _ONLY.search(self.sentence):
+            return None
+        for statement in statements:
+            only = _ONLY.search(statement)
+            speaks = self.covered(statement) >= MIN_COVERED or _GOES_ON.match(statement)
+            if only and speaks and broad[0].casefold() not in statement.casefold():
+                return Conflict("only", broad[0], only[0])
+        return None
+
+    def _without(self, law: Sequence[Part]) -> Conflict | None:
+        """Something is done without what the clause asks for."""
+        if any(part.negative for part in self.parts if part.role == "main"):
+            return None
+        for part in self.parts:
+            if part.role != "without" or not part.terms:
+                continue
+            asked = [each for each in law if self._size(each.terms & part.terms) >= 0.5 * self._size(part.terms)]
+            denied = any(each.negative for each in law if each.role == "main")
+            lacking = any(each.role == "without" or (each.role == "condition" and each.negative) for each in asked)
+            if asked and (denied or not lacking):
+                return Conflict("condition", part.text, asked[0].text)
+        return None
+
+    def _other_sign(self, law: Sequence[Part], best: str) -> Conflict | None:
+        word = find_opposite_words(self.sentence, best) or names_antonym(self.sentence, best)
+        decided = False
+        for part in self.parts:
+            counterpart = self._counterpart(part, law) if part.role == "main" else None
+            if counterpart is None:
+                continue
+            decided = True
+            differs = self._signs_differ(part, counterpart, law)
+            if differs and word is None:
+                return Conflict("sign", part.cue or part.text, counterpart.cue or counterpart.text)
+            if word is not None and not differs and part.negative == counterpart.negative:
+                return Conflict("word", *word)
+        if word is not None and not decided:
+            return Conflict("word", *word)
+        return None
+
+    def _counterpart(self, part: Part, law: Sequence[Part]) -> Part | None:
+        """The part of the clause that has most of a part of the sentence, one of the same sign before others."""
+        size = self._size(part.terms)
+        if size < MIN_PART_WEIGHT * self._total or not size:
+            return None
+        shares = [
+            (self._size(part.terms & each.terms) / size, each.negative == part.negative, each)
+            for each in law
+            if each.role == "main"
+        ]
+        if not shares:
+            return None
+        most = max(share for share, _, _ in shares)
+        if most < MIN_COUNTERPART:
+            return None
+        near = [entry for entry in shares if entry[0] >= NEAR_COUNTERPART * most]
+        return max(near, key=lambda entry: (entry[1], -len(entry[2].terms)))[2]
+
+    def _signs_differ(self, part: Part, counterpart: Part, law: Sequence[Part]) -> bool:
+        if part.negative == counterpart.negative or frozenset((part.mode, counterpart.mode)) in _COMPATIBLE:
+            return False
+        conditional = any(
+            each.role == "without" or (each.role == "exception" and not _OPEN_EXCEPTION.search(each.text))
+            for each in law
+        )
+        own_condition = any(each.role in ("without", "exception") for each in self.parts)
+        if counterpart.negative:
+            return not (conditional and _RESTRICTS.search(self.sentence))
+        return not own_condition
+
+
+def split_statements(clause: str) -> Iterator[str]:
+    """The sentences of a clause; each item of a list with the line that opens it.
+
+    >>> list(split_statements("One of these:\\n(a) this;\\n(b) that."))
+    ['One of these:\\n(a) this;', 'One of these:\\n(b) that.']
+    """
+    opening, *items = clause.split("\n")
+    if items:
+        yield from (f"{opening}\n{item}" for item in items)
+        return
+    yield from (piece for piece in re.split(r"(?<=[。；;])|(?<=[a-z)]\.)\s", clause) if piece.strip())
+
+
+def _join(tokens: Sequence[str]) -> str:
+    return ("" if tokens and tokens[0] >= "㐀" else " ").join(tokens)
+
+
+def _same_unit(first: Amount, second: Amount) -> bool:
+    return first.unit == second.unit or {first.unit, second.unit} in _LIKE_UNITS
+
+
+def _fits(amount: Amount, other: Amount) -> bool:
+    """Whether a clause has the very amount of a sentence."""
+    return amount.value == other.value and not {amount.side, other.side} == {"+", "-"}
+
+
+def _excludes(law: Amount, said: Amount, text: str) -> bool:
+    """Whether an amount of the clause leaves no room for that of the sentence."""
+    if law.side == "-" and said.side != "-":
+        return said.value > law.value or said.side == "+"
+    if law.side == "+" and said.side != "+":
+        return said.value < law.value or said.side == "-"
+    return True
