@@ -103,7 +103,10 @@ def _read_chinese(text: str) -> Iterator[Amount]:
         ordinal, share, digits, unit, side = match.groups()
         if digits[0].isascii() and not (unit or share or side):
             continue  # read as English
-        if ordinal or (not unit and not share and digits in _LONE_ZH):
+        is_item = text[max(0, match.start() - 1) : match.start()] in ("（", "(") and text[
+            match.end() : match.end() + 1
+        ] in ("）", ")")
+        if ordinal or (is_item and not unit) or (not unit and not share and digits in _LONE_ZH):
             continue
         kind = "%" if share or unit == "%" else _CHINESE_UNITS.get(unit, unit)
         where = text[max(0, match.start() - 16) : match.start()]

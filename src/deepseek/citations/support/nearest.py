@@ -47,13 +47,13 @@ def find_nearest(sentence: str, clauses: Sequence[Clause], index: Bm25) -> Neare
 
 
 def term_weight(index: Bm25) -> Callable[[str], float]:
-    """How much a term says: its inverse document frequency. A term that is in no document is often no word of its own,
-    but two letters of two Chinese words, or a plain verb, and counts UNKNOWN_WEIGHT of that."""
+    """How much a term says: its inverse document frequency. A Chinese term that is in no document is often no word of its own,
+    but two letters of two Chinese words, and counts UNKNOWN_WEIGHT of that."""
     unknown = index.weight("")
 
     def weight(term: str) -> float:
         value = index.weight(term)
-        return value if value < unknown else UNKNOWN_WEIGHT * value
+        return UNKNOWN_WEIGHT * value if value >= unknown and term >= "㐀" else value
 
     return weight
 

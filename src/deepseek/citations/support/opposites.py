@@ -34,9 +34,13 @@ Kind = Literal["sign", "amount", "only", "condition", "word"]
 Weight = Callable[[str], float]
 
 #: The share of what a sentence is about that a clause must have to be its opposite.
-MIN_COVERED = 0.5
+MIN_COVERED = 0.6
 #: A part of a sentence has its counterpart in the part of a clause that has this share of it.
-MIN_COUNTERPART = 0.4
+MIN_COUNTERPART = 0.5
+#: The same where one of both has no signal word (must, may, not ...).
+MIN_UNMARKED = 0.7
+#: The share of what stands behind the signal word.
+MIN_PREDICATE = 0.5
 #: One of the same sign that has this share of what the best one has is taken instead.
 NEAR_COUNTERPART = 0.6
 #: A sentence repeats a statement when this share of it stands there in the same order; a change is at most so long.
@@ -58,6 +62,14 @@ _RESTRICTS = re.compile(
 )
 #: Ages are written with and without the word for years.
 _LIKE_UNITS = ({"", "year"}, {"", "岁"}, {"岁", "年"}, {"", "times"})
+_ITEM = re.compile(
+    r"\s*(?:[（(]\s?[一二三四五六七八九十百\da-zA-Z]{1,4}\s?[)）]|\d{1,2}[.、)]\s|[一二三四五六七八九十]{1,3}、|[-*•])"
+)
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DATE = re.compile(
+    rf"[12]\d{{3}}\s?年(?:\s?\d{{1,2}}\s?月)?(?:\s?\d{{1,2}}\s?日)?|二[〇零一二三四五六七八九]{{3}}年|\b\d{{4}}-\d\d-\d\d\b"
+    rf"|\b(?:\d{{1,2}} )?(?:{_MONTHS})(?: \d{{1,2}},?)?(?: \d{{4}})?\b|\b(?:19|20)\d\d\b"
+)
 _GOES_ON = re.compile(r"\s*(?:it|they|this|these|such)\b", re.IGNORECASE)
 _AFFECT = re.compile(r"affect|影响", re.IGNORECASE)
 _UNAFFECTED = re.compile(r"\b(?:is|are|be|shall|does) not (?:be )?affect(?:ed)?\b|不受?影响", re.IGNORECASE)
@@ -89,7 +101,8 @@ class Comparison:
 
     def __init__(self, sentence: str, weight: Weight) -> None:
         self.sentence = sentence
-        self.parts = [part for part in read_parts(sentence)]
+        # An item of a list may stand under "must not": what it says by itself is not known.
+        self.parts = [part for part in read_parts(sentence) if part.cue or not _ITEM.match(sentence)]
         self._weights = {term: weight(word) for term, word in topic_words(sentence).items()}
         self._total = sum(self._weights.values())
 
@@ -112,15 +125,15 @@ class Comparison:
             or self._edited(best)
             or self._broader(statements)
             or self._without(law)
-            or self._other_sign(law, best)
+            or self._other_sign(law)
         )
 
     def _size(self, terms: frozenset[str]) -> float:
         return sum(weight for term, weight in self._weights.items() if term in terms)
 
     def _other_amount(self, best: str, clause: str) -> Conflict | None:
-        amounts, everywhere = read_amounts(best), read_amounts(clause)
-        for amount in read_amounts(self.sentence):
+        amounts, everywhere = read_amounts(_without_dates(best)), read_amounts(_without_dates(clause))
+        for amount in read_amounts(_without_dates(self.sentence)):
             like = [other for other in amounts if _same_unit(amount, other)]
             if not like or any(_same_unit(amount, other) and _fits(amount, other) for other in everywhere):
                 continue
@@ -171,7 +184,11 @@ class Comparison:
 
     def _without(self, law: Sequence[Part]) -> Conflict | None:
         """Something is done without what the clause asks for."""
-        if any(part.negative for part in self.parts if part.role == "main"):
+        mains = [part for part in self.parts if part.role == "main"]
+        if any(part.negative for part in mains):
+            return None
+        every = frozenset[str]().union(*(part.terms for part in law))
+        if not all(part.heads <= every for part in mains):
             return None
         for part in self.parts:
             if part.role != "without" or not part.terms:
@@ -183,40 +200,50 @@ class Comparison:
                 return Conflict("condition", part.text, asked[0].text)
         return None
 
-    def _other_sign(self, law: Sequence[Part], best: str) -> Conflict | None:
-        word = find_opposite_words(self.sentence, best) or names_antonym(self.sentence, best)
-        decided = False
+    def _other_sign(self, law: Sequence[Part]) -> Conflict | None:
         for part in self.parts:
-            counterpart = self._counterpart(part, law) if part.role == "main" else None
-            if counterpart is None:
+            if part.role != "main":
                 continue
-            decided = True
-            differs = self._signs_differ(part, counterpart, law)
-            if differs and word is None:
-                return Conflict("sign", part.cue or part.text, counterpart.cue or counterpart.text)
-            if word is not None and not differs and part.negative == counterpart.negative:
-                return Conflict("word", *word)
-        if word is not None and not decided:
-            return Conflict("word", *word)
+            for counterpart in self._counterparts(part, law)[:1]:
+                word = find_opposite_words(part.text, counterpart.text) or _other_party(part, counterpart)
+                differs = self._signs_differ(part, counterpart, law)
+                if differs and word is None:
+                    return Conflict("sign", part.cue or part.text, counterpart.cue or counterpart.text)
+                if word is not None and part.negative == counterpart.negative:
+                    return Conflict("word", *word)
         return None
 
-    def _counterpart(self, part: Part, law: Sequence[Part]) -> Part | None:
-        """The part of the clause that has most of a part of the sentence, one of the same sign before others."""
-        size = self._size(part.terms)
-        if size < MIN_PART_WEIGHT * self._total or not size:
-            return None
-        shares = [
-            (self._size(part.terms & each.terms) / size, each.negative == part.negative, each)
-            for each in law
-            if each.role == "main"
-        ]
-        if not shares:
-            return None
-        most = max(share for share, _, _ in shares)
-        if most < MIN_COUNTERPART:
-            return None
+    def _counterparts(self, part: Part, law: Sequence[Part]) -> list[Part]:
+        """The parts of the clause that say something about what a part of the sentence says something about, the one
+        that has most of it first; one of the same sign before others."""
+        if not self._size(part.terms) or self._size(part.terms) < MIN_PART_WEIGHT * self._total:
+            return []
+        shares = []
+        conditions = frozenset[str]().union(*(each.terms for each in law if each.role == "condition"))
+        for each in law:
+            if each.role != "main":
+                continue
+            word = find_opposite_words(part.text, each.text)
+            terms = part.terms - (topic_terms(word[0]) if word else frozenset())
+            share = self._size(terms & (each.terms | conditions)) / self._size(terms) if self._size(terms) else 0.0
+            least = MIN_COUNTERPART if each.cue and part.cue else MIN_UNMARKED
+            if share >= least and self._shares_predicate(part, each, terms):
+                shares.append((share, each))
+        most = max((share for share, _ in shares), default=0.0)
         near = [entry for entry in shares if entry[0] >= NEAR_COUNTERPART * most]
-        return max(near, key=lambda entry: (entry[1], -len(entry[2].terms)))[2]
+        near.sort(key=lambda entry: (entry[1].negative != part.negative, -entry[0], len(entry[1].terms)))
+        return [each for _, each in near]
+
+    def _shares_predicate(self, part: Part, other: Part, terms: frozenset[str]) -> bool:
+        """Whether both say something of the same action: half of what stands behind "must not", its first word before
+        all."""
+        predicate = part.predicate & terms
+        if not predicate:
+            return True
+        heads = part.heads & terms
+        return self._size(predicate & other.terms) >= MIN_PREDICATE * self._size(predicate) and bool(
+            not heads or heads & other.terms
+        )
 
     def _signs_differ(self, part: Part, counterpart: Part, law: Sequence[Part]) -> bool:
         if part.negative == counterpart.negative or frozenset((part.mode, counterpart.mode)) in _COMPATIBLE:
@@ -231,6 +258,12 @@ class Comparison:
         return not own_condition
 
 
+def _other_party(part: Part, counterpart: Part) -> tuple[str, str] | None:
+    """The party of which the one speaks, and the opposite one of which the other does, in the same place."""
+    word = names_antonym(part.subject, counterpart.subject)
+    return word if word and names_antonym(counterpart.subject, part.subject) else None
+
+
 def split_statements(clause: str) -> Iterator[str]:
     """The sentences of a clause; each item of a list with the line that opens it.
 
@@ -242,6 +275,11 @@ def split_statements(clause: str) -> Iterator[str]:
         yield from (f"{opening}\n{item}" for item in items)
         return
     yield from (piece for piece in re.split(r"(?<=[。；;])|(?<=[a-z)]\.)\s", clause) if piece.strip())
+
+
+def _without_dates(text: str) -> str:
+    """The text with dates blanked out: letters keep their places."""
+    return _DATE.sub(lambda match: " " * len(match[0]), text)
 
 
 def _join(tokens: Sequence[str]) -> str:

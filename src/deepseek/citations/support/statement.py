@@ -15,12 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from deepseek.citations.retrieval.bm25 import extract_terms
+from deepseek.citations.retrieval.bm25 import extract_terms, stem
 
 Mode = Literal["must", "may", "forbid", "free", "not", "is"]
 Role = Literal["main", "condition", "exception", "without"]
 #: Modes in which something is denied, forbidden, or need not be done.
 NEGATIVE_MODES = frozenset(("forbid", "free", "not"))
+MIN_ROOT_CHARS = 4
 TERM_CHARS = 6  # by which English words are compared: transfer, transferred
 
 _OPENING = (
@@ -36,6 +37,7 @@ _CONDITION = re.compile(
     r"\s*(?:once|if|where|when|while|who|whose|whom|which|that|because|in case|as long as)\b", re.IGNORECASE
 )
 _MODAL = re.compile(r"\b(?:shall|must|may|cannot|can|need not)\b", re.IGNORECASE)
+_AND = re.compile(r"\s*(?:and|or|but)\b", re.IGNORECASE)
 RELATIVE_CHARS = 7  # in which the verb of a relative clause may stand at once: "who is ..."
 _RELATIVE = re.compile(r"\s*(?:who|which|that)\b", re.IGNORECASE)
 #: A piece behind a comma that has its own verb is no further item of an enumeration.
@@ -71,7 +73,7 @@ _MODES: tuple[tuple[Mode, re.Pattern[str]], ...] = (
             r"\bneed not\b|\bneeds? no\b|\b(?:is|are) not (?:obliged|required|bound|necessary|needed)\b"
             r"|\b(?:do|does) not (?:have to|need|require)\b|\bhas? not to\b|\bno (?:\w+ ){1,5}(?:has to|have to|is (?:needed|required"
             r"|necessary)|needs? to)\b|\bexempt(?:ed)? from\b|\bno (?:duty|obligation|need)\b"
-            r"|可以不|可不|不必|无需|无须|不需要|不用|没有义务|没有责任|无义务",
+            r"|可以不|可不|不必|无需|无须|不需要|不用|(?:没有|不负有?|无)(?:义务|责任)",
             re.IGNORECASE,
         ),
     ),
@@ -80,7 +82,7 @@ _MODES: tuple[tuple[Mode, re.Pattern[str]], ...] = (
         re.compile(
             r"\b(?:must|may|shall|can|should|will) (?:not|never)\b|\bcannot\b|\bcan't\b|\b(?:is|are|be) (?:\w+ )?(?:prohibited"
             r"|forbidden|banned|barred)\b|\b(?:prohibit|forbid|ban)s?\b|\bnot (?:be )?(?:allowed|permitted|entitled|eligible)\b"
-            r"|\b(?:nobody|no one|none|neither|nor|no (?!right)(?:\w+ ){1,4})(?:\w+ ){0,4}?(?:may|shall|must|can|is|are)\b"
+            r"|\b(?:nobody|nothing|no one|none|neither|nor|no(?! right)(?: \w+){1,4})(?: \w+){0,5}? (?:may|shall|must|can|is|are)\b"
             r"|\bno right\b|\bis off limits\b|\bno longer (?:may|can)\b"
             r"|不得|不能|不可以|不可|不应|禁止|严禁|不准|不允许|无权|没有权利|不予",
             re.IGNORECASE,
@@ -88,12 +90,12 @@ _MODES: tuple[tuple[Mode, re.Pattern[str]], ...] = (
     ),
     ("may", re.compile(
         r"\b(?:may|can|could)\b|\b(?:is|are|be) (?:\w+ )?(?:allowed|permitted|entitled|free to)\b|\bha(?:s|ve) the (?:\w+ )?right\b"
-        r"|\b(?:permit|allow)s?\b|可以|允许|有权|可自|都可|也可",
+        r"|\b(?:permit|allow)s?\b|\bis (?:enough|sufficient)\b|\bsuffices\b|可以|允许|有权|可自|都可|也可|享有",
         re.IGNORECASE,
     )),
     ("must", re.compile(
         r"\b(?:must|shall|should)\b|\b(?:has|have|is|are) (?:\w+ )?to\b|\b(?:is|are) (?:obliged|required|bound)\b|\b(?:require|need|owe)s?\b"
-        r"|应当|必须|应该|需要|须",
+        r"|应当|必须|应该|需要|须|有义务|有责任|负有",
         re.IGNORECASE,
     )),
     ("not", re.compile(
@@ -101,7 +103,8 @@ _MODES: tuple[tuple[Mode, re.Pattern[str]], ...] = (
     )),
 )  # fmt: skip
 _REVERSING = re.compile(
-    r"\b(?:refuse|reject)(?:s|d|ed|ing)?\b|\b(?:decline|fail|omit|refrain)(?:s|d|ed|ing)? (?:to|from)\b|拒绝",
+    r"\b(?:refuse|reject)(?:s|d|ed|ing)?\b|\b(?:decline|fail|omit|refrain)(?:s|d|ed|ing)? (?:to|from)\b"
+    r"|\bconstrued (?:to|as) (?:limit|prevent|restrict|prohibit|preclud)\w*|拒绝",
     re.IGNORECASE,
 )
 _REVERSED: dict[Mode, Mode] = {
@@ -114,19 +117,25 @@ _REVERSED: dict[Mode, Mode] = {
 }
 #: Words that carry a sign, a limit or nothing, and so do not say what a text is about.
 _FUNCTION_WORDS = frozenset(
-    "a an the of to in on at by for from with as and or if where when while unless except without who whose whom which that this "
-    "these those it its is are be been being was were has have had do does did must shall may can could should will would not no "
-    "never nobody anybody none neither nor either any all every each only solely exclusively than more less most least up also own "
-    "such so there one another other others else person need needs under above below within after before into out over "
-    "prohibited forbidden allowed permitted permit allow prohibit entitled right obliged required require bound freely everyone "
-    "becomes become anyone always ever their his her they he she them him case cases way like".split()
+    stem(word)
+    for word in (
+        "a an the of to in on at by for from with as and or if where when while unless except without who whose whom which that this "
+        "these those it its is are be been being was were has have had do does did must shall may can could should will would not no "
+        "never nobody anybody none neither nor either any all every each only solely exclusively than more less most least up also own "
+        "such so there one another other others else person need needs under above below within after before into out over "
+        "prohibited forbidden allowed permitted permit allow prohibit entitled right obliged required require bound freely everyone "
+        "becomes become enough sufficient anyone always ever their his her they he she them him case cases way like "
+        "cannot once twice given two three four five six seven eight nine ten eleven twelve fifteen sixteen eighteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand percent during"
+    ).split()
 )
+#: Verbs that say little of what is done: make a contract, conclude a contract.
+_LIGHT_VERBS = frozenset("make conclu enter carry carr perfor take get give have obtain".split())
 _CUES_ZH = re.compile(
     r"可以|不得|应当|必须|应该|需要|允许|禁止|严禁|有权|无权|不必|无需|无须|任何|一律|随时|自由|只有|只能|仅|的|了|和|或者|以及|其|该|本法|不能|不可以|可"
     r"|第[一二三四五六七八九十百千\d]+[条款项]|不|未经|未|没有|无"
 )
 _SYNONYMS = {
-    word: group[0]
+    stem(word): group[0]
     for group in (
         ("lessor", "landlord"), ("lessee", "tenant", "renter"), ("worker", "employee", "staff"), ("employer", "employers"),
         ("purchase", "buy", "bought", "buyer", "purchaser"), ("sell", "sale", "sold", "sells", "selling"),
@@ -134,6 +143,9 @@ _SYNONYMS = {
         ("pay", "payment", "paid", "pays"), ("lawful", "legal"), ("wage", "salary", "wages"), ("month", "monthly"),
         ("valid", "validity"), ("age", "aged"), ("disclose", "disclosure"), ("keep", "retain", "kept", "retention"),
         ("delete", "deletion", "erase", "destroy"), ("consent", "approval", "permission"), ("inform", "notify", "notice"),
+        ("send", "sent"), ("give", "given"), ("make", "made"), ("take", "taken"), ("hold", "held"), ("write", "written"),
+        ("choose", "chosen"), ("withhold", "withheld"), ("withdraw", "withdrawn"), ("bear", "borne"), ("find", "found"),
+
     )
     for word in group
 }  # fmt: skip
@@ -153,6 +165,23 @@ class Part:
     def negative(self) -> bool:
         return self.mode in NEGATIVE_MODES
 
+    @property
+    def subject(self) -> str:
+        """What stands before the signal word; the whole part where there is none."""
+        return self.text.partition(self.cue)[0] if self.cue else self.text
+
+    @property
+    def predicate(self) -> frozenset[str]:
+        """The terms behind the signal word; none where there is no such word, or nothing behind it."""
+        return topic_terms(self.text.partition(self.cue)[2]) - _LIGHT_VERBS if self.cue else frozenset()
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """The first English term behind the signal word that says what is done."""
+        behind = self.text.partition(self.cue)[2] if self.cue else ""
+        words = [term for term in topic_words(behind) if term not in _LIGHT_VERBS and term < "㐀"]
+        return frozenset(words[:1])
+
 
 def topic_words(text: str) -> dict[str, str]:
     """What a text is about: its terms without those that carry a sign, a limit or nothing, as they are compared, each
@@ -163,8 +192,13 @@ def topic_words(text: str) -> dict[str, str]:
             if len(term) > 1:
                 words[term] = term
         elif term.isalpha() and term not in _FUNCTION_WORDS and len(term) > 1:
-            words[_SYNONYMS.get(term, term)[:TERM_CHARS]] = term
+            words[_SYNONYMS.get(term) or _root(term)] = term
     return words
+
+
+def _root(term: str) -> str:
+    """A stem by which forms of a word compare equal: change and changes, transfer and transferred."""
+    return (term[:-1] if term[-1] in "ey" and len(term) > MIN_ROOT_CHARS else term)[:TERM_CHARS]
 
 
 def topic_terms(text: str) -> frozenset[str]:
@@ -194,13 +228,17 @@ def read_parts(text: str) -> list[Part]:
 
 
 def _line_parts(line: str) -> Iterator[Part]:
-    for piece, separator in _join_enumerations(line):
+    pieces = _join_enumerations(line)
+    for number, (piece, separator) in enumerate(pieces):
         role = _role(piece)
+        behind = pieces[number + 1][0] if number + 1 < len(pieces) else ""
         modal = None
         if role == "condition" and _RELATIVE.match(piece):
             modals = [match for match in _VERB.finditer(piece) if match.start() > RELATIVE_CHARS]
             modal = modals[-1] if modals else None
-        elif role == "condition" and separator != ",":  # no comma: "When hiring a worker an employer must not ..."
+        elif role == "condition" and (
+            separator != "," or _AND.match(behind)
+        ):  # no comma: "When hiring a worker an employer must not ..."
             modal = _MODAL.search(piece)
         if modal:  # "who commits fraud | shall pay"
             yield _make_part(piece[: modal.start()], "condition")
