@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from citations_data import article_name, contract_documents, texts_of, zh_corpus
+from citations_data import article_name, contract_documents, contract_json, texts_of, zh_corpus
 from result import claim
 
 from deepseek.citations import CitedText, Corpus, Index, cite
@@ -191,6 +191,9 @@ def opposites() -> list[dict[str, Any]]:
         parts.append(f"{corpus} {sum(of)} of {len(of)}")
     neutral = [row["text"] for row in texts_of("unanswerable")[:20]]
     silent = sum(any(s.status == "contradicted" for s in cite(text, _index("chinese")).sentences) for text in neutral)
+    natural = list(_judged_hypotheses("dev"))
+    silent_on = [called for label, called in natural if label != "Contradiction"]
+    contradicted = [called for label, called in natural if label == "Contradiction"]
     return [
         claim(
             "opposites that are named with their clause", ours=100 * float(np.mean(against)), unit="%", op=">=", bar=90,
@@ -200,7 +203,22 @@ def opposites() -> list[dict[str, Any]]:
             "true sentences called contradicted", ours=100 * float(np.mean(mistaken)), unit="%", op="<=", bar=3,
             note=f"of {len(mistaken)}; of 20 sentences about what no law says, {silent}",
         ),
+        claim(
+            "sentences that contracts say, or do not speak of, called contradicted", ours=100 * float(np.mean(silent_on)),
+            unit="%", op="<=", bar=3,
+            note=f"contract-nli's own 17 sentences, {len(silent_on)} pairs of its dev part; of the {len(contradicted)} "
+            f"that annotators call contradicted, mostly in quite other words, {sum(contradicted)} are named",
+        ),
     ]  # fmt: skip
+
+
+def _judged_hypotheses(part: str) -> Iterator[tuple[str, bool]]:
+    """(what annotators say, whether it is called contradicted) of each contract and each of the 17 sentences."""
+    document = contract_json(part)
+    for contract, (name, _) in zip(document["documents"], contract_documents(part), strict=True):
+        for key, note in contract["annotation_sets"][0]["annotations"].items():
+            report = cite(document["labels"][key]["hypothesis"], _index(name))
+            yield note["choice"], any(each.status == "contradicted" for each in report.sentences)
 
 
 def _kind(case: Case) -> str:

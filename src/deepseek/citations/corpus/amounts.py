@@ -5,13 +5,14 @@
 >>> [(each.value, each.unit, each.side) for each in read_amounts("三年以上徒刑，不得超过百分之二十")]
 [(3.0, '年', '+'), (20.0, '%', '-')]
 
-A number that only names something (Article 40, item (2), 第三条) is no amount. Nor is a lone "one" or 一 without a unit.
+A number that only names something (Article 40, item (2), 第三条) is no amount, nor is a lone "one" or 一 without a
+unit.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,35 +28,50 @@ _LONE_UNITS = ("个", "人", "次", "日", "天")
 _MOST_ZH = re.compile(r"(?:不得?(?:超过|多于|高于|晚于)|不满|未满|最[长多高迟]|至多|上限)[^，。；、]{0,8}$")
 _LEAST_ZH = re.compile(r"(?:不得?(?:低于|少于|早于)|至少|最[短少低]|下限)[^，。；、]{0,8}$")
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _WORDS = {word: float(value) for value, word in enumerate(_ONES)}
 _WORDS |= {word: 10.0 * value for value, word in enumerate(_TENS, 2)}
 _WORDS |= {f"{ten}-{one}": _WORDS[ten] + value for ten in _TENS for value, one in enumerate(_ONES[1:10], 1)}
 _SCALES = {"hundred": 100.0, "thousand": 1_000.0, "million": 1e6, "billion": 1e9}
 _FRACTIONS = {"half": 50.0, "a third": 100 / 3, "two thirds": 200 / 3, "a quarter": 25.0, "three quarters": 75.0}
 _MULTIPLES = {"once": 1.0, "twice": 2.0, "double": 2.0, "thrice": 3.0, "triple": 3.0}
-_NUMBER_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
+_UNITS = {"%": "%", "percent": "%", "per cent": "%", "people": "person", "copies": "copy", "witnesses": "witness"}
+_UNITS |= {name: name for name in ("yuan", "person", "copy", "witness")}
+_UNITS |= {
+    name + end: {"time": "times"}.get(name, name)
+    for name in ("hour", "day", "week", "month", "year", "time", "dollar", "euro", "member", "page")
+    for end in ("", "s")
+}
+
+
+def _one_of(words: Iterable[str]) -> str:
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
 _ENGLISH = re.compile(
-    rf"(?P<name>\b(?:article|section|clause|paragraph|chapter|item|no\.)\s+|\()?"
-    rf"(?:\b(?P<fraction>{'|'.join(_FRACTIONS)})\b|\b(?P<number>\d[\d,]*(?:\.\d+)?|{_NUMBER_WORD})(?:[ -](?P<scale>{'|'.join(_SCALES)}))?(?![\w.]*\d)"
-    rf"(?:\s?\([^()]{{1,12}}\))?[\s-]*(?P<unit>%|percent\b|per cent\b|(?:calendar |business |working |full )?"
-    rf"(?:hour|day|week|month|year|time|yuan|dollar|euro|person|people|witness|member|page|copy|copies)(?:e?s)?\b)?"
-    rf"|\b(?P<multiple>{'|'.join(_MULTIPLES)})\b)",
-    re.IGNORECASE,
+    rf"""(?P<name>\b(?:article|section|clause|paragraph|chapter|item|no\.)\s+|\()?
+    (?:\b(?P<fraction>{_one_of(_FRACTIONS)})\b
+    |\b(?P<number>\d[\d,]*(?:\.\d+)?|{_one_of(_WORDS)})(?:[ -](?P<scale>{_one_of(_SCALES)}))?(?![\w.]*\d)
+     (?:\s?\([^()]{{1,12}}\))?[\s-]*  # thirty (30) days
+     (?:(?:calendar|business|working|full)\s)?(?P<unit>(?:{_one_of(_UNITS)})(?!\w))?
+    |\b(?P<multiple>{_one_of(_MULTIPLES)})\b)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _MOST = re.compile(
-    r"(?:at (?:the )?most|up to|no (?:more|later|longer|higher|greater) than|not (?:be )?(?:more|later|longer|higher|greater|"
-    r"exceed|older)(?: than)?|limited to|less than|fewer than|below|under|maximum(?: of)?|may reach|within"
-    r"|(?:must|shall|may|can|do(?:es)?) not exceed)\s(?:\w+ ){0,2}$",
-    re.IGNORECASE,
+    r"""(?:at\ (?:the\ )?most|up\ to|limited\ to|less\ than|fewer\ than|below|under|maximum(?:\ of)?|may\ reach|within
+    |no\ (?:more|later|longer|higher|greater)\ than
+    |not\ (?:be\ )?(?:more|later|longer|higher|greater|exceed|older)(?:\ than)?
+    |(?:must|shall|may|can|do|does)\ not\ exceed)\s(?:\w+\ ){0,2}$""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _LEAST = re.compile(
-    r"(?:at (?:the )?least|no (?:less|fewer|lower|earlier|younger) than|not (?:be )?(?:less|fewer|lower|earlier|younger|shorter)"
-    r" than|more than|longer than|above|over|exceeds?|minimum(?: of)?)\s(?:\w+ ){0,2}$",
-    re.IGNORECASE,
+    r"""(?:at\ (?:the\ )?least|more\ than|longer\ than|above|over|exceeds?|minimum(?:\ of)?
+    |no\ (?:less|fewer|lower|earlier|younger)\ than|not\ (?:be\ )?(?:less|fewer|lower|earlier|younger|shorter)\ than)
+    \s(?:\w+\ ){0,2}$""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _LEAST_BEHIND = re.compile(r"\s*(?:or|and) (?:more|longer|above|older|over)\b|\s*at (?:the )?least\b", re.IGNORECASE)
 _MOST_BEHIND = re.compile(
@@ -143,7 +159,4 @@ def _value_and_unit(match: re.Match[str], unit: str) -> tuple[float, str]:
     number = match["number"].casefold().replace(",", "")
     value = float(number) if number[0].isdigit() else _WORDS[number]
     value *= _SCALES[match["scale"].casefold()] if match["scale"] else 1.0
-    if unit in ("%", "percent", "per cent"):
-        return value, "%"
-    last = unit.split()[-1].removesuffix("es" if unit.endswith(("witnesses", "copies")) else "s") if unit else ""
-    return value, {"time": "times", "people": "person", "copi": "copy", "witnes": "witness"}.get(last, last)
+    return value, _UNITS.get(unit, "")

@@ -32,7 +32,7 @@ class Nearest:
 def find_nearest(sentence: str, clauses: Sequence[Clause], index: Bm25) -> Nearest | None:
     """The clause that says the opposite, else the nearest; None where no clause has a word of the sentence."""
     comparison = Comparison(sentence, term_weight(index))
-    shares = [(comparison.covered(clause.text[:MAX_CLAUSE_CHARS]), clause) for clause in clauses]
+    shares = [(comparison.coverage(clause.text[:MAX_CLAUSE_CHARS]), clause) for clause in clauses]
     shares = sorted((entry for entry in shares if entry[0] > 0), key=lambda entry: -entry[0])
     if not shares:
         return None
@@ -47,8 +47,8 @@ def find_nearest(sentence: str, clauses: Sequence[Clause], index: Bm25) -> Neare
 
 
 def term_weight(index: Bm25) -> Callable[[str], float]:
-    """How much a term says: its inverse document frequency. A Chinese term that is in no document is often no word of its own,
-    but two letters of two Chinese words, and counts UNKNOWN_WEIGHT of that."""
+    """How much a term says: its inverse document frequency. A Chinese term that is in no document is often no word of
+    its own, but two letters of two words, and counts UNKNOWN_WEIGHT of that."""
     unknown = index.weight("")
 
     def weight(term: str) -> float:
@@ -59,4 +59,4 @@ def term_weight(index: Bm25) -> Callable[[str], float]:
 
 
 def _is_said(conflict: Conflict | None) -> bool:
-    return conflict is not None and (conflict.kind != "sign" or read_mode(conflict.law)[0] != "is")
+    return conflict is not None and (conflict.kind != "sign" or read_mode(conflict.law) != "is")

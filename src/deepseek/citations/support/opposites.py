@@ -5,7 +5,7 @@
 Conflict(kind='sign', said='may', law='must not')
 >>> find_conflict("A bank must not grant unsecured loans to related parties.", law)
 
-The clause has to speak of what the sentence speaks of (`covered`); of the clause the statement counts that has most of
+The clause has to speak of what the sentence speaks of (`coverage`); of the clause the statement counts that has most of
 the sentence's words. Then each detector looks for one kind of opposite. What none sees is not called contradicted:
 other words for the same thing, and conclusions over several clauses.
 """
@@ -20,9 +20,8 @@ from typing import Literal
 
 from deepseek.citations.corpus.amounts import Amount, read_amounts
 from deepseek.citations.support.antonyms import find_opposite_words, names_antonym
+from deepseek.citations.support.signal_words import NEGATIVE_MODES, Mode
 from deepseek.citations.support.statement import (
-    NEGATIVE_MODES,
-    Mode,
     Part,
     read_mode,
     read_parts,
@@ -44,7 +43,7 @@ MIN_PREDICATE = 0.5
 #: One of the same sign that has this share of what the best one has is taken instead.
 NEAR_COUNTERPART = 0.6
 #: A sentence repeats a statement when this share of it stands there in the same order; a change is at most so long.
-MIN_VERBATIM, MAX_EDITED = 0.85, 6
+MIN_VERBATIM, MAX_EDITED, MAX_COMPARED_TOKENS = 0.85, 6, 400
 #: A part with less than this share of what the sentence is about decides nothing.
 MIN_PART_WEIGHT = 0.25
 
@@ -89,11 +88,7 @@ class Conflict:
 
 def find_conflict(sentence: str, clause: str, weight: Weight | None = None) -> Conflict | None:
     """What a clause that speaks of the same thing as a sentence says against it; None where nothing is seen."""
-    return Comparison(sentence, weight or _equal).conflict(clause)
-
-
-def _equal(term: str) -> float:
-    return 1.0
+    return Comparison(sentence, weight or (lambda _: 1.0)).conflict(clause)
 
 
 class Comparison:
@@ -106,27 +101,33 @@ class Comparison:
         self._weights = {term: weight(word) for term, word in topic_words(sentence).items()}
         self._total = sum(self._weights.values())
 
-    def covered(self, text: str) -> float:
+    def coverage(self, text: str) -> float:
         """The share of what the sentence is about that a text has, 0..1."""
         return self._size(topic_terms(text)) / self._total if self._total else 0.0
 
     def conflict(self, clause: str) -> Conflict | None:
         """What the clause says against the sentence, if it speaks of the same thing."""
-        if self.covered(clause) < MIN_COVERED:
+        if not self._speaks_of(clause):
             return None
         if not _AFFECT.search(self.sentence):
             clause = _UNAFFECTED.sub(" ", clause)
         statements = list(split_statements(clause))
-        best = max(statements, key=lambda text: (round(self.covered(text), 6), -len(text)))
+        best = max(statements, key=lambda text: (round(self.coverage(text), 6), -len(text)))
         law = read_parts(best)
         return (
             self._other_amount(best, clause)
             or self._only_one(clause)
-            or self._edited(best)
+            or self._find_edit(best)
             or self._broader(statements)
             or self._without(law)
             or self._other_sign(law)
         )
+
+    def _speaks_of(self, clause: str) -> bool:
+        """Whether the clause has most of the sentence, words whose opposite it has left aside."""
+        opposite = _opposite_terms(self.sentence, clause)
+        total = self._total - self._size(opposite)
+        return total > 0 and self._size(topic_terms(clause) - opposite) >= MIN_COVERED * total
 
     def _size(self, terms: frozenset[str]) -> float:
         return sum(weight for term, weight in self._weights.items() if term in terms)
@@ -137,7 +138,7 @@ class Comparison:
             like = [other for other in amounts if _same_unit(amount, other)]
             if not like or any(_same_unit(amount, other) and _fits(amount, other) for other in everywhere):
                 continue
-            if all(_excludes(other, amount, best) for other in like):
+            if all(_excludes(other, amount) for other in like):
                 return Conflict("amount", amount.words(self.sentence), like[0].words(best))
         return None
 
@@ -153,21 +154,28 @@ class Comparison:
             return Conflict("only", only[0], next(item for item in items if item not in named).strip())
         return None
 
-    def _edited(self, best: str) -> Conflict | None:
+    def _find_edit(self, best: str) -> Conflict | None:
         """The clause word for word, but for a no."""
+        if not self.parts:
+            return None
         said, law = _TOKEN.findall(self.sentence), _TOKEN.findall(best)
+        if max(len(said), len(law)) > MAX_COMPARED_TOKENS:
+            return None
         matcher = SequenceMatcher(None, [w.casefold() for w in said], [w.casefold() for w in law], autojunk=False)
         if sum(block.size for block in matcher.get_matching_blocks()) < MIN_VERBATIM * len(said):
             return None
         changes = []
         for tag, start, end, law_start, law_end in matcher.get_opcodes():
-            if tag != "equal" and max(end - start, law_end - law_start) <= MAX_EDITED:
+            goes_on = start == end == len(said)
+            if tag != "equal" and not goes_on and max(end - start, law_end - law_start) <= MAX_EDITED:
                 # The words beside it belong to it: 不 before 得, "not" behind "shall".
                 here, there = _join(said[start:end]), _join(law[law_start:law_end])
-                (own, _), (its, _) = read_mode(here), read_mode(there)
+                own, its = read_mode(here), read_mode(there)
                 if (own in NEGATIVE_MODES) != (its in NEGATIVE_MODES):
-                    before = _join(said[max(0, start - 1) : start])
-                    changes.append((f"{before} {here}".strip(), f"{before} {there}".strip()))
+                    if not (here and there):  # "may" against "may not": the word before tells which
+                        here = _join(said[max(0, start - 1) : end])
+                        there = _join(law[max(0, law_start - 1) : law_end])
+                    changes.append((here, there))
         return Conflict("sign", *changes[0]) if len(changes) == 1 else None
 
     def _broader(self, statements: Sequence[str]) -> Conflict | None:
@@ -177,7 +185,7 @@ class Comparison:
             return None
         for statement in statements:
             only = _ONLY.search(statement)
-            speaks = self.covered(statement) >= MIN_COVERED or _GOES_ON.match(statement)
+            speaks = self.coverage(statement) >= MIN_COVERED or _GOES_ON.match(statement)
             if only and speaks and broad[0].casefold() not in statement.casefold():
                 return Conflict("only", broad[0], only[0])
         return None
@@ -223,8 +231,7 @@ class Comparison:
         for each in law:
             if each.role != "main":
                 continue
-            word = find_opposite_words(part.text, each.text)
-            terms = part.terms - (topic_terms(word[0]) if word else frozenset())
+            terms = part.terms - _opposite_terms(part.text, each.text)
             share = self._size(terms & (each.terms | conditions)) / self._size(terms) if self._size(terms) else 0.0
             least = MIN_COUNTERPART if each.cue and part.cue else MIN_UNMARKED
             if share >= least and self._shares_predicate(part, each, terms):
@@ -256,6 +263,12 @@ class Comparison:
         if counterpart.negative:
             return not (conditional and _RESTRICTS.search(self.sentence))
         return not own_condition
+
+
+def _opposite_terms(text: str, law: str) -> frozenset[str]:
+    """The terms of a text that stand where a clause has their opposite."""
+    words = (find_opposite_words(text, law), names_antonym(text, law))
+    return frozenset[str]().union(*(topic_terms(word[0]) for word in words if word))
 
 
 def _other_party(part: Part, counterpart: Part) -> tuple[str, str] | None:
@@ -292,10 +305,10 @@ def _same_unit(first: Amount, second: Amount) -> bool:
 
 def _fits(amount: Amount, other: Amount) -> bool:
     """Whether a clause has the very amount of a sentence."""
-    return amount.value == other.value and not {amount.side, other.side} == {"+", "-"}
+    return amount.value == other.value and {amount.side, other.side} != {"+", "-"}
 
 
-def _excludes(law: Amount, said: Amount, text: str) -> bool:
+def _excludes(law: Amount, said: Amount) -> bool:
     """Whether an amount of the clause leaves no room for that of the sentence."""
     if law.side == "-" and said.side != "-":
         return said.value > law.value or said.side == "+"
