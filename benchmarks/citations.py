@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from citations_data import article_name, contract_json, texts_of, zh_corpus
-from citations_opposites import opposites
 from fraud_features import cache_folder
 from result import ROOT, claim, finish, found_before, options
 from serving_texts import minilm
@@ -224,7 +223,6 @@ PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "drafts": drafts,
     "questions": questions,
     "checklist": checklist,
-    "opposites": opposites,
 }
 
 
