@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +19,12 @@ from deepseek.automl.evidence import (
     segments_to_dict,
     small_sample_warnings,
 )
-from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
+from deepseek.contracts import Figure, Flag, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
+from deepseek.look.flags import count_by_reason, flag_lines
 from deepseek.look.summary import fact_table, figure_rows, figure_table, format_value, html_table, render_text
 from deepseek.results import Result
 from deepseek.train.tabular.decide import threshold_curve
@@ -69,6 +72,8 @@ class EvaluationResult(Result):
     threshold: ThresholdRates | None = None  # of two classes
     interval: IntervalCoverage | None = None  # of regression, where the bundle has an interval
     segments: dict[str, list[GroupFigures]] | None = None  # by column
+    #: How many values were imputed or unseen, and how many are beyond training, by column and reason.
+    flags: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def to_dict(self) -> JsonObject:
         """The object that --json prints."""
@@ -85,6 +90,7 @@ class EvaluationResult(Result):
             "num_rows": self.num_rows,
             "warnings": list(self.warnings),
             "metrics": figures_to_dict(self.metrics),
+            "flags": count_by_reason(self.flags),
             **{name: value for name, value in details.items() if value is not None},
         }
 
@@ -97,6 +103,7 @@ class EvaluationResult(Result):
         parts: list[object] = [self._headline()]
         if self.num_masked:
             parts.append(f"{format_value(self.num_masked)} files could not be read and were masked")
+        parts += flag_lines(self.flags)
         parts.append(figure_table(figures_to_dict(self.metrics), {}))
         for name, rates in (("threshold", self.threshold), ("interval", self.interval)):
             if rates is not None:
@@ -162,7 +169,8 @@ def evaluate_bundle(
         weight = row_weights(table, weights)
         faults: list[Fault] = []
         root = files_root(data, files)
-        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
+        flags: list[Flag] = []
+        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults, flags).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         return EvaluationResult(
@@ -176,6 +184,7 @@ def evaluate_bundle(
             threshold=_threshold_rates(target, output, weight, cut) if task == "binary" else None,
             interval=_interval_coverage(runtime, target, output) if task == "regression" else None,
             segments=segment_figures(task, table, by, target, output) if by else None,
+            flags=Counter((flag.column, flag.what) for flag in flags),
         )
 
 
@@ -198,14 +207,22 @@ def files_root(data: Any, files: str | Path | None) -> Path | None:
 
 
 def _outputs(
-    runtime: Runtime | MultimodalRuntime, table: Table, root: Path | None, broken: BrokenPolicy, faults: list[Fault]
+    runtime: Runtime | MultimodalRuntime,
+    table: Table,
+    root: Path | None,
+    broken: BrokenPolicy,
+    faults: list[Fault],
+    flags: list[Flag],
 ) -> Float32:
-    """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`."""
+    """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`, and `flags` gets those
+    of the rows."""
     if isinstance(runtime, MultimodalRuntime):
-        return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
+        output, row_flags = runtime.outputs(table, root=root, broken=broken, faults=faults)
+        flags += row_flags
+        return output
     starts = range(0, table.num_rows, CHUNK_ROWS)
     pieces = [np.arange(start, min(start + CHUNK_ROWS, table.num_rows)) for start in starts]
-    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
+    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0]), flags=flags) for rows in pieces])
 
 
 def _threshold_rates(target: NDArray[Any], output: Float64, weight: Float64, threshold: float) -> ThresholdRates:

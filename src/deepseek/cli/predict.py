@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deepseek.cli.support.writers import Columns, Writer
-    from deepseek.contracts import Prediction
+    from deepseek.contracts import Flag, Prediction
     from deepseek.data import Table
     from deepseek.data.samples.preparer import Fault
     from deepseek.engines import MultimodalRuntime, Runtime
@@ -27,6 +28,7 @@ EPILOG = """\b
 Examples:
   deepseek predict loans new.csv --out scores.parquet
   deepseek predict loans new.parquet | head
+  deepseek predict loans new.csv --flags --out scores.csv
   deepseek predict patients new.csv --files scans --broken mask
   deepseek predict loans new.csv --key release-key.pub
 """
@@ -36,6 +38,7 @@ Examples:
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
+@click.option("--flags", is_flag=True, help="Write a column `flags`: what was missing, unseen or beyond training.")
 @files_options
 @bundle_key_option
 @first_run_options
@@ -44,6 +47,7 @@ def command(
     bundle: Path,
     data: Path,
     out: Path | None,
+    flags: bool,
     files: Path | None,
     broken: Literal["fail", "mask"],
     key: Path | None,
@@ -53,14 +57,17 @@ def command(
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
-    For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
-    than memory; what --json prints without --out is not.
+    What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range or
+    far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper give
+    the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints without
+    --out is not.
     """
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, use_limits
+    from deepseek.look.flags import count_by_reason, flag_lines
 
     limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
@@ -76,19 +83,19 @@ def command(
         with open_table(data, _check_progress(progress)) as table:
             parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
-                num_flags = score(answer, parts, records)
+                counts = score(answer, parts, records, with_flags=flags)
             else:
                 with open_writer(out) as writer:
-                    num_flags = score(answer, parts, writer)
+                    counts = score(answer, parts, writer, with_flags=flags)
             num_rows = table.num_rows
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
-    result |= {"num_rows": num_rows, "num_flags": num_flags}
+    result |= {"num_rows": num_rows, "num_flags": counts.total(), "flags": count_by_reason(counts)}
     if out is None:
         result["predictions"] = records.rows
     else:
         result["out"] = str(out)
-    if num_flags:
-        output.note(f"{output.format_value(num_flags)} values were missing or unseen and were replaced")
+    for line in flag_lines(counts):
+        output.note(output.escape_text(line))
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
@@ -128,17 +135,34 @@ def _predictor_of(
     return answer
 
 
-def score(answer: Callable[[Table, int], Prediction], parts: Iterable[Table], writer: Writer) -> int:
-    """Answer every row of a table in parts. Returns how many values were imputed or unseen."""
+def score(
+    answer: Callable[[Table, int], Prediction], parts: Iterable[Table], writer: Writer, *, with_flags: bool = False
+) -> Counter[tuple[str, str]]:
+    """Answer every row of a table in parts; `with_flags` writes a column of flags, too. Returns how many flags there
+    are of each column and reason."""
     import numpy as np
 
-    num_flags = start = 0
+    counts: Counter[tuple[str, str]] = Counter()
+    start = 0
     for part in parts:
         prediction = answer(part, start)
-        writer.write(as_columns(np.arange(start, start + part.num_rows), prediction))
-        num_flags += len(prediction.flags)
+        columns = dict(as_columns(np.arange(start, start + part.num_rows), prediction))
+        if with_flags:
+            columns["flags"] = flag_texts(part.num_rows, prediction.flags)
+        writer.write(columns)
+        counts.update((flag.column, flag.what) for flag in prediction.flags)
         start += part.num_rows
-    return num_flags
+    return counts
+
+
+def flag_texts(num_rows: int, flags: Sequence[Flag]) -> NDArray[np.str_]:
+    """For each of N rows its flags, as "amount: outside; age: imputed"."""
+    import numpy as np
+
+    texts: list[list[str]] = [[] for _ in range(num_rows)]
+    for flag in flags:
+        texts[flag.row].append(f"{flag.column}: {flag.what}")
+    return np.array(["; ".join(of_row) for of_row in texts], str)
 
 
 def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
