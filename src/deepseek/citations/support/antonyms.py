@@ -22,6 +22,7 @@ PARTIES = (
 OPPOSITES = (
     ("有效", "无效"), ("有权", "无权"), ("合法", "违法"), ("共同", "个人", "各自"), ("书面", "口头"), ("允许", "禁止"),
     ("有期徒刑", "无期徒刑", "死刑"), ("第一顺序", "第二顺序"), ("故意", "过失"), ("从重", "从轻"), ("动产", "不动产"),
+    ("减轻", "加重"), ("增加", "减少"), ("一般保证", "连带责任保证"),
 )  # fmt: skip
 #: English words by their stems; each line has what says yes, or more, and what says no, or less.
 ENGLISH_OPPOSITES = (
@@ -29,7 +30,16 @@ ENGLISH_OPPOSITES = (
     ("lawful|legal|legitimate", "unlawful|illegal|illegitimate"),
     ("keep|keeps|kept|retain|retains|retained", "lose|loses|lost|forfeit|forfeits|forfeited"),
     ("written|writing", "oral|orally|verbal|verbally"),
-    ("free of charge|for free|free", "pay|pays|paid|(?<!free of )charge|charged|fee|fees"),
+    ("free of charge|for free|free", "pay|pays|paid|(?<!free of )charge|charged|fee|fees|fare"),
+    ("compulsory|mandatory|obligatory", "voluntary|voluntarily|optional"),
+    ("granted|entitled", "denied|deprived"),
+    (
+        "keep|keeps|kept|preserve|preserved|store|stored",
+        "discard|discarded|destroy|destroyed|delete|deleted|erase|erased",
+    ),
+    ("open|opened|disclosed", "closed|sealed"),
+    ("appointed|appoints", "elected|elects"),
+    ("with|after|upon", "without"),
     ("include|includes|included|including", "exclude|excludes|excluded|excluding"),
     ("increase|increases|increased|raise|raised", "decrease|decreases|decreased|reduce|reduces|reduced|lower|lowered"),
     ("public|publicly", "confidential|confidentially|secret|private"),
@@ -45,10 +55,10 @@ ENGLISH_OPPOSITES = (
 GROUPS = (*OPPOSITES, *PARTIES)
 
 
-def names_antonym(sentence: str, quoted: str) -> tuple[str, str] | None:
+def names_antonym(sentence: str, quoted: str, groups: tuple[tuple[str, ...], ...] = GROUPS) -> tuple[str, str] | None:
     """The word of the sentence, and the opposite that the quote has in its place; None where there is none."""
     said, law = sentence.casefold(), quoted.casefold()
-    for words in GROUPS:
+    for words in groups:
         for word in words:
             if word in said and word not in law:
                 other = next((other for other in words if other != word and other in law), None)

@@ -16,7 +16,7 @@ from deepseek.citations.support.statement import read_mode
 
 #: A clause that speaks of this much less of a sentence than the nearest one is not asked whether it says the opposite.
 MARGIN = 0.1
-UNKNOWN_WEIGHT = 0.4
+UNKNOWN_WEIGHT = 0.2
 MAX_CLAUSE_CHARS = 20_000  # of a clause that are compared
 
 

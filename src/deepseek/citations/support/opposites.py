@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from deepseek.citations.corpus.amounts import Amount, read_amounts
-from deepseek.citations.support.antonyms import find_opposite_words, names_antonym
+from deepseek.citations.corpus.amounts import read_amounts
+from deepseek.citations.support.amount_match import blank_dates, excludes, fits, same_unit
+from deepseek.citations.support.antonyms import OPPOSITES, find_opposite_words, names_antonym
 from deepseek.citations.support.signal_words import NEGATIVE_MODES, Mode
 from deepseek.citations.support.statement import (
     Part,
@@ -45,9 +46,14 @@ NEAR_COUNTERPART = 0.6
 #: A sentence repeats a statement when this share of it stands there in the same order; a change is at most so long.
 MIN_VERBATIM, MAX_EDITED, MAX_COMPARED_TOKENS = 0.85, 6, 400
 #: A part with less than this share of what the sentence is about decides nothing.
-MIN_PART_WEIGHT = 0.25
+MIN_PART_WEIGHT = 0.15
+#: The share of a sentence besides who is named that a clause must have to name another one.
+MIN_HELD = 0.6
+#: The share of a sentence besides an opposite word that a clause must have where no part of it can be compared.
+MIN_ALIKE = 0.75
 
 _ONLY = re.compile(r"\b(?:only|solely|exclusively|nothing but)\b|只有|只能|仅|唯一|才", re.IGNORECASE)
+_BOTH = re.compile(r"\bboth\b|\bjointly\b|双方|均|共同", re.IGNORECASE)
 _BROAD = re.compile(
     r"\b(?:any|all|every|anybody|anyone|everybody|everyone|always|at any time|freely|unlimited|as often as|whatever)\b"
     r"|任何|所有|一律|随时|自由|不受限制|任意",
@@ -59,15 +65,27 @@ _RESTRICTS = re.compile(
     r"|(?:经|取得|征得|获得)[^，。]{0,14}(?:同意|批准|许可|授权)|方可|才|只有|除非|应当",
     re.IGNORECASE,
 )
-#: Ages are written with and without the word for years.
-_LIKE_UNITS = ({"", "year"}, {"", "岁"}, {"岁", "年"}, {"", "times"})
 _ITEM = re.compile(
     r"\s*(?:[（(]\s?[一二三四五六七八九十百\da-zA-Z]{1,4}\s?[)）]|\d{1,2}[.、)]\s|[一二三四五六七八九十]{1,3}、|[-*•])"
 )
-_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
-_DATE = re.compile(
-    rf"[12]\d{{3}}\s?年(?:\s?\d{{1,2}}\s?月)?(?:\s?\d{{1,2}}\s?日)?|二[〇零一二三四五六七八九]{{3}}年|\b\d{{4}}-\d\d-\d\d\b"
-    rf"|\b(?:\d{{1,2}} )?(?:{_MONTHS})(?: \d{{1,2}},?)?(?: \d{{4}})?\b|\b(?:19|20)\d\d\b"
+#: Who bears, owns or does something: by these words the law names one, and no other.
+_HOLDERS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"\bbelongs? to (?P<who>(?:\w+ ?){1,5})",
+        r"(?:^|[,;.] ?)(?P<who>(?:[\w-]+ ){1,8}?)(?:(?:shall|must|has to|have to) )?(?:bears?|pays?) (?!no\b)",
+        r"(?:由|归|属于)(?P<who>[^，。；、]{1,10}?)(?:承担|负责|支付|清偿|所有|$|[，。；])",
+        r"(?:^|[，。；])(?P<who>[^，。；]{2,12}?)(?:应当)?(?:承担|向[^，。；]{2,10}支付)",
+    )
+)
+#: By whom something is done.
+_AGENT = re.compile(
+    r"\b(?:is|are|be) (?:\w+ and )?(?P<verb>\w+(?:ed|ne|id|wn|en)) by (?P<who>(?:\w+ ?){1,4})", re.IGNORECASE
+)
+#: To whom something is paid, told or given.
+_RECEIVERS = (
+    re.compile(r"\b(?:pay|pays|notify|notifies|inform|informs) (?P<who>(?:the|a|an|each) \w+)(?= )", re.IGNORECASE),
+    re.compile(r"向(?P<who>[^，。；、]{2,10}?)(?:或者|支付|通知|交付|返还|给付|告知)"),
 )
 _GOES_ON = re.compile(r"\s*(?:it|they|this|these|such)\b", re.IGNORECASE)
 _AFFECT = re.compile(r"affect|影响", re.IGNORECASE)
@@ -118,9 +136,10 @@ class Comparison:
             self._other_amount(best, clause)
             or self._only_one(clause)
             or self._find_edit(best)
+            or self._other_holder(best)
             or self._broader(statements)
             or self._without(law)
-            or self._other_sign(law)
+            or self._other_sign(law, best)
         )
 
     def _speaks_of(self, clause: str) -> bool:
@@ -133,12 +152,12 @@ class Comparison:
         return sum(weight for term, weight in self._weights.items() if term in terms)
 
     def _other_amount(self, best: str, clause: str) -> Conflict | None:
-        amounts, everywhere = read_amounts(_without_dates(best)), read_amounts(_without_dates(clause))
-        for amount in read_amounts(_without_dates(self.sentence)):
-            like = [other for other in amounts if _same_unit(amount, other)]
-            if not like or any(_same_unit(amount, other) and _fits(amount, other) for other in everywhere):
+        amounts, everywhere = read_amounts(blank_dates(best)), read_amounts(blank_dates(clause))
+        for amount in read_amounts(blank_dates(self.sentence)):
+            like = [other for other in amounts if same_unit(amount, other)]
+            if not like or any(same_unit(amount, other) and fits(amount, other) for other in everywhere):
                 continue
-            if all(_excludes(other, amount) for other in like):
+            if all(excludes(other, amount) for other in like):
                 return Conflict("amount", amount.words(self.sentence), like[0].words(best))
         return None
 
@@ -146,6 +165,9 @@ class Comparison:
         """ "Only" for one of several cases that the clause lists."""
         only = _ONLY.search(self.sentence)
         opening, *items = clause.split("\n")
+        both = _BOTH.search(clause)
+        if only and both and not _BOTH.search(self.sentence):
+            return Conflict("only", only[0], both[0])
         if not only or len(items) < 2:
             return None
         own = topic_terms(self.sentence) - topic_terms(opening)
@@ -178,6 +200,29 @@ class Comparison:
                     changes.append((here, there))
         return Conflict("sign", *changes[0]) if len(changes) == 1 else None
 
+    def _other_holder(self, best: str) -> Conflict | None:
+        """Another one owns, bears, pays or does it than the clause says."""
+        agents = {match["verb"].casefold(): match["who"] for match in _AGENT.finditer(best)}
+        agent = _AGENT.search(self.sentence)
+        pairs = [
+            (_first_match(_HOLDERS, self.sentence), _first_match(_HOLDERS, best), False),
+            (_first_match(_RECEIVERS, self.sentence), _first_match(_RECEIVERS, best), True),
+        ]
+        if agent and agent["verb"].casefold() in agents:
+            pairs.append((agent["who"], agents[agent["verb"].casefold()], True))
+        for said, law, elsewhere in pairs:
+            own, its = topic_terms(said), topic_terms(law)
+            if not own or not its or own & its or (not elsewhere and own & topic_terms(best.replace(law, " "))):
+                continue
+            rest = self._total - self._size(own)
+            held = self._size(topic_terms(best) - own)
+            if rest > 0 and held >= MIN_HELD * rest and not self._signs_negative():
+                return Conflict("word", said.strip(), law.strip())
+        return None
+
+    def _signs_negative(self) -> bool:
+        return any(part.negative for part in self.parts)
+
     def _broader(self, statements: Sequence[str]) -> Conflict | None:
         """ "Any" where the clause says "only"."""
         broad = _BROAD.search(self.sentence)
@@ -208,17 +253,29 @@ class Comparison:
                 return Conflict("condition", part.text, asked[0].text)
         return None
 
-    def _other_sign(self, law: Sequence[Part]) -> Conflict | None:
+    def _other_sign(self, law: Sequence[Part], best: str) -> Conflict | None:
         for part in self.parts:
             if part.role != "main":
                 continue
             for counterpart in self._counterparts(part, law)[:1]:
-                word = find_opposite_words(part.text, counterpart.text) or _other_party(part, counterpart)
+                word = _opposite_words(part.text, counterpart.text) or _other_party(part, counterpart)
+                if word is not None and word[0] in best.casefold():
+                    word = None  # the clause says it, too
                 differs = self._signs_differ(part, counterpart, law)
+                if word is not None and differs and (_within(part.cue, word[0]) or _within(counterpart.cue, word[1])):
+                    return Conflict("word", *word)  # 无效 has its no in itself
                 if differs and word is None:
                     return Conflict("sign", part.cue or part.text, counterpart.cue or counterpart.text)
                 if word is not None and part.negative == counterpart.negative:
                     return Conflict("word", *word)
+        word = None if self._signs_negative() else _opposite_words(self.sentence, best)
+        denied = word is not None and any(
+            part.negative and not _within(part.cue, word[1]) for part in law if part.role == "main"
+        )
+        if word is not None and not denied and self.parts:
+            rest = topic_terms(self.sentence) - terms_of_word(self.sentence, word[0])
+            if self._size(rest & topic_terms(best)) >= MIN_ALIKE * self._size(rest):
+                return Conflict("word", *word)
         return None
 
     def _counterparts(self, part: Part, law: Sequence[Part]) -> list[Part]:
@@ -268,7 +325,26 @@ class Comparison:
 def _opposite_terms(text: str, law: str) -> frozenset[str]:
     """The terms of a text that stand where a clause has their opposite."""
     words = (find_opposite_words(text, law), names_antonym(text, law))
-    return frozenset[str]().union(*(topic_terms(word[0]) for word in words if word))
+    return frozenset[str]().union(*(terms_of_word(text, word[0]) for word in words if word))
+
+
+def terms_of_word(text: str, word: str) -> frozenset[str]:
+    """The terms that a text has by a word alone; of Chinese also those that it shares with its neighbors."""
+    rest = re.sub(re.escape(word), " ", text, flags=re.IGNORECASE)
+    return topic_terms(text) - topic_terms(rest)
+
+
+def _within(cue: str, word: str) -> bool:
+    return bool(cue) and cue in word
+
+
+def _opposite_words(text: str, law: str) -> tuple[str, str] | None:
+    return find_opposite_words(text, law) or names_antonym(text, law, OPPOSITES)
+
+
+def _first_match(patterns: Sequence[re.Pattern[str]], text: str) -> str:
+    """Who is named by the first pattern that a text has; "" where none is."""
+    return next((match["who"] for pattern in patterns if (match := pattern.search(text))), "")
 
 
 def _other_party(part: Part, counterpart: Part) -> tuple[str, str] | None:
@@ -287,31 +363,8 @@ def split_statements(clause: str) -> Iterator[str]:
     if items:
         yield from (f"{opening}\n{item}" for item in items)
         return
-    yield from (piece for piece in re.split(r"(?<=[。；;])|(?<=[a-z)]\.)\s", clause) if piece.strip())
-
-
-def _without_dates(text: str) -> str:
-    """The text with dates blanked out: letters keep their places."""
-    return _DATE.sub(lambda match: " " * len(match[0]), text)
+    yield from (piece for piece in re.split(r"(?<=[。；])|(?<=[a-z)]\.)\s", clause) if piece.strip())
 
 
 def _join(tokens: Sequence[str]) -> str:
     return ("" if tokens and tokens[0] >= "㐀" else " ").join(tokens)
-
-
-def _same_unit(first: Amount, second: Amount) -> bool:
-    return first.unit == second.unit or {first.unit, second.unit} in _LIKE_UNITS
-
-
-def _fits(amount: Amount, other: Amount) -> bool:
-    """Whether a clause has the very amount of a sentence."""
-    return amount.value == other.value and {amount.side, other.side} != {"+", "-"}
-
-
-def _excludes(law: Amount, said: Amount) -> bool:
-    """Whether an amount of the clause leaves no room for that of the sentence."""
-    if law.side == "-" and said.side != "-":
-        return said.value > law.value or said.side == "+"
-    if law.side == "+" and said.side != "+":
-        return said.value < law.value or said.side == "-"
-    return True

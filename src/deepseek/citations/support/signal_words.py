@@ -87,6 +87,7 @@ MODES: tuple[tuple[Mode, re.Pattern[str]], ...] = (
         r"\b(?:must|may|shall|can|should|will) (?:not|never)\b", r"\bcannot\b", r"\bcan't\b", r"\bno right\b",
         r"\b(?:is|are|be) (?:\w+ )?(?:prohibited|forbidden|banned|barred)\b", r"\b(?:prohibit|forbid|ban)s?\b",
         r"\bnot (?:be )?(?:allowed|permitted|entitled|eligible)\b", r"\bis off limits\b", r"\bno longer (?:may|can)\b",
+        r"\b(?:is|are) (?:an offence|an offense|a crime|punishable|punished)\b", r"\b(?:is|are) denied\b",
         r"\bin no (?:way|event|case|circumstances)\b",
         r"\b(?:nobody|nothing|no one|none|neither|nor|no(?! right)(?: \w+){1,4})(?: \w+){0,5}? "
         + _word(*_MODALS),
@@ -121,10 +122,10 @@ a an the of to in on at by for from with as and or if where when while unless ex
 this these those it its is are be been being was were has have had do does did must shall may can could should will
 would not no never nobody anybody none neither nor either any all every each only solely exclusively than more less most
 least up also own such so there one another other others else person need needs under above below within after before
-into out over prohibited forbidden allowed permitted permit allow prohibit entitled right obliged required require bound
+into out over prohibited forbidden allowed permitted allow prohibit entitled right obliged required require bound
 freely everyone becomes become enough sufficient anyone always ever their his her their they he she them him case cases
 way like cannot once twice given two three four five six seven eight nine ten eleven twelve fifteen sixteen eighteen
-twenty thirty forty fifty sixty seventy eighty ninety hundred thousand percent during
+twenty thirty forty fifty sixty seventy eighty ninety hundred thousand percent during subject
 """
 #: Words that carry a sign, a limit or nothing, and so do not say what a text is about.
 FUNCTION_WORDS = frozenset(stem(word) for word in _FUNCTION_TEXT.split())

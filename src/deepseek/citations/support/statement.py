@@ -114,7 +114,12 @@ def _line_parts(line: str) -> Iterator[Part]:
             separator != "," or signal_words.AND.match(behind)
         ):  # no comma: "When hiring a worker an employer must not ..."
             modal = signal_words.MODAL.search(piece)
-        if modal:  # "who commits fraud | shall pay"
+        if role == "without" and (
+            verb := signal_words.MODAL.search(piece)
+        ):  # no comma: "Without a permit one must not"
+            yield _make_part(piece[: verb.start()], "without")
+            yield _make_part(piece, "main")
+        elif modal:  # "who commits fraud | shall pay"
             yield _make_part(piece[: modal.start()], "condition")
             yield _make_part(piece[modal.start() :], "main")
         else:

@@ -70,7 +70,7 @@ class TrainingSupport:
 
     def flags(self, features: Float32, owners: Sequence[str]) -> list[Flag]:
         """Flags for features (N, F) by the raw column of each: "outside" for each number beyond its range; "far" for a
-        row that no group of training rows is near to, with the column by which it differs most from the nearest group."""
+        row that no group of training rows is near to, with the column by which it differs most from the nearest one."""
         numbers = features[:, self._columns]
         found: list[Flag] = []
         beyond = (numbers < self._low) | (numbers > self._high)
