@@ -67,7 +67,7 @@ def command(
     from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, use_limits
-    from deepseek.look.flags import count_by_reason, flag_lines
+    from deepseek.look.flags import BEYOND_TRAINING, count_by_reason, flag_lines
 
     limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
@@ -88,8 +88,10 @@ def command(
                 with open_writer(out) as writer:
                     counts = score(answer, parts, writer, with_flags=flags)
             num_rows = table.num_rows
+    reasons = count_by_reason(counts)
+    num_replaced = sum(number for what, number in reasons.items() if what not in BEYOND_TRAINING)
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
-    result |= {"num_rows": num_rows, "num_flags": counts.total(), "flags": count_by_reason(counts)}
+    result |= {"num_rows": num_rows, "num_flags": num_replaced, "flags": reasons}
     if out is None:
         result["predictions"] = records.rows
     else:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from deepseek.look.numbers import count
 
+#: Reasons of values that were read as they are; those of the others were replaced.
+BEYOND_TRAINING = ("outside", "far")
 MAX_COLUMNS = 5  # named in a line
 #: Reason -> what is said of one, and of several.
 _WORDS = {

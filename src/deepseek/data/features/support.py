@@ -108,24 +108,34 @@ class TrainingSupport:
         return np.array(self.middles)
 
     @cached_property
-    def _reach(self) -> Float64:
-        """(K,) the squared distance from which on a row is far from a middle."""
-        return (MARGIN * np.array(self.radii)) ** 2
+    def _product(self) -> Float64:
+        """(n, K) what bent numbers are multiplied by."""
+        return np.ascontiguousarray(-2.0 * self._middles.T)
 
     @cached_property
-    def _center_and_spread(self) -> tuple[Float64, Float64]:
-        return np.array(self.center), np.array(self.spread)
+    def _rest(self) -> Float64:
+        """(K,) squared lengths of the middles, less the squared distance from which on a row is far from each."""
+        rest: Float64 = (self._middles**2).sum(axis=1) - (MARGIN * np.array(self.radii)) ** 2
+        return rest
+
+    @cached_property
+    def _center_and_scale(self) -> tuple[Float64, Float64]:
+        return np.array(self.center), 1.0 / np.array(self.spread)
 
     def _bent(self, numbers: Float32) -> Float64:
-        center, spread = self._center_and_spread
-        bent: Float64 = np.arcsinh((numbers - center) / spread)
+        center, scale = self._center_and_scale
+        bent: Float64 = np.arcsinh((numbers - center) * scale)
         return bent
 
     def _far(self, bent: Float64) -> list[tuple[int, int]]:
         """(row, the place that it differs most by) of each row that is far, by its bent numbers (N, n)."""
-        squares = _squared_distances(bent, self._middles)
-        far = np.flatnonzero((squares > self._reach).all(axis=1))
-        nearest = squares[far].argmin(axis=1)
+        # |x - m|^2 - reach, for all middles in one product; a single row costs microseconds
+        over = bent @ self._product + self._rest + (bent * bent).sum(axis=1, keepdims=True)
+        far = np.flatnonzero(over.min(axis=1) > 0)
+        if not len(far):
+            return []
+        squares = _squared_distances(bent[far], self._middles)
+        nearest = squares.argmin(axis=1)
         differences = np.abs(bent[far] - self._middles[nearest])
         return list(zip(far.tolist(), differences.argmax(axis=1).tolist(), strict=True))
 
