@@ -190,6 +190,9 @@ def opposites() -> list[dict[str, Any]]:
     every = [(case, judged(case)) for case in cases("held")]
     against = [own for case, (_, _, own) in every if case.is_opposite]
     mistaken = [called for case, (_, called, _) in every if not case.is_opposite]
+    first = [(case, judged(case)) for case in cases("tune")]
+    chose = [own for case, (_, _, own) in first if case.is_opposite]
+    chose_true = [called for case, (_, called, _) in first if not case.is_opposite]
     parts = []
     for corpus in ("english", "chinese", "contracts"):
         of = [own for case, (_, _, own) in every if case.is_opposite and _kind(case) == corpus]
@@ -204,6 +207,10 @@ def opposites() -> list[dict[str, Any]]:
         claim(
             "true sentences called contradicted", ours=100 * float(np.mean(mistaken)), unit="%", op="<=", bar=3,
             note=f"of {len(mistaken)}; of 20 sentences about what no law says, {silent}",
+        ),
+        claim(
+            "the same of the first sentences, which chose the words", ours=100 * float(np.mean(chose)), unit="%",
+            note=f"{sum(chose)} of {len(chose)}; of {len(chose_true)} true ones {sum(chose_true)} called contradicted",
         ),
     ]  # fmt: skip
 
