@@ -62,10 +62,10 @@ class TrainingSupport:
             support.places,
             low,
             high,
-            _rounded(center),
-            _rounded(spread),
-            tuple(map(_rounded, middles)),
-            _rounded(radii),
+            _round_numbers(center),
+            _round_numbers(spread),
+            tuple(map(_round_numbers, middles)),
+            _round_numbers(radii),
         )
 
     def flags(self, features: Float32, owners: Sequence[str]) -> list[Flag]:
@@ -78,7 +78,7 @@ class TrainingSupport:
             found = [Flag(row, owners[self.places[place]], "outside") for row, place in np.argwhere(beyond).tolist()]
         if self.middles:
             for start in range(0, len(numbers), CHUNK_ROWS):
-                bent = self._bent(numbers[start : start + CHUNK_ROWS])
+                bent = self._bend(numbers[start : start + CHUNK_ROWS])
                 found += [Flag(start + row, owners[self.places[place]], "far") for row, place in self._far(bent)]
         return found
 
@@ -122,7 +122,7 @@ class TrainingSupport:
     def _center_and_scale(self) -> tuple[Float64, Float64]:
         return np.array(self.center), 1.0 / np.array(self.spread)
 
-    def _bent(self, numbers: Float32) -> Float64:
+    def _bend(self, numbers: Float32) -> Float64:
         center, scale = self._center_and_scale
         bent: Float64 = np.arcsinh((numbers - center) * scale)
         return bent
@@ -169,5 +169,5 @@ def _squared_distances(rows: Float64, middles: Float64) -> Float64:
     return distances
 
 
-def _rounded(numbers: Float64) -> tuple[float, ...]:
+def _round_numbers(numbers: Float64) -> tuple[float, ...]:
     return tuple(float(f"{number:.{DIGITS}g}") for number in numbers.tolist())
