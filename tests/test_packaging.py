@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, requires, version
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -11,6 +13,8 @@ from packaging.utils import canonicalize_name
 
 import deepseek
 from deepseek.extras import ROOMS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def brought_by(extra: str) -> set[str]:
@@ -83,3 +87,12 @@ def test_the_version_is_the_one_that_the_package_says() -> None:
     assert version("deepseek") == deepseek.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", deepseek.__version__)
     assert metadata("deepseek")["License-Expression"] == "Apache-2.0"
+
+
+def test_the_image_has_the_version_before_it_installs_what_the_package_needs() -> None:
+    """The first layer holds the package's requirements and its version, and pip reads the version from this file."""
+    version_file = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["version"]["path"]
+    before, _, _ = (ROOT / "docker" / "Dockerfile").read_text("utf-8").partition("pip --python")
+    copied = [word for line in before.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert version_file in copied
+    assert all((ROOT / name).exists() for name in copied)

@@ -4,6 +4,7 @@
     shipped = ds.ship("loans.csv", target="default")        # data in, evidence-carrying bundle out
     ds.load(shipped.path).predict(frame).probabilities      # (N, C)
     print(ds.evaluate(shipped.path, "later.csv").summary())
+    ds.compare(["loans-v1", shipped.path], "later.csv").comparisons[0].verdict
     ds.explain(shipped.path, "new.csv", html="why.html")["importance"]
     ds.explain.attribute(module, inputs, baselines).values  # of any torch module or function
     ds.compress(shipped.path, "later.csv", out="small").chosen
@@ -26,6 +27,7 @@ from deepseek.version import __version__
 
 if TYPE_CHECKING:
     from deepseek import compress, explain
+    from deepseek.automl.comparison.compare import compare_bundles as compare
     from deepseek.automl.evaluate import evaluate_bundle as evaluate
     from deepseek.automl.ship import ship
     from deepseek.bundle import inspect_bundle as inspect
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 disable_telemetry()
 install()
 
-__all__ = ["__version__", "compress", "evaluate", "explain", "inspect", "load", "ship", "verify"]
+__all__ = ["__version__", "compare", "compress", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 #: Packages that are imported when they are first asked for; compress and explain can be called as well.
 _ROOMS = frozenset(
     ("automl", "bench", "bundle", "citations", "cli", "client", "compress", "data", "engines", "explain", "look", "nn",
@@ -43,6 +45,7 @@ _ROOMS = frozenset(
 )  # fmt: skip
 
 _LAZY = {
+    "compare": ("deepseek.automl.comparison.compare", "compare_bundles"),
     "evaluate": ("deepseek.automl.evaluate", "evaluate_bundle"),
     "inspect": ("deepseek.bundle", "inspect_bundle"),
     "load": ("deepseek.engines", "open_runtime"),

@@ -15,6 +15,7 @@ from types import ModuleType
 
 #: Old path -> new path.
 MOVED = {
+    "deepseek.cli.cluster": "deepseek.cli.support.cluster",  # configurations of Ray Serve name it
     "deepseek.data.align": "deepseek.data.samples.align",
     "deepseek.data.fuse": "deepseek.data.samples.preparer",
     "deepseek.data.image": "deepseek.data.media.image",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import operator
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -33,6 +34,9 @@ TABLES: dict[str, str | dict[str, str]] = {
     "explainers": {"additive": "deepseek.explain.tabular.explainer:explainer_for"},
     "sinks": {"metrics": "deepseek.observe.metrics:Metrics", "live": "deepseek.observe.live:LiveStats"},
 }
+
+#: Ratios of difflib from which on two words, and two names of several words, are one that is misspelled.
+MIN_WORD_LIKENESS, MIN_NAME_LIKENESS = 0.6, 0.85
 
 
 def find(group: str, name: str) -> Any:
@@ -69,6 +73,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def did_you_mean_column(name: str, columns: Iterable[str]) -> str:
+    """As did_you_mean(), for names of columns: those that differ in a number or in a whole word are different columns.
+
+    >>> did_you_mean_column("are_mean", ["area_mean", "area_worst"]), did_you_mean_column("area_mean", ["area_worst"])
+    (" Did you mean 'area_mean'?", '')
+    """
+    return did_you_mean(name, (column for column in columns if _is_misspelling(name.lower(), column.lower())))
+
+
+def _is_misspelling(name: str, column: str) -> bool:
+    if re.findall(r"\d+", name) != re.findall(r"\d+", column):
+        return False
+    words, others = re.split(r"[\W_]+", name), re.split(r"[\W_]+", column)
+    if len(words) != len(others):
+        return difflib.SequenceMatcher(None, name, column).ratio() >= MIN_NAME_LIKENESS
+    pairs = zip(words, others, strict=True)
+    return all(difflib.SequenceMatcher(None, word, other).ratio() >= MIN_WORD_LIKENESS for word, other in pairs)
 
 
 def _built_in_plugins(group: str) -> Mapping[str, Any]:

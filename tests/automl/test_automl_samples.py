@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deepseek.bundle import verification
 from deepseek.cli import main
 from deepseek.contracts import Flag
 from deepseek.data import read_table
+from deepseek.data.batches import table_file
 from deepseek.data.media.source import BrokenError
 from deepseek.engines import MultimodalRuntime
 from deepseek.errors import CheckError, InputError
@@ -53,6 +55,16 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         kinds={"note": "text"}, segments=["age"],
     )  # fmt: skip
     return root, made
+
+
+def test_bundles_of_pictures_and_texts_are_compared(shipped: Any, tmp_path: Path) -> None:
+    root, made = shipped
+    copy = shutil.copytree(made.path, tmp_path / "copy")
+    frame = read_table(root / "patients.csv")
+    result = ds.compare([made.path, copy], frame, files=root, by=("age",))
+    assert result.comparisons[0].verdict == "identical"
+    assert (result.group_by, result.num_groups) == ("patient", NUM // 2)
+    assert result.models[0].speed[1].cpu_ms > 0
 
 
 def test_the_bundle_is_whole_and_learned_from_pictures_and_texts(shipped: Any) -> None:
@@ -130,6 +142,28 @@ def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> Non
         ds.ship(data, out=tmp_path / "b", kinds={"note": "text"}, **asked)
     assert "presence:note" in error.value.fix
     assert not (tmp_path / "b").exists()
+
+
+def test_broken_files_are_named_at_once_and_their_rows_can_be_left_out(
+    shipped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _root, made = shipped
+    data = write(tmp_path)
+    (tmp_path / "9.png").write_bytes(b"")
+    (tmp_path / "70.png").write_text("no picture")
+    (tmp_path / "200.png").unlink()
+    monkeypatch.setattr(table_file, "batch_num_rows", lambda _: 64)  # four parts: all files of all parts are named
+    assert main(["predict", str(made.path), str(data), "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["message"].startswith("3 files cannot be read: ")
+    assert [f"{row}.png" in error["message"] for row in (9, 70, 200, 10)] == [True, True, True, False]
+    with pytest.raises(BrokenError, match="3 files cannot be read"):
+        ds.evaluate(made.path, read_table(data), files=tmp_path)
+    assert main(["predict", str(made.path), str(data), "--broken", "skip", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["row_id"] for row in result["skipped"]] == [9, 70, 200]
+    assert "9.png (row 9, column 'scan') is empty" in result["skipped"][0]["reason"]
+    assert [row["row_id"] for row in result["predictions"]] == [row for row in range(NUM) if row not in (9, 70, 200)]
 
 
 def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:

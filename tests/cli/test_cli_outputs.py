@@ -121,7 +121,14 @@ def test_a_stdout_that_is_closed_is_said_before_any_work(place: Path, verb: str)
     assert sorted(place.iterdir()) == before
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("ship", "serve")])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(verb, marks=[pytest.mark.slow] if verb in HEAVY else [])
+        for verb in VERBS
+        if verb not in ("ship", "serve")
+    ],
+)
 def test_a_reader_that_leaves_early_is_met_in_silence(place: Path, verb: str) -> None:
     done = ended(place, verb, [], "| exec <&-")
     assert (done.returncode, done.stderr) == (0, "")
@@ -247,7 +254,9 @@ def test_the_folder_names_the_bundle_however_it_is_written(
         assert verify_bundle(folder) == []
 
 
-@pytest.mark.parametrize(("words", "name"), [((), "foo"), (("--name", "mine"), "mine")])
+@pytest.mark.parametrize(
+    ("words", "name"), [((), "foo"), pytest.param(("--name", "mine"), "mine", marks=pytest.mark.slow)]
+)
 def test_an_example_is_named_by_its_folder(words: tuple[str, ...], name: str, tmp_path: Path) -> None:
     assert main(["ship", "--example", "cancer", "--out", str(tmp_path / "foo"), *words, *QUICK]) == 0
     assert open_bundle(tmp_path / "foo").manifest.name == name

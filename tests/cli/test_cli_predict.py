@@ -186,3 +186,58 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, form: str) -> None:
         peaks.append(_peak_bytes("predict", str(shipped.path), str(path), "--out", str(tmp_path / "scores.parquet")))
     assert pq.read_metadata(tmp_path / "scores.parquet").num_rows == 3_000_000
     assert peaks[1] <= 1.2 * peaks[0]
+
+
+@pytest.fixture(scope="module")
+def loans_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from deepseek.automl.ship import ship
+
+    frame = make_loans(200)[["debt", "age", "region", "default"]]
+    return ship(frame, target="default", out=tmp_path_factory.mktemp("loans") / "loans", trials=1).path
+
+
+def test_rows_that_cannot_be_scored_are_left_out_each_with_its_reason(
+    loans_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = make_loans(40)[["debt", "age", "region"]].astype({"debt": str})
+    whole, bad = tmp_path / "whole.csv", tmp_path / "bad.csv"
+    frame.to_csv(whole, index=False)
+    frame.loc[[3, 17, 18], "debt"] = ["much", "12,5 EUR", "x9"]
+    frame.to_csv(bad, index=False)
+    assert main(["predict", str(loans_bundle), str(bad)]) == 2, "one bad row ends a run that does not skip"
+    capsys.readouterr()
+    assert main(["predict", str(loans_bundle), str(whole), "--json"]) == 0
+    expected = [row for row in json.loads(capsys.readouterr().out)["predictions"] if row["row_id"] not in (3, 17, 18)]
+    assert main(["predict", str(loans_bundle), str(bad), "--broken", "skip", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [row["row_id"] for row in said["predictions"]] == [row["row_id"] for row in expected]
+    for row, wanted in zip(said["predictions"], expected, strict=True):
+        assert row["prediction"] == wanted["prediction"]
+    assert [row["row_id"] for row in said["skipped"]] == [3, 17, 18]
+    assert "'much'" in said["skipped"][0]["reason"]
+    assert (said["num_rows"], said["num_skipped"]) == (40, 3)
+    out = tmp_path / "scores.csv"
+    assert main(["predict", str(loans_bundle), str(bad), "--broken", "skip", "--out", str(out)]) == 0
+    assert pd.read_csv(out)["row_id"].tolist() == [row["row_id"] for row in expected]
+    assert pd.read_csv(tmp_path / "scores.skipped.csv")["row_id"].tolist() == [3, 17, 18]
+    assert "3 of 40 rows were skipped" in capsys.readouterr().err
+
+
+def test_a_column_that_is_missing_is_no_rows_fault(
+    loans_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_loans(20)[["debt", "region"]].to_csv(tmp_path / "rows.csv", index=False)
+    assert main(["predict", str(loans_bundle), str(tmp_path / "rows.csv"), "--broken", "skip"]) == 2
+    assert "'age'" in capsys.readouterr().err
+    make_loans(5)[["debt", "age", "region"]].assign(debt="much").to_csv(tmp_path / "rows.csv", index=False)
+    assert main(["predict", str(loans_bundle), str(tmp_path / "rows.csv"), "--broken", "skip"]) == 2
+    assert "none of the 5 rows can be scored" in capsys.readouterr().err
+
+
+def test_nothing_is_said_where_nothing_was_skipped(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scores.parquet"
+    assert main(["predict", str(cancer_bundle), str(rows), "--broken", "skip", "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == []
+    assert not (tmp_path / "scores.skipped.csv").exists()

@@ -10,6 +10,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from deepseek.cli import main
 
+FAMILIES = ("--candidates", "linear", "--candidates", "xgboost")
 PROMISED = {
     "bundle", "digest", "task", "target", "model", "engine", "metrics", "baseline", "size_bytes", "cpu_s", "wall_s",
     "seed", "warnings",
@@ -25,7 +26,9 @@ def cancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_json_holds_what_is_promised(cancer: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "cancer"
-    assert main(["ship", str(cancer), "--target", "target", "--out", str(out), "--trials", "2", "--json"]) == 0
+    assert (
+        main(["ship", str(cancer), "--target", "target", "--out", str(out), "--trials", "2", *FAMILIES, "--json"]) == 0
+    )
     said = json.loads(capsys.readouterr().out)
     assert set(said) >= PROMISED
     assert said["bundle"] == str(out)

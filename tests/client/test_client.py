@@ -292,8 +292,8 @@ def test_a_wait_beyond_the_time_that_is_left_is_not_begun(make: Any, scripted: A
 
     started_s = time.perf_counter()
     with make(scripted(talk)) as client, pytest.raises(BusyError):
-        client.predict([[1]], model="m", timeout_s=5)
-    assert time.perf_counter() - started_s < 2
+        client.predict([[1]], model="m", timeout_s=50)
+    assert time.perf_counter() - started_s < 25
 
 
 def test_a_connection_that_breaks_is_made_anew_once(make: Any, scripted: Any) -> None:
@@ -334,9 +334,9 @@ def test_a_body_in_chunks_is_read(make: Any, scripted: Any) -> None:
 
 def test_a_server_that_says_nothing_is_given_up_in_time(make: Any, scripted: Any) -> None:
     started_s = time.perf_counter()
-    with make(scripted(lambda connection, number: time.sleep(3))) as client, pytest.raises(DeadlineError):
+    with make(scripted(lambda connection, number: time.sleep(60))) as client, pytest.raises(DeadlineError):
         client.ready(timeout_s=0.2)
-    assert time.perf_counter() - started_s < 1
+    assert time.perf_counter() - started_s < 20
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
@@ -351,8 +351,10 @@ def test_an_answer_that_comes_in_drops_is_given_up_in_time(
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
 
     def talk(connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):
-            peer = context.wrap_socket(connection, server_side=True) if encrypted else connection
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection, server_side=True) if encrypted else connection as peer,
+        ):
             hear(peer)
             for letter in b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + b" " * 1_000:
                 peer.sendall(bytes([letter]))
@@ -367,7 +369,7 @@ def test_an_answer_that_comes_in_drops_is_given_up_in_time(
         pytest.raises(DeadlineError, match=r"within 0\.5 s"),
     ):
         client.predict([[1]], model="m", timeout_s=0.5)
-    assert 0.5 <= time.perf_counter() - started_s < 1.5
+    assert 0.5 <= time.perf_counter() - started_s < 10, "all drops take 20 s"
 
 
 def test_a_body_that_is_taken_in_drops_is_given_up_in_time(make: Any, scripted: Any) -> None:
@@ -379,7 +381,7 @@ def test_a_body_that_is_taken_in_drops_is_given_up_in_time(make: Any, scripted: 
     started_s = time.perf_counter()
     with make(scripted(talk)) as client, pytest.raises(DeadlineError):
         client.predict({"a": np.zeros(4_000_000)}, model="m", timeout_s=0.5)
-    assert time.perf_counter() - started_s < 2
+    assert time.perf_counter() - started_s < 20, "the whole body takes 48 s"
 
 
 def test_a_page_of_something_else_and_no_server_at_all_are_said(make: Any, scripted: Any) -> None:

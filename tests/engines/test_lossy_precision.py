@@ -21,7 +21,7 @@ from deepseek.engines.lossy_precision import choose_lossy_engines, measure_lossy
 from deepseek.engines.onnx import Int8Engine
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.process.served_model import ServedTable
-from deepseek.engines.registry import LOSSY_KINDS
+from deepseek.engines.registry import LOSSY_KINDS, Source
 from deepseek.engines.tabular.export import export_onnx
 from deepseek.engines.tolerance import Tolerance
 from deepseek.errors import DeepseekError, IntegrityError
@@ -96,7 +96,19 @@ def asked() -> Iterator[list[str]]:
         yield found
 
 
-def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: Path) -> None:
+PACE_S = {"onnxruntime": 2e-3, "onnxruntime-int8": 1e-3}  # of a call; which is faster is the processor's affair
+
+
+def test_int8_is_near_and_serves_where_it_is_faster(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_really = gated.measure_engine
+
+    def measure_paced(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+        seconds = measure_really(kind, source, features, budget_s)
+        return dict.fromkeys(seconds, PACE_S.get(kind, 4e-3))
+
+    monkeypatch.setattr(gated, "measure_engine", measure_paced)
     rows, copy = csv_of(tmp_path / "rows.csv", 1), tmp_path / "copy.onnx"
     record = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=copy, budget_s=2).to_dict()
     table = {row["kind"]: row for row in record["table"]}
@@ -106,8 +118,7 @@ def test_int8_is_near_and_faster_and_serves_where_it_is(bundle: Path, tmp_path: 
     assert 1e-5 < row["difference"] < 0.1
     assert row["agreement"] > 0.9
     assert table["torch"]["difference"] < 1e-5
-    assert row["seconds"]["256"] < table["onnxruntime"]["seconds"]["256"] / 1.15
-    assert record["engines"][-1][0] in LOSSY_KINDS
+    assert record["engines"][-1][0] == "onnxruntime-int8"
     assert copy.exists()
 
 
@@ -183,7 +194,8 @@ def test_a_server_answers_with_what_the_gate_lets_pass(bundle: Path, tmp_path: P
     with Runtime.open(bundle) as runtime:
         exact = runtime.predict([record] * 64).probabilities
     assert exact is not None
-    assert 0 < np.abs(probabilities - exact[:, 1]).max() < 0.1
+    is_lossy = any(kind in " ".join(lines[0]["deepseek"]["engines"]) for kind in LOSSY_KINDS)
+    assert (0 if is_lossy else -1) < np.abs(probabilities - exact[:, 1]).max() < (0.1 if is_lossy else 1e-5)
 
 
 def asked_of(server: Any, body: dict[str, Any]) -> Any:

@@ -31,6 +31,7 @@ def resident_bytes(pid: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_ten_minutes_of_load_and_of_models_that_come_and_go_leave_no_memory_behind(
     cancer_bundle: Path, tmp_path: Path, record_property: Callable[[str, Any], None]
 ) -> None:

@@ -170,7 +170,8 @@ def evaluate_bundle(
         faults: list[Fault] = []
         root = files_root(data, files)
         flags: list[Flag] = []
-        output = _outputs(runtime, table.drop([manifest.target]), root, broken, faults, flags).astype(np.float64)
+        inputs = table.drop([manifest.target])
+        output = score_table(runtime, inputs, root, broken, faults, flags).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         return EvaluationResult(
@@ -206,19 +207,20 @@ def files_root(data: Any, files: str | Path | None) -> Path | None:
     return Path(data).parent if isinstance(data, (str, Path)) else None
 
 
-def _outputs(
+def score_table(
     runtime: Runtime | MultimodalRuntime,
     table: Table,
     root: Path | None,
     broken: BrokenPolicy,
     faults: list[Fault],
-    flags: list[Flag],
+    flags: list[Flag] | None = None,
 ) -> Float32:
     """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`, and `flags` gets those
     of the rows."""
     if isinstance(runtime, MultimodalRuntime):
         output, row_flags = runtime.outputs(table, root=root, broken=broken, faults=faults)
-        flags += row_flags
+        if flags is not None:
+            flags += row_flags
         return output
     starts = range(0, table.num_rows, CHUNK_ROWS)
     pieces = [np.arange(start, min(start + CHUNK_ROWS, table.num_rows)) for start in starts]

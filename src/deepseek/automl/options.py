@@ -56,6 +56,7 @@ class ShipOptions:
     broken: str = "fail"  # what a file does that cannot be read: "fail" the run, or "mask" the value and count it
     workers: int = 2  # processes that decode files; 0 decodes in this one
     encoders: Mapping[str, str | Path] | None = None  # column: folder of a text model, or NAME:FILE of an image net
+    against: str | Path | None = None  # an older bundle that the new model is compared with on the test rows
     train_encoders: Sequence[str] = ()  # columns of these whose encoder goes on learning; the others stay as they are
 
     def __post_init__(self) -> None:
@@ -121,7 +122,7 @@ class ShipOptions:
     def config(self) -> JsonObject:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
         left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
-        left_out |= {"files", "workers", "encoders", "memory_bytes"}  # of one machine
+        left_out |= {"files", "workers", "encoders", "memory_bytes", "against"}  # of one machine
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
             name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _array_to_list(v)

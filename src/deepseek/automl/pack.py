@@ -17,6 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl import evidence
+from deepseek.automl.comparison.against import EVIDENCE_FILE, RunSplit, compare_with_old
+from deepseek.automl.comparison.differences import ComparedRows, group_codes
+from deepseek.automl.comparison.models import ScoredModel
+from deepseek.automl.comparison.results import ComparisonResult
+from deepseek.automl.constraints import row_weights
+from deepseek.automl.evaluate import files_root
 from deepseek.automl.naming import default_name
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
@@ -119,8 +125,10 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
     """Write the bundle, whole or not at all. InputError where it cannot be written."""
     manifest = _manifest(run)
     options = run.options
-    files = run.files | {name: as_json(document) for name, document in _documents(run).items()}
     out = Path(options.out or manifest.name)
+    against = None if options.against is None else _compare_with_old(run, options.against, out)
+    documents = _documents(run) | ({} if against is None else {EVIDENCE_FILE: against.to_dict()})
+    files = run.files | {name: as_json(document) for name, document in documents.items()}
     bundle = write_bundle(out, manifest, files, overwrite=options.overwrite, key=options.key)
     if options.progress:
         options.progress("done", 1.0)
@@ -128,7 +136,26 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
         path=bundle.path, digest=bundle.digest, task=run.data.info.task, target=options.target, model=run.model,
         engine=run.engines[0].kind, metrics=run.test.metrics, baseline=run.test.baseline, size_bytes=bundle.size_bytes,
         cpu_s=clock.cpu_s(), wall_s=clock.wall_s(), seed=options.seed, num_trials=run.num_trials,
-        warnings=tuple(run.warnings),
+        warnings=(*run.warnings, *(against.warnings if against else ())), against=against,
+    )  # fmt: skip
+
+
+def _compare_with_old(run: FinishedRun, old: str | Path, out: Path) -> ComparisonResult:
+    """The new model against an older bundle on the test rows; from data that was split by groups these are drawn
+    together."""
+    data, options, test = run.data, run.options, run.test
+    method, _, column = options.split.partition(":")
+    groups = group_codes(data.test, column) if method == "group" else None
+    rows = ComparedRows(
+        data.info.task, options.target, data.labels, data.test, test.target, row_weights(data.test, options.weights),
+        weights_name=options.weights, groups=groups, group_name=column if method == "group" else None,
+    )  # fmt: skip
+    decided = run.decision.classes(data.info.task, data.labels, test.output)
+    return compare_with_old(
+        old, ScoredModel(str(out), str(out), "", test.output, decided), rows,
+        RunSplit(data.table, data.split.test, data.development.digest(), options.test is not None),
+        by=options.segments, root=files_root(data.source, options.files),
+        broken="mask" if options.broken == "mask" else "fail", seed=options.seed,
     )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ def ship(
     progress: ProgressCallback | None = None, command: str | None = None, allow: Sequence[str] = (),
     files: str | Path | None = None, broken: str = "fail", workers: int = 2,
     encoders: Mapping[str, str | Path] | None = None, train_encoders: Sequence[str] = (),
+    against: str | Path | None = None,
 ) -> ShipResult:  # fmt: skip
     """Train, compare, calibrate, check, explain and pack a model. InputError for what cannot be used, CheckError for a
     stated limit that is not met; then no bundle is left behind.
@@ -45,7 +46,7 @@ def ship(
     Columns: kinds (by column), drop, monotone (1 or -1 by column), task, positive (the class that limits speak of).
     Search: seed, budget_s (CPU seconds), trials (exactly so many), metric, candidates, progress (message, share 0..1).
     Decision: costs[truth][decision], max_fpr, min_recall, interval (coverage); all shares 0..1.
-    Evidence: segments and fairness (columns).
+    Evidence: segments and fairness (columns), against (an older bundle: is the new model better, by more than noise?).
     Files and texts: files (their folder), broken ("fail" or "mask"), workers (processes), encoders (by column),
     train_encoders (columns).
     """
@@ -70,6 +71,7 @@ def ship(
         monotone=monotone, costs=costs, max_fpr=max_fpr, min_recall=min_recall, interval=interval, segments=segments,
         fairness=fairness, reference=reference, key=key, overwrite=overwrite, progress=progress, command=command,
         allow=allow, files=files, broken=broken, workers=workers, encoders=encoders, train_encoders=train_encoders,
+        against=against,
     )  # fmt: skip
     return ship_with(data, options, clock)
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from deepseek.automl.comparison.results import ComparisonResult
 from deepseek.contracts import Figure, JsonObject, Task
 from deepseek.look import numbers
 from deepseek.look.summary import fact_table, figure_rows, figure_table, html_table, render_text
@@ -47,14 +48,17 @@ class ShipResult(Result):
     seed: int
     num_trials: int  # trials of the search, or epochs of a net
     warnings: tuple[str, ...]
+    against: ComparisonResult | None = None  # with an older bundle on the test rows, where one was named
 
     def to_dict(self) -> JsonObject:
         """The object that --json prints."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "path"}
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("path", "against")}
         plain["bundle"] = str(self.path)
         plain["warnings"] = list(self.warnings)
         for name in ("metrics", "baseline"):
             plain[name] = {metric: asdict(figure) for metric, figure in getattr(self, name).items()}
+        if self.against is not None:
+            plain["against"] = self.against.to_dict()
         return plain
 
     def summary(self) -> str:
@@ -66,6 +70,7 @@ class ShipResult(Result):
         json_object = self.to_dict()
         return [
             f"{self._headline()}; {numbers.size(self.size_bytes)}",
+            *([line.en for line in self.against.headlines()] if self.against else []),
             figure_table(json_object["metrics"], json_object["baseline"]),
             fact_table(
                 [

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.comparison.against import check_old
+from deepseek.automl.comparison.models import Question
 from deepseek.automl.constraints import check_classes, order_labels
 from deepseek.automl.large import RowSample, memory_budget, read_rows
 from deepseek.automl.naming import default_name
@@ -94,6 +96,8 @@ def open_data(source: Any, options: ShipOptions) -> SplitData:
     hidden = (*options.drop, *([options.weights] if options.weights else []), *([group] if method == "group" else []))
     data = SplitData(source, budget, table, split, info, labels, hidden, sample)
     check_classes(data.development, options.target, info.labels)
+    if options.against is not None:
+        check_old(options.against, Question(info.task, options.target, labels), data.test)
     return data
 
 

@@ -7,6 +7,8 @@ from contextlib import closing
 import numpy as np
 
 from deepseek.automl import evidence
+from deepseek.automl.comparison.differences import group_codes
+from deepseek.automl.comparison.leaderboard import build_leaderboard
 from deepseek.automl.develop import DevelopedModel, search_report
 from deepseek.automl.pack import (
     ChosenDecision,
@@ -17,6 +19,7 @@ from deepseek.automl.pack import (
 )
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.tabular_run import TabularRun
+from deepseek.bundle.leaderboard import Leaderboard
 from deepseek.contracts import Figure, Float32, Float64, JsonObject
 from deepseek.data import make_card
 from deepseek.engines import Source, autotune, check_parity, export_onnx, open_engine
@@ -24,7 +27,7 @@ from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
 from deepseek.train.candidates import FitData
-from deepseek.train.tabular.metrics import measure_figures
+from deepseek.train.tabular.metrics import default_metric, measure_figures
 
 PARITY_ROWS = 512
 EXPLAIN_ROWS = 100
@@ -56,7 +59,7 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         "card.json": make_card(data.development, run.kinds, options.target),
         "example.json": run.preprocessor.example(),
         "evidence/validation.json": _validation_report(run, developed),
-        "evidence/search.json": search_report(developed),
+        "evidence/search.json": {**search_report(developed), "leaderboard": _leaderboard(run, developed).to_dict()},
         "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
         "evidence/explanation.json": explanation_report(run, model, test.features),
         **_group_reports(run, test_figures, decision),
@@ -101,6 +104,20 @@ def explanation_report(run: TabularRun, model: Model, features: Float32) -> Json
         "max_residual": float(np.abs(attribution.residual).max()),
         "importance": {attribution.names[i]: float(importance[i]) for i in order},
     }
+
+
+def _leaderboard(run: TabularRun, developed: DevelopedModel) -> Leaderboard:
+    """Every trial on the held-out rows, ranked by what the search improved."""
+    held_out, options = developed.held_out, run.options
+    metric = options.metric or default_metric(run.task, held_out.target)
+    method, _, column = options.split.partition(":")
+    groups = None
+    if method == "group":
+        rows = np.concatenate([rows for _, rows in run.folds()])
+        groups = group_codes(run.data.development.take(rows), column)
+    return build_leaderboard(
+        developed.trials, developed.blend, held_out, metric=metric, groups=groups, seed=options.seed
+    )
 
 
 def _validation_report(run: TabularRun, developed: DevelopedModel) -> JsonObject:

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepseek.bundle.fields import parse_json_object
+from deepseek.bundle.leaderboard import SEARCH_FILE, Leaderboard, parse_leaderboard
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 METRICS_FILE = "evidence/metrics.json"
 
 
-def inspect_bundle(path: str | Path, *, key: Path | str | None = None) -> BundleReport:
+def inspect_bundle(path: str | Path, *, key: Path | str | None = None, trials: bool = False) -> BundleReport:
     """What a bundle holds, as the object that `inspect --json` prints. Files are checked by name; verification() checks
-    every byte. `key`: the public key that must have signed it."""
+    every byte. `key`: the public key that must have signed it; `trials`: read the leaderboard of the search, too."""
     bundle = open_bundle(path, key=None if key is None else Path(key))
     metrics, baseline = read_figures(bundle)
-    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature)
+    board = read_leaderboard(bundle) if trials else None
+    return BundleReport(str(path), bundle.manifest, metrics, baseline, bundle.size_bytes, bundle.signature, board)
 
 
 def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
@@ -40,6 +43,14 @@ def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
             expected="figures by name, as ship writes them",
             fix="make the bundle again",
         ) from error
+
+
+def read_leaderboard(bundle: Bundle) -> Leaderboard:
+    """The leaderboard in the evidence; without entries for a bundle that no search has made. IntegrityError for a file
+    that does not hold one."""
+    if not bundle.has(SEARCH_FILE):
+        return Leaderboard("", False, None, ())
+    return parse_leaderboard(parse_json_object(bundle.read(SEARCH_FILE), SEARCH_FILE))
 
 
 def _complete_figures(figures: JsonObject) -> Figures:

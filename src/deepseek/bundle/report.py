@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from deepseek.results import Result
 
 if TYPE_CHECKING:
+    from deepseek.bundle.leaderboard import Leaderboard
     from deepseek.bundle.manifest import Manifest
     from deepseek.contracts import JsonObject
 
@@ -52,6 +53,7 @@ class BundleReport(Result):
     baseline: Figures  # of the yardstick
     size_bytes: int
     signature: Signature
+    leaderboard: Leaderboard | None = None  # of the search, where it was asked for
 
     def to_dict(self) -> JsonObject:
         """The object that `inspect --json` prints."""
@@ -62,6 +64,7 @@ class BundleReport(Result):
             "baseline": self.baseline,
             "size_bytes": self.size_bytes,
             "signature": self.signature,
+            **({} if self.leaderboard is None else {"leaderboard": self.leaderboard.to_dict()}),
         }
 
     def summary(self) -> str:

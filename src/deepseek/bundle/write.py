@@ -122,7 +122,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise InputError(
             f"{target} is not empty",
             expected="a new folder",
-            fix="choose another folder, or replace the bundle with overwrite=True (--overwrite in the shell)",
+            fix="choose another folder, or replace the bundle (--overwrite; in Python overwrite=True)",
         )
     if not (target / MANIFEST).exists():
         raise InputError(

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "inspect": "Say what a bundle holds.",
     "verify": "Check every byte of a bundle, and its signature.",
     "evaluate": "Measure a bundle on labelled data.",
+    "compare": "Say which bundle is better, and whether by more than noise.",
     "predict": "Score the rows of a file.",
     "explain": "Say why: attributions as JSON and as a page.",
     "cite": "Cite the clauses that support a text.",

@@ -75,7 +75,7 @@ def command(
     if result.chosen is None:
         unmet = CheckError(
             "nothing that was tried meets the limits, so nothing is written",
-            expected=f"keep {keep:g}, at most {max_mb or 'any'} MB, at least {min_speedup or 1:g}x as fast",
+            expected=limits.describe(),
             fix="see the reasons in the table; loosen the limit that fails by the least",
         )
         output.emit_unmet(result, unmet, as_json, result.summary_parts)

@@ -10,11 +10,13 @@ import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE
-from deepseek.look.numbers import number, size
+from deepseek.look.figures import VERDICTS, metric_title
+from deepseek.look.numbers import count, duration, figure, number, size
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from deepseek.bundle.leaderboard import Leaderboard, LeaderboardEntry
     from deepseek.bundle.manifest import EngineEntry, Input
     from deepseek.bundle.report import BundleReport
     from deepseek.look.summary import Figures
@@ -25,6 +27,7 @@ MAX_LABELS = 12
 EPILOG = """\b
 Examples:
   deepseek inspect loans
+  deepseek inspect loans --trials
   deepseek inspect loans --json | jq .metrics
 """
 
@@ -32,12 +35,13 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Say what a bundle holds.")
 @click.argument("bundle", type=BUNDLE)
 @click.option("--key", type=FILE, help="Public key that must have signed it (see keygen).")
+@click.option("--trials", is_flag=True, help="List the trials of the search, with their figures on held-out rows.")
 @output.json_option
-def command(bundle: Path, key: Path | None, as_json: bool) -> None:
+def command(bundle: Path, key: Path | None, trials: bool, as_json: bool) -> None:
     """Say what BUNDLE is. Its files are checked by name; `deepseek verify` checks every byte."""
     from deepseek.bundle import inspect_bundle
 
-    result = inspect_bundle(bundle, key=key)
+    result = inspect_bundle(bundle, key=key, trials=trials)
     output.emit(result, as_json, lambda: report(result))
 
 
@@ -50,7 +54,41 @@ def report(result: BundleReport) -> list[object]:
     parts += ["", _input_table(inputs)]
     if len(inputs) > MAX_COLUMNS:
         parts.append(f"and {len(inputs) - MAX_COLUMNS} more: --json lists them all")
+    if result.leaderboard is not None:
+        parts += ["", *_leaderboard_parts(result.leaderboard)]
     return [*parts, "", _provenance_table(result)]
+
+
+def _leaderboard_parts(board: Leaderboard) -> list[object]:
+    """Every trial on the rows that it was not fitted on, the best first."""
+    if not board.entries:
+        return ["no search has made this bundle: it has no trials"]
+    title = metric_title(board.metric).en
+    better = "higher" if board.higher_is_better else "lower"
+    rows = "" if board.num_rows is None else f" on {count(board.num_rows)} held-out rows"
+    table = output.make_table("rank", "trial", "family", "share", title, "to the model", "", "CPU of a fit")
+    for entry in board.entries:
+        table.add_row(
+            str(entry.rank), "" if entry.trial is None else str(entry.trial + 1), output.escape_text(entry.family),
+            number(entry.weight) if entry.weight else "", _trial_figure(entry, board.metric),
+            *_trial_difference(entry), duration(entry.fit_cpu_s) if entry.fit_cpu_s is not None else "",
+        )  # fmt: skip
+    return [f"{count(len(board.entries))} entries by {title}{rows}, the best first ({better} is better)", table]
+
+
+def _trial_figure(entry: LeaderboardEntry, metric: str) -> str:
+    if entry.figure is not None:
+        return figure(entry.figure.value, entry.figure.low, entry.figure.high)
+    return number(entry.metrics.get(metric))
+
+
+def _trial_difference(entry: LeaderboardEntry) -> tuple[str, str]:
+    """The difference to the packed model, and what it means."""
+    measured = entry.difference
+    if measured is None or measured.verdict == "identical":
+        return "", "the model" if measured else ""
+    words = VERDICTS[measured.verdict].en if measured.verdict in VERDICTS else measured.verdict
+    return figure(measured.value, measured.low, measured.high), output.escape_text(words)
 
 
 def _headline(result: BundleReport) -> str:

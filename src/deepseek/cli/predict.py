@@ -6,23 +6,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from deepseek.cli.support import output
-from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, files_options, first_run_options
+from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, first_run_options, skip_options
 from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from deepseek.cli.support.writers import Columns, Writer
-    from deepseek.contracts import Flag, Prediction
+    from deepseek.cli.support.scoring import AnswerFunction, SkippedRow
+    from deepseek.cli.support.writers import Writer
+    from deepseek.contracts import Prediction
     from deepseek.data import Table
     from deepseek.data.samples.preparer import Fault
     from deepseek.engines import MultimodalRuntime, Runtime
+
+MAX_NOTED = 20  # masked files and skipped rows that are told one by one
+FILE_BATCH_ROWS = 32  # rows of files that are tried at a time, where some may be skipped
+Broken = Literal["fail", "mask", "skip"]
 
 EPILOG = """\b
 Examples:
@@ -30,6 +32,7 @@ Examples:
   deepseek predict loans new.parquet | head
   deepseek predict loans new.csv --flags --out scores.csv
   deepseek predict patients new.csv --files scans --broken mask
+  deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
 """
 
@@ -39,7 +42,7 @@ Examples:
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
 @click.option("--flags", is_flag=True, help="Write a column `flags`: what was missing, unseen or beyond training.")
-@files_options
+@skip_options
 @bundle_key_option
 @first_run_options
 @output.json_option
@@ -49,7 +52,7 @@ def command(
     out: Path | None,
     flags: bool,
     files: Path | None,
-    broken: Literal["fail", "mask"],
+    broken: Broken,
     key: Path | None,
     open_timeout: float,
     open_memory: int,
@@ -58,9 +61,12 @@ def command(
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range or
-    far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper give
-    the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints without
-    --out is not.
+    far from every training row, is counted; --flags writes it beside each row.
+
+    For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
+    than memory; what --json prints without --out is not. With --broken skip the rows that cannot be scored are left
+    out, and each with its reason is on stderr, in "skipped" of --json and, with --out scores.csv, in
+    scores.skipped.csv.
     """
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
@@ -73,35 +79,39 @@ def command(
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
+    counts: Counter[tuple[str, str]] = Counter()
     with (
         use_limits(limits),
         open_runtime(bundle, key=key) as runtime,
         closing(Progress()) as progress,
     ):
         warn_unchecked(bundle, key)
-        answer = _predictor_of(runtime, files or data.parent, broken)
+        root = files or data.parent
         with open_table(data, _check_progress(progress)) as table:
             parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
-                counts = score(answer, parts, records, with_flags=flags)
+                skipped = _score(runtime, root, broken, parts, records, counts, with_flags=flags)
             else:
                 with open_writer(out) as writer:
-                    counts = score(answer, parts, writer, with_flags=flags)
+                    skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=flags)
             num_rows = table.num_rows
     reasons = count_by_reason(counts)
     num_replaced = sum(number for what, number in reasons.items() if what not in BEYOND_TRAINING)
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
     result |= {"num_rows": num_rows, "num_flags": num_replaced, "flags": reasons}
+    if broken == "skip":
+        result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     if out is None:
         result["predictions"] = records.rows
     else:
         result["out"] = str(out)
     for line in flag_lines(counts):
         output.note(output.escape_text(line))
+    _report_skipped(skipped, num_rows, out)
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
-        output.note(f"{output.format_value(num_rows)} rows scored into {out}")
+        output.note(f"{output.format_value(num_rows - len(skipped))} rows scored into {out}")
 
 
 def _check_progress(progress: Progress) -> Callable[[int], None]:
@@ -118,65 +128,105 @@ def _report_parts(parts: Iterable[Table], num_rows: int, progress: Progress) -> 
         start += part.num_rows
 
 
-def _predictor_of(
-    runtime: Runtime | MultimodalRuntime, root: Path, broken: Literal["fail", "mask"]
-) -> Callable[[Table, int], Prediction]:
+def _score(
+    runtime: Runtime | MultimodalRuntime,
+    root: Path,
+    broken: Broken,
+    parts: Iterable[Table],
+    writer: Writer,
+    counts: Counter[tuple[str, str]],
+    *,
+    with_flags: bool,
+) -> list[SkippedRow]:
+    """Answer the rows of all parts; `with_flags` writes a column of flags, too. Returns the rows that were skipped;
+    `counts` gets how many flags there are of each column and reason."""
+    from deepseek.cli.support.scoring import score, score_good_rows
+    from deepseek.data.samples.faults import find_faults
+    from deepseek.engines import Runtime
+
+    answer = _count_flags(_predictor_of(runtime, root, broken), counts)
+    if broken == "skip":
+        batch_rows = None if isinstance(runtime, Runtime) else FILE_BATCH_ROWS
+        return score_good_rows(
+            answer, parts, writer, check=_column_check_of(runtime), batch_rows=batch_rows, with_flags=with_flags
+        )[1]
+    if isinstance(runtime, Runtime):
+        score(answer, parts, writer, with_flags=with_flags)
+        return []
+    preparer = runtime.preparer
+    score(
+        answer, parts, writer, lambda table, first: find_faults(preparer, table, root=root, first_row=first),
+        with_flags=with_flags,
+    )  # fmt: skip
+    return []
+
+
+def _count_flags(answer: AnswerFunction, counts: Counter[tuple[str, str]]) -> AnswerFunction:
+    """The same answers; `counts` gets their flags."""
+
+    def count(table: Table, first: int) -> Prediction:
+        prediction = answer(table, first)
+        counts.update((flag.column, flag.what) for flag in prediction.flags)
+        return prediction
+
+    return count
+
+
+def _predictor_of(runtime: Runtime | MultimodalRuntime, root: Path, broken: Broken) -> AnswerFunction:
     """Answers for a part of a table that begins at a row."""
     from deepseek.engines import Runtime
 
     if isinstance(runtime, Runtime):
         return lambda table, first: runtime.predict(table, first_row=first)
+    if broken == "skip":
+        return lambda table, first: runtime.predict(table, root=root, first_row=first)
 
     def answer(table: Table, first: int) -> Prediction:
         faults: list[Fault] = []
         prediction = runtime.predict(table, root=root, broken=broken, faults=faults, first_row=first)
-        for fault in faults[:20]:
+        for fault in faults[:MAX_NOTED]:
             output.note(f"masked: row {first + fault.row}, {fault.message}")
         return prediction
 
     return answer
 
 
-def score(
-    answer: Callable[[Table, int], Prediction], parts: Iterable[Table], writer: Writer, *, with_flags: bool = False
-) -> Counter[tuple[str, str]]:
-    """Answer every row of a table in parts; `with_flags` writes a column of flags, too. Returns how many flags there
-    are of each column and reason."""
+def _column_check_of(runtime: Runtime | MultimodalRuntime) -> Callable[[Table], None]:
+    """Raises for columns that the model lacks or does not know: without these no row can be scored."""
     import numpy as np
 
-    counts: Counter[tuple[str, str]] = Counter()
-    start = 0
-    for part in parts:
-        prediction = answer(part, start)
-        columns = dict(as_columns(np.arange(start, start + part.num_rows), prediction))
-        if with_flags:
-            columns["flags"] = flag_texts(part.num_rows, prediction.flags)
-        writer.write(columns)
-        counts.update((flag.column, flag.what) for flag in prediction.flags)
-        start += part.num_rows
-    return counts
+    from deepseek.data.table.table import unknown_column_error
+    from deepseek.engines import Runtime
+
+    def check(table: Table) -> None:
+        if isinstance(runtime, Runtime):
+            runtime.preprocessor.table(table.take(np.arange(0)))
+            return
+        runtime.preparer.check_names([dict.fromkeys(table.names)], [0])
+        for name in runtime.preparer.columns():
+            if name not in table.names:
+                raise unknown_column_error(name, table.names, where="the data", fix=f"add {name!r} to the data")
+
+    return check
 
 
-def flag_texts(num_rows: int, flags: Sequence[Flag]) -> NDArray[np.str_]:
-    """For each of N rows its flags, as "amount: outside; age: imputed"."""
-    import numpy as np
+def _report_skipped(skipped: Sequence[SkippedRow], num_rows: int, out: Path | None) -> None:
+    """A reason for each row that was left out: on stderr, and in a file beside `out`."""
+    from deepseek.cli.support.writers import open_writer
 
-    texts: list[list[str]] = [[] for _ in range(num_rows)]
-    for flag in flags:
-        texts[flag.row].append(f"{flag.column}: {flag.what}")
-    return np.array(["; ".join(of_row) for of_row in texts], str)
+    if not skipped:
+        return
+    shown = skipped if out is None else skipped[:MAX_NOTED]
+    for row in shown:
+        place = "" if f"row {row.row_id}" in row.reason else f"row {row.row_id}: "
+        output.note(f"skipped: {place}{row.reason}")
+    where = ""
+    if out is not None:
+        import numpy as np
 
-
-def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
-    """The columns that are written for rows numbered `rows`."""
-    columns: dict[str, NDArray[Any]] = {"row_id": rows}
-    if prediction.values is not None:
-        columns["prediction"] = prediction.values
-    if prediction.intervals is not None:
-        columns |= {"lower": prediction.intervals[:, 0], "upper": prediction.intervals[:, 1]}
-    if prediction.labels is not None:
-        columns["prediction"] = prediction.labels
-    if prediction.probabilities is not None:
-        for column, label in enumerate(prediction.labels_known):
-            columns[f"probability_{label}"] = prediction.probabilities[:, column]
-    return columns
+        path = out.with_suffix(".skipped.csv")
+        with open_writer(path) as writer:
+            ids, reasons = np.array([row.row_id for row in skipped]), np.array([row.reason for row in skipped])
+            writer.write({"row_id": ids, "reason": reasons})
+        where = f"; each with its reason is in {path}"
+    output.note(f"{output.format_value(len(skipped))} of {output.format_value(num_rows)} rows were skipped{where}")

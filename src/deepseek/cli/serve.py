@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepseek.cli.cluster import cluster_options
+from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for
 

@@ -37,6 +37,7 @@ Examples:
   deepseek ship loans.csv --target default --out loans --budget 120s
   deepseek ship --example cancer --serve
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
+  deepseek ship loans-june.csv --target default --out loans-v2 --against loans-v1
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
   deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
   deepseek ship patients.csv --target covid --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors
@@ -117,6 +118,9 @@ Examples:
 @click.option("--train-encoder", "train_encoders", multiple=True, metavar="COL", help="Let it go on learning.")
 @click.option("--segment", "segments", multiple=True, metavar="COL", help="Figures for each value of a column.")
 @click.option("--fairness", metavar="COL", help="Gaps between the groups of a column.")
+@click.option(
+    "--against", type=BUNDLE, help="An older bundle: is the new model better on the test rows, by more than noise?"
+)
 @click.option(
     "--reference", is_flag=True, help="Keep a sample of real training rows in the bundle: see the privacy guide."
 )

@@ -67,7 +67,7 @@ class AsyncClient(AwaitedClient):
         try:
             response = await connection.send(request, self._address)
         except BaseException:
-            connection.close()
+            connection.abort()
             raise
         if response.headers.get("connection", "").lower() == "close" or len(self._idle) >= MAX_IDLE:
             connection.close()
@@ -91,6 +91,10 @@ class _Connection:
 
     def close(self) -> None:
         self._writer.close()
+
+    def abort(self) -> None:
+        """Close at once: what was not sent yet would keep the socket open for as long as the server does not read."""
+        self._writer.transport.abort()
 
     async def send(self, request: Request, address: SplitResult) -> Response:
         """The response to a request. BrokenResponseError or EOFError when it is not whole."""

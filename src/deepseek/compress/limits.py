@@ -66,6 +66,16 @@ class Limits:
                 fix="allow prune or distill, too, or raise the limit",
             )
 
+    def describe(self) -> str:
+        """In words.
+
+        >>> Limits(0.99, max_mb=23).describe()
+        'at least 99 % of the score, at most 23 MB, no slower'
+        """
+        size = "no larger" if self.max_mb is None else f"at most {self.max_mb:g} MB"
+        speed = "no slower" if self.min_speedup is None else f"at least {self.min_speedup:g} times as fast"
+        return f"at least {100 * self.keep:.6g} % of the score, {size}, {speed}"
+
 
 #: How an error tells the user to enable a method that needs more arguments.
 _METHOD_FIXES = {

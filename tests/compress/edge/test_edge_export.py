@@ -56,10 +56,38 @@ def test_the_same_model_gives_the_same_folder(cancer_bundle: Path, tmp_path: Pat
     assert [name for name in one if one[name] != two[name]] in ([], ["measured.json"])
 
 
+def check_rows_from_stdin(folder: Path) -> None:
+    """The example program reads a file as people have it, and says what it cannot read."""
+    subprocess.run(["make", "-s"], cwd=folder, check=True)
+    numbers = [str(1 + place) for place in range(30)]
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["./model"], cwd=folder, input=text, capture_output=True, text=True, check=False, env={})
+
+    row, gap = ",".join(numbers), ",".join(["nan"] * 28 + numbers[28:])
+    plain = run(f"{row}\n{gap}\n").stdout
+    assert len(set(plain.splitlines())) == 2
+    header, empty = ",".join(f"mean_{place}" for place in range(30)), gap.replace("nan", "")
+    for text in (
+        f"{header}\n{row}\n{gap}\n", f"{row}\n{empty}\n", f"{row}\r\n\r\n{gap}",
+        f"{header}\n{row}\n{gap}".replace(",", " ; "), f"{row}\n{gap}\n".replace(",", " "),
+        f"{row}\n{empty}\n".replace(",", "\t"),
+    ):  # fmt: skip
+        assert (run(text).stdout, run(text).returncode) == (plain, 0), text
+    for text, words in (
+        (f"{row}\n{header}\n", "line 2: 'mean_0' is no number"), (f"{row}\n1,2\n", "line 2 has 2 numbers"),
+        (f"{row},1\n", "line 1 has 31 numbers; the model reads 30"),
+        (row.replace("7,", "x" * 200 + ",", 1), "is no number"),
+    ):  # fmt: skip
+        assert run(text).returncode == 2
+        assert words in run(text).stderr
+
+
 def test_the_guides_program_compiles_and_runs(cancer_bundle: Path, tmp_path: Path) -> None:
     guide = (Path(__file__).parents[3] / "docs" / "guides" / "edge.md").read_text("utf-8")
     (program,) = re.findall(r"^```c\n(.*?)^```$", guide, re.M | re.S)
     export_edge(cancer_bundle, tmp_path / "out", EdgeOptions(tier="c"))
+    check_rows_from_stdin(tmp_path / "out")
     (tmp_path / "out" / "main.c").write_text(program)
     subprocess.run(["make", "-s"], cwd=tmp_path / "out", check=True)
     said = subprocess.run(["./model"], cwd=tmp_path / "out", capture_output=True, text=True, check=True).stdout
@@ -221,6 +249,7 @@ def test_int8_proves_nothing_where_the_model_always_gives_one_class(cnn: tuple[P
     assert "one class is 100.00%" in done.measured[1].parity.summary()
 
 
+@pytest.mark.slow
 def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: Path, tmp_path: Path) -> None:
     from PIL import Image
     from torchvision.models import mobilenet_v2

@@ -201,7 +201,12 @@ def test_broken_files_are_masked_and_counted_by_their_rows(tmp_path: Path) -> No
         (tmp_path / f"{row}.png").write_bytes(b"no picture")
     found = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, broken="mask", workers=2)
     assert [(fault.row, fault.column) for fault in found.faults] == [(40, "ct"), (97, "ct")]
-    with pytest.raises(BrokenError, match="row 40"):
+    for workers in (0, 2):
+        with pytest.raises(BrokenError, match=r"2 files cannot be read: .*row 40, .*row 97, ") as caught:
+            decode_table(preparer, table, tmp_path / "other", root=tmp_path, workers=workers)
+        assert caught.value.message.count("Expected") == 0
+    (tmp_path / "97.png").write_bytes((tmp_path / "96.png").read_bytes())
+    with pytest.raises(BrokenError, match=r"^40\.png \(row 40, column 'ct'\)"):
         decode_table(preparer, table, tmp_path / "other", root=tmp_path, workers=0)
 
 

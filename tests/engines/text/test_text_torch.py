@@ -51,6 +51,7 @@ def test_torch_gives_the_answers_of_the_graph(family: str, task: str, tmp_path: 
             engine.run(batch)
 
 
+@pytest.mark.slow
 def test_the_compiled_torch_gives_the_same_at_every_size_with_one_program(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -365,6 +365,7 @@ def shapley(net: nn.Module, row: Tensor, base: Tensor) -> np.ndarray:
     return found
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # what the module does, and torch says
 @pytest.mark.parametrize("name", JUMPS)
 def test_an_operator_that_no_slope_tells_of_gets_shapley_values(name: str) -> None:
     explained(JUMPS[name], num_rows=1)

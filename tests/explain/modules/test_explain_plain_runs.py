@@ -319,3 +319,9 @@ def test_limits_are_of_pairs_and_of_a_row() -> None:
     found = attribute(net, ROW * 0.1, torch.stack([ROW[0], -ROW[0]]), limits=Limits(tolerance=1e-3))
     change = found.output - found.base_value
     assert (np.abs(found.residual) <= 1e-3 * np.abs(change) + 1e-7).all() or found.is_partial
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0)])
+def test_an_empty_input_is_called_empty(shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=rf"an input is empty: \({shape[0]}, {shape[1]}\)"):
+        attribute(nn.Linear(4, 2), torch.zeros(shape), torch.zeros(1, shape[1]))

@@ -246,11 +246,10 @@ def test_a_request_whose_deadline_passed_is_never_computed_and_told_at_once() ->
         late = asyncio.create_task(asking.ask(2, deadline_s=started_s + 0.02))
         with pytest.raises(DeadlineError):
             await late
-        waited_s = perf_counter() - started_s
-        return waited_s, await first, asking.scheduler.num_rows
+        assert not first.done(), "the late one does not wait for the engine"
+        return await first, asking.scheduler.num_rows
 
-    waited_s, first, num_rows = run(work)
-    assert waited_s < 0.2
+    first, num_rows = run(work)
     assert (first, num_rows) == ([2], 0)
     assert engine.values == [1]
 

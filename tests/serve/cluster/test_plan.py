@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deepseek.cli import main
-from deepseek.cli.cluster import BUILD
+from deepseek.cli.support.cluster import BUILD
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import Settings

@@ -213,7 +213,7 @@ def test_ray_takes_the_configuration_that_is_written(python: Path, loans: Path, 
         "from ray.serve.schema import ServeDeploySchema\n"
         "found = ServeDeploySchema.model_validate(yaml.safe_load(open(sys.argv[1])))\n"
         "application, = found.applications\n"
-        "from deepseek.cli.cluster import build\n"
+        "from deepseek.cli.support.cluster import build\n"
         "build(application.args)\n"
         "print(json.dumps(application.deployments[0].autoscaling_config['target_ongoing_requests']))\n"
     )

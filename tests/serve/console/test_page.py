@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from support.nets.onnxgraphs import lookup
 from support.nets.textfolders import make_text_folder
@@ -55,6 +55,23 @@ def test_the_console_shows_what_a_text_model_answers(open_page: OpenPage, server
         expect(opened.locator("#result")).to_contain_text(words, use_inner_text=True)
         opened.wait_for_selector("#predicted")
         assert opened.is_visible("#explain") == (task != "token-classification")
+
+
+def test_a_model_that_is_chosen_has_no_form_until_its_columns_have_come(open_page: OpenPage, server: Server) -> None:
+    opened = open_page(server.url + "/", allow=server.url)
+    opened.wait_for_selector("#fields textarea")
+    held: list[Route] = []
+    opened.route("**/v1/models/sequence-classification*", lambda route: held.append(route))  # noqa: PLW0108  (Playwright marks what it is given)
+    opened.select_option("#model", "sequence-classification")
+    opened.click("button[value=predict]")  # of a model that is not known yet: nothing is sent, and nothing breaks
+    assert opened.locator("#fields textarea").count() == 0, "the form of the model before would be sent to this one"
+    opened.select_option("#model", "token-classification")
+    opened.wait_for_selector("#fields textarea")
+    for route in held:
+        route.continue_()
+    opened.click("button[value=predict]")
+    opened.wait_for_selector("#predicted")
+    assert opened.input_value("#model") == "token-classification", "an answer that comes late changes nothing"
 
 
 def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: Path) -> None:

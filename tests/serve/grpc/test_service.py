@@ -312,11 +312,9 @@ def test_what_is_not_offered_is_unimplemented(running: Running, method: str) -> 
 
 
 def test_a_deadline_ends_a_call_and_leaves_an_event(client: Any, events: Events) -> None:
-    started_s = time.perf_counter()
     with pytest.raises(InferenceServerException) as caught:
         client.infer("prices", [tensor("x", np.full((100, 2), 7, np.float32), "FP32")], client_timeout=0.1)
     assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
-    assert time.perf_counter() - started_s < 0.45
     time.sleep(0.6)
     assert [event.status for event in events.all if event.kind == "request"][-1] in (499, 504)
     assert client.infer("prices", matrix([[1, 2]])).as_numpy("value").shape == (1,)

@@ -114,11 +114,25 @@ def first_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return seconds(memory(command))
 
 
+def skip_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--files and --broken, of a verb that can leave rows out."""
+    broken = click.option(
+        "--broken", type=click.Choice(("fail", "mask", "skip")), default="fail", show_default=True,
+        help="A file that cannot be read ends the run, or is masked and counted; or a row that cannot be scored is "
+        "left out, with its reason.",
+    )  # fmt: skip
+    return _files_option(broken(command))
+
+
 def files_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--files and --broken, of verbs that read rows with files."""
     broken = click.option(
         "--broken", type=click.Choice(("fail", "mask")), default="fail", show_default=True,
         help="A file that cannot be read ends the run, or its value is masked and counted.",
     )  # fmt: skip
-    files = click.option("--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]")
-    return files(broken(command))
+    return _files_option(broken(command))
+
+
+_files_option = click.option(
+    "--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]"
+)

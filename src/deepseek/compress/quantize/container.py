@@ -205,7 +205,9 @@ def _check_target(target: Path, source: Path | None, *, overwrite: bool) -> None
         raise InputError(f"{target} cannot be replaced", expected="the name of a new folder", fix="give another name")
     if not is_vacant(target) and not (overwrite and has_file(target, SINGLE_FILE)):
         raise InputError(
-            f"{target} is not empty", expected="a new folder", fix="choose another, or give overwrite=True for a model"
+            f"{target} is not empty",
+            expected="a new folder",
+            fix="choose another, or replace the model (--overwrite; in Python overwrite=True)",
         )
 
 

@@ -24,7 +24,7 @@ from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import FLOAT32_MAX, BadValueError, Values, to_list
 from deepseek.errors import InputError
-from deepseek.plugins import did_you_mean
+from deepseek.plugins import did_you_mean_column
 
 #: From here on a column at a time is faster: 30 numbers cost 5 us a row, or 200 us and then 0.6 us a row.
 MIN_COLUMNWISE_ROWS = 64
@@ -146,7 +146,7 @@ class RowEncoder:
         missing = [name for name in self.names if name not in names]
         shown = ", ".join(self.names[:20]) + (f" and {len(self.names) - 20} more" if len(self.names) > 20 else "")
         if missing:
-            hint = did_you_mean(missing[0], map(str, unknown))
+            hint = did_you_mean_column(missing[0], map(str, unknown))
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             return InputError(
                 f"{who_has} no column {missing[0]!r}{more}.{hint}",
@@ -156,7 +156,7 @@ class RowEncoder:
         if unknown:
             return InputError(
                 f"{who_has} a column {str(unknown[0])[:100]!r} that the model does not know."
-                f"{did_you_mean(str(unknown[0])[:100], self.names)}",
+                f"{did_you_mean_column(str(unknown[0])[:100], self.names)}",
                 expected=f"columns {shown}",
                 fix="leave it out",
             )

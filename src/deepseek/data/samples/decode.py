@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.samples.decoders import Chunk, DecodeOptions, DecoderPool
+from deepseek.data.samples.faults import FILE_ERRORS, name_all_faults
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, table_records
 from deepseek.data.table.table import Table
+from deepseek.errors import InputError
 from deepseek.files import atomic_file
 
 CHUNK_ROWS = 32  # rows that a process decodes at a time
@@ -59,7 +62,7 @@ def decode_table(
     """Decode every row of `table` into `folder` (made where it is not there), or go on where that was cut off.
 
     workers: processes that decode; 0 decodes here. InputError as SamplePreparer.rows() raises it, with the row of the
-    table.
+    table; where files cannot be read, one error names all of them.
     """
     key = _samples_key(preparer, table, root, broken)
     stamp = folder / "key"
@@ -73,19 +76,38 @@ def decode_table(
     with (folder / DONE_FILE).open("a") as progress_file:
         decoders = DecoderPool(preparer, DecodeOptions(root, broken), workers if len(chunks) > 1 else 0)
         decoded = decoders.decode_chunks(_make_chunk(table, start) for start in chunks)
-        for start, samples in zip(chunks, decoded, strict=True):
-            for name, array in arrays.items():
-                array[start : start + len(samples)] = samples.arrays[name]
-                array.flush()  # to the disk before the note says so
-            faults = [Fault(start + fault.row, fault.column, fault.message) for fault in samples.faults]
-            done[start] = faults
-            progress_file.write(json.dumps({"chunk": start, "faults": [asdict(fault) for fault in faults]}) + "\n")
-            progress_file.flush()
-            if progress:
-                progress("decoding", min(1.0, len(done) * CHUNK_ROWS / table.num_rows))
-        decoders.close()
+        try:
+            for start, samples in zip(chunks, decoded, strict=True):
+                for name, array in arrays.items():
+                    array[start : start + len(samples)] = samples.arrays[name]
+                    array.flush()  # to the disk before the note says so
+                faults = [Fault(start + fault.row, fault.column, fault.message) for fault in samples.faults]
+                done[start] = faults
+                progress_file.write(json.dumps({"chunk": start, "faults": [asdict(fault) for fault in faults]}) + "\n")
+                progress_file.flush()
+                if progress:
+                    progress("decoding", min(1.0, len(done) * CHUNK_ROWS / table.num_rows))
+        except FILE_ERRORS as error:
+            waiting = [start for start in chunks if start not in done]
+            raise name_all_faults(error, _find_faults(preparer, table, root, workers, waiting)) from error
+        finally:
+            decoders.close()
     faults = [fault for start in sorted(done) for fault in done[start]]
     return DecodedSamples(arrays, tuple(faults), table.num_rows)
+
+
+def _find_faults(
+    preparer: SamplePreparer, table: Table, root: Path | None, workers: int, chunks: Sequence[int]
+) -> list[Fault]:
+    """The files of chunks that cannot be read; those that end a process as well."""
+    decoders = DecoderPool(preparer, DecodeOptions(root, "mask", keep_empty=True), workers if len(chunks) > 1 else 0)
+    faults: list[Fault] = []
+    with suppress(InputError):  # a value that is no file: whoever decodes it says so
+        decoded = decoders.decode_chunks(_make_chunk(table, start) for start in chunks)
+        for start, samples in zip(chunks, decoded, strict=True):
+            faults += [Fault(start + fault.row, fault.column, fault.message) for fault in samples.faults]
+    decoders.close()
+    return faults
 
 
 def _make_chunk(table: Table, start: int) -> Chunk:

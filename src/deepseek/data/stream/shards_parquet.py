@@ -21,7 +21,7 @@ from deepseek.data.stream.shards import ShardPositions, check_files, files_diges
 from deepseek.data.table.arrow import from_arrow
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.plugins import did_you_mean
+from deepseek.plugins import did_you_mean_column
 
 _BATCH_ROWS = 256  # that are decoded at a time
 
@@ -112,7 +112,7 @@ def open_parquet(paths: Sequence[Path], *, columns: Sequence[str], root: Path | 
         for name in names:
             if name not in schema.names:
                 raise InputError(
-                    f"{path.name} has no column {name!r}.{did_you_mean(name, schema.names)}",
+                    f"{path.name} has no column {name!r}.{did_you_mean_column(name, schema.names)}",
                     expected=f"columns {', '.join(names)}", fix="give files of one kind, or name other columns",
                 )  # fmt: skip
             kind = schema.field(name).type

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Record
 from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
-from deepseek.plugins import did_you_mean
+from deepseek.plugins import did_you_mean_column
 
 ColumnType = Literal["number", "boolean", "text", "datetime"]
 DTYPES: dict[ColumnType, str] = {
@@ -154,7 +154,7 @@ def _check_same_columns(table: Table, called: str, first: Table, first_called: s
     more = [name for name in table.names if name not in first.columns]
     if missing:
         raise InputError(
-            f"{called} has no column {missing[0]!r}, which {first_called} has.{did_you_mean(missing[0], more)}",
+            f"{called} has no column {missing[0]!r}, which {first_called} has.{did_you_mean_column(missing[0], more)}",
             expected="the same columns in both",
             fix=f"add {missing[0]!r} to {called}",
         )
@@ -184,7 +184,7 @@ def unknown_column_error(name: str, names: Sequence[str], *, where: str = "the t
     """The error for a column that is not there; it names the near one."""
     known_names = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return InputError(
-        f"{where} has no column {name!r}.{did_you_mean(name, names)}",
+        f"{where} has no column {name!r}.{did_you_mean_column(name, names)}",
         expected=f"one of {known_names}",
         fix=fix or "choose one of these",
     )

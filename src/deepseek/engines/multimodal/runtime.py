@@ -27,6 +27,7 @@ from deepseek.bundle.agreement import DECISION, SAMPLES
 from deepseek.contracts import Arrays, Flag, Float32, JsonObject, Prediction, Record, Scores, Task, Tensors
 from deepseek.data import Table, read_table
 from deepseek.data.media.example import make_example
+from deepseek.data.samples.faults import FILE_ERRORS, find_faults, name_all_faults
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, Samples, table_records
 from deepseek.data.samples.requests import decode_requests, first_fault
 from deepseek.engines.checks.edges import make_edge_samples
@@ -283,7 +284,14 @@ class MultimodalRuntime:
             part = (
                 table_records(data, first, CHUNK_ROWS) if isinstance(data, Table) else data[first : first + CHUNK_ROWS]
             )
-            samples = self.preparer.rows(part, root=root, broken=broken, first_row=first_row + first)
+            try:
+                samples = self.preparer.rows(part, root=root, broken=broken, first_row=first_row + first)
+            except FILE_ERRORS as error:
+                if not isinstance(data, Table):
+                    raise
+                rest = data.take(np.arange(first, num_rows))
+                faults_of_all = find_faults(self.preparer, rest, root=root, first_row=first_row + first)
+                raise name_all_faults(error, faults_of_all) from error
             outputs.append(self.score(samples).output)
             check_numbers(outputs[-1], self.manifest.outputs[-1].name, model=self.name, first_row=first)
             flags += [Flag(first + flag.row, flag.column, flag.what) for flag in samples.flags]

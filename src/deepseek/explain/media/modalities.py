@@ -167,7 +167,8 @@ def log_odds(margin: Float64, place: int) -> Float64:
     """Log-odds (N,) of class `place` against the others together, from margins (N, K)."""
     others = np.delete(margin, place, axis=1)
     highest = others.max(1)
-    odds: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
+    with np.errstate(invalid="ignore"):  # infinite margins give NaN, which is refused where the values are checked
+        odds: Float64 = margin[:, place] - highest - np.log(np.exp(others - highest[:, None]).sum(1))
     return odds
 
 

@@ -144,10 +144,13 @@ def as_tuple(inputs: ModelInputs) -> tuple[Tensor, ...]:
 def check_inputs(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> None:
     if not inputs or any(not isinstance(each, Tensor) or each.ndim == 0 for each in inputs):
         raise InputError("there are no inputs", expected="tensors whose first axis is the rows", fix="give one or more")
-    if len({len(each) for each in inputs}) != 1 or not len(inputs[0]):
+    if not all(each.numel() for each in inputs):
+        shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
+        raise InputError(f"an input is empty: {shapes}", expected="one row at least, with values", fix="give rows")
+    if len({len(each) for each in inputs}) != 1:
         counts = ", ".join(str(len(each)) for each in inputs)
         raise InputError(
-            f"the inputs have {counts} rows", expected="the same number of rows, at least one", fix="cut them"
+            f"the inputs have {counts} rows", expected="the same number of rows", fix="cut them to the shortest"
         )
     for place, each in enumerate(inputs):
         if each.is_floating_point() and not is_finite(each):

@@ -21,23 +21,12 @@ from deepseek.explain.report.evidence_documents import (
     MetricsEvidence,
     ReliabilityBin,
     Residuals,
-    SearchEvidence,
     Segment,
 )
+from deepseek.explain.report.search import against_section, search_section
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
-from deepseek.look.tables import Cell
+from deepseek.look.figures import METRICS, group_order, group_title
 
-_METRICS: dict[str, tuple[Text, bool]] = {  # name in words, whether higher is better
-    "auc": (Text("AUC", "AUC"), True),
-    "average_precision": (Text("Average precision", "平均精确率"), True),
-    "accuracy": (Text("Accuracy", "准确率"), True),
-    "macro_f1": (Text("Macro F1", "宏平均 F1"), True),
-    "log_loss": (Text("Log loss", "对数损失"), False),
-    "brier": (Text("Brier score", "Brier 分数"), False),
-    "rmse": (Text("RMSE", "均方根误差"), False),
-    "mae": (Text("Mean absolute error", "平均绝对误差"), False),
-    "r2": (Text("R²", "R²"), True),
-}
 _FAIRNESS_MEASURES = {
     "positive_share": Text("Share decided positive", "判为正类的比例"),
     "recall": Text("Recall", "召回率"),
@@ -59,7 +48,7 @@ def headline(evidence: Evidence) -> Words:
     if not metrics or name is None:
         return ""
     rows = numbers.count(metrics["num_rows"])
-    words = look.join(_METRICS[name][0], " ", _format_metric(metrics["metrics"][name]))
+    words = look.join(METRICS[name][0], " ", _format_metric(metrics["metrics"][name]))
     return look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
 
 
@@ -68,12 +57,14 @@ def evidence_sections(evidence: Evidence) -> list[Section]:
     sections: list[Section] = []
     if "metrics" in evidence:
         sections.append(_metrics_section(evidence["metrics"]))
+    if evidence.get("against"):
+        sections.append(against_section(evidence["against"]))
     if evidence.get("segments"):
         sections.append(_segments_section(evidence["segments"], evidence.get("metrics", {}).get("metrics", {})))
     if evidence.get("fairness"):
         sections.append(_fairness_section(evidence["fairness"]))
     if evidence.get("search", {}).get("trials"):
-        sections.append(_search_section(evidence["search"]))
+        sections.append(search_section(evidence["search"]))
     return sections
 
 
@@ -148,7 +139,7 @@ def _metrics_section(metrics: MetricsEvidence) -> Section:
 
 
 def _metric_row(name: str, ours: Metric, rival: Metric | None) -> list[Words]:
-    title, higher = _METRICS.get(name, (name, None))
+    title, higher = METRICS.get(name, (name, None))
     better: dict[bool | None, Words] = {
         True: Text(" (higher is better)", "（越高越好）"),
         False: Text(" (lower is better)", "（越低越好）"),
@@ -269,7 +260,7 @@ def _segment_html(column: str, rows: Sequence[Segment], whole: Mapping[str, Metr
         key=lambda name: _HEADLINE_METRICS.index(name) if name in _HEADLINE_METRICS else len(_HEADLINE_METRICS),
     )[:_MAX_METRICS]
     heads = [Column(column, "text"), Column(Text("Rows", "行数"))]
-    heads += [Column(_METRICS.get(name, (name, None))[0]) for name in names]
+    heads += [Column(METRICS.get(name, (name, None))[0]) for name in names]
     cells = [
         [_group_label(row), row["num_rows"], *(_format_metric(row.get("metrics", {}).get(name)) for name in names)]
         for row in rows
@@ -287,35 +278,20 @@ def _segment_html(column: str, rows: Sequence[Segment], whole: Mapping[str, Metr
         [_group_label(row) for row in shown],
         [tuple(row["metrics"][leading][end] for end in ("value", "low", "high")) for row in shown],
         title=column,
-        label=_METRICS[leading][0],
+        label=METRICS[leading][0],
         guide=whole[leading]["value"] if leading in whole else None,
         caption=Text("The dashed line is the figure over all rows.", "虚线为全部数据上的指标。"),
     )
     return Html(plot + table)
 
 
-def _range_bounds(group: Mapping[str, object]) -> tuple[float, float] | None:
-    """The bounds of a group that is a range of numbers, as "34 to 47" or "-inf to 34"; None for other groups."""
-    low, _, high = str(group["group"]).partition(" to ")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        return None
-
-
 def _sort_groups(groups: Sequence[Group]) -> list[Group]:
-    """Groups in order: ranges from the lowest to the highest, what is none (missing) last; other groups as they
-    stand."""
-    return sorted(groups, key=lambda group: ends if (ends := _range_bounds(group)) else (math.inf, math.inf))
+    """Groups in order: ranges from the lowest to the highest, what is none (missing) last."""
+    return sorted(groups, key=lambda group: group_order(str(group["group"])))
 
 
 def _group_label(group: Mapping[str, object]) -> Words:
-    """The name of a group; a range without an end is said in words."""
-    low, high = _range_bounds(group) or (0.0, 0.0)
-    first, _, last = str(group["group"]).partition(" to ")
-    if math.isinf(low):
-        return Text(f"below {last}", f"低于 {last}")
-    return Text(f"{first} and above", f"{first} 及以上") if math.isinf(high) else str(group["group"])
+    return group_title(str(group["group"]))
 
 
 def _fairness_section(fairness: FairnessEvidence) -> Section:
@@ -334,34 +310,3 @@ def _fairness_section(fairness: FairnessEvidence) -> Section:
     )
     title = look.join(Text("Gaps between groups of ", "分组差距："), fairness["column"])
     return Section(title, look.table(heads, rows, caption=caption, data=fairness), id="fairness")
-
-
-def _search_section(search: SearchEvidence) -> Section:
-    """Every trial's loss, the best so far and the baseline; then the table of trials."""
-    trials = search["trials"]
-    rival = search.get("yardstick", {})
-    plot = figure(
-        look.trace,
-        [trial["loss"] for trial in trials],
-        title=Text("Loss of each trial", "各次试验的损失"),
-        x_label=Text("trial", "试验"),
-        y_label=Text("loss on the validation rows", "验证集损失"),
-        rival=rival.get("held_loss"),
-        rival_name=str(rival.get("family", "")),
-    )
-    heads = [
-        Column(Text("Trial", "试验"), "text"),
-        Column(Text("Model", "模型"), "text"),
-        Column(Text("Loss", "损失")),
-        Column(Text("CPU time", "CPU 时间")),
-    ]
-    rows: list[list[Cell]] = [
-        [str(trial["number"] + 1), trial["family"], trial["loss"], numbers.duration(trial["fit_cpu_s"])]
-        for trial in trials
-    ]
-    return Section(
-        Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),
-        Html(plot + look.table(heads, rows, data=search)),
-        folded=True,
-        id="search",
-    )

@@ -83,6 +83,7 @@ class SearchEvidence(TypedDict, total=False):
     """evidence/search.json."""
 
     trials: Required[list[Trial]]
+    leaderboard: JsonObject  # bundle.leaderboard.Leaderboard; bundles of older releases have none
     yardstick: dict[str, Any]  # "family" and "held_loss" of the baseline
 
 
@@ -93,6 +94,7 @@ class Evidence(TypedDict, total=False):
     segments: dict[str, list[Segment]]
     fairness: FairnessEvidence
     search: SearchEvidence
+    against: JsonObject  # the comparison with an older bundle, as `compare --json` prints it
     parity: JsonObject  # {"engines": {KIND: {"passes", "max_abs_difference": {"output"}}}}
     data: JsonObject  # {"warnings"}
     environment: JsonObject  # {"command"}

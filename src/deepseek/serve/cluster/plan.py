@@ -1,6 +1,6 @@
 """The configuration of a cluster: how many replicas, where requests come in, how much each takes.
 
-    plan = ClusterPlan(models, settings, ReplicaRange(1, 4), "deepseek.cli.cluster:build")
+    plan = ClusterPlan(models, settings, ReplicaRange(1, 4), "deepseek.cli.support.cluster:build")
     to_yaml(plan.config())          # a file for `serve deploy`
     read_replica_settings(args["settings"])   # in a replica: the same settings again
 

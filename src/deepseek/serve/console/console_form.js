@@ -8,14 +8,18 @@ const FILES = ["image", "audio", "video", "volume", "series"];
 const NUMERIC = /^(float|int|uint)/;
 const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
+let numChoices = 0;
+
 async function choose(name) {
   const able = state.models.filter((model) => model.task !== "causal-lm"); // those that write are asked elsewhere
   const known = (id) => able.find((model) => model.id === id);
   const picked = known(name) || known(state.model && state.model.id) || able[0];
   state.model = state.last = null;
-  clear(byId("result"));
+  const turn = ++numChoices;
+  for (const id of ["result", "fields", "more"]) clear(byId(id)); // what stood there belongs to another model
   if (!picked) return;
   const [card, example] = await Promise.all([ask(modelPath(picked.id)), ask(`${modelPath(picked.id)}/example`)]);
+  if (turn !== numChoices) return; // another was chosen meanwhile
   state.model = card;
   state.example = (example.instances || [])[0] || {};
   byId("picker").hidden = able.length < 2;
@@ -118,6 +122,7 @@ function parsed(text, dtype) {
 }
 
 async function send(action) {
+  if (!state.model) return; // its columns are still on their way
   const [row, name] = [readForm(), state.model.id];
   const body = { instances: [row] };
   for (const one of entries()) one.removeAttribute("aria-invalid");

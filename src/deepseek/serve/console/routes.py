@@ -38,16 +38,16 @@ class Pages:
             "/": get_console,
             "/docs": lambda: get_docs(models, generators),
             "/openapi.json": lambda: Response.json(openapi_document(models, generators)),
-            "/metrics": partial(self._refreshed, self._metrics),
-            "/v1/stats": partial(self._refreshed, self._stats),
+            "/metrics": partial(self._answer_after_refresh, self._metrics),
+            "/v1/stats": partial(self._answer_after_refresh, self._stats),
         }
 
-    def _refreshed(self, answer: Callable[[], Response]) -> Response | Awaitable[Response]:
+    def _answer_after_refresh(self, answer: Callable[[], Response]) -> Response | Awaitable[Response]:
         """The answer: at once where this process alone counts."""
-        return answer() if self.refresh is None else self._refresh_first(self.refresh, answer)
+        return answer() if self.refresh is None else self._refresh_then_answer(self.refresh, answer)
 
     @staticmethod
-    async def _refresh_first(refresh: Callable[[], Awaitable[None]], answer: Callable[[], Response]) -> Response:
+    async def _refresh_then_answer(refresh: Callable[[], Awaitable[None]], answer: Callable[[], Response]) -> Response:
         await refresh()
         return answer()
 

@@ -91,7 +91,7 @@ class GroupMember:
         self.state: Callable[[], MemberCounters] = lambda: ("", {})
         self.channel = Channel()
         self.channel.listeners |= {"counts": self.others.update, "ended": self.ended.update}
-        self.channel.responders["state"] = self._send_state
+        self.channel.responders["state"] = self._state_now
         self._control = socket.socket(fileno=membership.descriptor)
 
     async def join(self, parent_gone: Callable[[], None]) -> None:
@@ -106,12 +106,11 @@ class GroupMember:
         self.channel.notify("ready", line)
 
     async def refresh_counts(self) -> None:
-        """Receive what the others have counted up to now, and send one's own, so that no counter falls when another is
-        read next, or this process is killed. Of one that does not respond the last counts stand."""
+        """Receive what the others have counted up to now, and send one's own: no counter falls from one to another."""
         with contextlib.suppress(PeerGoneError):
             await self.channel.request("collect", self.state())
 
-    async def _send_state(self, _: Any) -> MemberCounters:
+    async def _state_now(self, _: Any) -> MemberCounters:
         return self.state()
 
     def leave(self) -> None:
@@ -334,8 +333,7 @@ class MemberProcess:
         ended_keys: list[str],
         on_ready: Callable[[MemberProcess], None] = lambda _: None,
     ) -> None:
-        """Tell the child what is `known` of others, and which of them have `ended`, and listen until it has itself.
-        `is_ready` is called once it takes requests."""
+        """Send the child what others have counted and which have ended; listen until it ends. `on_ready`: once."""
 
         def set_ready(line: JsonObject) -> None:
             self.line = msgspec.convert(line, ReadyLine)

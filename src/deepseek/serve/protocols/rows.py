@@ -27,7 +27,7 @@ from deepseek.contracts import Flag, JsonObject, Prediction
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.data.table.values import MAX_EXACT_INTEGER
 from deepseek.errors import InputError, TooLargeError
-from deepseek.plugins import did_you_mean
+from deepseek.plugins import did_you_mean_column
 from deepseek.serve.core.bodies.slices import SLICE_BYTES, SlicedBody
 from deepseek.serve.core.bodies.structure import PAUSE_S, scan
 from deepseek.serve.core.json_body import encode_json, json_type_name
@@ -211,7 +211,7 @@ def _read_names(sent_names: Any, known: Sequence[str]) -> Sequence[str]:
         else None
     )
     if twice is not None:
-        hint = did_you_mean(twice[:100], [name for name in known if name not in sent_names])
+        hint = did_you_mean_column(twice[:100], [name for name in known if name not in sent_names])
         raise InputError(f'"columns" names {twice[:100]!r} twice.{hint}', expected="each once", fix="keep one of them")
     return sent_names
 

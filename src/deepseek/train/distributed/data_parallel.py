@@ -78,7 +78,8 @@ def new_group_of_same_ranks(group: dist.ProcessGroup) -> dist.ProcessGroup:
     other without end. So only a part of all ranks, which cannot count together, synchronizes locally.
     """
     members = dist.get_process_group_ranks(group)
-    return dist.new_group(members, use_local_synchronization=len(members) < dist.get_world_size())
+    new: dist.ProcessGroup = dist.new_group(members, use_local_synchronization=len(members) < dist.get_world_size())
+    return new
 
 
 def check_group() -> None:

@@ -216,7 +216,7 @@ def measure_figures(
     weight = np.ones(len(target)) if weight is None else weight
     random = np.random.default_rng(seed)
     num_resamples = int(np.clip(2_000_000 // max(1, len(target)), 200, 1_000))
-    metrics = _prepare_metrics(task, target, output)
+    metrics = prepare_metrics(task, target, output)
     values = {name: compute(weight) for name, compute in metrics.items()}
     resamples: dict[str, list[float]] = {name: [] for name, value in values.items() if np.isfinite(value)}
     uniform = np.full(len(target), 1 / len(target))
@@ -248,7 +248,7 @@ def _percentile_interval(many: list[float], value: float) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _prepare_metrics(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
+def prepare_metrics(task: Task, target: NDArray[Any], output: Float64) -> dict[str, Callable[[Float64], float]]:
     """The metrics as functions of the weights alone: rows are sorted and their errors taken once."""
     prepared = {name: _bind_rows(info, target, output) for name, info in METRICS[task].items()}
     if task == "binary":

@@ -114,10 +114,16 @@ def test_what_is_no_text_is_refused_by_its_number(model_folders: dict[str, Path]
 
 def test_a_megabyte_is_read_as_far_as_it_counts(model_folders: dict[str, Path]) -> None:
     model = TextModel.open(model_folders["embedding"])
-    started_s = time.perf_counter()
-    (row,) = model.prepare(["the cat sat on a mat. " * 50_000])
-    assert row.truncated
-    assert time.perf_counter() - started_s < 0.5  # 2 s for the whole text
+    best_s = []
+    for num_sentences in (5_000, 100_000):
+        text, runs_s = "the cat sat on a mat. " * num_sentences, []
+        for _ in range(3):
+            started_s = time.process_time()
+            (row,) = model.prepare([text])
+            runs_s.append(time.process_time() - started_s)
+            assert row.truncated
+        best_s.append(min(runs_s))
+    assert best_s[1] < 10 * best_s[0], "twenty times the text, read to its end, would take twenty times as long"
 
 
 def test_odd_letters_give_tokens(model_folders: dict[str, Path]) -> None:

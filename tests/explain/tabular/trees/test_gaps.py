@@ -111,7 +111,7 @@ def test_pairs_are_those_of_xgboost(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(interactions(explainer, features, target), expected, atol=5e-5 * size)
 
 
-@pytest.mark.parametrize("name", ["depth 2", "depth 5", "depth 10"])
+@pytest.mark.parametrize("name", ["depth 2", "depth 5", pytest.param("depth 10", marks=pytest.mark.slow)])
 def test_values_are_those_of_the_definition(name: str, tmp_path: Path) -> None:
     booster, rows = trained(name)
     explainer, features, found = explained(booster, rows[:4], tmp_path, None)

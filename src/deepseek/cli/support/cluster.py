@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepseek.serve import App, Settings
     from deepseek.serve.cluster.plan import ClusterPlan, PlannedModel
 
-BUILD = "deepseek.cli.cluster:build"
+BUILD = "deepseek.cli.support.cluster:build"
 #: Options that hold on a cluster. All others are refused there, those too that are added later.
 CLUSTER_OPTIONS = frozenset(
     [
