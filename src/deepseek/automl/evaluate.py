@@ -170,8 +170,7 @@ def evaluate_bundle(
         faults: list[Fault] = []
         root = files_root(data, files)
         flags: list[Flag] = []
-        inputs = table.drop([manifest.target])
-        output = score_table(runtime, inputs, root, broken, faults, flags).astype(np.float64)
+        output = score_table(runtime, table.drop([manifest.target]), root, broken, faults, flags).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         return EvaluationResult(

@@ -61,9 +61,7 @@ def command(
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range or
-    far from every training row, is counted; --flags writes it beside each row.
-
-    For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
+    far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
     than memory; what --json prints without --out is not. With --broken skip the rows that cannot be scored are left
     out, and each with its reason is on stderr, in "skipped" of --json and, with --out scores.csv, in
     scores.skipped.csv.
@@ -73,7 +71,6 @@ def command(
     from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, use_limits
-    from deepseek.look.flags import BEYOND_TRAINING, count_by_reason, flag_lines
 
     limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
@@ -95,23 +92,31 @@ def command(
                 with open_writer(out) as writer:
                     skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=flags)
             num_rows = table.num_rows
-    reasons = count_by_reason(counts)
-    num_replaced = sum(number for what, number in reasons.items() if what not in BEYOND_TRAINING)
-    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
-    result |= {"num_rows": num_rows, "num_flags": num_replaced, "flags": reasons}
+    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
+    result |= _flag_counts(counts)
     if broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     if out is None:
         result["predictions"] = records.rows
     else:
         result["out"] = str(out)
-    for line in flag_lines(counts):
-        output.note(output.escape_text(line))
     _report_skipped(skipped, num_rows, out)
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
         output.note(f"{output.format_value(num_rows - len(skipped))} rows scored into {out}")
+
+
+def _flag_counts(counts: Counter[tuple[str, str]]) -> dict[str, object]:
+    """The entries of the JSON object about flags: how many values were replaced, and how many there are of each reason;
+    says them, too."""
+    from deepseek.look.flags import BEYOND_TRAINING, count_by_reason, flag_lines
+
+    for line in flag_lines(counts):
+        output.note(output.escape_text(line))
+    reasons = count_by_reason(counts)
+    replaced = sum(number for what, number in reasons.items() if what not in BEYOND_TRAINING)
+    return {"num_flags": replaced, "flags": reasons}
 
 
 def _check_progress(progress: Progress) -> Callable[[int], None]:
