@@ -60,11 +60,11 @@ def command(
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
-    What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range or
-    far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
-    than memory; what --json prints without --out is not. With --broken skip the rows that cannot be scored are left
-    out, and each with its reason is on stderr, in "skipped" of --json and, with --out scores.csv, in
-    scores.skipped.csv.
+    What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range
+    or far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper
+    give the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints
+    without --out is not. With --broken skip the rows that cannot be scored are left out, and each with its reason is
+    on stderr, in "skipped" of --json and, with --out scores.csv, in scores.skipped.csv.
     """
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
