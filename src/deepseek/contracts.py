@@ -25,11 +25,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A value that was changed on the way in, so that the answer can say so."""
+    """A value that was changed on the way in, or that is beyond what the model was trained on, so that the answer can
+    say so: "outside" the training range, or in a row "far" from every training row, mostly by this column."""
 
     row: int
     column: str
-    what: Literal["imputed", "unseen", "truncated"]
+    what: Literal["imputed", "unseen", "truncated", "outside", "far"]
 
 
 @dataclass(frozen=True, slots=True)

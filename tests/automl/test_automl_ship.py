@@ -94,6 +94,17 @@ def test_evaluate_agrees_with_the_shipped_figures(shipped: ShipResult, own: tupl
         assert found["metrics"][name]["value"] == pytest.approx(figure.value, rel=1e-9)
 
 
+def test_evaluate_counts_what_is_beyond_training(shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    frame = own[1].copy()
+    column = frame.select_dtypes("float").columns[0]
+    usual = evaluate_bundle(shipped.path, frame).to_dict()["flags"].get("outside", 0)
+    frame.loc[frame.index[0], column] = 1e9
+    found = evaluate_bundle(shipped.path, frame)
+    assert found["flags"]["outside"] in (usual, usual + 1)  # the value may have been outside before
+    assert found["flags"]["outside"] >= 1
+    assert "outside of the training range: " in found.summary()
+
+
 def test_results_read_like_their_json_and_print_like_the_shell(
     shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,7 @@ CORPUS = Corpus.of(
 def whole(report: CitedText) -> CitedText:
     """Every id is in the corpus, every quote is there word for word, every sentence stands at its place."""
     for sentence in report.sentences:
-        for citation in sentence.citations:
+        for citation in (*sentence.citations, *filter(None, [sentence.nearest])):
             clause = CORPUS[citation.id]
             assert clause.text[citation.quote_start : citation.quote_end] == citation.quote != ""
     json.dumps(report.to_dict(), allow_nan=False)
@@ -53,18 +53,45 @@ def test_a_sentence_is_cited_in_its_own_words_or_in_others() -> None:
     "text",
     [
         "今天下午开会。",
-        "租赁期限不得超过五十年。",  # another amount
-        "借款的利息可以预先在本金中扣除。",  # the opposite
         "出租人一律应当履行租赁物的维修义务。",  # a word that is not there
-        "处十年以上有期徒刑。",  # another side of the same amount
-        "The keeper of personal data must answer a request within 60 days.",
-        "Personal data may be sold to third parties.",
+        "The lessor sells the house within a year.",
     ],
 )
 def test_what_no_clause_says_is_flagged(text: str) -> None:
     (sentence,) = whole(cite(text, CORPUS)).sentences
-    assert (sentence.status, sentence.citations) == ("unsupported", ())
+    assert (sentence.status, sentence.citations, sentence.conflict) == ("unsupported", (), None)
     assert sentence.reason == "no clause of the corpus says this"
+
+
+@pytest.mark.parametrize(
+    ("text", "clause", "kind"),
+    [
+        ("租赁期限不得超过五十年。", "租赁法/第一条/1", "amount"),
+        ("借款的利息可以预先在本金中扣除。", "租赁法/第三条/1", "sign"),
+        ("处十年以上有期徒刑。", "租赁法/第四条/1", "amount"),  # another side of the same amount
+        ("The keeper of personal data must answer a request within 60 days.", "Data Act/Article 1/1", "amount"),
+        ("Personal data may be sold to third parties.", "Data Act/Article 2/1", "sign"),
+        ("Personal data may be sold to third parties without consent.", "Data Act/Article 2/1", "sign"),
+    ],
+)
+def test_what_a_clause_says_the_opposite_of_is_contradicted_by_it(text: str, clause: str, kind: str) -> None:
+    (sentence,) = whole(cite(text, CORPUS)).sentences
+    assert (sentence.status, sentence.citations) == ("contradicted", ())
+    assert sentence.nearest is not None
+    assert sentence.conflict is not None
+    assert (sentence.nearest.id.split("@")[0], sentence.nearest.kind) == (clause, "opposite")
+    assert sentence.conflict.kind == kind
+    assert sentence.conflict.law in CORPUS[sentence.nearest.id].text
+    assert f"says the opposite: “{sentence.conflict.law}”" in sentence.reason
+
+
+def test_the_nearest_clause_stands_with_what_no_clause_supports() -> None:
+    near, far = whole(cite("The keeper of personal data publishes the request. Rain fell.", CORPUS)).sentences
+    assert near.status == far.status == "unsupported"
+    assert near.nearest is not None
+    assert (near.nearest.article, near.nearest.kind) == ("Article 1", "nearest")
+    assert near.nearest.quote in CORPUS[near.nearest.id].text
+    assert far.nearest is None  # no clause has a word of it
 
 
 def test_an_article_that_the_text_names_is_looked_up() -> None:

@@ -99,8 +99,8 @@ def test_a_folder_of_texts_is_summed_up(laws: Path, drafts: Path, tmp_path: Path
     assert main(["cite", str(drafts), "--corpus", str(laws), "--html", str(tmp_path / "report.html")]) == 0
     out, _ = capsys.readouterr()
     assert [line.split() for line in out.splitlines() if line.startswith(("a[b]", "c.md"))] == [
-        ["a[b].txt", "2", "1", "0", "1"],
-        ["c.md", "1", "1", "0", "0"],
+        ["a[b].txt", "2", "1", "0", "1", "0"],
+        ["c.md", "1", "1", "0", "0", "0"],
     ]
     assert "! a[b].txt, sentence 2: 今天开会。" in out
     assert "2 of 3 sentences supported, in 2 texts" in out

@@ -44,6 +44,22 @@ def test_every_row_adds_up_to_its_output(cancer_bundle: Path, rows: Path, capsys
     assert shares == sorted(shares, reverse=True)
 
 
+def test_what_is_beyond_training_stands_with_its_row(cancer_bundle: Path, rows: Path, tmp_path: Path, capsys) -> None:
+    import pandas as pd
+
+    frame = pd.read_csv(rows)
+    frame.loc[3, "mean_radius"] = 1e9
+    beyond, page = tmp_path / "beyond.csv", tmp_path / "why.html"
+    frame.to_csv(beyond, index=False)
+    asked = ["explain", str(cancer_bundle), str(beyond), "--row", "2", "--row", "3", "--no-trust", "--json"]
+    assert main([*asked, "--html", str(page)]) == 0
+    usual, row = json.loads(capsys.readouterr().out)["explanations"]
+    assert "flags" not in usual
+    assert {"column": "mean_radius", "what": "outside"} in row["flags"]
+    assert "A number outside of the training range: " in page.read_text("utf-8")
+    assert "超出训练范围的数值" in page.read_text("utf-8")
+
+
 @pytest.mark.parametrize("where", ["everywhere", "row 3"])
 def test_what_does_not_add_up_is_said_in_the_first_line(
     where: str, cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch

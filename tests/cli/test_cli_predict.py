@@ -82,7 +82,27 @@ def test_missing_values_are_imputed_and_said(cancer_bundle: Path, rows: Path, tm
     assert main(["predict", str(cancer_bundle), str(holed), "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["num_flags"] == 1
-    assert "were replaced" in err
+    assert "1 value was missing and was replaced: mean_radius (1)" in err
+
+
+def test_what_is_beyond_training_is_said_counted_and_written_beside_its_row(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys
+) -> None:
+    beyond, out = tmp_path / "beyond.csv", tmp_path / "scores.csv"
+    frame = pd.read_parquet(rows)
+    frame.loc[3, "mean_radius"] = 1e9
+    frame.to_csv(beyond, index=False)
+    assert main(["predict", str(cancer_bundle), str(beyond), "--flags", "--out", str(out), "--json"]) == 0
+    said, err = capsys.readouterr()
+    counts = json.loads(said)["flags"]
+    assert (counts["outside"] >= 1, counts["far"]) == (True, 1)
+    assert json.loads(said)["num_flags"] == 0  # nothing was replaced
+    assert "outside of the training range: " in err
+    assert "1 row is far from every training row, mostly by: mean_radius (1)" in err
+    written = pd.read_csv(out)["flags"].fillna("")
+    assert written[3] == "mean_radius: outside; mean_radius: far"
+    assert main(["predict", str(cancer_bundle), str(beyond)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].count(",") == 3  # not asked for: no such column
 
 
 def test_a_bundle_or_a_file_that_is_not_there_is_exit_code_2(cancer_bundle: Path, rows: Path, capsys) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +21,12 @@ from deepseek.automl.evidence import (
 )
 from deepseek.bundle.inspect import read_promises
 from deepseek.bundle.promises import Promises
-from deepseek.contracts import Figure, Float32, Float64, JsonObject, Task
+from deepseek.contracts import Figure, Flag, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
+from deepseek.look.flags import count_by_reason, flag_lines
 from deepseek.look.summary import (
     fact_table,
     figure_rows,
@@ -82,6 +85,8 @@ class EvaluationResult(Result):
     interval: IntervalCoverage | None = None  # of regression, where the bundle has an interval
     segments: dict[str, list[GroupFigures]] | None = None  # by column
     operating_point: OperatingPoint | None = None  # of two classes: the threshold's rates with their intervals
+    #: How many values were imputed or unseen, and how many are beyond training, by column and reason.
+    flags: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def to_dict(self) -> JsonObject:
         """The object that --json prints."""
@@ -99,6 +104,7 @@ class EvaluationResult(Result):
             "num_rows": self.num_rows,
             "warnings": list(self.warnings),
             "metrics": figures_to_dict(self.metrics),
+            "flags": count_by_reason(self.flags),
             **{name: value for name, value in details.items() if value is not None},
         }
 
@@ -111,6 +117,7 @@ class EvaluationResult(Result):
         parts: list[object] = [self._headline()]
         if self.num_masked:
             parts.append(f"{format_value(self.num_masked)} files could not be read and were masked")
+        parts += flag_lines(self.flags)
         parts.append(figure_table(figures_to_dict(self.metrics), {}))
         parts += operating_point_parts(self.operating_point)
         if self.interval is not None:
@@ -175,7 +182,8 @@ def evaluate_bundle(
         weight = row_weights(table, weights)
         faults: list[Fault] = []
         root = files_root(data, files)
-        output = score_table(runtime, table.drop([manifest.target]), root, broken, faults).astype(np.float64)
+        flags: list[Flag] = []
+        output = score_table(runtime, table.drop([manifest.target]), root, broken, faults, flags).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         point = _operating_point(runtime, target, output, weight, cut) if task == "binary" else None
@@ -191,6 +199,7 @@ def evaluate_bundle(
             interval=_interval_coverage(runtime, target, output) if task == "regression" else None,
             segments=segment_figures(task, table, by, target, output) if by else None,
             operating_point=point,
+            flags=Counter((flag.column, flag.what) for flag in flags),
         )
 
 
@@ -227,14 +236,23 @@ def files_root(data: Any, files: str | Path | None) -> Path | None:
 
 
 def score_table(
-    runtime: Runtime | MultimodalRuntime, table: Table, root: Path | None, broken: BrokenPolicy, faults: list[Fault]
+    runtime: Runtime | MultimodalRuntime,
+    table: Table,
+    root: Path | None,
+    broken: BrokenPolicy,
+    faults: list[Fault],
+    flags: list[Flag] | None = None,
 ) -> Float32:
-    """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`."""
+    """Outputs (N, C) or (N, 1) of the engine that serves; what was masked is added to `faults`, and `flags` gets those
+    of the rows."""
     if isinstance(runtime, MultimodalRuntime):
-        return runtime.outputs(table, root=root, broken=broken, faults=faults)[0]
+        output, row_flags = runtime.outputs(table, root=root, broken=broken, faults=faults)
+        if flags is not None:
+            flags += row_flags
+        return output
     starts = range(0, table.num_rows, CHUNK_ROWS)
     pieces = [np.arange(start, min(start + CHUNK_ROWS, table.num_rows)) for start in starts]
-    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0])) for rows in pieces])
+    return np.concatenate([runtime.outputs(table.take(rows), first_row=int(rows[0]), flags=flags) for rows in pieces])
 
 
 def _threshold_rates(target: NDArray[Any], output: Float64, weight: Float64, threshold: float) -> ThresholdRates:

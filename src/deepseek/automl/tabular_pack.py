@@ -69,7 +69,8 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         "evidence/explanation.json": explanation_report(run, model, test.features),
         **_group_reports(run, test_figures, decision),
     }
-    files = {**model.to_files(), "model.onnx": graph, "preprocess.json": run.preprocessor.to_bytes()}
+    preprocessor = run.preprocessor.with_support(run.preprocessor.table(data.development).features)
+    files = {**model.to_files(), "model.onnx": graph, "preprocess.json": preprocessor.to_bytes()}
     if options.reference:
         files["reference.parquet"] = _reference_rows(run)
     counts = {label: int(np.sum(test.target == index)) for index, label in enumerate(data.labels)}

@@ -74,7 +74,8 @@ def command(
     TEXT may also be a folder of .txt and .md files, or be given several times: then each is checked, and summed up.
 
     A citation is a law, an article, a paragraph and its date, with a quote that stands there word for word. A sentence
-    that no clause supports is marked !, one that names another article than the one that supports it ?.
+    that no clause supports is marked ! and has the nearest clause with it, one that a clause says the opposite of x,
+    one that names another article than the one that supports it ?.
     """
     from deepseek.citations import CiteOptions, Corpus, Index
     from deepseek.citations.page.document import cite_drafts

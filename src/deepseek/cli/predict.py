@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ EPILOG = """\b
 Examples:
   deepseek predict loans new.csv --out scores.parquet
   deepseek predict loans new.parquet | head
+  deepseek predict loans new.csv --flags --out scores.csv
   deepseek predict patients new.csv --files scans --broken mask
   deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
@@ -39,6 +41,7 @@ Examples:
 @click.argument("bundle", type=BUNDLE)
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
+@click.option("--flags", is_flag=True, help="Write a column `flags`: what was missing, unseen or beyond training.")
 @skip_options
 @bundle_key_option
 @first_run_options
@@ -47,6 +50,7 @@ def command(
     bundle: Path,
     data: Path,
     out: Path | None,
+    flags: bool,
     files: Path | None,
     broken: Broken,
     key: Path | None,
@@ -56,10 +60,11 @@ def command(
 ) -> None:
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
-    For a regression, lower and upper give the prediction interval. DATA is read a part at a time, so it may be larger
-    than memory; what --json prints without --out is not. With --broken skip the rows that cannot be scored are left
-    out, and each with its reason is on stderr, in "skipped" of --json and, with --out scores.csv, in
-    scores.skipped.csv.
+    What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range
+    or far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper
+    give the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints
+    without --out is not. With --broken skip the rows that cannot be scored are left out, and each with its reason is
+    on stderr, in "skipped" of --json and, with --out scores.csv, in scores.skipped.csv.
     """
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
@@ -71,6 +76,7 @@ def command(
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
+    counts: Counter[tuple[str, str]] = Counter()
     with (
         use_limits(limits),
         open_runtime(bundle, key=key) as runtime,
@@ -81,26 +87,36 @@ def command(
         with open_table(data, _check_progress(progress)) as table:
             parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
-                num_flags, skipped = _score(runtime, root, broken, parts, records)
+                skipped = _score(runtime, root, broken, parts, records, counts, with_flags=flags)
             else:
                 with open_writer(out) as writer:
-                    num_flags, skipped = _score(runtime, root, broken, parts, writer)
+                    skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=flags)
             num_rows = table.num_rows
-    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest}
-    result |= {"num_rows": num_rows, "num_flags": num_flags}
+    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
+    result |= _flag_counts(counts)
     if broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     if out is None:
         result["predictions"] = records.rows
     else:
         result["out"] = str(out)
-    if num_flags:
-        output.note(f"{output.format_value(num_flags)} values were missing or unseen and were replaced")
     _report_skipped(skipped, num_rows, out)
     if as_json:
         output.emit(result, as_json)
     elif out is not None:
         output.note(f"{output.format_value(num_rows - len(skipped))} rows scored into {out}")
+
+
+def _flag_counts(counts: Counter[tuple[str, str]]) -> dict[str, object]:
+    """The entries of the JSON object about flags: how many values were replaced, and how many there are of each reason;
+    says them, too."""
+    from deepseek.look.flags import BEYOND_TRAINING, count_by_reason, flag_lines
+
+    for line in flag_lines(counts):
+        output.note(output.escape_text(line))
+    reasons = count_by_reason(counts)
+    replaced = sum(number for what, number in reasons.items() if what not in BEYOND_TRAINING)
+    return {"num_flags": replaced, "flags": reasons}
 
 
 def _check_progress(progress: Progress) -> Callable[[int], None]:
@@ -118,23 +134,47 @@ def _report_parts(parts: Iterable[Table], num_rows: int, progress: Progress) -> 
 
 
 def _score(
-    runtime: Runtime | MultimodalRuntime, root: Path, broken: Broken, parts: Iterable[Table], writer: Writer
-) -> tuple[int, list[SkippedRow]]:
-    """Answer the rows of all parts. Returns how many values were imputed or unseen, and the rows that were skipped."""
+    runtime: Runtime | MultimodalRuntime,
+    root: Path,
+    broken: Broken,
+    parts: Iterable[Table],
+    writer: Writer,
+    counts: Counter[tuple[str, str]],
+    *,
+    with_flags: bool,
+) -> list[SkippedRow]:
+    """Answer the rows of all parts; `with_flags` writes a column of flags, too. Returns the rows that were skipped;
+    `counts` gets how many flags there are of each column and reason."""
     from deepseek.cli.support.scoring import score, score_good_rows
     from deepseek.data.samples.faults import find_faults
     from deepseek.engines import Runtime
 
-    answer = _predictor_of(runtime, root, broken)
+    answer = _count_flags(_predictor_of(runtime, root, broken), counts)
     if broken == "skip":
         batch_rows = None if isinstance(runtime, Runtime) else FILE_BATCH_ROWS
-        return score_good_rows(answer, parts, writer, check=_column_check_of(runtime), batch_rows=batch_rows)
+        return score_good_rows(
+            answer, parts, writer, check=_column_check_of(runtime), batch_rows=batch_rows, with_flags=with_flags
+        )[1]
     if isinstance(runtime, Runtime):
-        return score(answer, parts, writer), []
+        score(answer, parts, writer, with_flags=with_flags)
+        return []
     preparer = runtime.preparer
-    return score(
-        answer, parts, writer, lambda table, first: find_faults(preparer, table, root=root, first_row=first)
-    ), []
+    score(
+        answer, parts, writer, lambda table, first: find_faults(preparer, table, root=root, first_row=first),
+        with_flags=with_flags,
+    )  # fmt: skip
+    return []
+
+
+def _count_flags(answer: AnswerFunction, counts: Counter[tuple[str, str]]) -> AnswerFunction:
+    """The same answers; `counts` gets their flags."""
+
+    def count(table: Table, first: int) -> Prediction:
+        prediction = answer(table, first)
+        counts.update((flag.column, flag.what) for flag in prediction.flags)
+        return prediction
+
+    return count
 
 
 def _predictor_of(runtime: Runtime | MultimodalRuntime, root: Path, broken: Broken) -> AnswerFunction:

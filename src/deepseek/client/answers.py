@@ -39,11 +39,11 @@ class Reason(TypedDict):
 
 
 class FlagEntry(TypedDict):
-    """A value that was changed on the way in, as the server writes it."""
+    """A value that was changed on the way in, or is beyond training, as the server writes it."""
 
     row: int
     column: str
-    what: Literal["imputed", "unseen", "truncated"]
+    what: Literal["imputed", "unseen", "truncated", "outside", "far"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PredictResponse:
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """Values that the server changed before it answered."""
+        """Values that the server changed before it answered, or that the training rows do not speak for."""
         from deepseek.contracts import Flag
 
         return tuple(Flag(entry["row"], entry["column"], entry["what"]) for entry in self.flag_entries)

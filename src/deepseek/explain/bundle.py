@@ -23,7 +23,7 @@ from deepseek.errors import InputError
 from deepseek.explain.evaluation.column_faithfulness import column_faithfulness
 from deepseek.explain.evaluation.masking_faithfulness import REQUESTED_LIMIT_S
 from deepseek.explain.options import ExplainOptions
-from deepseek.explain.records import RowReport
+from deepseek.explain.records import RowFlag, RowReport
 from deepseek.explain.report import page
 from deepseek.explain.report.document import (
     BundleProvenance,
@@ -261,6 +261,7 @@ def _explain_rows(runtime: Runtime, explainer: ModelExplainer, table: Table, job
                 report, row_id=job.rows[place], prediction=answers[place],
                 contributions=dict(zip(attribution.names, attribution.values[row].tolist(), strict=True)),
                 interactions=None if matrices is None else strongest_pairs(matrices[row], explainer.names),
+                flags=tuple(RowFlag(flag.column, flag.what) for flag in batch.flags if flag.row == place) or None,
             )  # fmt: skip
     return tuple(reports[place] for place in range(len(records)))
 

@@ -236,6 +236,14 @@ class InteractionPair(JsonRecord):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RowFlag(JsonRecord):
+    """A value of a row that was replaced, or that is beyond training: `what` as a contracts.Flag has it."""
+
+    column: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RowExplanation(JsonRecord):
     """One row of the document: base_value + sum of contributions + residual = output."""
 
@@ -252,6 +260,7 @@ class RowExplanation(JsonRecord):
     reasons_zh: tuple[str, ...]
     parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
+    flags: tuple[RowFlag, ...] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -274,6 +283,7 @@ class RowReport(JsonRecord):
     contributions: Mapping[str, float] | None = field(default=None, metadata={**OPTIONAL, "key": "values"})
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
     parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
+    flags: tuple[RowFlag, ...] | None = field(default=None, metadata=OPTIONAL)
 
     def explanation(self) -> RowExplanation:
         """The row as the document has it, of a report with "row_id", "prediction" and contributions."""

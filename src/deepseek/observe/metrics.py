@@ -62,7 +62,8 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.flagged_values = Counter(
-            "deepseek_flagged_values", "Values that were imputed or unseen in training",
+            "deepseek_flagged_values",
+            "Values imputed, cut, unseen in training or outside its range, and rows far from every training row",
             (*MODEL_LABELS, "column", "what"), registry=self.registry,
         )  # fmt: skip
         self.model_loaded = Gauge(

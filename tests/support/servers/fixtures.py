@@ -40,13 +40,16 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("prices") / "prices", columns, target="price", labels=())
 
 
-def build(out: Path, columns: dict[str, Any], *, target: str, labels: tuple[str, ...]) -> Path:
-    """Fit xgboost on the columns and write a bundle."""
+def build(
+    out: Path, columns: dict[str, Any], *, target: str, labels: tuple[str, ...], with_support: bool = False
+) -> Path:
+    """Fit xgboost on the columns and write a bundle; `with_support` flags what is beyond their rows."""
     import xgboost
 
     table = read_table(columns)
     preprocessor = fit_preprocessor(table, find_kinds(table, target=target), target=target)
     features = preprocessor.table(table).features
+    preprocessor = preprocessor.with_support(features) if with_support else preprocessor
     truth = columns[target] == labels[1] if labels else columns[target]
     params = {"objective": "binary:logistic" if labels else "reg:squarederror", "max_depth": 3, "nthread": 1}
     booster = xgboost.train(params, xgboost.DMatrix(features, truth), num_boost_round=20)

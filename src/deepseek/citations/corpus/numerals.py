@@ -6,18 +6,10 @@
 
 from __future__ import annotations
 
-import re
-
 DIGITS = {letter: place for place, letter in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 POWERS_OF_TEN = {"十": 10, "百": 100, "千": 1000}
 LARGE_POWERS = {"万": 10**4, "亿": 10**8}
 NUMERAL_CHARS = "".join((*DIGITS, *POWERS_OF_TEN, *LARGE_POWERS))
-#: A number with what it counts or the word before it; a lone 一 is an article ("一方"), no amount.
-_NUMBER = re.compile(
-    rf"(百分之)?([{NUMERAL_CHARS}]+|\d[\d,]*(?:\.\d+)?)\s*(%|[倍年月日天周岁元人次小时个]?)(?:以(上|下))?"
-)
-_ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_WORD = re.compile(r"\b(" + "|".join(_ENGLISH) + r")\b", re.IGNORECASE)
 
 
 def parse_number(text: str) -> float:
@@ -62,21 +54,3 @@ def to_chinese(value: int) -> str:
         text += ("零" if waits else "") + names[digit] + letter
         waits = False
     return text[1:] if text.startswith("一十") else text
-
-
-def find_amounts(text: str) -> frozenset[tuple[float, str, str]]:
-    """The numbers of a sentence: (value, unit where one follows, + for "以上", - for "以下"); 三年 and 3 年 are one.
-
-    >>> sorted(find_amounts("三年以上徒刑，违约金为百分之二十")), sorted(find_amounts("within 30 days, or three years"))
-    ([(3.0, '年', '+'), (20.0, '%', '')], [(3.0, '', ''), (30.0, '', '')])
-    """
-    amounts = set()
-    for share, digits, unit, side in _NUMBER.findall(text):
-        if not unit and not share and digits in ("一", "两", "千", "百", "十", "万", "亿", "零"):
-            continue
-        if digits == "一" and unit in ("个", "人", "次", "日", "天"):
-            continue  # 一个, 一人: mostly no amount
-        kind = "%" if share or unit == "%" else {"天": "日", "周": "岁", "个": "", "小": "时"}.get(unit, unit)
-        amounts.add((parse_number(digits), kind, {"上": "+", "下": "-"}.get(side, "")))
-    amounts |= {(float(_ENGLISH.index(word.lower())), "", "") for word in _WORD.findall(text) if word.lower() != "one"}
-    return frozenset(amounts)

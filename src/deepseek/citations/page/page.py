@@ -73,11 +73,14 @@ def _render_page(report: CitationReport) -> str:
 def _headline(report: CitationReport) -> Text:
     """How many of the sentences hold."""
     every, good = numbers.count(report.num_sentences), numbers.count(report.count("supported"))
-    other, none = report.count("misattributed"), report.count("unsupported")
+    other, none, against = (report.count(status) for status in ("misattributed", "unsupported", "contradicted"))
     en, zh = [], []
     if other:
         en.append(f"{numbers.count(other)} cite{'s' if other == 1 else ''} another article than the one that says it")
         zh.append(f"{numbers.count(other)} 句写出的条文并非实际规定它的条文")
+    if against:
+        en.append(f"{numbers.count(against)} {'says' if against == 1 else 'say'} the opposite of a clause")
+        zh.append(f"{numbers.count(against)} 句与条文相反")
     if none:
         en.append(f"{numbers.count(none)} {'is' if none == 1 else 'are'} not supported")
         zh.append(f"{numbers.count(none)} 句没有条款支持")
@@ -278,8 +281,12 @@ def _method_section(report: CitationReport) -> Section:
             "a clause says it, but not the article that the sentence names", "有条款这样规定，但不是句子写出的那一条"
         ),
         "unsupported": Text(
-            "no clause says it, or it names an article that is not in the corpus",
-            "没有条款这样规定，或者句子写出的条文不在语料中",
+            "no clause says it, or it names an article that is not in the corpus; the nearest clause stands below it",
+            "没有条款这样规定，或者句子写出的条文不在语料中；下方列出最接近的条款",
+        ),
+        "contradicted": Text(
+            "no clause says it, and one that speaks of the same thing says the opposite; it stands below it",
+            "没有条款这样规定，而且有条款就同一事项作出相反规定；该条款列在下方",
         ),
     }
     lines = [
@@ -290,9 +297,9 @@ def _method_section(report: CitationReport) -> Section:
     notes = Text(
         f"Support is judged by the scorer “{scorer}”, from 0 to 1; a clause is cited from {least} on. A quote "
         "stands in its clause word for word, and an id comes from the corpus alone. A condition that a sentence leaves "
-        "out is not seen: this page helps a reader, and does not take the decision.",
+        "out is not seen, nor is every opposite: this page helps a reader, and does not take the decision.",
         f"支持度由评分器“{scorer}”给出，范围 0 到 1，达到 {least} 才会引用。引文逐字出自条款，编号只来自语料。"
-        "句子省略的条件无法识别：本页供人参考，不代替人作出决定。",
+        "句子省略的条件无法识别，也并非所有相反的说法都能识别：本页供人参考，不代替人作出决定。",
     )
     body = Html(look.bullet_list(lines, plain=True) + look.paragraph(notes, note=True))
     return Section(Text("How to read this", "如何阅读"), body, id="how")

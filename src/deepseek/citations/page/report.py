@@ -28,7 +28,7 @@ FORMAT = 1  # of the document; fields are added to it, never renamed
 #: Letters of a clause that are kept before and behind a quote.
 CONTEXT_CHARS = 240
 MAX_MOST_CITED = 20  # articles of a batch
-SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!"}
+SIGNS: dict[Status, str] = {"supported": "+", "misattributed": "?", "unsupported": "!", "contradicted": "x"}
 NUM_ARTICLES_SHOWN, MAX_REVIEW_SHOWN = 10, 30  # in the terminal
 
 
@@ -98,6 +98,9 @@ class CitedDocument:
                         {**citation, **asdict(self.context(source))}
                         for citation, source in zip(entry["citations"], sentence.citations, strict=True)
                     ],
+                    "nearest": None
+                    if sentence.nearest is None
+                    else {**entry["nearest"], **asdict(self.context(sentence.nearest))},
                 }
                 for (number, sentence), entry in zip(self.numbered_sentences(), cited["sentences"], strict=True)
             ],
@@ -231,7 +234,7 @@ class CitationReport(Result):
         supported = f"{format_value(self.count('supported'))} of {format_value(self.num_sentences)} sentences supported"
         if self.kind == "text":
             return [*(line for sentence in self.sentences for line in _sentence_lines(sentence)), "", supported]
-        table = make_table("text", "sentences", "supported", "other article", "unsupported")
+        table = make_table("text", "sentences", "supported", "other article", "unsupported", "contradicted")
         for document in self.documents:
             counts = [len(document.cited.sentences), *(document.cited.count(status) for status in SIGNS)]
             table.add_row(_one_line(document.draft.name), *map(format_value, counts))
@@ -264,7 +267,12 @@ def _sentence_lines(sentence: CitedSentence) -> list[str]:
     lines = [f"{SIGNS[sentence.status]} {_one_line(sentence.text)}"]
     for citation in sentence.citations:
         lines += [f"    {_one_line(citation.id)}", f"      “{_one_line(citation.quote)}”"]
-    return [*lines, f"    {_one_line(sentence.reason)}"] if sentence.reason else lines
+    if sentence.reason:
+        lines.append(f"    {_one_line(sentence.reason)}")
+    if sentence.nearest is not None:
+        which = "" if sentence.status == "contradicted" else "nearest: "
+        lines += [f"    {which}{_one_line(sentence.nearest.id)}", f"      “{_one_line(sentence.nearest.quote)}”"]
+    return lines
 
 
 def _one_line(text: str) -> str:

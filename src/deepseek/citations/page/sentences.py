@@ -15,15 +15,19 @@ SEVERITY_BY_STATUS: dict[str, Literal["good", "warn", "bad"]] = {
     "supported": "good",
     "misattributed": "warn",
     "unsupported": "bad",
+    "contradicted": "bad",
 }
 STATUS_NAMES = {
     "supported": Text("supported", "有依据"),
     "misattributed": Text("cites another article", "引错条文"),
     "unsupported": Text("unsupported", "无依据"),
+    "contradicted": Text("contradicted", "与条文相反"),
 }
 _KIND_NAMES = {
     "quote": Text("repeats the clause", "原文引用"),
     "entailed": Text("says it in other words", "换言表述"),
+    "nearest": Text("the nearest clause: it does not say this", "最接近的条款：并未这样规定"),
+    "opposite": Text("says the opposite", "规定与此相反"),
 }
 SENTENCE_STYLE = (
     # A solid, a dashed and a double line: told apart in grey print, too.
@@ -60,7 +64,7 @@ def sentence_block(document: CitedDocument, number: int, name: str) -> str:
     reason = look.paragraph(Text(sentence.reason, sentence.reason_zh), note=True) if sentence.reason else ""
     citations = "".join(
         _citation_block(citation, document.context(citation), cited.threshold, cited.scorer)
-        for citation in sentence.citations
+        for citation in (sentence.citations or filter(None, [sentence.nearest]))
     )
     return (
         f'<div class="said {severity}" id="{look.escape(name)}">'
@@ -80,7 +84,12 @@ def _citation_block(citation: Citation, context: QuoteContext, threshold: float 
     where = [f"<b>{look.escape(citation.law)}</b>", look.escape(citation.article)]
     where += [look.inline(paragraph), look.inline(version)]
     quote = f"{look.escape(before)}<mark>{look.escape(citation.quote)}</mark>{look.escape(after)}"
-    facts = [_support_text(citation.score, threshold, scorer), look.inline(_KIND_NAMES[citation.kind])]
+    facts = [look.inline(_KIND_NAMES[citation.kind])]
+    if citation.kind in ("nearest", "opposite"):
+        share = numbers.number(100 * citation.score)
+        facts.append(look.inline(Text(f"it has {share} % of what the sentence is about", f"涉及该句内容的 {share} %")))
+    else:
+        facts.insert(0, _support_text(citation.score, threshold, scorer))
     facts += _cause_text(citation)
     return (
         f'<div class="cited"><p>{" · ".join(where)}</p><blockquote>{quote}</blockquote>'

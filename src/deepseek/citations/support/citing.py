@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from deepseek.citations.corpus.sentences import Sentence, split_sentences
 from deepseek.citations.retrieval.embedder import Embedder
 from deepseek.citations.retrieval.retriever import CHUNK_QUERIES, Hit, Index
 from deepseek.citations.support.context_ablation import Ablation, Generator, attribute_clauses
+from deepseek.citations.support.nearest import Nearest, find_nearest
 from deepseek.citations.support.quote import find_quote
 from deepseek.citations.support.results import Citation, CitedSentence, CitedText, CorpusFacts, Reference, Status
 from deepseek.citations.support.scorer import Scorer, TermScorer, strip_references
@@ -32,6 +34,7 @@ from deepseek.look.words import Text
 MAX_SENTENCE_CHARS = 2_000  # of a sentence that are looked at
 #: A sentence of which this share stands in the clause in one piece repeats it.
 QUOTE_SHARE = 0.8
+CITED: tuple[Status, ...] = ("supported", "misattributed")
 _CHINESE = re.compile(rf"(?:《([^》]{{1,60}})》)?(第\s?([{NUMERAL_CHARS}\d]+)\s?条(之[{NUMERAL_CHARS}]+)?)")
 _ENGLISH = re.compile(r"\b((?:Article|Section|Clause)\s\d[\w\-]*(?:\.\d+)*)(?: of the ([A-Z]\w*(?: [A-Z]\w*){0,6}))?")
 
@@ -86,7 +89,7 @@ def cite(
             [strip_references(sentence.text[:MAX_SENTENCE_CHARS]) for sentence in chunk], most=options.num_articles
         )
         for sentence, articles in zip(chunk, hits, strict=True):
-            cited[sentence.text] = _cite_sentence(sentence, articles, index.corpus, scorer, options)
+            cited[sentence.text] = _cite_sentence(sentence, articles, index, scorer, options)
             if progress is not None:
                 progress("judging sentences", len(cited) / len(unique))
     report = CitedText(
@@ -110,10 +113,11 @@ def _as_index(corpus: Corpus | Index | str | Path, embedders: Sequence[Embedder]
 
 
 def _cite_sentence(
-    sentence: Sentence, articles: Sequence[Hit], corpus: Corpus, scorer: Scorer, options: CiteOptions
+    sentence: Sentence, articles: Sequence[Hit], index: Index, scorer: Scorer, options: CiteOptions
 ) -> CitedSentence:
+    corpus = index.corpus
     references = tuple(_find_references(sentence.text, corpus))
-    clauses = [corpus.clauses[index] for hit in articles for index in hit.places]
+    clauses = [corpus.clauses[place] for hit in articles for place in hit.places]
     named = [corpus[name] for reference in references for name in reference.ids]
     clauses += [clause for clause in named if clause not in clauses]
     text = sentence.text[:MAX_SENTENCE_CHARS]
@@ -125,26 +129,40 @@ def _cite_sentence(
             fix="correct the scorer",
         )
     least = max(scorer.threshold, float(scores.max(initial=0)) - options.margin)
-    order = [index for index in np.argsort(-scores, kind="stable") if scores[index] >= least][: options.num_citations]
-    citations = tuple(_make_citation(text, clauses[index], float(scores[index])) for index in order)
-    status, reason = _status_and_reason(citations, references)
+    order = [place for place in np.argsort(-scores, kind="stable") if scores[place] >= least][: options.num_citations]
+    citations = tuple(_make_citation(text, clauses[place], float(scores[place])) for place in order)
+    against = None if citations else find_nearest(strip_references(text), clauses, index.bm25)
+    status, reason = _status_and_reason(citations, references, against)
     if len(sentence.text) > MAX_SENTENCE_CHARS:
         cut = Text(
             f"only its first {MAX_SENTENCE_CHARS} letters were looked at", f"只看了前 {MAX_SENTENCE_CHARS} 个字符"
         )
         reason = Text(f"{reason.en}; {cut.en}", f"{reason.zh}；{cut.zh}") if reason.en else cut
+    nearest = None
+    if against is not None:
+        kind: Literal["nearest", "opposite"] = "opposite" if status == "contradicted" else "nearest"
+        nearest = replace(_make_citation(text, against.clause, against.covered), kind=kind)
     return CitedSentence(
-        sentence.text, sentence.start, sentence.end, status, citations if status != "unsupported" else (), references,
-        reason.en, reason_zh=reason.zh,
+        sentence.text, sentence.start, sentence.end, status, citations if status in CITED else (), references,
+        reason.en, reason_zh=reason.zh, nearest=nearest,
+        conflict=against.conflict if against is not None and status == "contradicted" else None,
     )  # fmt: skip
 
 
-def _status_and_reason(citations: tuple[Citation, ...], references: tuple[Reference, ...]) -> tuple[Status, Text]:
+def _status_and_reason(
+    citations: tuple[Citation, ...], references: tuple[Reference, ...], against: Nearest | None
+) -> tuple[Status, Text]:
     """The status of a sentence, and why it is not simply supported."""
     unknown = [reference.text for reference in references if not reference.ids]
     if unknown:
         return "unsupported", Text(
             f"it names what is not in the corpus: {', '.join(unknown)}", f"它写出的条文不在语料中：{'、'.join(unknown)}"
+        )
+    if against is not None and against.conflict is not None:
+        clause, conflict = against.clause, against.conflict
+        return "contradicted", Text(
+            f"{clause.article} of {clause.law} says the opposite: “{conflict.law}”, not “{conflict.said}”",
+            f"{clause.law}{clause.article}的规定与此相反：是“{conflict.law}”，不是“{conflict.said}”",
         )
     if not citations:
         return "unsupported", Text("no clause of the corpus says this", "语料中没有条款这样规定")

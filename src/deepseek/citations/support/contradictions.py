@@ -20,21 +20,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from deepseek.citations.corpus.numerals import find_amounts
+from deepseek.citations.corpus.amounts import find_amounts
 from deepseek.citations.retrieval.bm25 import extract_terms
+from deepseek.citations.support.antonyms import names_antonym
 
 #: Parts that share less of their terms say nothing about each other's sign.
 MIN_COMMON_SHARE = 0.4
 #: A part of so many terms must have this share of them in the quote.
 LONG_PART_TERMS, MIN_PART_SHARE = 4, 0.4
-#: Words that stand for one another's opposite, or for another person: one of them does not say what another says.
-_ANTONYMS = (
-    ("有效", "无效"), ("有权", "无权"), ("合法", "违法"), ("共同", "个人", "各自"), ("书面", "口头"), ("允许", "禁止"),
-    ("有期徒刑", "无期徒刑", "死刑"), ("第一顺序", "第二顺序"), ("故意", "过失"), ("从重", "从轻"), ("动产", "不动产"),
-    ("出租人", "承租人"), ("债权人", "债务人"), ("出卖人", "买受人"), ("用人单位", "劳动者"), ("经营者", "消费者"),
-    ("男方", "女方"), ("父亲", "母亲"), ("投保人", "保险人", "被保险人", "受益人"), ("赠与人", "受赠人"),
-    ("lessor", "lessee"), ("buyer", "seller"), ("creditor", "debtor"), ("employer", "employee"),
-)  # fmt: skip
 _PART = re.compile(r"[，,。；;：:！？!?\n]+|\.(?:\s|$)")
 #: Words in which a no is no no, and bounds: "must not exceed 20 years" and "at most 20 years" are one.
 _NOT_NEGATION = re.compile(
@@ -80,7 +73,7 @@ def agrees(sentence: str, quoted: str) -> bool:
         and _same_signs(sentence, quoted)
         and not _only_denied(quoted, sentence)
         and not _only_denied(sentence, quoted)
-        and not _names_antonym(sentence, quoted)
+        and names_antonym(sentence, quoted) is None
     )
 
 
@@ -92,18 +85,6 @@ def _has_parts(sentence: str, quoted: str) -> bool:
         if len(part_terms) >= LONG_PART_TERMS and len(part_terms & quoted_terms) < MIN_PART_SHARE * len(part_terms):
             return False
     return True
-
-
-def _names_antonym(sentence: str, quoted: str) -> bool:
-    """Whether the quote has another word where the sentence has its opposite."""
-    sentence_text, quoted_text = sentence.casefold(), quoted.casefold()
-    return any(
-        word in sentence_text
-        and word not in quoted_text
-        and any(other in quoted_text for other in words if other != word)
-        for words in _ANTONYMS
-        for word in words
-    )
 
 
 def _only_denied(text: str, other: str) -> bool:

@@ -9,16 +9,18 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from deepseek.citations.support.opposites import Conflict
 from deepseek.contracts import JsonObject
 
-#: misattributed: clauses support it, but none of the articles that it names itself.
-Status = Literal["supported", "misattributed", "unsupported"]
-STATUSES: tuple[Status, ...] = ("supported", "misattributed", "unsupported")
+#: misattributed: clauses support it, but none of the articles that it names itself. contradicted: none supports it, and
+#: one that speaks of the same thing says the opposite.
+Status = Literal["supported", "misattributed", "unsupported", "contradicted"]
+STATUSES: tuple[Status, ...] = ("supported", "misattributed", "unsupported", "contradicted")
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One clause that supports a sentence."""
+    """One clause that supports a sentence; as `nearest` of a sentence, one that does not."""
 
     id: str
     law: str
@@ -28,8 +30,9 @@ class Citation:
     quote: str  # word for word: clause.text[quote_start:quote_end]
     quote_start: int
     quote_end: int
-    kind: Literal["quote", "entailed"]  # whether the sentence repeats the clause, or says it in other words
-    score: float  # the scorer's, 0..1
+    #: Whether the sentence repeats the clause, says it in other words, is nearest to it, or says its opposite.
+    kind: Literal["quote", "entailed", "nearest", "opposite"]
+    score: float  # the scorer's, 0..1; of what does not support it the share of the sentence that the clause speaks of
     cause: float | None = None  # how much the logit of the sentence rises with this clause; None: not asked
 
     @property
@@ -61,6 +64,8 @@ class CitedSentence:
     reason: str = ""  # why it is unsupported, or what is wrong with a reference
     fit: float | None = None  # how well the linear model of causes predicts the generator, -1..1
     reason_zh: str = ""  # the reason in Chinese
+    nearest: Citation | None = None  # where none supports it: the clause that says the opposite, or the nearest one
+    conflict: Conflict | None = None  # of a contradicted sentence: the words that speak against each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ class CitedText:
                 **asdict(sentence),
                 "fit": _finite_or_none(sentence.fit),
                 "citations": [{**asdict(citation), "caused": citation.caused} for citation in sentence.citations],
+                "nearest": None if sentence.nearest is None else {**asdict(sentence.nearest), "caused": None},
             }
             for sentence in self.sentences
         ]

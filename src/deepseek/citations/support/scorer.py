@@ -22,6 +22,8 @@ from deepseek.citations.corpus.clause import Clause
 from deepseek.citations.corpus.numerals import NUMERAL_CHARS
 from deepseek.citations.retrieval.bm25 import Bm25, extract_terms
 from deepseek.citations.support.contradictions import agrees
+from deepseek.citations.support.nearest import MAX_CLAUSE_CHARS, term_weight
+from deepseek.citations.support.opposites import Comparison
 from deepseek.citations.support.quote import find_quote, prepend_opening
 from deepseek.contracts import Float64
 
@@ -65,13 +67,15 @@ class TermScorer:
         stripped = strip_references(sentence)
         weights = {term: self._index.weight(term) ** 2 for term in set(extract_terms(stripped))}
         total = sum(weights.values())
+        comparison = Comparison(stripped, term_weight(self._index))
         scores = np.zeros(len(clauses))
         for row, clause in enumerate(clauses if total else ()):
             if self._share(weights, clause.text) < self.threshold * total:
                 continue  # less than all of it is no more
             quoted = prepend_opening(clause.text, find_quote(stripped, clause.text))
             covered = self._share(weights, quoted) / total
-            scores[row] = covered if covered >= self.threshold and agrees(stripped, quoted) else 0.0
+            holds = covered >= self.threshold and agrees(stripped, quoted)
+            scores[row] = covered if holds and comparison.conflict(clause.text[:MAX_CLAUSE_CHARS]) is None else 0.0
         return scores
 
     @staticmethod

@@ -6,7 +6,7 @@ num_flags, skipped = score_good_rows(answer, parts, writer, batch_rows=32)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from deepseek.cli.support.writers import Columns, Writer
-    from deepseek.contracts import JsonObject, Prediction
+    from deepseek.contracts import Flag, JsonObject, Prediction
     from deepseek.data import Table
 
 #: Answers for a part of a table that begins at a row.
@@ -43,8 +43,11 @@ def score(
     parts: Iterable[Table],
     writer: Writer,
     find_faults: Callable[[Table, int], list[Fault]] | None = None,
+    *,
+    with_flags: bool = False,
 ) -> int:
-    """Answer every row of a table in parts. Returns how many values were imputed or unseen. `find_faults`: the files of
+    """Answer every row of a table in parts; `with_flags` writes a column of flags, too. Returns how many flags there
+    are. `find_faults`: the files of
     a part that cannot be read; where one ends the run, those of the rows that follow are named with it."""
     num_flags = start = 0
     remaining = iter(parts)
@@ -60,7 +63,7 @@ def score(
                 faults += find_faults(later, start)
                 start += later.num_rows
             raise name_all_faults(error, faults) from error
-        writer.write(as_columns(np.arange(start, start + part.num_rows), prediction))
+        writer.write(as_columns(np.arange(start, start + part.num_rows), prediction, with_flags=with_flags))
         num_flags += len(prediction.flags)
         start += part.num_rows
     return num_flags
@@ -73,6 +76,7 @@ def score_good_rows(
     *,
     check: Callable[[Table], None],
     batch_rows: int | None = None,
+    with_flags: bool = False,
 ) -> tuple[int, list[SkippedRow]]:
     """Answer every row that can be answered. Returns how many values of these were imputed or unseen, and the rows that
     are left out. `check` raises for a part whose columns do not fit, which is no row's fault; `batch_rows`: how many
@@ -88,7 +92,8 @@ def score_good_rows(
         for first in range(0, part.num_rows, size):
             batch = part.take(np.arange(first, min(first + size, part.num_rows)))
             for row, prediction in _answer_in_halves(answer, batch, start + first, skipped):
-                writer.write(as_columns(np.arange(row, row + len(prediction)), prediction))
+                rows = np.arange(row, row + len(prediction))
+                writer.write(as_columns(rows, prediction, with_flags=with_flags))
                 num_flags += len(prediction.flags)
                 num_written += len(prediction)
         start += part.num_rows
@@ -121,7 +126,7 @@ def _answer_in_halves(
     yield first, prediction
 
 
-def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
+def as_columns(rows: NDArray[np.int64], prediction: Prediction, *, with_flags: bool = False) -> Columns:
     """The columns that are written for rows numbered `rows`."""
     columns: dict[str, NDArray[Any]] = {"row_id": rows}
     if prediction.values is not None:
@@ -133,4 +138,14 @@ def as_columns(rows: NDArray[np.int64], prediction: Prediction) -> Columns:
     if prediction.probabilities is not None:
         for column, label in enumerate(prediction.labels_known):
             columns[f"probability_{label}"] = prediction.probabilities[:, column]
+    if with_flags:
+        columns["flags"] = _flag_texts(len(rows), prediction.flags)
     return columns
+
+
+def _flag_texts(num_rows: int, flags: Sequence[Flag]) -> NDArray[np.str_]:
+    """For each of N rows its flags, as "amount: outside; age: imputed"."""
+    texts: list[list[str]] = [[] for _ in range(num_rows)]
+    for flag in flags:
+        texts[flag.row].append(f"{flag.column}: {flag.what}")
+    return np.array(["; ".join(of_row) for of_row in texts], str)

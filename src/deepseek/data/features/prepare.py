@@ -22,11 +22,13 @@ import numpy as np
 
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
-from deepseek.contracts import Batch, JsonObject, Record
+from deepseek.contracts import Batch, Float32, JsonObject, Record
 from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
+from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
 from deepseek.data.features.rows import RowEncoder
+from deepseek.data.features.support import TrainingSupport
 from deepseek.data.features.text_pairs import PairEncoder, TextPair, make_pairs
 from deepseek.data.features.texts import TextEncoder, Texts
 from deepseek.data.table.table import Table, unknown_column_error
@@ -65,6 +67,7 @@ class Preprocessor:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # which columns were left out, and why
     text_pairs: tuple[TextPair, ...] = ()  # columns of texts that are compared
+    support: TrainingSupport | None = None  # where the training rows were; None in bundles of earlier versions
 
     @cached_property
     def features(self) -> tuple[Feature, ...]:
@@ -104,11 +107,25 @@ class Preprocessor:
                     name, self._encoder.names, where="the model", fix="leave it out of the data, or rename it"
                 )
         columns = [_column_values(table, column) for column in self.columns]
-        return self._compare_texts(self._encoder.encode_columns(columns, table.num_rows, first_row))
+        return self._flag_beyond(self._compare_texts(self._encoder.encode_columns(columns, table.num_rows, first_row)))
 
     def rows(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
-        return self._compare_texts(self._encoder.encode(records))
+        return self._flag_beyond(self._compare_texts(self._encoder.encode(records)))
+
+    def with_support(self, features: Float32) -> Preprocessor:
+        """The same, which also flags what is beyond these training features (N, F): its own, of the training rows."""
+        numbers = {column.name for column in self.columns if isinstance(column.coder, NumberEncoder)}
+        places = [
+            place
+            for place, feature in enumerate(self.features)
+            if feature.kind == "numeric" and feature.column in numbers
+        ]
+        return replace(self, support=TrainingSupport.of(features, places))
+
+    def _flag_beyond(self, batch: Batch) -> Batch:
+        flags = () if self.support is None else self.support.flags(batch.features, self._owners)
+        return Batch(batch.features, (*batch.flags, *flags)) if flags else batch
 
     def inputs(self) -> tuple[Input, ...]:
         """The raw columns, as a manifest lists them."""
@@ -127,6 +144,7 @@ class Preprocessor:
         document = {"version": VERSION, "columns": columns, "ignored": list(self.ignored), "notes": list(self.notes)}
         if self.text_pairs:
             document["text_pairs"] = [[pair.left, pair.right] for pair in self.text_pairs]
+        document |= {} if self.support is None else {"support": asdict(self.support)}
         return (json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
     @classmethod
@@ -145,13 +163,23 @@ class Preprocessor:
             texts = {column.name for column in columns if isinstance(column.coder, TextEncoder)}
             if not all({pair.left, pair.right} <= texts for pair in pairs):
                 raise ValueError("text_pairs names a column that holds no texts")
-            return cls(columns, tuple(map(str, document["ignored"])), tuple(map(str, document["notes"])), pairs)
+            prepared = cls(columns, tuple(map(str, document["ignored"])), tuple(map(str, document["notes"])), pairs)
+            return prepared if document.get("support") is None else prepared._read_support(document["support"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise IntegrityError(
                 f"the preprocessing cannot be read: {error!r}",
                 expected="preprocess.json as ship wrote it",
                 fix="make the bundle again",
             ) from error
+
+    def _read_support(self, document: Any) -> Preprocessor:
+        support = parse_value(TrainingSupport, document, "support")
+        support.check(len(self.features))
+        return replace(self, support=support)
+
+    @cached_property
+    def _owners(self) -> tuple[str, ...]:
+        return self.owners()
 
     @cached_property
     def _pair_encoders(self) -> tuple[PairEncoder, ...]:

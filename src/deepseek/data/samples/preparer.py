@@ -311,7 +311,9 @@ def fit_samples(
         )  # fmt: skip
     preprocessor = None
     if has_features:
-        preprocessor = fit_preprocessor(table.drop([m.name for m in media]), table_kinds, target=target, drop=drop)
+        columns = table.drop([m.name for m in media])
+        preprocessor = fit_preprocessor(columns, table_kinds, target=target, drop=drop)
+        preprocessor = preprocessor.with_support(preprocessor.table(columns).features)
     read_names = {column.name for column in media} | {c.name for c in (preprocessor.columns if preprocessor else ())}
     return SamplePreparer(media, preprocessor, tuple(name for name in table.names if name not in read_names), limits)
 

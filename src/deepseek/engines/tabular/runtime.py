@@ -180,9 +180,12 @@ class Runtime:
         """Scores for prepared features (N, F) by the engine that is fastest for N rows."""
         return self._engine(len(features)).score(features)
 
-    def outputs(self, table: Table, *, first_row: int = 0) -> Float32:
-        """Outputs (N, C) or (N, 1) of a table's rows. NonFiniteError as predict()."""
-        output = self.score(self.prepare_table(table).features).output
+    def outputs(self, table: Table, *, first_row: int = 0, flags: list[Flag] | None = None) -> Float32:
+        """Outputs (N, C) or (N, 1) of a table's rows; `flags` gets those of the rows. NonFiniteError as predict()."""
+        batch = self.prepare_table(table)
+        output = self.score(batch.features).output
+        if flags is not None:
+            flags += batch.flags
         check_numbers(output, self.manifest.outputs[-1].name, model=self.name, first_row=first_row)
         return output
 

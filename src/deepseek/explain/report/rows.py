@@ -16,7 +16,7 @@ import numpy as np
 
 from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
-from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowReport
+from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowFlag, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
 
 SCALE_NAMES_ZH = {
@@ -31,6 +31,12 @@ _TITLES = {
     "image": Text("Where it looked: ", "图像中哪些区域影响了结果："),
     "series": Text("Which stretches moved it: ", "哪些时段影响了结果："),
     "audio": Text("Which sounds moved it: ", "哪些声音影响了结果："),
+}
+_FLAG_WORDS = {
+    "imputed": Text("Missing, so filled in: ", "缺失，已填补："),
+    "unseen": Text("A value that training never saw: ", "训练中未见过的取值："),
+    "outside": Text("A number outside of the training range: ", "超出训练范围的数值："),
+    "far": Text("Far from every training row, mostly by: ", "与所有训练行都相差很远，主要在于："),
 }
 
 
@@ -91,7 +97,23 @@ def _row_html(row: RowReport) -> Html:
         f"该行的解释不可依赖：输出中有 {numbers.signed_number(row.residual)} 未被解释。",
     )
     warning = "" if row.adds_up else look.paragraph(look.verdict("bad", wrong))
-    return Html(warning + _reasons_list(row) + plot + _interactions_table(row.interactions or (), scale) + parts)
+    return Html(
+        warning
+        + _flag_notes(row.flags or ())
+        + _reasons_list(row)
+        + plot
+        + _interactions_table(row.interactions or (), scale)
+        + parts
+    )
+
+
+def _flag_notes(flags: Sequence[RowFlag]) -> str:
+    """What was replaced in this row, and what is beyond training."""
+    lines = []
+    for what, words in _FLAG_WORDS.items():
+        if columns := [numbers.clip(flag.column) for flag in flags if flag.what == what]:
+            lines.append(look.paragraph(look.verdict("warn", look.join(words, ", ".join(columns)))))
+    return "".join(lines)
 
 
 def _interactions_table(pairs: Sequence[InteractionPair], scale: Words) -> Html:

@@ -210,11 +210,14 @@ function flags(predicted) {
   if (state.model.task === "tensors") return null;
   const named = (what) => (predicted.flags || []).filter((flag) => flag.what === what).map((flag) => flag.column).join(", ");
   const [imputed, unseen, cut] = [named("imputed"), named("unseen"), named("truncated")];
-  if (!imputed && !unseen && !cut) return null;
+  const [outside, far] = [named("outside"), named("far")];
+  if (!imputed && !unseen && !cut && !outside && !far) return null;
   return make("div", { class: "state warn" },
     imputed && make("p", null, "! ", said("Missing, so filled in: ", "缺失，已填补："), imputed),
     unseen && make("p", null, "! ", said("A value that training never saw: ", "训练中未见过的取值："), unseen),
-    cut && make("p", null, "! ", said("Longer than the model reads, so cut: ", "超过模型可读的长度，已截断："), cut));
+    cut && make("p", null, "! ", said("Longer than the model reads, so cut: ", "超过模型可读的长度，已截断："), cut),
+    outside && make("p", null, "! ", said("A number outside of the training range: ", "超出训练范围的数值："), outside),
+    far && make("p", null, "! ", said("Far from every training row, mostly by: ", "与所有训练行都相差很远，主要在于："), far));
 }
 
 function explained(why, row) {
