@@ -21,7 +21,7 @@ HEAVY = (
     "starlette",
     "rich",
 )
-LIMIT_S = 0.4
+MOST_TIMES = 8  # as long as Python itself takes to begin, which is 40 ms where the limit comes to .3 s
 
 
 def loaded_after(code: str) -> set[str]:
@@ -55,12 +55,10 @@ def test_the_help_of_every_verb_loads_no_library() -> None:
     assert not loaded_after(f"from deepseek.cli import main; {calls}") & (set(HEAVY) - {"numpy"})
 
 
-def test_the_package_imports_within_the_limit() -> None:
-    assert fastest_s(["-c", "import deepseek"]) < LIMIT_S
-
-
-def test_help_answers_within_the_limit() -> None:
-    assert fastest_s(["-m", "deepseek", "--help"]) < LIMIT_S
+def test_the_package_imports_and_answers_help_within_the_limit() -> None:
+    limit_s = MOST_TIMES * fastest_s(["-c", "import json, pathlib"])
+    assert fastest_s(["-c", "import deepseek"]) < limit_s
+    assert fastest_s(["-m", "deepseek", "--help"]) < limit_s
 
 
 def test_the_lazy_names_are_listed_and_a_wrong_one_says_what_there_is() -> None:

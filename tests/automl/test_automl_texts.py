@@ -46,8 +46,9 @@ def make_questions(num_rows: int = 240, seed: int = 0) -> pd.DataFrame:
         for row, (topic, end) in enumerate(zip(topics, ends, strict=True))
     ]
     minutes = random.normal(10, 4, num_rows).round(1)
+    urgent = minutes + random.normal(0, 3, num_rows) > 10  # a number that told it alone would be a leak
     return pd.DataFrame(
-        {"question": texts, "minutes": minutes, "topic": topics, "urgent": np.where(minutes > 10, "yes", "no")}
+        {"question": texts, "minutes": minutes, "topic": topics, "urgent": np.where(urgent, "yes", "no")}
     )
 
 

@@ -171,14 +171,15 @@ def test_opening_leaves_no_file_open(bundle: Bundle) -> None:
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
-def test_the_room_imports_in_under_50_ms_and_without_numpy() -> None:
-    script = (
-        "import time, sys; start = time.process_time(); import deepseek.bundle; took = time.process_time() - start;"
-        "print(took, 'numpy' in sys.modules, 'cryptography' in sys.modules)"
-    )
-    runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(15)  # the least of many: a busy neighbour only adds
-    ]
-    assert {tuple(run[1:]) for run in runs} == {("False", "False")}
-    assert min(float(run[0]) for run in runs) < 0.05
+def test_the_room_imports_as_fast_as_a_part_of_the_standard_library_and_without_numpy() -> None:
+    def least_s(modules: str) -> float:
+        """CPU seconds, the least of many: a busy neighbour only adds."""
+        script = (
+            f"import time, sys; start = time.process_time(); import {modules}; took = time.process_time() - start;"
+            "assert not {'numpy', 'cryptography', 'rich'} & set(sys.modules); print(took)"
+        )
+        runs = [subprocess.check_output([sys.executable, "-c", script], text=True) for _ in range(10)]
+        return min(map(float, runs))
+
+    # 50 ms on the processor where these modules take 57
+    assert least_s("deepseek.bundle") < 1.5 * least_s("asyncio, http.client, dataclasses, inspect, json")

@@ -26,11 +26,12 @@ from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
-from deepseek.look.flags import count_by_reason, flag_lines
 from deepseek.look.summary import (
+    count_by_reason,
     fact_table,
     figure_rows,
     figure_table,
+    flag_lines,
     format_value,
     html_table,
     operating_point_parts,
@@ -180,10 +181,8 @@ def evaluate_bundle(
         weights = manifest.lineage.config.get("weights")
         weights = weights if weights in table.names else None
         weight = row_weights(table, weights)
-        faults: list[Fault] = []
-        root = files_root(data, files)
-        flags: list[Flag] = []
-        output = score_table(runtime, table.drop([manifest.target]), root, broken, faults, flags).astype(np.float64)
+        inputs, faults, flags = table.drop([manifest.target]), list[Fault](), list[Flag]()
+        output = score_table(runtime, inputs, files_root(data, files), broken, faults, flags).astype(np.float64)
         masked = (f"masked: {fault.message}" for fault in faults[:MAX_MASKED_LISTED])
         cut = 0.5 if manifest.threshold is None else manifest.threshold
         point = _operating_point(runtime, target, output, weight, cut) if task == "binary" else None

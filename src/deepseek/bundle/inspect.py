@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepseek.bundle.fields import parse_json_object
-from deepseek.bundle.leaderboard import SEARCH_FILE, Leaderboard, parse_leaderboard
-from deepseek.bundle.promises import METRICS_FILE, Promises
+from deepseek.bundle.paths import METRICS_FILE
 from deepseek.bundle.read import Bundle, open_bundle
 from deepseek.bundle.report import BundleReport, Figures
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from deepseek.bundle.leaderboard import Leaderboard
+    from deepseek.bundle.promises import Promises
     from deepseek.contracts import JsonObject
 
 
@@ -49,6 +50,8 @@ def read_figures(bundle: Bundle) -> tuple[Figures, Figures]:
 def read_leaderboard(bundle: Bundle) -> Leaderboard:
     """The leaderboard in the evidence; without entries for a bundle that no search has made. IntegrityError for a file
     that does not hold one."""
+    from deepseek.bundle.leaderboard import SEARCH_FILE, Leaderboard, parse_leaderboard
+
     if not bundle.has(SEARCH_FILE):
         return Leaderboard("", False, None, ())
     return parse_leaderboard(parse_json_object(bundle.read(SEARCH_FILE), SEARCH_FILE))
@@ -67,6 +70,8 @@ def _complete_figures(figures: JsonObject) -> Figures:
 def read_promises(bundle: Bundle) -> Promises:
     """The promises of a bundle; empty where it has no evidence of them. Without an operating point where that was
     measured at another threshold than the bundle has now."""
+    from deepseek.bundle.promises import Promises
+
     if not bundle.has(METRICS_FILE):
         return Promises()
     try:

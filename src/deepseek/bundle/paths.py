@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 MANIFEST = "bundle.json"
 SIGNATURE = "bundle.sig"
+METRICS_FILE = "evidence/metrics.json"
 MAX_FILES = 10_000
 MAX_PATH_BYTES = 512
 MAX_PART_BYTES = 200

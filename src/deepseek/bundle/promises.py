@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepseek.bundle.paths import METRICS_FILE
 from deepseek.errors import IntegrityError
-from deepseek.look import operating_point as point_words
-from deepseek.look.contradictions import Contradiction
-from deepseek.look.words import Text
 from deepseek.operating_point import OperatingPoint
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # words are imported where they are asked for: a bundle opens in milliseconds
     from deepseek.contracts import JsonObject
-
-METRICS_FILE = "evidence/metrics.json"
+    from deepseek.look.contradictions import Contradiction
+    from deepseek.look.words import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,8 @@ class Promises:
 
     def warnings(self) -> list[Text]:
         """What does not hold, in words, the worst first."""
+        from deepseek.look import operating_point as point_words
+
         points = [] if self.operating_point is None else point_words.warnings(self.operating_point)
         return [*points, *(entry.words() for entry in self.contradictions)]
 
@@ -42,6 +42,8 @@ class Promises:
     @classmethod
     def from_metrics(cls, document: Mapping[str, Any]) -> Promises:
         """From evidence/metrics.json; empty where an older release wrote it. IntegrityError for what cannot be read."""
+        from deepseek.look.contradictions import Contradiction
+
         try:
             point = document.get("operating_point")
             return cls(

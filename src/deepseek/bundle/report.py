@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from deepseek.bundle.promises import Promises
 from deepseek.results import Result
 
 if TYPE_CHECKING:
     from deepseek.bundle.leaderboard import Leaderboard
     from deepseek.bundle.manifest import Manifest
+    from deepseek.bundle.promises import Promises
     from deepseek.contracts import JsonObject
 
 #: "good" only when a key was given; "not checked" fits its own key, which proves no maker.
@@ -54,7 +54,7 @@ class BundleReport(Result):
     baseline: Figures  # of the yardstick
     size_bytes: int
     signature: Signature
-    promises: Promises = field(default_factory=Promises)
+    promises: Promises
     leaderboard: Leaderboard | None = None  # of the search, where it was asked for
 
     @property

@@ -110,7 +110,7 @@ def command(
 def _flag_counts(counts: Counter[tuple[str, str]]) -> dict[str, object]:
     """The entries of the JSON object about flags: how many values were replaced, and how many there are of each reason;
     says them, too."""
-    from deepseek.look.flags import BEYOND_TRAINING, count_by_reason, flag_lines
+    from deepseek.look.summary import BEYOND_TRAINING, count_by_reason, flag_lines
 
     for line in flag_lines(counts):
         output.note(output.escape_text(line))

@@ -10,6 +10,7 @@ data.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 
 Figures = Mapping[str, float]  # value, low, high
 METRICS = {"auc": "AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²"}  # names that are no words
+#: Reasons of values that were read as they are; those of the others were replaced.
+BEYOND_TRAINING = ("outside", "far")
+MAX_FLAGGED_COLUMNS = 5  # named in a line
+#: Reason -> what is said of one, and of several.
+_FLAG_WORDS = {
+    "imputed": ("value was missing and was replaced", "values were missing and were replaced"),
+    "unseen": ("value was never seen in training", "values were never seen in training"),
+    "truncated": ("text was longer than the model reads", "texts were longer than the model reads"),
+    "outside": ("number is outside of the training range", "numbers are outside of the training range"),
+    "far": ("row is far from every training row, mostly by", "rows are far from every training row, mostly by"),
+}
 PIPE_WIDTH = 100_000  # characters: nothing is wrapped where there is no terminal
 
 
@@ -137,3 +149,30 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption:
         for first, *cells in rows
     )
     return f"<table>{title}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def count_by_reason(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """How many flags there are of each reason that occurs.
+
+    >>> count_by_reason({("age", "imputed"): 2, ("pay", "imputed"): 1})
+    {'imputed': 3}
+    """
+    totals: Counter[str] = Counter()
+    for (_, what), num_flags in counts.items():
+        totals[what] += num_flags
+    return {what: totals[what] for what in _FLAG_WORDS if totals[what]}
+
+
+def flag_lines(counts: Mapping[tuple[str, str], int]) -> list[str]:
+    """One line for each reason, with the columns that have most.
+
+    >>> flag_lines({("amount", "outside"): 2, ("age", "imputed"): 1})
+    ['1 value was missing and was replaced: age (1)', '2 numbers are outside of the training range: amount (2)']
+    """
+    lines = []
+    for what, num_flags in count_by_reason(counts).items():
+        columns = sorted(((n, column) for (column, why), n in counts.items() if why == what), key=lambda pair: -pair[0])
+        names = ", ".join(f"{column} ({count(n)})" for n, column in columns[:MAX_FLAGGED_COLUMNS])
+        more = f" and {len(columns) - MAX_FLAGGED_COLUMNS} more columns" if len(columns) > MAX_FLAGGED_COLUMNS else ""
+        lines.append(f"{count(num_flags)} {_FLAG_WORDS[what][num_flags != 1]}: {names}{more}")
+    return lines
