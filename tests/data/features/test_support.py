@@ -120,3 +120,19 @@ def test_few_rows_and_single_columns_have_ranges_alone() -> None:
     constant = TrainingSupport.of(np.ones((500, 3), np.float32), [0, 1, 2])
     assert constant is not None
     assert constant.flags(np.ones((2, 3), np.float32), ["a", "b", "c"]) == []
+
+
+def test_one_row_alone_has_the_flags_that_it_has_among_others(prepared: Preprocessor, training: Table) -> None:
+    features = np.concatenate([prepared.table(training).features[:200]] * 3)
+    features[200:400] *= np.float32(1.5)
+    features[400:] *= np.random.default_rng(0).normal(size=features[400:].shape).astype(np.float32)
+    support, owners = prepared.support, prepared.owners()
+    assert support is not None
+    together = support.flags(features, owners)
+    alone = [
+        replace(flag, row=row)
+        for row in range(len(features))
+        for flag in support.flags(features[row : row + 1], owners)
+    ]
+    assert len(together) > 100
+    assert sorted(alone, key=repr) == sorted(together, key=repr)
