@@ -52,6 +52,7 @@ ARGUMENTS = {
     "verify": ("loans",),
     "evaluate": ("loans", "loans.csv"),
     "predict": ("loans", "loans.csv"),
+    "compare": ("loans", "loans", "loans.csv", "--no-speed"),
     "explain": ("loans", "loans.csv", "--row", "1"),
     "cite": ("A loan is repaid within a year.", "--corpus", "rules.txt"),
     "serve": ("loans", "--port", "0"),
