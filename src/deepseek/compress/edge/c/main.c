@@ -1,6 +1,6 @@
 /* Rows from stdin, a line each: MODEL_NUM_INPUTS numbers between commas, semicolons, tabs or spaces; an empty field and
    "nan" are missing. A first line that does not begin with a number is a header. For each row its outputs and its class;
-   exit code 2, and a word on stderr, for a row that does not fit. */
+   exit code 1, and a word on stderr, for a row that does not fit. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ int main(void)
             if (is_header || (is_header = line == 1 && num == 0 && !read_number(text, &value)))
                 continue;
             if (!read_number(text, &value))
-                return fprintf(stderr, "line %ld: '%s' is no number (nan is missing)\n", line, text), 2;
+                return fprintf(stderr, "line %ld: '%s' is no number (nan is missing)\n", line, text), 1;
             if (num < MODEL_NUM_INPUTS)
                 row[num] = (model_number)value;
             num++;
@@ -63,7 +63,7 @@ int main(void)
         if (num == 0)
             continue;
         if (num != MODEL_NUM_INPUTS)
-            return fprintf(stderr, "line %ld has %d numbers; the model reads %d\n", line, num, MODEL_NUM_INPUTS), 2;
+            return fprintf(stderr, "line %ld has %d numbers; the model reads %d\n", line, num, MODEL_NUM_INPUTS), 1;
         model_run(row, out);
         for (int i = 0; i < MODEL_NUM_OUTPUTS; i++)
             printf("%.9g,", out[i]);
