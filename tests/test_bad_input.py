@@ -122,7 +122,7 @@ SHIP: dict[str, tuple[pd.DataFrame | str | bytes, tuple[str, ...], int, tuple[st
     "a budget that is no time": (ROWS, ("--budget", "soon"), 2, ("120s",)),
     "a seed below zero": (ROWS, ("--seed", "-1"), 2, ("seed",)),
     "rows without columns": (ROWS[["default"]], (), 2, ("column",)),
-    "free text alone that is called an identifier": (free_text(), ("--kind", "note=identifier"), 2, ("column", "learn")),
+    "free text alone, called an identifier": (free_text(), ("--kind", "note=identifier"), 2, ("column", "learn")),
     "a target of names": (ROWS.assign(default=[f"name {i}" for i in range(120)]), (), 2, ("120", "classes")),
     "a target of dates": (ROWS.assign(default=pd.date_range("2020-01-01", periods=120)), (), 2, ("dates",)),
     "an infinite target": (ROWS.assign(default=[np.inf, *np.linspace(0, 1, 119)]), (), 2, ("infinite|inf",)),
