@@ -85,6 +85,7 @@ def verbs() -> tuple[Verb, ...]:
         Verb("explain", ("explain", "cancer", "cancer.csv", "--html", "why.html")),
         Verb("keygen", ("keygen", "key")),
         Verb("migrate", ("migrate", "cancer", "--out", "again")),
+        Verb("compare", ("compare", "cancer", "cancer", "cancer.csv", "--no-speed")),
         Verb("cite", ("cite", "租赁期限不得超过二十年。", "--corpus", "laws")),
         Verb("plan", ("plan", "100b", "--gpus", "H100x8")),
         Verb("serve", ("serve", "cancer", "--port", "0"), until=ready),

@@ -51,5 +51,6 @@ def test_looking_at_scoring_and_serving_a_bundle_sends_nothing(tmp_path: Path, c
 def test_no_verb_sends_anything_or_leaves_a_file_that_is_not_documented(tmp_path: Path) -> None:
     write_inputs(tmp_path, quick=False)
     for traffic in run(verbs(), tmp_path):
-        assert traffic.exit_code == 0, f"{traffic.verb}: {traffic.stderr}"
+        # Whether int8 is no slower is the processor's affair: 3 says that it is, when all was tried.
+        assert traffic.exit_code in ((0, 3) if traffic.verb == "compress_graph" else (0,)), traffic.stderr
         assert (traffic.attempts, traffic.files) == ((), ()), traffic.verb
