@@ -115,7 +115,7 @@ def test_one_that_is_killed_while_it_starts_again_is_started_once_more(group: Se
     os.kill(starting, signal.SIGKILL)
     known.add(starting)
     until(lambda: len(children(group.process.pid) - known) == 1)
-    assert _asks(group, loan)
+    until(lambda: _asks(group, loan))  # a connection may still be dealt to the one that is gone
 
 
 def test_grpc_comes_back_at_the_same_port_with_the_front_end_that_spoke_it(loans: Path) -> None:
