@@ -1,16 +1,14 @@
 """What a threshold does to rows that it was not set on: how many are caught, how many alarms are false, and how sure
 that is. Made by `ship` and `evaluate`; read by whoever shows it. Plain Python: a bundle is read without numpy.
 
-    point = OperatingPoint.from_dict(metrics["operating_point"])
+    point = read_promises(bundle).operating_point
     point.recall, point.alerts_per_day
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 LEVEL = 0.95  # of every interval here: the share of such intervals that hold the true rate
 
@@ -70,21 +68,10 @@ class OperatingPoint:
         """Negative rows that can show a rate as low as max_fpr; None without such a limit."""
         return None if self.max_fpr is None else num_rows_for_rate(self.max_fpr)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The object that evidence and --json hold."""
         derived = {"alerts_per_day": self.alerts_per_day, "num_negatives_needed": self.num_negatives_needed}
         return {**asdict(self), **{name: asdict(v) if isinstance(v, Rate) else v for name, v in derived.items()}}
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> OperatingPoint:
-        """The inverse of to_dict(). KeyError, TypeError or ValueError for anything else."""
-        values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
-        for name in ("recall", "false_positive_rate", "precision", "alert_share"):
-            rate = values[name]
-            values[name] = None if rate is None else Rate(*(float(rate[end]) for end in ("value", "low", "high")))
-        for name in ("num_rows", "num_positives", "num_caught", "num_false_alarms"):
-            values[name] = int(values[name])
-        return cls(**{**values, "label": str(values["label"]), "threshold": float(values["threshold"])})
 
 
 def num_rows_for_rate(rate: float) -> int | None:

@@ -130,7 +130,7 @@ def test_trials_end_before_the_reserve_is_touched() -> None:
     trials = run(None, budget_s=3.0, reserve_s=1.0)
     used_s = time.process_time() - start_s
     assert len(trials) >= 3
-    assert used_s <= 2.5, "the last trial may be a little dearer than its guess"
+    assert used_s <= 2.1, "the last trial may be a little dearer than its guess"
 
 
 def test_a_budget_that_is_too_small_for_anything_still_gives_the_yardstick() -> None:
@@ -285,8 +285,8 @@ def test_a_budgeted_run_records_its_trials_and_repeats_to_the_same_digest(tmp_pa
     start_s = time.process_time()
     first = ship(table, out=tmp_path / "timed", budget_s=4.0, **knobs)  # type: ignore[arg-type]
     used_s = time.process_time() - start_s
-    assert first.num_trials >= 1
-    assert used_s <= 4.0 * 1.25
+    assert first.num_trials >= 2, "the baseline and one more, however slow the processor"
+    assert used_s <= 4.0 * 1.05
     assert used_s >= 4.0 * 0.4, "a budget is there to be used"
     recorded = json.loads((first.path / "bundle.json").read_text())["lineage"]["config"]["trials"]
     assert recorded == first.num_trials == evidence(first.path, "search")["num_trials"]

@@ -63,6 +63,9 @@ def _finite_float(text: str) -> float:
     return number
 
 
+MAX_INTEGER = 1 << 64  # a longer one is nobody's count or seed, and floats end before the longest
+
+
 class _JsonReader(DataclassReader):
     """Reads what JSON can hold and nothing else: finite numbers, text that UTF-8 can hold, names that are text."""
 
@@ -82,6 +85,7 @@ class _JsonReader(DataclassReader):
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
             return float(value)
+        fits = fits and (kind is not int or abs(value) < MAX_INTEGER)
         if not fits or (kind is float and not math.isfinite(value)) or (kind is str and not _is_utf8(value)):
             raise self.wrong_value(value, where, self.type_names[kind])
         return kind(value)

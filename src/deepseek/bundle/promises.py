@@ -7,11 +7,12 @@ read_promises(bundle).operating_point.recall
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from deepseek.bundle.fields import parse_value
 from deepseek.bundle.paths import METRICS_FILE
-from deepseek.errors import IntegrityError
+from deepseek.errors import InputError, IntegrityError
 from deepseek.operating_point import OperatingPoint
 
 if TYPE_CHECKING:  # words are imported where they are asked for: a bundle opens in milliseconds
@@ -46,12 +47,21 @@ class Promises:
 
         try:
             point = document.get("operating_point")
+            contradictions = document.get("contradictions") or []
             return cls(
-                None if point is None else OperatingPoint.from_dict(point),
-                tuple(Contradiction.from_dict(entry) for entry in document.get("contradictions", ())),
+                None if point is None else _read_known_fields(OperatingPoint, point, "operating_point"),
+                tuple(_read_known_fields(Contradiction, entry, "contradictions") for entry in contradictions),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (InputError, TypeError, ValueError, AttributeError) as error:
             raise IntegrityError(
                 f"{METRICS_FILE} does not hold an operating point: {error!r}",
                 expected="the operating point as ship writes it", fix="make the bundle again",
             ) from error  # fmt: skip
+
+
+def _read_known_fields(kind: Any, document: Any, where: str) -> Any:
+    """A record from the fields of a JSON object that it has: others are derived, or of a later release."""
+    if not isinstance(document, dict):
+        raise TypeError(f"{where} is no object")
+    names = {field.name for field in fields(kind)}
+    return parse_value(kind, {name: value for name, value in document.items() if name in names}, where)

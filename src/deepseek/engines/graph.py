@@ -88,12 +88,14 @@ class OnnxGraphBuilder:
     ) -> Any:
         """A graph that a node runs as its attribute (Scan, Loop). `nodes`: operator, inputs, name of the result; they
         may read constants of this graph. `inputs` and `output`: types and shapes. `attributes`: by operator."""
-        made = [
+        node_protos = [
             self._helper.make_node(operator, read, [result], name=f"{name}_{result}", **attributes.get(operator, {}))
             for operator, read, result in nodes
         ]
         value = self._helper.make_tensor_value_info
-        return self._helper.make_graph(made, name, [value(key, *of) for key, of in inputs.items()], [value(*output)])
+        return self._helper.make_graph(
+            node_protos, name, [value(key, *of) for key, of in inputs.items()], [value(*output)]
+        )
 
     def output(self, name: str, value: str, *, width: int) -> None:
         """Give `value` to the caller as float32 (N, width) under `name`."""

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from deepseek.look import numbers
 from deepseek.look.words import Text
 from deepseek.operating_point import Rate
+
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
 
 _CHINESE = {
     "auc": "AUC", "average_precision": "平均精确率", "accuracy": "准确率", "macro_f1": "宏平均 F1",
@@ -29,25 +31,15 @@ class Contradiction:
     test: Rate  # of the model
     other: Rate  # of the baseline on the test rows, or of the model on the validation rows
     difference: Rate | None = None  # model minus baseline, on the same resamples
-    validation: tuple[float, float] | None = None  # of the model and of the baseline on the validation rows
+    validation: tuple[float, ...] | None = None  # of the model and of the baseline on the validation rows
 
-    def to_dict(self) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        if self.validation is not None and len(self.validation) != 2:
+            raise ValueError("validation has not two figures")
+
+    def to_dict(self) -> JsonObject:
         """The object that evidence/metrics.json holds."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Contradiction:
-        """The inverse of to_dict(). KeyError, TypeError or ValueError for anything else."""
-        rates = {
-            name: None if document.get(name) is None else Rate(**document[name])
-            for name in ("test", "other", "difference")
-        }
-        test, other = rates["test"], rates["other"]
-        if test is None or other is None or document["kind"] not in ("baseline", "validation"):
-            raise ValueError(f"{document!r} is no contradiction")
-        pair = document.get("validation")
-        validation = None if pair is None else (float(pair[0]), float(pair[1]))
-        return cls(document["kind"], str(document["metric"]), test, other, rates["difference"], validation)
 
     def words(self) -> Text:
         """The contradiction in one sentence."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure
-from deepseek.look.contradictions import Contradiction
 from deepseek.look.operating_point import fact_rows, warnings
 from deepseek.look.words import english
 from deepseek.operating_point import OperatingPoint, highest_rate_of_none, num_rows_for_rate
@@ -35,7 +37,7 @@ def test_counts_and_rates_are_those_of_the_decisions() -> None:
     assert point.alerts_per_day is not None
     assert (point.recall.value, point.false_positive_rate.value, point.precision.value) == (0.75, 1 / 6, 0.75)
     assert point.alerts_per_day.value == pytest.approx(20.0)  # 4 of 10 rows, 50 rows a day
-    assert OperatingPoint.from_dict(point.to_dict()) == point
+    assert Promises.from_metrics({"operating_point": point.to_dict()}).operating_point == point
 
 
 def test_weights_count_as_rows_that_say_as_much() -> None:
@@ -140,7 +142,9 @@ def test_a_baseline_that_wins_on_the_test_rows_alone_is_said() -> None:
     (found,) = find_contradictions("binary", "log_loss", worse, validation)
     assert found.kind == "baseline"
     assert "log loss 0.0233 against 0.0156" in found.words().en
-    assert Contradiction.from_dict(found.to_dict()) == found
+    assert Promises.from_metrics({"contradictions": [json.loads(json.dumps(found.to_dict()))]}).contradictions == (
+        found,
+    )
     by_chance = PairedFigures(figures(0.0233, 0.004), figures(0.0156, 0.004), figures(0.0077, 0.008))
     assert find_contradictions("binary", "log_loss", by_chance, validation) == ()
 

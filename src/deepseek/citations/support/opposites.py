@@ -246,11 +246,13 @@ class Comparison:
         for part in self.parts:
             if part.role != "without" or not part.terms:
                 continue
-            asked = [each for each in law if self._size(each.terms & part.terms) >= 0.5 * self._size(part.terms)]
+            same_matter = [each for each in law if self._size(each.terms & part.terms) >= 0.5 * self._size(part.terms)]
             denied = any(each.negative for each in law if each.role == "main")
-            lacking = any(each.role == "without" or (each.role == "condition" and each.negative) for each in asked)
-            if asked and (denied or not lacking):
-                return Conflict("condition", part.text, asked[0].text)
+            lacking = any(
+                each.role == "without" or (each.role == "condition" and each.negative) for each in same_matter
+            )
+            if same_matter and (denied or not lacking):
+                return Conflict("condition", part.text, same_matter[0].text)
         return None
 
     def _other_sign(self, law: Sequence[Part], best: str) -> Conflict | None:

@@ -74,15 +74,17 @@ class TrainingSupport:
         if len(features) == 1 and self._is_near(features[0]):
             return []
         numbers = features[:, self._columns]
-        found: list[Flag] = []
+        row_flags: list[Flag] = []
         beyond = (numbers < self._low) | (numbers > self._high)
         if beyond.any():
-            found = [Flag(row, owners[self.places[place]], "outside") for row, place in np.argwhere(beyond).tolist()]
+            row_flags = [
+                Flag(row, owners[self.places[place]], "outside") for row, place in np.argwhere(beyond).tolist()
+            ]
         if self.middles:
             for start in range(0, len(numbers), CHUNK_ROWS):
                 bent = self._bend(numbers[start : start + CHUNK_ROWS])
-                found += [Flag(start + row, owners[self.places[place]], "far") for row, place in self._far(bent)]
-        return found
+                row_flags += [Flag(start + row, owners[self.places[place]], "far") for row, place in self._far(bent)]
+        return row_flags
 
     def check(self, num_features: int) -> None:
         """ValueError when the parts do not fit together, or a model of so many features."""
