@@ -103,6 +103,13 @@ def test_what_is_beyond_training_is_said_counted_and_written_beside_its_row(
     assert written[3] == "mean_radius: outside; mean_radius: far"
     assert main(["predict", str(cancer_bundle), str(beyond)]) == 0
     assert capsys.readouterr().out.splitlines()[0].count(",") == 3  # not asked for: no such column
+    broken = frame.astype({"mean_texture": object})
+    broken.loc[1, "mean_texture"] = "much"
+    broken.to_csv(beyond, index=False)
+    assert main(["predict", str(cancer_bundle), str(beyond), "--flags", "--broken", "skip", "--out", str(out)]) == 0
+    written = pd.read_csv(out).set_index("row_id")["flags"].fillna("")
+    assert 1 not in written.index, "the row that is left out moves no flag to another"
+    assert written[3] == "mean_radius: outside; mean_radius: far"
 
 
 def test_a_bundle_or_a_file_that_is_not_there_is_exit_code_2(cancer_bundle: Path, rows: Path, capsys) -> None:

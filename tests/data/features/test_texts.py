@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -11,7 +13,7 @@ from deepseek.data import Preprocessor, find_kinds, fit_preprocessor, read_table
 from deepseek.data.features.ngrams import split_characters, split_pairs, split_words
 from deepseek.data.features.rows import MIN_COLUMNWISE_ROWS
 from deepseek.data.features.texts import TextEncoder
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 
 WORDS = [
     "card",
@@ -131,3 +133,29 @@ def test_two_texts_are_compared_word_for_word() -> None:
     for row, record in enumerate(table.drop(["y"]).records()):
         assert np.array_equal(prepared.rows([record]).features[0], features[row])
     assert set(prepared.owners()) == {"ask", "asked"}
+
+
+def test_a_document_that_does_not_fit_is_refused_in_words_or_read() -> None:
+    """A preprocess.json may be a stranger's: whatever stands in the place of a value, it ends in no error of ours."""
+    table = read_table({"note": make_texts(40), "age": list(range(40)), "y": [0, 1] * 20})
+    fitted = fit_preprocessor(table, {"note": "text", "age": "numeric"}, target="y")
+    prepared = fitted.with_support(fitted.table(table).features)
+    example, num_refused = prepared.example(), 0
+
+    def places(part: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+        items = part.items() if isinstance(part, dict) else enumerate(part[:1]) if isinstance(part, list) else ()
+        return [place for key, value in items for place in ((*path, key), *places(value, (*path, key)))]
+
+    document = json.loads(prepared.to_bytes())
+    for path in places(document):
+        for value in ("x", None, [], {}, -1, 0, 1e300, [[1]], 10**400):
+            changed = json.loads(prepared.to_bytes())
+            part = changed
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = value
+            try:
+                Preprocessor.from_bytes(json.dumps(changed).encode()).rows([example])
+            except DeepseekError:
+                num_refused += 1
+    assert num_refused > 200

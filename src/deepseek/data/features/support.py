@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ NUM_ROUNDS = 12  # of k-means
 MARGIN = 1.25
 DIGITS = 6  # that are kept of a middle
 CHUNK_ROWS = 16_384
+MAX_NUMBER = float(np.finfo(np.float32).max)
+MAX_BENT = 1_000.0  # beyond asinh of any float64
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ class TrainingSupport:
         fits = sizes == {size} and len(self.radii) == num_groups and size > 0
         if not fits or not all(0 <= place < num_features for place in self.places) or 0.0 in self.spread:
             raise ValueError("the support of the training rows does not fit the features")
+        numbers = (*self.low, *self.high, *self.center, *self.spread)
+        if (
+            max(map(abs, numbers)) > MAX_NUMBER
+            or max(map(abs, (*chain(*self.middles), *self.radii)), default=0) > MAX_BENT
+        ):
+            raise ValueError("the support of the training rows has numbers that no features have")
 
     def _is_near(self, features: Float32) -> bool:
         """Whether one row (F,) has no flag, as nearly all have. A server asks this of each request, so it takes a sixth

@@ -59,6 +59,12 @@ class TermBlock:
     num_texts: tuple[int, ...]  # of the training texts, that hold each term
     num_tokens: int  # of a row: what a text has more of is left out
 
+    def __post_init__(self) -> None:
+        if len(self.num_texts) != len(set(self.terms)) or min(self.num_texts, default=1) < 1:
+            raise ValueError("each term has one count of the texts that hold it")
+        if not 1 <= self.num_tokens <= MAX_TOKENS:
+            raise ValueError(f"num_tokens is {self.num_tokens}, and not between 1 and {MAX_TOKENS}")
+
     def weigh(self, ngrams: Iterable[str], num_rows: int) -> tuple[list[int], list[float], bool]:
         """Numbers and weights of the known terms, in the order in which they come first, and whether some were left
         out."""
@@ -94,6 +100,10 @@ class TextEncoder:
 
     dtype: ClassVar[str] = "str"
     expected: ClassVar[str] = "text, or null where it is missing"
+
+    def __post_init__(self) -> None:
+        if self.num_rows < max((max(block.num_texts, default=0) for block in self.blocks), default=0):
+            raise ValueError("more texts hold a term than there were")
 
     @cached_property
     def parts(self) -> tuple[EncodedFeature, ...]:
