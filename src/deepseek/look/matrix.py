@@ -65,6 +65,8 @@ def _draw_row(canvas: Canvas, grid: _Grid, index: int) -> None:
 
 def _fit_grid(labels: Sequence[Words], counts: Sequence[Sequence[int]], width: float) -> _Grid:
     """The grid with as many classes as can show their numbers within `width`."""
+    if not labels:
+        raise ValueError("a confusion matrix has classes")
     for num in range(min(_MAX_CLASSES, len(labels)), 0, -1):
         shown, merged = _merge_classes(labels, counts, num)
         left = min(max(text_width(label) for label in shown) + 36, 0.3 * width) + 12

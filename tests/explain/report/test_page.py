@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import Input, Lineage, Manifest, Output
-from deepseek.errors import InputError
+from deepseek.errors import InputError, IntegrityError
 from deepseek.explain import explainer_for, global_report, row_reports
 from deepseek.explain.evaluation.records import SkippedFaithfulness
 from deepseek.explain.records import Bar, ColumnImportance, GlobalReport, RowReport
 from deepseek.explain.report.document import Cost, DataProvenance, ModelProvenance, Provenance
+from deepseek.explain.report.evidence import evidence_sections, headline, refuse_unreadable
 from deepseek.explain.report.page import write_report
 from deepseek.look import numbers
 from deepseek.nn.dense import Linear
@@ -179,6 +180,30 @@ def test_trials_are_numbered_as_in_the_terminal(open_page: OpenPage, write: Writ
 
 def test_an_option_in_a_warning_is_not_cut_at_the_end_of_a_line(open_page: OpenPage, write: Write) -> None:
     assert open_page(write().as_uri()).locator("#checks .option").all_inner_texts() == ["--drop"]
+
+
+def test_evidence_that_does_not_fit_is_refused_in_words_or_shown() -> None:
+    """It is a stranger's: whatever stands in the place of a value, the page ends in no error of ours."""
+
+    def places(part: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+        items = part.items() if isinstance(part, dict) else enumerate(part[:1]) if isinstance(part, list) else ()
+        return [place for key, value in items for place in ((*path, key), *places(value, (*path, key)))]
+
+    num_refused = 0
+    for path in places(evidence()):
+        for value in ("x", None, [], {}, -1, 10**400):
+            changed: Any = evidence()
+            part = changed
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = value
+            try:
+                with refuse_unreadable():
+                    evidence_sections(changed)
+                    headline(changed)
+            except IntegrityError:
+                num_refused += 1
+    assert num_refused > 50
 
 
 def test_groups_of_a_number_stand_in_its_order_and_in_words(open_page: OpenPage, write: Write) -> None:

@@ -7,12 +7,14 @@ Beside the figures, evidence/metrics.json may hold what is drawn: "reliability",
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from deepseek import look
 from deepseek.bundle.promises import Promises
 from deepseek.contracts import JsonObject
+from deepseek.errors import IntegrityError
 from deepseek.explain.records import AblationCheck, GlobalReport
 from deepseek.explain.report.curves import curve_plots, operating_point_table
 from deepseek.explain.report.evidence_documents import (
@@ -44,6 +46,18 @@ _MAX_METRICS = 3  # figures with their intervals side by side
 _INTERVAL = Text(
     "95 % intervals by bootstrap, exact where errors are few", "95 % 置信区间：自助法；错误很少时为精确区间"
 )
+
+
+@contextmanager
+def refuse_unreadable() -> Iterator[None]:
+    """IntegrityError for evidence that is not as `ship` writes it: a bundle may be a stranger's."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
+        raise IntegrityError(
+            f"the evidence of the bundle cannot be shown: {error!r}"[:300],
+            expected="evidence/*.json as ship writes them", fix="make the bundle again, or leave --html out",
+        ) from error  # fmt: skip
 
 
 def headline(evidence: Evidence) -> Words:

@@ -8,7 +8,6 @@ Reads the records of summary.py and the evidence/*.json of a bundle; whatever is
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from deepseek import look
 from deepseek.bundle import Bundle, Manifest
+from deepseek.bundle.fields import parse_json_object
 from deepseek.contracts import Prediction
 from deepseek.errors import InputError
 from deepseek.explain.evaluation.records import Faithfulness
@@ -77,24 +77,24 @@ def write_report(
     name = manifest.name if manifest else ""
     known: Evidence = evidence or {}
     names = [str(place if row.row_id is None else row.row_id) for place, row in enumerate(rows)]
+    with report_evidence.refuse_unreadable():
+        evidence_parts = [*report_evidence.evidence_sections(known), report_evidence.checks_section(report, known)]
+        lead, promises = report_evidence.headline(known), report_evidence.promise_warnings(known)
+        facts = provenance_facts(report, manifest, known, command, provenance)
     sections = [
         _importance_section(report), *_dependence_sections(report), *row_sections(rows),
-        *layer_sections(layers or (), names), *faithfulness_sections(trust),
-        *report_evidence.evidence_sections(known), report_evidence.checks_section(report, known),
+        *layer_sections(layers or (), names), *faithfulness_sections(trust), *evidence_parts,
     ]  # fmt: skip
     warnings: list[Words] = [
-        *(
-            look.join(Text("Warning: ", "警告："), text, Text(".", "。"))
-            for text in report_evidence.promise_warnings(known)
-        ),
+        *(look.join(Text("Warning: ", "警告："), text, Text(".", "。")) for text in promises),
         *additivity_warnings(report.additivity, rows, report.scale),
     ]
     html = look.page(
         look.join(Text("Explanation report", "解释报告"), f": {name}" if name else ""),
         look.join(*(look.join(warning, " ") for warning in warnings), _headline(report, name)),
         sections,
-        provenance=provenance_facts(report, manifest, known, command, provenance),
-        lead=report_evidence.headline(known),
+        provenance=facts,
+        lead=lead,
         style=(saliency.STYLE if any(row.parts for row in rows) else "") + (flow.STYLE if layers else ""),
     )
     if path is not None:
@@ -104,9 +104,9 @@ def write_report(
 
 
 def read_evidence(bundle: Bundle) -> Evidence:
-    """Every evidence/NAME.json of a bundle by NAME."""
+    """Every evidence/NAME.json of a bundle by NAME. IntegrityError for a file that holds no JSON object."""
     documents = {
-        Path(file).stem: json.loads(bundle.read(file))
+        Path(file).stem: parse_json_object(bundle.read(file), file)
         for file in bundle.manifest.files
         if file.startswith("evidence/") and file.endswith(".json")
     }
