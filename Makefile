@@ -37,10 +37,10 @@ run: $(BUNDLE)/bundle.json ## Ship a model from real data and serve it on 127.0.
 test: $(VENV)/dev.stamp chromium watchers ## Run every test but the slow ones
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'not slow' $(ARGS)
 
-test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take minutes
+test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take more than two seconds each
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m 'slow and not soak' $(ARGS)
 
-test-soak: $(VENV)/dev.stamp ## Run ten minutes of load, and look for memory that stays
+test-soak: $(VENV)/dev.stamp ## Run the tests of ten minutes each: load that never ends, a table larger than its memory
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
 test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, and of the Helm chart

@@ -55,6 +55,7 @@ def test_a_guide_has_the_same_code_and_the_same_parts_in_both_languages(name: st
         assert found[0] == found[1], pattern
 
 
+@pytest.mark.slow
 def test_the_python_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/guides/python.md").read_text("utf-8"), re.M | re.S)
     done = subprocess.run(
@@ -66,6 +67,7 @@ def test_the_python_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "why.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_training_guide_runs_as_it_is_written_and_its_file_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,6 +113,7 @@ def test_rows_with_texts_that_were_left_out_are_said_too(tmp_path: Path, small_m
     assert shipped.warnings[0].startswith(f"{rows['num_used']} of 400 rows are used")
 
 
+@pytest.mark.slow
 def test_what_is_used_is_in_the_warnings_and_in_the_evidence(
     tmp_path: Path, small_machine, quick_ship: Callable[..., ShipResult]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_budget_of_memory_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_table_beyond_its_budget_is_shipped_within_an_address_space_and_said(tmp_path: Path) -> None:
     """4,000,000 rows in 5 GB of addresses, of which 2 GB are the budget."""
     frame = for_task(make_loans(40_000), "binary")

@@ -36,6 +36,7 @@ def grid(column: str, values: np.ndarray, num_rows: int = 25) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_the_answer_only_rises_or_only_falls_with_a_constrained_column(quick_ship: Ship, task: str, sign: int) -> None:
@@ -108,6 +109,7 @@ def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
     assert np.isfinite(quick_ship(frame, weights="weight").metrics["log_loss"].value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-300, 1e307])
 def test_the_size_of_weights_does_not_matter(quick_ship: Ship, factor: float) -> None:
     frame = for_task(make_loans(150), "binary").assign(weight=lambda f: 1 + (f["age"] > 40))
@@ -166,6 +168,7 @@ def test_costs_of_two_classes_set_the_threshold_by_elkan(quick_ship: Ship) -> No
     assert json.loads((shipped.path / "bundle.json").read_text())["lineage"]["config"]["costs"] == costs
 
 
+@pytest.mark.slow
 def test_costs_of_several_classes_move_decisions_to_the_cheap_side(quick_ship: Ship) -> None:
     frame = for_task(make_loans(), "multiclass")
     probe = frame.drop(columns="grade")
@@ -228,6 +231,7 @@ def test_where_to_write_and_what_to_sign_with_is_checked_before_anything_is_trai
     assert (tmp_path / "bundle" / "precious.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.5, 0.9])
 def test_intervals_hold_about_as_many_new_values_as_promised(quick_ship: Ship, level: float) -> None:
     frame = for_task(make_loans(1400), "regression")
@@ -250,6 +254,7 @@ def test_a_signed_bundle_verifies_with_its_key(quick_ship: Ship, tmp_path: Path)
     assert verify_bundle(shipped.path, key=public) == []
 
 
+@pytest.mark.slow
 def test_evaluate_weighs_rows_where_the_bundle_was_made_with_weights(quick_ship: Ship) -> None:
     frame = for_task(make_loans(150), "binary").assign(weight=1.0)
     shipped = quick_ship(frame, weights="weight")

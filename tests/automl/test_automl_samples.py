@@ -58,6 +58,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return root, made
 
 
+@pytest.mark.slow
 def test_bundles_of_pictures_and_texts_are_compared(shipped: Any, tmp_path: Path) -> None:
     root, made = shipped
     copy = shutil.copytree(made.path, tmp_path / "copy")
@@ -167,6 +168,7 @@ def test_broken_files_are_named_at_once_and_their_rows_can_be_left_out(
     assert [row["row_id"] for row in result["predictions"]] == [row for row in range(NUM) if row not in (9, 70, 200)]
 
 
+@pytest.mark.slow
 def test_a_budget_below_one_pass_buys_a_part_of_the_rows_and_says_so(tmp_path: Path) -> None:
     data = write(tmp_path)
     shipped = ds.ship(data, target="ill", out=tmp_path / "b", budget_s=0.01, workers=0, drop=("note", "patient"))
@@ -181,6 +183,7 @@ def test_what_is_for_tables_alone_is_refused(tmp_path: Path) -> None:
         ds.ship(data, target="ill", out=tmp_path / "b", monotone={"age": 1})
 
 
+@pytest.mark.slow
 def test_a_value_is_learned_with_its_interval_and_a_broken_file_ends_the_run_or_is_masked_and_told(
     tmp_path: Path,
 ) -> None:
@@ -243,6 +246,7 @@ def test_a_server_answers_as_predict_does(shipped: Any) -> None:
         np.testing.assert_allclose(np.array(found), wanted, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_ship_by_the_shell(tmp_path: Path, capsys: Any) -> None:
     write(tmp_path)
     asked = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]

@@ -279,6 +279,7 @@ def test_equal_seed_and_trials_give_an_equal_digest_in_another_process(tmp_path:
     assert json.loads(done.stdout)["digest"] == here.digest
 
 
+@pytest.mark.slow
 def test_a_budgeted_run_records_its_trials_and_repeats_to_the_same_digest(tmp_path: Path) -> None:
     table = make_loans().pipe(for_task, "binary")
     knobs = {"target": "default", "candidates": ("linear", "xgboost"), "seed": 1}
@@ -294,6 +295,7 @@ def test_a_budgeted_run_records_its_trials_and_repeats_to_the_same_digest(tmp_pa
     assert again.digest == first.digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(
     quick_ship: Callable[..., ShipResult], task: str
@@ -325,6 +327,7 @@ print(json.dumps([list(shipped.warnings), "torch" in sys.modules]))
 """
 
 
+@pytest.mark.slow
 def test_a_family_whose_library_is_absent_is_left_out_and_said(tmp_path: Path) -> None:
     make_loans(100).pipe(for_task, "binary").to_csv(tmp_path / "loans.csv", index=False)
     done = subprocess.run(

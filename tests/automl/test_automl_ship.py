@@ -47,6 +47,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory, own: tuple[pd.DataFrame, p
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_bundle_verifies_and_says_what_it_is(shipped: ShipResult) -> None:
     assert verify_bundle(shipped.path) == []
     manifest = open_bundle(shipped.path).manifest
@@ -252,6 +253,7 @@ def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., ShipResult]
     assert any("linear" in what for what, _ in told)
 
 
+@pytest.mark.slow
 def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., ShipResult], tmp_path: Path) -> None:
     frame = for_task(make_loans(150), "binary")
     frame.to_csv(tmp_path / "loans.csv", index=False)

@@ -106,6 +106,7 @@ def test_a_class_that_only_own_validation_rows_have_is_named(quick_ship: Ship) -
         quick_ship(frame[:60], target="grade", validation=frame[60:].assign(grade="unheard of"))
 
 
+@pytest.mark.slow
 def test_a_class_of_a_single_row_is_learned_from_and_said(quick_ship: Ship) -> None:
     frame = for_task(make_loans(120), "multiclass")
     frame.loc[7, "grade"] = "singular"
@@ -170,6 +171,7 @@ def test_training_rows_among_own_test_rows_are_refused_and_can_be_accepted(quick
     assert quick_ship(frame, test=frame[:50], allow=("test rows",)).task == "binary"
 
 
+@pytest.mark.slow
 def test_rows_without_a_target_are_left_out_on_request_in_own_files_too(quick_ship: Ship) -> None:
     frame = for_task(make_loans(150), "binary")
     frame.loc[[3, 120], "default"] = None
@@ -180,6 +182,7 @@ def test_rows_without_a_target_are_left_out_on_request_in_own_files_too(quick_sh
     assert read(shipped, "evidence/metrics.json")["num_rows"] == 49
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_rows", [6, 12, 25])
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_tiny_tables_ship_or_say_what_they_lack(quick_ship: Ship, num_rows: int, task: str) -> None:
@@ -189,6 +192,7 @@ def test_tiny_tables_ship_or_say_what_they_lack(quick_ship: Ship, num_rows: int,
     assert refusal is None or refusal.expected
 
 
+@pytest.mark.slow
 def test_thirty_classes_ship(quick_ship: Ship) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 30, 300)
@@ -198,6 +202,7 @@ def test_thirty_classes_ship(quick_ship: Ship) -> None:
     assert shipped.metrics["accuracy"].value > 2 / 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["debt", "region"])
 def test_a_single_column_is_enough(quick_ship: Ship, column: str) -> None:
     frame = make_loans(200)[[column, "default"]]
@@ -205,6 +210,7 @@ def test_a_single_column_is_enough(quick_ship: Ship, column: str) -> None:
     assert [entry["name"] for entry in read(shipped, "bundle.json")["inputs"]] == [column]
 
 
+@pytest.mark.slow
 def test_regression_on_numbers_far_from_one_keeps_its_scale(quick_ship: Ship) -> None:
     frame = for_task(make_loans(200), "regression")
     plain = quick_ship(frame, target="price").metrics["rmse"].value

@@ -122,6 +122,7 @@ def test_a_frozen_tower_learns_nothing_and_remembers_what_it_said(net: Path) -> 
     assert all(p.requires_grad for p in encoder.join.parameters())
 
 
+@pytest.mark.slow
 def test_the_bundle_answers_as_the_net_and_without_torch(shipped: Any) -> None:
     root, made = shipped
     assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5

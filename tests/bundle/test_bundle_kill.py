@@ -86,6 +86,7 @@ def test_a_killed_writer_leaves_no_bundle_or_a_whole_one(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_a_killed_overwriter_leaves_the_old_bundle_or_the_new_one(
     tmp_path: Path, manifest: Manifest, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, can_exchange: bool

@@ -27,6 +27,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_digits(tmp_path_factory.mktemp("digits"))
 
 
+@pytest.mark.slow
 def test_a_compressed_graph_is_served_in_the_engine_that_it_was_judged_in(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_compressed_graph_is_served_in_the_engine_that_it_was_judged_in(
     assert "not a whole bundle" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_limits_that_nothing_meets_end_with_3_and_say_which(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +78,7 @@ def test_limits_that_nothing_meets_end_with_3_and_say_which(
     assert told["given"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

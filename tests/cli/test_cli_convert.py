@@ -23,6 +23,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "deepseek"
 TEXTS = ["the cat sat on a mat", "berlin is big", "not very bad " * 40]
 
 
+@pytest.mark.slow
 def test_a_server_takes_what_it_has_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source, out = make_convertible(tmp_path / "source", "mpnet"), tmp_path / "mpnet"
     labels = make_convertible(tmp_path / "labels", "deberta-v2", "sequence-classification")

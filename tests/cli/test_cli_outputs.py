@@ -86,6 +86,7 @@ def ended(place: Path, verb: str, words: list[str], redirect: str) -> subprocess
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in HEAVY])
 def test_a_stdout_that_is_full_is_one_error_and_exit_code_2(place: Path, verb: str) -> None:
@@ -96,6 +97,7 @@ def test_a_stdout_that_is_full_is_one_error_and_exit_code_2(place: Path, verb: s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("verb", HEAVY)
 def test_a_stdout_that_is_full_is_one_error_in_verbs_that_bring_much_too(
@@ -113,6 +115,7 @@ def test_a_stdout_that_is_full_is_one_error_in_verbs_that_bring_much_too(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_stdout_that_is_closed_is_said_before_any_work(place: Path, verb: str) -> None:
     before = sorted(place.iterdir())
@@ -220,6 +223,7 @@ def test_what_could_not_be_written_or_served_is_said_before_training(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_the_port_is_kept_while_the_model_is_trained(place: Path, tmp_path: Path) -> None:
     """`--serve` answers at the port that was free at the start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -235,6 +239,7 @@ def test_the_port_is_kept_while_the_model_is_trained(place: Path, tmp_path: Path
     assert serving.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "name"), [("sub/..", None), ("sub/.", "sub"), ("sub/new", "new"), ("sub/new/", "new")]
 )

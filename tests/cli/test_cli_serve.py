@@ -70,6 +70,7 @@ def test_other_files_are_refused_by_what_they_are(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
     folder, texts = make_text_folder(tmp_path / "tiny", "bert", "embedding"), tmp_path / "texts"
     texts.write_text("the cat sat on a mat\nberlin is big\n")

@@ -24,6 +24,7 @@ def cancer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_json_holds_what_is_promised(cancer: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "cancer"
     assert (

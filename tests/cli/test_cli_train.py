@@ -188,6 +188,7 @@ def test_rows_that_are_not_finite_and_objects_are_refused(run: Path, capsys: Any
     assert "cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run: Path, capsys: Any) -> None:
     sets = ["--set", "model.build=net.py:Slow", "--set", "data.train=net.py:batches"]
     verb = ["train", str(run), "--json", *sets]
@@ -239,6 +240,7 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path, left_al
     assert done.stderr.count("already holds the checkpoints of a run") >= 2
 
 
+@pytest.mark.slow
 def test_processes_are_started_again_without_torchrun_and_their_errors_come_out_as_they_are(
     run: Path, left_alone: dict[str, Any], capsys: Any
 ) -> None:

@@ -33,6 +33,7 @@ def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return digits
 
 
+@pytest.mark.slow
 def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tmp_path: Path) -> None:
     found = optimize(
         digits / "net.onnx",
@@ -77,6 +78,7 @@ def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Pat
     assert variant.notes[0].startswith("not in int8: ")
 
 
+@pytest.mark.slow
 def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits: Path, tmp_path: Path) -> None:
     tried = []
     for keep in (0.9, 1.0):
@@ -107,6 +109,7 @@ def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_
     assert all(row.measured.score.value > 0.9 for row in found.rows)
 
 
+@pytest.mark.slow
 def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Depth-wise convolutions: onnxruntime's int8 kernels take several times as long as those in float32."""
     monkeypatch.chdir(tmp_path)
@@ -125,6 +128,7 @@ def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.chosen is None or found.chosen.speedup >= 1.0
 
 
+@pytest.mark.slow
 def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_path: Path) -> None:
     found = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.98), out=tmp_path / "small", cache=tmp_path, **FAST
@@ -174,6 +178,7 @@ def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
     assert not verify_bundle(tmp_path / "small")
 
 
+@pytest.mark.slow
 def test_a_student_that_does_not_fit_is_refused_before_it_is_taught(inside: Path, tmp_path: Path) -> None:
     for student, said in (
         ("net.py:wide", r"the student has 112,510 parameters"),
@@ -203,6 +208,7 @@ def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Pa
         optimize("net.onnx", "validation.npz", train="train.npz", cache=tmp_path, **FAST)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
     from deepseek.data.table.examples import load_example
 
@@ -249,6 +255,7 @@ def _bad(folder: Path, **arrays: object) -> Path:
     return folder / "bad.npz"
 
 
+@pytest.mark.slow
 def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(digits / "validation.npz"))
     x, y = arrays["x"], arrays["y"]
@@ -290,6 +297,7 @@ def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
         optimize("net.onnx", data, methods=["destill"], cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_path: Path) -> None:
     """SIGKILL once the first plan is made; the second run takes it from the disk, and makes anew what is not whole."""
     code = (

@@ -117,6 +117,7 @@ def net_of(*columns: str) -> tuple[CalibratedNet, Samples, tuple[str, ...]]:
     return CalibratedNet(fused.eval(), slope=1.5, bias=(0.25,)), samples, names
 
 
+@pytest.mark.slow
 def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_saw() -> None:
     answering, samples, names = net_of("photo", "cough", "ct", "pulse", "film", "note", "age")
     graph = export_multimodal(answering, samples, names)
@@ -134,6 +135,7 @@ def test_the_graph_of_every_kind_of_input_answers_what_training_hid_and_never_sa
     assert np.isfinite(output[read]).all()
 
 
+@pytest.mark.slow
 def test_a_graph_that_fails_on_silence_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers all real rows as the net does."""
     answering, samples, names = net_of("cough", "age")

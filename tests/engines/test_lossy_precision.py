@@ -157,6 +157,7 @@ def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: P
     assert "give --lossy-rows" in record["table"][0]["says"]
 
 
+@pytest.mark.slow
 def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
     bundle: Path, tmp_path: Path, asked: list[str]
 ) -> None:
@@ -180,6 +181,7 @@ def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
     assert len(asked) == 4
 
 
+@pytest.mark.slow
 def test_a_server_answers_with_what_the_gate_lets_pass(bundle: Path, tmp_path: Path) -> None:
     rows = csv_of(tmp_path / "rows.csv", 1)
     options = ("--lossy", "cosine=-1,difference=1,agreement=0", "--lossy-rows", rows, "--log-level", "info")

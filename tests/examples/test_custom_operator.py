@@ -213,6 +213,7 @@ def test_without_a_compiler_the_error_names_the_other_way(compiler: str, says: s
     assert "operator in Python" in caught.value.fix
 
 
+@pytest.mark.slow
 def test_the_guides_code_runs_as_it_is_written(tmp_path: Path) -> None:
     load_native()
     guide = (ROOT / "docs" / "guides" / "custom-operator.md").read_text("utf-8")
@@ -366,6 +367,7 @@ def bundle(with_plugin: dict[str, str], tmp_path_factory: pytest.TempPathFactory
     return out
 
 
+@pytest.mark.slow
 def test_it_is_served_with_explanations_where_it_is_installed(bundle: Path, with_plugin: dict[str, str]) -> None:
     with served(bundle, with_plugin) as client:
         example = client.get("/v1/models/cancer/example").json()

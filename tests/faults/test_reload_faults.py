@@ -49,6 +49,7 @@ def example(server: Server) -> Any:
     return httpx.get(f"{server.url}/v1/models/cancer/example").json()
 
 
+@pytest.mark.slow
 def test_reloads_under_load_lose_no_request(server: Server, repository: Path, cancer_bundle: Path) -> None:
     load = Load(server.url, 8, example(server))
     for version in ("2", "3", "4"):
@@ -102,6 +103,7 @@ def test_engines_that_die_open_what_was_loaded_even_when_its_folder_is_gone(
         assert (answer.status_code, answer.headers["x-model-version"]) == (200, "2")
 
 
+@pytest.mark.slow
 def test_cycles_of_loading_and_unloading_leave_no_memory_behind(server: Server) -> None:
     with httpx.Client(base_url=server.url, timeout=30) as client:
 

@@ -75,6 +75,7 @@ def test_engines_end_with_a_front_end_that_was_killed(server: Server) -> None:
     until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() and b"deepseek" in _cmdline(pid) for pid in pids))
 
 
+@pytest.mark.slow
 def test_random_kills_under_load_give_right_answers_or_errors_and_are_counted(cancer_bundle: Path) -> None:
     """Front ends and engines die at random: a connection may break, but no answer is wrong, and every death is told."""
     rng = random.Random(7)

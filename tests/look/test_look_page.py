@@ -86,6 +86,7 @@ def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390, 360])
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_overlaps_or_is_cut_off(open_page: OpenPage, all_plots: str, width: int, locale: str) -> None:

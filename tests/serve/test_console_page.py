@@ -122,6 +122,7 @@ def test_a_refused_value_shows_the_servers_own_words_and_the_field(open_console:
     assert opened.inner_text("#result") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_overlaps_or_is_cut_off(open_console: OpenPage, width: int, locale: str) -> None:
@@ -175,6 +176,7 @@ def test_it_works_from_the_keyboard_alone(open_console: OpenPage) -> None:
     opened.wait_for_selector("#why svg")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_is_said_so_and_found_again(open_page: OpenPage, loans: Path, start: Any) -> None:
     with start(loans) as running:
         opened = open_page(running.url + "/", allow=running.url, expected=REFUSED)

@@ -13,6 +13,7 @@ from support.servers.fuzzed import fuzz
 from support.servers.serving import started
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(server: Any, tmp_path: Path) -> None:
     fuzz(server, tmp_path)
 

@@ -85,6 +85,7 @@ def test_every_front_end_serves_what_one_was_asked_to_load_and_nothing_that_it_w
     assert group.stop() == 0
 
 
+@pytest.mark.slow
 def test_one_that_comes_later_serves_what_the_others_do_although_the_folder_has_changed(
     group: Server, loan: dict[str, Any], folder: Path
 ) -> None:
@@ -149,6 +150,7 @@ def group_with_engines(folder: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(
     group_with_engines: Server, loan: dict[str, Any]
 ) -> None:
@@ -174,6 +176,7 @@ def test_a_front_end_that_is_killed_during_a_load_leaves_no_two_states(
     assert answers(group, loan) == {(200, "10")}
 
 
+@pytest.mark.slow
 def test_a_load_waits_some_seconds_for_a_front_end_that_was_stopped_and_not_more(
     folder: Path, loan: dict[str, Any]
 ) -> None:

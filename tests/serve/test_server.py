@@ -336,6 +336,7 @@ def signalled(loans: Path, *options: str, when: Callable[[Server], bool]) -> tup
         return process.returncode, said, trouble
 
 
+@pytest.mark.slow
 def test_a_signal_while_models_are_opened_ends_that(loans: Path) -> None:
     def stopped(server: Server) -> bool:
         """Its engine process, so that the models would never be open."""
@@ -359,6 +360,7 @@ def test_a_signal_while_front_ends_start_is_no_error(loans: Path) -> None:
     assert "error: " not in trouble
 
 
+@pytest.mark.slow
 def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:
     body = json.dumps({"instances": [loan] * 16_000}).encode()
     with start(loans) as server, ThreadPoolExecutor(1) as pool:

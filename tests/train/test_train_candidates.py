@@ -56,6 +56,7 @@ def mean_margin(weights: list[PartWeights], data: FitData) -> np.ndarray:
     return np.mean([each.margin(data.features) for each in weights], axis=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_arrays_answer_as_the_library_did(candidate: Candidate, task: str) -> None:
     data, fresh = table(task), table(task, seed=1)
@@ -69,6 +70,7 @@ def test_the_arrays_answer_as_the_library_did(candidate: Candidate, task: str) -
         assert ((wanted >= 0) & (wanted <= 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_something_is_learned(candidate: Candidate, task: str) -> None:
     data = table(task)
@@ -199,6 +201,7 @@ def test_trees_of_the_boosting_have_no_more_leaves_than_the_knob_says() -> None:
     assert 7 < len(weights.leaves) <= 7 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [1, 4])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_fit_knows_about_how_much_room_it_takes_in_a_bundle(candidate: Candidate, task: str, least: int) -> None:

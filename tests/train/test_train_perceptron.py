@@ -83,6 +83,7 @@ def test_a_class_is_learned_as_98_percent_certain_and_shares_stay() -> None:
     assert np.average(answers, axis=0, weights=many.weight) == pytest.approx([0.5, 0.25, 0.25])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1e7, 1e-5])
 def test_targets_of_any_size_survive_the_rounding_the_file_and_the_graph(size: float) -> None:
     rng = np.random.default_rng(1)

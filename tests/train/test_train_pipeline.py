@@ -38,6 +38,7 @@ def check(reports: Found, *, num_parameters: int) -> None:
     assert sum(process["num_parameters"] for process in reports) == num_parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_gradients_and_losses_are_those_of_one_process(four: Found, schedule: str) -> None:
     check([process["schedules"][schedule] for process in four], num_parameters=len(list(Words().parameters())))
@@ -52,6 +53,7 @@ def test_every_process_cuts_alike_and_every_block_stands_in_one_stage(four: Foun
         assert len(cuts[0]) == (4 if name in ("1f1b", "gpipe") else 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["1f1b", "zero_bubble", "dualpipe_v"])
 def test_tuples_views_and_blocks_that_write_into_their_input_pass_through(two: Found, name: str) -> None:
     reports = [process["odd_models"][name] for process in two]

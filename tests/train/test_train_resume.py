@@ -87,6 +87,7 @@ def after_steps(process: subprocess.Popen[str], count: int) -> None:
         assert process.stdout.readline() == "step\n"
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
     uninterrupted: tuple[bytes, FitResult], tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
     assert ended(tmp_path / "run", tmp_path / "w") == uninterrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_the_step_and_the_run_goes_on_with_the_same_bits(
     number: int, uninterrupted: tuple[bytes, FitResult], tmp_path: Path
@@ -177,6 +179,7 @@ OPTIMIZERS: dict[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_goes_on_with_the_same_bits(name: str, tmp_path: Path) -> None:
     make, config = OPTIMIZERS[name], TrainConfig(epochs=3, checkpoint_every=2)
@@ -200,6 +203,7 @@ SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_schedulers_and_scalers_go_on_with_the_same_bits(name: str, precision: Any, tmp_path: Path) -> None:
@@ -450,6 +454,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
     """Files may grow to 2,000 bytes from the tenth step on, which is as a disk that is full. No step is taken while a
     checkpoint is written: the one of the eighth step is whole by then."""

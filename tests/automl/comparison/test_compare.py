@@ -47,6 +47,7 @@ def result(bundles: dict[str, Path], frames: tuple[pd.DataFrame, pd.DataFrame]) 
     return ds.compare([bundles["poor"], bundles["good"]], frames[1], by=("region", "debt"))
 
 
+@pytest.mark.slow
 def test_the_better_model_is_better_by_more_than_noise(result, bundles, frames) -> None:
     (comparison,) = result.comparisons
     difference = comparison.differences["log_loss"]

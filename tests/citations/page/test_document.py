@@ -241,6 +241,7 @@ def test_a_page_has_room_for_what_needs_a_look_first(
     assert f"The first of them is sentence {num + 1};" in html
 
 
+@pytest.mark.slow
 def test_a_page_of_thousands_of_sentences_stays_below_two_megabytes(index: Index) -> None:
     text = "".join(
         f"In case {n} a lease must not exceed twenty years. The party {n} met in London. " for n in range(3_000)

@@ -33,6 +33,7 @@ def test_a_bundles_chances_are_what_is_taught(cancer_bundle: Path, features: tor
     assert teacher.num_weights > 100
 
 
+@pytest.mark.slow
 def test_a_module_learns_of_a_bundle(cancer_bundle: Path, features: torch.Tensor) -> None:
     torch.manual_seed(0)
     width = features.shape[1]

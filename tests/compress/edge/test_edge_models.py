@@ -40,6 +40,7 @@ def decisions(model: Model, output: Float32) -> np.ndarray:
     return (-(output.astype(np.float64) @ costs)).argmax(axis=1)
 
 
+@pytest.mark.slow
 def test_every_kind_of_model_answers_in_c_as_its_twin(
     model_and_rows: tuple[Model, Float32], compiled: Callable
 ) -> None:

@@ -36,6 +36,7 @@ def write(path: Path, of: Sequence[str], labels: Sequence[object]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_student_is_judged_written_and_served(teacher: Path, tmp_path: Path) -> None:
     held = texts(80, 9)
     data = write(tmp_path / "held.csv", held, classes(held))

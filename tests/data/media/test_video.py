@@ -49,6 +49,7 @@ def broken(data: bytes, reader: VideoReader | None = None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: "-".join(map(str, form.values())) or "mp4")
 @pytest.mark.parametrize("num_frames", [1, 5, 50, 70])
 def test_frames_are_those_shown_at_even_moments(form: dict[str, Any], num_frames: int) -> None:
@@ -162,6 +163,7 @@ def test_scaling_is_over_all_pixels() -> None:
     assert VideoReader(1, (24, 32)).read(source(data)).std() < 12  # picked pixels would keep about 70
 
 
+@pytest.mark.slow
 def test_few_decoded_frames_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.film([k / 25 for k in range(100)], lambda k: np.full((720, 1280, 3), k, np.uint8))
     reader = VideoReader(64, (32, 32))
@@ -252,6 +254,7 @@ def test_limits_hold_whatever_the_container_says() -> None:
     assert "says that it lasts 36,000.0 s, and ends after 2.0 s" in broken(long)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [{}, {"form": "webm", "codec": "libvpx-vp9"}, {"form": "avi", "codec": "mpeg4"}])
 def test_damaged_bytes_never_end_in_another_error(form: dict[str, Any]) -> None:
     data = films.film(EVEN[:10], lambda k: films.grey(5 * k), sound=np.zeros(9_600, np.float32), **form)

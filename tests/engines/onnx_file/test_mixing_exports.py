@@ -87,6 +87,7 @@ def export(torch: Any, module: Any, examples: Any, path: Path, dynamo: bool, fre
             torch.onnx.export(module, examples, path, dynamo=False, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_an_encoder_of_transformers_is_joined(dynamo: bool, tmp_path: Path) -> None:
     """Its mask is looked up by the number of the row."""

@@ -65,6 +65,7 @@ def test_the_compiled_torch_gives_the_same_at_every_size_with_one_program(
         np.testing.assert_allclose(engine.run(batch)["embedding"], exact.run(batch)["embedding"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_chance(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_torch_is_measured_behind_the_gate_and_compiling_only_where_it_has_a_cha
     assert opened[-1] == "torch-compile"
 
 
+@pytest.mark.slow
 def test_what_wins_and_is_not_exact_enough_does_not_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "EXACT_DIFFERENCE", 0.0)
     rows = {row.precision: row for row in choose_precision(folder, TEXTS, ANYTHING, budget_s=0).table}

@@ -11,6 +11,7 @@ from deepseek.explain.evaluation.column_faithfulness import randomize_model
 from deepseek.explain.tabular.explainer import ModelExplainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "layers"),
     [

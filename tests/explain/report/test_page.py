@@ -108,6 +108,7 @@ def write(parts: tuple[GlobalReport, list[RowReport]], tmp_path: Path) -> Write:
     return write_it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 def test_nothing_overlaps_with_64_columns_and_hard_names(

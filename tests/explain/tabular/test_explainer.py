@@ -38,6 +38,7 @@ def test_contributions_add_up_to_the_twins_margin(model_and_rows: tuple[Model, F
     assert (found.base_value + found.values.sum(axis=1) + found.residual) == pytest.approx(found.output)
 
 
+@pytest.mark.slow
 def test_by_default_the_models_own_arrays_are_scored(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
     found = explainer_for(model, names(rows)).explain(rows[:20])

@@ -73,6 +73,7 @@ def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     assert [check_audit(path) for path in audits] == [[], []]
 
 
+@pytest.mark.slow
 def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, loan: dict[str, Any]) -> None:
     with started(loans, "--front-ends", "2", "--workers", "1", environ={"DEEPSEEK_LOG_LEVEL": "info"}) as group:
         killed, other = sorted(children(group.process.pid))
@@ -107,6 +108,7 @@ def _asks(group: Server, loan: dict[str, Any]) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_while_it_starts_again_is_started_once_more(group: Server, loan: dict[str, Any]) -> None:
     known = children(group.process.pid)
     os.kill(min(known), signal.SIGKILL)
@@ -174,6 +176,7 @@ def test_every_front_end_reads_the_keys_again_after_a_signal_to_their_parent(loa
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("".join(f"{hashlib.sha256(key).hexdigest()} {rate}\n" for key, rate in KEYS.items()))

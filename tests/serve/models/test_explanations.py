@@ -236,6 +236,7 @@ run_worker(open_model)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_explains(
     runtimes: dict[str, Runtime], loan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +296,7 @@ def test_what_is_not_installed_is_said_and_not_looked_for_again(
     assert opened.read_text() == "x"
 
 
+@pytest.mark.slow
 def test_predictions_go_on_while_nothing_is_explained(runtimes: dict[str, Runtime], loan: dict[str, Any]) -> None:
     async def work(app: App, client: httpx.AsyncClient) -> Any:
         body = {"instances": [loan]}

@@ -364,6 +364,7 @@ def test_a_front_end_alone_computes_the_same_and_loads_no_engine_process(
         assert alone.stop() == 0
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(server: Server, tmp_path: Path) -> None:
     fuzz(server, tmp_path, "--include-path-regex", "models/(dense|lookup)", num_examples=3)
 

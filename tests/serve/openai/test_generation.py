@@ -118,6 +118,7 @@ def test_the_list_of_models_says_what_each_is_for(client: openai.OpenAI) -> None
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
 def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, precision: str) -> None:
     if precision == "bfloat16" and "BF16" not in openvino_core(extra="llm").get_property(
@@ -137,6 +138,7 @@ def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, 
         assert 0.8 < card["parity"]["agreement"] <= 1
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_converted_is_written_by_transformers(tmp_path: Path) -> None:
     random_model("gpt_neox", tmp_path / "neox")
     asked: Any = {

@@ -173,6 +173,7 @@ def test_a_server_without_a_repository_says_so() -> None:
     assert (answer.status_code, "--repository" in answer.text) == (404, True)
 
 
+@pytest.mark.slow
 def test_a_watched_folder_is_followed_and_a_refusal_is_said_once(folder: Path, loans: Path) -> None:
     events = Events()
 
@@ -209,6 +210,7 @@ def test_a_watched_folder_is_followed_and_a_refusal_is_said_once(folder: Path, l
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_a_model_that_was_unloaded_stays_so_while_its_folder_does_not_change(folder: Path, loans: Path) -> None:
     async def check() -> None:
         app = create_app({}, repository=repository(folder))
@@ -274,6 +276,7 @@ def test_versions_of_a_route_are_all_loaded_and_no_others(folder: Path) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_a_version_of_another_task_joins_no_route_unless_all_change_together(folder: Path, prices: Path) -> None:
     events = Events()
     split = {"loans": TrafficSplit({"9": 0.5, "10": 0.5})}

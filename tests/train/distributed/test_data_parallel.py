@@ -120,6 +120,7 @@ def all_balances() -> dict[str, float]:
     return {kind: balance(kind, 30) for kind in ("none", *LOSSY)}
 
 
+@pytest.mark.slow
 def test_what_was_given_out_and_what_is_remembered_is_the_sum_of_the_true_means(tmp_path: Path) -> None:
     for ranks in run_ranks(3, all_balances, folder=tmp_path):
         assert max(ranks.values()) < 1e-4, ranks

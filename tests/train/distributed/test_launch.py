@@ -47,6 +47,7 @@ def test_any_rank_may_die_many_times(tmp_path: Path) -> None:
     assert run(tmp_path / "killed", kills, 4, 4) == run(tmp_path / "whole", {}, 4, 0)
 
 
+@pytest.mark.slow
 def test_an_error_that_no_restart_mends_comes_out_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         launch(launched.refuse, (tmp_path,), num_processes=2, max_restarts=5)
@@ -56,17 +57,20 @@ def test_an_error_that_no_restart_mends_comes_out_as_it_was(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["called-0-0", "called-0-1"]
 
 
+@pytest.mark.slow
 def test_a_fault_names_the_rank_that_had_it_and_not_those_that_lost_a_peer() -> None:
     with pytest.raises(CheckError, match="died once; the last time it was rank 1: KeyError: 'a fault in") as caught:
         launch(launched.break_down, num_processes=2, max_restarts=0)
     assert "in break_down" in str(caught.value.__cause__)
 
 
+@pytest.mark.slow
 def test_more_deaths_than_allowed_are_said(tmp_path: Path) -> None:
     with pytest.raises(CheckError, match=r"died once; the last time it was rank 1(: Signal 9 \(SIGKILL\)|, killed)"):
         run(tmp_path / "killed", {0: (1, 2)}, max_restarts=0)
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_one_that_launched_saves_and_stops(tmp_path: Path) -> None:
     def end() -> None:
         while not list(tmp_path.glob("checkpoints/step-00000004")):
@@ -83,6 +87,7 @@ def test_sigterm_to_the_one_that_launched_saves_and_stops(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("started-1-*"))
 
 
+@pytest.mark.slow
 def test_ranks_save_and_end_when_the_one_that_launched_is_killed(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys\nfrom support.servers import launched\n"
@@ -106,6 +111,7 @@ def wait_for(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_script_that_launches_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -131,6 +137,7 @@ def test_the_guide_runs_as_it_is_written(tmp_path: Path) -> None:
     assert said[0] == said[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "arguments", "words"),
     [

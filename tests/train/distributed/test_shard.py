@@ -91,6 +91,7 @@ def in_all_ways() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_shards_and_replicas_train_as_one_process_does(tmp_path: Path) -> None:
     ranks = run_ranks(4, in_all_ways, folder=tmp_path)
     allowed = {"sharded": 1e-6, "none": 1e-6, "fp16": 1e-4, "int8": 1e-3, "powersgd": 2e-2, "auto": 2e-2}

@@ -114,6 +114,7 @@ print(result.num_steps, result.warnings)
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_tensorboard_and_not_the_run(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -129,6 +129,7 @@ def in_ranks(folder: str) -> dict[str, Any]:
     return {"parallel": trained(1), "sharded": trained(2, Path(folder, "c")), "piped": piped()}
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_process_does(tmp_path: Path) -> None:
     alone = trained(1)
     first, second = run_ranks(2, in_ranks, str(tmp_path), folder=tmp_path)

@@ -85,6 +85,7 @@ def test_a_pass_gives_each_row_once_and_the_next_another_order(prepared: Any) ->
     assert len(SampleStream(samples.arrays, labels, rows[:33], 8)) == 5
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_the_same_for_the_same_seed(prepared: Any) -> None:
     preparer, samples, labels, rows = prepared
     progress: list[tuple[int, float]] = []
@@ -111,6 +112,7 @@ def test_a_value_is_learned_too(prepared: Any) -> None:
     assert np.corrcoef(answers[:, 0], values[120:])[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(prepared: Any, tmp_path: Path) -> None:
     preparer, samples, labels, rows = prepared
 

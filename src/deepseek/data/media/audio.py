@@ -173,13 +173,13 @@ class _AudioFile:
         try:
             return soundfile.SoundFile(io.BytesIO(self.source.data))
         except (soundfile.SoundFileError, ValueError) as error:
-            raise self._broken(f"cannot be decoded: {_error_reason(error)}") from error
+            raise self._audio_error(f"cannot be decoded: {_error_reason(error)}") from error
 
     def _check(self, channels: int) -> None:
         if not _RATE_RANGE_HZ[0] <= self.rate_hz <= _RATE_RANGE_HZ[1] or not 1 <= channels <= _MAX_CHANNELS:
-            raise self._broken(f"says that it has {channels:,} channels of {self.rate_hz:,} Hz")
+            raise self._audio_error(f"says that it has {channels:,} channels of {self.rate_hz:,} Hz")
         if not self.num_frames:
-            raise self._broken("has no samples")
+            raise self._audio_error("has no samples")
         limit_s, seconds = self.source.limits.max_seconds, self.num_frames / self.rate_hz
         if self.num_frames < _UNKNOWN_NUM_FRAMES and seconds > limit_s:
             raise TooLargeError(
@@ -202,9 +202,9 @@ class _AudioFile:
             return samples
         peak = float(np.abs(samples).max()) if samples.size else 0.0
         if not math.isfinite(peak):
-            raise self._broken("has samples that are no numbers")
+            raise self._audio_error("has samples that are no numbers")
         if peak > _MAX_PEAK:
-            raise self._broken(f"has samples up to {peak:,.0f}, where full scale is 1")
+            raise self._audio_error(f"has samples up to {peak:,.0f}, where full scale is 1")
         return samples
 
     def _decode(self, num_wanted: int) -> Float32:
@@ -212,14 +212,14 @@ class _AudioFile:
         try:
             samples: Float32 = self.file.read(num_wanted, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, ValueError) as error:
-            raise self._broken(f"cannot be decoded: {_error_reason(error)}") from error
+            raise self._audio_error(f"cannot be decoded: {_error_reason(error)}") from error
         if len(samples) < num_wanted and self.num_frames < _UNKNOWN_NUM_FRAMES:
-            raise self._broken(f"ends after {len(samples):,} of {self.num_frames:,} samples")
+            raise self._audio_error(f"ends after {len(samples):,} of {self.num_frames:,} samples")
         if not len(samples):
-            raise self._broken("has no samples")
+            raise self._audio_error("has no samples")
         return samples
 
-    def _broken(self, problem: str) -> BrokenError:
+    def _audio_error(self, problem: str) -> BrokenError:
         return BrokenError(f"{self.source.name} {problem}", expected="a whole sound", fix="copy or record it again")
 
 

@@ -56,6 +56,7 @@ def expected(folder: Path, task: str, ids: np.ndarray[Any, Any]) -> np.ndarray[A
     return np.asarray(output.mean(axis=0) if task == "embedding" else output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "task"), CASES)
 def test_what_was_converted_answers_as_transformers_do(tmp_path: Path, kind: str, task: str) -> None:
     source = make_convertible(tmp_path / "source", kind, task)

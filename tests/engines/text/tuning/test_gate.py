@@ -38,6 +38,7 @@ def in_this_process(path: Path, texts: list[str], tolerance: Tolerance, place: P
     gate._write_choice({"path": str(path), "texts": texts, "tolerance": asdict(tolerance), "place": str(place)})
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_kept_and_opens_an_engine(folder: Path, tmp_path: Path) -> None:
     model = TextModel.open(folder)
     first = PrecisionGate(ANYTHING, TEXTS, tmp_path / "a" / "b").choose(model)

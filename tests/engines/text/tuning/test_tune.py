@@ -30,6 +30,7 @@ def test_without_a_tolerance_only_the_exact_precision_is_used(folder: Path) -> N
     assert choice.ranges is None
 
 
+@pytest.mark.slow
 def test_what_misses_the_tolerance_is_measured_and_not_chosen(folder: Path) -> None:
     choice = choose_precision(folder, TEXTS, Tolerance(max_difference=0), budget_s=0)
     assert choice.precision == "f32"
@@ -48,6 +49,7 @@ def test_the_table_is_json_and_the_choice_opens(folder: Path) -> None:
     TextEngine.open(folder, precision=choice.precision, ranges=choice.ranges).close()
 
 
+@pytest.mark.slow
 def test_a_faster_precision_that_passes_is_chosen(minilm: Path) -> None:
     """The real model: int8 takes well under two thirds of the CPU time of float32, and one layer makes its loss."""
     texts = [f"Why was payment {number} declined when I paid by card in the shop yesterday?" for number in range(32)]

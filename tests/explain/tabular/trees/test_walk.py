@@ -138,6 +138,7 @@ def test_a_branch_that_no_training_row_took_counts_for_nothing_until_a_row_takes
         np.testing.assert_allclose(base + values.sum(axis=1), score, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ExtraTreesRegressor, RandomForestRegressor, HistGradientBoostingRegressor])
 def test_models_of_every_kind_of_trees_explain_their_answers_to_a_ten_thousandth_of_the_range(kind: Any) -> None:
     """Few columns, many equal values, a target with rows far away: cuts at random make lopsided trees of them."""
