@@ -57,6 +57,13 @@ def open_target(
 
         return OnnxTarget.open(path, data_path, seed=seed)
     if (path / "bundle.json").is_file():
+        from deepseek.bundle import open_bundle
+        from deepseek.engines.multimodal.runtime import is_multimodal
+
+        if is_multimodal(open_bundle(path)):
+            from deepseek.compress.targets.sample_bundle import SampleBundleTarget
+
+            return SampleBundleTarget.open(path, data_path, seed=seed)
         from deepseek.compress.targets.bundle import BundleTarget
 
         return BundleTarget.open(path, data_path, seed=seed)
