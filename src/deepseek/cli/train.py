@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,13 +69,15 @@ def command(
     job = read_job(config, settings)
     need("torch", extra="train")
     folder = out or (config.parent / job.out if job.out else config.with_suffix(""))
+    command_line = shlex.join(["deepseek", *sys.argv[1:]])
     try:
         if processes is None:
-            result = run_job(job, config.parent, folder, go_on=go_on)
+            result = run_job(job, config.parent, folder, go_on=go_on, command=command_line)
         else:
             result = launch_job(
-                job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts
-            )
+                job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts,
+                command=command_line,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes says it for all
             raise

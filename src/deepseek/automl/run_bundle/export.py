@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from deepseek.bundle.promises import Promises
 from deepseek.contracts import JsonObject, Task
 from deepseek.engines.decide import Decision
 from deepseek.extras import need
+from deepseek.look.tables import to_json_values
 from deepseek.train.tabular.metrics import PairedFigures, measure_pair
 
 VALIDATION_NOTE = "the validation rows of the run; its epochs may have been chosen on them"
@@ -56,7 +56,7 @@ def export_run(folder: str | Path, options: RunBundleOptions) -> ShipResult:
         "decision.json": {"threshold": None, "threshold_rule": None, "costs": None, "interval": None},
         "evidence/environment.json": evidence.environment(options.command),
         "evidence/data.json": {"warnings": warnings, "kinds": exported.kinds, "digest": _data_digest(run)},
-        "evidence/run.json": {"job": run.record.job, "report": run.record.report},
+        "evidence/run.json": to_json_values({"job": run.record.job, "report": run.record.report}),
         **({} if report is None else {"evidence/metrics.json": report}),
     }
     files = exported.files | {path: as_json(document) for path, document in documents.items()}
@@ -124,11 +124,13 @@ def _manifest(
 ) -> Manifest:
     labels = options.labels
     classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(labels),)))
-    config: dict[str, Any] = {
-        "run": run.folder.resolve().name, "model": run.job.model.build, "model_args": dict(run.job.model.args),
-        "loss": run.job.loss, "train": asdict(run.job.train), "shape": list(options.shape),
-        "weights": (run.record.report or {}).get("digest"),
-    }  # fmt: skip
+    config: JsonObject = to_json_values(  # a clip_norm may be infinite, which JSON cannot say
+        {
+            "run": run.folder.resolve().name, "model": run.job.model.build, "model_args": dict(run.job.model.args),
+            "loss": run.job.loss, "train": asdict(run.job.train), "shape": list(options.shape),
+            "weights": (run.record.report or {}).get("digest"),
+        }
+    )  # fmt: skip
     return Manifest(
         name=name, version="1", created=now(), task=task, target=target, inputs=exported.inputs,
         outputs=classes if labels else (Output("value", "float32", ()),), labels=labels, threshold=None,

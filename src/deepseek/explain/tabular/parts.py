@@ -98,12 +98,12 @@ def attribute_opaque(
     base, score = np.zeros(len(features)), np.zeros(len(features))
     for index, row in enumerate(features):
 
-        def masked(seen: NDArray[np.floating], row: Float32 = row) -> Float64:
+        def score_present(seen: NDArray[np.floating], row: Float32 = row) -> Float64:
             return weights.margin(np.where(seen[:, column_of] > 0, row, baseline))[:, margin]
 
         evaluations = max(KERNEL_EVALUATIONS, 2 * num_columns + 2)
         kernel = kernel_shap(
-            masked, np.ones(num_columns), np.zeros((1, num_columns)), num_evaluations=evaluations, seed=index
+            score_present, np.ones(num_columns), np.zeros((1, num_columns)), num_evaluations=evaluations, seed=index
         )
         values[index], base[index], score[index] = kernel.values, kernel.base, kernel.output
     return ScoreAttribution(values, base, score)

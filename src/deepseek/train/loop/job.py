@@ -158,8 +158,11 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
     return job
 
 
-def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> TrainReport | None:
-    """Train, write the weights to `out` and report. `home` is the folder against which the job's paths stand.
+def run_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True, command: str | None = None
+) -> TrainReport | None:
+    """Train, write the weights to `out` and report. `home` is the folder against which the job's paths stand; `command`
+    is the shell's, for the run's page.
 
     Under torchrun every process calls this; the first gets the report, the others None.
     """
@@ -167,23 +170,23 @@ def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = Tr
     from deepseek.train.loop.stream import find_device
 
     with joined_process_group("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
-        return _train_job(job, home, out, go_on=go_on, progress=progress)
+        return _train_job(job, home, out, go_on=go_on, progress=progress, command=command)
 
 
 def launch_job(
-    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
+    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int, command: str | None = None
 ) -> TrainReport | None:
     """run_job() in processes of this machine, which all go on from the last checkpoint after one of them has died."""
     from deepseek.train.distributed.launch import launch
 
     report: TrainReport | None = launch(
-        _attempt, (job, home, out, go_on), num_processes=num_processes, max_restarts=max_restarts
+        _attempt, (job, home, out, go_on, command), num_processes=num_processes, max_restarts=max_restarts
     )
     return report
 
 
-def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> TrainReport | None:
-    return run_job(job, home, out, go_on=go_on)
+def _attempt(job: Job, home: Path, out: Path, go_on: bool, command: str | None) -> TrainReport | None:
+    return run_job(job, home, out, go_on=go_on, command=command)
 
 
 def _is_automatic_restart(out: Path) -> bool:
@@ -201,7 +204,9 @@ def _is_automatic_restart(out: Path) -> bool:
     return restart_count() > 0 and (is_empty or mark.exists())
 
 
-def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> TrainReport | None:
+def _train_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, progress: bool, command: str | None
+) -> TrainReport | None:
     import torch
 
     from deepseek.train.distributed import ranks
@@ -215,7 +220,7 @@ def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) 
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
     go_on = _is_automatic_restart(out) or go_on
     train = resume if go_on else fit
-    record = RunRecord("running", relative_home(home, out), without_none(asdict(job)))
+    record = RunRecord("running", relative_home(home, out), without_none(asdict(job)), command)
     own_sink = RunFolderSink(out, record, go_on=go_on)
     # In this order: a function of the user's may draw from torch's generator.
     with _stops_recorded(own_sink):

@@ -32,6 +32,7 @@ class RunRecord:
     status: Status
     home: str  # relative to the run's folder
     job: JsonObject  # the fields of a Job, without those that are None; its reader checks them
+    command: str | None = None  # of the shell that began it, or goes on with it
     stopped_step: int | None = None  # after which a run was stopped and saved
     report: JsonObject | None = None  # what `train --json` printed, of a finished run
     format: int = FORMAT

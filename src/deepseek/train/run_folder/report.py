@@ -44,7 +44,7 @@ def render_report(record: RunRecord, curves: Curves) -> str:
         Section(Text("Settings", "设置"), _settings(record.job), folded=True),
     ]
     return look.page(
-        Text("Training run", "训练记录"), _answer(report, metrics), sections, provenance=_provenance(report)
+        Text("Training run", "训练记录"), _answer(report, metrics), sections, provenance=_provenance(record)
     )
 
 
@@ -129,11 +129,13 @@ def _settings(job: Mapping[str, Any]) -> Html:
     return look.table([Column(Text("setting", "设置"), "text"), Column(Text("value", "取值"), "text")], rows)
 
 
-def _provenance(report: Mapping[str, Any]) -> dict[Words, Words | Html]:
+def _provenance(record: RunRecord) -> dict[Words, Words | Html]:
+    report = record.report or {}
     return {
         Text("weights", "权重"): f"{Path(str(report['weights'])).name}, {numbers.size(report['size_bytes'])}",
         Text("digest", "摘要"): str(report["digest"]),
         Text("seed", "随机种子"): str(report["seed"]),
         Text("wall time", "用时"): numbers.duration(report["wall_s"]),
         Text("torch", "torch"): str(report["versions"]["torch"]),
+        Text("command", "命令"): look.command(record.command) if record.command else "",
     }
