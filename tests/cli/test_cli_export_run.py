@@ -253,6 +253,7 @@ def test_a_module_of_one_output_without_labels_predicts_a_value(folder: Path, ca
         ("table", ["--input", "5x5", "--labels", "x,y,z"], "the shape of a row is 5x5"),
         ("table", ["--input", "five", "--labels", "x,y,z"], "'five' is no shape"),
         ("table", ["--labels", "x,y,z"], "say the shape of a row"),
+        ("table", ["--edge"], "a run becomes a bundle first"),
         ("table", ["--input", "5", "--labels", "x,y"], "there are 2 labels (x, y), and the module gives 3 numbers"),
         ("table", ["--input", "5"], "the module gives 3 numbers a row, and there are no labels"),
         ("table", ["--input", "5", "--labels", "x,x,z"], "each once"),
