@@ -237,8 +237,8 @@ def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run:
     assert f"stopped after step {step} (epoch {(step - 1) // 5 + 1} of 8), which is saved in {checkpoint}\n" in err
     error = json.loads(out.splitlines()[-1])["error"]
     assert error["code"] == "interrupted"
-    command = error["fix"].removeprefix("to go on: ")
-    assert f"to go on: {command}" in err
+    command = error["fix"].removeprefix("go on with: ")
+    assert f"go on with: {command}" in err
     name, *words = shlex.split(command)
     assert name == "deepseek"
     assert main([*words, "--json"]) == 0  # the command itself, as it is printed

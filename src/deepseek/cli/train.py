@@ -110,13 +110,13 @@ def stopped_error(folder: Path, command: str) -> StoppedError:
         stopped_step = None
     saved = newest_checkpoint(folder)
     if saved is None:
-        return StoppedError("stopped before the first checkpoint: nothing is saved", fix=f"to begin again: {command}")
+        return StoppedError("stopped before the first checkpoint: nothing is saved", fix=f"begin again with: {command}")
     place = f"epoch {saved.epoch} of {saved.num_epochs}"
     if stopped_step == saved.step:
         message = f"stopped after step {saved.step} ({place}), which is saved in {saved.path}"
     else:
         message = f"stopped at once; saved is step {saved.step} ({place}), in {saved.path}, and no step after it"
-    return StoppedError(message, fix=f"to go on: {command}")
+    return StoppedError(message, fix=f"go on with: {command}")
 
 
 def summary(result: TrainReport) -> list[object]:

@@ -105,4 +105,4 @@ def test_a_stop_says_what_is_saved_and_what_goes_on(tmp_path: Path) -> None:
     RunRecord("stopped", "..", {}, stopped_step=8).write(tmp_path)
     error = stopped_error(tmp_path, command)
     assert error.message.startswith("stopped after step 8 (epoch 3 of 4), which is saved in ")
-    assert (error.fix, error.exit_code) == (f"to go on: {command}", 130)
+    assert (error.fix, error.exit_code) == (f"go on with: {command}", 130)
