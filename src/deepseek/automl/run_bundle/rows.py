@@ -52,7 +52,9 @@ def check_shape(rows: DataRows, shape: tuple[int, ...]) -> None:
 
 def _collect_rows(batches: Iterable[Any], max_rows: int) -> DataRows:
     torch = need("torch", extra="train")
-    inputs, targets, num_rows = [], [], 0
+    inputs: list[NDArray[Any]] = []
+    targets: list[NDArray[Any]] = []
+    num_rows = 0
     for batch in batches:
         parts = batch if isinstance(batch, (tuple, list)) else (batch,)
         if len(parts) != 2 or not all(isinstance(part, torch.Tensor) for part in parts):

@@ -64,7 +64,7 @@ def export_table(
     kinds = dict.fromkeys(names, "numeric")
     table = Table(
         {name: features[:, place].astype(np.float64) for place, name in enumerate(names)},
-        dict.fromkeys(names, "number"),
+        {name: "number" for name in names},  # noqa: C420 - fromkeys forgets that it is one of the types
     )
     against_module = {"rows": list(PARITY_ROWS), "max_relative_difference": MAX_RELATIVE_DIFFERENCE}
     difference = parity.engines[REFERENCE].output_difference or 0.0

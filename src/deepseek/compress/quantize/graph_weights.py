@@ -26,7 +26,9 @@ def quantize_graph_weights(graph: bytes) -> bytes:
     """The graph with its large float32 weights in int8. InputError where it has none."""
     onnx = need("onnx", extra="compress")
     proto = onnx.load_from_string(graph)
-    kept, added, nodes = [], [], []
+    kept: list[Any] = []
+    added: list[Any] = []
+    nodes: list[Any] = []
     for tensor in proto.graph.initializer:
         weight = onnx.numpy_helper.to_array(tensor)
         if weight.dtype != np.float32 or weight.ndim < 2 or weight.size < MIN_VALUES:

@@ -88,7 +88,7 @@ class BundleTarget:
         return (*prunes, "int8") if has_graph(self.model) else prunes
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        plans = []
+        plans: list[Plan] = []
         for method in methods:
             shares = TREE_SHARES.get(method)
             plans += [Plan((f"{method}-{round(100 * share)}",)) for share in shares] if shares else [Plan((method,))]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,10 @@ def part_attributor(
         return lambda features: sum_by_column(attribute_linear(weights, margin, features), column_of)
     if isinstance(weights, Perceptron):
         return lambda features: sum_by_column(attribute_perceptron(weights, margin, features), column_of)
-    if not hasattr(weights, "contributions"):
-        return lambda features: attribute_opaque(weights, margin, features, column_of)
-    return lambda features: sum_by_column(attribute_other(weights, margin, features), column_of)
+    foreign: Any = weights
+    if not hasattr(foreign, "contributions"):
+        return lambda features: attribute_opaque(foreign, margin, features, column_of)
+    return lambda features: sum_by_column(attribute_other(foreign, margin, features), column_of)
 
 
 def sum_by_column(explained: ScoreAttribution, column_of: NDArray[np.int64]) -> ScoreAttribution:
