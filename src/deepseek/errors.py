@@ -136,6 +136,14 @@ class DeadlineError(DeepseekError):
     code = "deadline"
 
 
+class StoppedError(DeepseekError):
+    """Somebody has stopped the work (Ctrl-C, SIGTERM). The message says how far it is, `fix` how it goes on."""
+
+    exit_code = 130
+    status = 503
+    code = "interrupted"
+
+
 class DrainingError(DeepseekError):
     """The server is stopping and takes no new requests."""
 

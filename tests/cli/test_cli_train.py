@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -94,6 +95,32 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def said(capsys: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
+
+
+def test_a_run_leaves_its_figures_its_curves_and_a_page(run: Path, capsys: Any) -> None:
+    out = run.parent / "out"
+    assert main(["train", str(run), "--out", str(out), "--json", "--set", "train.log_every=4"]) == 0
+    first = said(capsys)
+    assert first["report"] == str(out / "report.html")
+    curves = json.loads((out / "curves.json").read_text())
+    assert [row["epoch"] for row in curves["epochs"]] == list(range(1, 9))
+    assert curves["epochs"][-1]["val_loss"] == first["metrics"]["val_loss"]["value"]
+    steps = [entry["step"] for entry in curves["steps"] if "train/lr" in entry]
+    assert steps == list(range(4, 33, 4))
+    assert all(entry["train/rows_per_s"] > 0 for entry in curves["steps"] if "train/lr" in entry)
+    record = json.loads((out / "run.json").read_text())
+    assert (record["status"], record["job"]["train"]["epochs"], record["home"]) == ("finished", 8, "..")
+    page = (out / "report.html").read_text()
+    for words in ("Training run", "训练记录", "Learning rate", "学习率", "每秒行数", first["digest"], "<svg"):
+        assert words in page
+    before = {name: (out / name).read_bytes() for name in ("run.json", "curves.jsonl", "curves.json", "report.html")}
+    assert main(["train", str(run), "--out", str(out), "--json"]) == 2  # the folder is another run's
+    capsys.readouterr()
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert main(["train", str(run), "--out", str(out), "--json", "--resume", "--set", "train.epochs=9"]) == 0
+    curves = json.loads((out / "curves.json").read_text())
+    assert [row["epoch"] for row in curves["epochs"]] == list(range(1, 10))
+    assert [entry["step"] for entry in curves["steps"] if "train/lr" in entry][:8] == steps
 
 
 def test_weights_are_trained_and_described_and_a_longer_run_goes_on(run: Path, capsys: Any) -> None:
@@ -200,10 +227,22 @@ def test_ctrl_c_saves_exits_with_130_and_resume_goes_on_to_the_same_weights(run:
     for _ in range(14):
         assert process.stdout.readline() == "step\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert main([*verb, "--out", str(run.parent / "cut"), "--resume"]) == 0
+    record = json.loads((run.parent / "cut" / "run.json").read_text())
+    assert record["status"] == "stopped"
+    step = record["stopped_step"]
+    assert step > 0
+    checkpoint = run.parent / "cut" / "checkpoints" / f"step-{step:08d}"
+    assert f"stopped after step {step} (epoch {(step - 1) // 5 + 1} of 8), which is saved in {checkpoint}\n" in err
+    error = json.loads(out.splitlines()[-1])["error"]
+    assert error["code"] == "interrupted"
+    command = error["fix"].removeprefix("go on with: ")
+    assert f"go on with: {command}" in err
+    name, *words = shlex.split(command)
+    assert name == "deepseek"
+    assert main([*words, "--json"]) == 0  # the command itself, as it is printed
     assert main([*verb, "--out", str(run.parent / "whole")]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     assert answers[0]["digest"] == answers[1]["digest"]

@@ -1,7 +1,12 @@
-"""`deepseek export --edge`: a folder that runs a model on a small device, held to the model on real rows."""
+"""`deepseek export`: a run of `train` as a bundle, or a model as a folder that runs it on a small device.
+
+Both are held to the model on real rows before anything is kept.
+"""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepseek.cli.support import output
-from deepseek.cli.support.options import BUNDLE, FILE, FOLDER, share
+from deepseek.cli.support.options import BUNDLE, FILE, FOLDER, names, numbers, share
 from deepseek.cli.support.progress import Progress
 from deepseek.contracts import JsonObject
 from deepseek.look.numbers import duration, size
+from deepseek.train.run_folder.record import is_run_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,12 +33,28 @@ Examples:
   deepseek export loans --edge --out loans-edge --data new.csv
   deepseek export mobilenet.onnx --edge --data pictures.safetensors --out mobilenet-edge
   deepseek export net.py:build --edge --tier executorch --data rows.safetensors --out net-pte
+  deepseek export runs/churn --input 30 --labels no,yes --out churn
+  deepseek export runs/digits --input 1x28x28 --labels 0,1,2,3,4,5,6,7,8,9 --mean 0.13 --std 0.31 --out digits
+  deepseek export runs/price --input 8 --columns rooms,age,area,floor,lat,lon,year,heat --target price --out price
 """
 
 
-@click.command(epilog=EPILOG, short_help="Make a model that runs on a small device.")
-@click.argument("bundle", type=BUNDLE)
-@click.option("--edge", is_flag=True, help="For a device without Python. So far the one thing to export for.")
+@click.command(epilog=EPILOG, short_help="Make a bundle of a trained run, or a model for a small device.")
+@click.argument("bundle", type=BUNDLE, metavar="RUN|BUNDLE|FILE.onnx|FILE.py:NAME")
+@click.option("--input", "shape", metavar="SHAPE", help="RUN: the shape of a row, as 30 for a table or 3x32x32 for "
+              "pictures.")  # fmt: skip
+@click.option("--labels", type=names, metavar="A,B", help="RUN: the classes in the order of the module's outputs; none "
+              "for a value. A JSON list where a name holds a comma.")  # fmt: skip
+@click.option("--columns", type=names, metavar="A,B", help="RUN: names of a row's numbers, or of the picture.  "
+              "[default: those of a Parquet file, else x0, x1, ...; image]")  # fmt: skip
+@click.option("--target", help="RUN: what is predicted.  [default: data.target of the run]")
+@click.option("--name", help="RUN: name of the bundle.  [default: that of the folder]")
+@click.option("--pixels", type=click.Choice(["unit", "byte"]), help="RUN: whether the module takes pixels from 0 to 1 "
+              "or from 0 to 255.  [default: byte where the run's are whole numbers]")  # fmt: skip
+@click.option("--mean", type=numbers, metavar="A,B,C", help="RUN: of each channel, subtracted from unit pixels.")
+@click.option("--std", type=numbers, metavar="A,B,C", help="RUN: of each channel, by which they are divided then.")
+@click.option("--key", type=FILE, help="RUN: private key to sign the bundle with (see keygen).")
+@click.option("--edge", is_flag=True, help="For a device without Python.")
 @click.option("--tier", type=click.Choice(TIERS), default="onnxruntime", show_default=True,
               help="onnxruntime's library and a C program, C alone, or ExecuTorch.")  # fmt: skip
 @click.option("--max-mb", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
@@ -46,15 +68,26 @@ Examples:
 @output.json_option
 def command(
     bundle: Path, edge: bool, tier: Any, max_mb: float, out: Path, data: Path | None, keep: float, overwrite: bool,
-    as_json: bool,
+    as_json: bool, **run_options: Any,
 ) -> None:  # fmt: skip
-    """Write BUNDLE (or an ONNX file, or FILE.py:NAME of a torch module) as a folder for a device.
+    """Write the module of a RUN that `train` has finished as a bundle, or with --edge a model as a folder for a device.
 
-    The program is compiled and run here, and its answers are compared with the model's before it is kept; int8 is taken
-    where it is smaller and the answers stay the same. Exit code 3: they differ, or it is larger than --max-mb.
+    RUN: the module is exported and compared with itself on rows of the run, one alone, zeros and extremes; its figures
+    are of the run's validation rows. Then predict, evaluate, explain, compress and serve take it like any bundle.
+
+    --edge takes a BUNDLE, an ONNX file, or FILE.py:NAME of a torch module. The program is compiled and run here, and
+    its answers are compared with the model's before it is kept; int8 is taken where it is smaller and the answers stay
+    the same. Exit code 3: they differ, or it is larger than --max-mb.
     """
+    is_run = run_options["shape"] is not None or bundle.suffix in (".pt", ".pth", ".ckpt") or is_run_folder(bundle)
+    if not edge and is_run:
+        _export_run(bundle, out, as_json, overwrite=overwrite, **run_options)
+        return
     if not edge:
-        raise click.UsageError("say what the export is for: --edge")
+        raise click.UsageError("say what the export is for: --edge for a device, --input SHAPE for a run of train")
+    given = [name for name, value in run_options.items() if value]
+    if given or is_run:
+        raise click.UsageError("a run becomes a bundle first: leave --edge out, then export the bundle with --edge")
     from deepseek.compress.edge import EdgeOptions, export_edge
 
     options = EdgeOptions(tier, max_mb, keep, overwrite)
@@ -62,6 +95,24 @@ def command(
         done = export_edge(bundle, out, options, data=data, say=lambda message: progress(message, 0.0))
     output.warn(done.notes)
     output.emit(to_json(done), as_json, lambda: [f"wrote {out}", variant_table(done), f"see {out / 'README.md'}"])
+
+
+def _export_run(
+    folder: Path, out: Path, as_json: bool, *, overwrite: bool, shape: str | None, labels: tuple[str, ...] | None,
+    columns: tuple[str, ...] | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, **named: Any,
+) -> None:  # fmt: skip
+    if shape is None:
+        raise click.UsageError(f"{folder} is a run: say the shape of a row, as --input 30 or --input 3x32x32")
+    from deepseek.automl.run_bundle.export import export_run
+    from deepseek.automl.run_bundle.options import RunBundleOptions, parse_shape
+
+    options = RunBundleOptions(
+        parse_shape(shape), out, labels or (), columns or (), mean=mean or (), std=std or (), overwrite=overwrite,
+        command=shlex.join(["deepseek", *sys.argv[1:]]), **named,
+    )  # fmt: skip
+    result = export_run(folder, options)
+    output.warn(result.warnings)
+    output.emit(result, as_json, result.summary_parts)
 
 
 def to_json(done: EdgeExport) -> JsonObject:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,7 @@ import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE
+from deepseek.errors import DeepseekError, StoppedError
 from deepseek.look import numbers
 
 if TYPE_CHECKING:
@@ -65,13 +69,54 @@ def command(
     job = read_job(config, settings)
     need("torch", extra="train")
     folder = out or (config.parent / job.out if job.out else config.with_suffix(""))
-    if processes is None:
-        result = run_job(job, config.parent, folder, go_on=go_on)
-    else:
-        result = launch_job(job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts)
+    command_line = shlex.join(["deepseek", *sys.argv[1:]])
+    try:
+        if processes is None:
+            result = run_job(job, config.parent, folder, go_on=go_on, command=command_line)
+        else:
+            result = launch_job(
+                job, config.parent, folder, go_on=go_on, num_processes=processes, max_restarts=max_restarts,
+                command=command_line,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes says it for all
+            raise
+        options = [] if processes is None else ["--processes", str(processes), "--max-restarts", str(max_restarts)]
+        raise stopped_error(folder, resume_command(config, settings, folder, options)) from None
     if result is not None:  # the first of several processes
         output.emit(result, as_json, lambda: summary(result))
         output.warn(result.warnings)
+
+
+def resume_command(config: Path, settings: tuple[str, ...], folder: Path, options: list[str]) -> str:
+    """The command line that goes on with a run, to copy into a shell.
+
+    >>> resume_command(Path("run.toml"), ("train.lr=0.1", 'track=["mlflow"]'), Path("runs/a"), [])
+    'deepseek train run.toml --out runs/a --set train.lr=0.1 --set \'track=["mlflow"]\' --resume'
+    """
+    if "RANK" in os.environ:
+        return "the same torchrun command with --resume"
+    sets = [part for setting in settings for part in ("--set", setting)]
+    return shlex.join(["deepseek", "train", str(config), "--out", str(folder), *sets, *options, "--resume"])
+
+
+def stopped_error(folder: Path, command: str) -> StoppedError:
+    """What Ctrl-C did to the run in `folder`: the step it stopped after, what is saved, and what goes on with it."""
+    from deepseek.train.run_folder.record import newest_checkpoint, read_run
+
+    try:
+        stopped_step = read_run(folder).stopped_step
+    except DeepseekError:  # it was stopped before the first step
+        stopped_step = None
+    saved = newest_checkpoint(folder)
+    if saved is None:
+        return StoppedError("stopped before the first checkpoint: nothing is saved", fix=f"begin again with: {command}")
+    place = f"epoch {saved.epoch} of {saved.num_epochs}"
+    if stopped_step == saved.step:
+        message = f"stopped after step {saved.step} ({place}), which is saved in {saved.path}"
+    else:
+        message = f"stopped at once; saved is step {saved.step} ({place}), in {saved.path}, and no step after it"
+    return StoppedError(message, fix=f"go on with: {command}")
 
 
 def summary(result: TrainReport) -> list[object]:
@@ -90,4 +135,5 @@ def summary(result: TrainReport) -> list[object]:
                 ("digest", result.digest),
             ]
         ),
+        f"curves and figures: {result.report}",
     ]

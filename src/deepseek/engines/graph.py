@@ -40,6 +40,9 @@ class OnnxGraphBuilder:
         self._names_by_digest: dict[bytes, str] = {}  # digest of a node or constant without its name, and that name
         self._outputs: list[Any] = []
         self._functions: dict[tuple[str, str], Any] = {}
+        self._num_embedded = 0
+        self._versions = {"": OPSET_VERSION}  # of the operators, by domain
+        self._ir_version = IR_VERSION
         self._input = self._helper.make_tensor_value_info(input_name, FLOAT, ["N", num_features])
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -77,6 +80,23 @@ class OnnxGraphBuilder:
                 fix="give one of them another name or domain",
             )
 
+    def embed(self, model: bytes, features: str) -> str:
+        """Add a whole ONNX graph of one input and one output, which reads `features`; returns the name of its result.
+        Operators of a newer version than ours raise the version of this graph."""
+        onnx = need("onnx", extra="tabular")
+        proto = onnx.compose.add_prefix(onnx.load_from_string(model), f"embedded_{self._num_embedded}_")
+        self._num_embedded += 1
+        inner = proto.graph
+        self._nodes.append(self._helper.make_node("Identity", [features], [inner.input[0].name]))
+        self._nodes += inner.node
+        self._constants += inner.initializer
+        self._functions |= {(function.domain, function.name): function for function in proto.functions}
+        for entry in proto.opset_import:
+            domain = "" if entry.domain == "ai.onnx" else entry.domain
+            self._versions[domain] = max(self._versions.get(domain, 0), entry.version)
+        self._ir_version = max(self._ir_version, proto.ir_version)
+        return str(inner.output[0].name)
+
     def body(
         self,
         name: str,
@@ -105,12 +125,12 @@ class OnnxGraphBuilder:
     def to_bytes(self, *, ml_version: int) -> bytes:
         """The serialized model."""
         graph = self._helper.make_graph(self._nodes, "deepseek", [self._input], self._outputs, self._constants)
-        versions = {"": OPSET_VERSION, ML_DOMAIN: ml_version} | dict.fromkeys((d for d, _ in self._functions), 1)
+        versions = dict.fromkeys((d for d, _ in self._functions), 1) | {ML_DOMAIN: ml_version} | self._versions
         model = self._helper.make_model(
             graph,
             functions=list(self._functions.values()),
             opset_imports=[self._helper.make_opsetid(domain, version) for domain, version in versions.items()],
-            ir_version=IR_VERSION,
+            ir_version=self._ir_version,
             producer_name="deepseek",
             producer_version="",
         )

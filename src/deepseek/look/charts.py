@@ -16,6 +16,7 @@ Point = tuple[float, float]
 _LegendEntry = tuple[Words, str]  # a name in the legend and the class of its sample
 _NUM_CURVE_POINTS = 400  # more cannot be seen and would only make the page larger
 _SQUARE_PX = 420
+_MAX_DOTS = 40  # points of a line that are marked one by one
 ROWS = Text("rows", "行数")
 
 
@@ -198,6 +199,19 @@ def band(
     outline = [*zip(xs, highs, strict=True), *reversed(list(zip(xs, lows, strict=True)))]
     frame.canvas.polyline([(frame.x(x), frame.y(y)) for x, y in outline], "band", close=True)
     _line(frame, list(zip(xs, ys, strict=True)), "curve s1")
+    return frame.canvas.svg()
+
+
+def progress(lines: Sequence[Line], *, title: Words, width: float, x_label: Words, y_label: Words) -> Html:
+    """Lines over whole numbers that rise, such as epochs or steps; a dot for each point where a line has few."""
+    points = [point for line in lines for point in line.points]
+    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES_COLORS, strict=False) if line.name]
+    x_range, y_range = bounds([x for x, _ in points]), bounds([y for _, y in points], margin=0.06)
+    frame = _frame(width, title, x_range, y_range, x_label, y_label, names, kind=_IntegerScale)
+    for line, series in zip(lines, SERIES_COLORS, strict=False):
+        _line(frame, _thin_points(line.points), f"curve {series}")
+        if len(line.points) <= _MAX_DOTS:
+            frame.canvas.dots([(frame.x(x), frame.y(y)) for x, y in line.points], "neutral")
     return frame.canvas.svg()
 
 

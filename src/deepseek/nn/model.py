@@ -39,11 +39,11 @@ MAX_PARTS = 64  # of a model; each is a file and an engine's work, and ship blen
 MarginScale = Literal["log-odds", "probability", "target units"]
 
 
-class OtherWeights(Protocol):
-    """Weights of a kind that another package brings: all that a bundle, a server and an explanation need of them."""
+class ForeignWeights(Protocol):
+    """Weights of a kind that this room does not know: all that a bundle and a server need of them."""
 
     kind: ClassVar[str]  # its name in the plugin group "parts"
-    method: ClassVar[str]  # how contributions() explains, in words
+    method: ClassVar[str]  # how it is explained, in words
 
     def margin(self, features: Float32) -> Float64:
         """Raw scores (N, K) of prepared features (N, F), in numpy: the reference for every engine."""
@@ -58,6 +58,19 @@ class OtherWeights(Protocol):
         """Add the nodes that compute margin() to an engines.graph.Graph; the name of their result (N, K)."""
         ...
 
+
+class OpaqueWeights(ForeignWeights, Protocol):
+    """Weights that can be asked for answers alone: an explanation compares those to answers without a column."""
+
+    @property
+    def baseline(self) -> Float32:
+        """What a column reads that is taken away: (F,) prepared features."""
+        ...
+
+
+class OtherWeights(ForeignWeights, Protocol):
+    """Weights of a kind that another package brings, which explain themselves."""
+
     def contributions(self, features: Float32, margin: int) -> tuple[Float64, Float64]:
         """Values (N, F) and base (N,) that sum to the raw score of one margin."""
         ...
@@ -66,14 +79,16 @@ class OtherWeights(Protocol):
 #: Errors that a part raises when it is built from arrays of another kind or size.
 _ARRAY_ERRORS = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, MemoryError)
 
-PartWeights = TreeTable | Linear | Perceptron | TokenLinear | OtherWeights
+PartWeights = TreeTable | Linear | Perceptron | TokenLinear | OtherWeights | OpaqueWeights
 
-#: Built-in kinds of parts; find("parts", kind) also knows those of other packages.
-KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron] | type[TokenLinear]] = {
+#: Built-in kinds of parts, those of later rooms as "module:attribute"; find("parts", kind) also knows those of other
+#: packages.
+KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron] | type[TokenLinear] | str] = {
     "trees": TreeTable,
     "linear": Linear,
     "mlp": Perceptron,
     "tokens": TokenLinear,
+    "graph": "deepseek.engines.tabular.graph_part:GraphWeights",
 }
 
 
@@ -89,7 +104,9 @@ class Part:
 
     @property
     def kind(self) -> str:
-        built_in = next((kind for kind, cls in KINDS.items() if isinstance(self.weights, cls)), None)
+        built_in = next(
+            (kind for kind, cls in KINDS.items() if not isinstance(cls, str) and isinstance(self.weights, cls)), None
+        )
         return built_in or self.weights.kind  # type: ignore[union-attr]
 
 

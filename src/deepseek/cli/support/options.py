@@ -62,6 +62,33 @@ def assignment_of(words: tuple[str, ...]) -> Callable[[str], tuple[str, str]]:
     return read
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them, or a JSON list of them.
+
+    >>> names("no, yes"), names('["a, b", "c"]')
+    (('no', 'yes'), ('a, b', 'c'))
+    """
+    if not text.lstrip().startswith("["):
+        return tuple(name.strip() for name in text.split(","))
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no JSON: {error}") from error
+    return tuple(map(str, parsed))
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them.
+
+    >>> numbers("0.5,0.25")
+    (0.5, 0.25)
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not numbers with commas between them") from error
+
+
 def parse_assignment(text: str) -> tuple[str, str]:
     """COLUMN=VALUE, whatever the value.
 

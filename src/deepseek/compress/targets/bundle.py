@@ -1,4 +1,5 @@
-"""A tabular bundle as a compression target: fewer trees, then calibration and threshold are fitted again.
+"""A tabular bundle as a compression target: fewer trees, or the weights of a trained module's graph in int8; then
+calibration and threshold are fitted again.
 
     target = BundleTarget.open(Path("loans"), Path("validation.csv"))
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Manifest, now
 from deepseek.bundle.manifest import PLAIN_TASKS
+from deepseek.compress.quantize.graph_weights import quantize_graph_weights
 from deepseek.compress.targets.evaluator import Evaluator, split_rows
 from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
 from deepseek.compress.targets.tree_pruning import num_trees, prune_trees
@@ -26,6 +28,7 @@ from deepseek.contracts import Engine, Float32, Float64, JsonObject, Task
 from deepseek.data import encode_target, read_table
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
 from deepseek.engines.checks.edges import rows_with_missing_columns
+from deepseek.engines.tabular.graph_part import GraphWeights
 from deepseek.errors import InputError, MissingError
 from deepseek.nn.model import Model, log_odds
 from deepseek.train.tabular.calibrate import fit_calibration
@@ -81,14 +84,23 @@ class BundleTarget:
         return cls(runtime, features, target, table.digest(), seed)
 
     def methods(self) -> tuple[str, ...]:
-        return ("prune",) if num_trees(self.model) > 1 else ()
+        prunes = ("prune",) if num_trees(self.model) > 1 else ()
+        return (*prunes, "int8") if has_graph(self.model) else prunes
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
-        return [Plan((f"{method}-{round(100 * share)}",)) for method in methods for share in TREE_SHARES[method]]
+        plans: list[Plan] = []
+        for method in methods:
+            shares = TREE_SHARES.get(method)
+            plans += [Plan((f"{method}-{round(100 * share)}",)) for share in shares] if shares else [Plan((method,))]
+        return plans
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        share = float(plan.steps[0].rpartition("-")[2]) / 100
-        before, model = num_trees(self.model), self._calibrate(prune_trees(self.model, share))
+        if plan.name == "int8":
+            model, note = self._calibrate(quantize_parts(self.model)), "weights alone are int8"
+        else:
+            share = float(plan.steps[0].rpartition("-")[2]) / 100
+            model = self._calibrate(prune_trees(self.model, share))
+            note = f"{num_trees(model)} of {num_trees(self.model)} trees"
         files = self._files(model)
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +108,7 @@ class BundleTarget:
         size = sum(
             len(data) for name, data in files.items() if not name.startswith("evidence/") and name != "card.json"
         )
-        return Variant(plan.name, folder, size, (f"{num_trees(model)} of {before} trees",))
+        return Variant(plan.name, folder, size, (note,))
 
     def backends(self, variant: Variant) -> list[Backend]:
         source, kinds = self._source(variant)
@@ -180,6 +192,25 @@ class BundleTarget:
         tuning = json.loads((variant.folder / "evidence/parity.json").read_bytes())["timings"]["entries"]
         graph = (variant.folder / "model.onnx").read_bytes()
         return Source(lambda: pruned, lambda: graph, self._features.shape[1], 1), [entry["kind"] for entry in tuning]
+
+
+def has_graph(model: Model) -> bool:
+    """Whether a part of the model is a graph as it stands."""
+    return any(isinstance(part.weights, GraphWeights) for part in model.parts)
+
+
+def quantize_parts(model: Model) -> Model:
+    """The model with the weights of its graphs in int8; other parts stay."""
+    parts = [
+        replace(
+            part,
+            weights=GraphWeights.of(quantize_graph_weights(part.weights.graph.tobytes()), part.weights.baseline),
+        )
+        if isinstance(part.weights, GraphWeights)
+        else part
+        for part in model.parts
+    ]
+    return replace(model, parts=tuple(parts))
 
 
 def _score_function(engine: Engine) -> Any:

@@ -9,6 +9,8 @@ about a graph, such as where the user's files lie, stays out of the file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
             answer = module(rows)
     except _TRACE_ERRORS as error:
         raise InputError(
-            f"the module does not take rows of the data: {_first_line(error)}",
+            f"the module does not take rows of the data: {first_line(error)}",
             expected=f"one tensor {list(example.shape)} in",
             fix="check the data's shape, or give the module a forward() of one tensor",
         ) from error
@@ -60,15 +62,22 @@ def export_module(module: nn.Module, example: Tensor, out: Path) -> None:
 
 
 def _write_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
-    try:
+    with untraceable_in_words():
         model = export_torch_module(
             module, (rows,), input_names=[INPUT_NAME], output_names=[OUTPUT_NAME],
             dynamic_shapes=({0: torch.export.Dim("rows")},),
         )  # fmt: skip
         need("onnx", extra="compress").save(_strip_metadata(model), out)
+
+
+@contextmanager
+def untraceable_in_words() -> Iterator[None]:
+    """What torch's exporter raises for a module that it cannot trace, as an InputError."""
+    try:
+        yield
     except (*_TRACE_ERRORS, torch.onnx.errors.OnnxExporterError) as error:
         raise InputError(
-            f"the module cannot be traced: {_first_line(error)}",
+            f"the module cannot be traced: {first_line(error)}",
             expected="a forward() whose way does not hang on the values of its input",
             fix="write such branches with torch.where, or give an ONNX file of your own",
         ) from error
@@ -114,7 +123,7 @@ def _check_graph(module: nn.Module, rows: Tensor, out: Path) -> None:
         )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error message, at most 300 characters: torch's may go on for pages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300]

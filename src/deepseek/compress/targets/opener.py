@@ -57,9 +57,7 @@ def open_target(
 
         return OnnxTarget.open(path, data_path, seed=seed)
     if (path / "bundle.json").is_file():
-        from deepseek.compress.targets.bundle import BundleTarget
-
-        return BundleTarget.open(path, data_path, seed=seed)
+        return _open_bundle_target(path, data_path, seed)
     if (path / "config.json").is_file():
         from deepseek.compress.targets.text import TextTarget
 
@@ -69,3 +67,17 @@ def open_target(
         expected="a bundle, an ONNX file, a Hugging Face folder, or FILE.py:NAME of a function that builds a module",
         fix="give one of these",
     )
+
+
+def _open_bundle_target(path: Path, data: Path, seed: int) -> CompressionTarget:
+    """The target of a bundle of a table, or of one that reads files or texts."""
+    from deepseek.bundle import open_bundle
+    from deepseek.engines.multimodal.runtime import is_multimodal
+
+    if is_multimodal(open_bundle(path)):
+        from deepseek.compress.targets.sample_bundle import SampleBundleTarget
+
+        return SampleBundleTarget.open(path, data, seed=seed)
+    from deepseek.compress.targets.bundle import BundleTarget
+
+    return BundleTarget.open(path, data, seed=seed)

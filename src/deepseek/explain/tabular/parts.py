@@ -4,6 +4,7 @@ trees        exact TreeSHAP, path-dependent, each column one player however many
              trees are shallow (trees/leaf_tables.py: many times as fast), else by a walk (trees/walk.py)
 linear       coef * (x - mean), exact; the values of a column's features are summed, which is exact, too
 perceptron   DeepLift's Rescale rule (Shrikumar et al. 2017, section 3.5.1) against the mean training row
+graphs       KernelSHAP of columns against a baseline row, by answers alone (shapley/kernel.py)
 others       by their own contributions()
 """
 
@@ -11,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
+from deepseek.explain.shapley.kernel import kernel_shap
 from deepseek.explain.tabular.trees.leaf_tables import MAX_TABLE_BYTES, LeafTables, TableShape
 from deepseek.explain.tabular.trees.walk import TreeWalk
 from deepseek.nn.dense import Linear, Perceptron
-from deepseek.nn.model import OtherWeights, Part, PartWeights
+from deepseek.nn.model import OpaqueWeights, OtherWeights, Part, PartWeights
 from deepseek.nn.trees import TreeTable
 
 
@@ -39,6 +42,8 @@ METHOD_NAMES = {
     "linear": "linear, exact",
     "mlp": "DeepLift, Rescale rule, against the mean training row",
 }
+#: Answers for a row of a part that has no rule of its own; with few columns all coalitions are fewer.
+KERNEL_EVALUATIONS = 512
 #: Below this change of a unit's input its slope stands for the quotient (as captum does).
 _MIN_CHANGE = 1e-10
 
@@ -59,7 +64,10 @@ def part_attributor(
         return lambda features: sum_by_column(attribute_linear(weights, margin, features), column_of)
     if isinstance(weights, Perceptron):
         return lambda features: sum_by_column(attribute_perceptron(weights, margin, features), column_of)
-    return lambda features: sum_by_column(attribute_other(weights, margin, features), column_of)
+    foreign: Any = weights
+    if not hasattr(foreign, "contributions"):
+        return lambda features: attribute_opaque(foreign, margin, features, column_of)
+    return lambda features: sum_by_column(attribute_other(foreign, margin, features), column_of)
 
 
 def sum_by_column(explained: ScoreAttribution, column_of: NDArray[np.int64]) -> ScoreAttribution:
@@ -80,6 +88,27 @@ def attribute_linear(weights: Linear, margin: int, features: Float32) -> ScoreAt
     values = (features.astype(np.float64) - weights.mean) * coef
     base = np.full(len(features), weights.mean @ coef + weights.bias[margin])
     return ScoreAttribution(values, base, weights.margin(features)[:, margin])
+
+
+def attribute_opaque(
+    weights: OpaqueWeights, margin: int, features: Float32, column_of: NDArray[np.int64]
+) -> ScoreAttribution:
+    """KernelSHAP of each row's columns; one that is taken away reads the part's baseline. The values sum to the score
+    less the base exactly."""
+    num_columns = int(column_of.max()) + 1
+    baseline, values = weights.baseline, np.zeros((len(features), num_columns))
+    base, score = np.zeros(len(features)), np.zeros(len(features))
+    for index, row in enumerate(features):
+
+        def score_present(seen: NDArray[np.floating], row: Float32 = row) -> Float64:
+            return weights.margin(np.where(seen[:, column_of] > 0, row, baseline))[:, margin]
+
+        evaluations = max(KERNEL_EVALUATIONS, 2 * num_columns + 2)
+        kernel = kernel_shap(
+            score_present, np.ones(num_columns), np.zeros((1, num_columns)), num_evaluations=evaluations, seed=index
+        )
+        values[index], base[index], score[index] = kernel.values, kernel.base, kernel.output
+    return ScoreAttribution(values, base, score)
 
 
 def attribute_other(weights: OtherWeights, margin: int, features: Float32) -> ScoreAttribution:

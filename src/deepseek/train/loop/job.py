@@ -12,14 +12,18 @@
     [mix]
     mixup = 0.2                             # of batches (images, labels), with num_classes; off by default
 
-The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints.
+The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints; run.json, curves.json and
+report.html say how it went (train/run_folder).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +33,15 @@ from deepseek.files import atomic_file
 from deepseek.results import Result
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.object_loader import Arguments, load_object
+from deepseek.train.run_folder.curves import CURVES_FILE, Curves, RunFolderSink
+from deepseek.train.run_folder.record import (
+    CHECKPOINTS,
+    REPORT_FILE,
+    WEIGHTS_FILE,
+    RunRecord,
+    relative_home,
+    without_none,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,6 +128,9 @@ class TrainReport(Result):
     wall_s: float
     seed: int
     warnings: list[str]
+    report: Path  # the page of the run
+    curves: Path  # its figures by epoch and step
+    versions: dict[str, str]  # of torch
 
     def to_dict(self) -> JsonObject:
         """As `deepseek train --json` prints it. No interval: there is none on a single run."""
@@ -124,6 +140,7 @@ class TrainReport(Result):
             "model": self.model, "engine": "torch", "metrics": figures, "baseline": {}, "num_steps": self.num_steps,
             "num_epochs": self.num_epochs, "stopped_early": self.stopped_early, "size_bytes": self.size_bytes,
             "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed, "warnings": self.warnings,
+            "report": str(self.report), "curves": str(self.curves), "versions": self.versions,
         }  # fmt: skip
 
     def summary(self) -> str:
@@ -141,8 +158,11 @@ def read_job(path: Path, settings: tuple[str, ...]) -> Job:
     return job
 
 
-def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True) -> TrainReport | None:
-    """Train, write the weights to `out` and report. `home` is the folder against which the job's paths stand.
+def run_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = True, command: str | None = None
+) -> TrainReport | None:
+    """Train, write the weights to `out` and report. `home` is the folder against which the job's paths stand; `command`
+    is the shell's, for the run's page.
 
     Under torchrun every process calls this; the first gets the report, the others None.
     """
@@ -150,23 +170,23 @@ def run_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool = Tr
     from deepseek.train.loop.stream import find_device
 
     with joined_process_group("gloo" if find_device(job.device).type == "cpu" else "cpu:gloo,cuda:nccl"):
-        return _train_job(job, home, out, go_on=go_on, progress=progress)
+        return _train_job(job, home, out, go_on=go_on, progress=progress, command=command)
 
 
 def launch_job(
-    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int
+    job: Job, home: Path, out: Path, *, go_on: bool, num_processes: int, max_restarts: int, command: str | None = None
 ) -> TrainReport | None:
     """run_job() in processes of this machine, which all go on from the last checkpoint after one of them has died."""
     from deepseek.train.distributed.launch import launch
 
     report: TrainReport | None = launch(
-        _attempt, (job, home, out, go_on), num_processes=num_processes, max_restarts=max_restarts
+        _attempt, (job, home, out, go_on, command), num_processes=num_processes, max_restarts=max_restarts
     )
     return report
 
 
-def _attempt(job: Job, home: Path, out: Path, go_on: bool) -> TrainReport | None:
-    return run_job(job, home, out, go_on=go_on)
+def _attempt(job: Job, home: Path, out: Path, go_on: bool, command: str | None) -> TrainReport | None:
+    return run_job(job, home, out, go_on=go_on, command=command)
 
 
 def _is_automatic_restart(out: Path) -> bool:
@@ -184,7 +204,9 @@ def _is_automatic_restart(out: Path) -> bool:
     return restart_count() > 0 and (is_empty or mark.exists())
 
 
-def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) -> TrainReport | None:
+def _train_job(
+    job: Job, home: Path, out: Path, *, go_on: bool, progress: bool, command: str | None
+) -> TrainReport | None:
     import torch
 
     from deepseek.train.distributed import ranks
@@ -194,29 +216,33 @@ def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) 
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(job.train.seed)  # of the weights with which the module begins
-    net = _load_model(job, home).to(find_device(job.device))
+    net = load_model(job, home).to(find_device(job.device))
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
-    train = resume if _is_automatic_restart(out) or go_on else fit
+    go_on = _is_automatic_restart(out) or go_on
+    train = resume if go_on else fit
+    record = RunRecord("running", relative_home(home, out), without_none(asdict(job)), command)
+    own_sink = RunFolderSink(out, record, go_on=go_on)
     # In this order: a function of the user's may draw from torch's generator.
-    result = train(
-        loss=_load_loss(job, home),
-        optimizer=_optimizer_factory(job, home),
-        validation=_load_data(job, home, is_training=False),
-        sinks=_open_sinks(job, out),
-        change=_batch_transform(job),
-        data=_load_data(job, home, is_training=True),
-        model=model,
-        config=job.train,
-        checkpoints=out / "checkpoints",
-        progress=progress,
-    )
+    with _stops_recorded(own_sink):
+        result = train(
+            loss=_load_loss(job, home),
+            optimizer=_optimizer_factory(job, home),
+            validation=load_data(job, home, is_training=False),
+            sinks=[own_sink, *_open_sinks(job, out)],
+            change=_batch_transform(job),
+            data=load_data(job, home, is_training=True),
+            model=model,
+            config=job.train,
+            checkpoints=out / CHECKPOINTS,
+            progress=progress,
+        )
     if ranks.rank() > 0:
         return None
-    weights = out / "model.safetensors"
+    weights = out / WEIGHTS_FILE
     metrics = {"train_loss": result.losses[-1]}
     if result.validations:
         metrics |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
-    return TrainReport(
+    report = TrainReport(
         weights=weights,
         digest=_write_weights(net, weights),
         target=job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
@@ -230,7 +256,33 @@ def _train_job(job: Job, home: Path, out: Path, *, go_on: bool, progress: bool) 
         wall_s=time.monotonic() - start_s,
         seed=job.train.seed,
         warnings=result.warnings,
+        report=out / REPORT_FILE,
+        curves=out / CURVES_FILE,
+        versions={"torch": torch.__version__},
     )
+    _write_run_folder(report, record, Curves.of(result.losses, result.validations, own_sink.entries()), out)
+    return report
+
+
+@contextmanager
+def _stops_recorded(sink: RunFolderSink) -> Iterator[None]:
+    """Pass on to `sink` that the run was stopped, with the step that the loop has saved."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        sink.stop(stop.args[0] if stop.args else None)
+        raise
+
+
+def _write_run_folder(report: TrainReport, record: RunRecord, curves: Curves, out: Path) -> None:
+    """curves.json, report.html, and last the run.json of a finished run."""
+    from deepseek.train.run_folder.report import write_report
+
+    finished = replace(record, status="finished", report=report.to_dict())
+    with atomic_file(report.curves) as part:
+        part.write_text(json.dumps(curves.to_dict(), indent=1) + "\n")
+    write_report(report.report, finished, curves)
+    finished.write(out)
 
 
 def _write_weights(model: nn.Module, path: Path) -> str:
@@ -244,7 +296,8 @@ def _write_weights(model: nn.Module, path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _load_model(job: Job, home: Path) -> Any:
+def load_model(job: Job, home: Path) -> Any:
+    """The untrained module of a job. InputError where what it names gives none."""
     from torch import nn
 
     model = load_object("model.build", job.model.build, home, call=True, args=job.model.args)
@@ -287,7 +340,8 @@ def _optimizer_factory(job: Job, home: Path) -> Any:
     return make
 
 
-def _load_data(job: Job, home: Path, *, is_training: bool) -> Any:
+def load_data(job: Job, home: Path, *, is_training: bool) -> Any:
+    """The batches of a job, or what measures its validation; None without a validation."""
     name = job.data.train if is_training else job.data.validation
     if name is None:
         return None

@@ -121,7 +121,7 @@ def _run_loop(run: TrainingRun, progress: bool) -> FitResult:
                 if run.must_stop():
                     run.save()
                     run.flush()
-                    raise interruption()
+                    raise interruption(run.step)
             run.after_epoch(validate(run) if run.is_validated() else None)
         run.finish()
     return run.result

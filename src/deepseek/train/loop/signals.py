@@ -45,10 +45,10 @@ class StopSignal:
             restore()
 
 
-def interruption() -> KeyboardInterrupt:
-    """What ends a run that was told to stop. torch shows what it has compiled at Python's exit, by a package that it
-    imports only then, if it is there; what that runs makes Python forget that a Ctrl-C has ended the program, which
-    then exits with 1 instead of 130. So it is imported before."""
+def interruption(step: int) -> KeyboardInterrupt:
+    """What ends a run that was told to stop, with the step that it has saved. torch shows what it has compiled at
+    Python's exit, by a package that it imports only then, if it is there; what that runs makes Python forget that a
+    Ctrl-C has ended the program, which then exits with 1 instead of 130. So it is imported before."""
     with contextlib.suppress(ImportError):
         importlib.import_module("tabulate")
-    return KeyboardInterrupt()
+    return KeyboardInterrupt(step)

@@ -1,0 +1,1 @@
+"""What a run leaves beside its weights: run.json, the figures by step and epoch, and a page that shows them."""
