@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from deepseek.look.numbers import number
+from deepseek.look.numbers import number, signed_number
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 from support.servers.console import choose, explain
 from support.servers.serving import Server
@@ -115,8 +115,11 @@ def test_a_picture_is_shown_and_its_regions_are_drawn_on_it(
     views = opened.locator("figure.parts svg")
     expect(views).to_have_count(2)
     opened.wait_for_function("document.querySelector('figure.parts svg').viewBox.baseVal.height === 160")  # as 48 x 24
-    assert views.nth(1).locator("rect[class^=lit-]").count() > 0
-    assert "right" in opened.inner_text("figure.parts figcaption")
+    values = [region["value"] for region in opened.evaluate("state.last.why.parts[0].regions")]
+    largest = max(map(abs, values))
+    shaded = [value for value in values if round(6 * abs(value) / largest)]
+    assert views.nth(1).locator("rect[class^=lit-]").count() == len(shaded) > 0
+    assert signed_number(max(values, key=abs)) in opened.inner_text("figure.parts figcaption")
     assert overflow_px(opened) <= 0
     assert collisions(opened) == []
 

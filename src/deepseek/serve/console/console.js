@@ -114,9 +114,9 @@ function reportFailure(failed) {
 
 function summary() {
   const num = state.models.length;
-  const names = state.models.map((model) => model.id).slice(0, 3).join(", ") + (num > 3 ? ", …" : "");
-  const en = `Serving ${num === 1 ? "1 model" : `${num} models`}: ${names}`;
-  const zh = `正在提供 ${num} 个模型：${names}`;
+  const names = state.models.map((model) => model.id).slice(0, 3).join(", ");
+  const en = `Serving ${num === 1 ? "1 model" : `${num} models`}: ${names}${num > 3 ? ` and ${num - 3} more` : ""}`;
+  const zh = `正在提供 ${num} 个模型：${names}${num > 3 ? "等" : ""}`;
   if (!state.hasStats) return said(`${en}.`, `${zh}。`);
   const all = versions().map(statsOf);
   const rate = all.reduce((sum, one) => sum + (one.requests_per_s || 0), 0);
@@ -162,7 +162,7 @@ function modelRow(model) {
   const row = make("tr", null,
     make("th", { scope: "row" }, model.id, make("span", { class: "soft" }, model.version ? ` ${model.version}` : "")),
     make("td", null, taskName(model.task)));
-  if (!state.hasStats) return titled(row);
+  if (!state.hasStats) return titled(row, COLUMNS);
   const stats = statsOf(model);
   const rates = stats.history.map((point) => point.requests_per_s);
   const cell = (...parts) => make("td", { class: "num" }, ...parts);
@@ -171,7 +171,7 @@ function modelRow(model) {
     cell(number(stats.requests_per_s), trend(rates, said("requests per second", "每秒请求"), number, stats.slot_s)),
     latencyCell(stats.latency.predict, said("median latency of predictions", "预测延迟中位数"), stats.slot_s),
     latencyCell(stats.latency.explain, said("median latency of explanations", "解释延迟中位数"), stats.slot_s));
-  return titled(row);
+  return titled(row, COLUMNS);
 }
 
 // Median and p99 with the number that they are of: one slow answer is a p99 of few, and says little.
@@ -185,8 +185,8 @@ function latencyCell(latency, title, slotS) {
 }
 
 // Each cell carries its column's title: where the window is narrow a row is a list, and the head is gone.
-function titled(row) {
-  Array.from(row.children).forEach((cell, place) => Object.assign(cell.dataset, COLUMNS[place][0]));
+function titled(row, columns) {
+  Array.from(row.children).forEach((cell, place) => Object.assign(cell.dataset, columns[place][0]));
   return row;
 }
 

@@ -150,7 +150,7 @@ function shorten(words, room) {
 
 // ---- plots ----------------------------------------------------------------------------------------------------------
 // A line over the last minutes with its ends: 0 and the largest value upright, from when on and now below. A value that is
-// not known leaves a gap. `shown` writes a value, `slotS` is the time between two (s).
+// not known leaves a gap, and one between two gaps is a dot. `shown` writes a value, `slotS` is the time between two (s).
 function trend(values, title, shown, slotS) {
   const known = values.filter((value) => typeof value === "number");
   if (values.length < 2 || !known.length) return null;
@@ -163,16 +163,18 @@ function trend(values, title, shown, slotS) {
   const root = canvas(width, height, said(
     `${title.en}: ${shown(Math.min(...known))} to ${shown(Math.max(...known))}, the last ${since}`,
     `${title.zh}：${shown(Math.min(...known))} 至 ${shown(Math.max(...known))}，最近 ${since}`));
-  let path = "";
+  const isKnown = (index) => typeof values[index] === "number";
+  let [path, dots] = ["", ""];
   values.forEach((value, index) => {
-    if (typeof value !== "number") return;
-    const x = left + 2 + (index / (values.length - 1)) * (width - left - 4);
-    const joins = index > 0 && typeof values[index - 1] === "number";
-    path += `${joins ? "L" : "M"}${x.toFixed(1)} ${(plotPx - 1 - (value / top) * (plotPx - 6)).toFixed(1)}${joins ? "" : "h0"}`;
+    if (!isKnown(index)) return;
+    const x = left + 3 + (index / (values.length - 1)) * (width - left - 6);
+    const at = `${x.toFixed(1)} ${(plotPx - 2 - (value / top) * (plotPx - 8)).toFixed(1)}`;
+    path += `${isKnown(index - 1) ? "L" : "M"}${at}`;
+    if (!isKnown(index - 1) && !isKnown(index + 1)) dots += `M${at}h0`;
   });
   root.append(
     draw("path", { class: "axis", d: `M${left} 4V${plotPx}H${width - 1}` }),
-    draw("path", { class: "curve thin s1", "stroke-linecap": "round", d: path }),
+    draw("path", { class: "curve thin s1", d: path }), draw("path", { class: "dots fine s1", d: dots }),
     draw("text", { x: left - 4, y: 10, "text-anchor": "end", class: "tick" }, ends[0]),
     draw("text", { x: left - 4, y: plotPx, "text-anchor": "end", class: "tick" }, ends[1]),
     draw("text", { x: left - 10, y: height - 4, class: "tick" }, `−${since}`),

@@ -91,13 +91,15 @@ function levelEntry(shared, levels, text) {
 
 // A file is read here, and sent with the row as base64. Until one is chosen, the example's stands for it.
 function fileEntry(shared, example) {
-  const element = make("input", { ...shared, type: "file" });
+  const element = make("input", { ...shared, type: "file", class: "covered" }); // its own button speaks the browser's language
+  const chosen = make("span", { class: "soft" });
   element.held = example ?? null;
   const preview = make("div", { class: "preview" });
   const refreshPreview = () => shared["data-modality"] === "image" && put(clear(preview), picture(element.held, shared["data-name"]));
   element.addEventListener("change", () => {
     element.held = null;
     refreshPreview();
+    put(clear(chosen), ...(element.files.length ? [element.files[0].name] : [none]));
     if (!element.files.length) return;
     const reader = new FileReader();
     reader.addEventListener("load", () => {
@@ -106,9 +108,11 @@ function fileEntry(shared, example) {
     });
     reader.readAsDataURL(element.files[0]);
   });
-  const note = make("span", { class: "soft" }, said("without one: a small example", "未选择时：使用示例文件"));
+  const none = example ? said("a small example", "示例文件") : said("none", "无");
+  put(chosen, none);
   refreshPreview();
-  return make("div", null, element, note, preview);
+  const button = make("label", { class: "file", for: shared.id }, said("Choose a file", "选择文件"));
+  return make("div", null, make("div", { class: "row" }, element, button, chosen), preview);
 }
 
 function entry(shared, text) {

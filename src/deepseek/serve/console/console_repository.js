@@ -13,14 +13,17 @@ async function refreshRepository(isNew) {
   }
 }
 
-// A version that waits is shown only where a repository holds it; what the command line gave stands in the table above.
+const VERSION_COLUMNS = [[said("Model", "模型")], [said("Version", "版本")], [said("State", "状态")], [said("Why", "原因")]];
+
+// The models of which a version is not served: the others stand in the table above with theirs.
 function repositoryTable() {
-  const entries = Array.isArray(state.repository) ? state.repository : [];
-  if (!entries.some((entry) => entry.state !== "READY")) return null;
+  const all = Array.isArray(state.repository) ? state.repository : [];
+  const names = new Set(all.filter((entry) => entry.state !== "READY").map((entry) => entry.name));
+  const entries = all.filter((entry) => names.has(entry.name));
+  if (!entries.length) return null;
   const order = (entry) => (entry.state === "READY" ? 0 : entry.code ? 1 : 2);
   const sorted = [...entries].sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : order(one) - order(other)));
-  const heads = [said("Model", "模型"), said("Version", "版本"), said("State", "状态"), said("Why", "原因")];
-  const head = make("thead", null, make("tr", null, ...heads.map((title) => make("th", { scope: "col" }, title))));
+  const head = make("thead", null, make("tr", null, ...VERSION_COLUMNS.map(([title]) => make("th", { scope: "col" }, title))));
   return make("table", null, head, make("tbody", null, ...sorted.map(repositoryRow)));
 }
 
@@ -31,8 +34,8 @@ function repositoryRow(entry) {
     make("span", { class: "soft" }, said("not loaded", "未加载")),
   ];
   const place = entry.state === "READY" ? 0 : entry.code ? 1 : 2;
-  return make("tr", null, make("th", { scope: "row" }, entry.name), make("td", null, entry.version || UNKNOWN),
-    make("td", null, states[place]), make("td", { class: "text" }, place === 1 ? refusal(entry) : UNKNOWN));
+  return titled(make("tr", null, make("th", { scope: "row" }, entry.name), make("td", null, entry.version || UNKNOWN),
+    make("td", { class: "state-of" }, states[place]), make("td", { class: "text" }, place === 1 ? refusal(entry) : UNKNOWN)), VERSION_COLUMNS);
 }
 
 function refusal(entry) {

@@ -137,13 +137,23 @@ function floorWords(card, why) {
     : said(", the largest that this model gives, however high the log-odds", "（该模型给出的最大概率，对数几率再高也不变）");
 }
 
-function calibrationWords(card) {
+// What calibration does to the log-odds, and the smallest probability that is left, where that changes a digit.
+function calibrationWords(card, why, chance) {
   const calibration = card.calibration;
-  if (!calibration || card.labels.length !== 2) return said("calibration makes that", "校准后为");
+  if (!calibration || card.labels.length !== 2 || why.scale !== "log-odds") return said("calibration makes that", "校准后为");
   const [slope, bias] = [calibration.slope, calibration.bias[0]];
-  if (slope === 1 && bias === 0) return said("calibration leaves them as they are:", "校准不改变它，对应");
-  const step = `× ${number(slope)}${bias ? ` ${bias < 0 ? "−" : "+"} ${number(Math.abs(bias))}` : ""}`;
-  return said(`calibration (${step}) makes that`, `校准（${step}）后为`);
+  const steps = [];
+  if (slope !== 1 || bias !== 0) {
+    const line = `× ${number(slope)}${bias ? ` ${bias < 0 ? "−" : "+"} ${number(Math.abs(bias))}` : ""}`;
+    steps.push(said(line, line));
+  }
+  if (number(1 / (1 + Math.exp(-slope * why.output - bias))) !== number(chance)) {
+    const smallest = number(calibration.smoothing);
+    steps.push(said(`no probability below ${smallest}`, `概率不低于 ${smallest}`));
+  }
+  if (!steps.length) return said("calibration leaves them as they are:", "校准不改变它，对应");
+  const all = said(steps.map((step) => step.en).join(", "), steps.map((step) => step.zh).join("，"));
+  return said(`calibration (${all.en}) makes that`, `校准（${all.zh}）后为`);
 }
 
 // How the contributions reach the answer: their sum, before calibration; the chance; the threshold; the decision.
@@ -157,7 +167,7 @@ function joined(card, why, predicted) {
   if (card.task === "sequence-classification") {
     return said(`${sum.en}; that is a probability of ${shown}, ${words.en}.`, `${sum.zh}，即概率 ${shown}，${words.zh}。`);
   }
-  const step = calibrationWords(card);
+  const step = calibrationWords(card, why, chances[why.target]);
   return said(`${sum.en}, before calibration; ${step.en} a probability of ${shown}${floor.en}, ${words.en}.`,
     `${sum.zh}（校准前）；${step.zh}概率 ${shown}${floor.zh}，${words.zh}。`);
 }

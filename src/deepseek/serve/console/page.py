@@ -33,7 +33,7 @@ for (const line of document.querySelectorAll("pre.command code")) {
 """
 
 STYLE = """
-.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:12px 20px;margin:12px 0}
+.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(192px,1fr));gap:12px 20px;margin:12px 0}
 .field label{display:block;font-size:14px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .field input,.field select,.row select,.row input{font:inherit;font-size:15px;width:100%;padding:5px 8px;
 color:var(--ink);background:var(--ground);border:1px solid var(--axis);border-radius:4px;
@@ -49,21 +49,25 @@ button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 [aria-busy=true] button.act{opacity:.6}
 .spark{display:block;margin-top:4px}.spark svg{margin-left:auto}.spark svg.plot text.tick{font-size:11px}
 .lines>span{display:block}
-.preview img{display:block;max-width:100%;max-height:240px;margin-top:8px}
+.preview img{display:block;max-width:100%;max-height:240px;min-height:64px;margin-top:8px}
 .regions{display:flex;flex-wrap:wrap;gap:16px}
-.field:has(input[type=file]){grid-column:1/-1}.field input[type=file]{width:auto;max-width:100%}
+.field:has(input[type=file]){grid-column:1/-1}.field .row{margin:4px 0}
+.field input.covered{position:absolute;width:1px;height:1px;padding:0;border:0;opacity:0}
+.field label.file{padding:5px 14px;border:1px solid var(--accent);border-radius:4px;color:var(--accent);cursor:pointer}
+.field input.covered:focus-visible+label.file{outline:2px solid var(--accent);outline-offset:2px}
+td.state-of{white-space:nowrap}
 #joined{max-width:72ch}
 #models th.num{white-space:nowrap}
 [hidden]{display:none!important}
 @media (max-width:600px){
-#models thead{display:none}
-#models table,#models tbody,#models tr{display:block;min-width:0}
-#models tr{padding:8px 0;border-bottom:1px solid var(--rule)}
-#models tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
-#models td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
-[data-lang=zh] #models td::before{content:attr(data-zh)}
+:is(#models,#versions) thead{display:none}
+:is(#models,#versions) :is(table,tbody,tr){display:block;min-width:0}
+:is(#models,#versions) tr{padding:8px 0;border-bottom:1px solid var(--rule)}
+:is(#models,#versions) tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
+:is(#models,#versions) td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
+[data-lang=zh] :is(#models,#versions) td::before{content:attr(data-zh)}
 #models .spark{order:-1;margin:0}#models td .lines{text-align:right}
-#models tr>th{justify-content:flex-start;max-width:none;font-weight:600}
+:is(#models,#versions) tr>th{justify-content:flex-start;max-width:none;font-weight:600}
 }
 td svg.plot{margin:6px 0}
 .method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
