@@ -137,8 +137,9 @@ function floorWords(card, why) {
     : said(", the largest that this model gives, however high the log-odds", "（该模型给出的最大概率，对数几率再高也不变）");
 }
 
-// What calibration does to the log-odds, and the smallest probability that is left, where that changes a digit.
-function calibrationWords(card, why, chance) {
+// What calibration does to the log-odds, and the smallest probability that is left, where that changes a digit and is
+// not said already.
+function calibrationWords(card, why, chance, isAtEnd) {
   const calibration = card.calibration;
   if (!calibration || card.labels.length !== 2 || why.scale !== "log-odds") return said("calibration makes that", "校准后为");
   const [slope, bias] = [calibration.slope, calibration.bias[0]];
@@ -147,7 +148,7 @@ function calibrationWords(card, why, chance) {
     const line = `× ${number(slope)}${bias ? ` ${bias < 0 ? "−" : "+"} ${number(Math.abs(bias))}` : ""}`;
     steps.push(said(line, line));
   }
-  if (number(1 / (1 + Math.exp(-slope * why.output - bias))) !== number(chance)) {
+  if (!isAtEnd && number(1 / (1 + Math.exp(-slope * why.output - bias))) !== number(chance)) {
     const smallest = number(calibration.smoothing);
     steps.push(said(`no probability below ${smallest}`, `概率不低于 ${smallest}`));
   }
@@ -163,11 +164,11 @@ function joined(card, why, predicted) {
   const { shown, words } = decided(card, why.target, chances[why.target], predicted.label);
   const [name, output, floor] = [className(card, why.target), number(why.output), floorWords(card, why)];
   const scale = said(why.scale === "probability" ? "a probability" : why.scale, SCALES_ZH[why.scale] || why.scale);
-  const sum = said(`All contributions add up to ${scale.en} of ${output} for ${name}`, `各项贡献合计为 ${name} 的${scale.zh} ${output}`);
+  const sum = said(`Base value and contributions add up to ${scale.en} of ${output} for ${name}`, `基准值与各项贡献合计为 ${name} 的${scale.zh} ${output}`);
   if (card.task === "sequence-classification") {
     return said(`${sum.en}; that is a probability of ${shown}, ${words.en}.`, `${sum.zh}，即概率 ${shown}，${words.zh}。`);
   }
-  const step = calibrationWords(card, why, chances[why.target]);
+  const step = calibrationWords(card, why, chances[why.target], floor.en !== "");
   return said(`${sum.en}, before calibration; ${step.en} a probability of ${shown}${floor.en}, ${words.en}.`,
     `${sum.zh}（校准前）；${step.zh}概率 ${shown}${floor.zh}，${words.zh}。`);
 }
