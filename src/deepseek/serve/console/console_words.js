@@ -152,6 +152,7 @@ function calibrationWords(card, why, chance, isAtEnd) {
     const smallest = number(calibration.smoothing);
     steps.push(said(`no probability below ${smallest}`, `概率不低于 ${smallest}`));
   }
+  if (!steps.length && isAtEnd) return said("that is", "对应");
   if (!steps.length) return said("calibration leaves them as they are:", "校准不改变它，对应");
   const all = said(steps.map((step) => step.en).join(", "), steps.map((step) => step.zh).join("，"));
   return said(`calibration (${all.en}) makes that`, `校准（${all.zh}）后为`);
