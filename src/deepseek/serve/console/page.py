@@ -148,7 +148,7 @@ def docs_page(openapi: Schema) -> str:
     """The API reference of an OpenAPI 3 document: routes, bodies with examples, errors."""
     info = openapi.get("info", {})
     operations = list(_iter_operations(openapi))
-    routes = [
+    routes: list[list[look.Words]] = [
         [
             Html(f'<a href="#{_anchor(method, path)}">{inline(path)}</a>'),
             method.upper(),
@@ -195,7 +195,7 @@ def _operation_section(openapi: Schema, method: str, path: str, operation: Schem
         ),
         look.command(_curl_command(method, path, body.get("example"))),
     ]
-    parameters = [
+    parameters: list[list[look.Words]] = [
         [
             entry["name"],
             look.join(f"{entry['in']}: ", _type_text(entry.get("schema", {}))),
@@ -263,7 +263,7 @@ def _type_text(schema: Schema) -> look.Words:
         return Text(f"one of {values}", f"以下之一：{values}")
     if schema.get("type") == "array":
         return look.join(Text("list of ", "列表："), _type_text(schema.get("items", {})))
-    json_type = schema.get("type", Text("any", "任意"))
+    json_type: list[str] | look.Words = schema.get("type", Text("any", "任意"))
     return Text(" or ".join(json_type), " / ".join(json_type)) if isinstance(json_type, list) else json_type
 
 
@@ -288,6 +288,8 @@ def _error_section(operations: Sequence[tuple[str, str, Schema]]) -> Section:
     columns = [Column(Text("Status", "状态码"), "text"), Column(Text("When", "何时"), "text")]
     shape = {"error": {"code": "…", "message": "…", "expected": "…", "fix": "…"}}
     body = look.paragraph(Text("Every refusal has this body:", "所有错误的响应体形式如下："))
-    rows = [[status, in_both_languages(words)] for status, words in sorted(descriptions.items())]
+    rows: list[list[look.Words]] = [
+        [status, in_both_languages(words)] for status, words in sorted(descriptions.items())
+    ]
     table = look.table(columns, rows)
     return Section(Text("Errors", "错误"), Html(body + look.command(json.dumps(shape, ensure_ascii=False)) + table))
