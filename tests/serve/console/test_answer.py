@@ -110,11 +110,12 @@ def test_a_picture_is_shown_and_its_regions_are_drawn_on_it(
     choose(opened, "photos")
     opened.wait_for_selector("#fields .preview img")
     opened.set_input_files("#fields input[type=file]", tmp_path / "halves.png")
-    opened.wait_for_function("document.querySelector('.preview img')?.naturalWidth === 48")
+    opened.wait_for_function("() => document.querySelector('.preview img')?.naturalWidth === 48")
     explain(opened)
     views = opened.locator("figure.parts svg")
     expect(views).to_have_count(2)
-    opened.wait_for_function("document.querySelector('figure.parts svg').viewBox.baseVal.height === 160")  # as 48 x 24
+    shape = "() => document.querySelector('figure.parts svg').viewBox.baseVal.height"
+    opened.wait_for_function(f"{shape} === 160")  # half of the width, as the picture has it
     values = [region["value"] for region in opened.evaluate("state.last.why.parts[0].regions")]
     largest = max(map(abs, values))
     shaded = [value for value in values if round(6 * abs(value) / largest)]
