@@ -85,3 +85,19 @@ def test_a_quantile_is_right_within_five_percent(duration_s: float) -> None:
 
 def test_extreme_latencies_stay_in_range() -> None:
     assert bucket_indices([0.0, 1e9]).tolist() == [0, 169]
+
+
+def test_one_slow_explanation_is_no_latency_of_predictions(clock: Clock) -> None:
+    """An explainer that opens takes seconds: of few requests it would be the p99 of all."""
+    live, other = LiveStats(clock), LiveStats(clock)
+    for _ in range(4):
+        live.emit(request(0.001))
+    slow = request(3.0)
+    other.emit(Event("request", "cancer", "1", 200, duration_s=3.0, fields={**slow.fields, "explains": "true"}))
+    (model,) = live.snapshot([other.state()])["models"]
+    predictions, explanations = model["latency"]["predict"], model["latency"]["explain"]
+    assert model["latency_p99_s"] == pytest.approx(3.0, rel=0.05)
+    assert (predictions["num_requests"], explanations["num_requests"]) == (4, 1)
+    assert predictions["p50_s"] == predictions["p99_s"] == pytest.approx(0.001, rel=0.05)
+    assert explanations["p99_s"] == pytest.approx(3.0, rel=0.05)
+    assert [slot["p50_s"] for slot in explanations["history"]] == [explanations["p50_s"]]

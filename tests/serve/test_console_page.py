@@ -52,6 +52,15 @@ def says(opened: Page, place: str, words: str) -> None:
     expect(opened.locator(place)).to_contain_text(words, use_inner_text=True)
 
 
+def enter(opened: Page, column: str, value: str) -> None:
+    """Types the value of a column, or chooses it where levels are offered."""
+    field = opened.get_by_label(column, exact=True)
+    if field.evaluate("(field) => field.tagName") == "SELECT":
+        field.select_option(value)
+    else:
+        field.fill(value)
+
+
 def choose(opened: Page, name: str) -> None:
     opened.wait_for_selector("#field-0")
     if opened.input_value("#model") != name:  # choosing it again would make the form anew while a test fills it
@@ -80,7 +89,7 @@ def test_what_is_typed_is_what_is_asked(open_console: OpenPage, client: httpx.Cl
     opened = open_console()
     choose(opened, "loans")
     for column, value in loan.items():
-        opened.get_by_label(column, exact=True).fill(str(value))
+        enter(opened, column, str(value))
     explain(opened)
     answer = client.post("/v1/models/loans:explain", json={"instances": [loan]}).json()["explanations"][0]
     texts = plot_texts(opened)
@@ -103,7 +112,8 @@ def test_an_empty_field_is_missing_and_the_answer_says_that_it_was_filled_in(ope
     opened = open_console()
     choose(opened, "loans")
     opened.get_by_label("age", exact=True).fill("")
-    opened.get_by_label("purpose", exact=True).fill("yacht")
+    opened.get_by_label("purpose", exact=True).select_option(label="another value …")
+    enter(opened, "purpose", "yacht")
     opened.click("button[value=predict]")
     says(opened, "#result .state.warn", "Missing, so filled in: age")
     says(opened, "#result .state.warn", "never saw: purpose")
@@ -138,7 +148,7 @@ def test_nothing_overlaps_or_is_cut_off(open_console: OpenPage, width: int, loca
     titles = opened.locator("#models thead").is_visible() or opened.evaluate(
         "getComputedStyle(document.querySelector('#models td:last-child'), '::before').content"
     )
-    assert titles in (True, '"Latency p99"' if locale == "en-US" else '"延迟 p99"')
+    assert titles in (True, '"Explanations"' if locale == "en-US" else '"解释延迟"')
 
 
 def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, client: httpx.Client) -> None:
@@ -152,7 +162,7 @@ def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, cl
     client.post("/v1/models/prices:predict", json={"instances": [{"area": "wide"}]})
     expect(cells.nth(1)).to_have_text(str(before[0] + 4))
     expect(cells.nth(2)).to_have_text(str(before[1] + 1))
-    says(opened, "#answer", "requests/s, p99")
+    says(opened, "#answer", "requests/s, p99 of predictions")
 
 
 def test_the_language_stays_and_the_plot_follows_it(open_console: OpenPage) -> None:

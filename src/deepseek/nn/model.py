@@ -206,13 +206,13 @@ class _PartEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Calibration:
-    """The object "calibration" in model.json."""
+class OutputCalibration:
+    """The object "calibration" in model.json: from a margin to a probability, as the module's docstring writes it."""
 
     slope: float
     floor: float
-    smoothing: float
-    bias: tuple[float, ...]
+    smoothing: float  # smallest probability of a class
+    bias: tuple[float, ...]  # (K,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,12 @@ class _ModelFile:
     labels: tuple[str, ...]
     scale: MarginScale
     parts: tuple[_PartEntry, ...]
-    calibration: _Calibration
+    calibration: OutputCalibration
+
+
+def read_calibration(data: bytes) -> OutputCalibration:
+    """The calibration in model.json, without the weights. IntegrityError for a file that is not what ship writes."""
+    return _read_model_file(data).calibration
 
 
 def _read_model_file(data: bytes) -> _ModelFile:

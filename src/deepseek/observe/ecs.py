@@ -14,7 +14,7 @@ import msgspec
 from deepseek.contracts import Event
 
 _encode = msgspec.json.Encoder().encode
-_USUAL_FIELDS = frozenset(["route", "method", "request_id", "digest", "client", "flags"])
+_USUAL_FIELDS = frozenset(["route", "method", "request_id", "digest", "client", "flags", "explains"])
 #: What makes an event of the server a warning, if it has one of these.
 _WARNING_FIELDS = frozenset(["engine_pid", "warning"])
 

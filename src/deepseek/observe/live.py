@@ -1,7 +1,8 @@
 """The last minutes of a server in a few hundred numbers, for its console.
 
 Latencies fall into buckets that grow by 10 %, so a quantile is right within 5 %, and time into slots of SLOT_S; a
-request costs one addition, whatever the load.
+request costs one addition, whatever the load. Predictions and explanations are counted apart: an explainer that opens
+takes seconds, and would be the p99 of a thousand predictions.
 
 >>> live = LiveStats(clock=lambda: 100.0)
 >>> live.emit(Event("request", "cancer", "1", 200, num_rows=2, duration_s=0.001, fields={"method": "POST"}))
@@ -16,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +33,15 @@ NUM_BUCKETS = 170  # up to about 100 s
 #: Processes that ended by themselves, others in their place, and times without a free file descriptor.
 PROCESS_CHANGES = ("engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files")
 _LOG_GROWTH = math.log(BUCKET_GROWTH)
+RequestKind = Literal["predict", "explain"]
+REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
 #: What another process is sent, as JSON lists: number, num_requests, num_rows, num_errors, buckets.
 SlotState = tuple[int, int, int, int, list[int]]
 #: num_requests, num_rows, num_errors, and the slots that were used.
 WindowState = tuple[int, int, int, list[SlotState]]
-#: (name, version, window) of each model, and how often each of PROCESS_CHANGES came.
-LiveState = tuple[list[tuple[str, str, WindowState]], dict[str, int]]
+#: (name, version, kind, window) of each model's requests, and how often each of PROCESS_CHANGES came.
+LiveState = tuple[list[tuple[str, str, RequestKind, WindowState]], dict[str, int]]
 
 
 class SlotSummary(TypedDict):
@@ -47,6 +50,15 @@ class SlotSummary(TypedDict):
     requests_per_s: float
     p50_s: float | None
     p99_s: float | None
+
+
+class LatencySummary(TypedDict):
+    """Latencies (s) of requests of one kind over the window: how many they are of, and by slot, oldest first."""
+
+    num_requests: int
+    p50_s: float | None
+    p99_s: float | None
+    history: list[SlotSummary]
 
 
 class ModelSummary(TypedDict):
@@ -63,6 +75,7 @@ class ModelSummary(TypedDict):
     latency_p99_s: float | None
     slot_s: int
     history: list[SlotSummary]  # oldest first
+    latency: dict[RequestKind, LatencySummary]  # of predictions and of explanations, each by itself
 
 
 class LiveSnapshot(TypedDict):
@@ -80,7 +93,7 @@ class LiveStats:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._start_s = clock()
-        self._models: dict[tuple[str, str], SlidingWindow] = {}
+        self._models: dict[tuple[str, str, RequestKind], SlidingWindow] = {}
         self._changes: Counter[str] = Counter()  # of processes and files since the start, by PROCESS_CHANGES
         self._slot = 0  # of the pending events
         self._pending: list[Event] = []  # not counted yet: counted together they cost a tenth
@@ -97,10 +110,11 @@ class LiveStats:
 
     def _count_pending(self) -> None:
         """Add the pending events to the windows of their models."""
-        by_model: dict[tuple[str, str], list[Event]] = {}
+        by_model: dict[tuple[str, str, RequestKind], list[Event]] = {}
         for event in self._pending:
             if event.model_name and event.fields.get("method") == "POST":
-                by_model.setdefault((event.model_name, event.model_version), []).append(event)
+                kind: RequestKind = "explain" if event.fields.get("explains") else "predict"
+                by_model.setdefault((event.model_name, event.model_version, kind), []).append(event)
         self._pending = []
         for key, events in by_model.items():
             self._models.setdefault(key, SlidingWindow()).add(self._slot, events)
@@ -118,14 +132,14 @@ class LiveStats:
         """
         now_s = self._clock()
         uptime_s = now_s - self._start_s
-        windows: dict[tuple[str, str], SlidingWindow] = {}
+        windows: dict[tuple[str, str], ModelWindows] = {}
         changes: Counter[str] = Counter()
         for model_states, change_counts in (self.state(), *others):
             changes.update(change_counts)
-            for name, version, state in model_states:
-                windows.setdefault((name, version), SlidingWindow()).merge(state)
+            for name, version, kind, state in model_states:
+                windows.setdefault((name, version), ModelWindows()).merge(kind, state)
         slot = int(now_s) // SLOT_S
-        models = [window.summary(*key, slot, uptime_s) for key, window in windows.items()]
+        models = [model.summary(*key, slot, uptime_s) for key, model in windows.items()]
         return {
             "uptime_s": uptime_s,
             "window_s": min(uptime_s, SLOT_S * NUM_SLOTS),
@@ -173,24 +187,54 @@ class SlidingWindow:
                 slot.num_errors += errors
                 slot.buckets = [one + other for one, other in zip(slot.buckets, buckets, strict=True)]
 
+    def recent_slots(self, number: int) -> dict[int, TimeSlot]:
+        """The slots of the window by their number, when the slot is `number`."""
+        return {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
+
+    def latency(self, number: int, first: int) -> LatencySummary:
+        """Latencies over the window, when the slot is `number`; `first` is the first slot of the history."""
+        recent = self.recent_slots(number)
+        buckets = [sum(column) for column in zip(*(slot.buckets for slot in recent.values()), strict=True)]
+        empty = TimeSlot(-1)
+        return {
+            "num_requests": sum(slot.num_requests for slot in recent.values()),
+            "p50_s": quantile(buckets, 0.50),
+            "p99_s": quantile(buckets, 0.99),
+            "history": [recent.get(slot, empty).summary() for slot in range(first, number + 1)],
+        }
+
+
+class ModelWindows:
+    """The requests of one model: all of them, and each kind by itself."""
+
+    def __init__(self) -> None:
+        self._all = SlidingWindow()
+        self._kinds: dict[RequestKind, SlidingWindow] = {kind: SlidingWindow() for kind in REQUEST_KINDS}
+
+    def merge(self, kind: RequestKind, state: WindowState) -> None:
+        """Add the counts of a window of that kind."""
+        self._all.merge(state)
+        self._kinds[kind].merge(state)
+
     def summary(self, name: str, version: str, number: int, uptime_s: float) -> ModelSummary:
         """The figures of the model of that name and version, when the slot is `number`."""
-        recent = {slot.number: slot for slot in self._slots if number - NUM_SLOTS < slot.number <= number}
-        buckets = [sum(column) for column in zip(*(slot.buckets for slot in recent.values()), strict=True)]
+        recent = self._all.recent_slots(number)
+        first = min(recent, default=number)
+        latency = self._all.latency(number, first)
         span_s = min(max(uptime_s, 1.0), SLOT_S * NUM_SLOTS)
-        empty = TimeSlot(-1)
         return {
             "name": name,
             "version": version,
-            "num_requests": self.num_requests,
-            "num_rows": self.num_rows,
-            "num_errors": self.num_errors,
-            "requests_per_s": sum(slot.num_requests for slot in recent.values()) / span_s,
+            "num_requests": self._all.num_requests,
+            "num_rows": self._all.num_rows,
+            "num_errors": self._all.num_errors,
+            "requests_per_s": latency["num_requests"] / span_s,
             "rows_per_s": sum(slot.num_rows for slot in recent.values()) / span_s,
-            "latency_p50_s": quantile(buckets, 0.50),
-            "latency_p99_s": quantile(buckets, 0.99),
+            "latency_p50_s": latency["p50_s"],
+            "latency_p99_s": latency["p99_s"],
             "slot_s": SLOT_S,
-            "history": [recent.get(slot, empty).summary() for slot in range(min(recent, default=number), number + 1)],
+            "history": latency["history"],
+            "latency": {kind: window.latency(number, first) for kind, window in self._kinds.items()},
         }
 
 

@@ -259,6 +259,8 @@ class App:
             fields["traceparent"] = request.traceparent
         if request.flags:
             fields["flags"] = request.flags  # type: ignore[assignment]
+        if request.is_explanation:
+            fields["explains"] = "true"
         name = version = ""
         if request.model is not None:
             name, version = request.model.name, request.model.version

@@ -298,7 +298,7 @@ def test_a_version_of_another_task_joins_no_route_unless_all_change_together(fol
         await app.close()
 
     async def listed(loader: RepositoryLoader) -> list[tuple[tuple[str, str], str]]:
-        return [((name, version), reason) for name, version, reason in await loader.list_unloaded()]
+        return [((name, version), reason) for name, version, reason, _ in await loader.list_unloaded()]
 
     asyncio.run(check())
     assert len(events.refused()) == 3

@@ -22,7 +22,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from deepseek.bundle import Bundle, EngineEntry, Input, Manifest, open_bundle
-from deepseek.bundle.agreement import DECISION, EXAMPLE, PREPROCESS, SAMPLES
+from deepseek.bundle.agreement import DECISION, EXAMPLE, MODEL, PREPROCESS, SAMPLES
 from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, JsonObject, Prediction, Record, Scores, Task
@@ -32,7 +32,7 @@ from deepseek.engines.decide import Decision
 from deepseek.engines.measuring import LossyEngines
 from deepseek.engines.registry import ENGINES, REFERENCE, Source, engine_file, open_engine
 from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
-from deepseek.nn.model import Model
+from deepseek.nn.model import Model, OutputCalibration, read_calibration
 
 #: Most that graph and arrays may differ in an answer, absolute and relative: a hundred times what parity allows.
 SAME_OUTPUT_TOLERANCE = 1e-3
@@ -137,6 +137,11 @@ class Runtime:
     def labels(self) -> tuple[str, ...]:
         """The classes in order; empty for regression."""
         return self._decision.labels
+
+    @cached_property
+    def calibration(self) -> OutputCalibration | None:
+        """From margins, which explanations speak of, to probabilities; None where another library made the model."""
+        return read_calibration(self.bundle.read(MODEL)) if self.bundle.has(MODEL) else None
 
     @cached_property
     def model(self) -> Model:

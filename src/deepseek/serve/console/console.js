@@ -2,7 +2,7 @@
 // No library, no request to anywhere else.
 const POLL_MS = 2000;
 const TIMEOUT_MS = 30000;
-const state = { models: null, stats: null, hasStats: true, key: "", model: null, example: {}, last: null, failed: null };
+const state = { models: null, stats: null, hasStats: true, repository: null, key: "", model: null, example: {}, last: null, failed: null };
 
 const byId = (id) => document.getElementById(id);
 const modelPath = (name) => `/v1/models/${encodeURIComponent(name)}`;
@@ -48,6 +48,7 @@ async function refresh() {
     const found = (await ask("/v1/models")).data || [];
     if (state.hasStats) await refreshStats();
     const isNew = JSON.stringify(found.map(identity)) !== JSON.stringify((state.models || [{}]).map(identity));
+    await refreshRepository(isNew);
     state.models = found;
     if (isNew || state.failed) await keepModel(isNew);
     state.failed = null;
@@ -81,11 +82,14 @@ function report() {
   byId("links").hidden = locked || !!state.key; // a link cannot carry a key
   byId("try").hidden = locked || !state.model;
   byId("models").hidden = !!failed || !state.models.length;
+  const repository = failed ? null : repositoryTable();
+  byId("repository").hidden = !repository;
+  if (repository) show("versions", repository);
   if (failed) reportFailure(failed);
   else if (state.models.length) {
     show("answer", summary());
     show("models", modelTable());
-    show("note", uptime());
+    show("note", repositorySummary(), uptime());
   } else {
     show("answer", said("This server holds no model.", "此服务器没有加载模型。"));
     show("note", stateBox("warn", "! ", said("There is nothing to ask. Start it with a bundle: deepseek serve BUNDLE",
@@ -110,9 +114,9 @@ function reportFailure(failed) {
 
 function summary() {
   const num = state.models.length;
-  const names = state.models.map((model) => model.id).slice(0, 3).join(", ") + (num > 3 ? ", …" : "");
-  const en = `Serving ${num === 1 ? "1 model" : `${num} models`}: ${names}`;
-  const zh = `正在提供 ${num} 个模型：${names}`;
+  const names = state.models.map((model) => model.id).slice(0, 3).join(", ");
+  const en = `Serving ${num === 1 ? "1 model" : `${num} models`}: ${names}${num > 3 ? ` and ${num - 3} more` : ""}`;
+  const zh = `正在提供 ${num} 个模型：${names}${num > 3 ? "等" : ""}`;
   if (!state.hasStats) return said(`${en}.`, `${zh}。`);
   const all = versions().map(statsOf);
   const rate = all.reduce((sum, one) => sum + (one.requests_per_s || 0), 0);
@@ -120,14 +124,18 @@ function summary() {
   const window = seconds < 90 ? said(`${seconds}\u00a0s`, `${seconds} 秒`) : said(`${minutes}\u00a0minutes`, `${minutes} 分钟`);
   if (!rate && seconds < 1) return said(`${en}. No requests yet.`, `${zh}。尚无请求。`);
   if (!rate) return said(`${en}. No requests in the last ${window.en}.`, `${zh}。最近${window.zh}没有请求。`);
-  const late = duration(Math.max(...all.map((one) => one.latency_p99_s || 0)));
+  const slowest = Math.max(...all.map((one) => one.latency.predict.p99_s || 0));
+  const late = slowest ? said(`, p99 of predictions ${duration(slowest)}`, `，预测延迟 p99 ${duration(slowest)}`) : said("", "");
   return said(
-    `${en}. ${number(rate)} requests/s, p99 ${late}, over the last ${window.en}.`,
-    `${zh}。最近${window.zh}：每秒 ${number(rate)} 次请求，p99 延迟 ${late}。`);
+    `${en}. ${number(rate)} requests/s${late.en}, over the last ${window.en}.`,
+    `${zh}。最近${window.zh}：每秒 ${number(rate)} 次请求${late.zh}。`);
 }
 
 // A model that has not been asked yet has no entry in the statistics.
-const NOTHING = { num_requests: 0, num_errors: 0, requests_per_s: 0, history: [] };
+const NO_LATENCY = { num_requests: 0, p50_s: null, p99_s: null, history: [] };
+const NOTHING = {
+  num_requests: 0, num_errors: 0, requests_per_s: 0, history: [], slot_s: 0, latency: { predict: NO_LATENCY, explain: NO_LATENCY },
+};
 const statsOf = (model) =>
   state.stats.models.find((one) => one.name === model.id && one.version === model.version) || NOTHING;
 
@@ -139,8 +147,8 @@ const versions = () => (!state.hasStats ? state.models : state.models.flatMap((m
 
 const COLUMNS = [
   [said("Model", "模型"), ""], [said("Task", "任务"), ""], [said("Requests", "请求数"), "num"],
-  [said("Errors", "错误数"), "num"], [said("Requests/s", "每秒请求"), "num"], [said("Latency p50", "延迟 p50"), "num"],
-  [said("Latency p99", "延迟 p99"), "num"],
+  [said("Errors", "错误数"), "num"], [said("Requests/s", "每秒请求"), "num"], [said("Predictions", "预测延迟"), "num"],
+  [said("Explanations", "解释延迟"), "num"],
 ];
 
 function modelTable() {
@@ -153,22 +161,32 @@ function modelTable() {
 function modelRow(model) {
   const row = make("tr", null,
     make("th", { scope: "row" }, model.id, make("span", { class: "soft" }, model.version ? ` ${model.version}` : "")),
-    make("td", null, model.task || UNKNOWN));
-  if (!state.hasStats) return titled(row);
+    make("td", null, taskName(model.task)));
+  if (!state.hasStats) return titled(row, COLUMNS);
   const stats = statsOf(model);
-  const past = (name) => (stats.history || []).map((point) => point[name]);
+  const rates = stats.history.map((point) => point.requests_per_s);
   const cell = (...parts) => make("td", { class: "num" }, ...parts);
   put(row, cell(count(stats.num_requests)),
     cell(make("span", { class: stats.num_errors > 0 && "bad" }, count(stats.num_errors))),
-    cell(number(stats.requests_per_s), sparkline(past("requests_per_s"), said("requests per second of late", "近期每秒请求"))),
-    cell(duration(stats.latency_p50_s)),
-    cell(duration(stats.latency_p99_s), sparkline(past("p99_s"), said("p99 latency of late", "近期 p99 延迟"))));
-  return titled(row);
+    cell(number(stats.requests_per_s), trend(rates, said("requests per second", "每秒请求"), number, stats.slot_s)),
+    latencyCell(stats.latency.predict, said("median latency of predictions", "预测延迟中位数"), stats.slot_s),
+    latencyCell(stats.latency.explain, said("median latency of explanations", "解释延迟中位数"), stats.slot_s));
+  return titled(row, COLUMNS);
+}
+
+// Median and p99 with the number that they are of: one slow answer is a p99 of few, and says little.
+function latencyCell(latency, title, slotS) {
+  if (!latency.num_requests) return make("td", { class: "num" }, UNKNOWN);
+  const [middle, late, num] = [duration(latency.p50_s), duration(latency.p99_s), count(latency.num_requests)];
+  const lines = [said(`median ${middle}`, `中位数 ${middle}`), said(`p99 ${late}`, `p99 ${late}`), said(`of ${num}`, `共 ${num} 次`)];
+  const medians = latency.history.map((point) => point.p50_s);
+  return make("td", { class: "num" }, make("span", { class: "lines" }, ...lines.map((words, index) => make("span", { class: index === 2 && "soft" }, words))),
+    trend(medians, title, duration, slotS));
 }
 
 // Each cell carries its column's title: where the window is narrow a row is a list, and the head is gone.
-function titled(row) {
-  Array.from(row.children).forEach((cell, place) => Object.assign(cell.dataset, COLUMNS[place][0]));
+function titled(row, columns) {
+  Array.from(row.children).forEach((cell, place) => Object.assign(cell.dataset, columns[place][0]));
   return row;
 }
 
@@ -180,12 +198,6 @@ function uptime() {
 
 function stateBox(kind, ...parts) {
   return make("div", { class: `state ${kind}`, role: kind === "bad" ? "alert" : "status" }, make("p", null, ...parts));
-}
-
-function errorBox(error) {
-  const box = stateBox("bad", make("strong", { class: "bad" }, "✕ "), error.message || String(error));
-  const line = (title, text) => text && make("p", null, make("span", { class: "soft" }, title), text);
-  return put(box, line(said("Expected: ", "应为："), error.expected), line(said("To mend it: ", "解决方法："), error.fix));
 }
 
 // ---- events -----------------------------------------------------------------------------------------------------------

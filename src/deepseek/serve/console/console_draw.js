@@ -70,7 +70,8 @@ function decision(card) {
     ? said(`${interval(rate)}, ${count(part)} of ${count(whole)}`, `${interval(rate)}，${count(whole)} 中的 ${count(part)}`)
     : said("not measured: no such row", "未测量：没有这样的行"));
   const facts = [
-    [said("Threshold", "阈值"), said(`${point.label} from a probability of ${number(point.threshold)} on`, `概率达到 ${number(point.threshold)} 判为 ${point.label}`)],
+    [said("Threshold", "阈值"), said(`${className(card, point.label)} from a probability of ${number(point.threshold)} on`,
+      `概率达到 ${number(point.threshold)} 判为 ${className(card, point.label)}`)],
     [said("Recall", "召回率"), measured(point.recall, point.num_caught, point.num_positives)],
     [said("False-positive rate", "假阳性率"),
       measured(point.false_positive_rate, point.num_false_alarms, point.num_rows - point.num_positives)],
@@ -148,27 +149,52 @@ function shorten(words, room) {
 }
 
 // ---- plots ----------------------------------------------------------------------------------------------------------
-// A line without axes; a value that is not known leaves a gap.
-function sparkline(values, title) {
-  if (values.length < 2) return null;
-  const [width, height] = [96, 20];
-  const top = Math.max(...values.map((value) => value || 0)) || 1;
-  let path = "";
+// A line over the last minutes with its ends: 0 and the largest value upright, from when on and now below. A value that is
+// not known leaves a gap, and one between two gaps is a dot. `shown` writes a value, `slotS` is the time between two (s).
+function trend(values, title, shown, slotS) {
+  const known = values.filter((value) => typeof value === "number");
+  if (values.length < 2 || !known.length) return null;
+  const top = Math.max(...known) || 1;
+  const ends = [shown(top), "0"];
+  const left = Math.max(...ends.map(tickWidth)) + 6;
+  const [width, height, plotPx] = [left + 68, 48, 28];
+  const seconds = (values.length - 1) * slotS;
+  const since = seconds < 60 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
+  const root = canvas(width, height, said(
+    `${title.en}: ${shown(Math.min(...known))} to ${shown(Math.max(...known))}, the last ${since}`,
+    `${title.zh}：${shown(Math.min(...known))} 至 ${shown(Math.max(...known))}，最近 ${since}`));
+  const isKnown = (index) => typeof values[index] === "number";
+  let [path, dots] = ["", ""];
   values.forEach((value, index) => {
-    if (typeof value !== "number") return;
-    const x = 2 + (index / (values.length - 1)) * (width - 4);
-    const joins = index > 0 && typeof values[index - 1] === "number";
-    path += `${joins ? "L" : "M"}${x.toFixed(1)} ${(height - 2 - (value / top) * (height - 4)).toFixed(1)}${joins ? "" : "h0"}`;
+    if (!isKnown(index)) return;
+    const x = left + 3 + (index / (values.length - 1)) * (width - left - 6);
+    const at = `${x.toFixed(1)} ${(plotPx - 2 - (value / top) * (plotPx - 8)).toFixed(1)}`;
+    path += `${isKnown(index - 1) ? "L" : "M"}${at}`;
+    if (!isKnown(index - 1) && !isKnown(index + 1)) dots += `M${at}h0`;
   });
-  const root = canvas(width, height, title);
-  root.append(draw("path", { class: "curve thin s1", "stroke-linecap": "round", d: path }));
+  root.append(
+    draw("path", { class: "axis", d: `M${left} 4V${plotPx}H${width - 1}` }),
+    draw("path", { class: "curve thin s1", d: path }), draw("path", { class: "dots fine s1", d: dots }),
+    draw("text", { x: left - 4, y: 10, "text-anchor": "end", class: "tick" }, ends[0]),
+    draw("text", { x: left - 4, y: plotPx, "text-anchor": "end", class: "tick" }, ends[1]),
+    draw("text", { x: left - 10, y: height - 4, class: "tick" }, `−${since}`),
+    draw("text", { x: width - 1, y: height - 4, "text-anchor": "end", class: "tick" }, said("now", "现在")));
   return make("span", { class: "spark" }, root);
 }
 
-function shareBar(share) {
-  const root = canvas(120, 12, said(`share ${number(share)}`, `占比 ${number(share)}`));
-  root.append(draw("rect", { class: "fill-neutral", x: 0, y: 5, width: 120, height: 2 }));
-  root.append(draw("rect", { class: "bar", x: 0, y: 1, width: 120 * share, height: 10 }));
+function tickWidth(text) {
+  pen.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+  return pen.measureText(text).width;
+}
+
+// A share of a bar; `mark`, where there is one, is the threshold.
+function shareBar(share, mark = null) {
+  const title = mark === null ? said(`share ${number(share)}`, `占比 ${number(share)}`)
+    : said(`share ${number(share)}, threshold ${number(mark)}`, `占比 ${number(share)}，阈值 ${number(mark)}`);
+  const root = canvas(120, 14, title);
+  root.append(draw("rect", { class: "fill-neutral", x: 0, y: 6, width: 120, height: 2 }));
+  root.append(draw("rect", { class: "bar", x: 0, y: 2, width: 120 * share, height: 10 }));
+  if (mark !== null) root.append(draw("path", { class: "guide mark", d: `M${(120 * mark).toFixed(1)} 0V14` }));
   return root;
 }
 

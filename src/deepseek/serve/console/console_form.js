@@ -1,9 +1,6 @@
-// Trying a row: a form with the model's columns, its answer, and why, as a plot. Runs after console_draw.js.
+// Trying a row: a form with the model's columns, and what it sends. Runs after console_draw.js and console_words.js.
 const SHOWN_COLUMNS = 12; // the others open on demand
-const SHOWN_CLASSES = 10;
-const SHOWN_NUMBERS = 8; // of an embedding
-const SHOWN_BODY = 4000; // characters of a request: a longer one is a file's
-const PLOT_PX = 736;
+const MOST_OPTIONS = 60; // levels in a list to choose from; more are offered while one types
 const FILES = ["image", "audio", "video", "volume", "series"];
 const NUMERIC = /^(float|int|uint)/;
 const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
@@ -51,8 +48,10 @@ function field(input, index, value) {
   const told = input.modality === "tensor" && known !== undefined ? JSON.stringify(known) : plain;
   const text = input.dtype === "bool" && input.modality !== "tensor" ? truth(told) : told;
   const label = make("label", { for: shared.id, title: input.name }, input.name);
-  const isChoice = input.dtype === "bool" && input.modality !== "tensor";
-  return make("div", { class: "field" }, label, isChoice ? choice(shared, text) : entry(shared, text));
+  if (input.dtype === "bool" && input.modality !== "tensor") return make("div", { class: "field" }, label, choice(shared, text));
+  const levels = input.levels || [];
+  const control = levels.length ? levelEntry(shared, levels, text) : entry(shared, text);
+  return make("div", { class: "field" }, label, control);
 }
 
 // The words that the server takes for true and false, as the two options.
@@ -63,28 +62,57 @@ function truth(word) {
 }
 
 function choice(shared, text) {
-  const words = { "": said("missing", "缺失"), true: "true", false: "false" };
-  const options = Object.keys(words).map((value) => {
-    const option = make("option", { selected: value === text }, typeof words[value] === "string" ? value : UNKNOWN);
-    option.value = value;
-    return option;
+  return make("select", shared, ...["", "true", "false"].map((value) => option(value, value === text)));
+}
+
+function option(value, selected) {
+  const element = make("option", { selected }, value || UNKNOWN);
+  element.value = value;
+  return element;
+}
+
+// The levels that training knew, the most frequent first. Another value is taken, too: the answer says that it is unseen.
+function levelEntry(shared, levels, text) {
+  const known = text === "" || levels.includes(text) ? levels : [text, ...levels];
+  if (known.length > MOST_OPTIONS) {
+    const list = make("datalist", { id: `${shared.id}-levels` }, ...known.map((level) => option(level, false)));
+    return make("div", null, entry({ ...shared, list: list.id }, text), list);
+  }
+  const others = [make("option", { class: "en" }, "another value …"), make("option", { class: "zh" }, "其他取值……")];
+  const select = make("select", shared, ...["", ...known].map((level) => option(level, level === text)), ...others);
+  select.addEventListener("change", () => {
+    if (!others.includes(select.selectedOptions[0])) return;
+    const typed = entry(shared, "");
+    select.replaceWith(typed);
+    typed.focus();
   });
-  return make("select", shared, ...options);
+  return select;
 }
 
 // A file is read here, and sent with the row as base64. Until one is chosen, the example's stands for it.
 function fileEntry(shared, example) {
-  const element = make("input", { ...shared, type: "file" });
+  const element = make("input", { ...shared, type: "file", class: "covered" }); // its own button speaks the browser's language
+  const chosen = make("span", { class: "soft" });
   element.held = example ?? null;
+  const preview = make("div", { class: "preview" });
+  const refreshPreview = () => shared["data-modality"] === "image" && put(clear(preview), picture(element.held, shared["data-name"]));
   element.addEventListener("change", () => {
     element.held = null;
+    refreshPreview();
+    put(clear(chosen), ...(element.files.length ? [element.files[0].name] : [none]));
     if (!element.files.length) return;
     const reader = new FileReader();
-    reader.addEventListener("load", () => { element.held = { b64: reader.result.slice(reader.result.indexOf(",") + 1) }; });
+    reader.addEventListener("load", () => {
+      element.held = { b64: reader.result.slice(reader.result.indexOf(",") + 1) };
+      refreshPreview();
+    });
     reader.readAsDataURL(element.files[0]);
   });
-  const note = make("span", { class: "soft" }, said("without one: a small example", "未选择时：使用示例文件"));
-  return make("div", null, element, note);
+  const none = example ? said("a small example", "示例文件") : said("none", "无");
+  put(chosen, none);
+  refreshPreview();
+  const button = make("label", { class: "file", for: shared.id }, said("Choose a file", "选择文件"));
+  return make("div", null, make("div", { class: "row" }, element, button, chosen), preview);
 }
 
 function entry(shared, text) {
@@ -133,7 +161,8 @@ async function send(action) {
     const started = performance.now();
     const predicted = (await ask(`${modelPath(name)}:predict`, body)).predictions[0];
     const seconds = (performance.now() - started) / 1000;
-    const why = action === "explain" ? (await ask(`${modelPath(name)}:explain`, body)).explanations[0] : null;
+    const parts = state.model.has_parts ? { parts: true } : {};
+    const why = action === "explain" ? (await ask(`${modelPath(name)}:explain`, { ...body, ...parts })).explanations[0] : null;
     state.last = { predicted, why, row, seconds, name, action };
     showResult();
   } catch (error) {
@@ -149,98 +178,9 @@ const lostRow = () => stateBox("bad", said("The server does not answer. Your row
 
 // The field that an error names gets the focus.
 function pointAt(message) {
-  const named = (one) => message.includes(`'${one.dataset.name}'`) || message.includes(`"${one.dataset.name}"`);
-  const found = entries().find(named);
+  const found = entries().find((one) => one.dataset.name === inputOf(message));
   if (!found) return;
   found.setAttribute("aria-invalid", "true");
   if (found.closest("details")) found.closest("details").open = true;
   found.focus();
-}
-
-function showResult() {
-  const { predicted, why, row, seconds, name, action } = state.last;
-  const time = make("p", { class: "note" }, said(`Answered in ${duration(seconds)}, there and back.`, `往返用时 ${duration(seconds)}。`));
-  show("result", headline(predicted), chances(predicted), flags(predicted), time, explained(why, row), terminal(name, action, row));
-}
-
-function headline(predicted) {
-  if (state.model.task === "tensors") return outputs(predicted);
-  const target = make("span", { class: "soft" }, state.model.target ? `${state.model.target}: ` : "");
-  const isClass = predicted.label !== undefined;
-  if (predicted.embedding) {
-    const first = predicted.embedding.slice(0, SHOWN_NUMBERS).map(number).join(", ");
-    const count = predicted.embedding.length;
-    const shape = make("strong", { id: "predicted" }, said(`${count} numbers: `, `${count} 个数：`));
-    return make("p", { class: "answer" }, shape, `${first}, …`);
-  }
-  if (predicted.entities) {
-    const found = predicted.entities.map((one) => make("li", null, make("strong", null, one.text), ` ${one.label} ${number(one.probability)}`));
-    return make("ul", { class: "answer", id: "predicted" }, ...(found.length ? found : [make("li", null, said("none found", "没有找到"))]));
-  }
-  const answer = make("strong", { id: "predicted" }, isClass ? predicted.label : number(predicted.value));
-  const interval = predicted.interval ? ` [${predicted.interval.map(number).join(", ")}]` : "";
-  return make("p", { class: "answer" }, target, answer, interval);
-}
-
-// What a bare graph gives, by name: the first numbers of each output.
-function outputs(predicted) {
-  const told = (value) => (typeof value === "number" || value === null ? number(value) : String(value));
-  const rows = Object.entries(predicted).map(([name, value]) => {
-    const flat = [value].flat(Infinity);
-    const rest = flat.length > SHOWN_NUMBERS ? ", …" : "";
-    return make("li", null, make("strong", null, name), ` ${flat.slice(0, SHOWN_NUMBERS).map(told).join(", ")}${rest}`);
-  });
-  return make("ul", { class: "answer", id: "predicted" }, ...rows);
-}
-
-function chances(predicted) {
-  if (!predicted.probabilities || state.model.task === "tensors") return null;
-  const sorted = Object.entries(predicted.probabilities).sort((one, other) => other[1] - one[1]);
-  const rows = sorted.slice(0, SHOWN_CLASSES).map(([label, value]) => make("tr", null, make("th", { scope: "row" }, label),
-    make("td", { class: "num" }, number(value)), make("td", null, shareBar(value))));
-  const heads = [make("th", { scope: "col" }, said("Class", "类别")),
-    make("th", { scope: "col", class: "num" }, said("Probability", "概率")), make("td")];
-  const table = make("table", { id: "probabilities" }, make("thead", null, make("tr", null, ...heads)), make("tbody", null, ...rows));
-  const rest = sorted.length - rows.length;
-  const note = said(`${rest} less likely classes are not shown.`, `另有 ${rest} 个可能性更低的类别未显示。`);
-  return make("div", { class: "scroll" }, table, rest > 0 && make("p", { class: "note" }, note));
-}
-
-function flags(predicted) {
-  if (state.model.task === "tensors") return null;
-  const named = (what) => (predicted.flags || []).filter((flag) => flag.what === what).map((flag) => flag.column).join(", ");
-  const [imputed, unseen, cut] = [named("imputed"), named("unseen"), named("truncated")];
-  const [outside, far] = [named("outside"), named("far")];
-  if (!imputed && !unseen && !cut && !outside && !far) return null;
-  return make("div", { class: "state warn" },
-    imputed && make("p", null, "! ", said("Missing, so filled in: ", "缺失，已填补："), imputed),
-    unseen && make("p", null, "! ", said("A value that training never saw: ", "训练中未见过的取值："), unseen),
-    cut && make("p", null, "! ", said("Longer than the model reads, so cut: ", "超过模型可读的长度，已截断："), cut),
-    outside && make("p", null, "! ", said("A number outside of the training range: ", "超出训练范围的数值："), outside),
-    far && make("p", null, "! ", said("Far from every training row, mostly by: ", "与所有训练行都相差很远，主要在于："), far));
-}
-
-function explained(why, row) {
-  if (!why) return null;
-  const width = Math.min(PLOT_PX, byId("result").clientWidth || PLOT_PX);
-  const scales = { "log-odds": "对数几率", probability: "概率", "target units": "目标单位" };
-  const zh = scales[why.scale] || why.scale;
-  const label = why.target ? said(`${why.scale} of ${why.target}`, `${why.target} 的${zh}`) : said(why.scale, zh);
-  const residual = number(why.residual);
-  const caption = make("figcaption", null, why.method ? `${why.method}. ` : "", said(
-    `Base value + all columns + residual = output; the residual is ${residual}.`,
-    `基准值 + 各列贡献 + 残差 = 输出；残差为 ${residual}。`));
-  const unsound = why.adds_up === false && make("p", { class: "state bad" }, "✕ ", said(
-    `This explanation does not add up: ${residual} of the output is left unexplained. Do not rely on it.`,
-    `该解释不可依赖：输出中有 ${residual} 未被解释。`));
-  return make("figure", { id: "why" }, make("h3", null, said("Why", "原因")), unsound, waterfall(why, row, width, label), caption);
-}
-
-function terminal(name, action, row) {
-  const whole = JSON.stringify({ instances: [row] });
-  const body = whole.length > SHOWN_BODY ? "@row.json" : whole.replaceAll("'", "'\\''");
-  const key = state.key ? ' -H "Authorization: Bearer $KEY"' : "";
-  const line = `curl ${location.origin}${modelPath(name)}:${action}${key} -H 'Content-Type: application/json' -d '${body}'`;
-  const title = make("summary", null, said("The same request from a terminal", "在终端中发送同样的请求"));
-  return make("details", null, title, make("pre", { class: "command", tabindex: 0 }, make("code", null, line)));
 }

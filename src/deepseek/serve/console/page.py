@@ -4,7 +4,8 @@ The console's script asks /v1/models and /v1/stats every 2 s; its form is made f
 /v1/models/M/example. Answers it expects of /v1/stats:
 
     {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
-      "latency_p50_s", "latency_p99_s", "history": [{"requests_per_s", "p50_s", "p99_s"}]}],
+      "latency_p50_s", "latency_p99_s", "slot_s", "history": [{"requests_per_s", "p50_s", "p99_s"}],
+      "latency": {"predict" and "explain": {"num_requests", "p50_s", "p99_s", "history"}}}],
      "processes": {"engine_died", "engine_restarted", "front_end_died", "front_end_restarted", "out_of_files"}}
 """
 
@@ -17,7 +18,8 @@ from importlib.resources import files
 from typing import Any
 
 from deepseek import look
-from deepseek.look import Column, Html, Section, Text, inline
+from deepseek.look import Column, Html, Section, Text, inline, saliency
+from deepseek.serve.console.chinese import in_both_languages
 from deepseek.serve.openapi.parts import Schema
 
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -31,7 +33,7 @@ for (const line of document.querySelectorAll("pre.command code")) {
 """
 
 STYLE = """
-.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(168px,1fr));gap:12px 20px;margin:12px 0}
+.fields{display:grid;grid-template-columns:repeat(auto-fill,minmax(192px,1fr));gap:12px 20px;margin:12px 0}
 .field label{display:block;font-size:14px;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .field input,.field select,.row select,.row input{font:inherit;font-size:15px;width:100%;padding:5px 8px;
 color:var(--ink);background:var(--ground);border:1px solid var(--axis);border-radius:4px;
@@ -45,18 +47,27 @@ background:var(--ground);color:var(--accent)}
 button.act.main{background:var(--accent);color:var(--ground)}
 button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 [aria-busy=true] button.act{opacity:.6}
-.spark{display:block;margin-top:2px}.spark svg{margin-left:auto}
+.spark{display:block;margin-top:4px}.spark svg{margin-left:auto}.spark svg.plot text.tick{font-size:11px}
+.lines>span{display:block}
+.preview img{display:block;max-width:100%;max-height:240px;min-height:64px;margin-top:8px}
+.regions{display:flex;flex-wrap:wrap;gap:16px}
+.field:has(input[type=file]){grid-column:1/-1}.field .row{margin:4px 0}
+.field input.covered{position:absolute;width:1px;height:1px;padding:0;border:0;opacity:0}
+.field label.file{padding:5px 14px;border:1px solid var(--accent);border-radius:4px;color:var(--accent);cursor:pointer}
+.field input.covered:focus-visible+label.file{outline:2px solid var(--accent);outline-offset:2px}
+td.state-of{white-space:nowrap}
+#joined{max-width:72ch}
 #models th.num{white-space:nowrap}
 [hidden]{display:none!important}
 @media (max-width:600px){
-#models thead{display:none}
-#models table,#models tbody,#models tr{display:block;min-width:0}
-#models tr{padding:8px 0;border-bottom:1px solid var(--rule)}
-#models tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
-#models td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
-[data-lang=zh] #models td::before{content:attr(data-zh)}
-#models .spark{order:-1;margin:0}
-#models tr>th{justify-content:flex-start;max-width:none;font-weight:600}
+:is(#models,#versions) thead{display:none}
+:is(#models,#versions) :is(table,tbody,tr){display:block;min-width:0}
+:is(#models,#versions) tr{padding:8px 0;border-bottom:1px solid var(--rule)}
+:is(#models,#versions) tr>*{display:flex;justify-content:space-between;gap:12px;padding:2px 0;border:0}
+:is(#models,#versions) td::before{content:attr(data-en);color:var(--soft);text-align:left;margin-right:auto;order:-2}
+[data-lang=zh] :is(#models,#versions) td::before{content:attr(data-zh)}
+#models .spark{order:-1;margin:0}#models td .lines{text-align:right}
+:is(#models,#versions) tr>th{justify-content:flex-start;max-width:none;font-weight:600}
 }
 td svg.plot{margin:6px 0}
 .method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
@@ -65,9 +76,12 @@ td svg.plot{margin:6px 0}
 
 @cache
 def console_script() -> str:
-    """The JavaScript of the console: drawing, form, page."""
+    """The JavaScript of the console: drawing, words, form, answer, page."""
     folder = files("deepseek.serve.console")
-    names = ("console_draw.js", "console_form.js", "console.js")
+    names = (
+        "console_draw.js", "console_words.js", "console_picture.js", "console_form.js", "console_result.js",
+        "console_repository.js", "console.js",
+    )  # fmt: skip
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
@@ -78,6 +92,7 @@ def console_page() -> str:
     models = '<div id="models" class="scroll" tabindex="0" hidden></div><div id="note" aria-live="polite"></div>'
     script_off = Text("This page needs JavaScript. Without it, ask ", "本页需要 JavaScript；也可直接访问 ")
     models += f"<noscript><p>{inline(script_off)}<code>GET /v1/models</code></p></noscript>{_key_form()}"
+    versions = '<div id="versions" class="scroll" tabindex="0"></div>'
     docs = Text("API reference", "接口文档")
     metrics = Text("Metrics for Prometheus", "Prometheus 指标")
     links = f'<span id="links"><a href="/docs">{inline(docs)}</a> · <a href="/metrics">{inline(metrics)}</a></span>'
@@ -86,10 +101,11 @@ def console_page() -> str:
         loading_text,
         [
             Section(Text("Models", "模型"), Html(models)),
+            Section(Text("Repository", "模型仓库"), Html(versions), id="repository"),
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
         ],
         lead=Html(links),
-        style=STYLE,
+        style=STYLE + saliency.STYLE,
         script=console_script(),
         connect=True,
     )
@@ -132,8 +148,12 @@ def docs_page(openapi: Schema) -> str:
     """The API reference of an OpenAPI 3 document: routes, bodies with examples, errors."""
     info = openapi.get("info", {})
     operations = list(_iter_operations(openapi))
-    routes = [
-        [Html(f'<a href="#{_anchor(method, path)}">{inline(path)}</a>'), method.upper(), operation.get("summary", "")]
+    routes: list[list[look.Words]] = [
+        [
+            Html(f'<a href="#{_anchor(method, path)}">{inline(path)}</a>'),
+            method.upper(),
+            in_both_languages(operation.get("summary", "")),
+        ]
         for method, path, operation in operations
     ]
     heads = (Text("Route", "路径"), Text("Method", "方法"), Text("What it gives", "说明"))
@@ -168,13 +188,17 @@ def _operation_section(openapi: Schema, method: str, path: str, operation: Schem
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     response = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
     parts = [
-        *(look.paragraph(operation[part]) for part in ("summary", "description") if operation.get(part)),
+        *(
+            look.paragraph(in_both_languages(operation[part]))
+            for part in ("summary", "description")
+            if operation.get(part)
+        ),
         look.command(_curl_command(method, path, body.get("example"))),
     ]
-    parameters = [
+    parameters: list[list[look.Words]] = [
         [
             entry["name"],
-            f"{entry['in']}: {_type_text(entry.get('schema', {}))}",
+            look.join(f"{entry['in']}: ", _type_text(entry.get("schema", {}))),
             _yes_or_no(entry.get("required", False)),
         ]
         for entry in operation.get("parameters", [])
@@ -202,7 +226,13 @@ def _curl_command(method: str, path: str, example: Any) -> str:
 
 def _field_table(rows: Sequence[Sequence[look.Words]]) -> Html:
     heads = (Text("Field", "字段"), Text("Type", "类型"), Text("Required", "必填"))
-    return look.table([Column(head, "text") for head in heads], rows)
+    named = [[_as_code(name) if isinstance(name, str) else name, *others] for name, *others in rows]
+    return look.table([Column(head, "text") for head in heads], named)
+
+
+def _as_code(name: str) -> Html:
+    """A key of JSON, which reads the same in every language."""
+    return Html(f"<code>{look.escape(name)}</code>")
 
 
 def _iter_fields(openapi: Schema, schema: Schema, prefix: str) -> Iterator[list[look.Words]]:
@@ -226,14 +256,15 @@ def _yes_or_no(is_so: bool) -> Text:
     return Text("yes", "是") if is_so else Text("no", "否")
 
 
-def _type_text(schema: Schema) -> str:
+def _type_text(schema: Schema) -> look.Words:
     """The type of a schema in words: "list of number or null", "one of benign, malignant"."""
     if "enum" in schema:
-        return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
+        values = ", ".join("null" if value is None else str(value) for value in schema["enum"][:8])
+        return Text(f"one of {values}", f"以下之一：{values}")
     if schema.get("type") == "array":
-        return f"list of {_type_text(schema.get('items', {}))}"
-    json_type = schema.get("type", "any")
-    return json_type if isinstance(json_type, str) else " or ".join(json_type)
+        return look.join(Text("list of ", "列表："), _type_text(schema.get("items", {})))
+    json_type: list[str] | look.Words = schema.get("type", Text("any", "任意"))
+    return Text(" or ".join(json_type), " / ".join(json_type)) if isinstance(json_type, list) else json_type
 
 
 def _resolve_reference(openapi: Schema, schema: Schema) -> Schema:
@@ -257,5 +288,8 @@ def _error_section(operations: Sequence[tuple[str, str, Schema]]) -> Section:
     columns = [Column(Text("Status", "状态码"), "text"), Column(Text("When", "何时"), "text")]
     shape = {"error": {"code": "…", "message": "…", "expected": "…", "fix": "…"}}
     body = look.paragraph(Text("Every refusal has this body:", "所有错误的响应体形式如下："))
-    table = look.table(columns, [list(pair) for pair in sorted(descriptions.items())])
+    rows: list[list[look.Words]] = [
+        [status, in_both_languages(words)] for status, words in sorted(descriptions.items())
+    ]
+    table = look.table(columns, rows)
     return Section(Text("Errors", "错误"), Html(body + look.command(json.dumps(shape, ensure_ascii=False)) + table))

@@ -31,6 +31,7 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.checks.finite import are_finite, blame_inputs, check_answers
 from deepseek.errors import DeepseekError, NonFiniteError
 from deepseek.http_errors import DisconnectedError
+from deepseek.nn.model import OutputCalibration
 from deepseek.serve.batching.coalesce import Coalescer
 from deepseek.serve.batching.jobs import Job, JobOutputs
 from deepseek.serve.batching.latency_model import LatencyModel
@@ -79,6 +80,7 @@ class ServedModel:
         bundle = getattr(adapter.runtime, "bundle", None)
         #: What it promises of new rows: read now, for the bundle's folder may be replaced while it is served.
         self.promises = Promises() if bundle is None else read_promises(bundle)
+        self.calibration: OutputCalibration | None = getattr(adapter.runtime, "calibration", None)
         self._emit = emit
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(

@@ -20,6 +20,7 @@ import msgspec
 from deepseek.errors import CheckError, DeepseekError, DrainingError
 from deepseek.serve.repository.channel import Channel, PeerGoneError
 from deepseek.serve.repository.deployment import OpenedModel
+from deepseek.serve.repository.loader import UnloadedVersion
 
 if TYPE_CHECKING:
     from deepseek.serve.repository.deployment import Deployment
@@ -137,8 +138,8 @@ class GroupFollower:
         self._deployment.check_loaded(name)
         await self._ask("unload", name)
 
-    async def list_unloaded(self) -> list[tuple[str, str, str]]:
-        return [(name, version, reason) for name, version, reason in await self._ask("others")]
+    async def list_unloaded(self) -> list[UnloadedVersion]:
+        return [UnloadedVersion(*entry) for entry in await self._ask("others")]
 
     async def _ask(self, topic: str, content: Any = None) -> Any:
         try:
@@ -214,7 +215,7 @@ class GroupLeader:
         async def unload(name: Any) -> None:
             await self._loader.unload(name)
 
-        async def others(_: Any) -> list[tuple[str, str, str]]:
+        async def others(_: Any) -> list[UnloadedVersion]:
             return await self._loader.list_unloaded()
 
         member.channel.responders |= {

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, InputError, MissingError
 from deepseek.serve.models.routing import TrafficSplit
@@ -40,6 +40,16 @@ VersionKey = tuple[str, str]  # name and version; "" where a model has one
 CLOSE_TIMEOUT_S = 5.0  # that replaced models have to answer their last requests when the server ends
 
 
+class UnloadedVersion(NamedTuple):
+    """A version in the repository that is not loaded. `code`: that of the error that refused it, empty where none
+    did."""
+
+    name: str
+    version: str
+    reason: str
+    code: str
+
+
 class ModelLifecycle(Protocol):
     """Loads and unloads models while a server runs: RepositoryLoader, or GroupFollower in a group."""
 
@@ -47,7 +57,7 @@ class ModelLifecycle(Protocol):
     async def close(self) -> None: ...
     async def load(self, name: str, version: str = "") -> list[str]: ...
     async def unload(self, name: str) -> None: ...
-    async def list_unloaded(self) -> list[tuple[str, str, str]]: ...
+    async def list_unloaded(self) -> list[UnloadedVersion]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class FolderStatus:
 
     stamp: FolderState = ()
     reason: str = ""
+    code: str = ""  # of the error that refused it
     loaded_stamp: FolderState | None = None  # its state when it was loaded or refused
     is_missing: bool = False  # at the last scan; it may be in the middle of a replacement
 
@@ -133,14 +144,14 @@ class RepositoryLoader:
             tasks = await self._withdraw(ours)
         await asyncio.wait(tasks)
 
-    async def list_unloaded(self) -> list[tuple[str, str, str]]:
-        """Versions in the repository that are not loaded: name, version and reason."""
+    async def list_unloaded(self) -> list[UnloadedVersion]:
+        """Versions in the repository that are not loaded, and why."""
         folders = await _run_in_thread(self._repository.scan)
         listed = []
         for key in [(name, version) for name, versions in folders.items() for version in versions]:
-            reason = self._status.get(key, FolderStatus()).reason
-            if reason or not any(loaded.key == key for loaded in self._loaded):
-                listed.append((*key, reason or "not loaded"))
+            status = self._status.get(key, FolderStatus())
+            if status.reason or not any(loaded.key == key for loaded in self._loaded):
+                listed.append(UnloadedVersion(*key, status.reason or "not loaded", status.code))
         return listed
 
     async def between_changes(self, enter: Callable[[Sequence[LoadedVersion]], None]) -> None:
@@ -248,7 +259,7 @@ class RepositoryLoader:
             elif isinstance(error, DeepseekError):
                 self._refuse(key, error)
             raise
-        status.reason = ""
+        status.reason = status.code = ""
         return LoadedVersion(number, name, opened.version, snapshot, key, opened.signature)
 
     def _check_compatible(self, opened: Sequence[LoadedVersion]) -> None:
@@ -266,7 +277,7 @@ class RepositoryLoader:
 
     def _refuse(self, key: VersionKey, error: DeepseekError) -> None:
         """Record and emit why a model is not loaded."""
-        self._status[key].reason = str(error)
+        self._status[key].reason, self._status[key].code = str(error), error.code
         self._deployment.emit_state("a model was refused", model=key[0], version=key[1], error=str(error))
 
     def _retire(self, loaded: LoadedVersion) -> asyncio.Task[None]:

@@ -32,12 +32,14 @@ _DEPENDENTS = "unload_dependents"
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
-    """A version of a model in the index. `reason`: why one is not loaded."""
+    """A version of a model in the index. `reason`: why one is not loaded; `code`: that of the error that refused it,
+    empty where none did."""
 
     name: str
     version: str
     state: str  # READY or UNAVAILABLE
     reason: str = ""
+    code: str = ""
 
 
 async def repository_index(request: Request, models: ModelRegistry, loader: ModelLifecycle | None) -> Response:
@@ -51,7 +53,8 @@ async def list_repository(models: ModelRegistry, loader: ModelLifecycle | None, 
     entries = [IndexEntry(model.name, model.version, READY) for model in models.all()]
     if loader is not None and not ready:
         entries += [
-            IndexEntry(name, version, UNAVAILABLE, reason) for name, version, reason in await loader.list_unloaded()
+            IndexEntry(entry.name, entry.version, UNAVAILABLE, entry.reason, entry.code)
+            for entry in await loader.list_unloaded()
         ]
     return entries
 
