@@ -160,6 +160,7 @@ class GlobalReport(JsonRecord):
     additivity: AdditivityCheck
     ablation: AblationCheck
     answers: AnswerDistribution | None = field(default=None, metadata=OPTIONAL)
+    outcome: str | None = field(default=None, metadata=OPTIONAL)  # the column that is predicted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -284,6 +285,7 @@ class RowReport(JsonRecord):
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
     parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
     flags: tuple[RowFlag, ...] | None = field(default=None, metadata=OPTIONAL)
+    outcome: str | None = field(default=None, metadata=OPTIONAL)  # the column that is predicted
 
     def explanation(self) -> RowExplanation:
         """The row as the document has it, of a report with "row_id", "prediction" and contributions."""
@@ -315,6 +317,10 @@ class CounterfactualReport(JsonRecord):
 
     changes: Mapping[str, list[Any]]  # column: [old value, new value]
     tokens: tuple[RemovedToken, ...] | None = field(default=None, metadata=OPTIONAL)  # of a text
+    #: Columns that are functions of each other and so changed together; None where that was not measured.
+    together: tuple[tuple[str, ...], ...] | None = field(default=None, metadata=OPTIONAL)
+    #: (changed column, column that belongs to it and stayed): such a row may not exist.
+    doubtful: tuple[tuple[str, str], ...] | None = field(default=None, metadata=OPTIONAL)
     from_class: str = field(metadata={"key": "from"})
     to_class: str = field(metadata={"key": "to"})
     num_predicted: int  # answers of the model that it took

@@ -28,7 +28,7 @@ SCALE_NAMES_ZH = {
 SPECTROGRAM_MIN_HZ = 20.0  # where the picture of a sound begins
 _TITLES = {
     "text": Text("Which words moved it: ", "哪些词影响了结果："),
-    "image": Text("Where it looked: ", "图像中哪些区域影响了结果："),
+    "image": Text("Which regions moved it: ", "图像中哪些区域影响了结果："),
     "series": Text("Which stretches moved it: ", "哪些时段影响了结果："),
     "audio": Text("Which sounds moved it: ", "哪些声音影响了结果："),
 }
@@ -45,7 +45,8 @@ def scale_label(report: GlobalReport | RowReport) -> Words:
     zh = SCALE_NAMES_ZH.get(report.scale, report.scale)
     if not report.target:
         return Text(report.scale, zh)
-    return Text(f"{report.scale} of {report.target}", f"{report.target} 的{zh}")
+    target = look.name_class(report.target, report.outcome)
+    return Text(f"{report.scale} of {target}", f"{target} 的{zh}")
 
 
 def row_sections(rows: Sequence[RowReport]) -> list[Section]:
@@ -67,7 +68,18 @@ def row_sections(rows: Sequence[RowReport]) -> list[Section]:
 
 def _row_title(row: RowReport, index: int) -> Words:
     name = str(index if row.row_id is None else row.row_id)
-    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {row.prediction}" if row.prediction is not None else "")
+    answer = "" if row.prediction is None else f": {name_answer(row.prediction, row.outcome)}"
+    return look.join(Text(f"Row {name}", f"第 {name} 行"), answer)
+
+
+def name_answer(prediction: str, column: str | None) -> str:
+    """A prediction in words ("1 (0.982)") with the class as name_class() has it.
+
+    >>> name_answer("1 (0.982)", "fraud"), name_answer("ham (0.7)", "spam"), name_answer("3.5", "price")
+    ('fraud = 1 (0.982)', 'ham (0.7)', '3.5')
+    """
+    label, blank, rest = prediction.rpartition(" (")
+    return f"{look.name_class(label, column)}{blank}{rest}" if blank else prediction
 
 
 def _row_html(row: RowReport) -> Html:
