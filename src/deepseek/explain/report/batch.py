@@ -28,7 +28,7 @@ def batch_summary(report: GlobalReport) -> Html:
     if report.leading:
         parts.append(_leading_table(report.leading, report.num_rows, scale_label(report)))
     title = look.inline(Text("Over all these rows", "整批数据概览"))
-    return Html(f'<div id="batch"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
+    return Html(f'<div id="batch" class="pair"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
 
 
 def _answer_tables(answers: AnswerDistribution, column: str | None) -> list[Html]:

@@ -195,12 +195,15 @@ def _row_html(row: RowFaithfulness, unit: str, column: str | None, *, is_open: b
     what = None if row.curve_class is None else look.name_class(row.curve_class, column)
     curves = [_curve_plots(row, unit, what)]
     curves += [_curve_plots(part, part.unit, what, part.column) for part in row.parts or ()]
-    body = "".join(
-        [_counterfactual_html(row.counterfactual, column), _nearest_table(row.nearest), *curves, look.as_json(data)]
-    )
+    plots = "".join(curves)
+    if plots and not is_open:
+        on_screen = Text("Its curves are on the page on a screen.", "其曲线见屏幕版页面。")
+        plots = f'<div class="screen">{plots}</div><p class="paper note">{look.inline(on_screen)}</p>'
+    others = [_counterfactual_html(row.counterfactual, column), _nearest_table(row.nearest)]
+    body = "".join([*others, plots, look.as_json(data)])
     if is_open:
         return Html(f"<h3>{look.inline(title)}</h3>{body}")
-    return Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
+    return Html(f'<details class="half"><summary>{look.inline(title)}</summary>{body}</details>')
 
 
 def _curve_plots(row: RowFaithfulness | PartFaithfulness, unit: str, what: str | None, column: str = "") -> str:

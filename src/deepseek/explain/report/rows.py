@@ -57,10 +57,11 @@ def row_sections(rows: Sequence[RowReport]) -> list[Section]:
     for index, row in enumerate(rows):
         title = _row_title(row, index)
         body = _row_html(row)
+        half = "" if row.parts else ' class="half"'  # two of a line on paper; pictures and texts need it all
         if index:
-            body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
+            body = Html(f"<details{half}><summary>{look.inline(title)}</summary>{body}</details>")
         else:
-            body = Html(f"<h3>{look.inline(title)}</h3>{body}")
+            body = Html(f"<div{half}><h3>{look.inline(title)}</h3>{body}</div>")
         parts.append(body)
     title = Text("Why this row" if len(rows) == 1 else f"Why these {len(rows)} rows", f"逐行解释（{len(rows)} 行）")
     return [Section(title, Html("".join(parts)), id="rows")]
