@@ -146,13 +146,13 @@ def test_a_wide_table_scrolls_by_itself(open_page: OpenPage, all_plots: str) -> 
     assert overflow_px(page) <= 0
 
 
-def test_in_print_the_wide_plots_are_black_on_white_and_details_are_open(open_page: OpenPage, all_plots: str) -> None:
+def test_in_print_plots_stand_in_pairs_black_on_white_and_details_are_open(open_page: OpenPage, all_plots: str) -> None:
     page = open_page(all_plots, width=390, dark=True)
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     shown = "(() => [getComputedStyle(document.querySelector('%s')).display, getComputedStyle(document.body).color])()"
-    assert page.evaluate(shown % ".wide") == ["block", "rgb(24, 24, 27)"]
-    assert page.evaluate(shown % ".narrow")[0] == "none"
+    assert page.evaluate(shown % ".narrow") == ["block", "rgb(24, 24, 27)"]
+    assert page.evaluate(shown % ".wide")[0] == "none"
     assert page.evaluate(shown % ".switch")[0] == "none"
     assert page.is_visible(f"details.section p:has-text('{LONG}')")
 

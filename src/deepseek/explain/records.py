@@ -206,11 +206,12 @@ class GridCellDocument(TypedDict, total=False):
 class PartDocument(TypedDict, total=False):
     """The parts of one input as JSON, whatever its kind: reports, the server's route and pages read it back.
 
-    "text" and "picture" (a data URL) are there for pages alone.
+    "text", "picture" (a data URL) and "picture_size" (its height and width) are there for pages alone.
     """
 
     text: str
     picture: str
+    picture_size: list[int]
     column: str
     kind: str
     tokens: list[SpanDocument]

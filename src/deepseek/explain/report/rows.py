@@ -151,7 +151,7 @@ def _reasons_list(row: RowReport) -> str:
 def _part_html(part: PartDocument, scale: Words) -> Html:
     """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
-    data = {name: value for name, value in part.items() if name != "picture"}
+    data = {name: value for name, value in part.items() if not name.startswith("picture")}
     if "tokens" in part:
         tokens, text = _positioned_tokens(part)
         sentences = [(one["start"], one["end"], _nan_if_none(one["value"])) for one in part.get("sentences") or ()]
@@ -159,8 +159,9 @@ def _part_html(part: PartDocument, scale: Words) -> Html:
     else:
         regions, size, names = _heat_regions(part)
         picture = part.get("picture", "")
+        shape = tuple(reversed(part.get("picture_size", [])))
         drawn = look.image_saliency(
-            regions, title=title, picture=picture, size=size, names=names, label=scale, data=data
+            regions, title=title, picture=picture, size=size, picture_size=shape, names=names, label=scale, data=data
         )
     notes = part.get("notes") or ()
     return Html(drawn + "".join(look.paragraph(look.verdict("warn", str(note)), note=True) for note in notes))

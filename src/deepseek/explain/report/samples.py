@@ -90,7 +90,7 @@ def explain_samples(
     reports = [replace(row_report, parts=row.row.parts) for row_report, row in zip(reports, explained, strict=True)]
     media = runtime.preparer.media
     page_rows = [
-        replace(row_report, parts=add_previews(row_report.parts or (), record, media, samples, place))
+        replace(row_report, parts=add_previews(row_report.parts or (), record, media, samples, place, root=root))
         for place, (row_report, record) in enumerate(zip(reports, raw, strict=True))
     ]
     faithfulness = None
