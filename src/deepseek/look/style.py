@@ -43,7 +43,8 @@ pre.command{white-space:pre-wrap;overflow-wrap:anywhere}
 _TABLES = """
 .scroll{overflow-x:auto;margin:12px 0;max-width:100%}
 table{border-collapse:collapse;font-size:15px;font-variant-numeric:tabular-nums;min-width:min(100%,420px)}
-caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:4px}
+caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:4px;position:sticky;left:0;
+max-width:min(736px,calc(100vw - 64px))}
 th,td{padding:5px 20px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
 th{font-weight:600;font-size:14px;color:var(--soft)}
 tbody th{color:var(--ink);font-weight:400;font-size:15px}
@@ -110,7 +111,7 @@ figure:has(>.narrow),.half{display:inline-block;width:49%;vertical-align:top;pad
 display:none}.half figure:has(>.narrow){display:block;width:auto;padding:0}
 th,td{padding-top:2px;padding-bottom:2px}table,tbody th,dl.facts{font-size:9.5pt}
 @page{margin:12mm}thead{display:table-header-group}main{orphans:1;widows:1}p,li{orphans:3;widows:3}.state,.legend{break-inside:avoid}
-.scroll{overflow:visible}table{max-width:100%}th.num,td.num{white-space:normal}th,td{padding-right:12px}
+.scroll{overflow:visible}caption{max-width:none}table{max-width:100%}th.num,td.num{white-space:normal}th,td{padding-right:12px}
 tbody th[scope=row],td.text{min-width:0}svg.plot{max-height:235mm}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7;padding:2px 6px;margin:2px 0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
