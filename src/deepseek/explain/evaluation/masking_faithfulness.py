@@ -79,13 +79,14 @@ def measure_masking(
     two classes: what speaks for it goes, or comes back, first."""
     rng = np.random.default_rng(checks.seed)
 
-    def signed(masks: Masks) -> Float64:
+    def class_answer(masks: Masks) -> Float64:
         answers: Float64 = sign * evaluate(masks)
         return answers
 
     return MaskingMeasures(
-        len(values), masking_curve(signed, sign * values, checks, rng, deletes=True),
-        masking_curve(signed, sign * values, checks, rng, deletes=False), infidelity(evaluate, values, checks, rng),
+        len(values), masking_curve(class_answer, sign * values, checks, rng, deletes=True),
+        masking_curve(class_answer, sign * values, checks, rng, deletes=False),
+        infidelity(evaluate, values, checks, rng),
     )  # fmt: skip
 
 

@@ -115,15 +115,15 @@ def _parts_of(others: Float64, values: Float64) -> list[int] | None:
     """The columns of `others` (N, P) whose weighted sum `values` (N,) is; None where it is none. A column that is a
     function of itself under another name is left to _find_pairs()."""
     weights = np.linalg.lstsq(others, values, rcond=None)[0]
-    if _unexplained(others, values, weights) > 1 - MIN_R2:
+    if _residual_share(others, values, weights) > 1 - MIN_R2:
         return None
     parts = np.flatnonzero(np.abs(weights) >= _MIN_SHARE)
     some = others[:, parts]
-    if not len(parts) or _unexplained(some, values, np.linalg.lstsq(some, values, rcond=None)[0]) > 1 - MIN_R2:
+    if not len(parts) or _residual_share(some, values, np.linalg.lstsq(some, values, rcond=None)[0]) > 1 - MIN_R2:
         return None
     return [int(part) for part in parts]
 
 
-def _unexplained(others: Float64, values: Float64, weights: Float64) -> float:
+def _residual_share(others: Float64, values: Float64, weights: Float64) -> float:
     """1 - R² of `values` (N,), whose variance is 1, by the weighted sum of `others` (N, P)."""
     return float(np.square(values - others @ weights).mean())
