@@ -203,7 +203,7 @@ def _drawn_size(extent: tuple[float, float], picture: str, picture_size: Sequenc
     """Width and height of the drawn picture and of its map.
 
     >>> _drawn_size((96, 96), "data:", (300, 150)), _drawn_size((32, 32), "data:", (32, 32))
-    ((300.0, 150.0), (160.0, 160.0))
+    ((256.0, 128.0), (160.0, 160.0))
     """
     if picture and picture_size:
         longest = max(picture_size)

@@ -59,13 +59,13 @@ def _add_preview(
     if pixels is None:
         return part
     if is_audio:
-        return cast("PartDocument", part | {"picture": data_url(_downscale(pixels), exact=True)})
+        return cast("PartDocument", {**part, "picture": data_url(_downscale(pixels), exact=True)})
     original = _read_original(record.get(column.name), column, row, root)
     size = {"size": list(array.shape[-2:])}
     if original is None:
-        return cast("PartDocument", size | part | {"picture": data_url(_downscale(pixels))})
-    shape = {"picture_size": list(original.shape[:2])}
-    return cast("PartDocument", size | part | shape | {"picture": data_url(original)})
+        return cast("PartDocument", {**size, **part, "picture": data_url(_downscale(pixels))})
+    shape = list(original.shape[:2])
+    return cast("PartDocument", {**size, **part, "picture_size": shape, "picture": data_url(original)})
 
 
 def _read_original(value: Any, column: MediaColumn, row: int, root: Path | None) -> NDArray[np.uint8] | None:

@@ -39,7 +39,7 @@ def find_groups(rows: Sequence[Record], kinds: Mapping[str, ColumnKind]) -> tupl
         return ()
     group_of = {name: frozenset([name]) for name in known}
     for tied in [*_find_pairs(known), *_find_sums(known)]:
-        joined = frozenset().union(*(group_of[name] for name in tied))
+        joined = frozenset(name for each in tied for name in group_of[each])
         group_of.update(dict.fromkeys(joined, joined))
     groups = dict.fromkeys(group for group in group_of.values() if len(group) > 1)
     return tuple(tuple(name for name in kinds if name in group) for group in groups)
