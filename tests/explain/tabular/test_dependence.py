@@ -50,6 +50,8 @@ def test_missing_values_hide_no_pair_and_few_rows_say_nothing(rows: list[Record]
     kinds: dict[str, ColumnKind] = {"radius": "number", "area": "number", "noise": "number"}
     gaps = [row | {"noise": None} if place % 5 else row for place, row in enumerate(rows)]
     assert find_groups(gaps, kinds) == (("radius", "area"),)
+    words = [row | {"noise": "n/a"} if place % 5 else row | {"noise": "1.5"} for place, row in enumerate(rows)]
+    assert find_groups(words, kinds) == (("radius", "area"),)
     assert find_groups(rows[:29], kinds) == ()
     assert find_groups([], kinds) == ()
 

@@ -9,6 +9,7 @@ function of others in these rows is not seen, and what is one by chance in a few
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 
 import numpy as np
@@ -46,7 +47,14 @@ def find_groups(rows: Sequence[Record], kinds: Mapping[str, ColumnKind]) -> tupl
 
 
 def _to_numbers(rows: Sequence[Record], name: str) -> Float64:
-    return np.array([np.nan if row.get(name) is None else float(row[name]) for row in rows])
+    """A column (N,) as numbers; NaN for what is missing and for text that is no number ("n/a")."""
+    values = np.full(len(rows), np.nan)
+    for place, row in enumerate(rows):
+        value = row.get(name)
+        if value is not None:
+            with suppress(ValueError):
+                values[place] = float(value)
+    return values
 
 
 def _varies(values: Float64) -> bool:
