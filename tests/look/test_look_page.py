@@ -147,13 +147,30 @@ def test_a_wide_table_scrolls_by_itself(open_page: OpenPage, all_plots: str) -> 
     assert overflow_px(page) <= 0
 
 
-def test_in_print_the_wide_plots_are_black_on_white_and_details_are_open(open_page: OpenPage, all_plots: str) -> None:
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_caption_of_a_wide_table_stays_in_view(open_page: OpenPage, tmp_path: Path, width: int) -> None:
+    columns = [look.Column(f"column {number}", "text") for number in range(9)]
+    words = "one sentence that is as long as those of a comparison, with what the arrows beside the figures mean. " * 2
+    table = look.table(columns, [["a_value_without_a_blank"] * 9], caption=words)
+    path = tmp_path / "wide.html"
+    path.write_text(look.page("t", "a", [Section("s", table)]), encoding="utf-8")
+    page = open_page(path.as_uri(), width=width)
+    for left_px in (0, 200):
+        page.evaluate(f"document.querySelector('.scroll').scrollLeft = {left_px}")
+        left, right = page.evaluate(
+            "[document.querySelector('caption'), document.querySelector('.scroll')]"
+            ".map(one => one.getBoundingClientRect()).map(one => [one.left, one.right])"
+        )
+        assert right[0] <= left[0] < left[1] <= right[1]
+
+
+def test_in_print_plots_stand_in_pairs_black_on_white_and_details_are_open(open_page: OpenPage, all_plots: str) -> None:
     page = open_page(all_plots, width=390, dark=True)
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     shown = "(() => [getComputedStyle(document.querySelector('%s')).display, getComputedStyle(document.body).color])()"
-    assert page.evaluate(shown % ".wide") == ["block", "rgb(24, 24, 27)"]
-    assert page.evaluate(shown % ".narrow")[0] == "none"
+    assert page.evaluate(shown % ".narrow") == ["block", "rgb(24, 24, 27)"]
+    assert page.evaluate(shown % ".wide")[0] == "none"
     assert page.evaluate(shown % ".switch")[0] == "none"
     assert page.is_visible(f"details.section p:has-text('{LONG}')")
 

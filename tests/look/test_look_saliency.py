@@ -55,3 +55,17 @@ def test_pixels_are_summed_to_regions_and_what_is_too_much_is_told() -> None:
     drawn = text_saliency(text, [(3 * k, 3 * k + 2, 0.5, None) for k in range(1000)], title="t")
     assert f"{1000 - MAX_TOKENS} more tokens, +300 in all" in drawn
     assert "Nothing here moved the answer" in text_saliency("", [], title="t")
+
+
+def test_a_map_has_the_shape_and_the_size_of_its_picture() -> None:
+    """A model that sees a picture squashed into a square: its regions lie on the picture as it is."""
+    picture = "data:image/png;base64,iVBORw0KGgo="
+    html = image_saliency(
+        [((0, 0, 48, 96), 0.5), ((48, 0, 96, 96), -0.25)], title="t", picture=picture, size=(96, 96),
+        picture_size=(200, 120),
+    )  # fmt: skip
+    assert '<image id="picture-' in html
+    assert 'width="200.0" height="120.0"' in html
+    assert 'x="216.0"' in html  # the map stands beside it, behind a gap of 16
+    squashed = image_saliency([((0, 0, 96, 96), 0.5)], title="t", picture=picture, size=(96, 96))
+    assert 'width="224.0" height="224.0"' in squashed

@@ -120,6 +120,16 @@ def ship_multimodal(data: SplitData, options: ShipOptions, media: Mapping[str, s
     "mask"."""
     need("torch", extra="train")
     need("onnxscript", extra="compress")  # for the export, which comes last
+    with tempfile.TemporaryDirectory(prefix="deepseek-samples-") as scratch:
+        run = _prepare_run(data, options, media, Path(scratch))
+        return pack_bundle(_finish(run, _train(run)), clock)
+
+
+def check_samples(
+    data: SplitData, options: ShipOptions, media: Mapping[str, str]
+) -> tuple[dict[str, str], NDArray[Any], list[str]]:
+    """(kinds of the columns, target (N,) as class numbers or values, warnings) of rows of files and texts. InputError
+    and CheckError for what is refused before a file is decoded."""
     check_constraints(options, data.info.task, data.labels)
     for name in ("monotone", "fairness", "weights"):
         if getattr(options, name):
@@ -127,15 +137,8 @@ def ship_multimodal(data: SplitData, options: ShipOptions, media: Mapping[str, s
                 f"{name} is for tables alone, and {', '.join(media)} are files or texts", expected="none",
                 fix=f"leave {name} out, or drop these columns",
             )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="deepseek-samples-") as scratch:
-        run = _prepare_run(data, options, media, Path(scratch))
-        return pack_bundle(_finish(run, _train(run)), clock)
-
-
-def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str], scratch: Path) -> MultimodalRun:
-    """Kinds, leak checks, fitted readers, and every row decoded into `scratch`."""
-    table, development, rows, root = data.table, data.development, data.development_rows, media_root(data, options)
-    kinds = find_kinds(development, target=options.target, overrides={**media, **(options.kinds or {})})
+    table, rows, root = data.table, data.development_rows, media_root(data, options)
+    kinds = find_kinds(data.development, target=options.target, overrides={**media, **(options.kinds or {})})
     kinds = {name: kind for name, kind in kinds.items() if name not in data.hidden}
     target = encode_target(table, options.target, data.labels)
     present = {name: ~table.missing_mask(name)[rows] for name in kinds if kinds[name] != "constant"}
@@ -143,7 +146,14 @@ def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str]
     findings += check_presence(present, target[rows], task=data.info.task)
     files = {name: table.column(name).tolist() for name, kind in kinds.items() if kind in READERS and kind != "text"}
     findings += check_copies(files, data.split, root=root)
-    warnings = [*data.notes, *check_findings(options, findings)]
+    return kinds, target, check_findings(options, findings)
+
+
+def _prepare_run(data: SplitData, options: ShipOptions, media: Mapping[str, str], scratch: Path) -> MultimodalRun:
+    """Kinds, leak checks, fitted readers, and every row decoded into `scratch`."""
+    kinds, target, leaks = check_samples(data, options, media)
+    table, development, root = data.table, data.development, media_root(data, options)
+    warnings = [*data.notes, *leaks]
     encoders = load_encoders(options.encoders or {}, development, trained=options.train_encoders)
     preparer = fit_samples(development, kinds, target=options.target, root=root, readers=encoders.readers)
     preparer = encoders.adapt(preparer)

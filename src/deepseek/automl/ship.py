@@ -6,14 +6,15 @@ read -> kinds -> split -> leak checks -> prepare -> develop (search, blend, cali
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.automl.options import ProgressCallback, ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
-from deepseek.errors import InputError
+from deepseek.errors import CheckError, DeepseekError, InputError
 
 if TYPE_CHECKING:
     from deepseek.contracts import Task
@@ -94,13 +95,68 @@ def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
     data = open_data(source, options)
     if media := media_kinds(data, options):
         return ship_multimodal(data, options, media, clock)
+    _refuse_encoders(options)
+    run = TabularRun.of(data, options)
+    return write_tabular_bundle(run, run.develop(), clock)
+
+
+def _refuse_encoders(options: ShipOptions) -> None:
+    """InputError for encoders of a table without files and texts."""
     if options.encoders:
         raise InputError(
             f"{', '.join(options.encoders)} has an encoder, but no column holds files or texts",
             expected="a column of texts or pictures", fix="name one with kinds, or leave the encoders out",
         )  # fmt: skip
-    run = TabularRun.of(data, options)
-    return write_tabular_bundle(run, run.develop(), clock)
+
+
+def find_refusals(data: Any, options: ShipOptions) -> list[DeepseekError]:
+    """What ship_with() would refuse before it begins to train: the errors of its own checks, with what gives the target
+    away first, and then what stands in the way beside it. Empty where it would go on. Nothing is trained or written,
+    and no file is decoded.
+
+    `data` as ship() takes it; where the bundle would be written does not matter.
+    """
+    from deepseek.data.split.leaks import LEAKING_PARTS
+    from deepseek.data.table.read import read_table
+
+    with tempfile.TemporaryDirectory(prefix="deepseek-check-") as scratch:
+        options = replace(options, out=Path(scratch) / "bundle", name="check", overwrite=False)
+        try:
+            _check_up_to_training(data, options)
+        except CheckError as refusal:
+            # The leak checks name all that they find at once; with all of it accepted the other checks are made, too.
+            names = read_table(data).names
+            everything = (
+                *names,
+                *(f"{what}:{name}" for what in ("copies", "presence") for name in names),
+                *LEAKING_PARTS,
+            )
+            return [refusal, *_first_error(data, replace(options, allow=everything))]
+        except DeepseekError as refusal:
+            return [refusal]
+    return []
+
+
+def _first_error(data: Any, options: ShipOptions) -> list[DeepseekError]:
+    try:
+        _check_up_to_training(data, options)
+    except DeepseekError as refusal:
+        return [refusal]
+    return []
+
+
+def _check_up_to_training(source: Any, options: ShipOptions) -> None:
+    """The first half of _ship(): whatever it raises."""
+    from deepseek.automl.multimodal_run import check_samples, media_kinds
+    from deepseek.automl.split_data import open_data
+    from deepseek.automl.tabular_run import TabularRun
+
+    data = open_data(source, options)
+    if media := media_kinds(data, options):
+        check_samples(data, options, media)
+        return
+    _refuse_encoders(options)
+    TabularRun.of(data, options).check()
 
 
 @dataclass(frozen=True, slots=True)

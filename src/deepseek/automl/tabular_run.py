@@ -131,8 +131,9 @@ class TabularRun:
             )
         return whole
 
-    def develop(self) -> DevelopedModel:
-        """Search within the budget, blend, calibrate and refit. InputError for demands that cannot be kept."""
+    def check(self) -> tuple[FitData, Sequence[Fold]]:
+        """The rows to develop on with their folds. InputError for demands that cannot be kept, and for rows that cannot
+        be judged."""
         options = self.options
         fit_data = self.fit_data(self.data.development)
         check_constraints(options, self.task, self.data.labels)
@@ -143,9 +144,15 @@ class TabularRun:
                 fix="add one of these to candidates, or leave monotone out",
             )
         text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
+        return fit_data, self.folds(text_trial_s)
+
+    def develop(self) -> DevelopedModel:
+        """Search within the budget, blend, calibrate and refit. InputError as check() raises it."""
+        options = self.options
+        fit_data, folds = self.check()
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
-            fit_data, self.folds(text_trial_s), self.data.labels, metric=metric, candidates=self.candidates,
+            fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
         )  # fmt: skip
 

@@ -229,12 +229,15 @@ def _explain_table(runtime: Runtime, job: _Job) -> Findings:
     if job.measures_faithfulness:
         faithfulness = column_faithfulness(
             runtime, explainer, row_table, [row.explanation() for row in rows], others=job.table, training=job.training,
-            fixed=options.fixed, limit_s=job.faithfulness_limit_s,
+            fixed=options.fixed, limit_s=job.faithfulness_limit_s, target=options.target,
         )  # fmt: skip
     return Findings(
         model=BundleProvenance.of(runtime.manifest, runtime.bundle.digest),
-        report=replace(report, num_rows_given=job.table.num_rows, answers=answers), rows=rows, page_rows=rows,
-        why=METHOD_REASON, num_evaluations=score.num_rows, layers=layers, faithfulness=faithfulness,
+        report=replace(
+            report, num_rows_given=job.table.num_rows, answers=answers, outcome=runtime.manifest.target
+        ),
+        rows=rows, page_rows=rows, why=METHOD_REASON, num_evaluations=score.num_rows, layers=layers,
+        faithfulness=faithfulness,
     )  # fmt: skip
 
 

@@ -160,6 +160,7 @@ class GlobalReport(JsonRecord):
     additivity: AdditivityCheck
     ablation: AblationCheck
     answers: AnswerDistribution | None = field(default=None, metadata=OPTIONAL)
+    outcome: str | None = field(default=None, metadata=OPTIONAL)  # the column that is predicted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,11 +206,12 @@ class GridCellDocument(TypedDict, total=False):
 class PartDocument(TypedDict, total=False):
     """The parts of one input as JSON, whatever its kind: reports, the server's route and pages read it back.
 
-    "text" and "picture" (a data URL) are there for pages alone.
+    "text", "picture" (a data URL) and "picture_size" (its height and width) are there for pages alone.
     """
 
     text: str
     picture: str
+    picture_size: list[int]
     column: str
     kind: str
     tokens: list[SpanDocument]
@@ -284,6 +286,7 @@ class RowReport(JsonRecord):
     interactions: tuple[InteractionPair, ...] | None = field(default=None, metadata=OPTIONAL)
     parts: tuple[PartDocument, ...] | None = field(default=None, metadata=OPTIONAL)
     flags: tuple[RowFlag, ...] | None = field(default=None, metadata=OPTIONAL)
+    outcome: str | None = field(default=None, metadata=OPTIONAL)  # the column that is predicted
 
     def explanation(self) -> RowExplanation:
         """The row as the document has it, of a report with "row_id", "prediction" and contributions."""
@@ -315,6 +318,10 @@ class CounterfactualReport(JsonRecord):
 
     changes: Mapping[str, list[Any]]  # column: [old value, new value]
     tokens: tuple[RemovedToken, ...] | None = field(default=None, metadata=OPTIONAL)  # of a text
+    #: Columns that are functions of each other and so changed together; None where that was not measured.
+    together: tuple[tuple[str, ...], ...] | None = field(default=None, metadata=OPTIONAL)
+    #: (changed column, column that belongs to it and stayed): such a row may not exist.
+    doubtful: tuple[tuple[str, str], ...] | None = field(default=None, metadata=OPTIONAL)
     from_class: str = field(metadata={"key": "from"})
     to_class: str = field(metadata={"key": "to"})
     num_predicted: int  # answers of the model that it took

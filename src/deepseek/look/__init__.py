@@ -28,7 +28,7 @@ from deepseek.look.tables import (
     table,
     verdict,
 )
-from deepseek.look.words import Html, Text, Words, escape, inline, join
+from deepseek.look.words import Html, Text, Words, escape, inline, join, name_class
 
 __all__ = [
     "Bin",
@@ -58,6 +58,7 @@ __all__ = [
     "inline",
     "intervals",
     "join",
+    "name_class",
     "nowrap_options",
     "numbers",
     "page",

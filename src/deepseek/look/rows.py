@@ -16,6 +16,7 @@ from deepseek.look.words import Html, Text, Words
 
 _PHONE_PX = 480  # below this width names stand above their marks
 _DOT_PX = 4.4
+MAX_NARROW_STEPS = 6  # of a waterfall on a phone and on half a sheet of paper; the others are summed
 
 
 @dataclass(slots=True)
@@ -178,6 +179,8 @@ def waterfall(
     What is not shown in a row of its own is summed into one, together with `others`: how many columns the caller has
     summed already, and their sum. What all of it leaves of `output` (the residual) is a row where it can be seen.
     """
+    # Where names stand above their bars, fewer fill the same height.
+    num_shown = min(num_shown, MAX_NARROW_STEPS) if width < _PHONE_PX else num_shown
     steps = _largest_contributions(contributions, num_shown, others)
     steps += _residual_contribution(steps, base, output)
     labels: list[Words] = [Text("Output", "输出"), *(step.label for step in steps), Text("Base value", "基准值")]

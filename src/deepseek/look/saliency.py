@@ -30,6 +30,7 @@ MAX_TOKENS, MAX_REGIONS = 400, 196  # that are drawn; of regions the strongest
 MAX_CHARACTERS = 6_000
 _NUM_NAMED = 3  # of each sign in the caption
 _SIDE_PX, _WIDE_PX, _GAP_PX = 224.0, 464.0, 16.0
+_MIN_SIDE_PX, _MAX_SIDE_PX = 160.0, 256.0  # of a picture whose own size is known
 _SIGN_PX = 15.0  # the smallest side of a region that bears its sign
 _COLUMN_NAMES = (Text("left", "左"), Text("middle", "中"), Text("right", "右"))
 _ROW_NAMES = (Text("upper", "上"), Text("centre", "中"), Text("lower", "下"))
@@ -101,14 +102,17 @@ def image_saliency(
     title: Words,
     picture: str = "",
     size: Sequence[float] = (),
+    picture_size: Sequence[float] = (),
     names: Sequence[Words] = (),
     label: Words = "",
     data: Any = None,
 ) -> Html:
     """`picture` (a data URL, or none) and beside it the same in gray under its regions, shaded by their values.
 
-    `size` (width, height) is what the boxes are counted in; by default they reach the lower right corner. Of many
-    regions the MAX_REGIONS strongest are drawn. `names` are those of the regions, by default where they lie. ValueError
+    `size` (width, height) is what the boxes are counted in; by default they reach the lower right corner.
+    `picture_size` (width, height) in pixels is that of the picture, which a model may see squashed: both are drawn as
+    large as the picture is, between 160 and 256 pixels; by default 224 pixels in the shape of `size`. Of many regions
+    the MAX_REGIONS strongest are drawn. `names` are those of the regions, by default where they lie. ValueError
     for a picture that the page would have to ask for.
     """
     if picture and not picture.startswith("data:image/"):
@@ -123,7 +127,9 @@ def image_saliency(
     region_names = [names[index] if names else _describe_location(regions[index][0], extent) for index in kept]
     named = [(name, value) for name, (_, value) in zip(region_names, drawable, strict=True)]
     strongest = sorted(drawable, key=lambda region: -abs(region[1]))[:MAX_REGIONS]
-    return _render_figure(title, _draw_regions(strongest, extent, picture, largest, title), largest, named, label, data)
+    drawn_size = _drawn_size(extent, picture, picture_size)
+    body = _draw_regions(strongest, extent, drawn_size, picture, largest, title)
+    return _render_figure(title, body, largest, named, label, data)
 
 
 def grid_regions(grid: Sequence[Sequence[float]], most_cells: int = 14) -> list[Region]:
@@ -193,15 +199,32 @@ def _hidden_tokens_note(hidden: Sequence[Token]) -> Text:
     return Text(f" … {num} more tokens, {total} in all", f" …… 其余 {num} 个词元，合计 {total}")
 
 
+def _drawn_size(extent: tuple[float, float], picture: str, picture_size: Sequence[float]) -> tuple[float, float]:
+    """Width and height of the drawn picture and of its map.
+
+    >>> _drawn_size((96, 96), "data:", (300, 150)), _drawn_size((32, 32), "data:", (32, 32))
+    ((256.0, 128.0), (160.0, 160.0))
+    """
+    if picture and picture_size:
+        longest = max(picture_size)
+        scale = min(_MAX_SIDE_PX, max(_MIN_SIDE_PX, longest)) / longest
+        return float(picture_size[0] * scale), float(picture_size[1] * scale)
+    is_wide = extent[0] > 2 * extent[1]
+    width = _WIDE_PX if is_wide else _SIDE_PX * min(1.0, extent[0] / extent[1])
+    return width, width * extent[1] / extent[0]
+
+
 def _draw_regions(
-    regions: Sequence[Region], extent: tuple[float, float], picture: str, largest: float, title: Words
+    regions: Sequence[Region],
+    extent: tuple[float, float],
+    drawn_size: tuple[float, float],
+    picture: str,
+    largest: float,
+    title: Words,
 ) -> str:
     """The picture and its shaded copy, side by side; below each other where they are wide."""
-    is_wide = extent[0] > 2 * extent[1]
-    width = _WIDE_PX if is_wide or not picture else _SIDE_PX
-    if not is_wide:
-        width = _SIDE_PX * min(1.0, extent[0] / extent[1])
-    height = width * extent[1] / extent[0]
+    width, height = drawn_size
+    is_wide = width > 2 * height
     over = (0.0, height + _GAP_PX) if is_wide else (width + _GAP_PX, 0.0)
     left, top = over if picture else (0.0, 0.0)
     canvas = Canvas(left + width, top + height, title)

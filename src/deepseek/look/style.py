@@ -43,7 +43,8 @@ pre.command{white-space:pre-wrap;overflow-wrap:anywhere}
 _TABLES = """
 .scroll{overflow-x:auto;margin:12px 0;max-width:100%}
 table{border-collapse:collapse;font-size:15px;font-variant-numeric:tabular-nums;min-width:min(100%,420px)}
-caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:4px}
+caption{text-align:left;color:var(--soft);font-size:14px;padding-bottom:4px;position:sticky;left:0;
+max-width:min(736px,calc(100vw - 64px))}
 th,td{padding:5px 20px 5px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--rule)}
 th{font-weight:600;font-size:14px;color:var(--soft)}
 tbody th{color:var(--ink);font-weight:400;font-size:15px}
@@ -93,18 +94,26 @@ svg.plot .frame{fill:none;stroke:var(--rule)}
 .dots{stroke-width:5;stroke-linecap:round}.dots.fine{stroke-width:4}.dots.big{stroke-width:8}
 .dots.accent{stroke:var(--accent)}.dots.neutral{stroke:var(--axis)}
 .curve{stroke-width:2;stroke-linejoin:round}.curve.thin{stroke-width:1.5}
-.narrow{display:none}
+.narrow,.paper{display:none}
 @media (max-width:720px){.wide{display:none}.narrow{display:block}}
 """
 
 _PRINT = """
-@media print{html{background:#fff}body{max-width:none;padding:0;font-size:11pt}.switch,details.json,.screen{
+@media print{html{background:#fff}body{max-width:none;padding:0;font-size:10pt}.switch,details.json,.screen{
 display:none}
-.wide{display:block}.narrow{display:none}h2,h3,summary{break-after:avoid}figure,tr{break-inside:avoid}
-@page{margin:15mm}thead{display:table-header-group}p,li{orphans:3;widows:3}.state,.legend{break-inside:avoid}
-.scroll{overflow:visible}table{max-width:100%}th.num,td.num{white-space:normal}th,td{padding-right:12px}
+main{zoom:.78}p,ul,ol,.answer{max-width:none}figure>h3{margin-top:2px}h2{margin-top:16px}h3{margin-top:10px;font-size:11pt}.paper{display:block}.answer{font-size:13pt}
+h2,h3,summary{break-after:avoid}figure,tr{break-inside:avoid}
+/* Two plots beside each other, as a phone has them: their letters are then the size of the text. */
+.wide{display:none}.narrow{display:block}figure{margin:6px 0}figcaption{font-size:9pt}
+figure:has(>.narrow),.half{display:inline-block;width:49%;vertical-align:top;padding-right:10px}
+.pair>.scroll{display:inline-block;vertical-align:top;margin-right:24px}.pair table{min-width:0}
+.half{break-inside:avoid;font-size:9pt}.half ul{margin:2px 0}.half h3{margin-top:4px}#columns figure:nth-of-type(n+5){
+display:none}.half figure:has(>.narrow){display:block;width:auto;padding:0}
+th,td{padding-top:2px;padding-bottom:2px}table,tbody th,dl.facts{font-size:9.5pt}
+@page{margin:12mm}thead{display:table-header-group}main{orphans:1;widows:1}p,li{orphans:3;widows:3}.state,.legend{break-inside:avoid}
+.scroll{overflow:visible}caption{max-width:none}table{max-width:100%}th.num,td.num{white-space:normal}th,td{padding-right:12px}
 tbody th[scope=row],td.text{min-width:0}svg.plot{max-height:235mm}
-pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7}
+pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid #e4e4e7;padding:2px 6px;margin:2px 0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 

@@ -18,6 +18,11 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\ufff
 # Reverses or hides what follows it: a column name could make "safe" read as something else.
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f]")
 
+# The name of a class that says nothing without its column.
+_BARE_CLASS = re.compile(
+    r"[-+]?\d+(?:\.\d+)?|true|false|yes|no|[ynt]|f|pos(?:itive)?|neg(?:ative)?|是|否", re.IGNORECASE
+)
+
 
 class Text(NamedTuple):
     """The same words in English and in Chinese."""
@@ -70,6 +75,15 @@ def both_languages(words: Words) -> str:
     if isinstance(words, Text):
         return words.en if words.en == words.zh else f"{words.en} · {words.zh}"
     return words
+
+
+def name_class(label: str, column: str | None = None) -> str:
+    """A class as a person knows it: one whose name says nothing by itself (1, yes, True) with its column.
+
+    >>> name_class("1", "fraud"), name_class("malignant", "diagnosis"), name_class("1")
+    ('fraud = 1', 'malignant', '1')
+    """
+    return f"{column} = {label}" if column and _BARE_CLASS.fullmatch(label.strip()) else label
 
 
 def join(*parts: Words) -> Words:

@@ -25,11 +25,11 @@ __all__ = ["browser", "open_page"]  # fixtures
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("mixed")
     mixed.make_mixed(place)
-    (place / "look.html").write_text(made(place)[0], encoding="utf-8")
+    (place / "look.html").write_text(made(place).html, encoding="utf-8")
     return place
 
 
-def made(place: Path, **given: int) -> tuple[str, list[int]]:
+def made(place: Path, **given: int) -> view.DataPage:
     table = read_table(place / "mixed.csv")
     kinds = find_all_kinds(table, root=place, overrides={"note": "text"})
     card = make_media_card(table, kinds, root=place)
@@ -48,6 +48,7 @@ def scan_of(stored: np.ndarray, **tags: object) -> Source:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_reads_well_and_asks_for_nothing(folder: Path, open_page: OpenPage, width: int, dark: bool) -> None:
     page = open_page(f"file://{folder / 'look.html'}", width=width, dark=dark)
+    page.locator("#rows > summary").click()
     assert page.title() == "Data: mixed.csv"  # the script in a text and in a name did not run
     assert overflow_px(page) <= 0
     assert collisions(page) == []
@@ -55,7 +56,8 @@ def test_it_reads_well_and_asks_for_nothing(folder: Path, open_page: OpenPage, w
     assert page.evaluate("Math.max(...[...document.images].map(i => Math.max(i.width, i.height)))") <= NUM_LINE_PARTS
     assert page.locator(".row figure").count() >= 25
     heads = page.locator("main h2").all_inner_texts()
-    assert heads[:3] == ["Broken files", "Columns", "Rows"]
+    assert heads[:3] == ["Broken files", "Pictures", "Columns"]
+    assert page.locator("summary", has_text="Rows").is_visible()  # open on demand: the gallery shows more at a glance
     assert "5 of 31 files are broken" in page.locator("#answer").inner_text()
 
 
@@ -72,6 +74,7 @@ def test_names_and_texts_are_escaped_and_cut(folder: Path, open_page: OpenPage) 
     assert "<script>document" not in html
     assert "<img src=x" not in html
     page = open_page(f"file://{folder / 'look.html'}")
+    page.locator("#rows > summary").click()
     assert mixed.HOSTILE_FILE in page.locator(".row").first.inner_text()
     notes = [text for text in page.locator("dd").all_inner_texts() if "病人咳嗽" in text]
     assert len(notes) == 10
@@ -86,6 +89,7 @@ def test_no_patient_is_on_it(folder: Path) -> None:
 
 def test_each_kind_is_drawn(folder: Path, open_page: OpenPage) -> None:
     page = open_page(f"file://{folder / 'look.html'}")
+    page.locator("#rows > summary").click()
     first = page.locator(".row").first.locator("figure")
     assert [first.nth(k).locator("img").count() for k in range(5)] == [1, 1, MAX_FRAMES, 3, 0]
     assert [first.nth(k).locator("svg").count() for k in range(5)] == [0, 1, 0, 0, 2]
@@ -101,28 +105,29 @@ def test_printed_it_is_light_and_all_is_open(folder: Path, open_page: OpenPage) 
 
 
 def test_rows_are_drawn_by_seed(folder: Path) -> None:
-    rows = [made(folder, num_rows=4, seed=seed)[1] for seed in (0, 0, 1)]
-    assert rows[0] == rows[1] == sorted(rows[0])
+    rows = [made(folder, num_rows=4, seed=seed).rows for seed in (0, 0, 1)]
+    assert rows[0] == rows[1] == tuple(sorted(rows[0]))
     assert rows[0] != rows[2]
 
 
 def test_a_full_page_says_so_and_stays_below_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view, "MAX_PAGE_BYTES", 90_000)
-    html, rows = made(folder)
-    assert 0 < len(rows) < 10
-    assert len(html.encode()) <= 90_000
-    assert "the page is full at 90.0 kB" in html
+    monkeypatch.setattr(view, "MAX_PAGE_BYTES", 120_000)
+    page = made(folder)
+    assert 0 < len(page.rows) < 10
+    assert len(page.html.encode()) <= 120_000
+    assert "the page is full at 120 kB" in page.html
 
 
 def test_a_table_without_files_has_a_page(tmp_path: Path, open_page: OpenPage) -> None:
     table = Table({f"c{k}": np.arange(30.0) for k in range(80)}, {f"c{k}": "number" for k in range(80)})
     kinds = find_all_kinds(table, root=tmp_path)
     card = make_media_card(table, kinds, root=tmp_path)
-    html, rows = view.data_page(table, kinds, card, root=tmp_path, name="t.csv", num_rows=3)
-    (tmp_path / "t.html").write_text(html, encoding="utf-8")
+    shown = view.data_page(table, kinds, card, root=tmp_path, name="t.csv", num_rows=3)
+    (tmp_path / "t.html").write_text(shown.html, encoding="utf-8")
     page = open_page(f"file://{tmp_path / 't.html'}")
     assert page.locator("#answer").inner_text() == "t.csv: 30 rows, 80 columns, no files."
-    assert len(rows) == 3
+    assert (len(shown.rows), shown.pictures) == (3, ())
+    assert page.locator("#pictures").count() == 0
     assert page.locator("#rows summary").first.inner_text() == "70 more values"
     assert page.locator("#broken").count() == 0
 

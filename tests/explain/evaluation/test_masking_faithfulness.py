@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from deepseek.contracts import Float64
 from deepseek.explain.evaluation.masking_curves import FaithfulnessConfig
 from deepseek.explain.evaluation.masking_faithfulness import (
     CachedValueFunction,
     RowCost,
+    curve_class,
+    measure_masking,
     second_method_agreement,
     second_method_evaluations,
     second_method_name,
@@ -45,3 +49,29 @@ def test_it_asks_for_no_more_answers_than_it_says(num: int) -> None:
     second_method_agreement(asked, WEIGHTS[:num], seed=0)
     assert asked.count <= second_method_evaluations(num)
     assert RowCost(num, 1.0).seconds(FaithfulnessConfig()) >= min(second_method_evaluations(num), 2 ** min(num, 30))
+
+
+def test_curves_of_the_other_class_take_away_first_what_speaks_for_it() -> None:
+    """Three players of an additive answer, which is below zero: what made it so goes first."""
+    values = np.array([1.0, -4.0, -2.0])
+
+    def answer(masks: NDArray[np.bool_]) -> Float64:
+        return np.asarray(masks @ values)
+
+    own = measure_masking(answer, values, FaithfulnessConfig())
+    other = measure_masking(answer, values, FaithfulnessConfig(), sign=-1)
+    assert own.deletion.points == (-5.0, -6.0, -4.0, 0.0)
+    assert other.deletion.points == (5.0, 1.0, -1.0, 0.0)  # it falls from the start
+    assert other.insertion.points == (0.0, 4.0, 6.0, 5.0)
+    assert own.infidelity == other.infidelity
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked", "expected"),
+    [("0", None, ("0", -1)), ("1", None, ("1", 1)), ("0", "1", ("1", 1)), (None, None, ("1", 1))],
+)
+def test_curves_show_the_class_that_was_answered_unless_one_was_asked_for(
+    answer: str | None, asked: str | None, expected: tuple[str, int]
+) -> None:
+    assert curve_class("1", answer, ("0", "1"), asked) == expected
+    assert curve_class("b", "a", ("a", "b", "c"), None) == ("b", 1)  # of many classes the one explained

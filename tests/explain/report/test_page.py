@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import Input, Lineage, Manifest, Output
+from deepseek.data.table.examples import load_example
 from deepseek.errors import InputError, IntegrityError
 from deepseek.explain import explainer_for, global_report, row_reports
-from deepseek.explain.evaluation.records import SkippedFaithfulness
+from deepseek.explain.bundle import explain_bundle
+from deepseek.explain.evaluation.records import FaithfulnessReport, SkippedFaithfulness
 from deepseek.explain.records import Bar, ColumnImportance, GlobalReport, RowReport
 from deepseek.explain.report.document import Cost, DataProvenance, ModelProvenance, Provenance
 from deepseek.explain.report.evidence import evidence_sections, headline, refuse_unreadable
+from deepseek.explain.report.explanation import BundleExplanation
 from deepseek.explain.report.page import write_report
 from deepseek.look import numbers
 from deepseek.nn.dense import Linear
@@ -260,6 +264,46 @@ def test_without_evidence_only_what_is_known_is_shown(open_page: OpenPage, write
 def test_it_prints_on_paper(open_page: OpenPage, write: Write) -> None:
     page = open_page(write().as_uri(), dark=True)
     assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def five_rows(cancer_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BundleExplanation]:
+    """The page of a real bundle with five rows of both classes, as the shell makes it."""
+    table, target, _ = load_example("cancer")
+    path = tmp_path_factory.mktemp("five") / "report.html"
+    return path, explain_bundle(cancer_bundle, table.drop([target]), rows=(0, 1, 19, 20, 21), html=path, trust=True)
+
+
+def test_five_rows_fit_on_eight_sheets_of_paper(open_page: OpenPage, five_rows: tuple[Path, BundleExplanation]) -> None:
+    pdf = open_page(five_rows[0].as_uri()).pdf(format="A4")
+    assert 0 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 8
+
+
+def test_curves_follow_the_class_that_a_row_was_answered_with(
+    open_page: OpenPage, five_rows: tuple[Path, BundleExplanation]
+) -> None:
+    path, explanation = five_rows
+    assert isinstance(explanation.faithfulness, FaithfulnessReport)
+    classes = [row.curve_class for row in explanation.faithfulness.rows]
+    assert classes == [row.prediction.partition(" (")[0] for row in explanation.rows]
+    assert set(classes) == {"malignant", "benign"}
+    for row in explanation.faithfulness.rows:  # what speaks for it is gone first: none of the answer is left at once
+        assert row.deletion.points[0] > row.deletion.points[1]
+    titles = open_page(path.as_uri()).locator("#trust figure h3").all_text_contents()
+    for label in ("malignant", "benign"):
+        assert any(f"Taken away, first what speaks for {label}" in title for title in titles)
+
+
+def test_a_class_without_a_name_of_its_own_stands_with_its_column(
+    write: Write, parts: tuple[GlobalReport, list[RowReport]]
+) -> None:
+    named = {"target": "1", "outcome": "fraud"}
+    rows = [replace(row, prediction="1 (0.982)", **named) for row in parts[1]]  # type: ignore[arg-type]
+    html = write(replace(parts[0], **named), rows=rows).read_text("utf-8")  # type: ignore[arg-type]
+    assert "log-odds of fraud = 1" in html
+    assert "fraud = 1 的对数几率" in html
+    assert ": fraud = 1 (0.982)" in html
+    assert "log-odds of 1" not in html
 
 
 def test_nothing_is_cut_on_paper(open_page: OpenPage, write: Write, tmp_path: Path) -> None:

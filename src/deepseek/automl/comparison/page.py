@@ -77,13 +77,13 @@ def difference_table(result: Comparison, comparison: ModelComparison) -> Html:
 
 
 def verdict_html(difference: Difference) -> Html:
-    """The verdict with its sign."""
-    words = VERDICTS[difference.verdict]
+    """The verdict with its sign, in one line."""
+    words = look.inline(VERDICTS[difference.verdict])
     if difference.verdict == "better":
-        return look.verdict("good", words)
+        words = look.verdict("good", words)
     if difference.verdict == "worse":
-        return look.verdict("bad", words)
-    return look.inline(words)
+        words = look.verdict("bad", words)
+    return Html(f'<span class="option">{words}</span>')
 
 
 def _comparison_sections(result: Comparison, comparison: ModelComparison) -> list[Section]:

@@ -23,6 +23,7 @@ from deepseek.data.table.table import Table
 from deepseek.data.table.values import format_timestamp, parse_timestamps
 
 NO_INPUTS = ("identifier", "constant", "text")  # kinds of columns that are left out of the features, or are content
+LEAKING_PARTS = ("test rows", "validation rows")  # names of findings that are no column's
 MAX_SHARED_ROWS_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
 
 
@@ -55,16 +56,14 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
     _, inverse, counts = np.unique(train, return_inverse=True, return_counts=True)
     repeats = float(np.mean(counts[inverse] > 1)) if len(train) else 0.0  # training rows that have a twin among them
     findings = []
-    for part, rows in (("test", split.test), ("validation", split.validation)):
+    for name, rows in zip(LEAKING_PARTS, (split.test, split.validation), strict=True):
         num_same = int(np.isin(hashes[rows], train).sum())
         if not num_same:
             continue
         share = num_same / len(rows)
         level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARED_ROWS_SHARE else "warn"
-        message = (
-            f"{num_same} of {len(rows)} {part} rows ({share:.1%}) equal training rows in every column that is read"
-        )
-        findings.append(Finding(level, f"{part} rows", message, "remove the copies, or split by group:COLUMN"))
+        message = f"{num_same} of {len(rows)} {name} ({share:.1%}) equal training rows in every column that is read"
+        findings.append(Finding(level, name, message, "remove the copies, or split by group:COLUMN"))
     return findings
 
 

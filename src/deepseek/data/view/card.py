@@ -5,7 +5,7 @@ A level of fewer than MIN_ROWS rows is never written by name, and free text and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,23 @@ NUM_BINS = 20
 MAX_LEVELS = 30
 MIN_ROWS = 10
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+#: Why no value of a column is told, by its profile and kind; "" where values are.
+WithholdFunction = Callable[[ColumnProfile, str], str]
 _MAX_SQUARABLE = 1e150  # whose square is still a number
 
 
-def make_card(table: Table, kinds: Mapping[str, str], target: str | None) -> DataCard:
+def make_card(
+    table: Table, kinds: Mapping[str, str], target: str | None, *, withhold: WithholdFunction | None = None
+) -> DataCard:
     """The card of a table: rows, and for each column (the target too) its kind, missing share, and figures by kind.
 
+    Of a column for which `withhold` has a reason (withholding_reason() of personal.py) no value is told: it has the
+    reason as "withheld", and no figures.
     numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
     columns = [
-        _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)))
+        _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)), withhold)
         for name in table.names
     ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
@@ -40,7 +46,7 @@ def _target_kind(table: Table, name: str) -> str:
     return "category" if table.types[name] in ("text", "boolean") else "numeric"
 
 
-def _describe_column(profile: ColumnProfile, kind: str) -> ColumnCard:
+def _describe_column(profile: ColumnProfile, kind: str, withhold: WithholdFunction | None) -> ColumnCard:
     card: ColumnCard = {
         "name": profile.name,
         "type": profile.type,
@@ -48,7 +54,10 @@ def _describe_column(profile: ColumnProfile, kind: str) -> ColumnCard:
         "missing_share": float(profile.missing.mean()) if profile.num_rows else 0.0,
         "num_distinct": len(profile.counts),
     }
-    if kind in ("identifier", "text"):
+    reason = withhold(profile, kind) if withhold else ""
+    if reason:
+        card["withheld"] = reason
+    if reason or kind in ("identifier", "text"):
         return card
     if kind == "datetime":
         return {**card, **_describe_timestamps(profile)}

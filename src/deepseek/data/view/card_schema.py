@@ -74,10 +74,19 @@ class ColumnCard(ColumnFigures):
     kind: str
     missing_share: float  # 0..1
     num_distinct: NotRequired[int]  # not of files
+    withheld: NotRequired[str]  # why its values are not told: a key of personal.REASONS
+
+
+class ShipRefusal(TypedDict):
+    """Why `ship` would not go on."""
+
+    message: str
+    expected: str
+    fix: str
 
 
 class DataCard(TypedDict):
-    """A table. Only a card of files has num_files and num_broken."""
+    """A table. Only a card of files has num_files and num_broken, only one that was made for a target has refusals."""
 
     version: int
     num_rows: int
@@ -85,3 +94,4 @@ class DataCard(TypedDict):
     columns: list[ColumnCard]
     num_files: NotRequired[int]
     num_broken: NotRequired[int]
+    refusals: NotRequired[list[ShipRefusal]]  # what `ship` refuses of these rows, by its own checks; [] for nothing

@@ -1,7 +1,7 @@
 """The data card of a table whose cells may be files: what each column holds, which files are broken, which are copies.
 
     kinds = find_all_kinds(table, root=Path("patients"))
-    card = make_media_card(table, kinds, root=Path("patients"))       # JSON; no single row, no name of a patient
+    card = make_media_card(table, kinds, root=Path("patients"))       # JSON; no single row, no name of a person
 
 Columns of the table are as make_card() describes them. Of a column of files every file is opened and decoded once, one
 at a time: of a scan all slices, of a film all packets and three frames. What cannot be read is named with its row and
@@ -27,6 +27,7 @@ from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
 from deepseek.data.view.card import make_card
 from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
+from deepseek.data.view.personal import withholding_reason
 from deepseek.errors import ExtraError, InputError
 
 MAX_LISTED = 20  # broken files, and groups of equal files, of a column
@@ -67,12 +68,13 @@ def make_media_card(
     progress: Progress | None = None,
 ) -> DataCard:
     """The card of make_card() with num_files and num_broken, and of each column of files what card_schema.py lists.
+    No value is told of a column that may name people.
 
     Columns of texts have facts as well. `progress` is called with words and the share of files that are done.
     """
     limits = limits or Limits()
     files = {name: kind for name, kind in kinds.items() if kind in FILE_KINDS and name != target}
-    rest = make_card(table.drop(files), kinds, target)
+    rest = make_card(table.drop(files), kinds, target, withhold=withholding_reason)
     entries = {entry["name"]: entry for entry in rest["columns"]}
     total, done = sum(_num_present(table, name) for name in files), 0
     for name, kind in files.items():

@@ -11,6 +11,7 @@ from itertools import zip_longest
 
 from deepseek import look
 from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
+from deepseek.data.view.personal import describe_reason
 from deepseek.look import Column, Html, Text, numbers
 
 MAX_BROKEN_ROWS = 20  # rows of the table of broken files
@@ -71,7 +72,10 @@ def describe_facts(facts: Mapping[str, FactSummary]) -> Text:
 
 
 def describe_entry(entry: ColumnCard) -> Text:
-    """The content of a column as one line of text."""
+    """The content of a column as one line of text; of a withheld one how many values it has, and why no more."""
+    if "withheld" in entry:
+        num, reason = numbers.count(entry["num_distinct"]), describe_reason(entry["withheld"])
+        return Text(f"{num} values, withheld: {reason.en}", f"{num} 个取值，不予显示：{reason.zh}")
     if "facts" in entry:
         return describe_facts(entry["facts"])
     if entry.get("levels"):
@@ -134,6 +138,15 @@ def columns_table(card: DataCard) -> Html:
 def missing_count(entry: ColumnCard, card: DataCard) -> str:
     """The number of missing values of a column, as text."""
     return numbers.count(round(entry["missing_share"] * card["num_rows"]))
+
+
+def withheld_columns(card: DataCard) -> Text:
+    """The columns of which no value is told, each with why; empty where there are none."""
+    held = [(numbers.clip(e["name"], 60), describe_reason(e["withheld"])) for e in card["columns"] if "withheld" in e]
+    return Text(
+        ", ".join(f"{name} ({reason.en})" for name, reason in held),
+        "、".join(f"{name}（{reason.zh}）" for name, reason in held),
+    )
 
 
 def describe_copies(card: DataCard) -> list[Text]:

@@ -1,6 +1,7 @@
-"""A page to look at data: which files are broken, what the columns hold, and single rows as they look and sound.
+"""A page to look at data: which files are broken, all pictures, what the columns hold, single rows as they look.
 
-    html, shown = data_page(table, kinds, card, root=Path("patients"), name="patients.csv", num_rows=24, seed=0)
+    page = data_page(table, kinds, card, root=Path("patients"), name="patients.csv", num_rows=24, seed=0)
+    page.html, page.rows, page.pictures
 
 One offline file of MAX_PAGE_BYTES bytes at most: rows are added until it is full. Pictures are JPEG or PNG inside of
 it, 160 pixels at most; names and texts out of the data are escaped and cut. A film is a strip of frames, a volume its
@@ -12,7 +13,8 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ from deepseek.data.media.source import Limits, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.data.table.table import Table
 from deepseek.data.view.card_schema import DataCard, FactSummary
+from deepseek.data.view.gallery import MAX_PICTURES, PICTURE_KINDS, PictureScore, draw_gallery, read_pictures
 from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
 from deepseek.data.view.media_words import (
     broken_list,
@@ -40,6 +43,8 @@ from deepseek.look import Html, Section, Text, Words, numbers
 from deepseek.look.svg import Canvas, Scale, bounds, shorten
 
 MAX_PAGE_BYTES: Final = 2_000_000  # bytes
+MAX_GALLERY_BYTES: Final = 1_400_000  # of these
+ScoreFunction = Callable[[list[int]], Mapping[int, PictureScore]]
 MAX_FILES: Final = 24  # columns of files of a row
 MAX_VALUES: Final = 60  # values of a row
 NUM_OPEN_VALUES: Final = 10  # of these, that are seen at once
@@ -55,12 +60,31 @@ _STYLE: Final = """
 img.pixel{image-rendering:pixelated}
 .stack{display:grid;gap:4px}
 path.wave{stroke:var(--s1);stroke-width:1}
-section#rows h3{border-top:1px solid var(--rule);padding-top:16px}
+#rows h3{border-top:1px solid var(--rule);padding-top:16px}
 @media print{.row{break-inside:avoid}}
 @media (max-width:560px){#columns tr{display:grid;grid-template-columns:minmax(0,1fr) 5.5em 4.5em 4em;
 border-bottom:1px solid var(--rule)}#columns th,#columns td{border:0;min-width:0}
 #columns tr>:last-child{grid-column:1/-1;padding-top:0}}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class DataPage:
+    """A page and what it shows."""
+
+    html: str
+    rows: tuple[int, ...]  # one by one
+    pictures: tuple[int, ...] = ()  # the rows in the gallery
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryOptions:
+    """Which pictures a gallery shows."""
+
+    column: str | None = None  # by default the first one of pictures, films or scans
+    target: str | None = None  # the column of their classes
+    num_pictures: int = MAX_PICTURES  # at most; of more rows as many are drawn by the seed
+    score: ScoreFunction | None = None  # what a model says of rows, by row
 
 
 def data_page(
@@ -72,37 +96,101 @@ def data_page(
     name: str,
     num_rows: int = 24,
     seed: int = 0,
+    gallery: GalleryOptions | None = None,
     limits: Limits | None = None,
     command: str = "",
     progress: Progress | None = None,
-) -> tuple[str, list[int]]:
-    """The page, and the rows that it shows: `num_rows` of the table drawn by `seed`, or as many as fit. `card` is
-    make_media_card()'s."""
-    drawn_rows = np.random.default_rng(seed).choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
-    first_sections = [*_broken_section(card), *_columns_section(card)]
+) -> DataPage:
+    """The page: a gallery where a column holds pictures, and `num_rows` rows of the table drawn by `seed`, or as many
+    as fit. `card` is make_media_card()'s. InputError for a gallery of a column without pictures."""
+    rng = np.random.default_rng(seed)
+    drawn_rows = rng.choice(table.num_rows, min(num_rows, table.num_rows), replace=False)
+    limits = limits or Limits()
+    shown_pictures, extras = _make_gallery(table, kinds, root, gallery or GalleryOptions(), seed, limits, progress)
+    first_sections = [*_broken_section(card), *extras.sections, *_columns_section(card)]
     provenance = _provenance(table, name, seed, command)
-    page = _render_page(name, card, first_sections, provenance)
+    page = _render_page(name, card, first_sections, provenance, extras)
     room = MAX_PAGE_BYTES - len(page.encode("utf-8", "replace")) - 2_000  # for the last section's own words
     shown: list[int] = []
     parts: list[Html] = []
     for done, row in enumerate(sorted(int(row) for row in drawn_rows)):
         if progress:
             progress("drawing rows", done / len(drawn_rows))
-        section_html = _render_row(table, kinds, row, root, limits or Limits())
+        section_html = _render_row(table, kinds, row, root, limits)
         room -= len(section_html.encode("utf-8", "replace"))
         if room < 0:
             break
         shown.append(row)
         parts.append(section_html)
-    sections = [*first_sections, _rows_section(parts, len(drawn_rows), table.num_rows, seed)]
-    return _render_page(name, card, sections, provenance), shown
+    rows = _rows_section(parts, len(drawn_rows), table.num_rows, seed, folded=bool(extras.sections))
+    html = _render_page(name, card, [*first_sections, rows], provenance, extras)
+    return DataPage(html, tuple(shown), shown_pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _GalleryParts:
+    """What a gallery adds to the page; nothing where there are no pictures."""
+
+    sections: tuple[Section, ...] = ()
+    style: str = ""
+    script: str = ""
+
+
+def _make_gallery(
+    table: Table,
+    kinds: Mapping[str, str],
+    root: Path,
+    options: GalleryOptions,
+    seed: int,
+    limits: Limits,
+    progress: Progress | None,
+) -> tuple[tuple[int, ...], _GalleryParts]:
+    """(the rows whose pictures are shown, the section with its style and script)."""
+    columns = [name for name in table.names if kinds.get(name) in PICTURE_KINDS and name != options.target]
+    if options.column is not None and options.column not in columns:
+        table.column(options.column)
+        raise InputError(
+            f"column {options.column!r} holds no pictures", expected=", ".join(columns) or "a column of pictures",
+            fix="name one of these" if columns else "give --files, or the kind: --kind COL=image",
+        )  # fmt: skip
+    if not columns:
+        return (), _GalleryParts()
+    column = options.column or columns[0]
+    present = np.flatnonzero(~table.missing_mask(column))
+    num = min(options.num_pictures, len(present))
+    rows = np.sort(np.random.default_rng(seed).choice(present, num, replace=False)).tolist()
+    scores = options.score(rows) if options.score else None
+    pictures = read_pictures(
+        table, column, kinds[column], rows, root=root, target=options.target, limits=limits, scores=scores,
+        progress=progress,
+    )  # fmt: skip
+    if not pictures:
+        return (), _GalleryParts()
+    gallery = draw_gallery(pictures, max_bytes=MAX_GALLERY_BYTES)
+    few, many, shown_name = numbers.count(len(gallery.rows)), numbers.count(len(present)), numbers.clip(column, 40)
+    words: Words = Text(f"{few} of {many} pictures of {shown_name}", f"{shown_name}：{many} 张图片中的 {few} 张")
+    if len(gallery.rows) < len(pictures):
+        size = numbers.size(MAX_GALLERY_BYTES)
+        words = look.join(words, Text(f"; the gallery is full at {size}", f"；图库上限为 {size}"))
+    elif num < len(present):
+        words = look.join(words, Text(f", drawn by seed {seed}", f"，随机种子 {seed}"))
+    body = Html(look.paragraph(look.join(words, Text(".", "。")), note=True) + gallery.html)
+    section = Section(Text("Pictures", "图片"), body, id="pictures")
+    return gallery.rows, _GalleryParts((section,), gallery.style, gallery.script)
 
 
 def _render_page(
-    name: str, card: DataCard, sections: Sequence[Section], provenance: Mapping[Words, Words | Html]
+    name: str,
+    card: DataCard,
+    sections: Sequence[Section],
+    provenance: Mapping[Words, Words | Html],
+    gallery: _GalleryParts,
 ) -> str:
     title = look.join(Text("Data: ", "数据："), numbers.clip(name, 60))
-    return look.page(title, headline(card, numbers.clip(name, 60)), sections, provenance=provenance, style=_STYLE)
+    return look.page(
+        title, headline(card, numbers.clip(name, 60)), sections, provenance=provenance, style=_STYLE + gallery.style,
+        script=gallery.script,
+    )  # fmt: skip
 
 
 def _broken_section(card: DataCard) -> list[Section]:
@@ -115,7 +203,7 @@ def _columns_section(card: DataCard) -> list[Section]:
     return [Section(Text("Columns", "各列"), body, id="columns")]
 
 
-def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int) -> Section:
+def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: int, *, folded: bool) -> Section:
     many, few = numbers.count(num_rows), numbers.count(len(parts))
     words: Words = Text(f"{few} of {many} rows, drawn by seed {seed}.", f"{many} 行中的 {few} 行，随机种子 {seed}。")
     if len(parts) < num_drawn:
@@ -126,7 +214,8 @@ def _rows_section(parts: Sequence[Html], num_drawn: int, num_rows: int, seed: in
                 f"要求显示 {num_drawn} 行；页面上限为 {numbers.size(MAX_PAGE_BYTES)}。",
             ),
         )
-    return Section(Text("Rows", "样本行"), Html(look.paragraph(words, note=True) + "".join(parts)), id="rows")
+    body = Html(look.paragraph(words, note=True) + "".join(parts))
+    return Section(Text("Rows", "样本行"), body, folded=folded, id="rows")
 
 
 def _provenance(table: Table, name: str, seed: int, command: str) -> dict[Words, Words | Html]:

@@ -30,6 +30,7 @@ from deepseek.explain.evaluation.masking_faithfulness import (
     AUTO_LIMIT_S,
     FEW_PLAYERS,
     Masks,
+    curve_class,
     fastest_call_s,
     mean_magnitude_correlation,
     measure_masking,
@@ -72,16 +73,19 @@ def column_faithfulness(
     training: Table | None = None,
     fixed: Sequence[str] = (),
     limit_s: float | None = None,
+    target: str | None = None,
     checks: FaithfulnessConfig | None = None,
 ) -> Faithfulness:
-    """How far the explanations of the rows of `table` hold; `rows` are these explanations.
+    """How far the explanations of the rows of `table` hold; `rows` are these explanations. Curves show the answer for
+    the class `target`, by default for the one that the row was answered with.
 
     SkippedFaithfulness where `limit_s` is None, which means that the caller did not request it, and it would take more
     than AUTO_LIMIT_S. `others` and `training`: tables whose rows stand in for columns that are taken away, and for
     nearest rows and counterfactuals, which never change `fixed` columns.
     """
     began_s, config = perf_counter(), checks or FaithfulnessConfig()
-    features = runtime.prepare_table(table).features
+    batch = runtime.prepare_table(table)
+    features = batch.features
     candidates, source = _donor_rows(runtime, others, training)
     model = _CountingExplainer(explainer)
     plan = _plan_measurement(model, features, candidates, len(explainer.names), config, limit_s)
@@ -99,10 +103,15 @@ def column_faithfulness(
     contexts, context_notes = build_row_context(
         runtime, table, plan.num_rows, others=others, training=training, fixed=fixed
     )
+    labels = runtime.decide(runtime.score(features), batch.flags).labels
+    answers = [None] * len(rows) if labels is None else labels.tolist()
     measures = [
-        _measure_row(model, features[place], row, context, donors, runtime, config)
+        _measure_row(
+            model, features[place], row, context, donors, runtime, config,
+            curve_class(row.target, answers[place], runtime.labels, target),
+        )
         for place, (row, context) in enumerate(zip(measured_rows, contexts, strict=True))
-    ]
+    ]  # fmt: skip
     many = features
     if others:
         many = runtime.prepare_table(others.take(spread_indices(len(others), _MAX_RANDOMIZATION_ROWS))).features
@@ -181,8 +190,10 @@ def _measure_row(
     donors: Float32,
     runtime: Runtime,
     checks: FaithfulnessConfig,
+    curves_of: tuple[str | None, int],
 ) -> RowFaithfulness:
-    """How far the explanation of one row with `features` (F,) holds; `donors` (B, F) take the place of columns."""
+    """How far the explanation of one row with `features` (F,) holds; `donors` (B, F) take the place of columns, and
+    `curves_of` is what curve_class() says."""
     explainer, target = model.explainer, row.target
     values = np.array([row.contributions[name] for name in explainer.names])
 
@@ -195,13 +206,13 @@ def _measure_row(
             answers.append(model.margin(mixed, target).reshape(len(keep), -1).mean(axis=1))
         return np.concatenate(answers)
 
-    measures = measure_masking(evaluate, values, checks)
+    measures = measure_masking(evaluate, values, checks, sign=curves_of[1])
     return RowFaithfulness(
         row_id=row.row_id, prediction=row.prediction, num_players=measures.num_players, deletion=measures.deletion,
         insertion=measures.insertion, infidelity=measures.infidelity,
         sensitivity=_max_sensitivity(model, features, values, donors, target, _numeric_mask(runtime), checks),
         agreement=second_method_agreement(evaluate, values, seed=checks.seed), nearest=context.nearest,
-        counterfactual=context.counterfactual,
+        counterfactual=context.counterfactual, curve_class=curves_of[0],
     )  # fmt: skip
 
 

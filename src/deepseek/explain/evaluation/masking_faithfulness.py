@@ -72,13 +72,37 @@ class CachedValueFunction:
         return np.array([self._known[key] for key in keys])
 
 
-def measure_masking(evaluate: ValueFunction, values: Float64, checks: FaithfulnessConfig) -> MaskingMeasures:
-    """Curves and infidelity of one row's `values` (M,), M >= 1."""
+def measure_masking(
+    evaluate: ValueFunction, values: Float64, checks: FaithfulnessConfig, *, sign: int = 1
+) -> MaskingMeasures:
+    """Curves and infidelity of one row's `values` (M,), M >= 1. With `sign` -1 the curves are those of the other one of
+    two classes: what speaks for it goes, or comes back, first."""
     rng = np.random.default_rng(checks.seed)
+
+    def class_answer(masks: Masks) -> Float64:
+        answers: Float64 = sign * evaluate(masks)
+        return answers
+
     return MaskingMeasures(
-        len(values), masking_curve(evaluate, values, checks, rng, deletes=True),
-        masking_curve(evaluate, values, checks, rng, deletes=False), infidelity(evaluate, values, checks, rng),
+        len(values), masking_curve(class_answer, sign * values, checks, rng, deletes=True),
+        masking_curve(class_answer, sign * values, checks, rng, deletes=False),
+        infidelity(evaluate, values, checks, rng),
     )  # fmt: skip
+
+
+def curve_class(
+    target: str | None, answer: str | None, labels: Sequence[str], asked: str | None
+) -> tuple[str | None, int]:
+    """(the class whose answer the curves of a row show, 1 or -1 for the sign of its margin in what is explained). It is
+    the class that was `asked` for; without one, of two classes, the one that the row was answered with, which may be
+    the other one of the two than `target`, whose margin is explained.
+
+    >>> curve_class("1", "0", ("0", "1"), None), curve_class("1", "0", ("0", "1"), "1")
+    (('0', -1), ('1', 1))
+    """
+    if asked is None and len(labels) == 2 and target in labels and answer in labels and answer != target:
+        return answer, -1
+    return target, 1
 
 
 def second_method_agreement(evaluate: ValueFunction, values: Float64, *, seed: int) -> AttributionAgreement | None:

@@ -83,6 +83,7 @@ class RowFaithfulness(JsonRecord):
     nearest: tuple[NearestRow, ...] | None = None
     counterfactual: CounterfactualReport | None = None
     parts: tuple[PartFaithfulness, ...] | None = field(default=None, metadata=OPTIONAL)
+    curve_class: str | None = field(default=None, metadata=OPTIONAL)  # whose answer the curves show; None of values
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -31,6 +31,7 @@ from deepseek.explain.evaluation.masking_faithfulness import (
     CachedValueFunction,
     RowCost,
     ValueFunction,
+    curve_class,
     fastest_call_s,
     fit_time_limit,
     leave_one_out_agreement,
@@ -72,6 +73,7 @@ def sample_faithfulness(
     rows: Sequence[ExplainedSample],
     *,
     limit_s: float | None = None,
+    target: str | None = None,
     checks: FaithfulnessConfig | None = None,
 ) -> Faithfulness:
     """How far the explanations of `rows` hold, as column_faithfulness() measures it: "unit" columns are "taken_away" as
@@ -93,11 +95,12 @@ def sample_faithfulness(
     count = 0
     for place, row in enumerate(rows[: plan.num_rows]):
         parts: list[PartFaithfulness] = []
+        curves_of = _curve_class(explainer, row, target)
         for column, owen in row.parts if place < plan.num_parted else ():
-            part, num_evaluations = _measure_part(column, owen, plan.config)
+            part, num_evaluations = _measure_part(column, owen, plan.config, curves_of[1])
             parts.append(part)
             count += num_evaluations
-        measure, num_evaluations = _measure_columns(explainer, row, tuple(parts), plan.config)
+        measure, num_evaluations = _measure_columns(explainer, row, tuple(parts), plan.config, curves_of)
         measures.append(measure)
         count += num_evaluations
     steps, why = randomization.lines(config.seed)
@@ -178,8 +181,20 @@ class _TotalCost:
         return sum(job.seconds(checks) for job in self.jobs)
 
 
+def _curve_class(explainer: ModalityExplainer, row: ExplainedSample, asked: str | None) -> tuple[str | None, int]:
+    """curve_class() of one row."""
+    if len(explainer.labels) != 2:
+        return row.target, 1
+    own = int(explainer.classes(row.sample, explainer.present(row.sample)[None])[0])
+    return curve_class(row.target, explainer.labels[own], explainer.labels, asked)
+
+
 def _measure_columns(
-    explainer: ModalityExplainer, row: ExplainedSample, parts: tuple[PartFaithfulness, ...], checks: FaithfulnessConfig
+    explainer: ModalityExplainer,
+    row: ExplainedSample,
+    parts: tuple[PartFaithfulness, ...],
+    checks: FaithfulnessConfig,
+    curves_of: tuple[str | None, int],
 ) -> tuple[RowFaithfulness, int]:
     """(how far the values of the columns that a row has hold, number of answers); `parts` are put beside them."""
     present = explainer.present(row.sample)
@@ -191,12 +206,12 @@ def _measure_columns(
     evaluate = CachedValueFunction(value)
     sensitivity, num_sensitivity = _max_sensitivity(explainer, row, values, present, checks)
     counterfactual, num_counterfactual = _column_counterfactual(explainer, row, values, present)
-    measures = measure_masking(evaluate, values, checks)
+    measures = measure_masking(evaluate, values, checks, sign=curves_of[1])
     measure = RowFaithfulness(
         row_id=row.row.row_id, prediction=row.row.prediction, num_players=measures.num_players,
         deletion=measures.deletion, insertion=measures.insertion, infidelity=measures.infidelity,
         sensitivity=sensitivity, agreement=leave_one_out_agreement(evaluate, values), counterfactual=counterfactual,
-        parts=parts,
+        parts=parts, curve_class=curves_of[0],
     )  # fmt: skip
     return measure, evaluate.count + num_sensitivity + num_counterfactual
 
@@ -263,8 +278,10 @@ def _part_players(column: ColumnParts, owen: OwenValues) -> tuple[Masks, Float64
     return np.stack([tree.mask(each.box) for each in owen.regions]), np.array([each.value for each in owen.regions])
 
 
-def _measure_part(column: ColumnParts, owen: OwenValues, checks: FaithfulnessConfig) -> tuple[PartFaithfulness, int]:
-    """(how far the values of one column's parts hold, number of answers)."""
+def _measure_part(
+    column: ColumnParts, owen: OwenValues, checks: FaithfulnessConfig, sign: int
+) -> tuple[PartFaithfulness, int]:
+    """(how far the values of one column's parts hold, number of answers); `sign` is that of curve_class()."""
     members, values = _part_players(column, owen)
     evaluate = CachedValueFunction(_mean_over_contexts(column, column.value, members))
     whole, nothing = evaluate(np.array([[True] * len(values), [False] * len(values)]))
@@ -275,7 +292,7 @@ def _measure_part(column: ColumnParts, owen: OwenValues, checks: FaithfulnessCon
         return np.where(masks.any(1), evaluate(masks), blank)
 
     rng = np.random.default_rng(checks.seed)
-    measures = measure_masking(evaluate, values, checks)
+    measures = measure_masking(evaluate, values, checks, sign=sign)
     measure = PartFaithfulness(
         column=column.name, kind=column.kind, unit=UNIT_NAMES[column.kind], presence=float(blank - nothing),
         num_players=measures.num_players, deletion=measures.deletion, insertion=measures.insertion,

@@ -61,6 +61,7 @@ def text_faithfulness(
     *,
     limit_s: float | None = None,
     open_s: float = 0.0,
+    target: str | None = None,
     checks: FaithfulnessConfig | None = None,
 ) -> Faithfulness:
     """How far the explanations of `rows` hold, whose parts have their text and tokens, as column_faithfulness()
@@ -87,7 +88,7 @@ def text_faithfulness(
     affordable, num_rows = fit_time_limit(costs, config, left_s)
     meters = [_CountedAnswers(masked) for _, masked in some[:num_rows]]
     measures = [
-        _measure_text(explainer, row, masked, meter, affordable)
+        _measure_text(explainer, row, masked, meter, affordable, target)
         for (row, masked), meter in zip(some[:num_rows], meters, strict=True)
     ]
     steps, count = _randomize_text(explainer, folder, some[:MAX_RANDOMIZATION_ROWS], layers, config.seed)
@@ -160,16 +161,28 @@ def _measure_text(
     masked: MaskedText,
     meter: _CountedAnswers,
     checks: FaithfulnessConfig,
+    asked: str | None,
 ) -> RowFaithfulness:
     """How far the values of the tokens of one text hold."""
     values = np.array([token["value"] for token in _part(row)["tokens"]])
-    measures = measure_masking(meter.value, values, checks)
+    curves_of = _curve_class(explainer, masked, len(values), row.target, asked)
+    measures = measure_masking(meter.value, values, checks, sign=curves_of[1])
     return RowFaithfulness(
         row_id=row.row_id, prediction=row.prediction, num_players=measures.num_players, deletion=measures.deletion,
         insertion=measures.insertion, infidelity=measures.infidelity, sensitivity=None,
         agreement=second_method_agreement(meter.value, values, seed=checks.seed),
-        counterfactual=_token_counterfactual(explainer, masked, meter, values, row.target),
+        counterfactual=_token_counterfactual(explainer, masked, meter, values, row.target), curve_class=curves_of[0],
     )  # fmt: skip
+
+
+def _curve_class(
+    explainer: TextExplainer, masked: MaskedText, num_tokens: int, target: str | None, asked: str | None
+) -> tuple[str | None, int]:
+    """As curve_class() has it, for one text, whose model may also say of a single class that it does not hold."""
+    if target is None or asked is not None:
+        return target, 1
+    own = int(explainer.code(masked.logits(np.ones((1, num_tokens), bool)), target)[0])
+    return (explainer.answer_text(own, target), -1) if explainer.sign(own, target) < 0 else (target, 1)
 
 
 def _token_counterfactual(

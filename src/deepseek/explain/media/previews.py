@@ -1,4 +1,4 @@
-"""What a part of a row looks like beside its heat map: the very pixels and sounds that the model was given.
+"""What a part of a row looks like beside its heat map: a picture as its file has it, else what the model was given.
 
 add_previews(report.parts, record, preparer.media, samples, row)      parts with "picture" and "size" or "text"
 """
@@ -6,33 +6,44 @@ add_previews(report.parts, record, preparer.media, samples, row)      parts with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Record, Tensors
-from deepseek.data.samples.preparer import MediaColumn
+from deepseek.data.media.image import ImageReader, describe
+from deepseek.data.media.source import Limits
+from deepseek.data.samples.preparer import MediaColumn, open_cell
 from deepseek.data.view.page import data_url
 from deepseek.data.view.previews import fit_size, spectrogram
+from deepseek.errors import InputError
 from deepseek.explain.records import PartDocument
 from deepseek.extras import is_installed
 
-MAX_PREVIEW_SIDE_PX = 224  # px of a picture's longer side on the page, at most
+MAX_PREVIEW_SIDE_PX = 256  # px of a picture's longer side on the page, at most
 
 
 def add_previews(
-    parts: Sequence[PartDocument], record: Record, media: Sequence[MediaColumn], samples: Tensors, row: int
+    parts: Sequence[PartDocument],
+    record: Record,
+    media: Sequence[MediaColumn],
+    samples: Tensors,
+    row: int,
+    *,
+    root: Path | None = None,
 ) -> tuple[PartDocument, ...]:
     """Each part of row `row` with what a page needs to draw it. What is there already stays; a kind
     that has no picture, such as a series, keeps its regions alone, and so does everything where pillow is not
-    installed."""
+    installed. `root`: the folder that paths of files lie below."""
     columns = {column.name: column for column in media}
-    return tuple(_add_preview(part, record, columns.get(part["column"]), samples, row) for part in parts)
+    return tuple(_add_preview(part, record, columns.get(part["column"]), samples, row, root) for part in parts)
 
 
 def _add_preview(
-    part: PartDocument, record: Record, column: MediaColumn | None, samples: Tensors, row: int
+    part: PartDocument, record: Record, column: MediaColumn | None, samples: Tensors, row: int, root: Path | None
 ) -> PartDocument:
     if "tokens" in part:
         text = record.get(part["column"])
@@ -47,8 +58,29 @@ def _add_preview(
     pixels = spectrogram(array.mean(axis=0), column.reader.rate_hz) if is_audio else _to_pixels(array)
     if pixels is None:
         return part
-    size = {} if is_audio else {"size": list(array.shape[-2:])}
-    return cast("PartDocument", size | part | {"picture": data_url(_downscale(pixels), exact=is_audio)})
+    if is_audio:
+        return cast("PartDocument", {**part, "picture": data_url(_downscale(pixels), exact=True)})
+    original = _read_original(record.get(column.name), column, row, root)
+    size = {"size": list(array.shape[-2:])}
+    if original is None:
+        return cast("PartDocument", {**size, **part, "picture": data_url(_downscale(pixels))})
+    shape = list(original.shape[:2])
+    return cast("PartDocument", {**size, **part, "picture_size": shape, "picture": data_url(original)})
+
+
+def _read_original(value: Any, column: MediaColumn, row: int, root: Path | None) -> NDArray[np.uint8] | None:
+    """The pixels of a picture in the shape of its file, at most MAX_PREVIEW_SIDE_PX a side. None for what is none,
+    cannot be read, or was cropped or padded for the model, whose regions would then lie elsewhere."""
+    reader = column.reader
+    if not isinstance(reader, ImageReader) or reader.aspect != "squash":
+        return None
+    try:
+        source = open_cell(value, "image", root=root, row=row, column=column.name, limits=Limits())
+        facts = describe(source)
+        shape = fit_size(facts["height_px"], facts["width_px"], MAX_PREVIEW_SIDE_PX)
+        return _to_pixels(replace(reader, size=shape).read(source))
+    except InputError:  # broken files were masked, and told, before
+        return None
 
 
 def _to_pixels(array: NDArray[Any]) -> NDArray[np.uint8] | None:

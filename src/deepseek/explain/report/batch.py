@@ -24,20 +24,21 @@ _MAX_TABLE_ROWS = 10
 
 def batch_summary(report: GlobalReport) -> Html:
     """The answers and the strongest reasons of all rows; nothing where the report has neither."""
-    parts = [] if report.answers is None else _answer_tables(report.answers)
+    parts = [] if report.answers is None else _answer_tables(report.answers, report.outcome)
     if report.leading:
         parts.append(_leading_table(report.leading, report.num_rows, scale_label(report)))
     title = look.inline(Text("Over all these rows", "整批数据概览"))
-    return Html(f'<div id="batch"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
+    return Html(f'<div id="batch" class="pair"><h3>{title}</h3>{"".join(parts)}</div>' if parts else "")
 
 
-def _answer_tables(answers: AnswerDistribution) -> list[Html]:
+def _answer_tables(answers: AnswerDistribution, column: str | None) -> list[Html]:
     if answers.labels is not None:
         columns = [Column(Text("Answer", "结果"), "text"), Column(Text("Rows", "行数")), Column(Text("Share", "占比"))]
         ordered = sorted(answers.labels, key=lambda entry: -entry.num_rows)
         total = sum(entry.num_rows for entry in ordered) or 1
         rows: list[list[Cell]] = [
-            [entry.label, entry.num_rows, f"{numbers.number(100 * entry.num_rows / total)} %"] for entry in ordered
+            [look.name_class(entry.label, column), entry.num_rows, f"{numbers.number(100 * entry.num_rows / total)} %"]
+            for entry in ordered
         ]
         return [look.table(columns, rows[:_MAX_TABLE_ROWS], data=answers)]
     if answers.quantiles is not None:

@@ -29,10 +29,12 @@ from deepseek.explain.records import (
     RowExplanation,
     RowReport,
 )
+from deepseek.explain.report.coherence import coherence_notes
 from deepseek.explain.report.document import FORMAT_VERSION, BundleProvenance, ModelProvenance, Provenance
 from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.tabular.additivity import additivity_warnings
-from deepseek.look.numbers import count, number, signed_number
+from deepseek.look.numbers import count, format_value, number, signed_number
+from deepseek.look.words import name_class
 from deepseek.results import Result
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class BundleExplanation(JsonRecord, Result):
     rows: tuple[RowExplanation, ...] = field(metadata={"key": "explanations"})
     format: int = FORMAT_VERSION
     batch: BatchSummary = field(metadata={"key": "summary"})
+    outcome: str | None = field(default=None, metadata=OPTIONAL)  # the column that is predicted
     layers: tuple[BundleLayerPath, ...] | None = field(default=None, metadata=OPTIONAL)
     faithfulness: Faithfulness | None = field(default=None, metadata={**OPTIONAL, "key": "trust"})
     provenance: Provenance | None = field(default=None, metadata=OPTIONAL)  # where something was written
@@ -104,7 +107,7 @@ class BundleExplanation(JsonRecord, Result):
             method=report.method, scale=report.scale, target=report.target, importance=report.importance,
             by_class=report.by_class, additivity=report.additivity, ablation=report.ablation,
             rows=tuple(row.explanation() for row in findings.rows),
-            batch=BatchSummary(report.answers or AnswerDistribution(), report.leading),
+            outcome=report.outcome, batch=BatchSummary(report.answers or AnswerDistribution(), report.leading),
             layers=findings.layers, faithfulness=findings.faithfulness,
         )  # fmt: skip
 
@@ -112,7 +115,8 @@ class BundleExplanation(JsonRecord, Result):
         """What the command line prints: lines, and between them tables of facts. What does not add up first, then
         importance, then each row in words, layers and faithfulness."""
         num_classes = len(self.by_class)
-        whose = f"all {num_classes} classes" if num_classes else self.target
+        target = self.target and name_class(self.target, self.outcome)
+        whose = f"all {num_classes} classes" if num_classes else target
         scale = f"{self.scale} of {whose}" if whose else self.scale
         parts: list[str | Facts] = [
             *(f"WARNING: {warning}" for warning in self.warnings),
@@ -145,7 +149,7 @@ class BundleExplanation(JsonRecord, Result):
             f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in row.reasons)}</ul>"
             for row in self.rows
         )
-        scale = f"{self.scale} of {self.target}" if self.target else self.scale
+        scale = f"{self.scale} of {name_class(self.target, self.outcome)}" if self.target else self.scale
         return (
             f"<h3>What matters in {escape(self.bundle)}</h3>{warnings}<table><thead><tr><th>column</th>"
             f"<th>mean influence, {escape(scale)}</th><th>share</th></tr></thead><tbody>{columns}</tbody></table>{rows}"
@@ -203,7 +207,20 @@ def _faithfulness_parts(faithfulness: Faithfulness | None) -> list[str | Facts]:
         lines += [(f"{column}, {name}", value) for name, value in facts]
     if faithfulness.randomization:
         lines.append(("likeness with a shuffled model", number(faithfulness.randomization[-1].similarity)))
-    return ["", "how far to trust it", tuple(lines), *(f"  {note}" for note in faithfulness.notes)]
+    parts_of_rows = [line for row in rows for line in _counterfactual_lines(row)]
+    return ["", "how far to trust it", tuple(lines), *(f"  {note}" for note in faithfulness.notes), *parts_of_rows]
+
+
+def _counterfactual_lines(row: RowFaithfulness) -> list[str]:
+    """The fewest changes of a row that give another class, and whether they hold together."""
+    report = row.counterfactual
+    if report is None or report.tokens is not None:
+        return []
+    changes = "; ".join(
+        f"{name} {format_value(old)} -> {format_value(new)}" for name, (old, new) in report.changes.items()
+    )
+    lines = [f"row {row.row_id} would be {report.to_class} instead of {report.from_class} with {changes}"]
+    return lines + [f"  {words.en}" for words, _ in coherence_notes(report)]
 
 
 def _curve_facts(rows: Sequence[RowFaithfulness | PartFaithfulness]) -> list[tuple[str, str]]:

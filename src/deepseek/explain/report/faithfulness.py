@@ -21,6 +21,8 @@ from deepseek.explain.evaluation.records import (
     SkippedFaithfulness,
 )
 from deepseek.explain.records import CounterfactualReport, NearestRow, RemovedToken
+from deepseek.explain.report.coherence import coherence_notes
+from deepseek.explain.report.rows import name_answer
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
 from deepseek.look.tables import Cell
 
@@ -45,8 +47,9 @@ _REMOVAL_TEXTS = {
 }
 
 
-def faithfulness_sections(report: Faithfulness | None) -> list[Section]:
-    """One section that says how far the explanations hold, or why nothing was measured; none for None."""
+def faithfulness_sections(report: Faithfulness | None, column: str | None = None) -> list[Section]:
+    """One section that says how far the explanations hold, or why nothing was measured; none for None. `column` is what
+    is predicted."""
     if report is None:
         return []
     if isinstance(report, SkippedFaithfulness):
@@ -64,7 +67,7 @@ def faithfulness_sections(report: Faithfulness | None) -> list[Section]:
     parts: list[Html] = [look.bullet_list(verdicts, plain=True), look.paragraph(_cost_text(report), note=True)]
     parts += [look.paragraph(look.verdict("warn", str(note)), note=True) for note in report.notes]
     for place, row in enumerate(rows[:MAX_CURVE_ROWS]):
-        parts.append(_row_html(row, unit, is_open=place == 0))
+        parts.append(_row_html(row, unit, column, is_open=place == 0))
     if len(rows) > MAX_CURVE_ROWS:
         num_more = len(rows) - MAX_CURVE_ROWS
         more = Text(f"{num_more} more rows are in the JSON.", f"其余 {num_more} 行见 JSON。")
@@ -104,11 +107,11 @@ def _curve_verdicts(rows: Measured, unit: str, owner: Text | None = None) -> lis
         )
         return [look.inline(words)]
     for name, en, zh in (
-        ("deletion", f"Taking {many.en} away, the ones named as strongest first, lowers the answer faster than chance",
-         f"按解释的重要性依次去掉各{many.zh}，结果下降得比随机顺序更快"),
+        ("deletion", f"Taking {many.en} away, first what speaks most for the answer, lowers it faster than chance",
+         f"由最支持该结果者起，依次去掉各{many.zh}，结果下降得比随机顺序更快"),
         ("insertion",
-         f"Bringing {many.en} back, the ones named as strongest first, raises the answer faster than chance",
-         f"按解释的重要性依次加回各{many.zh}，结果上升得比随机顺序更快"),
+         f"Bringing {many.en} back, first what speaks most for the answer, raises it faster than chance",
+         f"由最支持该结果者起，依次加回各{many.zh}，结果上升得比随机顺序更快"),
     ):  # fmt: skip
         num_passing = sum(getattr(row, name).passes for row in judged)
         words = Text(
@@ -184,29 +187,43 @@ def _randomization_verdicts(steps: Sequence[RandomizationStep]) -> list[Html]:
     ))]  # fmt: skip
 
 
-def _row_html(row: RowFaithfulness, unit: str, *, is_open: bool) -> Html:
+def _row_html(row: RowFaithfulness, unit: str, column: str | None, *, is_open: bool) -> Html:
     """One row: what would change its answer, the nearest rows, its curves, and all of it as JSON."""
-    title = look.join(Text(f"Row {row.row_id}", f"第 {row.row_id} 行"), f": {row.prediction}" if row.prediction else "")
+    answer = f": {name_answer(row.prediction, column)}" if row.prediction else ""
+    title = look.join(Text(f"Row {row.row_id}", f"第 {row.row_id} 行"), answer)
     data = {key: value for key, value in row.items() if key not in {"row_id", "prediction"}}
-    curves = [_curve_plots(row, unit)] + [_curve_plots(part, part.unit, part.column) for part in row.parts or ()]
-    body = "".join([_counterfactual_html(row.counterfactual), _nearest_table(row.nearest), *curves, look.as_json(data)])
+    what = None if row.curve_class is None else look.name_class(row.curve_class, column)
+    curves = [_curve_plots(row, unit, what)]
+    curves += [_curve_plots(part, part.unit, what, part.column) for part in row.parts or ()]
+    plots = "".join(curves)
+    if plots and not is_open:
+        on_screen = Text("Its curves are on the page on a screen.", "其曲线见屏幕版页面。")
+        plots = f'<div class="screen">{plots}</div><p class="paper note">{look.inline(on_screen)}</p>'
+    others = [_counterfactual_html(row.counterfactual, column), _nearest_table(row.nearest)]
+    body = "".join([*others, plots, look.as_json(data)])
     if is_open:
         return Html(f"<h3>{look.inline(title)}</h3>{body}")
-    return Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
+    return Html(f'<details class="half"><summary>{look.inline(title)}</summary>{body}</details>')
 
 
-def _curve_plots(row: RowFaithfulness | PartFaithfulness, unit: str, column: str = "") -> str:
-    """The deletion and insertion curves of a row, or of the parts of one of its columns."""
+def _curve_plots(row: RowFaithfulness | PartFaithfulness, unit: str, what: str | None, column: str = "") -> str:
+    """The deletion and insertion curves of a row, or of the parts of one of its columns: those of the answer for the
+    class `what`, None for a value."""
     many, prefix = _UNITS[unit][1], f"{numbers.clip(column)}: " if column else ""
+    speaks = Text(f"speaks for {what}", f"最支持 {what} ") if what else Text("raises it most", "提高最多")
     caption = Text(
-        f"The line takes {many.en} in the order of the explanation; 95 % of random orders lie in the band.",
-        f"曲线按解释的顺序处理各{many.zh}；95 % 的随机顺序落在阴影带内。",
+        f"The line takes {many.en} in the order of the explanation, first what {speaks.en}; 95 % of random orders lie "
+        "in the band.",
+        f"曲线按解释的顺序处理各{many.zh}，先处理{speaks.zh}者；95 % 的随机顺序落在阴影带内。",
     )
+    y_label = Text("the answer, on the scale of the model", "结果（模型尺度）")
+    if what is not None:
+        y_label = Text(f"the answer {what}, on the scale of the model", f"结果 {what}（模型尺度）")
     plots = []
     for curve, title, x_label in (
-        (row.deletion, Text(f"{prefix}Taken away, the strongest first", f"{prefix}由强到弱依次去掉"),
+        (row.deletion, Text(f"{prefix}Taken away, first what {speaks.en}", f"{prefix}依次去掉，先去掉{speaks.zh}者"),
          Text(f"share of {many.en} taken away", f"去掉的{many.zh}占比")),
-        (row.insertion, Text(f"{prefix}Brought back, the strongest first", f"{prefix}由强到弱依次加回"),
+        (row.insertion, Text(f"{prefix}Brought back, first what {speaks.en}", f"{prefix}依次加回，先加回{speaks.zh}者"),
          Text(f"share of {many.en} brought back", f"加回的{many.zh}占比")),
     ):  # fmt: skip
         if len(curve.at) < 2:
@@ -214,29 +231,34 @@ def _curve_plots(row: RowFaithfulness | PartFaithfulness, unit: str, column: str
         plots.append(
             figure(
                 look.band, curve.at, curve.points, curve.low, curve.high, title=title, x_label=x_label,
-                y_label=Text("the answer, on the scale of the model", "结果（模型尺度）"),
+                y_label=y_label,
                 caption=caption if curve is row.deletion else "",
             )
         )  # fmt: skip
     return "".join(plots)
 
 
-def _counterfactual_html(report: CounterfactualReport | None) -> str:
+def _counterfactual_html(report: CounterfactualReport | None, column: str | None) -> str:
     """The fewest changes that give another answer, in words."""
     if report is None:
         return ""
     if report.tokens is not None:
         return _minimal_evidence_html(report, report.tokens)
+    after, before = (look.name_class(label, column) for label in (report.to_class, report.from_class))
     changes = [(numbers.clip(name), _value_text(old), _value_text(new)) for name, (old, new) in report.changes.items()]
     lead = Text(
-        f"It would be {report.to_class} instead of {report.from_class} with "
-        + ("this change:" if len(changes) == 1 else f"these {len(changes)} changes, each of which is needed:"),
-        f"若作如下 {len(changes)} 处改变（缺一不可），结果将由 {report.from_class} 变为 {report.to_class}：",
+        f"It would be {after} instead of {before} with "
+        + ("this change:" if len(changes) == 1 else f"these {len(changes)} changes, none of which can be left out:"),
+        f"若作如下 {len(changes)} 处改变（缺一不可），结果将由 {before} 变为 {after}：",
     )
     lines: list[Words | Html] = [
         Text(f"{name}: {old.en} → {new.en}", f"{name}：{old.zh} → {new.zh}") for name, old, new in changes
     ]
-    return look.paragraph(lead) + look.bullet_list(lines)
+    notes = "".join(
+        look.paragraph(look.verdict("warn", words) if is_doubt else words, note=True)
+        for words, is_doubt in coherence_notes(report)
+    )
+    return look.paragraph(lead) + look.bullet_list(lines) + notes
 
 
 def _minimal_evidence_html(report: CounterfactualReport, tokens: Sequence[RemovedToken]) -> str:

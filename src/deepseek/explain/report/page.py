@@ -83,7 +83,7 @@ def write_report(
         facts = provenance_facts(report, manifest, known, command, provenance)
     sections = [
         _importance_section(report), *_dependence_sections(report), *row_sections(rows),
-        *layer_sections(layers or (), names), *faithfulness_sections(trust), *evidence_parts,
+        *layer_sections(layers or (), names), *faithfulness_sections(trust, report.outcome), *evidence_parts,
     ]  # fmt: skip
     warnings: list[Words] = [
         *(look.join(Text("Warning: ", "警告："), text, Text(".", "。")) for text in promises),
@@ -208,7 +208,8 @@ def _importance_table(report: GlobalReport) -> Html:
     if report.by_class:
         caption = look.join(caption, Text("; mean contribution: ", "；平均贡献："), scale_label(report))
     table = look.table(columns, rows, caption=caption, data=entries)
-    return Html(f"<details><summary>{title}</summary>{table}</details>")
+    # On paper the bars say it; a table of 100 columns would take three pages.
+    return Html(f'<details class="screen"><summary>{title}</summary>{table}</details>')
 
 
 def _importance_table_title(num_shown: int, num: int) -> Text:
@@ -223,7 +224,10 @@ def _by_class_table(report: GlobalReport) -> Html:
     """Mean influence of each column on each class."""
     classes, shown = list(report.by_class), [entry.column for entry in report.importance[:_NUM_BARS]]
     values = {name: {column: report.by_class[name][column] for column in shown} for name in classes}
-    columns = [Column(Text("Column", "列"), "text"), *(Column(name) for name in classes)]
+    columns = [
+        Column(Text("Column", "列"), "text"),
+        *(Column(look.name_class(name, report.outcome)) for name in classes),
+    ]
     rows: list[list[Cell]] = [[column, *(values[name][column] for name in classes)] for column in shown]
     title = look.inline(Text("Mean influence by class", "按类别的平均影响"))
     table = look.table(columns, rows, data=values)

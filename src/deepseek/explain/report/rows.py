@@ -28,7 +28,7 @@ SCALE_NAMES_ZH = {
 SPECTROGRAM_MIN_HZ = 20.0  # where the picture of a sound begins
 _TITLES = {
     "text": Text("Which words moved it: ", "哪些词影响了结果："),
-    "image": Text("Where it looked: ", "图像中哪些区域影响了结果："),
+    "image": Text("Which regions moved it: ", "图像中哪些区域影响了结果："),
     "series": Text("Which stretches moved it: ", "哪些时段影响了结果："),
     "audio": Text("Which sounds moved it: ", "哪些声音影响了结果："),
 }
@@ -45,7 +45,8 @@ def scale_label(report: GlobalReport | RowReport) -> Words:
     zh = SCALE_NAMES_ZH.get(report.scale, report.scale)
     if not report.target:
         return Text(report.scale, zh)
-    return Text(f"{report.scale} of {report.target}", f"{report.target} 的{zh}")
+    target = look.name_class(report.target, report.outcome)
+    return Text(f"{report.scale} of {target}", f"{target} 的{zh}")
 
 
 def row_sections(rows: Sequence[RowReport]) -> list[Section]:
@@ -56,10 +57,11 @@ def row_sections(rows: Sequence[RowReport]) -> list[Section]:
     for index, row in enumerate(rows):
         title = _row_title(row, index)
         body = _row_html(row)
+        half = "" if row.parts else ' class="half"'  # two of a line on paper; pictures and texts need it all
         if index:
-            body = Html(f"<details><summary>{look.inline(title)}</summary>{body}</details>")
+            body = Html(f"<details{half}><summary>{look.inline(title)}</summary>{body}</details>")
         else:
-            body = Html(f"<h3>{look.inline(title)}</h3>{body}")
+            body = Html(f"<div{half}><h3>{look.inline(title)}</h3>{body}</div>")
         parts.append(body)
     title = Text("Why this row" if len(rows) == 1 else f"Why these {len(rows)} rows", f"逐行解释（{len(rows)} 行）")
     return [Section(title, Html("".join(parts)), id="rows")]
@@ -67,7 +69,18 @@ def row_sections(rows: Sequence[RowReport]) -> list[Section]:
 
 def _row_title(row: RowReport, index: int) -> Words:
     name = str(index if row.row_id is None else row.row_id)
-    return look.join(Text(f"Row {name}", f"第 {name} 行"), f": {row.prediction}" if row.prediction is not None else "")
+    answer = "" if row.prediction is None else f": {name_answer(row.prediction, row.outcome)}"
+    return look.join(Text(f"Row {name}", f"第 {name} 行"), answer)
+
+
+def name_answer(prediction: str, column: str | None) -> str:
+    """A prediction in words ("1 (0.982)") with the class as name_class() has it.
+
+    >>> name_answer("1 (0.982)", "fraud"), name_answer("ham (0.7)", "spam"), name_answer("3.5", "price")
+    ('fraud = 1 (0.982)', 'ham (0.7)', '3.5')
+    """
+    label, blank, rest = prediction.rpartition(" (")
+    return f"{look.name_class(label, column)}{blank}{rest}" if blank else prediction
 
 
 def _row_html(row: RowReport) -> Html:
@@ -138,7 +151,7 @@ def _reasons_list(row: RowReport) -> str:
 def _part_html(part: PartDocument, scale: Words) -> Html:
     """A text or a picture of this row, and what a reader must know of it."""
     title = look.join(_TITLES.get(part["kind"], ""), numbers.clip(part["column"]))
-    data = {name: value for name, value in part.items() if name != "picture"}
+    data = {name: value for name, value in part.items() if not name.startswith("picture")}
     if "tokens" in part:
         tokens, text = _positioned_tokens(part)
         sentences = [(one["start"], one["end"], _nan_if_none(one["value"])) for one in part.get("sentences") or ()]
@@ -146,8 +159,9 @@ def _part_html(part: PartDocument, scale: Words) -> Html:
     else:
         regions, size, names = _heat_regions(part)
         picture = part.get("picture", "")
+        shape = tuple(reversed(part.get("picture_size", [])))
         drawn = look.image_saliency(
-            regions, title=title, picture=picture, size=size, names=names, label=scale, data=data
+            regions, title=title, picture=picture, size=size, picture_size=shape, names=names, label=scale, data=data
         )
     notes = part.get("notes") or ()
     return Html(drawn + "".join(look.paragraph(look.verdict("warn", str(note)), note=True) for note in notes))

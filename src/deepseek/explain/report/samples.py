@@ -90,14 +90,17 @@ def explain_samples(
     reports = [replace(row_report, parts=row.row.parts) for row_report, row in zip(reports, explained, strict=True)]
     media = runtime.preparer.media
     page_rows = [
-        replace(row_report, parts=add_previews(row_report.parts or (), record, media, samples, place))
+        replace(row_report, parts=add_previews(row_report.parts or (), record, media, samples, place, root=root))
         for place, (row_report, record) in enumerate(zip(reports, raw, strict=True))
     ]
+    faithfulness = None
+    if with_faithfulness:
+        faithfulness = sample_faithfulness(explainer, explained, limit_s=limit_s, target=target)
     return Findings(
         model=BundleProvenance.of(runtime.manifest, runtime.bundle.digest),
-        report=replace(report, num_rows_given=table.num_rows), rows=tuple(reports), page_rows=tuple(page_rows),
-        why=METHOD_REASON,
-        faithfulness=sample_faithfulness(explainer, explained, limit_s=limit_s) if with_faithfulness else None,
+        report=replace(report, num_rows_given=table.num_rows, outcome=runtime.manifest.target),
+        rows=tuple(reports), page_rows=tuple(page_rows),
+        why=METHOD_REASON, faithfulness=faithfulness,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ from deepseek.explain.records import (
 )
 from deepseek.explain.tabular.additivity import ablation, additivity
 from deepseek.explain.tabular.explainer import ModelExplainer
-from deepseek.explain.tabular.reasons import Language, reason_codes
+from deepseek.explain.tabular.reasons import UNNAMED_OUTCOME, Language, reason_codes
 
 LANGUAGES: tuple[Language, Language] = ("en", "zh")
 #: Rows of a global report. The standard error of a mean |attribution| is then 1 / sqrt(500) = 4.5 % of its spread.
@@ -103,7 +103,7 @@ def row_reports(
     *,
     num_bars: int = 10,
     num_reasons: int = 4,
-    outcome: str = "the prediction",
+    outcome: str = UNNAMED_OUTCOME,
 ) -> list[RowReport]:
     """For each row of `attribution` the bars of its waterfall (largest first, the rest summed up) and its reason codes
     in both languages.
@@ -123,6 +123,7 @@ def row_reports(
                 base_value=float(attribution.base_value[row]), output=float(attribution.output[row]),
                 residual=float(attribution.residual[row]), adds_up=bool(attribution.adds_up[row]), bars=bars,
                 other=other, reasons=tuple(reasons), reasons_zh=tuple(reasons_zh),
+                outcome=None if outcome == UNNAMED_OUTCOME else outcome,
             )
         )  # fmt: skip
     return reports

@@ -78,7 +78,9 @@ def explain_text_model(
         faithfulness = None
         if with_faithfulness:
             rows_explained = [report.explanation() for report in reports]
-            faithfulness = text_faithfulness(explainer, model.path, rows_explained, limit_s=limit_s, open_s=open_s)
+            faithfulness = text_faithfulness(
+                explainer, model.path, rows_explained, limit_s=limit_s, open_s=open_s, target=target
+            )
     finally:
         engine.close()
     num_evaluations = sum(part["num_evaluations"] for row in reports for part in row.parts or ())

@@ -76,6 +76,7 @@ def counterfactual(
     *,
     wanted: Any = None,
     fixed: Sequence[str] = (),
+    groups: Sequence[Sequence[str]] = (),
     num_tried: int = 20,
 ) -> Counterfactual | None:
     """The fewest changes that were found to give another answer: {"changes": {column: (old, new)}, "answer", "from",
@@ -83,13 +84,15 @@ def counterfactual(
 
     `wanted` is the answer to reach, by default any other. Starts from the `num_tried` nearest training rows that have
     it and takes their values back, the smallest difference first, as long as the answer stays. It is minimal in that
-    nothing can be taken back alone, not the best of all.
+    nothing can be taken back alone, not the best of all. Columns of one of the `groups` change together, to the values
+    that one training row has in all of them, or not at all: so a group with a `fixed` column stays as it is.
     """
     unknown = [name for name in fixed if name not in kinds]
     if unknown:
         raise InputError(
             f"there is no column {unknown[0]!r} to fix", expected=", ".join(kinds), fix="name one of these"
         )
+    units = _joined_columns(kinds, groups, fixed)
     old = predict([row])[0]
     answers = predict(training)
     good = np.array([answer == wanted if wanted is not None else answer != old for answer in answers])
@@ -98,25 +101,39 @@ def counterfactual(
     for place in np.argsort(far, kind="stable")[:num_tried].tolist():
         if not np.isfinite(far[place]):
             break
-        candidate = dict(row) | {name: training[place].get(name) for name in kinds if name not in fixed}
+        candidate = dict(row) | {name: training[place].get(name) for unit in units for name in unit}
         count += 1
         if not _is_reached(predict([candidate])[0], old, wanted):
             continue
-        changed = [name for name in kinds if candidate[name] != row.get(name)]
-        changed.sort(key=lambda name: float(gower_distances(row, [candidate], {name: kinds[name]})[0]))
-        for name in list(changed):
-            back = candidate | {name: row.get(name)}
+        changed = [unit for unit in units if any(candidate[name] != row.get(name) for name in unit)]
+        changed.sort(key=lambda unit: float(gower_distances(row, [candidate], {name: kinds[name] for name in unit})[0]))
+        for unit in list(changed):
+            back = candidate | {name: row.get(name) for name in unit}
             count += 1
             if _is_reached(predict([back])[0], old, wanted):
                 candidate = back
-                changed.remove(name)
+                changed.remove(unit)
         if best is None or len(changed) < len(best[1]):
             best = candidate, changed
     if best is None:
         return None
     candidate, changed = best
-    changes = {name: (row.get(name), candidate[name]) for name in changed}
+    names = [name for unit in changed for name in unit if candidate[name] != row.get(name)]
+    changes = {name: (row.get(name), candidate[name]) for name in names}
     return Counterfactual(changes, predict([candidate])[0], old, candidate, count)
+
+
+def _joined_columns(
+    kinds: Mapping[str, ColumnKind], groups: Sequence[Sequence[str]], fixed: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """What changes as one: the groups, and each other column by itself; without those that are fixed.
+
+    >>> _joined_columns(dict.fromkeys("abcd", "number"), [("a", "b")], ["d"])
+    [('a', 'b'), ('c',)]
+    """
+    grouped = {name for group in groups for name in group}
+    units = [*map(tuple, groups), *((name,) for name in kinds if name not in grouped)]
+    return [unit for unit in units if not set(unit) & set(fixed)]
 
 
 def _is_reached(answer: Any, old: Any, wanted: Any) -> bool:

@@ -10,6 +10,7 @@ from deepseek.contracts import Attribution, Record
 from deepseek.errors import InputError
 from deepseek.explain.media.serialize import largest_tokens
 from deepseek.look.numbers import number
+from deepseek.look.words import name_class
 
 Language = Literal["en", "zh"]
 
@@ -33,6 +34,7 @@ _SENTENCES = {
 }
 _PART_SENTENCES = {"en": "{part} {verb} {what} by {size}", "zh": "{part} 使{what}{verb} {size}"}
 _VERBS = {"en": ("raises", "lowers"), "zh": ("升高", "降低")}
+UNNAMED_OUTCOME = "the prediction"
 MAX_VALUE_CHARACTERS = 120  # of a text that a sentence shows
 _MISSING_TEXT = {"en": "(missing)", "zh": "（缺失）"}
 
@@ -43,7 +45,7 @@ def reason_codes(
     num_reasons: int = 3,
     *,
     row: int = 0,
-    outcome: str = "the prediction",
+    outcome: str = UNNAMED_OUTCOME,
     language: Language = "en",
 ) -> list[str]:
     """Sentences on the `num_reasons` largest contributions to row `row`, largest first; none that contribute nothing.
@@ -60,7 +62,7 @@ def reason_codes(
         raise InputError(
             f"there are no reason codes in {language!r}", expected=", ".join(_VERBS), fix="ask for one of these"
         )
-    what = _SCALE_PHRASES[language][attribution.scale].format(attribution.target or outcome)
+    what = _SCALE_PHRASES[language][attribution.scale].format(_name_target(attribution, outcome))
     contributions = attribution.values[row]
     order = np.argsort(-np.abs(contributions), kind="stable")[:num_reasons].tolist()
     return [
@@ -82,16 +84,23 @@ def part_reasons(
     num_reasons: int = 3,
     language: Language = "en",
     *,
-    outcome: str = "the prediction",
+    outcome: str = UNNAMED_OUTCOME,
 ) -> list[str]:
     """Sentences on the tokens of one row's texts that moved its answer most."""
-    what = _SCALE_PHRASES[language][attribution.scale].format(attribution.target or outcome)
+    what = _SCALE_PHRASES[language][attribution.scale].format(_name_target(attribution, outcome))
     return [
         _PART_SENTENCES[language].format(
             part=part, verb=_VERBS[language][int(value < 0)], what=what, size=number(abs(value))
         )
         for part, value in largest_tokens(attribution.parts[row], num_reasons)
     ]
+
+
+def _name_target(attribution: Attribution, outcome: str) -> str:
+    """What is explained: the class, or what a regression predicts."""
+    if attribution.target is None:
+        return outcome
+    return name_class(attribution.target, None if outcome == UNNAMED_OUTCOME else outcome)
 
 
 def format_value(value: Any, language: Language = "en") -> str:

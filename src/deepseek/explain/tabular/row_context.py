@@ -16,6 +16,7 @@ from deepseek.engines import Runtime
 from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError
 from deepseek.explain.records import CounterfactualReport, NearestRow
+from deepseek.explain.tabular.dependence import MIN_ROWS, find_groups
 from deepseek.explain.tabular.neighbors import ColumnKind, Counterfactual, counterfactual, nearest
 
 NUM_NEAREST = 3
@@ -112,6 +113,13 @@ def _counterfactuals(
         notes.append(f"no counterfactual: {len(kinds):,} columns are more than {MAX_COLUMNS}")
         return [None] * len(rows)
     names = list(kinds)
+    dependence_rows = _subsample(source, MAX_TRAINING_ROWS).records()
+    groups = find_groups(dependence_rows, kinds) if len(dependence_rows) >= MIN_ROWS else None
+    if groups is None:
+        notes.append(
+            f"which columns belong together cannot be told from {len(dependence_rows)} rows: a counterfactual may "
+            "change one without the other; give the training rows"
+        )
     candidates = [{name: one.get(name) for name in names} for one in _subsample(source, MAX_CANDIDATE_ROWS).records()]
     known: list[list[str]] = []
 
@@ -125,15 +133,33 @@ def _counterfactuals(
     reports: list[CounterfactualReport | None] = []
     for row in rows:
         own = {name: row.get(name) for name in names}
-        change = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_CANDIDATES_TRIED)
-        reports.append(None if change is None else _counterfactual_report(change))
+        change = counterfactual(
+            predict, own, candidates, kinds, fixed=fixed, groups=groups or (), num_tried=_NUM_CANDIDATES_TRIED
+        )
+        holds = change is not None
+        if change is None and groups:  # better one that may not hold together, and says so, than none
+            change = counterfactual(predict, own, candidates, kinds, fixed=fixed, num_tried=_NUM_CANDIDATES_TRIED)
+        reports.append(None if change is None else _counterfactual_report(change, groups, holds=holds))
     return reports
 
 
-def _counterfactual_report(change: Counterfactual) -> CounterfactualReport:
+def _counterfactual_report(
+    change: Counterfactual, groups: Sequence[Sequence[str]] | None, *, holds: bool
+) -> CounterfactualReport:
+    """The changes, with the groups of columns that changed together; unless these `holds`, what stayed although it
+    belongs to a change."""
+    moved = [[name for name in group if name in change.changes] for group in groups or ()]
+    stayed = [
+        (names[0], name)
+        for names, group in zip(moved, groups or (), strict=True)
+        for name in group
+        if names and name not in change.changes and not holds
+    ]
     return CounterfactualReport(
         changes={name: list(pair) for name, pair in change.changes.items()}, from_class=change.old_answer,
         to_class=change.answer, num_predicted=change.num_predicted,
+        together=None if groups is None else tuple(tuple(names) for names in moved if len(names) > 1),
+        doubtful=tuple(stayed) or None,
     )  # fmt: skip
 
 
