@@ -156,7 +156,8 @@ def _make_page(job: _Job) -> tuple[Mapping[str, object], DataCard, str]:
             from deepseek.cli.support.picture_scores import score_rows
             from deepseek.engines import open_runtime
 
-            runtime = resources.enter_context(open_runtime(job.bundle))
+            runtime = open_runtime(job.bundle)
+            resources.enter_context(runtime)
             score = score_rows(runtime, table, root)
             target = target or (runtime.manifest.target if runtime.manifest.target in table.names else None)
         card = make_media_card(table, kinds, root=root, target=job.target, progress=progress)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from deepseek.nn.encoders import (
     VideoEncoder,
     VolumeEncoder,
 )
-from deepseek.nn.fusion import MultimodalNet, MultimodalShape
+from deepseek.nn.fusion import MultimodalNet, MultimodalOutput, MultimodalShape
 from deepseek.nn.pretrained import PretrainedEncoderShape, StateDict, build_encoder, load_encoder_weights
 from deepseek.nn.spectrogram import SpecAugmentShape
 
@@ -110,6 +110,19 @@ def array_names(names: Sequence[str]) -> tuple[str, ...]:
     return (*names, *(name + PRESENT_SUFFIX for name in names))
 
 
+class AnswersModalities(Protocol):
+    """A module that answers for values by modality, (values, present) -> MultimodalOutput."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def bias(self) -> Tensor:
+        """The logits (K,), or the value, of a row without any modality."""
+
+    def __call__(self, values: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> MultimodalOutput: ...
+
+
 class CalibratedNet(nn.Module):
     """The net with its calibration, as a bundle serves it: arrays in the order of array_names() -> margin, output,
     unimodal logits, gates, attention.
@@ -122,7 +135,7 @@ class CalibratedNet(nn.Module):
     slope: Tensor
     shift: Tensor
 
-    def __init__(self, net: MultimodalNet, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
+    def __init__(self, net: AnswersModalities, *, slope: float = 1.0, bias: Sequence[float] = (0.0,)) -> None:
         """slope, bias: of the calibration (train/tabular/calibrate.py); for a regression the target's deviation and
         mean."""
         super().__init__()

@@ -101,4 +101,4 @@ def _to_bytes(net: PictureNet, inputs: NDArray[Any]) -> NDArray[np.uint8]:
     if net.scale is None:
         return inputs.astype(np.uint8)
     unit = (inputs * net.std.numpy() + net.mean.numpy()) * net.scale
-    return np.clip(np.rint(unit), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(unit), 0, 255), np.uint8)

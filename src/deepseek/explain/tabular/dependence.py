@@ -63,18 +63,20 @@ def _varies(values: Float64) -> bool:
 
 def _find_pairs(columns: Mapping[str, Float64]) -> list[tuple[str, ...]]:
     """Pairs of columns of which one rises or falls with the other."""
-    names, pairs = list(columns), []
+    names = list(columns)
+    pairs: list[tuple[str, ...]] = []
     whole = np.stack([columns[name] for name in names])
     if np.isfinite(whole).all():  # the usual case: all correlations at once
         correlations = np.abs(np.corrcoef(np.stack([_rank(values) for values in whole])))
         tied = np.argwhere(np.triu(correlations >= MIN_RANK_CORRELATION, 1)).tolist()
-        return [(names[first], names[second]) for first, second in tied]
+        pairs += [(names[first], names[second]) for first, second in tied]
+        return pairs
     for first, second in combinations(names, 2):
         both = np.isfinite(columns[first]) & np.isfinite(columns[second])
         some = [columns[name][both] for name in (first, second)]
         if both.sum() < MIN_ROWS or not all(map(_varies, some)):
             continue
-        if abs(np.corrcoef(*map(_rank, some))[0, 1]) >= MIN_RANK_CORRELATION:
+        if abs(np.corrcoef(_rank(some[0]), _rank(some[1]))[0, 1]) >= MIN_RANK_CORRELATION:
             pairs.append((first, second))
     return pairs
 
@@ -91,7 +93,7 @@ def _find_sums(columns: Mapping[str, Float64]) -> list[tuple[str, ...]]:
     names = list(columns)
     whole = np.stack([columns[name] for name in names], axis=1)
     whole = whole[np.isfinite(whole).all(axis=1)]
-    positive = (whole > 0).all(axis=0)
+    positive = np.all(whole > 0, axis=0)
     sums = _find_linear(names, whole)
     some = [name for name, each in zip(names, positive.tolist(), strict=True) if each]
     return sums + (_find_linear(some, np.log(whole[:, positive])) if len(some) > 2 else [])
@@ -122,14 +124,19 @@ def _find_linear(names: Sequence[str], values: Float64) -> list[tuple[str, ...]]
 def _parts_of(others: Float64, values: Float64) -> list[int] | None:
     """The columns of `others` (N, P) whose weighted sum `values` (N,) is; None where it is none. A column that is a
     function of itself under another name is left to _find_pairs()."""
-    weights = np.linalg.lstsq(others, values, rcond=None)[0]
+    weights = _solve(others, values)
     if _residual_share(others, values, weights) > 1 - MIN_R2:
         return None
     parts = np.flatnonzero(np.abs(weights) >= _MIN_SHARE)
     some = others[:, parts]
-    if not len(parts) or _residual_share(some, values, np.linalg.lstsq(some, values, rcond=None)[0]) > 1 - MIN_R2:
+    if not len(parts) or _residual_share(some, values, _solve(some, values)) > 1 - MIN_R2:
         return None
     return [int(part) for part in parts]
+
+
+def _solve(others: Float64, values: Float64) -> Float64:
+    """Weights (P,) of the columns of `others` (N, P), by least squares."""
+    return np.asarray(np.linalg.lstsq(others, values, rcond=None)[0], np.float64)
 
 
 def _residual_share(others: Float64, values: Float64, weights: Float64) -> float:
