@@ -135,7 +135,8 @@ def test_a_stdout_that_is_closed_is_said_before_any_work(place: Path, verb: str)
 )
 def test_a_reader_that_leaves_early_is_met_in_silence(place: Path, verb: str) -> None:
     done = ended(place, verb, [], "| exec <&-")
-    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stderr.splitlines() if " s passed" not in line]  # progress of what takes long
+    assert (done.returncode, lines) == (0, [])
 
 
 def test_an_error_whose_reader_has_left_is_still_said_on_stderr(place: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_worker_that_is_killed_under_ray_train_changes_no_bit(python: str, tmp
         (tmp_path / kind).mkdir()
         done = subprocess.run(
             [python, tmp_path / "program.py", tmp_path / kind, kind, ROOT / "src"],
-            capture_output=True, text=True, check=False, timeout=240,
+            capture_output=True, text=True, check=False, timeout=600,
             env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT / "src")},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3_000:]

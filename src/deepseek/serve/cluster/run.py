@@ -172,8 +172,16 @@ def no_cluster_error(address: str | None, error: Exception) -> ClusterError:
 def start_ray_serve(plan: ClusterPlan, application: Callable[[], Any]) -> None:
     """Start Ray Serve and the application. Returns when the least number of replicas answers."""
     from ray import serve
+    from ray.exceptions import RayError
 
-    serve.start(proxy_location=plan.proxies, http_options=plan.http())
+    try:
+        serve.start(proxy_location=plan.proxies, http_options=plan.http())
+    except (RayError, RuntimeError) as error:
+        raise ClusterError(
+            f"Ray Serve did not start: {_last_line(str(error))}",
+            expected="nodes with room for a proxy that are not busy: Ray ends one that does not start in time",
+            fix="see the logs of Ray, and try again when the machines are less busy",
+        ) from error
     try:
         serve.run(application(), name=APPLICATION, route_prefix="/")
     except RuntimeError as error:

@@ -97,6 +97,13 @@ def test_a_distance_whose_logarithm_is_a_whole_number_falls_into_the_bucket_of_t
     np.testing.assert_allclose(logits[0], exact, atol=1e-5 * np.abs(exact).max())
 
 
+def test_a_tokenizer_without_special_tokens_is_converted_although_an_empty_text_has_no_token(tmp_path: Path) -> None:
+    source = make_convertible(tmp_path / "source", "electra")
+    tokenizer = json.loads((source / "tokenizer.json").read_text())
+    (source / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+    assert convert(source, tmp_path / "out", max_tokens=16).parity.difference < 1e-4
+
+
 def test_a_tokenizer_in_older_files_is_written_as_tokenizer_json(tmp_path: Path) -> None:
     source = make_convertible(tmp_path / "source", "electra")
     with_json = TextTokenizer(source, vocab_size=1_000, max_tokens=POSITIONS).encode(TEXTS)

@@ -8,6 +8,7 @@ Texts are sentences of several kinds and languages, some joined, and one as long
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from deepseek.engines.text.serve.engine import TextEngine
 from deepseek.engines.text.serve.model import TextModel
 from deepseek.engines.text.source.pooling import pool_tokens
 from deepseek.engines.text.source.tokens import TokenRow
-from deepseek.errors import CheckError, IntegrityError
+from deepseek.errors import CheckError, InputError, IntegrityError
 
 #: The largest difference of an embedding's numbers or of logits, as a share of the largest of them, 1 at the least.
 MAX_RELATIVE_DIFFERENCE = 1e-4
@@ -52,8 +53,7 @@ def compare_answers(folder: Path, reference: Reference, progress: Callable[[floa
         raise CheckError(
             f"what torch has recorded cannot be run: {error.message}", expected="a graph that OpenVINO runs", fix=_FIX
         ) from error
-    prepared = [row for row in model.prepare(comparison_texts(model.max_tokens)) if len(row)]
-    rows = sorted(prepared, key=len, reverse=True)
+    rows = sorted(_prepare_texts(model), key=len, reverse=True)
     expected = []
     for number, row in enumerate(rows):  # the longest first: it may be computed in another way, or not at all
         expected.append(_reference_answer(model, reference(row.ids), len(row)))
@@ -79,6 +79,15 @@ def compare_answers(folder: Path, reference: Reference, progress: Callable[[floa
             "it with transformers itself, or convert it for shorter texts with --max-tokens",
         )
     return parity
+
+
+def _prepare_texts(model: TextModel) -> list[TokenRow]:
+    """The rows of tokens of all texts; of the empty one where the tokenizer puts special tokens around each."""
+    texts = comparison_texts(model.max_tokens)
+    rows = list(model.prepare([text for text in texts if text]))
+    with suppress(InputError):  # it has no token
+        rows += model.prepare([""])
+    return rows
 
 
 def comparison_texts(max_tokens: int) -> list[str]:
