@@ -124,7 +124,12 @@ class InferenceService:
 
         async def work(_: Request) -> bytes:
             entries = await list_repository(self._app.models, self._app.loader, ready=message.ready)
-            return _serialize(messages.RepositoryIndexResponse(models=_to_dicts(entries)))
+            # the fields of the Open Inference Protocol alone: it knows no code
+            models = [
+                {"name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason}
+                for entry in entries
+            ]
+            return _serialize(messages.RepositoryIndexResponse(models=models))
 
         outcome = await self._handle(
             "RepositoryIndex", HttpTarget("POST", f"{REPOSITORY_PATH}/index"), context, b"", work
