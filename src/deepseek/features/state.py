@@ -1,0 +1,121 @@
+"""The arrays of a store, and how they grow: twice as many places in a table, half as many more elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from deepseek.features.core import layout
+from deepseek.features.core.layout import State
+from deepseek.features.core.run import index_ids, index_keys
+from deepseek.features.definition import MAX_KEYS
+from deepseek.features.events import Values
+from deepseek.features.plan import Plan
+
+FIRST_SLOTS, FIRST_EVENTS = 64, 64
+#: Sizes of blocks: four in each doubling, so that about an eighth of a block is empty.
+BLOCK_SIZES = tuple(
+    sorted({max(2, (4 + quarter) << power >> 2) for power in range(1, 24) for quarter in range(4)})
+)  # fmt: skip
+
+
+def empty_state(plan: Plan) -> State:
+    """The state before the first event."""
+    num_keys, width = plan.windows.shape
+    has_squares = bool(plan.has_squares.any())
+    counters = np.zeros(layout.NUM_COUNTERS + 2 * layout.NUM_STATUSES, np.int64)
+    counters[layout.NUM_SLOTS] = num_keys  # the first records belong to late events
+    counters[layout.WATERMARK] = layout.NEVER
+    return State(
+        words=np.zeros((FIRST_SLOTS + MAX_KEYS, layout.NUM_WORDS + 3 * width), np.int32),
+        longs=np.zeros((FIRST_SLOTS + MAX_KEYS, layout.NUM_LONGS + width * (3 if has_squares else 1)), np.int64),
+        table=np.zeros(2 * FIRST_SLOTS, np.int32),
+        arena=np.zeros((8 * FIRST_EVENTS, 2), np.int64),
+        sizes=np.array(BLOCK_SIZES, np.int64),
+        free_blocks=np.full(len(BLOCK_SIZES), -1, np.int64),
+        ids=np.zeros(FIRST_EVENTS, np.int64),
+        times=np.zeros(FIRST_EVENTS, np.int64),
+        slots=np.zeros((FIRST_EVENTS, num_keys), np.int32),
+        id_table=np.zeros(2 * FIRST_EVENTS, np.int32),
+        answers=np.zeros((FIRST_EVENTS, len(plan.features)), np.float64),
+        counters=counters,
+    )
+
+
+def grow(plan: Plan, state: State) -> State:
+    """A state with more room for what `counters[NEED]` says is too small."""
+    need = int(state.counters[layout.NEED])
+    state.counters[layout.NEED] = layout.NOTHING
+    if need == layout.SLOTS:
+        return _grow_slots(plan, state)
+    if need == layout.ARENA:
+        # A block may be larger than half of what there is.
+        size = int(max(len(state.arena) * 5 // 4, len(state.arena) + state.sizes[-1] // 64))
+        return state._replace(arena=_longer(state.arena, size))
+    if need == layout.EVENTS:
+        return _grow_events(state)
+    first, last = int(state.counters[layout.ANSWERS_TAIL]), int(state.counters[layout.HEAD])
+    return state._replace(answers=_longer_ring(state.answers, first, last, len(state.answers) * 3 // 2))
+
+
+def count_bytes(state: State) -> int:
+    """The memory of all arrays."""
+    return sum(array.nbytes for array in state)
+
+
+def digest_state(state: State) -> str:
+    """SHA-256 of all arrays: of two stores that got the same events and verdicts in the same order it is the same."""
+    digest = hashlib.sha256()
+    for name, array in used_arrays(state).items():
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def used_arrays(state: State) -> Mapping[str, Values]:
+    """What a snapshot holds: every array but the tables, which follow from the others, and the room for more."""
+    num_slots, arena_end = int(state.counters[layout.NUM_SLOTS]), int(state.counters[layout.ARENA_END])
+    return {
+        "words": state.words[:num_slots], "longs": state.longs[:num_slots], "arena": state.arena[:arena_end],
+        "free_blocks": state.free_blocks, "ids": state.ids, "times": state.times, "slots": state.slots,
+        "answers": state.answers, "counters": state.counters,
+    }  # fmt: skip
+
+
+def _grow_slots(plan: Plan, state: State) -> State:
+    number = len(state.words)
+    if state.counters[layout.NUM_SLOTS] >= number:
+        number = number * 3 // 2
+    state = state._replace(words=_longer(state.words, number), longs=_longer(state.longs, number))
+    if state.counters[layout.NUM_SLOTS] * 4 >= len(state.table) * 3:
+        state = state._replace(table=np.zeros(2 * len(state.table), np.int32))
+        index_keys(state, len(plan.num_windows))
+    return state
+
+
+def _grow_events(state: State) -> State:
+    first, last = int(state.counters[layout.TAIL]), int(state.counters[layout.HEAD])
+    size = len(state.ids) * 3 // 2
+    rings = [_longer_ring(ring, first, last, size) for ring in (state.ids, state.times, state.slots)]
+    table_size = len(state.id_table)
+    while size * 4 > table_size * 3:
+        table_size *= 2
+    state = state._replace(ids=rings[0], times=rings[1], slots=rings[2], id_table=np.zeros(table_size, np.int32))
+    index_ids(state)
+    return state
+
+
+def _longer(array: Values, size: int) -> Values:
+    longer = np.zeros((size, *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+def _longer_ring(ring: Values, first: int, last: int, size: int) -> Values:
+    """A ring with `size` places that holds the entries with the running numbers first to last."""
+    numbers = np.arange(first, last)
+    longer = np.zeros((size, *ring.shape[1:]), ring.dtype)
+    longer[numbers % size] = ring[numbers % len(ring)]
+    return longer
