@@ -56,10 +56,11 @@ class FeatureStore:
         features = np.full((len(events), len(self.names)), np.nan)
         status = np.zeros(len(events), np.int8)
         keys = np.stack(events.keys, axis=1)
+        slots = np.empty(len(events.keys), np.int32)
         row = 0
         while True:
             row = self._core.score_events(
-                self._plan, self._state, events.time, events.amount, keys, events.id, row, features, status
+                self._plan, self._state, events.time, events.amount, keys, events.id, row, slots, features, status
             )
             if self._state.counters[layout.NEED] == layout.NOTHING:
                 return Scores(self.names, features, status)
