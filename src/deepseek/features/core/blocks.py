@@ -21,6 +21,7 @@ from deepseek.features.core.layout import (
     LATEST,
     NEED,
     NEVER,
+    NUM_FREE,
     NUM_SLOTS,
     NUM_WORDS,
     SIZE_CLASS,
@@ -76,6 +77,7 @@ def find_or_add_slot(state: State, code: int, group: int) -> int:
     slot = counters[FREE_SLOT]
     if slot > 0:
         counters[FREE_SLOT] = state.longs[slot, BLOCK]
+        counters[NUM_FREE] -= 1
     elif counters[NUM_SLOTS] < len(state.words) and counters[NUM_SLOTS] * 4 < len(state.table) * 3:
         slot = counters[NUM_SLOTS]
         counters[NUM_SLOTS] += 1

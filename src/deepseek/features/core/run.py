@@ -10,7 +10,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from deepseek.features.core.answers import compute_event_feature, compute_key_feature
@@ -154,12 +153,21 @@ def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) ->
 def _make_score_events(source: str) -> Any:
     @njit(nogil=True, cache=True, _nrt=False)
     def score_events(
-        plan: Any, state: State, time: Any, amount: Any, keys: Any, ids: Any, first: int, slots: Any, answers: Any, status: Any
+        plan: Any,
+        state: State,
+        time: Any,
+        amount: Any,
+        keys: Any,
+        ids: Any,
+        first: int,
+        slots: Any,
+        answers: Any,
+        status: Any,
     ) -> int:
         """Events `first` to the last, one after the other; stops before one for which the state has no room (NEED).
 
         time, amount, ids (N,) and keys (N, K) int64; answers (N, F) float64, left as they are of an event that is
-        refused; status (N,) int8.
+        refused; status (N,) int8; slots (K,) int32 for its own use.
         """
         source  # noqa: B018  of the cache's key
         for row in range(first, len(time)):
