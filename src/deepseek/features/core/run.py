@@ -49,7 +49,7 @@ from deepseek.features.core.layout import (
 from deepseek.features.core.windows import advance_windows, keep_event, read_record_at, set_verdict
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     """Whether an event can be accepted, as far as its own values say."""
     watermark = state.counters[WATERMARK]
@@ -62,7 +62,7 @@ def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     return AHEAD if watermark != NEVER and time > watermark + plan.ahead else ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> int:
     """Finds the slot of each key, moves its windows on to `time` and makes room for one event."""
     for group in range(len(keys)):
@@ -79,7 +79,7 @@ def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> i
     return ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, answer: Any) -> None:
     """Every feature of one event whose keys are at `slots`, into `answer` (F,)."""
     computed = -1  # the last key whose windows were read at `time`
@@ -97,18 +97,18 @@ def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, 
         answer[column] = compute_key_feature(plan, state, kind, slot, group, window, time, amount)
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def score_event(
     plan: Any, state: State, time: int, amount: int, keys: Any, identity: int, slots: Any, answer: Any
 ) -> int:
     """The status of one event, and its answer; where NEED is set nothing was done that counts."""
     counters = state.counters
-    status = check_event(plan, state, time, amount)
-    if status != ACCEPTED:
-        return status
     place = find_id(state, identity)
     if place >= 0:
         return answer_known(state, place, answer)
+    status = check_event(plan, state, time, amount)
+    if status != ACCEPTED:
+        return status
     if counters[HEAD] - counters[TAIL] >= len(state.ids):
         counters[NEED] = EVENTS
         return ACCEPTED
@@ -134,7 +134,7 @@ def score_event(
     return ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) -> int:
     """The status of a verdict that came at `now`, on an event by its id."""
     place = find_id(state, identity)

@@ -26,7 +26,7 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sign: int) -> None:
     """An amount into the sums of a window (sign 1), or out of them (-1)."""
     width = plan.windows.shape[1]
@@ -40,7 +40,7 @@ def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sig
         longs[NUM_LONGS + width + 2 * window + 1] += sign * (low & ((1 << SQUARE_BITS) - 1))
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Moves the windows of a key on to `now`, which is not before its latest event."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
@@ -108,7 +108,7 @@ def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> 
             words[LAST_FRAUD if arena[place, 1] & 1 else LAST_GENUINE] = place - block
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int) -> None:
     """Puts an event into the block of its key and into the windows that hold it. There is room."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
