@@ -202,7 +202,7 @@ class FeatureStore:
         labels = {f"label_{one.name.lower()}": counters[layout.NUM_STATUSES + one] for one in VERDICT_STATUSES}
         return MappingProxyType({**events, **labels})
 
-    def _append(self, kind: int, parts: tuple[bytes, ...]) -> None:
+    def _append(self, kind: int, parts: tuple[bytes | memoryview, ...]) -> None:
         if self._log is not None:
             self._sequence = self._log.append(kind, *parts)
         else:
