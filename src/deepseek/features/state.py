@@ -68,6 +68,18 @@ def count_bytes(state: State) -> Mapping[str, int]:
     return {**sizes, "answers": state.answers.nbytes, "total": sum(array.nbytes for array in state)}
 
 
+def count_key_bytes(plan: Plan, state: State) -> tuple[int, ...]:
+    """Of each key (K,) its share of the memory of `keys`: by records, and by the sizes of the blocks of its events."""
+    num_slots, num_groups = int(state.counters[layout.NUM_SLOTS]), len(plan.num_windows)
+    group = state.words[num_groups:num_slots, layout.GROUP]
+    sizes = state.sizes[np.maximum(state.words[num_groups:num_slots, layout.SIZE_CLASS], 0)]
+    records = np.array([np.sum(group == place) for place in range(num_groups)])
+    blocks = np.array([np.sum(sizes[group == place]) for place in range(num_groups)])
+    record_bytes = state.words.nbytes + state.longs.nbytes + state.table.nbytes
+    shares = record_bytes * records / max(records.sum(), 1) + state.arena.nbytes * blocks / max(blocks.sum(), 1)
+    return tuple(int(share) for share in shares)
+
+
 def digest_state(state: State) -> str:
     """SHA-256 of all arrays: of two stores that got the same events and verdicts in the same order it is the same."""
     digest = hashlib.sha256()

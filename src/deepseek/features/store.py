@@ -35,7 +35,7 @@ from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, enc
 from deepseek.features.plan import make_plan
 from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
 from deepseek.features.snapshot import newest_snapshot, write_snapshot
-from deepseek.features.state import count_bytes, digest_state, empty_state
+from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state
 from deepseek.features.status import Bytes, Scores, Status
 
 MAX_BATCH_ROWS = 2**20
@@ -188,6 +188,10 @@ class FeatureStore:
     def size_bytes(self) -> Mapping[str, int]:
         """The memory of the state: of `keys` with their events, of known `ids`, of kept `answers`, `total`."""
         return count_bytes(self._state)
+
+    def count_key_bytes(self) -> Mapping[str, int]:
+        """The memory of each kind of key, by its name: records, places in the table, events in its windows."""
+        return dict(zip(self.definition.keys, count_key_bytes(self._plan, self._state), strict=True))
 
     @property
     def digest(self) -> str:
