@@ -24,6 +24,7 @@ GROUPS = {
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
+    "features": "core",
     "serve": "core batching models openai protocols openapi repository",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",

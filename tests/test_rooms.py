@@ -16,8 +16,8 @@ SRC = Path(deepseek.__file__).parent
 ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
     files
-    look bundle data nn optimizers train engines compress client bench serve observe explain citations automl privacy
-    recipes learn cli
+    look bundle data features nn optimizers train engines compress client bench serve observe explain citations automl
+    privacy recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
@@ -25,7 +25,7 @@ EXTRAS = """
     torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec orjson prometheus_client
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
-    av nibabel pydicom soundfile soxr
+    av nibabel pydicom soundfile soxr numba
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -40,8 +40,8 @@ install()
 __all__ = ["__version__", "compare", "compress", "evaluate", "explain", "inspect", "load", "ship", "verify"]
 #: Packages that are imported when they are first asked for; compress and explain can be called as well.
 _ROOMS = frozenset(
-    ("automl", "bench", "bundle", "citations", "cli", "client", "compress", "data", "engines", "explain", "look", "nn",
-     "observe", "optimizers", "recipes", "serve", "train")
+    ("automl", "bench", "bundle", "citations", "cli", "client", "compress", "data", "engines", "explain", "features",
+     "look", "nn", "observe", "optimizers", "recipes", "serve", "train")
 )  # fmt: skip
 
 _LAZY = {

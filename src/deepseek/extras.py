@@ -23,6 +23,7 @@ from deepseek.errors import ExtraError
 ROOMS: dict[str, tuple[str, ...]] = {
     "data": ("pyarrow", "pandas"),
     "train": ("sklearn", "xgboost", "onnx"),
+    "features": ("numba",),
     "nn": ("torch",),
     "automl": ("optuna",),
     "engines": ("onnxruntime",),
