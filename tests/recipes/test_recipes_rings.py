@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from deepseek.features.graph.example import simulate_payments
 from deepseek.features.graph.payments import Payments
 from deepseek.features.graph.planting import LEVELS, PlantedWorld, PlantingPlan, plant_levels
 from deepseek.recipes.rings import RingFindings, example_payments, find_rings, limit_alarms, read_payments
+from deepseek.recipes.rings_drawing import MeetingMark, ring_over_time
 from deepseek.recipes.rings_page import render_page
 
 pytest.importorskip("xgboost")
@@ -127,3 +129,20 @@ def test_the_verb_wants_a_table_or_the_example_and_a_place_for_the_page(tmp_path
     assert "no such folder" in capsys.readouterr().err
     assert main(["recipe", "rings", "--example", "--max-fpr", "5"]) == 2
     assert re.search(r"For 5 % write 0\.05", capsys.readouterr().err)
+
+
+def test_a_drawing_has_a_row_for_each_card_and_a_letter_for_each_meeting() -> None:
+    day_ms = 86_400_000.0
+    meetings = [
+        MeetingMark("A", [0, 1], [day_ms, day_ms + 1]),
+        MeetingMark("B", [0, 2], [1.01 * day_ms, 1.01 * day_ms]),  # so near that its letter stands above the other
+        MeetingMark("A", [1, 2], [9 * day_ms, 9 * day_ms]),
+    ]
+    drawn = ring_over_time(["c1", "c2", "c3"], meetings, [[], [2 * day_ms], []], title="t", width=700, x_label="time")
+    texts = list(ET.fromstring(drawn).iter("text"))
+    words = ["".join(each.itertext()) for each in texts]
+    assert [word for word in words if word.startswith("c")] == ["c1", "c2", "c3"]
+    letters = [each for each in texts if each.attrib.get("class") == "strong"]
+    assert [each.text for each in letters] == ["A", "B", "A"]
+    heights = [float(each.attrib["y"]) for each in letters]
+    assert heights[1] < heights[0] == heights[2]

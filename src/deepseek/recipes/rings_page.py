@@ -12,6 +12,7 @@ from deepseek.features.graph.payments import Payments
 from deepseek.features.graph.planting import LEVELS, RingLevel
 from deepseek.features.graph.rings import SuspectedRing
 from deepseek.look import Column, Html, Section, Text, Words, numbers
+from deepseek.look.tables import Cell
 from deepseek.recipes.rings import RingFindings
 from deepseek.recipes.rings_drawing import MeetingMark, ring_over_time
 from deepseek.recipes.rings_reasons import reasons
@@ -57,9 +58,11 @@ def _answer(findings: RingFindings) -> Text:
 def _lead(findings: RingFindings) -> Text:
     rate = numbers.number(100 * findings.choices.max_fpr)
     alarms = numbers.count(findings.choices.max_fpr * findings.payments.num_cards)
+    num = findings.num_alone
+    alone = f" {num} further {'card is' if num == 1 else 'cards are'} suspected alone." if num else ""
     return Text(
         f"Suspected is not guilty: at a false-positive rate of {rate} % about {alarms} cards are expected to be "
-        f"suspected that are in no ring. {findings.num_alone} further cards are suspected alone.",
+        f"suspected that are in no ring.{alone}",
         f"可疑不等于有罪：误报率为 {rate} % 时，预计约有 {alarms} 张不属于任何团伙的卡被怀疑。"
         f"另有 {findings.num_alone} 张卡单独可疑。",
     )
@@ -92,7 +95,7 @@ def _ring_body(payments: Payments, ring: SuspectedRing) -> Html:
             "每行一张卡。连线表示一次会合，字母表示终端；浅色点是这些卡的其他支付。",
         ),
     )  # fmt: skip
-    rows = [
+    rows: list[list[Cell]] = [
         [letters[place], str(payments.terminal_names[place]), sum(each.terminal == place for each in ring.meetings)]
         for place in ring.terminals
     ]
@@ -123,7 +126,7 @@ def _letter(index: int) -> str:
 
 def _trust_body(findings: RingFindings) -> Html:
     held = findings.held_out
-    rows = [
+    rows: list[list[Cell]] = [
         [name, _level_words(LEVELS[name]), numbers.figure(each.recall.value, each.recall.low, each.recall.high),
          each.num_cards]
         for name, each in held.recall.items()

@@ -67,6 +67,8 @@ def _strangers(most: int) -> Text:
             f"Up to {most} payments of other cards stand in a meeting: a crowd is there, too.",
             f"会合期间最多有 {most} 笔其他卡的支付：现场也有人群。",
         )
+    if not most:
+        return Text("No other card paid during a meeting: no crowd.", "会合期间没有其他卡支付：不是人群。")
     return Text(
         f"At most {most} payments of other cards stand in a meeting: no crowd.",
         f"会合期间其他卡的支付至多 {most} 笔：不是人群。",

@@ -93,4 +93,4 @@ def _component_sizes(edges: Edges, kept: Mask, num_cards: int) -> Floats:
     ends = (edges.card_a[kept], edges.card_b[kept])
     graph = sparse.csr_matrix((np.ones(int(kept.sum())), ends), shape=(num_cards, num_cards))
     _, label = need("scipy.sparse.csgraph", extra="tabular").connected_components(graph, directed=False)
-    return np.bincount(label)[label].astype(np.float64)
+    return np.asarray(np.bincount(label)[label], np.float64)

@@ -89,7 +89,8 @@ class Payments:
             for old, new in ((self.time_s, time_s), (self.card, card), (self.terminal, terminal), (self.cents, cents))
         ]
         order = np.lexsort((columns[2], columns[1], columns[0]))
-        return Payments(*(values[order] for values in columns), self.card_names, self.terminal_names)
+        when, who, where, paid = (values[order] for values in columns)
+        return Payments(when, who, where, paid, self.card_names, self.terminal_names)
 
 
 DAY_S = 86_400

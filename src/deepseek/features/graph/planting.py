@@ -173,8 +173,8 @@ class _Sower:
         first_day = int(self.rng.integers(0, self.num_days - days + 1))
         for card in cards:
             rows = self._rows_of(card)
-            day = (self.payments.time_s[rows] - self.first_s) // DAY_S
-            at_home = rows[(day >= first_day) & (day < first_day + days)]
+            days_of_rows = (self.payments.time_s[rows] - self.first_s) // DAY_S
+            at_home = rows[(days_of_rows >= first_day) & (days_of_rows < first_day + days)]
             self.kept[at_home[self.rng.random(len(at_home)) < plan.away]] = False
         for day in range(first_day, first_day + days):
             for _ in range(self._draw(plan.outings_a_day)):
