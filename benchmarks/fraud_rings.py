@@ -7,7 +7,8 @@ its ids relabelled by a secret permutation (features/graph/planting.py). Ours is
 gets that month without any label, plants further rings of other seeds into it and learns from those. The rival is what
 one would try first: boosted trees on plain graph features of the cards, trained with all labels on worlds of two
 earlier months. Recall is of cards, at the threshold that .5 % of the cards in no ring are above, decoys included. The
-method and its settings were chosen on the months of development with other seeds; July was looked at for the figures.
+method and its settings were chosen on the months of development with other seeds. July was looked at once, before each
+card's days were turned singly; August and these seeds were not.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from deepseek.train.rings import ScorerConfig, fit_scorer, look_at
 
 MAX_FPR = 0.005
 BARS = {"easy": 0.97, "mid": 0.72, "hard": 0.48, "local": None}  # of the last nobody has figures: it is shown
-SEEDS = (7_101, 7_102, 7_103)
+SEEDS = (8_101, 8_102, 8_103)
 DEVELOPMENT_SEEDS = range(1_000, 1_006)
-DEVELOPMENT_MONTHS, REPORTED_MONTH = ("2018-04", "2018-05"), "2018-07"
+DEVELOPMENT_MONTHS, REPORTED_MONTH = ("2018-04", "2018-05"), "2018-08"
 PLAN = PlantingPlan(num_rings=32)  # eight of each level
 RIVAL = "boosted trees on plain graph features"
 
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [f"rings_{level}" for level in LEVELS]
     chosen = options(__doc__, names, quick="One seed instead of three.").parse_args(arguments)
     seeds = SEEDS[:1] if chosen.quick else SEEDS
-    rival, month = fit_rival(), read_month(REPORTED_MONTH, secret=20_180_701)
+    rival, month = fit_rival(), read_month(REPORTED_MONTH, secret=20_180_801)
     recalls: dict[str, list[dict[str, float]]] = {"ours": [], RIVAL: []}
     start_s = time.process_time()
     for seed in seeds:

@@ -100,7 +100,7 @@ def test_columns_are_recognized_and_can_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "rows", "words", "said"),
     [
-        ("when,card,shop,amount", [], [], "has no rows"),
+        ("when,card,shop,amount", [], [], "column names but no rows"),
         ("when,card,shop,amount", [row.replace("c1", "c0").replace("c2", "c0").replace("c3", "c0") for row in ROWS], [],
          "all 20 payments are of one card"),
         ("when,card,shop,amount", [*ROWS, ",c1,s1,3.5"], [], "1 of 21 payments have no time ('when'), the first"),

@@ -13,10 +13,10 @@ START_S = 1_735_689_600  # 2025-01-01
 
 @dataclass(frozen=True, slots=True)
 class Town:
-    """The size of the town; the defaults give some 75,000 payments."""
+    """The size of the town; the defaults give some 55,000 payments."""
 
-    num_cards: int = 1_400
-    num_terminals: int = 2_800
+    num_cards: int = 1_000
+    num_terminals: int = 2_000
     num_days: int = 30
     side_km: float = 100.0
     reach_km: float = 7.0  # a card pays at the terminals so near to its home

@@ -25,6 +25,7 @@ from deepseek.errors import InputError
 from deepseek.features.graph.payments import DAY_S, HOUR_S, Ints, Mask, Payments
 
 Range = tuple[int, int]  # both ends included
+MIN_TURNED_WEEKS = 20  # from so many on, days of the week stay what they are
 NUM_NEIGHBORS = 40  # of a card, from which a local ring is taken
 MIN_GENUINE = 5  # payments of a card that may be in a ring or a decoy: a card that is hardly used hides nothing
 
@@ -104,13 +105,13 @@ def plant_levels(payments: Payments, levels: list[RingLevel], plan: PlantingPlan
 
 
 def shift_days(payments: Payments, *, seed: int) -> Payments:
-    """The same payments with each card's days turned by a number of its own, whole weeks where there are three: who
-    pays where, how often and at what hour stays, and whoever met by more than chance does no longer. What is planted
-    into this is the only ring in it, whatever was in the payments."""
+    """The same payments with each card's days turned by a number of its own: who pays where, how often and at what hour
+    stays, and whoever met by more than chance hardly does any longer. What is planted into this is the only ring in it,
+    whatever was in the payments. Whole weeks are turned where there are many: with few, cards too often turn alike."""
     rng = np.random.default_rng(seed)
     first_s = int(payments.time_s[0]) // DAY_S * DAY_S
     num_days = int(payments.time_s[-1] - first_s) // DAY_S + 1
-    week = 7 if num_days >= 21 else 1
+    week = 7 if num_days >= MIN_TURNED_WEEKS * 7 else 1
     shift = rng.integers(0, max(1, num_days // week), payments.num_cards) * week
     since_s = payments.time_s - first_s
     day = (since_s // DAY_S + shift[payments.card]) % num_days
