@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,19 @@ import pytest
 
 from deepseek.cli import main
 from deepseek.features.graph.example import simulate_payments
-from deepseek.features.graph.payments import Payments
+from deepseek.features.graph.payments import DAY_S, Payments
 from deepseek.features.graph.planting import LEVELS, PlantedWorld, PlantingPlan, plant_levels
-from deepseek.recipes.rings import RingFindings, example_payments, find_rings, limit_alarms, read_payments
+from deepseek.recipes.rings import (
+    RingFindings,
+    example_payments,
+    find_rings,
+    limit_alarms,
+    read_payments,
+    time_warnings,
+)
 from deepseek.recipes.rings_drawing import MeetingMark, ring_over_time
 from deepseek.recipes.rings_page import render_page
+from deepseek.train.rings import ScorerConfig, TreeShape, fit_scorer, look_at
 
 pytest.importorskip("xgboost")
 
@@ -146,3 +155,24 @@ def test_a_drawing_has_a_row_for_each_card_and_a_letter_for_each_meeting() -> No
     assert [each.text for each in letters] == ["A", "B", "A"]
     heights = [float(each.attrib["y"]) for each in letters]
     assert heights[1] < heights[0] == heights[2]
+
+
+def test_cards_that_never_meet_are_in_no_ring() -> None:
+    rng = np.random.default_rng(0)
+    cards = np.repeat(np.arange(400), 20)
+    alone = Payments.from_columns(rng.integers(0, 20 * DAY_S, len(cards)), cards, cards, rng.uniform(1, 50, len(cards)))
+    config = ScorerConfig(plan=PlantingPlan(num_rings=4), worlds_per_stage=1, edge_trees=TreeShape(5, 3))
+    scorer = fit_scorer(alone, config)
+    scores = scorer.score(look_at(alone))
+    assert scores.of_edges.shape == (0,)
+    assert len(np.unique(scores.of_cards)) < 10  # nothing tells them apart but what they pay
+
+
+def test_times_that_cannot_show_rings_are_said(findings: RingFindings, payments: Payments) -> None:
+    assert findings.warnings == ()
+    whole_days = replace(payments, time_s=payments.time_s // DAY_S * DAY_S)
+    assert "whole days" in time_warnings(whole_days)[0]
+    assert (
+        "span 1.0 days"
+        in time_warnings(replace(payments, time_s=payments.time_s[:1] + np.arange(len(payments)) % 9))[0]
+    )

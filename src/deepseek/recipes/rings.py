@@ -18,7 +18,7 @@ from deepseek.contracts import Figure, JsonObject
 from deepseek.data import Table, read_table
 from deepseek.errors import InputError
 from deepseek.features.graph.example import simulate_payments
-from deepseek.features.graph.payments import Floats, Payments
+from deepseek.features.graph.payments import DAY_S, Floats, Payments
 from deepseek.features.graph.planting import LEVELS, MIN_GENUINE, PlantedWorld, PlantingPlan, plant_levels
 from deepseek.features.graph.rings import SuspectedRing, describe_ring, group_cards
 from deepseek.look import numbers
@@ -27,6 +27,7 @@ from deepseek.train.rings import RingScorer, ScorerConfig, fit_scorer, look_at, 
 from deepseek.train.tabular.intervals import exact_interval
 
 FULL_PLAN_CARDS = 4_000  # from so many cards on, all of the plan is planted; of fewer a share
+FEW_DAYS = 7
 FIRST_HELD_WORLD = 500  # the worlds before it are learned from
 #: A column is recognized by the first of these words that names one column alone.
 COLUMN_WORDS = {
@@ -76,6 +77,7 @@ class RingFindings(Result):
     num_alone: int  # suspected cards that no strong edge joins to another
     held_out: HeldOutFigures
     choices: RingChoices
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> JsonObject:
         """As `deepseek recipe rings --json` prints it."""
@@ -92,7 +94,7 @@ class RingFindings(Result):
                 "num_others": held.num_others, "num_alarms": held.num_alarms, "num_decoys": held.num_decoys,
                 "num_decoy_alarms": held.num_decoy_alarms,
             },
-            "seed": self.choices.seed, "warnings": [],
+            "seed": self.choices.seed, "warnings": list(self.warnings),
         }  # fmt: skip
 
     def _ring_to_dict(self, ring: SuspectedRing) -> JsonObject:
@@ -140,7 +142,16 @@ def find_rings(payments: Payments, choices: RingChoices | None = None) -> RingFi
     rings = [describe_ring(payments, around.edges, cards, scores.of_cards, scorer.limits.window_s) for cards in groups]
     rings.sort(key=lambda ring: -float(np.mean(ring.scores)))
     num_alone = int(suspected.sum()) - sum(map(len, groups))
-    return RingFindings(payments, tuple(rings), num_alone, held_out, choices)
+    return RingFindings(payments, tuple(rings), num_alone, held_out, choices, time_warnings(payments))
+
+
+def time_warnings(payments: Payments) -> tuple[str, ...]:
+    """What the times of the payments do not allow."""
+    if (payments.time_s % DAY_S == 0).all():
+        return ("the times are whole days: who pays on one day counts as having met, and crowds look like rings",)
+    if payments.num_days < FEW_DAYS:
+        return (f"the payments span {payments.num_days:.1f} days: rings that meet again later cannot be seen",)
+    return ()
 
 
 def scale_plan(payments: Payments) -> PlantingPlan:

@@ -185,5 +185,7 @@ def _fit(examples: Sequence[tuple[Floats, Mask]], shape: TreeShape, config: Scor
 
 
 def _predict(model: Any, features: Floats) -> Floats:
+    if not len(features):  # xgboost takes no empty matrix; no two cards met
+        return np.empty(0)
     xgb = need("xgboost", extra="tabular")
     return np.asarray(model.predict(xgb.DMatrix(features.astype(np.float32), nthread=1)), np.float64)

@@ -65,6 +65,7 @@ def command(
         with atomic_file(html) as part:
             part.write_text(render_page(findings, transactions.name if transactions else "--example"), encoding="utf-8")
         output.note(f"the page is in {html}")
+    output.warn(findings.warnings)
     output.emit(findings, as_json, lambda: report(findings))
 
 

@@ -3,9 +3,9 @@
     meetings = find_meetings(payments, MeetingLimits())
     edges = join_meetings(payments, meetings)
 
-Bounded: a payment is compared with at most `max_followers` that come after it at its terminal, so N payments make at
-most N * max_followers meetings, however busy a terminal is. Where more would come within the window a meeting is no
-news, and its weight is small as well.
+Bounded: a payment is compared with at most `max_followers` that come after it at its terminal, and a meeting counts
+only where at most `max_expected` payments would be so near by chance. So N payments make few meetings, however busy a
+terminal is: where somebody always pays, a meeting is no news.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class MeetingLimits:
 
     window_s: int = 8 * HOUR_S  # between the two payments, at most
     max_followers: int = 24  # payments after a payment, at its terminal, that are looked at
+    max_expected: float = 2.0  # payments that the terminal has in so short a time around one, on average
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ def find_meetings(payments: Payments, limits: MeetingLimits) -> Meetings:
     """All meetings within the limits."""
     order = np.lexsort((payments.time_s, payments.terminal))
     terminal, time_s, card = payments.terminal[order], payments.time_s[order], payments.card[order]
+    rate = np.bincount(terminal, minlength=payments.num_terminals)[terminal] / (payments.num_days * DAY_S)
     firsts, seconds = [], []
     num_cut = 0
     for shift in range(1, limits.max_followers + 2):
@@ -52,7 +54,8 @@ def find_meetings(payments: Payments, limits: MeetingLimits) -> Meetings:
             break
         if not len(near):
             break
-        near = near[card[near] != card[near + shift]]
+        expected = rate[near] * _around_s(time_s[near + shift] - time_s[near])
+        near = near[(card[near] != card[near + shift]) & (expected <= limits.max_expected)]
         firsts.append(near)
         seconds.append(near + shift)
     first = np.concatenate(firsts) if firsts else np.empty(0, np.int64)
@@ -63,11 +66,13 @@ def find_meetings(payments: Payments, limits: MeetingLimits) -> Meetings:
     stride_s = int(time_s.max() - time_s.min()) + 4 * DAY_S if len(time_s) else DAY_S
     key = terminal * stride_s + (time_s - time_s.min() if len(time_s) else time_s)
     num_present = np.searchsorted(key, key[second] + HOUR_S, "right") - np.searchsorted(key, key[first] - HOUR_S)
-    rate = np.bincount(terminal, minlength=payments.num_terminals)[terminal[first]] / (payments.num_days * DAY_S)
-    expected = rate * (2.0 * gap_s + 60.0)  # a minute: the grain of a till
-    return Meetings(
-        order[first], order[second], gap_s, num_present, -np.log(-np.expm1(-expected)), num_cut
-    )  # fmt: skip
+    rarity = -np.log(-np.expm1(-rate[first] * _around_s(gap_s)))
+    return Meetings(order[first], order[second], gap_s, num_present, rarity, num_cut)
+
+
+def _around_s(gap_s: Ints) -> Floats:
+    """The seconds around a payment in which another is at least so near; a minute more, the grain of a till."""
+    return 2.0 * gap_s + 60.0
 
 
 def _closest_of_session(card: Ints, terminal: Ints, time_s: Ints, first: Ints, second: Ints, window_s: int) -> Ints:
