@@ -165,7 +165,7 @@ def test_cards_that_never_meet_are_in_no_ring() -> None:
     scorer = fit_scorer(alone, config)
     scores = scorer.score(look_at(alone))
     assert scores.of_edges.shape == (0,)
-    assert len(np.unique(scores.of_cards)) < 10  # nothing tells them apart but what they pay
+    assert (scores.of_cards < 0.5).all()
 
 
 def test_times_that_cannot_show_rings_are_said(findings: RingFindings, payments: Payments) -> None:
