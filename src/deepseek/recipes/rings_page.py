@@ -127,35 +127,35 @@ def _letter(index: int) -> str:
 def _trust_body(findings: RingFindings) -> Html:
     held = findings.held_out
     rows: list[list[Cell]] = [
-        [name, _level_words(LEVELS[name]), numbers.figure(each.recall.value, each.recall.low, each.recall.high),
-         each.num_cards]
+        [name, numbers.figure(each.recall.value, each.recall.low, each.recall.high), each.num_cards, each.num_rings]
         for name, each in held.recall.items()
-    ]  # fmt: skip
+    ]
     columns = [
-        Column(Text("Level", "难度"), "text"), Column(Text("What such a ring does", "团伙特征"), "text"),
-        Column(Text("Share of its cards found", "找到的卡占比")), Column(Text("Cards planted", "植入的卡")),
+        Column(Text("Level", "难度"), "text"), Column(Text("Share of its cards found", "找到的卡占比")),
+        Column(Text("Cards planted", "植入的卡")), Column(Text("In rings", "所属团伙")),
     ]  # fmt: skip
+    levels = [_level_words(name, LEVELS[name]) for name in held.recall]
     words = Text(
         f"Rings were planted into these payments, among crowds and groups on holidays, and looked for. Of "
         f"{numbers.count(held.num_others)} cards in no ring {held.num_alarms} were suspected, {held.num_decoy_alarms} "
-        f"of them in one of the {numbers.count(held.num_decoys)} places of a decoy. Real rings may hide in other ways.",
+        f"of them among the {numbers.count(held.num_decoys)} cards of decoys. Real rings may hide in other ways.",
         f"在这些支付中植入团伙，并混入人群和结伴度假者后再去寻找。"
         f"在 {numbers.count(held.num_others)} 张不属于团伙的卡中，{held.num_alarms} 张被怀疑，"
-        f"其中 {held.num_decoy_alarms} 张属于 {numbers.count(held.num_decoys)} 个诱饵位置。"
+        f"其中 {held.num_decoy_alarms} 张在 {numbers.count(held.num_decoys)} 张诱饵卡之中。"
         "真实团伙可能以其他方式隐藏。",
     )
-    return Html(look.paragraph(words) + look.table(columns, rows))
+    return Html(look.paragraph(words) + look.table(columns, rows) + look.bullet_list(levels))
 
 
-def _level_words(level: RingLevel) -> Text:
+def _level_words(name: str, level: RingLevel) -> Text:
     near = Text("; neighbors, where they pay anyway", "；同一邻里、常用终端") if level.is_local else Text("", "")
-    attendance, camouflage = numbers.number(100 * level.attendance), numbers.number(level.camouflage)
+    attendance, camouflage = f"{100 * level.attendance:.0f}", f"{level.camouflage:g}"
     return Text(
-        f"{_range(level.num_cards)} cards at {_range(level.num_terminals)} terminals, {_range(level.num_sessions)} "
+        f"{name}: {_range(level.num_cards)} cards at {_range(level.num_terminals)} terminals, {_range(level.num_sessions)} "
         f"meetings within {_range(level.window_h)} h, {attendance} % attend; {camouflage} payments "
-        f"alone for each joint one{near.en}",
-        f"{_range(level.num_cards)} 张卡、{_range(level.num_terminals)} 个终端、{_range(level.num_sessions)} 次会合、"
-        f"每次 {_range(level.window_h)} 小时内，{attendance} % 参与；每笔共同支付另有 {camouflage} 笔单独支付{near.zh}",
+        f"alone for each joint one{near.en}.",
+        f"{name}：{_range(level.num_cards)} 张卡、{_range(level.num_terminals)} 个终端、{_range(level.num_sessions)} 次会合、"
+        f"每次 {_range(level.window_h)} 小时内，{attendance} % 参与；每笔共同支付另有 {camouflage} 笔单独支付{near.zh}。",
     )
 
 
