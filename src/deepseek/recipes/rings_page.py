@@ -150,12 +150,14 @@ def _trust_body(findings: RingFindings) -> Html:
 def _level_words(name: str, level: RingLevel) -> Text:
     near = Text("; neighbors, where they pay anyway", "；同一邻里、常用终端") if level.is_local else Text("", "")
     attendance, camouflage = f"{100 * level.attendance:.0f}", f"{level.camouflage:g}"
+    cards, terminals, meetings, hours = map(
+        _range, (level.num_cards, level.num_terminals, level.num_sessions, level.window_h)
+    )
     return Text(
-        f"{name}: {_range(level.num_cards)} cards at {_range(level.num_terminals)} terminals, {_range(level.num_sessions)} "
-        f"meetings within {_range(level.window_h)} h, {attendance} % attend; {camouflage} payments "
-        f"alone for each joint one{near.en}.",
-        f"{name}：{_range(level.num_cards)} 张卡、{_range(level.num_terminals)} 个终端、{_range(level.num_sessions)} 次会合、"
-        f"每次 {_range(level.window_h)} 小时内，{attendance} % 参与；每笔共同支付另有 {camouflage} 笔单独支付{near.zh}。",
+        f"{name}: {cards} cards at {terminals} terminals, {meetings} meetings within {hours} h, {attendance} % attend; "
+        f"{camouflage} payments alone for each joint one{near.en}.",
+        f"{name}：{cards} 张卡、{terminals} 个终端、{meetings} 次会合、每次 {hours} 小时内，{attendance} % 参与；"
+        f"每笔共同支付另有 {camouflage} 笔单独支付{near.zh}。",
     )
 
 

@@ -72,7 +72,7 @@ def find_meetings(payments: Payments, limits: MeetingLimits) -> Meetings:
 
 def _around_s(gap_s: Ints) -> Floats:
     """The seconds around a payment in which another is at least so near; a minute more, the grain of a till."""
-    return 2.0 * gap_s + 60.0
+    return np.asarray(2.0 * gap_s + 60.0, np.float64)
 
 
 def _closest_of_session(card: Ints, terminal: Ints, time_s: Ints, first: Ints, second: Ints, window_s: int) -> Ints:
