@@ -23,8 +23,8 @@ from result import claim, finish, options
 
 from deepseek.features.graph.payments import Payments
 from deepseek.features.graph.planting import LEVELS, PlantedWorld, PlantingPlan, plant_levels
-from deepseek.recipes.rings import limit_alarms
-from deepseek.train.rings import ScorerConfig, fit_scorer, look_at
+from deepseek.train.rings.held_out import limit_alarms
+from deepseek.train.rings.scorer import ScorerConfig, fit_scorer, look_at
 
 MAX_FPR = 0.005
 BARS = {"easy": 0.97, "mid": 0.72, "hard": 0.48, "local": None}  # of the last nobody has figures: it is shown

@@ -20,13 +20,13 @@ from deepseek.recipes.rings import (
     RingFindings,
     example_payments,
     find_rings,
-    limit_alarms,
     read_payments,
     time_warnings,
 )
 from deepseek.recipes.rings_drawing import MeetingMark, ring_over_time
 from deepseek.recipes.rings_page import render_page
-from deepseek.train.rings import ScorerConfig, TreeShape, fit_scorer, look_at
+from deepseek.train.rings.held_out import limit_alarms
+from deepseek.train.rings.scorer import ScorerConfig, TreeShape, fit_scorer, look_at
 
 pytest.importorskip("xgboost")
 

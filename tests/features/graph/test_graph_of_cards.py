@@ -121,6 +121,7 @@ def test_the_neighborhood_of_an_edge_leaves_the_edge_itself_out() -> None:
         (([1, 2], ["a", "a"], ["x", "y"], [1, 1]), "all 2 payments are of one card"),
         (([1, np.nan], ["a", "b"], ["x", "y"], [1, 1]), "1 payments have no time, the first of them in row 1"),
         (([1, 2], ["a", "b"], ["x", "y"], [1, np.nan]), "1 payments have no amount"),
+        (([1, 1.5e12], ["a", "b"], ["x", "y"], [1, 1]), "the time of row 1 is 1.5e"),
         (([1, 2], ["a", "b"], ["x", "y"], [1, 1e18]), "the amount of row 1 is 1e"),
         (([1, 2], ["a", "b"], ["x"], [1, 1]), "other lengths"),
     ],

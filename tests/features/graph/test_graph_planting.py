@@ -10,7 +10,7 @@ from deepseek.features.graph.example import Town, simulate_payments
 from deepseek.features.graph.payments import HOUR_S, Payments
 from deepseek.features.graph.planting import LEVELS, PlantedWorld, PlantingPlan, plant, plant_levels, shift_days
 from deepseek.features.graph.rings import describe_ring, group_cards
-from deepseek.train.rings import look_at
+from deepseek.train.rings.scorer import look_at
 
 PLAN = PlantingPlan(num_rings=4, num_crowds=2, num_holidays=2)
 

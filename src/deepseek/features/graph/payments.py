@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_CARDS = 2  # one card alone is in no ring
+MAX_TIME_S = 253_402_300_799  # the end of the year 9999
 MAX_AMOUNT = 1e12  # above it cents are no longer exact; no card payment is so large
 
 
@@ -46,6 +47,13 @@ class Payments:
         _check_lengths({"time": time_s, "card": card, "terminal": terminal, "amount": amount})
         _check_whole("time", np.isfinite(time_s.astype(np.float64)))
         _check_whole("amount", np.isfinite(amount.astype(np.float64)))
+        if (np.abs(time_s) > MAX_TIME_S).any():
+            row = int(np.argmax(np.abs(time_s) > MAX_TIME_S))
+            raise InputError(
+                f"the time of row {row} is {time_s[row]:g}, beyond the year 9999",
+                expected="seconds since 1970",
+                fix="milliseconds must be divided by 1,000",
+            )
         if (np.abs(amount) > MAX_AMOUNT).any():
             row = int(np.argmax(np.abs(amount) > MAX_AMOUNT))
             raise InputError(
