@@ -82,6 +82,15 @@ def test_turned_days_part_who_met_and_keep_who_pays_where(town: Payments) -> Non
     assert met[1].sum() < met[0].sum() / 4
 
 
+@pytest.mark.parametrize(("num_terminals", "num_days"), [(2, 10), (200, 1)])
+def test_few_terminals_and_few_days_are_enough(num_terminals: int, num_days: int) -> None:
+    small = simulate_payments(Town(num_cards=250, num_terminals=num_terminals, num_days=num_days, mean_a_day=9.0))
+    world = plant_levels(small, list(LEVELS.values()), PLAN, seed=1)
+    assert world.in_ring.sum() >= 4 * 5
+    edges = look_at(shift_days(world.payments, seed=1)).edges
+    assert np.isfinite(edges.features).all()
+
+
 def test_too_few_cards_are_refused_in_words() -> None:
     few = simulate_payments(Town(num_cards=12, num_terminals=20))
     with pytest.raises(InputError, match="12 cards are too few to plant rings"):

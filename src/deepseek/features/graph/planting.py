@@ -145,7 +145,7 @@ class _Sower:
             cards, terminals = self._take_neighbors(level)
         else:
             cards = self._take_cards(level.num_cards)
-            terminals = self.rng.choice(self.payments.num_terminals, self._draw(level.num_terminals), replace=False)
+            terminals = self._take_terminals(level.num_terminals)
         span = min(self._draw(level.span_days), self.num_days)
         first_day = int(self.rng.integers(0, self.num_days - span + 1))
         for _ in range(self._draw(level.num_sessions)):
@@ -169,7 +169,7 @@ class _Sower:
     def plant_holiday(self, plan: PlantingPlan) -> Ints:
         """A group that moves together for some days; returns its cards."""
         cards = self._take_cards(plan.holiday_cards)
-        place = self.rng.choice(self.payments.num_terminals, self._draw(plan.holiday_terminals), replace=False)
+        place = self._take_terminals(plan.holiday_terminals)
         days = min(self._draw(plan.holiday_days), self.num_days)
         first_day = int(self.rng.integers(0, self.num_days - days + 1))
         for card in cards:
@@ -213,6 +213,10 @@ class _Sower:
         cards = np.sort(self.rng.choice(free, num_cards, replace=False))
         self.free[cards] = False
         return np.asarray(cards, np.int64)
+
+    def _take_terminals(self, size: Range) -> Ints:
+        num_terminals = self.payments.num_terminals
+        return self.rng.choice(num_terminals, min(self._draw(size), num_terminals), replace=False)
 
     def _take_neighbors(self, level: RingLevel) -> tuple[Ints, Ints]:
         """Cards that share the most terminals with one of them, and some of its terminals."""
