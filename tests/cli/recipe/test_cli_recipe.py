@@ -13,7 +13,7 @@ import pytest
 from deepseek.cli import main
 from deepseek.recipes.registry import RECIPES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_list_names_each_recipe_with_its_guide(capsys: Any) -> None:
