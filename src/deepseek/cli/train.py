@@ -18,6 +18,8 @@ from deepseek.look import numbers
 if TYPE_CHECKING:
     from deepseek.train.loop.job import TrainReport
 
+WHOLE_RUN = "a run to its last epoch"
+
 EPILOG = """\b
 Examples:
   deepseek train run.toml --out runs/first
@@ -89,7 +91,7 @@ def command(
 
 
 def resume_command(config: Path, settings: tuple[str, ...], folder: Path, options: list[str]) -> str:
-    """The command line that goes on with a run, to copy into a shell.
+    r"""The command line that goes on with a run, to copy into a shell.
 
     >>> resume_command(Path("run.toml"), ("train.lr=0.1", 'track=["mlflow"]'), Path("runs/a"), [])
     'deepseek train run.toml --out runs/a --set train.lr=0.1 --set \'track=["mlflow"]\' --resume'
@@ -110,13 +112,13 @@ def stopped_error(folder: Path, command: str) -> StoppedError:
         stopped_step = None
     saved = newest_checkpoint(folder)
     if saved is None:
-        return StoppedError("stopped before the first checkpoint: nothing is saved", fix=f"begin again with: {command}")
+        return StoppedError("stopped before the first checkpoint: nothing is saved", expected=WHOLE_RUN, fix=f"begin again with: {command}")
     place = f"epoch {saved.epoch} of {saved.num_epochs}"
     if stopped_step == saved.step:
         message = f"stopped after step {saved.step} ({place}), which is saved in {saved.path}"
     else:
         message = f"stopped at once; saved is step {saved.step} ({place}), in {saved.path}, and no step after it"
-    return StoppedError(message, fix=f"go on with: {command}")
+    return StoppedError(message, expected=WHOLE_RUN, fix=f"go on with: {command}")
 
 
 def summary(result: TrainReport) -> list[object]:
