@@ -137,7 +137,7 @@ def code_of(value: object, name: str) -> int:
     """The code of one key or id.
 
     >>> code_of(17, "card"), code_of("4f3a", "card")
-    (17, -4447493416903250424)
+    (17, 6029653451393162349)
     """
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return int(value)
