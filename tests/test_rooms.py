@@ -16,7 +16,7 @@ SRC = Path(deepseek.__file__).parent
 ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
     files
-    look bundle data nn optimizers train engines compress client bench serve observe explain citations automl privacy
+    look bundle data features nn optimizers train engines compress client bench serve observe explain citations automl privacy
     recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
