@@ -13,6 +13,7 @@ from deepseek import look
 from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.data.view.personal import describe_reason
 from deepseek.look import Column, Html, Text, numbers
+from deepseek.look.chinese import in_both_languages
 
 MAX_BROKEN_ROWS = 20  # rows of the table of broken files
 MAX_FACT_WORDS = 4  # of one fact
@@ -104,8 +105,8 @@ def broken_list(card: DataCard) -> Html:
     """A list of the broken files, each with what to do; empty where there are none."""
     lines: list[Html] = []
     for _, _, file in broken_rows(card):  # the message says which row and column
-        what, fix = numbers.clip(file["message"], 300), numbers.clip(file["fix"], 200)
-        lines.append(look.verdict("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
+        what, fix = clip_sentence(file["message"], 300), clip_sentence(file["fix"], 200)
+        lines.append(look.verdict("bad", Text(f"{what.en}. To mend it: {fix.en}.", f"{what.zh}。处理办法：{fix.zh}。")))
     if not lines:
         return Html("")
     body = look.bullet_list(lines, plain=True)
@@ -114,6 +115,12 @@ def broken_list(card: DataCard) -> Html:
         words = Text(f"The first {len(lines)} of {num}.", f"共 {num} 个，此处列出 {len(lines)} 个。")
         body = Html(body + look.paragraph(words, note=True))
     return body
+
+
+def clip_sentence(sentence: str, most: int) -> Text:
+    """A sentence of an error in both languages, each of at most so many characters."""
+    words = in_both_languages(sentence)
+    return Text(numbers.clip(words.en, most), numbers.clip(words.zh, most))
 
 
 def columns_table(card: DataCard) -> Html:

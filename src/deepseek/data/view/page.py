@@ -30,6 +30,7 @@ from deepseek.data.view.gallery import MAX_PICTURES, PICTURE_KINDS, PictureScore
 from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
 from deepseek.data.view.media_words import (
     broken_list,
+    clip_sentence,
     columns_table,
     copies_note,
     describe_facts,
@@ -272,7 +273,7 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
     except ExtraError:
         raise
     except InputError as error:
-        why = look.verdict("bad", numbers.clip(error.message, MAX_TEXT_CHARACTERS))
+        why = look.verdict("bad", clip_sentence(error.message, MAX_TEXT_CHARACTERS))
         return _render_figure(label, "", Html(f"{file}<br>{why}"))
     words = [describe_facts({name: _as_card_fact(fact) for name, fact in facts.items() if fact is not None})]
     if preview.shown_s is not None:
