@@ -22,6 +22,7 @@ from deepseek.recipes.ct_record import diagnose, encoder_origins, run_study
 from deepseek.recipes.ct_record_pace import Pace
 from deepseek.recipes.ct_record_page import render_page
 from deepseek.recipes.ct_record_study import Choices, PretrainedPaths, Study
+from support.pages.chinese import english_left_over
 
 NUM = 96
 QUICK = Choices(small_side=16, epochs=6, align_epochs=6, fusion_epochs=2, num_shown=2)
@@ -87,6 +88,12 @@ def test_it_says_how_far_it_is(found: Any, told: list[tuple[str, float]]) -> Non
     assert not found.warnings
 
 
+def test_the_page_has_no_english_left_over_in_chinese(found: Any) -> None:
+    warned = replace(found, warnings=("the budget was enough for 1 of 6 epochs of diagnosis",))
+    names = {"captions", "age", "gender", "study", *(word for each in found.examples for word in each.text.split())}
+    assert english_left_over(render_page(warned, "study", 0), names) == {}
+
+
 def test_it_says_where_its_weights_come_from(found: Any) -> None:
     listed = found.to_dict()["weights"]
     assert [(entry["column"], entry["origin"], entry["file"], entry["seed"]) for entry in listed] == [
@@ -100,8 +107,9 @@ def test_a_budget_that_buys_nothing_leaves_one_epoch_and_says_so(study: Path, tm
     diagnose(Study.open(study, tmp_path / "images"), PretrainedPaths(), QUICK, tmp_path / "slices", pace)
     assert pace.epochs == {"diagnosis": 1, "nets": 1}
     pace.finish()
-    assert pace.warnings[0] == "the budget was enough for 1 of 6 epochs of diagnosis"
-    assert "the budget is" in pace.warnings[1]
+    assert pace.warnings[0].startswith("the budget was enough to learn from 8 of 64 rows in diagnosis")
+    assert pace.warnings[1] == "the budget was enough for 1 of 6 epochs of diagnosis"
+    assert "the budget is" in pace.warnings[2]
 
 
 class Clock:

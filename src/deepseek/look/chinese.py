@@ -24,6 +24,7 @@ _MAX_CHARACTERS = 1_000  # of a sentence: longer ones are no sentences of ours
 _SENTENCES_WITHIN = frozenset(
     ["why", "rest", "message", "file", "where", "unit", "format", "training", "how", "family", "what"]
 )
+_NUMBERS = frozenset(("num", "row", "all", "least", "most", "seconds"))
 
 
 def in_both_languages(sentence: str) -> Text:
@@ -61,5 +62,6 @@ def _as_pattern(english: str) -> str:
     pieces = re.split(r"\{(\w+)\}", english)
     pattern = ""
     for place, piece in enumerate(pieces):
-        pattern += re.escape(piece) if place % 2 == 0 else f"(?P<{piece}>.+?)"
+        value = r"[\d,.]+" if piece in _NUMBERS else ".+?" if piece in _SENTENCES_WITHIN else "[^;]+?"
+        pattern += re.escape(piece) if place % 2 == 0 else f"(?P<{piece}>{value})"
     return pattern

@@ -10,7 +10,9 @@ _EXPLANATIONS: Final = {
     "linear, exact": "线性，精确",
     "DeepLift, Rescale rule, against the mean training row": "DeepLift，Rescale 规则，以训练行均值为基准",
     "weighted sum of {num} parts": "{num} 个部分的加权和",
-    "shares carried to log-odds by the secant of the link (Rescale rule)": "概率份额经联系函数的割线折算为对数几率（Rescale 规则）",
+    "shares carried to log-odds by the secant of the link (Rescale rule)": (
+        "概率份额经联系函数的割线折算为对数几率（Rescale 规则）"
+    ),
     "Shapley values of columns by masking": "逐列遮蔽的 Shapley 值",
     "base value: class shares in training": "基准值：训练数据中的类别占比",
     "base value: mean in training": "基准值：训练数据的均值",
@@ -44,7 +46,9 @@ _EXPLANATIONS: Final = {
     "asked for": "按要求",
     "the rule of pairs balances at every layer, and is the cheapest": "成对规则在每一层都相符，且开销最小",
     "the rule of pairs misses {share} of the change": "成对规则与变化相差 {share}",
-    "the rule of pairs misses {share} of the change (no rule for {names})": "成对规则与变化相差 {share}（{names} 没有规则）",
+    "the rule of pairs misses {share} of the change (no rule for {names})": (
+        "成对规则与变化相差 {share}（{names} 没有规则）"
+    ),
     "the rule of pairs does not fit: {why}": "成对规则不适用：{why}",
     # notes
     "partial: a limit came before the error that was asked for, after {num} answers": (
@@ -57,6 +61,13 @@ _EXPLANATIONS: Final = {
     ),
     "without a rule: {names}; their slope at the input stands for them": "没有规则：{names}；以输入处的斜率代替",
     "without a rule: {names}; their slope stands for them": "没有规则：{names}；以斜率代替",
+    "the text is longer than the model reads: what stands behind letter {num} was cut and has no part in the answer": (
+        "文本超过模型可读的长度：第 {num} 个字符之后被截去，不影响结果"
+    ),
+    "there is no token to explain: the answer is that to an empty text": "没有可解释的词元：结果等同于空文本的结果",
+    "head": "输出层",
+    "layer {num}": "第 {num} 层",
+    "embeddings": "嵌入层",
     "edges are left out: the integral has several panels, and the graph of one is kept": (
         "未列出边：积分分为多段，仅保留其中一段的计算图"
     ),
@@ -93,7 +104,9 @@ _EXPLANATIONS: Final = {
     ),
     "the model was not shuffled: {why}": "未打乱模型：{why}",
     "the model was shuffled as far as {name}: {why}": "模型打乱至 {name}：{why}",
-    "nearest rows were looked for among {num} of {all} training rows": "在 {all} 行训练数据中的 {num} 行内查找最相近的行",
+    "nearest rows were looked for among {num} of {all} training rows": (
+        "在 {all} 行训练数据中的 {num} 行内查找最相近的行"
+    ),
     "no counterfactual: the model predicts a value, not a class": "没有反事实：模型预测的是数值而非类别",
     "no counterfactual: {num} columns are more than {most}": "没有反事实：{num} 列超过上限 {most} 列",
     "which columns belong together cannot be told from {num} rows: a counterfactual may change one without the other; "
@@ -140,6 +153,17 @@ _DATA: Final = {
     ),
     "column {name} was left out: {why}": "未使用列 {name}：{why}",
     "it was called an identifier": "已指定为标识",
+    "it counts the rows ({num} values in {all} rows), which says nothing of a new one": (
+        "它是行的计数（{all} 行中有 {num} 个取值），对新的一行说明不了什么"
+    ),
+    "its values hardly repeat ({num} values in {all} rows), so that they say nothing of a new row": (
+        "其取值几乎不重复（{all} 行中有 {num} 个取值），对新的一行说明不了什么"
+    ),
+    "its values hardly repeat ({num} values in {all} rows) and its name is that of an identifier": (
+        "其取值几乎不重复（{all} 行中有 {num} 个取值），名称也像标识"
+    ),
+    "its name is that of an identifier ({num} values in {all} rows), and a new row may have a value that no row had "
+    "before": "其名称像标识（{all} 行中有 {num} 个取值），新的一行可能出现从未有过的取值",
     "to use it as a category: {how}": "若要作为类别使用：{how}",
     "{num} rows without {name} were left out": "去掉了 {num} 行没有 {name} 的数据",
     "class {label} of {name} has a single row: it is learned from, never tested": (
@@ -154,13 +178,20 @@ _DATA: Final = {
     "fewer than two groups of {name} have {num} rows to test on: fairness was not judged": (
         "{name} 中有 {num} 行测试数据的分组不足两个：未评估公平性"
     ),
-    "the words in {names} are not read: no model of texts keeps monotone": "未读取 {names} 中的文字：文本模型不支持单调约束",
+    "the words in {names} are not read: no model of texts keeps monotone": (
+        "未读取 {names} 中的文字：文本模型不支持单调约束"
+    ),
     "{num} files in {name} could not be read and were masked": "{name} 中有 {num} 个文件无法读取，已遮蔽",
+    "--drop {name}": "--drop {name}",
     "the first: {message}": "首个：{message}",
-    "the budget was enough to learn from {num} of {all} rows, each once": "预算仅够从 {all} 行中的 {num} 行学习，各一遍",
+    "the budget was enough to learn from {num} of {all} rows, each once": (
+        "预算仅够从 {all} 行中的 {num} 行学习，各一遍"
+    ),
     "{num} passes over all would take about {seconds} s": "对全部数据学习 {num} 遍约需 {seconds} 秒",
-    "whether {name} is there tells the class (balanced accuracy {accuracy} by that alone; there in {shares} of the rows "
-    "of each class)": "{name} 是否有值即可判断类别（仅凭此平衡准确率为 {accuracy}；各类别中有值的比例为 {shares}）",
+    "whether {name} is there tells the class (balanced accuracy {accuracy} by that alone; there in {shares} of the "
+    "rows of each class)": (
+        "{name} 是否有值即可判断类别（仅凭此平衡准确率为 {accuracy}；各类别中有值的比例为 {shares}）"
+    ),
     "leave {name} out (--drop)": "去掉 {name}（--drop）",
     "bring rows of every class that have it": "提供每个类别中有该值的数据",
     "{num} of {all} test rows ({share}) have a file in {name} that is also a training row's, the first in row {row}": (
@@ -173,6 +204,9 @@ _DATA: Final = {
     "column {name} has {what} in the rows of one class of {target}, and in hardly any other": (
         "列 {name} 在 {target} 某一类别的行中{what}，其他类别几乎没有"
     ),
+    "leave it out (drop={names}; in the shell {option}), split by group:{name} where its values name groups, unless it "
+    "is known before the target is": "除非在目标之前已知，否则应去掉（drop={names}；命令行 {option}），"
+    "若其取值表示分组，则按 group:{name} 划分",
     "a value": "有值",
     "no value": "无值",
     "each value of column {name} has a range of the target {target} of its own": (
@@ -224,8 +258,6 @@ _COMPARISONS: Final = {
     "not defined on these rows": "在这些行上无定义",
 }
 _FILES: Final = {
-    "{file} (row {row}, column {name})": "{file}（第 {row} 行，列 {name}）",
-    "row {row}, column {name}": "第 {row} 行，列 {name}",
     "{where}: there is no file {file} below {folder}": "{where}：在 {folder} 下没有文件 {file}",
     "{where}: {file} cannot be read: {why}": "{where}：{file} 无法读取：{why}",
     "{where}: {file} leaves the folder of the data, {folder}": "{where}：{file} 不在数据文件夹 {folder} 之内",
@@ -280,10 +312,19 @@ _FILES: Final = {
     "name another file": "指定另一个文件",
     "unpack it first, or name another file": "先解包，或指定另一个文件",
     "save it as PNG, for a column of images": "另存为 PNG，作为图像列",
+    "channel {num}": "通道 {num}",
     "leave the row out": "去掉该行",
+}
+_PLACES: Final = {
+    "{file} (row {row}, column {name})": "{file}（第 {row} 行，列 {name}）",
+    "row {row}, column {name}": "第 {row} 行，列 {name}",
+    "{names} (in the shell {option})": "{names}（命令行 {option}）",
 }
 _STUDY: Final = {
     "the budget was enough for {num} of {all} epochs of {training}": "预算仅够 {training} 的 {all} 轮中的 {num} 轮",
+    "the budget was enough to learn from {num} of {all} rows in {training}": (
+        "预算仅够从 {all} 行中的 {num} 行学习（{training}）"
+    ),
     "the study took {took} s of CPU time, and the budget is {budget} s: each training had the least that it can have": (
         "本研究用了 {took} 秒 CPU 时间，而预算为 {budget} 秒：每项训练都已减到最少"
     ),
@@ -294,4 +335,4 @@ _STUDY: Final = {
 }
 
 #: In this order a sentence is compared with them: forms of more words stand before those that would take them, too.
-SENTENCES: Final = _EXPLANATIONS | _DATA | _COMPARISONS | _STUDY | _FILES | _MODELS
+SENTENCES: Final = _EXPLANATIONS | _DATA | _COMPARISONS | _STUDY | _FILES | _MODELS | _PLACES

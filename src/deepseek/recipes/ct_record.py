@@ -191,11 +191,13 @@ def _margins_by_nets(
             preparer, arrays, study.target, num_outputs=2, rows=rows, config=config, seed=seed, towers=towers, **options
         )
 
-    few = train[:: max(1, len(train) // config.batch_size)]
+    few = train[:: max(1, 2 * len(train) // config.batch_size)]
     affordable = pace.affordable_epochs(
         lambda epochs: fit(few, replace(config, epochs=epochs)),
         num_times=(len(train) + ANSWER_COST * len(held)) / len(few), share=ALMOST_ALL,
+        num_answers=2 * len(rows) / len(few),
     )  # fmt: skip
+    train = pace.choose_rows("diagnosis", train, affordable, least=len(few))
     num_nets, config = choices.members, replace(config, epochs=choices.epochs)
     if affordable < math.inf:
         num_nets = min(MAX_NETS, max(1, int(affordable / choices.epochs)))
@@ -233,11 +235,13 @@ def retrieve(
     net = multimodal_net(preparer, NetShape(2, MultimodalShape(), choices.move, towers=towers.shapes), towers.weights)
     config, pair = AlignConfig(), (TEXT_COLUMN, IMAGE_COLUMN)
     rows = study.rows("train", having=[TEXT_COLUMN])
-    few = rows[: config.batch_size]
+    few = rows[: config.batch_size // 2]
     affordable = pace.affordable_epochs(
         lambda epochs: prealign(copy.deepcopy(net), arrays, pair, rows=few, config=replace(config, epochs=epochs)),
         num_times=len(rows) / len(few), share=RETRIEVAL_SHARE, is_frozen=bool(towers.shapes),
+        num_answers=sum(2 * len(study.unseen(part)) for part in ("val", "test")) / len(few),
     )  # fmt: skip
+    rows = pace.choose_rows("retrieval", rows, affordable, least=len(few))
     epochs = pace.choose_epochs("retrieval", choices.align_epochs, affordable)
     aligner = prealign(
         net, arrays, pair, rows=rows, config=replace(config, epochs=epochs), seed=choices.seed,
@@ -274,11 +278,13 @@ def evaluate_within_positive(
             towers=towers, **options,
         )  # fmt: skip
 
-    few = train[: config.batch_size]
+    few = train[: config.batch_size // 2]
     affordable = pace.affordable_epochs(
         lambda epochs: fit(few, epochs), num_times=(len(train) + ANSWER_COST * len(val)) / len(few),
         share=ALMOST_ALL if _is_by_svm(encoders, choices) else WITHIN_SHARE, is_frozen=bool(towers.shapes),
+        num_answers=len(test) / len(few),
     )  # fmt: skip
+    train = pace.choose_rows("slice and report together", train, affordable, least=len(few))
     epochs = pace.choose_epochs("slice and report together", choices.fusion_epochs, affordable)
     fitted = fit(train, epochs, held=val, validated=lambda epoch, _: pace.tell_epoch(epoch, epochs))
     output = fitted.net(*make_batch(arrays, test))

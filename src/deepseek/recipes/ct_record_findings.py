@@ -45,16 +45,17 @@ class EncoderOrigin:
 
     def sentence(self) -> Text:
         """The origin in words."""
+        column_zh = _COLUMNS_ZH.get(self.column, self.column)
         if not self.file:
             return Text(
                 f"{self.column}: a {self.encoder} encoder that began with random weights (seed {self.seed}) and "
                 "learned from the training rows of this study alone",
-                f"{_COLUMNS_ZH.get(self.column, self.column)}：小型编码器，从随机权重（种子 {self.seed}）开始，仅从本研究的训练行学习",
+                f"{column_zh}：小型编码器，从随机权重（种子 {self.seed}）开始，仅从本研究的训练行学习",
             )
         how, how_zh = ("trained further here", "在此继续训练") if self.is_trained else ("frozen", "冻结")
         return Text(
             f"{self.column}: {self.encoder}, weights of the file {self.file} (sha256 {self.digest[:12]}), {how}",
-            f"{_COLUMNS_ZH.get(self.column, self.column)}：{self.encoder}，权重来自文件 {self.file}（sha256 {self.digest[:12]}），{how_zh}",
+            f"{column_zh}：{self.encoder}，权重来自文件 {self.file}（sha256 {self.digest[:12]}），{how_zh}",
         )
 
     def to_dict(self) -> JsonObject:

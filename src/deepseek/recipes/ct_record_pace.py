@@ -13,6 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.multimodal_plan import ANSWER_COST
 from deepseek.automl.search import Budget
 
 MIN_EPOCH_S = 1e-6
@@ -57,18 +61,22 @@ class Pace:
         self.tell(f"epoch {min(epoch, num_epochs)} of {num_epochs}", epoch / num_epochs)
 
     def affordable_epochs(
-        self, pilot: Callable[[int], object], *, num_times: float, share: float, is_frozen: bool = False
-    ) -> float:
+        self, pilot: Callable[[int], object], *, num_times: float, share: float, num_answers: float = 0.0,
+        is_frozen: bool = False,
+    ) -> float:  # fmt: skip
         """How many epochs a `share` of what is left buys; inf without a budget.
 
         pilot: trains on a few rows for the number of epochs that it is called with. num_times: how many times as much
-        as theirs the rows of an epoch cost. is_frozen: the first epoch runs encoders whose outputs the others read."""
+        as theirs the rows of an epoch cost; num_answers: how many times as many are answered at the end. is_frozen:
+        the first epoch runs encoders whose outputs the others read."""
         if self.budget_s is None:
             return math.inf
         pilot(1)  # whatever happens once, such as imports
         first_s = _cpu_seconds(pilot, 1)
         later_s = max((_cpu_seconds(pilot, 3) - first_s) / 2, MIN_EPOCH_S)
-        left_s = share * self.left_s() - (max(first_s - later_s, 0.0) * num_times if is_frozen else 0.0)
+        left_s = share * self.left_s() - num_answers * ANSWER_COST * later_s
+        if is_frozen:
+            left_s -= max(first_s - later_s, 0.0) * num_times
         return max(left_s, 0.0) / (later_s * num_times)
 
     def choose_epochs(self, training: str, wanted: int, affordable: float) -> int:
@@ -78,6 +86,16 @@ class Pace:
         if chosen < wanted:
             self.warnings.append(f"the budget was enough for {chosen} of {wanted} epochs of {training}")
         return chosen
+
+    def choose_rows(
+        self, training: str, rows: NDArray[np.int64], affordable: float, *, least: int
+    ) -> NDArray[np.int64]:
+        """As many of the rows, spread evenly, as are affordable once, at least `least`; a warning where these are
+        fewer than all."""
+        num = min(len(rows), max(least, int(min(affordable, 1.0) * len(rows))))
+        if num < len(rows):
+            self.warnings.append(f"the budget was enough to learn from {num} of {len(rows)} rows in {training}")
+        return rows[np.linspace(0, len(rows) - 1, num).round().astype(np.int64)]
 
     def finish(self) -> None:
         """Say what became of the budget, where that was not what was asked."""

@@ -14,7 +14,7 @@ NAMES = frozenset(
         AUC ROC RMSE MAE Brier F1 TF IDF Wilson Clopper Pearson McNemar Spearman TreeSHAP KernelSHAP Shapley Owen
         DeepLift DeepLIFT Rescale XGBoost JSON CPU CSV JPEG PNG WebP GIF BMP TIFF MP4 MOV WebM MKV AVI MPEG Ogg FLV WMV
         FFmpeg WAV FLAC OGG MP3 PCM DICOM DICM NIfTI CT UTF GB MiB kB MB px Hz kHz mm ms min sha256 deepseek numpy
-        python onnxruntime RGB h264
+        python onnxruntime torch xgboost cpu RGB h264
         """,
     )
 )
@@ -61,10 +61,15 @@ def english_left_over(html: str, names: Collection[str] = ()) -> dict[str, str]:
     models, columns, classes, files and what is data) and NAMES are none."""
     words: dict[str, str] = {}
     for text in chinese_texts(html):
-        rest = re.sub(r"--[a-z][\w-]*(?: [A-Z]+\b)?|\b[0-9a-f]{12,}\b", " ", text)  # options, digests
-        for name in sorted(names, key=len, reverse=True):
-            rest = rest.replace(name, " ")
-        for word in re.findall(r"[A-Za-z][A-Za-z0-9²]+", rest):
-            if word not in NAMES:
-                words.setdefault(word, text.strip())
+        for word in english_words(text, names):
+            words.setdefault(word, text.strip())
     return words
+
+
+def english_words(text: str, names: Collection[str] = ()) -> list[str]:
+    """The words of two Latin letters or more in a text, but for `names`, NAMES, options, digests and dates."""
+    rest = re.sub(r"--[a-z][\w-]*(?: [A-Z]+\b)?|\b[0-9a-f]{12,}\b|\d{4}-\d\d-\d\dT[\d:.+Z]+", " ", text)
+    for name in sorted(names, key=len, reverse=True):
+        rest = re.sub(rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])", " ", rest)
+    rest = re.sub(r"\S*…\S*", " ", rest)  # a name that was cut
+    return [word for word in re.findall(r"[A-Za-z][A-Za-z0-9]+", rest) if word not in NAMES]

@@ -33,6 +33,7 @@ _FACT_UNITS = {
     "width_px": " px", "height_px": " px", "rate_hz": " Hz", "seconds": " s", "frames_per_s": " /s", "slices_mm": " mm",
     "rows_mm": " mm", "columns_mm": " mm",
 }  # fmt: skip
+_PLANES_ZH = {"axial": "横断面", "coronal": "冠状面", "sagittal": "矢状面"}
 _KIND_NAMES_ZH = {
     "image": "图像", "audio": "声音", "video": "视频", "volume": "扫描", "series": "序列", "text": "文本",
     "numeric": "数值", "integer_category": "整数类别", "category": "类别", "boolean": "布尔", "datetime": "日期时间",
@@ -193,6 +194,12 @@ def _describe_fact(name: str, fact: FactSummary) -> Text:
     words = [f"{numbers.clip(word, 30)} {num}" if several else numbers.clip(word, 30) for word, num in fact.items()]
     more = f", … ({len(words)})" if len(words) > MAX_FACT_WORDS else ""
     line = ", ".join(words[:MAX_FACT_WORDS]) + more
+    if name == "plane":
+        zh = [
+            f"{_PLANES_ZH.get(word, word)} {num}" if several else _PLANES_ZH.get(word, word)
+            for word, num in fact.items()
+        ]
+        return Text(line, "、".join(zh[:MAX_FACT_WORDS]) + more)
     return Text(line, line) if name in _SELF_EXPLANATORY_FACTS else Text(f"{label.en} {line}", f"{label.zh} {line}")
 
 

@@ -171,8 +171,8 @@ def _measure_verdicts(rows: Measured, second: str, unit: str, owner: Text | None
         verdicts.append(_verdict(rank >= AGREEMENT, Text(
             f"{owner.en}A second method ({second}) orders the {many.en} alike: rank correlation {numbers.number(rank)} "
             f"(1 is the same order), {shared} % of the five strongest are the same.",
-            f"{owner.zh}另一种方法（{in_both_languages(second).zh}）给出相近的顺序：秩相关 {numbers.number(rank)}（1 为完全一致），"
-            f"最强的五个{many.zh}中 {shared} % 相同。",
+            f"{owner.zh}另一种方法（{in_both_languages(second).zh}）给出相近的顺序："
+            f"秩相关 {numbers.number(rank)}（1 为完全一致），最强的五个{many.zh}中 {shared} % 相同。",
         )))  # fmt: skip
     return verdicts
 
@@ -182,12 +182,14 @@ def _randomization_verdicts(steps: Sequence[RandomizationStep]) -> list[Html]:
     if not steps:
         return []
     last = steps[-1].similarity
-    listed = ", ".join(f"{step.layer} {numbers.number(step.similarity)}" for step in steps)
+    layers = [(in_both_languages(step.layer), numbers.number(step.similarity)) for step in steps]
+    listed = ", ".join(f"{name.en} {likeness}" for name, likeness in layers)
+    listed_zh = "、".join(f"{name.zh} {likeness}" for name, likeness in layers)
     return [_verdict(last <= SIMILARITY, Text(
         "When all that the model has learned is shuffled, the explanation changes with it: likeness to the true one "
         f"{numbers.number(last)} (1 would mean that it does not depend on the model). One after the other: {listed}.",
         f"打乱模型学到的内容后，解释也随之改变：与原解释的相似度为 {numbers.number(last)}"
-        f"（1 表示解释与模型无关）。依次：{listed}。",
+        f"（1 表示解释与模型无关）。依次：{listed_zh}。",
     ))]  # fmt: skip
 
 
