@@ -25,15 +25,8 @@ from result import ROOT, claim, finish, options
 from safetensors.torch import save_file
 from serving_texts import minilm
 
-from deepseek.recipes.ct_record import (
-    Choices,
-    PretrainedPaths,
-    Study,
-    diagnose,
-    presence_leaks,
-    retrieve,
-    size_leak_auc,
-)
+from deepseek.recipes.ct_record import diagnose, presence_leaks, retrieve, size_leak_auc
+from deepseek.recipes.ct_record_study import Choices, PretrainedPaths, Study
 
 CLAIMS = ("size_leak_auc", "covid_ct_auc", "covid_ct_report_to_slice_r5", "covid_ct_slice_to_report_r5")
 

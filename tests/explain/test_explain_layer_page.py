@@ -13,10 +13,13 @@ from deepseek.explain import LayerPath, layer_path
 from deepseek.explain.modules.layer_page import MAX_PATHS
 from deepseek.explain.modules.layer_path import LayerPathOptions
 from deepseek.look.flow import MAX_LINKS, MAX_UNITS, STYLE, Layer, Link, Unit, flow
+from support.pages.chinese import english_left_over
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]  # fixtures
 
+#: Layers have the names of their modules.
+LAYER_KINDS = {"Linear", "GELU", "LayerNorm", "input", "output", "addmm", "linear", "gelu"}
 HOSTILE = "<script>document.title='owned'</script>"
 LONG = "mean_transaction_amount_over_the_last_thirty_days_per_customer"
 
@@ -26,6 +29,12 @@ def path() -> LayerPath:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 12), nn.GELU(), nn.LayerNorm(12), nn.Linear(12, 2)).eval()
     return layer_path(net, torch.randn(MAX_PATHS + 1, 4), torch.zeros(4), target=1)
+
+
+def test_the_page_has_no_english_left_over_in_chinese(path: LayerPath, tmp_path: Path) -> None:
+    path.write_report(tmp_path / "path.html", columns=["age", "debt", "job", "region"])
+    left = english_left_over((tmp_path / "path.html").read_text("utf-8"), ["age", "debt", "job", "region"])
+    assert {word: text for word, text in left.items() if word not in LAYER_KINDS} == {}
 
 
 @pytest.mark.parametrize(("width", "locale"), [(1280, "en-US"), (390, "zh-CN")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,11 @@ from safetensors.torch import save_file
 from deepseek.cli import main
 from deepseek.errors import InputError
 from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite
-from deepseek.recipes.ct_record import Choices, PretrainedPaths, Study, diagnose, run_study
+from deepseek.recipes.ct_record import diagnose, encoder_origins, run_study
+from deepseek.recipes.ct_record_pace import Pace
 from deepseek.recipes.ct_record_page import render_page
+from deepseek.recipes.ct_record_study import Choices, PretrainedPaths, Study
+from support.pages.chinese import english_left_over
 
 NUM = 96
 QUICK = Choices(small_side=16, epochs=6, align_epochs=6, fusion_epochs=2, num_shown=2)
@@ -47,8 +51,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(study: Path) -> Any:
-    return run_study(study, choices=QUICK)
+def told() -> list[tuple[str, float]]:
+    """What was said of the progress of the run that `found` is of."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def found(study: Path, told: list[tuple[str, float]]) -> Any:
+    return run_study(study, choices=QUICK, pace=Pace(progress=lambda message, share: told.append((message, share))))
 
 
 def test_leaks_are_shown_and_kept_out(found: Any) -> None:
@@ -67,14 +77,89 @@ def test_slices_are_diagnosed_and_reports_find_them(found: Any) -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_it_says_how_far_it_is(found: Any, told: list[tuple[str, float]]) -> None:
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert told[0] == ("reading the study", 0.0)
+    assert "reports and slices find each other, epoch 6 of 6" in [message for message, _ in told]
+    assert told[-1] == ("diagnosis from the slice alone, epoch 6 of 6", 0.97)
+    assert found.cost.epochs == {"retrieval": 6, "slice and report together": 2, "diagnosis": 6, "nets": 1}
+    assert found.cost.budget_s is None
+    assert not found.warnings
+
+
+def test_the_page_has_no_english_left_over_in_chinese(found: Any) -> None:
+    warned = replace(found, warnings=("the budget was enough for 1 of 6 epochs of diagnosis",))
+    names = {"captions", "age", "gender", "study", *(word for each in found.examples for word in each.text.split())}
+    assert english_left_over(render_page(warned, "study", 0), names) == {}
+
+
+def test_it_says_where_its_weights_come_from(found: Any) -> None:
+    listed = found.to_dict()["weights"]
+    assert [(entry["column"], entry["origin"], entry["file"], entry["seed"]) for entry in listed] == [
+        ("image", "random", None, 0), ("captions", "random", None, 0),
+    ]  # fmt: skip
+    assert "began with random weights (seed 0)" in render_page(found, "study", 0)
+
+
+def test_a_budget_that_buys_nothing_leaves_one_epoch_and_says_so(study: Path, tmp_path: Path) -> None:
+    pace = Pace(budget_s=1e-6)
+    diagnose(Study.open(study, tmp_path / "images"), PretrainedPaths(), QUICK, tmp_path / "slices", pace)
+    assert pace.epochs == {"diagnosis": 1, "nets": 1}
+    pace.finish()
+    assert pace.warnings[0].startswith("the budget was enough to learn from 8 of 64 rows in diagnosis")
+    assert pace.warnings[1] == "the budget was enough for 1 of 6 epochs of diagnosis"
+    assert "the budget is" in pace.warnings[2]
+
+
+class Clock:
+    """CPU time that passes where it is said to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(("is_frozen", "affordable"), [(False, 4.6), (True, 3.6)])
+def test_a_budget_buys_epochs_by_what_a_few_rows_cost(
+    monkeypatch: pytest.MonkeyPatch, is_frozen: bool, affordable: float
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(time, "process_time", clock)
+    pace = Pace(budget_s=100)
+
+    def pilot(num_epochs: int) -> None:  # the first epoch costs 2 s, each later one 1 s
+        clock.now_s += 1 + num_epochs
+
+    # three trials cost 2, 2 and 4 s of the 100; half of what is left buys 46 s, and an epoch of ten times the rows 10 s
+    epochs = pace.affordable_epochs(pilot, num_times=10, share=0.5, is_frozen=is_frozen)
+    assert epochs == pytest.approx(affordable)
+    assert pace.choose_epochs("retrieval", 3, epochs) == 3
+    assert not pace.warnings
+    clock.now_s = 90.0
+    pace.finish()
+    assert not pace.warnings
+    clock.now_s = 111.0
+    pace.finish()
+    assert "took 111 s" in pace.warnings[0]
+
+
 def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(EfficientNetLite().state_dict(), tmp_path / "lite.safetensors")
     brought = PretrainedPaths(f"{EFFICIENTNET_LITE}:{tmp_path / 'lite.safetensors'}")
     opened = Study.open(study, tmp_path / "images")
-    told = diagnose(opened, brought, replace(QUICK, diagnosis_side=32), tmp_path / "slices")
-    assert told.encoder == EFFICIENTNET_LITE
-    assert told.test["auc"].value > 0.9
+    choices, messages = replace(QUICK, diagnosis_side=32), []
+    pace = Pace(progress=lambda message, _: messages.append(message))
+    diagnosis = diagnose(opened, brought, choices, tmp_path / "slices", pace)
+    assert diagnosis.encoder == EFFICIENTNET_LITE
+    assert diagnosis.test["auc"].value > 0.9
+    assert messages[-1] == "diagnosis from the slice alone, features of slices"
+    origin = encoder_origins(opened, brought, choices)[0]
+    assert (origin.file, origin.is_trained) == ("lite.safetensors", False)
+    assert f"weights of the file lite.safetensors (sha256 {origin.digest[:12]}), frozen" in origin.sentence().en
     assert not list((tmp_path / "slices").glob("net-*"))  # no net was trained
 
 

@@ -53,7 +53,9 @@ def group_title(group: str) -> Words:
     first, _, last = group.partition(" to ")
     if math.isinf(low):
         return Text(f"below {last}", f"低于 {last}")
-    return Text(f"{first} and above", f"{first} 及以上") if math.isinf(high) else group
+    if math.isinf(high):
+        return Text(f"{first} and above", f"{first} 及以上")
+    return Text(group, f"{first} 至 {last}") if last and _range_bounds(group) else group
 
 
 def _range_bounds(group: str) -> tuple[float, float] | None:

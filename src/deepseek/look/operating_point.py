@@ -7,6 +7,7 @@ warnings(point)       # the worst first; each says what to do
 from __future__ import annotations
 
 from deepseek.look import numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.words import Text, Words, join
 from deepseek.operating_point import OperatingPoint, Rate, highest_rate_of_none
 
@@ -54,7 +55,7 @@ def rule_words(point: OperatingPoint) -> Words:
         return join(limits[0], *(join(Text(" and ", "，"), limit) for limit in limits[1:]))
     if point.rule == "least expected cost":
         return Text("least expected cost", "期望成本最小")
-    return Text(f"no limit: {point.rule}", f"未设限制：{point.rule}")
+    return Text(f"no limit: {point.rule}", f"未设限制：{in_both_languages(point.rule).zh}")
 
 
 def sentence(point: OperatingPoint) -> Words:

@@ -105,9 +105,9 @@ def command(text: str) -> Html:
     return Html(f'<pre class="command"><code>{nowrap_options(text)}</code></pre>')
 
 
-def nowrap_options(text: str) -> Html:
-    """Text whose options (--split) are not cut at the end of a line."""
-    return Html(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', escape(text)))
+def nowrap_options(words: Words) -> Html:
+    """Words whose options (--split) are not cut at the end of a line."""
+    return Html(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', inline(words)))
 
 
 def _kind(column: Column) -> str:

@@ -14,123 +14,98 @@ For research; no clinical use.
 
 from __future__ import annotations
 
+import copy
+import math
 import tempfile
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.pretrained_encoders import load_image_encoder, load_text_encoder
-from deepseek.data import Table, read_table
-from deepseek.data.media.image import ImageReader
-from deepseek.data.media.source import Reader
-from deepseek.data.media.text import TextReader
+from deepseek.automl.multimodal_plan import ANSWER_COST
 from deepseek.data.samples.decode import decode_table
-from deepseek.data.samples.preparer import SamplePreparer, fit_samples
+from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.split.findings import Finding
 from deepseek.data.split.leaks_samples import check_presence, content_free_auc
-from deepseek.errors import InputError
-from deepseek.nn.augment import MoveShape
-from deepseek.recipes.ct_record_findings import Diagnosis, ExampleRecord, Findings, WithinPositive
+from deepseek.recipes.ct_record_findings import (
+    Diagnosis,
+    EncoderOrigin,
+    ExampleRecord,
+    Findings,
+    StudyCost,
+    WithinPositive,
+)
+from deepseek.recipes.ct_record_pace import ALMOST_ALL, Pace
+from deepseek.recipes.ct_record_study import (
+    IMAGE_COLUMN,
+    PATIENT_COLUMN,
+    RECORD_COLUMNS,
+    SEX_COLUMN,
+    SIZE_COLUMNS,
+    TEXT_COLUMN,
+    Choices,
+    PretrainedPaths,
+    Study,
+    fit_preparer,
+)
 
 if TYPE_CHECKING:
     from deepseek.train.multimodal.align import Retrieval
 
-IMAGE_COLUMN, TEXT_COLUMN, TARGET_COLUMN, PATIENT_COLUMN, SEX_COLUMN = "image", "captions", "covid", "patient", "gender"
-SIZE_COLUMNS = ("orig_w", "orig_h")
-RECORD_COLUMNS = (TEXT_COLUMN, "age", SEX_COLUMN)  # present for positive cases only
 RECALL_KS = (1, 5, 10)
+RETRIEVAL_SHARE, WITHIN_SHARE = 0.35, 0.3  # of the budget that is left may go to these; the diagnosis has the rest
+MAX_NETS = 8  # that a budget buys for the diagnosis: more hardly change a mean
 
 
-@dataclass(frozen=True)
-class Choices:
-    """Hyperparameters of the recipe, chosen on the validation rows of covid-ct."""
-
-    side: int = 192  # pixels: all slices get one size, because the original one would tell the class
-    diagnosis_side: int = 256  # pixels for a diagnosis by an image net: no slice of covid-ct is larger
-    learns: bool = False  # train the image net for the diagnosis; else a support vector machine on its features
-    epochs: int = 20  # of a diagnosis by a trained net
-    members: int = 1  # trained nets whose margins are averaged
-    lr: float = 2e-3
-    tower_lr: float = 0.25  # times lr, for pretrained weights
-    small_side: int = 96  # pixels, without a pretrained image net
-    move: MoveShape = field(
-        default_factory=lambda: MoveShape(shift=0.1, scale=0.2, rotate_degrees=12.0, mirror=True, light=0.2)
-    )
-    align_epochs: int = 40
-    fusion_epochs: int = 30
-    batch_size: int = 16
-    seed: int = 0
-    num_shown: int = 4  # example records in the report
-
-
-@dataclass(frozen=True)
-class PretrainedPaths:
-    """The user's pretrained encoders: NAME:FILE of an image net, the folder of a text model. Without them small
-    encoders are trained."""
-
-    image: str = ""
-    text: Path | None = None
-
-
-@dataclass(frozen=True)
-class Study:
-    """The rows of a study and the folder of their images."""
-
-    table: Table
-    root: Path
-    target: NDArray[np.int64]  # (N,) 1 for positive
-
-    @classmethod
-    def open(cls, folder: Path, scratch: Path) -> Study:
-        """Open a study's folder; unpacks images.zip into `scratch` where there is one."""
-        table = read_table(folder / "index.csv")
-        missing = [
-            name
-            for name in (IMAGE_COLUMN, TARGET_COLUMN, PATIENT_COLUMN, TEXT_COLUMN, "split", *SIZE_COLUMNS)
-            if name not in table.columns
-        ]
-        if missing:
-            raise InputError(
-                f"index.csv has no column {missing[0]!r}", expected="the columns of covid-ct", fix="see its README"
-            )
-        packed = folder / "images.zip"
-        if packed.exists():
-            with zipfile.ZipFile(packed) as archive:
-                archive.extractall(scratch)
-        root = next((path.parent for path in sorted(scratch.rglob("*.png"))), folder) if packed.exists() else folder
-        return cls(table, root, np.asarray(table.column(TARGET_COLUMN), np.float64).astype(np.int64))
-
-    def rows(self, part: str, *, having: Sequence[str] = ()) -> NDArray[np.int64]:
-        """Row numbers of "train", "val" or "test" with a value in each of the columns `having`."""
-        chosen = np.asarray(self.table.column("split")) == part
-        for name in having:
-            chosen &= ~self.table.missing_mask(name)
-        return np.flatnonzero(chosen)
-
-    def unseen(self, part: str) -> NDArray[np.int64]:
-        """Row numbers of a part whose report is in no training row: a report may belong to slices of several patients,
-        and would be retrieved by the other slices of its figure."""
-        texts = self.table.column(TEXT_COLUMN)
-        known = set(texts[self.rows("train", having=[TEXT_COLUMN])].tolist())
-        return np.array([row for row in self.rows(part, having=[TEXT_COLUMN]) if texts[row] not in known], np.int64)
-
-
-def run_study(folder: Path, *, encoders: PretrainedPaths | None = None, choices: Choices | None = None) -> Findings:
-    """Run the whole study. InputError for a folder that is not such a study; errors of fit_multimodal() and of the
-    decoding of images."""
-    encoders, choices = encoders or PretrainedPaths(), choices or Choices()
+def run_study(
+    folder: Path, *, encoders: PretrainedPaths | None = None, choices: Choices | None = None, pace: Pace | None = None
+) -> Findings:
+    """Run the whole study, within the budget of `pace`. InputError for a folder that is not such a study; errors of
+    fit_multimodal() and of the decoding of images."""
+    encoders, choices, pace = encoders or PretrainedPaths(), choices or Choices(), pace or Pace()
     with tempfile.TemporaryDirectory(prefix="deepseek-ct-") as scratch:
-        study = Study.open(folder, Path(scratch) / "images")
-        retrieved, examples = retrieve(study, encoders, choices, Path(scratch) / "pairs")
-        return Findings(
-            size_leak_auc(study), presence_leaks(study), diagnose(study, encoders, choices, Path(scratch) / "slices"),
-            retrieved, evaluate_within_positive(study, encoders, choices, Path(scratch) / "pairs"), examples,
-        )  # fmt: skip
+        pace.begin("reading the study", 0.0, 0.05)
+        study, pairs, slices = Study.open(folder, Path(scratch) / "images"), Path(scratch) / "pairs", Path(scratch)
+        origins, size_auc, presence = (
+            encoder_origins(study, encoders, choices),
+            size_leak_auc(study),
+            presence_leaks(study),
+        )
+        # support vectors take what they take, and nets what is left: so the former go first, the latter last
+        first = diagnose(study, encoders, choices, slices, pace) if _is_by_svm(encoders, choices) else None
+        retrieved, examples = retrieve(study, encoders, choices, pairs, pace)
+        within = evaluate_within_positive(study, encoders, choices, pairs, pace)
+        diagnosis = first or diagnose(study, encoders, choices, slices, pace)
+    pace.finish()
+    cost = StudyCost(round(pace.used_s(), 2), pace.budget_s, pace.epochs)
+    return Findings(
+        size_auc, presence, diagnosis, retrieved, within, examples, origins, cost, tuple(pace.warnings)
+    )  # fmt: skip
+
+
+def encoder_origins(study: Study, encoders: PretrainedPaths, choices: Choices) -> tuple[EncoderOrigin, ...]:
+    """Where the weights of both encoders come from. Errors of reading the user's encoders."""
+    _, towers = fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
+    origins = []
+    for column, name, file in (
+        (IMAGE_COLUMN, *encoders.image.partition(":")[::2]),
+        (TEXT_COLUMN, encoders.text.name if encoders.text else "", encoders.text.name if encoders.text else ""),
+    ):
+        if column in towers.shapes:
+            is_trained = column == IMAGE_COLUMN and choices.learns
+            origin = EncoderOrigin(column, name, Path(file).name, towers.shapes[column].digest, is_trained)
+        else:
+            origin = EncoderOrigin(column, "small", seed=choices.seed)
+        origins.append(origin)
+    return tuple(origins)
+
+
+def _is_by_svm(encoders: PretrainedPaths, choices: Choices) -> bool:
+    """Whether the diagnosis is by support vectors on a frozen image net, rather than by nets that are trained."""
+    return bool(encoders.image) and not choices.learns
 
 
 def size_leak_auc(study: Study) -> float:
@@ -146,7 +121,9 @@ def presence_leaks(study: Study) -> tuple[Finding, ...]:
     return tuple(check_presence(present, study.target, task="binary"))
 
 
-def diagnose(study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path) -> Diagnosis:
+def diagnose(
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
+) -> Diagnosis:
     """Diagnose positive or not from the image alone. Calibration and threshold are fitted on validation rows; figures
     on test rows have intervals. An interrupted training continues from `scratch`."""
     from deepseek.train.tabular.calibrate import fit_calibration
@@ -154,10 +131,11 @@ def diagnose(study: Study, encoders: PretrainedPaths, choices: Choices, scratch:
     from deepseek.train.tabular.metrics import measure_figures
 
     val, test = study.rows("val"), study.rows("test")
-    margins_of = _margins_by_svm if encoders.image and not choices.learns else _margins_by_nets
-    margin = margins_of(
-        study, encoders, replace(choices, side=choices.diagnosis_side), scratch, np.concatenate([val, test])
-    )
+    pace, is_by_svm = pace or Pace(), _is_by_svm(encoders, choices)
+    pace.begin("diagnosis from the slice alone", 0.05 if is_by_svm else 0.5, 0.4 if is_by_svm else 0.97)
+    margins_of = _margins_by_svm if is_by_svm else _margins_by_nets
+    at_side = replace(choices, side=choices.diagnosis_side)
+    margin = margins_of(study, encoders, at_side, scratch, np.concatenate([val, test]), pace)
     calibration = fit_calibration(margin[: len(val), None], study.target[val], np.ones(len(val)), seed=choices.seed)
     probabilities = calibration.apply(margin[:, None])[:, 1]
     validation_probabilities, test_probabilities = probabilities[: len(val)], probabilities[len(val) :]
@@ -173,43 +151,73 @@ def diagnose(study: Study, encoders: PretrainedPaths, choices: Choices, scratch:
 
 
 def _margins_by_svm(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64]
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64], pace: Pace
 ) -> NDArray[np.float64]:
     """Margins (R,) of `rows` by a support vector machine on features of the frozen image net."""
     from deepseek.nn.multimodal import NetShape, multimodal_net
     from deepseek.train.tabular.probe import probe_margins
 
-    preparer, towers = _fit_preparer(study, [IMAGE_COLUMN], encoders, choices)
+    preparer, towers = fit_preparer(study, [IMAGE_COLUMN], encoders, choices)
     arrays = decode_table(preparer, study.table, scratch / "arrays", root=study.root).arrays
     net: Any = multimodal_net(preparer, NetShape(2, towers=towers.shapes), towers.weights).encoder(IMAGE_COLUMN)
-    return probe_margins(net.tower, arrays[IMAGE_COLUMN], study.target, rows=study.rows("train"), query_rows=rows)
+    return probe_margins(
+        net.tower,
+        arrays[IMAGE_COLUMN],
+        study.target,
+        rows=study.rows("train"),
+        query_rows=rows,
+        progress=partial(pace.tell, "features of slices"),
+    )
 
 
 def _margins_by_nets(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64]
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64], pace: Pace
 ) -> NDArray[np.float64]:
-    """Margins (R,) of `rows`, the mean over nets that are trained from random or from the user's weights."""
+    """Margins (R,) of `rows`, the mean over nets that are trained from random or from the user's weights. A budget
+    that is more than enough for the nets of `choices` buys further ones and longer trainings."""
     from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, predict_margins
 
-    preparer, towers = _fit_preparer(study, [IMAGE_COLUMN], encoders, choices, trained=choices.learns)
+    preparer, towers = fit_preparer(study, [IMAGE_COLUMN], encoders, choices, trained=choices.learns)
     arrays = decode_table(preparer, study.table, scratch / "arrays", root=study.root).arrays
     config = MultimodalConfig(
-        epochs=choices.epochs, lr=choices.lr, tower_lr=choices.tower_lr, batch_size=choices.batch_size, alone=0.0,
+        lr=choices.lr, tower_lr=choices.tower_lr, batch_size=choices.batch_size, alone=0.0,
         move=choices.move,
     )  # fmt: skip
+    train, held = study.rows("train"), study.rows("val")
+
+    def fit(rows: NDArray[np.int64], config: MultimodalConfig, member: int = 0, **options: Any) -> Any:
+        seed = choices.seed + member
+        return fit_multimodal(
+            preparer, arrays, study.target, num_outputs=2, rows=rows, config=config, seed=seed, towers=towers, **options
+        )
+
+    few = train[:: max(1, 2 * len(train) // config.batch_size)]
+    affordable = pace.affordable_epochs(
+        lambda epochs: fit(few, replace(config, epochs=epochs)),
+        num_times=(len(train) + ANSWER_COST * len(held)) / len(few), share=ALMOST_ALL,
+        num_answers=2 * len(rows) / len(few),
+    )  # fmt: skip
+    train = pace.choose_rows("diagnosis", train, affordable, least=len(few))
+    num_nets, config = choices.members, replace(config, epochs=choices.epochs)
+    if affordable < math.inf:
+        num_nets = min(MAX_NETS, max(1, int(affordable / choices.epochs)))
+        most = min(2 * choices.epochs, max(choices.epochs, int(affordable / num_nets)))
+        config = replace(config, epochs=most)
+    epochs = pace.choose_epochs("diagnosis", config.epochs, affordable / num_nets)
+    pace.epochs["nets"], config = num_nets, replace(config, epochs=epochs)
     total = np.zeros(len(rows))
-    for member in range(choices.members):
-        fitted = fit_multimodal(
-            preparer, arrays, study.target, num_outputs=2, rows=study.rows("train"), held=study.rows("val"),
-            config=config, seed=choices.seed + member, towers=towers, checkpoints=scratch / f"net-{member}",
+    for member in range(num_nets):
+        fitted = fit(
+            train, config, member, held=held, checkpoints=scratch / f"net-{member}",
+            validated=lambda epoch, _, done=member * epochs: pace.tell_epoch(done + epoch, num_nets * epochs),
         )  # fmt: skip
         logits = predict_margins(fitted.net, arrays, rows, mirror=[IMAGE_COLUMN])
-        total += (logits[:, 1] - logits[:, 0]) / choices.members
+        total += (logits[:, 1] - logits[:, 0]) / num_nets
     return total
 
 
 def retrieve(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
 ) -> tuple[dict[str, Retrieval], list[ExampleRecord]]:
     """Retrieval between reports that were not in training and slices, by part of the split ("val", "test"): recall at k
     beside chance, in both directions; and a few records with their word-region associations."""
@@ -219,19 +227,32 @@ def retrieve(
     from deepseek.nn.multimodal import NetShape, multimodal_net
     from deepseek.train.multimodal.align import AlignConfig, prealign, retrieval
 
-    preparer, towers = _fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
+    pace = pace or Pace()
+    pace.begin("reports and slices find each other", 0.05, 0.3)
+    preparer, towers = fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
     arrays = decode_table(preparer, study.table, scratch, root=study.root).arrays
     torch.manual_seed(choices.seed)
     net = multimodal_net(preparer, NetShape(2, MultimodalShape(), choices.move, towers=towers.shapes), towers.weights)
-    config = AlignConfig(epochs=choices.align_epochs)
+    config, pair = AlignConfig(), (TEXT_COLUMN, IMAGE_COLUMN)
     rows = study.rows("train", having=[TEXT_COLUMN])
-    aligner = prealign(net, arrays, (TEXT_COLUMN, IMAGE_COLUMN), rows=rows, config=config, seed=choices.seed)
+    few = rows[: config.batch_size // 2]
+    affordable = pace.affordable_epochs(
+        lambda epochs: prealign(copy.deepcopy(net), arrays, pair, rows=few, config=replace(config, epochs=epochs)),
+        num_times=len(rows) / len(few), share=RETRIEVAL_SHARE, is_frozen=bool(towers.shapes),
+        num_answers=sum(2 * len(study.unseen(part)) for part in ("val", "test")) / len(few),
+    )  # fmt: skip
+    rows = pace.choose_rows("retrieval", rows, affordable, least=len(few))
+    epochs = pace.choose_epochs("retrieval", choices.align_epochs, affordable)
+    aligner = prealign(
+        net, arrays, pair, rows=rows, config=replace(config, epochs=epochs), seed=choices.seed,
+        on_epoch=lambda epoch: pace.tell_epoch(epoch, epochs),
+    )  # fmt: skip
     scores = {part: retrieval(aligner, arrays, study.unseen(part), ks=RECALL_KS) for part in ("val", "test")}
     return scores, _example_records(study, preparer, aligner, arrays, choices)
 
 
 def evaluate_within_positive(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
 ) -> WithinPositive:
     """Predict the sex of positive cases from slice and report: each alone, their late fusion ("added") and the whole
     net ("fused"). The report often says it, the slice hardly: this checks that the net trusts the right modality, and
@@ -239,7 +260,9 @@ def evaluate_within_positive(
     from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, make_batch
     from deepseek.train.tabular.metrics import measure_figures
 
-    preparer, towers = _fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
+    pace = pace or Pace()
+    pace.begin("slice and report together", 0.3, 0.5)
+    preparer, towers = fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
     arrays = decode_table(preparer, study.table, scratch, root=study.root).arrays
     sexes = np.asarray(study.table.column(SEX_COLUMN))
     truth = (sexes == "F").astype(np.int64)
@@ -247,38 +270,29 @@ def evaluate_within_positive(
     result = WithinPositive("sex of positive cases", num_train=len(train), num_test=len(test))
     if min(len(np.unique(truth[rows])) for rows in (train, test)) < 2:
         return result  # one sex alone: nothing to predict
-    config = MultimodalConfig(epochs=choices.fusion_epochs, batch_size=choices.batch_size)
-    fitted = fit_multimodal(
-        preparer, arrays, truth, num_outputs=2, rows=train, held=val, config=config, seed=choices.seed, towers=towers
-    )
+    config = MultimodalConfig(batch_size=choices.batch_size)
+
+    def fit(rows: NDArray[np.int64], epochs: int, **options: Any) -> Any:
+        return fit_multimodal(
+            preparer, arrays, truth, num_outputs=2, rows=rows, config=replace(config, epochs=epochs), seed=choices.seed,
+            towers=towers, **options,
+        )  # fmt: skip
+
+    few = train[: config.batch_size // 2]
+    affordable = pace.affordable_epochs(
+        lambda epochs: fit(few, epochs), num_times=(len(train) + ANSWER_COST * len(val)) / len(few),
+        share=ALMOST_ALL if _is_by_svm(encoders, choices) else WITHIN_SHARE, is_frozen=bool(towers.shapes),
+        num_answers=len(test) / len(few),
+    )  # fmt: skip
+    train = pace.choose_rows("slice and report together", train, affordable, least=len(few))
+    epochs = pace.choose_epochs("slice and report together", choices.fusion_epochs, affordable)
+    fitted = fit(train, epochs, held=val, validated=lambda epoch, _: pace.tell_epoch(epoch, epochs))
     output = fitted.net(*make_batch(arrays, test))
     answers = {"fused": output.logits, "added": fitted.net.late_fusion(output)}
     answers |= {name: output.unimodal_logits[:, index] for index, name in enumerate(fitted.net.names)}
     probabilities = {name: logits.detach().softmax(1).double().numpy() for name, logits in answers.items()}
     aucs = {name: measure_figures("binary", truth[test], rows)["auc"] for name, rows in probabilities.items()}
     return replace(result, auc=aucs)
-
-
-def _fit_preparer(
-    study: Study, columns: Sequence[str], encoders: PretrainedPaths, choices: Choices, *, trained: bool = False
-) -> tuple[SamplePreparer, Any]:
-    """A preparer of these columns, fitted on training rows, and the user's pretrained encoders for them."""
-    from deepseek.nn.pretrained import PretrainedEncoders
-
-    training = study.table.take(study.rows("train"))
-    side = choices.side if encoders.image else choices.small_side
-    readers: dict[str, Reader | TextReader] = {IMAGE_COLUMN: ImageReader(size=(side, side), channels=1)}
-    shapes, weights = {}, {}
-    if encoders.image:
-        shapes[IMAGE_COLUMN], weights[IMAGE_COLUMN] = load_image_encoder(encoders.image, trained=trained)
-    if encoders.text and TEXT_COLUMN in columns:
-        texts = [str(text) for text in training.column(TEXT_COLUMN).tolist() if text is not None]
-        shapes[TEXT_COLUMN], weights[TEXT_COLUMN], readers[TEXT_COLUMN] = load_text_encoder(encoders.text, texts)
-    kinds = {IMAGE_COLUMN: "image", TEXT_COLUMN: "text"}
-    preparer = fit_samples(
-        training, {name: kinds[name] for name in columns}, target=TARGET_COLUMN, root=study.root, readers=readers
-    )
-    return preparer, PretrainedEncoders(shapes, weights)
 
 
 def _example_records(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepseek.extras import need
-from deepseek.recipes.ct_record import Choices
+from deepseek.recipes.ct_record_study import Choices
 
 NUM_SLICES = 96
 SIDE = 16  # pixels

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deepseek import look
 from deepseek.contracts import Figure
 from deepseek.explain.media.association import association_figure
 from deepseek.look import Column, Html, Section, Text, Words, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.regions import STYLE
 from deepseek.recipes.ct_record_findings import Diagnosis, Findings, WithinPositive
 
 if TYPE_CHECKING:
     from deepseek.train.multimodal.align import Retrieval
+
+
+#: What answers a question within the positive cases, and where a report or a slice is looked for.
+_SOURCES = {
+    "fused": Text("fused", "融合"), "added": Text("added", "各自结果相加"), "image": Text("image", "图像"),
+    "captions": Text("captions", "报告"),
+}  # fmt: skip
+_PARTS = {"val": Text("val", "验证"), "test": Text("test", "测试")}
 
 
 def render_page(findings: Findings, name: str, seed: int) -> str:
@@ -29,7 +38,7 @@ def render_page(findings: Findings, name: str, seed: int) -> str:
         Section(Text("What would have leaked", "泄漏"), _leak_section(findings), id="leaks"),
         Section(
             Text("Diagnosis from the slice alone", "仅凭切片的诊断"),
-            _diagnosis_section(findings.diagnosis),
+            _diagnosis_section(findings.diagnosis, findings.warnings),
             id="diagnosis",
         ),
         Section(Text("Reports find slices", "报告与切片互检"), _retrieval_section(findings.retrieval), id="retrieval"),
@@ -38,7 +47,12 @@ def render_page(findings: Findings, name: str, seed: int) -> str:
         ),
         Section(Text("Which words look where", "词语与区域的对应"), _example_section(findings), id="association"),
     ]
-    origin: dict[Words, Words | Html] = {Text("Data", "数据"): name, Text("Seed", "随机种子"): str(seed)}
+    weights = look.bullet_list([origin.sentence() for origin in findings.weights], plain=True)
+    time = numbers.duration(findings.cost.cpu_s)
+    origin: dict[Words, Words | Html] = {
+        Text("Data", "数据"): name, Text("Seed", "随机种子"): str(seed),
+        Text("Weights of the encoders", "编码器的权重"): Html(weights), Text("CPU time", "CPU 时间"): time,
+    }  # fmt: skip
     return look.page(Text("CT slice and record", "CT 切片与病历"), answer, sections, provenance=origin, style=STYLE)
 
 
@@ -51,13 +65,14 @@ def _leak_section(findings: Findings) -> Html:
     )
     statements: list[Words | Html] = [look.verdict("warn", size)]
     statements += [
-        look.verdict("bad" if leak.level == "refuse" else "warn", leak.message) for leak in findings.presence
+        look.verdict("bad" if leak.level == "refuse" else "warn", in_both_languages(leak.message))
+        for leak in findings.presence
     ]
     kept = Text("None of these columns is an input of the diagnosis.", "诊断不使用上述任何一列。")
     return Html(look.bullet_list(statements, plain=True) + look.paragraph(kept))
 
 
-def _diagnosis_section(diagnosis: Diagnosis) -> Html:
+def _diagnosis_section(diagnosis: Diagnosis, notes: Sequence[str]) -> Html:
     parts = [(Text("validation", "验证"), diagnosis.validation), (Text("test", "测试"), diagnosis.test)]
     rows: list[list[Words]] = [
         [name, _interval(figures["auc"]), _interval(figures["accuracy"])] for name, figures in parts
@@ -70,19 +85,20 @@ def _diagnosis_section(diagnosis: Diagnosis) -> Html:
         f"Encoder: {diagnosis.encoder}. At the threshold {threshold} of validation, accuracy "
         f"{accuracy} on test rows. Intervals of 95 % by bootstrap over slices; "
         "those of one patient are alike, so they are too narrow.",
-        f"编码器：{diagnosis.encoder}。验证集阈值 {threshold} 下测试准确率 "
+        f"编码器：{_encoder_zh(diagnosis.encoder)}。验证集阈值 {threshold} 下测试准确率 "
         f"{accuracy}。95 % 区间按切片自助法；同一患者切片相似，故偏窄。",
     )
-    return Html(table + look.paragraph(note, note=True))
+    warnings = [look.paragraph(look.verdict("warn", in_both_languages(text)), note=True) for text in notes]
+    return Html(table + look.paragraph(note, note=True) + "".join(warnings))
 
 
 def _retrieval_section(retrieval: Mapping[str, Retrieval]) -> Html:
-    rows = []
+    rows: list[list[Words]] = []
     for part in ("val", "test"):
         for direction, recall in retrieval[part].recall.items():
             chance = retrieval[part].chance[direction]
             cells = [f"{numbers.fixed_decimals(recall[k], 2)} ({numbers.fixed_decimals(chance[k], 2)})" for k in recall]
-            rows.append([f"{part}: {direction}", *cells])
+            rows.append([_direction_words(part, direction), *cells])
     ks = list(next(iter(retrieval["test"].recall.values())))
     columns = [_text_column("rows and direction", "数据与方向"), *(Column(f"R@{k}") for k in ks)]
     note = Text(
@@ -94,7 +110,7 @@ def _retrieval_section(retrieval: Mapping[str, Retrieval]) -> Html:
 
 
 def _within_section(within: WithinPositive) -> Html:
-    rows = [[name, _interval(auc)] for name, auc in within.auc.items()]
+    rows: list[list[Words]] = [[_SOURCES.get(name, name), _interval(auc)] for name, auc in within.auc.items()]
     table = look.table([_text_column("answer of", "答案来源"), Column("AUC")], rows)
     note = Text(
         f"Question: {within.question}; {within.num_train} training and {within.num_test} test rows. The report "
@@ -121,6 +137,17 @@ def _example_section(findings: Findings) -> Html:
         for record in findings.examples
     ]  # fmt: skip
     return Html(look.paragraph(how, note=True) + "".join(figures))
+
+
+def _encoder_zh(encoder: str) -> str:
+    return "小型网络" if encoder == "small" else encoder
+
+
+def _direction_words(part: str, direction: str) -> Words:
+    """ "val", "captions -> image" in words."""
+    ends = [_SOURCES.get(end, Text(end, end)) for end in direction.split(" -> ")]
+    zh = " → ".join(end.zh for end in ends)
+    return Text(f"{part}: {direction}", f"{_PARTS[part].zh}：{zh}")
 
 
 def _text_column(en: str, zh: str) -> Column:

@@ -19,6 +19,7 @@ from deepseek.automl.ship import ship
 from deepseek.bundle import Input, Manifest, Output, write_bundle
 from deepseek.data import read_table
 from deepseek.errors import InputError, IntegrityError, MissingError, NonFiniteError
+from support.pages.chinese import english_left_over
 from support.rows.loans import make_loans
 
 COLUMNS = ["debt", "age", "region", "default", "household"]
@@ -45,6 +46,12 @@ def bundles(tmp_path_factory: pytest.TempPathFactory, frames: tuple[pd.DataFrame
 @pytest.fixture(scope="module")
 def result(bundles: dict[str, Path], frames: tuple[pd.DataFrame, pd.DataFrame]) -> ds.results.Result:
     return ds.compare([bundles["poor"], bundles["good"]], frames[1], by=("region", "debt"))
+
+
+def test_the_page_has_no_english_left_over_in_chinese(result) -> None:
+    html = write_page(None, result, data="ab" * 32, seed=0, command="deepseek compare")
+    names = {"poor", "good", *COLUMNS, "yes", "no", "deepseek compare", "north", "south", "west", "east"}
+    assert english_left_over(html, names) == {}
 
 
 @pytest.mark.slow

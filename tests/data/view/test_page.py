@@ -15,6 +15,7 @@ from deepseek.data.table.table import Table
 from deepseek.data.view import page as view
 from deepseek.data.view.media_card import find_all_kinds, make_media_card
 from deepseek.data.view.previews import MAX_FRAMES, NUM_LINE_PARTS, SIDE_PX, envelope, make_preview
+from support.pages.chinese import english_left_over
 from support.rows import films, mixed, scans
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 
@@ -67,6 +68,22 @@ def test_broken_files_stand_at_the_top_by_name(folder: Path, open_page: OpenPage
         "p1", "p2", "c3", "gone", "outside",
     ]  # fmt: skip
     assert all("To mend it" in line for line in lines)
+
+
+def test_the_page_has_no_english_left_over_in_chinese(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()} | set(read_table(folder / "mixed.csv").names)
+    names |= {
+        "gone.wav",
+        "outside.png",
+        str(folder),
+        "the cough is dry and worse at night; ",
+        "yes",
+        "no",
+        "night",
+        "Maker",
+    }
+    names |= {mixed.HOSTILE_FILE, mixed.HOSTILE, "the cough is dry and worse at", "co"}
+    assert english_left_over((folder / "look.html").read_text("utf-8"), names) == {}
 
 
 def test_names_and_texts_are_escaped_and_cut(folder: Path, open_page: OpenPage) -> None:

@@ -22,6 +22,7 @@ from deepseek.explain.evaluation.sample_faithfulness import sample_faithfulness
 from deepseek.explain.media.modalities import ModalityExplainer
 from deepseek.explain.report.samples import explain_row_parts
 from deepseek.explain.shapley.partition import Budget
+from support.pages.chinese import english_left_over
 from support.rows.sampled import sampled_bundle
 from support.servers.browser import OpenPage, browser, open_page
 
@@ -29,6 +30,7 @@ __all__ = ["browser", "open_page"]  # fixtures
 
 COLUMNS = ("photo", "pulse", "cough", "note", "age")
 NOTE = "Coughs at night. Sleeps well, says nothing at night"
+TEXT_WORDS = NOTE.replace(".", "").replace(",", "").split()
 LEFT = np.where(np.arange(8) < 3, 8.0, -1.0).astype(np.float32)[None, None, None] * np.ones((1, 1, 8, 8), np.float32)
 
 
@@ -53,6 +55,11 @@ def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(bundle: Path, visits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BundleExplanation, Path]:
     out = tmp_path_factory.mktemp("told")
     return explain_bundle(bundle, visits, trust=True, html=out / "why.html", json_file=out / "why.json"), out
+
+
+def test_the_page_has_no_english_left_over_in_chinese(told: Any) -> None:
+    names = {*COLUMNS, "sex", "ill", "yes", "no", "all", "left", "right", "net", "table", "null", "0.png", *TEXT_WORDS}
+    assert english_left_over((told[1] / "why.html").read_text("utf-8"), names) == {}
 
 
 def explained(runtime: MultimodalRuntime, visits: Path, told: Any) -> list[Any]:

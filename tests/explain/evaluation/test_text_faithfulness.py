@@ -19,6 +19,7 @@ from deepseek.explain.evaluation.minimal_evidence import find_minimal_evidence
 from deepseek.explain.evaluation.text_faithfulness import text_faithfulness
 from deepseek.explain.media.texts import TextExplainer
 from support.nets.textfolders import make_text_folder
+from support.pages.chinese import english_left_over
 from support.rows.keywords import keyword_folder
 from support.servers.browser import OpenPage, browser, open_page
 
@@ -39,6 +40,11 @@ def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle
     out = tmp_path_factory.mktemp("told")
     found = explain_bundle(folder, {"text": TEXTS}, trust=True, html=out / "why.html", json_file=out / "why.json")
     return found, out
+
+
+def test_the_page_has_no_english_left_over_in_chinese(told: Any) -> None:
+    words = {word for text in TEXTS for word in text.split()} | {"moods", "text", "bad"}
+    assert english_left_over((told[1] / "why.html").read_text("utf-8"), words) == {}
 
 
 def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: Path, told: Any) -> None:

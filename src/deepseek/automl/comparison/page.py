@@ -14,7 +14,7 @@ from deepseek.automl.comparison.records import (
 )
 from deepseek.automl.comparison.text import (
     agreement_words,
-    format_answer,
+    answer_words,
     format_difference,
     format_truth,
     headline,
@@ -22,6 +22,7 @@ from deepseek.automl.comparison.text import (
 from deepseek.contracts import Figure
 from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.figures import VERDICTS, group_title, metric_title
 from deepseek.look.tables import Cell
 from deepseek.version import __version__
@@ -144,7 +145,7 @@ def _segment_html(
         [
             group_title(group.group), group.num_rows, group.num_differ, _value(group.reference),
             _value(group.model), format_difference(group.difference),
-            _reason(group.reason) if group.difference is None else verdict_html(group.difference),
+            in_both_languages(group.reason) if group.difference is None else verdict_html(group.difference),
         ]
         for group in groups
     ]  # fmt: skip
@@ -157,13 +158,6 @@ def _segment_html(
 
 def _value(measured: Figure | None) -> float | None:
     return None if measured is None else measured.value
-
-
-def _reason(reason: str) -> Words:
-    """Why a group has no figures."""
-    if reason.startswith("fewer than"):
-        return Text(reason, "行数过少")
-    return Text(reason, "只有一个类别，无定义" if reason.endswith("one class") else "在这些行上无定义")
 
 
 def _disagreement_html(result: Comparison, comparison: ModelComparison) -> Html:
@@ -201,7 +195,7 @@ def _row_table(result: Comparison, comparison: ModelComparison) -> Html:
     ]  # fmt: skip
     rows: list[list[Cell]] = [
         [
-            str(row.row), format_truth(row.truth), format_answer(row.reference), format_answer(row.model),
+            str(row.row), format_truth(row.truth), answer_words(row.reference), answer_words(row.model),
             *(numbers.clip(numbers.format_value(row.record[name])) for name in names),
         ]
         for row in comparison.rows
@@ -264,7 +258,7 @@ def _cost_sections(result: Comparison) -> list[Section]:
 def _warning_sections(result: Comparison) -> list[Section]:
     if not result.warnings:
         return []
-    lines = [look.verdict("warn", warning) for warning in result.warnings]
+    lines = [look.verdict("warn", in_both_languages(warning)) for warning in result.warnings]
     return [Section(Text("Before you rely on it", "使用前须知"), look.bullet_list(lines, plain=True), id="warnings")]
 
 

@@ -184,7 +184,12 @@ def _english(words: Words) -> str:
 def _row_table(result: Comparison, comparison: ModelComparison) -> Table:
     header = ("row", result.target, result.reference.name, comparison.model)
     rows = [
-        [str(row.row), format_truth(row.truth), format_answer(row.reference), format_answer(row.model)]
+        [
+            str(row.row),
+            format_truth(row.truth),
+            _english(answer_words(row.reference)),
+            _english(answer_words(row.model)),
+        ]
         for row in comparison.rows
     ]
     return _text_table(header, rows)
@@ -195,12 +200,13 @@ def format_truth(truth: str | float) -> str:
     return numbers.clip(truth, MAX_PREDICTION) if isinstance(truth, str) else numbers.number(truth)
 
 
-def format_answer(answer: RowAnswer) -> str:
+def answer_words(answer: RowAnswer) -> Words:
     """An answer, and the probability of the true class."""
     text = format_truth(answer.answer)
     if answer.truth_probability is None:
         return text
-    return f"{text} (truth {numbers.number(answer.truth_probability)})"
+    probability = numbers.number(answer.truth_probability)
+    return Text(f"{text} (truth {probability})", f"{text}（真实类别 {probability}）")
 
 
 def _cost_parts(result: Comparison) -> list[object]:

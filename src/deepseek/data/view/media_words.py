@@ -13,6 +13,7 @@ from deepseek import look
 from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.data.view.personal import describe_reason
 from deepseek.look import Column, Html, Text, numbers
+from deepseek.look.chinese import in_both_languages
 
 MAX_BROKEN_ROWS = 20  # rows of the table of broken files
 MAX_FACT_WORDS = 4  # of one fact
@@ -32,6 +33,7 @@ _FACT_UNITS = {
     "width_px": " px", "height_px": " px", "rate_hz": " Hz", "seconds": " s", "frames_per_s": " /s", "slices_mm": " mm",
     "rows_mm": " mm", "columns_mm": " mm",
 }  # fmt: skip
+_PLANES_ZH = {"axial": "横断面", "coronal": "冠状面", "sagittal": "矢状面"}
 _KIND_NAMES_ZH = {
     "image": "图像", "audio": "声音", "video": "视频", "volume": "扫描", "series": "序列", "text": "文本",
     "numeric": "数值", "integer_category": "整数类别", "category": "类别", "boolean": "布尔", "datetime": "日期时间",
@@ -104,8 +106,8 @@ def broken_list(card: DataCard) -> Html:
     """A list of the broken files, each with what to do; empty where there are none."""
     lines: list[Html] = []
     for _, _, file in broken_rows(card):  # the message says which row and column
-        what, fix = numbers.clip(file["message"], 300), numbers.clip(file["fix"], 200)
-        lines.append(look.verdict("bad", Text(f"{what}. To mend it: {fix}.", f"{what}。处理办法：{fix}。")))
+        what, fix = clip_sentence(file["message"], 300), clip_sentence(file["fix"], 200)
+        lines.append(look.verdict("bad", Text(f"{what.en}. To mend it: {fix.en}.", f"{what.zh}。处理办法：{fix.zh}。")))
     if not lines:
         return Html("")
     body = look.bullet_list(lines, plain=True)
@@ -114,6 +116,12 @@ def broken_list(card: DataCard) -> Html:
         words = Text(f"The first {len(lines)} of {num}.", f"共 {num} 个，此处列出 {len(lines)} 个。")
         body = Html(body + look.paragraph(words, note=True))
     return body
+
+
+def clip_sentence(sentence: str, most: int) -> Text:
+    """A sentence of an error in both languages, each of at most so many characters."""
+    words = in_both_languages(sentence)
+    return Text(numbers.clip(words.en, most), numbers.clip(words.zh, most))
 
 
 def columns_table(card: DataCard) -> Html:
@@ -186,6 +194,12 @@ def _describe_fact(name: str, fact: FactSummary) -> Text:
     words = [f"{numbers.clip(word, 30)} {num}" if several else numbers.clip(word, 30) for word, num in fact.items()]
     more = f", … ({len(words)})" if len(words) > MAX_FACT_WORDS else ""
     line = ", ".join(words[:MAX_FACT_WORDS]) + more
+    if name == "plane":
+        zh = [
+            f"{_PLANES_ZH.get(word, word)} {num}" if several else _PLANES_ZH.get(word, word)
+            for word, num in fact.items()
+        ]
+        return Text(line, "、".join(zh[:MAX_FACT_WORDS]) + more)
     return Text(line, line) if name in _SELF_EXPLANATORY_FACTS else Text(f"{label.en} {line}", f"{label.zh} {line}")
 
 

@@ -30,6 +30,7 @@ from deepseek.data.view.gallery import MAX_PICTURES, PICTURE_KINDS, PictureScore
 from deepseek.data.view.media_card import FILE_KINDS, Progress, describe_file
 from deepseek.data.view.media_words import (
     broken_list,
+    clip_sentence,
     columns_table,
     copies_note,
     describe_facts,
@@ -40,7 +41,8 @@ from deepseek.data.view.previews import Pixels, Preview, make_preview
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 from deepseek.look import Html, Section, Text, Words, numbers
-from deepseek.look.svg import Canvas, Scale, bounds, shorten
+from deepseek.look.chinese import in_both_languages
+from deepseek.look.svg import Canvas, Scale, bounds, shorten_words
 
 MAX_PAGE_BYTES: Final = 2_000_000  # bytes
 MAX_GALLERY_BYTES: Final = 1_400_000  # of these
@@ -272,7 +274,7 @@ def _render_file(value: Any, kind: str, column: str, row: int, root: Path, limit
     except ExtraError:
         raise
     except InputError as error:
-        why = look.verdict("bad", numbers.clip(error.message, MAX_TEXT_CHARACTERS))
+        why = look.verdict("bad", clip_sentence(error.message, MAX_TEXT_CHARACTERS))
         return _render_figure(label, "", Html(f"{file}<br>{why}"))
     words = [describe_facts({name: _as_card_fact(fact) for name, fact in facts.items() if fact is not None})]
     if preview.shown_s is not None:
@@ -339,10 +341,9 @@ def _render_line(line: Float64, kind: str, title: str, name: str) -> str:
     top = 4 if kind == "audio" else 18
     x, y = Scale(0, max(1, line.shape[1] - 1), 0.5, width - 0.5), Scale(low, high, height - 3, top)
     if kind != "audio":
-        range_text = (
-            f"{name}: {format_range(float(finite.min()), float(finite.max()))}" if finite.size else f"{name}: –"
-        )
-        canvas.text(0, 12, shorten(range_text, width), cls="soft", full=range_text)
+        shown = format_range(float(finite.min()), float(finite.max())) if finite.size else "–"
+        range_text = look.join(in_both_languages(name), Text(": ", "："), shown)
+        canvas.text(0, 12, shorten_words(range_text, width), cls="soft", full=range_text)
     canvas.marks.append(f'<path class="wave" d="{_line_path(line, x, y, joined=kind != "audio")}"/>')
     return canvas.svg()
 

@@ -15,6 +15,7 @@ from deepseek import look
 from deepseek.contracts import JsonObject
 from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, flow, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.flow import Layer, Link, Unit
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def write_layer_page(path: str | Path | None, layers: BundleLayerPath, *, title:
     from deepseek.version import __version__
 
     origin: dict[Words, Words | Html] = {
-        Text("Method", "方法"): layers.path.method,
-        Text("Why this one", "选用原因"): layers.path.why,
+        Text("Method", "方法"): in_both_languages(layers.path.method),
+        Text("Why this one", "选用原因"): in_both_languages(layers.path.why),
         Text("Tolerance", "容差"): f"{layers.path.tolerance:g}",
         Text("Steps", "步数"): str(layers.path.num_steps),
         Text("Version", "版本"): f"deepseek {__version__}",
@@ -111,7 +112,7 @@ def _path_html(layers: BundleLayerPath, names: Sequence[str], most: int) -> Html
         more = Text(f"{num_left} more rows are in the JSON.", f"其余 {num_left} 行见 JSON。")
         parts.append(look.paragraph(more, note=True))
     parts.append(_ledger_table(path))
-    parts += [look.paragraph(str(note), note=True) for note in path.notes]
+    parts += [look.paragraph(in_both_languages(note), note=True) for note in path.notes]
     return Html("".join(parts))
 
 
@@ -201,7 +202,9 @@ def _ledger_table(path: LayerPathRecord) -> Html:
         rows.append([line.layer, line.kind, *sums, verdict])
     several = len(path.output) > 1
     caption = Text("Of each layer the row that misses by the most.", "每层取残差最大的一行。") if several else ""
+    method, why = in_both_languages(path.method), in_both_languages(path.why)
+    rule = Text(f"Rule: {method.en}. Why: {why.en}.", f"规则：{method.zh}。原因：{why.zh}。")
     return Html(
         f"<h3>{look.inline(Text('The ledger', '账目'))}</h3>{look.table(_COLUMNS, rows, caption=caption)}"
-        + look.paragraph(Text(f"Rule: {path.method}. Why: {path.why}.", f"规则：{path.method}。"), note=True)
+        + look.paragraph(rule, note=True)
     )

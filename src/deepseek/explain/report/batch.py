@@ -17,6 +17,7 @@ from deepseek.explain.report.document import Provenance
 from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.report.rows import scale_label
 from deepseek.look import Column, Html, Text, Words, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.tables import Cell
 
 _MAX_TABLE_ROWS = 10
@@ -87,16 +88,16 @@ def provenance_facts(
             Text("Bundle", "模型包"): f"{manifest.name} {manifest.version}",
             Text("Digest", "摘要"): manifest.digest,
             Text("Created", "创建时间"): manifest.created,
-            Text("Task", "任务"): f"{manifest.task}: {manifest.target}",
+            Text("Task", "任务"): look.join(in_both_languages(manifest.task), Text(": ", "："), manifest.target),
             Text("Data digest", "数据摘要"): manifest.lineage.data,
             Text("Seed", "随机种子"): str(manifest.lineage.seed),
             Text("Versions", "版本"): ", ".join(f"{k} {v}" for k, v in manifest.lineage.versions.items()),
         }
     elif provenance:
         facts |= {Text("Model", "模型"): provenance.model.name, Text("Digest", "摘要"): provenance.model.digest}
-    facts[Text("Method", "方法")] = report.method
+    facts[Text("Method", "方法")] = in_both_languages(report.method)
     if provenance:
-        facts[Text("Why this one", "选用原因")] = provenance.why
+        facts[Text("Why this one", "选用原因")] = in_both_languages(provenance.why)
     num_given = report.num_rows if report.num_rows_given is None else report.num_rows_given
     rows, total = numbers.count(report.num_rows), numbers.count(num_given)
     facts[Text("Rows explained", "解释的行数")] = Text(f"{rows} of {total}", f"{rows}（共 {total} 行）")

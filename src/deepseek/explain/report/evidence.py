@@ -29,6 +29,7 @@ from deepseek.explain.report.evidence_documents import (
 )
 from deepseek.explain.report.search import against_section, search_section
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.figures import METRICS, group_order, group_title
 from deepseek.look.operating_point import sentence
 
@@ -111,7 +112,7 @@ def checks_section(report: GlobalReport, evidence: Evidence) -> Section:
     promises = promise_warnings(evidence)
     unkept = {text.en for text in promises}
     warnings = [look.verdict("bad", text) for text in promises] + [
-        look.verdict("warn", look.nowrap_options(str(warning)))
+        look.verdict("warn", look.nowrap_options(in_both_languages(str(warning))))
         for warning in evidence.get("data", {}).get("warnings", [])
         if warning not in unkept
     ]
@@ -160,7 +161,7 @@ def _metrics_section(metrics: MetricsEvidence) -> Section:
         columns, rows, caption=caption, data={k: metrics[k] for k in ("metrics", "baseline") if k in metrics}
     )
     if metrics.get("baseline_name"):
-        note = look.join(Text("Baseline: ", "基线："), metrics["baseline_name"], Text(".", "。"))
+        note = look.join(Text("Baseline: ", "基线："), in_both_languages(metrics["baseline_name"]), Text(".", "。"))
         body = Html(body + look.paragraph(note, note=True))
     point = Promises.from_metrics(metrics).operating_point
     if point is not None:

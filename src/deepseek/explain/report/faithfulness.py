@@ -24,6 +24,7 @@ from deepseek.explain.records import CounterfactualReport, NearestRow, RemovedTo
 from deepseek.explain.report.coherence import coherence_notes
 from deepseek.explain.report.rows import name_answer
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.tables import Cell
 
 MAX_CURVE_ROWS = 10  # rows with their curves
@@ -55,7 +56,7 @@ def faithfulness_sections(report: Faithfulness | None, column: str | None = None
     if isinstance(report, SkippedFaithfulness):
         body = look.empty_state(
             Text("It was not measured how far these explanations can be trusted.", "尚未测量这些解释的可信程度。"),
-            Text(f"Why: {report.why}.", f"原因：{report.why}。"),
+            Text(f"Why: {report.why}.", f"原因：{in_both_languages(report.why).zh}。"),
             Text("Add --trust to the command to measure it all the same.", "在命令中加上 --trust 即可测量。")
             if report.expected_s
             else "",
@@ -65,7 +66,7 @@ def faithfulness_sections(report: Faithfulness | None, column: str | None = None
     verdicts = [*_curve_verdicts(rows, unit), *_measure_verdicts(rows, report.second, unit), *_part_verdicts(report)]
     verdicts += _randomization_verdicts(report.randomization)
     parts: list[Html] = [look.bullet_list(verdicts, plain=True), look.paragraph(_cost_text(report), note=True)]
-    parts += [look.paragraph(look.verdict("warn", str(note)), note=True) for note in report.notes]
+    parts += [look.paragraph(look.verdict("warn", in_both_languages(note)), note=True) for note in report.notes]
     for place, row in enumerate(rows[:MAX_CURVE_ROWS]):
         parts.append(_row_html(row, unit, column, is_open=place == 0))
     if len(rows) > MAX_CURVE_ROWS:
@@ -82,7 +83,10 @@ def _cost_text(report: FaithfulnessReport) -> Text:
     num, source = report.num_others, report.others_of
     removal = _REMOVAL_TEXTS.get(
         report.taken_away or "",
-        Text(f"by giving it the values of {num} others ({source})", f"代之以另外 {num} 行的取值"),
+        Text(
+            f"by giving it the values of {num} others ({source})",
+            f"代之以另外 {num} 行的取值（{in_both_languages(source).zh}）",
+        ),
     )
     return Text(
         f"{one.en} is taken away {removal.en}. {count} answers of the model in {took}, seed {report.seed}.",
@@ -167,8 +171,8 @@ def _measure_verdicts(rows: Measured, second: str, unit: str, owner: Text | None
         verdicts.append(_verdict(rank >= AGREEMENT, Text(
             f"{owner.en}A second method ({second}) orders the {many.en} alike: rank correlation {numbers.number(rank)} "
             f"(1 is the same order), {shared} % of the five strongest are the same.",
-            f"{owner.zh}另一种方法（{second}）给出相近的顺序：秩相关 {numbers.number(rank)}（1 为完全一致），"
-            f"最强的五个{many.zh}中 {shared} % 相同。",
+            f"{owner.zh}另一种方法（{in_both_languages(second).zh}）给出相近的顺序："
+            f"秩相关 {numbers.number(rank)}（1 为完全一致），最强的五个{many.zh}中 {shared} % 相同。",
         )))  # fmt: skip
     return verdicts
 
@@ -178,12 +182,14 @@ def _randomization_verdicts(steps: Sequence[RandomizationStep]) -> list[Html]:
     if not steps:
         return []
     last = steps[-1].similarity
-    listed = ", ".join(f"{step.layer} {numbers.number(step.similarity)}" for step in steps)
+    layers = [(in_both_languages(step.layer), numbers.number(step.similarity)) for step in steps]
+    listed = ", ".join(f"{name.en} {likeness}" for name, likeness in layers)
+    listed_zh = "、".join(f"{name.zh} {likeness}" for name, likeness in layers)
     return [_verdict(last <= SIMILARITY, Text(
         "When all that the model has learned is shuffled, the explanation changes with it: likeness to the true one "
         f"{numbers.number(last)} (1 would mean that it does not depend on the model). One after the other: {listed}.",
         f"打乱模型学到的内容后，解释也随之改变：与原解释的相似度为 {numbers.number(last)}"
-        f"（1 表示解释与模型无关）。依次：{listed}。",
+        f"（1 表示解释与模型无关）。依次：{listed_zh}。",
     ))]  # fmt: skip
 
 

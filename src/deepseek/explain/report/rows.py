@@ -18,6 +18,7 @@ from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
 from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowFlag, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
+from deepseek.look.chinese import in_both_languages
 
 SCALE_NAMES_ZH = {
     "log-odds": "对数几率",
@@ -164,7 +165,9 @@ def _part_html(part: PartDocument, scale: Words) -> Html:
             regions, title=title, picture=picture, size=size, picture_size=shape, names=names, label=scale, data=data
         )
     notes = part.get("notes") or ()
-    return Html(drawn + "".join(look.paragraph(look.verdict("warn", str(note)), note=True) for note in notes))
+    return Html(
+        drawn + "".join(look.paragraph(look.verdict("warn", in_both_languages(str(note))), note=True) for note in notes)
+    )
 
 
 def _heat_regions(part: PartDocument) -> tuple[list[saliency.Region], tuple[float, ...], list[Words]]:

@@ -7,6 +7,7 @@ from deepseek.bundle.leaderboard import LeaderboardEntry, parse_leaderboard
 from deepseek.contracts import JsonObject
 from deepseek.explain.report.evidence_documents import SearchEvidence
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
+from deepseek.look.chinese import in_both_languages
 from deepseek.look.figures import METRICS, VERDICTS, metric_title
 from deepseek.look.tables import Cell
 
@@ -22,7 +23,7 @@ def search_section(search: SearchEvidence) -> Section:
         x_label=Text("trial", "试验"),
         y_label=Text("loss on the validation rows", "验证集损失"),
         rival=rival.get("held_loss"),
-        rival_name=str(rival.get("family", "")),
+        rival_name=in_both_languages(str(rival.get("family", ""))),
     )
     return Section(
         Text(f"The search: {len(trials)} trials", f"搜索过程：{len(trials)} 次试验"),
@@ -43,7 +44,7 @@ def _leaderboard_html(search: SearchEvidence) -> Html:
     ]  # fmt: skip
     rows: list[list[Cell]] = [
         [
-            str(entry.rank), "" if entry.trial is None else str(entry.trial + 1), entry.family,
+            str(entry.rank), "" if entry.trial is None else str(entry.trial + 1), in_both_languages(entry.family),
             entry.weight or "", _format_figure(entry, board.metric), _difference_words(entry),
             "" if entry.fit_cpu_s is None else numbers.duration(entry.fit_cpu_s),
         ]
@@ -78,7 +79,7 @@ def _difference_words(entry: LeaderboardEntry) -> Words:
 def against_section(against: JsonObject) -> Section:
     """The comparison with an older bundle on the test rows: evidence/against.json."""
     parts = [_comparison_html(against, comparison) for comparison in against["comparisons"]]
-    warnings = [look.verdict("warn", str(warning)) for warning in against.get("warnings", [])]
+    warnings = [look.verdict("warn", in_both_languages(str(warning))) for warning in against.get("warnings", [])]
     body = Html("".join(parts) + (look.bullet_list(warnings, plain=True) if warnings else ""))
     return Section(Text("Against the model before", "与上一个模型比较"), body, id="against")
 

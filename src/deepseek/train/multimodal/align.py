@@ -11,7 +11,7 @@ Shapes: N samples, G distinct values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,10 +64,14 @@ class Retrieval:
 
 class _PairBatches:
     """Batches ((one, other), mask (N, N) of rows with the same value) in a new order each pass; the rest of it is
-    left out."""
+    left out. `on_epoch` is called with the number of each pass, from 1, as it begins."""
 
-    def __init__(self, arrays: Arrays, pair: ColumnPair, rows: NDArray[Any], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, arrays: Arrays, pair: ColumnPair, rows: NDArray[Any], batch_size: int, seed: int,
+        on_epoch: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
         self.arrays, self.pair, self.rows, self.batch_size = arrays, pair, rows, min(batch_size, len(rows))
+        self.on_epoch, self.num_passes = on_epoch, 0
         self.value_ids = {name: _value_ids(arrays[name], rows) for name in pair}
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -75,6 +79,9 @@ class _PairBatches:
         return len(self.rows) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        self.num_passes += 1
+        if self.on_epoch is not None:
+            self.on_epoch(self.num_passes)
         order = torch.randperm(len(self.rows), generator=self.generator).numpy()
         for index in range(len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -91,8 +98,10 @@ def prealign(
     rows: NDArray[np.int64],
     config: AlignConfig | None = None,
     seed: int = 0,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> Aligner:
     """Train the encoders of `pair` within `net`. Returns the Aligner that is learned beside them, in eval mode.
+    `on_epoch` is called with the number of each epoch, from 1, as it begins.
 
     InputError for a name that is no modality, or fewer than 2 rows that have both values.
     """
@@ -105,7 +114,7 @@ def prealign(
             f"{len(both)} training rows have both {pair[0]!r} and {pair[1]!r}", expected="2 or more",
             fix="leave the pre-alignment out (prealign_epochs 0), or bring such rows",
         )  # fmt: skip
-    pairs = _PairBatches(arrays, pair, both, config.batch_size, seed)
+    pairs = _PairBatches(arrays, pair, both, config.batch_size, seed, on_epoch)
     train = TrainConfig(epochs=config.epochs, lr=config.lr, weight_decay=config.weight_decay, seed=seed)
     with cache_outputs(net):
         fit(

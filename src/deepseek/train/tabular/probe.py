@@ -14,6 +14,8 @@ Shapes: N images, C channels, A query rows, D features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,9 +31,10 @@ SVM_COST = 2.0  # of an image on the wrong side; the kernel's width is the numbe
 
 def probe_margins(
     tower: PretrainedImageEncoder, pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, rows: NDArray[np.int64],
-    query_rows: NDArray[np.int64], mirror: bool = True,
+    query_rows: NDArray[np.int64], mirror: bool = True, progress: Callable[[float], None] | None = None,
 ) -> Float64:  # fmt: skip
     """Margins (A,) of `query_rows`, learned on `rows`. pixels: (N, C, H, W); labels: (N,) 0 or 1.
+    progress: called with the share of the images that the net has read, 0 to 1.
 
     InputError where the rows to learn on have one class."""
     if len(np.unique(labels[rows])) < 2:
@@ -39,17 +42,26 @@ def probe_margins(
     scale = need("sklearn.preprocessing", extra="tabular").StandardScaler()
     machine = need("sklearn.svm", extra="tabular").SVC(C=SVM_COST, gamma="scale")
     flips = (False, True) if mirror else (False,)
-    views = [_extract_features(tower, pixels, rows, is_flipped=flip) for flip in flips]
+    num_images, num_read = len(flips) * (len(rows) + len(query_rows)), 0
+
+    def note_images(num: int) -> None:
+        nonlocal num_read
+        num_read += num
+        if progress is not None:
+            progress(num_read / num_images)
+
+    views = [_extract_features(tower, pixels, rows, note_images, is_flipped=flip) for flip in flips]
     machine.fit(scale.fit_transform(np.concatenate(views)), np.tile(labels[rows], len(views)))
-    queries = [_extract_features(tower, pixels, query_rows, is_flipped=flip) for flip in flips]
+    queries = [_extract_features(tower, pixels, query_rows, note_images, is_flipped=flip) for flip in flips]
     answers = [machine.decision_function(scale.transform(features)) for features in queries]
     margin: Float64 = np.mean(answers, axis=0)
     return margin
 
 
 def _extract_features(
-    tower: PretrainedImageEncoder, pixels: NDArray[np.uint8], rows: NDArray[np.int64], *, is_flipped: bool
-) -> Float64:
+    tower: PretrainedImageEncoder, pixels: NDArray[np.uint8], rows: NDArray[np.int64],
+    note_images: Callable[[int], None], *, is_flipped: bool,
+) -> Float64:  # fmt: skip
     """Features (A, D) of images, or of their mirrored twins, as the middle of the frozen encoder gives them."""
     tower.eval()
     batches = []
@@ -57,5 +69,6 @@ def _extract_features(
         for start in range(0, len(rows), BATCH_IMAGES):
             images = torch.from_numpy(np.ascontiguousarray(pixels[rows[start : start + BATCH_IMAGES]]))
             batches.append(tower.middle(images.flip(-1) if is_flipped else images))
+            note_images(len(images))
     features: Float64 = torch.cat(batches).double().numpy()
     return features
