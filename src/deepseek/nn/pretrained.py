@@ -131,7 +131,8 @@ def mean_embedding(tokens: Tensor, mask: Tensor) -> Tensor:
     """The mean (N, H) of the tokens (N, L, H) where mask (N, L) is True, brought to length 1."""
     share = mask.to(tokens.dtype)
     mean = (tokens * share[..., None]).sum(1) / share.sum(1, keepdim=True)
-    return mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    unit: Tensor = mean / torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp(min=1e-12)
+    return unit
 
 
 class ProjectedEncoder(nn.Module):

@@ -17,7 +17,7 @@ from deepseek.nn.pretrained import PretrainedEncoders, cache_outputs
 from deepseek.train.multimodal.choice import FUSED, TITLES, WORDS_TITLE, Judge, best_of
 from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal
 from deepseek.train.multimodal.linear_text import (
-    FAMILIES,
+    SETTINGS,
     EmbeddedRows,
     LinearTextTrial,
     fit_linear_texts,
@@ -64,7 +64,7 @@ def test_the_module_answers_as_the_fit_did(texts: Any, num_outputs: int) -> None
     target = labels if num_outputs == 3 else labels % 2 if num_outputs == 2 else labels - 1.0
     net = multimodal_net(preparer, NetShape(num_outputs, towers=towers.shapes), towers.weights).eval()
     encoders, trials = fit_trials(net, arrays, target, num_outputs)
-    assert [trial.family for trial in trials] == list(FAMILIES)
+    assert [(trial.family, trial.strength) for trial in trials] == list(SETTINGS)
     for trial in trials:
         module = trial.build(encoders)
         with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_what_the_net_has_read_costs_no_second_pass(texts: Any) -> None:
         preparer, arrays, labels, num_outputs=3, rows=FIT, held=HELD, towers=towers,
         config=MultimodalConfig(epochs=1, batch_size=20), trained=add_trials,
     )  # fmt: skip
-    assert len(trials) == len(FAMILIES)
+    assert len(trials) == len(SETTINGS)
     assert not calls
 
 

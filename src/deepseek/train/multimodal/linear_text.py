@@ -33,9 +33,10 @@ from deepseek.nn.pretrained import PretrainedTextEncoder, ProjectedEncoder
 MIN_TEXTS = 2  # that hold a piece which is known: one that a single text holds teaches nothing of another
 NUMBER_SCALE = 0.3  # of standardized numbers: embedding and pieces of a text have the length 1
 WORDS = "words"
-#: Name -> scales of the embedding and of the pieces; chosen on parts of training rows (docs/log.md).
-FAMILIES = {WORDS: (0.0, 1.0), "embeddings": (2.0, 0.0), "embeddings and words": (2.0, 1.0)}
-STRENGTH = 10.0  # C of the regression where embeddings are read; 1 for words alone
+EMBEDDINGS, BOTH = "embeddings", "embeddings and words"
+#: What is tried: what is read, and C of the regression (one over alpha of ridge), the surest first; measured in
+#: docs/log.md.
+SETTINGS = ((WORDS, 1.0), (BOTH, 1.0), (BOTH, 10.0), (EMBEDDINGS, 10.0), (EMBEDDINGS, 1.0), (WORDS, 10.0))
 
 
 def frozen_text_encoders(net: MultimodalNet) -> dict[str, ProjectedEncoder] | None:
@@ -55,7 +56,7 @@ def frozen_text_encoders(net: MultimodalNet) -> dict[str, ProjectedEncoder] | No
 class LinearTextTrial:
     """One fitted model and its answers to the held-out rows."""
 
-    family: str  # of FAMILIES
+    family: str  # WORDS, EMBEDDINGS or BOTH
     strength: float
     margin: Float64  # (M, K) logits, or values, of the held-out rows
     fit_s: float  # CPU seconds
@@ -90,8 +91,8 @@ class TextColumns:
         """On the training rows (N,)."""
         pieces, pad_ids = {}, {}
         for name, encoder in encoders.items():
-            shape = encoder.tower.shape
             assert isinstance(encoder.tower, PretrainedTextEncoder)  # noqa: S101
+            shape = encoder.tower.shape
             pad_ids[name] = shape.pad_id
             present = rows[np.asarray(arrays[name + PRESENT_SUFFIX][rows])]
             texts = [np.unique(ids) for ids in np.asarray(arrays[name][present])]
@@ -170,36 +171,38 @@ class EmbeddedRows:
 def fit_linear_texts(
     rows: EmbeddedRows, target: NDArray[Any], *, num_outputs: int, allows: Callable[[float], bool]
 ) -> list[LinearTextTrial]:
-    """One trial of each family; after the first two, while `allows` the CPU seconds that the next may take. `target`:
-    of all rows of the arrays, class numbers (num_outputs > 1) or standardized values."""
+    """A trial of each of SETTINGS; after the first two, while `allows` the CPU seconds that the next may take.
+    `target`: of all rows of the arrays, class numbers (num_outputs > 1) or standardized values."""
     trials: list[LinearTextTrial] = []
-    for family in FAMILIES:
-        if len(trials) < 2 or allows(2 * trials[-1].fit_s):
-            trials.append(_fit(rows, family, target, num_outputs))
+    for family, strength in SETTINGS:
+        if len(trials) < 2 or allows(2 * max(trial.fit_s for trial in trials)):
+            trials.append(_fit(rows, family, strength, target, num_outputs))
     return trials
 
 
-def _fit(rows: EmbeddedRows, family: str, target: NDArray[Any], num_outputs: int) -> LinearTextTrial:
+def _fit(
+    rows: EmbeddedRows, family: str, strength: float, target: NDArray[Any], num_outputs: int
+) -> LinearTextTrial:  # fmt: skip
     sparse = need("scipy.sparse", extra="tabular")
     limits = need("threadpoolctl", extra="tabular").threadpool_limits
     start_s, num_texts = time.process_time(), len(rows.encoders)
     fit, held = rows.matrices
-    embedding_scale, piece_scale = FAMILIES[family]
-    scales = [embedding_scale] * num_texts + [piece_scale] * num_texts + [1.0] * (len(fit) - 2 * num_texts)
-    used = [index for index, scale in enumerate(scales) if scale]
+    is_read = [family != WORDS] * num_texts + [family != EMBEDDINGS] * num_texts + [True] * (len(fit) - 2 * num_texts)
+    used = [index for index, is_used in enumerate(is_read) if is_used]
 
     def join(blocks: list[Any]) -> Any:
-        matrix = sparse.hstack([scales[index] * sparse.csr_matrix(blocks[index]) for index in used]).tocsr()
-        return matrix if sum(scale > 0 for scale in scales[num_texts:]) else matrix.toarray()
+        if family == EMBEDDINGS:
+            used_blocks = [blocks[index] for index in used]
+            return np.hstack([b if isinstance(b, np.ndarray) else b.toarray() for b in used_blocks])
+        return sparse.hstack([sparse.csr_matrix(blocks[index]) for index in used]).tocsr()
 
-    strength = STRENGTH if embedding_scale else 1.0
     with limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that stops early is judged by its validation loss
         coef, bias = _fit_coefficients(join(fit), target[rows.fit_rows], num_outputs, strength)
     ends = np.cumsum([0, *(fit[index].shape[1] for index in used)])
     by_block = [np.zeros((block.shape[1], num_outputs)) for block in fit]
     for place, index in enumerate(used):
-        by_block[index] = coef[ends[place] : ends[place + 1]] * scales[index]
+        by_block[index] = coef[ends[place] : ends[place + 1]]
     names = list(rows.encoders)
     terms = LinearTerms(
         dict(zip(names, by_block[:num_texts], strict=True)),
