@@ -237,18 +237,18 @@ def _train(run: MultimodalRun) -> _TrainedModel:
             message = f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows"
             options.progress(message, 0.1 + 0.8 * epoch / config.epochs)
 
-    linear: list[LinearTextTrial] = []
+    candidates: list[JudgedCandidate] = []
 
-    def add_linear(net: MultimodalNet) -> None:
-        linear.extend(_fit_linear(run, net, learned, fit_rows, held_out))
+    def judge(net: MultimodalNet) -> None:
+        margin = predict_margins(net, arrays, held_out).astype(np.float64)
+        candidates.extend(_judge(run, held_out, margin, scale, _fit_linear(run, net, learned, fit_rows, held_out)))
 
     fit = fit_multimodal(
         run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
-        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch, trained=add_linear,
+        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch, trained=judge,
     )  # fmt: skip
     if options.progress:
         options.progress("exporting, checking", 0.92)
-    candidates = _judge(run, held_out, predict_margins(fit.net, arrays, held_out).astype(np.float64), scale, linear)
     chosen = best_of(candidates)
     calibration, answering = chosen.calibration, chosen.build(fit.net)
     net = CalibratedNet(answering, slope=calibration.slope, bias=calibration.bias)

@@ -34,6 +34,7 @@ StateDict = Mapping[str, Tensor | NDArray[Any]]
 
 ACTIVATIONS = ("erf", "tanh", "relu")  # erf, tanh: both forms of GELU
 MAX_MEMORY_BYTES = 2**28  # of outputs that a frozen encoder caches
+GROUP_ROWS = 8  # texts of about one length that are read at a time
 EMBEDDED_ROWS = 64  # texts that are embedded at a time
 
 
@@ -127,6 +128,18 @@ class _TextLayer(nn.Module):
 _GELU_FORMS = {"erf": "none", "tanh": "tanh"}
 
 
+def read_by_length(tower: PretrainedTextEncoder, ids: Tensor) -> Tensor:
+    """Tokens (N, L, H) of texts (N, L), each read beside others of its length: a batch as wide as the longest text of
+    all rows is mostly padding. Behind the longest of its group a text has zeros."""
+    mask = tower.mask(ids)
+    lengths = (mask * torch.arange(1, ids.shape[1] + 1, device=ids.device)).amax(1)
+    tokens = torch.zeros(*ids.shape, tower.width, device=ids.device)
+    for rows in torch.argsort(lengths, stable=True).split(GROUP_ROWS):
+        longest = int(lengths[rows].max())
+        tokens[rows, :longest] = tower(ids[rows, :longest])
+    return tokens
+
+
 def mean_embedding(tokens: Tensor, mask: Tensor) -> Tensor:
     """The mean (N, H) of the tokens (N, L, H) where mask (N, L) is True, brought to length 1."""
     share = mask.to(tokens.dtype)
@@ -171,9 +184,14 @@ class ProjectedEncoder(nn.Module):
         """Keep the embeddings of texts (N, L), whose tokens (N, L, H) may be known."""
         assert isinstance(self.tower, PretrainedTextEncoder)  # noqa: S101
         with torch.no_grad():
-            embeddings = mean_embedding(self.tower(ids) if tokens is None else tokens, self.tower.mask(ids))
+            read = read_by_length(self.tower, ids) if tokens is None else tokens
+            embeddings = mean_embedding(read, self.tower.mask(ids))
         for row, embedding in zip(ids.cpu(), embeddings.cpu(), strict=True):
             self.cached_embeddings[row.numpy().tobytes()] = embedding.clone()
+
+    @property
+    def _reads_text(self) -> bool:
+        return isinstance(self.tower, PretrainedTextEncoder)
 
     def train(self, mode: bool = True) -> ProjectedEncoder:
         """A frozen encoder stays in eval mode."""
@@ -193,9 +211,9 @@ class ProjectedEncoder(nn.Module):
         if new:
             rows = torch.stack(list(new.values()))
             with torch.no_grad():
-                tokens = self.tower(rows)
+                tokens = read_by_length(self.tower, rows) if self._reads_text else self.tower(rows)
             computed = dict(zip(new, tokens.unbind(), strict=True))
-            if isinstance(self.tower, PretrainedTextEncoder):
+            if self._reads_text:
                 self._remember_embeddings(rows, tokens)
             num_free = MAX_MEMORY_BYTES // next(iter(computed.values())).nbytes - len(self.cached_outputs)
             self.cached_outputs |= {key: row.clone() for key, row in list(computed.items())[: max(0, num_free)]}

@@ -13,7 +13,7 @@ from deepseek.data.samples.preparer import SamplePreparer, fit_samples
 from deepseek.data.table.table import Table
 from deepseek.nn.fusion import MultimodalNet
 from deepseek.nn.multimodal import NetShape, as_tensors, multimodal_net
-from deepseek.nn.pretrained import PretrainedEncoders, cache_outputs
+from deepseek.nn.pretrained import PretrainedEncoders, cache_outputs, read_by_length
 from deepseek.train.multimodal.choice import FUSED, TITLES, WORDS_TITLE, Judge, best_of
 from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal
 from deepseek.train.multimodal.linear_text import (
@@ -93,6 +93,19 @@ def test_what_the_net_has_read_costs_no_second_pass(texts: Any) -> None:
     )  # fmt: skip
     assert len(trials) == len(SETTINGS)
     assert not calls
+
+
+def test_texts_read_by_their_length_have_the_same_tokens(texts: Any) -> None:
+    preparer, arrays, _, towers = texts
+    net = multimodal_net(preparer, NetShape(3, towers=towers.shapes), towers.weights).eval()
+    tower: Any = net.encoder("note").tower
+    ids = torch.from_numpy(np.asarray(arrays["note"]))
+    widths: list[int] = []
+    tower.register_forward_hook(lambda *given: widths.append(given[2].shape[1]))
+    with torch.inference_mode():
+        mask, whole, by_length = tower.mask(ids), tower(ids), read_by_length(tower, ids)
+    torch.testing.assert_close(by_length[mask], whole[mask], rtol=0, atol=1e-5)
+    assert min(widths[1:]) < widths[0] == max(widths[1:])
 
 
 def test_a_cache_ends_with_its_block(texts: Any) -> None:
