@@ -52,8 +52,8 @@ from deepseek.train.multimodal.choice import (
     FUSED,
     TITLES,
     WORDS_TITLE,
-    Judge,
-    JudgedCandidate,
+    CalibratedCandidate,
+    HeldOutComparison,
     apply_calibration,
     best_of,
     standardize_target,
@@ -202,8 +202,8 @@ class _TrainedModel:
     fit: MultimodalFit
     net: AnswersModalities  # the fitted net, or a linear model
     config: MultimodalConfig
-    candidates: list[JudgedCandidate]  # by rising loss on the held-out rows
-    chosen: JudgedCandidate
+    candidates: list[CalibratedCandidate]  # by rising loss on the held-out rows
+    chosen: CalibratedCandidate
     decision: ChosenDecision
     validation: dict[str, Figure]  # of the net on the held-out rows
     graph: bytes
@@ -237,15 +237,16 @@ def _train(run: MultimodalRun) -> _TrainedModel:
             message = f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows"
             options.progress(message, 0.1 + 0.8 * epoch / config.epochs)
 
-    candidates: list[JudgedCandidate] = []
+    candidates: list[CalibratedCandidate] = []
 
-    def judge(net: MultimodalNet) -> None:
+    def compare_candidates(net: MultimodalNet) -> None:
         margin = predict_margins(net, arrays, held_out).astype(np.float64)
-        candidates.extend(_judge(run, held_out, margin, scale, _fit_linear(run, net, learned, fit_rows, held_out)))
+        linear = _fit_linear(run, net, learned, fit_rows, held_out)
+        candidates.extend(_compare_candidates(run, held_out, margin, scale, linear))
 
     fit = fit_multimodal(
         run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
-        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch, trained=judge,
+        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch, trained=compare_candidates,
     )  # fmt: skip
     if options.progress:
         options.progress("exporting, checking", 0.92)
@@ -281,15 +282,16 @@ def _fit_linear(
     )  # fmt: skip
 
 
-def _judge(
+def _compare_candidates(
     run: MultimodalRun, held_out: NDArray[np.int64], margin: Float64, scale: tuple[float, float],
     linear: list[LinearTextTrial],
-) -> list[JudgedCandidate]:  # fmt: skip
+) -> list[CalibratedCandidate]:  # fmt: skip
     """The net by its margins (M, K) on the held-out rows and the linear models, by rising loss."""
     task, target = run.data.info.task, run.target[held_out]
-    judge = Judge(task, target, run.options.metric or default_metric(task, target), scale, run.options.seed)
-    candidates = [judge.of(FUSED, margin), *(judge.of(TITLES[each.family], each.margin, each) for each in linear)]
-    candidates.sort(key=lambda each: each.loss)
+    metric = run.options.metric or default_metric(task, target)
+    comparison = HeldOutComparison(task, target, metric, scale, run.options.seed)
+    models = (comparison.of(TITLES[each.family], each.margin, each) for each in linear)
+    candidates = sorted([comparison.of(FUSED, margin), *models], key=lambda each: each.loss)
     if candidates[0].name == WORDS_TITLE:
         run.warnings.append(
             f"words alone are better than with the encoders on {len(held_out):,} held-out rows: try it without them"

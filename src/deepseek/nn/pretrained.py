@@ -134,7 +134,9 @@ def read_by_length(tower: PretrainedTextEncoder, ids: Tensor) -> Tensor:
     mask = tower.mask(ids)
     lengths = (mask * torch.arange(1, ids.shape[1] + 1, device=ids.device)).amax(1)
     tokens = torch.zeros(*ids.shape, tower.width, device=ids.device)
-    for rows in torch.argsort(lengths, stable=True).split(GROUP_ROWS):
+    order = torch.argsort(lengths, stable=True)
+    for start in range(0, len(order), GROUP_ROWS):
+        rows = order[start : start + GROUP_ROWS]
         longest = int(lengths[rows].max())
         tokens[rows, :longest] = tower(ids[rows, :longest])
     return tokens
@@ -189,10 +191,6 @@ class ProjectedEncoder(nn.Module):
         for row, embedding in zip(ids.cpu(), embeddings.cpu(), strict=True):
             self.cached_embeddings[row.numpy().tobytes()] = embedding.clone()
 
-    @property
-    def _reads_text(self) -> bool:
-        return isinstance(self.tower, PretrainedTextEncoder)
-
     def train(self, mode: bool = True) -> ProjectedEncoder:
         """A frozen encoder stays in eval mode."""
         super().train(mode)
@@ -211,10 +209,12 @@ class ProjectedEncoder(nn.Module):
         if new:
             rows = torch.stack(list(new.values()))
             with torch.no_grad():
-                tokens = read_by_length(self.tower, rows) if self._reads_text else self.tower(rows)
+                if isinstance(self.tower, PretrainedTextEncoder):
+                    tokens = read_by_length(self.tower, rows)
+                    self._remember_embeddings(rows, tokens)
+                else:
+                    tokens = self.tower(rows)
             computed = dict(zip(new, tokens.unbind(), strict=True))
-            if self._reads_text:
-                self._remember_embeddings(rows, tokens)
             num_free = MAX_MEMORY_BYTES // next(iter(computed.values())).nbytes - len(self.cached_outputs)
             self.cached_outputs |= {key: row.clone() for key, row in list(computed.items())[: max(0, num_free)]}
         return torch.stack([computed[key] if key in computed else self.cached_outputs[key] for key in keys])

@@ -14,7 +14,7 @@ from deepseek.data.table.table import Table
 from deepseek.nn.fusion import MultimodalNet
 from deepseek.nn.multimodal import NetShape, as_tensors, multimodal_net
 from deepseek.nn.pretrained import PretrainedEncoders, cache_outputs, read_by_length
-from deepseek.train.multimodal.choice import FUSED, TITLES, WORDS_TITLE, Judge, best_of
+from deepseek.train.multimodal.choice import FUSED, TITLES, WORDS_TITLE, HeldOutComparison, best_of
 from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal
 from deepseek.train.multimodal.linear_text import (
     SETTINGS,
@@ -129,11 +129,11 @@ def test_the_least_loss_on_held_out_rows_is_chosen_and_words_alone_never(texts: 
     preparer, arrays, labels, towers = texts
     net = multimodal_net(preparer, NetShape(3, towers=towers.shapes), towers.weights).eval()
     _, trials = fit_trials(net, arrays, labels, 3)
-    judge = Judge("multiclass", labels[HELD], "log_loss", (1.0, 0.0), 0)
-    judged = [judge.of(TITLES[trial.family], trial.margin, trial) for trial in trials]
-    fused = judge.of(FUSED, np.zeros((len(HELD), 3)))
-    chosen = best_of([fused, *judged])
+    comparison = HeldOutComparison("multiclass", labels[HELD], "log_loss", (1.0, 0.0), 0)
+    calibrated = [comparison.of(TITLES[trial.family], trial.margin, trial) for trial in trials]
+    fused = comparison.of(FUSED, np.zeros((len(HELD), 3)))
+    chosen = best_of([fused, *calibrated])
     assert chosen.name not in (FUSED, WORDS_TITLE)
-    assert chosen.loss == min(each.loss for each in judged if each.name != WORDS_TITLE) < fused.loss
-    perfect = judge.of(FUSED, 50.0 * np.eye(3)[labels[HELD]])
-    assert best_of([perfect, *judged]).build(net) is net
+    assert chosen.loss == min(each.loss for each in calibrated if each.name != WORDS_TITLE) < fused.loss
+    perfect = comparison.of(FUSED, 50.0 * np.eye(3)[labels[HELD]])
+    assert best_of([perfect, *calibrated]).build(net) is net

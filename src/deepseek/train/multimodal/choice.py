@@ -1,8 +1,8 @@
 """Which of the models that read the same rows answers: the multimodal net, or a linear model of frozen encoders.
 
-    judge = Judge("binary", target, metric="log_loss", scale=(1.0, 0.0), seed=0)   # of the held-out rows
-    judged = [judge.of("fused", margin), *(judge.of(trial.family, trial.margin, trial) for trial in trials)]
-    best_of(judged).output                     # calibrated, (M, C)
+    comparison = HeldOutComparison("binary", target, metric="log_loss", scale=(1.0, 0.0), seed=0)
+    calibrated = [comparison.of("fused", margin), comparison.of("embeddings", trial.margin, trial)]
+    best_of(calibrated).output                     # calibrated, (M, C)
 
 Each is calibrated on the held-out rows as it would be served, and the least loss of the metric on them decides.
 Shapes: M rows held out, K margins or logits, C classes.
@@ -36,7 +36,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class JudgedCandidate:
+class CalibratedCandidate:
     """A model, calibrated."""
 
     name: str
@@ -58,7 +58,7 @@ class JudgedCandidate:
 
 
 @dataclass(frozen=True)
-class Judge:
+class HeldOutComparison:
     """The held-out rows."""
 
     task: Task
@@ -67,12 +67,12 @@ class Judge:
     scale: tuple[float, float]  # deviation and mean that bring a standardized value back
     seed: int
 
-    def of(self, name: str, margin: Float64, trial: LinearTextTrial | None = None) -> JudgedCandidate:
+    def of(self, name: str, margin: Float64, trial: LinearTextTrial | None = None) -> CalibratedCandidate:
         """A model by its logits (M, K) or values (M, 1) on these rows."""
         calibration = self._calibrate(margin)
         output = apply_calibration(calibration, margin)
         loss = find_metric(self.task, self.metric).loss(self.target, output, np.ones(len(self.target)))
-        return JudgedCandidate(name, calibration, output, loss, trial)
+        return CalibratedCandidate(name, calibration, output, loss, trial)
 
     def _calibrate(self, margin: Float64) -> Calibration:
         if margin.shape[1] == 1:
@@ -92,7 +92,7 @@ def _log_odds(logits: Float64) -> Float64:
     return logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits
 
 
-def best_of(candidates: Sequence[JudgedCandidate]) -> JudgedCandidate:
+def best_of(candidates: Sequence[CalibratedCandidate]) -> CalibratedCandidate:
     """The one of least loss. Words alone are the yardstick of the others, and never it."""
     return min((each for each in candidates if each.name != WORDS_TITLE), key=lambda each: each.loss)
 
