@@ -21,6 +21,7 @@ from deepseek.data.table.table import Table
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.nn.pretrained import PretrainedTextEncoder, build_encoder, cache_outputs
 from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite, PretrainedImageEncoder, read_image_weights
+from deepseek.train.multimodal.choice import TITLES, WORDS_TITLE
 from support.nets.textfolders import make_text_folder
 from support.nets.torchless import told_without_torch
 
@@ -143,6 +144,28 @@ def test_an_image_net_goes_into_the_same_graph(tmp_path: Path, net: Path) -> Non
     kept, given = load_file(made.path / "weights/net.safetensors"), load_file(net)
     for name in ("features.0.weight", "features.12.expand3x3.bias"):
         torch.testing.assert_close(kept[f"encoders.m_scan.tower.net.{name}"], given[name], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_linear_model_of_embeddings_is_chosen_by_held_out_rows_and_served_without_torch(tmp_path: Path) -> None:
+    words, lines = ("happy cat", "bad film"), ["note,age,ill"]
+    lines += [f"{words[row % 2]} {'a mat is big'[: row % 12]},{row % 7},{'ny'[row % 2]}" for row in range(90)]
+    (tmp_path / "notes.csv").write_text("\n".join(lines) + "\n")
+    made = ds.ship(
+        tmp_path / "notes.csv", target="ill", out=tmp_path / "bundle", trials=1, workers=0,
+        encoders={"note": str(make_text_folder(tmp_path / "bert"))},
+    )  # fmt: skip
+    candidates = json.loads((made.path / "evidence/training.json").read_text())["candidates"]
+    assert {each["name"] for each in candidates} == {"fused", *TITLES.values()}
+    best = min((each for each in candidates if each["name"] != WORDS_TITLE), key=lambda each: each["loss"])
+    assert made.model == best["name"] != "fused"  # after one epoch the net knows nothing
+    assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
+    assert WORDS_TITLE in json.loads((made.path / "evidence/metrics.json").read_text())["baseline_name"]
+    assert told_without_torch(made.path, tmp_path / "notes.csv").count("'") >= 8
+    explained = ds.explain(made.path, tmp_path / "notes.csv", rows=[3])
+    (row,) = explained["explanations"]
+    assert set(row["values"]) == {"note", "table"}
+    assert abs(row["residual"]) < 1e-6
 
 
 def test_what_is_no_encoder_is_named(net: Path, tmp_path: Path, capsys: Any) -> None:

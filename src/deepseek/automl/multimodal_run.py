@@ -4,7 +4,9 @@ media_kinds -> kinds -> leak checks (presence, copies, patients) -> fit readers 
             -> train on development -> calibrate and decide on held-out rows -> export with parity
             -> figures of the graph, of each modality alone and with each one missing -> one bundle (pack.py)
 
-The baseline beside the multimodal figures is the late fusion of the same net: each modality's own answer, added.
+The baseline beside the multimodal figures is the late fusion of the same net: each modality's own answer, added. Where
+all files are texts that frozen encoders read, linear models of their embeddings are candidates beside the net, and the
+baseline of one of them is such a model of words alone (train/multimodal/linear_text.py).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from deepseek.automl import evidence
 from deepseek.automl.constraints import check_constraints
-from deepseek.automl.multimodal_plan import TrainingSamples, plan_training
+from deepseek.automl.multimodal_plan import EXPORT_S, TrainingSamples, plan_training
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.pack import ChosenDecision, FinishedRun, TestFigures, choose_decision, pack_bundle
 from deepseek.automl.pretrained_encoders import UserEncoders, is_folder, load_encoders
@@ -46,11 +48,23 @@ from deepseek.engines.multimodal.runtime import (
 )
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.train.tabular.calibrate import Calibration, fit_calibration
-from deepseek.train.tabular.metrics import PairedFigures, measure_figures, measure_pair
+from deepseek.train.multimodal.choice import (
+    FUSED,
+    TITLES,
+    WORDS_TITLE,
+    CalibratedCandidate,
+    HeldOutComparison,
+    apply_calibration,
+    best_of,
+    standardize_target,
+)
+from deepseek.train.tabular.metrics import PairedFigures, default_metric, measure_figures, measure_pair
 
 if TYPE_CHECKING:
+    from deepseek.nn.fusion import MultimodalNet
+    from deepseek.nn.multimodal import AnswersModalities
     from deepseek.train.multimodal.fusion import MultimodalConfig, MultimodalFit
+    from deepseek.train.multimodal.linear_text import LinearTextTrial
 
 NUM_FOLDS = 6  # one part in so many of the development rows judges
 
@@ -186,8 +200,10 @@ class _TrainedModel:
     """A trained net as it will answer, and what it answers to the test rows."""
 
     fit: MultimodalFit
+    net: AnswersModalities  # the fitted net, or a linear model
     config: MultimodalConfig
-    calibration: Calibration
+    candidates: list[CalibratedCandidate]  # by rising loss on the held-out rows
+    chosen: CalibratedCandidate
     decision: ChosenDecision
     validation: dict[str, Figure]  # of the net on the held-out rows
     graph: bytes
@@ -208,7 +224,7 @@ def _train(run: MultimodalRun) -> _TrainedModel:
     data, options, arrays = run.data, run.options, run.decoded.arrays
     fit_rows, held_out = run.fit_and_held_out_rows()
     num_outputs = max(1, len(data.labels))
-    learned, scale = _standardize_target(run.target, fit_rows, num_outputs)
+    learned, scale = standardize_target(run.target, fit_rows, num_outputs)
     learning = TrainingSamples(run.preparer, arrays, learned, num_outputs, run.encoders.pretrained)
     plan = plan_training(
         learning, fit_rows, num_held=len(held_out), num_test=len(data.split.test), options=options, budget=data.budget
@@ -221,24 +237,66 @@ def _train(run: MultimodalRun) -> _TrainedModel:
             message = f"epoch {epoch} of {config.epochs}: {loss:.4g} on held rows"
             options.progress(message, 0.1 + 0.8 * epoch / config.epochs)
 
+    candidates: list[CalibratedCandidate] = []
+
+    def compare_candidates(net: MultimodalNet) -> None:
+        margin = predict_margins(net, arrays, held_out).astype(np.float64)
+        linear = _fit_linear(run, net, learned, fit_rows, held_out)
+        candidates.extend(_compare_candidates(run, held_out, margin, scale, linear))
+
     fit = fit_multimodal(
         run.preparer, arrays, learned, num_outputs=num_outputs, rows=fit_rows, held=held_out, config=config,
-        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch,
+        seed=options.seed, towers=run.encoders.pretrained, validated=report_epoch, trained=compare_candidates,
     )  # fmt: skip
     if options.progress:
         options.progress("exporting, checking", 0.92)
-    margin = predict_margins(fit.net, arrays, held_out).astype(np.float64)
-    calibration, output = _calibrate(run, held_out, margin, scale)
-    net = CalibratedNet(fit.net, slope=calibration.slope, bias=calibration.bias)
-    names, test = array_names(fit.net.names), data.split.test
+    chosen = best_of(candidates)
+    calibration, answering = chosen.calibration, chosen.build(fit.net)
+    net = CalibratedNet(answering, slope=calibration.slope, bias=calibration.bias)
+    names, test = array_names(answering.names), data.split.test
     samples = run.samples((test if len(test) > 1 else fit_rows)[: max(PARITY_BATCH_SIZES)])
     graph = export_multimodal(net, Samples(samples.tensors[:2]), names)
     parity = check_multimodal_parity(net, graph, samples, names)
     decision = choose_decision(
-        data.info.task, data.labels, run.target[held_out], output, np.ones(len(held_out)), options
+        data.info.task, data.labels, run.target[held_out], chosen.output, np.ones(len(held_out)), options
     )
-    validation = measure_figures(data.info.task, run.target[held_out], output, seed=options.seed)
-    return _TrainedModel(fit, config, calibration, decision, validation, graph, parity, run_graph(graph, arrays, test))
+    validation = measure_figures(data.info.task, run.target[held_out], chosen.output, seed=options.seed)
+    outputs = run_graph(graph, arrays, test)
+    return _TrainedModel(fit, answering, config, candidates, chosen, decision, validation, graph, parity, outputs)
+
+
+def _fit_linear(
+    run: MultimodalRun, net: MultimodalNet, learned: NDArray[Any], fit_rows: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+) -> list[LinearTextTrial]:  # fmt: skip
+    """Linear models of the embeddings that the net has read; none where it reads anything but texts and a table."""
+    from deepseek.train.multimodal.linear_text import EmbeddedRows, fit_linear_texts, frozen_text_encoders
+
+    options, budget, encoders = run.options, run.data.budget, frozen_text_encoders(net)
+    if not encoders:
+        return []
+    rows = EmbeddedRows(run.decoded.arrays, np.unique(fit_rows), held_out, encoders)
+    return fit_linear_texts(
+        rows, learned, num_outputs=net.bias.shape[0],
+        allows=lambda cost_s: options.trials is not None or budget.allows(cost_s + EXPORT_S),
+    )  # fmt: skip
+
+
+def _compare_candidates(
+    run: MultimodalRun, held_out: NDArray[np.int64], margin: Float64, scale: tuple[float, float],
+    linear: list[LinearTextTrial],
+) -> list[CalibratedCandidate]:  # fmt: skip
+    """The net by its margins (M, K) on the held-out rows and the linear models, by rising loss."""
+    task, target = run.data.info.task, run.target[held_out]
+    metric = run.options.metric or default_metric(task, target)
+    comparison = HeldOutComparison(task, target, metric, scale, run.options.seed)
+    models = (comparison.of(TITLES[each.family], each.margin, each) for each in linear)
+    candidates = sorted([comparison.of(FUSED, margin), *models], key=lambda each: each.loss)
+    if candidates[0].name == WORDS_TITLE:
+        run.warnings.append(
+            f"words alone are better than with the encoders on {len(held_out):,} held-out rows: try it without them"
+        )
+    return candidates
 
 
 def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
@@ -246,32 +304,31 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
     data, options, fit = run.data, run.options, trained.fit
     task, target, output = data.info.task, run.target[data.split.test], trained.output
     weight = np.ones(len(target))
-    figures = measure_pair(task, target, output, _late_fusion_output(trained), weight, seed=options.seed)
-    calibration = {"slope": trained.calibration.slope, "bias": list(trained.calibration.bias)}
+    baseline_output, baseline_name = _baseline(run, trained)
+    figures = measure_pair(task, target, output, baseline_output, weight, seed=options.seed)
+    calibration = {"slope": trained.chosen.calibration.slope, "bias": list(trained.chosen.calibration.bias)}
     tabular_kinds = run.tabular_kinds()
     development = data.development
     hidden = [name for name in development.names if name not in (*tabular_kinds, options.target)]
-    parity = trained.parity
     segments = {}
     if options.segments:
         groups = evidence.segment_figures(task, data.test, options.segments, target, output)
         segments = {"segments": evidence.segments_to_dict(groups)}
     return FinishedRun(
-        data=data, options=options, kinds=run.kinds, warnings=run.warnings, model="fused",
+        data=data, options=options, kinds=run.kinds, warnings=run.warnings, model=trained.chosen.name,
         num_trials=trained.config.epochs, lineage={"epochs": trained.config.epochs}, inputs=run.preparer.inputs(),
-        engines=(EngineEntry("onnxruntime", GRAPH, parity.max_difference, parity.num_rows),),
+        engines=(EngineEntry("onnxruntime", GRAPH, trained.parity.max_difference, trained.parity.num_rows),),
         decision=trained.decision,
         validation=PairedFigures(trained.validation, {}, {}),  # late fusion has no figures there
-        test=TestFigures(
-            target, output, weight, figures, "late fusion: the answers of each modality of the same net, added"
-        ),
+        test=TestFigures(target, output, weight, figures, baseline_name),
         files={
-            SAMPLES: run.preparer.to_bytes(), GRAPH: trained.graph, "weights/net.safetensors": _net_weights(fit.net)
+            SAMPLES: run.preparer.to_bytes(), GRAPH: trained.graph, "weights/net.safetensors": _net_weights(trained.net)
         },
         documents={
             "model.json": {
-                "kind": "fused", "shape": asdict(fit.shape), "modalities": list(fit.net.names),
-                "config": asdict(trained.config), "calibration": calibration, "prior": _target_prior(run),
+                "kind": "fused", "family": trained.chosen.name, "shape": asdict(fit.shape),
+                "modalities": list(trained.net.names), "config": asdict(trained.config), "calibration": calibration,
+                "prior": _target_prior(run),
             },
             # of files and texts a card says nothing but through its kinds
             "card.json": make_card(development.drop(hidden), tabular_kinds, options.target),
@@ -280,8 +337,11 @@ def _finish(run: MultimodalRun, trained: _TrainedModel) -> FinishedRun:
                 "rows": "test", "fused": evidence.figures_to_dict(figures.first),
                 "modalities": _modality_report(run, trained),
             },
-            "evidence/training.json": {"losses": fit.fit.losses, "validations": fit.fit.validations},
-            "evidence/parity.json": parity.to_dict(),
+            "evidence/training.json": {
+                "losses": fit.fit.losses, "validations": fit.fit.validations,
+                "candidates": [candidate.to_dict() for candidate in trained.candidates],
+            },
+            "evidence/parity.json": trained.parity.to_dict(),
         },
         metrics_details=segments, data_details={"faults": [asdict(fault) for fault in run.decoded.faults]},
     )  # fmt: skip
@@ -293,36 +353,18 @@ def _target_prior(run: MultimodalRun) -> list[float]:
     return [float(np.mean(target == index)) for index in range(len(labels))] if labels else [float(target.mean())]
 
 
-def _standardize_target(
-    target: NDArray[Any], fit_rows: NDArray[np.int64], num_outputs: int
-) -> tuple[NDArray[Any], tuple[float, float]]:
-    """What is learned, and (deviation, mean) that bring a value back."""
-    if num_outputs > 1:
-        return target, (1.0, 0.0)
-    mean, deviation = float(target[fit_rows].mean()), float(target[fit_rows].std()) or 1.0
-    return (target - mean) / deviation, (deviation, mean)
-
-
-def _calibrate(
-    run: MultimodalRun, held_out: NDArray[np.int64], margin: Float64, scale: tuple[float, float]
-) -> tuple[Calibration, Float64]:
-    """How margins become probabilities, and the probabilities (or values) of the held-out rows."""
-    target = run.target[held_out]
-    if not run.data.labels:
-        return Calibration(scale[0], (scale[1],)), margin * scale[0] + scale[1]
-    margin = margin[:, 1:] - margin[:, :1] if margin.shape[1] == 2 else margin
-    calibration = fit_calibration(margin, target, np.ones(len(target)), seed=run.options.seed)
-    return calibration, calibration.apply(margin)
-
-
-def _late_fusion_output(trained: _TrainedModel) -> Float64:
-    """Outputs (N, C) or (N, 1) of the unimodal logits, added, through the same calibration."""
-    bias, calibration = trained.fit.net.bias.detach().numpy(), trained.calibration
-    logits = trained.outputs["voices"].astype(np.float64).sum(1) + bias
-    if logits.shape[1] == 1:
-        value: Float64 = logits * calibration.slope + calibration.bias[0]
-        return value
-    return calibration.apply(logits[:, 1:] - logits[:, :1] if logits.shape[1] == 2 else logits)
+def _baseline(run: MultimodalRun, trained: _TrainedModel) -> tuple[Float64, str]:
+    """Outputs (N, C) or (N, 1) of the baseline for the test rows, and its name. Of the net: its unimodal logits, added,
+    through the same calibration. Of a linear model: words alone, by their own."""
+    if trained.chosen.trial is None:
+        bias = trained.net.bias.detach().numpy()
+        logits = trained.outputs["voices"].astype(np.float64).sum(1) + bias
+        title = "late fusion: the answers of each modality of the same net, added"
+        return apply_calibration(trained.chosen.calibration, logits), title
+    words = next(each for each in trained.candidates if each.name == WORDS_TITLE)
+    assert words.trial is not None  # noqa: S101
+    logits = words.trial.predict(run.decoded.arrays, run.data.split.test)
+    return apply_calibration(words.calibration, logits), f"{WORDS_TITLE}, without the encoders, the same rows"
 
 
 def _modality_report(run: MultimodalRun, trained: _TrainedModel) -> JsonObject:

@@ -34,6 +34,8 @@ StateDict = Mapping[str, Tensor | NDArray[Any]]
 
 ACTIVATIONS = ("erf", "tanh", "relu")  # erf, tanh: both forms of GELU
 MAX_MEMORY_BYTES = 2**28  # of outputs that a frozen encoder caches
+GROUP_ROWS = 8  # texts of about one length that are read at a time
+EMBEDDED_ROWS = 64  # texts that are embedded at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,28 @@ class _TextLayer(nn.Module):
 _GELU_FORMS = {"erf": "none", "tanh": "tanh"}
 
 
+def read_by_length(tower: PretrainedTextEncoder, ids: Tensor) -> Tensor:
+    """Tokens (N, L, H) of texts (N, L), each read beside others of its length: a batch as wide as the longest text of
+    all rows is mostly padding. Behind the longest of its group a text has zeros."""
+    mask = tower.mask(ids)
+    lengths = (mask * torch.arange(1, ids.shape[1] + 1, device=ids.device)).amax(1)
+    tokens = torch.zeros(*ids.shape, tower.width, device=ids.device)
+    order = torch.argsort(lengths, stable=True)
+    for start in range(0, len(order), GROUP_ROWS):
+        rows = order[start : start + GROUP_ROWS]
+        longest = int(lengths[rows].max())
+        tokens[rows, :longest] = tower(ids[rows, :longest])
+    return tokens
+
+
+def mean_embedding(tokens: Tensor, mask: Tensor) -> Tensor:
+    """The mean (N, H) of the tokens (N, L, H) where mask (N, L) is True, brought to length 1."""
+    share = mask.to(tokens.dtype)
+    mean = (tokens * share[..., None]).sum(1) / share.sum(1, keepdim=True)
+    unit: Tensor = mean / torch.linalg.vector_norm(mean, dim=1, keepdim=True).clamp(min=1e-12)
+    return unit
+
+
 class ProjectedEncoder(nn.Module):
     """A pretrained encoder and a projection of its tokens (N, L, H) to (N, L, E)."""
 
@@ -138,6 +162,7 @@ class ProjectedEncoder(nn.Module):
         self.join = nn.Sequential(nn.LayerNorm(tower.width), nn.Linear(tower.width, width))
         self.places = nn.Parameter(0.02 * torch.randn(num_tokens, width))
         self.cached_outputs: dict[bytes, Tensor] | None = None  # of a frozen encoder by row, within cache_outputs()
+        self.cached_embeddings: dict[bytes, Tensor] = {}  # (H,) of each text that a frozen encoder has read meanwhile
         self.tower.requires_grad_(trained)
         if trained and isinstance(tower, PretrainedImageEncoder):
             tower.freeze_first_half()
@@ -148,6 +173,23 @@ class ProjectedEncoder(nn.Module):
         tokens = self.join(self._encode(x))
         y: Tensor = tokens + self.places[: tokens.shape[1]]
         return y
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings (N, H) of texts as token ids (N, L) by a frozen text encoder; those that it has read within
+        cache_outputs() cost no pass through it."""
+        unread = [row for row in ids if row.numpy().tobytes() not in self.cached_embeddings]
+        for start in range(0, len(unread), EMBEDDED_ROWS):
+            self._remember_embeddings(torch.stack(unread[start : start + EMBEDDED_ROWS]))
+        return torch.stack([self.cached_embeddings[row.numpy().tobytes()] for row in ids])
+
+    def _remember_embeddings(self, ids: Tensor, tokens: Tensor | None = None) -> None:
+        """Keep the embeddings of texts (N, L), whose tokens (N, L, H) may be known."""
+        assert isinstance(self.tower, PretrainedTextEncoder)  # noqa: S101
+        with torch.no_grad():
+            read = read_by_length(self.tower, ids) if tokens is None else tokens
+            embeddings = mean_embedding(read, self.tower.mask(ids))
+        for row, embedding in zip(ids.cpu(), embeddings.cpu(), strict=True):
+            self.cached_embeddings[row.numpy().tobytes()] = embedding.clone()
 
     def train(self, mode: bool = True) -> ProjectedEncoder:
         """A frozen encoder stays in eval mode."""
@@ -165,8 +207,14 @@ class ProjectedEncoder(nn.Module):
         new = {key: row for key, row in zip(keys, x, strict=True) if key not in self.cached_outputs}
         computed: dict[bytes, Tensor] = {}
         if new:
+            rows = torch.stack(list(new.values()))
             with torch.no_grad():
-                computed = dict(zip(new, self.tower(torch.stack(list(new.values()))).unbind(), strict=True))
+                if isinstance(self.tower, PretrainedTextEncoder):
+                    tokens = read_by_length(self.tower, rows)
+                    self._remember_embeddings(rows, tokens)
+                else:
+                    tokens = self.tower(rows)
+            computed = dict(zip(new, tokens.unbind(), strict=True))
             num_free = MAX_MEMORY_BYTES // next(iter(computed.values())).nbytes - len(self.cached_outputs)
             self.cached_outputs |= {key: row.clone() for key, row in list(computed.items())[: max(0, num_free)]}
         return torch.stack([computed[key] if key in computed else self.cached_outputs[key] for key in keys])
@@ -185,7 +233,7 @@ def cache_outputs(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         for tower in towers:
-            tower.cached_outputs = None
+            tower.cached_outputs, tower.cached_embeddings = None, {}
 
 
 def build_encoder(

@@ -189,11 +189,13 @@ def fit_multimodal(
     towers: PretrainedEncoders | None = None,
     checkpoints: Path | None = None,
     validated: Callable[[int, float], None] | None = None,
+    trained: Callable[[MultimodalNet], None] | None = None,
 ) -> MultimodalFit:
     """Train on `rows`, validate on `held`. `towers`: encoders that were trained elsewhere, by column.
 
     labels: (N,) classes from 0 (num_outputs > 1), or values (num_outputs 1), standardized by who calls.
     checkpoints: a folder; training goes on there where it holds some. validated: called with the epoch and the loss.
+    trained: called with the net at the end, while its frozen encoders know what they have read.
     """
     config = config or MultimodalConfig()
     torch.manual_seed(seed)
@@ -214,6 +216,8 @@ def fit_multimodal(
             net, arrays, labels, rows=rows, held=held, config=config, seed=seed, checkpoints=checkpoints,
             validated=validated,
         )  # fmt: skip
+        if trained:
+            trained(net)
     return MultimodalFit(net, shape, result)
 
 
