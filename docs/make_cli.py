@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from deepseek.cli import VERBS, cli
+from deepseek.recipes.registry import RECIPES
 
+HELP = ["-h", "--help"]
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
 
@@ -30,14 +32,26 @@ With `--json` a failure prints `{"error": {"code", "message", "expected", "fix"}
 def page() -> str:
     """The whole page as Markdown."""
     # the group's own names of the help option: a command keeps the first that it was asked with
-    parent = click.Context(cli, info_name="deepseek", terminal_width=110, help_option_names=["-h", "--help"])
+    parent = click.Context(cli, info_name="deepseek", terminal_width=110, help_option_names=HELP)
     parts = [HEAD]
     for verb in VERBS:
-        command = copy.copy(importlib.import_module(f"deepseek.cli.{verb}").command)
-        command._help_option = None
-        context = click.Context(command, info_name=verb, parent=parent, terminal_width=110)
-        parts.append(f"## deepseek {verb}\n\n```text\n{command.get_help(context)}\n```\n")
+        parts.append(f"## deepseek {verb}\n\n```text\n{help_text(verb, parent)}\n```\n")
+        if verb == "recipe":
+            above = click.Context(cli, info_name="deepseek recipe", terminal_width=110, help_option_names=HELP)
+            parts += [
+                f"### deepseek recipe {name}\n\n```text\n{help_text(f'recipe.{name}', above)}\n```\n"
+                for name in RECIPES
+            ]
     return "\n".join(parts)
+
+
+def help_text(module: str, parent: click.Context) -> str:
+    """What --help of a command in cli/ prints."""
+    command = copy.copy(importlib.import_module(f"deepseek.cli.{module}").command)
+    command._help_option = None
+    context = click.Context(command, info_name=module.rpartition(".")[2], parent=parent, terminal_width=110)
+    text: str = command.get_help(context)
+    return text
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from deepseek.cli import main
 from deepseek.errors import InputError
 from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite
-from deepseek.recipes import ct_record
 from deepseek.recipes.ct_record import Choices, PretrainedPaths, Study, diagnose, run_study
 from deepseek.recipes.ct_record_page import render_page
 
@@ -91,7 +91,5 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, capsys: Any) -> No
     (tmp_path / "index.csv").write_text("image,covid\na.png,1\n")
     with pytest.raises(InputError, match="no column 'patient'"):
         run_study(tmp_path)
-    with pytest.raises(SystemExit) as stopped:
-        ct_record.main([str(tmp_path)])
-    assert stopped.value.code == 2
+    assert main(["recipe", "ct_record", str(tmp_path)]) == 2
     assert "no column 'patient'" in capsys.readouterr().err

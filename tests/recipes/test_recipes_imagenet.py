@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepseek.cli import main
 from deepseek.recipes import imagenet
 from deepseek.train.loop.images import read_accuracy, read_batches
 
@@ -38,26 +39,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(folder: Path, out: Path, **more: Any) -> list[str]:
-    chosen = {"data": folder, "out": out, **SMALL, "train.epochs": 4, "train.ema_decay": 0.5, **more}
-    return [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+    chosen = {**SMALL, "train.epochs": 4, "train.ema_decay": 0.5, **more}
+    settings = [part for key, value in chosen.items() for part in ("--set", f"{key}={value}")]
+    return ["recipe", "imagenet", str(folder), "--out", str(out), *settings, "--json"]
 
 
-def test_it_learns_two_colours(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["imagenet", *arguments(folder, tmp_path)])
-    assert imagenet.main() == 0
+def test_it_learns_two_colours(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(folder, tmp_path)) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["num_steps"] == 4 * 11
     assert found["metrics"]["val_top1"]["value"] == found["metrics"]["val_top5"]["value"] == 1.0
     assert Path(found["weights"]).is_file()
 
 
-def test_what_is_set_of_the_training_leaves_the_other_choices(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(sys, "argv", ["imagenet", "--set", "train.epoch=3"])
-    with pytest.raises(SystemExit) as ended:
-        imagenet.main()
-    assert ended.value.code == 2
+def test_what_is_set_of_the_training_leaves_the_other_choices(tmp_path: Path, capsys: Any) -> None:
+    assert main(["recipe", "imagenet", str(tmp_path), "--out", "out", "--set", "train.epoch=3"]) == 2
     assert "Did you mean 'train.epochs'?" in capsys.readouterr().err
     chosen = imagenet.ImageNetConfig("photos", "out")
     job = imagenet.build_job(chosen, 8)
@@ -120,7 +116,7 @@ def test_two_ranks_under_torchrun_end_at_the_same_bits_after_a_kill(folder: Path
     def start(out: Path) -> subprocess.Popen[str]:
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         more = {"train.checkpoint_every": 1, "workers": 1}
-        command = [*torchrun, "-m", "deepseek.recipes.imagenet", *arguments(folder, out, **more)]
+        command = [*torchrun, "-m", "deepseek", *arguments(folder, out, **more)]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )  # fmt: skip

@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "export": "Make a model that runs on a small device.",
     "serve": "Answer over HTTP.",
     "bench": "Measure a server under load.",
+    "recipe": "Run an industry solution.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",
     "keygen": "Make a key pair that signs bundles.",
     "migrate": "Bring a bundle to the current format.",

@@ -1,1 +1,1 @@
-"""Industry solutions: choices only, no algorithm. Each file runs by itself: python -m deepseek.recipes.NAME."""
+"""Industry solutions: choices only, no algorithm. `deepseek recipe NAME` runs one; registry.py lists them."""

@@ -1,7 +1,7 @@
 """CT slice and patient record: what leaks, a diagnosis from the picture alone, and reports that find their slices.
 
-    python -m deepseek.recipes.ct_record covid-ct --report ct.html
-    python -m deepseek.recipes.ct_record covid-ct --image efficientnet_lite0:lite0.safetensors --text all-MiniLM
+    deepseek recipe ct_record covid-ct --html ct.html
+    deepseek recipe ct_record covid-ct --image efficientnet_lite0:lite0.safetensors --text all-MiniLM
 
 Steps: leaks -> diagnosis (image alone) -> retrieval (report and slice) -> multimodal net within the positive cases ->
 associations of words and regions.
@@ -14,8 +14,6 @@ For research; no clinical use.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -35,7 +33,7 @@ from deepseek.data.samples.decode import decode_table
 from deepseek.data.samples.preparer import SamplePreparer, fit_samples
 from deepseek.data.split.findings import Finding
 from deepseek.data.split.leaks_samples import check_presence, content_free_auc
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import InputError
 from deepseek.nn.augment import MoveShape
 from deepseek.recipes.ct_record_findings import Diagnosis, ExampleRecord, Findings, WithinPositive
 
@@ -314,31 +312,3 @@ def _example_records(
 
 def _two_columns(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([1 - probabilities, probabilities], 1)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The findings as JSON on stdout, the page where it is asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deepseek.recipes.ct_record", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("folder", type=Path, help="with index.csv and images.zip")
-    parser.add_argument("--image", default="", metavar="NAME:FILE", help="an image net and its weights (safetensors)")
-    parser.add_argument("--text", type=Path, metavar="FOLDER", help="a text model of Hugging Face")
-    parser.add_argument("--report", type=Path, metavar="HTML", help="write the page there")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    choices = Choices(seed=options.seed)
-    try:
-        findings = run_study(options.folder, encoders=PretrainedPaths(options.image, options.text), choices=choices)
-    except DeepseekError as error:
-        parser.exit(error.exit_code, f"{error}\n")
-    if options.report:
-        from deepseek.recipes.ct_record_page import render_page
-
-        options.report.write_text(render_page(findings, options.folder.name, choices.seed), "utf-8")
-    print(json.dumps(findings.to_dict(), indent=1))  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

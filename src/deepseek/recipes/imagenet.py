@@ -1,7 +1,7 @@
 """ImageNet, or any folder of pictures with one folder for each class, from the first epoch to a net with its figures.
 
-    torchrun --nproc-per-node 8 -m deepseek.recipes.imagenet --set data=imagenet --set out=runs/in1k
-    python -m deepseek.recipes.imagenet --set data=flowers --set classes=17 --set net=torchvision/resnet18
+    torchrun --nproc-per-node 8 -m deepseek recipe imagenet imagenet --out runs/in1k
+    deepseek recipe imagenet flowers --out runs/flowers --set classes=17 --set net=torchvision/resnet18
 
 It is `deepseek train` with these choices: ResNet-50, random resized crops and mirrors, mixup, bfloat16, Nesterov's SGD
 with a cosine after a warm-up, averaged weights, top-1 on the middle of the validation pictures. A run that is started
@@ -13,23 +13,28 @@ Sources: He et al. 2019 (arXiv 1812.01187), table 6, for warm-up, cosine and mix
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from deepseek.config import build_dataclass, merge_settings
-from deepseek.errors import DeepseekError
+from deepseek.contracts import JsonObject
+from deepseek.extras import need
 from deepseek.train.loop.config import TrainConfig
-from deepseek.train.loop.job import DataSection, Job, MixSection, ModelSection, OptimizerSection, run_job
+from deepseek.train.loop.job import DataSection, Job, MixSection, ModelSection, OptimizerSection
 
 #: Over the defaults of TrainConfig.
 TRAIN_DEFAULTS = {
     "epochs": 100, "warmup": 0.05, "schedule": "cosine", "precision": "bf16", "ema_decay": 0.9998, "clip_norm": 5.0,
     "checkpoint_every": 1_000, "metric": "top1", "goal": "max",
 }  # fmt: skip
+#: For --example: a net that learns two colors in seconds, on a CPU.
+EXAMPLE_CHOICES = {
+    "classes": 2, "net": "tiny", "width": 4, "size": 32, "batch_size": 4, "workers": 0, "lr": 8.0, "device": "cpu",
+}  # fmt: skip
+EXAMPLE_TRAINING = {"epochs": 4, "ema_decay": 0.5}
 
 
 @dataclass(frozen=True)
@@ -77,24 +82,23 @@ def build_job(config: ImageNetConfig, num_ranks: int) -> Job:
     )  # fmt: skip
 
 
-def main() -> int:
-    """Run it as the arguments say; the figures as JSON, from the first rank."""
-    parser = argparse.ArgumentParser(prog="python -m deepseek.recipes.imagenet", description=__doc__.splitlines()[0])
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
-    arguments = parser.parse_args()
-    try:
-        config = build_dataclass(ImageNetConfig, merge_settings({"train": TRAIN_DEFAULTS}, arguments.settings))
-        report = run_job(
-            build_job(config, int(os.environ.get("WORLD_SIZE", "1"))), Path.cwd(), Path(config.out), go_on=True
-        )
-    except DeepseekError as error:
-        parser.exit(error.exit_code, f"{error}\n")
-    except KeyboardInterrupt:  # a checkpoint was written
-        return 130
-    if report is not None:
-        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
-    return 0
+def read_choices(folder: Path, out: Path, settings: Sequence[str], *, is_example: bool = False) -> ImageNetConfig:
+    """The choices for the pictures in `folder`, with KEY=VALUE settings put over them. InputError for a key that is not
+    there. Those of the example suit a few pictures and a CPU."""
+    base: JsonObject = {"train": TRAIN_DEFAULTS}
+    if is_example:
+        base = {**EXAMPLE_CHOICES, "train": {**TRAIN_DEFAULTS, **EXAMPLE_TRAINING}}
+    return build_dataclass(ImageNetConfig, merge_settings({**base, "data": str(folder), "out": str(out)}, settings))
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def write_example(folder: Path) -> Path:
+    """Draw 56 small pictures, red ones of one class and green ones of the other, into train/ and val/; the folder."""
+    image = need("PIL.Image", extra="media")
+    for part, num_pictures in (("train", 22), ("val", 6)):
+        for label, name in enumerate(("red", "green")):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(num_pictures):
+                pixels = np.random.default_rng((label, number, len(part))).integers(0, 80, (40, 52, 3))
+                pixels[..., label] += 120
+                image.fromarray(pixels.astype(np.uint8)).save(folder / part / name / f"{number}.jpg")
+    return folder

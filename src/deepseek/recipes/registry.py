@@ -1,0 +1,37 @@
+"""The recipes that there are, in the order in which `deepseek recipe --list` shows them.
+
+A recipe is three things of one name: a row here, its choices in recipes/NAME.py, and its command in cli/recipe/NAME.py.
+
+>>> "imagenet" in RECIPES
+True
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One industry solution, as the list of recipes shows it."""
+
+    what: str  # what it does, in one line
+    takes: str  # its data
+    makes: str  # what is there afterwards
+    guide: str  # its page in docs/guides
+
+
+RECIPES: dict[str, Recipe] = {
+    "ct_record": Recipe(
+        what="CT slice and patient record: leaks, a diagnosis from the slice, reports that find their slices.",
+        takes="a folder with index.csv and its images",
+        makes="figures and a page",
+        guide="media.md",
+    ),
+    "imagenet": Recipe(
+        what="A folder of pictures with one folder for each class becomes a net with its figures.",
+        takes="a folder with train/CLASS and val/CLASS",
+        makes="weights, checkpoints and figures",
+        guide="training.md",
+    ),
+}
