@@ -14,7 +14,7 @@ from deepseek.features.definition import TICKS_PER_SECOND, Feature, FeatureDefin
 from deepseek.features.events import BAD_TIME, EventColumns, Longs
 from deepseek.features.offline import LEAST_VARIANCE
 from deepseek.features.plan import make_plan
-from deepseek.features.status import Scores, Status
+from deepseek.features.status import Bytes, Scores, Status
 
 
 @dataclasses.dataclass
@@ -59,7 +59,7 @@ class ReferenceStore:
                 features[row] = self._accept(event, keys, int(events.id[row]))
         return Scores(names, features, status)
 
-    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> Bytes:
         """See FeatureStore.label."""
         status = np.zeros(len(ids), np.int8)
         now = max(-(2**63) if when is None else when for when in (time, self.watermark))
@@ -74,6 +74,10 @@ class ReferenceStore:
         return status
 
     def _check(self, event: _Event, identity: int) -> Status:
+        known = self._find(identity)
+        if known is not None and self.watermark is not None:
+            is_kept = known.arrival > self.watermark - self.plan.duplicates
+            return Status.DUPLICATE if is_kept else Status.DUPLICATE_OLD
         if event.time == BAD_TIME:
             return Status.BAD_TIME
         if event.amount < 0:
@@ -83,10 +87,7 @@ class ReferenceStore:
                 return Status.LATE
             if event.time > self.watermark + self.plan.ahead:
                 return Status.AHEAD
-        known = self._find(identity)
-        if known is None or self.watermark is None:
-            return Status.ACCEPTED
-        return Status.DUPLICATE if known.arrival > self.watermark - self.plan.duplicates else Status.DUPLICATE_OLD
+        return Status.ACCEPTED
 
     def _find(self, identity: int) -> _Known | None:
         known = self.known.get(identity)
