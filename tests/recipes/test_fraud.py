@@ -58,6 +58,12 @@ def write(table: Table, path: Path) -> None:
     pq.write_table(pa.table({name: pa.array(values, from_pandas=True) for name, values in table.columns.items()}), path)
 
 
+def eight_days() -> Table:
+    table = simulate_transactions(replace(WORLD, num_days=20))
+    time = table.column("time")
+    return table.take(time < time[0] + np.timedelta64(8, "D"))
+
+
 def options(**changes: Any) -> FraudOptions:
     return replace(FraudOptions(FraudColumns(), Path("nowhere"), max_fpr=MAX_FPR), **changes)
 
@@ -150,7 +156,7 @@ def test_a_verdict_that_is_missing_counts_as_none_and_teaches_nothing() -> None:
     ],
 )
 def test_a_column_that_cannot_be_what_it_is_called_is_refused(change: dict[str, Any], said: str) -> None:
-    table = simulate_transactions(replace(WORLD, num_days=8)).take(np.arange(50))
+    table = eight_days().take(np.arange(50))
     columns = {**table.columns, **{name: np.repeat(values, 50) for name, values in change.items()}}
     types = {**table.types, **{name: "text" for name, values in change.items() if values.dtype == object}}
     with pytest.raises(InputError, match=said):
@@ -159,7 +165,7 @@ def test_a_column_that_cannot_be_what_it_is_called_is_refused(change: dict[str, 
 
 @pytest.mark.parametrize("amount", [-1.0, np.nan, 1e18])
 def test_amounts_that_are_none_are_refused_in_words(amount: float) -> None:
-    table = simulate_transactions(replace(WORLD, num_days=8))
+    table = eight_days()
     amounts = table.column("amount").copy()
     amounts[7] = amount
     with pytest.raises(InputError, match="row 7 has no amount"):
@@ -167,7 +173,7 @@ def test_amounts_that_are_none_are_refused_in_words(amount: float) -> None:
 
 
 def test_a_missing_column_and_too_few_days_are_refused_in_words() -> None:
-    table = simulate_transactions(replace(WORLD, num_days=8))
+    table = eight_days()
     with pytest.raises(InputError, match="no column 'terminal'"):
         run_fraud(table.drop(["terminal"]), options())
     with pytest.raises(InputError, match="cover 8.0 days"):
