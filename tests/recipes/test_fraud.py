@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -176,12 +177,12 @@ def test_a_missing_column_and_too_few_days_are_refused_in_words() -> None:
     table = eight_days()
     with pytest.raises(InputError, match="no column 'terminal'"):
         run_fraud(table.drop(["terminal"]), options())
-    with pytest.raises(InputError, match="cover 8.0 days"):
+    with pytest.raises(InputError, match="transactions cover 8"):
         run_fraud(table, options())
 
 
 def test_a_rate_that_the_held_rows_cannot_show_is_refused() -> None:
-    with pytest.raises(CheckError, match="cannot show a false-positive rate of 0.0002"):
+    with pytest.raises(CheckError, match="cannot show a false-positive rate"):
         run_fraud(simulate_transactions(WORLD), options(max_fpr=0.0002))
     assert bound_threshold(18_443, 0.0002).num_alarms == 0
     with pytest.raises(CheckError, match="cannot show"):
@@ -198,7 +199,7 @@ def test_periods_are_a_delay_apart_and_in_order() -> None:
     periods = cut_periods(table.column("time"), make_definition(table, options()))
     moment = table.column("time").astype(np.int64)
     ends = [(moment[period.rows].min(), moment[period.rows].max()) for _, period in periods.named()]
-    assert all(later[0] - earlier[1] >= 7 * DAY_MS for earlier, later in zip(ends[:-1], ends[1:], strict=True))
+    assert all(later[0] - earlier[1] >= 7 * DAY_MS for earlier, later in itertools.pairwise(ends))
 
 
 def test_the_figures_are_those_of_the_field() -> None:

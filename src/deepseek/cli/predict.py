@@ -105,10 +105,7 @@ def command(
     result |= _flag_counts(counts)
     if broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
-    if out is None:
-        result["predictions"] = records.rows
-    else:
-        result["out"] = str(out)
+    result |= {"predictions": records.rows} if out is None else {"out": str(out)}
     _report_skipped(skipped, num_rows, out)
     if as_json:
         output.emit(result, as_json)

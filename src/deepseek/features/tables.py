@@ -1,7 +1,7 @@
 """Tables of raw events: read by a definition, given features, and the definition that a bundle of such a model holds.
 
-    definition = read_definition(bundle)                     # None: of a model that reads its columns as they are
-    table = add_features(definition, table, history)         # each row as of its own moment; verdicts once they are out
+definition = read_definition(bundle)                     # None: of a model that reads its columns as they are
+table = add_features(definition, table, history)         # each row as of its own moment; verdicts once they are out
 """
 
 from __future__ import annotations

@@ -30,16 +30,18 @@ class FraudFigures:
     card_precision: float  # mean over days: of the 100 cards that score highest, the share with a fraud that day
 
 
-def measure_scores(
-    score: Values, is_fraud: Values, time_ms: Values, card: Values, *, max_fpr: float
-) -> FraudFigures:
-    """The figures of scores (N,), higher for fraud, on rows with verdicts (N,), moments (N,) and codes of cards (N,)."""
+def measure_scores(score: Values, is_fraud: Values, time_ms: Values, card: Values, *, max_fpr: float) -> FraudFigures:
+    """The figures of scores (N,), higher for fraud, on rows with verdicts, moments and codes of cards (N,) each."""
     fraud = np.asarray(is_fraud, bool)
+    output = np.stack([-score, score], axis=1)
     return FraudFigures(
-        num_rows=len(score), num_frauds=int(fraud.sum()), average_precision=average_precision(fraud.astype(np.int64), np.stack([-score, score], axis=1), np.ones(len(score))),
-        recall=recall_at_fpr(score, fraud, max_fpr), max_fpr=max_fpr,
+        num_rows=len(score),
+        num_frauds=int(fraud.sum()),
+        average_precision=average_precision(fraud.astype(np.int64), output, np.ones(len(score))),
+        recall=recall_at_fpr(score, fraud, max_fpr),
+        max_fpr=max_fpr,
         card_precision=card_precision(score, fraud, time_ms // DAY_MS, card),
-    )  # fmt: skip
+    )
 
 
 def recall_at_fpr(score: Values, fraud: Values, max_fpr: float) -> float:

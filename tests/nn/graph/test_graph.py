@@ -1,4 +1,4 @@
-"""The graph over time: what is sampled was known, numpy runs what torch learned, and a pattern of two hops is learned."""
+"""The graph over time: what is sampled was known, numpy runs what torch learned, and a pattern of nodes is learned."""
 
 from __future__ import annotations
 

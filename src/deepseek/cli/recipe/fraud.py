@@ -53,7 +53,14 @@ def command(
         raise click.UsageError("give either TRANSACTIONS or --example, not both and not neither")
     from deepseek.bundle import check_target
     from deepseek.data import read_table
-    from deepseek.recipes.fraud import DEFAULT_MAX_FPR, EXAMPLE_MAX_FPR, FraudColumns, FraudOptions, make_example, run_fraud
+    from deepseek.recipes.fraud import (
+        DEFAULT_MAX_FPR,
+        EXAMPLE_MAX_FPR,
+        FraudColumns,
+        FraudOptions,
+        make_example,
+        run_fraud,
+    )
 
     check_target(out, overwrite=choices["overwrite"])
     names = {name: choices.pop(name) for name in ("time", "card", "terminal", "amount", "target")}
