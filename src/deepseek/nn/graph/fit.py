@@ -20,8 +20,8 @@ from deepseek.nn.graph.sample import NUM_MARKS, EventGraph, Longs
 class GraphTraining:
     """How a network is learned."""
 
-    genuine_per_fraud: float = 20.0  # more genuine events tell little that is new and cost as much each
-    epochs: int = 8
+    genuine_per_fraud: float = 12.0  # more genuine events tell little that is new and cost as much each
+    epochs: int = 6
     batch_rows: int = 512
     rate: float = 3e-3
     weight_decay: float = 1e-4
