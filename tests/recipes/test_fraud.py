@@ -74,6 +74,7 @@ def scores_of(path: Path) -> np.ndarray:
     return table[table.column_names[-1]].to_numpy()
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_the_definition_and_its_evidence_the_periods(cards: Path) -> None:
     bundle = open_bundle(cards)
     definition = read_definition(bundle)
@@ -89,12 +90,14 @@ def test_the_bundle_holds_the_definition_and_its_evidence_the_periods(cards: Pat
     assert report["test"]["average_precision"] > 5 * report["test"]["num_frauds"] / report["test"]["num_rows"]
 
 
+@pytest.mark.slow
 def test_a_changed_definition_is_another_model(cards: Path) -> None:
     manifest = open_bundle(cards).manifest
     changed = replace(manifest, files=manifest.files | {"features.toml": "0" * 64})
     assert changed.model_digest() != manifest.model_digest()
 
 
+@pytest.mark.slow
 def test_predict_answers_alike_from_one_table_and_from_history_and_the_rest(
     cards: Path, transactions: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_predict_answers_alike_from_one_table_and_from_history_and_the_rest(
     assert (scores_of(forgotten) != scores_of(part)).any()
 
 
+@pytest.mark.slow
 def test_verdicts_that_are_not_out_change_no_answer(cards: Path, transactions: Path, tmp_path: Path) -> None:
     table = read_table(transactions)
     time = table.column("time")

@@ -86,6 +86,7 @@ def test_numpy_runs_what_torch_learned() -> None:
     np.testing.assert_allclose(alone, score[:1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_pattern_of_the_second_node_is_learned() -> None:
     """Terminals go bad for a while; nothing in an event itself says so."""
     pytest.importorskip("torch")

@@ -59,7 +59,8 @@ class GraphNetwork:
         return np.concatenate(scores), np.concatenate(embeddings)
 
     def _layer(self, name: str, values: Floats) -> Floats:
-        return np.maximum(values @ self.arrays[f"{name}.weight"] + self.arrays[f"{name}.bias"], np.float32(0))
+        linear = values @ self.arrays[f"{name}.weight"] + self.arrays[f"{name}.bias"]
+        return np.asarray(np.maximum(linear, np.float32(0)), np.float32)
 
     def _node(self, number: int, first: Floats, second: Floats) -> Floats:
         """(N, 2 * NUM_EVENT) of a node's events (N, K, D) and what is around them (N, K, M, D)."""
@@ -92,4 +93,4 @@ def layer_sizes(num_values: int, num_inputs: int) -> dict[str, tuple[int, int]]:
 def standardize(inputs: Floats, mean: Floats, scale: Floats) -> Floats:
     """Inputs (N, F) in standard deviations; 0 where there is none."""
     scaled = np.clip((inputs - mean) / scale, -INPUT_LIMIT, INPUT_LIMIT)
-    return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+    return np.asarray(np.nan_to_num(scaled, nan=0.0), np.float32)
