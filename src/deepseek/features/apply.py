@@ -36,6 +36,9 @@ def apply_verdicts(plan: Plan, state: State, ids: Longs, fraud: Longs, time: int
 
 def _as_compiled(column: Longs) -> Longs:
     """In the one form that the core is compiled for: an array that is read-only or strided would compile it anew."""
+    flags = column.flags
+    if column.dtype == np.int64 and flags.c_contiguous and flags.writeable:
+        return column
     return np.require(column, np.int64, ["C", "W"])
 
 
