@@ -58,6 +58,7 @@ def test_the_example_of_imagenet_learns_its_two_colors(tmp_path: Path, capsys: A
     assert json.loads(capsys.readouterr().out)["metrics"]["val_top1"]["value"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_example_of_ct_record_shows_its_leak_and_writes_its_page(tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("torch")
     page = tmp_path / "ct.html"

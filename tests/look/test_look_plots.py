@@ -10,6 +10,7 @@ import pytest
 
 from deepseek import look
 from deepseek.look import Contribution, svg
+from deepseek.look.dates import DateScale
 
 
 def texts(drawn: str) -> list[str]:
@@ -157,3 +158,16 @@ def test_a_scale_reaches_to_both_ends_of_float64(ends: tuple[float, float], marg
     assert len(ticks) >= 2
     assert all(low <= tick <= high for tick in ticks)
     assert all(label not in ("inf", "nan") for label in scale.labels(ticks))
+
+
+def test_dates_on_a_narrow_axis_do_not_run_into_each_other() -> None:
+    day_ms = 86_400_000.0
+    canvas = svg.Canvas(356, 120, "t")
+    scale = DateScale(10.4 * day_ms, 26.6 * day_ms, 80, 348)  # its ticks do not reach from end to end
+    svg.x_axis(canvas, scale, 10, 80, "time")
+    ticks = [e for e in ET.fromstring(canvas.svg()).iter("text") if e.attrib.get("class") == "tick"]
+    middles = [float(e.attrib["x"]) for e in ticks]
+    widths = [svg.text_width("".join(e.itertext())) for e in ticks]
+    assert len(ticks) >= 2
+    for place in range(len(ticks) - 1):
+        assert middles[place] + widths[place] / 2 < middles[place + 1] - widths[place + 1] / 2

@@ -202,7 +202,8 @@ def x_axis(canvas: Canvas, scale: Scale, top: float, bottom: float, label: Words
     ticks = scale.ticks_for(scale.end - scale.start)
     labels = scale.labels(ticks)
     widest = max((text_width(text) for text in labels), default=0.0)
-    keep = max(1, math.ceil((widest + 10) * max(1, len(ticks) - 1) / max(1.0, abs(scale.end - scale.start))))
+    apart = abs(scale(ticks[1]) - scale(ticks[0])) if len(ticks) > 1 else widest + 10
+    keep = max(1, math.ceil((widest + 10) / max(1.0, apart)))
     for index, (tick, text) in enumerate(zip(ticks, labels, strict=True)):
         x = scale(tick)
         if grid:

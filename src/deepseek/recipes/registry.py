@@ -40,4 +40,10 @@ RECIPES: dict[str, Recipe] = {
         makes="weights, checkpoints and figures",
         guide="training.md",
     ),
+    "rings": Recipe(
+        what="Groups of cards that are used together at a few terminals, with the reasons for each.",
+        takes="a table of payments: time, card, terminal, amount",
+        makes="rings, the recall at each difficulty, and a page",
+        guide="rings.md",
+    ),
 }
