@@ -202,7 +202,7 @@ def test_periods_are_a_delay_apart_and_in_order() -> None:
     table = simulate_transactions(WORLD)
     periods = cut_periods(table.column("time"), make_definition(table, options()))
     moment = table.column("time").astype(np.int64)
-    ends = [(moment[period.rows].min(), moment[period.rows].max()) for _, period in periods.named()]
+    ends = [(moment[period.rows].min(), moment[period.rows].max()) for _, period in periods.by_name()]
     assert all(later[0] - earlier[1] >= 7 * DAY_MS for earlier, later in itertools.pairwise(ends))
 
 

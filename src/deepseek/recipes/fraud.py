@@ -62,7 +62,7 @@ class FraudOptions:
     out: Path
     label_delay: str = "7d"  # how long after a payment its verdict is known
     max_fpr: float = DEFAULT_MAX_FPR
-    budget_s: float = 120.0  # CPU seconds of the search
+    budget_s: float = 600.0  # CPU seconds of the search
     trials: int | None = None
     seed: int = 0
     drop: Sequence[str] = ()
@@ -228,7 +228,7 @@ def fraud_report(
         "periods": {
             name: {"start": format_timestamp(period.start_ms), "end": format_timestamp(period.end_ms),
                    "num_rows": len(period.rows)}
-            for name, period in periods.named()
+            for name, period in periods.by_name()
         },
         "threshold": {**asdict(bound), "limit": bound.limit},
         "test": asdict(figures),

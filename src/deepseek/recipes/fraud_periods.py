@@ -24,7 +24,7 @@ JUDGE_SHARE = 0.2  # of the usable time, for each of the two periods that judge
 MAX_WARM_UP_SHARE = 1 / 3  # of all time: a short table learns from windows that are not yet full
 MIN_USABLE_DAYS = 5
 #: The latest so many rows teach. Fraud changes its ways, and a forest on a million rows would take hours.
-MAX_TRAIN_ROWS = 300_000
+MAX_TRAIN_ROWS = 150_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Periods:
     held: Period  # chooses the model and sets the threshold
     test: Period
 
-    def named(self) -> Iterator[tuple[str, Period]]:
+    def by_name(self) -> Iterator[tuple[str, Period]]:
         """Each with its name, in order."""
         yield from (("train", self.train), ("held", self.held), ("test", self.test))
 

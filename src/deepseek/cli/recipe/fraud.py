@@ -37,7 +37,7 @@ Examples:
     "--max-fpr", type=share, metavar="SHARE",
     help="Most genuine payments that may be alarms, by its bound.  [default: 0.0002; for --example 0.002]",
 )  # fmt: skip
-@click.option("--budget", "budget_s", default="120s", show_default=True, type=duration, help="CPU time of the search.")
+@click.option("--budget", "budget_s", default="10m", show_default=True, type=duration, help="CPU time of the search.")
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of draws.")

@@ -119,5 +119,5 @@ class _NodeOrder:
         offsets = np.concatenate([-1 - np.arange(side), 1 + np.arange(side)])
         places = self.place[safe][:, None] + offsets
         inside = (places >= self.begin[safe][:, None]) & (places < self.end[safe][:, None]) & (events >= 0)[:, None]
-        found = self.order[np.where(inside, places, 0)]
-        return np.where(inside & (found < roots[:, None]), found, -1)
+        event = self.order[np.where(inside, places, 0)]
+        return np.where(inside & (event < roots[:, None]), event, -1)
