@@ -87,6 +87,11 @@ def test_the_bundle_holds_the_definition_and_its_evidence_the_periods(cards: Pat
         gap = np.datetime64(periods[after]["start"]) - np.datetime64(periods[before]["end"])
         assert gap >= np.timedelta64(7, "D")
     assert report["threshold"]["limit"] <= MAX_FPR
+    point = json.loads(bundle.read("evidence/metrics.json"))["operating_point"]
+    test_days = (np.datetime64(periods["test"]["end"]) - np.datetime64(periods["test"]["start"])) / np.timedelta64(
+        1, "D"
+    )
+    assert point["rows_per_day"] == pytest.approx(periods["test"]["num_rows"] / test_days)
     assert report["test"]["average_precision"] > 5 * report["test"]["num_frauds"] / report["test"]["num_rows"]
 
 

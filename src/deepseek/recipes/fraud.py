@@ -144,6 +144,7 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
         finished.test.output[:, 1], finished.test.target == 1, time_ms, cards, max_fpr=options.max_fpr
     )
     report = fraud_report(definition, periods, bound, figures)
+    finished = replace(finished, rows_per_day=periods.test.rows_per_day)
     shipped = pack_bundle(_with_definition(finished, definition, report), clock)
     return FraudResult(shipped, definition, periods, bound, figures)
 

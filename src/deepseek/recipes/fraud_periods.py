@@ -35,6 +35,11 @@ class Period:
     end_ms: int
     rows: NDArray[np.int64]
 
+    @property
+    def rows_per_day(self) -> float:
+        """All rows of the period, with a verdict or without."""
+        return len(self.rows) * DAY_MS / (self.end_ms - self.start_ms)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Periods:
