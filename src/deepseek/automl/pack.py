@@ -134,6 +134,7 @@ class FinishedRun:
     documents: dict[str, object]  # further JSON files, by path in the bundle
     metrics_details: JsonObject = field(default_factory=dict)  # added to evidence/metrics.json
     data_details: JsonObject = field(default_factory=dict)  # added to evidence/data.json
+    rows_per_day: float | None = None  # where the rows of the run are not all that there were; None: counted in them
 
 
 def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
@@ -189,7 +190,7 @@ def check_promises(run: FinishedRun) -> Promises:
             decision.num_negatives_set,
         )  # fmt: skip
         point = measure_operating_point(
-            test.target, decided, test.weight, rule, rows_per_day=rows_per_day(data, run.kinds)
+            test.target, decided, test.weight, rule, rows_per_day=run.rows_per_day or rows_per_day(data, run.kinds)
         )
     searched = options.metric or default_metric(data.info.task, test.target)
     return Promises(point, find_contradictions(data.info.task, searched, test.figures, run.validation))

@@ -34,6 +34,7 @@ Examples:
   deepseek predict patients new.csv --files scans --broken mask
   deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
+  deepseek predict cards july.parquet --history june.parquet --out scores.parquet
 """
 
 
@@ -42,6 +43,10 @@ Examples:
 @click.argument("data", type=FILE)
 @click.option("--out", type=FILE, help="A .csv, .jsonl, .parquet or .arrow file.  [default: CSV on stdout]")
 @click.option("--flags", is_flag=True, help="Write a column `flags`: what was missing, unseen or beyond training.")
+@click.option(
+    "--history", type=FILE, multiple=True, metavar="FILE",
+    help="Events before DATA, of a model that computes its features from raw events. May be given again.",
+)  # fmt: skip
 @skip_options
 @bundle_key_option
 @first_run_options
@@ -51,6 +56,7 @@ def command(
     data: Path,
     out: Path | None,
     flags: bool,
+    history: tuple[Path, ...],
     files: Path | None,
     broken: Broken,
     key: Path | None,
@@ -65,10 +71,13 @@ def command(
     give the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints
     without --out is not. With --broken skip the rows that cannot be scored are left out, and each with its reason is
     on stderr, in "skipped" of --json and, with --out scores.csv, in scores.skipped.csv.
+
+    A bundle of `recipe fraud` takes raw events: what cards and terminals did before each row of DATA, in DATA itself
+    and in --history, becomes its features, and a verdict counts once it was out. Then DATA is read whole.
     """
+    from deepseek.cli.support.events import open_rows
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
-    from deepseek.data.batches import open_table
     from deepseek.engines import open_runtime
     from deepseek.engines.first_run import FirstRunLimits, use_limits
 
@@ -84,7 +93,7 @@ def command(
     ):
         warn_unchecked(bundle, key)
         root = files or data.parent
-        with open_table(data, _check_progress(progress)) as table:
+        with open_rows(runtime.bundle, data, history, _check_progress(progress)) as table:
             parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
                 skipped = _score(runtime, root, broken, parts, records, counts, with_flags=flags)
@@ -96,10 +105,7 @@ def command(
     result |= _flag_counts(counts)
     if broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
-    if out is None:
-        result["predictions"] = records.rows
-    else:
-        result["out"] = str(out)
+    result |= {"predictions": records.rows} if out is None else {"out": str(out)}
     _report_skipped(skipped, num_rows, out)
     if as_json:
         output.emit(result, as_json)

@@ -22,6 +22,12 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
+    "fraud": Recipe(
+        what="Raw card transactions become a model that knows the past of each card and terminal.",
+        takes="a table of transactions: time, card, terminal, amount, verdict",
+        makes="a bundle that takes raw transactions",
+        guide="fraud.md",
+    ),
     "ct_record": Recipe(
         what="CT slice and patient record: leaks, a diagnosis from the slice, reports that find their slices.",
         takes="a folder with index.csv and its images",

@@ -56,7 +56,32 @@ def simulate_fraud(world: FraudWorld | None = None) -> Table:
 
     Equal worlds give equal tables.
     """
+    paid, rng, goods, distance = _simulate(world or FraudWorld())
+    return _payments_table(paid, world or FraudWorld(), rng, goods, distance)
+
+
+def simulate_transactions(world: FraudWorld | None = None) -> Table:
+    """The same payments as they come in, before anything is known of them: id, time, card, terminal, amount, and the
+    boolean target "fraud". From the first day on."""
     world = world or FraudWorld()
+    paid, *_ = _simulate(world)
+    columns: dict[str, tuple[ColumnType, NDArray[np.generic]]] = {
+        "id": ("number", np.arange(len(paid.moment), dtype=np.float64)),
+        "time": ("datetime", (START_MS + paid.moment).astype("datetime64[ms]")),
+        "card": ("text", np.array([f"card-{number}" for number in paid.customer.tolist()], object)),
+        "terminal": ("text", np.array([f"terminal-{number}" for number in paid.terminal.tolist()], object)),
+        "amount": ("number", np.round(paid.amount, 2)),
+        "fraud": ("boolean", paid.fraud.astype(np.float64)),
+    }
+    table = Table(
+        {name: values for name, (_, values) in columns.items()}, {n: kind for n, (kind, _) in columns.items()}
+    )
+    return table.take((paid.moment >= 0) & (paid.moment < world.num_days * DAY_MS))
+
+
+def _simulate(world: FraudWorld) -> tuple[_Payments, np.random.Generator, Ints, Floats]:
+    """The payments of a world, its generator as they leave it, the goods of each terminal, and the distance of each
+    customer to each terminal in km."""
     rng = np.random.default_rng(world.seed)
     goods = rng.choice(len(GOODS), world.num_terminals, p=POPULARITY)
     position = rng.uniform(0, 100, (world.num_terminals, 2))  # km
@@ -67,8 +92,7 @@ def simulate_fraud(world: FraudWorld | None = None) -> Table:
     stolen = _stolen_card_payments(world, rng, goods, usual)
     tested = _card_testing_payments(world, rng, goods, usual)
     compromised = _bad_terminal_payments(world, rng, genuine, usual)
-    payments = _concat_payments([genuine, stolen, tested, compromised])
-    return _payments_table(payments, world, rng, goods, distance)
+    return _concat_payments([genuine, stolen, tested, compromised]), rng, goods, distance
 
 
 def _genuine_payments(
