@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
     from deepseek.serve.repository.folder import Repository
+    from deepseek.serve.scoring.queue import ScoringQueue
 
 EPILOG = """\b
 Examples:
@@ -101,6 +102,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
+@click.option("--state", type=FOLDER, help="Score raw events, too: keep what the bundle remembers of keys here.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
@@ -130,6 +132,7 @@ def command(
     lossy_texts: Path | None,
     lossy_rows: Path | None,
     llm_precision: ModelPrecision | None,
+    state: Path | None,
     key: Path | None,
     repository: Path | None,
     watch: float | None,
@@ -148,6 +151,7 @@ def command(
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     if not chosen and repository is None:
         raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
+    check_state_options(state, chosen, settings)
     lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
@@ -162,7 +166,8 @@ def command(
             run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            run_server(models, settings, listener, audit_log, membership, lifecycle)
+            scoring = open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
 
 
 def open_served_models(
@@ -177,6 +182,35 @@ def open_served_models(
 
     gate = parse_lossy_options(*lossy)
     return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
+
+
+def check_state_options(state: Path | None, chosen: tuple[str, ...], settings: Settings) -> None:
+    """Say what does not go together with a state, before any work."""
+    if state is None:
+        return
+    if len(chosen) != 1:
+        raise click.UsageError(f"--state is of one BUNDLE, and there are {len(chosen)}")
+    if settings.front_ends > 1:
+        raise click.UsageError("one process keeps a state: --state goes with --front-ends 1")
+
+
+def open_scoring(
+    models: Mapping[str, OpenedModel], state: Path | None, settings: Settings, key: Path | None
+) -> dict[str, ScoringQueue]:
+    """What scores raw events with a state in this folder, by the name of its model; none without a state."""
+    from deepseek.engines import Runtime
+    from deepseek.errors import InputError
+    from deepseek.serve.scoring.queue import ScoringQueue
+    from deepseek.serve.scoring.scorer import EventScorer
+
+    if state is None:
+        return {}
+    ((name, model),) = models.items()
+    if not isinstance(model, Runtime):
+        raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
+    scorer = EventScorer.open(model.bundle.path, state, key=key)
+    scorer.warm_up()
+    return {name: ScoringQueue(scorer, settings.max_queued_rows)}
 
 
 def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
@@ -223,6 +257,7 @@ def run_server(
     audit_log: Path | None = None,
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
+    scoring: Mapping[str, ScoringQueue] | None = None,
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -261,6 +296,7 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
+        scoring=scoring or {},
     )
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:

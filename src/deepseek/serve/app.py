@@ -48,6 +48,8 @@ from deepseek.serve.repository.group_sync import GroupFollower
 from deepseek.serve.repository.loader import ModelLifecycle, RepositoryLoader
 from deepseek.serve.repository.output_compatibility import check_compatible, output_signature
 from deepseek.serve.repository.protocol import load_or_unload, repository_index
+from deepseek.serve.scoring import routes as scoring_routes
+from deepseek.serve.scoring.queue import ScoringQueue
 
 REPOSITORY_PREFIX = "/v2/repository/models/"
 ModelHandler = Callable[[Request, ServedModel], Response | Awaitable[Response] | None]
@@ -67,11 +69,13 @@ class App:
         repository: Repository | None = None,
         splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
         parent: Channel | None = None,
+        scoring: Mapping[str, ScoringQueue] = EMPTY_MAPPING,
     ) -> None:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
+        self._scoring = scoring
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
@@ -110,6 +114,8 @@ class App:
         for path, page in pages.routes(models, generators).items():
             router.add_get(path, page, needs_key=path != "/")
         router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
+        for name, queue in self._scoring.items():
+            scoring_routes.add_routes(router, name, queue, models.__getitem__)
         for path, kind in openai_routes.COMPLETION_ROUTES.items():
             router.add_post(path, partial(openai_routes.complete_text, generators=generators, kind=kind))
 
@@ -169,7 +175,7 @@ class App:
             await self.processes.close()
         for generator in self.generators.values():
             await generator.close()
-        for model in self.models.all():
+        for model in (*self.models.all(), *self._scoring.values()):
             model.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
@@ -366,6 +372,7 @@ def create_app(
     repository: Repository | None = None,
     splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     parent: Channel | None = None,
+    scoring: Mapping[str, ScoringQueue] = EMPTY_MAPPING,
 ) -> App:
     """An application that serves `models` by name.
 
@@ -375,11 +382,12 @@ def create_app(
     batch and explanation.
     `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
-    `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
+    `parent`: of the group that this is a front end of; it decides what is loaded for all of them. `scoring`: what
+    scores raw events by a state, for models of these names; closed with the application.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
-        explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
+        explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent, scoring=scoring,
     )  # fmt: skip
 
 
