@@ -119,6 +119,13 @@ class NonFiniteError(CheckError):
     code = "non_finite"
 
 
+class StorageError(CheckError):
+    """A disk that does not take what must be kept: it is full, it fails, or others hold the folder."""
+
+    status = 507
+    code = "storage"
+
+
 class BusyError(DeepseekError):
     """The queue is full; ask again later."""
 

@@ -9,9 +9,11 @@
 Begin reading at definition.py, then offline.py, then reference.py, which says in plain Python what kernel.py does fast.
 """
 
-from deepseek.extras import lazy_attributes
+from typing import Any
+
+from deepseek.extras import lazy_attributes, need
 from deepseek.features.definition import FeatureDefinition, card_payments
-from deepseek.features.events import EventColumns
+from deepseek.features.events import EventColumns, read_codes
 from deepseek.features.offline import FeatureColumns, compute_offline
 from deepseek.features.status import Scores, Status
 
@@ -22,8 +24,16 @@ __all__ = [
     "FeatureStore",
     "Scores",
     "Status",
+    "Verification",
     "card_payments",
     "compute_offline",
+    "read_codes",
 ]
 
-__getattr__ = lazy_attributes(__name__, {"FeatureStore": "store"})
+_find_lazily = lazy_attributes(__name__, {"FeatureStore": "store", "Verification": "recovery"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("FeatureStore", "Verification"):
+        need("numba", extra="features")
+    return _find_lazily(name)

@@ -14,7 +14,7 @@ from deepseek.features.definition import TICKS_PER_SECOND, Feature, FeatureDefin
 from deepseek.features.events import BAD_TIME, EventColumns, Longs
 from deepseek.features.offline import LEAST_VARIANCE
 from deepseek.features.plan import make_plan
-from deepseek.features.status import Scores, Status
+from deepseek.features.status import Bytes, Scores, Status
 
 
 @dataclasses.dataclass
@@ -59,7 +59,7 @@ class ReferenceStore:
                 features[row] = self._accept(event, keys, int(events.id[row]))
         return Scores(names, features, status)
 
-    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> Bytes:
         """See FeatureStore.label."""
         status = np.zeros(len(ids), np.int8)
         now = max(-(2**63) if when is None else when for when in (time, self.watermark))

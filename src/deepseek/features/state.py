@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from deepseek.errors import IntegrityError
 from deepseek.features.core import layout
 from deepseek.features.core.layout import State
 from deepseek.features.core.run import index_ids, index_keys
@@ -60,9 +61,11 @@ def grow(plan: Plan, state: State) -> State:
     return state._replace(answers=_longer_ring(state.answers, first, last, len(state.answers) * 3 // 2))
 
 
-def count_bytes(state: State) -> int:
-    """The memory of all arrays."""
-    return sum(array.nbytes for array in state)
+def count_bytes(state: State) -> Mapping[str, int]:
+    """The memory of the arrays: `keys` (records, events, table), `ids`, `answers`, and the `total`."""
+    groups = {"keys": ("words", "longs", "table", "arena"), "ids": ("ids", "times", "slots", "id_table")}
+    sizes = {group: sum(getattr(state, name).nbytes for name in names) for group, names in groups.items()}
+    return {**sizes, "answers": state.answers.nbytes, "total": sum(array.nbytes for array in state)}
 
 
 def digest_state(state: State) -> str:
@@ -84,14 +87,47 @@ def used_arrays(state: State) -> Mapping[str, Values]:
     }  # fmt: skip
 
 
+def restore_state(plan: Plan, arrays: Mapping[str, Values]) -> State:
+    """The state that a snapshot holds, its tables filled anew."""
+    num_slots, num_ids = len(arrays["words"]), len(arrays["ids"])
+    fresh = empty_state(plan)
+    names = set(used_arrays(fresh))
+    if set(arrays) != names or any(arrays[name].dtype != getattr(fresh, name).dtype for name in names):
+        raise IntegrityError(
+            "the snapshot has other arrays", expected=", ".join(sorted(names)), fix="bring it back from a copy"
+        )
+    state = fresh._replace(
+        **{name: arrays[name].copy() for name in names},
+        table=np.zeros(_table_size(num_slots), np.int32),
+        id_table=np.zeros(_table_size(num_ids), np.int32),
+    )
+    index_keys(state, len(plan.num_windows))
+    index_ids(state)
+    return state
+
+
+def fill_key_table(plan: Plan, state: State) -> None:
+    """Fills the table of keys anew."""
+    state.table[:] = 0
+    index_keys(state, len(plan.num_windows))
+
+
+def _table_size(number: int) -> int:
+    """The power of two of which at most three quarters are used."""
+    size = 2 * FIRST_SLOTS
+    while number * 4 >= size * 3:
+        size *= 2
+    return size
+
+
 def _grow_slots(plan: Plan, state: State) -> State:
     number = len(state.words)
     if state.counters[layout.NUM_SLOTS] >= number:
         number = number * 3 // 2
     state = state._replace(words=_longer(state.words, number), longs=_longer(state.longs, number))
     if state.counters[layout.NUM_SLOTS] * 4 >= len(state.table) * 3:
-        state = state._replace(table=np.zeros(2 * len(state.table), np.int32))
-        index_keys(state, len(plan.num_windows))
+        state = state._replace(table=np.zeros(_table_size(number), np.int32))
+        fill_key_table(plan, state)
     return state
 
 
@@ -99,10 +135,7 @@ def _grow_events(state: State) -> State:
     first, last = int(state.counters[layout.TAIL]), int(state.counters[layout.HEAD])
     size = len(state.ids) * 3 // 2
     rings = [_longer_ring(ring, first, last, size) for ring in (state.ids, state.times, state.slots)]
-    table_size = len(state.id_table)
-    while size * 4 > table_size * 3:
-        table_size *= 2
-    state = state._replace(ids=rings[0], times=rings[1], slots=rings[2], id_table=np.zeros(table_size, np.int32))
+    state = state._replace(ids=rings[0], times=rings[1], slots=rings[2], id_table=np.zeros(_table_size(size), np.int32))
     index_ids(state)
     return state
 

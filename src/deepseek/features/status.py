@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from deepseek.features.events import Values
+
+Doubles: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.int8]]
 
 
 class Status(enum.IntEnum):
@@ -31,8 +34,11 @@ class Scores:
     """The answers to N events."""
 
     names: tuple[str, ...]  # of F features
-    features: np.ndarray[Any, np.dtype[np.float64]]  # (N, F); NaN in rows that were refused
-    status: np.ndarray[Any, np.dtype[np.int8]]  # (N,): of Status
+    features: Doubles  # (N, F); NaN in rows that were refused
+    status: Bytes  # (N,): of Status
+    sequence: int = (
+        0  # of the record in the log that holds the events; it is safe when the store's synced_sequence is as high
+    )
 
     @property
     def is_answered(self) -> Values:

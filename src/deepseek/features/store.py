@@ -1,99 +1,264 @@
-"""The features of events as they come: a store in this process.
+"""The features of events as they come: a store in this process, safe on disk.
 
-    store = FeatureStore.open(None, definition)        # in memory
-    scores = store.score(events)                       # reads and updates, one event after the other
-    store.label(ids, fraud)                            # verdicts, days later
+    with FeatureStore.open(Path("state"), definition) as store:   # None instead of a folder: in memory alone
+        scores = store.score(events)       # reads and updates, one event after the other
+        store.label(ids, fraud)            # verdicts, days later
+        store.flush()                      # now all of it is on the disk: acknowledge it
+        store.snapshot()                   # from time to time: opens faster, and the log begins anew
 
 Of every event that is accepted the answer is what `compute_offline` gives to the bit, where events come in the order of
 time. What comes late, but within the stated bound, is answered as of its own time, and counts for all that follow.
+
+What `score` and `label` get is in the log before it counts. A kill of the process loses nothing of it; a loss of power
+loses what is behind `synced_sequence`. So an answer is acknowledged when its `sequence` is synced: after `flush`, or
+when `sync_rows` or `sync_ms` have passed.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
+import fcntl
+import os
+import shutil
+import time as clock
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
 
 import numpy as np
 
-from deepseek.errors import InputError
-from deepseek.extras import need
+from deepseek.errors import InputError, StorageError, TooLargeError
+from deepseek.features.apply import apply_events, apply_verdicts, forget_keys
 from deepseek.features.core import layout
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
+from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, file_of, sync_folder
 from deepseek.features.plan import make_plan
-from deepseek.features.status import Scores, Status
+from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
+from deepseek.features.snapshot import newest_snapshot, write_snapshot
+from deepseek.features.state import count_bytes, digest_state, empty_state
+from deepseek.features.status import Bytes, Scores, Status
+
+MAX_BATCH_ROWS = 2**20
+LOCK = "lock"
+VERDICT_STATUSES = (Status.ACCEPTED, Status.UNKNOWN_ID, Status.LABEL_LATE)
 
 
 class FeatureStore:
-    """The state of all keys, and what it answers. One thread at a time."""
+    """The state of all keys, and what it answers. One thread at a time, one process a folder."""
 
-    def __init__(self, definition: FeatureDefinition) -> None:
-        need("numba", extra="features")
-        from deepseek.features import state
-        from deepseek.features.core import run
-
-        self.definition = definition
-        self.names = definition.names
+    def __init__(self, folder: Path | None, definition: FeatureDefinition, sync_rows: int, sync_ms: float) -> None:
+        self.folder, self.definition, self.names = folder, definition, definition.names
         self._plan = make_plan(definition)
-        self._core, self._arrays = run, state
-        self._state = state.empty_state(self._plan)
+        self._sync_rows, self._sync_s = sync_rows, sync_ms / 1_000
+        self._unsynced_rows, self._unsynced_since = 0, 0.0
+        self._log: EventLog | None = None
+        self._lock: int | None = None
+        if folder is None:
+            self._state, self._sequence = empty_state(self._plan), 0
+            return
+        self._lock = _lock_folder(folder)
+        try:
+            _check_definition(folder, definition)
+            recovered = recover(folder, definition, self._plan)
+            self._state, self._sequence, file = recovered.state, recovered.sequence, recovered.last_file
+            if file is None or file.frames[-1:] == () or file.frames[-1].sequence != recovered.sequence:
+                self._log = EventLog.create(folder, recovered.sequence + 1)
+            else:
+                self._log = EventLog(file.path, recovered.sequence + 1, file.whole_bytes)
+            self._log.sync()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def open(
-        cls,
-        folder: None,  # noqa: ARG003
-        definition: FeatureDefinition,
+        cls, folder: Path | None, definition: FeatureDefinition, *, sync_rows: int = 256, sync_ms: float = 5.0
     ) -> FeatureStore:
-        """A store in memory (`folder` None)."""
-        return cls(definition)
+        """The store of a folder, which is made where it is not there; None: in memory. What was written before counts.
+
+        `sync_rows`, `sync_ms`: the log is brought to the disk when so many rows were written since, or so long ago, as
+        the next call sees it. InputError: the folder is of another definition. StorageError: another process has it.
+        IntegrityError: it is damaged.
+        """
+        if sync_rows < 1 or sync_ms < 0:
+            raise InputError(
+                f"sync_rows is {sync_rows}, sync_ms {sync_ms}", expected="1 or more, 0 or more", fix="256, 5"
+            )
+        return cls(folder, definition, sync_rows, sync_ms)
+
+    @staticmethod
+    def verify(folder: Path) -> Verification:
+        """Whether a folder is whole, and the digest of its state. Reads it and changes nothing."""
+        return verify_folder(folder)
 
     def score(self, events: EventColumns) -> Scores:
-        """Answers events one after the other, and keeps each: the second of two events sees the first."""
+        """Answers at most 1,048,576 events one after the other, and keeps each: the second sees the first."""
         if len(events.keys) != len(self.definition.keys):
             raise InputError(
                 f"the events have {len(events.keys)} keys", expected=f"{len(self.definition.keys)}",
                 fix="make them by EventColumns.from_columns with the store's definition",
             )  # fmt: skip
-        features = np.full((len(events), len(self.names)), np.nan)
-        status = np.zeros(len(events), np.int8)
-        keys = np.stack(events.keys, axis=1)
-        row = 0
-        while True:
-            row = self._core.score_events(
-                self._plan, self._state, events.time, events.amount, keys, events.id, row, features, status
-            )
-            if self._state.counters[layout.NEED] == layout.NOTHING:
-                return Scores(self.names, features, status)
-            self._state = self._arrays.grow(self._plan, self._state)
+        self._check_rows(len(events))
+        if len(events):
+            self._append(EVENTS, encode_events(events))
+        self._state, features, status = apply_events(self._plan, self._state, events)
+        self._sync_when_due(len(events))
+        return Scores(self.names, features, status, self._sequence)
 
-    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
+    def label(self, ids: Longs, fraud: Longs, time: int | None = None) -> Bytes:
         """Verdicts (N,) on events by the codes of their ids: 1 is fraud, 0 takes an earlier 1 back. `time`: when they
         came, in ticks; None: with the latest event. They count from `label_delay` after their event. Gives the Status
         of each (N,)."""
+        ids, fraud = np.ascontiguousarray(ids, np.int64), np.ascontiguousarray(fraud, np.int64)
         if len(ids) != len(fraud) or not np.isin(fraud, (0, 1)).all():
             raise InputError("the verdicts do not fit the ids", expected="0 or 1 for each id", fix="check their source")
-        status = np.zeros(len(ids), np.int8)
+        self._check_rows(len(ids))
         when = layout.NEVER if time is None else time
-        self._core.label_events(
-            self._plan, self._state, np.asarray(ids, np.int64), np.asarray(fraud, np.int64), when, status
-        )
+        if len(ids):
+            self._append(VERDICTS, encode_verdicts(ids, fraud, when))
+        status = apply_verdicts(self._plan, self._state, ids, fraud, when)
+        self._sync_when_due(len(ids))
         return status
+
+    def flush(self) -> int:
+        """Brings all that came to the disk, and gives `synced_sequence`."""
+        if self._log is not None:
+            self._log.sync()
+            self._unsynced_rows = 0
+        return self.synced_sequence
+
+    def snapshot(self) -> Path | None:
+        """Writes the whole state, drops the log before it, and forgets keys that no window holds any more. StorageError
+        when there is no room: the log then goes on. None for a store in memory."""
+        forget_keys(self._plan, self._state)
+        if self.folder is None:
+            return None
+        self.flush()
+        path = write_snapshot(self.folder, self._state, self.definition, self._sequence)
+        log = EventLog.create(self.folder, self._sequence + 1)
+        if self._log is not None and self._log.path != log.path:
+            self._log.close()
+        self._log = log
+        for old in self.folder.glob("log-*.bin"):
+            if old < file_of(self.folder, self._sequence + 1):
+                old.unlink()
+        for old in self.folder.glob("snapshot-*"):
+            if old < path:
+                shutil.rmtree(old)
+        sync_folder(self.folder)
+        return path
+
+    def close(self) -> None:
+        """Flushes, and lets the folder go; a second time it does nothing."""
+        try:
+            if self._log is not None and not self._log.is_closed:
+                self.flush()
+        finally:
+            if self._log is not None:
+                self._log.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def sequence(self) -> int:
+        """The last record of the log."""
+        return self._sequence
+
+    @property
+    def synced_sequence(self) -> int:
+        """The last record that is on the disk; in memory, the last one."""
+        return self._sequence if self._log is None else self._log.synced_sequence
 
     @property
     def num_keys(self) -> int:
         """Keys that something is kept of, of all kinds."""
-        return int(self._state.counters[layout.NUM_SLOTS]) - len(self.definition.keys)
+        counters = self._state.counters
+        return int(counters[layout.NUM_SLOTS] - counters[layout.NUM_FREE]) - len(self.definition.keys)
 
     @property
-    def size_bytes(self) -> int:
-        """The memory of the state."""
-        return self._arrays.count_bytes(self._state)
+    def size_bytes(self) -> Mapping[str, int]:
+        """The memory of the state: of `keys` with their events, of known `ids`, of kept `answers`, `total`."""
+        return count_bytes(self._state)
 
     @property
-    def counts(self) -> MappingProxyType[str, int]:
-        """How many events had which status, by its name in small letters; of verdicts as "label_" and the name."""
-        first = layout.NUM_COUNTERS
-        counters = self._state.counters[first:].tolist()
-        events = {status.name.lower(): counters[status] for status in list(Status)[:8]}
-        verdicts = (Status.ACCEPTED, Status.UNKNOWN_ID, Status.LABEL_LATE)
-        labels = {f"label_{status.name.lower()}": counters[layout.NUM_STATUSES + status] for status in verdicts}
+    def digest(self) -> str:
+        """SHA-256 of the state, as `verify` gives it."""
+        return digest_state(self._state)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many events had which Status, by its name in small letters; of verdicts as "label_" and the name."""
+        counters = self._state.counters[layout.NUM_COUNTERS :].tolist()
+        events = {status.name.lower(): counters[status] for status in list(Status)[: Status.UNKNOWN_ID]}
+        labels = {f"label_{one.name.lower()}": counters[layout.NUM_STATUSES + one] for one in VERDICT_STATUSES}
         return MappingProxyType({**events, **labels})
+
+    def _append(self, kind: int, parts: tuple[bytes, ...]) -> None:
+        if self._log is not None:
+            self._sequence = self._log.append(kind, *parts)
+        else:
+            self._sequence += 1
+
+    def _sync_when_due(self, num_rows: int) -> None:
+        if self._log is None or not num_rows:
+            return
+        now = clock.monotonic()
+        if not self._unsynced_rows:
+            self._unsynced_since = now
+        self._unsynced_rows += num_rows
+        if self._unsynced_rows >= self._sync_rows or now - self._unsynced_since >= self._sync_s:
+            self.flush()
+
+    def _check_rows(self, num_rows: int) -> None:
+        if num_rows > MAX_BATCH_ROWS:
+            raise TooLargeError(f"{num_rows} rows at once", expected=f"at most {MAX_BATCH_ROWS}", fix="send parts")
+
+
+def _lock_folder(folder: Path) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} cannot be written: {error.strerror}", expected="a folder of one's own", fix="check its rights"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StorageError(
+            f"another process has {folder} open", expected="one process a folder", fix="end that one, or use a copy"
+        ) from error
+    return lock
+
+
+def _check_definition(folder: Path, definition: FeatureDefinition) -> None:
+    """Writes the definition into a new folder; InputError where the folder has another."""
+    path = folder / DEFINITION
+    if not path.exists():
+        if newest_snapshot(folder) is not None or any(folder.glob("log-*.bin")):
+            read_definition(folder)  # says that it is missing
+        draft = folder / f".{DEFINITION}.part"
+        try:
+            draft.write_text(definition.to_toml(), "utf-8")
+            draft.replace(path)
+            sync_folder(folder)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written: {error.strerror}", expected="room on the disk", fix="make room"
+            ) from error
+    known = read_definition(folder)
+    if known.digest != definition.digest:
+        raise InputError(
+            f"{folder} is of another definition of features, {known.digest[:12]}", expected=definition.digest[:12],
+            fix=f"open it with its own {DEFINITION}, or begin a new folder",
+        )  # fmt: skip

@@ -6,11 +6,11 @@ from typing import Any
 
 from numba import njit
 
-from deepseek.features.core.blocks import hash_code
+from deepseek.features.core.blocks import copy_row, hash_code
 from deepseek.features.core.layout import ANSWERS_TAIL, DUPLICATE, DUPLICATE_OLD, HEAD, TAIL, WATERMARK, State
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def find_id(state: State, identity: int) -> int:
     """The place of an id in its table; -1 - the free place where it is not known."""
     mask = len(state.id_table) - 1
@@ -22,7 +22,7 @@ def find_id(state: State, identity: int) -> int:
     return -1 - place
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def forget_ids(plan: Any, state: State) -> None:
     """Drops the ids and the answers that are too old to be asked for."""
     counters, table, size, mask = state.counters, state.id_table, len(state.ids), len(state.id_table) - 1
@@ -45,12 +45,12 @@ def forget_ids(plan: Any, state: State) -> None:
     counters[ANSWERS_TAIL] = tail
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def answer_known(state: State, place: int, answer: Any) -> int:
     """Writes the answer to an event that is known, where it is kept."""
     counters, size = state.counters, len(state.ids)
     number = counters[TAIL] + (state.id_table[place] - 1 - counters[TAIL]) % size
     if number < counters[ANSWERS_TAIL]:
         return DUPLICATE_OLD
-    answer[:] = state.answers[number % len(state.answers)]
+    copy_row(state.answers[number % len(state.answers)], answer)
     return DUPLICATE

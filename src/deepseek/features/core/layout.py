@@ -18,7 +18,7 @@ GROUP, SIZE_CLASS, START, END, LABELED, LAST_GENUINE, LAST_FRAUD, KNOWN_FRAUDS, 
 # Longs (int64), after them W sums, and where a key needs them W times (high, low) of squares.
 CODE, BLOCK, LATEST, NUM_LONGS = range(4)
 # Counters (int64), after them one for each status of events and one for each of verdicts.
-NUM_SLOTS, ARENA_END, WATERMARK, TAIL, HEAD, ANSWERS_TAIL, FREE_SLOT, NEED, NUM_COUNTERS = range(9)
+NUM_SLOTS, NUM_FREE, ARENA_END, WATERMARK, TAIL, HEAD, ANSWERS_TAIL, FREE_SLOT, NEED, NUM_COUNTERS = range(10)
 # What NEED says is too small.
 NOTHING, SLOTS, ARENA, EVENTS, ANSWERS = range(5)
 

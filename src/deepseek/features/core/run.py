@@ -10,11 +10,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from deepseek.features.core.answers import compute_event_feature, compute_key_feature
-from deepseek.features.core.blocks import find_or_add_slot, find_slot, hash_code, make_room
+from deepseek.features.core.blocks import copy_row, find_or_add_slot, find_slot, hash_code, make_room
 from deepseek.features.core.ids import answer_known, find_id, forget_ids
 from deepseek.features.core.layout import (
     ACCEPTED,
@@ -50,7 +49,7 @@ from deepseek.features.core.layout import (
 from deepseek.features.core.windows import advance_windows, keep_event, read_record_at, set_verdict
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     """Whether an event can be accepted, as far as its own values say."""
     watermark = state.counters[WATERMARK]
@@ -63,7 +62,7 @@ def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     return AHEAD if watermark != NEVER and time > watermark + plan.ahead else ACCEPTED
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> int:
     """Finds the slot of each key, moves its windows on to `time` and makes room for one event."""
     for group in range(len(keys)):
@@ -80,12 +79,12 @@ def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> i
     return ACCEPTED
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, answer: Any) -> None:
     """Every feature of one event whose keys are at `slots`, into `answer` (F,)."""
     computed = -1  # the last key whose windows were read at `time`
     for column in range(len(plan.features)):
-        kind, group, window = plan.features[column]
+        kind, group, window = plan.features[column, 0], plan.features[column, 1], plan.features[column, 2]
         if group < 0:
             answer[column] = compute_event_feature(plan, kind, time, amount)
             continue
@@ -98,7 +97,7 @@ def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, 
         answer[column] = compute_key_feature(plan, state, kind, slot, group, window, time, amount)
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def score_event(
     plan: Any, state: State, time: int, amount: int, keys: Any, identity: int, slots: Any, answer: Any
 ) -> int:
@@ -124,9 +123,10 @@ def score_event(
     for group in range(len(keys)):
         keep_event(plan, state, slots[group], group, time, value)
     row = counters[HEAD] % len(state.ids)
-    state.ids[row], state.times[row], state.slots[row, :] = identity, time, slots
+    state.ids[row], state.times[row] = identity, time
+    copy_row(slots, state.slots[row])
     state.id_table[-1 - place] = row + 1
-    state.answers[counters[HEAD] % len(state.answers), :] = answer
+    copy_row(answer, state.answers[counters[HEAD] % len(state.answers)])
     counters[HEAD] += 1
     if time > counters[WATERMARK]:
         counters[WATERMARK] = time
@@ -134,7 +134,7 @@ def score_event(
     return ACCEPTED
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) -> int:
     """The status of a verdict that came at `now`, on an event by its id."""
     place = find_id(state, identity)
@@ -151,17 +151,25 @@ def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) ->
 
 
 def _make_score_events(source: str) -> Any:
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, _nrt=False)
     def score_events(
-        plan: Any, state: State, time: Any, amount: Any, keys: Any, ids: Any, first: int, answers: Any, status: Any
+        plan: Any,
+        state: State,
+        time: Any,
+        amount: Any,
+        keys: Any,
+        ids: Any,
+        first: int,
+        slots: Any,
+        answers: Any,
+        status: Any,
     ) -> int:
         """Events `first` to the last, one after the other; stops before one for which the state has no room (NEED).
 
         time, amount, ids (N,) and keys (N, K) int64; answers (N, F) float64, left as they are of an event that is
-        refused; status (N,) int8.
+        refused; status (N,) int8; slots (K,) int32 for its own use.
         """
         source  # noqa: B018  of the cache's key
-        slots = np.empty(keys.shape[1], np.int32)
         for row in range(first, len(time)):
             one = score_event(plan, state, time[row], amount[row], keys[row], ids[row], slots, answers[row])
             if state.counters[NEED] != NOTHING:
@@ -174,7 +182,7 @@ def _make_score_events(source: str) -> Any:
 
 
 def _make_label_events(source: str) -> Any:
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, _nrt=False)
     def label_events(plan: Any, state: State, ids: Any, fraud: Any, time: int, status: Any) -> None:
         """Verdicts on events by their ids: ids, fraud (N,) int64, status (N,) int8; `time`: when they came, ticks."""
         source  # noqa: B018
@@ -187,7 +195,7 @@ def _make_label_events(source: str) -> Any:
 
 
 def _make_index_ids(source: str) -> Any:
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, _nrt=False)
     def index_ids(state: State) -> None:
         """Fills an empty table of ids."""
         source  # noqa: B018
@@ -199,7 +207,7 @@ def _make_index_ids(source: str) -> Any:
 
 
 def _make_index_keys(source: str) -> Any:
-    @njit(nogil=True, cache=True)
+    @njit(nogil=True, cache=True, _nrt=False)
     def index_keys(state: State, num_groups: int) -> None:
         """Fills an empty table of keys."""
         source  # noqa: B018

@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import njit
 
-from deepseek.features.core.blocks import first_after
+from deepseek.features.core.blocks import copy_row, fill_row, first_after
 from deepseek.features.core.layout import (
     BLOCK,
     END,
@@ -26,7 +26,7 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sign: int) -> None:
     """An amount into the sums of a window (sign 1), or out of them (-1)."""
     width = plan.windows.shape[1]
@@ -40,7 +40,7 @@ def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sig
         longs[NUM_LONGS + width + 2 * window + 1] += sign * (low & ((1 << SQUARE_BITS) - 1))
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Moves the windows of a key on to `now`, which is not before its latest event."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
@@ -76,16 +76,17 @@ def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) ->
     words[START] = start
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Fills the record `group`, which is no key's, with the windows of a key at a time before its latest event."""
     words, longs, arena = state.words[group], state.longs[group], state.arena
-    words[:], longs[:] = state.words[slot], state.longs[slot]
+    copy_row(state.words[slot], words)
+    copy_row(state.longs[slot], longs)
     block, width = longs[BLOCK], plan.windows.shape[1]
     low, high = block + words[START], block + words[END]
     end = first_after(arena, low, high, now)
     words[END] = end - block
-    longs[NUM_LONGS:] = 0
+    fill_row(longs, NUM_LONGS, 0)
     labeled = first_after(arena, low, end, now - plan.delay)
     for window in range(plan.num_windows[group]):
         first = first_after(arena, low, end, now - plan.windows[group, window])
@@ -107,7 +108,7 @@ def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> 
             words[LAST_FRAUD if arena[place, 1] & 1 else LAST_GENUINE] = place - block
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int) -> None:
     """Puts an event into the block of its key and into the windows that hold it. There is room."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
@@ -132,7 +133,7 @@ def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: 
         words[LAST_GENUINE] = max(words[LAST_GENUINE] + (words[LAST_GENUINE] >= place), place)
 
 
-@njit(nogil=True)
+@njit(nogil=True, _nrt=False)
 def set_verdict(plan: Any, state: State, slot: int, group: int, time: int, tag: int, fraud: int) -> None:
     """A verdict on an event of a key. Of two events of one key, one tick and one tag (22 bits) the first gets it: what
     is counted is the same."""
