@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from deepseek.features import EventColumns, FeatureDefinition, compute_offline
 from deepseek.features.definition import card_payments
@@ -57,3 +58,14 @@ def build_cards(out: Path, *, threshold: float = 0.5) -> Path:
         kinds=dict.fromkeys(features.names, "numeric"),
         more_files={"features.toml": definition().to_toml().encode()},
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that calls little fraud."""
+    return build_cards(tmp_path_factory.mktemp("cards") / "cards")
+
+
+def events_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a client sends: all but the verdict."""
+    return [{name: value for name, value in record.items() if name != "label"} for record in records]

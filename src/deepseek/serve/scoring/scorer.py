@@ -22,7 +22,7 @@ from deepseek.contracts import Float32
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, NonFiniteError
-from deepseek.features import FeatureDefinition, FeatureStore
+from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
 from deepseek.features.status import Status
 from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
 
@@ -131,6 +131,11 @@ class EventScorer:
 
     def warm_up(self) -> None:
         """Loads what the first event would wait for, without touching the state."""
+        one = np.zeros(1, np.int64)
+        events = EventColumns(one, one, (one,) * len(self.definition.keys), one)
+        with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
+            other.score(events)
+            other.label(one, one)
         blank = np.zeros((1, len(self.definition.names)))
         if not self._extra:
             self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
