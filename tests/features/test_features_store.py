@@ -91,16 +91,17 @@ def test_late_rows_leave_no_trace_in_what_follows(definition: FeatureDefinition)
 def test_verdicts_that_come_late_count_from_when_they_came(definition: FeatureDefinition) -> None:
     """Offline knows when each came; the store is told then."""
     events = clean_events(6, 500)
+    events = replace(events, time=events.time * 10)  # 110 days
     rng = np.random.default_rng(6)
     known = events.time + rng.integers(0, 40 * DAY, 500)
     offline = compute_offline(definition, replace(events, known=known))
     store = FeatureStore.open(None, definition)
     frauds = np.flatnonzero(events.fraud == 1)
-    told = frauds[np.argsort(known[frauds], kind="stable")]
+    in_order = frauds[np.argsort(known[frauds], kind="stable")]
     answers, place = [], 0
     for row in range(len(events)):
-        while place < len(told) and known[told[place]] <= events.time[row]:
-            one = told[place : place + 1]
+        while place < len(in_order) and known[in_order[place]] <= events.time[row]:
+            one = in_order[place : place + 1]
             store.label(events.id[one], np.array([1]), int(known[one[0]]))
             place += 1
         answers.append(store.score(events.take(slice(row, row + 1))).features)

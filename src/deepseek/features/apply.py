@@ -17,10 +17,11 @@ def apply_events(plan: Plan, state: State, events: EventColumns) -> tuple[State,
     """The state behind N events; their features (N, F), NaN where one is refused; the Status of each (N,)."""
     features = np.full((len(events), len(plan.features)), np.nan)
     status = np.zeros(len(events), np.int8)
+    time, amount, ids = (_as_compiled(column) for column in (events.time, events.amount, events.id))
     keys, slots = np.stack(events.keys, axis=1), np.empty(len(events.keys), np.int32)
     row = 0
     while True:
-        row = score_events(plan, state, events.time, events.amount, keys, events.id, row, slots, features, status)
+        row = score_events(plan, state, time, amount, keys, ids, row, slots, features, status)
         if state.counters[layout.NEED] == layout.NOTHING:
             return state, features, status
         state = grow(plan, state)
@@ -29,8 +30,16 @@ def apply_events(plan: Plan, state: State, events: EventColumns) -> tuple[State,
 def apply_verdicts(plan: Plan, state: State, ids: Longs, fraud: Longs, time: int) -> Bytes:
     """Verdicts that came at `time`, into the state; the Status of each (N,)."""
     status = np.zeros(len(ids), np.int8)
-    label_events(plan, state, ids, fraud, time, status)
+    label_events(plan, state, _as_compiled(ids), _as_compiled(fraud), time, status)
     return status
+
+
+def _as_compiled(column: Longs) -> Longs:
+    """In the one form that the core is compiled for: an array that is read-only or strided would compile it anew."""
+    flags = column.flags
+    if column.dtype == np.int64 and flags.c_contiguous and flags.writeable:
+        return column
+    return np.require(column, np.int64, ["C", "W"])
 
 
 def forget_keys(plan: Plan, state: State) -> int:

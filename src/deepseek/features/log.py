@@ -80,8 +80,7 @@ class EventLog:
         """Writes one frame, and gives its sequence. StorageError when the disk does not take it; the file then ends
         where it ended before."""
         file = self._open_file()
-        payload = b"".join(parts)
-        frame = encode_frame(kind, self.next_sequence, payload)
+        frame = encode_frame(kind, self.next_sequence, *parts)
         try:
             number = os.write(file, frame)
             while number < len(frame):  # a disk that is nearly full takes a part, and then fails
@@ -136,16 +135,19 @@ class EventLog:
         return self._file
 
 
-def encode_frame(kind: int, sequence: int, payload: bytes) -> bytes:
-    """One frame as bytes."""
-    head = HEAD.pack(MAGIC, len(payload), kind, sequence)
-    return b"".join((head, CHECK.pack(zlib.crc32(payload, zlib.crc32(head))), payload))
+def encode_frame(kind: int, sequence: int, *parts: bytes | memoryview) -> bytes:
+    """One frame as bytes; its payload is the parts, one behind the other."""
+    head = HEAD.pack(MAGIC, sum(memoryview(part).nbytes for part in parts), kind, sequence)
+    check = zlib.crc32(head)
+    for part in parts:
+        check = zlib.crc32(part, check)
+    return b"".join((head, CHECK.pack(check), *parts))
 
 
-def encode_events(events: EventColumns) -> tuple[bytes, ...]:
+def encode_events(events: EventColumns) -> tuple[memoryview, ...]:
     """What a frame holds of events: times, amounts, keys and ids, 8 bytes each."""
     columns = (events.time, events.amount, *events.keys, events.id)
-    return tuple(np.ascontiguousarray(column).tobytes() for column in columns)
+    return tuple(np.ascontiguousarray(column).data for column in columns)
 
 
 def decode_events(payload: bytes, num_keys: int) -> EventColumns:

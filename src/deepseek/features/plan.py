@@ -9,8 +9,10 @@ import numpy as np
 from deepseek.features.core import layout
 from deepseek.features.definition import (
     EVENT_FEATURES,
+    HISTORY_FEATURES,
     KEY_FEATURES,
     TICKS_PER_SECOND,
+    WINDOW_FEATURES,
     WINDOWED,
     FeatureDefinition,
     has_labels,
@@ -28,6 +30,8 @@ class Plan(NamedTuple):
     num_windows: Longs  # (K,)
     windows: Longs  # (K, W), ascending; 0 beyond num_windows
     has_labels: Longs  # (K,): 0 or 1
+    has_windows: Longs  # (K,): 0 or 1; whether a feature needs the windows that end with the event
+    has_sums: Longs  # (K,): 0 or 1; and sums over them
     has_squares: Longs  # (K,): 0 or 1
     retention: Longs  # (K,): how long an event is kept behind the latest of its key
     delay: int
@@ -53,6 +57,8 @@ def make_plan(definition: FeatureDefinition) -> Plan:
         num_windows=_longs([len(key.windows) for key in keys]),
         windows=windows,
         has_labels=_longs([has_labels(key) for key in keys]),
+        has_windows=_longs([bool({*WINDOW_FEATURES, *HISTORY_FEATURES, "gap"} & {*key.features}) for key in keys]),
+        has_sums=_longs([bool({*WINDOW_FEATURES[1:], *HISTORY_FEATURES} & {*key.features}) for key in keys]),
         has_squares=_longs(["amount_zscore" in key.features for key in keys]),
         retention=_longs([definition.retention(key) for key in keys]),
         delay=definition.ticks(definition.label_delay),

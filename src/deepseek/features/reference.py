@@ -74,6 +74,10 @@ class ReferenceStore:
         return status
 
     def _check(self, event: _Event, identity: int) -> Status:
+        known = self._find(identity)
+        if known is not None and self.watermark is not None:
+            is_kept = known.arrival > self.watermark - self.plan.duplicates
+            return Status.DUPLICATE if is_kept else Status.DUPLICATE_OLD
         if event.time == BAD_TIME:
             return Status.BAD_TIME
         if event.amount < 0:
@@ -83,10 +87,7 @@ class ReferenceStore:
                 return Status.LATE
             if event.time > self.watermark + self.plan.ahead:
                 return Status.AHEAD
-        known = self._find(identity)
-        if known is None or self.watermark is None:
-            return Status.ACCEPTED
-        return Status.DUPLICATE if known.arrival > self.watermark - self.plan.duplicates else Status.DUPLICATE_OLD
+        return Status.ACCEPTED
 
     def _find(self, identity: int) -> _Known | None:
         known = self.known.get(identity)

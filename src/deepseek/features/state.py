@@ -1,4 +1,4 @@
-"""The arrays of a store, and how they grow: twice as many places in a table, half as many more elsewhere."""
+"""The arrays of a store, and how they grow: tables and rings to twice their size, the others by less."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def empty_state(plan: Plan) -> State:
         ids=np.zeros(FIRST_EVENTS, np.int64),
         times=np.zeros(FIRST_EVENTS, np.int64),
         slots=np.zeros((FIRST_EVENTS, num_keys), np.int32),
-        id_table=np.zeros(2 * FIRST_EVENTS, np.int32),
+        id_table=np.zeros(2 * FIRST_EVENTS, np.int64),
         answers=np.zeros((FIRST_EVENTS, len(plan.features)), np.float64),
         counters=counters,
     )
@@ -58,7 +58,7 @@ def grow(plan: Plan, state: State) -> State:
     if need == layout.EVENTS:
         return _grow_events(state)
     first, last = int(state.counters[layout.ANSWERS_TAIL]), int(state.counters[layout.HEAD])
-    return state._replace(answers=_longer_ring(state.answers, first, last, len(state.answers) * 3 // 2))
+    return state._replace(answers=_longer_ring(state.answers, first, last, 2 * len(state.answers)))
 
 
 def count_bytes(state: State) -> Mapping[str, int]:
@@ -66,6 +66,18 @@ def count_bytes(state: State) -> Mapping[str, int]:
     groups = {"keys": ("words", "longs", "table", "arena"), "ids": ("ids", "times", "slots", "id_table")}
     sizes = {group: sum(getattr(state, name).nbytes for name in names) for group, names in groups.items()}
     return {**sizes, "answers": state.answers.nbytes, "total": sum(array.nbytes for array in state)}
+
+
+def count_key_bytes(plan: Plan, state: State) -> tuple[int, ...]:
+    """Of each key (K,) its share of the memory of `keys`: by records, and by the sizes of the blocks of its events."""
+    num_slots, num_groups = int(state.counters[layout.NUM_SLOTS]), len(plan.num_windows)
+    group = state.words[num_groups:num_slots, layout.GROUP]
+    sizes = state.sizes[np.maximum(state.words[num_groups:num_slots, layout.SIZE_CLASS], 0)]
+    records = np.array([np.sum(group == place) for place in range(num_groups)])
+    blocks = np.array([np.sum(sizes[group == place]) for place in range(num_groups)])
+    record_bytes = state.words.nbytes + state.longs.nbytes + state.table.nbytes
+    shares = record_bytes * records / max(records.sum(), 1) + state.arena.nbytes * blocks / max(blocks.sum(), 1)
+    return tuple(int(share) for share in shares)
 
 
 def digest_state(state: State) -> str:
@@ -99,7 +111,7 @@ def restore_state(plan: Plan, arrays: Mapping[str, Values]) -> State:
     state = fresh._replace(
         **{name: arrays[name].copy() for name in names},
         table=np.zeros(_table_size(num_slots), np.int32),
-        id_table=np.zeros(_table_size(num_ids), np.int32),
+        id_table=np.zeros(_table_size(num_ids), np.int64),
     )
     index_keys(state, len(plan.num_windows))
     index_ids(state)
@@ -133,9 +145,9 @@ def _grow_slots(plan: Plan, state: State) -> State:
 
 def _grow_events(state: State) -> State:
     first, last = int(state.counters[layout.TAIL]), int(state.counters[layout.HEAD])
-    size = len(state.ids) * 3 // 2
+    size = 2 * len(state.ids)
     rings = [_longer_ring(ring, first, last, size) for ring in (state.ids, state.times, state.slots)]
-    state = state._replace(ids=rings[0], times=rings[1], slots=rings[2], id_table=np.zeros(_table_size(size), np.int32))
+    state = state._replace(ids=rings[0], times=rings[1], slots=rings[2], id_table=np.zeros(_table_size(size), np.int64))
     index_ids(state)
     return state
 
@@ -148,7 +160,9 @@ def _longer(array: Values, size: int) -> Values:
 
 def _longer_ring(ring: Values, first: int, last: int, size: int) -> Values:
     """A ring with `size` places that holds the entries with the running numbers first to last."""
-    numbers = np.arange(first, last)
     longer = np.zeros((size, *ring.shape[1:]), ring.dtype)
-    longer[numbers % size] = ring[numbers % len(ring)]
+    while first < last:  # a run to the end of either ring at a time
+        number = min(last - first, len(ring) - first % len(ring), size - first % size)
+        longer[first % size : first % size + number] = ring[first % len(ring) : first % len(ring) + number]
+        first += number
     return longer

@@ -35,7 +35,7 @@ from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, enc
 from deepseek.features.plan import make_plan
 from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
 from deepseek.features.snapshot import newest_snapshot, write_snapshot
-from deepseek.features.state import count_bytes, digest_state, empty_state
+from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state
 from deepseek.features.status import Bytes, Scores, Status
 
 MAX_BATCH_ROWS = 2**20
@@ -189,6 +189,10 @@ class FeatureStore:
         """The memory of the state: of `keys` with their events, of known `ids`, of kept `answers`, `total`."""
         return count_bytes(self._state)
 
+    def count_key_bytes(self) -> Mapping[str, int]:
+        """The memory of each kind of key, by its name: records, places in the table, events in its windows."""
+        return dict(zip(self.definition.keys, count_key_bytes(self._plan, self._state), strict=True))
+
     @property
     def digest(self) -> str:
         """SHA-256 of the state, as `verify` gives it."""
@@ -202,7 +206,7 @@ class FeatureStore:
         labels = {f"label_{one.name.lower()}": counters[layout.NUM_STATUSES + one] for one in VERDICT_STATUSES}
         return MappingProxyType({**events, **labels})
 
-    def _append(self, kind: int, parts: tuple[bytes, ...]) -> None:
+    def _append(self, kind: int, parts: tuple[bytes | memoryview, ...]) -> None:
         if self._log is not None:
             self._sequence = self._log.append(kind, *parts)
         else:

@@ -25,6 +25,7 @@ NOTHING, SLOTS, ARENA, EVENTS, ANSWERS = range(5)
 NEVER = -(2**63)  # the time of what has not been
 MAX_EVENTS = 2**22  # of one key: its sums stay below 2^63
 TAG_BITS, TAG_MASK = 22, 2**22 - 1
+ID_TAG_MASK, ROW_MASK = 2**31 - 1, 2**32 - 1  # of an entry in the table of ids
 SQUARE_BITS, HALF_BITS = 40, 20
 LEAST_VARIANCE = 1e-12
 DAY_S, HOUR_S = 86_400, 3_600
@@ -39,9 +40,11 @@ class State(NamedTuple):
     arena: np.ndarray[Any, np.dtype[np.int64]]  # (A, 2): time; amount, tag of the id and verdict in one
     sizes: np.ndarray[Any, np.dtype[np.int64]]  # sizes of blocks, ascending
     free_blocks: np.ndarray[Any, np.dtype[np.int64]]  # of each size the first free block, -1 for none
-    ids: np.ndarray[Any, np.dtype[np.int64]]  # (M,): ids in the order of arrival, a ring
+    ids: np.ndarray[Any, np.dtype[np.int64]]  # (M,), a power of 2: ids in the order of arrival, a ring
     times: np.ndarray[Any, np.dtype[np.int64]]  # (M,)
     slots: np.ndarray[Any, np.dtype[np.int32]]  # (M, K)
-    id_table: np.ndarray[Any, np.dtype[np.int32]]  # (power of 2,): id -> place in the ring + 1, 0 where free
-    answers: np.ndarray[Any, np.dtype[np.float64]]  # (P, F): a ring
+    id_table: np.ndarray[
+        Any, np.dtype[np.int64]
+    ]  # (power of 2,): tag of an id, and its row in the ring + 1; 0 where free
+    answers: np.ndarray[Any, np.dtype[np.float64]]  # (P, F), P a power of 2: a ring
     counters: np.ndarray[Any, np.dtype[np.int64]]

@@ -14,7 +14,7 @@ from numba import njit
 
 from deepseek.features.core.answers import compute_event_feature, compute_key_feature
 from deepseek.features.core.blocks import copy_row, find_or_add_slot, find_slot, hash_code, make_room
-from deepseek.features.core.ids import answer_known, find_id, forget_ids
+from deepseek.features.core.ids import answer_known, find_id, forget_ids, make_entry
 from deepseek.features.core.layout import (
     ACCEPTED,
     AHEAD,
@@ -38,6 +38,7 @@ from deepseek.features.core.layout import (
     NUM_COUNTERS,
     NUM_SLOTS,
     NUM_STATUSES,
+    ROW_MASK,
     START,
     TAG_BITS,
     TAG_MASK,
@@ -49,7 +50,7 @@ from deepseek.features.core.layout import (
 from deepseek.features.core.windows import advance_windows, keep_event, read_record_at, set_verdict
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     """Whether an event can be accepted, as far as its own values say."""
     watermark = state.counters[WATERMARK]
@@ -62,7 +63,7 @@ def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     return AHEAD if watermark != NEVER and time > watermark + plan.ahead else ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> int:
     """Finds the slot of each key, moves its windows on to `time` and makes room for one event."""
     for group in range(len(keys)):
@@ -79,7 +80,7 @@ def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> i
     return ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, answer: Any) -> None:
     """Every feature of one event whose keys are at `slots`, into `answer` (F,)."""
     computed = -1  # the last key whose windows were read at `time`
@@ -97,18 +98,18 @@ def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, 
         answer[column] = compute_key_feature(plan, state, kind, slot, group, window, time, amount)
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def score_event(
     plan: Any, state: State, time: int, amount: int, keys: Any, identity: int, slots: Any, answer: Any
 ) -> int:
     """The status of one event, and its answer; where NEED is set nothing was done that counts."""
     counters = state.counters
-    status = check_event(plan, state, time, amount)
-    if status != ACCEPTED:
-        return status
     place = find_id(state, identity)
     if place >= 0:
         return answer_known(state, place, answer)
+    status = check_event(plan, state, time, amount)
+    if status != ACCEPTED:
+        return status
     if counters[HEAD] - counters[TAIL] >= len(state.ids):
         counters[NEED] = EVENTS
         return ACCEPTED
@@ -122,11 +123,11 @@ def score_event(
     value = (amount << (TAG_BITS + 1)) | ((hash_code(identity, 1) & TAG_MASK) << 1)
     for group in range(len(keys)):
         keep_event(plan, state, slots[group], group, time, value)
-    row = counters[HEAD] % len(state.ids)
+    row = counters[HEAD] & (len(state.ids) - 1)
     state.ids[row], state.times[row] = identity, time
     copy_row(slots, state.slots[row])
-    state.id_table[-1 - place] = row + 1
-    copy_row(answer, state.answers[counters[HEAD] % len(state.answers)])
+    state.id_table[-1 - place] = make_entry(identity, row)
+    copy_row(answer, state.answers[counters[HEAD] & (len(state.answers) - 1)])
     counters[HEAD] += 1
     if time > counters[WATERMARK]:
         counters[WATERMARK] = time
@@ -134,13 +135,13 @@ def score_event(
     return ACCEPTED
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) -> int:
     """The status of a verdict that came at `now`, on an event by its id."""
     place = find_id(state, identity)
     if place < 0:
         return UNKNOWN_ID
-    event = state.id_table[place] - 1
+    event = (state.id_table[place] & ROW_MASK) - 1
     if state.times[event] + plan.label_horizon <= now:
         return LABEL_LATE
     tag = hash_code(identity, 1) & TAG_MASK
@@ -200,8 +201,8 @@ def _make_index_ids(source: str) -> Any:
         """Fills an empty table of ids."""
         source  # noqa: B018
         for number in range(state.counters[TAIL], state.counters[HEAD]):
-            row = number % len(state.ids)
-            state.id_table[-1 - find_id(state, state.ids[row])] = row + 1
+            row = number & (len(state.ids) - 1)
+            state.id_table[-1 - find_id(state, state.ids[row])] = make_entry(state.ids[row], row)
 
     return index_ids
 

@@ -26,11 +26,12 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sign: int) -> None:
     """An amount into the sums of a window (sign 1), or out of them (-1)."""
     width = plan.windows.shape[1]
-    longs[NUM_LONGS + window] += sign * amount
+    if plan.has_sums[group]:
+        longs[NUM_LONGS + window] += sign * amount
     if plan.has_squares[group]:
         upper, lower = amount >> HALF_BITS, amount & ((1 << HALF_BITS) - 1)
         middle = 2 * upper * lower
@@ -40,18 +41,19 @@ def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sig
         longs[NUM_LONGS + width + 2 * window + 1] += sign * (low & ((1 << SQUARE_BITS) - 1))
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Moves the windows of a key on to `now`, which is not before its latest event."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
     block, end, width = longs[BLOCK], words[END], plan.windows.shape[1]
     longs[LATEST] = now
-    for window in range(plan.num_windows[group]):
-        place, limit = words[NUM_WORDS + window], now - plan.windows[group, window]
-        while place < end and arena[block + place, 0] <= limit:
-            add_to_sums(plan, longs, group, window, arena[block + place, 1] >> (TAG_BITS + 1), -1)
-            place += 1
-        words[NUM_WORDS + window] = place
+    if plan.has_windows[group]:
+        for window in range(plan.num_windows[group]):
+            place, limit = words[NUM_WORDS + window], now - plan.windows[group, window]
+            while place < end and arena[block + place, 0] <= limit:
+                add_to_sums(plan, longs, group, window, arena[block + place, 1] >> (TAG_BITS + 1), -1)
+                place += 1
+            words[NUM_WORDS + window] = place
     if plan.has_labels[group]:
         place, limit = words[LABELED], now - plan.delay
         while place < end and arena[block + place, 0] <= limit:
@@ -108,7 +110,7 @@ def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> 
             words[LAST_FRAUD if arena[place, 1] & 1 else LAST_GENUINE] = place - block
 
 
-@njit(nogil=True, _nrt=False)
+@njit(nogil=True, forceinline=True, _nrt=False)
 def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int) -> None:
     """Puts an event into the block of its key and into the windows that hold it. There is room."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
