@@ -82,7 +82,7 @@ def test_every_form_of_a_body_is_answered_in_that_form(url: str) -> None:
 
 
 def test_the_same_id_gets_the_same_answer_and_counts_once(url: str) -> None:
-    event = events_of(payments(1, seed=3, first_id=20_000))[0]
+    event = events_of(payments(1, seed=3, first_id=20_000))[0] | {"time": 1_526_000_000}
     first = score(url, [event])[0]
     again = score(url, [event, event | {"amount": 99.0}])
     assert [row["status"] for row in again] == ["duplicate", "duplicate"]
@@ -90,7 +90,7 @@ def test_the_same_id_gets_the_same_answer_and_counts_once(url: str) -> None:
 
 
 def test_texts_are_keys_and_times_too(url: str) -> None:
-    event = {"id": "a-17", "time": "2018-04-20T12:00:00Z", "card": "4f3a", "terminal": "t9", "amount": 12.34}
+    event = {"id": "a-17", "time": "2018-05-11T01:00:00Z", "card": "4f3a", "terminal": "t9", "amount": 12.34}
     assert score(url, [event])[0]["status"] == "accepted"
     assert score(url, [event])[0]["status"] == "duplicate"
 
@@ -212,7 +212,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(cards: Path, start: Any, tmp_pat
 def test_a_full_disk_acknowledges_nothing_and_the_state_goes_on_when_there_is_room(
     cards: Path, start: Any, tmp_path: Path
 ) -> None:
-    events = events_of(payments(30, seed=9))
+    events = [event | {"time": 1_526_000_000} for event in events_of(payments(30, seed=9))]
     with start(cards, "--state", tmp_path / "state", "--workers", "0") as server:
         first = score(server.url, events[:10])
         written = max(path.stat().st_size for path in (tmp_path / "state").glob("log-*"))

@@ -27,6 +27,7 @@ from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
 
 NUM_EVENTS = 2_500
+SPAN_S = 60_000  # less than answers are kept for
 
 
 def command(*words: str | Path) -> list[str]:
@@ -38,7 +39,7 @@ def lines(records: list[dict[str, Any]]) -> bytes:
 
 
 def test_lines_are_answered_by_lines_in_order_and_again_after_a_break(cards: Path, tmp_path: Path) -> None:
-    events = events_of(payments(1_500, seed=1))
+    events = events_of(payments(1_500, seed=1, span_s=SPAN_S))
     state = tmp_path / "state"
     first = subprocess.run(
         command(cards, "--state", state), input=lines(events[:900]), capture_output=True, timeout=120, check=True
@@ -172,7 +173,7 @@ def test_a_server_and_the_stream_that_are_killed_lose_nothing_and_repeat_nothing
         pytest.skip(f"{kind}-server is not installed")
     port = free_port()
     words, url = server_words(kind, port, tmp_path), f"{kind}://127.0.0.1:{port}"
-    events = events_of(payments(NUM_EVENTS, seed=3))
+    events = events_of(payments(NUM_EVENTS, seed=3, span_s=SPAN_S))
     stream = command(
         cards, "--state", tmp_path / "state", "--from", f"{url}/payments", "--to", f"{url}/answers",
         "--stop-when-idle", "2", "--json",

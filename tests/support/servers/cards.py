@@ -18,7 +18,7 @@ from support.servers.fixtures import build
 
 NUM_PAYMENTS, NUM_CARDS, NUM_TERMINALS = 3_000, 60, 25
 START_S = 1_522_540_800  # 2018-04-01
-DAYS = 40
+DAYS, DAY_S = 40, 86_400
 
 
 def definition() -> FeatureDefinition:
@@ -26,12 +26,12 @@ def definition() -> FeatureDefinition:
     return card_payments("card", "terminal")
 
 
-def payments(num: int = NUM_PAYMENTS, *, seed: int = 0, first_id: int = 0) -> list[dict[str, Any]]:
-    """Records in the order of time; "label" is 1 where a terminal's bad week, or a large amount, makes it fraud."""
+def payments(num: int = NUM_PAYMENTS, *, seed: int = 0, first_id: int = 0, span_s: int = DAYS * DAY_S) -> list[dict[str, Any]]:
+    """Records in the order of time, over `span_s` seconds; "label" is 1 where a terminal's bad week, or a large amount, makes it fraud."""
     rng = np.random.default_rng(seed)
-    time = np.sort(rng.integers(0, DAYS * 86_400, num))
+    time = np.sort(rng.integers(0, span_s, num))
     card, terminal = rng.integers(0, NUM_CARDS, num), rng.integers(0, NUM_TERMINALS, num)
-    fraud = ((terminal < 3) & (time // 86_400 > 15) & (rng.random(num) < 0.7)) | (rng.random(num) < 0.02)
+    fraud = ((terminal < 3) & (time // DAY_S > 15) & (rng.random(num) < 0.7)) | (rng.random(num) < 0.02)
     cents = rng.integers(100, 9_000, num) * np.where(fraud, 3, 1)
     return [
         {
