@@ -32,6 +32,7 @@ Examples:
   deepseek serve credit=loans/v2 cards --port 8123
   deepseek serve welds=model.onnx
   MODEL_PATH=loans PORT=0 deepseek serve
+  deepseek serve cards --state state
 
 \b
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
@@ -102,7 +103,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
-@click.option("--state", type=FOLDER, help="Score raw events, too: keep what the bundle remembers of keys here.")
+@click.option("--state", type=FOLDER, help="Score raw events, too; what is remembered of cards is kept here.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
@@ -149,18 +150,15 @@ def command(
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
-    if not chosen and repository is None:
-        raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
-    check_state_options(state, chosen, settings)
+    check_what_is_served(chosen, repository, state, settings)
     lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
 
     membership, settings = join_group(member, settings)
     shared = settings.front_ends > 1
-    limits = FirstRunLimits(open_timeout, open_memory << 20)
     listening = bind(settings.host, settings.port, shared=shared, first=member is None)
-    with use_limits(limits), listening as listener:
+    with use_limits(FirstRunLimits(open_timeout, open_memory << 20)), listening as listener:
         check_grpc_port(settings, first=member is None)
         if shared and member is None:
             run_front_ends(settings, listener, lifecycle)
@@ -184,8 +182,12 @@ def open_served_models(
     return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
 
 
-def check_state_options(state: Path | None, chosen: tuple[str, ...], settings: Settings) -> None:
-    """Say what does not go together with a state, before any work."""
+def check_what_is_served(
+    chosen: tuple[str, ...], repository: Path | None, state: Path | None, settings: Settings
+) -> None:
+    """Say what does not go together, before any work."""
+    if not chosen and repository is None:
+        raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
     if state is None:
         return
     if len(chosen) != 1:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NOT_MET_EXIT_CODE = 3
 NUM_REASONS = 3
 
+ADDRESSES = "nats://HOST:PORT/SUBJECT, redis://HOST:PORT/KEY, or - for lines."
+
 EPILOG = """\b
 Examples:
   deepseek stream cards --state state < payments.ndjson > answers.ndjson
@@ -40,11 +42,11 @@ message, in order, once it is on the disk. Ctrl-C or SIGTERM finishes what was r
 @click.command(epilog=EPILOG, short_help="Score raw events of a stream: lines, NATS, Redis.")
 @click.argument("bundle", type=FOLDER, required=False)
 @click.option("--state", type=FOLDER, help="Folder of what is remembered of keys; made where it is not there.")
-@click.option("--from", "source", default="-", metavar="ADDRESS", help="nats://HOST:PORT/SUBJECT, redis://HOST:PORT/KEY, or - for lines.  [default: -]")  # fmt: skip
+@click.option("--from", "source", default="-", metavar="ADDRESS", help=f"{ADDRESSES}  [default: -]")
 @click.option("--to", "sink", default="-", metavar="ADDRESS", help="As --from.  [default: -]")
-@click.option("--stop-when-idle", type=click.FloatRange(min=0.1), metavar="SECONDS", help="End when nothing came for so long.")  # fmt: skip
+@click.option("--stop-when-idle", type=click.FloatRange(min=0.1), metavar="SECONDS", help="End after so long alone.")
 @click.option("--reasons/--no-reasons", default=True, help="Say of alerts why.  [default: reasons]")
-@click.option("--verify", "verified", type=FOLDER, metavar="DIR", help="Check a folder of a state, and print its digest.")  # fmt: skip
+@click.option("--verify", "verified", type=FOLDER, metavar="DIR", help="Check a state, and print its digest.")
 @click.option("--key", type=FILE, help="Refuse a bundle that this public key did not sign.")
 @output.json_option
 @click.pass_context

@@ -387,7 +387,8 @@ def create_app(
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
-        explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent, scoring=scoring,
+        explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
+        scoring=scoring,
     )  # fmt: skip
 
 

@@ -96,16 +96,16 @@ def test_texts_are_keys_and_times_too(url: str) -> None:
 
 
 UNUSABLE = [
-        ({"amount": -1.0}, "bad_amount"),
-        ({"amount": None}, "bad_amount"),
-        ({"amount": "12"}, "bad_amount"),
-        ({"amount": 1e18}, "bad_amount"),
-        ({"amount": 10**30}, "bad_amount"),
-        ({"time": None}, "bad_time"),
-        ({"time": "yesterday"}, "bad_time"),
-        ({"time": 10**40}, "bad_time"),
-        ({"time": 1_000}, "late"),
-        ({"time": 2**40}, "ahead"),
+    ({"amount": -1.0}, "bad_amount"),
+    ({"amount": None}, "bad_amount"),
+    ({"amount": "12"}, "bad_amount"),
+    ({"amount": 1e18}, "bad_amount"),
+    ({"amount": 10**30}, "bad_amount"),
+    ({"time": None}, "bad_time"),
+    ({"time": "yesterday"}, "bad_time"),
+    ({"time": 10**40}, "bad_time"),
+    ({"time": 1_000}, "late"),
+    ({"time": 2**40}, "ahead"),
 ]
 
 

@@ -62,7 +62,7 @@ def test_lines_are_answered_by_lines_in_order_and_again_after_a_break(cards: Pat
 def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path) -> None:
     scorer = EventScorer.open(cards, None)
     stream = StreamScorer(scorer)
-    events = [json.dumps(event).encode() for event in events_of(payments(3, seed=2))]
+    events = [json.dumps(event).encode() for event in events_of(payments(3, seed=2, span_s=SPAN_S))]
     mixed = [events[0], b'{"id": 0, "label": 1}', b"nonsense", events[1], b'{"id": 77, "label": 1}', b"[]", events[2]]
     answers = [json.loads(answer) for answer in stream.answer(mixed)]
     assert [row["status"] for row in answers] == [
@@ -70,7 +70,7 @@ def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path
     ]  # fmt: skip
     assert answers[2]["error"]["message"]
     assert stream.counts == {"accepted": 3, "label_accepted": 1, "label_unknown_id": 1, "bad_input": 2}
-    bad_key = b'{"id": 9, "time": 1525000000, "card": null, "terminal": 2, "amount": 1}'
+    bad_key = b'{"id": 9, "time": 1522541000, "card": null, "terminal": 2, "amount": 1}'
     assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_input", "duplicate"]
     scorer.close()
 

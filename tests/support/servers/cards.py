@@ -1,7 +1,7 @@
 """A small real bundle that scores payments: "cards" has a definition of features over time, trees and a threshold.
 
-    cards = build_cards(tmp_path / "cards")
-    payments(1_000, seed=1)          # records as a client sends them, in the order of time
+cards = build_cards(tmp_path / "cards")
+payments(1_000, seed=1)          # records as a client sends them, in the order of time
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def definition() -> FeatureDefinition:
     return card_payments("card", "terminal")
 
 
-def payments(num: int = NUM_PAYMENTS, *, seed: int = 0, first_id: int = 0, span_s: int = DAYS * DAY_S) -> list[dict[str, Any]]:
-    """Records in the order of time, over `span_s` seconds; "label" is 1 where a terminal's bad week, or a large amount, makes it fraud."""
+def payments(
+    num: int = NUM_PAYMENTS, *, seed: int = 0, first_id: int = 0, span_s: int = DAYS * DAY_S
+) -> list[dict[str, Any]]:
+    """Records in the order of time, over `span_s` seconds; "label" is 1 where a terminal or chance makes it fraud."""
     rng = np.random.default_rng(seed)
     time = np.sort(rng.integers(0, span_s, num))
     card, terminal = rng.integers(0, NUM_CARDS, num), rng.integers(0, NUM_TERMINALS, num)

@@ -81,8 +81,10 @@ class ScoringQueue:
     def _add(self, waiting: _Waiting, num_rows: int) -> None:
         if self._num_rows + num_rows > self._max_rows:
             raise BusyError(
-                f"{self._num_rows} events wait", expected=f"at most {self._max_rows}", fix="send them again a little later"
-            )  # fmt: skip
+                f"{self._num_rows} events wait",
+                expected=f"at most {self._max_rows}",
+                fix="send them again a little later",
+            )
         self._num_rows += num_rows
         self._waiting.append(waiting)
         if not self._is_working:
@@ -142,7 +144,8 @@ class ScoringQueue:
         rows = answer_rows(scored)
         if len(parts) == len(scored):  # one event each
             return [
-                ScoredPart(scored, rows, row, row + 1, is_alert) for row, is_alert in enumerate(scored.is_alert.tolist())
+                ScoredPart(scored, rows, row, row + 1, is_alert)
+                for row, is_alert in enumerate(scored.is_alert.tolist())
             ]
         stops = list(itertools.accumulate(map(_count, parts)))
         starts = [0, *stops[:-1]]
@@ -162,9 +165,16 @@ class ScoringQueue:
         if len(parts) == 1 and isinstance(parts[0], bytes):
             return reader.read(parts[0], JSON_TYPE, 1)
         joined: list[RawRows] = []
-        for part_type, run in itertools.groupby(parts, type):
-            joined += [reader.read_records(list(run))] if part_type is bytes else run  # type: ignore[arg-type, list-item]
-        return join_raw(joined)
+        bodies: list[bytes] = []  # that follow each other
+        for part in parts:
+            if isinstance(part, bytes):
+                bodies.append(part)
+                continue
+            if bodies:
+                joined.append(reader.read_records(bodies))
+                bodies = []
+            joined.append(part)
+        return join_raw([*joined, reader.read_records(bodies)] if bodies else joined)
 
 
 def _count(rows: RawRows | bytes) -> int:

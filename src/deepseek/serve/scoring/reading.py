@@ -193,7 +193,7 @@ def _check_num_rows(num_rows: int, max_rows: int) -> None:
 
 def _read_time_values(values: list[Any], unit: str) -> Longs:
     types = set(map(type, values))
-    if types == {int} or types == {float}:
+    if types in ({int}, {float}):
         try:
             return read_times(np.array(values), unit)
         except (InputError, OverflowError):  # whole numbers beyond 64 bits

@@ -65,9 +65,7 @@ class ScoringRoutes:
         """POST /v1/models/M:label"""
         self._read(request, self._queue.scorer.verdict_reader, self._label)
 
-    def _read(
-        self, request: Request, reader: RowReader, submit: Callable[[Request, RawRows], None]
-    ) -> None:
+    def _read(self, request: Request, reader: RowReader, submit: Callable[[Request, RawRows], None]) -> None:
         request.check_encoding()
         request.model = self._find_model(self._name)
         media_type = media_type_of(request.headers)

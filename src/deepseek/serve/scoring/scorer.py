@@ -59,13 +59,14 @@ class EventScorer:
                 fix="make it by: deepseek recipe fraud",
             )  # fmt: skip
         self.runtime, self.definition, self.store = runtime, definition, store
-        known = frozenset(definition.names)
+        self._feature_names = definition.names  # which makes them anew each time
+        known = frozenset(self._feature_names)
         self._extra = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
         self.reader = EventReader(definition, self._extra)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
-        self._places = np.array([place for place, name in enumerate(definition.names) if name in wanted], np.int64)
-        self._names = tuple(definition.names[place] for place in self._places)
+        self._places = np.array([place for place, name in enumerate(self._feature_names) if name in wanted], np.int64)
+        self._names = tuple(self._feature_names[place] for place in self._places)
 
     @classmethod
     def open(cls, bundle: Path, state: Path | None, *, key: Path | None = None) -> EventScorer:
@@ -76,15 +77,18 @@ class EventScorer:
             runtime.close()
             raise InputError(
                 f"{bundle} has no definition of features over time ({DEFINITION_FILE})",
-                expected="a bundle that scores raw events", fix="serve it without --state, or make one: deepseek recipe fraud",
-            )  # fmt: skip
+                expected="a bundle that scores raw events",
+                fix="serve it without --state, or make one: deepseek recipe fraud",
+            )
         definition = FeatureDefinition.from_toml(runtime.bundle.read(DEFINITION_FILE).decode())
         if not definition.columns.id:
             raise InputError(
                 "the definition names no column of ids", expected='columns.id, such as "TRANSACTION_ID"',
                 fix="make the bundle again with a column of ids: without them an event sent twice counts twice",
             )  # fmt: skip
-        return cls(runtime, definition, FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS))
+        return cls(
+            runtime, definition, FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS)
+        )
 
     @property
     def name(self) -> str:
@@ -126,7 +130,7 @@ class EventScorer:
         """The features of one event by name, for reasons in words; None where there is no value."""
         return {
             name: None if np.isnan(value) else float(value)
-            for name, value in zip(self.definition.names, values, strict=True)
+            for name, value in zip(self._feature_names, values, strict=True)
         }
 
     def warm_up(self) -> None:
@@ -136,7 +140,7 @@ class EventScorer:
         with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
             other.score(events)
             other.label(one, one)
-        blank = np.zeros((1, len(self.definition.names)))
+        blank = np.zeros((1, len(self._feature_names)))
         if not self._extra:
             self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
 

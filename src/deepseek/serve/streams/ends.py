@@ -1,8 +1,8 @@
 """The ends of a stream by their addresses.
 
-    open_source("nats://127.0.0.1:4222/payments", tell)     # a subject
-    open_source("redis://127.0.0.1:6379/payments", tell)    # a key
-    open_source("-", tell)                                  # lines of standard input
+open_source("nats://127.0.0.1:4222/payments", tell)     # a subject
+open_source("redis://127.0.0.1:6379/payments", tell)    # a key
+open_source("-", tell)                                  # lines of standard input
 """
 
 from __future__ import annotations

@@ -94,9 +94,10 @@ class NatsSource(_NatsEnd):
         stream = await self.stream_name(context)
         if stream is None:
             raise InputError(
-                f"no stream of JetStream holds the subject {self.subject!r}", expected="a stream that keeps its messages",
+                f"no stream of JetStream holds the subject {self.subject!r}",
+                expected="a stream that keeps its messages",
                 fix=f"nats stream add --subjects {self.subject}",
-            )  # fmt: skip
+            )
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=self._last + 1, ack_policy=AckPolicy.NONE,
             filter_subject=self.subject, inactive_threshold=300.0,
@@ -179,7 +180,9 @@ class NatsSink(_NatsEnd):
             position = await self._look()
             if not first_unwritten(answers, position) and self._last_sequence != first:
                 raise CheckError(
-                    f"another one writes to the stream of {self.subject!r}", expected="one writer", fix="name another subject"
+                    f"another one writes to the stream of {self.subject!r}",
+                    expected="one writer",
+                    fix="name another subject",
                 )
             self._last_sequence = -1
         if error is not None:

@@ -39,9 +39,10 @@ class LineSource:
             *lines, self._rest = (self._rest + (data or b"\n")).split(b"\n")
             if len(self._rest) > MAX_LINE_BYTES:
                 raise TooLargeError(
-                    f"line {self._number + len(lines) + 1} is longer than {MAX_LINE_BYTES} bytes", expected="one event a line",
+                    f"line {self._number + len(lines) + 1} is longer than {MAX_LINE_BYTES} bytes",
+                    expected="one event a line",
                     fix="send NDJSON: one object a line",
-                )  # fmt: skip
+                )
             self._lines += [line for line in lines if line.strip()]
         taken, self._lines = self._lines[:MAX_BATCH], self._lines[MAX_BATCH:]
         first = self._number

@@ -64,7 +64,9 @@ class Reconnecting:
                 result = await work()
             except self._errors as error:
                 if not self._is_away:
-                    self._tell(f"{self._name} is away ({error or type(error).__name__}); it is tried again until it is back")
+                    self._tell(
+                        f"{self._name} is away ({error or type(error).__name__}); it is tried again until it is back"
+                    )
                 self._is_away = True
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LAST_PAUSE_S)

@@ -47,7 +47,9 @@ class StreamScorer:
         kinds = [self._classify(body) for body in bodies]
         for kind, run in itertools.groupby(zip(kinds, bodies, strict=True), lambda pair: pair[0]):
             texts = [body for _, body in run]
-            answers += {"event": self._answer_events, "verdict": self._answer_verdicts, "bad": self._refuse}[kind](texts)
+            answers += {"event": self._answer_events, "verdict": self._answer_verdicts, "bad": self._refuse}[kind](
+                texts
+            )
         return answers
 
     def _classify(self, body: bytes) -> str:
@@ -88,7 +90,9 @@ class StreamScorer:
         for body in bodies:
             try:
                 self.scorer.reader.read(body, JSON, 1)
-                error = InputError("a message holds more than an event", expected="one object", fix="send one a message")
+                error = InputError(
+                    "a message holds more than an event", expected="one object", fix="send one a message"
+                )
             except InputError as reason:
                 error = reason
             rows += self._each([body], error, self._refuse)
@@ -98,8 +102,9 @@ class StreamScorer:
         scored = self.scorer.score(raw)
         self._count(scored.status, "")
         rows = answer_rows(scored)
-        if self._find_reasons is not None and len(scored.alert_inputs) and scored.is_alert.any():
-            for place, reasons in zip(np.flatnonzero(scored.is_alert).tolist(), self._find_reasons(scored), strict=True):
+        alerts = np.flatnonzero(scored.is_alert).tolist()
+        if self._find_reasons is not None and alerts:
+            for place, reasons in zip(alerts, self._find_reasons(scored), strict=True):
                 rows[place] = add_reasons(rows[place], reasons)
         return rows
 
