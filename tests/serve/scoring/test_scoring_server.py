@@ -139,6 +139,11 @@ def test_a_body_that_is_no_event_is_refused_with_what_was_expected(url: str, bod
     assert {"code", "message", "expected", "fix"} <= answer.json()["error"].keys()
 
 
+def test_a_body_of_another_type_is_refused(url: str) -> None:
+    answer = httpx.post(url + SCORE, content=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+
+
 def test_one_bad_request_among_many_is_answered_alone(url: str) -> None:
     """Requests that come together are parsed and scored together; each gets its own answer or error."""
     events = events_of(payments(40, seed=5, first_id=40_000))

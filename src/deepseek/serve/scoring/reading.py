@@ -61,7 +61,7 @@ class RowReader:
     def read(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
         """The rows of a body. MalformedError, InputError, TooLargeError."""
         try:
-            if media_type.split(b";")[0].strip().lower() in NDJSON_TYPES:
+            if is_ndjson(media_type):
                 return self._from_records(self._decode_lines(body), "lines", max_rows)
             start = body.lstrip()[:1]
             if start == b"[":
@@ -161,6 +161,11 @@ class VerdictReader(RowReader):
                     f"{str(verdict)[:40]!r} in {self.names[1]!r} is no verdict", expected="0 or 1", fix=_FIX
                 )
         return _read_code_values(ids, self._id), np.array(verdicts, np.int64)
+
+
+def is_ndjson(media_type: bytes) -> bool:
+    """Whether a body is said to be lines of JSON."""
+    return media_type.split(b";")[0].strip().lower() in NDJSON_TYPES
 
 
 def may_be_record(body: bytes) -> bool:

@@ -22,7 +22,7 @@ from deepseek.serve.core.request import JSON_TYPE, Request, Response
 from deepseek.serve.core.routes import Route, Router, model_paths
 from deepseek.serve.protocols.records import reason_rows
 from deepseek.serve.scoring.queue import ScoredPart, ScoringQueue
-from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, may_be_record, media_type_of
+from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, is_ndjson, may_be_record, media_type_of
 from deepseek.serve.scoring.writing import add_reasons, answer_columns, join_rows, verdict_rows
 
 if TYPE_CHECKING:
@@ -66,9 +66,12 @@ class ScoringRoutes:
         self._read(request, self._queue.scorer.verdict_reader, self._label)
 
     def _read(self, request: Request, reader: RowReader, submit: Callable[[Request, RawRows], None]) -> None:
-        request.check_encoding()
-        request.model = self._find_model(self._name)
         media_type = media_type_of(request.headers)
+        if is_ndjson(media_type):
+            request.check_encoding()
+        else:
+            request.check_media_type()
+        request.model = self._find_model(self._name)
         if len(request.body) > INLINE_BYTES:
             self._keep(asyncio.get_running_loop().create_task(_read_large(request, reader, media_type, submit)))
         else:

@@ -11,6 +11,7 @@ the bit, because both come from one definition.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from deepseek.contracts import Float32
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
-from deepseek.errors import InputError, NonFiniteError
+from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
 from deepseek.features.status import Status
 from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
@@ -30,6 +31,8 @@ from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
 DEFINITION_FILE = "features.toml"
 #: The log is synced by sync() alone, once for each group.
 NEVER_SYNC_ROWS, NEVER_SYNC_MS = 2**40, 1e12
+#: After so many events a snapshot is written: a log of about a gigabyte, which is read in some 20 s.
+SNAPSHOT_EVENTS = 20_000_000
 STATUS_NAMES = tuple(status.name.lower() for status in Status)
 
 
@@ -62,6 +65,7 @@ class EventScorer:
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
         self._extra = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
+        self._num_logged = 0  # events and verdicts since the last snapshot
         self.reader = EventReader(definition, self._extra)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
@@ -98,6 +102,7 @@ class EventScorer:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
         events = self.reader.columns(raw)
         scores = self.store.score(events)
+        self._num_logged += len(events)
         rows = np.flatnonzero(scores.is_answered)
         chances = np.full(len(raw), np.nan, np.float32)
         is_alert = np.zeros(len(raw), np.bool_)
@@ -120,11 +125,17 @@ class EventScorer:
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         """Takes verdicts (N,), and gives the Status of each."""
-        return self.store.label(*self.verdict_reader.verdicts(raw))
+        verdicts = self.verdict_reader.verdicts(raw)
+        self._num_logged += len(raw)
+        return self.store.label(*verdicts)
 
     def sync(self) -> None:
-        """Returns once all that was scored and labeled is on the disk."""
+        """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
+        the log begins anew: everybody waits for that."""
         self.store.flush()
+        if self._num_logged >= SNAPSHOT_EVENTS:
+            self.store.snapshot()
+            self._num_logged = 0
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
@@ -145,8 +156,14 @@ class EventScorer:
             self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
 
     def close(self) -> None:
-        self.store.close()
-        self.runtime.close()
+        """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
+        try:
+            if self._num_logged:
+                with contextlib.suppress(StorageError):
+                    self.store.snapshot()
+        finally:
+            self.store.close()
+            self.runtime.close()
 
     def _prepare(self, raw: RawRows, features: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Float32:
         values = features[rows][:, self._places]
