@@ -75,7 +75,8 @@ def verify_folder(folder: Path) -> Verification:
     """Reads all that a folder holds, as `open` would, and changes nothing."""
     try:
         definition = read_definition(folder)
-        recovered = recover(folder, definition, make_plan(definition))
+        plan = make_plan(definition)
+        recovered = recover(folder, definition, plan)
     except DeepseekError as error:
         return Verification(ok=False, problems=(str(error),))
     file, counters = recovered.last_file, recovered.state.counters
@@ -85,7 +86,7 @@ def verify_folder(folder: Path) -> Verification:
         definition=definition.digest,
         sequence=recovered.sequence,
         num_events=int(counters[layout.NUM_COUNTERS + layout.ACCEPTED]),
-        digest=digest_state(recovered.state),
+        digest=digest_state(plan, recovered.state),
         cut_bytes=0 if file is None else file.size_bytes - file.whole_bytes,
     )
 

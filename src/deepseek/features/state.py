@@ -52,9 +52,7 @@ def grow(plan: Plan, state: State) -> State:
     if need == layout.SLOTS:
         return _grow_slots(plan, state)
     if need == layout.ARENA:
-        # A block may be larger than half of what there is.
-        size = int(max(len(state.arena) * 5 // 4, len(state.arena) + state.sizes[-1] // 64))
-        return state._replace(arena=_longer(state.arena, size))
+        return _compact_arena(plan, state)
     if need == layout.EVENTS:
         return _grow_events(state)
     first, last = int(state.counters[layout.ANSWERS_TAIL]), int(state.counters[layout.HEAD])
@@ -80,13 +78,38 @@ def count_key_bytes(plan: Plan, state: State) -> tuple[int, ...]:
     return tuple(int(share) for share in shares)
 
 
-def digest_state(state: State) -> str:
-    """SHA-256 of all arrays: of two stores that got the same events and verdicts in the same order it is the same."""
+def digest_state(plan: Plan, state: State) -> str:
+    """SHA-256 of what a state knows, wherever it lies in memory: the same for two stores that got the same events and
+    verdicts, and forgot keys at the same times."""
     digest = hashlib.sha256()
-    for name, array in used_arrays(state).items():
+    for name, array in _canonical_arrays(plan, state).items():
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _canonical_arrays(plan: Plan, state: State) -> Mapping[str, Values]:
+    """Keys in the order of their codes, places counted from the first event that is kept, rings from their oldest."""
+    slots = _live_slots(plan, state)
+    slots = slots[np.lexsort((state.longs[slots, layout.CODE], state.words[slots, layout.GROUP]))]
+    words, longs = state.words[slots], state.longs[slots]
+    start, number = words[:, layout.START].copy(), words[:, layout.END] - words[:, layout.START]
+    width = plan.windows.shape[1]
+    for field in (layout.END, layout.LABELED, layout.LAST_GENUINE, layout.LAST_FRAUD):
+        words[:, field] = np.maximum(words[:, field] - start, -1)
+    places = slice(layout.NUM_WORDS, layout.NUM_WORDS + 2 * width)
+    words[:, places] = np.maximum(words[:, places] - start[:, None], 0)
+    words[:, [layout.START, layout.SIZE_CLASS]] = 0
+    events = _gather(state.arena, longs[:, layout.BLOCK] + start, number)
+    longs[:, layout.BLOCK] = 0
+    counters = state.counters
+    known = np.arange(counters[layout.TAIL], counters[layout.HEAD]) & (len(state.ids) - 1)
+    kept = np.arange(counters[layout.ANSWERS_TAIL], counters[layout.HEAD]) & (len(state.answers) - 1)
+    counted = counters[[layout.WATERMARK, *range(layout.NUM_COUNTERS, len(counters))]]
+    return {
+        "words": words, "longs": longs, "events": events, "ids": state.ids[known], "times": state.times[known],
+        "answers": state.answers[kept], "counters": counted,
+    }  # fmt: skip
 
 
 def used_arrays(state: State) -> Mapping[str, Values]:
@@ -132,10 +155,38 @@ def _table_size(number: int) -> int:
     return size
 
 
+def _live_slots(plan: Plan, state: State) -> Values:
+    """The slots of keys, in their order."""
+    num_groups, num_slots = len(plan.num_windows), int(state.counters[layout.NUM_SLOTS])
+    return num_groups + np.flatnonzero(state.words[num_groups:num_slots, layout.GROUP] >= 0)
+
+
+def _gather(arena: Values, first: Values, number: Values) -> Values:
+    """The rows first..first+number of each of several blocks, one behind the other."""
+    ends = np.cumsum(number, dtype=np.int64)
+    return np.asarray(arena[np.repeat(first - (ends - number), number) + np.arange(ends[-1] if len(ends) else 0)])
+
+
+def _compact_arena(plan: Plan, state: State) -> State:
+    """Blocks one behind the other, without those that are free, and an eighth more room: when all keys are young they
+    outgrow one size after the other, and leave more behind than they hold."""
+    slots = _live_slots(plan, state)
+    slots = slots[state.words[slots, layout.SIZE_CLASS] >= 0]
+    sizes = state.sizes[state.words[slots, layout.SIZE_CLASS]]
+    events = _gather(state.arena, state.longs[slots, layout.BLOCK], sizes)
+    state.longs[slots, layout.BLOCK] = np.cumsum(sizes) - sizes
+    state.free_blocks[:] = -1
+    state.counters[layout.ARENA_END] = len(events)
+    room = max(len(events) // 8, 2 * int(sizes.max(initial=0)) + 8 * FIRST_EVENTS)
+    arena = np.zeros((len(events) + room, 2), np.int64)
+    arena[: len(events)] = events
+    return state._replace(arena=arena)
+
+
 def _grow_slots(plan: Plan, state: State) -> State:
     number = len(state.words)
     if state.counters[layout.NUM_SLOTS] >= number:
-        number = number * 3 // 2
+        number = number * 5 // 4
     state = state._replace(words=_longer(state.words, number), longs=_longer(state.longs, number))
     if state.counters[layout.NUM_SLOTS] * 4 >= len(state.table) * 3:
         state = state._replace(table=np.zeros(_table_size(number), np.int32))

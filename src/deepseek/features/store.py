@@ -196,7 +196,7 @@ class FeatureStore:
     @property
     def digest(self) -> str:
         """SHA-256 of the state, as `verify` gives it."""
-        return digest_state(self._state)
+        return digest_state(self._plan, self._state)
 
     @property
     def counts(self) -> Mapping[str, int]:

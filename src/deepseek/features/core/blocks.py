@@ -13,6 +13,7 @@ from deepseek.features.core.layout import (
     BLOCK,
     CODE,
     END,
+    FEW_EVENTS,
     FREE_SLOT,
     GROUP,
     LABELED,
@@ -96,15 +97,16 @@ def find_or_add_slot(state: State, code: int, group: int) -> int:
 @njit(nogil=True, forceinline=True, _nrt=False)
 def make_room(plan: Any, state: State, slot: int) -> bool:
     """Whether the block of a slot has room for one event behind its last. Events that no window needs are dropped, or
-    the block moves to one of another size: an eighth more than it holds."""
+    the block moves to one of another size."""
     words, longs, arena, sizes = state.words[slot], state.longs[slot], state.arena, state.sizes
     size_class, start, end = words[SIZE_CLASS], words[START], words[END]
     if size_class >= 0 and end < sizes[size_class]:
         return True
     live = end - start
-    target = np.searchsorted(sizes, live + 1 + (live >> 3))
+    slack = live >> 3 if live > FEW_EVENTS else 0  # few are moved at each event, for less than a search costs
+    target = np.searchsorted(sizes, live + 1 + slack)
     old = longs[BLOCK]
-    if size_class >= 0 and target <= size_class and sizes[target] * 2 > sizes[size_class]:
+    if size_class >= 0 and size_class - 2 < target <= size_class:
         block = old
     else:
         block = state.free_blocks[target]
