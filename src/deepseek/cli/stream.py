@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -108,8 +108,8 @@ async def stream(options: StreamOptions) -> JsonObject:
         scorer.warm_up()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, stopping.set)
         answering = StreamScorer(scorer, find_reasons_by(scorer) if options.reasons else None)
         number = await run_stream(answering, source, sink, stopping)
     finally:
@@ -119,7 +119,7 @@ async def stream(options: StreamOptions) -> JsonObject:
 
 def find_reasons_by(scorer: EventScorer) -> FindReasons:
     """What explains alerts; the explainer is made when there is the first."""
-    explainers = []
+    explainers: list[Any] = []
 
     def find_reasons(scored: ScoredEvents) -> Sequence[bytes]:
         from deepseek.serve.core.json_body import encode_json

@@ -15,8 +15,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from deepseek.errors import BusyError, InputError
 from deepseek.serve.core.request import JSON_TYPE
@@ -28,8 +27,7 @@ from deepseek.serve.scoring.writing import answer_rows
 INLINE_EVENTS = 512
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredPart:
+class ScoredPart(NamedTuple):  # a frozen dataclass costs 1.5 us more, one for each request
     """The events `start` to `stop` of a group, which are those of one request. `rows`: of the group, as JSON.
     `has_alerts`: whether one of the request's is an alert."""
 
@@ -44,8 +42,7 @@ OnScored: TypeAlias = Callable[["ScoredPart | Exception"], None]
 OnLabeled: TypeAlias = Callable[["list[int] | Exception"], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     rows: RawRows | bytes  # bytes: one record that is not parsed yet
     deliver: Callable[[Any], None]
     is_verdict: bool
