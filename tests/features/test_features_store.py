@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,3 +333,14 @@ def test_a_batch_has_an_end_and_the_keys_of_the_definition(definition: FeatureDe
     with pytest.raises(InputError, match="1 keys"):
         store.score(EventColumns(one[:1], one[:1], (one[:1],), one[:1]))
     assert len(store.score(EventColumns(one[:0], one[:0], (one[:0], one[:0]), one[:0])).status) == 0
+
+
+def test_no_call_holds_on_to_what_it_got(definition: FeatureDefinition) -> None:
+    """The core counts no references: whoever calls it does."""
+    events, store = clean_events(9, 50), FeatureStore.open(None, definition)
+    store.score(events)
+    counts = [sys.getrefcount(array) for array in (*events.arrays(), *store._state)]
+    for _ in range(20):
+        store.score(events)
+        store.label(events.id, events.fraud)
+    assert counts == [sys.getrefcount(array) for array in (*events.arrays(), *store._state)]

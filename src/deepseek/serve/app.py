@@ -114,8 +114,7 @@ class App:
         for path, page in pages.routes(models, generators).items():
             router.add_get(path, page, needs_key=path != "/")
         router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
-        for name, queue in self._scoring.items():
-            scoring_routes.add_routes(router, name, queue, models.__getitem__)
+        scoring_routes.add_routes(router, self._scoring, models.__getitem__)
         for path, kind in openai_routes.COMPLETION_ROUTES.items():
             router.add_post(path, partial(openai_routes.complete_text, generators=generators, kind=kind))
 
@@ -175,8 +174,10 @@ class App:
             await self.processes.close()
         for generator in self.generators.values():
             await generator.close()
-        for model in (*self.models.all(), *self._scoring.values()):
+        for model in self.models.all():
             model.close()
+        for queue in self._scoring.values():
+            queue.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
     def renew_keys(self) -> bool:
@@ -379,11 +380,10 @@ def create_app(
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
     words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
     engines have processes, too; without one this process explains, in a thread. `sinks` get events of every request,
-    batch and explanation.
-    `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
+    batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
     `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
-    `parent`: of the group that this is a front end of; it decides what is loaded for all of them. `scoring`: what
-    scores raw events by a state, for models of these names; closed with the application.
+    `parent`: of the group that this is a front end of; it decides what is loaded for all of them. `scoring`:
+    by model, what scores raw events; closed with the application.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,

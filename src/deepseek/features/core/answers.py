@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from deepseek.features.core.compilation import compile_inline
 from deepseek.features.core.layout import (
     AMOUNT,
     AMOUNT_RATIO,
@@ -38,7 +38,7 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def compute_event_feature(plan: Any, kind: int, time: int, amount: int) -> float:
     """A feature of the event alone."""
     if kind == AMOUNT:
@@ -49,7 +49,7 @@ def compute_event_feature(plan: Any, kind: int, time: int, amount: int) -> float
     return float((seconds // DAY_S + 3) % 7)  # 1970-01-01 was a Thursday; Monday is 0
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def compute_key_feature(
     plan: Any, state: State, kind: int, slot: int, group: int, window: int, time: int, amount: int
 ) -> float:
@@ -75,7 +75,7 @@ def compute_key_feature(
     return (time - state.arena[longs[BLOCK] + place, 0]) / float(plan.ticks_per_second) if place >= 0 else np.nan
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def _amount_feature(plan: Any, words: Any, longs: Any, kind: int, window: int, amount: int) -> float:
     number, total = words[END] - words[NUM_WORDS + window], longs[NUM_LONGS + window]
     if kind == COUNT:
@@ -96,7 +96,7 @@ def _amount_feature(plan: Any, words: Any, longs: Any, kind: int, window: int, a
     return float(number * amount - total) / float(np.sqrt(variance))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def _label_window_feature(plan: Any, words: Any, kind: int, window: int) -> float:
     width = plan.windows.shape[1]
     known, frauds = words[LABELED] - words[NUM_WORDS + width + window], words[NUM_WORDS + 2 * width + window]

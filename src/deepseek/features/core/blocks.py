@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from deepseek.features.core.compilation import compile_inline
 from deepseek.features.core.layout import (
     ARENA,
     ARENA_END,
@@ -32,7 +32,7 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def hash_code(code: int, group: int) -> int:
     """Splitmix64 of a code (Steele, Lea, Flood 2014), not below 0."""
     mixed = np.uint64(code) + np.uint64(group + 1) * np.uint64(0x9E3779B97F4A7C15)
@@ -41,21 +41,21 @@ def hash_code(code: int, group: int) -> int:
     return int((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def copy_row(source: Any, target: Any) -> None:
     """By hand: an assignment of slices allocates memory, in case that they overlap."""
     for index in range(len(target)):
         target[index] = source[index]
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def fill_row(target: Any, first: int, value: int) -> None:
     """From `first` on."""
     for index in range(first, len(target)):
         target[index] = value
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def find_slot(state: State, code: int, group: int) -> int:
     """The slot of a key; -1 - its place in the table where it has none."""
     mask = len(state.table) - 1
@@ -68,7 +68,7 @@ def find_slot(state: State, code: int, group: int) -> int:
     return -1 - place
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def find_or_add_slot(state: State, code: int, group: int) -> int:
     """The slot of a key, a new one where it has none; -1 where there is no room for one."""
     slot = find_slot(state, code, group)
@@ -94,7 +94,7 @@ def find_or_add_slot(state: State, code: int, group: int) -> int:
     return int(slot)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def make_room(plan: Any, state: State, slot: int) -> bool:
     """Whether the block of a slot has room for one event behind its last. Events that no window needs are dropped, or
     the block moves to one of another size."""
@@ -134,7 +134,7 @@ def make_room(plan: Any, state: State, slot: int) -> bool:
     return True
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def first_after(arena: Any, low: int, high: int, time: int) -> int:
     """The first place in low..high whose event is later than `time`; high where none is."""
     while low < high:

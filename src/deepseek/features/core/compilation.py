@@ -1,0 +1,30 @@
+"""How the core is compiled: without counting references, for the arrays outlive every call and no function makes one.
+
+Counting them cost nine tenths of the time (docs/decisions/0022-features-in-numba.md). `_nrt` is numba's own switch for
+it, and not documented: a release without it fails at import, not in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+_compile = cast("Any", njit)
+
+
+def compile_once(function: F) -> F:
+    """A function that is called seldom."""
+    return cast("F", _compile(nogil=True, _nrt=False)(function))
+
+
+def compile_inline(function: F) -> F:
+    """A function that is drawn into its callers: a call would copy plan and state, a hundred numbers."""
+    return cast("F", _compile(nogil=True, forceinline=True, _nrt=False)(function))
+
+
+def compile_cached(function: F) -> F:
+    """A function that Python calls. Compiled once for a machine, then read from numba's cache."""
+    return cast("F", _compile(nogil=True, cache=True, _nrt=False)(function))

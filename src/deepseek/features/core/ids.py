@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from deepseek.features.core.blocks import copy_row, hash_code
+from deepseek.features.core.compilation import compile_inline
 from deepseek.features.core.layout import (
     ANSWERS_TAIL,
     DUPLICATE,
@@ -20,14 +19,14 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def make_tag(identity: int) -> int:
     """31 bits of an id; the place where its search begins. Ids that count up lie beside each other, eight to a line of
     the processor's cache."""
     return ((hash_code(identity >> 3, 0) << 3) | (identity & 7)) & ID_TAG_MASK
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def find_id(state: State, identity: int) -> int:
     """The place of an id in its table; -1 - the free place where it is not known."""
     mask = len(state.id_table) - 1
@@ -41,13 +40,13 @@ def find_id(state: State, identity: int) -> int:
     return -1 - place
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def make_entry(identity: int, row: int) -> int:
     """What the table holds of an id at a row of the ring: a part of its hash, so that a search looks at few ids."""
     return (make_tag(identity) << 32) | (row + 1)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def forget_ids(plan: Any, state: State) -> None:
     """Drops the ids and the answers that are too old to be asked for."""
     counters, table, last, mask = state.counters, state.id_table, len(state.ids) - 1, len(state.id_table) - 1
@@ -70,7 +69,7 @@ def forget_ids(plan: Any, state: State) -> None:
     counters[ANSWERS_TAIL] = tail
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def answer_known(state: State, place: int, answer: Any) -> int:
     """Writes the answer to an event that is known, where it is kept."""
     counters = state.counters

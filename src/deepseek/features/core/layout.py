@@ -24,7 +24,7 @@ NOTHING, SLOTS, ARENA, EVENTS, ANSWERS = range(5)
 
 NEVER = -(2**63)  # the time of what has not been
 MAX_EVENTS = 2**22  # of one key: its sums stay below 2^63
-FEW_EVENTS = 64
+FEW_EVENTS = 16
 TAG_BITS, TAG_MASK = 22, 2**22 - 1
 ID_TAG_MASK, ROW_MASK = 2**31 - 1, 2**32 - 1  # of an entry in the table of ids
 SQUARE_BITS, HALF_BITS = 40, 20

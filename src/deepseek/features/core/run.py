@@ -10,10 +10,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from numba import njit
-
 from deepseek.features.core.answers import compute_event_feature, compute_key_feature
 from deepseek.features.core.blocks import copy_row, find_or_add_slot, find_slot, hash_code, make_room
+from deepseek.features.core.compilation import compile_cached, compile_inline
 from deepseek.features.core.ids import answer_known, find_id, forget_ids, make_entry
 from deepseek.features.core.layout import (
     ACCEPTED,
@@ -50,7 +49,7 @@ from deepseek.features.core.layout import (
 from deepseek.features.core.windows import advance_windows, keep_event, read_record_at, set_verdict
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     """Whether an event can be accepted, as far as its own values say."""
     watermark = state.counters[WATERMARK]
@@ -63,7 +62,7 @@ def check_event(plan: Any, state: State, time: int, amount: int) -> int:
     return AHEAD if watermark != NEVER and time > watermark + plan.ahead else ACCEPTED
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> int:
     """Finds the slot of each key, moves its windows on to `time` and makes room for one event."""
     for group in range(len(keys)):
@@ -80,7 +79,7 @@ def prepare_keys(plan: Any, state: State, time: int, keys: Any, slots: Any) -> i
     return ACCEPTED
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, answer: Any) -> None:
     """Every feature of one event whose keys are at `slots`, into `answer` (F,)."""
     computed = -1  # the last key whose windows were read at `time`
@@ -98,7 +97,7 @@ def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, 
         answer[column] = compute_key_feature(plan, state, kind, slot, group, window, time, amount)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def score_event(
     plan: Any, state: State, time: int, amount: int, keys: Any, identity: int, slots: Any, answer: Any
 ) -> int:
@@ -135,7 +134,7 @@ def score_event(
     return ACCEPTED
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) -> int:
     """The status of a verdict that came at `now`, on an event by its id."""
     place = find_id(state, identity)
@@ -152,7 +151,7 @@ def label_event(plan: Any, state: State, identity: int, fraud: int, now: int) ->
 
 
 def _make_score_events(source: str) -> Any:
-    @njit(nogil=True, cache=True, _nrt=False)
+    @compile_cached
     def score_events(
         plan: Any,
         state: State,
@@ -183,7 +182,7 @@ def _make_score_events(source: str) -> Any:
 
 
 def _make_label_events(source: str) -> Any:
-    @njit(nogil=True, cache=True, _nrt=False)
+    @compile_cached
     def label_events(plan: Any, state: State, ids: Any, fraud: Any, time: int, status: Any) -> None:
         """Verdicts on events by their ids: ids, fraud (N,) int64, status (N,) int8; `time`: when they came, ticks."""
         source  # noqa: B018
@@ -196,7 +195,7 @@ def _make_label_events(source: str) -> Any:
 
 
 def _make_index_ids(source: str) -> Any:
-    @njit(nogil=True, cache=True, _nrt=False)
+    @compile_cached
     def index_ids(state: State) -> None:
         """Fills an empty table of ids."""
         source  # noqa: B018
@@ -208,7 +207,7 @@ def _make_index_ids(source: str) -> Any:
 
 
 def _make_index_keys(source: str) -> Any:
-    @njit(nogil=True, cache=True, _nrt=False)
+    @compile_cached
     def index_keys(state: State, num_groups: int) -> None:
         """Fills an empty table of keys."""
         source  # noqa: B018

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from deepseek.features.core.blocks import copy_row, fill_row, first_after
+from deepseek.features.core.compilation import compile_inline, compile_once
 from deepseek.features.core.layout import (
     BLOCK,
     END,
@@ -26,7 +25,7 @@ from deepseek.features.core.layout import (
 )
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sign: int) -> None:
     """An amount into the sums of a window (sign 1), or out of them (-1)."""
     width = plan.windows.shape[1]
@@ -41,7 +40,7 @@ def add_to_sums(plan: Any, longs: Any, group: int, window: int, amount: int, sig
         longs[NUM_LONGS + width + 2 * window + 1] += sign * (low & ((1 << SQUARE_BITS) - 1))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Moves the windows of a key on to `now`, which is not before its latest event."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
@@ -78,7 +77,7 @@ def advance_windows(plan: Any, state: State, slot: int, group: int, now: int) ->
     words[START] = start
 
 
-@njit(nogil=True, _nrt=False)
+@compile_once
 def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> None:
     """Fills the record `group`, which is no key's, with the windows of a key at a time before its latest event."""
     words, longs, arena = state.words[group], state.longs[group], state.arena
@@ -110,7 +109,7 @@ def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> 
             words[LAST_FRAUD if arena[place, 1] & 1 else LAST_GENUINE] = place - block
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@compile_inline
 def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int) -> None:
     """Puts an event into the block of its key and into the windows that hold it. There is room."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
@@ -135,7 +134,7 @@ def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: 
         words[LAST_GENUINE] = max(words[LAST_GENUINE] + (words[LAST_GENUINE] >= place), place)
 
 
-@njit(nogil=True, _nrt=False)
+@compile_once
 def set_verdict(plan: Any, state: State, slot: int, group: int, time: int, tag: int, fraud: int) -> None:
     """A verdict on an event of a key. Of two events of one key, one tick and one tag (22 bits) the first gets it: what
     is counted is the same."""

@@ -1,8 +1,8 @@
 """Raw events to chances: features from a state that each event changes, trees, decisions, reasons for alerts alone.
 
     scorer = EventScorer.open(bundle, state_folder)       # definition, store and trees of one bundle
-    queue = ScoringQueue(scorer, ...)                     # events of many requests together; synced before any answer
-    add_scoring_routes(router, {"cards": queue}, models)  # POST /v1/models/cards:score and :label
+    queue = ScoringQueue(scorer, max_rows)                # events of many requests together; synced before any answer
+    add_routes(router, {"cards": queue}, find_model)      # POST /v1/models/cards:score and :label
 
 Order of the modules: reading (bytes to columns), scorer, writing (answers to bytes), queue, routes.
 """

@@ -1,6 +1,6 @@
 """POST /v1/models/M:score and :label, for models with a state.
 
-    add_routes(router, "cards", queue, find_model)
+    add_routes(router, {"cards": queue}, find_model)
 
 Alerts alone are explained, after the state was written: no other event waits for them. Where they cannot be explained
 the answer says why, and stands.
@@ -35,12 +35,13 @@ MAX_EXPLAINED = 64
 FindModel = Callable[[str], "ServedModel"]
 
 
-def add_routes(router: Router, name: str, queue: ScoringQueue, find_model: FindModel) -> None:
-    """Add both routes of a model. `find_model`: the loaded model of a name."""
-    handlers = ScoringRoutes(name, queue, find_model)
-    path, _ = model_paths(name, None)
-    for verb, handler in (("score", handlers.score), ("label", handlers.label)):
-        router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
+def add_routes(router: Router, queues: Mapping[str, ScoringQueue], find_model: FindModel) -> None:
+    """Add both routes of each model. `find_model`: the loaded model of a name."""
+    for name, queue in queues.items():
+        handlers = ScoringRoutes(name, queue, find_model)
+        path, _ = model_paths(name, None)
+        for verb, handler in (("score", handlers.score), ("label", handlers.label)):
+            router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
 
 
 class ScoringRoutes:

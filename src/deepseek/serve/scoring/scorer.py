@@ -127,7 +127,8 @@ class EventScorer:
         """Takes verdicts (N,), and gives the Status of each."""
         verdicts = self.verdict_reader.verdicts(raw)
         self._num_logged += len(raw)
-        return self.store.label(*verdicts)
+        status: np.ndarray[Any, np.dtype[np.int8]] = self.store.label(*verdicts)
+        return status
 
     def sync(self) -> None:
         """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
