@@ -380,10 +380,10 @@ def create_app(
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
     words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
     engines have processes, too; without one this process explains, in a thread. `sinks` get events of every request,
-    batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
-    `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
-    `parent`: of the group that this is a front end of; it decides what is loaded for all of them. `scoring`:
-    by model, what scores raw events; closed with the application.
+    batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while
+    it serves, `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the
+    repository. `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
+    `scoring`: by model, what scores raw events; closed with the application.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
