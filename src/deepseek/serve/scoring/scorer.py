@@ -167,7 +167,9 @@ class EventScorer:
             self.runtime.close()
 
     def _prepare(self, raw: RawRows, features: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Float32:
-        values = features[rows][:, self._places]
+        values = features if len(rows) == len(features) else features[rows]
+        if len(self._places) < features.shape[1]:
+            values = values[:, self._places]
         if not self._extra:
             return self.runtime.prepare(ColumnarRows(self._names, values)).features
         extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self._extra]
