@@ -70,20 +70,20 @@ class RowReader:
                 return self._read_envelope(body, max_rows)
             return self._from_records([self._decode(body)], "record", max_rows)
         except msgspec.ValidationError as error:  # well formed, but no such record
-            raise InputError(f"an event does not fit: {error}", expected=self._expected, fix=_FIX) from error
+            raise InputError(f"an event does not fit: {error}", expected=self._requirement, fix=_FIX) from error
         except (msgspec.DecodeError, RecursionError) as error:
-            raise MalformedError(f"the body is no JSON: {error}", expected=self._expected, fix=_FIX) from error
+            raise MalformedError(f"the body is no JSON: {error}", expected=self._requirement, fix=_FIX) from error
 
     def read_records(self, bodies: Sequence[bytes]) -> RawRows:
         """One record of each body, together. MalformedError where one of them is anything else: read() says what."""
         try:
             records = list(map(self._decode, bodies))
         except (msgspec.DecodeError, RecursionError) as error:  # of which ValidationError is one
-            raise MalformedError("a body is no record", expected=self._expected, fix=_FIX) from error
+            raise MalformedError("a body is no record", expected=self._requirement, fix=_FIX) from error
         return RawRows(tuple(list(map(getter, records)) for getter in self._getters), "record")
 
     @property
-    def _expected(self) -> str:
+    def _requirement(self) -> str:
         return "records with " + ", ".join(self.names[: self._num_required])
 
     def _is_envelope(self, body: bytes) -> bool:
@@ -104,7 +104,7 @@ class RowReader:
         names, rows = envelope.columns, envelope.rows or []
         missing = [name for name in self.names[: self._num_required] if name not in names]
         if missing:
-            raise InputError(f"the column {missing[0]!r} is missing", expected=self._expected, fix=_FIX)
+            raise InputError(f"the column {missing[0]!r} is missing", expected=self._requirement, fix=_FIX)
         if {len(names)} != set(map(len, rows)):
             raise InputError("a row has not a value for each column", expected=f"{len(names)} in each", fix=_FIX)
         _check_num_rows(len(rows), max_rows)
