@@ -246,4 +246,4 @@ def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIX = "see the guide on card fraud for a body to copy"
+_FIX = "the guide on scoring raw events has a body to copy"
