@@ -24,7 +24,7 @@ THRESHOLD = 0.5
 
 booster = xgboost.Booster({"nthread": 1})
 booster.load_model(sys.argv[1])
-store: Any = redis.Redis(port=int(sys.argv[3]))
+store: Any = redis.Redis(connection_pool=redis.BlockingConnectionPool(port=int(sys.argv[3]), max_connections=64))
 app = FastAPI()
 
 

@@ -26,7 +26,7 @@ from deepseek.serve.streams.messages import Message, first_unwritten
 from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
 
-NUM_EVENTS = 2_500
+NUM_EVENTS = 600
 SPAN_S = 60_000  # less than answers are kept for
 
 
@@ -113,8 +113,11 @@ def free_port() -> int:
 
 
 def server_words(kind: str, port: int, folder: Path) -> list[str]:
+    """A server that keeps what it has acknowledged, whatever kills it."""
     if kind == "nats":
-        return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)]
+        settings = folder / "nats.conf"
+        settings.write_text(f'jetstream {{ store_dir: "{folder}", sync_interval: always }}')
+        return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-c", str(settings)]
     return [
         "redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder),
         "--appendonly", "yes", "--appendfsync", "always", "--save", "",
@@ -176,19 +179,20 @@ def test_a_server_and_the_stream_that_are_killed_lose_nothing_and_repeat_nothing
     events = events_of(payments(NUM_EVENTS, seed=3, span_s=SPAN_S))
     stream = command(
         cards, "--state", tmp_path / "state", "--from", f"{url}/payments", "--to", f"{url}/answers",
-        "--stop-when-idle", "2", "--json",
+        "--stop-when-idle", "5", "--json",
     )  # fmt: skip
 
-    def wait_for(number: int) -> None:
+    def wait_for(number: int, process: subprocess.Popen[bytes]) -> None:
         end_s = time.monotonic() + 120
         while len(asyncio.run(read_answers(kind, url))) < number:
+            assert process.poll() is None, process.communicate()
             assert time.monotonic() < end_s
             time.sleep(0.05)
 
     with running(words, port) as server:
-        asyncio.run(fill(kind, url, events[:1_200]))
+        asyncio.run(fill(kind, url, events[:300]))
         first = subprocess.Popen(stream, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        wait_for(1)
+        wait_for(1, first)
         server.send_signal(signal.SIGKILL)  # while the stream reads and writes
         server.wait()
         time.sleep(0.3)
@@ -196,8 +200,8 @@ def test_a_server_and_the_stream_that_are_killed_lose_nothing_and_repeat_nothing
         first.communicate()
     with running(words, port) as server:
         second = subprocess.Popen(stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
-        asyncio.run(fill(kind, url, events[1_200:]))
-        wait_for(1_300)
+        asyncio.run(fill(kind, url, events[300:]))
+        wait_for(301, second)
         server.send_signal(signal.SIGKILL)
         server.wait()
         with running(words, port):
