@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
     from deepseek.serve.repository.folder import Repository
-    from deepseek.serve.scoring.queue import ScoringQueue
 
 EPILOG = """\b
 Examples:
@@ -164,8 +164,8 @@ def command(
             run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            scoring = open_scoring(models, state, settings, key)
-            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
+            more_routes = open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, more_routes)
 
 
 def open_served_models(
@@ -198,21 +198,23 @@ def check_what_is_served(
 
 def open_scoring(
     models: Mapping[str, OpenedModel], state: Path | None, settings: Settings, key: Path | None
-) -> dict[str, ScoringQueue]:
-    """What scores raw events with a state in this folder, by the name of its model; none without a state."""
+) -> Sequence[ModelRoutes]:
+    """The routes that score raw events with a state in this folder; none without a state."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
-    from deepseek.serve.scoring.queue import ScoringQueue
-    from deepseek.serve.scoring.scorer import EventScorer
 
     if state is None:
-        return {}
+        return ()
+    from deepseek.serve.scoring.queue import ScoringQueue
+    from deepseek.serve.scoring.routes import ScoringRoutes
+    from deepseek.serve.scoring.scorer import EventScorer
+
     ((name, model),) = models.items()
     if not isinstance(model, Runtime):
         raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
     scorer = EventScorer.open(model.bundle.path, state, key=key)
     scorer.warm_up()
-    return {name: ScoringQueue(scorer, settings.max_queued_rows)}
+    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows))]
 
 
 def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
@@ -259,7 +261,7 @@ def run_server(
     audit_log: Path | None = None,
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
-    scoring: Mapping[str, ScoringQueue] | None = None,
+    more_routes: Sequence[ModelRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -298,7 +300,7 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
-        scoring=scoring or {},
+        more_routes=more_routes,
     )
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:

@@ -29,7 +29,7 @@ from deepseek.serve.core.head_cache import HeadCache
 from deepseek.serve.core.keys import ApiKeys, UsageByKey
 from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, BodyBudget
 from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response
-from deepseek.serve.core.routes import MAX_SMALL_BODY_BYTES, Route, Router, model_paths
+from deepseek.serve.core.routes import MAX_SMALL_BODY_BYTES, ModelRoutes, Route, Router, model_paths
 from deepseek.serve.models.adapter import ServableModel
 from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ReasonCodes
 from deepseek.serve.models.missing_route import missing_route_error
@@ -48,8 +48,6 @@ from deepseek.serve.repository.group_sync import GroupFollower
 from deepseek.serve.repository.loader import ModelLifecycle, RepositoryLoader
 from deepseek.serve.repository.output_compatibility import check_compatible, output_signature
 from deepseek.serve.repository.protocol import load_or_unload, repository_index
-from deepseek.serve.scoring import routes as scoring_routes
-from deepseek.serve.scoring.queue import ScoringQueue
 
 REPOSITORY_PREFIX = "/v2/repository/models/"
 ModelHandler = Callable[[Request, ServedModel], Response | Awaitable[Response] | None]
@@ -69,13 +67,13 @@ class App:
         repository: Repository | None = None,
         splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
         parent: Channel | None = None,
-        scoring: Mapping[str, ScoringQueue] = EMPTY_MAPPING,
+        more_routes: Sequence[ModelRoutes] = (),
     ) -> None:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
-        self._scoring = scoring
+        self._more_routes = more_routes
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
@@ -114,7 +112,8 @@ class App:
         for path, page in pages.routes(models, generators).items():
             router.add_get(path, page, needs_key=path != "/")
         router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
-        scoring_routes.add_routes(router, self._scoring, models.__getitem__)
+        for routes in self._more_routes:
+            routes.add_to(router, models.__getitem__)
         for path, kind in openai_routes.COMPLETION_ROUTES.items():
             router.add_post(path, partial(openai_routes.complete_text, generators=generators, kind=kind))
 
@@ -176,8 +175,8 @@ class App:
             await generator.close()
         for model in self.models.all():
             model.close()
-        for queue in self._scoring.values():
-            queue.close()
+        for routes in self._more_routes:
+            routes.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
     def renew_keys(self) -> bool:
@@ -373,7 +372,7 @@ def create_app(
     repository: Repository | None = None,
     splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     parent: Channel | None = None,
-    scoring: Mapping[str, ScoringQueue] = EMPTY_MAPPING,
+    more_routes: Sequence[ModelRoutes] = (),
 ) -> App:
     """An application that serves `models` by name.
 
@@ -383,12 +382,12 @@ def create_app(
     batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while
     it serves, `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the
     repository. `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
-    `scoring`: by model, what scores raw events; closed with the application.
+    `more_routes`: of models, beside those that every model has; closed with the application.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
         explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
-        scoring=scoring,
+        more_routes=more_routes,
     )  # fmt: skip
 
 

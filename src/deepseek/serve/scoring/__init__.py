@@ -2,7 +2,7 @@
 
     scorer = EventScorer.open(bundle, state_folder)       # definition, store and trees of one bundle
     queue = ScoringQueue(scorer, max_rows)                # events of many requests together; synced before any answer
-    add_routes(router, {"cards": queue}, find_model)      # POST /v1/models/cards:score and :label
+    create_app(..., more_routes=[ScoringRoutes("cards", queue)])     # POST /v1/models/cards:score and :label
 
 Order of the modules: reading (bytes to columns), scorer, writing (answers to bytes), queue, routes.
 """

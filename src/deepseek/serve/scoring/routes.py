@@ -1,6 +1,6 @@
 """POST /v1/models/M:score and :label, for models with a state.
 
-    add_routes(router, {"cards": queue}, find_model)
+    app = create_app({"cards": runtime}, more_routes=[ScoringRoutes("cards", queue)])
 
 Alerts alone are explained, after the state was written: no other event waits for them. Where they cannot be explained
 the answer says why, and stands.
@@ -35,21 +35,25 @@ MAX_EXPLAINED = 64
 FindModel = Callable[[str], "ServedModel"]
 
 
-def add_routes(router: Router, queues: Mapping[str, ScoringQueue], find_model: FindModel) -> None:
-    """Add both routes of each model. `find_model`: the loaded model of a name."""
-    for name, queue in queues.items():
-        handlers = ScoringRoutes(name, queue, find_model)
-        path, _ = model_paths(name, None)
-        for verb, handler in (("score", handlers.score), ("label", handlers.label)):
-            router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
-
-
 class ScoringRoutes:
     """The handlers of one model."""
 
-    def __init__(self, name: str, queue: ScoringQueue, find_model: FindModel) -> None:
-        self._name, self._queue, self._find_model = name, queue, find_model
+    _find_model: FindModel  # set when they are added
+
+    def __init__(self, name: str, queue: ScoringQueue) -> None:
+        self._name, self._queue = name, queue
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def add_to(self, router: Router, find_model: FindModel) -> None:
+        """Add both routes. `find_model`: the loaded model of a name."""
+        self._find_model = find_model
+        path, _ = model_paths(self._name, None)
+        for verb, handler in (("score", self.score), ("label", self.label)):
+            router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
+
+    def close(self) -> None:
+        """Close the queue and its scorer."""
+        self._queue.close()
 
     def score(self, request: Request) -> None:
         """POST /v1/models/M:score"""
