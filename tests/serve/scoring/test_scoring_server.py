@@ -18,7 +18,9 @@ import pytest
 
 from deepseek.engines import Runtime
 from deepseek.features import FeatureStore, compute_offline
+from deepseek.features.definition import card_payments
 from support.servers.cards import build_cards, columns_of, definition, events_of, payments
+from support.servers.fixtures import build
 
 SCORE, LABEL = "/v1/models/cards:score", "/v1/models/cards:label"
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -230,6 +232,31 @@ def test_a_full_disk_acknowledges_nothing_and_the_state_goes_on_when_there_is_ro
         assert [row["chance"] for row in score(server.url, events[:10])] == [row["chance"] for row in first]
         assert server.stop() == 0
     assert FeatureStore.verify(tmp_path / "state").ok
+
+
+def test_a_server_without_a_state_says_what_it_takes(cards: Path, start: Any) -> None:
+    with start(cards, "--workers", "0") as server:
+        answer = httpx.post(server.url + SCORE, json={"id": 1})
+        assert answer.status_code == 404
+        assert "--state" in answer.json()["error"]["fix"]
+
+
+def test_a_bundle_without_a_definition_is_refused(start: Any, tmp_path: Path) -> None:
+    columns = {"age": np.arange(60.0), "late": np.where(np.arange(60) % 2, "yes", "no").astype(object)}
+    loans = build(tmp_path / "loans", columns, target="late", labels=("no", "yes"))
+    command = [sys.executable, "-m", "deepseek", "serve", str(loans), "--state", str(tmp_path / "state"), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "features.toml" in done.stderr
+
+
+def test_a_state_of_another_definition_is_refused(cards: Path, tmp_path: Path) -> None:
+    with FeatureStore.open(tmp_path / "state", card_payments("card", "shop")):
+        pass
+    command = [sys.executable, "-m", "deepseek", "serve", str(cards), "--state", str(tmp_path / "state"), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "another definition" in done.stderr
 
 
 def test_what_does_not_go_with_a_state_is_said_before_any_work(cards: Path, tmp_path: Path) -> None:
