@@ -49,15 +49,17 @@ def columns_of(records: list[dict[str, Any]]) -> EventColumns:
     return EventColumns.from_columns(definition(), {name: np.array([r[name] for r in records]) for name in records[0]})
 
 
-def build_cards(out: Path, *, threshold: float = 0.5) -> Path:
-    """Fit on payments of another seed, and write the bundle."""
+def build_cards(out: Path, *, threshold: float = 0.5, with_age: bool = False) -> Path:
+    """Fit on payments of another seed, and write the bundle. `with_age`: the model reads a column of the event, too."""
     records = payments(seed=7)
     features = compute_offline(definition(), columns_of(records))
     columns: dict[str, Any] = dict(zip(features.names, features.values.T, strict=True))
+    if with_age:
+        columns["age"] = np.linspace(18.0, 90.0, len(records))
     columns["fraud"] = np.where([record["label"] for record in records], "fraud", "genuine").astype(object)
     return build(
         out, columns, target="fraud", labels=("genuine", "fraud"), threshold=threshold,
-        kinds=dict.fromkeys(features.names, "numeric"),
+        kinds=dict.fromkeys((name for name in columns if name != "fraud"), "numeric"),
         more_files={"features.toml": definition().to_toml().encode()},
     )  # fmt: skip
 

@@ -101,6 +101,8 @@ class EventScorer:
     def score(self, raw: RawRows) -> ScoredEvents:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
         events = self.reader.columns(raw)
+        if self._extra:  # a value that does not fit is found before the state changes
+            self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
         scores = self.store.score(events)
         self._num_logged += len(events)
         rows = np.flatnonzero(scores.is_answered)
