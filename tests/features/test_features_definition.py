@@ -121,3 +121,10 @@ def test_offline_refuses_what_the_store_would_refuse() -> None:
         EventColumns.from_columns(definition, {name: good[name] for name in ("time", "amount")})
     with pytest.raises(InputError, match="no verdicts"):
         EventColumns.from_columns(definition, {**good, "label": np.array([0, 1, 2])})
+
+
+def test_columns_of_events_are_whole_numbers_of_one_length() -> None:
+    one = np.zeros(3, np.int64)
+    for other in (one.astype(np.int32), one[:2], one.astype(float), one.reshape(1, 3)):
+        with pytest.raises(InputError, match="a column of events is"):
+            EventColumns(one, one, (one, other), one)

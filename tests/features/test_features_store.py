@@ -15,7 +15,7 @@ import pytest
 
 from deepseek.errors import InputError, IntegrityError, StorageError, TooLargeError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore, Status, card_payments, compute_offline
-from deepseek.features.definition import Bounds
+from deepseek.features.definition import Bounds, KeyDefinition
 from deepseek.features.events import BAD_AMOUNT, BAD_TIME, MAX_AMOUNT
 from deepseek.features.reference import ReferenceStore
 
@@ -136,6 +136,24 @@ def test_a_card_of_many_events_is_counted_as_one_of_few(definition: FeatureDefin
     names = list(store.names)
     assert (features[:, names.index("card.count.1d")] == np.arange(1, number + 1)).all()
     assert features[-1, names.index("card.sum.30d")] == number * 3 / 100
+
+
+@pytest.mark.slow
+def test_a_key_that_is_full_takes_no_more_and_others_do() -> None:
+    card = KeyDefinition("card", ("1d",), ("count", "sum", "amount_zscore"))
+    store = FeatureStore.open(None, FeatureDefinition({"card": card}, bounds=Bounds(duplicates="1s")))
+    sums = []
+    for part in range(5):
+        number = np.arange(2**20) + part * 2**20
+        one = np.ones(2**20, np.int64)
+        scores = store.score(EventColumns(number // 1_000, one * MAX_AMOUNT, (one,), number))
+        sums.append(scores.features[-1, list(store.names).index("card.sum.1d")])
+    assert store.counts["accepted"] == 2**22
+    assert store.counts["key_full"] == 2**20
+    assert (scores.status == Status.KEY_FULL).all()
+    assert sums[3] == 2**22 * MAX_AMOUNT / 100
+    other = store.score(EventColumns(number[-1:] // 1_000, one[:1], (one[:1] * 2,), number[-1:] + 1))
+    assert other.features[0, list(store.names).index("card.count.1d")] == 1
 
 
 def test_keys_that_no_window_holds_are_forgotten_and_their_memory_is_used_again(definition: FeatureDefinition) -> None:

@@ -39,11 +39,13 @@ class EventColumns:
     known: Longs | None = None  # when the verdict came, in ticks; None: in time, before the delay of labels was over
 
     def __post_init__(self) -> None:
-        lengths = {len(column) for column in self.arrays()}
-        if len(lengths) > 1:
-            raise InputError(
-                f"the columns of events have {sorted(lengths)} rows", expected="as many each", fix="check their source"
-            )
+        number = len(self.time)
+        for column in self.arrays():
+            if column.dtype != np.int64 or column.shape != (number,):
+                raise InputError(
+                    f"a column of events is {column.dtype} {column.shape}", expected=f"int64 ({number},), as time",
+                    fix="make events by EventColumns.from_columns",
+                )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.time)
@@ -135,7 +137,7 @@ def code_of(value: object, name: str) -> int:
     """The code of one key or id.
 
     >>> code_of(17, "card"), code_of("4f3a", "card")
-    (17, -4447493416903250424)
+    (17, 6029653451393162349)
     """
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return int(value)

@@ -68,6 +68,7 @@ class EventLog:
         if os.fstat(self._file).st_size != size_bytes:
             os.ftruncate(self._file, size_bytes)
         os.lseek(self._file, size_bytes, os.SEEK_SET)
+        os.fdatasync(self._file)  # what a killed process wrote need not be on the disk yet
 
     @classmethod
     def create(cls, folder: Path, first_sequence: int) -> EventLog:
@@ -80,18 +81,19 @@ class EventLog:
         """Writes one frame, and gives its sequence. StorageError when the disk does not take it; the file then ends
         where it ended before."""
         file = self._open_file()
-        frame = encode_frame(kind, self.next_sequence, *parts)
+        head = encode_head(kind, self.next_sequence, *parts)
+        size = len(head) + sum(memoryview(part).nbytes for part in parts)
         try:
-            number = os.write(file, frame)
-            while number < len(frame):  # a disk that is nearly full takes a part, and then fails
-                number += os.write(file, frame[number:])
+            number = os.writev(file, (head, *parts))
+            while number < size:  # a disk that is nearly full takes a part, and then fails
+                number += os.write(file, b"".join((head, *parts))[number:])
         except OSError as error:
             self._take_back(file)
             raise StorageError(
                 f"{self.path} cannot be written: {error.strerror}; nothing was changed", expected="room on the disk",
                 fix="make room, then send the same again",
             ) from error  # fmt: skip
-        self._size += len(frame)
+        self._size += size
         self.next_sequence += 1
         return self.next_sequence - 1
 
@@ -135,13 +137,13 @@ class EventLog:
         return self._file
 
 
-def encode_frame(kind: int, sequence: int, *parts: bytes | memoryview) -> bytes:
-    """One frame as bytes; its payload is the parts, one behind the other."""
+def encode_head(kind: int, sequence: int, *parts: bytes | memoryview) -> bytes:
+    """What stands before the payload of a frame; the payload is the parts, one behind the other."""
     head = HEAD.pack(MAGIC, sum(memoryview(part).nbytes for part in parts), kind, sequence)
     check = zlib.crc32(head)
     for part in parts:
         check = zlib.crc32(part, check)
-    return b"".join((head, CHECK.pack(check), *parts))
+    return head + CHECK.pack(check)
 
 
 def encode_events(events: EventColumns) -> tuple[memoryview, ...]:

@@ -65,7 +65,6 @@ class FeatureStore:
                 self._log = EventLog.create(folder, recovered.sequence + 1)
             else:
                 self._log = EventLog(file.path, recovered.sequence + 1, file.whole_bytes)
-            self._log.sync()
         except BaseException:
             self.close()
             raise

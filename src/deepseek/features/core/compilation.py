@@ -1,7 +1,7 @@
 """How the core is compiled: without counting references, for the arrays outlive every call and no function makes one.
 
-Counting them cost nine tenths of the time (docs/decisions/0022-features-in-numba.md). `_nrt` is numba's own switch for
-it, and not documented: a release without it fails at import, not in silence.
+Counting them cost seven eighths of the time (docs/decisions/0022-features-in-numba.md). `_nrt` is numba's own switch for
+it, and not documented: a release without it fails at import, not in silence. No function divides by what may be zero.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _compile = cast("Any", njit)
 
 def compile_once(function: F) -> F:
     """A function that is called seldom."""
-    return cast("F", _compile(nogil=True, _nrt=False)(function))
+    return cast("F", _compile(nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def compile_inline(function: F) -> F:
     """A function that is drawn into its callers: a call would copy plan and state, a hundred numbers."""
-    return cast("F", _compile(nogil=True, forceinline=True, _nrt=False)(function))
+    return cast("F", _compile(nogil=True, error_model="numpy", forceinline=True, _nrt=False)(function))
 
 
 def compile_cached(function: F) -> F:
     """A function that Python calls. Compiled once for a machine, then read from numba's cache."""
-    return cast("F", _compile(nogil=True, cache=True, _nrt=False)(function))
+    return cast("F", _compile(nogil=True, error_model="numpy", cache=True, _nrt=False)(function))
