@@ -37,6 +37,7 @@ VERBS: dict[str, str] = {
     "compress": "Make a model smaller and faster, within limits.",
     "export": "Make a model that runs on a small device.",
     "serve": "Answer over HTTP.",
+    "stream": "Score raw events of a stream.",
     "bench": "Measure a server under load.",
     "recipe": "Run an industry solution.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
@@ -31,6 +32,7 @@ Examples:
   deepseek serve credit=loans/v2 cards --port 8123
   deepseek serve welds=model.onnx
   MODEL_PATH=loans PORT=0 deepseek serve
+  deepseek serve cards --state state
 
 \b
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
@@ -101,6 +103,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
+@click.option("--state", type=FOLDER, help="Score raw events, too; what is remembered of cards is kept here.")
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
@@ -130,6 +133,7 @@ def command(
     lossy_texts: Path | None,
     lossy_rows: Path | None,
     llm_precision: ModelPrecision | None,
+    state: Path | None,
     key: Path | None,
     repository: Path | None,
     watch: float | None,
@@ -146,23 +150,22 @@ def command(
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
-    if not chosen and repository is None:
-        raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
+    check_what_is_served(chosen, repository, state, settings)
     lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
 
     membership, settings = join_group(member, settings)
     shared = settings.front_ends > 1
-    limits = FirstRunLimits(open_timeout, open_memory << 20)
     listening = bind(settings.host, settings.port, shared=shared, first=member is None)
-    with use_limits(limits), listening as listener:
+    with use_limits(FirstRunLimits(open_timeout, open_memory << 20)), listening as listener:
         check_grpc_port(settings, first=member is None)
         if shared and member is None:
             run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            run_server(models, settings, listener, audit_log, membership, lifecycle)
+            more_routes = open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, more_routes)
 
 
 def open_served_models(
@@ -177,6 +180,41 @@ def open_served_models(
 
     gate = parse_lossy_options(*lossy)
     return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
+
+
+def check_what_is_served(
+    chosen: tuple[str, ...], repository: Path | None, state: Path | None, settings: Settings
+) -> None:
+    """Say what does not go together, before any work."""
+    if not chosen and repository is None:
+        raise click.UsageError("give a BUNDLE, or set MODEL_PATH, or give a --repository")
+    if state is None:
+        return
+    if len(chosen) != 1:
+        raise click.UsageError(f"--state is of one BUNDLE, and there are {len(chosen)}")
+    if settings.front_ends > 1:
+        raise click.UsageError("one process keeps a state: --state goes with --front-ends 1")
+
+
+def open_scoring(
+    models: Mapping[str, OpenedModel], state: Path | None, settings: Settings, key: Path | None
+) -> Sequence[ModelRoutes]:
+    """The routes that score raw events with a state in this folder; none without a state."""
+    from deepseek.engines import Runtime
+    from deepseek.errors import InputError
+
+    if state is None:
+        return ()
+    from deepseek.serve.scoring.queue import ScoringQueue
+    from deepseek.serve.scoring.routes import ScoringRoutes
+    from deepseek.serve.scoring.scorer import EventScorer
+
+    ((name, model),) = models.items()
+    if not isinstance(model, Runtime):
+        raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
+    scorer = EventScorer.open(model.bundle.path, state, key=key)
+    scorer.warm_up()
+    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows))]
 
 
 def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
@@ -223,6 +261,7 @@ def run_server(
     audit_log: Path | None = None,
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
+    more_routes: Sequence[ModelRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -261,6 +300,7 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
+        more_routes=more_routes,
     )
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:

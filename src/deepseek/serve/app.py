@@ -29,7 +29,7 @@ from deepseek.serve.core.head_cache import HeadCache
 from deepseek.serve.core.keys import ApiKeys, UsageByKey
 from deepseek.serve.core.memory_budget import MAX_LARGE_BODIES, BodyBudget
 from deepseek.serve.core.request import EMPTY_MAPPING, Handler, Request, Response
-from deepseek.serve.core.routes import MAX_SMALL_BODY_BYTES, Route, Router, model_paths
+from deepseek.serve.core.routes import MAX_SMALL_BODY_BYTES, ModelRoutes, Route, Router, model_paths
 from deepseek.serve.models.adapter import ServableModel
 from deepseek.serve.models.explanations import ExplainerPool, ExplanationConfig, ReasonCodes
 from deepseek.serve.models.missing_route import missing_route_error
@@ -67,11 +67,13 @@ class App:
         repository: Repository | None = None,
         splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
         parent: Channel | None = None,
+        more_routes: Sequence[ModelRoutes] = (),
     ) -> None:
         self.settings = settings
         self.draining = False
         self._sinks = tuple(sinks)
         self._parent = parent
+        self._more_routes = more_routes
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()
@@ -110,6 +112,8 @@ class App:
         for path, page in pages.routes(models, generators).items():
             router.add_get(path, page, needs_key=path != "/")
         router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
+        for routes in self._more_routes:
+            routes.add_to(router, models.__getitem__)
         for path, kind in openai_routes.COMPLETION_ROUTES.items():
             router.add_post(path, partial(openai_routes.complete_text, generators=generators, kind=kind))
 
@@ -171,6 +175,8 @@ class App:
             await generator.close()
         for model in self.models.all():
             model.close()
+        for routes in self._more_routes:
+            routes.close()
         self.emit(Event("server", fields={"state": "stopped"}))
 
     def renew_keys(self) -> bool:
@@ -368,20 +374,22 @@ def create_app(
     repository: Repository | None = None,
     splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     parent: Channel | None = None,
+    more_routes: Sequence[ModelRoutes] = (),
 ) -> App:
     """An application that serves `models` by name.
 
     `explainer_for` makes the explainer of a runtime when it is first asked, `reason_codes` puts attributions into
     words; without them :explain and "reasons" answer 501. `explain_module` is what a process runs that explains where
     engines have processes, too; without one this process explains, in a thread. `sinks` get events of every request,
-    batch and explanation.
-    `pages` brings what stands outside of the protocols. `repository` is what may be loaded while it serves,
-    `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the repository.
-    `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
+    batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while
+    it serves, `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the
+    repository. `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
+    `more_routes`: of models, beside those that every model has; closed with the application.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
         explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
+        more_routes=more_routes,
     )  # fmt: skip
 
 

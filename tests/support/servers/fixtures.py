@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -41,13 +42,21 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(
-    out: Path, columns: dict[str, Any], *, target: str, labels: tuple[str, ...], with_support: bool = False
+    out: Path,
+    columns: dict[str, Any],
+    *,
+    target: str,
+    labels: tuple[str, ...],
+    with_support: bool = False,
+    kinds: Mapping[str, str] | None = None,
+    threshold: float = 0.5,
+    more_files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Path:
     """Fit xgboost on the columns and write a bundle; `with_support` flags what is beyond their rows."""
     import xgboost
 
     table = read_table(columns)
-    preprocessor = fit_preprocessor(table, find_kinds(table, target=target), target=target)
+    preprocessor = fit_preprocessor(table, kinds or find_kinds(table, target=target), target=target)
     features = preprocessor.table(table).features
     preprocessor = preprocessor.with_support(features) if with_support else preprocessor
     truth = columns[target] == labels[1] if labels else columns[target]
@@ -64,15 +73,16 @@ def build(
     manifest = Manifest(
         name=out.name, version="1", created="2026-01-01T00:00:00+00:00", task=model.task, target=target,
         inputs=preprocessor.inputs(), outputs=outputs, labels=labels,
-        threshold=0.5 if labels else None, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
+        threshold=threshold if labels else None, engines=(EngineEntry("onnxruntime", "model.onnx", 0.0),),
     )  # fmt: skip
-    decision = {"threshold": 0.5} if labels else {"interval": {"level": 0.9, "half_width": 8.0}}
+    decision = {"threshold": threshold} if labels else {"interval": {"level": 0.9, "half_width": 8.0}}
     files = {
         "preprocess.json": preprocessor.to_bytes(),
         "model.onnx": export_onnx(model, len(preprocessor.feature_names)),
         "decision.json": json.dumps(decision).encode(),
         "example.json": json.dumps(preprocessor.example()).encode(),
         **model.to_files(),
+        **more_files,
     }
     return write_bundle(out, manifest, files).path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from deepseek.serve.core.request import Handler, Request, Response
 
@@ -25,6 +26,18 @@ class Route:
     max_body_bytes: int | None = None  # None: as many as the settings allow
     changes: bool = False  # whether it changes what is served
     any_host: bool = False  # whether any header Host is accepted
+
+
+class ModelRoutes(Protocol):
+    """Routes of a model beside those that every model has, and what they need until the server ends."""
+
+    def add_to(self, router: Router, find_model: Callable[[str], Any]) -> None:
+        """Add them; `find_model` gives the loaded model of a name."""
+        ...
+
+    def close(self) -> None:
+        """Called once, after the last response."""
+        ...
 
 
 class Router:

@@ -17,6 +17,12 @@ def missing_route_error(path: str, models: ModelRegistry) -> MissingError:
             version = rest.removeprefix("versions/").split("/")[0].split(":")[0]
             if name and rest.startswith("versions/") and version not in models.slots[name].versions:
                 return models.missing_version_error(name, version)
+    if path.startswith("/v1/models/") and path.endswith((":score", ":label")):
+        return MissingError(
+            f"there is no route {path[:100]!r}: this server keeps no state",
+            expected="a server that was started with --state",
+            fix="deepseek serve BUNDLE --state DIR, with a bundle of deepseek recipe fraud",
+        )
     return MissingError(
         f"there is no route {path[:100]!r}",
         expected="one such as /v1/models or /v1/models/M:predict",

@@ -124,7 +124,7 @@ async def _predict_any(request: Request, model: ServedModel) -> Response:
         write = encode_columns if by_column else _encode_predictions
 
         def render(explained: RowAttributions) -> bytes:
-            return write(prediction, _reason_rows(model, explained, cast("Sequence[Record]", records), num_reasons))
+            return write(prediction, reason_rows(model, explained, cast("Sequence[Record]", records), num_reasons))
 
         inputs = _explainer_inputs(model, batch, cast("Sequence[Record]", records))
         explained = await model.explanations.explain(request, inputs, _explained_labels(model, prediction))
@@ -243,7 +243,7 @@ def _explanation_cells(model: ServedModel, num_rows: int) -> int:
     return num_rows * (RECORD_CELLS + 2 * len(model.columns))
 
 
-def _reason_rows(
+def reason_rows(
     model: ServedModel, explained: RowAttributions, records: Sequence[Record], num_reasons: int
 ) -> list[list[Reason]]:
     """For each row the columns that moved its prediction most, largest first; none that contribute nothing."""

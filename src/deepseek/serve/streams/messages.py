@@ -1,0 +1,85 @@
+"""What both ends of a stream are, and how they wait for a server that went away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Result = TypeVar("Result")
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 2.0
+MAX_BATCH = 1_024  # messages that are answered together
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `position`: its place in its source, as text; the answer carries it into the output."""
+
+    position: str
+    body: bytes
+
+
+class Source(Protocol):
+    """Where messages come from, in order."""
+
+    async def start(self, last_position: str) -> None:
+        """Begin behind a position, which the output says was the last to be answered; "": from the first on."""
+        ...
+
+    async def read(self) -> list[Message]:
+        """The next messages, at most MAX_BATCH; waits for one. Empty at the end."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where answers go, in order. One stream writes to it."""
+
+    async def last_position(self) -> str:
+        """The position of the last answer that it holds; "" where it holds none."""
+        ...
+
+    async def write(self, answers: Sequence[Message]) -> None:
+        """Write answers, each once, however often the connection breaks meanwhile; returns when the server has them."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Reconnecting:
+    """Work on a server that may go away, done again until it succeeds."""
+
+    def __init__(self, name: str, errors: tuple[type[BaseException], ...], tell: Callable[[str], None]) -> None:
+        """`errors` mean that the server is away; `tell` gets one sentence when it goes and one when it is back."""
+        self._name, self._errors, self._tell = name, errors, tell
+        self._is_away = False
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of `work`, which is called anew after each failure."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                result = await work()
+            except self._errors as error:
+                if not self._is_away:
+                    self._tell(
+                        f"{self._name} is away ({error or type(error).__name__}); it is tried again until it is back"
+                    )
+                self._is_away = True
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            else:
+                if self._is_away:
+                    self._tell(f"{self._name} is back")
+                self._is_away = False
+                return result
+
+
+def first_unwritten(answers: Sequence[Message], last_position: str) -> int:
+    """The index behind the answer with this position; 0 where none has it."""
+    for index in range(len(answers) - 1, -1, -1):
+        if answers[index].position == last_position:
+            return index + 1
+    return 0

@@ -1,0 +1,48 @@
+"""Raw events to chances in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepseek.errors import InputError
+from deepseek.features import compute_offline
+from deepseek.serve.scoring.reading import RawRows
+from deepseek.serve.scoring.scorer import EventScorer
+from support.servers.cards import build_cards, columns_of, definition, events_of, payments
+
+
+def raw_of(scorer: EventScorer, events: list[dict[str, Any]]) -> RawRows:
+    return scorer.reader.read(json.dumps(events).encode(), b"application/json", len(events))
+
+
+def test_the_features_of_alerts_are_those_of_the_whole_table_to_the_bit(tmp_path: Path) -> None:
+    records = payments(700, seed=7)
+    scorer = EventScorer.open(build_cards(tmp_path / "cards", threshold=0.05), None)
+    values: list[Any] = []
+    alerts: list[int] = []
+    for first in range(0, len(records), 70):
+        part = records[first : first + 70]
+        scored = scorer.score(raw_of(scorer, events_of(part)))
+        verdicts = json.dumps([{"id": record["id"], "label": record["label"]} for record in part]).encode()
+        scorer.label(scorer.verdict_reader.read(verdicts, b"application/json", 70))
+        alerts += (first + np.flatnonzero(scored.is_alert)).tolist()
+        values += list(scored.alert_values)
+    table = compute_offline(definition(), columns_of(records))
+    assert len(alerts) > 10
+    assert np.array(values).tobytes() == table.values[alerts].tobytes()
+    scorer.close()
+
+
+def test_a_column_of_the_event_that_does_not_fit_changes_no_state(tmp_path: Path) -> None:
+    scorer = EventScorer.open(build_cards(tmp_path / "cards", with_age=True), None)
+    good, bad = (event | {"age": age} for event, age in zip(events_of(payments(2, seed=1)), (40.0, "old"), strict=True))
+    with pytest.raises(InputError, match="age"):
+        scorer.score(raw_of(scorer, [good, bad]))
+    assert scorer.score(raw_of(scorer, [good])).status.tolist() == [0]
+    assert scorer.store.counts["accepted"] == 1
+    scorer.close()

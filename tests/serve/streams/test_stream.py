@@ -1,0 +1,214 @@
+"""`deepseek stream`: messages in, answers out, in order, each once, whatever goes away meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepseek.errors import InputError
+from deepseek.features import FeatureStore
+from deepseek.serve.scoring.scorer import EventScorer
+from deepseek.serve.streams.ends import split_address
+from deepseek.serve.streams.messages import Message, first_unwritten
+from deepseek.serve.streams.stream import StreamScorer
+from support.servers.cards import events_of, payments
+
+NUM_EVENTS = 600
+SPAN_S = 60_000  # less than answers are kept for
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "deepseek", "stream", *map(str, words)]
+
+
+def lines(records: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def test_lines_are_answered_by_lines_in_order_and_again_after_a_break(cards: Path, tmp_path: Path) -> None:
+    events = events_of(payments(1_500, seed=1, span_s=SPAN_S))
+    state = tmp_path / "state"
+    first = subprocess.run(
+        command(cards, "--state", state), input=lines(events[:900]), capture_output=True, timeout=120, check=True
+    )
+    again = subprocess.run(
+        command(cards, "--state", state), input=lines(events), capture_output=True, timeout=120, check=True
+    )
+    answers, repeated = ([json.loads(line) for line in run.stdout.splitlines()] for run in (first, again))
+    assert [row["id"] for row in answers] == [event["id"] for event in events[:900]]
+    assert [row["status"] for row in repeated] == ["duplicate"] * 900 + ["accepted"] * 600
+    assert [row["chance"] for row in repeated[:900]] == [row["chance"] for row in answers]
+    verified = subprocess.run(
+        command("--verify", state, "--json"), capture_output=True, text=True, timeout=60, check=True
+    )
+    report = json.loads(verified.stdout)
+    assert report["ok"]
+    assert report["num_events"] == 1_500
+
+
+def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path) -> None:
+    scorer = EventScorer.open(cards, None)
+    stream = StreamScorer(scorer)
+    events = [json.dumps(event).encode() for event in events_of(payments(3, seed=2, span_s=SPAN_S))]
+    mixed = [events[0], b'{"id": 0, "label": 1}', b"nonsense", events[1], b'{"id": 77, "label": 1}', b"[]", events[2]]
+    answers = [json.loads(answer) for answer in stream.answer(mixed)]
+    assert [row["status"] for row in answers] == [
+        "accepted", "accepted", "bad_input", "accepted", "unknown_id", "bad_input", "accepted",
+    ]  # fmt: skip
+    assert answers[2]["error"]["message"]
+    assert stream.counts == {"accepted": 3, "label_accepted": 1, "label_unknown_id": 1, "bad_input": 2}
+    bad_key = b'{"id": 9, "time": 1522541000, "card": null, "terminal": 2, "amount": 1}'
+    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_input", "duplicate"]
+    scorer.close()
+
+
+@pytest.mark.parametrize("address", ["kafka://x/y", "redis://localhost:6379", "nats:///payments", "redis://h/a/b", "x"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="is no end of a stream"):
+        split_address(address)
+
+
+def test_what_the_output_holds_already_is_not_written_again() -> None:
+    answers = [Message(str(place), b"") for place in range(5, 9)]
+    assert first_unwritten(answers, "6") == 2
+    assert first_unwritten(answers, "4") == 0
+
+
+@contextmanager
+def running(words: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that listens, killed at the end."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end_s = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < end_s
+                time.sleep(0.05)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def server_words(kind: str, port: int, folder: Path) -> list[str]:
+    """A server that keeps what it has acknowledged, whatever kills it."""
+    if kind == "nats":
+        settings = folder / "nats.conf"
+        settings.write_text(f'jetstream {{ store_dir: "{folder}", sync_interval: always }}')
+        return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-c", str(settings)]
+    return [
+        "redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder),
+        "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+    ]  # fmt: skip
+
+
+async def fill(kind: str, url: str, events: list[dict[str, Any]]) -> None:
+    if kind == "nats":
+        import nats
+
+        client = await nats.connect(url)
+        context = client.jetstream()
+        await context.add_stream(name="payments", subjects=["payments"])
+        for event in events:
+            await context.publish("payments", json.dumps(event).encode())
+        await client.close()
+        return
+    from redis import asyncio as redis
+
+    client = redis.Redis.from_url(url)
+    pipeline = client.pipeline(transaction=False)
+    for event in events:
+        pipeline.xadd("payments", {"data": json.dumps(event)})
+    await pipeline.execute()
+    await client.aclose()
+
+
+async def read_answers(kind: str, url: str) -> list[dict[str, Any]]:
+    if kind == "nats":
+        import nats
+
+        client = await nats.connect(url)
+        context = client.jetstream()
+        try:
+            last = (await context.stream_info("answers_answers")).state.last_seq
+            found = [await context.get_msg("answers_answers", number) for number in range(1, last + 1)]
+        except nats.js.errors.NotFoundError:
+            found = []
+        await client.close()
+        return [json.loads(message.data) for message in found]
+    from redis import asyncio as redis
+
+    client = redis.Redis.from_url(url)
+    entries = await client.xrange("answers")
+    await client.aclose()
+    return [json.loads(fields[b"data"]) for _, fields in entries]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_server_and_the_stream_that_are_killed_lose_nothing_and_repeat_nothing(
+    cards: Path, tmp_path: Path, kind: str
+) -> None:
+    pytest.importorskip(kind)
+    if shutil.which(f"{kind}-server") is None:
+        pytest.skip(f"{kind}-server is not installed")
+    port = free_port()
+    words, url = server_words(kind, port, tmp_path), f"{kind}://127.0.0.1:{port}"
+    events = events_of(payments(NUM_EVENTS, seed=3, span_s=SPAN_S))
+    stream = command(
+        cards, "--state", tmp_path / "state", "--from", f"{url}/payments", "--to", f"{url}/answers",
+        "--stop-when-idle", "5", "--json",
+    )  # fmt: skip
+
+    def wait_for(number: int, process: subprocess.Popen[bytes]) -> None:
+        end_s = time.monotonic() + 120
+        while len(asyncio.run(read_answers(kind, url))) < number:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+
+    with running(words, port) as server:
+        asyncio.run(fill(kind, url, events[:300]))
+        first = subprocess.Popen(stream, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_for(1, first)
+        server.send_signal(signal.SIGKILL)  # while the stream reads and writes
+        server.wait()
+        time.sleep(0.3)
+        first.send_signal(signal.SIGKILL)  # and then the stream itself
+        first.communicate()
+    with running(words, port) as server:
+        second = subprocess.Popen(stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ)
+        asyncio.run(fill(kind, url, events[300:]))
+        wait_for(301, second)
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        with running(words, port):
+            out, err = second.communicate(timeout=120)
+            assert second.returncode == 0, err
+            assert json.loads(out)["num_messages"] > 0
+            answers = asyncio.run(read_answers(kind, url))
+    assert [row["id"] for row in answers] == [event["id"] for event in events]
+    assert {row["status"] for row in answers} <= {"accepted", "duplicate"}
+    assert FeatureStore.verify(tmp_path / "state").num_events == NUM_EVENTS
