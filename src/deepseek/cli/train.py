@@ -112,7 +112,10 @@ def stopped_error(folder: Path, command: str) -> StoppedError:
         stopped_step = None
     saved = newest_checkpoint(folder)
     if saved is None:
-        return StoppedError("stopped before the first checkpoint: nothing is saved", expected=WHOLE_RUN, fix=f"begin again with: {command}")
+        return StoppedError(
+            "stopped before the first checkpoint: nothing is saved", expected=WHOLE_RUN,
+            fix=f"begin again with: {command}",
+        )  # fmt: skip
     place = f"epoch {saved.epoch} of {saved.num_epochs}"
     if stopped_step == saved.step:
         message = f"stopped after step {saved.step} ({place}), which is saved in {saved.path}"

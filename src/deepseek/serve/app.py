@@ -69,11 +69,9 @@ class App:
         parent: Channel | None = None,
         more_routes: Sequence[ModelRoutes] = (),
     ) -> None:
-        self.settings = settings
-        self.draining = False
+        self.settings, self.draining = settings, False
         self._sinks = tuple(sinks)
-        self._parent = parent
-        self._more_routes = more_routes
+        self._parent, self._more_routes = parent, more_routes
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
         self._keys = self._read_keys()

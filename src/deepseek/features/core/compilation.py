@@ -1,7 +1,7 @@
 """How the core is compiled: without counting references, for the arrays outlive every call and no function makes one.
 
-Counting them cost seven eighths of the time (docs/decisions/0022-features-in-numba.md). `_nrt` is numba's own switch for
-it, and not documented: a release without it fails at import, not in silence. No function divides by what may be zero.
+Counting them cost seven eighths of the time (docs/decisions/0022-features-in-numba.md). `_nrt` is numba's own switch
+for it, and not documented: a release without it fails at import, not in silence. No function divides by what may be 0.
 """
 
 from __future__ import annotations
