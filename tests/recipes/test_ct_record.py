@@ -19,7 +19,7 @@ from deepseek.cli import main
 from deepseek.errors import InputError
 from deepseek.nn.pretrained_image import EFFICIENTNET_LITE, EfficientNetLite
 from deepseek.recipes.ct_record import diagnose, encoder_origins, run_study
-from deepseek.recipes.ct_record_pace import Pace
+from deepseek.recipes.ct_record_budget import StudyBudget
 from deepseek.recipes.ct_record_page import render_page
 from deepseek.recipes.ct_record_study import Choices, PretrainedPaths, Study
 from support.pages.chinese import english_left_over
@@ -58,7 +58,9 @@ def told() -> list[tuple[str, float]]:
 
 @pytest.fixture(scope="module")
 def found(study: Path, told: list[tuple[str, float]]) -> Any:
-    return run_study(study, choices=QUICK, pace=Pace(progress=lambda message, share: told.append((message, share))))
+    return run_study(
+        study, choices=QUICK, budget=StudyBudget(progress=lambda message, share: told.append((message, share)))
+    )
 
 
 def test_leaks_are_shown_and_kept_out(found: Any) -> None:
@@ -103,13 +105,13 @@ def test_it_says_where_its_weights_come_from(found: Any) -> None:
 
 
 def test_a_budget_that_buys_nothing_leaves_one_epoch_and_says_so(study: Path, tmp_path: Path) -> None:
-    pace = Pace(budget_s=1e-6)
-    diagnose(Study.open(study, tmp_path / "images"), PretrainedPaths(), QUICK, tmp_path / "slices", pace)
-    assert pace.epochs == {"diagnosis": 1, "nets": 1}
-    pace.finish()
-    assert pace.warnings[0].startswith("the budget was enough to learn from 8 of 64 rows in diagnosis")
-    assert pace.warnings[1] == "the budget was enough for 1 of 6 epochs of diagnosis"
-    assert "the budget is" in pace.warnings[2]
+    budget = StudyBudget(budget_s=1e-6)
+    diagnose(Study.open(study, tmp_path / "images"), PretrainedPaths(), QUICK, tmp_path / "slices", budget)
+    assert budget.epochs == {"diagnosis": 1, "nets": 1}
+    budget.finish()
+    assert budget.warnings[0].startswith("the budget was enough to learn from 8 of 64 rows in diagnosis")
+    assert budget.warnings[1] == "the budget was enough for 1 of 6 epochs of diagnosis"
+    assert "the budget is" in budget.warnings[2]
 
 
 class Clock:
@@ -128,22 +130,22 @@ def test_a_budget_buys_epochs_by_what_a_few_rows_cost(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(time, "process_time", clock)
-    pace = Pace(budget_s=100)
+    budget = StudyBudget(budget_s=100)
 
     def pilot(num_epochs: int) -> None:  # the first epoch costs 2 s, each later one 1 s
         clock.now_s += 1 + num_epochs
 
     # three trials cost 2, 2 and 4 s of the 100; half of what is left buys 46 s, and an epoch of ten times the rows 10 s
-    epochs = pace.affordable_epochs(pilot, num_times=10, share=0.5, is_frozen=is_frozen)
+    epochs = budget.affordable_epochs(pilot, num_times=10, share=0.5, is_frozen=is_frozen)
     assert epochs == pytest.approx(affordable)
-    assert pace.choose_epochs("retrieval", 3, epochs) == 3
-    assert not pace.warnings
+    assert budget.choose_epochs("retrieval", 3, epochs) == 3
+    assert not budget.warnings
     clock.now_s = 90.0
-    pace.finish()
-    assert not pace.warnings
+    budget.finish()
+    assert not budget.warnings
     clock.now_s = 111.0
-    pace.finish()
-    assert "took 111 s" in pace.warnings[0]
+    budget.finish()
+    assert "took 111 s" in budget.warnings[0]
 
 
 def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tm
     brought = PretrainedPaths(f"{EFFICIENTNET_LITE}:{tmp_path / 'lite.safetensors'}")
     opened = Study.open(study, tmp_path / "images")
     choices, messages = replace(QUICK, diagnosis_side=32), []
-    pace = Pace(progress=lambda message, _: messages.append(message))
-    diagnosis = diagnose(opened, brought, choices, tmp_path / "slices", pace)
+    budget = StudyBudget(progress=lambda message, _: messages.append(message))
+    diagnosis = diagnose(opened, brought, choices, tmp_path / "slices", budget)
     assert diagnosis.encoder == EFFICIENTNET_LITE
     assert diagnosis.test["auc"].value > 0.9
     assert messages[-1] == "diagnosis from the slice alone, features of slices"

@@ -7,7 +7,7 @@ warnings(point)       # the worst first; each says what to do
 from __future__ import annotations
 
 from deepseek.look import numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.words import Text, Words, join
 from deepseek.operating_point import OperatingPoint, Rate, highest_rate_of_none
 

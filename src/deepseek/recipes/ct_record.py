@@ -30,6 +30,7 @@ from deepseek.data.samples.decode import decode_table
 from deepseek.data.samples.preparer import SamplePreparer
 from deepseek.data.split.findings import Finding
 from deepseek.data.split.leaks_samples import check_presence, content_free_auc
+from deepseek.recipes.ct_record_budget import ALMOST_ALL, StudyBudget
 from deepseek.recipes.ct_record_findings import (
     Diagnosis,
     EncoderOrigin,
@@ -38,7 +39,6 @@ from deepseek.recipes.ct_record_findings import (
     StudyCost,
     WithinPositive,
 )
-from deepseek.recipes.ct_record_pace import ALMOST_ALL, Pace
 from deepseek.recipes.ct_record_study import (
     IMAGE_COLUMN,
     PATIENT_COLUMN,
@@ -61,13 +61,17 @@ MAX_NETS = 8  # that a budget buys for the diagnosis: more hardly change a mean
 
 
 def run_study(
-    folder: Path, *, encoders: PretrainedPaths | None = None, choices: Choices | None = None, pace: Pace | None = None
+    folder: Path,
+    *,
+    encoders: PretrainedPaths | None = None,
+    choices: Choices | None = None,
+    budget: StudyBudget | None = None,
 ) -> Findings:
-    """Run the whole study, within the budget of `pace`. InputError for a folder that is not such a study; errors of
+    """Run the whole study, within the budget of `budget`. InputError for a folder that is not such a study; errors of
     fit_multimodal() and of the decoding of images."""
-    encoders, choices, pace = encoders or PretrainedPaths(), choices or Choices(), pace or Pace()
+    encoders, choices, budget = encoders or PretrainedPaths(), choices or Choices(), budget or StudyBudget()
     with tempfile.TemporaryDirectory(prefix="deepseek-ct-") as scratch:
-        pace.begin("reading the study", 0.0, 0.05)
+        budget.begin("reading the study", 0.0, 0.05)
         study, pairs, slices = Study.open(folder, Path(scratch) / "images"), Path(scratch) / "pairs", Path(scratch)
         origins, size_auc, presence = (
             encoder_origins(study, encoders, choices),
@@ -75,14 +79,14 @@ def run_study(
             presence_leaks(study),
         )
         # support vectors take what they take, and nets what is left: so the former go first, the latter last
-        first = diagnose(study, encoders, choices, slices, pace) if _is_by_svm(encoders, choices) else None
-        retrieved, examples = retrieve(study, encoders, choices, pairs, pace)
-        within = evaluate_within_positive(study, encoders, choices, pairs, pace)
-        diagnosis = first or diagnose(study, encoders, choices, slices, pace)
-    pace.finish()
-    cost = StudyCost(round(pace.used_s(), 2), pace.budget_s, pace.epochs)
+        first = diagnose(study, encoders, choices, slices, budget) if _is_by_svm(encoders, choices) else None
+        retrieved, examples = retrieve(study, encoders, choices, pairs, budget)
+        within = evaluate_within_positive(study, encoders, choices, pairs, budget)
+        diagnosis = first or diagnose(study, encoders, choices, slices, budget)
+    budget.finish()
+    cost = StudyCost(round(budget.used_s(), 2), budget.budget_s, budget.epochs)
     return Findings(
-        size_auc, presence, diagnosis, retrieved, within, examples, origins, cost, tuple(pace.warnings)
+        size_auc, presence, diagnosis, retrieved, within, examples, origins, cost, tuple(budget.warnings)
     )  # fmt: skip
 
 
@@ -122,7 +126,7 @@ def presence_leaks(study: Study) -> tuple[Finding, ...]:
 
 
 def diagnose(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, budget: StudyBudget | None = None
 ) -> Diagnosis:
     """Diagnose positive or not from the image alone. Calibration and threshold are fitted on validation rows; figures
     on test rows have intervals. An interrupted training continues from `scratch`."""
@@ -131,11 +135,11 @@ def diagnose(
     from deepseek.train.tabular.metrics import measure_figures
 
     val, test = study.rows("val"), study.rows("test")
-    pace, is_by_svm = pace or Pace(), _is_by_svm(encoders, choices)
-    pace.begin("diagnosis from the slice alone", 0.05 if is_by_svm else 0.5, 0.4 if is_by_svm else 0.97)
+    budget, is_by_svm = budget or StudyBudget(), _is_by_svm(encoders, choices)
+    budget.begin("diagnosis from the slice alone", 0.05 if is_by_svm else 0.5, 0.4 if is_by_svm else 0.97)
     margins_of = _margins_by_svm if is_by_svm else _margins_by_nets
     at_side = replace(choices, side=choices.diagnosis_side)
-    margin = margins_of(study, encoders, at_side, scratch, np.concatenate([val, test]), pace)
+    margin = margins_of(study, encoders, at_side, scratch, np.concatenate([val, test]), budget)
     calibration = fit_calibration(margin[: len(val), None], study.target[val], np.ones(len(val)), seed=choices.seed)
     probabilities = calibration.apply(margin[:, None])[:, 1]
     validation_probabilities, test_probabilities = probabilities[: len(val)], probabilities[len(val) :]
@@ -151,7 +155,12 @@ def diagnose(
 
 
 def _margins_by_svm(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64], pace: Pace
+    study: Study,
+    encoders: PretrainedPaths,
+    choices: Choices,
+    scratch: Path,
+    rows: NDArray[np.int64],
+    budget: StudyBudget,
 ) -> NDArray[np.float64]:
     """Margins (R,) of `rows` by a support vector machine on features of the frozen image net."""
     from deepseek.nn.multimodal import NetShape, multimodal_net
@@ -166,12 +175,17 @@ def _margins_by_svm(
         study.target,
         rows=study.rows("train"),
         query_rows=rows,
-        progress=partial(pace.tell, "features of slices"),
+        progress=partial(budget.tell, "features of slices"),
     )
 
 
 def _margins_by_nets(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, rows: NDArray[np.int64], pace: Pace
+    study: Study,
+    encoders: PretrainedPaths,
+    choices: Choices,
+    scratch: Path,
+    rows: NDArray[np.int64],
+    budget: StudyBudget,
 ) -> NDArray[np.float64]:
     """Margins (R,) of `rows`, the mean over nets that are trained from random or from the user's weights. A budget
     that is more than enough for the nets of `choices` buys further ones and longer trainings."""
@@ -192,24 +206,24 @@ def _margins_by_nets(
         )
 
     few = train[:: max(1, 2 * len(train) // config.batch_size)]
-    affordable = pace.affordable_epochs(
+    affordable = budget.affordable_epochs(
         lambda epochs: fit(few, replace(config, epochs=epochs)),
         num_times=(len(train) + ANSWER_COST * len(held)) / len(few), share=ALMOST_ALL,
         num_answers=2 * len(rows) / len(few),
     )  # fmt: skip
-    train = pace.choose_rows("diagnosis", train, affordable, least=len(few))
+    train = budget.choose_rows("diagnosis", train, affordable, least=len(few))
     num_nets, config = choices.members, replace(config, epochs=choices.epochs)
     if affordable < math.inf:
         num_nets = min(MAX_NETS, max(1, int(affordable / choices.epochs)))
         most = min(2 * choices.epochs, max(choices.epochs, int(affordable / num_nets)))
         config = replace(config, epochs=most)
-    epochs = pace.choose_epochs("diagnosis", config.epochs, affordable / num_nets)
-    pace.epochs["nets"], config = num_nets, replace(config, epochs=epochs)
+    epochs = budget.choose_epochs("diagnosis", config.epochs, affordable / num_nets)
+    budget.epochs["nets"], config = num_nets, replace(config, epochs=epochs)
     total = np.zeros(len(rows))
     for member in range(num_nets):
         fitted = fit(
             train, config, member, held=held, checkpoints=scratch / f"net-{member}",
-            validated=lambda epoch, _, done=member * epochs: pace.tell_epoch(done + epoch, num_nets * epochs),
+            validated=lambda epoch, _, done=member * epochs: budget.tell_epoch(done + epoch, num_nets * epochs),
         )  # fmt: skip
         logits = predict_margins(fitted.net, arrays, rows, mirror=[IMAGE_COLUMN])
         total += (logits[:, 1] - logits[:, 0]) / num_nets
@@ -217,7 +231,7 @@ def _margins_by_nets(
 
 
 def retrieve(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, budget: StudyBudget | None = None
 ) -> tuple[dict[str, Retrieval], list[ExampleRecord]]:
     """Retrieval between reports that were not in training and slices, by part of the split ("val", "test"): recall at k
     beside chance, in both directions; and a few records with their word-region associations."""
@@ -227,8 +241,8 @@ def retrieve(
     from deepseek.nn.multimodal import NetShape, multimodal_net
     from deepseek.train.multimodal.align import AlignConfig, prealign, retrieval
 
-    pace = pace or Pace()
-    pace.begin("reports and slices find each other", 0.05, 0.3)
+    budget = budget or StudyBudget()
+    budget.begin("reports and slices find each other", 0.05, 0.3)
     preparer, towers = fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
     arrays = decode_table(preparer, study.table, scratch, root=study.root).arrays
     torch.manual_seed(choices.seed)
@@ -236,23 +250,23 @@ def retrieve(
     config, pair = AlignConfig(), (TEXT_COLUMN, IMAGE_COLUMN)
     rows = study.rows("train", having=[TEXT_COLUMN])
     few = rows[: config.batch_size // 2]
-    affordable = pace.affordable_epochs(
+    affordable = budget.affordable_epochs(
         lambda epochs: prealign(copy.deepcopy(net), arrays, pair, rows=few, config=replace(config, epochs=epochs)),
         num_times=len(rows) / len(few), share=RETRIEVAL_SHARE, is_frozen=bool(towers.shapes),
         num_answers=sum(2 * len(study.unseen(part)) for part in ("val", "test")) / len(few),
     )  # fmt: skip
-    rows = pace.choose_rows("retrieval", rows, affordable, least=len(few))
-    epochs = pace.choose_epochs("retrieval", choices.align_epochs, affordable)
+    rows = budget.choose_rows("retrieval", rows, affordable, least=len(few))
+    epochs = budget.choose_epochs("retrieval", choices.align_epochs, affordable)
     aligner = prealign(
         net, arrays, pair, rows=rows, config=replace(config, epochs=epochs), seed=choices.seed,
-        on_epoch=lambda epoch: pace.tell_epoch(epoch, epochs),
+        on_epoch=lambda epoch: budget.tell_epoch(epoch, epochs),
     )  # fmt: skip
     scores = {part: retrieval(aligner, arrays, study.unseen(part), ks=RECALL_KS) for part in ("val", "test")}
     return scores, _example_records(study, preparer, aligner, arrays, choices)
 
 
 def evaluate_within_positive(
-    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, pace: Pace | None = None
+    study: Study, encoders: PretrainedPaths, choices: Choices, scratch: Path, budget: StudyBudget | None = None
 ) -> WithinPositive:
     """Predict the sex of positive cases from slice and report: each alone, their late fusion ("added") and the whole
     net ("fused"). The report often says it, the slice hardly: this checks that the net trusts the right modality, and
@@ -260,8 +274,8 @@ def evaluate_within_positive(
     from deepseek.train.multimodal.fusion import MultimodalConfig, fit_multimodal, make_batch
     from deepseek.train.tabular.metrics import measure_figures
 
-    pace = pace or Pace()
-    pace.begin("slice and report together", 0.3, 0.5)
+    budget = budget or StudyBudget()
+    budget.begin("slice and report together", 0.3, 0.5)
     preparer, towers = fit_preparer(study, [IMAGE_COLUMN, TEXT_COLUMN], encoders, choices)
     arrays = decode_table(preparer, study.table, scratch, root=study.root).arrays
     sexes = np.asarray(study.table.column(SEX_COLUMN))
@@ -279,14 +293,14 @@ def evaluate_within_positive(
         )  # fmt: skip
 
     few = train[: config.batch_size // 2]
-    affordable = pace.affordable_epochs(
+    affordable = budget.affordable_epochs(
         lambda epochs: fit(few, epochs), num_times=(len(train) + ANSWER_COST * len(val)) / len(few),
         share=ALMOST_ALL if _is_by_svm(encoders, choices) else WITHIN_SHARE, is_frozen=bool(towers.shapes),
         num_answers=len(test) / len(few),
     )  # fmt: skip
-    train = pace.choose_rows("slice and report together", train, affordable, least=len(few))
-    epochs = pace.choose_epochs("slice and report together", choices.fusion_epochs, affordable)
-    fitted = fit(train, epochs, held=val, validated=lambda epoch, _: pace.tell_epoch(epoch, epochs))
+    train = budget.choose_rows("slice and report together", train, affordable, least=len(few))
+    epochs = budget.choose_epochs("slice and report together", choices.fusion_epochs, affordable)
+    fitted = fit(train, epochs, held=val, validated=lambda epoch, _: budget.tell_epoch(epoch, epochs))
     output = fitted.net(*make_batch(arrays, test))
     answers = {"fused": output.logits, "added": fitted.net.late_fusion(output)}
     answers |= {name: output.unimodal_logits[:, index] for index, name in enumerate(fitted.net.names)}

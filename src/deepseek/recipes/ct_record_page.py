@@ -9,7 +9,7 @@ from deepseek import look
 from deepseek.contracts import Figure
 from deepseek.explain.media.association import association_figure
 from deepseek.look import Column, Html, Section, Text, Words, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.regions import STYLE
 from deepseek.recipes.ct_record_findings import Diagnosis, Findings, WithinPositive
 

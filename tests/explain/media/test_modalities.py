@@ -131,9 +131,10 @@ def test_the_verb_tells_rows_by_files_and_masks_what_is_broken(
     page = tmp_path / "why.html"
     assert main([*asked, "--row", "2", "--broken", "mask", "--html", str(page)]) == 0
     told = json.loads(capsys.readouterr().out)
+    name = json.loads((bundles[2] / "bundle.json").read_text())["target"]
     third, second = told["explanations"]
     assert third["base_value"] + sum(third["values"].values()) + third["residual"] == pytest.approx(third["output"])
-    assert any("photo = 3.png raises the log-odds of yes" in reason for reason in third["reasons"])
+    assert any(f"photo = 3.png raises the log-odds of {name} = yes" in reason for reason in third["reasons"])
     assert second["values"]["photo"] == 0
     assert told["num_rows_explained"] == 6
     assert told["importance"][0]["column"] in third["values"]

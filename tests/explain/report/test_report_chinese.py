@@ -13,7 +13,7 @@ from deepseek.explain.evaluation.sample_faithfulness import NO_SENSITIVITY_NOTE
 from deepseek.explain.media.serialize import part_notes
 from deepseek.explain.report.page import write_report
 from deepseek.explain.shapley.partition import OwenValues
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.nn.dense import Linear
 from deepseek.nn.model import Model, Part
 from deepseek.train.candidates import BUILT_IN

@@ -22,7 +22,7 @@ from deepseek.automl.comparison.text import (
 from deepseek.contracts import Figure
 from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.figures import VERDICTS, group_title, metric_title
 from deepseek.look.tables import Cell
 from deepseek.version import __version__

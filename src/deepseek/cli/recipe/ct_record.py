@@ -52,16 +52,16 @@ def command(
 
     need("torch", extra="train")
     from deepseek.recipes.ct_record import run_study
+    from deepseek.recipes.ct_record_budget import StudyBudget
     from deepseek.recipes.ct_record_example import EXAMPLE_CHOICES, write_example
-    from deepseek.recipes.ct_record_pace import Pace
     from deepseek.recipes.ct_record_study import Choices, PretrainedPaths
 
     with tempfile.TemporaryDirectory(prefix="deepseek-ct-") as scratch:
         root = folder if folder is not None else write_example(Path(scratch) / "example", seed=seed)
         choices = replace(EXAMPLE_CHOICES if example else Choices(), seed=seed)
         with closing(Progress()) as progress:
-            pace = Pace(budget_s, progress)
-            findings = run_study(root, encoders=PretrainedPaths(image, text), choices=choices, pace=pace)
+            budget = StudyBudget(budget_s, progress)
+            findings = run_study(root, encoders=PretrainedPaths(image, text), choices=choices, budget=budget)
         if html is not None:
             from deepseek.recipes.ct_record_page import render_page
 

@@ -13,7 +13,7 @@ from deepseek import look
 from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
 from deepseek.data.view.personal import describe_reason
 from deepseek.look import Column, Html, Text, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 
 MAX_BROKEN_ROWS = 20  # rows of the table of broken files
 MAX_FACT_WORDS = 4  # of one fact

@@ -41,7 +41,7 @@ from deepseek.data.view.previews import Pixels, Preview, make_preview
 from deepseek.errors import ExtraError, InputError
 from deepseek.extras import need
 from deepseek.look import Html, Section, Text, Words, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.svg import Canvas, Scale, bounds, shorten_words
 
 MAX_PAGE_BYTES: Final = 2_000_000  # bytes

@@ -15,7 +15,7 @@ from deepseek import look
 from deepseek.contracts import JsonObject
 from deepseek.files import atomic_file
 from deepseek.look import Column, Html, Section, Text, Words, flow, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.flow import Layer, Link, Unit
 
 if TYPE_CHECKING:

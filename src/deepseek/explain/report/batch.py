@@ -17,7 +17,7 @@ from deepseek.explain.report.document import Provenance
 from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.report.rows import scale_label
 from deepseek.look import Column, Html, Text, Words, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.tables import Cell
 
 _MAX_TABLE_ROWS = 10

@@ -29,7 +29,7 @@ from deepseek.explain.report.evidence_documents import (
 )
 from deepseek.explain.report.search import against_section, search_section
 from deepseek.look import Bin, Column, Html, Section, Text, Words, figure, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.figures import METRICS, group_order, group_title
 from deepseek.look.operating_point import sentence
 

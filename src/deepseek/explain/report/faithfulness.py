@@ -24,7 +24,7 @@ from deepseek.explain.records import CounterfactualReport, NearestRow, RemovedTo
 from deepseek.explain.report.coherence import coherence_notes
 from deepseek.explain.report.rows import name_answer
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.tables import Cell
 
 MAX_CURVE_ROWS = 10  # rows with their curves

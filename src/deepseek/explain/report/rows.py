@@ -18,7 +18,7 @@ from deepseek import look
 from deepseek.data.media.mel import hz_to_mel
 from deepseek.explain.records import GlobalReport, InteractionPair, PartDocument, RowFlag, RowReport
 from deepseek.look import Column, Contribution, Html, Section, Text, Words, figure, numbers, saliency
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 
 SCALE_NAMES_ZH = {
     "log-odds": "对数几率",

@@ -7,7 +7,7 @@ from deepseek.bundle.leaderboard import LeaderboardEntry, parse_leaderboard
 from deepseek.contracts import JsonObject
 from deepseek.explain.report.evidence_documents import SearchEvidence
 from deepseek.look import Column, Html, Section, Text, Words, figure, numbers
-from deepseek.look.chinese import in_both_languages
+from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.figures import METRICS, VERDICTS, metric_title
 from deepseek.look.tables import Cell
 

@@ -1,7 +1,7 @@
 """How long the study of CT slices takes: how many epochs a budget buys each training, and how far the study is.
 
-    pace = Pace(budget_s=120, progress=progress)
-    epochs = pace.affordable_epochs(pilot, num_times=13.0, share=0.35)    # inf without a budget
+    budget = StudyBudget(budget_s=120, progress=progress)
+    epochs = budget.affordable_epochs(pilot, num_times=13.0, share=0.35)    # inf without a budget
 
 A budget decides how many epochs and nets there are, by the time that a few rows take, and nothing else.
 """
@@ -25,7 +25,7 @@ MIN_SHARE_USED = 0.7  # below it the study says that more time buys nothing
 
 
 @dataclass
-class Pace:
+class StudyBudget:
     """The budget of a study and its progress."""
 
     budget_s: float | None = None  # CPU seconds of all threads; None: the epochs that the choices name

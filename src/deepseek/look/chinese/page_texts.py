@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from deepseek.look.chinese_sentences import SENTENCES
+from deepseek.look.chinese.sentences import SENTENCES
 from deepseek.look.words import Text
 
 _MAX_CHARACTERS = 1_000  # of a sentence: longer ones are no sentences of ours
