@@ -322,7 +322,7 @@ def test_reasons_speak_of_files_without_sending_them_back(server: Server) -> Non
     assert {each["column"] for each in reasons} == {"photo", "pulse", "note", "table"}
     (photo,) = [each for each in reasons if each["column"] == "photo"]
     assert photo["value"] == "(image)"
-    assert "photo = (image) raises the log-odds of yes" in photo["text"]
+    assert "photo = (image) raises the log-odds of ill = yes" in photo["text"]
     assert "sex m" in next(each["text"] for each in reasons if each["column"] == "table")
 
 
