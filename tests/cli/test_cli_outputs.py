@@ -14,6 +14,7 @@ import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.cli import VERBS, main
+from deepseek.features import FeatureStore, card_payments
 from support.rows.loans import for_task, make_loans
 
 NET = "import torch\ndef build(): return torch.nn.Linear(4, 3)\n"
@@ -28,7 +29,7 @@ QUICK = ("--trials", "1", "--candidates", "linear")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with rows, a bundle and a model of transformers."""
+    """A folder with rows, a bundle, a state of features and a model of transformers."""
     from support.nets.convertible import make_convertible  # brings torch
 
     folder = tmp_path_factory.mktemp("outputs")
@@ -39,6 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "run.toml").write_text(RUN)
     (folder / "rules.txt").write_text("Article 1 A loan is repaid within a year.\n")
     make_convertible(folder / "encoder", "albert")
+    FeatureStore.open(folder / "state", card_payments("card", "terminal")).close()
     words = [str(folder / "loans.csv"), "--target", "default", "--out", str(folder / "loans"), *QUICK]
     assert main(["ship", *words, "--json"]) == 0
     return folder
@@ -56,6 +58,7 @@ ARGUMENTS = {
     "explain": ("loans", "loans.csv", "--row", "1"),
     "cite": ("A loan is repaid within a year.", "--corpus", "rules.txt"),
     "serve": ("loans", "--port", "0"),
+    "stream": ("--verify", "state"),
     "bench": ("serve", "loans", "--seconds", "0.1", "--concurrency", "1", "--workers", "1"),
     "convert": ("encoder", "--out", "KEY"),
     "compress": ("loans", "--data", "loans.csv", "--keep", "0.1"),
