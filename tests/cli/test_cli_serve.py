@@ -97,7 +97,8 @@ def test_an_onnx_file_runs_in_the_int8_that_the_gate_lets_pass(tmp_path: Path) -
         told = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
     passed = {row["kind"] for row in told[0]["deepseek"]["measured"] if row["passes"]}
     assert {"onnxruntime-int8", "openvino-int8"} <= passed
-    assert list((tmp_path / "deepseek" / "onnx").glob("*.int8.onnx"))
+    is_chosen = any("-int8" in engine for engine in told[0]["deepseek"]["engines"])  # by speed, which differs
+    assert bool(list((tmp_path / "deepseek" / "onnx").glob("*.int8.onnx"))) == is_chosen
 
 
 def test_texts_without_a_tolerance_and_words_that_are_none_are_refused(
