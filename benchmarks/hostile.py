@@ -24,15 +24,18 @@ from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
-from hostile_bodies import BODIES, GRPC_BODIES, Sent
+import numpy as np
+from fraud_stream_server import definition, fit_bundle
+from hostile_bodies import BODIES, EVENT_BODIES, GRPC_BODIES, Sent
 from result import claim, finish, options
 from tree_bundle import make
 
 from deepseek.bench import launch_server
+from deepseek.features import EventColumns, compute_offline
 
 MAX_DELAY_MS, MAX_MEMORY_MB = 100.0, 300.0
 QUIET_S = 0.5
-NAMES = (*BODIES, *GRPC_BODIES)
+NAMES = (*BODIES, *GRPC_BODIES, *EVENT_BODIES)
 CLAIMS = tuple(f"{name}_{what}" for name in NAMES for what in ("delay", "memory"))
 
 
@@ -50,12 +53,21 @@ def main() -> int:
     args = options(__doc__, CLAIMS, quick="One round of each body.").parse_args()
     wanted = [name for name in NAMES if args.only is None or args.only in (f"{name}_delay", f"{name}_memory")]
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (host, port, grpc_port, pid):
-        for name in wanted:
-            send = sender_of(name, host, port, grpc_port)
-            rounds = [measure(send, host, port, pid) for _ in range(1 if args.quick else 3)]
-            found += [each for each in judged(name, rounds) if args.only in (None, each["claim"])]
-            print(f"{name:<22}{rounds[-1].delay_ms:>8.0f} ms {rounds[-1].memory_mb:>6.0f} MB  {rounds[-1].answer}")
+    with tempfile.TemporaryDirectory() as folder:
+        for start, is_wanted in (
+            (serving, lambda name: name not in EVENT_BODIES),
+            (serving_events, EVENT_BODIES.__contains__),
+        ):
+            names = list(filter(is_wanted, wanted))
+            if not names:
+                continue
+            with start(Path(folder)) as (host, port, grpc_port, pid):
+                for name in names:
+                    send = sender_of(name, host, port, grpc_port)
+                    rounds = [measure(send, host, port, pid) for _ in range(1 if args.quick else 3)]
+                    found += [each for each in judged(name, rounds) if args.only in (None, each["claim"])]
+                    last = rounds[-1]
+                    print(f"{name:<22}{last.delay_ms:>8.0f} ms {last.memory_mb:>6.0f} MB  {last.answer}")
         ran = {each["claim"] for each in found}
         return finish("hostile", found, not_run=[each for each in CLAIMS if each not in ran])
 
@@ -70,6 +82,22 @@ def serving(folder: Path) -> Iterator[tuple[str, int, int, int]]:
     with launch_server(f"tree={made.bundle}", words) as server:
         parts = urlsplit(server.url)
         yield str(parts.hostname), int(parts.port or 0), grpc_port, server.pid
+
+
+@contextmanager
+def serving_events(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    """The same of a server that scores raw events by a model of made-up ones, and has no gRPC."""
+    rng, num = np.random.default_rng(0), 4_000
+    time_s = np.sort(rng.integers(1_522_540_800, 1_526_000_000, num))
+    keys = (rng.integers(0, 60, num), rng.integers(0, 25, num))
+    is_fraud = rng.random(num) < 0.1
+    events = EventColumns(time_s, rng.integers(100, 9_000, num), keys, np.arange(num), fraud=is_fraud.astype(np.int64))
+    features = compute_offline(definition(), events)
+    bundle = fit_bundle(folder / "cards", features.names, features.values, is_fraud)
+    words = ["--state", str(folder / "state"), "--workers", "1", "--log-level", "error"]
+    with launch_server(f"cards={bundle}", words) as server:
+        parts = urlsplit(server.url)
+        yield str(parts.hostname), int(parts.port or 0), 0, server.pid
 
 
 def judged(name: str, rounds: list[Round]) -> list[dict[str, Any]]:
@@ -128,7 +156,7 @@ def sender_of(name: str, host: str, port: int, grpc_port: int) -> Callable[[], s
     if name in GRPC_BODIES:
         message = GRPC_BODIES[name]()
         return lambda: send_grpc(message, f"{host}:{grpc_port}")
-    sent = BODIES[name]("tree")
+    sent = EVENT_BODIES[name]("cards") if name in EVENT_BODIES else BODIES[name]("tree")
 
     def send() -> str:
         with ThreadPoolExecutor(sent.num_connections) as pool:

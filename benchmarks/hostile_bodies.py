@@ -163,6 +163,38 @@ BODIES: dict[str, Make] = {
     "slow_bodies": slow,
     "body_of_a_get": lambda _: Sent("/v1/models", fill(b"", b"x", b""), method=b"GET"),
 }
+SCORE, LABEL, LINES = "/v1/models/{}:score", "/v1/models/{}:label", b"application/x-ndjson"
+#: One raw event, by the columns of fraud_stream_server.py; its key and amount are scalars, whatever is sent.
+EVENT = b'{"TRANSACTION_ID":1,"TX_DATETIME":1522540800,"CUSTOMER_ID":1,"TERMINAL_ID":1,"TX_AMOUNT":2.5}'
+BY_COLUMN = b'{"columns":["TRANSACTION_ID","TX_DATETIME","CUSTOMER_ID","TERMINAL_ID","TX_AMOUNT"],"rows":['
+
+
+def lines(unit: bytes, model: str) -> Sent:
+    return Sent(SCORE.format(model), fill(b"", unit + b"\n", b""), media=LINES)
+
+
+#: To a server that scores raw events and keeps a state.
+EVENT_BODIES: dict[str, Make] = {
+    "score_nested": partial(plain, SCORE, nested),
+    "label_nested": partial(plain, LABEL, nested),
+    "score_events": partial(filled, SCORE, b"[", EVENT + b",", EVENT + b"]"),
+    "score_instances": partial(filled, SCORE, b'{"instances":[', EVENT + b",", EVENT + b"]}"),
+    "score_nested_amount": partial(filled, SCORE, EVENT.replace(b"2.5}", b"["), b"[[[[[[[[]]]]]]]],", b"1]}"),
+    "score_columns": partial(filled, SCORE, BY_COLUMN, b"[1,2,3,4,5],", b"[1,2,3,4,5]]}"),
+    "score_empty_rows": partial(filled, SCORE, BY_COLUMN, b"[],", b"[]]}"),
+    "score_twice": partial(filled, SCORE, b"{", b'"TRANSACTION_ID":1,', EVENT[1:]),
+    "score_deep": partial(filled, SCORE, b"", b"[", b""),
+    "score_long_id": partial(
+        filled, SCORE, b'[{"TRANSACTION_ID":"', b"a", b'",' + EVENT[len(b'{"TRANSACTION_ID":1,') :] + b"]"
+    ),
+    "score_lines": partial(lines, EVENT),
+    "score_nested_lines": partial(lines, b"[[[[[[[[]]]]]]]]"),
+    "score_blank_lines": partial(lines, b""),
+    "score_one_line": partial(lines, b"[[[[[[[[]]]]]]]]," * 100_000),
+    "label_verdicts": partial(
+        filled, LABEL, b"[", b'{"TRANSACTION_ID":1,"TX_FRAUD":1},', b'{"TRANSACTION_ID":1,"TX_FRAUD":1}]'
+    ),
+}
 
 
 def grpc_inputs() -> bytes:

@@ -45,10 +45,19 @@ def decode_object(body: bytes) -> JsonObject:
         ...
     deepseek.errors.MalformedError: the body is an array. Expected: a JSON object. To mend it: see /docs for an example.
     """
+    value = decode_value(body)
+    if not isinstance(value, dict):
+        raise MalformedError(f"the body is {json_type_name(value)}", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
+    return value
+
+
+def decode_value(body: bytes) -> Any:
+    """The JSON value in `body`. MalformedError for what is no JSON and for a key that stands twice in one object,
+    TooLargeError for what would fill too much memory."""
     if not body:
         raise MalformedError("the body is empty", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
     try:
-        value = (
+        return (
             _decode_strictly(body)
             if len(body) <= INLINE_BYTES
             else decode_in_slices(body, scan(body), _decode_strictly)
@@ -63,9 +72,6 @@ def decode_object(body: bytes) -> JsonObject:
             expected="one JSON object in UTF-8, without NaN or Infinity",
             fix="write the body with a JSON library; null stands for a value that is not known",
         ) from None
-    if not isinstance(value, dict):
-        raise MalformedError(f"the body is {json_type_name(value)}", expected=EXPECTED_OBJECT, fix=SEE_DOCS)
-    return value
 
 
 def _decode_strictly(data: bytes) -> Any:

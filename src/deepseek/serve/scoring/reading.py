@@ -6,12 +6,18 @@
 
 What is no JSON or no key is the sender's error, of the whole body. A time or an amount that is none is left to the
 store, which refuses and counts that event alone.
+
+Small bodies of records are decoded into their columns at once. Large ones, and objects that hold rows, go the way of
+every other route (core/json_body.py): they are looked at before they are decoded, and then decoded in slices, so that
+nobody waits for them. On both ways a key stands once in a record, and a value of a column is no array and no object.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -21,12 +27,22 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.features import EventColumns, FeatureDefinition
 from deepseek.features.definition import TICKS_PER_SECOND
 from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
+from deepseek.serve.core.bodies.offload import INLINE_BYTES
+from deepseek.serve.core.bodies.slices import free_in_slices
+from deepseek.serve.core.bodies.structure import PAUSE_S
+from deepseek.serve.core.json_body import decode_value, json_type_name
 
 NDJSON_TYPES = frozenset([b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"])
+#: What a column of an event may hold. msgspec refuses a nested value before it builds it.
+Scalar: TypeAlias = str | int | float | bool | None
+_SCALARS = frozenset([str, int, float, bool, type(None)])
+#: Lines of a large body that are decoded before others get Python's lock.
+PAUSE_LINES = 64
 #: How a body was written, which is how it is answered.
 BodyForm: TypeAlias = Literal["record", "array", "instances", "lines", "columns"]
 
@@ -48,11 +64,15 @@ class RowReader:
     def __init__(self, names: Sequence[str], optional: Sequence[str] = ()) -> None:
         """`optional`: more columns; None where a record has none."""
         self.names = (*names, *optional)
-        fields: list[Any] = [(f"column_{place}", Any) for place in range(len(names))]
-        fields += [(f"column_{place + len(names)}", Any, None) for place in range(len(optional))]
+        fields: list[Any] = [(f"column_{place}", Scalar) for place in range(len(names))]
+        fields += [
+            (f"column_{place + len(names)}", Scalar | msgspec.UnsetType, msgspec.UNSET)
+            for place in range(len(optional))
+        ]
         labels = {f"column_{place}": name for place, name in enumerate(self.names)}
         self._record = msgspec.defstruct("Record", fields, rename=labels, gc=False)
         self._num_required = len(names)
+        self._quoted_names = [json.dumps(name, ensure_ascii=False).encode() for name in self.names]
         self._getters: list[Callable[[Any], Any]] = [attrgetter(name) for name in labels]
         self._decode = msgspec.json.Decoder(self._record).decode
         self._decode_list = msgspec.json.Decoder(list[self._record]).decode  # type: ignore[name-defined]
@@ -60,15 +80,17 @@ class RowReader:
 
     def read(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
         """The rows of a body. MalformedError, InputError, TooLargeError."""
+        is_lines = is_ndjson(media_type)
+        if is_lines and len(body) > INLINE_BYTES:
+            return self._read_large_lines(body, max_rows)
+        if not is_lines and (len(body) > INLINE_BYTES or not (body[:1] == b"[" or may_be_record(body))):
+            return self._read_document(body, max_rows)
         try:
-            if is_ndjson(media_type):
-                return self._from_records(self._decode_lines(body), "lines", max_rows)
-            start = body.lstrip()[:1]
-            if start == b"[":
-                return self._from_records(self._decode_list(body), "array", max_rows)
-            if start == b"{" and self._is_envelope(body):
-                return self._read_envelope(body, max_rows)
-            return self._from_records([self._decode(body)], "record", max_rows)
+            if is_lines:
+                return self._from_records(body, self._decode_lines(body), "lines", max_rows)
+            if body[:1] == b"[":
+                return self._from_records(body, self._decode_list(body), "array", max_rows)
+            return self._from_records(body, [self._decode(body)], "record", max_rows)
         except msgspec.ValidationError as error:  # well formed, but no such record
             raise InputError(f"an event does not fit: {error}", expected=self._requirement, fix=_FIX) from error
         except (msgspec.DecodeError, RecursionError) as error:
@@ -80,40 +102,103 @@ class RowReader:
             records = list(map(self._decode, bodies))
         except (msgspec.DecodeError, RecursionError) as error:  # of which ValidationError is one
             raise MalformedError("a body is no record", expected=self._requirement, fix=_FIX) from error
-        return RawRows(tuple(list(map(getter, records)) for getter in self._getters), "record")
+        return RawRows(self._columns_of(records, b"\n".join(bodies), bodies), "record")
 
     @property
     def _requirement(self) -> str:
         return "records with " + ", ".join(self.names[: self._num_required])
 
-    def _is_envelope(self, body: bytes) -> bool:
-        """Whether the object holds rows, and is no row itself. A column may have the name of a key of an envelope."""
-        if may_be_record(body):
-            return False
-        try:
-            self._decode(body)
-        except msgspec.ValidationError:
-            return True
-        return False
+    def _columns_of(self, records: Sequence[Any], body: bytes, parts: Sequence[bytes]) -> tuple[list[Any], ...]:
+        """The columns of records that msgspec has decoded. MalformedError for a key that stands twice in one of them,
+        of which msgspec takes the last. Where each column's name stands in `body` as often as it was read, and nothing
+        is escaped, there is none, and nobody has to look closer; `parts`: what is looked at then, each a JSON value."""
+        columns = [list(map(getter, records)) for getter in self._getters]
+        num_read = [len(records) - column.count(msgspec.UNSET) for column in columns[self._num_required :]]
+        num_read = [len(records)] * self._num_required + num_read
+        if b"\\" in body or list(map(body.count, self._quoted_names)) != num_read:
+            for part in parts:
+                if part.strip():
+                    decode_value(part)
+        for column in columns[self._num_required :]:
+            column[:] = [None if value is msgspec.UNSET else value for value in column]
+        return tuple(columns)
 
-    def _read_envelope(self, body: bytes, max_rows: int) -> RawRows:
-        envelope = msgspec.json.decode(body, type=_Envelope)
-        if envelope.instances is not None:
-            records = msgspec.convert(envelope.instances, list[self._record])  # type: ignore[name-defined]
-            return self._from_records(records, "instances", max_rows)
-        names, rows = envelope.columns, envelope.rows or []
+    def _read_large_lines(self, body: bytes, max_rows: int) -> RawRows:
+        """The records of a large body of lines, one line after the other."""
+        if body.count(b"\n") > 2 * max_rows:  # some may be blank
+            raise _too_many_rows_error(body.count(b"\n"), max_rows)
+        records: list[Any] = []
+        for number, line in enumerate(body.split(b"\n")):
+            if line.strip():
+                records.append(decode_value(line))
+            if number % PAUSE_LINES == 0:
+                time.sleep(PAUSE_S)
+        return self._from_documents(records, "lines", max_rows)
+
+    def _read_document(self, body: bytes, max_rows: int) -> RawRows:
+        """A large body, or an object that may hold rows. It is no envelope where it is a record itself: a column may
+        have the name of a key of an envelope."""
+        document = decode_value(body)
+        try:
+            if type(document) is list:
+                return self._from_documents(document, "array", max_rows)
+            is_record = type(document) is not dict or all(name in document for name in self.names[: self._num_required])
+            if not is_record and "instances" in document:
+                return self._from_documents(_as_list(document["instances"], "instances"), "instances", max_rows)
+            if not is_record and "columns" in document:
+                return self._from_rows(document, max_rows)
+            return self._from_documents([document], "record", max_rows)
+        finally:
+            if len(body) > INLINE_BYTES:
+                free_in_slices(document)
+
+    def _from_rows(self, document: JsonObject, max_rows: int) -> RawRows:
+        """{"columns": [names], "rows": [[values]]}"""
+        names, rows = _as_list(document["columns"], "columns"), _as_list(document.get("rows"), "rows")
+        _check_num_rows(len(rows), max_rows)
+        if not all(type(name) is str for name in names) or len(set(names)) != len(names):
+            raise InputError("the columns are no names, or one stands twice", expected=self._requirement, fix=_FIX)
         missing = [name for name in self.names[: self._num_required] if name not in names]
         if missing:
             raise InputError(f"the column {missing[0]!r} is missing", expected=self._requirement, fix=_FIX)
-        if {len(names)} != set(map(len, rows)):
+        if not all(type(row) is list and len(row) == len(names) for row in rows):
             raise InputError("a row has not a value for each column", expected=f"{len(names)} in each", fix=_FIX)
-        _check_num_rows(len(rows), max_rows)
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-        return RawRows(tuple(columns.get(name, [None] * len(rows)) for name in self.names), "columns")
+        return self._check_values(tuple(columns.get(name, [None] * len(rows)) for name in self.names), "columns")
 
-    def _from_records(self, records: Sequence[Any], form: BodyForm, max_rows: int) -> RawRows:
+    def _from_documents(self, records: Sequence[Any], form: BodyForm, max_rows: int) -> RawRows:
+        """Rows of decoded records."""
         _check_num_rows(len(records), max_rows)
-        return RawRows(tuple(list(map(getter, records)) for getter in self._getters), form)
+        required = self.names[: self._num_required]
+        for place, record in enumerate(records):
+            if type(record) is not dict:
+                raise InputError(f"event {place} is {json_type_name(record)}", expected=self._requirement, fix=_FIX)
+            missing = next((name for name in required if name not in record), None)
+            if missing is not None:
+                raise InputError(
+                    f"event {place} does not fit: it has no {missing!r}", expected=self._requirement, fix=_FIX
+                )
+        return self._check_values(tuple([record.get(name) for record in records] for name in self.names), form)
+
+    def _check_values(self, columns: tuple[list[Any], ...], form: BodyForm) -> RawRows:
+        """InputError for a value that is an array or an object, or a text as long as no small body holds."""
+        for name, values in zip(self.names, columns, strict=True):
+            nested = next((value for value in values if type(value) not in _SCALARS), None)
+            if nested is not None:
+                raise InputError(
+                    f"{name!r} holds {json_type_name(nested)}", expected="a number, a text or null", fix=_FIX
+                )
+            if any(type(value) is str and len(value) > INLINE_BYTES for value in values):
+                raise InputError(
+                    f"a text in {name!r} is too long", expected=f"at most {INLINE_BYTES:,} letters", fix=_FIX
+                )
+        return RawRows(columns, form)
+
+    def _from_records(self, body: bytes, records: Sequence[Any], form: BodyForm, max_rows: int) -> RawRows:
+        """Rows of records that msgspec has decoded into their columns."""
+        _check_num_rows(len(records), max_rows)
+        parts = body.split(b"\n") if form == "lines" else (body,)
+        return RawRows(self._columns_of(records, body, parts), form)
 
 
 class EventReader(RowReader):
@@ -181,19 +266,23 @@ def join_raw(parts: Sequence[RawRows]) -> RawRows:
     return RawRows(tuple(list(chain.from_iterable(values)) for values in columns), "lines")
 
 
-class _Envelope(msgspec.Struct):
-    instances: list[Any] | None = None
-    columns: list[str] = []
-    rows: list[list[Any]] | None = None
+def _as_list(value: Any, name: str) -> list[Any]:
+    if type(value) is not list:
+        raise InputError(f"{name!r} is {json_type_name(value)}", expected="an array", fix=_FIX)
+    return value
 
 
 def _check_num_rows(num_rows: int, max_rows: int) -> None:
     if not num_rows:
         raise InputError("the body has no event", expected="at least one", fix=_FIX)
     if num_rows > max_rows:
-        raise TooLargeError(
-            f"the body has {num_rows} events", expected=f"at most {max_rows}", fix="send them in several requests"
-        )
+        raise _too_many_rows_error(num_rows, max_rows)
+
+
+def _too_many_rows_error(num_rows: int, max_rows: int) -> TooLargeError:
+    return TooLargeError(
+        f"the body has {num_rows} events", expected=f"at most {max_rows}", fix="send them in several requests"
+    )
 
 
 def _read_time_values(values: list[Any], unit: str) -> Longs:
