@@ -85,8 +85,7 @@ def command(
         return
     if not edge:
         raise click.UsageError("say what the export is for: --edge for a device, --input SHAPE for a run of train")
-    given = [name for name, value in run_options.items() if value]
-    if given or is_run:
+    if is_run or any(run_options.values()):
         raise click.UsageError("a run becomes a bundle first: leave --edge out, then export the bundle with --edge")
     from deepseek.compress.edge import EdgeOptions, export_edge
 

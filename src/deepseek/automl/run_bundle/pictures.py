@@ -3,6 +3,7 @@ size, and given to it as it was trained."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def export_pictures(
     name = (options.columns or ("image",))[0]
     prior = prior_outputs(class_targets(training.target, len(options.labels)), len(options.labels))
     bias = torch.tensor(np.log(prior) if options.labels else prior, dtype=torch.float32)
-    net = PictureNet(run.module, name, bias, **_scaling(options, training.inputs))
+    scaling = _scaling(options, training.inputs)
+    net = PictureNet(run.module, name, bias, scale=scaling.scale, mean=scaling.mean, std=scaling.std)
 
     def samples_of(inputs: NDArray[Any]) -> Samples:
         pixels = _to_bytes(net, inputs)
@@ -74,8 +76,17 @@ def export_pictures(
     )  # fmt: skip
 
 
-def _scaling(options: RunBundleOptions, inputs: NDArray[Any]) -> dict[str, Any]:
-    """The arguments of PictureNet that say how the module takes pixels. InputError where the run's own do not fit."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelScaling:
+    """How a module takes pixels: (byte / scale - mean) / std; bytes themselves where `scale` is None."""
+
+    scale: float | None
+    mean: torch.Tensor  # (C, 1, 1), or (1, 1, 1) for all channels
+    std: torch.Tensor
+
+
+def _scaling(options: RunBundleOptions, inputs: NDArray[Any]) -> PixelScaling:
+    """How the module of the run takes pixels. InputError where the run's own do not fit."""
     is_whole = inputs.dtype.kind in "iu"
     if options.pixels == "byte" or (options.pixels is None and is_whole):
         scale, mean, std = None if is_whole else 1.0, torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
@@ -93,7 +104,7 @@ def _scaling(options: RunBundleOptions, inputs: NDArray[Any]) -> dict[str, Any]:
             expected=f"pixels from 0 to {most}" + (" after mean and std" if options.mean or options.std else ""),
             fix="say how they were scaled: --pixels byte, or --mean and --std as in training",
         )
-    return {"scale": scale, "mean": mean, "std": std}
+    return PixelScaling(scale, mean, std)
 
 
 def _to_bytes(net: PictureNet, inputs: NDArray[Any]) -> NDArray[np.uint8]:

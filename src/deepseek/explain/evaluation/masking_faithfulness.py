@@ -91,16 +91,16 @@ def measure_masking(
 
 
 def curve_class(
-    target: str | None, answer: str | None, labels: Sequence[str], asked: str | None
+    target: str | None, answer: str | None, labels: Sequence[str], wanted_class: str | None
 ) -> tuple[str | None, int]:
     """(the class whose answer the curves of a row show, 1 or -1 for the sign of its margin in what is explained). It is
-    the class that was `asked` for; without one, of two classes, the one that the row was answered with, which may be
+    `wanted_class`; without one, of two classes, the one that the row was answered with, which may be
     the other one of the two than `target`, whose margin is explained.
 
     >>> curve_class("1", "0", ("0", "1"), None), curve_class("1", "0", ("0", "1"), "1")
     (('0', -1), ('1', 1))
     """
-    if asked is None and len(labels) == 2 and target in labels and answer in labels and answer != target:
+    if wanted_class is None and len(labels) == 2 and target in labels and answer in labels and answer != target:
         return answer, -1
     return target, 1
 

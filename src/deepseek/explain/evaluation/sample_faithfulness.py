@@ -181,12 +181,14 @@ class _TotalCost:
         return sum(job.seconds(checks) for job in self.jobs)
 
 
-def _curve_class(explainer: ModalityExplainer, row: ExplainedSample, asked: str | None) -> tuple[str | None, int]:
+def _curve_class(
+    explainer: ModalityExplainer, row: ExplainedSample, wanted_class: str | None
+) -> tuple[str | None, int]:
     """curve_class() of one row."""
     if len(explainer.labels) != 2:
         return row.target, 1
     own = int(explainer.classes(row.sample, explainer.present(row.sample)[None])[0])
-    return curve_class(row.target, explainer.labels[own], explainer.labels, asked)
+    return curve_class(row.target, explainer.labels[own], explainer.labels, wanted_class)
 
 
 def _measure_columns(

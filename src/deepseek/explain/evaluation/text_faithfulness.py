@@ -161,11 +161,11 @@ def _measure_text(
     masked: MaskedText,
     meter: _CountedAnswers,
     checks: FaithfulnessConfig,
-    asked: str | None,
+    wanted_class: str | None,
 ) -> RowFaithfulness:
     """How far the values of the tokens of one text hold."""
     values = np.array([token["value"] for token in _part(row)["tokens"]])
-    curves_of = _curve_class(explainer, masked, len(values), row.target, asked)
+    curves_of = _curve_class(explainer, masked, len(values), row.target, wanted_class)
     measures = measure_masking(meter.value, values, checks, sign=curves_of[1])
     return RowFaithfulness(
         row_id=row.row_id, prediction=row.prediction, num_players=measures.num_players, deletion=measures.deletion,
@@ -176,10 +176,10 @@ def _measure_text(
 
 
 def _curve_class(
-    explainer: TextExplainer, masked: MaskedText, num_tokens: int, target: str | None, asked: str | None
+    explainer: TextExplainer, masked: MaskedText, num_tokens: int, target: str | None, wanted_class: str | None
 ) -> tuple[str | None, int]:
     """As curve_class() has it, for one text, whose model may also say of a single class that it does not hold."""
-    if target is None or asked is not None:
+    if target is None or wanted_class is not None:
         return target, 1
     own = int(explainer.code(masked.logits(np.ones((1, num_tokens), bool)), target)[0])
     return (explainer.answer_text(own, target), -1) if explainer.sign(own, target) < 0 else (target, 1)

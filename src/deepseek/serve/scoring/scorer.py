@@ -25,10 +25,9 @@ from deepseek.engines import Runtime
 from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
 from deepseek.features.status import Status
+from deepseek.features.tables import DEFINITION_FILE, read_definition
 from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
 
-#: The definition of features in a bundle.
-DEFINITION_FILE = "features.toml"
 #: The log is synced by sync() alone, once for each group.
 NEVER_SYNC_ROWS, NEVER_SYNC_MS = 2**40, 1e12
 #: After so many events a snapshot is written: a log of about a gigabyte, which is read in some 20 s.
@@ -77,14 +76,14 @@ class EventScorer:
         """The bundle at a path with the state in a folder (None: in memory), which is made where it is not there.
         InputError for a bundle that has no definition of features."""
         runtime = Runtime.open(bundle, key=key)
-        if not runtime.bundle.has(DEFINITION_FILE):
+        definition = read_definition(runtime.bundle)
+        if definition is None:
             runtime.close()
             raise InputError(
                 f"{bundle} has no definition of features over time ({DEFINITION_FILE})",
                 expected="a bundle that scores raw events",
                 fix="serve it without --state, or make one: deepseek recipe fraud",
             )
-        definition = FeatureDefinition.from_toml(runtime.bundle.read(DEFINITION_FILE).decode())
         if not definition.columns.id:
             raise InputError(
                 "the definition names no column of ids", expected='columns.id, such as "TRANSACTION_ID"',
