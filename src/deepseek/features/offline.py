@@ -233,7 +233,7 @@ def _check_events(events: EventColumns) -> None:
         rows = np.flatnonzero(column == bad)
         if len(rows):
             raise InputError(
-                f"row {rows[0]} has no {what} that counts, nor have {len(rows) - 1} more",
+                f"row {rows[0]} has no {what} that can be used" + (f", and {len(rows) - 1} more" if len(rows) > 1 else ""),
                 expected="a time; an amount from 0 to 10,995,116,277.75 at two decimals", fix="leave these rows out",
             )  # fmt: skip
     ids, number = np.unique(events.id, return_counts=True)
