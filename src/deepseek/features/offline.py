@@ -232,8 +232,9 @@ def _check_events(events: EventColumns) -> None:
     for column, bad, what in ((events.time, BAD_TIME, "time"), (events.amount, BAD_AMOUNT, "amount")):
         rows = np.flatnonzero(column == bad)
         if len(rows):
+            others = f", nor have {len(rows) - 1} more" if len(rows) > 1 else ""
             raise InputError(
-                f"row {rows[0]} has no {what} that can be used" + (f", and {len(rows) - 1} more" if len(rows) > 1 else ""),
+                f"row {rows[0]} has no {what} that can be used{others}",
                 expected="a time; an amount from 0 to 10,995,116,277.75 at two decimals", fix="leave these rows out",
             )  # fmt: skip
     ids, number = np.unique(events.id, return_counts=True)
