@@ -95,3 +95,15 @@ def test_what_cannot_be_done_is_said(table: Path, words: list[str], told: str, c
     assert main(["data", *(str(table) if word == "TABLE" else word for word in words)]) == 2
     assert told in capsys.readouterr().err
     assert not Path("x.html").exists()
+
+
+def test_people_are_spoken_of_only_where_a_column_may_name_them(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("age,height\n" + "".join(f"{20 + row},{160 + row}\n" for row in range(30)))
+    assert main(["data", "card", str(path)]) == 0
+    assert "people" not in capsys.readouterr().out
+    path.write_text("age,email\n" + "".join(f"{20 + row},p{row}@mail.org\n" for row in range(30)))
+    assert main(["data", "card", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "no value is told of what may name people: email (e-mail addresses)" in out
+    assert "mail.org" not in out

@@ -219,8 +219,8 @@ def report(card: DataCard, name: str) -> list[object]:
                 f"and {output.format_value(card['num_broken'] - len(broken))} more; --json has 20 of each column"
             )
     parts += ["", _column_table(card)]
-    if withheld := withheld_columns(card):
-        parts += ["", f"no value is told of what may name people: {output.escape_text(withheld.en)}"]
+    if withheld := withheld_columns(card).en:
+        parts += ["", f"no value is told of what may name people: {output.escape_text(withheld)}"]
     parts += ["", *_refusal_lines(card)]
     return [*parts, *(output.escape_text(words.en) for words in describe_copies(card))]
 
