@@ -21,7 +21,7 @@ import pytest
 from deepseek.errors import InputError
 from deepseek.features import FeatureStore
 from deepseek.serve.scoring.scorer import EventScorer
-from deepseek.serve.streams.ends import split_address
+from deepseek.serve.streams.ends import open_source, split_address
 from deepseek.serve.streams.messages import Message, first_unwritten
 from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
@@ -79,6 +79,35 @@ def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(InputError, match="is no end of a stream"):
         split_address(address)
+
+
+@pytest.mark.parametrize("scheme", ["nats", "redis"])
+def test_a_password_in_an_address_is_never_shown(scheme: str) -> None:
+    """Neither where the server is away nor where the address does not fit."""
+    pytest.importorskip(scheme)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    sentences: list[str] = []
+
+    async def ask() -> None:
+        source = open_source(f"{scheme}://me:secret@127.0.0.1:{port}/payments", sentences.append)
+        asking = asyncio.ensure_future(_begin(source))
+        while not sentences:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await source.close()
+
+    async def _begin(source: Any) -> None:
+        await source.start("")
+        await source.read()
+
+    asyncio.run(ask())
+    assert f"{scheme}://127.0.0.1:{port}/payments" in sentences[0]
+    assert "secret" not in "".join(sentences)
+    with pytest.raises(InputError) as raised:
+        split_address(f"{scheme}://me:secret@127.0.0.1:{port}")
+    assert "secret" not in str(raised.value)
 
 
 def test_what_the_output_holds_already_is_not_written_again() -> None:

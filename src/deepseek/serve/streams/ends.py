@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from deepseek.errors import InputError
 from deepseek.serve.streams.jetstream import NatsSink, NatsSource
 from deepseek.serve.streams.lines import LineSink, LineSource
-from deepseek.serve.streams.messages import Sink, Source
+from deepseek.serve.streams.messages import Sink, Source, without_password
 from deepseek.serve.streams.redis_streams import RedisSink, RedisSource
 
 STDIN, STDOUT = 0, 1
@@ -46,7 +46,7 @@ def split_address(address: str) -> tuple[str, str, str]:
     name = unquote(parts.path.strip("/"))
     if parts.scheme not in ("nats", "redis") or not parts.netloc or not name or "/" in name:
         raise InputError(
-            f"{address!r} is no end of a stream",
+            f"{without_password(address)!r} is no end of a stream",
             expected="-, nats://HOST:PORT/SUBJECT or redis://HOST:PORT/KEY",
             fix="name the subject or the key behind the address of the server",
         )

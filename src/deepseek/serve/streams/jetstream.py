@@ -12,7 +12,7 @@ from typing import Any
 
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
-from deepseek.serve.streams.messages import MAX_BATCH, Message, Reconnecting, first_unwritten
+from deepseek.serve.streams.messages import MAX_BATCH, Message, Reconnecting, first_unwritten, without_password
 
 FETCH_S = 0.2  # that one fetch waits; a signal is seen after it
 TIMEOUT_S = 5.0
@@ -30,7 +30,7 @@ class _NatsEnd:
         self._url, self.subject = url, subject
         self._client: Any = None
         errors = (nats.errors.Error, asyncio.TimeoutError, OSError)
-        self.retry = Reconnecting(f"{url}/{subject}", errors, tell)
+        self.retry = Reconnecting(f"{without_password(url)}/{subject}", errors, tell)
 
     async def connect(self) -> Any:
         """The JetStream context; the client is made anew when its connection is not there."""

@@ -77,6 +77,17 @@ class Reconnecting:
                 return result
 
 
+def without_password(address: str) -> str:
+    """An address as it may be shown: without the name and the password before its host.
+
+    >>> without_password("nats://me:secret@127.0.0.1:4222/payments")
+    'nats://127.0.0.1:4222/payments'
+    """
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def first_unwritten(answers: Sequence[Message], last_position: str) -> int:
     """The index behind the answer with this position; 0 where none has it."""
     for index in range(len(answers) - 1, -1, -1):

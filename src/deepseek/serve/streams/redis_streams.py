@@ -11,7 +11,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.serve.streams.messages import MAX_BATCH, Message, Reconnecting
+from deepseek.serve.streams.messages import MAX_BATCH, Message, Reconnecting, without_password
 
 BLOCK_MS = 200  # that one reading waits; a signal is seen after it
 TIMEOUT_S = 5.0
@@ -28,7 +28,9 @@ class _RedisEnd:
 
         self.key = key
         self.client: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
-        self.retry = Reconnecting(f"{url}/{key}", (ConnectionError, TimeoutError, BusyLoadingError, OSError), tell)
+        self.retry = Reconnecting(
+            f"{without_password(url)}/{key}", (ConnectionError, TimeoutError, BusyLoadingError, OSError), tell
+        )
 
     async def close(self) -> None:
         await self.client.aclose()
