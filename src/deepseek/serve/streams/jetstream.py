@@ -39,8 +39,9 @@ class _NatsEnd:
         if self._client is None or not self._client.is_connected:
             await self._drop()
             self._client = await nats.connect(
-                self._url, allow_reconnect=False, connect_timeout=TIMEOUT_S, error_cb=_ignore_error
-            )
+                self._url, allow_reconnect=False, connect_timeout=TIMEOUT_S, error_cb=_ignore_error,
+                max_reconnect_attempts=1, reconnect_time_wait=0,  # by default it is silent for two minutes
+            )  # fmt: skip
         return self._client.jetstream(timeout=TIMEOUT_S, publish_async_max_pending=2 * MAX_BATCH)
 
     async def close(self) -> None:
