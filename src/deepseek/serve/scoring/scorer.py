@@ -24,9 +24,9 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
-from deepseek.features.status import Status
+from deepseek.features.status import Scores, Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
-from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
+from deepseek.serve.scoring.reading import EventReader, Flags, RawRows, VerdictReader
 
 #: The log is synced by sync() alone, once for each group.
 NEVER_SYNC_ROWS, NEVER_SYNC_MS = 2**40, 1e12
@@ -99,10 +99,10 @@ class EventScorer:
 
     def score(self, raw: RawRows) -> ScoredEvents:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
-        events = self.reader.columns(raw)
+        events, is_bad = self.reader.columns(raw)
         if self._extra:  # a value that does not fit is found before the state changes
             self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
-        scores = self.store.score(events)
+        scores = self.store.score(events) if is_bad is None else self._score_usable(events, is_bad)
         self._num_logged += len(events)
         rows = np.flatnonzero(scores.is_answered)
         chances = np.full(len(raw), np.nan, np.float32)
@@ -126,10 +126,22 @@ class EventScorer:
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         """Takes verdicts (N,), and gives the Status of each."""
-        verdicts = self.verdict_reader.verdicts(raw)
+        ids, fraud, status = self.verdict_reader.verdicts(raw)
         self._num_logged += len(raw)
-        status: np.ndarray[Any, np.dtype[np.int8]] = self.store.label(*verdicts)
+        if status is None:
+            return self.store.label(ids, fraud)
+        usable = np.flatnonzero(status == Status.ACCEPTED)
+        status[usable] = self.store.label(ids[usable], fraud[usable])
         return status
+
+    def _score_usable(self, events: EventColumns, is_bad: Flags) -> Scores:
+        """The answers to events of which some have no key: the store gets the others alone."""
+        usable = np.flatnonzero(~is_bad)
+        scores = self.store.score(events.take(usable))
+        features = np.full((len(events), len(self._feature_names)), np.nan)
+        status = np.full(len(events), Status.BAD_KEY, np.int8)
+        features[usable], status[usable] = scores.features, scores.status
+        return Scores(scores.names, features, status, scores.sequence)
 
     def sync(self) -> None:
         """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
