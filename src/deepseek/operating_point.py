@@ -46,6 +46,8 @@ class OperatingPoint:
     min_recall: float | None = None
     num_negatives_set: int | None = None  # rows of the other class that the threshold was set on
     rows_per_day: float | None = None  # where the rows are dated
+    max_alerts_per_day: float | None = None  # the limit that was asked for
+    num_alarms_set: int | None = None  # by a bound: alarms among num_negatives_set, whose interval ends at max_fpr
     is_weighted: bool = False  # whether the rates weigh rows
 
     @property

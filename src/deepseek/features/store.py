@@ -29,6 +29,7 @@ import numpy as np
 from deepseek.errors import InputError, StorageError, TooLargeError
 from deepseek.features.apply import apply_events, apply_verdicts, forget_keys
 from deepseek.features.core import layout
+from deepseek.features.core.run import locate_ids
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
 from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, file_of, sync_folder
@@ -176,6 +177,43 @@ class FeatureStore:
     def synced_sequence(self) -> int:
         """The last record that is on the disk; in memory, the last one."""
         return self._sequence if self._log is None else self._log.synced_sequence
+
+    @property
+    def known_numbers(self) -> range:
+        """Accepted events are numbered from 0 in the order in which they came: those whose ids are still known."""
+        counters = self._state.counters
+        return range(int(counters[layout.TAIL]), int(counters[layout.HEAD]))
+
+    @property
+    def max_numbers(self) -> int:
+        """Events whose ids there is room for now, a power of 2; it grows."""
+        return len(self._state.ids)
+
+    def times_of(self, numbers: Longs) -> Longs:
+        """The times (N,) in ticks of events by their numbers, which are known."""
+        return self._state.times[numbers & (len(self._state.ids) - 1)]
+
+    def locate(self, ids: Longs) -> Longs:
+        """The number of each event (N,) by the code of its id; -1 where it is not known."""
+        rows, tail = np.empty(len(ids), np.int64), self._state.counters[layout.TAIL]
+        locate_ids(self._state, np.require(ids, np.int64, ["C", "W"]), rows)
+        return np.where(rows < 0, -1, tail + ((rows - tail) & (len(self._state.ids) - 1)))
+
+    @property
+    def id_retention(self) -> int:
+        """Ticks for which an id is known, behind the latest event."""
+        return self._plan.id_retention
+
+    @property
+    def label_delay(self) -> int:
+        """Ticks from an event until its verdict is out."""
+        return self._plan.delay
+
+    @property
+    def watermark(self) -> int | None:
+        """The time of the latest event in ticks; None before the first."""
+        latest = int(self._state.counters[layout.WATERMARK])
+        return None if latest == layout.NEVER else latest
 
     @property
     def num_keys(self) -> int:

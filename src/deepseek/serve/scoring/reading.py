@@ -204,15 +204,15 @@ class RowReader:
 
 
 class CodedEvents(NamedTuple):
-    """N events for the store. `is_bad`: (N,) whether a key or the id is none, its code is then 0; None: all are good."""
+    """N events for the store. `is_bad`: (N,) whether a key or the id is none, whose code is 0; None: all are good."""
 
     events: EventColumns
     is_bad: Flags | None
 
 
 class CodedVerdicts(NamedTuple):
-    """N verdicts: codes of ids, and 0 or 1. `status`: (N,) BAD_KEY and BAD_LABEL where they are none, else ACCEPTED; None:
-    all are good."""
+    """N verdicts: codes of ids, and 0 or 1. `status`: (N,) BAD_KEY and BAD_LABEL where they are none, else ACCEPTED;
+    None: all are good."""
 
     ids: Longs
     fraud: Longs

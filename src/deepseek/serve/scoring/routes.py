@@ -21,6 +21,7 @@ from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.core.request import JSON_TYPE, Request, Response
 from deepseek.serve.core.routes import Route, Router, model_paths
 from deepseek.serve.protocols.records import reason_rows
+from deepseek.serve.scoring.monitor import DecisionMonitor
 from deepseek.serve.scoring.queue import ScoredPart, ScoringQueue
 from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, is_ndjson, may_be_record, media_type_of
 from deepseek.serve.scoring.writing import add_reasons, answer_columns, join_rows, verdict_rows
@@ -50,6 +51,16 @@ class ScoringRoutes:
         path, _ = model_paths(self._name, None)
         for verb, handler in (("score", self.score), ("label", self.label)):
             router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._name
+
+    @property
+    def monitor(self) -> DecisionMonitor:
+        """Whether the model keeps what its bundle promises."""
+        return self._queue.scorer.monitor
 
     def close(self) -> None:
         """Close the queue and its scorer."""

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.inspect import read_promises
 from deepseek.contracts import Float32
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
@@ -26,12 +29,16 @@ from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
 from deepseek.features.status import Scores, Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
+from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, DriftReference
 from deepseek.serve.scoring.reading import EventReader, Flags, RawRows, VerdictReader
+from deepseek.serve.scoring.tally import DecisionTally
 
 #: The log is synced by sync() alone, once for each group.
 NEVER_SYNC_ROWS, NEVER_SYNC_MS = 2**40, 1e12
 #: After so many events a snapshot is written: a log of about a gigabyte, which is read in some 20 s.
 SNAPSHOT_EVENTS = 20_000_000
+TALLY_FILE = "decisions.bin"  # in the folder of a state
+DEFAULT_EDGES = (0.001, 0.01, 0.1, 0.5)  # between the bins of chances where a bundle has no reference
 STATUS_NAMES = tuple(status.name.lower() for status in Status)
 
 
@@ -65,6 +72,7 @@ class EventScorer:
         known = frozenset(self._feature_names)
         self._extra = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
         self._num_logged = 0  # events and verdicts since the last snapshot
+        self.monitor = _open_monitor(runtime, store)
         self.reader = EventReader(definition, self._extra)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
@@ -89,9 +97,8 @@ class EventScorer:
                 "the definition names no column of ids", expected='columns.id, such as "TRANSACTION_ID"',
                 fix="make the bundle again with a column of ids: without them an event sent twice counts twice",
             )  # fmt: skip
-        return cls(
-            runtime, definition, FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS)
-        )
+        store = FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS)
+        return cls(runtime, definition, store)
 
     @property
     def name(self) -> str:
@@ -117,6 +124,8 @@ class EventScorer:
                 )
             chances[rows] = output[:, 1]
             is_alert[rows] = self.runtime.decision.classes(output) == 1
+            self.monitor.tally.add(scores.status, chances, is_alert)
+            self.monitor.sample(scores.features if len(rows) == len(raw) else scores.features[rows])
         alerts = np.flatnonzero(is_alert)
         labels = self.runtime.labels
         return ScoredEvents(
@@ -129,9 +138,12 @@ class EventScorer:
         ids, fraud, status = self.verdict_reader.verdicts(raw)
         self._num_logged += len(raw)
         if status is None:
-            return self.store.label(ids, fraud)
-        usable = np.flatnonzero(status == Status.ACCEPTED)
-        status[usable] = self.store.label(ids[usable], fraud[usable])
+            status = self.store.label(ids, fraud)
+        else:
+            usable = np.flatnonzero(status == Status.ACCEPTED)
+            status[usable] = self.store.label(ids[usable], fraud[usable])
+        self.monitor.tally.add_verdicts(ids, fraud, status)
+        self.monitor.warn()
         return status
 
     def _score_usable(self, events: EventColumns, is_bad: Flags) -> Scores:
@@ -147,6 +159,7 @@ class EventScorer:
         """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
         the log begins anew: everybody waits for that."""
         self.store.flush()
+        self.monitor.tally.save()
         if self._num_logged >= SNAPSHOT_EVENTS:
             self.store.snapshot()
             self._num_logged = 0
@@ -176,6 +189,7 @@ class EventScorer:
                 with contextlib.suppress(StorageError):
                     self.store.snapshot()
         finally:
+            self.monitor.tally.close()
             self.store.close()
             self.runtime.close()
 
@@ -188,3 +202,18 @@ class EventScorer:
         extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self._extra]
         columns = ColumnarRows((*self._names, *self._extra), [*values.T, *extra])
         return self.runtime.prepare(columns).features
+
+
+def _open_monitor(runtime: Runtime, store: FeatureStore) -> DecisionMonitor:
+    """What watches this model on this state. Its counts are in the folder of the state, and begin anew with another
+    model."""
+    bundle = runtime.bundle
+    reference = None
+    if bundle.has(FRAUD_FILE):
+        reference = DriftReference.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
+    edges = DEFAULT_EDGES if reference is None else reference.chance.edges
+    identity = hashlib.sha256(f"{bundle.digest} {edges}".encode()).digest()
+    path = None if store.folder is None else store.folder / TALLY_FILE
+    return DecisionMonitor(
+        read_promises(bundle).operating_point, reference, DecisionTally(store, path, identity, edges), store
+    )
