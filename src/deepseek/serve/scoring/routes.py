@@ -12,15 +12,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
 from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.core.request import JSON_TYPE, Request, Response
 from deepseek.serve.core.routes import Route, Router, model_paths
 from deepseek.serve.protocols.records import reason_rows
+from deepseek.serve.scoring.document import scoring_paths
 from deepseek.serve.scoring.monitor import DecisionMonitor
 from deepseek.serve.scoring.queue import ScoredPart, ScoringQueue
 from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, is_ndjson, may_be_record, media_type_of
@@ -61,6 +64,10 @@ class ScoringRoutes:
     def monitor(self) -> DecisionMonitor:
         """Whether the model keeps what its bundle promises."""
         return self._queue.scorer.monitor
+
+    def describe(self) -> JsonObject:
+        """Both routes, for the OpenAPI document."""
+        return scoring_paths(f"/v1/models/{quote(self._name)}", self._queue.scorer)
 
     def close(self) -> None:
         """Close the queue and its scorer."""

@@ -70,10 +70,10 @@ class EventScorer:
         self.runtime, self.definition, self.store = runtime, definition, store
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
-        self._extra = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
+        self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
         self._num_logged = 0  # events and verdicts since the last snapshot
         self.monitor = _open_monitor(runtime, store)
-        self.reader = EventReader(definition, self._extra)
+        self.reader = EventReader(definition, self.extra_columns)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
         self._places = np.array([place for place, name in enumerate(self._feature_names) if name in wanted], np.int64)
@@ -107,7 +107,7 @@ class EventScorer:
     def score(self, raw: RawRows) -> ScoredEvents:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
         events, is_bad = self.reader.columns(raw)
-        if self._extra:  # a value that does not fit is found before the state changes
+        if self.extra_columns:  # a value that does not fit is found before the state changes
             self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
         scores = self.store.score(events) if is_bad is None else self._score_usable(events, is_bad)
         self._num_logged += len(events)
@@ -179,7 +179,7 @@ class EventScorer:
             other.score(events)
             other.label(one, one)
         blank = np.zeros((1, len(self._feature_names)))
-        if not self._extra:
+        if not self.extra_columns:
             self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
 
     def close(self) -> None:
@@ -197,10 +197,10 @@ class EventScorer:
         values = features if len(rows) == len(features) else features[rows]
         if len(self._places) < features.shape[1]:
             values = values[:, self._places]
-        if not self._extra:
+        if not self.extra_columns:
             return self.runtime.prepare(ColumnarRows(self._names, values)).features
-        extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self._extra]
-        columns = ColumnarRows((*self._names, *self._extra), [*values.T, *extra])
+        extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self.extra_columns]
+        columns = ColumnarRows((*self._names, *self.extra_columns), [*values.T, *extra])
         return self.runtime.prepare(columns).features
 
 
