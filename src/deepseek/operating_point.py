@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+LEAST_COST = "least cost"  # ends the rule of a threshold that costs chose among those that keep the limits
 LEVEL = 0.95  # of every interval here: the share of such intervals that hold the true rate
 
 
