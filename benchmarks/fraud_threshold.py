@@ -1,4 +1,4 @@
-"""A threshold for 0.02 % false alarms, on weeks that it was not set on: of the model that set it, and of a refitted one.
+"""A threshold for 0.02 % false alarms, on weeks that did not set it: of the model that set it, and of a refitted one.
 
     python benchmarks/fraud_threshold.py [--develop] [--weeks 2018-07-04,...] [--families xgboost,...] [--seed 0]
 
@@ -130,8 +130,8 @@ def make_claims(family: str, num_weeks: int, kept: Counts, refitted: Counts) -> 
     beside = f"{refitted.num_false} of {refitted.num_genuine:,} genuine rows"
     return [
         claim(
-            f"{family}: false-positive rate", ours=kept.rate, rival=refitted.rate, rival_name="refitted", unit="", op="<=",
-            bar=MAX_FPR, note=note,
+            f"{family}: false-positive rate", ours=kept.rate, rival=refitted.rate, rival_name="refitted", unit="",
+            op="<=", bar=MAX_FPR, note=note,
         ),
         claim(
             f"{family}: recall at that threshold", ours=kept.recall, rival=refitted.recall, rival_name="refitted",

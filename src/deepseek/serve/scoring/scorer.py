@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,14 @@ class ScoredEvents:
 class EventScorer:
     """A bundle with a definition of features, and the state of its keys."""
 
-    def __init__(self, runtime: Runtime, definition: FeatureDefinition, store: FeatureStore) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        definition: FeatureDefinition,
+        store: FeatureStore,
+        snapshot_events: int = SNAPSHOT_EVENTS,
+    ) -> None:
+        """`snapshot_events`: after so many events and verdicts a snapshot is written."""
         if runtime.manifest.task != "binary":
             raise InputError(
                 f"{runtime.name!r} is a model for {runtime.manifest.task}", expected="one of two classes",
@@ -73,6 +81,9 @@ class EventScorer:
         self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
         self._num_logged = 0  # events and verdicts since the last snapshot
         self.monitor = _open_monitor(runtime, store)
+        self._snapshot_events = snapshot_events
+        self._snapshot: Future[Path] | None = None  # that was begun last
+        self._writer = ThreadPoolExecutor(1, "snapshot")
         self.reader = EventReader(definition, self.extra_columns)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
@@ -156,13 +167,19 @@ class EventScorer:
         return Scores(scores.names, features, status, scores.sequence)
 
     def sync(self) -> None:
-        """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
-        the log begins anew: everybody waits for that."""
+        """Returns once all that was scored and labeled is on the disk. From time to time it begins a snapshot, so that
+        the log begins anew: everybody waits until the state is copied, and nobody until the copy is written. Without
+        room for it the log goes on until the next."""
         self.store.flush()
         self.monitor.tally.save()
-        if self._num_logged >= SNAPSHOT_EVENTS:
-            self.store.snapshot()
-            self._num_logged = 0
+        if self._num_logged < self._snapshot_events:
+            return
+        if self._snapshot is not None and not self._snapshot.done():
+            return
+        work = self.store.start_snapshot()
+        self._num_logged = 0
+        if work is not None:
+            self._snapshot = self._writer.submit(work.write)
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
@@ -185,7 +202,8 @@ class EventScorer:
     def close(self) -> None:
         """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
         try:
-            if self._num_logged:
+            self._writer.shutdown()
+            if self._num_logged or (self._snapshot is not None and self._snapshot.exception() is not None):
                 with contextlib.suppress(StorageError):
                     self.store.snapshot()
         finally:
