@@ -20,10 +20,10 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.features import FeatureStore
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.scorer import EventScorer
 from deepseek.serve.streams.ends import open_source, split_address
 from deepseek.serve.streams.messages import Message, first_unwritten
-from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
 
 NUM_EVENTS = 600

@@ -34,10 +34,10 @@ from deepseek.features.definition import TICKS_PER_SECOND
 from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import free_in_slices
+from deepseek.serve.core.bodies.stream import is_ndjson
 from deepseek.serve.core.bodies.structure import PAUSE_S
 from deepseek.serve.core.json_body import decode_value, json_type_name
 
-NDJSON_TYPES = frozenset([b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"])
 #: What a column of an event may hold. msgspec refuses a nested value before it builds it.
 Scalar: TypeAlias = str | int | float | bool | None
 _SCALARS = frozenset([str, int, float, bool, type(None)])
@@ -246,11 +246,6 @@ class VerdictReader(RowReader):
                     f"{str(verdict)[:40]!r} in {self.names[1]!r} is no verdict", expected="0 or 1", fix=_FIX
                 )
         return _read_code_values(ids, self._id), np.array(verdicts, np.int64)
-
-
-def is_ndjson(media_type: bytes) -> bool:
-    """Whether a body is said to be lines of JSON."""
-    return media_type.split(b";")[0].strip().lower() in NDJSON_TYPES
 
 
 def may_be_record(body: bytes) -> bool:
