@@ -36,13 +36,17 @@ class StreamScorer:
             return self._score(self.scorer.reader.read_records(bodies))
         except InputError:  # nothing has changed
             pass
-        answers: list[bytes] = []
         kinds = [self._classify(body) for body in bodies]
-        for kind, run in itertools.groupby(zip(kinds, bodies, strict=True), lambda pair: pair[0]):
-            texts = [body for _, body in run]
-            answers += {"event": self._answer_events, "verdict": self._answer_verdicts, "bad": self._refuse}[kind](
-                texts
-            )
+        answers = [b""] * len(bodies)
+        bad = [place for place, kind in enumerate(kinds) if kind == "bad"]
+        for place, answer in zip(bad, self._refuse([bodies[place] for place in bad]), strict=True):
+            answers[place] = answer
+        good = [place for place, kind in enumerate(kinds) if kind != "bad"]  # those between must not part them
+        for kind, run in itertools.groupby(good, kinds.__getitem__):
+            places = list(run)
+            answer_run = self._answer_events if kind == "event" else self._answer_verdicts
+            for place, answer in zip(places, answer_run([bodies[place] for place in places]), strict=True):
+                answers[place] = answer
         return answers
 
     def _classify(self, body: bytes) -> str:
