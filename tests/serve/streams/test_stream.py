@@ -71,7 +71,8 @@ def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path
     assert answers[2]["error"]["message"]
     assert stream.counts == {"accepted": 3, "label_accepted": 1, "label_unknown_id": 1, "bad_input": 2}
     bad_key = b'{"id": 9, "time": 1522541000, "card": null, "terminal": 2, "amount": 1}'
-    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_input", "duplicate"]
+    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_key", "duplicate"]
+    assert stream.counts["bad_key"] == 1
     scorer.close()
 
 

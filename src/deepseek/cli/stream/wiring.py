@@ -41,6 +41,7 @@ async def stream(options: StreamOptions) -> JsonObject:
     source = open_source(options.source, tell, options.stop_when_idle_s)
     sink = open_sink(options.sink, tell)
     scorer = EventScorer.open(options.bundle, options.state, key=options.key)
+    scorer.monitor.tell = tell
     try:
         scorer.warm_up()
         stopping = asyncio.Event()
@@ -49,6 +50,9 @@ async def stream(options: StreamOptions) -> JsonObject:
             loop.add_signal_handler(each, stopping.set)
         answering = StreamScorer(scorer, alert_reasons(scorer) if options.reasons else None)
         number = await run_stream(answering, source, sink, stopping)
+        decisions = scorer.monitor.figures().to_dict()
     finally:
         scorer.close()
-    return {"bundle": str(options.bundle), "num_messages": number, "counts": answering.counts}
+    return {
+        "bundle": str(options.bundle), "num_messages": number, "counts": answering.counts, "decisions": decisions,
+    }  # fmt: skip

@@ -12,13 +12,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import BusyError
 from deepseek.http_errors import RateLimitError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
 from deepseek.serve.core.bodies.stream import BodyStream, is_ndjson
 from deepseek.serve.core.request import JSON_TYPE, Request, Response, error_response
 from deepseek.serve.core.routes import Route, Router, model_paths
+from deepseek.serve.scoring.document import scoring_paths
+from deepseek.serve.scoring.monitor import DecisionMonitor
 from deepseek.serve.scoring.queue import ScoredPart, ScoringQueue
 from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, may_be_record, media_type_of
 from deepseek.serve.scoring.writing import NDJSON_TYPE, answer_columns, join_rows, verdict_rows
@@ -49,6 +53,20 @@ class ScoringRoutes:
         for verb, handler in (("score", self.score), ("label", self.label)):
             name = f"/v1/models/M:{verb}"
             router.routes[f"{path}:{verb}"] = Route(name, "POST", handler, streams_body=verb == "score")
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._name
+
+    @property
+    def monitor(self) -> DecisionMonitor:
+        """Whether the model keeps what its bundle promises."""
+        return self._queue.scorer.monitor
+
+    def describe(self) -> JsonObject:
+        """Both routes, for the OpenAPI document."""
+        return scoring_paths(f"/v1/models/{quote(self._name)}", self._queue.scorer)
 
     def close(self) -> None:
         """Close the queue and its scorer."""
