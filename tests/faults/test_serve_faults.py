@@ -86,10 +86,10 @@ def test_random_kills_under_load_give_right_answers_or_errors_and_are_counted(ca
 
         def counts() -> dict[str, int]:
             try:
-                found: dict[str, int] = httpx.get(f"{server.url}/v1/stats").json()["processes"]
+                processes: dict[str, int] = httpx.get(f"{server.url}/v1/stats").json()["processes"]
             except httpx.TransportError:
                 return {}
-            return found
+            return processes
 
         def whole() -> bool:
             fronts = children(server.process.pid)
