@@ -68,18 +68,18 @@ def ask(server: Server, row: Any, model: str = "lookup", **headers: str) -> http
     return httpx.post(url, json={"instances": [row]}, headers=headers, timeout=30)
 
 
-def told(server: Server, name: str, model: str = "lookup") -> float:
+def read_metric(server: Server, name: str, model: str = "lookup") -> float:
     """A figure of /metrics."""
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f'{name}{{model_name="{model}"'))
 
 
 def computed(server: Server, model: str = "lookup") -> float:
-    return told(server, "deepseek_batch_rows_sum", model)
+    return read_metric(server, "deepseek_batch_rows_sum", model)
 
 
 def coalesced(server: Server, model: str = "lookup") -> float:
-    return told(server, "deepseek_coalesced_requests_total", model)
+    return read_metric(server, "deepseek_coalesced_requests_total", model)
 
 
 @contextmanager
@@ -94,29 +94,31 @@ def standing(server: Server) -> Iterator[int]:
             os.kill(pid, signal.SIGCONT)
 
 
-def asked(pool: ThreadPoolExecutor, server: Server, num: int, row: Any, **given: Any) -> list[Future[httpx.Response]]:
+def submit_requests(
+    pool: ThreadPoolExecutor, server: Server, num: int, row: Any, **options: Any
+) -> list[Future[httpx.Response]]:
     """So many requests, all but the first of which are known to wait for the first."""
-    model = given.get("model", "lookup")
+    model = options.get("model", "lookup")
     before = coalesced(server, model)
-    found = [pool.submit(ask, server, row, **given) for _ in range(num)]
+    futures = [pool.submit(ask, server, row, **options) for _ in range(num)]
     until(lambda: coalesced(server, model) == before + num - 1)
-    return found
+    return futures
 
 
 def sums(answers: list[Future[httpx.Response]]) -> list[float]:
-    found = [answer.result() for answer in answers]
-    assert {answer.status_code for answer in found} == {200}
-    return [answer.json()["predictions"][0]["sum"] for answer in found]
+    responses = [answer.result() for answer in answers]
+    assert {answer.status_code for answer in responses} == {200}
+    return [answer.json()["predictions"][0]["sum"] for answer in responses]
 
 
 def test_64_identical_requests_are_computed_once_and_each_is_answered(server: Server, pool: ThreadPoolExecutor) -> None:
-    before, answered = computed(server), told(server, "deepseek_requests_total")
+    before, answered = computed(server), read_metric(server, "deepseek_requests_total")
     with standing(server):
-        answers = asked(pool, server, 64, PLACES)
+        answers = submit_requests(pool, server, 64, PLACES)
     assert sums(answers) == [SUM] * 64
     assert computed(server) - before == 1
-    assert told(server, "deepseek_requests_total") - answered == 64
-    assert told(server, "deepseek_rows_total") >= 64
+    assert read_metric(server, "deepseek_requests_total") - answered == 64
+    assert read_metric(server, "deepseek_rows_total") >= 64
 
 
 def test_other_protocols_join_too(server: Server, pool: ThreadPoolExecutor) -> None:
@@ -132,7 +134,7 @@ def test_other_protocols_join_too(server: Server, pool: ThreadPoolExecutor) -> N
 
     before, joined = computed(server), coalesced(server)
     with standing(server):
-        answers = asked(pool, server, 2, PLACES)
+        answers = submit_requests(pool, server, 2, PLACES)
         binary = pool.submit(infer)
         until(lambda: coalesced(server) == joined + 2)
     assert sums(answers) == [SUM] * 2
@@ -255,8 +257,8 @@ def test_a_failure_of_the_engine_is_told_to_all_who_asked_for_it_and_to_no_other
     server: Server, pool: ThreadPoolExecutor
 ) -> None:
     with standing(server):
-        good = asked(pool, server, 4, PLACES)
-        bad = asked(pool, server, 4, {"city": "Bonn", "places": [1, 2, 99]})
+        good = submit_requests(pool, server, 4, PLACES)
+        bad = submit_requests(pool, server, 4, {"city": "Bonn", "places": [1, 2, 99]})
     alone = ask(server, {"city": "Bonn", "places": [1, 2, 99]})
     assert alone.status_code >= 400
     assert {answer.result().status_code for answer in bad} == {alone.status_code}
@@ -266,7 +268,7 @@ def test_a_failure_of_the_engine_is_told_to_all_who_asked_for_it_and_to_no_other
 def test_a_killed_engine_loses_none_of_them(server: Server, pool: ThreadPoolExecutor) -> None:
     before = computed(server)
     with standing(server) as pid:
-        answers = asked(pool, server, 16, PLACES)
+        answers = submit_requests(pool, server, 16, PLACES)
         os.kill(pid, signal.SIGKILL)
         assert sums(answers) == [SUM] * 16
         assert computed(server) - before == 1
@@ -282,8 +284,8 @@ def test_a_graph_that_draws_numbers_is_asked_each_time(
     with standing(server):
         answers = [pool.submit(ask, server, {"x": [[0.0, 0.0]]}, "noise") for _ in range(8)]
         time.sleep(ARRIVED_S)
-    found = {str(answer.result().json()["predictions"][0]["y"]) for answer in answers}
-    assert len(found) == 8
+    answers_seen = {str(answer.result().json()["predictions"][0]["y"]) for answer in answers}
+    assert len(answers_seen) == 8
     assert computed(server, "noise") - before == 8
 
 
