@@ -137,7 +137,7 @@ class Progress:
 
 
 class DoctestsWhereThereAreSome:
-    """Of a file without examples no module is imported and searched: most of src and every test file, in each worker."""
+    """No module is imported to look for examples where the file has none, as most have. Each worker collects all."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
