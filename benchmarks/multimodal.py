@@ -111,7 +111,8 @@ def film_claims(figures: Figures) -> list[dict[str, Any]]:
             "films_fused_gain", [each["fused"] - b for each, b in zip(figures, best, strict=True)],
             f"fused {mean(each['fused'] for each in figures):.2f}, film alone "
             f"{mean(each['film'] for each in figures):.2f}, sound alone {mean(each['sound'] for each in figures):.2f}; "
-            f"frames in another order {mean(each['shuffled'] for each in figures):.2f}", unit="points", op=">=", bar=7.0,
+            f"frames in another order {mean(each['shuffled'] for each in figures):.2f}",
+            unit="points", op=">=", bar=7.0,
         )
     ]  # fmt: skip
 

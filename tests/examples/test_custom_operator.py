@@ -378,6 +378,7 @@ def test_it_is_served_with_explanations_where_it_is_installed(bundle: Path, with
     assert math.isclose(explained["base_value"] + sum(parts), explained["output"], abs_tol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_is_served_without_explanations_where_it_is_not(bundle: Path) -> None:
     with served(bundle, WITHOUT_PLUGIN) as client:
         example = client.get("/v1/models/cancer/example").json()
@@ -392,6 +393,7 @@ def test_it_is_served_without_explanations_where_it_is_not(bundle: Path) -> None
     assert "install the package" in refused.json()["error"]["fix"]
 
 
+@pytest.mark.slow
 def test_the_commands_that_need_it_say_so(bundle: Path, tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     example = json.loads((bundle / "example.json").read_text("utf-8"))
