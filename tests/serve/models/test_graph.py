@@ -435,6 +435,7 @@ def test_outputs_without_an_element_and_of_any_type_come_through(tmp_path: Path)
         assert "one by one" in error(ask(running, "types", differing))
 
 
+@pytest.mark.slow
 def test_a_limit_lets_a_lossy_engine_be_measured(files: dict[str, Path], tmp_path: Path) -> None:
     options = ("--lossy", "cosine=0.9,difference=0.5", "--workers", "1", "--log-level", "info")
     with started(files["dense"], *options, environ={"XDG_CACHE_HOME": str(tmp_path)}) as running:
