@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import httpx
@@ -22,7 +21,6 @@ import tritonclient.http
 
 from deepseek.engines import Runtime
 from deepseek.engines.onnx_file import open_file
-from deepseek.serve.batching.scheduler import PATIENCE_S
 from deepseek.serve.models.graph import GraphAdapter
 from support.nets.onnxgraphs import FLOAT, lookup, node, save
 from support.nets.textfolders import make_text_folder
@@ -244,9 +242,8 @@ def test_a_deadline_is_each_requests_own(server: Server, pool: ThreadPoolExecuto
         answers = [pool.submit(ask, server, PLACES, **{"x-timeout-ms": "900"}) for _ in range(3)]
         answers.append(pool.submit(ask, server, PLACES))
         until(lambda: coalesced(server) == joined + 3)
-        begun_s = perf_counter()
         assert [answer.result().status_code for answer in answers[:3]] == [504] * 3
-        assert perf_counter() - begun_s < PATIENCE_S / 2, "not only when another engine has computed it"
+        assert not busy.done(), "not only when another engine has computed it"
         assert not answers[3].done()
     assert sums([answers[3]]) == [SUM]
     assert busy.result().status_code == 200
