@@ -217,11 +217,11 @@ def grpc_texts() -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*encoded, number])
 
 
 GRPC_BODIES = {"grpc_inputs": grpc_inputs, "grpc_numbers": grpc_numbers, "grpc_texts": grpc_texts}
