@@ -87,7 +87,7 @@ def read_rows(
     """The rows of `table`, of what is planted into it and of what came before. `names`: the columns that the scorer
     reads. InputError for a column that is missing, and for a row without a time or a key."""
     label = definition.columns.label
-    wanted = [name for name in names if name in table.columns or name in _required(definition)]
+    wanted = [name for name in names if name in table.columns or name in _required_columns(definition)]
     parts = [table, *(injection.rows for injection in injections), *history]
     called = ["the table", *(f"the planted {injection.kind}" for injection in injections)]
     called += [f"the history {number}" for number in range(1, len(history) + 1)]
@@ -113,7 +113,7 @@ def read_rows(
     )  # fmt: skip
 
 
-def _required(definition: FeatureDefinition) -> tuple[str, ...]:
+def _required_columns(definition: FeatureDefinition) -> tuple[str, ...]:
     names = definition.columns
     return (names.time, names.amount, names.id, *(key.column for key in definition.keys.values()))
 
