@@ -177,7 +177,10 @@ def send_one(sent: Sent, host: str, port: int) -> str:
         if sent.pause_s:
             return "not waited for"
         try:
-            return connection.recv(4_096)[9:12].decode() or "closed"
+            status = connection.recv(4_096)[9:12].decode() or "closed"
+            while sent.is_stream and connection.recv(65_536):
+                pass
+            return status
         except OSError as error:
             return type(error).__name__
 

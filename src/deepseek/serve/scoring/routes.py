@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from deepseek.serve.models.served_model import ServedModel
 
 #: Lines of a stream that are answered together: others have their turn between them.
-MAX_LINES = 1_024
+MAX_LINES = 512
 #: Before a stream tries again to be let into a full queue.
 BUSY_PAUSE_S = 0.02
 FindModel = Callable[[str], "ServedModel"]
