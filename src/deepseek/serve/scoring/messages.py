@@ -14,7 +14,7 @@ import numpy as np
 from deepseek.errors import InputError
 from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.scoring.reading import RawRows
-from deepseek.serve.scoring.reasons import AlertReasons
+from deepseek.serve.scoring.reasons import AlertExplainer
 from deepseek.serve.scoring.scorer import STATUS_NAMES, EventScorer
 from deepseek.serve.scoring.writing import add_reasons, answer_rows, verdict_rows
 
@@ -25,7 +25,7 @@ class StreamScorer:
     """Answers one message by one: an event, a verdict (an object with the columns of ids and of labels), or what is
     neither, which is said, counted and passed over."""
 
-    def __init__(self, scorer: EventScorer, reasons: AlertReasons | None = None) -> None:
+    def __init__(self, scorer: EventScorer, reasons: AlertExplainer | None = None) -> None:
         self.scorer = scorer
         self._reasons = reasons
         self.counts: dict[str, int] = {}

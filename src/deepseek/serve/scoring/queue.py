@@ -26,7 +26,7 @@ from deepseek.errors import BusyError, InputError
 from deepseek.serve.core.request import JSON_TYPE
 from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.reading import RawRows, join_raw
-from deepseek.serve.scoring.reasons import AlertReasons
+from deepseek.serve.scoring.reasons import AlertExplainer
 from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
 from deepseek.serve.scoring.writing import add_reasons, answer_rows
 
@@ -61,7 +61,7 @@ class _Waiting(NamedTuple):
 class ScoringQueue:
     """What waits to be scored or labeled by one scorer. Used in the thread of one event loop."""
 
-    def __init__(self, scorer: EventScorer, max_rows: int, reasons: AlertReasons | None = None) -> None:
+    def __init__(self, scorer: EventScorer, max_rows: int, reasons: AlertExplainer | None = None) -> None:
         """`max_rows`: events that may wait; further ones are refused. `reasons` explains alerts."""
         self.scorer = scorer
         self._reasons = reasons
@@ -137,7 +137,7 @@ class ScoringQueue:
         self.scorer.sync()
         return answers
 
-    def _explain(self, scored: ScoredEvents, parts: Sequence[ScoredPart], reasons: AlertReasons) -> None:
+    def _explain(self, scored: ScoredEvents, parts: Sequence[ScoredPart], reasons: AlertExplainer) -> None:
         """Add reasons to the alerts of a group, MAX_EXPLAINED of each request: they share rows and reasons."""
         alerts = np.flatnonzero(scored.is_alert)
         bounds = np.searchsorted(alerts, [(part.start, part.stop) for part in parts]).tolist()

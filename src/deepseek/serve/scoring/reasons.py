@@ -8,7 +8,7 @@ Serving explains nothing by itself: the explainer of the bundle and the words ar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,14 @@ from deepseek.serve.scoring.scorer import EventScorer
 
 #: Reasons of an alert.
 NUM_REASONS = 3
+
+
+class AlertExplainer(Protocol):
+    """What a scorer of messages asks for the reasons of alerts."""
+
+    def explain(self, inputs: Float32, values: np.ndarray[Any, np.dtype[np.float64]]) -> list[bytes]:
+        """JSON for each alert: prepared rows (N, F), and the features as the store gave them (N, features)."""
+        ...
 
 
 class AlertReasons:
