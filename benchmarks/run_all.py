@@ -119,8 +119,8 @@ def main() -> int:
 
 def exit_code(codes: Iterable[int]) -> int:
     """0 when every bar holds, 3 when one is missed, 1 when a script broke."""
-    found = set(codes)
-    return 1 if found - {0, 3} else max(found, default=0)
+    kinds = set(codes)
+    return 1 if kinds - {0, 3} else max(kinds, default=0)
 
 
 if __name__ == "__main__":

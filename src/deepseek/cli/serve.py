@@ -13,7 +13,7 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for
+from deepseek.cli.support.serving import alert_reasons, explainer_of, read_settings, reasons_for
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -215,7 +215,7 @@ def open_scoring(
         raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
     scorer = EventScorer.open(model.bundle.path, state, key=key)
     scorer.warm_up()
-    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows))]
+    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows, alert_reasons(scorer)))]
 
 
 def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:

@@ -27,6 +27,7 @@ class Route:
     max_body_bytes: int | None = None  # None: as many as the settings allow
     changes: bool = False  # whether it changes what is served
     any_host: bool = False  # whether any header Host is accepted
+    streams_body: bool = False  # whether lines in chunks are answered while they come
 
 
 class ModelRoutes(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepseek.contracts import JsonObject
+from deepseek.serve.core.bodies.stream import NDJSON_TYPES
 from deepseek.serve.openapi.parts import NUMBER, TEXT, Schema, array_of, object_of, post_path
-from deepseek.serve.scoring.reading import NDJSON_TYPES
 from deepseek.serve.scoring.scorer import STATUS_NAMES, EventScorer
 
 CODE: Schema = {"type": ["integer", "string"]}  # of a key or an id

@@ -35,10 +35,10 @@ from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, rea
 from deepseek.features.status import Bytes, Status
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import free_in_slices
+from deepseek.serve.core.bodies.stream import is_ndjson
 from deepseek.serve.core.bodies.structure import PAUSE_S
 from deepseek.serve.core.json_body import decode_value, json_type_name
 
-NDJSON_TYPES = frozenset([b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"])
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: What a column of an event may hold. msgspec refuses a nested value before it builds it.
 Scalar: TypeAlias = str | int | float | bool | None
@@ -269,11 +269,6 @@ class VerdictReader(RowReader):
         status[list(bad_keys)] = Status.BAD_KEY
         fraud = [0 if place in bad_labels else int(verdict) for place, verdict in enumerate(verdicts)]
         return CodedVerdicts(codes, np.array(fraud, np.int64), status)
-
-
-def is_ndjson(media_type: bytes) -> bool:
-    """Whether a body is said to be lines of JSON."""
-    return media_type.split(b";")[0].strip().lower() in NDJSON_TYPES
 
 
 def may_be_record(body: bytes) -> bool:

@@ -195,9 +195,15 @@ class EventScorer:
         with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
             other.score(events)
             other.label(one, one)
-        blank = np.zeros((1, len(self._feature_names)))
-        if not self.extra_columns:
-            self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
+        blank = self.blank_inputs()
+        if blank is not None:
+            self.runtime.score(blank)
+
+    def blank_inputs(self) -> Float32 | None:
+        """A prepared row (1, F) of zeros, to warm up with; None where the model reads columns of the event, too."""
+        if self.extra_columns:
+            return None
+        return self._prepare(RawRows(([],), "lines"), np.zeros((1, len(self._feature_names))), np.array([0]))
 
     def close(self) -> None:
         """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
