@@ -16,8 +16,8 @@ from deepseek.data import Table
 from deepseek.errors import InputError, IntegrityError, StorageError
 from deepseek.features import FeatureStore
 from deepseek.features.tables import add_features
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.scorer import STATUS_NAMES, EventScorer
-from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import DAY_S, START_S, definition, events_of, payments
 
 JSON = b"application/json"
