@@ -140,7 +140,7 @@ def test_a_file_that_is_damaged_or_cannot_be_written_stops_no_event(
         (tmp_path / "missing").mkdir()
         tally.close()
         twin = DecisionTally(store, tmp_path / "missing" / "decisions.bin", bytes(32), (0.5,))
-        assert sum(day.num_scored for day in twin._days.values()) == 10
+        assert sum(day.num_scored for day in twin.days().values()) == 10
         twin.close()
 
 
