@@ -72,6 +72,7 @@ class DecisionTally:
         self.first = self._next = store.known_numbers.stop  # numbers that decisions are known of
         self._saved = self._next  # below it all is in the file
         self._counted = 0  # below it all is in the counts by day
+        self._gaps: list[range] = []  # numbers whose decisions are not known, the first ones excepted
         if path is not None:
             self._open(path)
 
@@ -127,6 +128,13 @@ class DecisionTally:
             del self._days[day]
         return dict(sorted(self._days.items()))
 
+    @property
+    def num_unknown(self) -> int:
+        """Events whose ids are known, and whose decisions are not."""
+        known = self._store.known_numbers
+        before = range(known.start, self.first)
+        return sum(max(0, gap.stop - max(gap.start, known.start)) for gap in (before, *self._gaps))
+
     def save(self) -> None:
         """Writes what has changed to the file. Where the disk does not take it, it is tried again the next time."""
         if self._path is None or (not self._changed and self._saved == self._next):
@@ -166,7 +174,11 @@ class DecisionTally:
             return
         numbers = np.arange(self.first, stop)
         entries = np.frombuffer(data, np.uint16, offset=HEAD.size)
-        self._entries[numbers & (len(self._entries) - 1)] = entries[numbers & (capacity - 1)]
+        entries = entries[numbers & (capacity - 1)]
+        self._entries[numbers & (len(self._entries) - 1)] = entries
+        missing = np.flatnonzero(entries & CHANCE == 0)
+        runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1) if len(missing) else []
+        self._gaps = [range(self.first + int(run[0]), self.first + int(run[-1]) + 1) for run in runs]
         self._next = self._saved = stop
         self._forget_between(known.stop)
         if capacity == len(self._entries):
@@ -186,6 +198,7 @@ class DecisionTally:
         if number > self._next:
             start = max(self._next, number - len(self._entries))
             self._put(start, np.zeros(number - start, np.uint16))
+            self._gaps.append(range(self._next, number))
             self._next = number
 
     def _put(self, start: int, entries: Entries) -> None:
