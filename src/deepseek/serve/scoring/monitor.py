@@ -122,13 +122,13 @@ class DecisionMonitor:
             first_day=_iso_day(min(known)) if known else None, last_day=_iso_day(max(known)) if known else None,
             num_scored=num_scored, num_alerts=num_caught + num_false, num_frauds=num_fraud, num_caught=num_caught,
             num_false_alarms=num_false, false_positive_rate=_rate(num_false, num_genuine),
-            max_fpr=point and point.max_fpr, recall=_rate(num_caught, num_fraud),
-            promised_recall=point and point.recall, precision=_rate(num_caught, num_caught + num_false),
+            max_fpr=None if point is None else point.max_fpr, recall=_rate(num_caught, num_fraud),
+            promised_recall=None if point is None else point.recall, precision=_rate(num_caught, num_caught + num_false),
             fraud_share=_rate(num_fraud, num_scored),
             mean_chance=sum(counts.chance_sum for counts in known.values()) / num_scored if num_scored else None,
             num_unknown=self.tally.num_unknown,
             num_recent=sum(counts.num_scored for counts in recent), alerts_per_day=_alerts_per_day(recent),
-            max_alerts_per_day=point and point.max_alerts_per_day, chance_psi=self._chance_psi(recent),
+            max_alerts_per_day=None if point is None else point.max_alerts_per_day, chance_psi=self._chance_psi(recent),
             feature_psi=self._feature_psi() if with_features else {}, num_sampled=min(self._num_sampled, SAMPLE_ROWS),
         )  # fmt: skip
         return replace(figures, warnings=tuple(_find_warnings(figures)))
