@@ -32,11 +32,10 @@ import deepseek  # noqa: E402  before onnxruntime: it forbids the libraries of t
 
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
 LONGEST = (
-    "compress/test_compress_search.py", "cli/test_cli_outputs.py", "examples/test_custom_operator.py",
-    "train/distributed/test_launch.py", "test_plugins_contract.py", "cli/test_cli_train.py",
-    "automl/test_automl_search.py",
+    "compress/test_compress_search.py", "automl/test_automl_samples.py", "cli/test_cli_outputs.py",
+    "train/distributed/test_launch.py", "test_plugins_contract.py", "automl/test_automl_search.py",
     "train/distributed/test_data_parallel.py", "automl/test_automl_splits.py", "automl/test_automl_rules.py",
-    "automl/test_automl_samples.py", "test_docs.py", "compress/test_compress_text.py", "test_readme.py",
+    "test_docs.py", "test_readme.py", "serve/test_coalesce_server.py", "automl/comparison/test_compare.py",
     "cli/test_cli_compress.py", "bundle/test_bundle_kill.py", "serve/repository/test_folder.py",
     "serve/models/test_graph.py",
     "serve/test_server.py", "engines/text/test_text_torch.py", "automl/test_automl_ship.py",
