@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from deepseek.cli import main
+from deepseek.cli.stream.replay import KINDS
 from deepseek.data.table.synth import FraudWorld, simulate_transactions
 from deepseek.features import FeatureStore
+from deepseek.serve.replay.injection import INJECTION_KINDS
 from support.servers.cards import cards, events_of, payments
 
 __all__ = ["cards"]
@@ -115,6 +117,10 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert main(words(cards, "--replay", transactions, *more)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_kinds_of_the_option_are_those_that_can_be_planted() -> None:
+    assert KINDS == INJECTION_KINDS
 
 
 def test_options_of_a_replay_need_one(cards: Path, tmp_path: Path, capsys: Any) -> None:
