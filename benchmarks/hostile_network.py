@@ -193,22 +193,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         write_inputs(folder, quick=args.quick)
-        found = []
+        outcomes = []
         for traffic in run(chosen, folder):
             print(f"{traffic.verb:<24} exit {traffic.exit_code}  {len(traffic.attempts)} attempts", flush=True)
-            found.append(traffic)
-    for traffic in found:
+            outcomes.append(traffic)
+    for traffic in outcomes:
         print("".join(f"{traffic.verb}: {each}\n" for each in (*traffic.attempts, *traffic.files)), end="")
     slower = ("compress_graph", 3)  # no variant is faster on this processor, which was tried and said
-    if broken := [each.verb for each in found if each.exit_code and (each.verb, each.exit_code) != slower]:
+    if broken := [each.verb for each in outcomes if each.exit_code and (each.verb, each.exit_code) != slower]:
         raise SystemExit(f"these verbs failed, so nothing is shown by them: {', '.join(broken)}")
     figures = {
-        "bytes_to_other_machines": sum(traffic.num_bytes for traffic in found),
-        "attempts_to_reach_other_machines": sum(len(traffic.attempts) for traffic in found),
-        "undocumented_files": sum(len(traffic.files) for traffic in found),
+        "bytes_to_other_machines": sum(traffic.num_bytes for traffic in outcomes),
+        "attempts_to_reach_other_machines": sum(len(traffic.attempts) for traffic in outcomes),
+        "undocumented_files": sum(len(traffic.files) for traffic in outcomes),
     }
     claims = [
-        claim(name, ours=figures[name], unit=CLAIMS[name], op="<=", bar=0.0, note=f"{len(found)} runs of verbs")
+        claim(name, ours=figures[name], unit=CLAIMS[name], op="<=", bar=0.0, note=f"{len(outcomes)} runs of verbs")
         for name in CLAIMS
         if args.only in (None, name)
     ]

@@ -20,10 +20,10 @@ from typing import Protocol
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from deepseek.contracts import Event
+from deepseek.contracts import Event, JsonObject
 
 MODEL_LABELS = ("model_name", "model_version")
 DURATION_BOUNDS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -110,6 +110,10 @@ class Metrics:
     def watch_lost(self, name: str, log: LossyLog) -> None:
         """Show how many lines a log could not write."""
         self.lost_lines.labels(name).set_function(lambda: log.num_lost)
+
+    def watch_decisions(self, model: tuple[str, str], figures: Callable[[], JsonObject]) -> None:
+        """Show what became of the decisions of a model, by name and version, as deepseek.serve.scoring counts them."""
+        self.registry.register(DecisionCollector(model, figures))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -218,6 +222,51 @@ class ModelCounts:
         computed = [event for event in events if event.num_rows and event.status == 200]
         self.num_rows += sum([event.num_rows for event in computed])
         self.queue_duration.observe_all([event.queue_s for event in computed])
+
+
+#: Figures of decisions, what they are, and whether they have an interval. Of days whose verdicts are out.
+DECISION_FIGURES = (
+    ("num_scored", "scored_events", "Events of days whose verdicts are out", False),
+    ("num_alerts", "alerts", "Of these, alerts", False),
+    ("num_frauds", "frauds", "Of these, frauds by their verdicts", False),
+    ("num_caught", "caught_frauds", "Of the frauds, alerts", False),
+    ("false_positive_rate", "false_positive_rate", "Share of alerts among the genuine ones", True),
+    ("max_fpr", "max_false_positive_rate", "What the bundle promises", False),
+    ("recall", "recall", "Share of alerts among the frauds", True),
+    ("precision", "precision", "Share of frauds among the alerts", True),
+    ("fraud_share", "fraud_share", "Share of frauds", True),
+    ("mean_chance", "mean_chance", "Mean chance: of a calibrated model the share of frauds", False),
+    ("alerts_per_day", "alerts_per_day", "Alerts a day, of the last seven days", True),
+    ("chance_psi", "chance_psi", "Population stability index of the chances of the last seven days", False),
+)
+
+
+class DecisionCollector(Collector):
+    """Gauges deepseek_decision_*: `end` is "value", and "low" and "high" of an exact 95 % interval."""
+
+    def __init__(self, model: tuple[str, str], figures: Callable[[], JsonObject]) -> None:
+        self._model, self._figures = model, figures
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._figures()
+        for field, name, text, has_interval in DECISION_FIGURES:
+            value = figures[field]
+            if value is None:
+                continue
+            gauge = GaugeMetricFamily(f"deepseek_decision_{name}", text, labels=(*MODEL_LABELS, "end"))
+            for end, number in value.items() if has_interval else (("value", value),):
+                gauge.add_metric((*self._model, end), number)
+            yield gauge
+        moved = GaugeMetricFamily(
+            "deepseek_decision_feature_psi", "Population stability index of a feature", labels=(*MODEL_LABELS, "column")
+        )
+        for column, number in figures["feature_psi"].items():
+            moved.add_metric((*self._model, column), number)
+        yield moved
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: what there is follows from what was scored."""
+        return iter(())
 
 
 class RequestCollector(Collector):

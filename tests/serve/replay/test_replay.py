@@ -19,8 +19,8 @@ from deepseek.serve.replay.injection import INJECTION_KINDS, inject
 from deepseek.serve.replay.page import render_page
 from deepseek.serve.replay.player import Pacing, Playback, play
 from deepseek.serve.replay.rows import HISTORY, OWN, ReplayRows, read_rows
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.scorer import EventScorer
-from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import DAY_S, DAYS, definition, payments
 
 NAMES = ("time", "amount", "id", "card", "terminal")

@@ -20,10 +20,10 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.features import FeatureStore
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.scorer import EventScorer
 from deepseek.serve.streams.ends import open_sink, open_source, split_address
 from deepseek.serve.streams.messages import Message, first_unwritten
-from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
 
 NUM_EVENTS = 600
@@ -71,7 +71,8 @@ def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path
     assert answers[2]["error"]["message"]
     assert stream.counts == {"accepted": 3, "label_accepted": 1, "label_unknown_id": 1, "bad_input": 2}
     bad_key = b'{"id": 9, "time": 1522541000, "card": null, "terminal": 2, "amount": 1}'
-    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_input", "duplicate"]
+    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_key", "duplicate"]
+    assert stream.counts["bad_key"] == 1
     scorer.close()
 
 

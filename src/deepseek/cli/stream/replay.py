@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,10 +22,10 @@ from deepseek.errors import InputError, StorageError
 from deepseek.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
+    from deepseek.contracts import Float32
     from deepseek.serve.replay.figures import ReplayReport
     from deepseek.serve.replay.injection import Injection
-    from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
-    from deepseek.serve.streams.stream import FindReasons
+    from deepseek.serve.scoring.scorer import EventScorer
 
 NUM_REASONS = 3
 LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
@@ -71,8 +72,8 @@ def run_replay(options: ReplayOptions) -> ReplayReport:
     from deepseek.serve.replay.injection import inject
     from deepseek.serve.replay.player import Pacing, play
     from deepseek.serve.replay.rows import read_rows
+    from deepseek.serve.scoring.messages import StreamScorer
     from deepseek.serve.scoring.scorer import EventScorer
-    from deepseek.serve.streams.stream import StreamScorer
 
     if options.html is not None:
         check_writable(options.html)
@@ -89,7 +90,7 @@ def run_replay(options: ReplayOptions) -> ReplayReport:
             injections.append(inject(table, definition, kind, seed=options.seed, earlier=injections))
         rows = read_rows(table, definition, scorer.reader.names, history=history, injections=injections)
         scorer.warm_up()
-        streaming = StreamScorer(scorer, find_reasons_by(scorer) if options.reasons else None)
+        streaming = StreamScorer(scorer, BilingualReasons(scorer) if options.reasons else None)
         with closing(Progress()) as progress, stop_signal() as is_stopping:
             pacing = Pacing(options.speed, lambda: bool(is_stopping), progress)
             playback = play(streaming, rows, pacing)
@@ -166,26 +167,29 @@ def stop_signal() -> Iterator[list[int]]:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def find_reasons_by(scorer: EventScorer) -> FindReasons:
-    """What explains alerts, in English and in Chinese; the explainer is made when there is the first."""
-    explainers: list[Any] = []
+class BilingualReasons:
+    """Explains alerts in English and in Chinese; the explainer is made when there is the first."""
 
-    def find_reasons(scored: ScoredEvents) -> Sequence[bytes]:
+    def __init__(self, scorer: EventScorer) -> None:
+        self._scorer = scorer
+
+    @cached_property
+    def _explainer(self) -> Any:
+        return explainer_of(self._scorer.runtime)
+
+    def explain(self, inputs: Float32, values: Any) -> list[bytes]:
+        """Of each alert an object of two lists of sentences: prepared rows (N, F), features (N, features)."""
         from deepseek.explain.tabular.reasons import reason_codes
         from deepseek.serve.core.json_body import encode_json
 
-        if not explainers:
-            explainers.append(explainer_of(scorer.runtime))
-        attribution = explainers[0].explain(scored.alert_inputs)
-        outcome = scorer.runtime.manifest.target
+        attribution = self._explainer.explain(inputs)
+        outcome = self._scorer.runtime.manifest.target
         texts = []
-        for row, values in enumerate(scored.alert_values.tolist()):
-            record = scorer.describe(values)
+        for row, features in enumerate(values.tolist()):
+            record = self._scorer.describe(features)
             english, chinese = (
                 reason_codes(attribution, record, NUM_REASONS, row=row, outcome=outcome, language=language)
                 for language in LANGUAGES
             )
             texts.append(encode_json({"en": english, "zh": chinese}))
         return texts
-
-    return find_reasons

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.cli.support import output
-from deepseek.cli.support.serving import explainer_of, reasons_for
+from deepseek.cli.support.serving import alert_reasons
 
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
-    from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
-    from deepseek.serve.streams.stream import FindReasons
-
-NUM_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +30,10 @@ class StreamOptions:
 
 async def stream(options: StreamOptions) -> JsonObject:
     """Run it until its source ends or a signal comes; the counts of its answers."""
+    from deepseek.serve.scoring.messages import StreamScorer
     from deepseek.serve.scoring.scorer import EventScorer
     from deepseek.serve.streams.ends import open_sink, open_source
-    from deepseek.serve.streams.stream import StreamScorer, run_stream
+    from deepseek.serve.streams.stream import run_stream
 
     def tell(sentence: str) -> None:
         output.warn([sentence])
@@ -45,34 +41,18 @@ async def stream(options: StreamOptions) -> JsonObject:
     source = open_source(options.source, tell, options.stop_when_idle_s)
     sink = open_sink(options.sink, tell)
     scorer = EventScorer.open(options.bundle, options.state, key=options.key)
+    scorer.monitor.tell = tell
     try:
         scorer.warm_up()
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, stopping.set)
-        answering = StreamScorer(scorer, find_reasons_by(scorer) if options.reasons else None)
+        answering = StreamScorer(scorer, alert_reasons(scorer) if options.reasons else None)
         number = await run_stream(answering, source, sink, stopping)
+        decisions = scorer.monitor.figures().to_dict()
     finally:
         scorer.close()
-    return {"bundle": str(options.bundle), "num_messages": number, "counts": answering.counts}
-
-
-def find_reasons_by(scorer: EventScorer) -> FindReasons:
-    """What explains alerts; the explainer is made when there is the first."""
-    explainers: list[Any] = []
-
-    def find_reasons(scored: ScoredEvents) -> Sequence[bytes]:
-        from deepseek.serve.core.json_body import encode_json
-
-        if not explainers:
-            explainers.append(explainer_of(scorer.runtime))
-        attribution = explainers[0].explain(scored.alert_inputs)
-        texts = []
-        for row, values in enumerate(scored.alert_values.tolist()):
-            record = scorer.describe(values)
-            sentences = reasons_for(attribution, record, NUM_REASONS, row=row, outcome=scorer.runtime.manifest.target)
-            texts.append(encode_json(sentences))
-        return texts
-
-    return find_reasons
+    return {
+        "bundle": str(options.bundle), "num_messages": number, "counts": answering.counts, "decisions": decisions,
+    }  # fmt: skip

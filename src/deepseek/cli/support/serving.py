@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.serve import Settings
     from deepseek.serve.models.text import TextAdapter
+    from deepseek.serve.scoring.reasons import AlertReasons
+    from deepseek.serve.scoring.scorer import EventScorer
 
 
 def read_settings(**options: Any) -> Settings:
@@ -59,3 +61,12 @@ def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, r
     from deepseek.explain.tabular.reasons import reason_codes
 
     return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)
+
+
+def alert_reasons(scorer: EventScorer) -> AlertReasons:
+    """What explains the alerts of a scorer, warmed up."""
+    from deepseek.serve.scoring.reasons import AlertReasons
+
+    reasons = AlertReasons(scorer, explainer_of(scorer.runtime), reasons_for)
+    reasons.warm_up()
+    return reasons

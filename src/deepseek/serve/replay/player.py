@@ -19,8 +19,8 @@ import numpy as np
 
 from deepseek.features.events import Longs
 from deepseek.serve.replay.rows import ReplayRows
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.streams.messages import MAX_BATCH
-from deepseek.serve.streams.stream import StreamScorer
 
 NOT_PLAYED = "not_played"
 ACCEPTED = "accepted"
