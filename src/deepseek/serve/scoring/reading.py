@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
@@ -30,8 +28,8 @@ import numpy as np
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.features import EventColumns, FeatureDefinition
-from deepseek.features.definition import TICKS_PER_SECOND
-from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
+from deepseek.features.events import Longs
+from deepseek.features.raw_values import read_amount_values, read_code_values, read_time_values
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import free_in_slices
 from deepseek.serve.core.bodies.structure import PAUSE_S
@@ -219,10 +217,10 @@ class EventReader(RowReader):
         time = raw.columns[self._places[names.time]]
         amount = raw.columns[self._places[names.amount]]
         return EventColumns(
-            _read_time_values(time, definition.time_unit),
-            _read_amount_values(amount, definition.amount_decimals),
-            tuple(_read_code_values(raw.columns[self._places[name]], name) for name in self.key_names),
-            _read_code_values(raw.columns[self._places[names.id]], names.id),
+            read_time_values(time, definition.time_unit),
+            read_amount_values(amount, definition.amount_decimals),
+            tuple(read_code_values(raw.columns[self._places[name]], name) for name in self.key_names),
+            read_code_values(raw.columns[self._places[names.id]], names.id),
         )
 
     def values(self, raw: RawRows, name: str) -> list[Any]:
@@ -245,7 +243,7 @@ class VerdictReader(RowReader):
                 raise InputError(
                     f"{str(verdict)[:40]!r} in {self.names[1]!r} is no verdict", expected="0 or 1", fix=_FIX
                 )
-        return _read_code_values(ids, self._id), np.array(verdicts, np.int64)
+        return read_code_values(ids, self._id), np.array(verdicts, np.int64)
 
 
 def is_ndjson(media_type: bytes) -> bool:
@@ -285,54 +283,9 @@ def _too_many_rows_error(num_rows: int, max_rows: int) -> TooLargeError:
     )
 
 
-def _read_time_values(values: list[Any], unit: str) -> Longs:
-    types = set(map(type, values))
-    if types in ({int}, {float}):
-        try:
-            return read_times(np.array(values), unit)
-        except (InputError, OverflowError):  # whole numbers beyond 64 bits
-            pass
-    return np.array([_read_time(value, unit) for value in values], np.int64)
-
-
-def _read_time(value: Any, unit: str) -> int:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return BAD_TIME
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        since = moment - _EPOCH
-        micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        return micros * TICKS_PER_SECOND[unit] // 1_000_000
-    if type(value) not in (int, float) or not -(2**62) < value < 2**62:
-        return BAD_TIME
-    return int(value)
-
-
-def _read_amount_values(values: list[Any], decimals: int) -> Longs:
-    if not set(map(type, values)) <= {int, float}:
-        values = [value if type(value) in (int, float) else math.nan for value in values]
-    try:
-        numbers = np.array(values, np.float64)
-    except OverflowError:  # a whole number beyond float64
-        numbers = np.array([value if abs(value) < 2**64 else math.inf for value in values], np.float64)
-    return read_amounts(numbers, decimals)
-
-
-def _read_code_values(values: list[Any], name: str) -> Longs:
-    if set(map(type, values)) == {int}:
-        try:
-            return np.array(values, np.int64)
-        except OverflowError:
-            pass
-    return np.fromiter((code_of(value, name) for value in values), np.int64, len(values))
-
-
 def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
     """What a request calls its body; JSON where it does not say."""
     return headers.get(b"content-type", b"application/json")
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIX = "the guide on scoring raw events has a body to copy"
