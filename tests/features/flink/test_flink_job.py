@@ -1,30 +1,27 @@
-"""The job on Apache Flink for real, in its mini-cluster: the store's answers to the bit, also after a kill. Run by
-`make test-flink`, which makes the environment `.venv-flink`."""
+"""The job on Apache Flink for real, in its mini-cluster, and on a cluster of processes of which one is killed: the
+store's answers to the bit. Run by `make test-flink`, which makes the environment `.venv-flink`."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from deepseek.features import EventColumns, FeatureDefinition, card_payments, compute_offline
 from support.messages import answers_of_store, column_names, event_messages, same_bits
-from support.servers.flink import python_with_flink, start_job
+from support.servers.flink import flink_cluster, python_with_flink, start_job, stop
 
 pq = pytest.importorskip("pyarrow.parquet")
 pytest.importorskip("numba")
 pytestmark = pytest.mark.slow
-NUM_EVENTS = int(os.environ.get("DEEPSEEK_FLINK_ROWS", "100000"))
+NUM_EVENTS = 100_000
 PATIENCE_S = 3_000
 
 
@@ -86,23 +83,25 @@ def read_answers(folder: Path, names: Sequence[str]) -> tuple[list[str], np.ndar
     return [answer["status"] for answer in answers], np.array(values)
 
 
-def run_job(
-    python: str, definition: FeatureDefinition, messages: Sequence[str], folder: Path, *settings: str, **variables: str
-) -> subprocess.Popen[str]:
+def write_input(definition: FeatureDefinition, messages: Sequence[str], folder: Path) -> list[str]:
+    """The files of a job, and its arguments."""
     (folder / "features.toml").write_text(definition.to_toml())
     (folder / "messages.ndjson").write_text("\n".join(messages) + "\n")
-    options = [word for setting in ("parallelism.default=2", *settings) for word in ("-D", setting)]
-    places = ["--from", "messages.ndjson", "--to", "answers", "--checkpoints", "checkpoints"]
-    return start_job(python, "features.toml", *places, *options, cwd=folder, **variables)
+    places = ("--from", "messages.ndjson"), ("--to", "answers"), ("--checkpoints", "checkpoints")
+    options = [word for option, name in places for word in (option, str(folder / name))]
+    return [str(folder / "features.toml"), *options]
 
 
-def wait_for_end(process: subprocess.Popen[str]) -> None:
+def wait_for_end(process: subprocess.Popen[str], folder: Path) -> None:
     try:
-        output, _ = process.communicate(timeout=PATIENCE_S)
+        process.wait(timeout=PATIENCE_S)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, output[-4_000:]
+        stop(process)
+    assert process.returncode == 0, "".join(path.read_text()[-4_000:] for path in folder.glob("*.out"))
+
+
+def count_answers(folder: Path) -> int:
+    return sum(len(path.read_text().splitlines()) for path in folder.rglob("part-*"))
 
 
 def test_real_transactions_are_answered_as_by_the_store_and_the_table_to_the_bit(
@@ -110,7 +109,8 @@ def test_real_transactions_are_answered_as_by_the_store_and_the_table_to_the_bit
 ) -> None:
     names = column_names(definition)
     messages = event_messages(april, names)
-    wait_for_end(run_job(python, definition, messages, tmp_path))
+    arguments = write_input(definition, messages, tmp_path)
+    wait_for_end(start_job(python, *arguments, "-D", "parallelism.default=2", cwd=tmp_path), tmp_path)
     status, features = read_answers(tmp_path / "answers", definition.names)
     is_event = np.array([names[1] in message for message in messages])
     assert Counter(status) == {"accepted": len(messages)}
@@ -121,43 +121,32 @@ def test_real_transactions_are_answered_as_by_the_store_and_the_table_to_the_bit
     assert offline.values[:, list(offline.names).index("terminal.fraud_streak")].max() >= 2
 
 
-def test_a_killed_worker_loses_nothing_and_answers_nothing_twice(
+def test_a_killed_task_manager_loses_nothing_and_answers_nothing_twice(
     python: str, definition: FeatureDefinition, april: EventColumns, tmp_path: Path
 ) -> None:
-    """Faults among the messages, and a SIGKILL of the processes that hold the operators when answers are out."""
-    definition = replace(definition, label_delay="1d")
+    """Faults among the messages, on a cluster of processes. The only task manager gets a SIGKILL when some answers are
+    out, and then another one comes."""
     messages = add_faults(event_messages(april.take(slice(0, NUM_EVENTS // 5)), column_names(definition)), seed=3)
-    process = run_job(
-        python, definition, messages, tmp_path, "execution.checkpointing.interval=2 s",
-        _python_worker_execution_mode="process",
-    )  # fmt: skip
-    try:
-        kill_workers(process, tmp_path / "answers")
-        num_out = sum(len(path.read_text().splitlines()) for path in (tmp_path / "answers").rglob("part-*"))
-        assert 0 < num_out < len(messages)
-    finally:
-        wait_for_end(process)
+    arguments = write_input(definition, messages, tmp_path)
+    settings = ("execution.checkpointing.interval=1 s", "restart-strategy.fixed-delay.attempts=1000")
+    options = [word for setting in settings for word in ("-D", setting)]
+    with flink_cluster(python, tmp_path / "cluster") as cluster:
+        victim = cluster.start("taskmanager.sh")
+        process = cluster.submit(*arguments, *options)
+        deadline = time.monotonic() + PATIENCE_S
+        while not count_answers(tmp_path / "answers"):
+            assert process.poll() is None, (tmp_path / "cluster" / "flink-2.out").read_text()[-4_000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        stop(victim)
+        assert victim.returncode == -signal.SIGKILL
+        assert count_answers(tmp_path / "answers") < len(messages)
+        cluster.start("taskmanager.sh")
+        wait_for_end(process, tmp_path / "cluster")
     status, features = read_answers(tmp_path / "answers", definition.names)
     stored = answers_of_store(definition, messages)
     assert status == [answer.status for answer in stored]
     assert same_bits(features, np.array([answer.features for answer in stored]))
-    assert {"duplicate", "late", "ahead", "bad_amount", "bad_time", "bad_input", "unknown_id"} <= set(status)
-    log = "".join(path.read_text() for path in tmp_path.glob("*.log"))
-    assert "Restoring job" in log
-
-
-def kill_workers(process: subprocess.Popen[str], answers: Path) -> None:
-    """Waits until answers are out, and kills every process that runs operators."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not any(answers.rglob("part-*")):
-        assert process.poll() is None, process.communicate()[0][-4_000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if any("pyflink.fn_execution" in word for word in child.cmdline())
-    ]
-    assert workers
-    for worker in workers:
-        worker.send_signal(signal.SIGKILL)
+    assert set(status) >= {
+        "accepted", "duplicate", "duplicate_old", "late", "ahead", "bad_amount", "bad_time", "bad_input", "unknown_id",
+    }  # fmt: skip

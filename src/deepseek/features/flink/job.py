@@ -13,6 +13,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deepseek.extras import need
@@ -34,6 +35,7 @@ from pyflink.datastream import (  # noqa: E402
     MapFunction,
     OutputTag,
     RuntimeContext,
+    StreamExecutionEnvironment,
 )
 from pyflink.datastream.state import ListStateDescriptor, MapState, MapStateDescriptor, ValueStateDescriptor  # noqa: E402
 
@@ -56,16 +58,17 @@ def build_job(definition: FeatureDefinition, messages: DataStream) -> DataStream
     cannot be read) and a column for each feature, NaN where there is none.
 
     `messages` should come in about the order of time: of several partitions what is further behind than the bound of
-    lateness is refused. Everything but the gate runs with the environment's parallelism.
+    lateness is refused. What is before the histories has one instance, the rest the environment's parallelism.
     """
     text = definition.to_toml()
     delay = Duration.of_millis(1_000 * definition.ticks(definition.bounds.lateness) // _rate(definition))
     watermarks = WatermarkStrategy.for_bounded_out_of_orderness(delay)
-    read = messages.map(_Read(text), NAMED).name("read")
-    parts = read.key_by(lambda _: 0, Types.INT()).process(_PassGate(text), NAMED).set_parallelism(1).name("gate")
-    heads = parts.get_side_output(HEADS)
-    parts = parts.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_PartTime(_rate(definition))))
-    heads = heads.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_HeadTime(_rate(definition))))
+    with _one_instance(messages.get_execution_environment()):
+        read = messages.map(_Read(text), NAMED).name("read")
+        parts = read.key_by(lambda _: 0, Types.INT()).process(_PassGate(text), NAMED).name("gate")
+        heads = parts.get_side_output(HEADS)
+        parts = parts.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_PartTime(_rate(definition))))
+        heads = heads.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_HeadTime(_rate(definition))))
     features = (
         parts.key_by(lambda part: part[0], Types.STRING())
         .process(_KeepHistory(text), Types.TUPLE([Types.LONG(), Types.LONG(), PACKED]))
@@ -79,6 +82,18 @@ def build_job(definition: FeatureDefinition, messages: DataStream) -> DataStream
         .process(_JoinParts(text), Types.ROW_NAMED(names, types))
         .name("join")
     )
+
+
+@contextmanager
+def _one_instance(environment: StreamExecutionEnvironment) -> Iterator[None]:
+    """Operators that are added meanwhile have one instance. Two would hand messages on in an order of their own, and
+    of what stands around a timestamp Flink lets nobody set the parallelism."""
+    parallelism = environment.get_parallelism()
+    environment.set_parallelism(1)
+    try:
+        yield
+    finally:
+        environment.set_parallelism(parallelism)
 
 
 def as_lines(definition: FeatureDefinition, answers: DataStream) -> DataStream:
