@@ -1,7 +1,7 @@
 """What is kept of one key, a card or a terminal, and every feature of it as its definition says: in plain Python.
 
-    history = KeyHistory(definition, place)                # of the definition's key at `place`
-    parts = [history.compute(feature, time, amount) for feature in history.features]
+    history = KeyHistory(KeyRules.all_of(definition)[0])   # of the definition's first key
+    parts = [history.compute(feature, time, amount) for feature in history.rules.features]
     history.keep(time, amount, identity)                   # after it was answered
     history.label(identity, time, fraud=True)              # a verdict, days later
 
@@ -10,6 +10,7 @@ The twin of the store (reference.py) and the job on Apache Flink (flink/) are bo
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from bisect import bisect_right
 
@@ -38,17 +39,38 @@ def compute_event_feature(plan: Plan, kind: str, time: int, amount: int) -> floa
     return float(seconds % 86_400 // 3_600) if kind == "hour" else float((seconds // 86_400 + 3) % 7)
 
 
+@dataclasses.dataclass(frozen=True)
+class KeyRules:
+    """What a definition says of one key; durations in ticks."""
+
+    features: tuple[Feature, ...]
+    windows: tuple[int, ...]
+    delay: int  # of labels
+    retention: int  # how long an event is kept behind the latest
+    scale: float  # smallest units in the unit of amounts
+    ticks_per_second: float
+
+    @classmethod
+    def all_of(cls, definition: FeatureDefinition) -> tuple[KeyRules, ...]:
+        """Of every key, in their order."""
+        return tuple(
+            cls(
+                tuple(feature for feature in definition.features if feature.key == place),
+                definition.windows(key),
+                definition.ticks(definition.label_delay),
+                definition.retention(key),
+                float(10**definition.amount_decimals),
+                float(TICKS_PER_SECOND[definition.time_unit]),
+            )
+            for place, key in enumerate(definition.keys.values())
+        )
+
+
 class KeyHistory:
     """The N events of one key in the order of time, of one time in the order of arrival: lists of length N."""
 
-    def __init__(self, definition: FeatureDefinition, place: int) -> None:
-        key = list(definition.keys.values())[place]
-        self.features = tuple(feature for feature in definition.features if feature.key == place)
-        self.windows = definition.windows(key)
-        self.delay = definition.ticks(definition.label_delay)
-        self.retention = definition.retention(key)
-        self.scale = float(10**definition.amount_decimals)
-        self.ticks_per_second = float(TICKS_PER_SECOND[definition.time_unit])
+    def __init__(self, rules: KeyRules) -> None:
+        self.rules = rules
         self.times: list[int] = []  # ticks
         self.amounts: list[int] = []  # smallest units
         self.frauds: list[int] = []  # 1 where the verdict is fraud
@@ -58,16 +80,16 @@ class KeyHistory:
     def compute(self, feature: Feature, time: int, amount: int) -> float:
         """One feature of an event of this key, from the events before it."""
         stop = bisect_right(self.times, time)
-        labeled_stop = bisect_right(self.times, time - self.delay)
+        labeled_stop = bisect_right(self.times, time - self.rules.delay)
         if feature.kind == "frauds_known":
             return float(self.forgotten_frauds + sum(self.frauds[:labeled_stop]))
-        window = self.windows[feature.window]  # -1, no window, is the longest
+        window = self.rules.windows[feature.window]  # -1, no window, is the longest
         if feature.kind in ("count", "sum", "mean", "amount_ratio", "amount_zscore"):
             start = bisect_right(self.times, time - window)
-            return _amount_feature(feature.kind, amount, self.amounts[start:stop], self.scale)
+            return _amount_feature(feature.kind, amount, self.amounts[start:stop], self.rules.scale)
         if feature.kind == "gap":
             return self._seconds_since(stop - 1, time) if bisect_right(self.times, time - window) < stop else math.nan
-        labeled_start = bisect_right(self.times, time - self.delay - window)
+        labeled_start = bisect_right(self.times, time - self.rules.delay - window)
         return self._label_feature(feature.kind, time, labeled_start, labeled_stop)
 
     def keep(self, time: int, amount: int, identity: int) -> None:
@@ -87,7 +109,7 @@ class KeyHistory:
 
     def forget(self) -> None:
         """Drops the events that are too old for any answer, those to late events included."""
-        self._drop(bisect_right(self.times, self.times[-1] - self.retention) if self.times else 0)
+        self._drop(bisect_right(self.times, self.times[-1] - self.rules.retention) if self.times else 0)
 
     def forget_all(self) -> None:
         """Drops every event."""
@@ -112,7 +134,7 @@ class KeyHistory:
         return share if kind == "fraud_share" else float(numbers[kind])
 
     def _seconds_since(self, place: int, time: int) -> float:
-        return (time - self.times[place]) / self.ticks_per_second
+        return (time - self.times[place]) / self.rules.ticks_per_second
 
 
 def _last_place(frauds: list[int]) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
-from deepseek.features.key_history import KeyHistory, check_values, compute_event_feature
+from deepseek.features.key_history import KeyHistory, KeyRules, check_values, compute_event_feature
 from deepseek.features.plan import make_plan
 from deepseek.features.status import Bytes, Scores, Status
 
@@ -34,6 +34,7 @@ class ReferenceStore:
     def __init__(self, definition: FeatureDefinition) -> None:
         self.definition = definition
         self.plan = make_plan(definition)
+        self.rules = KeyRules.all_of(definition)
         self.histories: dict[tuple[int, int], KeyHistory] = {}
         self.known: dict[int, _Known] = {}
         self.watermark: int | None = None
@@ -96,5 +97,5 @@ class ReferenceStore:
 
     def _history(self, key: tuple[int, int]) -> KeyHistory:
         if key not in self.histories:
-            self.histories[key] = KeyHistory(self.definition, key[0])
+            self.histories[key] = KeyHistory(self.rules[key[0]])
         return self.histories[key]

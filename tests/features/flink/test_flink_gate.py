@@ -13,7 +13,7 @@ from deepseek.features import EventColumns, FeatureDefinition, FeatureStore, Sta
 from deepseek.features.definition import Bounds, KeyDefinition
 from deepseek.features.flink.gate import BAD_INPUT, CHUNK_IDS, Gate, GatePlace
 from deepseek.features.flink.messages import Kind, read_message
-from deepseek.features.key_history import KeyHistory, compute_event_feature
+from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
 from support.messages import answers_of_store, column_names, event_messages, same_bits
 
 pytest.importorskip("numba")
@@ -35,6 +35,7 @@ class LocalJob:
 
     def __init__(self, definition: FeatureDefinition) -> None:
         self.definition, self.place = definition, GatePlace()
+        self.rules = KeyRules.all_of(definition)
         self.ids, self.chunks = DictMap(), DictMap()
         self.histories: dict[tuple[int, int], KeyHistory] = {}
         self.answers: dict[int, np.ndarray] = {}
@@ -70,7 +71,7 @@ class LocalJob:
 
     def _history(self, key: tuple[int, int]) -> KeyHistory:
         if key not in self.histories:
-            self.histories[key] = KeyHistory(self.definition, key[0])
+            self.histories[key] = KeyHistory(self.rules[key[0]])
         return self.histories[key]
 
 

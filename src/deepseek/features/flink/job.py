@@ -20,7 +20,7 @@ from deepseek.extras import need
 from deepseek.features.definition import TICKS_PER_SECOND, FeatureDefinition
 from deepseek.features.flink.gate import BAD_INPUT, Admission, Gate, GatePlace
 from deepseek.features.flink.messages import Kind, Message, read_message
-from deepseek.features.key_history import KeyHistory, compute_event_feature
+from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
 from deepseek.features.plan import make_plan
 from deepseek.features.status import Status
 
@@ -172,8 +172,8 @@ class _KeepHistory(KeyedProcessFunction):  # type: ignore[misc]
         self.text = definition
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        self.definition = FeatureDefinition.from_toml(self.text)
-        self.rate = _rate(self.definition)
+        definition = FeatureDefinition.from_toml(self.text)
+        self.rules, self.rate = KeyRules.all_of(definition), _rate(definition)
         self.state = runtime_context.get_state(ValueStateDescriptor("history", KEPT))
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
@@ -182,7 +182,7 @@ class _KeepHistory(KeyedProcessFunction):  # type: ignore[misc]
         if kind == Kind.VERDICT:
             history.label(identity, time, fraud=bool(fraud))
         else:
-            yield event, place, pack_doubles([history.compute(one, time, amount) for one in history.features])
+            yield event, place, pack_doubles([history.compute(one, time, amount) for one in history.rules.features])
             history.keep(time, amount, identity)
             history.forget()
             if not has_timer:
@@ -205,10 +205,10 @@ class _KeepHistory(KeyedProcessFunction):  # type: ignore[misc]
 
     def _end(self, history: KeyHistory) -> int:
         """From when on none of the events that are there is of use, in Flink's time."""
-        return to_millis(history.times[-1] + history.retention, self.rate)
+        return to_millis(history.times[-1] + history.rules.retention, self.rate)
 
     def _read(self, place: int) -> tuple[KeyHistory, bool]:
-        history = KeyHistory(self.definition, place)
+        history = KeyHistory(self.rules[place])
         data = self.state.value()
         if data is None:
             return history, False
@@ -235,6 +235,7 @@ class _JoinParts(KeyedCoProcessFunction):  # type: ignore[misc]
         self.plan, self.rate = make_plan(self.definition), _rate(self.definition)
         keys = range(len(self.definition.keys))
         features = tuple(enumerate(self.definition.features))
+        self.nothing = [math.nan] * len(features)
         self.columns = [[column for column, feature in features if feature.key == key] for key in keys]
         self.event_columns = [(column, feature.kind) for column, feature in features if feature.key < 0]
         self.values = runtime_context.get_state(ValueStateDescriptor("values", KEPT))
@@ -243,7 +244,7 @@ class _JoinParts(KeyedCoProcessFunction):  # type: ignore[misc]
     def process_element1(self, value: Any, ctx: KeyedCoProcessFunction.Context) -> Iterator[Row]:
         _, _, kind, status, time, amount, clock = unpack_longs(value[1])
         if kind != Kind.EVENT or status not in (Status.ACCEPTED, Status.DUPLICATE):
-            yield self._row(value, [math.nan] * len(self.definition.features))
+            yield self._row(value, self.nothing)
             return
         self.waiting.add(value)
         if status == Status.ACCEPTED:
@@ -284,7 +285,7 @@ class _JoinParts(KeyedCoProcessFunction):  # type: ignore[misc]
         data = self.values.value()
         if data is not None:
             return list(unpack_doubles(data))
-        return [len(self.columns) + 1, *[math.nan] * len(self.definition.features)]
+        return [len(self.columns) + 1, *self.nothing]
 
     def _row(self, head: Any, values: list[float]) -> Row:
         _, number, kind, status, *_ = unpack_longs(head[1])
