@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore, Status, card_payments
 from deepseek.features.definition import Bounds, KeyDefinition
+from deepseek.features.flink.__main__ import main
 from deepseek.features.flink.gate import BAD_INPUT, CHUNK_IDS, Gate, GatePlace
 from deepseek.features.flink.messages import Kind, read_message
 from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
@@ -177,3 +179,32 @@ def test_a_verdict_counts_for_good_also_for_a_key_of_short_windows() -> None:
 )
 def test_a_line_is_an_event_a_verdict_or_neither(text: str, kind: Kind, definition: FeatureDefinition) -> None:
     assert read_message(definition, text).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["features.toml", "-D", "parallelism"], "sets nothing"),
+        (["."], "features.toml cannot be read"),
+        (["broken.toml"], "no TOML"),
+        (["bytes.toml"], "cannot be read"),
+        (["nothing.toml"], "does not exist"),
+    ],
+)
+def test_bad_input_of_the_program_is_said_and_ends_with_2(
+    words: list[str],
+    said: str,
+    definition: FeatureDefinition,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.toml").write_text("keys = [")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    if words[0] == "features.toml":
+        (tmp_path / "features.toml").write_text(definition.to_toml())
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--from", "in", "--to", "out", "--checkpoints", "kept"])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

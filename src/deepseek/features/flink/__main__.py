@@ -29,10 +29,10 @@ DEFAULTS = {
 EPILOG = """\b
 Examples:
   python -m deepseek.features.flink features.toml --from payments.ndjson --to answers --checkpoints kept
-  python -m deepseek.features.flink cards --from payments.ndjson --to answers --checkpoints kept \
+  python -m deepseek.features.flink cards --from payments.ndjson --to answers --checkpoints kept \\
     -D parallelism.default=2
-  python -m deepseek.features.flink cards --from s3://bank/july.ndjson --to s3://bank/answers \
-    --checkpoints s3://bank/kept -D execution.target=remote -D rest.address=jobmanager
+  flink run -pyexec PYTHON -pyclientexec PYTHON -py src/deepseek/features/flink/__main__.py cards \\
+    --from s3://bank/july.ndjson --to s3://bank/answers --checkpoints s3://bank/kept
 
 \b
 A message is a line of JSON, an event or a verdict, as for `deepseek stream`. Each is answered by one line, exactly
@@ -59,6 +59,13 @@ once: a file of answers appears with the checkpoint that holds them. From Kafka 
 def command(definition: Path, source: str, sink: str, checkpoints: str, options: tuple[str, ...]) -> None:
     """Compute the features of DEFINITION, a TOML file or a bundle that holds one, by Apache Flink. Needs Java, and the
     extra `flink`."""
+    features = _read_definition(definition)
+    own = {
+        "python.executable": sys.executable,
+        "python.pythonpath": os.pathsep.join(filter(None, sys.path)),
+        "execution.checkpointing.dir": _as_address(checkpoints),
+    }
+    settings = {**DEFAULTS, **own, **dict(map(_read_setting, options))}
     need("pyflink", extra="flink")
     from pyflink.common import Configuration, Encoder, WatermarkStrategy
     from pyflink.datastream import StreamExecutionEnvironment
@@ -66,19 +73,8 @@ def command(definition: Path, source: str, sink: str, checkpoints: str, options:
 
     from deepseek.features.flink.job import as_lines, build_job
 
-    features = _read_definition(definition)
     configuration = Configuration()
-    own = {
-        "python.executable": sys.executable,
-        "python.pythonpath": os.pathsep.join(filter(None, sys.path)),
-        "execution.checkpointing.dir": _as_address(checkpoints),
-    }
-    for name, value in {**DEFAULTS, **own}.items():
-        configuration.set_string(name, value)
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise InputError(f"-D {option} sets nothing", expected="KEY=VALUE", fix="-D parallelism.default=2")
+    for name, value in settings.items():
         configuration.set_string(name, value)
     environment = StreamExecutionEnvironment.get_execution_environment(configuration)
     files = FileSource.for_record_stream_format(StreamFormat.text_line_format(), _as_address(source)).build()
@@ -94,9 +90,23 @@ def _as_address(path: str) -> str:
     return path if "://" in path else Path(path).absolute().as_uri()
 
 
+def _read_setting(option: str) -> tuple[str, str]:
+    name, equals, value = option.partition("=")
+    if not equals or not name:
+        raise InputError(f"-D {option} sets nothing", expected="KEY=VALUE", fix="-D parallelism.default=2")
+    return name, value
+
+
 def _read_definition(path: Path) -> FeatureDefinition:
     """Of a file, or of a bundle's."""
-    return FeatureDefinition.from_toml((path / DEFINITION_FILE if path.is_dir() else path).read_text("utf-8"))
+    file = path / DEFINITION_FILE if path.is_dir() else path
+    try:
+        return FeatureDefinition.from_toml(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file} cannot be read: {error}", expected="a definition of features in TOML, or a bundle that holds one",
+            fix="make one: deepseek recipe fraud, or card_payments(...).to_toml()",
+        ) from error  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
