@@ -126,7 +126,8 @@ def compare(definition: FeatureDefinition, messages: Sequence[str], restart_each
 def test_the_parts_say_what_the_store_says_whatever_comes(seed: int, definition: FeatureDefinition) -> None:
     messages = hostile_messages(definition, seed, 3 * CHUNK_IDS)
     seen = compare(definition, messages, restart_each=701)
-    assert seen == {status.name.lower() for status in Status} - {"key_full"} | {"bad_input"}
+    of_readers = {"bad_key", "bad_label"}  # said by who reads events for a store: the job calls both bad_input
+    assert seen == {status.name.lower() for status in Status} - {"key_full"} - of_readers | {"bad_input"}
 
 
 def test_the_gate_forgets_ids_as_the_store_does(definition: FeatureDefinition) -> None:
