@@ -85,29 +85,38 @@ def _histogram(name: str, unit: str, meaning: str, labels: tuple[str, ...] = MOD
 _REQUESTS = (
     _counter("deepseek_requests_total", "requests", "Requests answered", (*MODEL, "status")),
     _counter(
-        "deepseek_request_errors_total", "requests", "Requests refused or failed, by the code of the error",
-        (*MODEL, "code"), needs="a request that was refused",
+        "deepseek_request_errors_total",
+        "requests",
+        "Requests refused or failed, by the code of the error",
+        (*MODEL, "code"),
+        needs="a request that was refused",
     ),
     _counter("deepseek_rows_total", "rows", "Rows of requests that were answered with 200", MODEL),
     _histogram("deepseek_request_duration_seconds", "s", "From headers to answer"),
     _histogram("deepseek_queue_duration_seconds", "s", "Rows waiting for their batch"),
     _histogram(
-        "deepseek_stage_duration_seconds", "s",
-        "Parts of a prediction's time: decode the body, prepare the rows, wait for an engine, compute, encode",
+        "deepseek_stage_duration_seconds",
+        "s",
+        ("Parts of a prediction's time: decode the body, prepare the rows, wait for an engine, compute, encode"),
         (*MODEL, "stage"),
     ),
     _histogram("deepseek_batch_rows", "rows", "Rows computed together"),
     _histogram("deepseek_batch_duration_seconds", "s", "Computing a batch"),
     _counter(
-        "deepseek_coalesced_requests_total", "requests",
-        "Requests that were answered with what was computed for another one", MODEL, needs="--coalesce",
+        "deepseek_coalesced_requests_total",
+        "requests",
+        "Requests that were answered with what was computed for another one",
+        MODEL,
+        needs="--coalesce",
     ),
     _counter(
-        "deepseek_shadow_requests_total", "requests",
-        "Requests that a shadow answered too, and whether its answer was the same", (*MODEL, "same"),
+        "deepseek_shadow_requests_total",
+        "requests",
+        "Requests that a shadow answered too, and whether its answer was the same",
+        (*MODEL, "same"),
         needs="a --route with a shadow",
     ),
-)  # fmt: skip
+)
 _QUEUES = (
     _gauge("deepseek_batch_limit_rows", "rows", "Rows that a batch may have", MODEL, by_max=True),
     _gauge("deepseek_queue_rows", "rows", "Rows that wait or are computed", MODEL),
@@ -117,59 +126,79 @@ _QUEUES = (
     _gauge("deepseek_body_limit_bytes", "bytes", "Large bodies that may be held at a time; further ones get 503"),
 )
 _ANSWERS = (
-    _counter("deepseek_answers_total", "rows", "Rows answered with each label", (*MODEL, "label"), needs="a classifier"),
-    _histogram(
-        "deepseek_answer_confidence", "1", "The largest probability of a row's answer", needs="a classifier"
-    ),
     _counter(
-        "deepseek_flagged_values_total", "values",
-        "Values imputed, cut, unseen in training or outside its range, and rows far from every training row",
-        (*MODEL, "column", "what"), needs="a value that was flagged",
+        "deepseek_answers_total", "rows", "Rows answered with each label", (*MODEL, "label"), needs="a classifier"
     ),
-    _gauge(
-        "deepseek_model_loaded", "1", "1 while the model is loaded", (*MODEL, "digest"), by_max=True
+    _histogram("deepseek_answer_confidence", "1", "The largest probability of a row's answer", needs="a classifier"),
+    _counter(
+        "deepseek_flagged_values_total",
+        "values",
+        ("Values imputed, cut, unseen in training or outside its range, and rows far from every training row"),
+        (*MODEL, "column", "what"),
+        needs="a value that was flagged",
     ),
+    _gauge("deepseek_model_loaded", "1", "1 while the model is loaded", (*MODEL, "digest"), by_max=True),
     _gauge(
-        "deepseek_model_engines_info", "1", "1, with the engines that may compute the model", (*MODEL, "engines"),
+        "deepseek_model_engines_info",
+        "1",
+        "1, with the engines that may compute the model",
+        (*MODEL, "engines"),
         by_max=True,
     ),
     _gauge(
-        "deepseek_model_signature_info", "1", "1, with the state of the bundle's signature", (*MODEL, "signature"),
+        "deepseek_model_signature_info",
+        "1",
+        "1, with the state of the bundle's signature",
+        (*MODEL, "signature"),
         by_max=True,
     ),
     _gauge(
-        "deepseek_model_created_timestamp_seconds", "s", "When the bundle was made, since 1970", MODEL, by_max=True,
+        "deepseek_model_created_timestamp_seconds",
+        "s",
+        "When the bundle was made, since 1970",
+        MODEL,
+        by_max=True,
         needs="a bundle that says when it was made",
     ),
-)  # fmt: skip
+)
 _EXPLANATIONS = (
     _counter("deepseek_explained_rows_total", "rows", "Rows explained", MODEL, needs="an explanation"),
-    _histogram(
-        "deepseek_explain_duration_seconds", "s", "Explaining the rows of a request", needs="an explanation"
-    ),
+    _histogram("deepseek_explain_duration_seconds", "s", "Explaining the rows of a request", needs="an explanation"),
     _counter(
-        "deepseek_explain_requests_total", "requests", "Requests for explanations, by status", (*MODEL, "status"),
+        "deepseek_explain_requests_total",
+        "requests",
+        "Requests for explanations, by status",
+        (*MODEL, "status"),
         needs="an explanation",
     ),
     _gauge("deepseek_explain_waiting_requests", "requests", "Explanations that give way to predictions now"),
     _gauge("deepseek_explain_queue_rows", "rows", "Rows that wait to be explained, or are being explained", MODEL),
-)  # fmt: skip
+)
 _PROCESSES = (
     _gauge("deepseek_ready", "1", "1 while the server takes requests"),
     _gauge("deepseek_front_ends", "processes", "Front ends that count here"),
     _gauge("deepseek_workers", "processes", "Engine processes that live"),
     _gauge("deepseek_workers_expected", "processes", "Engine processes that should live"),
     _gauge("deepseek_workers_busy", "processes", "Engine processes that compute now"),
-    _counter("deepseek_process_deaths_total", "processes", "Processes that ended before they were told to", ("process",)),
     _counter(
-        "deepseek_process_restarts_total", "processes", "Processes that were started in the place of others",
+        "deepseek_process_deaths_total", "processes", "Processes that ended before they were told to", ("process",)
+    ),
+    _counter(
+        "deepseek_process_restarts_total",
+        "processes",
+        "Processes that were started in the place of others",
         ("process",),
     ),
     _gauge("deepseek_process_resident_bytes", "bytes", "Memory of a process", ("process", "index"), needs="Linux"),
     _counter("deepseek_process_cpu_seconds_total", "s", "CPU time of a process", ("process", "index"), needs="Linux"),
-    _gauge("deepseek_memory_bytes", "bytes", "Memory that the container or the machine uses", needs="Linux", by_max=True),
     _gauge(
-        "deepseek_memory_limit_bytes", "bytes", "Memory that the container or the machine has", needs="Linux",
+        "deepseek_memory_bytes", "bytes", "Memory that the container or the machine uses", needs="Linux", by_max=True
+    ),
+    _gauge(
+        "deepseek_memory_limit_bytes",
+        "bytes",
+        "Memory that the container or the machine has",
+        needs="Linux",
         by_max=True,
     ),
     _counter("deepseek_out_of_files_total", "times", "Times that no file descriptor was free for a connection"),
@@ -177,65 +206,147 @@ _PROCESSES = (
     _gauge("deepseek_disk_free_bytes", "bytes", "Room on the disk of a folder", ("volume",), by_max=True),
     _gauge("deepseek_disk_size_bytes", "bytes", "Size of the disk of a folder", ("volume",), by_max=True),
     _gauge(
-        "deepseek_certificate_expiry_timestamp_seconds", "s", "When the first certificate of the chain expires, since 1970",
-        needs="--tls-cert", by_max=True,
+        "deepseek_certificate_expiry_timestamp_seconds",
+        "s",
+        "When the first certificate of the chain expires, since 1970",
+        needs="--tls-cert",
+        by_max=True,
     ),
-    _gauge("deepseek_gpu_utilization_ratio", "1", "Share of the last second that the GPU computed", ("gpu",), needs="a GPU and nvidia-ml-py", by_max=True),
-    _gauge("deepseek_gpu_memory_used_bytes", "bytes", "Memory of the GPU that is used", ("gpu",), needs="a GPU and nvidia-ml-py", by_max=True),
-    _gauge("deepseek_gpu_memory_size_bytes", "bytes", "Memory of the GPU", ("gpu",), needs="a GPU and nvidia-ml-py", by_max=True),
-)  # fmt: skip
+    _gauge(
+        "deepseek_gpu_utilization_ratio",
+        "1",
+        "Share of the last second that the GPU computed",
+        ("gpu",),
+        needs="a GPU and nvidia-ml-py",
+        by_max=True,
+    ),
+    _gauge(
+        "deepseek_gpu_memory_used_bytes",
+        "bytes",
+        "Memory of the GPU that is used",
+        ("gpu",),
+        needs="a GPU and nvidia-ml-py",
+        by_max=True,
+    ),
+    _gauge(
+        "deepseek_gpu_memory_size_bytes",
+        "bytes",
+        "Memory of the GPU",
+        ("gpu",),
+        needs="a GPU and nvidia-ml-py",
+        by_max=True,
+    ),
+)
 _GENERATION = (
-    _gauge("deepseek_generating_requests", "answers", "Answers that are written, or wait for it", MODEL, needs="a model that writes"),
-    _counter("deepseek_generation_tokens_total", "tokens", "Tokens of prompts and of what was written", (*MODEL, "kind"), needs="a model that writes"),
-)  # fmt: skip
+    _gauge(
+        "deepseek_generating_requests",
+        "answers",
+        "Answers that are written, or wait for it",
+        MODEL,
+        needs="a model that writes",
+    ),
+    _counter(
+        "deepseek_generation_tokens_total",
+        "tokens",
+        "Tokens of prompts and of what was written",
+        (*MODEL, "kind"),
+        needs="a model that writes",
+    ),
+)
 _STREAM_NEEDS = "deepseek serve --state, or deepseek stream --metrics-port"
 _STREAM = tuple(
     Metric(name, kind, unit, meaning, labels, _STREAM_NEEDS, "stream", is_merged_by_max=True)
     for name, kind, unit, meaning, labels in (
-        ("deepseek_state_events_total", "counter", "events", "Events and verdicts by what became of them", ("event_status",)),
+        (
+            "deepseek_state_events_total",
+            "counter",
+            "events",
+            "Events and verdicts by what became of them",
+            ("event_status",),
+        ),
         ("deepseek_state_latest_event_timestamp_seconds", "gauge", "s", "Time of the latest event, since 1970", ()),
         ("deepseek_state_keys", "gauge", "keys", "Keys that something is kept of", ()),
         ("deepseek_state_memory_bytes", "gauge", "bytes", "Memory of the state", ()),
         ("deepseek_state_disk_bytes", "gauge", "bytes", "Files of the state on the disk", ("kind",)),
         ("deepseek_state_unsynced_records", "gauge", "records", "Records of the log that are not yet on the disk", ()),
     )
-)  # fmt: skip
+)
 _TRAINING_NEEDS = "deepseek observe expose RUN"
 _TRAINING = tuple(
     Metric(name, "gauge", unit, meaning, labels, _TRAINING_NEEDS, "training")
     for name, unit, meaning, labels in (
         ("deepseek_training_status_info", "1", "1, with what the run does", ("run", "run_status")),
         ("deepseek_training_step", "steps", "Steps so far", ("run",)),
-        ("deepseek_training_loss", "1", "Loss over the last steps that were logged; NaN where it was not finite", ("run",)),
+        (
+            "deepseek_training_loss",
+            "1",
+            "Loss over the last steps that were logged; NaN where it was not finite",
+            ("run",),
+        ),
         ("deepseek_training_validation_loss", "1", "Loss of the last validation", ("run",)),
         ("deepseek_training_learning_rate", "1", "Learning rate", ("run",)),
         ("deepseek_training_gradient_norm", "1", "Norm of the gradient", ("run",)),
         ("deepseek_training_rows_per_second", "rows/s", "Rows a second", ("run",)),
         ("deepseek_training_logged_timestamp_seconds", "s", "When the run last logged, since 1970", ("run",)),
-        ("deepseek_training_checkpoint_timestamp_seconds", "s", "When the newest checkpoint was written, since 1970", ("run",)),
+        (
+            "deepseek_training_checkpoint_timestamp_seconds",
+            "s",
+            "When the newest checkpoint was written, since 1970",
+            ("run",),
+        ),
         ("deepseek_training_checkpoint_step", "steps", "Step of the newest checkpoint", ("run",)),
     )
-)  # fmt: skip
+)
 _DRIFT = (
-    Metric("deepseek_column_psi", "gauge", "1", "Population stability index of a column against the data card",
-           ("bundle", "column"), "deepseek observe expose DRIFT.json", "drift"),
-    Metric("deepseek_drift_timestamp_seconds", "gauge", "s", "When drift was last computed, since 1970", ("bundle",),
-           "deepseek observe expose DRIFT.json", "drift"),
-)  # fmt: skip
+    Metric(
+        "deepseek_column_psi",
+        "gauge",
+        "1",
+        "Population stability index of a column against the data card",
+        ("bundle", "column"),
+        "deepseek observe expose DRIFT.json",
+        "drift",
+    ),
+    Metric(
+        "deepseek_drift_timestamp_seconds",
+        "gauge",
+        "s",
+        "When drift was last computed, since 1970",
+        ("bundle",),
+        "deepseek observe expose DRIFT.json",
+        "drift",
+    ),
+)
 _PYTHON = (  # of prometheus_client itself
     Metric("process_resident_memory_bytes", "gauge", "bytes", "Memory of the front ends", needs="Linux"),
     Metric("process_virtual_memory_bytes", "gauge", "bytes", "Address space of the front ends", needs="Linux"),
     Metric("process_cpu_seconds_total", "counter", "s", "CPU time of the front ends", needs="Linux"),
     Metric("process_open_fds", "gauge", "files", "Open files of the front ends", needs="Linux"),
-    Metric("process_max_fds", "gauge", "files", "Files that a front end may open", needs="Linux", is_merged_by_max=True),
-    Metric("process_start_time_seconds", "gauge", "s", "Start of the newest front end, since 1970", needs="Linux",
-           is_merged_by_max=True),
-)  # fmt: skip
+    Metric(
+        "process_max_fds", "gauge", "files", "Files that a front end may open", needs="Linux", is_merged_by_max=True
+    ),
+    Metric(
+        "process_start_time_seconds",
+        "gauge",
+        "s",
+        "Start of the newest front end, since 1970",
+        needs="Linux",
+        is_merged_by_max=True,
+    ),
+)
 
 METRICS: tuple[Metric, ...] = (
-    *_REQUESTS, *_QUEUES, *_ANSWERS, *_EXPLANATIONS, *_PROCESSES, *_GENERATION, *_STREAM, *_TRAINING, *_DRIFT,
+    *_REQUESTS,
+    *_QUEUES,
+    *_ANSWERS,
+    *_EXPLANATIONS,
+    *_PROCESSES,
+    *_GENERATION,
+    *_STREAM,
+    *_TRAINING,
+    *_DRIFT,
     *_PYTHON,
-)  # fmt: skip
+)
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _NAME = re.compile(r"\b(?:deepseek|process)_[a-z_]+\b")
 _HISTOGRAM_ENDS = ("_bucket", "_sum", "_count")

@@ -77,9 +77,9 @@ class ServerStatus:
 def read_status(app: App) -> ServerStatus:
     """The status of a front end, in its event loop."""
     pool = app.pool
-    expected = app.settings.workers or 1
+    expected = (app.settings.workers or 1) if app.models else 0
     return ServerStatus(
-        is_ready=app.not_ready is None, num_workers_expected=expected if app.models else 0, num_workers=pool.num_workers,
+        is_ready=app.not_ready is None, num_workers_expected=expected, num_workers=pool.num_workers,
         num_workers_busy=pool.num_workers - pool.num_free, explanations_waiting=app.explainers.throttle.num_waiting,
         body_bytes=app.bodies.taken_bytes, body_limit_bytes=app.bodies.limit_bytes,
         models=tuple(_model_status(model) for model in app.models.all()),

@@ -52,9 +52,9 @@ class Alert:
         return self.window_s + self.for_s + 3 * EVALUATION_S
 
 
-def constant(value: float) -> Phase:
-    """A phase of a signal that no threshold changes."""
-    return lambda _: value
+def fixed(expression: str) -> Callable[[Thresholds], str]:
+    """An expression that has no threshold."""
+    return lambda _: expression
 
 
 def gauge(series: str, quiet: Phase | float, bad: Phase | float) -> Signal:
@@ -68,4 +68,4 @@ def counter(series: str, quiet: Phase | float, bad: Phase | float) -> Signal:
 
 
 def _phase(value: Phase | float) -> Phase:
-    return value if callable(value) else constant(value)
+    return value if callable(value) else lambda _: value

@@ -42,7 +42,8 @@ def _rule(alert: Alert, thresholds: Thresholds, runbooks: str) -> JsonObject:
         rule["for"] = f"{alert.for_s}s"
     rule["labels"] = {"severity": alert.severity, "service": "deepseek"}
     rule["annotations"] = {
-        "summary": alert.summary, "description": alert.meaning, "runbook_url": f"{runbooks.rstrip('/')}/{alert.name}.md",
+        "summary": alert.summary, "description": alert.meaning,
+        "runbook_url": f"{runbooks.rstrip('/')}/{alert.name}.md",
     }  # fmt: skip
     return rule
 

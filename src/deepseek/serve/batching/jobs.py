@@ -18,7 +18,8 @@ class Job:
 
     __slots__ = (
         "callback", "cost", "counted_cost", "deadline_s", "finished_s", "flags", "is_finished", "next_row",
-        "num_deaths", "num_left", "num_rows", "parts", "prepared_s", "priority", "queued_s", "records", "rows", "started_s",
+        "num_deaths", "num_left", "num_rows", "parts", "prepared_s", "priority", "queued_s", "records", "rows",
+        "started_s",
     )  # fmt: skip
 
     def __init__(

@@ -44,8 +44,8 @@ class Request:
 
     __slots__ = (
         "allow_infinite", "body", "client", "error_fields", "flags", "handler", "headers", "is_disconnected",
-        "is_explanation", "is_http10", "marks", "max_body_bytes", "method", "model", "num_rows", "on_cancel", "on_response",
-        "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings", "started_s",
+        "is_explanation", "is_http10", "marks", "max_body_bytes", "method", "model", "num_rows", "on_cancel",
+        "on_response", "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings", "started_s",
         "traceparent",
     )  # fmt: skip
 
