@@ -269,8 +269,7 @@ _MODELS = Dashboard(
 )
 
 _FLAGGED = "deepseek_flagged_values_total"
-_ANSWERED = f"deepseek_answers_total{{{_M}}}"
-_ALL_ANSWERED = f"sum by (model_name) (rate({_ANSWERED}[1h]))"
+_BY_LABEL = f"sum by (model_name, label) (rate(deepseek_answers_total{{{_M}}}[1h]))"
 _DRIFT = Dashboard(
     "deepseek: drift",
     "Whether the model is asked about what it has learned.",
@@ -292,14 +291,9 @@ _DRIFT = Dashboard(
             (f"topk(10, {_rate(_FLAGGED, 'column, what')})", "{{column}} {{what}}"),
         ),
         _curve(
-            "Label shares against a day ago",
+            "Share of each label, over an hour",
             "percentunit",
-            (
-                f"sum by (model_name, label) (rate({_ANSWERED}[1h])) / on (model_name) group_left {_ALL_ANSWERED} - "
-                f"sum by (model_name, label) (rate({_ANSWERED}[1h] offset 1d)) / on (model_name) group_left "
-                f"{_ALL_ANSWERED.replace('[1h]', '[1h] offset 1d')}",
-                "{{model_name}} {{label}}",
-            ),
+            (f"{_BY_LABEL} / on (model_name) group_left sum by (model_name) ({_BY_LABEL})", "{{model_name}} {{label}}"),
         ),
         _curve("Population stability index by column", "short", ("deepseek_column_psi", "{{bundle}} {{column}}")),
         _stat("Since drift was computed", "s", "time() - deepseek_drift_timestamp_seconds", "{{bundle}}"),
