@@ -1,4 +1,4 @@
-"""Alert rules: promtool itself runs the unit tests, with our thresholds and with the extreme ones that a user may set."""
+"""Alert rules: promtool itself runs the unit tests, with our thresholds and with the extreme ones of a user."""
 
 from __future__ import annotations
 

@@ -235,6 +235,7 @@ _LATENCY = Dashboard(
 )
 
 _SHADOWS, _DIFFERS = "deepseek_shadow_requests_total", f'{_M},same="no"'
+_ALL_SHADOWS = _rate(_SHADOWS, "model_name")
 _MODELS = Dashboard(
     "deepseek: models",
     "What is loaded, how old it is, and what it answers.",
@@ -261,7 +262,7 @@ _MODELS = Dashboard(
             "Shadows: answers that differ",
             "percentunit",
             (
-                f"{_rate(_SHADOWS, 'model_name', _DIFFERS)} / {_rate(_SHADOWS, 'model_name')}",
+                f"({_rate(_SHADOWS, 'model_name', _DIFFERS)} or 0 * {_ALL_SHADOWS}) / {_ALL_SHADOWS}",
                 _NAME,
             ),
         ),
