@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import accumulate, chain, count
+from time import perf_counter
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -274,7 +275,9 @@ class ServedModel:
     def _share(self, jobs: Sequence[Job], batch: PreparedRows) -> None:
         """Give each job its rows of a batch that was prepared together."""
         starts = [0, *accumulate(job.num_rows for job in jobs)]
+        prepared_s = perf_counter()
         for job, start in zip(jobs, starts, strict=False):
+            job.prepared_s = prepared_s
             job.rows = batch.features[start : start + job.num_rows]
             job.cost = self.adapter.cost(job.rows)
         for flag in batch.flags:
@@ -301,6 +304,7 @@ class ServedModel:
 
     def _submit_prepared(self, job: Job, prepared: PreparedRows) -> None:
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.adapter.cost(prepared.features)
+        job.prepared_s = perf_counter()
         self._queue.submit(job)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
