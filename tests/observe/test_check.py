@@ -65,7 +65,7 @@ def test_a_server_that_has_answered_has_nothing_dead(
     assert states["panel", "overview: Ready"]["state"] == "alive"
 
 
-def test_a_metric_that_a_server_does_not_tell_is_dead_and_so_is_what_reads_it(
+def test_a_metric_that_is_not_told_is_dead_and_so_is_what_reads_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with answering("# TYPE deepseek_ready gauge\ndeepseek_ready 1\n") as url:
@@ -85,9 +85,11 @@ def test_a_metric_that_a_server_does_not_tell_is_dead_and_so_is_what_reads_it(
 @pytest.mark.parametrize(
     ("url", "code", "message"),
     [
-        ("http://127.0.0.1:1", 3, "does not answer"), ("ftp://x", 2, "is no address"), ("http://[x", 2, "is no address"),
+        ("http://127.0.0.1:1", 3, "does not answer"),
+        ("ftp://x", 2, "is no address"),
+        ("http://[x", 2, "is no address"),
     ],
-)  # fmt: skip
+)
 def test_an_address_that_cannot_be_asked_is_said(
     url: str, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

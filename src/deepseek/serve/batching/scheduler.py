@@ -51,10 +51,6 @@ def _accept_all(*_: Any) -> bool:
     return True
 
 
-def _ignore_outputs(_: Arrays) -> None:
-    """Nobody looks at the outputs of all requests together."""
-
-
 class Scheduler:
     """Batches the rows of one model. All of it runs in the event loop."""
 
@@ -68,17 +64,17 @@ class Scheduler:
         row_units: int = 1,
         engine_timeout_s: float = 60.0,
         slice_s: float = SLICE_S,
-        emit: Callable[[int, float], None],
+        emit: Callable[[int, float, Arrays], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
         fits: Callable[[Any, Any], bool] = _accept_all,
     ) -> None:
         """A batch costs at most what `batch_rows` of `row_units` do (1 where all rows cost the same); `limit_rows` may
         wait; no batch may take longer than `engine_timeout_s`, a slice of a large request about `slice_s`; `emit` is
-        called with rows and seconds of every batch; `join` makes the engine's arrays of the rows of several slices,
-        `concat` one of several outputs (or raises why it cannot); `fits` says whether two jobs' rows can be joined."""
+        called with rows, seconds and outputs of every batch; `join` makes the engine's arrays of the rows of several
+        slices, `concat` one of several outputs (or raises why it cannot); `fits` says whether two jobs' rows can be
+        joined."""
         self.batch_rows = batch_rows
-        self.on_outputs: Callable[[Arrays], None] = _ignore_outputs  # called with those of every batch
         self.delay_s = 0.0  # added to its age when the pool chooses among models: it is served later
         self.latency = LatencyModel()
         self.num_rows = 0  # that wait or are computed
@@ -300,8 +296,7 @@ class Scheduler:
             row += num_rows
         # Waiting requests depend on when the outputs arrive, not on how long the engine computed.
         self.latency.learn(cost, now_s - started_s)
-        self._emit(row, took_s)
-        self.on_outputs(result)
+        self._emit(row, took_s, result)
 
     def _gather(self, job: Job, start: int, outputs: Arrays) -> None:
         """Keep the outputs of a slice; the last one completes the job."""
