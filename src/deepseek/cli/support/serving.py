@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import MultimodalRuntime, Runtime
+    from deepseek.features import FeatureStore
     from deepseek.serve import Settings
     from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.models.text import TextAdapter
@@ -75,9 +76,12 @@ def status_collectors(
     from pathlib import Path
 
     from deepseek.observe import metrics_status
-    from deepseek.serve.scoring.routes import ScoringRoutes
 
-    stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
+    stores: list[FeatureStore] = []
+    if more_routes:  # else the extra `features` may not be there
+        from deepseek.serve.scoring.routes import ScoringRoutes
+
+        stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
     volumes = {"tmp": Path(tempfile.gettempdir())}
     if audit_log is not None:
         volumes["log"] = audit_log.absolute().parent
