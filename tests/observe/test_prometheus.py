@@ -103,9 +103,17 @@ def ask_everything(url: str) -> None:
         assert post("predict", [{"age": "old"}]) == 422
 
 
+def score_with_verdicts(url: str) -> None:
+    """Payments of 40 days, and then which of them were fraud."""
+    records = payments(800, seed=12)
+    verdicts = [{"id": record["id"], "label": record["label"]} for record in records if record["label"]]
+    for verb, rows in (("score", events_of(records)), ("label", verdicts)):
+        assert httpx.post(f"{url}/v1/models/cards:{verb}", json=rows, timeout=60).status_code == 200
+
+
 @pytest.fixture
-def targets(tmp_path: Path) -> Iterator[tuple[str, str, str]]:
-    """A server with two versions, a shadow and a certificate; a stream; a run and a document of drift."""
+def targets(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    """A server with two versions, a shadow and a certificate; a stream; a run and a document of drift; scored events."""
     for version in ("v1", "v2"):
         build_loans(tmp_path / "models" / "loans" / version)
     certificate, key = make_certificate(0, 90)
@@ -117,12 +125,14 @@ def targets(tmp_path: Path) -> Iterator[tuple[str, str, str]]:
     with (
         started(*words) as server, streaming(tmp_path) as stream,
         exposing(make_run(tmp_path / "first"), tmp_path / "drift.json") as exposer,
+        started(tmp_path / "cards", "--state", tmp_path / "served", "--workers", "0") as scoring,
     ):  # fmt: skip
-        yield server.url, stream, exposer
+        score_with_verdicts(scoring.url)
+        yield server.url, stream, exposer, scoring.url
 
 
 def test_every_panel_has_an_answer_and_every_rule_is_healthy_and_silent(
-    targets: tuple[str, str, str], tmp_path: Path
+    targets: tuple[str, ...], tmp_path: Path
 ) -> None:
     thresholds = read_thresholds(["model_age_days=3650", "stream_lag=1e7", "flagged_rate=10"])
     url = targets[0]
