@@ -244,27 +244,28 @@ _STREAM = (
     _state("gauge", "deepseek_state_unsynced_records", "records", "Records of the log that are not yet on the disk"),
 )
 _VERDICTS = "verdicts on scored events (deepseek serve --state)"
+_PROMISE = "a bundle of deepseek recipe fraud that scores events"
 _DECISIONS = (
     *(
-        Metric(f"deepseek_decision_{name}", "gauge", "1", meaning, (*MODEL, "end"), _VERDICTS, "stream")
-        for name, meaning in (
-            ("scored_events", "Events of days whose verdicts are out"),
-            ("alerts", "Of these, alerts"),
-            ("frauds", "Of these, frauds by their verdicts"),
-            ("caught_frauds", "Of the frauds, alerts"),
-            ("false_positive_rate", "Share of alerts among the genuine ones"),
-            ("max_false_positive_rate", "What the bundle promises"),
-            ("recall", "Share of alerts among the frauds"),
-            ("precision", "Share of frauds among the alerts"),
-            ("fraud_share", "Share of frauds"),
-            ("mean_chance", "Mean chance: of a calibrated model the share of frauds"),
-            ("alerts_per_day", "Alerts a day, of the last seven days"),
-            ("chance_psi", "Population stability index of the chances of the last seven days"),
+        Metric(f"deepseek_decision_{name}", "gauge", "1", meaning, (*MODEL, "end"), needs, "stream")
+        for needs, name, meaning in (
+            (_VERDICTS, "scored_events", "Events of days whose verdicts are out"),
+            (_VERDICTS, "alerts", "Of these, alerts"),
+            (_VERDICTS, "frauds", "Of these, frauds by their verdicts"),
+            (_VERDICTS, "caught_frauds", "Of the frauds, alerts"),
+            (_VERDICTS, "false_positive_rate", "Share of alerts among the genuine ones"),
+            (_PROMISE, "max_false_positive_rate", "What the bundle promises"),
+            (_VERDICTS, "recall", "Share of alerts among the frauds"),
+            (_VERDICTS, "precision", "Share of frauds among the alerts"),
+            (_VERDICTS, "fraud_share", "Share of frauds"),
+            (_VERDICTS, "mean_chance", "Mean chance: of a calibrated model the share of frauds"),
+            (_VERDICTS, "alerts_per_day", "Alerts a day, of the last seven days"),
+            (_PROMISE, "chance_psi", "Population stability index of the chances of the last seven days"),
         )
     ),
     Metric(
         "deepseek_decision_feature_psi", "gauge", "1", "Population stability index of a feature", (*MODEL, "column"),
-        _VERDICTS, "stream",
+        _PROMISE, "stream",
     ),
 )  # fmt: skip
 _TRAINING_NEEDS = "deepseek observe expose RUN"
