@@ -154,6 +154,9 @@ class Event:
     duration_s: float = 0.0
     queue_s: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)  # request_id, traceparent, route, flags, error, ...
+    #: Of a computed request, on one clock (s): when it came, its rows were decoded, prepared, given to an engine and
+    #: computed; its end is the first plus `duration_s`. Empty where a request was not computed alone.
+    marks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "export": "Make a model that runs on a small device.",
     "serve": "Answer over HTTP.",
     "stream": "Score raw events of a stream.",
+    "observe": "Watch a server: metrics, dashboards, alerts.",
     "bench": "Measure a server under load.",
     "recipe": "Run an industry solution.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",

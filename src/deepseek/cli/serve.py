@@ -14,6 +14,7 @@ import click
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, read_settings, reasons_for
+from deepseek.cli.support.watching import decision_figures, watch_decisions, watch_server
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -303,6 +304,7 @@ def run_server(
         splits=lifecycle.splits,
         more_routes=scoring,
     )
+    watch_server(metrics, app, audit_log, scoring)
     for routes in scoring:
         watch_decisions(routes, models[routes.name], metrics, access)
     for name, model in models.items():
@@ -313,21 +315,6 @@ def run_server(
     finally:
         for log in logs:
             log.close()
-
-
-def watch_decisions(routes: ScoringRoutes, model: OpenedModel, metrics: Metrics, access: AccessLog) -> None:
-    """Shows what became of decisions in the metrics, and in the log each promise that verdicts show to be broken."""
-    from deepseek.contracts import Event
-
-    monitor = routes.monitor
-    version = str(getattr(model, "version", ""))
-    metrics.watch_decisions((routes.name, version), lambda: monitor.figures().to_dict())
-    monitor.tell = lambda text: access.emit(Event("server", routes.name, version, fields={"warning": text}))
-
-
-def decision_figures(scoring: Sequence[ScoringRoutes]) -> JsonObject:
-    """For /v1/stats: what became of decisions, by model; nothing where no raw events are scored."""
-    return {"decisions": {each.name: each.monitor.figures().to_dict() for each in scoring}} if scoring else {}
 
 
 def engine_choice(model: OpenedModel) -> JsonObject | None:

@@ -47,6 +47,9 @@ A replay changes neither the table nor a state: --state DIR is copied. Verdicts 
 @click.option("--to", "sink", default="-", metavar="ADDRESS", help="As --from.  [default: -]")
 @click.option("--stop-when-idle", type=SECONDS, metavar="SECONDS", help="End when nothing came for so long.")
 @click.option("--reasons/--no-reasons", default=True, help="Say of alerts why.  [default: reasons]")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65_535), help="Tell Prometheus of the state there; 0: a free one."
+)
 @click.option("--verify", "verified", type=FOLDER, metavar="DIR", help="Check a state, and print its digest.")
 @click.option("--key", type=FILE, help="Refuse a bundle that this public key did not sign.")
 @click.option("--replay", "transactions", type=FILE, metavar="TRANSACTIONS", help="Play a table of past rows instead.")
@@ -83,6 +86,7 @@ def command(
     sink: str,
     stop_when_idle: float | None,
     reasons: bool,
+    metrics_port: int | None,
     verified: Path | None,
     key: Path | None,
     transactions: Path | None,
@@ -113,7 +117,7 @@ def command(
         raise click.UsageError("give a BUNDLE and --state DIR, or --replay TRANSACTIONS; or --verify DIR alone")
     if as_json and sink == "-":
         raise click.UsageError("--json prints one object, and --to - the answers: give --to an address")
-    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key)
+    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port)
     counts = asyncio.run(stream(options))
     output.emit(counts, as_json, lambda: [] if sink == "-" else describe_counts(counts))
 

@@ -191,6 +191,11 @@ class ModelExplanations:
         request.is_explanation = True
         await self._explainers.throttle.wait(len(request.body), request.deadline_s)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows that wait to be explained, or are being explained."""
+        return self._scheduler.num_rows
+
     def record_prediction(self, came_s: float) -> None:
         """Tell the throttle that a prediction came at `came_s`."""
         self._explainers.throttle.record_prediction(came_s)
@@ -265,7 +270,7 @@ def _concat_outputs(outputs: list[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
 
 
-def _ignore_batch(num_rows: int, duration_s: float) -> None:
+def _ignore_batch(num_rows: int, duration_s: float, outputs: Arrays) -> None:
     """Emit nothing for single batches; whole requests are counted."""
 
 

@@ -28,6 +28,7 @@ from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, may_be_
 from deepseek.serve.scoring.writing import NDJSON_TYPE, answer_columns, join_rows, verdict_rows
 
 if TYPE_CHECKING:
+    from deepseek.features import FeatureStore
     from deepseek.serve.models.served_model import ServedModel
 
 #: Lines of a stream that are answered together: others have their turn between them.
@@ -45,6 +46,11 @@ class ScoringRoutes:
     def __init__(self, name: str, queue: ScoringQueue) -> None:
         self._name, self._queue = name, queue
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def store(self) -> FeatureStore:
+        """The state that events are scored by."""
+        return self._queue.scorer.store
 
     def add_to(self, router: Router, find_model: FindModel) -> None:
         """Add both routes. `find_model`: the loaded model of a name."""
