@@ -1,15 +1,16 @@
 """Card fraud from raw transactions: trees on the features of `deepseek.features`, with and without the graph.
 
-    python benchmarks/fraud_graph.py [--develop] [--weeks 2018-07-04,...] [--seeds 2] [--skip-forest]
+    python benchmarks/fraud_graph.py [--develop] [--weeks 2018-07-04,...] [--only model|graph|forest]
 
 The handbook's transactions with ids relabelled by a permutation that is drawn anew in each run, since the simulator
 draws terminals by the day, and whoever knows the ids could replay it. Verdicts are out after 7 days. Of each test week
 the trees learn from the six weeks that ended 7 days before it: every fraud, and a tenth of the genuine rows, which
 costs a ninth of the time; chances come out too high by one factor for all rows, which leaves their order as it is.
-Figures are means over weeks, cards known to be compromised left out, as in the handbook. Paired: the same rows, seeds
-and settings of `ship`'s boosted trees, once on the features alone, once with what fraud_messages.py passes along the
-graph beside them; a random forest on the features, of the first seed, is the rival of both. `--develop`: weeks of July,
-by which choices are made; nothing is recorded. What a network learned instead is in docs/log.md: nothing.
+Figures are means over weeks, cards known to be compromised left out, as in the handbook. `model`: `ship`'s boosted
+trees, margins of three seeds, on inputs that weeks of July chose. `graph`, paired: the same rows, seeds and settings,
+once on all features of `card_payments`, once with what fraud_messages.py passes along the graph beside them. `forest`:
+a random forest on the first of these tables, of one seed. `--develop`: weeks of July; nothing is recorded. What a
+network learned instead is in docs/log.md: nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Values: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Models: TypeAlias = dict[str, tuple[str, bool]]
+Figures: TypeAlias = dict[str, float]
 DEVELOPMENT_WEEKS = ("2018-07-04", "2018-07-11", "2018-07-18", "2018-07-25")
 TEST_WEEKS = ("2018-08-01", "2018-08-08", "2018-08-15", "2018-08-22")
 DELAY_DAYS = 7
@@ -44,8 +45,18 @@ ROUNDS = 150
 BARS = {"average_precision": 0.760, "recall_at_fpr_0.0002": 0.715, "card_precision_100": 0.300}
 GRAPH_BARS = {"recall_at_fpr_0.0002": 0.04, "average_precision": 0.0}  # gain over the same trees
 LEAK = 0.80  # average precision above it is a leak: an oracle that knows the simulator's law has .776
-#: Of `ship`, each with its defaults, and whether it reads the messages.
-MODELS: Models = {"trees": ("xgboost", False), "graph": ("xgboost", True), "forest": ("random_forest", False)}
+PARTS = ("model", "graph", "forest")
+SEEDS = {"model": 3, "graph": 2, "forest": 1}  # a forest takes as long as six of the others
+#: Inputs of the model, of the features and of the messages.
+CHOSEN = (
+    "amount", "card.amount_ratio.30d", "card.amount_zscore.30d", "card.mean.30d", "card.ordinary_ratio.30d",
+    "card.unusual_count.1d", "card.unusual_count.7d", "card.unusual_count.14d", "card.since_unusual",
+    "card.fraud_count.7d", "card.fraud_count.30d", "card.count.7d", "terminal.ordinary_fraud_count.7d",
+    "terminal.ordinary_fraud_count.30d", "terminal.ordinary_streak", "terminal.ordinary_streak_age",
+    "terminal.since_genuine", "terminal.since_ordinary_fraud", "terminal.first_ordinary_fraud.30d",
+    "terminal.genuine_since_ordinary", "terminal.fraud_count.30d", "terminal.fraud_streak", "terminal.known_count.30d",
+    "terminal.count.7d",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,9 +68,16 @@ class Payments:
     fraud: Values  # (N,) 0 or 1
     names: tuple[str, ...]  # of F features
     features: Values  # (N, F) float32
+    message_names: tuple[str, ...]  # of M messages
     messages: Values  # (N, M) float32
     card: Values  # (N,)
     terminal: Values  # (N,)
+
+    def read(self, rows: Values, names: tuple[str, ...]) -> Values:
+        """The columns of these names of some rows, (R, len(names)) float32."""
+        known = (*self.names, *self.message_names)
+        both = np.concatenate([self.features[rows], self.messages[rows]], axis=1)
+        return np.ascontiguousarray(both[:, [known.index(name) for name in names]])
 
 
 def load_payments() -> Payments:
@@ -79,8 +97,8 @@ def load_payments() -> Payments:
     assert events.fraud is not None
     names, features = definition.names, compute_features(definition, events)
     ratio = features[:, names.index("card.amount_ratio.30d")]
-    _, messages = pass_messages(events.time, raw["TX_AMOUNT"].to_numpy(), events.fraud, *events.keys, ratio)
-    return Payments(raw, events.time, events.fraud, names, features, messages, *events.keys)
+    message_names, messages = pass_messages(events.time, raw["TX_AMOUNT"].to_numpy(), events.fraud, *events.keys, ratio)
+    return Payments(raw, events.time, events.fraud, names, features, message_names, messages, *events.keys)
 
 
 def compute_features(definition: FeatureDefinition, events: EventColumns) -> Values:
@@ -121,24 +139,26 @@ def first_day(start: str) -> int:
     return int(np.datetime64(start, "D").astype(np.int64))
 
 
-def measure_week(payments: Payments, week: Week, models: Models, num_seeds: int) -> dict[str, dict[str, float]]:
-    """The figures of each model on one week: means over seeds, and of "blend", the mean margin of the graph's trees."""
+def measure_part(part: str, payments: Payments, week: Week) -> dict[str, Figures]:
+    """The figures of one part on one week, by model: means over seeds; of "model", those of the mean margin."""
     test = payments.raw.take(pa.array(week.test))
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in models}
-    blend = np.zeros(len(week.test))
-    for seed in range(num_seeds):
+    inputs = {
+        "model": {"model": CHOSEN},
+        "graph": {"without": payments.names, "with": (*payments.names, *payments.message_names)},
+        "forest": {"forest": payments.names},
+    }[part]
+    family = "random_forest" if part == "forest" else "xgboost"
+    scores: dict[str, list[Values]] = {name: [] for name in inputs}
+    for seed in range(SEEDS[part]):
         rows = thin_genuine(payments, week.trees, seed)
-        for name, (family, has_messages) in models.items():
-            if family == "random_forest" and seed > 0:
-                continue  # it takes as long as six of the others
-            score = fit_and_score(payments, rows, week.test, family, has_messages, seed)
-            figures[name].append(fraud_measures(test, score))
-            blend += score / num_seeds if name == "graph" else 0.0
-    means = {name: mean_figures(each) for name, each in figures.items()}
-    return means | {"blend": fraud_measures(test, blend)}
+        for name, columns in inputs.items():
+            scores[name].append(fit_and_score(payments, rows, week.test, family, columns, seed))
+    if part == "model":
+        return {"model": fraud_measures(test, np.mean(scores["model"], axis=0))}
+    return {name: mean_figures([fraud_measures(test, score) for score in each]) for name, each in scores.items()}
 
 
-def mean_figures(figures: Sequence[dict[str, float]]) -> dict[str, float]:
+def mean_figures(figures: Sequence[Figures]) -> Figures:
     """The mean of each figure."""
     return {key: float(np.mean([each[key] for each in figures])) for key in figures[0]}
 
@@ -149,26 +169,24 @@ def thin_genuine(payments: Payments, rows: Values, seed: int) -> Values:
     return rows[(payments.fraud[rows] == 1) | (draw < GENUINE_SHARE)]
 
 
-def fit_and_score(payments: Payments, rows: Values, test: Values, family: str, has_messages: bool, seed: int) -> Values:
+def fit_and_score(
+    payments: Payments, rows: Values, test: Values, family: str, columns: tuple[str, ...], seed: int
+) -> Values:
     """The margin of each row of `test` by a family of `ship` with its defaults, fitted on `rows`."""
     candidate = next(each for each in BUILT_IN if each.name == family)
-
-    def read(places: Values) -> Values:
-        parts = [payments.features[places], *([payments.messages[places]] if has_messages else [])]
-        features = np.concatenate(parts, axis=1)
-        return fill_missing(features) if family == "random_forest" else features
-
-    features = read(rows)
+    is_forest = family == "random_forest"
+    features, asked = payments.read(rows, columns), payments.read(test, columns)
+    if is_forest:
+        features, asked = fill_missing(features), fill_missing(asked)
     num_features = features.shape[1]
     data = FitData(
         features, payments.fraud[rows], np.ones(len(rows)), "binary", 2,
         ("numeric",) * num_features, (0,) * num_features, (0,) * num_features,
     )  # fmt: skip
-    is_forest = family == "random_forest"
     params = candidate.defaults(data) if is_forest else {**candidate.defaults(data), "rounds": ROUNDS}
     # a forest stops at no validation: with it, it grows as many trees as a trial
     fitted = candidate.fit(data, params, seed=seed, validation=data if is_forest else None)
-    return np.asarray(fitted.margin(read(test))[:, 0])
+    return np.asarray(fitted.margin(asked)[:, 0])
 
 
 def fill_missing(features: Values) -> Values:
@@ -177,61 +195,70 @@ def fill_missing(features: Values) -> Values:
 
 
 def main() -> int:
-    """Measure, print, record."""
+    """Measure, print, record after each part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--develop", action="store_true", help="weeks of July; nothing is recorded")
     parser.add_argument("--weeks", help="first days of test weeks; nothing is recorded")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--skip-forest", action="store_true", help="leave out the rival that takes most of the time")
+    parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
     weeks = DEVELOPMENT_WEEKS if options.develop else TEST_WEEKS
     weeks = tuple(options.weeks.split(",")) if options.weeks else weeks
     payments = load_payments()
-    models = {name: each for name, each in MODELS.items() if not (options.skip_forest and name == "forest")}
-    measured = []
-    for start in weeks:
-        measured.append(measure_week(payments, cut_week(payments, start), models, options.seeds))
-        print_figures(start, measured[-1])
-    means = {name: mean_figures([each[name] for each in measured]) for name in measured[0]}
-    print_figures("mean", means)
+    cuts = [cut_week(payments, start) for start in weeks]
+    means: dict[str, Figures] = {}
+    status, note = 0, f"mean of {len(weeks)} weekly folds"
+    parts = [part for part in PARTS if options.only in (None, part)]
+    for part in parts:
+        measured = [measure_part(part, payments, week) for week in cuts]
+        for start, figures in zip(weeks, measured, strict=True):
+            print_figures(start, figures)
+        means |= {name: mean_figures([each[name] for each in measured]) for name in measured[0]}
+        print_figures("mean", means)
+        claims = make_claims(means, note)
+        if weeks == TEST_WEEKS:
+            status = finish(
+                "fraud_graph", claims, not_run=[each for each in PARTS if each not in parts_until(part, parts)]
+            )
+        else:
+            print_claims(claims)
     print(f"{time.process_time():.0f} CPU s")
-    claims = make_claims(means, f"mean of {len(weeks)} weekly folds", options.seeds)
-    if weeks == TEST_WEEKS:
-        return finish("fraud_graph", claims, not_run=["random forest on the same table"] if options.skip_forest else [])
-    print_claims(claims)
-    return 0
+    return status
 
 
-def print_figures(label: str, figures: dict[str, dict[str, float]]) -> None:
+def parts_until(part: str, parts: Sequence[str]) -> Sequence[str]:
+    """The parts that are done when `part` is."""
+    return parts[: parts.index(part) + 1]
+
+
+def print_figures(label: str, figures: dict[str, Figures]) -> None:
     """One line a model."""
     for name, values in figures.items():
-        print(f"{label} {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()), flush=True)
+        print(f"{label} {name}: " + ", ".join(f"{key} {value:.4f}" for key, value in values.items()), flush=True)
 
 
-def make_claims(means: dict[str, dict[str, float]], note: str, num_seeds: int) -> list[dict[str, Any]]:
-    """The bars: of the blend, of the paired gain, and against the forest."""
-    blend, graph, trees, forest = means["blend"], means["graph"], means["trees"], means.get("forest")
-    precision = "average_precision"
-    claims = [
-        claim(f"model: {name}", ours=blend[name], unit="", op=">=", bar=bar, num_seeds=num_seeds, note=note)
-        for name, bar in BARS.items()
-    ]
-    claims.append(
-        claim("no leak: average precision", ours=blend[precision], unit="", op="<=", bar=LEAK, num_seeds=num_seeds)
-    )
-    for name, bar in GRAPH_BARS.items():
-        gain, of = graph[name] - trees[name], f"{trees[name]:.4f} without the graph; {note}"
-        claims.append(
-            claim(f"graph over the same trees: gain in {name}", ours=gain, unit="", op=">=", bar=bar,
-                  num_seeds=num_seeds, note=of)
-        )  # fmt: skip
-    for name in GRAPH_BARS if forest is not None else ():
-        gain, of = graph[name] - forest[name], f"{forest[name]:.4f} of the forest, one seed; {note}"
-        claims.append(
-            claim(f"graph over a random forest on the same table: gain in {name}", ours=gain, unit="", op=">=",
-                  bar=0.0, num_seeds=num_seeds, note=of)
-        )  # fmt: skip
+def make_claims(means: dict[str, Figures], note: str) -> list[dict[str, Any]]:
+    """The bars of the parts that were measured: of the model, of the paired gain, and against the forest."""
+    claims = []
+    if "model" in means:
+        model = means["model"]
+        claims += [_claim(f"model: {name}", model[name], bar, SEEDS["model"], note) for name, bar in BARS.items()]
+        precision = model["average_precision"]
+        claims.append(claim("no leak: average precision", ours=precision, unit="", op="<=", bar=LEAK, note=note))
+    for part, rival, words in (
+        ("graph", "without", "graph over the same trees"),
+        ("forest", "forest", "graph over a random forest on the same table"),
+    ):
+        if rival not in means or "with" not in means:
+            continue
+        for name, bar in GRAPH_BARS.items():
+            gain, before = means["with"][name] - means[rival][name], means[rival][name]
+            least = bar if part == "graph" else 0.0
+            claims.append(_claim(f"{words}: gain in {name}", gain, least, SEEDS[part], f"{before:.4f} before; {note}"))
     return claims
+
+
+def _claim(name: str, ours: float, bar: float, num_seeds: int, note: str) -> dict[str, Any]:
+    return claim(name, ours=ours, unit="", op=">=", bar=bar, num_seeds=num_seeds, note=note)
 
 
 if __name__ == "__main__":
