@@ -235,3 +235,16 @@ def test_the_histograms_of_rows_that_weigh_the_same_take_no_weights(factor: floa
     data = replace(table("binary"), weight=np.full(120, factor))
     HistGradientBoosting().fit(data, {}, seed=0)
     assert [each is None for each in weights] == [factor == 1.0]
+
+
+def test_a_rare_class_at_the_end_of_a_feature_is_cut_off_exactly() -> None:
+    """1 % of the rows, all above .99: 64 to 256 quantiles of all rows lie too far apart to say where it begins."""
+    rng = np.random.default_rng(0)
+    size = 20_000
+    values = np.sort(rng.random(size))
+    target = (values > values[-57]).astype(np.int64)  # 56 rows, fewer than lie between two of 256 quantiles
+    one = FitData(values[:, None].astype(np.float32), target, np.ones(size), "binary", 2, ("numeric",), (0,), (0,))
+    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+    margin = boosting.fit(one, {**boosting.defaults(one), "rounds": 20, "subsample": 1.0}, seed=0).margin(one.features)
+    wrong = int(((margin[:, 0] > np.sort(margin[:, 0])[-57]) != (target == 1)).sum())
+    assert wrong <= 20_000 // 1_024
