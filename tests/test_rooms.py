@@ -27,7 +27,8 @@ EXTRAS = """
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr numba
-    nats redis pyflink grafana_foundation_sdk pynvml yaml
+    nats redis pyflink
+    grafana_foundation_sdk pynvml yaml
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

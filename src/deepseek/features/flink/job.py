@@ -135,15 +135,19 @@ class _PassGate(KeyedProcessFunction):  # type: ignore[misc]
         maps = [MapStateDescriptor(name, Types.LONG(), KEPT) for name in ("ids", "chunks")]
         self.gate = Gate(self.definition, *(_PackedMap(runtime_context.get_map_state(one)) for one in maps))
         metrics = runtime_context.get_metrics_group()
-        self.counters = {status: metrics.counter(name) for status, name in STATUS_NAMES.items()}
+        self.counters = {
+            (kind, status): metrics.counter(f"label_{name}" if kind == Kind.VERDICT else name)
+            for kind in (Kind.EVENT, Kind.VERDICT)
+            for status, name in STATUS_NAMES.items()
+        }
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        shown_id, (kind, code, ticks, amount, fraud, *keys) = value[0], unpack_longs(value[1])
-        message = Message(kind, shown_id, code, ticks, amount, fraud, tuple(keys))
+        shown_id, (kind, identity, time, amount, fraud, *keys) = value[0], unpack_longs(value[1])
+        message = Message(kind, shown_id, identity, time, amount, fraud, tuple(keys))
         admission, place = self.gate.admit(message, self._read_place())
         clock = NO_CLOCK if place.clock is None else place.clock
         self.place.update(pack_longs([place.num_messages, clock, place.num_known, place.num_forgotten]))
-        self.counters[admission.status].inc()
+        self.counters[Kind.VERDICT if kind == Kind.VERDICT else Kind.EVENT, admission.status].inc()
         if admission.status == Status.ACCEPTED:
             yield from self._parts(admission)
         _, event, message, clock_then = admission[1:]
