@@ -40,6 +40,10 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 
 
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+PREDICTION_LOG = (
+    "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
+    "[env: PREDICTION_LOG]"
+)
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -81,6 +85,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--tls-cert", type=FILE, help="Certificate and chain, PEM: serve https.  [env: TLS_CERT]")
 @click.option("--tls-key", type=FILE, help="Its key, PEM. SIGHUP reads both again.  [env: TLS_KEY]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
+@click.option("--prediction-log", metavar="FOLDER[,NAME=VALUE]", help=PREDICTION_LOG)
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
@@ -120,6 +125,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     audit_log: Path | None,
+    prediction_log: str | None,
     log_level: str | None,
     timeout: float | None,
     max_rows: int | None,
@@ -148,6 +154,7 @@ def command(
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
+        prediction_log=prediction_log,
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     check_what_is_served(chosen, repository, state, settings)
@@ -269,6 +276,8 @@ def run_server(
     from deepseek.observe.live import LiveStats
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
+    from deepseek.observe.predictions.config import PredictionLogConfig
+    from deepseek.observe.predictions.log import PredictionLog
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
@@ -283,7 +292,10 @@ def run_server(
     logs: list[AccessLog | AuditLog] = [access]
     if audit_log is not None:
         logs.insert(0, AuditLog(audit_log, tell=access.emit))  # closed first, while the access log still listens
-    for log in logs:
+    predictions = None
+    if settings.prediction_log:
+        predictions = PredictionLog(PredictionLogConfig.parse(settings.prediction_log), tell=access.emit)
+    for log in [*logs, *([predictions] if predictions is not None else [])]:
         metrics.watch_lost(type(log).__name__, log)
     app = create_app(
         models,
@@ -301,6 +313,7 @@ def run_server(
         repository=lifecycle.repository,
         splits=lifecycle.splits,
         more_routes=more_routes,
+        row_sink=predictions,
     )
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:
@@ -308,6 +321,8 @@ def run_server(
     try:
         run(app, listener, child)
     finally:
+        if predictions is not None:
+            predictions.close()
         for log in logs:
             log.close()
 

@@ -22,6 +22,11 @@ def read_settings(**options: Any) -> Settings:
     from deepseek.serve import Settings
 
     settings = Settings.read(os.environ, **options)
+    if settings.prediction_log:
+        from deepseek.observe.predictions.config import PredictionLogConfig
+
+        need("pyarrow", extra="tabular")
+        PredictionLogConfig.parse(settings.prediction_log)
     if settings.api_keys_file:
         from deepseek.serve.core.keys import ApiKeys
 
